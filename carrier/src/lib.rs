@@ -1,0 +1,1 @@
+//! Links between devices: discovery, QUIC, TCP + TLS.

@@ -1,0 +1,1 @@
+//! The hither command line.

@@ -1,0 +1,1 @@
+//! hitherd: the loop around the engine.

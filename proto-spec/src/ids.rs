@@ -1,0 +1,167 @@
+//! Identifiers and secrets of fixed length.
+//!
+//! Invariant: a [`ShareSecret`] or [`ChunkKey`] never shows its bytes through `Debug` or `Display`.
+
+use std::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// A byte string that should have had a fixed length had another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} must be {expected} bytes, not {actual}")]
+pub struct IdError {
+    /// What was parsed.
+    pub what: &'static str,
+    /// Length it must have, bytes.
+    pub expected: usize,
+    /// Length it had, bytes.
+    pub actual: usize,
+}
+
+pub(crate) fn fixed<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], IdError> {
+    bytes.try_into().map_err(|_| IdError { what, expected: N, actual: bytes.len() })
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|b| write!(f, "{b:02x}"))
+}
+
+macro_rules! public_id {
+    ($name:ident, $len:literal, $what:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// Length in bytes.
+            pub const LEN: usize = $len;
+            /// Wraps bytes that are known to have the right length.
+            pub const fn new(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+            /// Parses bytes from outside; fails unless they have exactly [`Self::LEN`] bytes.
+            pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
+                fixed($what, bytes).map(Self)
+            }
+            /// The bytes.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write_hex(f, &self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "("))?;
+                write_hex(f, &self.0[..4])?;
+                write!(f, "…)")
+            }
+        }
+    };
+}
+
+public_id!(ShareId, 16, "a share id", "Names a share. Derived from its secret, reveals nothing about it.");
+public_id!(ChunkId, 32, "a chunk id", "BLAKE3 of a chunk's ciphertext: anyone can verify, nobody can read.");
+
+macro_rules! secret {
+    ($name:ident, $len:literal, $what:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+        pub struct $name([u8; $len]);
+
+        impl $name {
+            /// Length in bytes.
+            pub const LEN: usize = $len;
+            /// Wraps bytes that are known to have the right length.
+            pub const fn new(bytes: [u8; $len]) -> Self {
+                Self(bytes)
+            }
+            /// Parses bytes from outside; fails unless they have exactly [`Self::LEN`] bytes.
+            pub fn from_slice(bytes: &[u8]) -> Result<Self, IdError> {
+                fixed($what, bytes).map(Self)
+            }
+            /// The secret bytes. Never log or print them.
+            pub const fn expose(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(secret)"))
+            }
+        }
+    };
+}
+
+secret!(ShareSecret, 16, "a share secret", "Opens one share: who knows it may fetch and read it.");
+secret!(ChunkKey, 32, "a chunk key", "AES-256-GCM key of one chunk, used for that chunk only.");
+
+impl ShareId {
+    /// Parses the 32 hexadecimal digits that `Display` prints.
+    pub fn from_hex(text: &str) -> Result<Self, IdError> {
+        let wrong = || IdError { what: "a share id in hexadecimal", expected: 32, actual: text.len() };
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0u8; 16];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl ShareSecret {
+    /// The id of the share that this secret opens.
+    pub fn share_id(&self) -> ShareId {
+        let mut id = [0u8; 16];
+        id.copy_from_slice(&self.derive("hither.v1 share id")[..16]);
+        ShareId(id)
+    }
+
+    /// A 32-byte key for one purpose, by BLAKE3's key derivation mode (BLAKE3 paper, section 5.3: the context
+    /// string must be a hard-coded constant, unique to the purpose).
+    pub fn derive(&self, context: &'static str) -> [u8; 32] {
+        blake3::derive_key(context, &self.0)
+    }
+
+    /// The AES-256-GCM key of one version's root: unique, because every version has a fresh random salt.
+    pub fn root_key(&self, version: u64, salt: &[u8; 16]) -> ChunkKey {
+        let mut material = [0u8; 40];
+        material[..16].copy_from_slice(&self.0);
+        material[16..24].copy_from_slice(&version.to_le_bytes());
+        material[24..].copy_from_slice(salt);
+        let key = blake3::derive_key("hither.v1 root key", &material);
+        material.zeroize();
+        ChunkKey(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print_themselves() {
+        assert_eq!(format!("{:?}", ShareSecret::new([7; 16])), "ShareSecret(secret)");
+        assert_eq!(format!("{:?}", ChunkKey::new([7; 32])), "ChunkKey(secret)");
+    }
+
+    #[test]
+    fn share_id_hex_round_trips_and_refuses_nonsense() {
+        let id = ShareSecret::new([1; 16]).share_id();
+        assert_eq!(ShareId::from_hex(&id.to_string()), Ok(id));
+        for bad in ["", "00", "zz000000000000000000000000000000", "é0000000000000000000000000000000"] {
+            assert!(ShareId::from_hex(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn root_keys_differ_by_version_and_salt() {
+        let secret = ShareSecret::new([1; 16]);
+        let a = secret.root_key(1, &[0; 16]);
+        assert!(a != secret.root_key(2, &[0; 16]) && a != secret.root_key(1, &[1; 16]));
+    }
+}

@@ -1,0 +1,40 @@
+//! Hither's wire types, ticket and file formats: parsed once at the boundary, no IO.
+//!
+//! Two layers. [`wire`] holds what `prost` generates from the `.proto` files and is trusted by nobody. Everything
+//! else is a domain type that can only be made by a parser that checks lengths, counts and names, so that code
+//! behind the boundary never meets an unchecked value. `SPEC.md` beside this crate describes both in words;
+//! `vectors/` pins them in bytes.
+//!
+//! Invariants: no sockets, files, clocks, tasks or random sources here (enforced by this crate's `clippy.toml`);
+//! no decoder allocates more than a constant factor of the bytes it was given.
+
+mod device;
+mod frame;
+mod head;
+mod ids;
+pub mod limits;
+mod manifest;
+mod message;
+mod name;
+mod proof;
+mod range;
+mod root;
+mod ticket;
+
+/// Types generated from the `.proto` files. Not for use beyond this crate's parsers and encoders.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/hither.v1.rs"));
+}
+
+pub use device::{DeviceId, DeviceName};
+pub use frame::{FRAME_PREFIX, FrameError, decode_frame, encode_frame, frame_length};
+pub use head::{Head, HeadError, SignedHead, UncheckedHead};
+pub use ids::{ChunkId, ChunkKey, IdError, ShareId, ShareSecret};
+pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
+pub use message::{Announcement, Delta, Message, MessageError, Opened, Purpose, Refusal, Space, Want};
+pub use name::{EntryName, NameError, display_name};
+pub use proof::{Proof, Side};
+pub use range::{PositionRange, RangeError, Ranges};
+pub use root::{Root, RootError};
+pub use ticket::{Pin, Ticket, TicketError};

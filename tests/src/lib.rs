@@ -1,0 +1,1 @@
+//! Simulation and lab tests of Hither.
