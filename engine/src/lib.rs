@@ -1,1 +1,33 @@
 //! The sans-IO heart of Hither: fetch state machine, scheduler, policy, inventory, serving.
+//!
+//! [`Engine`] is told what happened (`handle_*`, with the time) and says what it wants done ([`Engine::poll_command`])
+//! and when it wants to be woken ([`Engine::poll_timeout`]). It never sees a payload, only ids, positions and lengths.
+//!
+//! Invariants: no sockets, files, clocks, tasks or random sources (enforced by this crate's `clippy.toml` and by
+//! `scripts/check`, which looks at the dependency tree); every table has a bound; the same inputs at the same times give
+//! the same commands.
+
+mod carrier_choice;
+mod command;
+mod engine;
+mod fetch;
+mod inventory;
+mod journal;
+pub mod policy;
+mod rate;
+mod repair;
+mod scheduler;
+mod serving;
+mod source;
+mod spans;
+#[cfg(test)]
+mod testing;
+mod time;
+
+pub use carrier_choice::Carrier;
+pub use command::{Command, RequestId, SessionId, StreamId, Waiting};
+pub use engine::{Engine, EngineConfig};
+pub use fetch::{Arrival, FetchProgress, Phase};
+pub use journal::{Journal, JournalEvent, Note, SourceSummary, SpanStory};
+pub use spans::SPAN_BYTES;
+pub use time::Time;

@@ -1,0 +1,354 @@
+//! The facade: inputs sorted by who they come from, commands out.
+//!
+//! Calls are cheap and never block. After any `handle_*` or command, drain [`Engine::poll_command`] and re-arm the timer
+//! with [`Engine::poll_timeout`].
+
+use crate::carrier_choice::Carrier;
+use crate::command::{Command, RequestId, SessionId, StreamId};
+use crate::fetch::{Arrival, Fetch, FetchProgress};
+use crate::inventory::Inventory;
+use crate::journal::Journal;
+use crate::policy::{EarliestFinish, Policy};
+use crate::serving::Serving;
+use crate::time::Time;
+use hither_proto::{Announcement, Delta, DeviceId, Ranges, Refusal, ShareId, Space, Want};
+use roaring::RoaringBitmap;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+/// What an engine is made with.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// This device.
+    pub device: DeviceId,
+    /// How sources are chosen.
+    pub policy: Box<dyn Policy>,
+}
+
+impl EngineConfig {
+    /// The standard policy for `device`.
+    pub fn new(device: DeviceId) -> Self {
+        Self { device, policy: Box::new(EarliestFinish) }
+    }
+}
+
+/// The state of one device: what it fetches, holds and serves.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    fetches: BTreeMap<ShareId, Fetch>,
+    inventory: Inventory,
+    serving: Serving,
+    next_request: u64,
+    commands: Vec<Command>,
+    ready: VecDeque<Command>,
+}
+
+impl Engine {
+    /// An engine that holds and fetches nothing.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            fetches: BTreeMap::new(),
+            inventory: Inventory::default(),
+            serving: Serving::default(),
+            next_request: 1,
+            commands: Vec::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    // --- getters ---
+
+    /// How a fetch stands; `None` when there is none of this share.
+    pub fn progress(&self, share: ShareId, now: Time) -> Option<FetchProgress> {
+        self.fetches.get(&share).map(|f| f.progress(now))
+    }
+
+    /// The record of a running fetch.
+    pub fn journal(&self, share: ShareId) -> Option<&Journal> {
+        self.fetches.get(&share).map(|f| &f.journal)
+    }
+
+    /// Data positions held of a share.
+    pub fn held(&self, share: ShareId) -> Option<&RoaringBitmap> {
+        self.inventory.held(share)
+    }
+
+    /// Shares being fetched.
+    pub fn fetching(&self) -> impl Iterator<Item = ShareId> + '_ {
+        self.fetches.keys().copied()
+    }
+
+    // --- fetching: commands from the loop ---
+
+    /// Begins to fetch a share of `owner`. `pin` names the only acceptable version, `preferred` the one that was begun.
+    /// Does nothing when the share is being fetched already.
+    pub fn start_fetch(&mut self, share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>) {
+        self.fetches.entry(share).or_insert_with(|| Fetch::new(share, owner, pin, preferred));
+    }
+
+    /// Ends a fetch, done or not; its sessions are closed. Returns its record.
+    pub fn end_fetch(&mut self, share: ShareId) -> Option<Journal> {
+        let fetch = self.fetches.remove(&share)?;
+        for device in fetch.sources.keys() {
+            self.ready.push_back(Command::CloseSession { share, device: *device });
+        }
+        Some(fetch.journal)
+    }
+
+    /// Answers [`Command::VersionChosen`] and follows [`Command::SpaceComplete`]: the plaintext lengths of all positions
+    /// of a space, and which of them are wanted.
+    pub fn plan(
+        &mut self,
+        share: ShareId,
+        space: Space,
+        lengths: Vec<u32>,
+        wanted: RoaringBitmap,
+        now: Time,
+    ) {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
+        let seed = hasher.finish();
+        self.with_fetch(share, now, |fetch, commands| fetch.plan(space, lengths, wanted, seed, commands));
+    }
+
+    /// Chunks were verified and written: those of a request, or (`None`) copies of what was here already.
+    pub fn stored(&mut self, share: ShareId, request: Option<RequestId>, positions: &[u32], now: Time) {
+        self.with_fetch(share, now, |fetch, commands| fetch.stored(request, positions, now, commands));
+    }
+
+    /// A chunk of a request did not verify: its source lied or its bytes were damaged.
+    pub fn damaged(&mut self, share: ShareId, request: RequestId, now: Time) {
+        self.with_fetch(share, now, |fetch, commands| fetch.damaged(request, now, commands));
+    }
+
+    /// Written positions turned out not to be there: they are fetched again.
+    pub fn lost(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.lost(positions));
+    }
+
+    // --- fetching: what the carriers report ---
+
+    /// A device was discovered (or is hinted at) and may hold shares that are being fetched.
+    pub fn handle_device_seen(&mut self, share: ShareId, device: DeviceId, now: Time) {
+        if device != self.config.device {
+            self.with_fetch(share, now, |fetch, _| fetch.device_seen(device, now));
+        }
+    }
+
+    /// A device said goodbye.
+    pub fn handle_device_gone(&mut self, device: DeviceId) {
+        self.fetches.values_mut().for_each(|fetch| fetch.device_gone(device));
+    }
+
+    /// A control session was opened and both sides proved that they know the secret.
+    pub fn handle_session_opened(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        head_version: u64,
+        rtt: Duration,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| fetch.session_opened(device, head_version, rtt, now));
+    }
+
+    /// A control session was refused by the other side.
+    pub fn handle_session_refused(&mut self, share: ShareId, device: DeviceId, refusal: Refusal, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.session_refused(device, refusal, now));
+    }
+
+    /// A control session could not be opened, or broke.
+    pub fn handle_session_failed(&mut self, share: ShareId, device: DeviceId, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.session_failed(device, now));
+    }
+
+    /// Another device said what it holds.
+    pub fn handle_announced(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        announcement: Announcement,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement));
+    }
+
+    /// Another device said what changed.
+    pub fn handle_delta(&mut self, share: ShareId, device: DeviceId, delta: &Delta, now: Time) {
+        self.with_fetch(share, now, |fetch, commands| fetch.delta(device, delta, now, commands));
+    }
+
+    /// A carrier to a device connects now, or does not any more.
+    pub fn handle_carrier(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        carrier: Carrier,
+        available: bool,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| fetch.set_available(device, carrier, available));
+    }
+
+    /// The bulk stream of a carrier to a device broke.
+    pub fn handle_carrier_failed(&mut self, share: ShareId, device: DeviceId, carrier: Carrier, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.carrier_failed(device, carrier, now));
+    }
+
+    /// A chunk begins to arrive; says what to do with it.
+    pub fn handle_arrival(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        request: RequestId,
+        position: u32,
+        now: Time,
+    ) -> Arrival {
+        if request.0 >= self.next_request {
+            return Arrival::Unasked;
+        }
+        let mut arrival = Arrival::Unneeded;
+        self.with_fetch(share, now, |fetch, _| arrival = fetch.arrival(device, request, position, now));
+        arrival
+    }
+
+    /// The other side has sent all it will for a request.
+    pub fn handle_served(&mut self, share: ShareId, device: DeviceId, request: RequestId, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.served(device, request, now));
+    }
+
+    /// The other side does not hold some of a request.
+    pub fn handle_not_held(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        request: RequestId,
+        ranges: &Ranges,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| fetch.not_held(device, request, ranges, now));
+    }
+
+    /// The other side is too busy for a request.
+    pub fn handle_busy(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        request: RequestId,
+        pause: Duration,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| fetch.busy(device, request, pause, now));
+    }
+
+    // --- holding ---
+
+    /// Declares what is held of one version of a share, all of it durable; replaces what was said before.
+    pub fn hold(&mut self, share: ShareId, version: u64, chunks: u32, positions: RoaringBitmap, now: Time) {
+        self.inventory.hold(share, version, chunks, positions, now);
+        self.tell(now);
+    }
+
+    /// These positions are verified and durable now.
+    pub fn durable(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
+        self.inventory.durable(share, positions, now);
+        self.tell(now);
+    }
+
+    /// These positions are not held any more.
+    pub fn withdraw(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
+        self.inventory.withdraw(share, positions, now);
+        self.tell(now);
+    }
+
+    /// The share is not held any more.
+    pub fn release(&mut self, share: ShareId) {
+        self.inventory.release(share, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    // --- serving: what the carriers report ---
+
+    /// A control stream about a share is open (either side opened it): it is told what is held.
+    pub fn handle_subscribed(&mut self, session: SessionId, share: ShareId) {
+        self.inventory.subscribe(session, share, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    /// A control stream ended.
+    pub fn handle_unsubscribed(&mut self, session: SessionId) {
+        self.inventory.unsubscribe(session);
+    }
+
+    /// A device opened a bulk stream.
+    pub fn handle_stream_opened(&mut self, stream: StreamId, device: DeviceId) {
+        self.serving.stream_opened(stream, device);
+    }
+
+    /// A bulk stream ended.
+    pub fn handle_stream_closed(&mut self, stream: StreamId) {
+        self.serving.stream_closed(stream, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    /// A device asks for chunks.
+    pub fn handle_want(&mut self, stream: StreamId, share: ShareId, want: Want) {
+        let (held, missing) = self.inventory.split(share, want.version, want.space, &want.ranges);
+        let request = want.request;
+        if !missing.is_empty() {
+            self.ready.push_back(Command::NotHeld { stream, request, ranges: missing });
+        }
+        self.serving.want(stream, share, Want { ranges: held, ..want }, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    /// A device takes a request back.
+    pub fn handle_cancel(&mut self, stream: StreamId, request: u64) {
+        self.serving.cancel(stream, request, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    /// What [`Command::Serve`] asked for was sent (or sending it ended early).
+    pub fn request_sent(&mut self, stream: StreamId, request: u64) {
+        self.serving.sent(stream, request, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    // --- time and output ---
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        for fetch in self.fetches.values_mut() {
+            fetch.advance(&*self.config.policy, now, &mut self.next_request, &mut self.commands);
+        }
+        self.tell(now);
+    }
+
+    /// When [`Self::handle_timeout`] is due next.
+    pub fn poll_timeout(&self, now: Time) -> Option<Time> {
+        let fetches = self.fetches.values().filter_map(|fetch| fetch.next_timeout(now));
+        fetches.chain(self.inventory.next_tell()).min()
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.ready.pop_front()
+    }
+
+    fn tell(&mut self, now: Time) {
+        self.inventory.tell(now, &mut self.commands);
+        self.ready.extend(self.commands.drain(..));
+    }
+
+    /// Runs `change` on a fetch and lets it go on from there.
+    fn with_fetch(&mut self, share: ShareId, now: Time, change: impl FnOnce(&mut Fetch, &mut Vec<Command>)) {
+        if let Some(fetch) = self.fetches.get_mut(&share) {
+            change(fetch, &mut self.commands);
+            fetch.advance(&*self.config.policy, now, &mut self.next_request, &mut self.commands);
+            self.ready.extend(self.commands.drain(..));
+        }
+    }
+}

@@ -1,0 +1,517 @@
+//! One fetch: finding holders, choosing a version, getting root, manifest and data.
+//!
+//! The fetch owns its sources and requests; which source gets which span is decided in `scheduler.rs`, what happens
+//! to slow and silent ones in `repair.rs`. Invariants: a request ends exactly once, when everything it asked for is
+//! stored, refused, damaged or given up; a position is asked for twice at most at any time, and twice only in the tail.
+
+use crate::carrier_choice::Carrier;
+use crate::command::{Command, RequestId, Waiting};
+use crate::journal::{Journal, JournalEvent, SpanStory};
+use crate::policy::{Policy, Rule};
+use crate::source::{Continuity, Session, Source};
+use crate::spans::SpanTable;
+use crate::time::Time;
+use hither_proto::{Announcement, Delta, DeviceId, Ranges, Refusal, ShareId, Space};
+use roaring::RoaringBitmap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Most devices considered as sources of one fetch.
+const MAX_SOURCES: usize = 256;
+/// Most control sessions of one fetch.
+const MAX_SESSIONS: usize = 64;
+/// How long the first answer of a device other than the owner waits for a newer head from somebody else.
+const SETTLE: Duration = Duration::from_millis(300);
+/// How long a fetch that resumes waits for a holder of the version it began with.
+const SETTLE_RESUMED: Duration = Duration::from_secs(2);
+/// After how long a device that does not have the share is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a fetch is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Looking for devices that have the share.
+    Locating,
+    /// Getting this space.
+    Fetching(Space),
+    /// Between two spaces: the loop is decoding or preparing what was got.
+    Preparing,
+}
+
+/// How a fetch stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FetchProgress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// Why it makes no progress, if it makes none.
+    pub waiting: Option<Waiting>,
+    /// Devices that were asked for something and are not done.
+    pub giving: u32,
+    /// Plaintext bytes still to get of the current space.
+    pub missing_bytes: u64,
+}
+
+/// What the loop should do with a chunk that begins to arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Verify and store it, then report.
+    Wanted,
+    /// Read past it: it was asked for once and is not needed any more.
+    Unneeded,
+    /// Nobody asked for it: the device breaks the protocol.
+    Unasked,
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub device: DeviceId,
+    pub carrier: Carrier,
+    pub span: u32,
+    /// Asked for and not arrived.
+    pub awaited: RoaringBitmap,
+    /// Arrived and not reported stored or damaged.
+    pub arrived: RoaringBitmap,
+    pub asked_at: Time,
+    pub rule: Rule,
+    pub expected: Duration,
+    pub runner_up: Option<(DeviceId, Duration)>,
+}
+
+/// One fetch of one share.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub share: ShareId,
+    owner: DeviceId,
+    pin: Option<u64>,
+    /// The version that a resumed fetch would like to go on with.
+    preferred: Option<u64>,
+    pub version: Option<u64>,
+    decide_at: Option<Time>,
+    pub phase: Phase,
+    pub spans: SpanTable,
+    /// Where this device begins in the share, so that neighbours begin elsewhere.
+    pub origin: u32,
+    pub sources: BTreeMap<DeviceId, Source>,
+    pub requests: BTreeMap<RequestId, Request>,
+    /// Spans that were taken away from a source.
+    pub moved: BTreeSet<u32>,
+    pub journal: Journal,
+    pub repair_at: Option<Time>,
+    gone: bool,
+}
+
+impl Fetch {
+    pub fn new(share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>) -> Self {
+        Self {
+            share,
+            owner,
+            pin,
+            preferred,
+            version: None,
+            decide_at: None,
+            phase: Phase::Locating,
+            spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
+            origin: 0,
+            sources: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            moved: BTreeSet::new(),
+            journal: Journal::default(),
+            repair_at: None,
+            gone: false,
+        }
+    }
+
+    pub const fn space(&self) -> Option<Space> {
+        match self.phase {
+            Phase::Fetching(space) => Some(space),
+            Phase::Locating | Phase::Preparing => None,
+        }
+    }
+
+    // --- devices and sessions ---
+
+    /// A device is there that may have the share. Beyond [`MAX_SOURCES`] only the owner still counts.
+    pub fn device_seen(&mut self, device: DeviceId, now: Time) {
+        if self.sources.len() >= MAX_SOURCES && device != self.owner {
+            return;
+        }
+        self.sources.entry(device).or_insert_with(|| Source::new(device, now)).retry_now(now);
+    }
+
+    pub fn device_gone(&mut self, device: DeviceId) {
+        if self.sources.get(&device).is_some_and(|s| matches!(s.session, Session::Closed { .. })) {
+            self.sources.remove(&device);
+        }
+    }
+
+    pub fn session_opened(&mut self, device: DeviceId, head_version: u64, rtt: Duration, now: Time) {
+        let Some(source) = self.sources.get_mut(&device) else { return };
+        source.opened(head_version, rtt, now);
+        source.carriers.set_available(Carrier::Quic, true);
+        self.gone = false;
+        if self.version.is_none() {
+            let settle = match (device == self.owner, self.preferred) {
+                (_, Some(preferred)) if preferred != head_version => SETTLE_RESUMED,
+                (true, _) => Duration::ZERO,
+                (false, _) => SETTLE,
+            };
+            let at = now + settle;
+            self.decide_at = Some(self.decide_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    pub fn session_refused(&mut self, device: DeviceId, refusal: Refusal, now: Time) {
+        let pause = match refusal {
+            Refusal::Busy(ms) => Duration::from_millis(u64::from(ms)),
+            Refusal::NotFound => ASK_AGAIN,
+            Refusal::Protocol => Duration::from_secs(60),
+            Refusal::Gone => {
+                self.gone |= device == self.owner;
+                Duration::from_secs(60)
+            }
+        };
+        self.session_ended(device, pause, now);
+    }
+
+    pub fn session_failed(&mut self, device: DeviceId, now: Time) {
+        if self.sources.get(&device).is_some_and(|s| s.session == Session::Open) {
+            self.journal.note(now, device, JournalEvent::Lost);
+        }
+        self.session_ended(device, Duration::ZERO, now);
+    }
+
+    fn session_ended(&mut self, device: DeviceId, pause: Duration, now: Time) {
+        self.drop_requests_of(device, now);
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.carriers.set_available(Carrier::Quic, false);
+            source.carriers.set_available(Carrier::Tcp, false);
+            source.closed(now, pause);
+        }
+    }
+
+    pub fn announced(&mut self, device: DeviceId, announcement: Announcement) {
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.announced(announcement);
+        }
+    }
+
+    pub fn delta(&mut self, device: DeviceId, delta: &Delta, now: Time, commands: &mut Vec<Command>) {
+        let gap = self.sources.get_mut(&device).is_some_and(|s| s.delta(delta) == Continuity::Gap);
+        if gap {
+            commands.push(Command::CloseSession { share: self.share, device });
+            self.session_ended(device, Duration::ZERO, now);
+        }
+    }
+
+    pub fn set_available(&mut self, device: DeviceId, carrier: Carrier, available: bool) {
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.carriers.set_available(carrier, available);
+        }
+    }
+
+    // --- versions and plans ---
+
+    fn decide(&mut self, now: Time, commands: &mut Vec<Command>) {
+        if self.decide_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.decide_at = None;
+        let open = || self.sources.values().filter(|s| s.session == Session::Open && !s.banned);
+        let choice = match (self.pin, self.preferred) {
+            (Some(pin), _) => Some(pin),
+            (None, Some(preferred)) if open().any(|s| s.head_version == preferred) => Some(preferred),
+            (None, _) => open().map(|s| s.head_version).max(),
+        };
+        if let Some(version) = choice {
+            self.version = Some(version);
+            self.phase = Phase::Preparing;
+            commands.push(Command::VersionChosen { share: self.share, version });
+        }
+    }
+
+    /// When nobody offers the chosen version any more but somebody offers a newer one, start over with that.
+    fn reconsider(&mut self, now: Time) {
+        let (Some(version), Some(space), None) = (self.version, self.space(), self.pin) else { return };
+        let usable = self.sources.values().any(|s| s.usable(version, space, now));
+        let newer = self
+            .sources
+            .values()
+            .any(|s| s.session == Session::Open && !s.banned && s.head_version > version);
+        if !usable && newer && self.requests.is_empty() && self.decide_at.is_none() {
+            self.preferred = None;
+            self.decide_at = Some(now + SETTLE);
+        }
+    }
+
+    /// The loop knows what there is to get of `space`: plaintext lengths by position, and which are wanted.
+    pub fn plan(
+        &mut self,
+        space: Space,
+        lengths: Vec<u32>,
+        wanted: RoaringBitmap,
+        seed: u64,
+        commands: &mut Vec<Command>,
+    ) {
+        let requests: Vec<RequestId> = self.requests.keys().copied().collect();
+        requests.into_iter().for_each(|id| {
+            if let Some(request) = self.requests.remove(&id) {
+                commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
+            }
+        });
+        self.moved.clear();
+        self.spans = SpanTable::new(lengths, wanted);
+        self.origin = match space {
+            Space::Data if !self.spans.is_empty() => (seed % u64::from(self.spans.len())) as u32,
+            _ => 0,
+        };
+        self.phase = Phase::Fetching(space);
+        self.finish_space(commands);
+    }
+
+    fn finish_space(&mut self, commands: &mut Vec<Command>) {
+        if let Some(space) = self.space().filter(|_| self.spans.is_complete()) {
+            self.phase = Phase::Preparing;
+            commands.push(Command::SpaceComplete { share: self.share, space });
+        }
+    }
+
+    // --- chunks ---
+
+    pub fn arrival(&mut self, device: DeviceId, id: RequestId, position: u32, now: Time) -> Arrival {
+        let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
+        if request.device != device || !request.awaited.remove(position) {
+            return Arrival::Unasked;
+        }
+        let length = u64::from(self.spans.length(position).unwrap_or(0));
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.last_progress = now;
+            source.carriers.arrived(request.carrier, length, now);
+        }
+        if self.spans.is_missing(position) {
+            request.arrived.insert(position);
+            return Arrival::Wanted;
+        }
+        self.journal.wasted(device, length);
+        self.end_if_done(id, now);
+        Arrival::Unneeded
+    }
+
+    /// Chunks were verified and written. They may come from a request, or have been copied from what was here.
+    pub fn stored(
+        &mut self,
+        id: Option<RequestId>,
+        positions: &[u32],
+        now: Time,
+        commands: &mut Vec<Command>,
+    ) {
+        let device = id.and_then(|id| self.requests.get(&id)).map(|r| r.device);
+        if id.is_some() && device.is_none() {
+            return; // A late copy of something planned before: its positions mean something else now.
+        }
+        for &position in positions {
+            let length = u64::from(self.spans.length(position).unwrap_or(0));
+            let new = self.spans.got(position);
+            if let Some(device) = device {
+                if new { self.journal.kept(device, length) } else { self.journal.wasted(device, length) }
+            }
+        }
+        if let Some(id) = id {
+            if let Some(request) = self.requests.get_mut(&id) {
+                for position in positions {
+                    request.arrived.remove(*position);
+                }
+            }
+            if let Some(source) = device.and_then(|d| self.sources.get_mut(&d)) {
+                source.proven = true;
+            }
+            self.end_if_done(id, now);
+        }
+        self.finish_space(commands);
+    }
+
+    /// A chunk's bytes were not what its id says: the device is not asked again for this share.
+    pub fn damaged(&mut self, id: RequestId, now: Time, commands: &mut Vec<Command>) {
+        let Some(device) = self.requests.get(&id).map(|r| r.device) else { return };
+        self.ban(device, now, commands);
+    }
+
+    /// Local evidence against a device: wrong bytes, or a manifest that does not parse under its signed head.
+    pub fn ban(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {
+        self.journal.note(now, device, JournalEvent::Lied);
+        self.drop_requests_of(device, now);
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.banned = true;
+            commands.push(Command::CloseSession { share: self.share, device });
+        }
+    }
+
+    /// A chunk could not be written: it is to be got again.
+    pub fn lost(&mut self, positions: &RoaringBitmap) {
+        positions.iter().for_each(|p| self.spans.lost(p));
+        self.requests.values_mut().for_each(|r| r.arrived -= positions);
+    }
+
+    // --- requests ---
+
+    pub fn served(&mut self, device: DeviceId, id: RequestId, now: Time) {
+        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else { return };
+        let missing = std::mem::take(&mut request.awaited);
+        let carrier = request.carrier;
+        if !missing.is_empty() {
+            self.settle_bytes(device, carrier, &missing, now);
+            self.believe_not_held(device, &missing, now);
+        }
+        self.end_if_done(id, now);
+    }
+
+    pub fn not_held(&mut self, device: DeviceId, id: RequestId, ranges: &Ranges, now: Time) {
+        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else { return };
+        let gone = ranges.to_bitmap() & &request.awaited;
+        request.awaited -= &gone;
+        let carrier = request.carrier;
+        self.settle_bytes(device, carrier, &gone, now);
+        self.believe_not_held(device, &gone, now);
+        self.end_if_done(id, now);
+    }
+
+    fn believe_not_held(&mut self, device: DeviceId, positions: &RoaringBitmap, now: Time) {
+        let Some(space) = self.space() else { return };
+        self.journal.note(now, device, JournalEvent::NotHeld);
+        let total = self.spans.positions();
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.not_held(space, positions, total);
+        }
+    }
+
+    pub fn busy(&mut self, device: DeviceId, id: RequestId, pause: Duration, now: Time) {
+        if self.requests.get(&id).is_some_and(|r| r.device == device) {
+            self.abandon(id, now);
+            if let Some(source) = self.sources.get_mut(&device) {
+                source.busy(now, pause);
+            }
+        }
+    }
+
+    /// The stream of a carrier broke: what was asked over it is idle again.
+    pub fn carrier_failed(&mut self, device: DeviceId, carrier: Carrier, now: Time) {
+        let broken: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| r.device == device && r.carrier == carrier)
+            .map(|(id, _)| *id)
+            .collect();
+        broken.into_iter().for_each(|id| self.abandon(id, now));
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.carriers.failed(carrier, now);
+        }
+    }
+
+    pub(crate) fn drop_requests_of(&mut self, device: DeviceId, now: Time) {
+        let ids: Vec<RequestId> =
+            self.requests.iter().filter(|(_, r)| r.device == device).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(request) = self.requests.get(&id) {
+                self.moved.insert(request.span);
+            }
+            self.abandon(id, now);
+        }
+    }
+
+    /// Gives up what has not arrived of a request; what arrived is still being stored.
+    pub(crate) fn abandon(&mut self, id: RequestId, now: Time) {
+        if let Some(request) = self.requests.get_mut(&id) {
+            let awaited = std::mem::take(&mut request.awaited);
+            let (device, carrier) = (request.device, request.carrier);
+            self.settle_bytes(device, carrier, &awaited, now);
+            self.end_if_done(id, now);
+        }
+    }
+
+    fn settle_bytes(&mut self, device: DeviceId, carrier: Carrier, positions: &RoaringBitmap, now: Time) {
+        let bytes = positions.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.carriers.given_up(carrier, bytes, now);
+        }
+    }
+
+    fn end_if_done(&mut self, id: RequestId, now: Time) {
+        let done = self.requests.get(&id).is_some_and(|r| r.awaited.is_empty() && r.arrived.is_empty());
+        if let Some(request) = done.then(|| self.requests.remove(&id)).flatten() {
+            self.spans.request_ended(request.span);
+            if self.space() == Some(Space::Data) {
+                self.journal.span(SpanStory {
+                    start: self.spans.span(request.span).map_or(0, |s| s.start),
+                    device: request.device,
+                    rule: request.rule,
+                    expected: request.expected,
+                    actual: now.since(request.asked_at),
+                    runner_up: request.runner_up,
+                });
+            }
+        }
+    }
+
+    // --- time ---
+
+    /// Does what is due: opens sessions, decides the version, repairs, schedules.
+    pub fn advance(&mut self, policy: &dyn Policy, now: Time, next: &mut u64, commands: &mut Vec<Command>) {
+        self.open_sessions(now, commands);
+        self.decide(now, commands);
+        self.reconsider(now);
+        self.repair(policy, now, next, commands);
+        self.schedule(policy, now, next, commands);
+    }
+
+    fn open_sessions(&mut self, now: Time, commands: &mut Vec<Command>) {
+        let closed = |s: &Source| matches!(s.session, Session::Closed { .. });
+        let mut room = MAX_SESSIONS.saturating_sub(self.sources.values().filter(|s| !closed(s)).count());
+        for source in self.sources.values_mut().filter(|s| !s.banned) {
+            if let Session::Closed { retry_at } = source.session
+                && retry_at <= now
+                && room > 0
+            {
+                room -= 1;
+                source.session = Session::Opening;
+                commands.push(Command::OpenSession { share: self.share, device: source.device });
+            }
+        }
+    }
+
+    pub fn next_timeout(&self, now: Time) -> Option<Time> {
+        let retries = self.sources.values().filter(|s| !s.banned).filter_map(|s| match s.session {
+            Session::Closed { retry_at } => Some(retry_at),
+            _ => None,
+        });
+        let rests = self.sources.values().filter_map(|s| s.rests_until(now));
+        retries.chain(rests).chain(self.decide_at).chain(self.repair_at).min()
+    }
+
+    pub fn progress(&self, now: Time) -> FetchProgress {
+        let giving: BTreeSet<DeviceId> = self.requests.values().map(|r| r.device).collect();
+        FetchProgress {
+            phase: self.phase,
+            waiting: self.waiting(now),
+            giving: giving.len() as u32,
+            missing_bytes: self.spans.missing_bytes(),
+        }
+    }
+
+    fn waiting(&self, now: Time) -> Option<Waiting> {
+        if !self.requests.is_empty() || self.phase == Phase::Preparing {
+            return None;
+        }
+        if self.gone {
+            return Some(Waiting::Gone);
+        }
+        let open = || self.sources.values().filter(|s| s.session == Session::Open);
+        if self.sources.values().any(|s| s.banned) && !open().any(|s| !s.banned) {
+            return Some(Waiting::Damaged);
+        }
+        if open().next().is_none() {
+            return Some(Waiting::NoHolder);
+        }
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return None };
+        (!self.sources.values().any(|s| s.usable(version, space, now))).then_some(Waiting::NotHeld)
+    }
+}

@@ -1,0 +1,117 @@
+//! Where every span came from and why: what `hither why` tells.
+//!
+//! Bounded: totals per source are exact; stories of single spans and notes are kept for the most recent ones only.
+
+use crate::policy::Rule;
+use crate::time::Time;
+use hither_proto::DeviceId;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Most span stories kept.
+const MAX_STORIES: usize = 65_536;
+/// Most notes kept.
+const MAX_NOTES: usize = 256;
+
+/// What one source gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SourceSummary {
+    /// Plaintext bytes that were verified and kept.
+    pub bytes: u64,
+    /// Plaintext bytes that arrived and were not needed any more, or were damaged.
+    pub wasted: u64,
+    /// Spans by the rule that chose the source, in the order of [`Rule::ALL`].
+    pub spans: [u64; Rule::ALL.len()],
+    /// Times it stalled, failed or was found lying.
+    pub faults: u64,
+}
+
+/// Where one span came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpanStory {
+    /// First position of the span (data chunks).
+    pub start: u32,
+    /// The source.
+    pub device: DeviceId,
+    /// Why it was chosen.
+    pub rule: Rule,
+    /// How long it was expected to take.
+    pub expected: Duration,
+    /// How long it took.
+    pub actual: Duration,
+    /// The next best source and how long it would have taken.
+    pub runner_up: Option<(DeviceId, Duration)>,
+}
+
+/// Something that happened to a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalEvent {
+    /// It gave nothing for too long.
+    Stalled,
+    /// Its session or stream broke.
+    Lost,
+    /// It gave a chunk whose bytes were not what its id says.
+    Lied,
+    /// It announced what it does not hold.
+    NotHeld,
+}
+
+/// A [`JournalEvent`] with its time and source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub device: DeviceId,
+    /// What.
+    pub event: JournalEvent,
+}
+
+/// The record of one fetch.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Journal {
+    sources: BTreeMap<DeviceId, SourceSummary>,
+    stories: VecDeque<SpanStory>,
+    notes: VecDeque<Note>,
+}
+
+impl Journal {
+    /// Totals by source.
+    pub const fn sources(&self) -> &BTreeMap<DeviceId, SourceSummary> {
+        &self.sources
+    }
+
+    /// Stories of the most recent spans, oldest first.
+    pub fn stories(&self) -> impl Iterator<Item = &SpanStory> {
+        self.stories.iter()
+    }
+
+    /// The most recent notes, oldest first.
+    pub fn notes(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter()
+    }
+
+    pub(crate) fn kept(&mut self, device: DeviceId, bytes: u64) {
+        self.sources.entry(device).or_default().bytes += bytes;
+    }
+
+    pub(crate) fn wasted(&mut self, device: DeviceId, bytes: u64) {
+        self.sources.entry(device).or_default().wasted += bytes;
+    }
+
+    pub(crate) fn span(&mut self, story: SpanStory) {
+        self.sources.entry(story.device).or_default().spans[story.rule as usize] += 1;
+        if self.stories.len() == MAX_STORIES {
+            self.stories.pop_front();
+        }
+        self.stories.push_back(story);
+    }
+
+    pub(crate) fn note(&mut self, at: Time, device: DeviceId, event: JournalEvent) {
+        self.sources.entry(device).or_default().faults += 1;
+        if self.notes.len() == MAX_NOTES {
+            self.notes.pop_front();
+        }
+        self.notes.push_back(Note { at, device, event });
+    }
+}

@@ -1,0 +1,155 @@
+//! Slow, silent and last: what happens to requests that do not come home in time.
+//!
+//! Looked at every 100 ms while anything is in flight (source-selection design, rule 6). A source that gives nothing
+//! for too long loses its requests to others and rests. In the tail, when nothing is idle, a span whose source would
+//! take much longer than another is asked for a second time; whichever copy comes first counts.
+
+use crate::command::{Command, RequestId};
+use crate::fetch::Fetch;
+use crate::journal::JournalEvent;
+use crate::policy::{Decision, Policy, Rule, Situation};
+use crate::spans::SPAN_BYTES;
+use crate::time::Time;
+use hither_proto::{DeviceId, Space};
+use std::time::Duration;
+
+/// How often requests in flight are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Silence after which a source is given up when another has the same: at least, at most.
+const STALL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
+/// Silence after which a source is given up when nobody else has it: its link may still be alive, its stream is not.
+const STALL_ALONE: Duration = Duration::from_secs(15);
+/// Added to twice the alternative's time before a second copy is asked for.
+const TAIL_SLACK: Duration = Duration::from_millis(300);
+
+impl Fetch {
+    /// Asks to be woken while anything is in flight.
+    pub(crate) fn watch(&mut self, now: Time) {
+        if self.requests.values().all(|r| r.awaited.is_empty()) {
+            self.repair_at = None;
+        } else {
+            self.repair_at.get_or_insert(now + TICK);
+        }
+    }
+
+    pub(crate) fn repair(
+        &mut self,
+        policy: &dyn Policy,
+        now: Time,
+        next: &mut u64,
+        commands: &mut Vec<Command>,
+    ) {
+        if self.repair_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.repair_at = None;
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        for device in self.silent(version, space, now) {
+            self.give_up_on(device, now, commands);
+        }
+        if self.spans.none_idle() {
+            self.race(policy, version, space, now, next, commands);
+        }
+    }
+
+    /// Sources that owe something and have been silent for too long.
+    fn silent(&self, version: u64, space: Space, now: Time) -> Vec<DeviceId> {
+        let mut silent: Vec<DeviceId> = self
+            .requests
+            .values()
+            .filter(|r| !r.awaited.is_empty())
+            .filter(|r| {
+                let Some(source) = self.sources.get(&r.device) else { return true };
+                let quiet = now.since(source.last_progress.max(r.asked_at));
+                quiet > self.patience(r.device, r.span, version, space, now)
+            })
+            .map(|r| r.device)
+            .collect();
+        silent.sort();
+        silent.dedup();
+        silent
+    }
+
+    /// How long the source of a span may be silent, given who else has it.
+    fn patience(&self, device: DeviceId, span: u32, version: u64, space: Space, now: Time) -> Duration {
+        let alternative = self
+            .situation(span, version, space, now)
+            .holders
+            .into_iter()
+            .filter(|facts| facts.device != device)
+            .map(|facts| facts.finish(SPAN_BYTES))
+            .min();
+        match alternative {
+            Some(finish) => (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1),
+            None => STALL_ALONE,
+        }
+    }
+
+    fn give_up_on(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {
+        self.journal.note(now, device, JournalEvent::Stalled);
+        for (id, request) in self.requests.iter().filter(|(_, r)| r.device == device && !r.awaited.is_empty())
+        {
+            commands.push(Command::Cancel { share: self.share, device: request.device, request: *id });
+        }
+        self.drop_requests_of(device, now);
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.stalled(now);
+        }
+    }
+
+    /// Asks for second copies of spans that would hold up the end.
+    fn race(
+        &mut self,
+        policy: &dyn Policy,
+        version: u64,
+        space: Space,
+        now: Time,
+        next: &mut u64,
+        commands: &mut Vec<Command>,
+    ) {
+        let late: Vec<(RequestId, u32, Duration)> = self
+            .requests
+            .iter()
+            .filter(|(id, r)| !r.awaited.is_empty() && !self.raced(**id, r.span))
+            .map(|(id, r)| (*id, r.span, self.projected(r.device, now)))
+            .collect();
+        for (id, span, projected) in late {
+            let Some(first) = self.requests.get(&id).map(|r| r.device) else { continue };
+            let mut situation = self.situation(span, version, space, now);
+            situation.holders.retain(|facts| facts.device != first);
+            let Some(decision) = policy.choose(&situation) else { continue };
+            if projected > decision.finish * 2 + TAIL_SLACK {
+                self.ask_again(span, space, version, &situation, decision, now, next, commands);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "passes a decision on with all that it needs")]
+    fn ask_again(
+        &mut self,
+        span: u32,
+        space: Space,
+        version: u64,
+        situation: &Situation,
+        decision: Decision,
+        now: Time,
+        next: &mut u64,
+        commands: &mut Vec<Command>,
+    ) {
+        let decision = Decision { rule: Rule::Tail, ..decision };
+        self.ask(span, space, version, situation, &decision, now, next, commands);
+    }
+
+    /// Whether another request already runs for the same span.
+    fn raced(&self, id: RequestId, span: u32) -> bool {
+        self.requests.iter().any(|(other, r)| *other != id && r.span == span)
+    }
+
+    /// When the source will have sent all that was asked of it, at its measured rate.
+    fn projected(&self, device: DeviceId, now: Time) -> Duration {
+        self.sources.get(&device).map_or(Duration::ZERO, |source| {
+            let quiet = now.since(source.last_progress);
+            source.facts(now).finish(0) + quiet
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! Handing idle spans to sources with room, by the policy's choice.
+
+use crate::command::{Command, RequestId};
+use crate::fetch::{Fetch, Request};
+use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
+use crate::spans::runs;
+use crate::time::Time;
+use hither_proto::{DeviceId, Space};
+use std::collections::BTreeSet;
+
+/// Most idle spans looked at for one source before it is left without work until something changes: a bound on the
+/// work of one call, generous because partial holders tend to hold runs.
+const LOOK: usize = 4096;
+
+impl Fetch {
+    /// Gives out work until no source can take more.
+    pub(crate) fn schedule(
+        &mut self,
+        policy: &dyn Policy,
+        now: Time,
+        next: &mut u64,
+        commands: &mut Vec<Command>,
+    ) {
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        let mut skipped: BTreeSet<DeviceId> = BTreeSet::new();
+        loop {
+            let ready = self
+                .sources
+                .values()
+                .filter(|s| !skipped.contains(&s.device) && s.usable(version, space, now))
+                .map(|s| s.facts(now))
+                .filter(|facts| facts.room > 0)
+                .min_by_key(|facts| facts.outstanding);
+            let Some(ready) = ready else { break };
+            let Some(index) = self.next_span_for(ready.device, space) else {
+                skipped.insert(ready.device);
+                continue;
+            };
+            let situation = self.situation(index, version, space, now);
+            match policy.choose(&situation) {
+                Some(decision) => self.ask(index, space, version, &situation, &decision, now, next, commands),
+                None => drop(skipped.insert(ready.device)),
+            }
+        }
+        self.watch(now);
+    }
+
+    /// The first idle span, from this device's own starting point, of which the source holds something.
+    fn next_span_for(&self, device: DeviceId, space: Space) -> Option<u32> {
+        let source = self.sources.get(&device)?;
+        let from = if self.alone(space) { 0 } else { self.origin };
+        self.spans
+            .idle_from(from)
+            .take(LOOK)
+            .find(|index| !self.spans.missing_in(*index, source.held(space)).is_empty())
+    }
+
+    /// Whether no other device seems to be fetching too: then the share is read from its beginning, which disks and
+    /// people who watch like best. Otherwise everyone begins elsewhere, so that all have something to give.
+    fn alone(&self, space: Space) -> bool {
+        self.sources.values().all(|s| s.has_all(space) || s.held(space).is_none_or(|h| h.is_empty()))
+            && !self
+                .sources
+                .values()
+                .any(|s| s.session == crate::source::Session::Open && s.held(space).is_some())
+    }
+
+    /// Who holds (some of) a span, and how they stand.
+    pub(crate) fn situation(&self, index: u32, version: u64, space: Space, now: Time) -> Situation {
+        let holders: Vec<SourceFacts> = self
+            .sources
+            .values()
+            .filter(|s| s.usable(version, space, now))
+            .filter(|s| !self.spans.missing_in(index, s.held(space)).is_empty())
+            .map(|s| s.facts(now))
+            .collect();
+        let size = self.spans.bytes_of(&self.spans.missing_in(index, None));
+        Situation { size, remaining: self.spans.missing_bytes(), holders }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one decision with all that it needs to become a request")]
+    pub(crate) fn ask(
+        &mut self,
+        index: u32,
+        space: Space,
+        version: u64,
+        situation: &Situation,
+        decision: &Decision,
+        now: Time,
+        next: &mut u64,
+        commands: &mut Vec<Command>,
+    ) {
+        let device = situation.holders[decision.source].device;
+        let Some(source) = self.sources.get_mut(&device) else { return };
+        let positions = self.spans.missing_in(index, source.held(space));
+        let Some(carrier) = source.carriers.pick(now) else { return };
+        if source.carriers.outstanding() == 0 {
+            source.last_progress = now;
+        }
+        source.carriers.asked(carrier, self.spans.bytes_of(&positions), now);
+        self.spans.request_began(index);
+        let id = RequestId(*next);
+        *next += 1;
+        let rule = match decision.rule {
+            Rule::OnlyHolder | Rule::EarliestFinish if self.moved.remove(&index) => Rule::Moved,
+            rule => rule,
+        };
+        commands.push(Command::Want {
+            share: self.share,
+            device,
+            carrier,
+            request: id,
+            space,
+            version,
+            ranges: runs(&positions),
+        });
+        let request = Request {
+            device,
+            carrier,
+            span: index,
+            awaited: positions.into_iter().collect(),
+            arrived: roaring::RoaringBitmap::new(),
+            asked_at: now,
+            rule,
+            expected: decision.finish,
+            runner_up: decision.runner_up.map(|(i, finish)| (situation.holders[i].device, finish)),
+        };
+        self.requests.insert(id, request);
+    }
+}

@@ -1,0 +1,191 @@
+//! Who is served next: upload slots, fair between devices.
+//!
+//! Invariants: at most [`SLOTS`] requests are being sent, at most [`PER_STREAM`] of one stream; at most
+//! [`QUEUE_PER_DEVICE`] wait for one device, beyond that the device is told to come back.
+
+use crate::command::{Command, StreamId};
+use hither_proto::{DeviceId, ShareId, Want};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Requests sent at the same time, over all devices.
+const SLOTS: usize = 32;
+/// Requests sent at the same time on one stream: two, so that the second is read while the first is written.
+const PER_STREAM: usize = 2;
+/// Requests of one device that may wait.
+const QUEUE_PER_DEVICE: usize = 128;
+/// After how long a device that was told "busy" may ask again, milliseconds.
+const BUSY_MS: u32 = 250;
+
+#[derive(Debug)]
+struct Upload {
+    stream: StreamId,
+    share: ShareId,
+    want: Want,
+}
+
+/// Queue and slots.
+#[derive(Debug, Default)]
+pub(crate) struct Serving {
+    waiting: BTreeMap<DeviceId, VecDeque<Upload>>,
+    active: BTreeSet<(StreamId, u64)>,
+    active_of: BTreeMap<DeviceId, usize>,
+    streams: BTreeMap<StreamId, DeviceId>,
+}
+
+impl Serving {
+    /// A stream on which `device` may ask was opened.
+    pub fn stream_opened(&mut self, stream: StreamId, device: DeviceId) {
+        self.streams.insert(stream, device);
+    }
+
+    /// The stream ended: nothing of it is sent any more.
+    pub fn stream_closed(&mut self, stream: StreamId, commands: &mut Vec<Command>) {
+        if let Some(device) = self.streams.remove(&stream) {
+            if let Some(queue) = self.waiting.get_mut(&device) {
+                queue.retain(|upload| upload.stream != stream);
+            }
+            let ended: Vec<_> = self.active.iter().filter(|(s, _)| *s == stream).copied().collect();
+            ended.into_iter().for_each(|(stream, request)| self.free(stream, request, device));
+            self.fill(commands);
+        }
+    }
+
+    /// A device asks for positions that are all held here.
+    pub fn want(&mut self, stream: StreamId, share: ShareId, want: Want, commands: &mut Vec<Command>) {
+        let Some(device) = self.streams.get(&stream) else { return };
+        let queue = self.waiting.entry(*device).or_default();
+        let request = want.request;
+        let known = queue.iter().any(|u| u.stream == stream && u.want.request == request);
+        if known || self.active.contains(&(stream, request)) {
+            return; // A repeated number is the asker's mistake; the first one counts.
+        }
+        if queue.len() >= QUEUE_PER_DEVICE {
+            commands.push(Command::Busy { stream, request, retry_after_ms: BUSY_MS });
+            return;
+        }
+        queue.push_back(Upload { stream, share, want });
+        self.fill(commands);
+    }
+
+    /// The asker takes a request back.
+    pub fn cancel(&mut self, stream: StreamId, request: u64, commands: &mut Vec<Command>) {
+        let Some(device) = self.streams.get(&stream) else { return };
+        if let Some(queue) = self.waiting.get_mut(device) {
+            queue.retain(|u| u.stream != stream || u.want.request != request);
+        }
+        if self.active.contains(&(stream, request)) {
+            commands.push(Command::Abort { stream, request });
+        }
+    }
+
+    /// Everything of a request was sent, or sending it was aborted.
+    pub fn sent(&mut self, stream: StreamId, request: u64, commands: &mut Vec<Command>) {
+        if let Some(device) = self.streams.get(&stream).copied() {
+            self.free(stream, request, device);
+            self.fill(commands);
+        }
+    }
+
+    fn free(&mut self, stream: StreamId, request: u64, device: DeviceId) {
+        if self.active.remove(&(stream, request))
+            && let Some(count) = self.active_of.get_mut(&device)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.active_of.remove(&device);
+            }
+        }
+    }
+
+    /// Gives free slots to the devices that have the fewest.
+    fn fill(&mut self, commands: &mut Vec<Command>) {
+        while self.active.len() < SLOTS {
+            let Some((device, index)) = self.next() else { break };
+            let Some(upload) = self.waiting.get_mut(&device).and_then(|queue| queue.remove(index)) else {
+                break;
+            };
+            self.active.insert((upload.stream, upload.want.request));
+            *self.active_of.entry(device).or_default() += 1;
+            commands.push(Command::Serve {
+                stream: upload.stream,
+                request: upload.want.request,
+                share: upload.share,
+                space: upload.want.space,
+                version: upload.want.version,
+                ranges: upload.want.ranges,
+            });
+        }
+        self.waiting.retain(|_, queue| !queue.is_empty());
+    }
+
+    fn next(&self) -> Option<(DeviceId, usize)> {
+        self.waiting
+            .iter()
+            .filter_map(|(device, queue)| {
+                let index = queue.iter().position(|u| self.active_on(u.stream) < PER_STREAM)?;
+                Some((self.active_of.get(device).copied().unwrap_or(0), *device, index))
+            })
+            .min()
+            .map(|(_, device, index)| (device, index))
+    }
+
+    fn active_on(&self, stream: StreamId) -> usize {
+        self.active.range((stream, 0)..=(stream, u64::MAX)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::device;
+    use hither_proto::{ShareSecret, Space};
+
+    fn want(serving: &mut Serving, stream: u64, request: u64) -> Vec<Command> {
+        let mut out = Vec::new();
+        let want = Want { request, space: Space::Data, version: 1, ranges: crate::spans::runs(&[1]) };
+        serving.want(StreamId(stream), ShareSecret::new([1; 16]).share_id(), want, &mut out);
+        out
+    }
+
+    #[test]
+    fn slots_are_bounded_and_shared_fairly() {
+        let mut serving = Serving::default();
+        for stream in 0..40 {
+            serving.stream_opened(StreamId(stream), device((stream % 2) as u8));
+        }
+        // Device 0 (even streams) asks for everything it can before device 1 asks once.
+        let started: usize =
+            (0..20).map(|s| want(&mut serving, 2 * s, 0).len() + want(&mut serving, 2 * s, 1).len()).sum();
+        assert_eq!(started, SLOTS);
+        assert!(want(&mut serving, 1, 0).is_empty());
+        let mut out = Vec::new();
+        serving.sent(StreamId(0), 0, &mut out);
+        assert!(matches!(out[..], [Command::Serve { stream: StreamId(1), .. }]), "{out:?}");
+    }
+
+    #[test]
+    fn one_stream_sends_two_at_a_time_and_a_long_queue_is_refused() {
+        let mut serving = Serving::default();
+        serving.stream_opened(StreamId(1), device(1));
+        let outcomes: Vec<_> = (0..200).map(|r| want(&mut serving, 1, r)).collect();
+        assert_eq!(
+            outcomes.iter().flatten().filter(|c| matches!(c, Command::Serve { .. })).count(),
+            PER_STREAM
+        );
+        assert!(matches!(outcomes[199][..], [Command::Busy { request: 199, .. }]));
+    }
+
+    #[test]
+    fn cancelled_and_closed_streams_free_their_slots() {
+        let mut serving = Serving::default();
+        serving.stream_opened(StreamId(1), device(1));
+        (0..3).for_each(|r| drop(want(&mut serving, 1, r)));
+        let mut out = Vec::new();
+        serving.cancel(StreamId(1), 2, &mut out);
+        assert!(out.is_empty());
+        serving.cancel(StreamId(1), 0, &mut out);
+        assert_eq!(out, [Command::Abort { stream: StreamId(1), request: 0 }]);
+        serving.stream_closed(StreamId(1), &mut out);
+        assert!(serving.active.is_empty() && serving.active_of.is_empty() && serving.waiting.is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! One device as a source of one fetch: its session, what it holds, how it behaves.
+//!
+//! Invariant: nothing here is believed beyond costing time; a chunk counts only when its bytes verified.
+
+use crate::carrier_choice::CarrierChoice;
+use crate::policy::SourceFacts;
+use crate::rate::UNMEASURED_LAN;
+use crate::spans::SPAN_BYTES;
+use crate::time::Time;
+use hither_proto::{Announcement, Delta, DeviceId, Space};
+use roaring::RoaringBitmap;
+use std::time::Duration;
+
+/// Fewest and most bytes in flight to a proven source (source-selection design, rule 5: 2 to 16 spans).
+const WINDOW: (u64, u64) = (2 * SPAN_BYTES, 16 * SPAN_BYTES);
+/// The window covers the bandwidth-delay product plus this much, for the time a request waits at the source.
+const WINDOW_SLACK: Duration = Duration::from_millis(100);
+/// First and longest pause before a session is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
+const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// Where the control session with a source stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// To be opened at that time.
+    Closed { retry_at: Time },
+    /// Being opened.
+    Opening,
+    /// Open.
+    Open,
+}
+
+/// A device that may have what is fetched.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub device: DeviceId,
+    pub session: Session,
+    /// Latest version of the share known there, by a signed head.
+    pub head_version: u64,
+    /// Version that the holdings below belong to; 0 before the first announcement.
+    version: u64,
+    complete: bool,
+    held: RoaringBitmap,
+    has_manifest: bool,
+    epoch: u64,
+    seq: u64,
+    pub rtt: Duration,
+    pub carriers: CarrierChoice,
+    pub last_progress: Time,
+    /// Has given at least one verified chunk.
+    pub proven: bool,
+    pub banned: bool,
+    strikes: u32,
+    failures: u32,
+    rests_until: Option<Time>,
+}
+
+/// Whether a delta could be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Continuity {
+    Applied,
+    /// A delta is missing: only a new announcement helps.
+    Gap,
+}
+
+impl Source {
+    pub fn new(device: DeviceId, now: Time) -> Self {
+        Self {
+            device,
+            session: Session::Closed { retry_at: now },
+            head_version: 0,
+            version: 0,
+            complete: false,
+            held: RoaringBitmap::new(),
+            has_manifest: false,
+            epoch: 0,
+            seq: 0,
+            rtt: Duration::from_millis(1),
+            carriers: CarrierChoice::default(),
+            last_progress: now,
+            proven: false,
+            banned: false,
+            strikes: 0,
+            failures: 0,
+            rests_until: None,
+        }
+    }
+
+    pub fn opened(&mut self, head_version: u64, rtt: Duration, now: Time) {
+        self.session = Session::Open;
+        self.head_version = head_version;
+        self.rtt = rtt;
+        self.failures = 0;
+        self.last_progress = now;
+    }
+
+    /// The session ended or could not be opened; it is tried again after `at_least`, later each time.
+    pub fn closed(&mut self, now: Time, at_least: Duration) {
+        let pause = RETRY.0.saturating_mul(1 << self.failures.min(6)).clamp(at_least.min(RETRY.1), RETRY.1);
+        self.failures += 1;
+        self.session = Session::Closed { retry_at: now + pause };
+        self.version = 0;
+        self.held.clear();
+        self.complete = false;
+        self.has_manifest = false;
+    }
+
+    /// Something about the device changed (it was just seen): worth an immediate try.
+    pub fn retry_now(&mut self, now: Time) {
+        if let Session::Closed { retry_at } = &mut self.session {
+            *retry_at = now.min(*retry_at);
+            self.failures = 0;
+        }
+    }
+
+    pub fn announced(&mut self, announcement: Announcement) {
+        self.version = announcement.version;
+        self.head_version = self.head_version.max(announcement.version);
+        self.complete = announcement.complete;
+        self.held = announcement.held.to_bitmap();
+        self.has_manifest = announcement.has_manifest;
+        self.epoch = announcement.epoch;
+        self.seq = announcement.seq;
+    }
+
+    pub fn delta(&mut self, delta: &Delta) -> Continuity {
+        if delta.version != self.version || delta.epoch != self.epoch || delta.seq != self.seq.wrapping_add(1)
+        {
+            return Continuity::Gap;
+        }
+        self.seq = delta.seq;
+        self.held |= delta.added.to_bitmap();
+        self.held -= delta.removed.to_bitmap();
+        if !delta.removed.is_empty() && self.complete {
+            // "Complete" carries no bitmap to take from; the missing ones are learned by asking.
+            return Continuity::Gap;
+        }
+        Continuity::Applied
+    }
+
+    /// The source said it does not hold these after all.
+    pub fn not_held(&mut self, space: Space, positions: impl IntoIterator<Item = u32>, total: u32) {
+        if space != Space::Data {
+            self.has_manifest = false;
+            return;
+        }
+        if std::mem::take(&mut self.complete) {
+            self.held.insert_range(0..total);
+        }
+        for position in positions {
+            self.held.remove(position);
+        }
+    }
+
+    /// Whether it may be asked at all for this version and space now.
+    pub fn usable(&self, version: u64, space: Space, now: Time) -> bool {
+        self.session == Session::Open
+            && !self.banned
+            && self.rests_until.is_none_or(|until| until <= now)
+            && self.version == version
+            && match space {
+                Space::Root | Space::Manifest => self.has_manifest,
+                Space::Data => self.complete || !self.held.is_empty(),
+            }
+    }
+
+    /// Whether it has every position of `space`.
+    pub fn has_all(&self, space: Space) -> bool {
+        space != Space::Data || self.complete
+    }
+
+    /// The positions it holds; `None` for all of them.
+    pub fn held(&self, space: Space) -> Option<&RoaringBitmap> {
+        if self.has_all(space) { None } else { Some(&self.held) }
+    }
+
+    /// It gave nothing for too long while asked: leave it alone, twice as long each time.
+    pub fn stalled(&mut self, now: Time) -> Duration {
+        let rest = REST.0.saturating_mul(1 << self.strikes.min(8)).min(REST.1);
+        self.strikes += 1;
+        self.proven = false;
+        self.rests_until = Some(now + rest);
+        rest
+    }
+
+    /// It is too busy: leave it alone for as long as it asked, within reason.
+    pub fn busy(&mut self, now: Time, pause: Duration) {
+        self.rests_until = Some(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
+    }
+
+    pub fn rests_until(&self, now: Time) -> Option<Time> {
+        self.rests_until.filter(|until| *until > now)
+    }
+
+    /// Expected rate in bytes per second; an unmeasured LAN source counts as 400 Mbit/s.
+    pub fn rate(&self, now: Time) -> f64 {
+        self.carriers.rate(now).unwrap_or(UNMEASURED_LAN).max(1.0)
+    }
+
+    /// Most bytes in flight: one span until proven, then twice what the link holds.
+    fn window(&self, now: Time) -> u64 {
+        if !self.proven {
+            return SPAN_BYTES;
+        }
+        let product = self.rate(now) * (self.rtt + WINDOW_SLACK).as_secs_f64();
+        (product as u64).clamp(WINDOW.0, WINDOW.1)
+    }
+
+    pub fn facts(&self, now: Time) -> SourceFacts {
+        let outstanding = self.carriers.outstanding();
+        let room =
+            if self.carriers.pick(now).is_some() { self.window(now).saturating_sub(outstanding) } else { 0 };
+        SourceFacts { device: self.device, rtt: self.rtt, outstanding, rate: self.rate(now), room }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::device;
+    use hither_proto::{PositionRange, Ranges};
+
+    fn now() -> Time {
+        Time::from_start(Duration::from_secs(1))
+    }
+
+    fn ranges(start: u32, count: u32) -> Ranges {
+        PositionRange::new(start, count).into_iter().collect()
+    }
+
+    fn open() -> Source {
+        let mut source = Source::new(device(1), now());
+        source.opened(1, Duration::from_millis(1), now());
+        source.announced(Announcement {
+            version: 1,
+            epoch: 7,
+            seq: 1,
+            complete: false,
+            held: ranges(0, 4),
+            has_manifest: true,
+        });
+        source
+    }
+
+    #[test]
+    fn deltas_apply_in_order_and_gaps_are_told() {
+        let mut source = open();
+        let delta = |seq| Delta { version: 1, epoch: 7, seq, added: ranges(9, 1), removed: ranges(0, 1) };
+        assert_eq!(source.delta(&delta(3)), Continuity::Gap);
+        assert_eq!(source.delta(&delta(2)), Continuity::Applied);
+        assert_eq!(source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(), [1, 2, 3, 9]);
+    }
+
+    #[test]
+    fn a_complete_source_that_lacks_something_after_all_is_believed() {
+        let mut source = open();
+        source.complete = true;
+        source.not_held(Space::Data, [2], 5);
+        assert_eq!(source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(), [0, 1, 3, 4]);
+    }
+
+    #[test]
+    fn stalls_make_it_rest_longer_each_time_and_end() {
+        let mut source = open();
+        assert!(source.usable(1, Space::Data, now()));
+        assert_eq!(source.stalled(now()), Duration::from_secs(2));
+        assert!(!source.usable(1, Space::Data, now()));
+        assert!(source.usable(1, Space::Data, now() + Duration::from_secs(2)));
+        assert_eq!(source.stalled(now()), Duration::from_secs(4));
+        for _ in 0..20 {
+            source.stalled(now());
+        }
+        assert_eq!(source.stalled(now()), Duration::from_secs(300));
+    }
+
+    #[test]
+    fn retries_back_off_and_a_sighting_resets_them() {
+        let mut source = Source::new(device(1), now());
+        for pause in [1, 2, 4] {
+            source.closed(now(), Duration::ZERO);
+            assert_eq!(source.session, Session::Closed { retry_at: now() + Duration::from_secs(pause) });
+        }
+        source.retry_now(now());
+        assert_eq!(source.session, Session::Closed { retry_at: now() });
+    }
+}

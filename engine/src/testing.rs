@@ -1,0 +1,12 @@
+//! Small helpers of the unit tests.
+
+use hither_proto::DeviceId;
+
+/// Some valid device id, different for every `n` in a small range.
+pub(crate) fn device(n: u8) -> DeviceId {
+    // Not every 32 bytes are a curve point: take the n-th that is.
+    (0u8..=255)
+        .filter_map(|b| DeviceId::from_slice(&[b; 32]).ok())
+        .nth(usize::from(n))
+        .expect("half of all encodings are points")
+}
