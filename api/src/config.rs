@@ -1,0 +1,356 @@
+//! The configuration file: every key with its default, its check and its comment in one table.
+//!
+//! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys are refused with the nearest known name,
+//! so that a typing error does not silently do nothing.
+
+use std::path::Path;
+use std::time::Duration;
+use toml_edit::{DocumentMut, Item, Value};
+
+/// What a new configuration file looks like: every key with its default, commented out.
+pub const TEMPLATE: &str = "\
+# Hither's configuration. Every key is optional; what stands here behind '#' is the default.
+# Changes take effect when the daemon starts anew (hither down, hither up).
+
+# What this device calls itself towards devices that share something with it.
+# device_name = \"\"            # default: the host's name
+
+# UDP and TCP port; when it is taken another one is used. 0: any.
+# port = 47447
+
+# Carriers. QUIC is the default and the fallback; TCP is used for bulk data where it is faster.
+# quic = true
+# tcp = true
+
+# Find devices on the local network by mDNS.
+# discovery = true
+# Only these network interfaces, or all but these.
+# interfaces = []
+# ignore_interfaces = []
+
+# How long a fetch looks for a device that has the share before it gives up.
+# wait = \"15s\"
+
+# What is logged to hitherd.log: error, warn, info, debug or trace.
+# log = \"info\"
+";
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Bool,
+    Port,
+    Duration,
+    Names,
+    Level,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name in the file; `HITHER_` and the name in capitals is its environment variable.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    kind: Kind,
+}
+
+/// Every key.
+pub const KEYS: [Key; 9] = [
+    Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
+    Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
+    Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
+    Key { name: "tcp", about: "use the TCP carrier for bulk data", kind: Kind::Bool },
+    Key { name: "discovery", about: "find devices on the local network", kind: Kind::Bool },
+    Key { name: "interfaces", about: "only these network interfaces", kind: Kind::Names },
+    Key { name: "ignore_interfaces", about: "all but these network interfaces", kind: Kind::Names },
+    Key { name: "wait", about: "how long a fetch looks for a holder", kind: Kind::Duration },
+    Key { name: "log", about: "what is logged", kind: Kind::Level },
+];
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What this device calls itself; empty for the host's name.
+    pub device_name: String,
+    /// Preferred UDP and TCP port, 0 for any.
+    pub port: u16,
+    /// Whether the QUIC carrier runs.
+    pub quic: bool,
+    /// Whether the TCP carrier runs.
+    pub tcp: bool,
+    /// Whether devices are looked for by mDNS.
+    pub discovery: bool,
+    /// Only these network interfaces, when not empty.
+    pub interfaces: Vec<String>,
+    /// Never these network interfaces.
+    pub ignore_interfaces: Vec<String>,
+    /// How long a fetch looks for a device that has the share.
+    pub wait: Duration,
+    /// Log filter.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            device_name: String::new(),
+            port: 47447,
+            quic: true,
+            tcp: true,
+            discovery: true,
+            interfaces: Vec::new(),
+            ignore_interfaces: Vec::new(),
+            wait: Duration::from_secs(15),
+            log: "info".into(),
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read or written.
+    #[error("the configuration file {path}: {source}")]
+    Io {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML.
+    #[error("the configuration file is not valid TOML: {0}")]
+    Syntax(#[from] toml_edit::TomlError),
+    /// A key that does not exist.
+    #[error("there is no configuration key \"{name}\"{}", suggestion(.nearest))]
+    UnknownKey {
+        /// The name given.
+        name: String,
+        /// A known name that is close to it.
+        nearest: Option<&'static str>,
+    },
+    /// A value of the wrong kind.
+    #[error("\"{name}\" must be {expected}")]
+    BadValue {
+        /// The key.
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
+}
+
+fn suggestion(nearest: &Option<&'static str>) -> String {
+    nearest.map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default()
+}
+
+impl Kind {
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Bool => "true or false",
+            Self::Port => "a number from 0 to 65535",
+            Self::Duration => "a duration like \"15s\" or \"2m\"",
+            Self::Names => "a list of names like [\"eth0\"]",
+            Self::Level => "error, warn, info, debug or trace",
+        }
+    }
+
+    /// Parses what a person typed or an environment variable holds.
+    fn parse(self, text: &str) -> Option<Value> {
+        let value: Value = match self {
+            Self::Text | Self::Duration | Self::Level => text.into(),
+            Self::Bool => text.parse::<bool>().ok()?.into(),
+            Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
+            Self::Names => {
+                text.split(',').map(str::trim).filter(|n| !n.is_empty()).collect::<toml_edit::Array>().into()
+            }
+        };
+        self.check(&value).then_some(value)
+    }
+
+    fn check(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_str(),
+            Self::Bool => value.is_bool(),
+            Self::Port => value.as_integer().is_some_and(|n| u16::try_from(n).is_ok()),
+            Self::Duration => value.as_str().is_some_and(|t| humantime::parse_duration(t).is_ok()),
+            Self::Names => value.as_array().is_some_and(|a| a.iter().all(Value::is_str)),
+            Self::Level => {
+                value.as_str().is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t))
+            }
+        }
+    }
+}
+
+fn key(name: &str) -> Result<&'static Key, ConfigError> {
+    KEYS.iter().find(|k| k.name == name).ok_or_else(|| ConfigError::UnknownKey {
+        name: name.to_owned(),
+        nearest: KEYS
+            .iter()
+            .map(|k| k.name)
+            .min_by_key(|known| distance(name, known))
+            .filter(|known| distance(name, known) <= 3),
+    })
+}
+
+/// Edit distance (Levenshtein), for suggestions.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let cost = (diagonal + usize::from(ca != *cb)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], cost);
+        }
+    }
+    row[b.len()]
+}
+
+impl Config {
+    /// What is in force: environment over file over defaults. A missing file is an empty one.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::resolve(&read(path)?, |name| std::env::var(name).ok())
+    }
+
+    fn resolve(file: &DocumentMut, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (name, item) in file.iter() {
+            let key = key(name)?;
+            let value = item.as_value().filter(|v| key.kind.check(v)).ok_or_else(|| key.bad_value())?;
+            config.set(key.name, value);
+        }
+        for key in &KEYS {
+            if let Some(text) = env(&format!("HITHER_{}", key.name.to_uppercase())) {
+                config.set(key.name, &key.kind.parse(&text).ok_or_else(|| key.bad_value())?);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Takes over a value that was checked.
+    fn set(&mut self, name: &str, value: &Value) {
+        let text = || value.as_str().unwrap_or_default().to_owned();
+        let flag = || value.as_bool().unwrap_or_default();
+        let names = || {
+            let names = value.as_array().into_iter().flatten();
+            names.filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        };
+        match name {
+            "device_name" => self.device_name = text(),
+            "port" => self.port = value.as_integer().and_then(|n| u16::try_from(n).ok()).unwrap_or_default(),
+            "quic" => self.quic = flag(),
+            "tcp" => self.tcp = flag(),
+            "discovery" => self.discovery = flag(),
+            "interfaces" => self.interfaces = names(),
+            "ignore_interfaces" => self.ignore_interfaces = names(),
+            "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
+            "log" => self.log = text(),
+            _ => {}
+        }
+    }
+
+    /// The value in force of one key, as text.
+    pub fn get(&self, name: &str) -> Result<String, ConfigError> {
+        Ok(match key(name)?.name {
+            "device_name" => self.device_name.clone(),
+            "port" => self.port.to_string(),
+            "quic" => self.quic.to_string(),
+            "tcp" => self.tcp.to_string(),
+            "discovery" => self.discovery.to_string(),
+            "interfaces" => self.interfaces.join(","),
+            "ignore_interfaces" => self.ignore_interfaces.join(","),
+            "wait" => humantime::format_duration(self.wait).to_string(),
+            _ => self.log.clone(),
+        })
+    }
+
+    /// Writes one key into the file, keeping comments and everything else; makes the file when there is none.
+    pub fn write(path: &Path, name: &str, text: &str) -> Result<(), ConfigError> {
+        let key = key(name)?;
+        let value = key.kind.parse(text).ok_or_else(|| key.bad_value())?;
+        let mut file = if path.exists() { read(path)? } else { TEMPLATE.parse()? };
+        Self::resolve(&file, |_| None)?;
+        file[key.name] = Item::Value(value);
+        let io = |source| ConfigError::Io { path: path.display().to_string(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        // Written beside and renamed, so that a crash leaves the old file or the new one.
+        let beside = path.with_extension("toml.new");
+        std::fs::write(&beside, file.to_string()).map_err(io)?;
+        std::fs::rename(&beside, path).map_err(io)
+    }
+}
+
+impl Key {
+    const fn bad_value(&self) -> ConfigError {
+        ConfigError::BadValue { name: self.name, expected: self.kind.expected() }
+    }
+}
+
+fn read(path: &Path) -> Result<DocumentMut, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.parse()?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(DocumentMut::new()),
+        Err(source) => Err(ConfigError::Io { path: path.display().to_string(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(file: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::resolve(&file.parse().unwrap(), |name| {
+            env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        })
+    }
+
+    #[test]
+    fn environment_wins_over_file_over_default() {
+        let config =
+            resolve("port = 1\nwait = \"2m\"", &[("HITHER_PORT", "2"), ("HITHER_INTERFACES", "a, b")])
+                .unwrap();
+        assert_eq!((config.port, config.wait, config.tcp), (2, Duration::from_secs(120), true));
+        assert_eq!(config.interfaces, ["a", "b"]);
+        assert_eq!(config.get("wait").unwrap(), "2m");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |file: &str| resolve(file, &[]).unwrap_err().to_string();
+        assert_eq!(error("prot = 1"), "there is no configuration key \"prot\"; did you mean \"port\"?");
+        assert_eq!(error("port = 65536"), "\"port\" must be a number from 0 to 65535");
+        assert_eq!(error("quic = \"yes\""), "\"quic\" must be true or false");
+        assert!(error("something_else_entirely = 1").ends_with("entirely\""));
+    }
+
+    #[test]
+    fn the_template_is_valid_and_its_defaults_are_the_defaults() {
+        assert_eq!(resolve(TEMPLATE, &[]).unwrap(), Config::default());
+        let uncommented: String = TEMPLATE
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|l| KEYS.iter().any(|k| l.starts_with(&format!("{} = ", k.name))))
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(uncommented.lines().count(), KEYS.len());
+        assert_eq!(resolve(&uncommented, &[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn set_keeps_comments_and_refuses_nonsense() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/config.toml");
+        Config::write(&path, "port", "1234").unwrap();
+        Config::write(&path, "log", "debug").unwrap();
+        assert!(Config::write(&path, "port", "x").is_err());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("# Carriers.") && text.contains("port = 1234"), "{text}");
+        assert_eq!(Config::load(&path).unwrap().port, 1234);
+    }
+}

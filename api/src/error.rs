@@ -1,0 +1,134 @@
+//! Errors as the user's side sees them: a stable code, a sentence, a hint, and an exit status.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Exit statuses of `hither`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Nobody who has it can be reached; worth trying again.
+    Unreachable = 3,
+    /// Refused: not allowed, declined, expired.
+    Refused = 4,
+    /// Damaged data that no other source could repair.
+    Damaged = 5,
+    /// No space, or over quota.
+    NoSpace = 6,
+    /// Interrupted; can be resumed.
+    Interrupted = 130,
+}
+
+/// What went wrong, for scripts. Codes are stable; new ones may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request makes no sense.
+    BadRequest,
+    /// The text is no ticket, or mistyped.
+    BadTicket,
+    /// The ticket comes from a newer version.
+    NewerTicket,
+    /// The path does not exist or cannot be read.
+    Unreadable,
+    /// Some names in the folder cannot be shared.
+    Unsharable,
+    /// The file keeps changing while it is read.
+    Changing,
+    /// No such share or transfer.
+    NotFound,
+    /// The share is being fetched already.
+    AlreadyFetching,
+    /// The target exists and neither overwriting nor renaming was asked for.
+    TargetExists,
+    /// The target cannot be written.
+    NotWritable,
+    /// Not enough free space.
+    NoSpace,
+    /// No device that has the share could be reached.
+    NoHolder,
+    /// The owner ended the share, or the device refused.
+    Refused,
+    /// The user declined.
+    Declined,
+    /// Every source gave damaged data.
+    Damaged,
+    /// What is in the share must not be written here.
+    HostileShare,
+    /// The share is no single file, which writing to standard output needs.
+    NotASingleFile,
+    /// The transfer was stopped and can go on.
+    Interrupted,
+    /// The daemon is not running or does not answer.
+    NoDaemon,
+    /// The daemon's own store or configuration failed.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The exit status of `hither` for this error.
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::BadRequest | Self::BadTicket | Self::NewerTicket => Exit::Usage,
+            Self::NoHolder => Exit::Unreachable,
+            Self::Refused | Self::Declined | Self::HostileShare => Exit::Refused,
+            Self::Damaged => Exit::Damaged,
+            Self::NoSpace => Exit::NoSpace,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Unreadable
+            | Self::Unsharable
+            | Self::Changing
+            | Self::NotFound
+            | Self::AlreadyFetching
+            | Self::TargetExists
+            | Self::NotWritable
+            | Self::NotASingleFile
+            | Self::NoDaemon
+            | Self::Internal => Exit::Failed,
+        }
+    }
+
+    /// The HTTP status that carries this error.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::BadRequest | Self::BadTicket | Self::NewerTicket => 400,
+            Self::NotFound => 404,
+            Self::AlreadyFetching | Self::TargetExists => 409,
+            Self::Refused | Self::Declined | Self::HostileShare => 403,
+            Self::NoSpace => 507,
+            Self::NoHolder => 503,
+            _ => 500,
+        }
+    }
+}
+
+/// An error as the API sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// For scripts.
+    pub code: ErrorCode,
+    /// One sentence for people.
+    pub message: String,
+    /// What could be done about it; may be empty.
+    #[serde(default)]
+    pub hint: String,
+}
+
+impl ApiError {
+    /// An error without a hint.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: String::new() }
+    }
+
+    /// The same with a hint.
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: hint.into(), ..self }
+    }
+}

@@ -1,0 +1,201 @@
+//! What long work reports while it runs; one JSON object each, the contract of `--json`.
+
+use crate::error::ApiError;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What long work is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Reading, cutting and encrypting what is shared.
+    Reading,
+    /// Looking for devices that have the share.
+    Connecting,
+    /// Waiting for an answer to "accept?".
+    Offered,
+    /// Checking what is here already.
+    Comparing,
+    /// Fetching and writing.
+    Fetching,
+    /// Making it durable and moving it into place.
+    Writing,
+    /// Nobody who has what is missing can be reached at the moment.
+    Waiting,
+    /// Stopped; can go on.
+    Paused,
+    /// Finished.
+    Done,
+    /// Ended with an error.
+    Failed,
+}
+
+/// How bytes reached this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Straight from a device on the same network.
+    Lan,
+    /// Straight from a device elsewhere.
+    Direct,
+    /// From a device, through a relay.
+    Relayed,
+    /// From a store.
+    Store,
+    /// It was on this device already.
+    Local,
+}
+
+/// What one source gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SourceBytes {
+    /// Device id; this device's own for `local`.
+    pub device: String,
+    /// What the device calls itself; may be empty.
+    #[serde(default)]
+    pub name: String,
+    /// How.
+    pub kind: SourceKind,
+    /// Plaintext bytes.
+    pub bytes: u64,
+}
+
+/// One report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Where the work stands.
+    Progress {
+        /// What is being done.
+        phase: Phase,
+        /// Bytes done.
+        bytes: u64,
+        /// Bytes in all; 0 while not known.
+        total: u64,
+        /// Files done (reading) or in the share (fetching).
+        files: u64,
+        /// Bytes per second over the last seconds.
+        rate: u64,
+        /// Expected seconds left; absent while not known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remaining: Option<u64>,
+        /// Devices that are giving right now.
+        devices: u32,
+    },
+    /// What the share holds, before anything of it is written.
+    Offer {
+        /// The transfer; accept it with `POST /v1/transfers/{id}/accept`.
+        transfer: String,
+        /// The share.
+        share: String,
+        /// Its name, safe to show.
+        name: String,
+        /// Whether it is one file with no folder around it.
+        single_file: bool,
+        /// Number of files.
+        files: u64,
+        /// Bytes of all files.
+        bytes: u64,
+        /// Where it would be written.
+        path: String,
+        /// Who shares it: device id.
+        owner: String,
+    },
+    /// Something the user should know that stops nothing.
+    Warning {
+        /// One sentence.
+        message: String,
+    },
+    /// The last report of work that failed.
+    Error(ApiError),
+    /// The last report of work that succeeded.
+    Done(Done),
+}
+
+/// How work ended well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Done {
+    /// A fetch.
+    Fetched {
+        /// Where it is.
+        path: String,
+        /// Bytes of all files.
+        bytes: u64,
+        /// How long it took, seconds.
+        seconds: f64,
+        /// Where the bytes came from.
+        sources: Vec<SourceBytes>,
+        /// The transfer, for `hither why`.
+        transfer: String,
+    },
+    /// A share.
+    Shared {
+        /// Share id.
+        share: String,
+        /// What others fetch it with: a secret.
+        ticket: String,
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// Number of files.
+        files: u64,
+        /// Bytes of all files.
+        bytes: u64,
+        /// Number of chunks.
+        chunks: u64,
+    },
+}
+
+impl Event {
+    /// Whether nothing follows.
+    pub const fn is_last(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Error(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn events_look_as_the_contract_says() {
+        let json = |e: &Event| serde_json::to_value(e).unwrap();
+        let shared = Event::Done(Done::Shared {
+            share: "s".into(),
+            ticket: "hither1x".into(),
+            name: "n".into(),
+            version: 1,
+            files: 1,
+            bytes: 2,
+            chunks: 3,
+        });
+        assert_eq!(
+            json(&shared),
+            serde_json::json!({"event":"done","share":"s","ticket":"hither1x","name":"n","version":1,"files":1,"bytes":2,"chunks":3})
+        );
+        let fetched = Event::Done(Done::Fetched {
+            path: "/x".into(),
+            bytes: 2,
+            seconds: 0.5,
+            sources: vec![SourceBytes {
+                device: "d".into(),
+                name: String::new(),
+                kind: SourceKind::Lan,
+                bytes: 2,
+            }],
+            transfer: "t".into(),
+        });
+        assert_eq!(json(&fetched)["sources"][0]["kind"], "lan");
+        let error = Event::Error(ApiError::new(ErrorCode::NoHolder, "m").with_hint("h"));
+        assert_eq!(
+            json(&error),
+            serde_json::json!({"event":"error","code":"no_holder","message":"m","hint":"h"})
+        );
+        for event in [shared, fetched, error] {
+            assert_eq!(serde_json::from_value::<Event>(json(&event)).unwrap(), event);
+        }
+    }
+}

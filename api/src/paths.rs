@@ -1,0 +1,120 @@
+//! Where things live: `$HITHER_HOME`, or the XDG folders.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The places of one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The folder of everything the daemon keeps: key, store, manifests, logs.
+    pub data: PathBuf,
+    /// The socket of the local API.
+    pub socket: PathBuf,
+}
+
+/// No home folder can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("neither HITHER_HOME nor HOME is set: where should Hither keep its data?")]
+pub struct PathsError;
+
+/// Longest path a Unix socket can have on every system (macOS: 104 with the final NUL).
+const MAX_SOCKET: usize = 103;
+
+impl Paths {
+    /// By the environment.
+    pub fn from_env() -> Result<Self, PathsError> {
+        Self::resolve(|name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from))
+    }
+
+    fn resolve(var: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, PathsError> {
+        // XDG Base Directory Specification 0.8: relative paths in these variables are ignored.
+        let xdg = |name: &str| var(name).filter(|path| path.is_absolute());
+        if let Some(home) = var("HITHER_HOME") {
+            let home = std::path::absolute(&home).unwrap_or(home);
+            return Ok(Self::in_home(&home));
+        }
+        let home = var("HOME").ok_or(PathsError)?;
+        let data = xdg("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("hither");
+        let runtime = xdg("XDG_RUNTIME_DIR").unwrap_or_else(|| data.clone());
+        Ok(Self {
+            config: xdg("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("hither/config.toml"),
+            socket: runtime.join("hither.sock"),
+            data,
+        })
+    }
+
+    /// Everything below one folder.
+    pub fn in_home(home: &Path) -> Self {
+        Self { config: home.join("config.toml"), data: home.join("data"), socket: home.join("hither.sock") }
+    }
+
+    /// Whether the socket's path is too long for the system.
+    pub fn socket_too_long(&self) -> bool {
+        self.socket.as_os_str().len() > MAX_SOCKET
+    }
+
+    /// The device key.
+    pub fn key(&self) -> PathBuf {
+        self.data.join("device.key")
+    }
+
+    /// The metadata store.
+    pub fn store(&self) -> PathBuf {
+        self.data.join("store")
+    }
+
+    /// Manifests, one file per share and version.
+    pub fn manifests(&self) -> PathBuf {
+        self.data.join("manifests")
+    }
+
+    /// Files on their way to standard output.
+    pub fn spool(&self) -> PathBuf {
+        self.data.join("spool")
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> PathBuf {
+        self.data.join("hitherd.log")
+    }
+
+    /// Held by the one daemon that runs.
+    pub fn lock(&self) -> PathBuf {
+        self.data.join("hitherd.lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(vars: &[(&str, &str)]) -> Result<Paths, PathsError> {
+        Paths::resolve(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v)))
+    }
+
+    #[test]
+    fn hither_home_wins_over_xdg_over_home() {
+        let all = [("HITHER_HOME", "/h"), ("HOME", "/u"), ("XDG_DATA_HOME", "/d")];
+        assert_eq!(resolve(&all).unwrap(), Paths::in_home(Path::new("/h")));
+        let xdg =
+            resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "/d"), ("XDG_RUNTIME_DIR", "/run/user/1")]).unwrap();
+        assert_eq!(xdg.data, Path::new("/d/hither"));
+        assert_eq!(xdg.config, Path::new("/u/.config/hither/config.toml"));
+        assert_eq!(xdg.socket, Path::new("/run/user/1/hither.sock"));
+        assert_eq!(
+            resolve(&[("HOME", "/u")]).unwrap().socket,
+            Path::new("/u/.local/share/hither/hither.sock")
+        );
+        assert_eq!(resolve(&[]), Err(PathsError));
+    }
+
+    #[test]
+    fn relative_xdg_folders_are_ignored() {
+        assert_eq!(
+            resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "d")]).unwrap().data,
+            Path::new("/u/.local/share/hither")
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! Requests and answers of the local API that are no events.
+
+use crate::event::{Phase, SourceBytes};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use utoipa::ToSchema;
+
+/// `POST /v1/shares`: answered with events, the last one `done` or `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareRequest {
+    /// Absolute path of a file or folder.
+    #[schema(value_type = String)]
+    pub path: PathBuf,
+    /// What the share is called instead of the file's or folder's own name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The share ends by itself after that many seconds.
+    #[serde(default)]
+    pub keep_seconds: Option<u64>,
+    /// Never upload this share to a store, whatever the configuration says.
+    #[serde(default)]
+    pub no_upload: bool,
+    /// Leave out what cannot be shared (unreadable files, impossible names) instead of failing.
+    #[serde(default)]
+    pub skip_unsharable: bool,
+}
+
+/// What to do when the target of a fetch exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Existing {
+    /// Refuse.
+    #[default]
+    Fail,
+    /// Replace files of the same name; leave other files in an existing folder alone.
+    Overwrite,
+    /// Write beside it under another name.
+    Rename,
+}
+
+/// `POST /v1/fetches`: answered with events, the last one `done` or `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FetchRequest {
+    /// The ticket.
+    pub ticket: String,
+    /// Absolute path of the folder to write into; absent to spool a single file for standard output.
+    #[schema(value_type = Option<String>)]
+    pub folder: Option<PathBuf>,
+    /// What to do when the target exists.
+    #[serde(default)]
+    pub existing: Existing,
+    /// Accept what is offered without asking.
+    #[serde(default)]
+    pub accept: bool,
+    /// Give up with `no_holder` when nobody who has it was reached for that many seconds; absent: the configured time.
+    #[serde(default)]
+    pub wait_seconds: Option<u64>,
+}
+
+/// One share (`GET /v1/shares`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareInfo {
+    /// Share id.
+    pub share: String,
+    /// Its name.
+    pub name: String,
+    /// Where it is on this device.
+    pub path: String,
+    /// Whether this device made it (or fetched it from another).
+    pub mine: bool,
+    /// Owner's device id.
+    pub owner: String,
+    /// Its version here.
+    pub version: u64,
+    /// Number of files.
+    pub files: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Chunks in all.
+    pub chunks: u64,
+    /// Chunks that this device can give.
+    pub held: u64,
+    /// When it was published, Unix seconds.
+    pub published: u64,
+    /// When it ends by itself, Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+}
+
+/// The ticket of a share (`GET /v1/shares/{id}/ticket`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TicketInfo {
+    /// The ticket: a secret.
+    pub ticket: String,
+}
+
+/// One transfer (`GET /v1/transfers`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TransferInfo {
+    /// Transfer id.
+    pub transfer: String,
+    /// Share id.
+    pub share: String,
+    /// Name of the share; empty while not known.
+    pub name: String,
+    /// Where it is (being) written; empty while not known.
+    pub path: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Bytes done.
+    pub bytes: u64,
+    /// Bytes in all; 0 while not known.
+    pub total: u64,
+    /// Bytes per second now.
+    pub rate: u64,
+    /// Devices that are giving now.
+    pub devices: u32,
+    /// When it began, Unix seconds.
+    pub started: u64,
+    /// When it ended, Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    /// Why it failed or waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where its bytes came from so far.
+    pub sources: Vec<SourceBytes>,
+}
+
+/// Why a transfer's bytes came from where they came (`GET /v1/transfers/{id}/why`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Why {
+    /// The transfer.
+    pub transfer: TransferInfo,
+    /// Every source, the largest first.
+    pub sources: Vec<WhySource>,
+    /// What happened to sources on the way, oldest first (the most recent 256).
+    pub notes: Vec<WhyNote>,
+    /// Where single spans came from, in the order in which they came (the most recent 1,000).
+    pub spans: Vec<WhySpan>,
+}
+
+/// One source in a [`Why`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhySource {
+    /// Who, how and how much.
+    #[serde(flatten)]
+    pub source: SourceBytes,
+    /// Plaintext bytes that arrived and were not needed.
+    pub wasted: u64,
+    /// Times it stalled, broke off, lied or lacked what it had announced.
+    pub faults: u64,
+    /// Spans by the rule that chose it.
+    pub rules: std::collections::BTreeMap<String, u64>,
+    /// Round-trip time of its link, milliseconds, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+    /// The same in words.
+    pub words: String,
+}
+
+/// One thing that happened to a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyNote {
+    /// Seconds after the transfer began (or was resumed).
+    pub at: f64,
+    /// Device id.
+    pub device: String,
+    /// `stalled`, `lost`, `lied` or `not_held`.
+    pub what: String,
+    /// The same in words.
+    pub words: String,
+}
+
+/// One span in a [`Why`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhySpan {
+    /// First chunk.
+    pub start: u32,
+    /// Device id of its source.
+    pub device: String,
+    /// The rule that chose it.
+    pub rule: String,
+    /// How long it was expected to take, milliseconds.
+    pub expected_ms: f64,
+    /// How long it took, milliseconds.
+    pub actual_ms: f64,
+    /// The next best source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner_up: Option<String>,
+    /// How long the next best was expected to take, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner_up_ms: Option<f64>,
+}
+
+/// One link to another device (in [`Status`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LinkInfo {
+    /// Device id.
+    pub device: String,
+    /// What it calls itself; empty while no share in common has been proven.
+    pub name: String,
+    /// `quic` or `tcp`.
+    pub carrier: String,
+    /// Its address.
+    pub address: String,
+    /// Round-trip time, milliseconds.
+    pub rtt_ms: f64,
+}
+
+/// The daemon (`GET /v1/status`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// This device's id.
+    pub device: String,
+    /// The short form of it.
+    pub short: String,
+    /// What this device calls itself.
+    pub name: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime: u64,
+    /// UDP port of the QUIC carrier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp_port: Option<u16>,
+    /// TCP port of the bulk carrier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_port: Option<u16>,
+    /// Where its data is.
+    pub home: String,
+    /// Number of shares.
+    pub shares: u64,
+    /// Number of transfers that run.
+    pub transfers: u64,
+    /// Devices seen on this network.
+    pub nearby: u64,
+    /// Links that are open.
+    pub links: Vec<LinkInfo>,
+    /// Things the user should know (the store was rebuilt, a carrier could not start…).
+    pub warnings: Vec<String>,
+}
+
+/// One finding of `hither doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: String,
+    /// `ok`, `warning` or `problem`.
+    pub level: Level,
+    /// What was found, in words.
+    pub message: String,
+    /// What could be done; may be empty.
+    pub hint: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, but not as well as it could.
+    Warning,
+    /// Does not work.
+    Problem,
+}
