@@ -47,6 +47,12 @@ impl ClientError {
     }
 }
 
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> Self {
+        error.into_api()
+    }
+}
+
 /// Speaks to the daemon behind one socket.
 #[derive(Debug, Clone)]
 pub struct Client {

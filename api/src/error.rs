@@ -3,6 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Exit status of `hitherd` when another daemon holds the lock of the same home (`EX_TEMPFAIL` of sysexits.h): whoever
+/// started it only has to wait for the other one.
+pub const ALREADY_RUNNING: u8 = 75;
+
 /// Exit statuses of `hither`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -14,7 +14,7 @@ mod types;
 
 pub use client::{Client, ClientError, Events};
 pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
-pub use error::{ApiError, ErrorCode, Exit};
+pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
 pub use paths::{Paths, PathsError};
 pub use types::*;

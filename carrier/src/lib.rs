@@ -1,1 +1,40 @@
 //! Links between devices: discovery, QUIC, TCP + TLS.
+//!
+//! An [`Endpoint`] owns the sockets. It dials devices by identity and address and gives a [`Link`], from which
+//! [`Stream`]s are opened; what others open to us comes out of [`Endpoint::accept`], on whatever carrier it arrived.
+//! [`Discovery`] finds addresses on the local network. [`MessageReader`] and [`write_message`] put the link protocol's
+//! frames on a stream.
+//!
+//! Invariants:
+//! - A device is known by the ed25519 key that TLS proved, never by an address, a name or what discovery said.
+//! - Everything that someone unauthenticated can make us hold is bounded (see [`bounds`]); beyond a bound a
+//!   connection or stream is refused at once.
+//! - Nothing here parses or trusts what is said on a stream, beyond the length of a frame.
+
+pub mod bounds;
+mod buffers;
+mod dial;
+mod discovery;
+
+mod endpoint;
+mod error;
+mod framing;
+mod identity;
+mod interfaces;
+mod link;
+mod quic;
+mod reach;
+mod sightings;
+mod stream;
+mod tcp;
+mod tls;
+
+pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions};
+pub use endpoint::{Endpoint, EndpointConfig, Incoming};
+pub use error::{BindError, LinkError};
+pub use framing::{FramingError, MessageReader, write_chunk_frame, write_message};
+pub use identity::{Identity, IdentityError};
+pub use interfaces::InterfaceFilter;
+pub use link::{Link, LinkStats};
+pub use sightings::DiscoveryEvent;
+pub use stream::{CarrierKind, RecvHalf, SendHalf, Stream};

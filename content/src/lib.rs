@@ -1,3 +1,42 @@
 //! Bytes to encrypted chunks and back: cutting, encryption, manifests, and the chunk store on disk.
+//!
+//! Sharing: [`import()`] turns a path into a manifest, [`seal_version`] makes what the owner signs. Serving: a
+//! [`Holding`] encrypts chunks out of the user's own files when they are asked for. Fetching: [`ManifestFile`] collects
+//! the manifest, a [`FetchTarget`] collects the files. [`ChunkMap`] remembers which chunks this device has where.
+//!
+//! Invariants: everything is synchronous and may block on the disk; nothing from outside is trusted before it is
+//! verified; no symlink inside a share or a target is ever followed; no second copy of a file is kept.
 
+mod access;
+mod crypt;
+mod cut;
+mod handles;
+mod holding;
+mod import;
+mod layout;
+mod manifest_file;
+mod partial;
+mod platform;
+mod reading;
+mod reuse;
+mod sealing;
+mod stamp;
 pub mod storage;
+mod target;
+mod tree;
+mod version;
+
+pub use crypt::{Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk};
+pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
+pub use handles::Handles;
+pub use holding::{Holding, ReadChunkError};
+pub use import::{ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, import};
+pub use layout::{Extent, Extents, Layout, Place};
+pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
+pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
+pub use stamp::{FileStamp, Stamps, StampsError};
+pub use target::{
+    CopyError, FetchTarget, FinishError, Finished, IfExists, PrepareError, TargetOptions, WriteError,
+};
+pub use tree::{MAX_NOTES, Note, Notes};
+pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

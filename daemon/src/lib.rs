@@ -1,1 +1,33 @@
 //! hitherd: the loop around the engine.
+//!
+//! `core.rs` holds the engine; `routes.rs` carries its commands to `session.rs` (who holds what), `lane.rs` (fetching),
+//! `upload.rs` (serving) and `transfer/` (one task per fetch). `publish.rs` makes shares. `api/` is how users reach it.
+//!
+//! Invariants: tasks are spawned through `tasks.rs`; whatever blocks runs on blocking threads or `workers.rs`; what is
+//! announced was durable before.
+
+mod api;
+mod clock;
+mod core;
+mod daemon;
+mod doctor;
+mod failure;
+mod hexed;
+mod hub;
+mod instance;
+mod lane;
+mod links;
+mod private;
+mod publish;
+mod records;
+mod routes;
+mod run;
+mod session;
+mod shares;
+mod tasks;
+mod transfer;
+mod upload;
+mod why;
+mod workers;
+
+pub use run::run;

@@ -19,7 +19,22 @@ pub enum Engine {
     Redb,
 }
 
-/// The engine a daemon uses. Provisional: EVIDENCE.
+/// The engine a daemon uses: the one that keeps its word when the power goes.
+///
+/// Measured with `tests/power_loss` (`HITHER_POWER_ROUNDS=100 cargo test -p hither-content --test power_loss`), the file
+/// system shut down under three writing threads, rounds in which the store did not open, had lost acknowledged batches
+/// or held half a batch:
+///
+/// | | values up to 320 KiB | up to 1 KiB |
+/// |---|---|---|
+/// | redb on ext4 | 0 of 100 | 0 of 300 |
+/// | redb on xfs | 0 of 100 | 0 of 100 |
+/// | sled on ext4, fsynced by us after each flush | 94 of 100 | 0 of 100 |
+/// | sled on ext4, its own flush alone | – | 94 of 100 |
+///
+/// sled writes values too large for its log into files that it never fsyncs and does not open without them ("tried to
+/// serialize Uninitialized"), and on Linux its flush ends in `sync_file_range`, which does not make a file's new length
+/// durable.
 pub const DEFAULT_ENGINE: Engine = Engine::Redb;
 
 /// How a store was opened.

@@ -4,6 +4,7 @@
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 const PARTS: [Table; 3] = [Table::new("parts-a"), Table::new("parts-b"), Table::new("parts-c")];
 const HEADS: Table = Table::new("heads");
@@ -11,11 +12,14 @@ const TOMBS: Table = Table::new("tombs");
 /// How many batches later a batch is removed.
 const LIFETIME: u32 = 30;
 
+/// Longest value, bytes; the child inherits the variable.
+static LONGEST: LazyLock<u64> = LazyLock::new(|| super::number("HITHER_POWER_VALUE", 320 * 1024));
+
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, good enough to vary a test.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,13 +27,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
 
 /// The number of a thread's batch: which life of the store, which thread, which batch of it.
-pub fn number(life: u32, thread: u32, sequence: u32) -> u64 {
+pub(crate) fn number(life: u32, thread: u32, sequence: u32) -> u64 {
     u64::from(life) << 40 | u64::from(thread) << 32 | u64::from(sequence)
 }
 
@@ -44,6 +48,7 @@ fn value(number: u64, index: u16) -> Vec<u8> {
         80..98 => 1024 + random.below(15 * 1024),
         _ => 16 * 1024 + random.below(300 * 1024),
     };
+    let length = length.min(*LONGEST);
     (0..length).map(|_| random.next() as u8).collect()
 }
 
@@ -52,7 +57,7 @@ fn part_key(number: u64, index: u16) -> Vec<u8> {
 }
 
 /// Makes batch `number`, and the removal of the one [`LIFETIME`] before it if its number is even.
-pub fn make(number: u64) -> Batch {
+pub(crate) fn make(number: u64) -> Batch {
     let mut batch = Batch::new();
     let count = entries(number);
     batch.put(HEADS, &number.to_be_bytes(), &count.to_be_bytes());
@@ -61,7 +66,7 @@ pub fn make(number: u64) -> Batch {
         batch.put(table, &part_key(number, index), &value(number, index));
     }
     let sequence = number as u32;
-    if sequence % 2 == 0 && sequence >= LIFETIME {
+    if sequence.is_multiple_of(2) && sequence >= LIFETIME {
         let old = number - u64::from(LIFETIME);
         batch.remove(HEADS, &old.to_be_bytes());
         for index in 0..entries(old) {
@@ -74,16 +79,16 @@ pub fn make(number: u64) -> Batch {
 
 /// What a store holds.
 #[derive(Default)]
-pub struct Found {
-    pub whole: BTreeSet<u64>,
+pub(crate) struct Found {
+    pub(crate) whole: BTreeSet<u64>,
     /// Batches of which something is missing or wrong, and what.
-    pub half: Vec<(u64, String)>,
+    pub(crate) half: Vec<(u64, String)>,
     /// Removed batches.
-    pub tombs: BTreeSet<u64>,
+    pub(crate) tombs: BTreeSet<u64>,
 }
 
 /// Reads everything and sorts it into whole and half batches.
-pub fn read(store: &dyn Storage) -> Result<Found, StorageError> {
+pub(crate) fn read(store: &dyn Storage) -> Result<Found, StorageError> {
     let mut parts: BTreeMap<u64, BTreeMap<u16, Vec<u8>>> = BTreeMap::new();
     for table in PARTS {
         store.scan(table, b"", &mut |key, value| {

@@ -18,7 +18,7 @@ const THREADS: u32 = 3;
 static NEXT_BARRIER: AtomicU64 = AtomicU64::new(1 << 60);
 static OUTPUT: Mutex<()> = Mutex::new(());
 
-pub fn run() {
+pub(crate) fn run() {
     let variable = |name: &str| std::env::var(name).expect(name);
     let engine = if variable("HITHER_POWER_ENGINE") == "Sled" { Engine::Sled } else { Engine::Redb };
     let dir = PathBuf::from(variable("HITHER_POWER_DIR"));
@@ -80,13 +80,13 @@ fn step(
 ) -> Result<(), hither_content::storage::StorageError> {
     let number = batches::number(life, thread, sequence);
     let batch = batches::make(number);
-    if (sequence + thread) % 3 == 0 {
+    if (sequence + thread).is_multiple_of(3) {
         durably(number, || store.commit(batch))?;
     } else {
         store.commit_lazily(batch)?;
         say(&format!("lazy {number}"));
     }
-    if sequence % 7 == 0 {
+    if sequence.is_multiple_of(7) {
         let old = store.get(COUNTERS, COUNTER)?;
         let value = old.as_deref().map_or(0, |old| u64::from_be_bytes(old.try_into().unwrap())) + 1;
         let barrier = NEXT_BARRIER.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +96,7 @@ fn step(
             say(&format!("counter {value}"));
         }
     }
-    if sequence % 11 == 0 {
+    if sequence.is_multiple_of(11) {
         durably(NEXT_BARRIER.fetch_add(1, Ordering::Relaxed), || store.flush())?;
     }
     Ok(())

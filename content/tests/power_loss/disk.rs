@@ -15,7 +15,7 @@ const SHUTDOWN: ioctl::Opcode = ioctl::opcode::read::<u32>(b'X', 125);
 const NO_LOG_FLUSH: u32 = 2;
 
 /// A mounted image. Unmounted, detached and deleted when dropped, also by a panic.
-pub struct Disk {
+pub(crate) struct Disk {
     dir: tempfile::TempDir,
     device: Option<String>,
     mounted: bool,
@@ -23,7 +23,7 @@ pub struct Disk {
 
 impl Disk {
     /// Makes and mounts a fresh file system, or says why that is not possible here.
-    pub fn create(file_system: &str) -> Result<Self, String> {
+    pub(crate) fn create(file_system: &str) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("not root".into());
         }
@@ -38,12 +38,12 @@ impl Disk {
         Ok(disk)
     }
 
-    pub fn mount_point(&self) -> PathBuf {
+    pub(crate) fn mount_point(&self) -> PathBuf {
         self.dir.path().join("mnt")
     }
 
     /// Stops the file system at once: what is not on the disk by now never will be.
-    pub fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         let root = File::open(self.mount_point()).unwrap();
         // SAFETY: the kernel reads one u32 behind the pointer (ext4_ioctl_shutdown, xfs_file_ioctl) and keeps nothing.
         #[allow(unsafe_code)]
@@ -53,7 +53,7 @@ impl Disk {
     }
 
     /// Mounts the file system again, which replays its journal.
-    pub fn remount(&mut self) {
+    pub(crate) fn remount(&mut self) {
         self.unmount();
         assert!(!self.mounted, "cannot unmount {}", self.mount_point().display());
         self.mount().unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// All promises made by one store, over all rounds on it.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// Batches that must be there (or removed by a later one).
     durable: BTreeSet<u64>,
     /// Lazily committed batches in the order of their acknowledgement.
@@ -16,12 +16,12 @@ pub struct Ledger {
 
 impl Ledger {
     /// Batches known to be durable.
-    pub fn durable(&self) -> usize {
+    pub(crate) fn durable(&self) -> usize {
         self.durable.len()
     }
 
     /// Takes note of one line of a writing child.
-    pub fn read(&mut self, line: &str) {
+    pub(crate) fn read(&mut self, line: &str) {
         let mut words = line.split(' ');
         let word = words.next().unwrap_or_default();
         let number = words.next().and_then(|number| number.parse::<u64>().ok());
@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     /// Compares what a reading child found with what was promised; one line for each broken promise.
-    pub fn compare(&mut self, found: &[String]) -> Vec<String> {
+    pub(crate) fn compare(&mut self, found: &[String]) -> Vec<String> {
         let mut failures = Vec::new();
         let mut whole = BTreeSet::new();
         let mut tombs = BTreeSet::new();

@@ -1,0 +1,187 @@
+//! How much others can make us hold, all in one place.
+//!
+//! Every bound is a table of counts; taking a place gives a permit whose drop gives it back. A full table refuses at
+//! once, it never queues: whoever waits in a queue is held, too.
+
+use hither_proto::DeviceId;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most connections at once, dialled and accepted, QUIC and TCP together.
+pub const MAX_CONNECTIONS: usize = 1024;
+/// Most accepted connections from one address (one /64 network for IPv6). At 4 MiB of window each, one machine
+/// without any right here can make us buffer 256 MiB at worst.
+pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
+/// Most accepted connections whose handshake is not finished.
+pub const MAX_HANDSHAKES: usize = 64;
+/// Most of those from one address (one /64 network for IPv6).
+pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 8;
+/// With this many unfinished handshakes a QUIC client must first show that its source address is its own (a Retry),
+/// so that forged addresses cannot fill the table.
+pub const RETRY_ABOVE: usize = 16;
+/// Longest handshake, accepted or dialled.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most accepted QUIC connections of one device.
+pub const MAX_LINKS_PER_DEVICE: usize = 8;
+/// Most accepted TCP connections of one device.
+pub const MAX_TCP_PER_DEVICE: usize = 16;
+/// Most open streams that one device has opened to us, over all its connections.
+pub const MAX_STREAMS_PER_DEVICE: usize = 64;
+/// Most open streams that others have opened to us.
+pub const MAX_STREAMS: usize = 4096;
+/// Most accepted streams and links that wait to be taken by the owner of the endpoint. Beyond it connections wait
+/// with what they have accepted, and the other side is slowed down by flow control.
+pub const MAX_INCOMING: usize = 64;
+/// Most addresses tried for one dial.
+pub const MAX_ADDRESSES: usize = 8;
+/// Pause before the next address is tried beside the ones before it (RFC 8305 recommends 150 to 250 ms).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(150);
+/// Longest dial, over all its addresses.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+            v4 => v4,
+        })
+    }
+}
+
+/// Counts by key, bounded in total and for each key.
+pub(crate) struct Counts<K: Eq + Hash + Copy> {
+    max_total: usize,
+    max_each: usize,
+    state: Mutex<(usize, HashMap<K, usize>)>,
+}
+
+impl<K: Eq + Hash + Copy> Counts<K> {
+    pub(crate) fn new(max_total: usize, max_each: usize) -> Arc<Self> {
+        Arc::new(Self { max_total, max_each, state: Mutex::default() })
+    }
+
+    /// Takes a place for `key`, or `None` when the bound is reached.
+    pub(crate) fn take(self: &Arc<Self>, key: K) -> Option<Permit<K>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (total, counts) = &mut *state;
+        if *total >= self.max_total || counts.get(&key).is_some_and(|count| *count >= self.max_each) {
+            return None;
+        }
+        *total += 1;
+        *counts.entry(key).or_default() += 1;
+        Some(Permit { counts: Arc::clone(self), key })
+    }
+
+    /// Places taken, over all keys.
+    pub(crate) fn taken(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn give_back(&self, key: K) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (total, counts) = &mut *state;
+        *total -= 1;
+        if let Some(count) = counts.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&key); // so that the table does not grow with every address ever seen
+            }
+        }
+    }
+}
+
+/// One place in a [`Counts`]; dropping it gives the place back.
+pub(crate) struct Permit<K: Eq + Hash + Copy> {
+    counts: Arc<Counts<K>>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Copy> Drop for Permit<K> {
+    fn drop(&mut self) {
+        self.counts.give_back(self.key);
+    }
+}
+
+/// The tables of one endpoint.
+pub(crate) struct Bounds {
+    /// All connections.
+    pub(crate) connections: Arc<Counts<()>>,
+    /// Accepted connections by address.
+    pub(crate) addresses: Arc<Counts<Source>>,
+    /// Unfinished handshakes by address.
+    pub(crate) handshakes: Arc<Counts<Source>>,
+    /// Accepted QUIC connections by device.
+    pub(crate) links: Arc<Counts<DeviceId>>,
+    /// Accepted TCP connections by device.
+    pub(crate) tcp: Arc<Counts<DeviceId>>,
+    /// Accepted streams by device.
+    pub(crate) streams: Arc<Counts<DeviceId>>,
+}
+
+impl Bounds {
+    pub(crate) fn new() -> Self {
+        Self {
+            connections: Counts::new(MAX_CONNECTIONS, MAX_CONNECTIONS),
+            addresses: Counts::new(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS),
+            handshakes: Counts::new(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS),
+            links: Counts::new(MAX_CONNECTIONS, MAX_LINKS_PER_DEVICE),
+            tcp: Counts::new(MAX_CONNECTIONS, MAX_TCP_PER_DEVICE),
+            streams: Counts::new(MAX_STREAMS, MAX_STREAMS_PER_DEVICE),
+        }
+    }
+}
+
+/// Places held for as long as a connection lives.
+pub(crate) struct ConnectionPermit {
+    _connection: Permit<()>,
+    _address: Option<Permit<Source>>,
+}
+
+impl Bounds {
+    /// A place for an accepted connection from `address`.
+    pub(crate) fn accept(&self, address: IpAddr) -> Option<ConnectionPermit> {
+        let address = self.addresses.take(address.into())?;
+        Some(ConnectionPermit { _connection: self.connections.take(())?, _address: Some(address) })
+    }
+
+    /// A place for a dialled connection.
+    pub(crate) fn dial(&self) -> Option<ConnectionPermit> {
+        Some(ConnectionPermit { _connection: self.connections.take(())?, _address: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_hold_both_bounds_and_forget_empty_keys() {
+        let counts = Counts::new(3, 2);
+        let a = [counts.take('a').unwrap(), counts.take('a').unwrap()];
+        assert!(counts.take('a').is_none(), "the bound of one key");
+        let b = counts.take('b').unwrap();
+        assert!(counts.take('c').is_none(), "the bound of all");
+        assert_eq!(counts.taken(), 3);
+        drop(a);
+        assert!(counts.take('a').is_some());
+        drop(b);
+        assert_eq!(counts.taken(), 0);
+        assert!(counts.state.lock().unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_a_mapped_ipv4_address_is_ipv4() {
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:2"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+    }
+}

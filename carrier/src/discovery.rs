@@ -1,0 +1,294 @@
+//! Finding devices on the local network by multicast DNS (RFC 6762, RFC 6763), and being found.
+//!
+//! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port. The instance is called by the
+//! device's short id, not by its name, which would tell everyone on the network whose device it is.
+//!
+//! Addresses, interfaces that come and go, and both IP versions are followed by the mDNS library: every
+//! [`IP_CHECK_SECONDS`] it looks at the interfaces, announces the service on new ones and asks there for others. When
+//! both ends of a link come up together, that announcement and that question are usually lost on a neighbour who has
+//! not looked yet, and nothing repeats them; so the service is announced again [`ANNOUNCE_AGAIN`] after a new address.
+//! A device that vanishes without a goodbye is reported as gone only when its records expire (two minutes); the death
+//! of a link is noticed much sooner, by the link.
+
+use crate::interfaces::InterfaceFilter;
+use crate::sightings::{DiscoveryEvent, Service, Sightings};
+use hither_proto::DeviceId;
+use mdns_sd::{
+    DaemonEvent, IfKind, IfPredicate, MDNS_PORT, Receiver, ResolvedService, ScopedIp, ServiceDaemon,
+    ServiceEvent, ServiceInfo,
+};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::{SocketAddr, SocketAddrV6};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The service type.
+const SERVICE: &str = "_hither._udp.local.";
+/// Version of the TXT record.
+const VERSION: &str = "1";
+/// Seconds between looks at the network interfaces.
+const IP_CHECK_SECONDS: u32 = 2;
+/// When the service is announced again after this device got a new address: once every neighbour has looked at its
+/// interfaces, and once more for a network that takes its time to forward (spanning tree, Wi-Fi).
+const ANNOUNCE_AGAIN: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(12)];
+/// News that wait for the receiver; beyond it discovery waits, and the mDNS library drops what it cannot deliver.
+const MAX_EVENTS: usize = 256;
+/// Pause before a search that broke off is begun again.
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait for the goodbye to be sent, and again for the mDNS thread to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why discovery does not work here.
+#[derive(Debug, thiserror::Error)]
+#[error("devices on the local network cannot be found: {0}")]
+pub struct DiscoveryError(#[from] mdns_sd::Error);
+
+/// How to look and where.
+#[derive(Debug, Clone)]
+pub struct DiscoveryOptions {
+    /// Which interfaces to use.
+    pub interfaces: InterfaceFilter,
+    /// UDP port of multicast DNS; another one than 5353 is for tests.
+    pub mdns_port: u16,
+}
+
+impl Default for DiscoveryOptions {
+    fn default() -> Self {
+        Self { interfaces: InterfaceFilter::default(), mdns_port: MDNS_PORT }
+    }
+}
+
+/// A running search and announcement. Dropping it ends both, without a goodbye; see [`shutdown`](Self::shutdown).
+pub struct Discovery {
+    daemon: ServiceDaemon,
+    name: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Discovery {
+    /// Announces `device` at QUIC port `port` and TCP port `tcp_port`, and searches for others. Must be called inside
+    /// a tokio runtime. The receiver gets only changes, at most 1024 devices, never this one.
+    pub fn start(
+        device: DeviceId,
+        port: u16,
+        tcp_port: Option<u16>,
+        options: DiscoveryOptions,
+    ) -> Result<(Self, mpsc::Receiver<DiscoveryEvent>), DiscoveryError> {
+        let loopback = options.interfaces.loopback_only;
+        let daemon = ServiceDaemon::new_with_port(options.mdns_port)?;
+        daemon.set_ip_check_interval(IP_CHECK_SECONDS)?;
+        let filter = options.interfaces;
+        let unwanted =
+            IfPredicate::new(move |interface| !filter.wants(&interface.name, interface.is_loopback()));
+        daemon.disable_interface(IfKind::Predicate(unwanted))?;
+        let service = announcement(device, port, tcp_port)?;
+        let name = service.get_fullname().to_owned();
+        let changes = daemon.monitor()?;
+        daemon.register(service.clone())?;
+        let found = daemon.browse(SERVICE)?;
+        let (sender, receiver) = mpsc::channel(MAX_EVENTS);
+        let stop = CancellationToken::new();
+        let search = Search {
+            daemon: daemon.clone(),
+            service,
+            loopback,
+            sightings: Sightings::new(device),
+            sender,
+            announce: VecDeque::new(),
+        };
+        let token = stop.clone();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = search.run(found, changes) => {}
+                () = token.cancelled() => {}
+            }
+        });
+        Ok((Self { daemon, name, stop, task }, receiver))
+    }
+
+    /// Says goodbye, so that others forget this device at once, and waits until that is sent and all is ended (up to
+    /// 6 s where the network hangs).
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        let _ = (&mut self.task).await; // it ends by itself; a panic in it was reported already
+        if let Ok(goodbye) = self.daemon.unregister(&self.name) {
+            let _ = timeout(SHUTDOWN_TIMEOUT, goodbye.recv_async()).await;
+        }
+        if let Ok(ended) = self.daemon.shutdown() {
+            let _ = timeout(SHUTDOWN_TIMEOUT, ended.recv_async()).await;
+        }
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let _ = self.daemon.shutdown(); // fails when it is shut down already
+    }
+}
+
+fn announcement(device: DeviceId, port: u16, tcp_port: Option<u16>) -> Result<ServiceInfo, mdns_sd::Error> {
+    let short = device.short();
+    let mut texts = vec![("v", VERSION.to_owned()), ("id", device.to_string())];
+    texts.extend(tcp_port.map(|port| ("tcp", port.to_string())));
+    // Host names ignore case, the short id does not: two devices in 2^40 may share a name, and mDNS then renames one.
+    let host = format!("hither-{}.local.", short.to_lowercase());
+    Ok(ServiceInfo::new(SERVICE, &short, &host, "", port, &texts[..])?.enable_addr_auto())
+}
+
+struct Search {
+    daemon: ServiceDaemon,
+    service: ServiceInfo,
+    loopback: bool,
+    sightings: Sightings,
+    sender: mpsc::Sender<DiscoveryEvent>,
+    /// When to announce again.
+    announce: VecDeque<Instant>,
+}
+
+impl Search {
+    /// Passes on what is found until nobody listens any more or the mDNS thread has ended.
+    async fn run(mut self, mut found: Receiver<ServiceEvent>, changes: Receiver<DaemonEvent>) {
+        loop {
+            let again = self.announce.front().copied();
+            let again = async move {
+                match again {
+                    Some(when) => sleep_until(when).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = found.recv_async() => match event {
+                    Ok(event) => {
+                        for news in self.take(event) {
+                            if self.sender.send(news).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    Err(_) => found = self.search_again().await,
+                },
+                change = changes.recv_async() => match change {
+                    Ok(DaemonEvent::IpAdd(_)) => {
+                        self.announce = ANNOUNCE_AGAIN.map(|pause| Instant::now() + pause).into();
+                    }
+                    Ok(DaemonEvent::Error(error)) => tracing::debug!(%error, "multicast DNS has trouble"),
+                    Ok(_) => {}
+                    Err(_) => return,
+                },
+                () = again => {
+                    self.announce.pop_front();
+                    if let Err(error) = self.daemon.register(self.service.clone()) {
+                        tracing::debug!(%error, "this device could not be announced again");
+                    }
+                }
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    /// The library ends a search whose receiver was too slow. It is begun again, and what is in the library's cache is
+    /// told again.
+    async fn search_again(&self) -> Receiver<ServiceEvent> {
+        loop {
+            sleep(SEARCH_PAUSE).await;
+            match self.daemon.browse(SERVICE) {
+                Ok(found) => return found,
+                Err(error) => tracing::warn!(%error, "the search for devices cannot go on"),
+            }
+        }
+    }
+
+    fn take(&mut self, event: ServiceEvent) -> Vec<DiscoveryEvent> {
+        match event {
+            ServiceEvent::ServiceResolved(service) => match parse(&service, self.loopback) {
+                Some(parsed) => self.sightings.see(&service.fullname, parsed),
+                None => {
+                    tracing::debug!("a service that is not what it should be is ignored");
+                    Vec::new()
+                }
+            },
+            ServiceEvent::ServiceRemoved(_, name) => self.sightings.lose(&name).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Checks what someone announced. `None`: not a device that this version understands.
+fn parse(service: &ResolvedService, loopback: bool) -> Option<Service> {
+    if service.get_property_val_str("v") != Some(VERSION) || service.port == 0 {
+        return None;
+    }
+    let device = service.get_property_val_str("id")?.parse().ok()?;
+    let tcp_port = match service.get_property_val_str("tcp") {
+        Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
+        None => None,
+    };
+    let addresses = service.addresses.iter().filter_map(|ip| address(ip, service.port, loopback));
+    let addresses: BTreeSet<_> = addresses.collect();
+    (!addresses.is_empty()).then_some(Service { device, addresses, tcp_port })
+}
+
+/// An address that can be dialled: link-local IPv6 with its scope, nothing that cannot be a device's own.
+fn address(ip: &ScopedIp, port: u16, loopback: bool) -> Option<SocketAddr> {
+    let plain = ip.to_ip_addr();
+    if plain.is_unspecified() || plain.is_multicast() || plain.is_loopback() != loopback {
+        return None;
+    }
+    match ip {
+        ScopedIp::V6(v6) if v6.addr().is_unicast_link_local() => {
+            let scope = v6.scope_id().index;
+            (scope != 0).then(|| SocketAddrV6::new(*v6.addr(), port, 0, scope).into())
+        }
+        _ => Some(SocketAddr::new(plain, port)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Identity;
+
+    fn resolved(texts: &[(&str, &str)], ip: &str, port: u16) -> ResolvedService {
+        ServiceInfo::new(SERVICE, "x", "x.local.", ip, port, texts).unwrap().as_resolved_service()
+    }
+
+    #[test]
+    fn only_sound_announcements_are_taken() {
+        let device = Identity::generate().unwrap().device_id();
+        let id = device.to_string();
+        let good = resolved(&[("v", "1"), ("id", &id), ("tcp", "9")], "10.0.0.1", 7);
+        let service = parse(&good, false).unwrap();
+        assert_eq!((service.device, service.tcp_port), (device, Some(9)));
+        assert_eq!(service.addresses, BTreeSet::from(["10.0.0.1:7".parse().unwrap()]));
+        for texts in [
+            &[("id", id.as_str())][..],
+            &[("v", "2"), ("id", &id)],
+            &[("v", "1")],
+            &[("v", "1"), ("id", "12D3KooWnonsense")],
+            &[("v", "1"), ("id", &id), ("tcp", "0")],
+            &[("v", "1"), ("id", &id), ("tcp", "70000")],
+        ] {
+            assert_eq!(parse(&resolved(texts, "10.0.0.1", 7), false), None, "{texts:?}");
+        }
+        let texts = [("v", "1"), ("id", id.as_str())];
+        for (ip, port) in
+            [("10.0.0.1", 0), ("127.0.0.1", 7), ("0.0.0.0", 7), ("224.0.0.1", 7), ("fe80::1", 7)]
+        {
+            assert_eq!(parse(&resolved(&texts, ip, port), false), None, "{ip} {port}");
+        }
+    }
+
+    #[test]
+    fn the_announcement_names_no_one() {
+        let device = Identity::generate().unwrap().device_id();
+        let service = announcement(device, 7, Some(8)).unwrap();
+        assert_eq!(service.get_fullname(), format!("{}.{SERVICE}", device.short()));
+        assert_eq!(service.get_property_val_str("id"), Some(device.to_string().as_str()));
+        assert!(service.is_addr_auto());
+    }
+}

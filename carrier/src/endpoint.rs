@@ -1,0 +1,200 @@
+//! The sockets of one device, and everything that arrives on them.
+
+use crate::bounds::{Bounds, MAX_INCOMING};
+use crate::dial::race;
+use crate::error::{BindError, LinkError};
+use crate::identity::Identity;
+use crate::link::Link;
+use crate::quic::{self, CODE, Configs};
+use crate::stream::Stream;
+use crate::tcp;
+use crate::tls::Tls;
+use hither_proto::DeviceId;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Longest time that [`Endpoint::close`] waits for the other sides to have noticed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How an endpoint is opened.
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// Preferred port for UDP and TCP; when it is taken, or 0, any free one.
+    pub port: u16,
+    /// Whether to listen for QUIC. Without it, QUIC cannot be dialled either.
+    pub quic: bool,
+    /// Whether to listen for TCP. TCP can be dialled in any case.
+    pub tcp: bool,
+    /// Listen on 127.0.0.1 only.
+    pub loopback_only: bool,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self { port: 0, quic: true, tcp: true, loopback_only: false }
+    }
+}
+
+/// Something that another device began.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A QUIC link was accepted. Streams can be opened back on it; those that the other side opens follow on their own.
+    Link(Link),
+    /// A stream was accepted, on whatever carrier, also on a link that this device has dialled.
+    Stream(Stream),
+}
+
+/// What the tasks of an endpoint share.
+pub(crate) struct Core {
+    pub(crate) device: DeviceId,
+    pub(crate) tls: Tls,
+    pub(crate) configs: Configs,
+    pub(crate) quic: Option<quinn::Endpoint>,
+    pub(crate) bounds: Bounds,
+    pub(crate) incoming: mpsc::Sender<Incoming>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// The sockets of one device. Dropping it closes them, without waiting as [`close`](Self::close) does.
+pub struct Endpoint {
+    core: Arc<Core>,
+    incoming: Mutex<mpsc::Receiver<Incoming>>,
+    port: u16,
+    tcp_port: Option<u16>,
+}
+
+impl Endpoint {
+    /// Opens the sockets and begins to accept. Must be called inside a tokio runtime.
+    pub fn bind(identity: &Identity, config: &EndpointConfig) -> Result<Self, BindError> {
+        if !config.quic && !config.tcp {
+            return Err(BindError::NoCarrier);
+        }
+        let tls = Tls::new(identity).map_err(|error| BindError::Tls(error.to_string()))?;
+        let configs = Configs::new(&tls)?;
+        let socket_error = |carrier| move |source| BindError::Socket { carrier, source };
+        let mut port = config.port;
+        let mut quic = None;
+        if config.quic {
+            let endpoint = quic::bind(port, config.loopback_only, &configs)?;
+            port = endpoint.local_addr().map_err(socket_error("UDP"))?.port();
+            quic = Some(endpoint);
+        }
+        let mut listener = None;
+        let mut tcp_port = None;
+        if config.tcp {
+            let socket = tcp::bind(port, config.loopback_only)?;
+            tcp_port = Some(socket.local_addr().map_err(socket_error("TCP"))?.port());
+            listener = Some(socket);
+        }
+        let (sender, receiver) = mpsc::channel(MAX_INCOMING);
+        let core = Arc::new(Core {
+            device: identity.device_id(),
+            tls,
+            configs,
+            quic,
+            bounds: Bounds::new(),
+            incoming: sender,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        if let Some(endpoint) = core.quic.clone() {
+            core.tasks.spawn(quic::serve(Arc::clone(&core), endpoint));
+        }
+        if let Some(listener) = listener {
+            core.tasks.spawn(tcp::serve(Arc::clone(&core), listener));
+        }
+        let port = if config.quic { port } else { tcp_port.unwrap_or(port) };
+        Ok(Self { core, incoming: Mutex::new(receiver), port, tcp_port })
+    }
+
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.core.device
+    }
+
+    /// UDP port of QUIC, or the TCP port when QUIC is off.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// TCP port, when TCP is on. The same number as [`port`](Self::port) if that was free.
+    pub fn tcp_port(&self) -> Option<u16> {
+        self.tcp_port
+    }
+
+    /// Dials `device` over QUIC at its addresses, at most the first 8 of them, 5 s in all.
+    pub async fn connect_quic(&self, device: DeviceId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
+        let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
+        self.check(device)?;
+        // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight attempts.
+        let v6 = endpoint.local_addr().is_ok_and(|local| local.is_ipv6());
+        let addresses: Vec<_> = addresses.iter().copied().filter(|address| v6 || address.is_ipv4()).collect();
+        race(&addresses, |address| quic::connect(&self.core, device, address)).await
+    }
+
+    /// Dials `device` over TCP at its addresses, at most the first 8 of them, 5 s in all. The connection that proves
+    /// the identity becomes the link's first stream, if one is opened within 2 s.
+    pub async fn connect_tcp(&self, device: DeviceId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
+        self.check(device)?;
+        let dial = async |address| Ok((address, tcp::connect(&self.core, device, address).await?));
+        let (address, first) = race(addresses, dial).await?;
+        Ok(Link::tcp(Arc::clone(&self.core), address, first))
+    }
+
+    /// The next link or stream that another device began; `None` after [`close`](Self::close).
+    pub async fn accept(&self) -> Option<Incoming> {
+        let mut incoming = self.incoming.lock().await;
+        tokio::select! {
+            incoming = incoming.recv() => incoming,
+            () = self.core.stop.cancelled() => None,
+        }
+    }
+
+    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides have been told and all tasks
+    /// have ended. TCP streams that are in use live on in their owners' hands.
+    pub async fn close(&self) {
+        self.core.stop.cancel();
+        self.core.tasks.close();
+        if let Some(quic) = &self.core.quic {
+            quic.close(CODE, b"closed");
+        }
+        {
+            let mut incoming = self.incoming.lock().await;
+            incoming.close(); // tasks that wait for a place in the queue end
+            while incoming.try_recv().is_ok() {}
+        }
+        let quiet = async {
+            if let Some(quic) = &self.core.quic {
+                quic.wait_idle().await;
+            }
+            self.core.tasks.wait().await;
+        };
+        if timeout(CLOSE_TIMEOUT, quiet).await.is_err() {
+            tracing::debug!("closed without waiting any longer for the other sides");
+        }
+    }
+
+    fn check(&self, device: DeviceId) -> Result<(), LinkError> {
+        match (device == self.core.device, self.core.stop.is_cancelled()) {
+            (true, _) => Err(LinkError::Ourselves),
+            (_, true) => Err(LinkError::Closed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+        self.core.tasks.close();
+        if let Some(quic) = &self.core.quic {
+            quic.close(CODE, b"closed");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with an endpoint or a link.
+
+use hither_proto::DeviceId;
+use std::io;
+
+/// Why an endpoint could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Neither QUIC nor TCP was asked for.
+    #[error("no carrier is enabled")]
+    NoCarrier,
+    /// A socket could not be opened.
+    #[error("cannot open a {carrier} socket: {source}")]
+    Socket {
+        /// "UDP" or "TCP".
+        carrier: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The cryptographic library refused its configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+/// Why there is no link or stream (any more).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// There was nothing to dial: no address, or none that the carrier's socket can reach.
+    #[error("no address to dial")]
+    NoAddress,
+    /// The carrier is switched off or has no socket here.
+    #[error("this carrier is not available")]
+    NoCarrier,
+    /// The dialled device is this one.
+    #[error("this device cannot link to itself")]
+    Ourselves,
+    /// No answer in time.
+    #[error("timed out")]
+    TimedOut,
+    /// Every address failed; the last reason.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// Someone else answered. The key is what was shown, not proven.
+    #[error("another device answered: {found}")]
+    WrongDevice {
+        /// Who answered.
+        found: DeviceId,
+    },
+    /// A bound on this side is reached.
+    #[error("too many {0}")]
+    TooMany(&'static str),
+    /// Closed by this side.
+    #[error("closed")]
+    Closed,
+    /// Closed by the other side.
+    #[error("closed by the other device: {0}")]
+    ClosedByPeer(String),
+    /// The link broke: silence, a reset, a violation of the protocol.
+    #[error("the link broke: {0}")]
+    Broken(String),
+}
+
+impl From<quinn::ConnectionError> for LinkError {
+    fn from(error: quinn::ConnectionError) -> Self {
+        use quinn::ConnectionError as E;
+        match error {
+            E::LocallyClosed => Self::Closed,
+            E::TimedOut => Self::TimedOut,
+            E::ApplicationClosed(close) => {
+                // Free text of a stranger: cut and cleaned before it can reach a log or a terminal.
+                let reason = &close.reason[..close.reason.len().min(80)];
+                Self::ClosedByPeer(hither_proto::display_name(&String::from_utf8_lossy(reason)))
+            }
+            other => Self::Broken(hither_proto::display_name(&other.to_string())),
+        }
+    }
+}
+
+impl From<LinkError> for io::Error {
+    fn from(error: LinkError) -> Self {
+        Self::new(io::ErrorKind::ConnectionAborted, error)
+    }
+}

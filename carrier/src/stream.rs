@@ -1,0 +1,332 @@
+//! A stream between two devices, the same on every carrier: bytes both ways, each way ended by itself.
+//!
+//! Invariants: both ends know each other's device and hold the same exporter of the connection beneath; a way that
+//! was not finished arrives as an error, never as an end, so that cut-off data cannot pass for complete data.
+
+use crate::bounds::{ConnectionPermit, Permit};
+use crate::link::QuicLink;
+use crate::quic::CODE;
+use crate::tcp::Duplex;
+use bytes::{BufMut, Bytes, BytesMut};
+use hither_proto::DeviceId;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// What carries a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CarrierKind {
+    /// QUIC over UDP: many streams on one connection.
+    Quic,
+    /// TCP with TLS 1.3: one connection is one stream. About half the processor time of QUIC.
+    Tcp,
+}
+
+impl fmt::Display for CarrierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quic => "QUIC",
+            Self::Tcp => "TCP",
+        })
+    }
+}
+
+/// A stream and what is known about its other end.
+#[derive(Debug)]
+pub struct Stream {
+    /// The way there.
+    pub send: SendHalf,
+    /// The way back.
+    pub recv: RecvHalf,
+    /// Who is at the other end, as proven by TLS.
+    pub device: DeviceId,
+    /// What carries it.
+    pub carrier: CarrierKind,
+    /// Where the other end is.
+    pub remote: SocketAddr,
+    /// The TLS exporter of the connection (label "EXPORTER-hither-v1", empty context): equal at both ends, different
+    /// on every connection. Streams of one QUIC connection share it.
+    pub exporter: [u8; 32],
+    /// Whether this device opened the stream.
+    pub opened_here: bool,
+}
+
+impl Stream {
+    pub(crate) fn quic(
+        link: &QuicLink,
+        (send, recv): (quinn::SendStream, quinn::RecvStream),
+        hold: Hold,
+        opened_here: bool,
+    ) -> Self {
+        let hold = Arc::new(hold);
+        Self {
+            send: SendHalf { way: Send::Quic(send), ended: false, _hold: Arc::clone(&hold) },
+            recv: RecvHalf { way: Recv::Quic(recv), _hold: hold },
+            device: link.device(),
+            carrier: CarrierKind::Quic,
+            remote: link.remote(),
+            exporter: link.exporter(),
+            opened_here,
+        }
+    }
+
+    pub(crate) fn tcp(
+        duplex: Duplex,
+        (device, remote, exporter): (DeviceId, SocketAddr, [u8; 32]),
+        hold: Hold,
+        opened_here: bool,
+    ) -> Self {
+        let (hold, duplex) = (Arc::new(hold), Arc::new(duplex));
+        Self {
+            send: SendHalf { way: Send::Tcp(Arc::clone(&duplex)), ended: false, _hold: Arc::clone(&hold) },
+            recv: RecvHalf { way: Recv::Tcp(duplex), _hold: hold },
+            device,
+            carrier: CarrierKind::Tcp,
+            remote,
+            exporter,
+            opened_here,
+        }
+    }
+}
+
+/// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are dropped.
+pub(crate) struct Hold {
+    _stream: Option<Permit<DeviceId>>,
+    _tcp: Option<Permit<DeviceId>>,
+    _connection: Option<ConnectionPermit>,
+}
+
+impl Hold {
+    /// A stream that this device opened on a connection that is counted elsewhere.
+    pub(crate) fn nothing() -> Self {
+        Self { _stream: None, _tcp: None, _connection: None }
+    }
+
+    /// An accepted stream of a QUIC connection.
+    pub(crate) fn stream(stream: Permit<DeviceId>) -> Self {
+        Self { _stream: Some(stream), ..Self::nothing() }
+    }
+
+    /// A dialled TCP connection.
+    pub(crate) fn dialled(connection: ConnectionPermit) -> Self {
+        Self { _connection: Some(connection), ..Self::nothing() }
+    }
+
+    /// An accepted TCP connection.
+    pub(crate) fn accepted(
+        stream: Permit<DeviceId>,
+        tcp: Permit<DeviceId>,
+        connection: ConnectionPermit,
+    ) -> Self {
+        Self { _stream: Some(stream), _tcp: Some(tcp), _connection: Some(connection) }
+    }
+}
+
+enum Send {
+    Quic(quinn::SendStream),
+    Tcp(Arc<Duplex>),
+}
+
+/// The sending half of a stream. Dropped before [`finish`](Self::finish), it is reset.
+pub struct SendHalf {
+    way: Send,
+    ended: bool,
+    _hold: Arc<Hold>,
+}
+
+impl SendHalf {
+    /// Sends `bytes`, without copying them on QUIC. When this returns they are in the hands of the transport.
+    pub async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.send_all(&mut [bytes]).await
+    }
+
+    /// Sends several pieces in one go: on TCP they share TLS records, so a small header before a payload is no packet
+    /// of its own. When this returns they are in the hands of the transport. The pieces are consumed.
+    ///
+    /// Not cancel safe: when dropped in the middle, part of the data may have been sent.
+    pub async fn send_all(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
+        match &mut self.way {
+            Send::Quic(send) => send.write_all_chunks(pieces).await.map_err(io::Error::from),
+            Send::Tcp(duplex) => {
+                write_pieces(duplex, pieces).await?;
+                poll_fn(|cx| duplex.poll_flush(cx)).await
+            }
+        }
+    }
+
+    /// Ends this way: the other side reads everything sent and then an end.
+    ///
+    /// On QUIC the data is delivered as long as the link lives; closing the link right afterwards can still lose it,
+    /// so wait for an answer or for [`delivered`](Self::delivered) first.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        self.ended = true;
+        match &mut self.way {
+            Send::Quic(send) => send.finish().map_err(io::Error::from),
+            Send::Tcp(duplex) => poll_fn(|cx| duplex.poll_shutdown(cx)).await,
+        }
+    }
+
+    /// Waits, after [`finish`](Self::finish), until the other side has acknowledged everything. On TCP, which cannot
+    /// tell, it returns at once: the kernel goes on delivering after the socket is closed.
+    pub async fn delivered(&mut self) -> io::Result<()> {
+        match &mut self.way {
+            Send::Quic(send) => match send.stopped().await {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+                Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
+            },
+            Send::Tcp(_) => Ok(()),
+        }
+    }
+
+    /// Breaks this way off: the other side reads an error. On TCP the whole connection goes, both ways.
+    pub fn reset(&mut self) {
+        self.ended = true;
+        match &mut self.way {
+            Send::Quic(send) => drop(send.reset(CODE)), // fails only when it has ended already
+            Send::Tcp(duplex) => duplex.abort(),
+        }
+    }
+}
+
+/// Largest number of pieces given to one vectored write; more are written in turns.
+const MAX_PIECES: usize = 8;
+
+async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes]) -> io::Result<()> {
+    let mut pieces = pieces;
+    loop {
+        while pieces.first().is_some_and(Bytes::is_empty) {
+            pieces = &mut pieces[1..];
+        }
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let mut written = {
+            let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+            let count = pieces.len().min(MAX_PIECES);
+            for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
+                *slice = IoSlice::new(piece);
+            }
+            poll_fn(|cx| duplex.poll_write_vectored(cx, &slices[..count])).await?
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        for piece in pieces.iter_mut() {
+            let taken = written.min(piece.len());
+            drop(piece.split_to(taken));
+            written -= taken;
+        }
+    }
+}
+
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        if !self.ended {
+            match &mut self.way {
+                // Left to itself, quinn would finish the stream as if it were complete.
+                Send::Quic(send) => drop(send.reset(CODE)),
+                Send::Tcp(duplex) => duplex.cut(),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SendHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendHalf").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl AsyncWrite for SendHalf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.way {
+            Send::Quic(send) => AsyncWrite::poll_write(Pin::new(send), cx, data),
+            Send::Tcp(duplex) => duplex.poll_write_vectored(cx, &[IoSlice::new(data)]),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.way {
+            Send::Quic(send) => AsyncWrite::poll_flush(Pin::new(send), cx),
+            Send::Tcp(duplex) => duplex.poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ended = true;
+        match &mut self.way {
+            Send::Quic(send) => AsyncWrite::poll_shutdown(Pin::new(send), cx),
+            Send::Tcp(duplex) => duplex.poll_shutdown(cx),
+        }
+    }
+}
+
+enum Recv {
+    Quic(quinn::RecvStream),
+    Tcp(Arc<Duplex>),
+}
+
+/// The receiving half of a stream.
+pub struct RecvHalf {
+    way: Recv,
+    _hold: Arc<Hold>,
+}
+
+impl RecvHalf {
+    /// Appends exactly `count` bytes to `buffer`, reading into its spare room without clearing it first.
+    ///
+    /// Cancel safe in this sense: what had arrived when the future is dropped is in `buffer`, and nothing is lost; go
+    /// on with what is missing. Fails with `UnexpectedEof` if the stream ends before.
+    pub async fn read_exact_into(&mut self, buffer: &mut BytesMut, count: usize) -> io::Result<()> {
+        let mut missing = count;
+        buffer.reserve(missing);
+        while missing > 0 {
+            match self.read_buf(&mut (&mut *buffer).limit(missing)).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => missing -= read,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the other side that nothing more will be read. On TCP the whole connection goes, both ways.
+    pub fn stop(&mut self) {
+        match &mut self.way {
+            Recv::Quic(recv) => drop(recv.stop(CODE)), // fails only when it has ended already
+            Recv::Tcp(duplex) => duplex.abort(),
+        }
+    }
+}
+
+impl fmt::Debug for RecvHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvHalf").finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for RecvHalf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.way {
+            Recv::Quic(recv) => AsyncRead::poll_read(Pin::new(recv), cx, buffer),
+            Recv::Tcp(duplex) => duplex.poll_read(cx, buffer),
+        }
+    }
+}
+
+// Both halves can be wrapped in tokio's adapters.
+const _: () = {
+    const fn write<T: AsyncWriteExt + Unpin + std::marker::Send>() {}
+    const fn read<T: AsyncReadExt + Unpin + std::marker::Send>() {}
+    write::<SendHalf>();
+    read::<RecvHalf>();
+};

@@ -1,0 +1,62 @@
+//! What the tests of this crate share.
+
+// Each test program uses a part of it, and fails by panicking.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+use hither_carrier::{CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, LinkError, Stream};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest time that anything in these tests may take.
+pub const SOON: Duration = Duration::from_secs(20);
+pub const BOTH: [CarrierKind; 2] = [CarrierKind::Quic, CarrierKind::Tcp];
+
+pub fn endpoint() -> Arc<Endpoint> {
+    let config = EndpointConfig { loopback_only: true, ..Default::default() };
+    Arc::new(Endpoint::bind(&Identity::generate().unwrap(), &config).unwrap())
+}
+
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Where `endpoint` listens for `carrier`.
+pub fn address(endpoint: &Endpoint, carrier: CarrierKind) -> SocketAddr {
+    match carrier {
+        CarrierKind::Quic => loopback(endpoint.port()),
+        CarrierKind::Tcp => loopback(endpoint.tcp_port().unwrap()),
+    }
+}
+
+pub async fn connect(from: &Endpoint, to: &Endpoint, carrier: CarrierKind) -> Result<Link, LinkError> {
+    connect_at(from, to, carrier, &[address(to, carrier)]).await
+}
+
+pub async fn connect_at(
+    from: &Endpoint,
+    to: &Endpoint,
+    carrier: CarrierKind,
+    addresses: &[SocketAddr],
+) -> Result<Link, LinkError> {
+    match carrier {
+        CarrierKind::Quic => from.connect_quic(to.device(), addresses).await,
+        CarrierKind::Tcp => from.connect_tcp(to.device(), addresses).await,
+    }
+}
+
+pub async fn next_stream(endpoint: &Endpoint) -> Stream {
+    let next = async {
+        loop {
+            match endpoint.accept().await.expect("the endpoint is open") {
+                Incoming::Stream(stream) => return stream,
+                Incoming::Link(_) => {}
+            }
+        }
+    };
+    soon(next).await
+}
+
+pub async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, work).await.expect("this takes too long")
+}

@@ -1,0 +1,146 @@
+//! `hither config`.
+
+use crate::failure::{self, shown};
+use crate::input::TICKET_VARIABLE;
+use crate::session::{Outcome, Session};
+use crate::show::{Align, Column, Table};
+use clap::Subcommand;
+use hither_api::{ApiError, Config, ErrorCode, Exit, KEYS, TEMPLATE};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+
+const EXAMPLES: &str = "\
+Examples:
+  hither config get                        every key, its value and what it means
+  hither config get port                   one value
+  hither config set device_name laptop     change one key, keep comments
+  hither config edit                       open the file in $VISUAL, $EDITOR or vi
+
+Changes take effect when the daemon is restarted: hither down && hither up.
+An environment variable HITHER_KEY (HITHER_PORT …) wins over the file.";
+
+/// Read and change the configuration
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print one value, or all of them
+    Get {
+        /// The key; all of them when absent
+        key: Option<String>,
+    },
+    /// Change one value
+    Set {
+        /// The key
+        key: String,
+        /// Its new value; a list is separated by commas
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Open the file in an editor and check it afterwards
+    Edit,
+    /// Print where the file is
+    Path,
+}
+
+const COLUMNS: [Column; 3] = [
+    Column::new("KEY", Align::Left),
+    Column::new("VALUE", Align::Left).flexible(),
+    Column::new("MEANING", Align::Left).optional(),
+];
+
+/// Runs the command.
+pub fn run(session: &Session<'_>, args: Args) -> Outcome {
+    let path = session.paths()?.config;
+    match args.action {
+        Action::Get { key } => get(session, &path, key.as_deref())?,
+        Action::Set { key, value } => {
+            Config::write(&path, &key, &value).map_err(|error| failure::config(&error))?;
+            changed(session);
+        }
+        Action::Edit => {
+            edit(&path)?;
+            Config::load(&path).map_err(|error| failure::config(&error))?;
+            changed(session);
+        }
+        Action::Path => {
+            session.out.json(&json!({"path": path}));
+            session.out.result(&path.display().to_string());
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn changed(session: &Session<'_>) {
+    session.out.json(&json!({"event": "done"}));
+    session.out.note("It takes effect when the daemon is restarted: hither down && hither up");
+}
+
+fn get(session: &Session<'_>, path: &Path, wanted: Option<&str>) -> Result<(), ApiError> {
+    let config = Config::load(path).map_err(|error| failure::config(&error))?;
+    let value = |key: &str| config.get(key).map_err(|error| failure::config(&error));
+    if let Some(key) = wanted {
+        let value = value(key)?;
+        session.out.json(&json!({"key": key, "value": value}));
+        session.out.result(&value);
+        return Ok(());
+    }
+    let mut table = Table::new(&COLUMNS);
+    for key in &KEYS {
+        let value = value(key.name)?;
+        session.out.json(&json!({"key": key.name, "value": value}));
+        table.row([key.name.into(), value, key.about.into()]);
+    }
+    session.table(table);
+    Ok(())
+}
+
+/// Opens the file, made from the template when there is none, and waits for the editor to end.
+fn edit(path: &Path) -> Result<(), ApiError> {
+    let not_writable = |error| failure::io(ErrorCode::NotWritable, shown(path), &error);
+    if !path.exists() {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(not_writable)?;
+        }
+        std::fs::write(path, TEMPLATE).map_err(not_writable)?;
+    }
+    let editor = editor(|name| std::env::var(name).ok());
+    // Editors are given as a shell command with options ("code --wait"), as other programs take them.
+    let status = Command::new("sh")
+        .args(["-c", &format!("{editor} \"$1\""), "sh"])
+        .arg(path)
+        .env_remove(TICKET_VARIABLE)
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(ApiError::new(ErrorCode::Internal, format!("The editor ({editor}) failed."))
+            .with_hint("Choose another one with VISUAL or EDITOR.")),
+        Err(error) => Err(failure::io(ErrorCode::Internal, "The editor cannot be started", &error)),
+    }
+}
+
+fn editor(variable: impl Fn(&str) -> Option<String>) -> String {
+    let set = |name| variable(name).filter(|value| !value.trim().is_empty());
+    set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_editor_is_the_users() {
+        let with = |set: &[(&str, &str)]| {
+            editor(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).into()))
+        };
+        assert_eq!(with(&[("VISUAL", "code --wait"), ("EDITOR", "ed")]), "code --wait");
+        assert_eq!(with(&[("VISUAL", " "), ("EDITOR", "ed")]), "ed");
+        assert_eq!(with(&[]), "vi");
+    }
+}

@@ -1,0 +1,241 @@
+//! `hither fetch`.
+
+use crate::session::{Outcome, Session};
+use crate::show::{self, Progress, Standing};
+use crate::signals;
+use crate::target::Target;
+use crate::{failure, input};
+use hither_api::{
+    ApiError, Client, ClientError, Done, ErrorCode, Event, Existing, Exit, FetchRequest, Phase, Status,
+    TransferInfo,
+};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  hither fetch hither1…                    fetch into the current folder
+  hither fetch hither1… -o ~/Downloads     fetch into another folder
+  hither fetch                             type or paste the ticket: other users of this machine cannot
+                                           see it in the list of processes
+  hither fetch hither1… -o - | tar x       write a single file to standard output
+
+It comes from every device that has some of it at once. What this device already has is not fetched again, and a
+fetch that was stopped goes on where it was when the same command is run again.";
+
+/// Fetch what a ticket opens
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// The ticket: one word that begins with hither1; read from standard input when absent or "-"
+    #[arg(env = input::TICKET_VARIABLE, hide_env_values = true)]
+    pub ticket: Option<String>,
+    /// Folder to write into, made when missing; "-" writes a single file to standard output
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Do not ask before fetching
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Replace files that exist
+    #[arg(long, conflicts_with = "rename")]
+    pub overwrite: bool,
+    /// Write beside what exists, under another name
+    #[arg(long)]
+    pub rename: bool,
+    /// How long to look for a device that has it: 15s, 2m …
+    #[arg(long, value_name = "TIME", env = "HITHER_WAIT", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+}
+
+impl Args {
+    fn to_stdout(&self) -> bool {
+        self.output.as_deref() == Some(Path::new("-"))
+    }
+
+    const fn existing(&self) -> Existing {
+        match (self.overwrite, self.rename) {
+            (true, _) => Existing::Overwrite,
+            (_, true) => Existing::Rename,
+            _ => Existing::Fail,
+        }
+    }
+}
+
+/// How far the daemon has come with the fetch, as far as stopping it must know.
+#[derive(Debug, Default)]
+struct Begun {
+    client: Option<Client>,
+    share: String,
+    transfer: Option<String>,
+}
+
+/// Runs the command; an interrupt stops the transfer, which can go on later.
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    if args.to_stdout() && session.out.is_json() {
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "Standard output cannot carry the file and JSON at once.",
+        )
+        .with_hint("Leave out --json, or choose a folder with -o DIR."));
+    }
+    if !args.yes && !session.out.can_ask() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "Nobody can be asked whether to fetch it.")
+            .with_hint("Pass --yes to fetch without asking."));
+    }
+    let begun = RefCell::new(Begun::default());
+    let mut fetch = pin!(fetch(session, &args, &begun));
+    tokio::select! {
+        outcome = &mut fetch => outcome,
+        // The stream of events, held by `fetch`, is closed only after the daemon was told.
+        () = signals::interrupted() => Err(stop(session, begun.take()).await),
+    }
+}
+
+async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Outcome {
+    let (text, ticket) = input::ticket(session.out, args.ticket.clone()).await?;
+    let target = if args.to_stdout() { None } else { Some(Target::open(args.output.as_deref())?) };
+    let client = session.daemon().await?;
+    let share = ticket.share().to_string();
+    *begun.borrow_mut() = Begun { client: Some(client.clone()), share, transfer: None };
+    let request = FetchRequest {
+        ticket: text,
+        folder: target.as_ref().map(|target| target.folder().to_owned()),
+        existing: args.existing(),
+        accept: args.yes,
+        wait_seconds: args.wait.map(|wait| wait.as_secs().max(1)),
+    };
+    let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
+    if let (Err(error), Some(target)) = (&outcome, &target)
+        && error.code != ErrorCode::Interrupted
+    {
+        target.undo();
+    }
+    outcome
+}
+
+/// A fetch whose events are followed.
+struct Following<'a> {
+    session: &'a Session<'a>,
+    args: &'a Args,
+    client: &'a Client,
+    begun: &'a RefCell<Begun>,
+}
+
+impl Following<'_> {
+    async fn follow(&self, request: &FetchRequest) -> Outcome {
+        let mut events = self.client.work("/v1/fetches", request).await?;
+        let mut progress = Progress::new(self.session.out);
+        while let Some(event) = events.next().await? {
+            if !matches!(event, Event::Error(_)) {
+                self.session.out.json(&event);
+            }
+            match event {
+                Event::Progress { phase: Phase::Offered, .. } => {}
+                Event::Progress { phase, bytes, total, files, rate, remaining, devices } => {
+                    progress.show(&Standing { phase, bytes, total, files, rate, remaining, devices });
+                }
+                Event::Warning { message } => progress.suspend(|| self.session.warn_people(&message)),
+                Event::Offer { transfer, name, single_file, files, bytes, path, owner, .. } => {
+                    self.begun.borrow_mut().transfer = Some(transfer.clone());
+                    progress.clear();
+                    let path = (!self.args.to_stdout()).then_some(path.as_str());
+                    let owner = self.owner(&owner).await;
+                    let offer = show::Offer { name: &name, single_file, files, bytes, owner: &owner, path };
+                    self.answer(&transfer, &offer).await?;
+                }
+                Event::Error(error) => return Err(error),
+                Event::Done(done) => {
+                    progress.clear();
+                    return self.finish(&done).await;
+                }
+            }
+        }
+        Err(ClientError::Broken("it stopped before the fetch was complete".into()).into())
+    }
+
+    /// The owner as people know it: by name when it is connected and has told its name.
+    async fn owner(&self, id: &str) -> String {
+        let known = self.client.get::<Status>("/v1/status").await.ok();
+        let links = known.map(|status| status.links).unwrap_or_default();
+        let name = links.into_iter().find(|link| link.device == id).map(|link| link.name);
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => format!("{name} ({})", show::device("", id)),
+            None => format!("device {}", show::device("", id)),
+        }
+    }
+
+    /// Shows what is offered and, unless the user agreed beforehand, asks.
+    async fn answer(&self, transfer: &str, offer: &show::Offer<'_>) -> Result<(), ApiError> {
+        self.session.out.note(&show::offer(offer));
+        if self.args.yes {
+            return Ok(());
+        }
+        match input::yes(self.session.out, "Fetch it?").await {
+            Some(true) => {
+                let path = format!("/v1/transfers/{transfer}/accept");
+                self.client.post::<serde_json::Value>(&path, &serde_json::json!({})).await?;
+                Ok(())
+            }
+            Some(false) => {
+                self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
+                Err(ApiError::new(ErrorCode::Declined, "Declined: nothing was written."))
+            }
+            // The input ended: no answer is not a no, which would discard what is here already.
+            None => Err(stop(self.session, self.begun.take()).await),
+        }
+    }
+
+    async fn finish(&self, done: &Done) -> Outcome {
+        let Done::Fetched { path, bytes, seconds, sources, transfer } = done else { return Ok(Exit::Done) };
+        if !self.args.to_stdout() {
+            self.session.out.say(&show::fetched(path, *bytes, *seconds, sources));
+            return Ok(Exit::Done);
+        }
+        let copied = copy_to_stdout(Path::new(path));
+        // The copy on the way to standard output is of no use any more, whether it arrived or not.
+        self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
+        copied?;
+        self.session.out.note(&show::fetched("standard output", *bytes, *seconds, sources));
+        Ok(Exit::Done)
+    }
+}
+
+fn copy_to_stdout(path: &Path) -> Result<(), ApiError> {
+    let mut file = std::fs::File::open(path)
+        .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(path), &error))?;
+    crate::output::copy_to_stdout(&mut file).map_err(|error| {
+        failure::io(ErrorCode::NotWritable, "Standard output", &error)
+            .with_hint("Run the same command again.")
+    })
+}
+
+/// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not wait for that.
+async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
+    let Some(client) = begun.client else { return signals::stopped() };
+    let paused = tokio::select! {
+        paused = pause(&client, begun.transfer, &begun.share) => paused,
+        () = signals::interrupted() => Ok(()),
+    };
+    if let Err(error) = paused {
+        session.out.warning(&format!("The transfer may still run: {}", failure::sentence(&error.message)));
+    }
+    signals::stopped().with_hint("Run the same command to go on.")
+}
+
+async fn pause(client: &Client, transfer: Option<String>, share: &str) -> Result<(), ApiError> {
+    let transfer = match transfer {
+        Some(transfer) => transfer,
+        // Nothing was offered yet: the transfer is found by its share, if it exists at all.
+        None => {
+            let all = client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
+            match all.into_iter().find(|t| t.share == share && t.ended.is_none()) {
+                Some(found) => found.transfer,
+                None => return Ok(()),
+            }
+        }
+    };
+    client.post::<TransferInfo>(&format!("/v1/transfers/{transfer}/pause"), &serde_json::json!({})).await?;
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The commands, one file each.
+
+pub mod completions;
+pub mod config;
+pub mod doctor;
+pub mod down;
+pub mod fetch;
+pub mod list;
+pub mod man;
+pub mod share;
+pub mod status;
+pub mod ticket;
+pub mod transfers;
+pub mod unshare;
+pub mod up;
+pub mod why;
+
+use crate::cli::Command;
+use crate::session::{Outcome, Session};
+use crate::signals;
+
+/// Runs a command to its end or until the user interrupts it.
+pub async fn run(session: &Session<'_>, command: Command) -> Outcome {
+    // A fetch that is interrupted has something to say to the daemon.
+    if let Command::Fetch(args) = command {
+        return fetch::run(session, args).await;
+    }
+    tokio::select! {
+        outcome = dispatch(session, command) => outcome,
+        () = signals::interrupted() => Err(signals::stopped()),
+    }
+}
+
+async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
+    match command {
+        Command::Share(args) => share::run(session, args).await,
+        Command::Fetch(args) => fetch::run(session, args).await,
+        Command::List(args) => list::run(session, args).await,
+        Command::Unshare(args) => unshare::run(session, args).await,
+        Command::Ticket(args) => ticket::run(session, args).await,
+        Command::Transfers(args) => transfers::run(session, args).await,
+        Command::Why(args) => why::run(session, args).await,
+        Command::Up(args) => up::run(session, args).await,
+        Command::Down(args) => down::run(session, args).await,
+        Command::Status(args) => status::run(session, args).await,
+        Command::Doctor(args) => doctor::run(session, args).await,
+        Command::Config(args) => config::run(session, args),
+        Command::Completions(args) => completions::run(session, args),
+        Command::Man(args) => man::run(session, args),
+    }
+}

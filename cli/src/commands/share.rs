@@ -1,0 +1,166 @@
+//! `hither share`.
+
+use crate::failure::{self, shown};
+use crate::session::{Outcome, Session};
+use crate::show::{Drawing, Progress, Standing, bytes, count, qr};
+use hither_api::{ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, ShareRequest};
+use hither_proto::display_name;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  hither share film.mkv                    share a file
+  hither share photos/ notes.txt           share a folder and a file: two tickets
+  hither share report.pdf --keep 7d        end the share by itself after a week
+  ssh nas hither fetch --yes < <(hither share film.mkv)
+
+What is shared stays where it is and is not copied. The ticket is a secret: whoever has it can fetch the share.
+When standard output is no terminal, nothing but tickets is printed, one per line.";
+
+/// Share files or folders; prints a ticket for each
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Files or folders
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Call the share so instead of by the file's or folder's own name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// End the share by itself after this time: 90m, 12h, 7d …
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub keep: Option<Duration>,
+    /// Never upload it to a store, whatever the configuration says
+    #[arg(long)]
+    pub no_upload: bool,
+    /// Leave out what cannot be shared instead of failing
+    #[arg(long)]
+    pub skip_unsharable: bool,
+    /// Draw no QR code
+    #[arg(long)]
+    pub no_qr: bool,
+}
+
+/// A time of at least one second.
+fn span(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(span) if span >= Duration::from_secs(1) => Ok(span),
+        Ok(_) => Err("at least one second is needed".into()),
+        Err(_) => Err("a time is a number and a unit, like 90m, 12h or 7d".into()),
+    }
+}
+
+/// Runs the command.
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    // All of them are looked at before the first is shared.
+    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let client = session.daemon().await?;
+    for (i, path) in paths.into_iter().enumerate() {
+        if i > 0 && session.out.is_read_by_person() {
+            session.out.say("");
+        }
+        share(session, &client, &args, path).await?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The path from the root; a symbolic link at its end stays one.
+fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
+    let unreadable = |error: &std::io::Error| failure::io(ErrorCode::Unreadable, shown(path), error);
+    std::fs::symlink_metadata(path).map_err(|error| unreadable(&error))?;
+    let absolute = std::path::absolute(path).map_err(|error| unreadable(&error))?;
+    let plain: PathBuf = absolute.components().collect();
+    let absolute = match plain.file_name() {
+        // "..": what it is called is known only to the file system.
+        None => std::fs::canonicalize(path).map_err(|error| unreadable(&error))?,
+        // "link/" means the folder behind the link.
+        Some(_) if plain.is_symlink() => absolute,
+        Some(_) => plain,
+    };
+    if absolute.to_str().is_none() {
+        let message = format!("The path is not UTF-8: {}.", shown(&absolute));
+        return Err(ApiError::new(ErrorCode::Unsharable, message).with_hint("Rename it."));
+    }
+    Ok(absolute)
+}
+
+async fn share(session: &Session<'_>, client: &Client, args: &Args, path: PathBuf) -> Result<(), ApiError> {
+    let request = ShareRequest {
+        path,
+        name: args.name.clone(),
+        keep_seconds: args.keep.map(|keep| keep.as_secs()),
+        no_upload: args.no_upload,
+        skip_unsharable: args.skip_unsharable,
+    };
+    let mut events = client.work("/v1/shares", &request).await?;
+    let mut progress = Progress::new(session.out);
+    while let Some(event) = events.next().await? {
+        if !matches!(event, Event::Error(_)) {
+            session.out.json(&event);
+        }
+        match event {
+            Event::Progress { phase, bytes, total, files, rate, remaining, devices } => {
+                progress.show(&Standing { phase, bytes, total, files, rate, remaining, devices });
+            }
+            Event::Warning { message } => progress.suspend(|| session.warn_people(&message)),
+            Event::Error(error) => return Err(error),
+            Event::Done(done) => {
+                drop(progress);
+                print(session, &done, args.no_qr);
+                return Ok(());
+            }
+            Event::Offer { .. } => {}
+        }
+    }
+    Err(ClientError::Broken("it stopped before the share was complete".into()).into())
+}
+
+fn print(session: &Session<'_>, done: &Done, no_qr: bool) {
+    let Done::Shared { ticket, name, files, bytes: size, .. } = done else { return };
+    if session.out.is_read_by_person() {
+        let text = format!("{}: {}, {}", display_name(name), count(*files, "file"), bytes(*size));
+        session.out.say(&format!("Shared {text}\n"));
+    }
+    print_ticket(session, ticket, no_qr);
+}
+
+/// Prints a ticket on a line of its own; for people also what to do with it.
+pub fn print_ticket(session: &Session<'_>, ticket: &str, no_qr: bool) {
+    let out = session.out;
+    out.result(ticket);
+    if !out.is_read_by_person() || out.is_quiet() {
+        return;
+    }
+    let (columns, rows) = out.size();
+    let drawing = Drawing { columns, rows, colours: out.has_colours() };
+    if let Some(code) = qr(ticket, drawing).filter(|_| !no_qr) {
+        out.say(&format!("\n{code}"));
+    }
+    out.say("\nOn the other device: hither fetch hither1…");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_absolute_and_links_stay_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(home.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", home.join("link")).unwrap();
+        assert_eq!(absolute(&home.join("link")).unwrap(), home.join("link"));
+        assert_eq!(absolute(&home.join("real/")).unwrap().as_os_str(), home.join("real").as_os_str());
+        assert!(absolute(&home.join("link/")).unwrap().to_str().unwrap().ends_with("link/"));
+        assert_eq!(absolute(&home.join("real/..")).unwrap(), home);
+        assert_eq!(absolute(Path::new(".")).unwrap(), std::env::current_dir().unwrap());
+        assert_eq!(absolute(&home.join("none")).unwrap_err().code, ErrorCode::Unreadable);
+    }
+
+    #[test]
+    fn times_are_at_least_a_second() {
+        assert_eq!(span("7d").unwrap().as_secs(), 604_800);
+        assert!(span("1ms").is_err() && span("soon").is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! `hither status`.
+
+use crate::commands::up::ports;
+use crate::daemon;
+use crate::session::{Outcome, Session};
+use crate::show::{Align, Column, Table, count, device, duration};
+use console::Style;
+use hither_api::{Client, ClientError, Exit, LinkInfo, Status};
+use hither_proto::display_name;
+
+const EXAMPLES: &str = "\
+Examples:
+  hither status                            the daemon, its ports, and who is connected
+  hither status --json | jq -r .device     this device's id
+
+It does not start the daemon: it fails (exit status 1) when none runs.";
+
+/// Show the daemon, its links and what it does
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {}
+
+const COLUMNS: [Column; 5] = [
+    Column::new("CONNECTED", Align::Left).flexible(),
+    Column::new("DEVICE", Align::Left),
+    Column::new("BY", Align::Left),
+    Column::new("ADDRESS", Align::Left).flexible().optional(),
+    Column::new("PING", Align::Right),
+];
+
+/// Runs the command.
+pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
+    let client = Client::new(session.paths()?.socket);
+    let status = daemon::status(&client).await?.ok_or(ClientError::NotRunning)?;
+    session.compare_versions(&status);
+    session.out.json(&status);
+    for (label, text) in facts(&status) {
+        let label = session.out.paint(Style::new().dim(), &format!("{label:<10}"));
+        session.out.result(&format!("{label}{text}"));
+    }
+    if !status.links.is_empty() {
+        session.out.result("");
+        table(session, &status.links);
+    }
+    if !session.out.is_json() {
+        status.warnings.iter().for_each(|warning| session.out.warning(warning));
+    }
+    Ok(Exit::Done)
+}
+
+fn facts(status: &Status) -> [(&'static str, String); 6] {
+    let shares = count(status.shares, "share");
+    let transfers = match status.transfers {
+        0 => "nothing is being fetched".into(),
+        number => format!("{} running", count(number, "transfer")),
+    };
+    [
+        ("Device", format!("{} ({})", display_name(&status.name), status.device)),
+        (
+            "Daemon",
+            format!("version {}, process {}, up for {}", status.version, status.pid, duration(status.uptime)),
+        ),
+        ("Ports", ports(status)),
+        ("Data", display_name(&status.home)),
+        ("Shares", format!("{shares}, {transfers}")),
+        ("Nearby", count(status.nearby, "device")),
+    ]
+}
+
+fn table(session: &Session<'_>, links: &[LinkInfo]) {
+    let mut table = Table::new(&COLUMNS);
+    for link in links {
+        table.row([
+            if link.name.is_empty() { "(not known yet)".into() } else { display_name(&link.name) },
+            device("", &link.device),
+            display_name(&link.carrier).to_uppercase(),
+            display_name(&link.address),
+            format!("{:.1} ms", link.rtt_ms),
+        ]);
+    }
+    session.table(table);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_are_short_lines() {
+        let status = Status {
+            version: "0.1.0".into(),
+            device: "12D3KooWabcdefgh".into(),
+            short: "abcdefgh".into(),
+            name: "lap\ntop".into(),
+            pid: 7,
+            uptime: 3780,
+            udp_port: Some(47447),
+            tcp_port: None,
+            home: "/h".into(),
+            shares: 1,
+            transfers: 0,
+            nearby: 2,
+            links: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let facts = facts(&status);
+        assert_eq!(facts[0].1, "lap\u{fffd}top (12D3KooWabcdefgh)");
+        assert_eq!(facts[1].1, "version 0.1.0, process 7, up for 1 h 3 min");
+        assert_eq!(facts[2].1, "UDP 47447");
+        assert_eq!(facts[4].1, "1 share, nothing is being fetched");
+        let deaf = Status { udp_port: None, ..status };
+        assert_eq!(ports(&deaf), "none: no other device can connect");
+    }
+}

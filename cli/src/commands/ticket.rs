@@ -1,0 +1,35 @@
+//! `hither ticket`.
+
+use crate::commands::share::print_ticket;
+use crate::pick::pick;
+use crate::session::{Outcome, Session};
+use hither_api::{Exit, ShareInfo, TicketInfo};
+
+const EXAMPLES: &str = "\
+Examples:
+  hither ticket photos         by name
+  hither ticket 3f2a           by the beginning of its id (see hither list)";
+
+/// Print the ticket of a share again
+///
+/// The addresses in it are those of now, so that a new ticket helps when the old one does not find this device.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// Its name, its id, or the beginning of its id
+    share: String,
+    /// Draw no QR code
+    #[arg(long)]
+    no_qr: bool,
+}
+
+/// Runs the command.
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    let client = session.daemon().await?;
+    let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
+    let share = pick(&shares, &args.share)?;
+    let info = client.get::<TicketInfo>(&format!("/v1/shares/{}/ticket", share.share)).await?;
+    session.out.json(&info);
+    print_ticket(session, &info.ticket, args.no_qr);
+    Ok(Exit::Done)
+}

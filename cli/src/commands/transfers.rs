@@ -1,0 +1,200 @@
+//! `hither transfers`.
+
+use crate::pick::{id_length, pick, short};
+use crate::session::{Outcome, Session};
+use crate::show::{Align, Column, Table, ago, bytes, now, state, wrap};
+use clap::Subcommand;
+use hither_api::{ApiError, Client, Exit, Phase, TransferInfo};
+use hither_proto::display_name;
+use serde_json::json;
+use std::time::Duration;
+
+/// How often `--watch` looks.
+const WATCH: Duration = Duration::from_secs(1);
+
+const EXAMPLES: &str = "\
+Examples:
+  hither transfers                   what is and what was fetched
+  hither transfers --watch           the same, kept up to date
+  hither transfers pause photos      stop one; resume lets it go on
+  hither transfers cancel 3f2a       stop one and discard what it has so far";
+
+/// Show what is being fetched; pause, resume or cancel it
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Args {
+    /// Keep showing them until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Stop a transfer for now
+    Pause(Which),
+    /// Let a transfer go on
+    Resume(Which),
+    /// Stop a transfer for good and discard what it has so far
+    Cancel(Which),
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// Its name, its id, or the beginning of its id
+    transfer: String,
+}
+
+const COLUMNS: [Column; 7] = [
+    Column::new("TRANSFER", Align::Left),
+    Column::new("NAME", Align::Left).flexible(),
+    Column::new("STATE", Align::Left),
+    Column::new("SIZE", Align::Right),
+    Column::new("RATE", Align::Right),
+    Column::new("DEVICES", Align::Right).optional(),
+    Column::new("STARTED", Align::Left).optional(),
+];
+
+/// Runs the command.
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    let client = session.daemon().await?;
+    match args.action {
+        Some(action) => act(session, &client, &action).await,
+        None if args.watch => watch(session, &client).await,
+        None => {
+            let transfers = all(&client).await?;
+            session.out.json_lines(&transfers);
+            lines(session, &transfers).iter().for_each(|line| session.out.result(line));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// All transfers, the latest first.
+async fn all(client: &Client) -> Result<Vec<TransferInfo>, ApiError> {
+    let mut transfers = client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
+    transfers.sort_by_key(|transfer| std::cmp::Reverse(transfer.started));
+    Ok(transfers)
+}
+
+async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome {
+    let (Action::Pause(which) | Action::Resume(which) | Action::Cancel(which)) = action;
+    let transfers = all(client).await?;
+    let path = format!("/v1/transfers/{}", pick(&transfers, &which.transfer)?.transfer);
+    let (now, done) = match action {
+        Action::Pause(_) => {
+            (client.post::<TransferInfo>(&format!("{path}/pause"), &json!({})).await?, "is paused")
+        }
+        Action::Resume(_) => (client.post(&format!("{path}/resume"), &json!({})).await?, "goes on"),
+        Action::Cancel(_) => (client.delete(&path).await?, "is cancelled"),
+    };
+    session.out.json(&now);
+    session.out.say(&format!("{} {done}.", name(&now)));
+    Ok(Exit::Done)
+}
+
+/// Shows the transfers until interrupted: on a terminal always in the same place, elsewhere whenever they change.
+async fn watch(session: &Session<'_>, client: &Client) -> Outcome {
+    let mut shown: Vec<TransferInfo> = Vec::new();
+    let mut drawn: Option<Vec<String>> = None;
+    loop {
+        let transfers = all(client).await?;
+        for changed in transfers.iter().filter(|now| !shown.contains(now)) {
+            session.out.json(changed);
+        }
+        let mut lines = lines(session, &transfers);
+        lines.truncate(session.out.size().1.saturating_sub(1));
+        if drawn.as_ref() != Some(&lines) {
+            session.out.redraw(drawn.as_ref().map_or(0, Vec::len), &lines);
+            drawn = Some(lines);
+        }
+        shown = transfers;
+        tokio::time::sleep(WATCH).await;
+    }
+}
+
+fn lines(session: &Session<'_>, transfers: &[TransferInfo]) -> Vec<String> {
+    if transfers.is_empty() {
+        let hint = "Nothing was fetched yet. Fetch something with: hither fetch TICKET";
+        return if session.out.is_quiet() { Vec::new() } else { vec![hint.into()] };
+    }
+    let mut lines = session.table_lines(table(transfers, now()));
+    for transfer in transfers {
+        if let (Some(reason), true) = (&transfer.reason, unfinished(transfer.phase)) {
+            let text = format!("{}: {}", name(transfer), display_name(reason));
+            lines.extend(wrap("", &text, session.out.prose_width()).lines().map(str::to_owned));
+        }
+    }
+    lines
+}
+
+const fn unfinished(phase: Phase) -> bool {
+    matches!(phase, Phase::Failed | Phase::Waiting | Phase::Paused)
+}
+
+/// What a transfer is called, also while its name is not known.
+fn name(transfer: &TransferInfo) -> String {
+    if transfer.name.is_empty() { "(name not known yet)".into() } else { display_name(&transfer.name) }
+}
+
+fn table(transfers: &[TransferInfo], now: u64) -> Table {
+    let length = id_length(transfers);
+    let mut table = Table::new(&COLUMNS);
+    let some = |number: u64, text: String| if number > 0 { text } else { "–".into() };
+    for transfer in transfers {
+        table.row([
+            short(&transfer.transfer, length).to_owned(),
+            name(transfer),
+            state(transfer),
+            some(transfer.total, bytes(transfer.total)),
+            some(transfer.rate, format!("{}/s", bytes(transfer.rate))),
+            some(transfer.devices.into(), transfer.devices.to_string()),
+            ago(transfer.started, now),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_and_finished_transfers_are_told_apart() {
+        let running = TransferInfo {
+            transfer: "0011223344".into(),
+            share: "s".into(),
+            name: "film".into(),
+            path: "/x/film".into(),
+            phase: Phase::Fetching,
+            bytes: 400,
+            total: 1000,
+            rate: 118_000_000,
+            devices: 2,
+            started: 10,
+            ended: None,
+            reason: None,
+            sources: Vec::new(),
+        };
+        let unknown = TransferInfo {
+            transfer: "ff".into(),
+            name: String::new(),
+            phase: Phase::Connecting,
+            bytes: 0,
+            total: 0,
+            rate: 0,
+            devices: 0,
+            ..running.clone()
+        };
+        let lines = table(&[running, unknown], 75).lines(80);
+        assert_eq!(
+            lines,
+            [
+                "TRANSFER  NAME                  STATE         SIZE      RATE  DEVICES  STARTED",
+                "00112233  film                  fetching 40%  1 kB  118 MB/s        2  1 min ago",
+                "ff        (name not known yet)  connecting       –         –        –  1 min ago",
+            ]
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! The daemon as a process: whether it runs, starting it, waiting until it is gone.
+
+use crate::failure::{self, shown};
+use crate::input::TICKET_VARIABLE;
+use hither_api::{ALREADY_RUNNING, ApiError, Client, ClientError, ErrorCode, Paths, Status};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// The daemon's program.
+const PROGRAM: &str = "hitherd";
+/// Longest time a running daemon may take to say how it is.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Longest time a new daemon may take until it answers.
+const START: Duration = Duration::from_secs(10);
+/// Longest time a daemon may take to end.
+const END: Duration = Duration::from_secs(30);
+/// How long another daemon that is just starting may take, when ours gave up for a reason it did not name.
+const GRACE: Duration = Duration::from_millis(300);
+/// Most bytes kept of what a daemon says before it answers.
+const MAX_LAST_WORDS: u64 = 16 << 10;
+
+/// What the daemon says of itself; `None` when none runs.
+pub async fn status(client: &Client) -> Result<Option<Status>, ApiError> {
+    match timeout(ANSWER, client.get::<Status>("/v1/status")).await {
+        Ok(Ok(status)) => Ok(Some(status)),
+        Ok(Err(ClientError::NotRunning)) => Ok(None),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(ApiError::new(ErrorCode::NoDaemon, "The Hither daemon does not answer.")
+            .with_hint("End the process hitherd, then start it with: hither up")),
+    }
+}
+
+/// The daemon's program: beside this one, else the first in `PATH`.
+pub fn program() -> Result<PathBuf, ApiError> {
+    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join(PROGRAM)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = beside.into_iter().chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)));
+    found.into_iter().find(|program| program.is_file()).ok_or_else(|| {
+        ApiError::new(ErrorCode::NoDaemon, "The daemon's program hitherd is not installed.")
+            .with_hint("Install it beside hither, or in a folder of PATH.")
+    })
+}
+
+/// The environment of the daemon: ours, without secrets, and independent of the folder it starts in.
+pub fn environment() -> Vec<(&'static str, Option<PathBuf>)> {
+    let home = std::env::var_os("HITHER_HOME").filter(|home| !home.is_empty());
+    let home = home.and_then(|home| std::path::absolute(home).ok());
+    let mut changes = vec![(TICKET_VARIABLE, None)];
+    if home.is_some() {
+        changes.push(("HITHER_HOME", home));
+    }
+    changes
+}
+
+/// Starts a daemon of its own process group and waits until it answers.
+pub async fn start(paths: &Paths, client: &Client) -> Result<Status, ApiError> {
+    let program = program()?;
+    let deadline = Instant::now() + START;
+    let mut newborn = Newborn::spawn(&program)?;
+    let mut pause = Duration::from_millis(5);
+    let mut give_up = None;
+    loop {
+        if let Some(status) = status(client).await? {
+            return Ok(status);
+        }
+        if give_up.is_none() && newborn.has_ended() {
+            if newborn.gave_way() && Instant::now() < deadline {
+                // Another daemon holds the lock: it is about to answer, or about to end.
+                sleep(Duration::from_millis(200)).await;
+                newborn = Newborn::spawn(&program)?;
+                continue;
+            }
+            give_up = Some(Instant::now() + GRACE);
+        }
+        if Instant::now() >= give_up.unwrap_or(deadline) {
+            return Err(newborn.reason(paths).await);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// A daemon that has not answered yet.
+#[derive(Debug)]
+struct Newborn {
+    child: Child,
+    ended: Option<Option<i32>>,
+}
+
+impl Newborn {
+    fn spawn(program: &Path) -> Result<Self, ApiError> {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // A group of its own: Ctrl-C in this terminal is not meant for the daemon. "/": it keeps no folder busy.
+        command.process_group(0).current_dir("/");
+        for (name, value) in environment() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let child = command.spawn().map_err(|error| {
+            failure::io(
+                ErrorCode::NoDaemon,
+                format!("The daemon cannot be started ({})", shown(program)),
+                &error,
+            )
+        })?;
+        Ok(Self { child, ended: None })
+    }
+
+    fn has_ended(&mut self) -> bool {
+        if self.ended.is_none()
+            && let Ok(Some(exit)) = self.child.try_wait()
+        {
+            self.ended = Some(exit.code());
+        }
+        self.ended.is_some()
+    }
+
+    /// Whether it ended because another daemon runs for the same home.
+    fn gave_way(&self) -> bool {
+        self.ended == Some(Some(ALREADY_RUNNING.into()))
+    }
+
+    /// Why it does not answer: what it said, else the end of its log.
+    async fn reason(&mut self, paths: &Paths) -> ApiError {
+        let words = match self.last_words().await {
+            words if words.is_empty() => last_log_line(&paths.log()),
+            words => words,
+        };
+        let what = match self.ended {
+            Some(_) => "The daemon ended right after its start",
+            None => "The daemon was started but does not answer",
+        };
+        let message = if words.is_empty() { format!("{what}.") } else { format!("{what}: {words}") };
+        ApiError::new(ErrorCode::NoDaemon, failure::sentence(&message))
+            .with_hint(format!("Its log is {}.", shown(&paths.log())))
+    }
+
+    /// What it wrote to standard error, on one line.
+    async fn last_words(&mut self) -> String {
+        let Some(stderr) = self.child.stderr.take() else { return String::new() };
+        let mut bytes = Vec::new();
+        // A daemon that lives on keeps the pipe open: what has come until now is all there is.
+        let _ = timeout(GRACE, stderr.take(MAX_LAST_WORDS).read_to_end(&mut bytes)).await;
+        one_line(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+/// The last three lines that say something, as one.
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join("; ")
+}
+
+fn last_log_line(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let tail = &text[text.len().saturating_sub(4096)..];
+    let tail = String::from_utf8_lossy(tail);
+    tail.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}
+
+/// Waits until a daemon that was told to end is gone: its socket and its process, which holds the lock.
+pub async fn wait_until_gone(client: &Client, pid: u32) -> Result<(), ApiError> {
+    let deadline = Instant::now() + END;
+    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    while Instant::now() < deadline {
+        let silent = matches!(
+            timeout(Duration::from_secs(1), client.get::<Status>("/v1/status")).await,
+            Ok(Err(ClientError::NotRunning))
+        );
+        let gone = process.is_none_or(|p| rustix::process::test_kill_process(p).is_err());
+        if silent && gone {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Err(ApiError::new(ErrorCode::NoDaemon, format!("The daemon (process {pid}) does not end."))
+        .with_hint("It may be writing a large file. Wait for it, or end the process."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_never_sees_a_ticket() {
+        assert!(environment().contains(&(TICKET_VARIABLE, None)));
+    }
+
+    #[test]
+    fn last_words_fit_one_line() {
+        assert_eq!(one_line("a\n\n b \nc\nd\n"), "b; c; d");
+        assert_eq!(one_line("\n"), "");
+    }
+}

@@ -1,0 +1,76 @@
+//! What the user types: a ticket, or the answer to a question.
+
+use crate::failure;
+use crate::output::Output;
+use hither_api::{ApiError, ErrorCode};
+use hither_proto::Ticket;
+use std::io::BufRead;
+use tokio::sync::oneshot;
+
+/// Environment variable for a ticket, which on the command line every user of the machine could read.
+pub const TICKET_VARIABLE: &str = "HITHER_TICKET";
+
+/// One line from standard input; `None` at its end. May be dropped while it waits.
+async fn line() -> Option<String> {
+    let (sender, receiver) = oneshot::channel();
+    // A thread of its own: reading a terminal cannot be cancelled, and the program may end before it returns.
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().read_line(&mut text);
+        // Nobody waits for it any more when this fails.
+        let _ = sender.send(matches!(read, Ok(1..)).then_some(text));
+    });
+    receiver.await.ok().flatten()
+}
+
+/// The ticket: as given (by argument or environment), else from standard input. Checked here, before anything starts.
+pub async fn ticket(out: &Output, given: Option<String>) -> Result<(String, Ticket), ApiError> {
+    let text = match given {
+        Some(text) if text != "-" => text,
+        _ => {
+            if out.can_ask() {
+                out.ask("Ticket: ");
+            }
+            line().await.unwrap_or_default()
+        }
+    };
+    let text = text.trim().to_owned();
+    if text.is_empty() {
+        return Err(ApiError::new(ErrorCode::BadTicket, "There is no ticket.")
+            .with_hint(format!("Give it as an argument, in {TICKET_VARIABLE}, or on standard input.")));
+    }
+    let ticket = text.parse::<Ticket>().map_err(|error| failure::ticket(&error))?;
+    Ok((text, ticket))
+}
+
+/// Asks a question that Enter answers with yes. `None`: the input ended without an answer.
+pub async fn yes(out: &Output, question: &str) -> Option<bool> {
+    loop {
+        out.ask(&format!("{question} [Y/n] "));
+        let text = line().await?;
+        if let Some(answer) = answer(&text) {
+            return Some(answer);
+        }
+    }
+}
+
+fn answer(text: &str) -> Option<bool> {
+    match text.trim().to_lowercase().as_str() {
+        "" | "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enter_means_yes_and_nonsense_is_asked_again() {
+        assert_eq!(answer("\n"), Some(true));
+        assert_eq!(answer("Y\n"), Some(true));
+        assert_eq!(answer(" no\n"), Some(false));
+        assert_eq!(answer("what?\n"), None);
+    }
+}

@@ -1,1 +1,0 @@
-//! The hither command line.

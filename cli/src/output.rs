@@ -1,0 +1,231 @@
+//! The standard streams: the only place that writes to them.
+//!
+//! Standard output carries results (or, under `--json`, JSON lines), standard error everything else.
+
+use crate::cli::Global;
+use crate::failure::{hint, sentence};
+use console::{Style, Term};
+use hither_api::{ApiError, ErrorCode, Event, Exit};
+use hither_proto::display_name;
+use serde::Serialize;
+use std::cell::Cell;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// Width of text when there is no terminal to ask.
+const WIDTH: usize = 80;
+
+/// One of the two streams, as far as it matters how it is written to.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    terminal: bool,
+    colours: bool,
+}
+
+impl Stream {
+    fn new(terminal: bool, no_color: bool) -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { terminal, colours: terminal && !no_color && !set("NO_COLOR") && !dumb }
+    }
+}
+
+/// Where everything is written to.
+#[derive(Debug)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+    stdout: Stream,
+    stderr: Stream,
+    failed: Cell<Option<ErrorKind>>,
+}
+
+impl Output {
+    /// By the global options and by what the streams are.
+    pub fn new(global: Global) -> Self {
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            stdout: Stream::new(io::stdout().is_terminal(), global.no_color),
+            stderr: Stream::new(io::stderr().is_terminal(), global.no_color),
+            failed: Cell::new(None),
+        }
+    }
+
+    /// For a command line that could not be parsed but asks for JSON.
+    pub fn for_scripts() -> Self {
+        Self::new(Global { json: true, quiet: false, no_color: true })
+    }
+
+    /// Whether standard output carries JSON.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether only results and errors are wanted.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether a person reads standard output.
+    pub const fn is_read_by_person(&self) -> bool {
+        self.stdout.terminal && !self.json
+    }
+
+    /// Whether a person can be asked: both where questions go and where answers come from are a terminal.
+    pub fn can_ask(&self) -> bool {
+        !self.json && self.stderr.terminal && io::stdin().is_terminal()
+    }
+
+    /// Whether progress is drawn on standard error.
+    pub const fn draws_progress(&self) -> bool {
+        self.stderr.terminal && !self.json && !self.quiet
+    }
+
+    /// Whether standard output is coloured.
+    pub const fn has_colours(&self) -> bool {
+        self.stdout.colours
+    }
+
+    /// Whether standard error is coloured.
+    pub const fn has_colours_on_stderr(&self) -> bool {
+        self.stderr.colours
+    }
+
+    /// Columns and rows of standard output; no limit when it is no terminal.
+    pub fn size(&self) -> (usize, usize) {
+        if !self.stdout.terminal {
+            return (usize::MAX, usize::MAX);
+        }
+        Term::stdout().size_checked().map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
+    }
+
+    /// Width to which prose is wrapped.
+    pub fn prose_width(&self) -> usize {
+        if self.stdout.terminal { self.size().0.clamp(40, 100) } else { WIDTH }
+    }
+
+    /// Text for standard output in a style, when it is coloured.
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        style.force_styling(self.stdout.colours).apply_to(text).to_string()
+    }
+
+    /// A line that is the result of the command.
+    pub fn result(&self, line: &str) {
+        if !self.json {
+            self.write(format!("{line}\n").as_bytes());
+        }
+    }
+
+    /// A line about the result, for people.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            self.result(line);
+        }
+    }
+
+    /// One JSON line; nothing unless `--json`.
+    pub fn json(&self, value: &impl Serialize) {
+        if !self.json {
+            return;
+        }
+        match serde_json::to_vec(value) {
+            Ok(mut line) => {
+                line.push(b'\n');
+                self.write(&line);
+            }
+            Err(_) => self.failed.set(Some(ErrorKind::InvalidData)),
+        }
+    }
+
+    /// Every object as a line of its own; nothing unless `--json`.
+    pub fn json_lines<T: Serialize>(&self, values: &[T]) {
+        values.iter().for_each(|value| self.json(value));
+    }
+
+    /// Bytes that are the result, as they are.
+    pub fn raw(&self, bytes: &[u8]) {
+        self.write(bytes);
+    }
+
+    /// Lines in the place of the last `before` lines on a terminal; just the lines elsewhere.
+    pub fn redraw(&self, before: usize, lines: &[String]) {
+        if self.json {
+            return;
+        }
+        // Up to the first of the old lines, and clear from there to the end of the screen (ECMA-48 CPL and ED).
+        let back = if before > 0 && self.stdout.terminal {
+            format!("\u{1b}[{before}F\u{1b}[J")
+        } else {
+            String::new()
+        };
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.write(format!("{back}{text}").as_bytes());
+    }
+
+    /// A line on standard error, for people.
+    pub fn note(&self, line: &str) {
+        if !self.quiet && !self.json {
+            self.write_stderr(&format!("{line}\n"));
+        }
+    }
+
+    /// Text on standard error that must be seen whatever was asked for: a question.
+    pub fn ask(&self, text: &str) {
+        self.write_stderr(text);
+    }
+
+    /// Something the user should know that stops nothing.
+    pub fn warning(&self, message: &str) {
+        let label = Style::new().yellow().bold().force_styling(self.stderr.colours).apply_to("Warning:");
+        self.write_stderr(&format!("{label} {}\n", display_name(message)));
+    }
+
+    /// Why the command failed: the last JSON line, or a sentence and a hint on standard error.
+    pub fn error(&self, error: &ApiError) {
+        if self.json {
+            return self.json(&Event::Error(error.clone()));
+        }
+        let message = sentence(&display_name(&error.message));
+        let hint = if error.hint.is_empty() { hint(error.code) } else { &error.hint };
+        let hint = display_name(hint);
+        if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Declined) {
+            return self.write_stderr(&format!("{}\n", format!("{message} {hint}").trim_end()));
+        }
+        let label = Style::new().red().bold().force_styling(self.stderr.colours).apply_to("Error:");
+        self.write_stderr(&format!("{label} {message}\n"));
+        if !hint.is_empty() {
+            self.write_stderr(&format!("{hint}\n"));
+        }
+    }
+
+    /// The exit status, after everything was written: a result that could not be written is none.
+    pub fn finish(&self, exit: Exit) -> Exit {
+        match self.failed.get() {
+            // Whoever read it has seen enough (`hither list | head -1`).
+            None | Some(ErrorKind::BrokenPipe) => exit,
+            Some(kind) => {
+                self.write_stderr(&format!("Error: standard output cannot be written: {kind}.\n"));
+                if exit == Exit::Done { Exit::Failed } else { exit }
+            }
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            self.failed.set(Some(error.kind()));
+        }
+    }
+
+    /// Writes to standard error; when even that fails there is nobody left to tell.
+    fn write_stderr(&self, text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// Copies everything to standard output.
+pub fn copy_to_stdout(from: &mut impl io::Read) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    io::copy(from, &mut stdout)?;
+    stdout.flush()
+}

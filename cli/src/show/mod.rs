@@ -1,0 +1,23 @@
+//! Data as text for people.
+
+mod count;
+mod offer;
+mod progress;
+mod qr;
+mod source;
+mod summary;
+mod table;
+mod time;
+mod transfer;
+mod wrap;
+
+pub use count::{bytes, count, grouped};
+pub use offer::{Offer, offer};
+pub use progress::{Progress, Standing};
+pub use qr::{Drawing, qr};
+pub use source::{device, kind_words};
+pub use summary::fetched;
+pub use table::{Align, Column, Table};
+pub use time::{ago, duration, now, until};
+pub use transfer::{phase_words, state};
+pub use wrap::wrap;

@@ -1,0 +1,76 @@
+//! The folder that a fetch writes into.
+
+use crate::failure::{self, shown};
+use hither_api::{ApiError, ErrorCode};
+use std::path::{Path, PathBuf};
+
+/// A folder that exists, and the folders that were made for it.
+#[derive(Debug)]
+pub struct Target {
+    folder: PathBuf,
+    made: Vec<PathBuf>,
+}
+
+impl Target {
+    /// The folder at `path` (the current one when absent), made when it is missing.
+    pub fn open(path: Option<&Path>) -> Result<Self, ApiError> {
+        let folder = std::path::absolute(path.unwrap_or(Path::new(".")))
+            .map_err(|error| failure::io(ErrorCode::NotWritable, "The current folder is gone", &error))?;
+        if folder.to_str().is_none() {
+            let message = format!("The folder's path is not UTF-8: {}.", shown(&folder));
+            return Err(ApiError::new(ErrorCode::NotWritable, message));
+        }
+        if folder.exists() && !folder.is_dir() {
+            let message = format!("{} is not a folder.", shown(&folder));
+            return Err(ApiError::new(ErrorCode::NotWritable, message).with_hint("-o takes a folder."));
+        }
+        let made = folder.ancestors().take_while(|f| !f.exists()).map(Path::to_owned).collect();
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| failure::io(ErrorCode::NotWritable, shown(&folder), &error))?;
+        Ok(Self { folder, made })
+    }
+
+    /// Its absolute path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Removes the folders that were made, as far as they are still empty.
+    pub fn undo(&self) {
+        for folder in &self.made {
+            if std::fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_folders_are_made_and_removed_again_only_while_empty() {
+        let home = tempfile::tempdir().unwrap();
+        let deep = home.path().join("a/b");
+        let target = Target::open(Some(&deep)).unwrap();
+        assert!(deep.is_dir() && target.folder() == deep);
+        target.undo();
+        assert!(!home.path().join("a").exists() && home.path().exists());
+
+        let target = Target::open(Some(&deep)).unwrap();
+        std::fs::write(home.path().join("a/kept"), "").unwrap();
+        target.undo();
+        assert!(!deep.exists() && home.path().join("a/kept").exists());
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Target::open(Some(&file)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::NotWritable);
+        assert!(error.message.ends_with("file is not a folder."), "{}", error.message);
+    }
+}

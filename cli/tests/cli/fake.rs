@@ -1,0 +1,154 @@
+//! A daemon that answers as it was told to and remembers what it was asked.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use hither_api::{ApiError, ErrorCode, Event};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, mpsc};
+
+/// One step of long work.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Report(Event),
+    /// Wait until the client accepts.
+    AwaitAccept,
+    /// Wait until the client pauses, then go on.
+    AwaitPause,
+    /// Leave a file as if it had been fetched for standard output.
+    Spool(std::path::PathBuf, Vec<u8>),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    answers: Mutex<HashMap<String, Value>>,
+    script: Mutex<Vec<Step>>,
+    asked: Mutex<Vec<(String, Value)>>,
+    accepted: Notify,
+    paused: Notify,
+    stopping: Notify,
+}
+
+/// The daemon, and what it was asked.
+#[derive(Debug)]
+pub struct Fake {
+    shared: Arc<Shared>,
+}
+
+impl Fake {
+    /// Listens on `socket` until it is told to shut down.
+    pub fn start(socket: &Path) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (fake, socket) = (Self { shared: shared.clone() }, socket.to_owned());
+        fake.answers("GET /v1/status", status());
+        let (ready, listening) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+                ready.send(()).unwrap();
+                let app = Router::new().fallback(answer).with_state(shared.clone());
+                tokio::select! {
+                    served = axum::serve(listener, app) => served.unwrap(),
+                    () = shared.stopping.notified() => {}
+                }
+                std::fs::remove_file(&socket).unwrap();
+            });
+        });
+        listening.recv().unwrap();
+        fake
+    }
+
+    /// Sets the answer to a request ("GET /v1/shares").
+    pub fn answers(&self, request: &str, answer: Value) {
+        self.shared.answers.lock().unwrap().insert(request.into(), answer);
+    }
+
+    /// Sets what shares and fetches do.
+    pub fn plays(&self, script: impl IntoIterator<Item = Step>) {
+        *self.shared.script.lock().unwrap() = script.into_iter().collect();
+    }
+
+    /// All requests but those for the status, in order.
+    pub fn asked(&self) -> Vec<String> {
+        self.shared.asked.lock().unwrap().iter().map(|(request, _)| request.clone()).collect()
+    }
+
+    /// The body of the first such request.
+    pub fn body(&self, request: &str) -> Value {
+        let asked = self.shared.asked.lock().unwrap();
+        asked.iter().find(|(r, _)| r == request).unwrap_or_else(|| panic!("{request}: {asked:?}")).1.clone()
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, body: Bytes) -> Response {
+    let request = format!("{method} {}", uri.path());
+    if request != "GET /v1/status" {
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        shared.asked.lock().unwrap().push((request.clone(), body));
+    }
+    match request.as_str() {
+        "POST /v1/shares" | "POST /v1/fetches" => return play(shared),
+        "POST /v1/shutdown" => shared.stopping.notify_one(),
+        r if r.ends_with("/accept") => shared.accepted.notify_one(),
+        r if r.ends_with("/pause") => shared.paused.notify_one(),
+        _ => {}
+    }
+    let answer = shared.answers.lock().unwrap().get(&request).cloned();
+    match answer {
+        Some(answer) => Json(answer).into_response(),
+        None if method == Method::POST => Json(transfer("done")).into_response(),
+        None if method == Method::DELETE => Json(transfer("failed")).into_response(),
+        None => {
+            let error = ApiError::new(ErrorCode::NotFound, format!("There is no {request}."));
+            (StatusCode::NOT_FOUND, Json(error)).into_response()
+        }
+    }
+}
+
+fn play(shared: Arc<Shared>) -> Response {
+    let script = shared.script.lock().unwrap().clone();
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+    tokio::spawn(async move {
+        for step in script {
+            match step {
+                Step::Report(event) => drop(sender.send(event)),
+                Step::AwaitAccept => shared.accepted.notified().await,
+                Step::AwaitPause => shared.paused.notified().await,
+                Step::Spool(path, bytes) => std::fs::write(path, bytes).unwrap(),
+            }
+        }
+    });
+    let events = futures::stream::poll_fn(move |context| {
+        receiver.poll_recv(context).map(|event| {
+            event.map(|event| Ok::<_, std::io::Error>(format!(": ping\n\ndata: {}\n\n", json!(event))))
+        })
+    });
+    ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+}
+
+/// A status of this version; its process does not exist.
+pub fn status() -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "device": "12D3KooWGbV4mVQXqW4sQp6sXo8sDk3nT2i8m3n1e5n7Yq3bQxZk", "short": "Yq3bQxZk",
+        "name": "desk", "pid": i32::MAX, "uptime": 3780, "udp_port": 47447, "tcp_port": 47447, "home": "/home/u/.local/share/hither",
+        "shares": 2, "transfers": 1, "nearby": 2, "warnings": [],
+        "links": [{"device": OWNER, "name": "laptop", "carrier": "quic", "address": "192.168.1.7:47447", "rtt_ms": 0.42}],
+    })
+}
+
+/// The device that shares.
+pub const OWNER: &str = "12D3KooWBbQGJbNFzc4aQzTfKqKqf2sYgZ5mZ4n7yqTz1m8oLaPt";
+
+/// A transfer in a phase.
+pub fn transfer(phase: &str) -> Value {
+    json!({
+        "transfer": "t1", "share": "s", "name": "photos", "path": "/x/photos", "phase": phase, "bytes": 400, "total": 1000,
+        "rate": 0, "devices": 0, "started": 1, "sources": [],
+    })
+}

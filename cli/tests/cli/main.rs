@@ -1,0 +1,13 @@
+//! The program as its users meet it, against a daemon that plays a script.
+
+// This whole program is a test: it fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fake;
+mod fetch;
+mod home;
+mod lists;
+mod share;
+mod starting;
+mod terminal;
+mod usage;

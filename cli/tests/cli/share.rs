@@ -1,0 +1,106 @@
+//! Sharing.
+
+use crate::fake::Step::Report;
+use crate::home::{Home, ticket};
+use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+use serde_json::json;
+
+fn reading() -> Event {
+    Event::Progress {
+        phase: Phase::Reading,
+        bytes: 5,
+        total: 9,
+        files: 1,
+        rate: 5,
+        remaining: Some(1),
+        devices: 0,
+    }
+}
+
+fn shared() -> Event {
+    Event::Done(Done::Shared {
+        share: "3f2a91c0".into(),
+        ticket: ticket(),
+        name: "photos".into(),
+        version: 1,
+        files: 1204,
+        bytes: 3_200_000_000,
+        chunks: 9,
+    })
+}
+
+#[test]
+fn without_a_terminal_only_tickets_are_printed() {
+    let (home, fake) = Home::running();
+    fake.plays([Report(reading()), Report(shared())]);
+    std::fs::create_dir(home.folder.path().join("photos")).unwrap();
+    let ran = home.run("share photos/ photos --name holiday --keep 7d --no-upload");
+    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{0}\n{0}\n", ticket())), "{}", ran.stderr);
+    assert_eq!(
+        fake.body("POST /v1/shares"),
+        json!({
+            "path": home.folder.path().canonicalize().unwrap().join("photos"), "name": "holiday", "keep_seconds": 604_800,
+            "no_upload": true, "skip_unsharable": false,
+        })
+    );
+}
+
+#[test]
+fn json_is_every_event_as_it_came() {
+    let (home, fake) = Home::running();
+    let warning = Event::Warning { message: "One file was left out.".into() };
+    fake.plays([Report(reading()), Report(warning.clone()), Report(shared())]);
+    let ran = home.run("share . --json --skip-unsharable");
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Some(0), ""));
+    assert_eq!(ran.json(), [json!(reading()), json!(warning), json!(shared())]);
+}
+
+#[test]
+fn a_failure_is_the_last_line_and_has_its_status() {
+    let (home, fake) = Home::running();
+    let error = ApiError::new(ErrorCode::NoSpace, "The disk is full.");
+    fake.plays([Report(reading()), Report(Event::Error(error.clone()))]);
+    let ran = home.run("share . --json");
+    assert_eq!(ran.exit, Some(6));
+    assert_eq!(ran.json(), [json!(reading()), json!(Event::Error(error))]);
+    let ran = home.run("share .");
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Some(6), ""));
+    assert_eq!(
+        ran.stderr,
+        "Error: The disk is full.\nFree some space and run the same command again: it goes on where it stopped.\n"
+    );
+}
+
+#[test]
+fn what_does_not_exist_is_found_out_before_anything_is_shared() {
+    let (home, fake) = Home::running();
+    let ran = home.run("share . none");
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Some(1), ""));
+    assert!(
+        ran.stderr.starts_with("Error: None: no such file") || ran.stderr.starts_with("Error: \"none\""),
+        "{}",
+        ran.stderr
+    );
+    assert!(fake.asked().is_empty());
+}
+
+#[test]
+fn a_daemon_that_breaks_off_is_an_error() {
+    let (home, fake) = Home::running();
+    fake.plays([Report(reading())]);
+    let ran = home.run("share .");
+    assert_eq!(ran.exit, Some(1));
+    assert!(ran.stderr.contains("stopped before the share was complete"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_daemon_of_another_version_is_pointed_out() {
+    let (home, fake) = Home::running();
+    let mut status = crate::fake::status();
+    status["version"] = json!("0.0.9");
+    fake.answers("GET /v1/status", status);
+    fake.plays([Report(shared())]);
+    let ran = home.run("share .");
+    assert_eq!(ran.exit, Some(0));
+    assert!(ran.stderr.starts_with("Warning: The daemon is version 0.0.9"), "{}", ran.stderr);
+}

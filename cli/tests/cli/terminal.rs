@@ -1,0 +1,154 @@
+//! What a person at a terminal sees and answers.
+
+use crate::fake::Step::{AwaitAccept, Report};
+use crate::fetch::{fetched, fetching, offer};
+use crate::home::{Home, ticket};
+use hither_api::{Done, Event};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A program at a terminal.
+struct Terminal {
+    keyboard: File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    child: std::process::Child,
+}
+
+impl Terminal {
+    fn run(mut command: Command, columns: u16) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let size = rustix::termios::Winsize { ws_row: 60, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&slave, size).unwrap();
+        let end = || Stdio::from(OwnedFd::from(slave.try_clone().unwrap()));
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        drop((command, slave));
+        let keyboard = File::from(master);
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let (mut from, shown) = (keyboard.try_clone().unwrap(), screen.clone());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = from.read(&mut bytes) {
+                shown.lock().unwrap().extend_from_slice(&bytes[..count]);
+            }
+        });
+        Self { keyboard, screen, child }
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().unwrap()).replace("\r\n", "\n")
+    }
+
+    fn wait_for(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.screen().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{text:?} is not shown: {}", self.screen());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        // What was written last may still be on its way.
+        std::thread::sleep(Duration::from_millis(100));
+        (status, self.screen())
+    }
+}
+
+fn script() -> [crate::fake::Step; 4] {
+    [Report(offer()), AwaitAccept, Report(fetching()), Report(fetched("/x/photos"))]
+}
+
+#[test]
+fn the_user_is_asked_and_may_agree() {
+    let (home, fake) = Home::running();
+    fake.plays(script());
+    let mut terminal = Terminal::run(home.hither(&format!("fetch {}", ticket())), 80);
+    terminal.wait_for("Fetch it? [Y/n] ");
+    assert!(
+        terminal.screen().contains("photos (1,204 files, 864 MB)\n  from laptop"),
+        "{}",
+        terminal.screen()
+    );
+    terminal.type_in("what\n\n");
+    let (status, screen) = terminal.end();
+    assert_eq!(status.code(), Some(0), "{screen}");
+    assert_eq!(screen.matches("Fetch it?").count(), 2, "nonsense is asked again: {screen}");
+    assert!(screen.contains("840 MB from laptop (same network)"), "{screen}");
+    assert_eq!(fake.asked(), ["POST /v1/fetches", "POST /v1/transfers/t1/accept"]);
+    assert_eq!(fake.body("POST /v1/fetches")["accept"], false);
+}
+
+#[test]
+fn declining_cancels() {
+    let (home, fake) = Home::running();
+    fake.plays(script());
+    let mut terminal = Terminal::run(home.hither(&format!("fetch {}", ticket())), 80);
+    terminal.wait_for("[Y/n]");
+    terminal.type_in("n\n");
+    let (status, screen) = terminal.end();
+    assert_eq!(status.code(), Some(4));
+    assert!(screen.ends_with("Declined: nothing was written.\n"), "{screen}");
+    assert_eq!(fake.asked(), ["POST /v1/fetches", "DELETE /v1/transfers/t1"]);
+}
+
+#[test]
+fn an_input_that_ends_is_no_answer() {
+    let (home, fake) = Home::running();
+    fake.plays(script());
+    let mut terminal = Terminal::run(home.hither(&format!("fetch {}", ticket())), 80);
+    terminal.wait_for("[Y/n]");
+    terminal.type_in("\u{4}");
+    assert_eq!(terminal.end().0.code(), Some(130));
+    assert_eq!(fake.asked(), ["POST /v1/fetches", "POST /v1/transfers/t1/pause"]);
+}
+
+#[test]
+fn the_ticket_is_asked_for() {
+    let (home, fake) = Home::running();
+    fake.plays([Report(fetched("/x"))]);
+    let mut terminal = Terminal::run(home.hither("fetch --yes"), 80);
+    terminal.wait_for("Ticket: ");
+    terminal.type_in(&format!("{}\n", ticket()));
+    assert_eq!(terminal.end().0.code(), Some(0));
+    assert_eq!(fake.body("POST /v1/fetches")["ticket"], ticket());
+}
+
+#[test]
+fn a_share_shows_its_ticket_a_code_and_what_to_do() {
+    let (home, fake) = Home::running();
+    fake.plays([Report(Event::Done(Done::Shared {
+        share: "s".into(),
+        ticket: ticket(),
+        name: "photos".into(),
+        version: 1,
+        files: 3,
+        bytes: 4_200_000,
+        chunks: 3,
+    }))]);
+    let (status, screen) = Terminal::run(home.hither("share ."), 80).end();
+    assert_eq!(status.code(), Some(0));
+    assert!(screen.contains("Shared photos: 3 files, 4.2 MB\n\n"), "{screen}");
+    assert!(screen.contains(&format!("\n{}\n", ticket())) && screen.contains('▀'), "{screen}");
+    assert!(screen.ends_with("On the other device: hither fetch hither1…\n"), "{screen}");
+    for (line, columns) in [("share . --no-qr", 80), ("share .", 40)] {
+        let (_, screen) = Terminal::run(home.hither(line), columns).end();
+        assert!(!screen.contains('▀') && screen.contains(&ticket()), "{screen}");
+    }
+    let mut plain = home.hither("share .");
+    plain.env("NO_COLOR", "1");
+    let (_, screen) = Terminal::run(plain, 80).end();
+    assert!(screen.contains('▀') && !screen.contains("\u{1b}["), "{screen}");
+}

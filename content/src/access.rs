@@ -1,0 +1,123 @@
+//! The way from an entry of a manifest to its file or folder on this device.
+//!
+//! Invariant: every folder is opened by one name relative to the one above it, and a symlink that stands in its place
+//! is an error; no path is ever put together from names that came from outside.
+
+use crate::handles::{Handle, Handles};
+use crate::layout::{Layout, Place};
+use crate::platform::Dir;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+/// The folder above the top, among the cached handles of an owner.
+const ABOVE: u32 = u32::MAX;
+
+/// A share's entries at one place.
+#[derive(Debug)]
+pub(crate) struct Access {
+    handles: Arc<Handles>,
+    owner: u64,
+    layout: Arc<Layout>,
+    place: Place,
+    /// The folder above the top when it is kept open, so that it stays the same one.
+    above: Option<Arc<Dir>>,
+}
+
+impl Access {
+    /// Does no IO. With `above`, that folder is used instead of the path to it.
+    pub(crate) fn new(
+        handles: &Arc<Handles>,
+        layout: Arc<Layout>,
+        place: Place,
+        above: Option<Arc<Dir>>,
+    ) -> Self {
+        Self { handles: Arc::clone(handles), owner: handles.new_owner(), layout, place, above }
+    }
+
+    pub(crate) const fn handles(&self) -> &Arc<Handles> {
+        &self.handles
+    }
+
+    pub(crate) const fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// An entry's name on this device.
+    pub(crate) fn name(&self, entry: u32) -> &OsStr {
+        if entry == 0 { &self.place.name } else { self.layout.name_of(entry) }
+    }
+
+    /// The folder that an entry is in.
+    pub(crate) fn above(&self, entry: u32) -> io::Result<Arc<Dir>> {
+        self.above_or(entry, &|_, _, error| Err(error))
+    }
+
+    /// The folder of a folder's entry.
+    pub(crate) fn folder(&self, entry: u32) -> io::Result<Arc<Dir>> {
+        self.folder_or(entry, &|_, _, error| Err(error))
+    }
+
+    /// Like [`Self::above`]; `repair` may make a folder that cannot be opened.
+    pub(crate) fn above_or(&self, entry: u32, repair: &Repair<'_>) -> io::Result<Arc<Dir>> {
+        if entry != 0 {
+            return self.folder_or(self.layout.parent_of(entry), repair);
+        }
+        if let Some(dir) = &self.above {
+            return Ok(Arc::clone(dir));
+        }
+        self.cached_dir(ABOVE, || Dir::open_exact(&self.place.parent))
+    }
+
+    /// Like [`Self::folder`]; `repair` may make a folder that cannot be opened.
+    pub(crate) fn folder_or(&self, entry: u32, repair: &Repair<'_>) -> io::Result<Arc<Dir>> {
+        self.cached_dir(entry, || {
+            let above = self.above_or(entry, repair)?;
+            above.open_dir(self.name(entry)).or_else(|error| repair(&above, entry, error))
+        })
+    }
+
+    fn cached_dir(&self, entry: u32, open: impl FnOnce() -> io::Result<Dir>) -> io::Result<Arc<Dir>> {
+        if let Some(Handle::Dir(dir)) = self.handles.get(self.owner, entry) {
+            return Ok(dir);
+        }
+        let dir = Arc::new(open()?);
+        self.handles.put(self.owner, entry, Handle::Dir(Arc::clone(&dir)));
+        Ok(dir)
+    }
+
+    /// The cached handle of a file's entry.
+    pub(crate) fn cached_file(&self, entry: u32) -> Option<Arc<File>> {
+        match self.handles.get(self.owner, entry) {
+            Some(Handle::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn keep_file(&self, entry: u32, file: &Arc<File>) {
+        self.handles.put(self.owner, entry, Handle::File(Arc::clone(file)));
+    }
+
+    pub(crate) fn forget(&self, entry: u32) {
+        self.handles.forget(self.owner, entry);
+    }
+
+    /// Closes everything that is cached.
+    pub(crate) fn close(&self) {
+        self.handles.forget_owner(self.owner);
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Called with the folder above, the entry and the error with which it could not be opened.
+pub(crate) type Repair<'a> = dyn Fn(&Dir, u32, io::Error) -> io::Result<Dir> + 'a;

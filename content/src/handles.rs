@@ -1,0 +1,105 @@
+//! Open files and folders, kept open while they are in use and closed when there are too many.
+//!
+//! Invariant: at most `limit` handles are cached, whatever the number of shares and fetches; what has been evicted is
+//! opened again by its owner. A handle that somebody is using stays open until they are done.
+
+use crate::platform::Dir;
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An open file or folder.
+#[derive(Debug, Clone)]
+pub(crate) enum Handle {
+    File(Arc<File>),
+    Dir(Arc<Dir>),
+}
+
+/// Whose handle, and of which entry.
+type Key = (u64, u32);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each handle with the time of its last use.
+    open: HashMap<Key, (Handle, u64)>,
+    time: u64,
+}
+
+/// A bounded cache of open files and folders, one for the whole daemon.
+#[derive(Debug)]
+pub struct Handles {
+    limit: usize,
+    state: Mutex<State>,
+    owners: AtomicU64,
+}
+
+impl Handles {
+    /// A cache of at most `limit` handles (at least 1).
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit: limit.max(1), state: Mutex::default(), owners: AtomicU64::new(0) })
+    }
+
+    /// A number for a new owner of handles.
+    pub(crate) fn new_owner(&self) -> u64 {
+        self.owners.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, owner: u64, entry: u32) -> Option<Handle> {
+        let mut state = self.lock();
+        state.time += 1;
+        let time = state.time;
+        state.open.get_mut(&(owner, entry)).map(|(handle, used)| {
+            *used = time;
+            handle.clone()
+        })
+    }
+
+    pub(crate) fn put(&self, owner: u64, entry: u32, handle: Handle) {
+        let mut state = self.lock();
+        state.time += 1;
+        let time = state.time;
+        // The limit is a few hundred, so looking through all of them costs less than opening one.
+        if state.open.len() >= self.limit
+            && !state.open.contains_key(&(owner, entry))
+            && let Some(oldest) = state.open.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key)
+        {
+            state.open.remove(&oldest);
+        }
+        state.open.insert((owner, entry), (handle, time));
+    }
+
+    pub(crate) fn forget(&self, owner: u64, entry: u32) {
+        self.lock().open.remove(&(owner, entry));
+    }
+
+    pub(crate) fn forget_owner(&self, owner: u64) {
+        self.lock().open.retain(|(of, _), _| *of != owner);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_handle_goes() {
+        let handles = Handles::new(2);
+        let dir = tempfile::tempdir().unwrap();
+        let handle = Handle::Dir(Arc::new(Dir::open(dir.path()).unwrap()));
+        let (a, b) = (handles.new_owner(), handles.new_owner());
+        handles.put(a, 1, handle.clone());
+        handles.put(a, 2, handle.clone());
+        assert!(handles.get(a, 1).is_some());
+        handles.put(b, 1, handle.clone());
+        assert!(handles.get(a, 2).is_none() && handles.get(a, 1).is_some() && handles.get(b, 1).is_some());
+        handles.put(b, 1, handle);
+        assert!(handles.get(a, 1).is_some());
+        handles.forget_owner(a);
+        assert!(handles.get(a, 1).is_none() && handles.get(b, 1).is_some());
+    }
+}

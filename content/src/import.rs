@@ -1,0 +1,474 @@
+//! Sharing: a path becomes a manifest, with one read of every file and no copy of any.
+//!
+//! The walk of an import: `tree` lists what is there, `reuse` finds what an earlier version knows already, `reading`
+//! reads and cuts the rest while `sealing` hashes and encrypts it on the other cores. Invariants: the same tree gives
+//! the same manifest however it was read; a share is of files as they were at one time each, never of a torn mixture.
+
+use crate::crypt::{DomainSecret, SealError};
+use crate::cut::{Cutter, LARGE_FILE, SMALL_AVERAGE, average_for};
+use crate::layout::Place;
+use crate::platform::Dir;
+use crate::reading::{ReadError, Reader};
+pub use crate::reuse::Previous;
+use crate::reuse::Matched;
+use crate::sealing::Sealing;
+use crate::stamp::{FileStamp, Stamps};
+use crate::tree::{Notes, Tree, TreeEntry, TreeKind, WalkError, WalkOptions, walk};
+use hither_proto::limits::{MAX_CHUNKS, MAX_SHARE};
+use hither_proto::{ChunkRecord, EntryName, Manifest, ManifestBuilder, ManifestError, display_name};
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often the tree is walked anew because it changed under us before the share fails.
+const PASSES: u32 = 3;
+/// Bytes that buffers may take together, at least three of them.
+const BUFFER_BYTES: usize = 128 * 1024 * 1024;
+/// Size of a buffer, bytes, unless chunks are so long that two do not fit.
+const BUFFER: usize = 1024 * 1024;
+/// Less than this is sealed without starting threads, bytes.
+const FEW_BYTES: u64 = 512 * 1024;
+
+/// What an import is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportPhase {
+    /// Listing files; `files` counts the entries found.
+    Walking,
+    /// Reading, cutting, hashing.
+    Reading,
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// What it is doing.
+    pub phase: ImportPhase,
+    /// Bytes done, those taken over from an earlier version included. May go back when a file has to be read again.
+    pub bytes: u64,
+    /// Bytes to do; 0 while walking.
+    pub total_bytes: u64,
+    /// Files done.
+    pub files: u64,
+    /// Files to do; 0 while walking.
+    pub total_files: u64,
+}
+
+/// How to import.
+pub struct ImportOptions<'a> {
+    /// What the share is called; by default what the path is called.
+    pub name: Option<EntryName>,
+    /// Leave out what cannot be shared (unreadable, names that other systems refuse) instead of failing.
+    pub skip_unshareable: bool,
+    /// The version before: its unchanged files are not read again, and its average chunk size is kept.
+    pub previous: Option<Previous<'a>>,
+    /// Called on the importing thread, at least once for every mebibyte read.
+    pub progress: &'a dyn Fn(ImportProgress),
+    /// Set it to stop the import soon.
+    pub cancel: &'a AtomicBool,
+}
+
+impl<'a> ImportOptions<'a> {
+    /// Nothing special.
+    pub fn new(cancel: &'a AtomicBool) -> Self {
+        Self { name: None, skip_unshareable: false, previous: None, progress: &|_| {}, cancel }
+    }
+}
+
+/// A path, imported.
+#[derive(Debug)]
+pub struct Imported {
+    /// What is in the share.
+    pub manifest: Arc<Manifest>,
+    /// The files' stamps, in entry order.
+    pub stamps: Stamps,
+    /// Where it is.
+    pub place: Place,
+    /// What was left out.
+    pub skipped: Notes,
+    /// Bytes that were read; the rest was known from the version before.
+    pub read_bytes: u64,
+}
+
+/// Why a path was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// Nothing is there.
+    #[error("{} does not exist", shown(.path))]
+    NotFound {
+        /// What was to be shared.
+        path: PathBuf,
+    },
+    /// Neither a file nor a folder.
+    #[error("{} is {kind}, which cannot be shared", shown(.path))]
+    Special {
+        /// What was to be shared.
+        path: PathBuf,
+        /// What it is, in words.
+        kind: &'static str,
+    },
+    /// Some of it is unreadable or has names that other systems refuse.
+    #[error("{} of the entries cannot be shared: {notes}", .notes.total)]
+    Unshareable {
+        /// Which, and why.
+        notes: Notes,
+    },
+    /// More than a share may hold.
+    #[error("too much for one share: the {0} is beyond the limit")]
+    TooLarge(&'static str),
+    /// A file or folder kept changing.
+    #[error("{path:?} keeps changing while it is read")]
+    Changing {
+        /// Path below the shared one, safe to show.
+        path: String,
+    },
+    /// A file or folder could not be read.
+    #[error("{path:?} cannot be read: {source}")]
+    Read {
+        /// Path, safe to show.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Stopped by the caller.
+    #[error("sharing was cancelled")]
+    Cancelled,
+    /// The tree does not make a manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A chunk could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+fn shown(path: &Path) -> String {
+    display_name(&path.to_string_lossy())
+}
+
+/// Imports the file or folder at `path`; symlinks in the path itself are followed, those inside are kept as links.
+pub fn import(path: &Path, domain: &DomainSecret, options: &ImportOptions<'_>) -> Result<Imported, ImportError> {
+    let mut excluded = HashSet::new();
+    for pass in 1.. {
+        let tree = walk_tree(path, options, &excluded)?;
+        let changing = match Pass::new(&tree, domain, options)?.run()? {
+            Outcome::Done(imported) => return Ok(imported),
+            Outcome::TreeChanged { path } => path,
+            Outcome::Unreadable { path, source } => {
+                // Top-level files are not skipped, and a tree in which this goes on forever is reported as it is.
+                if !options.skip_unshareable || path.is_empty() || excluded.len() >= crate::tree::MAX_NOTES {
+                    return Err(ImportError::Read { path: display_name(&path), source });
+                }
+                excluded.insert(path);
+                continue;
+            }
+        };
+        if pass >= PASSES {
+            return Err(ImportError::Changing { path: display_name(&changing) });
+        }
+    }
+    Err(ImportError::Cancelled)
+}
+
+fn walk_tree(path: &Path, options: &ImportOptions<'_>, exclude: &HashSet<String>) -> Result<Tree, ImportError> {
+    let progress = |entries| {
+        (options.progress)(ImportProgress {
+            phase: ImportPhase::Walking,
+            bytes: 0,
+            total_bytes: 0,
+            files: entries,
+            total_files: 0,
+        });
+    };
+    let options = WalkOptions {
+        progress: &progress,
+        cancel: options.cancel,
+        name: options.name.as_ref(),
+        skip_unshareable: options.skip_unshareable,
+        exclude,
+    };
+    walk(path, &options).map_err(|error| match error {
+        WalkError::NotFound => ImportError::NotFound { path: path.to_owned() },
+        WalkError::Special(kind) => ImportError::Special { path: path.to_owned(), kind },
+        WalkError::Unshareable(notes) => ImportError::Unshareable { notes },
+        WalkError::Absurd(what) => ImportError::TooLarge(what),
+        WalkError::Cancelled => ImportError::Cancelled,
+        WalkError::Io(path, source) => ImportError::Read { path: shown(&path), source },
+    })
+}
+
+/// How a pass over the files ended.
+enum Outcome {
+    Done(Imported),
+    /// Something is no longer what was walked; walk again.
+    TreeChanged { path: String },
+    Unreadable { path: String, source: io::Error },
+}
+
+/// Files that are cut as one stream.
+struct Run {
+    /// Their numbers among the files.
+    files: Range<usize>,
+    large: bool,
+}
+
+/// One pass over the files of a walked tree.
+struct Pass<'a> {
+    tree: &'a Tree,
+    domain: &'a DomainSecret,
+    options: &'a ImportOptions<'a>,
+    average: u32,
+    /// Entries of the files.
+    files: Vec<usize>,
+    runs: Vec<Run>,
+    matched: Option<Matched>,
+    total_bytes: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(tree: &'a Tree, domain: &'a DomainSecret, options: &'a ImportOptions<'a>) -> Result<Self, ImportError> {
+        let size = |entry: &TreeEntry| match entry.kind {
+            TreeKind::File { size, .. } => Some(size),
+            TreeKind::Folder | TreeKind::Symlink { .. } => None,
+        };
+        let (mut files, mut runs) = (Vec::new(), Vec::<Run>::new());
+        let (mut total_bytes, mut largest) = (0u64, 0);
+        for (index, entry) in tree.entries.iter().enumerate() {
+            let Some(size) = size(entry) else { continue };
+            let (number, large) = (files.len(), size >= LARGE_FILE);
+            files.push(index);
+            total_bytes = total_bytes.saturating_add(size);
+            largest = largest.max(size);
+            match runs.last_mut().filter(|run| !run.large && !large) {
+                Some(pack) => pack.files.end += 1,
+                None => runs.push(Run { files: number..number + 1, large }),
+            }
+        }
+        let average = options.previous.as_ref().map_or_else(|| average_for(largest), |p| p.manifest.average());
+        if total_bytes > MAX_SHARE {
+            return Err(ImportError::TooLarge("size"));
+        }
+        // No chunk is longer than twice the average.
+        if total_bytes / (2 * u64::from(average.max(SMALL_AVERAGE))) > MAX_CHUNKS {
+            return Err(ImportError::TooLarge("number of chunks"));
+        }
+        let matched = options.previous.as_ref().and_then(|previous| Matched::new(previous, &tree.entries));
+        Ok(Self { tree, domain, options, average, files, runs, matched, total_bytes })
+    }
+
+    fn run(&self) -> Result<Outcome, ImportError> {
+        let (small, large) = (Cutter::new(self.domain, SMALL_AVERAGE), Cutter::new(self.domain, self.average));
+        let longest = small.max().max(large.max());
+        let buffer = BUFFER.max(2 * longest);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let buffers = (BUFFER_BYTES / buffer).clamp(3, 2 * cores + 2);
+        let workers = if self.total_bytes < FEW_BYTES { 0 } else { (cores - 1).clamp(1, buffers - 1) };
+        let sealing = Sealing::new(self.domain, self.runs.len(), buffer, buffers);
+        let mut stamps = Vec::with_capacity(self.files.len());
+        let mut reused = Vec::with_capacity(self.runs.len());
+        let mut counter = Counter { pass: self, bytes: 0, files: 0, read: 0 };
+        let read = std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| sealing.work());
+            }
+            let counter = std::cell::RefCell::new(&mut counter);
+            let mut progress = |bytes| counter.borrow_mut().read(bytes);
+            let mut reader = Reader::new(self.domain, &sealing, &mut progress);
+            let mut folders = Folders { tree: self.tree, ancestors: Vec::new(), open: Vec::new(), next: 0 };
+            let result = self.runs.iter().enumerate().try_for_each(|(number, run)| {
+                if let Some((records, known)) = self.matched.as_ref().and_then(|m| m.run(run.files.clone())) {
+                    stamps.extend_from_slice(known);
+                    reused.push(Some(records));
+                    return if counter.borrow_mut().known(known) { Ok(()) } else { Err(Stop::cancelled()) };
+                }
+                reused.push(None);
+                reader.begin(number);
+                let cutter = if run.large { &large } else { &small };
+                for file in run.files.clone() {
+                    let stamp = self.read_file(&mut reader, &mut folders, file, run.large, cutter)?;
+                    counter.borrow_mut().files += 1;
+                    stamps.push(stamp);
+                }
+                reader.end(cutter).map_err(|error| Stop { file: run.files.start, error })
+            });
+            reader.finish();
+            result
+        });
+        if let Err(stop) = read {
+            return self.stopped(stop);
+        }
+        let read_bytes = counter.read;
+        let records = sealing.finish()?;
+        self.manifest(stamps, records, &reused, read_bytes).map(Outcome::Done)
+    }
+
+    fn read_file(
+        &self,
+        reader: &mut Reader<'_>,
+        folders: &mut Folders<'_>,
+        file: usize,
+        large: bool,
+        cutter: &Cutter,
+    ) -> Result<FileStamp, Stop> {
+        let entry = &self.tree.entries[self.files[file]];
+        let stop = |error| Stop { file, error };
+        let dir = folders.folder_of(self.files[file]).map_err(|error| stop(error.into()))?;
+        let walked = entry.walked().ok_or_else(|| stop(ReadError::TreeChanged))?;
+        let name = if entry.depth == 0 { self.tree.place.name.as_os_str() } else { entry.name.as_ref() };
+        if large {
+            reader.large_file(dir, name, cutter).map_err(stop)
+        } else if walked.size == 0 {
+            // Nothing to read; that it grew since the walk is seen next time.
+            Ok(FileStamp::of_walked(&walked))
+        } else {
+            reader.small_file(dir, name, &walked, cutter).map_err(stop)
+        }
+    }
+
+    /// What a failed reading means for the import.
+    fn stopped(&self, stop: Stop) -> Result<Outcome, ImportError> {
+        let path = self.path_of(stop.file);
+        match stop.error {
+            ReadError::TreeChanged => Ok(Outcome::TreeChanged { path }),
+            ReadError::Io(source) => Ok(Outcome::Unreadable { path, source }),
+            ReadError::Changing => Err(ImportError::Changing { path: display_name(&path) }),
+            ReadError::Seal(error) => Err(error.into()),
+            ReadError::TooManyChunks => Err(ImportError::TooLarge("number of chunks")),
+            ReadError::Cancelled => Err(ImportError::Cancelled),
+        }
+    }
+
+    /// Path of a file below the top; empty for the top itself.
+    fn path_of(&self, file: usize) -> String {
+        let Some(entry) = self.files.get(file) else { return String::new() };
+        let mut names: Vec<&str> = Vec::new();
+        for entry in &self.tree.entries[..=*entry] {
+            names.truncate(entry.depth as usize);
+            names.push(&entry.name);
+        }
+        names.get(1..).map_or_else(String::new, |names| names.join("/"))
+    }
+
+    fn manifest(
+        &self,
+        stamps: Vec<FileStamp>,
+        sealed: Vec<Vec<ChunkRecord>>,
+        reused: &[Option<&[ChunkRecord]>],
+        read_bytes: u64,
+    ) -> Result<Imported, ImportError> {
+        let mut builder = ManifestBuilder::new(self.average)?;
+        let mut files = stamps.iter();
+        for entry in &self.tree.entries {
+            match &entry.kind {
+                TreeKind::Folder => builder.folder(entry.depth, &entry.name, entry.mode, entry.mtime_ns)?,
+                TreeKind::Symlink { target } => {
+                    builder.symlink(entry.depth, &entry.name, entry.mtime_ns, target)?;
+                }
+                TreeKind::File { .. } => {
+                    let Some(stamp) = files.next() else { return Err(ManifestError::Coverage.into()) };
+                    builder.file(entry.depth, &entry.name, entry.mode, stamp.mtime_ns, stamp.size)?;
+                }
+            }
+        }
+        let mut chunks = Vec::with_capacity(sealed.iter().map(Vec::len).sum());
+        for (sealed, reused) in sealed.into_iter().zip(reused) {
+            match reused {
+                Some(records) => chunks.extend_from_slice(records),
+                None => chunks.extend(sealed),
+            }
+        }
+        Ok(Imported {
+            manifest: Arc::new(builder.finish(chunks)?),
+            stamps: Stamps::new(stamps),
+            place: self.tree.place.clone(),
+            skipped: self.tree.skipped.clone(),
+            read_bytes,
+        })
+    }
+}
+
+/// A reading that failed, and at which file.
+struct Stop {
+    file: usize,
+    error: ReadError,
+}
+
+impl Stop {
+    const fn cancelled() -> Self {
+        Self { file: 0, error: ReadError::Cancelled }
+    }
+}
+
+/// Counts what is done and tells the caller.
+struct Counter<'a> {
+    pass: &'a Pass<'a>,
+    bytes: u64,
+    files: u64,
+    read: u64,
+}
+
+impl Counter<'_> {
+    /// `false` when cancelled.
+    fn read(&mut self, bytes: u64) -> bool {
+        self.read += bytes;
+        self.add(bytes)
+    }
+
+    fn known(&mut self, stamps: &[FileStamp]) -> bool {
+        self.files += stamps.len() as u64;
+        self.add(stamps.iter().map(|stamp| stamp.size).sum())
+    }
+
+    fn add(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        (self.pass.options.progress)(ImportProgress {
+            phase: ImportPhase::Reading,
+            bytes: self.bytes.min(self.pass.total_bytes),
+            total_bytes: self.pass.total_bytes,
+            files: self.files,
+            total_files: self.pass.files.len() as u64,
+        });
+        !self.pass.options.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// The open folders on the way to the entry at hand; each is opened once, relative to the one above it.
+struct Folders<'a> {
+    tree: &'a Tree,
+    /// Entries of the folders from the top to the entry at hand.
+    ancestors: Vec<usize>,
+    /// Handles: the folder above the top, then those of the first so many ancestors.
+    open: Vec<Dir>,
+    /// The first entry that has not been looked at.
+    next: usize,
+}
+
+impl Folders<'_> {
+    /// The folder that an entry is in. Entries must be asked for in order.
+    fn folder_of(&mut self, entry: usize) -> io::Result<&Dir> {
+        while self.next <= entry {
+            let passed = &self.tree.entries[self.next];
+            self.ancestors.truncate(passed.depth as usize);
+            self.open.truncate(passed.depth as usize + 1);
+            if passed.kind == TreeKind::Folder {
+                self.ancestors.push(self.next);
+            }
+            self.next += 1;
+        }
+        if self.open.is_empty() {
+            self.open.push(Dir::open_exact(&self.tree.place.parent)?);
+        }
+        while self.open.len() <= self.ancestors.len() {
+            let folder = self.ancestors[self.open.len() - 1];
+            let name = match folder {
+                0 => self.tree.place.name.as_os_str(),
+                _ => self.tree.entries[folder].name.as_ref(),
+            };
+            let Some(above) = self.open.last() else { break };
+            let dir = above.open_dir(name)?;
+            self.open.push(dir);
+        }
+        self.open.last().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}

@@ -1,0 +1,155 @@
+//! Everything that can go wrong with a target, asked before anything is written.
+
+use super::{IfExists, MAX_NAMES, PrepareError, TargetOptions};
+use crate::layout::Layout;
+use crate::partial::numbered_name;
+use crate::platform::{Dir, Kind, Space};
+use hither_proto::{EntryKind, Manifest};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Consecutive equal chunks beyond this many are taken for a hole when space is counted: content-defined cutting
+/// gives equal neighbours for little else than long stretches of one byte. Should they be something else, writing
+/// them reports the full disk.
+const HOLE_CHUNKS: u32 = 4;
+
+/// A target that can be fetched to.
+pub(super) struct Checked {
+    pub(super) parent: PathBuf,
+    pub(super) above: Arc<Dir>,
+    /// The name that the finished share gets.
+    pub(super) target: String,
+    /// Longest name there, bytes.
+    pub(super) max_name: usize,
+}
+
+pub(super) fn check(dir: &Path, layout: &Arc<Layout>, options: &TargetOptions) -> Result<Checked, PrepareError> {
+    let (parent, above) = open_parent(dir)?;
+    let failed = |error| PrepareError::from_io(&parent, error);
+    let space = above.space().map_err(failed)?;
+    if space.read_only {
+        return Err(PrepareError::ReadOnly { path: parent });
+    }
+    let manifest = layout.manifest();
+    let name = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
+    // More than any file system takes, so that arithmetic on it is safe.
+    let max_name = usize::try_from(space.max_name.min(4096)).unwrap_or(255);
+    let target = match options.if_exists {
+        IfExists::Rename => free_name(&above, name, max_name, !manifest.is_single_file()).map_err(failed)?,
+        IfExists::Fail | IfExists::Overwrite => name.to_owned(),
+    };
+    check_limits(layout, name, &space)?;
+    match above.stat(OsStr::new(&target)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(_) if options.if_exists != IfExists::Overwrite => {
+            return Err(PrepareError::Exists { path: parent.join(&target) });
+        }
+        Ok(_) => {
+            if let Some(conflict) = find_conflict(layout, &above, OsStr::new(&target)).map_err(failed)? {
+                let Conflict { path, found, wanted } = conflict;
+                return Err(PrepareError::Conflict { path, found, wanted });
+            }
+        }
+    }
+    let needed = needed_bytes(manifest);
+    if needed > space.free {
+        return Err(PrepareError::NoSpace { needed, free: space.free });
+    }
+    Ok(Checked { parent, above, target, max_name })
+}
+
+/// Opens the folder to fetch into; symlinks in the path that the user gave are followed, once.
+pub(super) fn open_parent(dir: &Path) -> Result<(PathBuf, Arc<Dir>), PrepareError> {
+    let failed = |error| PrepareError::from_io(dir, error);
+    let parent = dir.canonicalize().map_err(failed)?;
+    let above = Dir::open_exact(&parent).map_err(failed)?;
+    Ok((parent, Arc::new(above)))
+}
+
+/// `name`, or the first of `name (2)`, `name (3)` … that is free.
+pub(super) fn free_name(above: &Dir, name: &str, max: usize, is_folder: bool) -> io::Result<String> {
+    let mut candidate = name.to_owned();
+    for attempt in 2..=MAX_NAMES {
+        match above.stat(OsStr::new(&candidate)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(candidate),
+            Err(error) => return Err(error),
+            Ok(_) => candidate = numbered_name(name, attempt, max, is_folder),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether the file system takes names and files as long as the share's.
+fn check_limits(layout: &Layout, name: &str, space: &Space) -> Result<(), PrepareError> {
+    for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
+        let length = if index == 0 { name.len() } else { entry.name.as_str().len() };
+        if length as u64 > space.max_name {
+            return Err(PrepareError::NameTooLong { name: layout.shown(index), max: space.max_name });
+        }
+        if matches!(entry.kind, EntryKind::File { size, .. } if size > space.max_file) {
+            return Err(PrepareError::FileTooLarge { name: layout.shown(index), max: space.max_file });
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that the share takes, its holes left out.
+fn needed_bytes(manifest: &Manifest) -> u64 {
+    let (mut needed, mut repeats) = (0, 0);
+    let mut before = None;
+    for chunk in manifest.chunks() {
+        repeats = if before == Some(&chunk.id) { repeats + 1 } else { 0 };
+        before = Some(&chunk.id);
+        if repeats < HOLE_CHUNKS {
+            needed += u64::from(chunk.length);
+        }
+    }
+    needed
+}
+
+/// Something that cannot be replaced by what the share has there.
+pub(super) struct Conflict {
+    /// Path inside the share, safe to show.
+    pub(super) path: String,
+    pub(super) found: &'static str,
+    pub(super) wanted: &'static str,
+}
+
+/// Looks for something in an existing `target` that cannot be replaced: only a folder can stay under a folder, and no
+/// folder gives way to a file or symlink.
+pub(super) fn find_conflict(layout: &Layout, above: &Dir, target: &OsStr) -> io::Result<Option<Conflict>> {
+    // Handles of the existing folders on the way to the entry at hand; `None` below one that does not exist.
+    let mut open: Vec<Option<Dir>> = Vec::new();
+    for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
+        open.truncate(entry.depth as usize);
+        let is_folder = matches!(entry.kind, EntryKind::Folder);
+        let dir = match open.last() {
+            None => Some(above),
+            Some(dir) => dir.as_ref(),
+        };
+        let name = if index == 0 { target } else { layout.name_of(index) };
+        let found = match dir.map(|dir| dir.stat(name)) {
+            None => None,
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Some(stat) => Some(stat?.kind),
+        };
+        match found {
+            Some(kind) if is_folder != (kind == Kind::Folder) => {
+                let wanted = match entry.kind {
+                    EntryKind::Folder => Kind::Folder,
+                    EntryKind::File { .. } => Kind::File,
+                    EntryKind::Symlink { .. } => Kind::Symlink,
+                };
+                let (found, wanted) = (kind.describe(), wanted.describe());
+                return Ok(Some(Conflict { path: layout.shown(index), found, wanted }));
+            }
+            Some(_) if is_folder => open.push(dir.map(|dir| dir.open_dir(name)).transpose()?),
+            _ if is_folder => open.push(None),
+            _ => {}
+        }
+    }
+    Ok(None)
+}

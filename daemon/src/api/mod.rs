@@ -1,0 +1,141 @@
+//! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
+//!
+//! `routes.rs` are the short calls, `work.rs` the long ones. Invariant: the socket is in a folder only this user may enter,
+//! and a connection from another user id is closed before a byte is read.
+
+mod routes;
+mod work;
+
+use crate::daemon::Daemon;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use hither_api::{ApiError, ErrorCode};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::unix::SocketAddr;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+/// The description that `GET /v1/openapi.json` gives, made from the code.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Hither local API", description = "What the hither command line speaks to hitherd over its Unix socket."),
+    paths(
+        routes::status,
+        routes::shutdown,
+        routes::doctor,
+        routes::shares,
+        routes::unshare,
+        routes::ticket,
+        routes::transfers,
+        routes::transfer,
+        routes::accept,
+        routes::pause,
+        routes::resume,
+        routes::cancel,
+        routes::why,
+        work::share,
+        work::fetch,
+        work::events,
+    ),
+    components(schemas(hither_api::Event))
+)]
+struct Description;
+
+/// A failed call.
+pub(crate) struct Failure(ApiError);
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, axum::Json(self.0)).into_response()
+    }
+}
+
+/// What a call answers.
+type Answer<T> = Result<axum::Json<T>, Failure>;
+
+/// A listener that takes connections of this user only.
+pub(crate) struct OwnUser(UnixListener);
+
+/// Opens the socket. The caller holds the instance lock, so a socket that exists is a dead daemon's.
+pub(crate) fn listen(path: &Path) -> io::Result<OwnUser> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(OwnUser(listener))
+}
+
+impl axum::serve::Listener for OwnUser {
+    type Io = UnixStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+            let own = rustix::process::geteuid().as_raw();
+            match stream.peer_cred() {
+                Ok(peer) if peer.uid() == own => return (stream, address),
+                Ok(peer) => tracing::warn!(user = peer.uid(), "another user tried the local API"),
+                Err(error) => tracing::warn!(%error, "a connection to the local API without a user"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}
+
+/// Serves the API until `stop`; answers that were begun by then are finished.
+pub(crate) async fn serve(daemon: Arc<Daemon>, listener: OwnUser, stop: CancellationToken) -> io::Result<()> {
+    axum::serve(listener, router(daemon)).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+fn router(daemon: Arc<Daemon>) -> Router {
+    Router::new()
+        .route("/v1/status", get(routes::status))
+        .route("/v1/shutdown", post(routes::shutdown))
+        .route("/v1/doctor", get(routes::doctor))
+        .route("/v1/shares", get(routes::shares).post(work::share))
+        .route("/v1/shares/{share}", delete(routes::unshare))
+        .route("/v1/shares/{share}/ticket", get(routes::ticket))
+        .route("/v1/fetches", post(work::fetch))
+        .route("/v1/transfers", get(routes::transfers))
+        .route("/v1/transfers/{transfer}", get(routes::transfer).delete(routes::cancel))
+        .route("/v1/transfers/{transfer}/accept", post(routes::accept))
+        .route("/v1/transfers/{transfer}/pause", post(routes::pause))
+        .route("/v1/transfers/{transfer}/resume", post(routes::resume))
+        .route("/v1/transfers/{transfer}/why", get(routes::why))
+        .route("/v1/transfers/{transfer}/events", get(work::events))
+        .route("/v1/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
+        .fallback(|| async { Failure(ApiError::new(ErrorCode::NotFound, "There is no such call.")) })
+        .with_state(daemon)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_described() {
+        let description = serde_json::to_value(Description::openapi()).unwrap();
+        let calls: usize =
+            description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
+        assert_eq!(calls, 16);
+        assert!(description["components"]["schemas"]["Event"].is_object());
+    }
+}

@@ -1,0 +1,208 @@
+//! The short calls.
+
+use super::{Answer, Failure};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::shares::Share;
+use crate::transfer::{self, Control, Transfer};
+use axum::Json;
+use axum::extract::{Path, State};
+use hither_api::{
+    ApiError, ErrorCode, Finding, LinkInfo, ShareInfo, Status, TicketInfo, TransferInfo, Why,
+};
+use hither_carrier::CarrierKind;
+use hither_proto::ShareId;
+use serde_json::{Value, json};
+use std::sync::{Arc, PoisonError};
+
+type Ctx = State<Arc<Daemon>>;
+
+/// The daemon and its links.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
+    let links = daemon.links.open().into_iter().map(|link| LinkInfo {
+        device: link.device().to_string(),
+        name: daemon.links.name(link.device()).map(|n| n.to_string()).unwrap_or_default(),
+        carrier: match link.carrier() {
+            CarrierKind::Quic => "quic".into(),
+            CarrierKind::Tcp => "tcp".into(),
+        },
+        address: link.remote().to_string(),
+        rtt_ms: link.rtt().as_secs_f64() * 1000.0,
+    });
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        device: daemon.device.to_string(),
+        short: daemon.device.short(),
+        name: daemon.name.to_string(),
+        pid: std::process::id(),
+        uptime: daemon.core.clock.uptime().as_secs(),
+        udp_port: daemon.config.quic.then(|| daemon.endpoint.port()),
+        tcp_port: daemon.endpoint.tcp_port(),
+        home: daemon.paths.data.display().to_string(),
+        shares: daemon.share_records().len() as u64,
+        transfers: daemon.transfers.all().iter().filter(|t| t.is_running()).count() as u64,
+        nearby: daemon.links.nearby().len() as u64,
+        links: links.collect(),
+        warnings: daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+    })
+}
+
+/// Stops the daemon, in order.
+#[utoipa::path(post, path = "/v1/shutdown", responses((status = 200)))]
+pub(super) async fn shutdown(State(daemon): Ctx) -> Json<Value> {
+    daemon.tasks.token.cancel();
+    Json(json!({}))
+}
+
+/// What works, what does not, and what could be done about it.
+#[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = [Finding])))]
+pub(super) async fn doctor(State(daemon): Ctx) -> Answer<Vec<Finding>> {
+    Ok(Json(crate::doctor::examine(&daemon).await))
+}
+
+/// Every share on this device.
+#[utoipa::path(get, path = "/v1/shares", responses((status = 200, body = [ShareInfo])))]
+pub(super) async fn shares(State(daemon): Ctx) -> Answer<Vec<ShareInfo>> {
+    let infos = tokio::task::spawn_blocking(move || {
+        let mut infos: Vec<ShareInfo> = Vec::new();
+        for (share, record) in daemon.share_records() {
+            // Files may have changed since: what is told is what can be given now.
+            if let Some(version) = share.current() {
+                let held = daemon.recheck(&share, &version);
+                infos.push(info(&daemon, &share, &record, &version, held));
+            }
+        }
+        infos.sort_by_key(|info| std::cmp::Reverse(info.published));
+        infos
+    });
+    Ok(Json(infos.await.map_err(failure::internal)?))
+}
+
+fn info(
+    daemon: &Daemon,
+    share: &Share,
+    record: &crate::records::ShareRecord,
+    version: &crate::shares::Version,
+    held: u64,
+) -> ShareInfo {
+    let head = version.head.head();
+    ShareInfo {
+        share: share.id.to_string(),
+        name: record.name.clone(),
+        path: record.parent.join(&record.file_name).display().to_string(),
+        mine: share.owner == daemon.device,
+        owner: share.owner.to_string(),
+        version: head.version,
+        files: record.files,
+        bytes: head.bytes,
+        chunks: u64::from(head.chunks),
+        held,
+        published: head.published_ms / 1000,
+        expires: record.expires,
+    }
+}
+
+fn find_share(daemon: &Daemon, id: &str) -> Result<Arc<Share>, Failure> {
+    let id = ShareId::from_hex(id).ok();
+    let share = id.and_then(|id| daemon.shares.get(id)).filter(|share| share.current().is_some());
+    share.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such share on this device.").into())
+}
+
+/// Ends a share on this device; its files stay.
+#[utoipa::path(delete, path = "/v1/shares/{share}", params(("share" = String, Path)), responses((status = 200, body = ShareInfo)))]
+pub(super) async fn unshare(State(daemon): Ctx, Path(id): Path<String>) -> Answer<ShareInfo> {
+    let share = find_share(&daemon, &id)?;
+    if daemon.transfers.running(share.id).is_some() {
+        return Err(ApiError::new(ErrorCode::AlreadyFetching, "This share is being fetched at the moment.")
+            .with_hint("Stop that first: hither transfers cancel")
+            .into());
+    }
+    let record = daemon.share_records().into_iter().find(|(s, _)| s.id == share.id).map(|(_, record)| record);
+    let (Some(record), Some(version)) = (record, share.current()) else {
+        return Err(ApiError::new(ErrorCode::NotFound, "There is no such share on this device.").into());
+    };
+    let told = info(&daemon, &share, &record, &version, 0);
+    let of = Arc::clone(&daemon);
+    tokio::task::spawn_blocking(move || of.unshare(&share)).await.map_err(failure::internal)??;
+    Ok(Json(told))
+}
+
+/// The ticket of a share: a secret.
+#[utoipa::path(get, path = "/v1/shares/{share}/ticket", params(("share" = String, Path)), responses((status = 200, body = TicketInfo)))]
+pub(super) async fn ticket(State(daemon): Ctx, Path(id): Path<String>) -> Answer<TicketInfo> {
+    let share = find_share(&daemon, &id)?;
+    Ok(Json(TicketInfo { ticket: daemon.ticket(&share).to_string() }))
+}
+
+fn find(daemon: &Daemon, id: &str) -> Result<Arc<Transfer>, Failure> {
+    let transfer = daemon.transfers.get(id);
+    transfer.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such transfer.").into())
+}
+
+/// Every transfer, the latest first.
+#[utoipa::path(get, path = "/v1/transfers", responses((status = 200, body = [TransferInfo])))]
+pub(super) async fn transfers(State(daemon): Ctx) -> Json<Vec<TransferInfo>> {
+    Json(daemon.transfers.all().iter().map(|t| t.info(&daemon)).collect())
+}
+
+/// One transfer.
+#[utoipa::path(get, path = "/v1/transfers/{transfer}", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
+pub(super) async fn transfer(State(daemon): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
+    Ok(Json(find(&daemon, &id)?.info(&daemon)))
+}
+
+/// Accepts what is offered: writing begins.
+#[utoipa::path(post, path = "/v1/transfers/{transfer}/accept", params(("transfer" = String, Path)), responses((status = 200)))]
+pub(super) async fn accept(State(daemon): Ctx, Path(id): Path<String>) -> Answer<Value> {
+    find(&daemon, &id)?.control(Control::Accept);
+    Ok(Json(json!({})))
+}
+
+/// Stops a transfer so that it can go on later.
+#[utoipa::path(post, path = "/v1/transfers/{transfer}/pause", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
+pub(super) async fn pause(State(daemon): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
+    let transfer = find(&daemon, &id)?;
+    ended(&transfer, Control::Pause).await;
+    Ok(Json(transfer.info(&daemon)))
+}
+
+/// Tells a transfer to end and waits until it has.
+async fn ended(transfer: &Transfer, control: Control) {
+    let mut events = transfer.events.subscribe();
+    if transfer.control(control) {
+        while let Ok(event) = events.recv().await {
+            if event.is_last() {
+                break;
+            }
+        }
+    }
+}
+
+/// Goes on with a stopped or failed transfer.
+#[utoipa::path(post, path = "/v1/transfers/{transfer}/resume", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
+pub(super) async fn resume(State(daemon): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
+    let found = find(&daemon, &id)?;
+    transfer::resume(&daemon, &found)?;
+    Ok(Json(found.info(&daemon)))
+}
+
+/// Ends a transfer and removes what it left; a finished one is only forgotten, its files stay.
+#[utoipa::path(delete, path = "/v1/transfers/{transfer}", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
+pub(super) async fn cancel(State(daemon): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
+    let transfer = find(&daemon, &id)?;
+    let info = transfer.info(&daemon);
+    if transfer.is_running() {
+        ended(&transfer, Control::Cancel).await;
+    } else {
+        let of = Arc::clone(&daemon);
+        tokio::task::spawn_blocking(move || transfer::discard(&of, &transfer)).await.map_err(failure::internal)?;
+    }
+    Ok(Json(info))
+}
+
+/// Why a transfer's bytes came from where they came.
+#[utoipa::path(get, path = "/v1/transfers/{transfer}/why", params(("transfer" = String, Path)), responses((status = 200, body = Why)))]
+pub(super) async fn why(State(daemon): Ctx, Path(id): Path<String>) -> Answer<Why> {
+    Ok(Json(crate::why::why(&daemon, &*find(&daemon, &id)?)))
+}

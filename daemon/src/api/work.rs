@@ -1,0 +1,115 @@
+//! The long calls: they answer with events while the work goes on.
+//!
+//! A share ends with its listener; a fetch goes on without one.
+
+use super::Failure;
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::publish::{Cancel, publish};
+use crate::transfer::{self, Request, Transfer};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::sse::{self, Sse};
+use futures::StreamExt;
+use futures::stream::{self, Stream};
+use hither_api::{ApiError, ErrorCode, Event, FetchRequest, ShareRequest};
+use hither_proto::Ticket;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+fn frame(event: &Event) -> Result<sse::Event, Infallible> {
+    let data = serde_json::to_string(event).unwrap_or_default();
+    Ok(sse::Event::default().data(data))
+}
+
+/// Shares a file or folder. The events end with `done` or `error`; hanging up cancels the work.
+#[utoipa::path(post, path = "/v1/shares", request_body = ShareRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
+pub(super) async fn share(
+    State(daemon): State<Arc<Daemon>>,
+    Json(request): Json<ShareRequest>,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let flag = Arc::new(AtomicBool::new(false));
+    let guard = Cancel(Arc::clone(&flag));
+    tokio::task::spawn_blocking(move || publish(&daemon, &request, &sender, &flag));
+    // The guard lives in the stream: when the listener hangs up, the work is cancelled.
+    let events = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
+        let event = receiver.recv().await?;
+        Some((frame(&event), (receiver, guard)))
+    });
+    Sse::new(events)
+}
+
+/// Fetches what a ticket names. The events end with `done` or `error`; hanging up does not stop the transfer.
+#[utoipa::path(post, path = "/v1/fetches", request_body = FetchRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
+pub(super) async fn fetch(
+    State(daemon): State<Arc<Daemon>>,
+    Json(request): Json<FetchRequest>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let ticket: Ticket = request.ticket.parse().map_err(|e| failure::ticket(&e))?;
+    if request.folder.as_ref().is_some_and(|folder| !folder.is_absolute() || folder.to_str().is_none()) {
+        return Err(ApiError::new(ErrorCode::BadRequest, "The folder must be an absolute path in UTF-8.").into());
+    }
+    let request = Request {
+        ticket,
+        folder: request.folder,
+        existing: request.existing,
+        accept: request.accept,
+        wait: request.wait_seconds.map(Duration::from_secs),
+    };
+    let transfer = transfer::begin(&daemon, request)?;
+    Ok(Sse::new(follow(transfer)))
+}
+
+/// The events of a transfer, from now on.
+#[utoipa::path(get, path = "/v1/transfers/{transfer}/events", params(("transfer" = String, Path)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
+pub(super) async fn events(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let transfer = daemon
+        .transfers
+        .get(&id)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such transfer."))?;
+    Ok(Sse::new(follow(transfer)))
+}
+
+struct Follow {
+    transfer: Arc<Transfer>,
+    events: broadcast::Receiver<Event>,
+    ended: bool,
+}
+
+/// Progress at intervals and events as they come, until the last one.
+fn follow(transfer: Arc<Transfer>) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+    // What happened before is told again: the last event decides nothing twice, an offer may still need its answer.
+    let (events, told) = transfer.listen();
+    let follow = Follow { transfer, events, ended: false };
+    let live = stream::unfold(follow, |mut follow| async move {
+        if follow.ended {
+            return None;
+        }
+        let event = loop {
+            tokio::select! {
+                biased;
+                event = follow.events.recv() => match event {
+                    Ok(event) => break event,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                () = tokio::time::sleep(PROGRESS) => break follow.transfer.progress(),
+            }
+        };
+        follow.ended = event.is_last();
+        Some((frame(&event), follow))
+    });
+    let ended = told.iter().any(Event::is_last);
+    let told: Vec<_> = told.iter().map(frame).collect();
+    stream::iter(told).chain(live.take_while(move |_| std::future::ready(!ended)))
+}

@@ -1,0 +1,115 @@
+//! What is reachable and what blocks it, in words.
+
+use crate::daemon::Daemon;
+use crate::failure::size;
+use hither_api::{Finding, Level};
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+/// Less free space than this where the daemon keeps its data is a warning, bytes.
+const LITTLE_SPACE: u64 = 500_000_000;
+
+fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Into<String>) -> Finding {
+    Finding { check: check.into(), level, message: message.into(), hint: hint.into() }
+}
+
+/// Looks at everything.
+pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
+    let mut findings = vec![
+        carriers(daemon),
+        interfaces(daemon),
+        nearby(daemon),
+        space(daemon),
+    ];
+    findings.extend(vpn());
+    let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
+    findings.extend(unservable(daemon));
+    findings
+}
+
+fn carriers(daemon: &Daemon) -> Finding {
+    let port = daemon.endpoint.port();
+    let message = match (daemon.config.quic, daemon.endpoint.tcp_port()) {
+        (true, Some(tcp)) => format!("Listening on UDP port {port} and TCP port {tcp}."),
+        (true, None) => format!("Listening on UDP port {port}; TCP is switched off."),
+        (false, _) => format!("Listening on TCP port {port}; QUIC is switched off."),
+    };
+    if daemon.config.port != 0 && port != daemon.config.port {
+        let hint = "Another program (or another Hither) has it. A firewall must let the new port through.";
+        return finding("ports", Level::Warning, format!("{message} The configured port {} was taken.", daemon.config.port), hint);
+    }
+    finding("ports", Level::Ok, message, "")
+}
+
+fn interfaces(daemon: &Daemon) -> Finding {
+    let addresses = daemon.addresses();
+    if addresses.is_empty() {
+        let hint = "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
+        return finding("network", Level::Problem, "There is no network that other devices could be on.", hint);
+    }
+    let shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
+    finding("network", Level::Ok, format!("Reachable at {}.", shown.join(", ")), "")
+}
+
+fn nearby(daemon: &Daemon) -> Finding {
+    if !daemon.config.discovery {
+        return finding("nearby", Level::Warning, "Looking for devices is switched off.", "hither config set discovery true");
+    }
+    match daemon.links.nearby().len() {
+        0 => finding(
+            "nearby",
+            Level::Warning,
+            "No other device with Hither is seen on this network.",
+            "If one should be: is its daemon running (hither up)? Guest networks and access points with client isolation keep devices apart, VPNs and other subnets hide them, and a firewall must let in UDP 5353 (mDNS) and Hither's port.",
+        ),
+        1 => finding("nearby", Level::Ok, "One other device with Hither is on this network.", ""),
+        n => finding("nearby", Level::Ok, format!("{n} other devices with Hither are on this network."), ""),
+    }
+}
+
+fn space(daemon: &Daemon) -> Finding {
+    match rustix::fs::statvfs(&daemon.paths.data) {
+        Ok(stat) if stat.f_bavail * stat.f_frsize < LITTLE_SPACE => finding(
+            "space",
+            Level::Warning,
+            format!("Only {} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)),
+            "Make room: without it progress cannot be recorded.",
+        ),
+        Ok(stat) => finding("space", Level::Ok, format!("{} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)), ""),
+        Err(error) => finding("space", Level::Problem, format!("Hither's data folder cannot be looked at: {error}."), ""),
+    }
+}
+
+/// Tunnels tend to swallow the local network.
+fn vpn() -> Option<Finding> {
+    let tunnels: Vec<String> = if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|i| ["tun", "tap", "wg", "utun", "ppp", "tailscale"].iter().any(|prefix| i.name.starts_with(prefix)))
+        .filter(|i| !matches!(i.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()))
+        .map(|i| i.name)
+        .collect();
+    let first = tunnels.first()?;
+    Some(finding(
+        "vpn",
+        Level::Warning,
+        format!("A VPN seems to be up ({first})."),
+        "If devices on the same network do not find each other, allow \"local network access\" in the VPN, or pause it.",
+    ))
+}
+
+/// Shares whose files changed or vanished.
+fn unservable(daemon: &Daemon) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (share, record) in daemon.share_records() {
+        let Some(version) = share.current() else { continue };
+        let chunks = u64::from(version.head.head().chunks);
+        let held = daemon.recheck(&share, &version);
+        if held < chunks {
+            let message = format!("\"{}\" changed since it was shared: {} of {chunks} chunks can still be given.", record.name, held);
+            findings.push(finding("shares", Level::Warning, message, "Share it again to publish its new version."));
+        }
+    }
+    findings
+}

@@ -1,0 +1,141 @@
+//! Errors of the libraries as errors of the API: a code, one sentence, a hint.
+
+use hither_api::{ApiError, ErrorCode};
+use hither_content::storage::StorageError;
+use hither_content::{FinishError, ImportError, ManifestFileError, PrepareError, WriteError};
+use hither_engine::Waiting;
+use hither_proto::{TicketError, display_name};
+use std::path::Path;
+
+fn shown(path: impl AsRef<Path>) -> String {
+    display_name(&path.as_ref().to_string_lossy())
+}
+
+/// Bytes for people, decimal.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+pub(crate) fn ticket(error: &TicketError) -> ApiError {
+    match error {
+        TicketError::Format(_) => ApiError::new(ErrorCode::NewerTicket, "This ticket was made by a newer version of Hither.")
+            .with_hint("Update Hither on this device."),
+        error => ApiError::new(ErrorCode::BadTicket, format!("That is no usable ticket: {error}."))
+            .with_hint("Copy the whole ticket, from \"hither1\" to its last letter."),
+    }
+}
+
+pub(crate) fn storage(error: &StorageError) -> ApiError {
+    ApiError::new(ErrorCode::Internal, format!("The daemon's store failed: {error}."))
+        .with_hint("Is the disk that holds Hither's data full or read-only? See: hither doctor")
+}
+
+pub(crate) fn internal(what: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorCode::Internal, format!("Something failed inside the daemon: {what}."))
+        .with_hint("Its log tells more: hitherd.log in Hither's data folder.")
+}
+
+pub(crate) fn import(error: &ImportError) -> ApiError {
+    match error {
+        ImportError::NotFound { path } => {
+            ApiError::new(ErrorCode::Unreadable, format!("There is no file or folder {}.", shown(path)))
+        }
+        ImportError::Special { path, .. } => ApiError::new(
+            ErrorCode::Unreadable,
+            format!("{} is neither a file nor a folder.", shown(path)),
+        ),
+        ImportError::Unshareable { .. } => ApiError::new(ErrorCode::Unsharable, format!("{error}."))
+            .with_hint("Rename or repair them, or leave them out with --skip-unsharable."),
+        ImportError::Changing { path, .. } => {
+            ApiError::new(ErrorCode::Changing, format!("{} keeps changing while it is read.", shown(path)))
+                .with_hint("Share it again when whatever writes to it is done.")
+        }
+        ImportError::Cancelled => ApiError::new(ErrorCode::Interrupted, "Sharing was stopped."),
+        ImportError::Read { path, source } => {
+            ApiError::new(ErrorCode::Unreadable, format!("{} cannot be read: {source}.", shown(path)))
+        }
+        error => ApiError::new(ErrorCode::Unsharable, format!("This cannot be shared: {error}.")),
+    }
+}
+
+pub(crate) fn write(error: &WriteError) -> ApiError {
+    match error {
+        WriteError::NoSpace => ApiError::new(ErrorCode::NoSpace, "The disk is full.")
+            .with_hint("Make room and run the same command again: it goes on where it stopped."),
+        WriteError::ReadOnly => ApiError::new(ErrorCode::NotWritable, "The target is read-only."),
+        WriteError::Denied { path } => {
+            ApiError::new(ErrorCode::NotWritable, format!("{} may not be written.", shown(path)))
+        }
+        WriteError::PartialVanished { .. } => {
+            ApiError::new(ErrorCode::NotWritable, "The partly fetched files were removed or replaced.")
+                .with_hint("Run the same command again to begin anew.")
+        }
+        error => ApiError::new(ErrorCode::NotWritable, format!("Writing failed: {error}.")),
+    }
+}
+
+pub(crate) fn prepare(error: &PrepareError) -> ApiError {
+    match error {
+        PrepareError::Exists { path } => {
+            ApiError::new(ErrorCode::TargetExists, format!("{} exists already.", shown(path)))
+                .with_hint("Replace it with --overwrite, keep both with --rename, or write elsewhere with -o.")
+        }
+        PrepareError::NoSpace { needed, free } => ApiError::new(
+            ErrorCode::NoSpace,
+            format!("Not enough space: {} are needed and {} are free.", size(*needed), size(*free)),
+        )
+        .with_hint("Make room, or write to another disk with -o."),
+        error => ApiError::new(ErrorCode::NotWritable, format!("The target cannot be written: {error}."))
+            .with_hint("Write elsewhere with -o."),
+    }
+}
+
+pub(crate) fn finish(error: &FinishError) -> ApiError {
+    match error {
+        FinishError::Write(error) => write(error),
+        error => ApiError::new(
+            ErrorCode::TargetExists,
+            format!("Everything is here, but it cannot be moved into place: {error}."),
+        )
+        .with_hint("Move what is in the way and run the same command again."),
+    }
+}
+
+pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
+    match error {
+        ManifestFileError::Manifest(_) => {}
+        ManifestFileError::NoSpace => {
+            return ApiError::new(ErrorCode::NoSpace, "The disk that holds Hither's data is full.");
+        }
+        error => return internal(error),
+    }
+    ApiError::new(ErrorCode::HostileShare, format!("What is in this share must not be written here: {error}."))
+        .with_hint("Its owner made it with a faulty or hostile program. Nothing was written.")
+}
+
+pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
+    match waiting {
+        Some(Waiting::Damaged) => ApiError::new(
+            ErrorCode::Damaged,
+            "Every device that has what is missing gave damaged data.",
+        )
+        .with_hint("Try again when another device that has it is there."),
+        Some(Waiting::Gone) => ApiError::new(ErrorCode::Refused, "Its owner ended this share."),
+        Some(Waiting::NotHeld) => ApiError::new(
+            ErrorCode::NoHolder,
+            "Devices that know this share are there, but none of them has what is missing.",
+        )
+        .with_hint("Try again when the device that shared it is on and on this network."),
+        Some(Waiting::NoHolder) | None => {
+            ApiError::new(ErrorCode::NoHolder, "No device that has this share can be reached.")
+                .with_hint("Is the device that shared it on, and on this network? See: hither doctor")
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions, expiry.
+
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::routes::HubInput;
+use crate::session;
+use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming, InterfaceFilter};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Most streams that are being admitted or served at once.
+const MAX_STREAMS: usize = 1024;
+/// How often expiry is looked at, at least: a share with a time may be added at any moment.
+const EXPIRY: Duration = Duration::from_secs(60);
+
+/// Starts them all. Returns discovery, to be shut down with a goodbye.
+pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInput>) -> Option<Discovery> {
+    let timer = Arc::clone(daemon);
+    daemon.tasks.spawn_forever(async move { timer.core.run_timer().await });
+    daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
+    daemon.tasks.spawn_forever(open_sessions(Arc::clone(daemon), inputs));
+    daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
+    if !daemon.config.discovery {
+        return None;
+    }
+    let options = DiscoveryOptions {
+        interfaces: InterfaceFilter {
+            include: daemon.config.interfaces.clone(),
+            exclude: daemon.config.ignore_interfaces.clone(),
+            loopback_only: false,
+        },
+        ..Default::default()
+    };
+    match Discovery::start(daemon.device, daemon.endpoint.port(), daemon.endpoint.tcp_port(), options) {
+        Ok((discovery, events)) => {
+            daemon.tasks.spawn_forever(discover(Arc::clone(daemon), events));
+            Some(discovery)
+        }
+        Err(error) => {
+            daemon.warn(format!("Devices on this network cannot be found: {error}. Tickets still work by address."));
+            None
+        }
+    }
+}
+
+async fn accept(daemon: Arc<Daemon>) {
+    let slots = Arc::new(tokio::sync::Semaphore::new(MAX_STREAMS));
+    while let Some(incoming) = daemon.endpoint.accept().await {
+        match incoming {
+            Incoming::Link(link) => daemon.links.accepted(link),
+            Incoming::Stream(stream) => {
+                // Beyond the bound the stream is dropped, which resets it.
+                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+                let (of, token) = (Arc::clone(&daemon), daemon.tasks.token.clone());
+                daemon.tasks.spawn(async move {
+                    tokio::select! {
+                        () = session::accept(of, stream) => {}
+                        () = token.cancelled() => {}
+                    }
+                    drop(slot);
+                });
+            }
+        }
+    }
+}
+
+async fn open_sessions(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<HubInput>) {
+    while let Some(HubInput::OpenSession { share, device }) = inputs.recv().await {
+        let (of, token) = (Arc::clone(&daemon), daemon.tasks.token.clone());
+        daemon.tasks.spawn(async move {
+            tokio::select! {
+                () = session::run(of, share, device) => {}
+                () = token.cancelled() => {}
+            }
+        });
+    }
+}
+
+async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            DiscoveryEvent::Seen { device, addresses, tcp_port } => {
+                tracing::debug!(?device, ?addresses, "a device is nearby");
+                daemon.links.seen(device, addresses, tcp_port);
+                daemon.core.with(|engine, now| {
+                    let fetching: Vec<_> = engine.fetching().collect();
+                    fetching.into_iter().for_each(|share| engine.handle_device_seen(share, device, now));
+                });
+            }
+            DiscoveryEvent::Gone { device } => {
+                daemon.links.gone(device);
+                daemon.core.with(|engine, _| engine.handle_device_gone(device));
+            }
+        }
+    }
+}
+
+async fn expire(daemon: Arc<Daemon>) {
+    loop {
+        let of = Arc::clone(&daemon);
+        let next = tokio::task::spawn_blocking(move || of.end_expired()).await.unwrap_or(None);
+        let until = next.map_or(EXPIRY, |at| Duration::from_secs(at.saturating_sub(unix_seconds()).max(1)));
+        tokio::time::sleep(until.min(EXPIRY)).await;
+    }
+}

@@ -1,0 +1,281 @@
+//! Lanes: the fetching side of bulk streams to one device over one carrier.
+//!
+//! A lane opens its streams when it is first asked for something. On TCP it uses two, so that both ends can encrypt and
+//! decrypt on two cores; on QUIC one is as fast as many. When a stream breaks, the whole lane starts over: the engine
+//! is told and gives out the work again.
+
+use crate::daemon::Daemon;
+use crate::routes::{LaneInput, TransferInput};
+use crate::session::{Lanes, greet};
+use crate::shares::Share;
+use futures::future::BoxFuture;
+use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, write_message};
+use hither_engine::{Arrival, Carrier, RequestId};
+use hither_proto::limits::MAX_FRAME_UNPROVEN;
+use hither_proto::{DeviceId, Message, Purpose, Space, Want};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Streams of a TCP lane.
+const TCP_STREAMS: usize = 2;
+/// How long a payload may make no progress before its stream counts as broken; the engine moves the work long before.
+const PAYLOAD: Duration = Duration::from_secs(30);
+/// Most chunks written and not yet reported durable that one lane may be ahead of the engine: see `Workers::room`.
+type Spaces = Arc<Mutex<HashMap<RequestId, Space>>>;
+
+/// Makes the lanes to a device; the returned futures run them.
+pub(crate) fn make(
+    daemon: &Arc<Daemon>,
+    share: &Arc<Share>,
+    device: DeviceId,
+    control: CarrierKind,
+    close: &CancellationToken,
+) -> (Lanes, Vec<BoxFuture<'static, ()>>) {
+    let mut lanes = HashMap::new();
+    let mut futures: Vec<BoxFuture<'static, ()>> = Vec::new();
+    for carrier in [Carrier::Quic, Carrier::Tcp] {
+        if carrier == Carrier::Quic && control == CarrierKind::Tcp {
+            continue;
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        lanes.insert(carrier, sender);
+        let lane = Lane { daemon: Arc::clone(daemon), share: Arc::clone(share), device, carrier };
+        futures.push(Box::pin(lane.run(receiver, close.clone())));
+    }
+    (lanes, futures)
+}
+
+#[derive(Clone)]
+struct Lane {
+    daemon: Arc<Daemon>,
+    share: Arc<Share>,
+    device: DeviceId,
+    carrier: Carrier,
+}
+
+impl Lane {
+    async fn run(self, mut inputs: mpsc::UnboundedReceiver<LaneInput>, close: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                () = close.cancelled() => return,
+                input = inputs.recv() => match input {
+                    Some(LaneInput::Want { .. }) | None if inputs.is_closed() => return,
+                    Some(want @ LaneInput::Want { .. }) => want,
+                    Some(LaneInput::Cancel { .. }) => continue,
+                    None => return,
+                },
+            };
+            let end = tokio::select! {
+                () = close.cancelled() => return,
+                end = self.work(first, &mut inputs) => end,
+            };
+            tracing::debug!(device = ?self.device, carrier = ?self.carrier, error = end, "a lane broke");
+            let (share, device, carrier) = (self.share.id, self.device, self.carrier);
+            self.daemon.core.with(|engine, now| engine.handle_carrier_failed(share, device, carrier, now));
+        }
+    }
+
+    /// Opens the streams and works until one of them breaks; returns why.
+    async fn work(&self, first: LaneInput, inputs: &mut mpsc::UnboundedReceiver<LaneInput>) -> String {
+        let count = if self.carrier == Carrier::Tcp { TCP_STREAMS } else { 1 };
+        let spaces: Spaces = Arc::default();
+        let mut senders = Vec::new();
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            match self.open().await {
+                Ok((send, recv, reader)) => {
+                    senders.push(send);
+                    let (lane, spaces) = (self.clone(), Arc::clone(&spaces));
+                    readers.spawn(async move { lane.read(recv, reader, &spaces).await });
+                }
+                Err(_) if !senders.is_empty() => break,
+                Err(error) => return error,
+            }
+        }
+        let mut turn = 0;
+        let mut next = Some(first);
+        loop {
+            let input = match next.take() {
+                Some(input) => input,
+                None => tokio::select! {
+                    input = inputs.recv() => match input {
+                        Some(input) => input,
+                        None => return "closed here".into(),
+                    },
+                    Some(ended) = readers.join_next() => return ended.unwrap_or_else(|e| e.to_string()),
+                },
+            };
+            if let Err(error) = self.tell(input, &mut senders, &mut turn, &spaces).await {
+                return error.to_string();
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        input: LaneInput,
+        senders: &mut [SendHalf],
+        turn: &mut usize,
+        spaces: &Spaces,
+    ) -> std::io::Result<()> {
+        match input {
+            LaneInput::Want { request, space, version, ranges } => {
+                spaces.lock().unwrap_or_else(PoisonError::into_inner).insert(request, space);
+                *turn = (*turn + 1) % senders.len();
+                let want = Want { request: request.0, space, version, ranges };
+                write_message(&mut senders[*turn], &Message::Want(want)).await
+            }
+            LaneInput::Cancel { request } => {
+                let known = spaces.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&request);
+                for send in senders.iter_mut().filter(|_| known) {
+                    write_message(send, &Message::Cancel { request: request.0 }).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<(SendHalf, RecvHalf, MessageReader), String> {
+        let link = match self.carrier {
+            Carrier::Quic => self.daemon.links.quic(self.device).await,
+            Carrier::Tcp => self.daemon.links.tcp(self.device, None).await,
+        };
+        let mut stream = link.map_err(|e| e.to_string())?.open().await.map_err(|e| e.to_string())?;
+        let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
+        greet(&mut stream, &mut reader, &self.share, Purpose::Bulk).await.map_err(|e| e.to_string())?;
+        Ok((stream.send, stream.recv, reader))
+    }
+
+    /// Reads answers until the stream ends; returns why it did.
+    async fn read(self, mut recv: RecvHalf, mut reader: MessageReader, spaces: &Spaces) -> String {
+        loop {
+            let message = match reader.next(&mut recv).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return "the other device ended the stream".into(),
+                Err(error) => return error.to_string(),
+            };
+            if let Err(error) = self.handle(message, &mut recv, &mut reader, spaces).await {
+                recv.stop();
+                return error;
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        message: Message,
+        recv: &mut RecvHalf,
+        reader: &mut MessageReader,
+        spaces: &Spaces,
+    ) -> Result<(), String> {
+        let (core, share, device) = (&self.daemon.core, self.share.id, self.device);
+        match message {
+            Message::Chunk { request, position, length } => {
+                self.chunk(RequestId(request), position, length, recv, reader, spaces).await?;
+            }
+            Message::Served { request } => {
+                let request = RequestId(request);
+                spaces.lock().unwrap_or_else(PoisonError::into_inner).remove(&request);
+                core.with(|engine, now| engine.handle_served(share, device, request, now));
+            }
+            Message::NotHeld { request, ranges } => core.with(|engine, now| {
+                engine.handle_not_held(share, device, RequestId(request), &ranges, now);
+            }),
+            Message::Busy { request, retry_after_ms } => core.with(|engine, now| {
+                let pause = Duration::from_millis(u64::from(retry_after_ms));
+                engine.handle_busy(share, device, RequestId(request), pause, now);
+            }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn chunk(
+        &self,
+        request: RequestId,
+        position: u32,
+        length: u32,
+        recv: &mut RecvHalf,
+        reader: &mut MessageReader,
+        spaces: &Spaces,
+    ) -> Result<(), String> {
+        let space = spaces.lock().unwrap_or_else(PoisonError::into_inner).get(&request).copied();
+        let room = self.daemon.workers.room(length as usize).await;
+        let payload = tokio::time::timeout(PAYLOAD, reader.payload(recv)).await;
+        let payload = payload.map_err(|_| "a chunk stopped in the middle")?.map_err(|e| e.to_string())?;
+        let (share, device) = (self.share.id, self.device);
+        let arrival =
+            self.daemon.core.with(|engine, now| engine.handle_arrival(share, device, request, position, now));
+        match (arrival, space) {
+            (Arrival::Unneeded, _) => {}
+            (Arrival::Unasked, _) | (Arrival::Wanted, None) => {
+                return Err("the device sent a chunk that nobody asked for".into());
+            }
+            (Arrival::Wanted, Some(space)) => {
+                if let Some(sink) = self.daemon.transfers.sink(share) {
+                    let daemon = Arc::clone(&self.daemon);
+                    self.daemon.workers.submit(move || {
+                        store(&daemon, &*sink, share, request, space, position, payload.into());
+                        drop(room);
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where verified chunks of one transfer go.
+pub(crate) trait Sink: Send + Sync {
+    /// Verifies, decrypts and writes one chunk; says at which positions it now is.
+    fn put(&self, space: Space, position: u32, sealed: &mut Vec<u8>) -> Result<Vec<u32>, PutError>;
+}
+
+/// Why a chunk did not get to its place.
+#[derive(Debug)]
+pub(crate) enum PutError {
+    /// Its bytes are not what its id says.
+    Damaged,
+    /// It could not be written.
+    Write(hither_content::WriteError),
+    /// A part of the manifest could not be written.
+    Manifest(hither_content::ManifestFileError),
+    /// The transfer is not at this space any more.
+    Stale,
+}
+
+fn store(
+    daemon: &Daemon,
+    sink: &dyn Sink,
+    share: hither_proto::ShareId,
+    request: RequestId,
+    space: Space,
+    position: u32,
+    mut sealed: Vec<u8>,
+) {
+    match sink.put(space, position, &mut sealed) {
+        Ok(positions) => {
+            daemon.core.with(|engine, now| engine.stored(share, Some(request), &positions, now));
+            if space == Space::Data {
+                daemon.core.routes.tell_transfer(share, TransferInput::Written(positions));
+            }
+        }
+        Err(PutError::Damaged) => {
+            tracing::warn!(?share, position, "a device gave a damaged chunk");
+            daemon.core.with(|engine, now| engine.damaged(share, request, now));
+        }
+        Err(PutError::Write(error)) => {
+            let error = crate::failure::write(&error);
+            daemon.core.routes.tell_transfer(share, TransferInput::WriteFailed(error));
+        }
+        Err(PutError::Manifest(error)) => {
+            let error = crate::failure::manifest(&error);
+            daemon.core.routes.tell_transfer(share, TransferInput::WriteFailed(error));
+        }
+        Err(PutError::Stale) => {}
+    }
+    daemon.workers.buffers.give(sealed);
+}

@@ -1,0 +1,243 @@
+//! Publishing: a path becomes a share, or a new version of the share that it is already.
+//!
+//! Order matters: manifest file, chunk map and record are durable before the share is announced or its ticket given.
+
+use crate::clock::{unix_millis, unix_seconds};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::hexed::Hex;
+use crate::records::ShareRecord;
+use crate::shares::{Share, Version};
+use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest};
+use hither_content::{
+    DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Place, Previous, Stamps, VersionInputs,
+    import, seal_version,
+};
+use hither_proto::{EntryName, ShareSecret, SignedHead};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::mpsc;
+
+/// Cancels the work when dropped: the command that asked for it is gone.
+pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Publishes a path; events go to `events`, the last one is `done` or `error`. Blocks: call it on a blocking thread.
+pub(crate) fn publish(
+    daemon: &Arc<Daemon>,
+    request: &ShareRequest,
+    events: &mpsc::UnboundedSender<Event>,
+    cancel: &AtomicBool,
+) {
+    let last = match try_publish(daemon, request, events, cancel) {
+        Ok(done) => Event::Done(done),
+        Err(error) => Event::Error(error),
+    };
+    let _ = events.send(last); // The listener may be gone; what was published stays published.
+}
+
+fn try_publish(
+    daemon: &Arc<Daemon>,
+    request: &ShareRequest,
+    events: &mpsc::UnboundedSender<Event>,
+    cancel: &AtomicBool,
+) -> Result<Done, ApiError> {
+    let path = clean(&request.path)?;
+    let name = request.name.as_deref().map(parse_name).transpose()?;
+    // One publication at a time: they compete for the same disk and cores, and two of one path would race.
+    let _turn = daemon.publishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let earlier = find_earlier(daemon, &path, name.as_ref());
+    let domain = match earlier.as_ref().and_then(|(_, record)| record.domain.as_ref()) {
+        Some(domain) => stored_domain(&domain.0)?,
+        None => DomainSecret::random().map_err(failure::internal)?,
+    };
+    let before = earlier.as_ref().and_then(|(share, _)| share.current());
+    let stamps = before.as_ref().map(|version| version.holding().stamps().clone());
+    let manifest = before.as_ref().map(|version| version.manifest());
+    let report = |progress: hither_content::ImportProgress| {
+        let _ = events.send(Event::Progress {
+            phase: Phase::Reading,
+            bytes: progress.bytes,
+            total: progress.total_bytes,
+            files: progress.files,
+            rate: 0,
+            remaining: None,
+            devices: 0,
+        });
+    };
+    let options = ImportOptions {
+        name,
+        skip_unshareable: request.skip_unsharable,
+        previous: manifest.as_ref().zip(stamps.as_ref()).map(|(manifest, stamps)| Previous { manifest, stamps }),
+        progress: &report,
+        cancel,
+    };
+    let imported = import(&path, &domain, &options).map_err(|e| failure::import(&e))?;
+    warn(&imported, events);
+    if let Some((share, record)) = &earlier
+        && before.as_ref().is_some_and(|b| *b.manifest() == *imported.manifest)
+    {
+        return unchanged(daemon, share, record, request, &imported);
+    }
+    let share = match earlier {
+        Some((share, _)) => share,
+        None => Arc::new(Share::new(new_secret()?, daemon.device)),
+    };
+    let version = before.as_ref().map_or(1, |b| b.number() + 1);
+    store(daemon, &share, request, &domain, &imported, version)
+}
+
+/// A path from a user: absolute, without `.` and `..`, with text that can be stored.
+fn clean(path: &Path) -> Result<PathBuf, ApiError> {
+    let refuse = |what: &str| Err(ApiError::new(ErrorCode::BadRequest, what));
+    if !path.is_absolute() {
+        return refuse("The path must be absolute.");
+    }
+    if path.to_str().is_none() {
+        return refuse("The path is not valid UTF-8.");
+    }
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    if clean.file_name().is_none() {
+        return refuse("The root of a file system cannot be shared as a whole.");
+    }
+    Ok(clean)
+}
+
+fn parse_name(name: &str) -> Result<EntryName, ApiError> {
+    EntryName::parse(name).map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("The name cannot be used: {e}.")))
+}
+
+/// The share that this device made of the same path under the same name.
+fn find_earlier(daemon: &Daemon, path: &Path, name: Option<&EntryName>) -> Option<(Arc<Share>, ShareRecord)> {
+    let parent = path.parent()?;
+    let file_name = path.file_name()?.to_str()?;
+    let called = name.map_or(file_name, |n| n.as_str());
+    daemon.share_records().into_iter().find_map(|(share, record)| {
+        let same = record.domain.is_some()
+            && record.parent == parent
+            && record.file_name == file_name
+            && share.current().is_some_and(|v| v.manifest().name().as_str() == called);
+        same.then_some((share, record))
+    })
+}
+
+fn stored_domain(bytes: &[u8]) -> Result<DomainSecret, ApiError> {
+    let bytes = bytes.try_into().map_err(|_| failure::internal("a stored secret has the wrong length"))?;
+    Ok(DomainSecret::new(bytes))
+}
+
+fn new_secret() -> Result<ShareSecret, ApiError> {
+    let mut secret = [0u8; ShareSecret::LEN];
+    getrandom::fill(&mut secret).map_err(failure::internal)?;
+    Ok(ShareSecret::new(secret))
+}
+
+fn warn(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
+    for warning in &imported.skipped.first {
+        let message = format!("{} is not shared because {}.", warning.path, warning.reason);
+        let _ = events.send(Event::Warning { message });
+    }
+    let more = imported.skipped.total.saturating_sub(imported.skipped.first.len() as u64);
+    if more > 0 {
+        let _ = events.send(Event::Warning { message: format!("{more} more entries were left out.") });
+    }
+}
+
+/// Nothing changed since it was shared: the same version and ticket, with the new options.
+fn unchanged(
+    daemon: &Arc<Daemon>,
+    share: &Arc<Share>,
+    record: &ShareRecord,
+    request: &ShareRequest,
+    imported: &Imported,
+) -> Result<Done, ApiError> {
+    let Some(version) = share.current() else { return Err(failure::internal("a share without a version")) };
+    let record = ShareRecord {
+        no_upload: request.no_upload,
+        expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
+        ..record.clone()
+    };
+    write_stamps(daemon, share, version.number(), &imported.stamps)?;
+    daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
+    daemon.set_share_record(share.id, record);
+    let layout = Arc::clone(version.holding().layout());
+    version.set_holding(Holding::new(&daemon.handles, imported.place.clone(), layout, imported.stamps.clone()));
+    daemon.hold_whole(share.id, &version);
+    Ok(done(daemon, share, &version))
+}
+
+fn write_stamps(daemon: &Daemon, share: &Share, version: u64, stamps: &Stamps) -> Result<(), ApiError> {
+    crate::private::write_file(&daemon.stamps_path(share.id, version), &stamps.encode()).map_err(failure::internal)
+}
+
+/// Seals a version, makes all of it durable, then announces it.
+fn store(
+    daemon: &Arc<Daemon>,
+    share: &Arc<Share>,
+    request: &ShareRequest,
+    domain: &DomainSecret,
+    imported: &Imported,
+    number: u64,
+) -> Result<Done, ApiError> {
+    let mut salt = [0u8; 16];
+    getrandom::fill(&mut salt).map_err(failure::internal)?;
+    let inputs = VersionInputs { secret: &share.secret, domain, version: number, salt, published_ms: unix_millis() };
+    let sealed = seal_version(&imported.manifest, &inputs).map_err(failure::internal)?;
+    let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
+    let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);
+    let file = file.map_err(failure::internal)?;
+    write_stamps(daemon, share, number, &imported.stamps)?;
+    let chunks = imported.manifest.chunks();
+    let holding = daemon.chunk_map.add(share.id, number, chunks).map_err(|e| failure::storage(&e))?;
+    let record = ShareRecord {
+        secret: Hex(share.secret.expose().to_vec()),
+        owner: share.owner.to_string(),
+        domain: Some(Hex(domain.expose().to_vec())),
+        head: Hex(head.to_unchecked().encode()),
+        name: imported.manifest.name().to_string(),
+        parent: imported.place.parent.clone(),
+        file_name: imported.place.name.to_string_lossy().into_owned(),
+        holding: holding.0,
+        files: imported.manifest.files(),
+        no_upload: request.no_upload,
+        expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
+    };
+    daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
+    let layout = Layout::new(Arc::clone(&imported.manifest));
+    let live = Holding::new(&daemon.handles, imported.place.clone(), layout, imported.stamps.clone());
+    let version = Arc::new(Version::new(head, Arc::new(file), live));
+    daemon.announce(share, &version, record);
+    tracing::info!(share = ?share.id, version = number, chunks = chunks.len(), "published");
+    Ok(done(daemon, share, &version))
+}
+
+fn done(daemon: &Daemon, share: &Share, version: &Version) -> Done {
+    let manifest = version.manifest();
+    Done::Shared {
+        share: share.id.to_string(),
+        ticket: daemon.ticket(share).to_string(),
+        name: manifest.name().to_string(),
+        version: version.number(),
+        files: manifest.files(),
+        bytes: manifest.bytes(),
+        chunks: manifest.chunks().len() as u64,
+    }
+}
+
+/// The place of a record on this device.
+pub(crate) fn place(record: &ShareRecord) -> Place {
+    Place { parent: record.parent.clone(), name: record.file_name.clone().into() }
+}

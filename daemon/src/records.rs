@@ -1,0 +1,189 @@
+//! What the daemon remembers across restarts: shares and transfers, as JSON in the metadata store.
+//!
+//! Invariant: a record is committed (durable) before anything that depends on it is announced or acknowledged.
+
+use crate::hexed::Hex;
+use hither_api::{Existing, SourceBytes};
+use hither_content::storage::{Batch, Storage, StorageError, Table};
+use roaring::RoaringBitmap;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const SHARES: Table = Table::new("shares");
+const TRANSFERS: Table = Table::new("transfers");
+/// Data positions of a transfer that are durable: a serialized roaring bitmap.
+const DURABLE: Table = Table::new("durable");
+/// Why a finished transfer's bytes came from where they came.
+const WHY: Table = Table::new("why");
+
+/// A share that this device made or fetched whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShareRecord {
+    pub secret: Hex,
+    pub owner: String,
+    /// The convergence secret of a share made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Hex>,
+    /// The signed head of the version held.
+    pub head: Hex,
+    pub name: String,
+    /// Folder that holds the top entry, and the top entry's name there.
+    pub parent: PathBuf,
+    pub file_name: String,
+    /// The holding's number in the chunk map.
+    pub holding: u32,
+    #[serde(default)]
+    pub files: u64,
+    #[serde(default)]
+    pub no_upload: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+}
+
+/// Where a transfer stands, as far as it matters after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TransferState {
+    Active,
+    Paused,
+    Done,
+    Failed,
+}
+
+/// A fetch, running or ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TransferRecord {
+    pub id: String,
+    /// The ticket: a secret.
+    pub ticket: String,
+    pub share: String,
+    pub state: TransferState,
+    /// Folder written into.
+    pub folder: PathBuf,
+    /// Written for standard output: removed with the transfer.
+    pub spooled: bool,
+    pub existing: Existing,
+    pub accepted: bool,
+    #[serde(default)]
+    pub name: String,
+    /// Where it is or will be.
+    #[serde(default)]
+    pub path: String,
+    /// The signed head of the version being fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Hex>,
+    /// Where its partial files are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Hex>,
+    pub started: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<u64>,
+    #[serde(default)]
+    pub total: u64,
+    #[serde(default)]
+    pub seconds: f64,
+    #[serde(default)]
+    pub sources: Vec<SourceBytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The records in the store.
+#[derive(Clone)]
+pub(crate) struct Records {
+    storage: Arc<dyn Storage>,
+}
+
+impl Records {
+    pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self { storage }
+    }
+
+    pub(crate) fn put_share(&self, share: &str, record: &ShareRecord) -> Result<(), StorageError> {
+        self.put(SHARES, share, record)
+    }
+
+    pub(crate) fn remove_share(&self, share: &str) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.remove(SHARES, share.as_bytes());
+        self.storage.commit(batch)
+    }
+
+    pub(crate) fn shares(&self) -> Result<Vec<(String, ShareRecord)>, StorageError> {
+        self.all(SHARES)
+    }
+
+    pub(crate) fn put_transfer(&self, record: &TransferRecord) -> Result<(), StorageError> {
+        self.put(TRANSFERS, &record.id, record)
+    }
+
+    pub(crate) fn transfers(&self) -> Result<Vec<(String, TransferRecord)>, StorageError> {
+        self.all(TRANSFERS)
+    }
+
+    /// Forgets a transfer and all that belongs to it.
+    pub(crate) fn remove_transfer(&self, id: &str) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        for table in [TRANSFERS, DURABLE, WHY] {
+            batch.remove(table, id.as_bytes());
+        }
+        self.storage.commit(batch)
+    }
+
+    /// Records durable positions; they may be announced when this returns.
+    pub(crate) fn put_durable(&self, id: &str, positions: &RoaringBitmap) -> Result<(), StorageError> {
+        let mut bytes = Vec::with_capacity(positions.serialized_size());
+        if positions.serialize_into(&mut bytes).is_err() {
+            return Ok(()); // Writing into a vector cannot fail.
+        }
+        let mut batch = Batch::new();
+        batch.put(DURABLE, id.as_bytes(), &bytes);
+        self.storage.commit(batch)
+    }
+
+    /// The durable positions of a transfer; none when there is no (readable) record of them.
+    pub(crate) fn durable(&self, id: &str) -> Result<RoaringBitmap, StorageError> {
+        let bytes = self.storage.get(DURABLE, id.as_bytes())?.unwrap_or_default();
+        Ok(RoaringBitmap::deserialize_from(&bytes[..]).unwrap_or_default())
+    }
+
+    /// Forgets the durable positions: the transfer begins anew or is done.
+    pub(crate) fn clear_durable(&self, id: &str) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        batch.remove(DURABLE, id.as_bytes());
+        self.storage.commit(batch)
+    }
+
+    pub(crate) fn put_why(&self, id: &str, why: &hither_api::Why) -> Result<(), StorageError> {
+        self.put(WHY, id, why)
+    }
+
+    pub(crate) fn why(&self, id: &str) -> Result<Option<hither_api::Why>, StorageError> {
+        Ok(self.storage.get(WHY, id.as_bytes())?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn put(&self, table: Table, key: &str, record: &impl Serialize) -> Result<(), StorageError> {
+        let Ok(bytes) = serde_json::to_vec(record) else {
+            return Ok(()); // These records hold nothing that JSON cannot.
+        };
+        let mut batch = Batch::new();
+        batch.put(table, key.as_bytes(), &bytes);
+        self.storage.commit(batch)
+    }
+
+    fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, StorageError> {
+        let mut all = Vec::new();
+        self.storage.scan(table, b"", &mut |key, value| {
+            let key = String::from_utf8_lossy(key).into_owned();
+            match serde_json::from_slice(value) {
+                Ok(record) => all.push((key, record)),
+                Err(error) => tracing::warn!(table = table.name(), key, %error, "a record cannot be read; left alone"),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+}

@@ -1,0 +1,133 @@
+//! The daemon's life from first to last line.
+
+use crate::daemon::Daemon;
+use crate::routes::Routes;
+use crate::{api, hub, instance};
+use hither_api::{Config, Paths};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Threads for work that blocks: uploads being read (the engine's slots), imports, checkpoints.
+const BLOCKING_THREADS: usize = 64;
+
+/// How long answers of the local API may take once the daemon stops.
+const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_secs(2);
+
+const USAGE: &str = "\
+hitherd, the Hither daemon. `hither up` starts it in the background.
+
+Usage: hitherd [--foreground]
+
+  --foreground  log to standard error instead of the log file
+  --version     print the version
+  --help        print this
+
+Its files are in $HITHER_HOME, or in the XDG folders. See also: hither config
+";
+
+/// Runs the daemon until it is told to stop. The status is 0 when it stopped in order (or runs already).
+pub fn run() -> ExitCode {
+    let mut foreground = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--foreground" => foreground = true,
+            "--version" => return say(&format!("hitherd {}", env!("CARGO_PKG_VERSION")), 0),
+            "--help" | "-h" => return say(USAGE.trim_end(), 0),
+            other => {
+                complain(&format!("hitherd: there is no option {other:?}. Try --help."));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match try_run(foreground) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("hitherd: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the daemon's own --help and --version")]
+fn say(text: &str, status: u8) -> ExitCode {
+    println!("{text}");
+    ExitCode::from(status)
+}
+
+#[allow(clippy::print_stderr, reason = "whoever started the daemon reads why it ended from here")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+fn try_run(foreground: bool) -> Result<(), String> {
+    let paths = Paths::from_env().map_err(|e| e.to_string())?;
+    let config = Config::load(&paths.config).map_err(|e| e.to_string())?;
+    if paths.socket_too_long() {
+        return Err(format!("the path of the socket, {}, is too long for this system", paths.socket.display()));
+    }
+    let at = |path: &std::path::Path| {
+        let path = path.display().to_string();
+        move |e: std::io::Error| format!("{path}: {e}")
+    };
+    crate::private::create_folder(&paths.data).map_err(at(&paths.data))?;
+    if let Some(folder) = paths.socket.parent() {
+        crate::private::create_folder(folder).map_err(at(folder))?;
+    }
+    let Some(_lock) = instance::lock(&paths.lock()).map_err(at(&paths.lock()))? else {
+        return Err("another daemon is running with the same data".into());
+    };
+    instance::start_log(&paths.log(), &config.log, foreground).map_err(at(&paths.log()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(|e| format!("the runtime does not start: {e}"))?;
+    let result = runtime.block_on(serve(paths, config));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}
+
+async fn serve(paths: Paths, config: Config) -> Result<(), String> {
+    let (sender, inputs) = mpsc::unbounded_channel();
+    let daemon: Arc<Daemon> = {
+        let paths = paths.clone();
+        // Opening the store and checking the shares' files blocks; the sockets need the runtime: both are here.
+        tokio::task::spawn_blocking(move || Daemon::start(paths, config, Routes::new(sender)))
+            .await
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.message)?
+    };
+    let listener = api::listen(&paths.socket).map_err(|e| format!("{}: {e}", paths.socket.display()))?;
+    let discovery = hub::start(&daemon, inputs);
+    tracing::info!(device = %daemon.device, port = daemon.endpoint.port(), "the daemon runs");
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let stop = daemon.tasks.token.clone();
+    let mut serving = std::pin::pin!(api::serve(Arc::clone(&daemon), listener, stop.clone()));
+    tokio::select! {
+        result = &mut serving => result.map_err(|e| format!("the local API ended: {e}"))?,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = stop.cancelled() => {}
+    }
+    tracing::info!("the daemon stops");
+    let stopping = async {
+        if let Some(discovery) = discovery {
+            discovery.shutdown().await;
+        }
+        daemon.stop().await;
+    };
+    // Answers that are on their way, the ends of transfers among them, still go out.
+    let answering = tokio::time::timeout(LAST_ANSWERS, serving);
+    let (_, answered) = tokio::join!(stopping, answering);
+    if answered.is_err() {
+        tracing::info!("somebody was still listening to the local API");
+    }
+    // The socket's absence tells the world that the daemon is gone: last.
+    if let Err(error) = std::fs::remove_file(&paths.socket) {
+        tracing::warn!(%error, "the socket stays behind");
+    }
+    Ok(())
+}

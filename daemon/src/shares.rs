@@ -1,0 +1,170 @@
+//! Every share this device knows the secret of: those it made, those it fetched, those it is fetching.
+//!
+//! Invariant: what [`Version::read_sealed`] gives was verified against its id; a share without a version serves nothing.
+
+use hither_content::{Holding, ManifestFile, ReadChunkError};
+use hither_proto::{DeviceId, Manifest, ShareId, ShareSecret, SignedHead, Space};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// One version of a share as it is here, complete or not.
+pub(crate) struct Version {
+    pub head: SignedHead,
+    pub manifest_file: Arc<ManifestFile>,
+    holding: RwLock<Arc<Holding>>,
+}
+
+/// Why a chunk cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// A data chunk's file changed or vanished.
+    #[error(transparent)]
+    Chunk(#[from] ReadChunkError),
+    /// The manifest kept here cannot be read.
+    #[error("the manifest kept for the share cannot be read: {0}")]
+    Manifest(String),
+}
+
+impl Version {
+    pub(crate) fn new(head: SignedHead, manifest_file: Arc<ManifestFile>, holding: Holding) -> Self {
+        Self { head, manifest_file, holding: RwLock::new(Arc::new(holding)) }
+    }
+
+    pub(crate) fn holding(&self) -> Arc<Holding> {
+        Arc::clone(&self.holding.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The files moved (from the partial place to the final one).
+    pub(crate) fn set_holding(&self, holding: Holding) {
+        *self.holding.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(holding);
+    }
+
+    pub(crate) fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(self.holding().manifest())
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.head.head().version
+    }
+
+    /// The ciphertext of one position, verified.
+    pub(crate) fn read_sealed(&self, space: Space, position: u32, out: &mut Vec<u8>) -> Result<(), ServeError> {
+        let manifest = |e: hither_content::ManifestFileError| ServeError::Manifest(e.to_string());
+        match space {
+            Space::Data => Ok(self.holding().read_sealed(position, out)?),
+            Space::Manifest => self.manifest_file.read_sealed(position, out).map_err(manifest),
+            Space::Root => {
+                out.extend_from_slice(self.manifest_file.sealed_root());
+                Ok(()) // Checked against the head when the file was opened or made.
+            }
+        }
+    }
+}
+
+/// A share.
+pub(crate) struct Share {
+    pub id: ShareId,
+    pub secret: ShareSecret,
+    pub owner: DeviceId,
+    versions: RwLock<Versions>,
+}
+
+#[derive(Default)]
+struct Versions {
+    current: Option<Arc<Version>>,
+    /// The version before, kept while a newer one is being fetched: what is equal is copied from it.
+    previous: Option<Arc<Version>>,
+    /// The newest head seen, before anything of its version is here.
+    newest: Option<SignedHead>,
+}
+
+impl Share {
+    pub(crate) fn new(secret: ShareSecret, owner: DeviceId) -> Self {
+        Self { id: secret.share_id(), secret, owner, versions: RwLock::default() }
+    }
+
+    fn read<R>(&self, f: impl FnOnce(&Versions) -> R) -> R {
+        f(&self.versions.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<R>(&self, f: impl FnOnce(&mut Versions) -> R) -> R {
+        f(&mut self.versions.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The version that is announced and served.
+    pub(crate) fn current(&self) -> Option<Arc<Version>> {
+        self.read(|v| v.current.clone())
+    }
+
+    /// A version that is here, by number.
+    pub(crate) fn version(&self, number: u64) -> Option<Arc<Version>> {
+        self.read(|v| [&v.current, &v.previous].into_iter().flatten().find(|v| v.number() == number).cloned())
+    }
+
+    /// Makes a version the current one; returns the one it replaces, which stays readable until
+    /// [`Self::forget_previous`].
+    pub(crate) fn advance(&self, version: Arc<Version>) -> Option<Arc<Version>> {
+        self.write(|v| {
+            v.previous = v.current.replace(version);
+            v.previous.clone()
+        })
+    }
+
+    /// The new version is whole: the one before is not needed any more.
+    pub(crate) fn forget_previous(&self) -> Option<Arc<Version>> {
+        self.write(|v| v.previous.take())
+    }
+
+    /// The new version was given up: the one before is current again.
+    pub(crate) fn restore_previous(&self) -> Option<Arc<Version>> {
+        self.write(|v| {
+            v.current = v.previous.take();
+            v.current.clone()
+        })
+    }
+
+    /// Remembers the newest head seen; `true` when it is newer than any before.
+    pub(crate) fn saw(&self, head: &SignedHead) -> bool {
+        self.write(|v| {
+            let newer = v.newest.as_ref().is_none_or(|n| n.head().version < head.head().version)
+                && v.current.as_ref().is_none_or(|c| c.number() < head.head().version);
+            if newer {
+                v.newest = Some(head.clone());
+            }
+            newer
+        })
+    }
+
+    /// The head to show to others: that of what is here, else the newest seen.
+    pub(crate) fn head(&self) -> Option<SignedHead> {
+        self.read(|v| v.current.as_ref().map(|c| c.head.clone()).or_else(|| v.newest.clone()))
+    }
+}
+
+/// All shares.
+#[derive(Default)]
+pub(crate) struct Shares {
+    by_id: RwLock<HashMap<ShareId, Arc<Share>>>,
+}
+
+impl Shares {
+    pub(crate) fn get(&self, id: ShareId) -> Option<Arc<Share>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// The share of this secret, made known if it was not.
+    pub(crate) fn get_or_insert(&self, secret: &ShareSecret, owner: DeviceId) -> Arc<Share> {
+        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            by_id.entry(secret.share_id()).or_insert_with(|| Arc::new(Share::new(secret.clone(), owner))),
+        )
+    }
+
+    pub(crate) fn remove(&self, id: ShareId) {
+        self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Share>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}

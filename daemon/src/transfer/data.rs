@@ -1,0 +1,389 @@
+//! Getting the files: the target, what is here already, the chunks, checkpoints, the move into place.
+//!
+//! Invariant: a position is recorded and announced only after a checkpoint made it durable.
+
+use super::run::{End, Run, Wake, blocking};
+use super::stage::{Repeats, Stage};
+use super::{Transfer, lock};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::hexed::Hex;
+use crate::routes::TransferInput;
+use crate::shares::Version;
+use hither_api::{Existing, Phase, SourceBytes, SourceKind};
+use hither_content::{FetchTarget, IfExists, Layout, ManifestFile, PartialRef, PrepareError, TargetOptions, WriteError};
+use hither_proto::{Manifest, SignedHead, Space};
+use roaring::RoaringBitmap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often what was written is made durable and announced.
+const CHECKPOINT: Duration = Duration::from_millis(500);
+/// Places of equal chunks on this device that are tried.
+const PLACES: usize = 4;
+
+/// How the getting ended.
+pub(super) enum Data {
+    Done { path: PathBuf, bytes: u64 },
+    /// The version begun is not to be had any more; this newer one is.
+    NewVersion(Box<SignedHead>),
+}
+
+/// The running state.
+struct Getting<'a> {
+    run: &'a mut Run,
+    version: Arc<Version>,
+    manifest: Arc<Manifest>,
+    target: Arc<FetchTarget>,
+    durable: RoaringBitmap,
+    written: RoaringBitmap,
+    /// Whether this device shows and serves the version while fetching it.
+    serves: bool,
+    checkpoint: Option<tokio::task::JoinHandle<Result<RoaringBitmap, WriteError>>>,
+    next_checkpoint: Instant,
+}
+
+/// Gets the files of one version.
+pub(super) async fn get(
+    run: &mut Run,
+    head: SignedHead,
+    manifest_file: Arc<ManifestFile>,
+    manifest: Arc<Manifest>,
+) -> Result<Data, End> {
+    run.set_phase(Phase::Comparing);
+    let (target, durable) = open_target(run, &manifest).await?;
+    let version = Arc::new(Version::new(head, manifest_file, target.holding()));
+    let serves = serve(&run.daemon, &run.transfer, &version, &durable);
+    let repeats = {
+        let manifest = Arc::clone(&manifest);
+        blocking(move || Repeats::find(&manifest)).await?
+    };
+    let mut getting = Getting {
+        run,
+        version,
+        manifest,
+        target,
+        durable,
+        written: RoaringBitmap::new(),
+        serves,
+        checkpoint: None,
+        next_checkpoint: Instant::now() + CHECKPOINT,
+    };
+    getting.count(&getting.durable.clone());
+    let outcome = getting.go(repeats).await;
+    if let (Err(End::Cancelled), true) = (&outcome, serves) {
+        unserve(&getting.run.daemon, &getting.run.transfer);
+    }
+    if outcome.is_err() {
+        getting.last_checkpoint().await;
+    }
+    outcome
+}
+
+/// Opens the partial files of an earlier run, or prepares new ones.
+async fn open_target(run: &Run, manifest: &Arc<Manifest>) -> Result<(Arc<FetchTarget>, RoaringBitmap), End> {
+    let record = run.transfer.record();
+    let (daemon, manifest) = (Arc::clone(&run.daemon), Arc::clone(manifest));
+    let id = run.transfer.id.clone();
+    let opened = blocking(move || {
+        let layout = Layout::new(manifest);
+        let if_exists = match record.existing {
+            Existing::Fail => IfExists::Fail,
+            Existing::Overwrite => IfExists::Overwrite,
+            Existing::Rename => IfExists::Rename,
+        };
+        let options = TargetOptions { if_exists, name: None };
+        if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
+            let durable = daemon.records.durable(&id).map_err(|e| failure::storage(&e))?;
+            let (layout, runs) = (Arc::clone(&layout), ranges(&durable));
+            match FetchTarget::resume(&daemon.handles, &record.folder, layout, &partial, if_exists, &runs) {
+                Ok(target) => return Ok((target, durable)),
+                Err(PrepareError::PartialVanished | PrepareError::NotOurs) => {}
+                Err(error) => return Err(failure::prepare(&error)),
+            }
+        }
+        std::fs::create_dir_all(&record.folder).map_err(|source| {
+            let path = record.folder.clone();
+            failure::prepare(&PrepareError::Io { path, source })
+        })?;
+        let target = FetchTarget::prepare(&daemon.handles, &record.folder, layout, &options);
+        daemon.records.clear_durable(&id).map_err(|e| failure::storage(&e))?;
+        Ok((target.map_err(|e| failure::prepare(&e))?, RoaringBitmap::new()))
+    })
+    .await?;
+    let (target, durable) = opened?;
+    let partial = Hex(target.partial().encode());
+    run.transfer.update(&run.daemon, |record| record.partial = Some(partial))?;
+    Ok((Arc::new(target), durable))
+}
+
+fn ranges(positions: &RoaringBitmap) -> Vec<std::ops::Range<u32>> {
+    let runs = hither_proto::Ranges::from_bitmap(positions);
+    runs.as_slice().iter().map(|run| run.iter()).collect()
+}
+
+/// Shows and serves the new version while it is fetched, unless the same version is here whole already.
+fn serve(daemon: &Daemon, transfer: &Transfer, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
+    if transfer.share.current().is_some_and(|current| current.number() == version.number()) {
+        return false;
+    }
+    transfer.share.advance(Arc::clone(version));
+    let (share, head) = (transfer.share.id, version.head.head());
+    daemon.core.with(|engine, now| engine.hold(share, head.version, head.chunks, durable.clone(), now));
+    true
+}
+
+/// A cancelled version is taken back; the one before is shown again.
+fn unserve(daemon: &Daemon, transfer: &Transfer) {
+    let share = transfer.share.id;
+    match transfer.share.restore_previous() {
+        Some(previous) => daemon.hold_whole(share, &previous),
+        None => daemon.core.with(|engine, _| engine.release(share)),
+    }
+}
+
+/// What is to be fetched: every id of which some position is missing, by its first position. A repeat is written with
+/// its first one, but a crash may have kept only some of them.
+fn wanted(repeats: &Repeats, repeated: &RoaringBitmap, have: &RoaringBitmap, chunks: u32) -> RoaringBitmap {
+    let missing = RoaringBitmap::from_iter(0..chunks) - have;
+    let firsts = (0..chunks).filter(|p| !repeated.contains(*p));
+    firsts.filter(|first| repeats.of(*first).iter().any(|p| missing.contains(*p))).collect()
+}
+
+impl Getting<'_> {
+    async fn go(&mut self, repeats: Repeats) -> Result<Data, End> {
+        let repeated: RoaringBitmap = repeats.repeated().collect();
+        self.copy_what_is_here(&repeats, &repeated).await?;
+        let have = &self.durable | &self.written;
+        let lengths: Vec<u32> = self.manifest.chunks().iter().map(|c| c.length).collect();
+        let wanted = wanted(&repeats, &repeated, &have, lengths.len() as u32);
+        self.run.transfer.stages.set(Stage::Data {
+            manifest: Arc::clone(&self.manifest),
+            target: Arc::clone(&self.target),
+            repeats,
+        });
+        self.run.set_phase(Phase::Fetching);
+        self.run.transfer.meter().restart_rate();
+        self.run.plan(Space::Data, lengths, wanted);
+        self.fetch().await
+    }
+
+    /// Counts positions as done.
+    fn count(&self, positions: &RoaringBitmap) {
+        let chunks = self.manifest.chunks();
+        let bytes: u64 = positions.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        self.run.transfer.meter().bytes += bytes;
+    }
+
+    /// Copies chunks that other shares, or an earlier version, have on this device.
+    async fn copy_what_is_here(&mut self, repeats: &Repeats, repeated: &RoaringBitmap) -> Result<(), End> {
+        let missing: Vec<u32> = (0..self.manifest.chunks().len() as u32)
+            .filter(|p| !repeated.contains(*p) && !self.durable.contains(*p))
+            .collect();
+        let work = Arc::new(CopyWork {
+            daemon: Arc::clone(&self.run.daemon),
+            manifest: Arc::clone(&self.manifest),
+            target: Arc::clone(&self.target),
+            missing: missing.into_iter().map(|first| (first, repeats.of(first))).collect(),
+            next: AtomicU32::new(0),
+        });
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let mut copying = tokio::task::JoinSet::new();
+        for _ in 0..cores {
+            let work = Arc::clone(&work);
+            copying.spawn_blocking(move || work.copy());
+        }
+        let mut copied = RoaringBitmap::new();
+        while let Some(part) = copying.join_next().await {
+            copied |= part.map_err(failure::internal)?.map_err(|e| failure::write(&e))?;
+        }
+        if !copied.is_empty() {
+            self.count(&copied);
+            self.credit_local(&copied);
+            self.written |= copied;
+        }
+        Ok(())
+    }
+
+    /// Bytes that were here already are a source like any other.
+    fn credit_local(&self, copied: &RoaringBitmap) {
+        let chunks = self.manifest.chunks();
+        let bytes = copied.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        let (device, name) = (self.run.daemon.device.to_string(), self.run.daemon.name.to_string());
+        let mut earlier = lock(&self.run.transfer.earlier);
+        match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
+            Some(source) => source.bytes += bytes,
+            None => earlier.push(SourceBytes { device, name, kind: SourceKind::Local, bytes }),
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Data, End> {
+        loop {
+            match self.run.wake().await? {
+                Wake::Input(TransferInput::Written(positions)) => {
+                    let positions: RoaringBitmap = positions.into_iter().collect();
+                    let new = positions - &self.written - &self.durable;
+                    self.count(&new);
+                    self.written |= new;
+                }
+                Wake::Input(TransferInput::SpaceComplete(Space::Data)) => return self.finish().await,
+                Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
+                Wake::Input(TransferInput::VersionChosen(version)) if version != self.version.number() => {
+                    if let Some(newer) = self.run.head(version) {
+                        return self.abandon(newer).await;
+                    }
+                }
+                Wake::Input(_) => {}
+                Wake::Tick => self.run.give_up_if_alone()?,
+            }
+            self.checkpoint().await?;
+        }
+    }
+
+    /// Starts a checkpoint when one is due, and takes in the result of one that is done.
+    async fn checkpoint(&mut self) -> Result<(), End> {
+        if self.checkpoint.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
+            self.settle().await?;
+        }
+        if self.checkpoint.is_none() && !self.written.is_empty() && Instant::now() >= self.next_checkpoint {
+            let (target, written) = (Arc::clone(&self.target), self.written.clone());
+            let (records, id) = (self.run.daemon.records.clone(), self.run.transfer.id.clone());
+            let all = &self.durable | &written;
+            self.checkpoint = Some(tokio::task::spawn_blocking(move || {
+                target.checkpoint()?;
+                if let Err(error) = records.put_durable(&id, &all) {
+                    tracing::error!(%error, "progress could not be recorded; it is not announced");
+                    return Ok(RoaringBitmap::new());
+                }
+                Ok(written)
+            }));
+        }
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), End> {
+        let Some(running) = self.checkpoint.take() else { return Ok(()) };
+        let positions = running.await.map_err(failure::internal)?.map_err(|e| failure::write(&e))?;
+        self.next_checkpoint = Instant::now() + CHECKPOINT;
+        self.written -= &positions;
+        if self.serves {
+            let share = self.run.transfer.share.id;
+            self.run.daemon.core.with(|engine, now| engine.durable(share, &positions, now));
+        }
+        self.durable |= positions;
+        Ok(())
+    }
+
+    /// Saves what can be saved when the transfer stops.
+    async fn last_checkpoint(&mut self) {
+        self.run.transfer.stages.set(Stage::Idle);
+        self.next_checkpoint = Instant::now();
+        let saved = async {
+            self.settle().await?;
+            self.next_checkpoint = Instant::now();
+            self.checkpoint().await?;
+            self.settle().await
+        };
+        if saved.await.is_err() {
+            tracing::warn!("what was written last could not be made durable; it will be fetched again");
+        }
+    }
+
+    /// Starts over with a newer version; what is equal in the partial files is copied from them.
+    async fn abandon(&mut self, newer: SignedHead) -> Result<Data, End> {
+        self.last_checkpoint().await;
+        if self.serves {
+            unserve(&self.run.daemon, &self.run.transfer);
+        }
+        let record = self.run.transfer.record();
+        if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
+            let folder = record.folder;
+            blocking(move || FetchTarget::discard_partial(&folder, &partial)).await?.map_err(|e| failure::write(&e))?;
+        }
+        self.run.transfer.update(&self.run.daemon, |record| record.partial = None)?;
+        Ok(Data::NewVersion(Box::new(newer)))
+    }
+
+    /// Everything is written: make it durable, move it into place, remember it.
+    async fn finish(&mut self) -> Result<Data, End> {
+        self.run.set_phase(Phase::Writing);
+        self.settle().await?;
+        self.run.transfer.stages.set(Stage::Idle);
+        let target = Arc::clone(&self.target);
+        let finished = blocking(move || target.finish()).await?.map_err(|e| failure::finish(&e))?;
+        let path = finished.place.path();
+        self.version.set_holding(finished.holding);
+        let (daemon, transfer) = (Arc::clone(&self.run.daemon), Arc::clone(&self.run.transfer));
+        let (version, place, stamps) = (Arc::clone(&self.version), finished.place, finished.stamps);
+        let spooled = transfer.record().spooled;
+        if self.serves && !spooled {
+            let of = Arc::clone(&transfer);
+            blocking(move || daemon.remember_fetched(&of, &version, &place, &stamps)).await??;
+            let share = transfer.share.id;
+            self.run.daemon.hold_whole(share, &self.version);
+        } else if self.serves {
+            // A file on its way to standard output is gone in a moment.
+            unserve(&self.run.daemon, &transfer);
+        }
+        self.run.transfer.update(&self.run.daemon, |record| {
+            record.path = path.display().to_string();
+            record.partial = None;
+        })?;
+        if let Err(error) = self.run.daemon.records.clear_durable(&transfer.id) {
+            tracing::warn!(%error, "old progress could not be forgotten");
+        }
+        Ok(Data::Done { path, bytes: self.manifest.bytes() })
+    }
+}
+
+/// Copying by several threads that take turns.
+struct CopyWork {
+    daemon: Arc<Daemon>,
+    manifest: Arc<Manifest>,
+    target: Arc<FetchTarget>,
+    /// First positions, each with all positions of its id.
+    missing: Vec<(u32, Vec<u32>)>,
+    next: AtomicU32,
+}
+
+impl CopyWork {
+    fn copy(&self) -> Result<RoaringBitmap, WriteError> {
+        let mut copied = RoaringBitmap::new();
+        if self.daemon.chunk_map.is_empty() {
+            return Ok(copied);
+        }
+        while let Some((first, all)) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed) as usize) {
+            if self.copy_one(*first, all)? {
+                copied.extend(all);
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Copies one chunk from wherever it is here; `false` when it is nowhere intact.
+    fn copy_one(&self, first: u32, all: &[u32]) -> Result<bool, WriteError> {
+        let Some(record) = self.manifest.chunks().get(first as usize) else { return Ok(false) };
+        let places = self.daemon.chunk_map.lookup(&record.id, PLACES).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the chunk map cannot be read; everything is fetched");
+            Vec::new()
+        });
+        for place in places {
+            let Some(version) = self.daemon.shares.get(place.share).and_then(|s| s.version(place.version)) else {
+                continue;
+            };
+            match self.copy_from(&version, place.position, all) {
+                Ok(()) => return Ok(true),
+                Err(hither_content::CopyError::Write(error)) => return Err(error),
+                Err(_) => {} // Changed or gone meanwhile: another place, or the network.
+            }
+        }
+        Ok(false)
+    }
+
+    fn copy_from(&self, version: &Version, position: u32, all: &[u32]) -> Result<(), hither_content::CopyError> {
+        let holding = version.holding();
+        all.iter().try_for_each(|to| self.target.copy_local(*to, &holding, position))
+    }
+}

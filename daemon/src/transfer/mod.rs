@@ -1,0 +1,240 @@
+//! Transfers: one per share being fetched, each a task of its own that survives the command that began it.
+//!
+//! `stage.rs` is what the disk threads see, `run.rs` the task, `data.rs` the getting of files, `meter.rs` the numbers.
+
+mod data;
+mod meter;
+mod run;
+mod stage;
+mod start;
+
+use crate::daemon::Daemon;
+use crate::lane::Sink;
+use crate::records::{TransferRecord, TransferState};
+use crate::shares::Share;
+use hither_api::{Event, Phase, SourceBytes, SourceKind, TransferInfo};
+use hither_engine::Journal;
+use hither_proto::{ShareId, Ticket};
+use meter::Meter;
+use stage::Stages;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{broadcast, mpsc};
+
+pub(crate) use run::discard;
+pub(crate) use start::{Request, begin, resume, resume_all};
+
+/// Ended transfers that are remembered, the oldest forgotten first.
+const MAX_ENDED: usize = 200;
+/// Events that a slow listener may be behind before it misses some.
+const EVENTS: usize = 64;
+
+/// What the user wants of a running transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    Accept,
+    Pause,
+    Cancel,
+    /// The daemon ends: stop, and go on by itself next time.
+    Suspend,
+}
+
+/// One fetch.
+pub(crate) struct Transfer {
+    pub id: String,
+    pub share: Arc<Share>,
+    pub ticket: Ticket,
+    record: Mutex<TransferRecord>,
+    meter: Mutex<Meter>,
+    stages: Stages,
+    /// Bytes that came from this device itself, and from sources of earlier runs.
+    earlier: Mutex<Vec<SourceBytes>>,
+    pub events: broadcast::Sender<Event>,
+    /// The offer and the end of the present run, for those who begin to listen late.
+    told: Mutex<Vec<Event>>,
+    control: Mutex<Option<mpsc::UnboundedSender<Control>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Transfer {
+    fn new(record: TransferRecord, ticket: Ticket, share: Arc<Share>) -> Self {
+        let phase = match record.state {
+            TransferState::Active => Phase::Connecting,
+            TransferState::Paused => Phase::Paused,
+            TransferState::Done => Phase::Done,
+            TransferState::Failed => Phase::Failed,
+        };
+        let mut meter = Meter::new(phase);
+        meter.total = record.total;
+        if record.state == TransferState::Done {
+            meter.bytes = record.total;
+        }
+        Self {
+            id: record.id.clone(),
+            share,
+            ticket,
+            earlier: Mutex::new(record.sources.clone()),
+            record: Mutex::new(record),
+            meter: Mutex::new(meter),
+            stages: Stages::new(),
+            events: broadcast::Sender::new(EVENTS),
+            told: Mutex::default(),
+            control: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn record(&self) -> TransferRecord {
+        lock(&self.record).clone()
+    }
+
+    /// Changes the record and makes it durable.
+    fn update(&self, daemon: &Daemon, change: impl FnOnce(&mut TransferRecord)) -> Result<(), hither_api::ApiError> {
+        let record = {
+            let mut record = lock(&self.record);
+            change(&mut record);
+            record.clone()
+        };
+        daemon.records.put_transfer(&record).map_err(|e| crate::failure::storage(&e))
+    }
+
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        lock(&self.meter)
+    }
+
+    fn emit(&self, event: Event) {
+        let mut told = lock(&self.told);
+        if event.is_last() || matches!(event, Event::Offer { .. }) {
+            told.push(event.clone());
+        }
+        let _ = self.events.send(event); // Nobody need listen.
+    }
+
+    /// Listens from now on; what was told before comes beside it, without a gap and without a repetition.
+    pub(crate) fn listen(&self) -> (broadcast::Receiver<Event>, Vec<Event>) {
+        let told = lock(&self.told);
+        (self.events.subscribe(), told.clone())
+    }
+
+    /// Where it stands, as an event.
+    pub(crate) fn progress(&self) -> Event {
+        self.meter().event()
+    }
+
+    /// Tells the running task something; `false` when it does not run.
+    pub(crate) fn control(&self, control: Control) -> bool {
+        lock(&self.control).as_ref().is_some_and(|sender| sender.send(control).is_ok())
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        lock(&self.control).is_some()
+    }
+
+    /// Bytes by source so far: earlier runs, this device itself, and what the engine's journal counts.
+    pub(crate) fn sources(&self, daemon: &Daemon) -> Vec<SourceBytes> {
+        let journal = self.is_running().then(|| daemon.core.with(|e, _| e.journal(self.share.id).cloned())).flatten();
+        self.sources_with(daemon, journal.as_ref())
+    }
+
+    fn sources_with(&self, daemon: &Daemon, journal: Option<&Journal>) -> Vec<SourceBytes> {
+        let mut sources = lock(&self.earlier).clone();
+        for (device, summary) in journal.iter().flat_map(|j| j.sources()).filter(|(_, s)| s.bytes > 0) {
+            let id = device.to_string();
+            match sources.iter_mut().find(|s| s.device == id && s.kind == SourceKind::Lan) {
+                Some(source) => source.bytes += summary.bytes,
+                None => sources.push(SourceBytes {
+                    device: id,
+                    name: daemon.links.name(*device).map(|n| n.to_string()).unwrap_or_default(),
+                    kind: SourceKind::Lan,
+                    bytes: summary.bytes,
+                }),
+            }
+        }
+        sources.sort_by_key(|s| std::cmp::Reverse(s.bytes));
+        sources
+    }
+
+    pub(crate) fn info(&self, daemon: &Daemon) -> TransferInfo {
+        let record = self.record();
+        let meter = self.meter();
+        TransferInfo {
+            transfer: record.id,
+            share: record.share,
+            name: record.name,
+            path: record.path,
+            phase: meter.phase,
+            bytes: meter.bytes,
+            total: meter.total,
+            rate: if self.is_running() { meter.rate() } else { 0 },
+            devices: meter.devices,
+            started: record.started,
+            ended: record.ended,
+            reason: record.reason,
+            sources: {
+                drop(meter);
+                self.sources(daemon)
+            },
+        }
+    }
+}
+
+/// All transfers.
+#[derive(Default)]
+pub(crate) struct Transfers {
+    by_id: Mutex<HashMap<String, Arc<Transfer>>>,
+}
+
+impl Transfers {
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Transfer>> {
+        lock(&self.by_id).get(id).cloned()
+    }
+
+    /// Every transfer, the latest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Transfer>> {
+        let mut all: Vec<_> = lock(&self.by_id).values().cloned().collect();
+        all.sort_by_key(|t| std::cmp::Reverse((lock(&t.record).started, t.id.clone())));
+        all
+    }
+
+    /// The running transfer of a share.
+    pub(crate) fn running(&self, share: ShareId) -> Option<Arc<Transfer>> {
+        lock(&self.by_id).values().find(|t| t.share.id == share && t.is_running()).cloned()
+    }
+
+    /// Where chunks of a share go now.
+    pub(crate) fn sink(&self, share: ShareId) -> Option<Arc<dyn Sink>> {
+        self.running(share).map(|transfer| transfer as Arc<dyn Sink>)
+    }
+
+    fn insert(&self, transfer: Arc<Transfer>) {
+        lock(&self.by_id).insert(transfer.id.clone(), transfer);
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        lock(&self.by_id).remove(id);
+    }
+
+    /// Forgets the oldest ended transfers beyond [`MAX_ENDED`].
+    fn forget_old(&self, daemon: &Daemon) {
+        let ended = self.all().into_iter().filter(|t| t.record().state == TransferState::Done);
+        for old in ended.skip(MAX_ENDED) {
+            self.remove(&old.id);
+            if let Err(error) = daemon.records.remove_transfer(&old.id) {
+                tracing::warn!(%error, "an old transfer could not be forgotten");
+            }
+        }
+    }
+}
+
+impl Sink for Transfer {
+    fn put(
+        &self,
+        space: hither_proto::Space,
+        position: u32,
+        sealed: &mut Vec<u8>,
+    ) -> Result<Vec<u32>, crate::lane::PutError> {
+        self.stages.put(space, position, sealed)
+    }
+}

@@ -1,0 +1,439 @@
+//! The task of one transfer: head → root → manifest → offer → data → done.
+//!
+//! Everything that can end it is an [`End`]; what was durable by then stays, so that it can go on.
+
+use super::data::{self, Data};
+use super::stage::Stage;
+use super::{Control, Transfer, lock};
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::hexed::Hex;
+use crate::records::TransferState;
+use crate::routes::TransferInput;
+use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+use hither_content::ManifestFile;
+use hither_engine::Waiting;
+use hither_proto::limits::CHUNK_TAG;
+use hither_proto::{EntryKind, Manifest, Pin, SignedHead, Space};
+use roaring::RoaringBitmap;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How often deadlines are looked at and the rate is sampled.
+const TICK: Duration = Duration::from_millis(200);
+/// How long others may answer before a version that is whole on this device is taken as the latest.
+const LOCAL_HEAD: Duration = Duration::from_secs(1);
+
+/// Why a transfer's task ends.
+pub(super) enum End {
+    Done { path: PathBuf, bytes: u64 },
+    Paused,
+    Cancelled,
+    Suspended,
+    Failed(ApiError),
+}
+
+impl From<ApiError> for End {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What the task owns.
+pub(super) struct Run {
+    pub daemon: Arc<Daemon>,
+    pub transfer: Arc<Transfer>,
+    inputs: mpsc::UnboundedReceiver<TransferInput>,
+    control: mpsc::UnboundedReceiver<Control>,
+    heads: HashMap<u64, SignedHead>,
+    began: Instant,
+    /// When a holder was last there.
+    reached: Instant,
+    ever_reached: bool,
+    wait: Option<Duration>,
+}
+
+/// What woke the task.
+pub(super) enum Wake {
+    Input(TransferInput),
+    Tick,
+}
+
+pub(super) async fn run(
+    daemon: Arc<Daemon>,
+    transfer: Arc<Transfer>,
+    control: mpsc::UnboundedReceiver<Control>,
+    wait: Option<Duration>,
+) {
+    let (sender, inputs) = mpsc::unbounded_channel();
+    let share = transfer.share.id;
+    daemon.core.routes.add_transfer(share, sender);
+    let now = Instant::now();
+    let mut run = Run {
+        daemon: Arc::clone(&daemon),
+        transfer: Arc::clone(&transfer),
+        inputs,
+        control,
+        heads: HashMap::new(),
+        began: now,
+        reached: now,
+        ever_reached: false,
+        wait,
+    };
+    run.announce_interest();
+    let end = match run.drive().await {
+        Ok(end) | Err(end) => end,
+    };
+    daemon.core.routes.remove_transfer(share);
+    transfer.stages.set(Stage::Idle);
+    run.conclude(end);
+}
+
+impl Run {
+    /// Tells the engine what is wanted and who might have it.
+    fn announce_interest(&self) {
+        let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
+        let pin = self.transfer.ticket.pin.as_ref().map(|pin| pin.version);
+        let preferred = self.begun_head().map(|head| head.head().version);
+        let nearby = self.daemon.links.nearby();
+        self.daemon.core.with(|engine, now| {
+            engine.start_fetch(share, owner, pin, preferred);
+            engine.handle_device_seen(share, owner, now);
+            nearby.into_iter().for_each(|device| engine.handle_device_seen(share, device, now));
+        });
+    }
+
+    /// The head of the version that an earlier run began.
+    fn begun_head(&self) -> Option<SignedHead> {
+        let stored = self.transfer.record().head?;
+        let unchecked = hither_proto::UncheckedHead::decode(&stored.0).ok()?;
+        SignedHead::open(&unchecked, self.transfer.share.id, self.transfer.share.owner).ok()
+    }
+
+    /// From nothing to the end. A newer version, when the one begun is not to be had any more, starts over.
+    async fn drive(&mut self) -> Result<End, End> {
+        let mut head = self.choose_version().await?;
+        loop {
+            let manifest_file = self.manifest(&head).await?;
+            let manifest = {
+                let file = Arc::clone(&manifest_file);
+                blocking(move || file.decode()).await?.map_err(|e| failure::manifest(&e))?
+            };
+            let manifest = Arc::new(manifest);
+            self.offer(&head, &manifest).await?;
+            match data::get(self, head, manifest_file, manifest).await? {
+                Data::Done { path, bytes } => return Ok(End::Done { path, bytes }),
+                Data::NewVersion(newer) => head = *newer,
+            }
+        }
+    }
+
+    /// Waits until it is clear which version is fetched.
+    async fn choose_version(&mut self) -> Result<SignedHead, End> {
+        self.set_phase(Phase::Connecting);
+        let local = self.transfer.share.current().filter(|v| self.is_whole(v.number())).map(|v| v.head.clone());
+        let ours = self.transfer.share.owner == self.daemon.device;
+        loop {
+            if let Some(head) = local.as_ref().filter(|_| ours || self.began.elapsed() > LOCAL_HEAD) {
+                return self.admit(head.clone());
+            }
+            match self.wake().await? {
+                Wake::Input(TransferInput::VersionChosen(version)) => {
+                    if let Some(head) = self.heads.get(&version).cloned() {
+                        return self.admit(head);
+                    }
+                }
+                Wake::Input(_) => {}
+                Wake::Tick => self.give_up_if_alone()?,
+            }
+        }
+    }
+
+    /// Whether every chunk of this version is on this device.
+    fn is_whole(&self, version: u64) -> bool {
+        let share = &self.transfer.share;
+        let chunks = share.version(version).map(|v| u64::from(v.head.head().chunks));
+        let held = self.daemon.core.with(|engine, _| engine.held(share.id).map(RoaringBitmap::len));
+        chunks.is_some() && chunks == held
+    }
+
+    /// A pinned ticket names exactly one root.
+    fn admit(&self, head: SignedHead) -> Result<SignedHead, End> {
+        match &self.transfer.ticket.pin {
+            Some(Pin { version, root }) if head.head().version != *version || head.head().root != *root => {
+                Err(ApiError::new(ErrorCode::Refused, "The version that the ticket names is not offered any more.").into())
+            }
+            _ => Ok(head),
+        }
+    }
+
+    /// Gets root and manifest, or takes those that an earlier run left.
+    async fn manifest(&mut self, head: &SignedHead) -> Result<Arc<ManifestFile>, End> {
+        let share = Arc::clone(&self.transfer.share);
+        if let Some(version) = share.version(head.head().version) {
+            return Ok(Arc::clone(&version.manifest_file));
+        }
+        let path = self.daemon.manifest_path(share.id, head.head().version);
+        let (at, signed, secret) = (path.clone(), head.clone(), share.secret.clone());
+        let left = blocking(move || {
+            let file = ManifestFile::open(&at, signed.head(), &secret).ok()?;
+            let have: RoaringBitmap = file.verified_positions().ok()?.into_iter().collect();
+            Some((Arc::new(file), have))
+        })
+        .await?;
+        let (file, have) = match left {
+            Some(left) => left,
+            None => (self.root(head, path).await?, RoaringBitmap::new()),
+        };
+        let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
+        let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
+        self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) });
+        self.plan(Space::Manifest, lengths, wanted);
+        self.complete(Space::Manifest).await?;
+        let synced = Arc::clone(&file);
+        blocking(move || synced.sync()).await?.map_err(|e| failure::manifest(&e))?;
+        Ok(file)
+    }
+
+    async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Arc<ManifestFile>, End> {
+        let secret = self.transfer.share.secret.clone();
+        self.transfer.stages.set(Stage::Root { head: head.clone(), secret, got: Default::default() });
+        self.plan(Space::Root, vec![head.head().root_length - CHUNK_TAG], std::iter::once(0).collect());
+        self.complete(Space::Root).await?;
+        let stage = self.transfer.stages.get();
+        let Stage::Root { got, .. } = &*stage else { return Err(failure::internal("the root got lost").into()) };
+        let got = got.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((root, sealed)) = got else { return Err(failure::internal("the root got lost").into()) };
+        let file = blocking(move || ManifestFile::create(&path, &sealed, root)).await?;
+        Ok(Arc::new(file.map_err(|e| failure::manifest(&e))?))
+    }
+
+    pub(super) fn plan(&self, space: Space, lengths: Vec<u32>, wanted: RoaringBitmap) {
+        let share = self.transfer.share.id;
+        self.daemon.core.with(|engine, now| engine.plan(share, space, lengths, wanted, now));
+    }
+
+    /// Waits until a small space (root, manifest) is complete.
+    async fn complete(&mut self, space: Space) -> Result<(), End> {
+        loop {
+            match self.wake().await? {
+                Wake::Input(TransferInput::SpaceComplete(done)) if done == space => return Ok(()),
+                Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
+                Wake::Input(_) => {}
+                Wake::Tick => self.give_up_if_alone()?,
+            }
+        }
+    }
+
+    /// Shows what is in the share and waits until somebody says yes.
+    async fn offer(&mut self, head: &SignedHead, manifest: &Manifest) -> Result<(), End> {
+        let record = self.transfer.record();
+        if record.spooled && !manifest.is_single_file() {
+            return Err(ApiError::new(ErrorCode::NotASingleFile, "Only a single file can go to standard output; this is a folder.")
+                .with_hint("Give a folder to write into with -o.")
+                .into());
+        }
+        let name = manifest.name().to_string();
+        let path = record.folder.join(manifest.name().as_str());
+        let stored = Hex(head.to_unchecked().encode());
+        self.transfer.update(&self.daemon, |record| {
+            if record.head.as_ref() != Some(&stored) {
+                // Another version than the one begun: nothing of that one's positions means anything now.
+                record.head = Some(stored);
+                record.partial = None;
+            }
+            record.name = name.clone();
+            record.path = path.display().to_string();
+            record.total = manifest.bytes();
+        })?;
+        {
+            let mut meter = self.transfer.meter();
+            meter.total = manifest.bytes();
+            meter.files = manifest.files();
+        }
+        let folders = manifest.entries().iter().filter(|e| e.kind == EntryKind::Folder).count();
+        tracing::info!(transfer = self.transfer.id, files = manifest.files(), folders, bytes = manifest.bytes(), "offered");
+        self.transfer.emit(Event::Offer {
+            transfer: self.transfer.id.clone(),
+            share: self.transfer.share.id.to_string(),
+            name,
+            single_file: manifest.is_single_file(),
+            files: manifest.files(),
+            bytes: manifest.bytes(),
+            path: path.display().to_string(),
+            owner: self.transfer.share.owner.to_string(),
+        });
+        if !record.accepted {
+            self.set_phase(Phase::Offered);
+        }
+        while !self.transfer.record().accepted {
+            self.wake().await?;
+        }
+        Ok(())
+    }
+
+    /// The next thing to react to; what the user wants ends it or is done here.
+    pub(super) async fn wake(&mut self) -> Result<Wake, End> {
+        loop {
+            let wake = tokio::select! {
+                biased;
+                control = self.control.recv() => {
+                    match control {
+                        Some(Control::Accept) => {
+                            self.transfer.update(&self.daemon, |record| record.accepted = true)?;
+                            return Ok(Wake::Tick);
+                        }
+                        Some(Control::Pause) => return Err(End::Paused),
+                        Some(Control::Cancel) => return Err(End::Cancelled),
+                        Some(Control::Suspend) | None => return Err(End::Suspended),
+                    }
+                }
+                Some(input) = self.inputs.recv() => Wake::Input(input),
+                () = tokio::time::sleep(TICK) => Wake::Tick,
+            };
+            match wake {
+                Wake::Input(TransferInput::Head(head)) => {
+                    self.heads.insert(head.head().version, *head);
+                }
+                wake => return Ok(wake),
+            }
+        }
+    }
+
+    pub(super) fn head(&self, version: u64) -> Option<SignedHead> {
+        self.heads.get(&version).cloned()
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.transfer.meter().phase = phase;
+    }
+
+    /// Looks at what the engine says; ends the transfer when there has been nobody to fetch from for too long.
+    ///
+    /// Before anybody was reached the configured time counts. Afterwards a transfer waits without end for its holders
+    /// to come back, unless the user set a time.
+    pub(super) fn give_up_if_alone(&mut self) -> Result<(), End> {
+        let share = self.transfer.share.id;
+        let progress = self.daemon.core.with(|engine, now| engine.progress(share, now));
+        let waiting = progress.as_ref().and_then(|p| p.waiting);
+        {
+            let mut meter = self.transfer.meter();
+            meter.devices = progress.map_or(0, |p| p.giving);
+            meter.tick();
+            if waiting.is_some() && meter.phase == Phase::Fetching {
+                meter.phase = Phase::Waiting;
+            } else if waiting.is_none() && meter.phase == Phase::Waiting {
+                meter.phase = Phase::Fetching;
+            }
+        }
+        if waiting.is_none() {
+            self.reached = Instant::now();
+            self.ever_reached = true;
+            return Ok(());
+        }
+        let patience = match (self.wait, self.ever_reached, waiting) {
+            (_, _, Some(Waiting::Gone)) => Some(Duration::ZERO),
+            (Some(wait), _, _) => Some(wait),
+            (None, false, _) | (None, _, Some(Waiting::Damaged)) => Some(self.daemon.config.wait),
+            (None, true, _) => None,
+        };
+        if patience.is_some_and(|patience| self.reached.elapsed() >= patience) {
+            return Err(failure::waiting(waiting).into());
+        }
+        Ok(())
+    }
+
+    /// Writes down how it ended and tells those who listen.
+    fn conclude(&self, end: End) {
+        let (daemon, transfer) = (&self.daemon, &self.transfer);
+        let journal = daemon.core.with(|engine, _| engine.end_fetch(transfer.share.id));
+        let sources = transfer.sources_with(daemon, journal.as_ref());
+        let seconds = self.began.elapsed().as_secs_f64();
+        *lock(&transfer.earlier) = sources.clone();
+        let (state, phase) = match &end {
+            End::Done { .. } => (TransferState::Done, Phase::Done),
+            End::Paused => (TransferState::Paused, Phase::Paused),
+            End::Suspended => (TransferState::Active, Phase::Paused),
+            End::Cancelled | End::Failed(_) => (TransferState::Failed, Phase::Failed),
+        };
+        self.set_phase(phase);
+        let reason = if let End::Failed(error) = &end { Some(error.message.clone()) } else { None };
+        let updated = transfer.update(daemon, |record| {
+            record.state = state;
+            record.seconds += seconds;
+            record.sources = sources.clone();
+            record.reason = reason;
+            record.ended = (state != TransferState::Active).then(unix_seconds);
+        });
+        if let Err(error) = updated {
+            tracing::error!(%error, "a transfer's end could not be recorded");
+        }
+        if let Some(journal) = journal {
+            crate::why::keep(daemon, transfer, &journal);
+        }
+        *lock(&transfer.control) = None;
+        self.announce_end(end, sources);
+        if state == TransferState::Done {
+            daemon.transfers.forget_old(daemon);
+        }
+        daemon.workers.buffers.clear();
+    }
+
+    fn announce_end(&self, end: End, sources: Vec<hither_api::SourceBytes>) {
+        let transfer = &self.transfer;
+        let event = match end {
+            End::Done { path, bytes } => Event::Done(Done::Fetched {
+                path: path.display().to_string(),
+                bytes,
+                seconds: transfer.record().seconds,
+                sources,
+                transfer: transfer.id.clone(),
+            }),
+            End::Paused | End::Suspended => {
+                Event::Error(ApiError::new(ErrorCode::Interrupted, "The transfer was stopped; it can go on.")
+                    .with_hint("Run the same command again."))
+            }
+            End::Cancelled => {
+                self.discard();
+                Event::Error(ApiError::new(ErrorCode::Declined, "The transfer was cancelled."))
+            }
+            End::Failed(error) => Event::Error(error),
+        };
+        tracing::info!(transfer = transfer.id, outcome = ?event, "a transfer ended");
+        transfer.emit(event);
+    }
+
+    /// Removes all that a cancelled transfer left.
+    fn discard(&self) {
+        discard(&self.daemon, &self.transfer);
+    }
+}
+
+/// Removes a transfer that does not run, and its partial files.
+pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
+    let record = transfer.record();
+    if record.state != TransferState::Done
+        && let Some(partial) = record.partial.as_ref().and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
+        && let Err(error) = hither_content::FetchTarget::discard_partial(&record.folder, &partial)
+    {
+        tracing::warn!(%error, "partial files could not be removed");
+    }
+    if record.spooled
+        && let Err(error) = std::fs::remove_dir_all(&record.folder)
+    {
+        tracing::warn!(%error, "a spooled file could not be removed");
+    }
+    if let Err(error) = daemon.records.remove_transfer(&transfer.id) {
+        tracing::warn!(%error, "a transfer could not be forgotten");
+    }
+    daemon.transfers.remove(&transfer.id);
+}
+
+/// Runs something that blocks on the disk.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, End> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| End::Failed(failure::internal(e)))
+}

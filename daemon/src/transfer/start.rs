@@ -1,0 +1,160 @@
+//! Beginning a transfer, going on with an old one, and taking all of them up again after a restart.
+
+use super::{Control, Transfer, lock, run};
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::records::{TransferRecord, TransferState};
+use hither_api::{ApiError, ErrorCode, Existing, Phase};
+use hither_proto::Ticket;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What a user asks for.
+pub(crate) struct Request {
+    pub ticket: Ticket,
+    /// `None`: a single file on its way to standard output.
+    pub folder: Option<PathBuf>,
+    pub existing: Existing,
+    pub accept: bool,
+    /// Give up when no holder was reached for so long.
+    pub wait: Option<Duration>,
+}
+
+/// Begins a transfer, or goes on with the one that the same request began before.
+pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transfer>, ApiError> {
+    let share = daemon.shares.get_or_insert(&request.ticket.secret, request.ticket.owner);
+    if share.owner != request.ticket.owner {
+        return Err(ApiError::new(ErrorCode::BadTicket, "The ticket names another owner than the share has."));
+    }
+    daemon.links.hinted(request.ticket.owner, &request.ticket.hints);
+    if let Some(running) = daemon.transfers.running(share.id) {
+        return attach(&running, &request);
+    }
+    let transfer = match resumable(daemon, &request) {
+        Some(transfer) => {
+            transfer.update(daemon, |record| {
+                record.state = TransferState::Active;
+                record.existing = request.existing;
+                record.accepted |= request.accept;
+                record.ended = None;
+                record.reason = None;
+            })?;
+            transfer
+        }
+        None => {
+            let record = new_record(daemon, &request)?;
+            daemon.records.put_transfer(&record).map_err(|e| failure::storage(&e))?;
+            let transfer = Arc::new(Transfer::new(record, request.ticket, share));
+            daemon.transfers.insert(Arc::clone(&transfer));
+            transfer
+        }
+    };
+    start(daemon, &transfer, request.wait);
+    Ok(transfer)
+}
+
+/// The same fetch is running already: its events are listened to by one more.
+fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, ApiError> {
+    let record = running.record();
+    if request.folder.as_ref() == Some(&record.folder) {
+        if request.accept {
+            running.control(Control::Accept);
+        }
+        return Ok(Arc::clone(running));
+    }
+    Err(ApiError::new(ErrorCode::AlreadyFetching, "This share is being fetched to another place at the moment.")
+        .with_hint("Wait for it (hither transfers --watch) or stop it (hither transfers cancel)."))
+}
+
+fn resumable(daemon: &Daemon, request: &Request) -> Option<Arc<Transfer>> {
+    daemon.transfers.all().into_iter().find(|transfer| {
+        let record = transfer.record();
+        transfer.ticket.secret == request.ticket.secret
+            && transfer.ticket.pin == request.ticket.pin
+            && matches!(record.state, TransferState::Paused | TransferState::Failed)
+            && request.folder.as_ref() == Some(&record.folder)
+    })
+}
+
+fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiError> {
+    let mut random = [0u8; 4];
+    getrandom::fill(&mut random).map_err(failure::internal)?;
+    let id = crate::hexed::encode(&random);
+    let (folder, spooled) = match &request.folder {
+        Some(folder) => (folder.clone(), false),
+        None => {
+            let folder = daemon.paths.spool().join(&id);
+            crate::private::create_folder(&folder).map_err(failure::internal)?;
+            (folder, true)
+        }
+    };
+    Ok(TransferRecord {
+        id,
+        ticket: request.ticket.to_string(),
+        share: request.ticket.share().to_string(),
+        state: TransferState::Active,
+        folder,
+        spooled,
+        existing: request.existing,
+        accepted: request.accept,
+        name: String::new(),
+        path: String::new(),
+        head: None,
+        partial: None,
+        started: unix_seconds(),
+        ended: None,
+        total: 0,
+        seconds: 0.0,
+        sources: Vec::new(),
+        reason: None,
+    })
+}
+
+/// Starts the task of a transfer that does not run.
+fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>) {
+    let (sender, control) = mpsc::unbounded_channel();
+    *lock(&transfer.control) = Some(sender);
+    lock(&transfer.told).clear();
+    transfer.meter().phase = Phase::Connecting;
+    daemon.tasks.spawn(run::run(Arc::clone(daemon), Arc::clone(transfer), control, wait));
+}
+
+/// Takes a paused or failed transfer up again.
+pub(crate) fn resume(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) -> Result<(), ApiError> {
+    if transfer.is_running() || transfer.record().state == TransferState::Done {
+        return Ok(());
+    }
+    if daemon.transfers.running(transfer.share.id).is_some() {
+        return Err(ApiError::new(ErrorCode::AlreadyFetching, "This share is being fetched already."));
+    }
+    transfer.update(daemon, |record| {
+        record.state = TransferState::Active;
+        record.ended = None;
+        record.reason = None;
+    })?;
+    start(daemon, transfer, None);
+    Ok(())
+}
+
+/// After a start of the daemon: loads every transfer, and goes on with those that were running.
+pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
+    for (id, record) in daemon.records.transfers().map_err(|e| failure::storage(&e))? {
+        let Ok(ticket) = record.ticket.parse::<Ticket>() else {
+            tracing::warn!(transfer = id, "a transfer's ticket cannot be read; left alone");
+            continue;
+        };
+        let active = record.state == TransferState::Active;
+        let share = daemon.shares.get_or_insert(&ticket.secret, ticket.owner);
+        daemon.links.hinted(ticket.owner, &ticket.hints);
+        let transfer = Arc::new(Transfer::new(record, ticket, share));
+        daemon.transfers.insert(Arc::clone(&transfer));
+        if active {
+            tracing::info!(transfer = id, "going on with a transfer");
+            start(daemon, &transfer, None);
+        }
+    }
+    Ok(())
+}

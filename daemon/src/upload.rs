@@ -1,0 +1,192 @@
+//! Uploads: the serving side of bulk streams.
+//!
+//! The engine decides what is sent when; here chunks are read, sealed and written to the stream, the next ones already
+//! being read while one is written. A reader that takes nothing for [`STALLED`] is cut off, so that it holds no slot.
+
+use crate::daemon::Daemon;
+use crate::routes::UploadInput;
+use crate::shares::{ServeError, Share, Version};
+use bytes::Bytes;
+use hither_carrier::{MessageReader, SendHalf, Stream, write_chunk_frame, write_message};
+use hither_content::ReadChunkError;
+use hither_engine::StreamId;
+use hither_proto::{Message, Ranges, ShareId, Space, Want};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long a write may make no progress.
+const STALLED: Duration = Duration::from_secs(30);
+/// Chunks that are read ahead of the one being written.
+const AHEAD: usize = 4;
+
+/// What the reading side hands to the writing side.
+enum Out {
+    Chunk { request: u64, position: u32, payload: Bytes },
+    Message(Message),
+    /// Everything of a request is through.
+    End { request: u64 },
+}
+
+/// Serves one bulk stream until it ends.
+pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream, mut reader: MessageReader) {
+    let id = daemon.next_stream();
+    let Stream { send, mut recv, device, .. } = stream;
+    let (sender, inputs) = mpsc::unbounded_channel();
+    daemon.core.routes.add_upload(id, sender);
+    daemon.core.with(|engine, _| engine.handle_stream_opened(id, device));
+    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs));
+    loop {
+        let message = tokio::select! {
+            message = reader.next(&mut recv) => message,
+            () = &mut serving => break,
+            () = daemon.tasks.token.cancelled() => break,
+        };
+        match message {
+            Ok(Some(Message::Want(want))) => daemon.core.with(|engine, _| engine.handle_want(id, share.id, want)),
+            Ok(Some(Message::Cancel { request })) => daemon.core.with(|engine, _| engine.handle_cancel(id, request)),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    daemon.core.routes.remove_upload(id);
+    daemon.core.with(|engine, _| engine.handle_stream_closed(id));
+}
+
+/// Writes what the engine wants sent; ends when the stream breaks.
+async fn serve(
+    daemon: &Arc<Daemon>,
+    id: StreamId,
+    mut send: SendHalf,
+    mut inputs: mpsc::UnboundedReceiver<UploadInput>,
+) {
+    let (out, mut outs) = mpsc::channel(AHEAD);
+    let mut running: HashMap<u64, Arc<AtomicBool>> = HashMap::new();
+    loop {
+        let next = tokio::select! {
+            input = inputs.recv() => match input {
+                Some(input) => match begin(daemon, input, &out, &mut running) {
+                    Some(message) => Out::Message(message),
+                    None => continue,
+                },
+                None => return,
+            },
+            Some(next) = outs.recv() => next,
+        };
+        let written = tokio::time::timeout(STALLED, write(&mut send, &next)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            send.reset();
+            running.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
+            return;
+        }
+        if let Out::End { request } = next {
+            running.remove(&request);
+            daemon.core.with(|engine, _| engine.request_sent(id, request));
+        }
+    }
+}
+
+async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
+    match out {
+        Out::Chunk { request, position, payload } => {
+            let header =
+                Message::Chunk { request: *request, position: *position, length: payload.len() as u32 };
+            write_chunk_frame(send, &header, payload.clone()).await
+        }
+        Out::Message(message) => write_message(send, message).await,
+        Out::End { request } => write_message(send, &Message::Served { request: *request }).await,
+    }
+}
+
+/// Begins what the engine wants; returns what is to be said at once.
+fn begin(
+    daemon: &Arc<Daemon>,
+    input: UploadInput,
+    out: &mpsc::Sender<Out>,
+    running: &mut HashMap<u64, Arc<AtomicBool>>,
+) -> Option<Message> {
+    match input {
+        UploadInput::Serve { share, want } => {
+            let stop = Arc::new(AtomicBool::new(false));
+            running.insert(want.request, Arc::clone(&stop));
+            let (daemon, out) = (Arc::clone(daemon), out.clone());
+            // Reading blocks on the disk and sealing on the processor. The engine's slots bound how many run.
+            tokio::task::spawn_blocking(move || prepare(&daemon, share, &want, &out, &stop));
+            None
+        }
+        UploadInput::Abort { request } => {
+            if let Some(stop) = running.get(&request) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            None
+        }
+        UploadInput::Tell(message) => Some(message),
+    }
+}
+
+/// Reads and seals the chunks of one request, in order.
+fn prepare(daemon: &Arc<Daemon>, share: ShareId, want: &Want, out: &mpsc::Sender<Out>, stop: &AtomicBool) {
+    let request = want.request;
+    let version = daemon.shares.get(share).and_then(|s| s.version(want.version));
+    for position in want.ranges.positions() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut buffer = daemon.workers.buffers.take();
+        let read = version.as_ref().map(|v| v.read_sealed(want.space, position, &mut buffer));
+        let next = match read {
+            Some(Ok(())) => {
+                let payload = Bytes::from_owner(Lent { buffer, buffers: Arc::clone(&daemon.workers.buffers) });
+                Out::Chunk { request, position, payload }
+            }
+            Some(Err(error)) => {
+                lost(daemon, share, version.as_deref(), want.space, position, &error);
+                Out::Message(not_held(request, position))
+            }
+            None => Out::Message(not_held(request, position)),
+        };
+        if out.blocking_send(next).is_err() {
+            return;
+        }
+    }
+    let _ = out.blocking_send(Out::End { request });
+}
+
+fn not_held(request: u64, position: u32) -> Message {
+    let ranges: Ranges = hither_proto::PositionRange::new(position, 1).into_iter().collect();
+    Message::NotHeld { request, ranges }
+}
+
+/// A chunk that was announced cannot be read any more: it leaves the inventory.
+fn lost(daemon: &Daemon, share: ShareId, version: Option<&Version>, space: Space, position: u32, error: &ServeError) {
+    match error {
+        ServeError::Chunk(ReadChunkError::Changed { .. } | ReadChunkError::Gone { .. }) => {
+            tracing::info!(?share, position, %error, "a shared file changed; what changed is withdrawn");
+        }
+        _ => tracing::warn!(?share, position, %error, "a chunk cannot be read"),
+    }
+    let current = daemon.shares.get(share).and_then(|s| s.current()).map(|v| v.number());
+    if space == Space::Data && version.is_some_and(|v| Some(v.number()) == current) {
+        daemon.core.with(|engine, now| engine.withdraw(share, &std::iter::once(position).collect(), now));
+    }
+}
+
+/// A buffer on its way through a carrier; given back when the carrier is done with it.
+struct Lent {
+    buffer: Vec<u8>,
+    buffers: Arc<crate::workers::Buffers>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.buffers.give(std::mem::take(&mut self.buffer));
+    }
+}
