@@ -165,23 +165,29 @@ fn last_log_line(log: &Path) -> String {
     tail.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
 }
 
-/// Waits until a daemon that was told to end is gone: its socket and its process, which holds the lock.
-pub async fn wait_until_gone(client: &Client, pid: u32) -> Result<(), ApiError> {
+/// Waits until a daemon that was told to end is gone: nobody answers and nobody holds its lock.
+pub async fn wait_until_gone(paths: &Paths, client: &Client, pid: u32) -> Result<(), ApiError> {
     let deadline = Instant::now() + END;
-    let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     while Instant::now() < deadline {
         let silent = matches!(
             timeout(Duration::from_secs(1), client.get::<Status>("/v1/status")).await,
             Ok(Err(ClientError::NotRunning))
         );
-        let gone = process.is_none_or(|p| rustix::process::test_kill_process(p).is_err());
-        if silent && gone {
+        if silent && is_free(&paths.lock()) {
             return Ok(());
         }
         sleep(Duration::from_millis(20)).await;
     }
     Err(ApiError::new(ErrorCode::NoDaemon, format!("The daemon (process {pid}) does not end."))
         .with_hint("It may be writing a large file. Wait for it, or end the process."))
+}
+
+/// Whether nobody holds the lock; it is held for no longer than it takes to find out.
+fn is_free(lock: &Path) -> bool {
+    match std::fs::File::open(lock) {
+        Ok(file) => !matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)),
+        Err(_) => true,
+    }
 }
 
 #[cfg(test)]
@@ -191,6 +197,18 @@ mod tests {
     #[test]
     fn the_daemon_never_sees_a_ticket() {
         assert!(environment().contains(&(TICKET_VARIABLE, None)));
+    }
+
+    #[test]
+    fn a_lock_is_free_when_nobody_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        assert!(is_free(&path));
+        let held = std::fs::File::create(&path).unwrap();
+        held.lock().unwrap();
+        assert!(!is_free(&path));
+        drop(held);
+        assert!(is_free(&path));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a command works with: where to write, where things live, and the daemon.
 
 use crate::output::Output;
-use crate::show::Table;
+use crate::show::{Table, wrap};
 use crate::{daemon, failure};
 use console::Style;
 use hither_api::{ApiError, Client, Exit, Paths, Status};
@@ -53,6 +53,12 @@ impl<'a> Session<'a> {
         if !self.out.is_json() {
             self.out.warning(message);
         }
+    }
+
+    /// Lines that fit the terminal, broken between words; as they are when there is none.
+    pub fn wrapped(&self, text: &str) -> String {
+        let width = self.out.size().0;
+        text.lines().map(|line| wrap("", line, width)).collect::<Vec<_>>().join("\n")
     }
 
     /// A table as a result, its titles set off.

@@ -8,6 +8,7 @@
 //! verified; no symlink inside a share or a target is ever followed; no second copy of a file is kept.
 
 mod access;
+mod chunk_map;
 mod crypt;
 mod cut;
 mod handles;
@@ -26,6 +27,7 @@ mod target;
 mod tree;
 mod version;
 
+pub use chunk_map::{ChunkMap, HoldingNumber, Located};
 pub use crypt::{Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk};
 pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
 pub use handles::Handles;

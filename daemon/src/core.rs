@@ -28,7 +28,12 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(device: DeviceId, routes: Routes) -> Self {
         let engine = Engine::new(EngineConfig::new(device));
-        Self { state: Mutex::new(State { engine, armed: None }), clock: Clock::start(), routes, rearm: Notify::new() }
+        Self {
+            state: Mutex::new(State { engine, armed: None }),
+            clock: Clock::start(),
+            routes,
+            rearm: Notify::new(),
+        }
     }
 
     /// Runs `change` on the engine and does what it then wants done.

@@ -73,7 +73,8 @@ impl Daemon {
             ));
         }
         let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let endpoint = EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
+        let endpoint =
+            EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         let device = identity.device_id();
         let daemon = Arc::new(Self {
@@ -266,7 +267,8 @@ impl Daemon {
         self.shares.remove(share.id);
         if let Some(record) = record {
             let chunks = share.current().map(|v| v.manifest());
-            let removed = self.chunk_map.remove(HoldingNumber(record.holding), chunks.as_ref().map(|m| m.chunks()));
+            let removed =
+                self.chunk_map.remove(HoldingNumber(record.holding), chunks.as_ref().map(|m| m.chunks()));
             removed.map_err(|e| failure::storage(&e))?;
         }
         if let Some(version) = share.current() {
@@ -300,7 +302,10 @@ impl Daemon {
                     self.set_share_record(share, record);
                 }
                 Err(error) => {
-                    self.warn(format!("\"{}\" is not shared any more: {error}. Share it again.", record.name));
+                    self.warn(format!(
+                        "\"{}\" is not shared any more: {error}. Share it again.",
+                        record.name
+                    ));
                     if let Err(error) = self.records.remove_share(&id) {
                         tracing::error!(%error, "a broken share could not be forgotten");
                     }
@@ -336,7 +341,9 @@ impl Daemon {
             wanted.extend(share.current().map(|v| format!("{}-{}", share.id, v.number())));
         }
         let transfers: Vec<_> = self.transfers.all().iter().map(|t| t.record()).collect();
-        let unfinished = |share: &str| transfers.iter().any(|t| t.share == share && t.ended.is_none_or(|_| t.head.is_some()));
+        let unfinished = |share: &str| {
+            transfers.iter().any(|t| t.share == share && t.ended.is_none_or(|_| t.head.is_some()))
+        };
         for name in names_in(&self.paths.manifests()) {
             let version = name.strip_suffix(".stamps").unwrap_or(&name);
             let share = version.split('-').next().unwrap_or_default();

@@ -15,12 +15,7 @@ fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Int
 
 /// Looks at everything.
 pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
-    let mut findings = vec![
-        carriers(daemon),
-        interfaces(daemon),
-        nearby(daemon),
-        space(daemon),
-    ];
+    let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
     findings.extend(vpn());
     let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
@@ -37,7 +32,12 @@ fn carriers(daemon: &Daemon) -> Finding {
     };
     if daemon.config.port != 0 && port != daemon.config.port {
         let hint = "Another program (or another Hither) has it. A firewall must let the new port through.";
-        return finding("ports", Level::Warning, format!("{message} The configured port {} was taken.", daemon.config.port), hint);
+        return finding(
+            "ports",
+            Level::Warning,
+            format!("{message} The configured port {} was taken.", daemon.config.port),
+            hint,
+        );
     }
     finding("ports", Level::Ok, message, "")
 }
@@ -45,8 +45,14 @@ fn carriers(daemon: &Daemon) -> Finding {
 fn interfaces(daemon: &Daemon) -> Finding {
     let addresses = daemon.addresses();
     if addresses.is_empty() {
-        let hint = "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
-        return finding("network", Level::Problem, "There is no network that other devices could be on.", hint);
+        let hint =
+            "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
+        return finding(
+            "network",
+            Level::Problem,
+            "There is no network that other devices could be on.",
+            hint,
+        );
     }
     let shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
     finding("network", Level::Ok, format!("Reachable at {}.", shown.join(", ")), "")
@@ -54,7 +60,12 @@ fn interfaces(daemon: &Daemon) -> Finding {
 
 fn nearby(daemon: &Daemon) -> Finding {
     if !daemon.config.discovery {
-        return finding("nearby", Level::Warning, "Looking for devices is switched off.", "hither config set discovery true");
+        return finding(
+            "nearby",
+            Level::Warning,
+            "Looking for devices is switched off.",
+            "hither config set discovery true",
+        );
     }
     match daemon.links.nearby().len() {
         0 => finding(
@@ -76,8 +87,18 @@ fn space(daemon: &Daemon) -> Finding {
             format!("Only {} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)),
             "Make room: without it progress cannot be recorded.",
         ),
-        Ok(stat) => finding("space", Level::Ok, format!("{} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)), ""),
-        Err(error) => finding("space", Level::Problem, format!("Hither's data folder cannot be looked at: {error}."), ""),
+        Ok(stat) => finding(
+            "space",
+            Level::Ok,
+            format!("{} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)),
+            "",
+        ),
+        Err(error) => finding(
+            "space",
+            Level::Problem,
+            format!("Hither's data folder cannot be looked at: {error}."),
+            "",
+        ),
     }
 }
 
@@ -86,7 +107,9 @@ fn vpn() -> Option<Finding> {
     let tunnels: Vec<String> = if_addrs::get_if_addrs()
         .unwrap_or_default()
         .into_iter()
-        .filter(|i| ["tun", "tap", "wg", "utun", "ppp", "tailscale"].iter().any(|prefix| i.name.starts_with(prefix)))
+        .filter(|i| {
+            ["tun", "tap", "wg", "utun", "ppp", "tailscale"].iter().any(|prefix| i.name.starts_with(prefix))
+        })
         .filter(|i| !matches!(i.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .map(|i| i.name)
         .collect();
@@ -107,8 +130,16 @@ fn unservable(daemon: &Daemon) -> Vec<Finding> {
         let chunks = u64::from(version.head.head().chunks);
         let held = daemon.recheck(&share, &version);
         if held < chunks {
-            let message = format!("\"{}\" changed since it was shared: {} of {chunks} chunks can still be given.", record.name, held);
-            findings.push(finding("shares", Level::Warning, message, "Share it again to publish its new version."));
+            let message = format!(
+                "\"{}\" changed since it was shared: {} of {chunks} chunks can still be given.",
+                record.name, held
+            );
+            findings.push(finding(
+                "shares",
+                Level::Warning,
+                message,
+                "Share it again to publish its new version.",
+            ));
         }
     }
     findings

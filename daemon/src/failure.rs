@@ -25,8 +25,10 @@ pub(crate) fn size(bytes: u64) -> String {
 
 pub(crate) fn ticket(error: &TicketError) -> ApiError {
     match error {
-        TicketError::Format(_) => ApiError::new(ErrorCode::NewerTicket, "This ticket was made by a newer version of Hither.")
-            .with_hint("Update Hither on this device."),
+        TicketError::Format(_) => {
+            ApiError::new(ErrorCode::NewerTicket, "This ticket was made by a newer version of Hither.")
+                .with_hint("Update Hither on this device.")
+        }
         error => ApiError::new(ErrorCode::BadTicket, format!("That is no usable ticket: {error}."))
             .with_hint("Copy the whole ticket, from \"hither1\" to its last letter."),
     }
@@ -47,10 +49,9 @@ pub(crate) fn import(error: &ImportError) -> ApiError {
         ImportError::NotFound { path } => {
             ApiError::new(ErrorCode::Unreadable, format!("There is no file or folder {}.", shown(path)))
         }
-        ImportError::Special { path, .. } => ApiError::new(
-            ErrorCode::Unreadable,
-            format!("{} is neither a file nor a folder.", shown(path)),
-        ),
+        ImportError::Special { path, .. } => {
+            ApiError::new(ErrorCode::Unreadable, format!("{} is neither a file nor a folder.", shown(path)))
+        }
         ImportError::Unshareable { .. } => ApiError::new(ErrorCode::Unsharable, format!("{error}."))
             .with_hint("Rename or repair them, or leave them out with --skip-unsharable."),
         ImportError::Changing { path, .. } => {
@@ -84,8 +85,9 @@ pub(crate) fn write(error: &WriteError) -> ApiError {
 pub(crate) fn prepare(error: &PrepareError) -> ApiError {
     match error {
         PrepareError::Exists { path } => {
-            ApiError::new(ErrorCode::TargetExists, format!("{} exists already.", shown(path)))
-                .with_hint("Replace it with --overwrite, keep both with --rename, or write elsewhere with -o.")
+            ApiError::new(ErrorCode::TargetExists, format!("{} exists already.", shown(path))).with_hint(
+                "Replace it with --overwrite, keep both with --rename, or write elsewhere with -o.",
+            )
         }
         PrepareError::NoSpace { needed, free } => ApiError::new(
             ErrorCode::NoSpace,
@@ -116,17 +118,19 @@ pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
         }
         error => return internal(error),
     }
-    ApiError::new(ErrorCode::HostileShare, format!("What is in this share must not be written here: {error}."))
-        .with_hint("Its owner made it with a faulty or hostile program. Nothing was written.")
+    ApiError::new(
+        ErrorCode::HostileShare,
+        format!("What is in this share must not be written here: {error}."),
+    )
+    .with_hint("Its owner made it with a faulty or hostile program. Nothing was written.")
 }
 
 pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
     match waiting {
-        Some(Waiting::Damaged) => ApiError::new(
-            ErrorCode::Damaged,
-            "Every device that has what is missing gave damaged data.",
-        )
-        .with_hint("Try again when another device that has it is there."),
+        Some(Waiting::Damaged) => {
+            ApiError::new(ErrorCode::Damaged, "Every device that has what is missing gave damaged data.")
+                .with_hint("Try again when another device that has it is there.")
+        }
         Some(Waiting::Gone) => ApiError::new(ErrorCode::Refused, "Its owner ended this share."),
         Some(Waiting::NotHeld) => ApiError::new(
             ErrorCode::NoHolder,

@@ -38,7 +38,9 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
             Some(discovery)
         }
         Err(error) => {
-            daemon.warn(format!("Devices on this network cannot be found: {error}. Tickets still work by address."));
+            daemon.warn(format!(
+                "Devices on this network cannot be found: {error}. Tickets still work by address."
+            ));
             None
         }
     }

@@ -25,7 +25,9 @@ pub(crate) fn lock(path: &Path) -> io::Result<Option<Lock>> {
 
 /// Logs to a file (JSON, one object a line), or to standard error when in the foreground.
 pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Result<()> {
-    let ours = format!("warn,hither_daemon={level},hither_carrier={level},hither_content={level},hither_engine={level}");
+    let ours = format!(
+        "warn,hither_daemon={level},hither_carrier={level},hither_content={level},hither_engine={level}"
+    );
     let filter = || EnvFilter::try_new(&ours).unwrap_or_else(|_| EnvFilter::new("info"));
     if foreground {
         tracing_subscriber::fmt().with_env_filter(filter()).with_writer(io::stderr).init();
@@ -39,6 +41,10 @@ pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Resul
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    tracing_subscriber::fmt().json().with_env_filter(filter()).with_writer(std::sync::Mutex::new(file)).init();
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter())
+        .with_writer(std::sync::Mutex::new(file))
+        .init();
     Ok(())
 }

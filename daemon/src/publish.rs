@@ -10,8 +10,8 @@ use crate::records::ShareRecord;
 use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest};
 use hither_content::{
-    DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Place, Previous, Stamps, VersionInputs,
-    import, seal_version,
+    DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Place, Previous, Stamps,
+    VersionInputs, import, seal_version,
 };
 use hither_proto::{EntryName, ShareSecret, SignedHead};
 use std::path::{Component, Path, PathBuf};
@@ -74,7 +74,10 @@ fn try_publish(
     let options = ImportOptions {
         name,
         skip_unshareable: request.skip_unsharable,
-        previous: manifest.as_ref().zip(stamps.as_ref()).map(|(manifest, stamps)| Previous { manifest, stamps }),
+        previous: manifest
+            .as_ref()
+            .zip(stamps.as_ref())
+            .map(|(manifest, stamps)| Previous { manifest, stamps }),
         progress: &report,
         cancel,
     };
@@ -117,7 +120,8 @@ fn clean(path: &Path) -> Result<PathBuf, ApiError> {
 }
 
 fn parse_name(name: &str) -> Result<EntryName, ApiError> {
-    EntryName::parse(name).map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("The name cannot be used: {e}.")))
+    EntryName::parse(name)
+        .map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("The name cannot be used: {e}.")))
 }
 
 /// The share that this device made of the same path under the same name.
@@ -174,13 +178,19 @@ fn unchanged(
     daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
     daemon.set_share_record(share.id, record);
     let layout = Arc::clone(version.holding().layout());
-    version.set_holding(Holding::new(&daemon.handles, imported.place.clone(), layout, imported.stamps.clone()));
+    version.set_holding(Holding::new(
+        &daemon.handles,
+        imported.place.clone(),
+        layout,
+        imported.stamps.clone(),
+    ));
     daemon.hold_whole(share.id, &version);
     Ok(done(daemon, share, &version))
 }
 
 fn write_stamps(daemon: &Daemon, share: &Share, version: u64, stamps: &Stamps) -> Result<(), ApiError> {
-    crate::private::write_file(&daemon.stamps_path(share.id, version), &stamps.encode()).map_err(failure::internal)
+    crate::private::write_file(&daemon.stamps_path(share.id, version), &stamps.encode())
+        .map_err(failure::internal)
 }
 
 /// Seals a version, makes all of it durable, then announces it.
@@ -194,7 +204,8 @@ fn store(
 ) -> Result<Done, ApiError> {
     let mut salt = [0u8; 16];
     getrandom::fill(&mut salt).map_err(failure::internal)?;
-    let inputs = VersionInputs { secret: &share.secret, domain, version: number, salt, published_ms: unix_millis() };
+    let inputs =
+        VersionInputs { secret: &share.secret, domain, version: number, salt, published_ms: unix_millis() };
     let sealed = seal_version(&imported.manifest, &inputs).map_err(failure::internal)?;
     let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
     let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);

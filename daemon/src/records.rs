@@ -180,7 +180,9 @@ impl Records {
             let key = String::from_utf8_lossy(key).into_owned();
             match serde_json::from_slice(value) {
                 Ok(record) => all.push((key, record)),
-                Err(error) => tracing::warn!(table = table.name(), key, %error, "a record cannot be read; left alone"),
+                Err(error) => {
+                    tracing::warn!(table = table.name(), key, %error, "a record cannot be read; left alone")
+                }
             }
             ControlFlow::Continue(())
         })?;

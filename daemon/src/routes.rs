@@ -150,13 +150,16 @@ impl Routes {
                 self.tell_transfer(share, TransferInput::SpaceComplete(space));
             }
             Command::Want { share, device, carrier, request, space, version, ranges } => {
-                if let Some(lane) = self.lock().peers.get(&(share, device)).and_then(|p| p.lanes.get(&carrier)) {
+                if let Some(lane) =
+                    self.lock().peers.get(&(share, device)).and_then(|p| p.lanes.get(&carrier))
+                {
                     let _ = lane.send(LaneInput::Want { request, space, version, ranges });
                 }
             }
             Command::Cancel { share, device, request } => {
                 // The engine need not remember over which carrier it asked: the others do not know the request.
-                for lane in self.lock().peers.get(&(share, device)).into_iter().flat_map(|p| p.lanes.values()) {
+                for lane in self.lock().peers.get(&(share, device)).into_iter().flat_map(|p| p.lanes.values())
+                {
                     let _ = lane.send(LaneInput::Cancel { request });
                 }
             }

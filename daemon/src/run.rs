@@ -65,7 +65,10 @@ fn try_run(foreground: bool) -> Result<(), String> {
     let paths = Paths::from_env().map_err(|e| e.to_string())?;
     let config = Config::load(&paths.config).map_err(|e| e.to_string())?;
     if paths.socket_too_long() {
-        return Err(format!("the path of the socket, {}, is too long for this system", paths.socket.display()));
+        return Err(format!(
+            "the path of the socket, {}, is too long for this system",
+            paths.socket.display()
+        ));
     }
     let at = |path: &std::path::Path| {
         let path = path.display().to_string();

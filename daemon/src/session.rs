@@ -151,10 +151,25 @@ impl Session {
             daemon.tasks.spawn(lane);
         }
         if self.tcp && self.carrier == CarrierKind::Quic && daemon.config.tcp {
-            daemon.tasks.spawn(try_tcp(Arc::clone(daemon), share.id, self.device, self.remote, close.clone()));
+            daemon.tasks.spawn(try_tcp(
+                Arc::clone(daemon),
+                share.id,
+                self.device,
+                self.remote,
+                close.clone(),
+            ));
         }
-        let error = talk(daemon, share, self.device, &mut self.send, &mut self.recv, &mut self.reader, &mut outgoing, &close)
-            .await;
+        let error = talk(
+            daemon,
+            share,
+            self.device,
+            &mut self.send,
+            &mut self.recv,
+            &mut self.reader,
+            &mut outgoing,
+            &close,
+        )
+        .await;
         close.cancel();
         daemon.core.routes.remove_session(id);
         daemon.core.routes.remove_peer(share.id, self.device);
@@ -190,7 +205,9 @@ async fn try_tcp(
         () = close.cancelled() => return,
     };
     match dialled {
-        Ok(_) => daemon.core.with(|engine, now| engine.handle_carrier(share, device, Carrier::Tcp, true, now)),
+        Ok(_) => {
+            daemon.core.with(|engine, now| engine.handle_carrier(share, device, Carrier::Tcp, true, now))
+        }
         Err(error) => tracing::debug!(?device, %error, "TCP does not connect; QUIC carries everything"),
     }
 }
@@ -331,7 +348,8 @@ async fn attend(daemon: &Arc<Daemon>, share: &Arc<Share>, mut stream: Stream, mu
     });
     let close = daemon.tasks.token.child_token();
     let error =
-        talk(daemon, share, device, &mut stream.send, &mut stream.recv, &mut reader, &mut outgoing, &close).await;
+        talk(daemon, share, device, &mut stream.send, &mut stream.recv, &mut reader, &mut outgoing, &close)
+            .await;
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");
     daemon.core.routes.remove_session(id);
     daemon.core.with(|engine, _| engine.handle_unsubscribed(id));

@@ -48,7 +48,12 @@ impl Version {
     }
 
     /// The ciphertext of one position, verified.
-    pub(crate) fn read_sealed(&self, space: Space, position: u32, out: &mut Vec<u8>) -> Result<(), ServeError> {
+    pub(crate) fn read_sealed(
+        &self,
+        space: Space,
+        position: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ServeError> {
         let manifest = |e: hither_content::ManifestFileError| ServeError::Manifest(e.to_string());
         match space {
             Space::Data => Ok(self.holding().read_sealed(position, out)?),
@@ -162,9 +167,5 @@ impl Shares {
 
     pub(crate) fn remove(&self, id: ShareId) {
         self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<Share>> {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

@@ -24,10 +24,16 @@ const AHEAD: usize = 4;
 
 /// What the reading side hands to the writing side.
 enum Out {
-    Chunk { request: u64, position: u32, payload: Bytes },
+    Chunk {
+        request: u64,
+        position: u32,
+        payload: Bytes,
+    },
     Message(Message),
     /// Everything of a request is through.
-    End { request: u64 },
+    End {
+        request: u64,
+    },
 }
 
 /// Serves one bulk stream until it ends.
@@ -45,8 +51,12 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
             () = daemon.tasks.token.cancelled() => break,
         };
         match message {
-            Ok(Some(Message::Want(want))) => daemon.core.with(|engine, _| engine.handle_want(id, share.id, want)),
-            Ok(Some(Message::Cancel { request })) => daemon.core.with(|engine, _| engine.handle_cancel(id, request)),
+            Ok(Some(Message::Want(want))) => {
+                daemon.core.with(|engine, _| engine.handle_want(id, share.id, want))
+            }
+            Ok(Some(Message::Cancel { request })) => {
+                daemon.core.with(|engine, _| engine.handle_cancel(id, request))
+            }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => break,
         }
@@ -138,7 +148,8 @@ fn prepare(daemon: &Arc<Daemon>, share: ShareId, want: &Want, out: &mpsc::Sender
         let read = version.as_ref().map(|v| v.read_sealed(want.space, position, &mut buffer));
         let next = match read {
             Some(Ok(())) => {
-                let payload = Bytes::from_owner(Lent { buffer, buffers: Arc::clone(&daemon.workers.buffers) });
+                let payload =
+                    Bytes::from_owner(Lent { buffer, buffers: Arc::clone(&daemon.workers.buffers) });
                 Out::Chunk { request, position, payload }
             }
             Some(Err(error)) => {
@@ -160,7 +171,14 @@ fn not_held(request: u64, position: u32) -> Message {
 }
 
 /// A chunk that was announced cannot be read any more: it leaves the inventory.
-fn lost(daemon: &Daemon, share: ShareId, version: Option<&Version>, space: Space, position: u32, error: &ServeError) {
+fn lost(
+    daemon: &Daemon,
+    share: ShareId,
+    version: Option<&Version>,
+    space: Space,
+    position: u32,
+    error: &ServeError,
+) {
     match error {
         ServeError::Chunk(ReadChunkError::Changed { .. } | ReadChunkError::Gone { .. }) => {
             tracing::info!(?share, position, %error, "a shared file changed; what changed is withdrawn");

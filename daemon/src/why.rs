@@ -20,7 +20,8 @@ pub(crate) fn keep(daemon: &Daemon, transfer: &Transfer, journal: &Journal) {
 
 /// The story so far.
 pub(crate) fn why(daemon: &Daemon, transfer: &Transfer) -> Why {
-    let running = transfer.is_running().then(|| daemon.core.with(|e, _| e.journal(transfer.share.id).cloned()));
+    let running =
+        transfer.is_running().then(|| daemon.core.with(|e, _| e.journal(transfer.share.id).cloned()));
     tell(daemon, transfer, running.flatten().as_ref())
 }
 
@@ -34,10 +35,12 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
     why.transfer = transfer.info(daemon);
     let mut known = std::mem::take(&mut why.sources);
     for source in &why.transfer.sources {
-        let mut told = match known.iter().position(|k| k.source.device == source.device && k.source.kind == source.kind) {
-            Some(index) => known.swap_remove(index),
-            None => fresh(source),
-        };
+        let mut told =
+            match known.iter().position(|k| k.source.device == source.device && k.source.kind == source.kind)
+            {
+                Some(index) => known.swap_remove(index),
+                None => fresh(source),
+            };
         told.source = source.clone();
         if let Some(journal) = journal.filter(|_| source.kind != SourceKind::Local) {
             add(daemon, &mut told, journal);
@@ -80,12 +83,15 @@ fn add(daemon: &Daemon, told: &mut WhySource, journal: &Journal) {
 /// One sentence about a source.
 fn words(told: &WhySource, sources: usize) -> String {
     if told.source.kind == SourceKind::Local {
-        return "It was on this device already, in another share or an earlier version: copied, not fetched.".into();
+        return "It was on this device already, in another share or an earlier version: copied, not fetched."
+            .into();
     }
     let mut text = match (sources, told.rtt_ms) {
         (1, Some(rtt)) => format!("Same network, {rtt:.1} ms away; nobody else had it."),
         (1, None) => "Same network; nobody else had it.".into(),
-        (_, Some(rtt)) => format!("Same network, {rtt:.1} ms away; asked whenever it was expected to be done first."),
+        (_, Some(rtt)) => {
+            format!("Same network, {rtt:.1} ms away; asked whenever it was expected to be done first.")
+        }
         (_, None) => "Same network; asked whenever it was expected to be done first.".into(),
     };
     if told.rules.contains_key("moved") {
@@ -104,12 +110,21 @@ fn name(daemon: &Daemon, device: DeviceId) -> String {
 fn note(daemon: &Daemon, note: &hither_engine::Note) -> WhyNote {
     let who = name(daemon, note.device);
     let (what, words) = match note.event {
-        JournalEvent::Stalled => ("stalled", format!("{who} gave nothing for too long; others were asked instead.")),
+        JournalEvent::Stalled => {
+            ("stalled", format!("{who} gave nothing for too long; others were asked instead."))
+        }
         JournalEvent::Lost => ("lost", format!("The connection to {who} broke.")),
-        JournalEvent::Lied => ("lied", format!("{who} gave damaged data; it is not asked again for this share.")),
+        JournalEvent::Lied => {
+            ("lied", format!("{who} gave damaged data; it is not asked again for this share."))
+        }
         JournalEvent::NotHeld => ("not_held", format!("{who} did not have what it had announced.")),
     };
-    WhyNote { at: note.at.since_start().as_secs_f64(), device: note.device.to_string(), what: what.into(), words }
+    WhyNote {
+        at: note.at.since_start().as_secs_f64(),
+        device: note.device.to_string(),
+        what: what.into(),
+        words,
+    }
 }
 
 fn span(story: &hither_engine::SpanStory) -> WhySpan {

@@ -292,7 +292,9 @@ impl Fetch {
             request.arrived.insert(position);
             return Arrival::Wanted;
         }
-        self.journal.wasted(device, length);
+        if self.space() == Some(Space::Data) {
+            self.journal.wasted(device, length);
+        }
         self.end_if_done(id, now);
         Arrival::Unneeded
     }
@@ -309,10 +311,12 @@ impl Fetch {
         if id.is_some() && device.is_none() {
             return; // A late copy of something planned before: its positions mean something else now.
         }
+        let asked = id.and_then(|id| self.requests.get(&id)).map(|r| r.arrived.clone()).unwrap_or_default();
         for &position in positions {
             let length = u64::from(self.spans.length(position).unwrap_or(0));
             let new = self.spans.got(position);
-            if let Some(device) = device {
+            // Positions that were not asked for are repeats of one that was: nobody sent them.
+            if let Some(device) = device.filter(|_| self.space() == Some(Space::Data) && asked.contains(position)) {
                 if new { self.journal.kept(device, length) } else { self.journal.wasted(device, length) }
             }
         }

@@ -11,7 +11,8 @@ Examples:
   hither doctor
   hither doctor --json | jq 'select(.level != \"ok\")'
 
-Exit status: 0 when everything works, perhaps not as well as it could; 1 when something does not.";
+Exit status: 0 when everything works, perhaps not as well as it could; 1 when
+something does not.";
 
 /// Find out what is reachable and what blocks it
 #[derive(Debug, clap::Args)]

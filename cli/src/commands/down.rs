@@ -17,7 +17,8 @@ pub struct Args {}
 
 /// Runs the command.
 pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
-    let client = Client::new(session.paths()?.socket);
+    let paths = session.paths()?;
+    let client = Client::new(&paths.socket);
     let Some(status) = daemon::status(&client).await? else {
         session.out.json(&json!({"event": "done"}));
         session.out.say("Hither was not running.");
@@ -28,7 +29,7 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
         Ok(_) | Err(ClientError::NotRunning | ClientError::Broken(_)) => {}
         Err(ClientError::Api(error)) => return Err::<Exit, ApiError>(error),
     }
-    daemon::wait_until_gone(&client, status.pid).await?;
+    daemon::wait_until_gone(&paths, &client, status.pid).await?;
     session.out.json(&json!({"event": "done"}));
     session.out.say("Hither is stopped.");
     Ok(Exit::Done)

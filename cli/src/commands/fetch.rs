@@ -16,14 +16,15 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither fetch hither1…                    fetch into the current folder
-  hither fetch hither1… -o ~/Downloads     fetch into another folder
-  hither fetch                             type or paste the ticket: other users of this machine cannot
-                                           see it in the list of processes
-  hither fetch hither1… -o - | tar x       write a single file to standard output
+  hither fetch hither1…                  into the current folder
+  hither fetch hither1… -o ~/Downloads   into another folder
+  hither fetch                           asks for the ticket: other users of this
+                                         machine cannot see it then
+  hither fetch hither1… -o - | tar x     a single file to standard output
 
-It comes from every device that has some of it at once. What this device already has is not fetched again, and a
-fetch that was stopped goes on where it was when the same command is run again.";
+It comes from every device that has some of it at once. What this device already
+has is not fetched again, and a fetch that was stopped goes on where it was when
+the same command is run again.";
 
 /// Fetch what a ticket opens
 #[derive(Debug, clap::Args)]
@@ -69,6 +70,8 @@ struct Begun {
     client: Option<Client>,
     share: String,
     transfer: Option<String>,
+    /// Everything is here, and only on its way to standard output.
+    fetched: bool,
 }
 
 /// Runs the command; an interrupt stops the transfer, which can go on later.
@@ -98,7 +101,7 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
     let target = if args.to_stdout() { None } else { Some(Target::open(args.output.as_deref())?) };
     let client = session.daemon().await?;
     let share = ticket.share().to_string();
-    *begun.borrow_mut() = Begun { client: Some(client.clone()), share, transfer: None };
+    *begun.borrow_mut() = Begun { client: Some(client.clone()), share, ..Begun::default() };
     let request = FetchRequest {
         ticket: text,
         folder: target.as_ref().map(|target| target.folder().to_owned()),
@@ -168,10 +171,11 @@ impl Following<'_> {
 
     /// Shows what is offered and, unless the user agreed beforehand, asks.
     async fn answer(&self, transfer: &str, offer: &show::Offer<'_>) -> Result<(), ApiError> {
-        self.session.out.note(&show::offer(offer));
         if self.args.yes {
+            self.session.out.note(&show::offer(offer));
             return Ok(());
         }
+        self.session.out.ask(&format!("{}\n", show::offer(offer)));
         match input::yes(self.session.out, "Fetch it?").await {
             Some(true) => {
                 let path = format!("/v1/transfers/{transfer}/accept");
@@ -190,10 +194,13 @@ impl Following<'_> {
     async fn finish(&self, done: &Done) -> Outcome {
         let Done::Fetched { path, bytes, seconds, sources, transfer } = done else { return Ok(Exit::Done) };
         if !self.args.to_stdout() {
-            self.session.out.say(&show::fetched(path, *bytes, *seconds, sources));
+            let summary = show::fetched(path, *bytes, *seconds, sources);
+            self.session.out.say(&self.session.wrapped(&summary));
             return Ok(Exit::Done);
         }
-        let copied = copy_to_stdout(Path::new(path));
+        *self.begun.borrow_mut() =
+            Begun { transfer: Some(transfer.clone()), fetched: true, ..self.begun.take() };
+        let copied = copy_to_stdout(path.into()).await;
         // The copy on the way to standard output is of no use any more, whether it arrived or not.
         self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
         copied?;
@@ -202,10 +209,12 @@ impl Following<'_> {
     }
 }
 
-fn copy_to_stdout(path: &Path) -> Result<(), ApiError> {
-    let mut file = std::fs::File::open(path)
-        .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(path), &error))?;
-    crate::output::copy_to_stdout(&mut file).map_err(|error| {
+/// Copies a file on a thread of its own: whoever reads standard output may take any time.
+async fn copy_to_stdout(path: PathBuf) -> Result<(), ApiError> {
+    let mut file = std::fs::File::open(&path)
+        .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(&path), &error))?;
+    let copied = tokio::task::spawn_blocking(move || crate::output::copy_to_stdout(&mut file)).await;
+    copied.unwrap_or_else(|error| Err(error.into())).map_err(|error| {
         failure::io(ErrorCode::NotWritable, "Standard output", &error)
             .with_hint("Run the same command again.")
     })
@@ -213,9 +222,9 @@ fn copy_to_stdout(path: &Path) -> Result<(), ApiError> {
 
 /// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not wait for that.
 async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
-    let Some(client) = begun.client else { return signals::stopped() };
+    let Some(client) = begun.client.clone() else { return signals::stopped() };
     let paused = tokio::select! {
-        paused = pause(&client, begun.transfer, &begun.share) => paused,
+        paused = pause(&client, &begun) => paused,
         () = signals::interrupted() => Ok(()),
     };
     if let Err(error) = paused {
@@ -224,13 +233,17 @@ async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
     signals::stopped().with_hint("Run the same command to go on.")
 }
 
-async fn pause(client: &Client, transfer: Option<String>, share: &str) -> Result<(), ApiError> {
-    let transfer = match transfer {
-        Some(transfer) => transfer,
+async fn pause(client: &Client, begun: &Begun) -> Result<(), ApiError> {
+    let transfer = match &begun.transfer {
+        Some(transfer) if begun.fetched => {
+            client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
+            return Ok(());
+        }
+        Some(transfer) => transfer.clone(),
         // Nothing was offered yet: the transfer is found by its share, if it exists at all.
         None => {
             let all = client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
-            match all.into_iter().find(|t| t.share == share && t.ended.is_none()) {
+            match all.into_iter().find(|t| t.share == begun.share && t.ended.is_none()) {
                 Some(found) => found.transfer,
                 None => return Ok(()),
             }

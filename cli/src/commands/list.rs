@@ -18,13 +18,14 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column::new("SHARE", Align::Left),
     Column::new("NAME", Align::Left).flexible(),
     Column::new("FILES", Align::Right),
     Column::new("SIZE", Align::Right),
     Column::new("FROM", Align::Left),
     Column::new("PUBLISHED", Align::Left),
+    Column::new("ENDS", Align::Left),
     Column::new("PATH", Align::Left).flexible().optional(),
 ];
 
@@ -51,19 +52,12 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
             grouped(share.files),
             bytes(share.bytes),
             if share.mine { "this device".into() } else { device("", &share.owner) },
-            age(share, now),
+            ago(share.published, now),
+            share.expires.map_or("–".into(), |end| until(end, now)),
             display_name(&share.path),
         ]);
     }
     table
-}
-
-fn age(share: &ShareInfo, now: u64) -> String {
-    let age = ago(share.published, now);
-    match share.expires {
-        Some(end) => format!("{age}, ends {}", until(end, now)),
-        None => age,
-    }
 }
 
 #[cfg(test)]
@@ -89,7 +83,7 @@ mod tests {
         let mine = ShareInfo { share: "ff".repeat(16), mine: true, expires: None, ..share.clone() };
         let lines = table(&[share, mine], 1180).lines(80);
         assert!(lines.iter().all(|line| console::measure_text_width(line) <= 80), "{lines:#?}");
-        assert!(lines[1].starts_with("00112233  a rather") && lines[1].contains("3 min ago, ends in 7 days"));
+        assert!(lines[1].starts_with("00112233  a rather") && lines[1].contains("3 min ago  in 7 days"));
         assert!(lines[2].contains("this device"), "{lines:#?}");
     }
 }

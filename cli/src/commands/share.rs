@@ -10,13 +10,14 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither share film.mkv                    share a file
-  hither share photos/ notes.txt           share a folder and a file: two tickets
-  hither share report.pdf --keep 7d        end the share by itself after a week
-  ssh nas hither fetch --yes < <(hither share film.mkv)
+  hither share film.mkv                   share a file
+  hither share photos/ notes.txt          share a folder and a file: two tickets
+  hither share report.pdf --keep 7d       end the share by itself after a week
+  hither share film.mkv | ssh nas hither fetch --yes
 
-What is shared stays where it is and is not copied. The ticket is a secret: whoever has it can fetch the share.
-When standard output is no terminal, nothing but tickets is printed, one per line.";
+What is shared stays where it is and is not copied. The ticket is a secret:
+whoever has it can fetch the share. When standard output is no terminal, nothing
+but tickets is printed, one per line.";
 
 /// Share files or folders; prints a ticket for each
 #[derive(Debug, clap::Args)]

@@ -11,7 +11,8 @@ Examples:
   hither up                  start the daemon and return
   hither up --foreground     be the daemon, for a service manager
 
-Every command that needs the daemon starts it by itself; this one is for starting it ahead of time.";
+Every command that needs the daemon starts it by itself; this one starts it
+ahead of time.";
 
 /// Start the daemon
 #[derive(Debug, clap::Args)]

@@ -100,10 +100,6 @@ mod tests {
     #[test]
     fn colours_frame_every_line() {
         let drawn = qr("HITHER1", Drawing { colours: true, ..DRAWING }).unwrap();
-        assert!(
-            drawn
-                .lines()
-                .all(|line| line.starts_with("\u{1b}[38;5;231") && line.ends_with("\u{1b}[0m"))
-        );
+        assert!(drawn.lines().all(|line| line.starts_with("\u{1b}[38;5;231") && line.ends_with("\u{1b}[0m")));
     }
 }

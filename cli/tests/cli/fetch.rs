@@ -6,7 +6,7 @@ use crate::home::{Home, Ran, ticket};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, SourceBytes, SourceKind};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -152,17 +152,41 @@ fn a_single_file_goes_to_standard_output_and_is_not_kept() {
     assert_eq!(ran.exit, Some(2));
 }
 
-/// Runs a fetch, interrupts it when the daemon was asked to begin, and returns how it ended.
-fn interrupt(home: &Home, fake: &Fake, line: &str, signal: Signal) -> Ran {
-    let child = home.hither(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = Instant::now();
-    while fake.asked().is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        std::thread::sleep(Duration::from_millis(10));
+/// What a run must have come to before it is interrupted.
+pub enum Until {
+    /// The daemon was asked something.
+    Asked,
+    /// This stands on standard output.
+    Printed(&'static str),
+    /// This stands on standard error.
+    Noted(&'static str),
+}
+
+/// Runs a command, interrupts it, and returns how it ended (without what was read before).
+pub fn interrupt(home: &Home, fake: &Fake, line: &str, until: Until, signal: Signal) -> Ran {
+    let mut child = home.hither(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    match until {
+        Until::Asked => {
+            let begun = Instant::now();
+            while fake.asked().is_empty() {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        Until::Printed(text) => read_until(child.stdout.as_mut().unwrap(), text),
+        Until::Noted(text) => read_until(child.stderr.as_mut().unwrap(), text),
     }
-    std::thread::sleep(Duration::from_millis(200));
     kill_process(Pid::from_raw(child.id().try_into().unwrap()).unwrap(), signal).unwrap();
     Ran::from(child.wait_with_output().unwrap())
+}
+
+fn read_until(stream: &mut impl Read, text: &str) {
+    let mut read = Vec::new();
+    while !read.ends_with(text.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&read)));
+        read.push(byte[0]);
+    }
 }
 
 #[test]
@@ -170,9 +194,15 @@ fn an_interrupt_pauses_the_transfer() {
     for signal in [Signal::INT, Signal::TERM] {
         let (home, fake) = Home::running();
         fake.plays([Report(offer()), Report(fetching()), AwaitPause]);
-        let ran = interrupt(&home, &fake, &format!("fetch {} --yes", ticket()), signal);
+        let ran = interrupt(
+            &home,
+            &fake,
+            &format!("fetch {} --yes", ticket()),
+            Until::Noted("/x/photos\n"),
+            signal,
+        );
         assert_eq!(ran.exit, Some(130));
-        assert!(ran.stderr.ends_with("Stopped. Run the same command to go on.\n"), "{}", ran.stderr);
+        assert_eq!(ran.stderr, "Stopped. Run the same command to go on.\n");
         assert_eq!(fake.asked(), ["POST /v1/fetches", "POST /v1/transfers/t1/pause"]);
     }
 }
@@ -186,16 +216,34 @@ fn an_interrupt_before_the_offer_finds_the_transfer_by_its_share() {
     mine["transfer"] = json!("t7");
     fake.answers("GET /v1/transfers", json!([transfer("fetching"), mine]));
     fake.plays([AwaitPause]);
-    let ran = interrupt(&home, &fake, &format!("fetch {} --yes --json", ticket()), Signal::INT);
+    let ran = interrupt(&home, &fake, &format!("fetch {} --yes --json", ticket()), Until::Asked, Signal::INT);
     assert_eq!((ran.exit, &ran.json()[0]["code"]), (Some(130), &json!("interrupted")));
     assert_eq!(fake.asked(), ["POST /v1/fetches", "GET /v1/transfers", "POST /v1/transfers/t7/pause"]);
+}
+
+#[test]
+fn an_interrupt_while_nobody_reads_standard_output_leaves_nothing_behind() {
+    let (home, fake) = Home::running();
+    let spooled = home.folder.path().join("spooled");
+    let path = spooled.to_str().unwrap();
+    fake.plays([Report(offer()), Spool(spooled.clone(), vec![0; 1 << 20]), Report(fetched(path))]);
+    let line = format!("fetch {} -o - --yes", ticket());
+    let ran = interrupt(&home, &fake, &line, Until::Printed("\0"), Signal::INT);
+    assert_eq!(ran.exit, Some(130));
+    assert_eq!(fake.asked(), ["POST /v1/fetches", "DELETE /v1/transfers/t1"]);
 }
 
 #[test]
 fn nothing_goes_on_before_it_was_accepted() {
     let (home, fake) = Home::running();
     fake.plays([Report(offer()), AwaitAccept, Report(fetched("/x"))]);
-    let ran = interrupt(&home, &fake, &format!("fetch {} --yes", ticket()), Signal::INT);
+    let ran = interrupt(
+        &home,
+        &fake,
+        &format!("fetch {} --yes", ticket()),
+        Until::Noted("/x/photos\n"),
+        Signal::INT,
+    );
     assert_eq!(ran.exit, Some(130));
     assert!(
         !fake.asked().iter().any(|request| request.ends_with("/accept")),

@@ -2,8 +2,19 @@
 
 use crate::fake::Fake;
 use hither_proto::{DeviceId, ShareSecret, Ticket};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+/// Writes a program by a process of its own: a file that this one wrote could still be open in a child that another
+/// test has just forked, and then it cannot be executed ("text file busy").
+pub fn write_program(path: &Path, content: &[u8]) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat > \"$1\" && chmod 755 \"$1\"", "sh"]).arg(path).stdin(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(child.wait().unwrap().success());
+}
 
 /// A folder for everything of one device.
 pub struct Home {
@@ -19,9 +30,9 @@ impl Home {
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         let program = bin.join("hither");
-        std::fs::hard_link(env!("CARGO_BIN_EXE_hither"), &program)
-            .or_else(|_| std::fs::copy(env!("CARGO_BIN_EXE_hither"), &program).map(drop))
-            .unwrap();
+        if std::fs::hard_link(env!("CARGO_BIN_EXE_hither"), &program).is_err() {
+            write_program(&program, &std::fs::read(env!("CARGO_BIN_EXE_hither")).unwrap());
+        }
         Self { folder, program }
     }
 

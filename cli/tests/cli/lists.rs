@@ -1,7 +1,9 @@
 //! Commands that show what there is or change one thing of it.
 
 use crate::fake::{OWNER, transfer};
+use crate::fetch::{Until, interrupt};
 use crate::home::Home;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 fn share(id: &str, name: &str) -> Value {
@@ -60,6 +62,16 @@ fn transfers_are_shown_paused_resumed_and_cancelled() {
     assert_eq!(home.run("transfers resume t").stdout, "photos goes on.\n");
     assert_eq!(home.run("transfers cancel t1 --json").json()[0]["transfer"], "t1");
     assert_eq!(fake.asked().last().unwrap(), "DELETE /v1/transfers/t1");
+}
+
+#[test]
+fn watching_shows_changes_until_it_is_interrupted() {
+    let (home, fake) = Home::running();
+    fake.answers("GET /v1/transfers", json!([transfer("done")]));
+    let ran = interrupt(&home, &fake, "transfers --watch --json", Until::Printed("}\n"), Signal::INT);
+    assert_eq!(ran.exit, Some(130));
+    assert_eq!(ran.json().len(), 1, "what did not change is not repeated: {ran:?}");
+    assert_eq!(ran.json()[0]["code"], "interrupted");
 }
 
 #[test]

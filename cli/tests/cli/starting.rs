@@ -1,16 +1,13 @@
 //! The daemon as a process.
 
 use crate::fake::Fake;
-use crate::home::Home;
+use crate::home::{Home, write_program};
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// Puts a script in the place of the daemon's program.
 fn install(home: &Home, script: &str) {
-    let program = home.folder.path().join("bin/hitherd");
-    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&home.folder.path().join("bin/hitherd"), format!("#!/bin/sh\n{script}\n").as_bytes());
 }
 
 /// Lets the daemon listen as soon as the script ran.

@@ -6,7 +6,8 @@
 //! Invariants: a [`Dir`] is a handle, so what is opened through it stays where it was when the path to it is
 //! replaced; every method takes *one* name (never a path) and never follows a symlink that stands there.
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), test))]
+#[cfg_attr(unix, allow(dead_code))]
 mod portable;
 #[cfg(unix)]
 mod unix;
@@ -121,3 +122,5 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,10 @@ use utoipa::OpenApi;
 /// The description that `GET /v1/openapi.json` gives, made from the code.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Hither local API", description = "What the hither command line speaks to hitherd over its Unix socket."),
+    info(
+        title = "Hither local API",
+        description = "What the hither command line speaks to hitherd over its Unix socket."
+    ),
     paths(
         routes::status,
         routes::shutdown,
@@ -57,7 +60,8 @@ impl From<ApiError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, axum::Json(self.0)).into_response()
     }
 }

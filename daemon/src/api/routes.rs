@@ -7,9 +7,7 @@ use crate::shares::Share;
 use crate::transfer::{self, Control, Transfer};
 use axum::Json;
 use axum::extract::{Path, State};
-use hither_api::{
-    ApiError, ErrorCode, Finding, LinkInfo, ShareInfo, Status, TicketInfo, TransferInfo, Why,
-};
+use hither_api::{ApiError, ErrorCode, Finding, LinkInfo, ShareInfo, Status, TicketInfo, TransferInfo, Why};
 use hither_carrier::CarrierKind;
 use hither_proto::ShareId;
 use serde_json::{Value, json};
@@ -196,7 +194,9 @@ pub(super) async fn cancel(State(daemon): Ctx, Path(id): Path<String>) -> Answer
         ended(&transfer, Control::Cancel).await;
     } else {
         let of = Arc::clone(&daemon);
-        tokio::task::spawn_blocking(move || transfer::discard(&of, &transfer)).await.map_err(failure::internal)?;
+        tokio::task::spawn_blocking(move || transfer::discard(&of, &transfer))
+            .await
+            .map_err(failure::internal)?;
     }
     Ok(Json(info))
 }

@@ -54,7 +54,9 @@ pub(super) async fn fetch(
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
     let ticket: Ticket = request.ticket.parse().map_err(|e| failure::ticket(&e))?;
     if request.folder.as_ref().is_some_and(|folder| !folder.is_absolute() || folder.to_str().is_none()) {
-        return Err(ApiError::new(ErrorCode::BadRequest, "The folder must be an absolute path in UTF-8.").into());
+        return Err(
+            ApiError::new(ErrorCode::BadRequest, "The folder must be an absolute path in UTF-8.").into()
+        );
     }
     let request = Request {
         ticket,

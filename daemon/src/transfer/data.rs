@@ -11,7 +11,9 @@ use crate::hexed::Hex;
 use crate::routes::TransferInput;
 use crate::shares::Version;
 use hither_api::{Existing, Phase, SourceBytes, SourceKind};
-use hither_content::{FetchTarget, IfExists, Layout, ManifestFile, PartialRef, PrepareError, TargetOptions, WriteError};
+use hither_content::{
+    FetchTarget, IfExists, Layout, ManifestFile, PartialRef, PrepareError, TargetOptions, WriteError,
+};
 use hither_proto::{Manifest, SignedHead, Space};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -26,7 +28,10 @@ const PLACES: usize = 4;
 
 /// How the getting ended.
 pub(super) enum Data {
-    Done { path: PathBuf, bytes: u64 },
+    Done {
+        path: PathBuf,
+        bytes: u64,
+    },
     /// The version begun is not to be had any more; this newer one is.
     NewVersion(Box<SignedHead>),
 }
@@ -173,7 +178,8 @@ impl Getting<'_> {
     /// Counts positions as done.
     fn count(&self, positions: &RoaringBitmap) {
         let chunks = self.manifest.chunks();
-        let bytes: u64 = positions.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        let bytes: u64 =
+            positions.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
         self.run.transfer.meter().bytes += bytes;
     }
 
@@ -210,7 +216,10 @@ impl Getting<'_> {
     /// Bytes that were here already are a source like any other.
     fn credit_local(&self, copied: &RoaringBitmap) {
         let chunks = self.manifest.chunks();
-        let bytes = copied.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        let bytes: u64 = copied.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        if bytes == 0 {
+            return;
+        }
         let (device, name) = (self.run.daemon.device.to_string(), self.run.daemon.name.to_string());
         let mut earlier = lock(&self.run.transfer.earlier);
         match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
@@ -223,6 +232,8 @@ impl Getting<'_> {
         loop {
             match self.run.wake().await? {
                 Wake::Input(TransferInput::Written(positions)) => {
+                    // The first one was fetched; the others are repeats of it.
+                    self.credit_local(&positions.iter().skip(1).copied().collect());
                     let positions: RoaringBitmap = positions.into_iter().collect();
                     let new = positions - &self.written - &self.durable;
                     self.count(&new);
@@ -300,7 +311,9 @@ impl Getting<'_> {
         let record = self.run.transfer.record();
         if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
             let folder = record.folder;
-            blocking(move || FetchTarget::discard_partial(&folder, &partial)).await?.map_err(|e| failure::write(&e))?;
+            blocking(move || FetchTarget::discard_partial(&folder, &partial))
+                .await?
+                .map_err(|e| failure::write(&e))?;
         }
         self.run.transfer.update(&self.run.daemon, |record| record.partial = None)?;
         Ok(Data::NewVersion(Box::new(newer)))
@@ -351,11 +364,12 @@ struct CopyWork {
 impl CopyWork {
     fn copy(&self) -> Result<RoaringBitmap, WriteError> {
         let mut copied = RoaringBitmap::new();
-        if self.daemon.chunk_map.is_empty() {
+        if self.daemon.chunk_map.holdings().is_empty() {
             return Ok(copied);
         }
+        let mut buffer = Vec::new();
         while let Some((first, all)) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed) as usize) {
-            if self.copy_one(*first, all)? {
+            if self.copy_one(*first, all, &mut buffer)? {
                 copied.extend(all);
             }
         }
@@ -363,17 +377,18 @@ impl CopyWork {
     }
 
     /// Copies one chunk from wherever it is here; `false` when it is nowhere intact.
-    fn copy_one(&self, first: u32, all: &[u32]) -> Result<bool, WriteError> {
+    fn copy_one(&self, first: u32, all: &[u32], buffer: &mut Vec<u8>) -> Result<bool, WriteError> {
         let Some(record) = self.manifest.chunks().get(first as usize) else { return Ok(false) };
         let places = self.daemon.chunk_map.lookup(&record.id, PLACES).unwrap_or_else(|error| {
             tracing::warn!(%error, "the chunk map cannot be read; everything is fetched");
             Vec::new()
         });
         for place in places {
-            let Some(version) = self.daemon.shares.get(place.share).and_then(|s| s.version(place.version)) else {
+            let Some(version) = self.daemon.shares.get(place.share).and_then(|s| s.version(place.version))
+            else {
                 continue;
             };
-            match self.copy_from(&version, place.position, all) {
+            match self.copy_from(&version, place.position, all, buffer) {
                 Ok(()) => return Ok(true),
                 Err(hither_content::CopyError::Write(error)) => return Err(error),
                 Err(_) => {} // Changed or gone meanwhile: another place, or the network.
@@ -382,8 +397,14 @@ impl CopyWork {
         Ok(false)
     }
 
-    fn copy_from(&self, version: &Version, position: u32, all: &[u32]) -> Result<(), hither_content::CopyError> {
+    fn copy_from(
+        &self,
+        version: &Version,
+        position: u32,
+        all: &[u32],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), hither_content::CopyError> {
         let holding = version.holding();
-        all.iter().try_for_each(|to| self.target.copy_local(*to, &holding, position))
+        all.iter().try_for_each(|to| self.target.copy_local(*to, &holding, position, buffer))
     }
 }

@@ -91,7 +91,11 @@ impl Transfer {
     }
 
     /// Changes the record and makes it durable.
-    fn update(&self, daemon: &Daemon, change: impl FnOnce(&mut TransferRecord)) -> Result<(), hither_api::ApiError> {
+    fn update(
+        &self,
+        daemon: &Daemon,
+        change: impl FnOnce(&mut TransferRecord),
+    ) -> Result<(), hither_api::ApiError> {
         let record = {
             let mut record = lock(&self.record);
             change(&mut record);
@@ -134,7 +138,8 @@ impl Transfer {
 
     /// Bytes by source so far: earlier runs, this device itself, and what the engine's journal counts.
     pub(crate) fn sources(&self, daemon: &Daemon) -> Vec<SourceBytes> {
-        let journal = self.is_running().then(|| daemon.core.with(|e, _| e.journal(self.share.id).cloned())).flatten();
+        let journal =
+            self.is_running().then(|| daemon.core.with(|e, _| e.journal(self.share.id).cloned())).flatten();
         self.sources_with(daemon, journal.as_ref())
     }
 

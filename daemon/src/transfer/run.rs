@@ -135,7 +135,8 @@ impl Run {
     /// Waits until it is clear which version is fetched.
     async fn choose_version(&mut self) -> Result<SignedHead, End> {
         self.set_phase(Phase::Connecting);
-        let local = self.transfer.share.current().filter(|v| self.is_whole(v.number())).map(|v| v.head.clone());
+        let local =
+            self.transfer.share.current().filter(|v| self.is_whole(v.number())).map(|v| v.head.clone());
         let ours = self.transfer.share.owner == self.daemon.device;
         loop {
             if let Some(head) = local.as_ref().filter(|_| ours || self.began.elapsed() > LOCAL_HEAD) {
@@ -165,7 +166,11 @@ impl Run {
     fn admit(&self, head: SignedHead) -> Result<SignedHead, End> {
         match &self.transfer.ticket.pin {
             Some(Pin { version, root }) if head.head().version != *version || head.head().root != *root => {
-                Err(ApiError::new(ErrorCode::Refused, "The version that the ticket names is not offered any more.").into())
+                Err(ApiError::new(
+                    ErrorCode::Refused,
+                    "The version that the ticket names is not offered any more.",
+                )
+                .into())
             }
             _ => Ok(head),
         }
@@ -201,11 +206,17 @@ impl Run {
 
     async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Arc<ManifestFile>, End> {
         let secret = self.transfer.share.secret.clone();
-        self.transfer.stages.set(Stage::Root { head: head.clone(), secret, got: Default::default() });
+        self.transfer.stages.set(Stage::Root {
+            head: Box::new(head.clone()),
+            secret,
+            got: Default::default(),
+        });
         self.plan(Space::Root, vec![head.head().root_length - CHUNK_TAG], std::iter::once(0).collect());
         self.complete(Space::Root).await?;
         let stage = self.transfer.stages.get();
-        let Stage::Root { got, .. } = &*stage else { return Err(failure::internal("the root got lost").into()) };
+        let Stage::Root { got, .. } = &*stage else {
+            return Err(failure::internal("the root got lost").into());
+        };
         let got = got.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((root, sealed)) = got else { return Err(failure::internal("the root got lost").into()) };
         let file = blocking(move || ManifestFile::create(&path, &sealed, root)).await?;
@@ -233,9 +244,12 @@ impl Run {
     async fn offer(&mut self, head: &SignedHead, manifest: &Manifest) -> Result<(), End> {
         let record = self.transfer.record();
         if record.spooled && !manifest.is_single_file() {
-            return Err(ApiError::new(ErrorCode::NotASingleFile, "Only a single file can go to standard output; this is a folder.")
-                .with_hint("Give a folder to write into with -o.")
-                .into());
+            return Err(ApiError::new(
+                ErrorCode::NotASingleFile,
+                "Only a single file can go to standard output; this is a folder.",
+            )
+            .with_hint("Give a folder to write into with -o.")
+            .into());
         }
         let name = manifest.name().to_string();
         let path = record.folder.join(manifest.name().as_str());
@@ -256,7 +270,13 @@ impl Run {
             meter.files = manifest.files();
         }
         let folders = manifest.entries().iter().filter(|e| e.kind == EntryKind::Folder).count();
-        tracing::info!(transfer = self.transfer.id, files = manifest.files(), folders, bytes = manifest.bytes(), "offered");
+        tracing::info!(
+            transfer = self.transfer.id,
+            files = manifest.files(),
+            folders,
+            bytes = manifest.bytes(),
+            "offered"
+        );
         self.transfer.emit(Event::Offer {
             transfer: self.transfer.id.clone(),
             share: self.transfer.share.id.to_string(),
@@ -393,10 +413,10 @@ impl Run {
                 sources,
                 transfer: transfer.id.clone(),
             }),
-            End::Paused | End::Suspended => {
-                Event::Error(ApiError::new(ErrorCode::Interrupted, "The transfer was stopped; it can go on.")
-                    .with_hint("Run the same command again."))
-            }
+            End::Paused | End::Suspended => Event::Error(
+                ApiError::new(ErrorCode::Interrupted, "The transfer was stopped; it can go on.")
+                    .with_hint("Run the same command again."),
+            ),
             End::Cancelled => {
                 self.discard();
                 Event::Error(ApiError::new(ErrorCode::Declined, "The transfer was cancelled."))
@@ -417,7 +437,8 @@ impl Run {
 pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
     let record = transfer.record();
     if record.state != TransferState::Done
-        && let Some(partial) = record.partial.as_ref().and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
+        && let Some(partial) =
+            record.partial.as_ref().and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
         && let Err(error) = hither_content::FetchTarget::discard_partial(&record.folder, &partial)
     {
         tracing::warn!(%error, "partial files could not be removed");

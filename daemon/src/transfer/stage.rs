@@ -14,7 +14,7 @@ pub(crate) enum Stage {
     /// Nothing is expected.
     Idle,
     /// The encrypted root.
-    Root { head: SignedHead, secret: ShareSecret, got: Mutex<Option<(Root, Vec<u8>)>> },
+    Root { head: Box<SignedHead>, secret: ShareSecret, got: Mutex<Option<(Root, Vec<u8>)>> },
     /// The manifest's chunks.
     Manifest { file: Arc<ManifestFile> },
     /// The files.

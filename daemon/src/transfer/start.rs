@@ -27,7 +27,10 @@ pub(crate) struct Request {
 pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transfer>, ApiError> {
     let share = daemon.shares.get_or_insert(&request.ticket.secret, request.ticket.owner);
     if share.owner != request.ticket.owner {
-        return Err(ApiError::new(ErrorCode::BadTicket, "The ticket names another owner than the share has."));
+        return Err(ApiError::new(
+            ErrorCode::BadTicket,
+            "The ticket names another owner than the share has.",
+        ));
     }
     daemon.links.hinted(request.ticket.owner, &request.ticket.hints);
     if let Some(running) = daemon.transfers.running(share.id) {
@@ -65,8 +68,11 @@ fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, A
         }
         return Ok(Arc::clone(running));
     }
-    Err(ApiError::new(ErrorCode::AlreadyFetching, "This share is being fetched to another place at the moment.")
-        .with_hint("Wait for it (hither transfers --watch) or stop it (hither transfers cancel)."))
+    Err(ApiError::new(
+        ErrorCode::AlreadyFetching,
+        "This share is being fetched to another place at the moment.",
+    )
+    .with_hint("Wait for it (hither transfers --watch) or stop it (hither transfers cancel)."))
 }
 
 fn resumable(daemon: &Daemon, request: &Request) -> Option<Arc<Transfer>> {

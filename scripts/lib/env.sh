@@ -1,0 +1,24 @@
+# Shared by the scripts: finds or installs what they need. Sourced, not run.
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Rust itself is the one thing that a person must have.
+need_cargo() {
+    command -v cargo >/dev/null 2>&1 || {
+        say "Rust is needed: see https://rustup.rs"
+        exit 2
+    }
+    if ! command -v cc >/dev/null 2>&1; then
+        say "A C compiler is needed (Debian, Ubuntu: apt-get install gcc; Fedora: dnf install gcc)."
+        exit 2
+    fi
+}
+
+# need_tool NAME CRATE VERSION: a cargo sub-command, installed when it is missing.
+need_tool() {
+    command -v "$1" >/dev/null 2>&1 && return
+    say "installing $2 $3 (once)"
+    cargo install --locked --quiet "$2" --version "$3"
+}
+
+need_nextest() { need_tool cargo-nextest cargo-nextest "^0.9"; }
