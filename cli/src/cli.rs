@@ -12,8 +12,8 @@ Examples:
   hither doctor                 find out why devices do not see each other
 
 Exit status:
-  0 done, 1 failed, 2 wrong usage, 3 nobody who has it can be reached, 4 refused,
-  5 damaged data, 6 no space, 130 interrupted (can be resumed)
+  0 done, 1 failed, 2 wrong usage, 3 nobody who has it can be reached,
+  4 refused, 5 damaged data, 6 no space, 130 interrupted (can be resumed)
 
 Environment:
   HITHER_HOME     folder that holds everything of this device

@@ -68,7 +68,7 @@ pub async fn start(paths: &Paths, client: &Client) -> Result<Status, ApiError> {
             return Ok(status);
         }
         if give_up.is_none() && newborn.has_ended() {
-            if newborn.gave_way() && Instant::now() < deadline {
+            if newborn.gave_way(paths) && Instant::now() < deadline {
                 // Another daemon holds the lock: it is about to answer, or about to end.
                 sleep(Duration::from_millis(200)).await;
                 newborn = Newborn::spawn(&program)?;
@@ -123,8 +123,8 @@ impl Newborn {
     }
 
     /// Whether it ended because another daemon runs for the same home.
-    fn gave_way(&self) -> bool {
-        self.ended == Some(Some(ALREADY_RUNNING.into()))
+    fn gave_way(&self, paths: &Paths) -> bool {
+        self.ended == Some(Some(ALREADY_RUNNING.into())) || !is_free(&paths.lock())
     }
 
     /// Why it does not answer: what it said, else the end of its log.
@@ -155,7 +155,8 @@ impl Newborn {
 /// The last three lines that say something, as one.
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
+    let lines = lines[lines.len().saturating_sub(3)..].join("; ");
+    lines.strip_prefix("hitherd: ").unwrap_or(&lines).to_owned()
 }
 
 fn last_log_line(log: &Path) -> String {
@@ -214,6 +215,7 @@ mod tests {
     #[test]
     fn last_words_fit_one_line() {
         assert_eq!(one_line("a\n\n b \nc\nd\n"), "b; c; d");
+        assert_eq!(one_line("hitherd: the disk is full\n"), "the disk is full");
         assert_eq!(one_line("\n"), "");
     }
 }

@@ -99,6 +99,11 @@ impl Output {
         Term::stdout().size_checked().map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
     }
 
+    /// Columns of the terminal behind standard error.
+    pub fn columns_of_stderr(&self) -> usize {
+        Term::stderr().size_checked().map_or(WIDTH, |(_, columns)| columns.into())
+    }
+
     /// Width to which prose is wrapped.
     pub fn prose_width(&self) -> usize {
         if self.stdout.terminal { self.size().0.clamp(40, 100) } else { WIDTH }

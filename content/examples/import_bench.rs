@@ -22,7 +22,8 @@ fn main() {
     let cancel = AtomicBool::new(false);
     for _ in 0..repetitions {
         let (wall, processor) = (Instant::now(), processor_seconds());
-        let imported = import(path.as_ref(), &domain, &ImportOptions::new(&cancel)).expect("an importable path");
+        let imported =
+            import(path.as_ref(), &domain, &ImportOptions::new(&cancel)).expect("an importable path");
         let (wall, processor) = (wall.elapsed().as_secs_f64(), processor_seconds() - processor);
         let manifest = &imported.manifest;
         let gib = manifest.bytes() as f64 / f64::from(1 << 30);

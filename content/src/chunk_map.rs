@@ -103,7 +103,10 @@ impl ChunkMap {
         };
         let map = Self { storage, ready: RwLock::new(ready), next: Mutex::new(next) };
         if !leftovers.is_empty() {
-            tracing::info!(holdings = leftovers.len(), "removing what an interrupted change left in the chunk map");
+            tracing::info!(
+                holdings = leftovers.len(),
+                "removing what an interrupted change left in the chunk map"
+            );
             map.sweep(&leftovers)?;
         }
         Ok(map)
@@ -190,7 +193,9 @@ impl ChunkMap {
     fn begin(&self, held: Held) -> Result<u32, StorageError> {
         let mut next: MutexGuard<'_, u32> = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let number = *next;
-        let after = number.checked_add(1).ok_or_else(|| StorageError::Damaged("holdings' numbers are used up".into()))?;
+        let after = number
+            .checked_add(1)
+            .ok_or_else(|| StorageError::Damaged("holdings' numbers are used up".into()))?;
         let mut batch = Batch::new();
         batch.put(HOLDINGS, NEXT, &after.to_be_bytes());
         batch.put(HOLDINGS, &number.to_be_bytes(), &encode(Phase::Unready, &held));
@@ -332,7 +337,8 @@ mod tests {
 
     impl Crashing {
         fn step(&self) -> Result<(), StorageError> {
-            let alive = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            let alive =
+                self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             alive.map(drop).map_err(|_| StorageError::Damaged("crashed".into()))
         }
     }

@@ -201,9 +201,7 @@ fn nonce() -> Nonce {
 }
 
 fn encrypt(key: &ChunkKey, buffer: &mut Vec<u8>) -> Result<(), SealError> {
-    cipher(key)?
-        .seal_in_place_append_tag(nonce(), Aad::empty(), buffer)
-        .map_err(|_| SealError::Cipher)
+    cipher(key)?.seal_in_place_append_tag(nonce(), Aad::empty(), buffer).map_err(|_| SealError::Cipher)
 }
 
 fn decrypt(key: &ChunkKey, buffer: &mut Vec<u8>) -> Result<(), Damaged> {
@@ -270,7 +268,8 @@ mod tests {
     #[test]
     fn domains_share_nothing() {
         let (mut a, mut b) = (b"text".to_vec(), b"text".to_vec());
-        let (first, second) = (seal_chunk(&domain(1), &mut a).unwrap(), seal_chunk(&domain(2), &mut b).unwrap());
+        let (first, second) =
+            (seal_chunk(&domain(1), &mut a).unwrap(), seal_chunk(&domain(2), &mut b).unwrap());
         assert_ne!(first.id, second.id);
         assert_ne!(domain(1).cut_seed(), domain(2).cut_seed());
         assert_eq!(format!("{:?}", domain(1)), "DomainSecret(secret)");

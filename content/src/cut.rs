@@ -137,7 +137,9 @@ pub(crate) mod tests {
     fn cut_whole(cutter: &Cutter, mut bytes: &[u8]) -> Vec<usize> {
         let mut lengths = Vec::new();
         while !bytes.is_empty() {
-            let Cut::At(length) = cutter.next(bytes, true) else { panic!("an end is always found at the end") };
+            let Cut::At(length) = cutter.next(bytes, true) else {
+                panic!("an end is always found at the end")
+            };
             lengths.push(length);
             bytes = &bytes[length..];
         }
@@ -187,7 +189,10 @@ pub(crate) mod tests {
             bytes.extend(vec![0; average as usize * 20]);
             let lengths = cut_whole(&cutter, &bytes);
             let mean = lengths.iter().sum::<usize>() / lengths.len();
-            assert!((average as usize * 3 / 4..average as usize * 3 / 2).contains(&mean), "{average}: {mean}");
+            assert!(
+                (average as usize * 3 / 4..average as usize * 3 / 2).contains(&mean),
+                "{average}: {mean}"
+            );
             assert!(lengths[..lengths.len() - 1].iter().all(|l| (cutter.min..=cutter.max()).contains(l)));
             assert!(lengths[lengths.len() - 6..lengths.len() - 1].iter().all(|l| *l == cutter.zeros()));
         }
@@ -196,7 +201,8 @@ pub(crate) mod tests {
     #[test]
     fn averages_follow_the_largest_file_and_chunks_fit_the_protocol() {
         let gib = 1u64 << 30;
-        for (largest, average) in [(0, 1), (gib / 4, 1), (gib / 4 + 1, 4), (4 * gib, 4), (5 * gib, 16), (65 * gib, 64)]
+        for (largest, average) in
+            [(0, 1), (gib / 4, 1), (gib / 4 + 1, 4), (4 * gib, 4), (5 * gib, 16), (65 * gib, 64)]
         {
             assert_eq!(average_for(largest), average * SMALL_AVERAGE);
         }

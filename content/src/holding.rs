@@ -66,7 +66,8 @@ impl Holding {
     /// A holding whose files are at `place` and had these stamps (one per file in entry order; any other number means
     /// that none is known). Does no IO.
     pub fn new(handles: &Arc<Handles>, place: Place, layout: Arc<Layout>, stamps: Stamps) -> Self {
-        let stamps = if stamps.as_slice().len() == layout.files() as usize { stamps } else { Stamps::default() };
+        let stamps =
+            if stamps.as_slice().len() == layout.files() as usize { stamps } else { Stamps::default() };
         Self { access: Access::new(handles, layout, place, None), stamps }
     }
 
@@ -165,7 +166,8 @@ impl Holding {
         let extents = self.access.layout().extents(position).ok_or(ReadChunkError::Position(position))?;
         // Not cleared first: what is overwritten need not be zeroed.
         out.resize(record.length as usize, 0);
-        let mut result = Read { vouched: true, suspect: extents.clone().next().map_or(0, |extent| extent.file) };
+        let mut result =
+            Read { vouched: true, suspect: extents.clone().next().map_or(0, |extent| extent.file) };
         let mut rest = out.as_mut_slice();
         for extent in extents {
             let (space, after) = rest.split_at_mut(extent.length as usize);

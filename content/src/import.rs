@@ -9,8 +9,8 @@ use crate::cut::{Cutter, LARGE_FILE, SMALL_AVERAGE, average_for};
 use crate::layout::Place;
 use crate::platform::Dir;
 use crate::reading::{ReadError, Reader};
-pub use crate::reuse::Previous;
 use crate::reuse::Matched;
+pub use crate::reuse::Previous;
 use crate::sealing::Sealing;
 use crate::stamp::{FileStamp, Stamps};
 use crate::tree::{Notes, Tree, TreeEntry, TreeKind, WalkError, WalkOptions, walk};
@@ -148,7 +148,11 @@ fn shown(path: &Path) -> String {
 }
 
 /// Imports the file or folder at `path`; symlinks in the path itself are followed, those inside are kept as links.
-pub fn import(path: &Path, domain: &DomainSecret, options: &ImportOptions<'_>) -> Result<Imported, ImportError> {
+pub fn import(
+    path: &Path,
+    domain: &DomainSecret,
+    options: &ImportOptions<'_>,
+) -> Result<Imported, ImportError> {
     let mut excluded = HashSet::new();
     for pass in 1.. {
         let tree = walk_tree(path, options, &excluded)?;
@@ -171,7 +175,11 @@ pub fn import(path: &Path, domain: &DomainSecret, options: &ImportOptions<'_>) -
     Err(ImportError::Cancelled)
 }
 
-fn walk_tree(path: &Path, options: &ImportOptions<'_>, exclude: &HashSet<String>) -> Result<Tree, ImportError> {
+fn walk_tree(
+    path: &Path,
+    options: &ImportOptions<'_>,
+    exclude: &HashSet<String>,
+) -> Result<Tree, ImportError> {
     let progress = |entries| {
         (options.progress)(ImportProgress {
             phase: ImportPhase::Walking,
@@ -202,8 +210,13 @@ fn walk_tree(path: &Path, options: &ImportOptions<'_>, exclude: &HashSet<String>
 enum Outcome {
     Done(Imported),
     /// Something is no longer what was walked; walk again.
-    TreeChanged { path: String },
-    Unreadable { path: String, source: io::Error },
+    TreeChanged {
+        path: String,
+    },
+    Unreadable {
+        path: String,
+        source: io::Error,
+    },
 }
 
 /// Files that are cut as one stream.
@@ -227,7 +240,11 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(tree: &'a Tree, domain: &'a DomainSecret, options: &'a ImportOptions<'a>) -> Result<Self, ImportError> {
+    fn new(
+        tree: &'a Tree,
+        domain: &'a DomainSecret,
+        options: &'a ImportOptions<'a>,
+    ) -> Result<Self, ImportError> {
         let size = |entry: &TreeEntry| match entry.kind {
             TreeKind::File { size, .. } => Some(size),
             TreeKind::Folder | TreeKind::Symlink { .. } => None,
@@ -245,7 +262,8 @@ impl<'a> Pass<'a> {
                 None => runs.push(Run { files: number..number + 1, large }),
             }
         }
-        let average = options.previous.as_ref().map_or_else(|| average_for(largest), |p| p.manifest.average());
+        let average =
+            options.previous.as_ref().map_or_else(|| average_for(largest), |p| p.manifest.average());
         if total_bytes > MAX_SHARE {
             return Err(ImportError::TooLarge("size"));
         }
@@ -258,7 +276,8 @@ impl<'a> Pass<'a> {
     }
 
     fn run(&self) -> Result<Outcome, ImportError> {
-        let (small, large) = (Cutter::new(self.domain, SMALL_AVERAGE), Cutter::new(self.domain, self.average));
+        let (small, large) =
+            (Cutter::new(self.domain, SMALL_AVERAGE), Cutter::new(self.domain, self.average));
         let longest = small.max().max(large.max());
         let buffer = BUFFER.max(2 * longest);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

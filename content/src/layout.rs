@@ -301,7 +301,10 @@ mod tests {
         builder.file(2, "f", 0o644, 0, 0).unwrap();
         builder.file(1, "g", 0o644, 0, 0).unwrap();
         let layout = Layout::new(Arc::new(builder.finish(Vec::new()).unwrap()));
-        assert_eq!((layout.shown(3), layout.shown(4), layout.shown(0)), ("top/a/f".into(), "top/g".into(), "top".into()));
+        assert_eq!(
+            (layout.shown(3), layout.shown(4), layout.shown(0)),
+            ("top/a/f".into(), "top/g".into(), "top".into())
+        );
         assert_eq!((layout.parent_of(3), layout.parent_of(4), layout.parent_of(0)), (1, 0, 0));
         assert_eq!((layout.entry_of(0), layout.files(), layout.positions_of(0)), (3, 2, 0..0));
     }

@@ -28,7 +28,9 @@ mod tree;
 mod version;
 
 pub use chunk_map::{ChunkMap, HoldingNumber, Located};
-pub use crypt::{Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk};
+pub use crypt::{
+    Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk,
+};
 pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
 pub use handles::Handles;
 pub use holding::{Holding, ReadChunkError};

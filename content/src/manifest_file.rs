@@ -260,7 +260,8 @@ mod tests {
             chunks.push(seal_chunk(&domain, &mut noise(i, 10)).unwrap());
         }
         let secret = ShareSecret::new([2; 16]);
-        let inputs = VersionInputs { secret: &secret, domain: &domain, version: 1, salt: [3; 16], published_ms: 0 };
+        let inputs =
+            VersionInputs { secret: &secret, domain: &domain, version: 1, salt: [3; 16], published_ms: 0 };
         seal_version(&builder.finish(chunks).unwrap(), &inputs).unwrap()
     }
 

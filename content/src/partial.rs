@@ -22,11 +22,16 @@ pub(crate) fn partial_name(name: &str, attempt: u32, max: usize) -> String {
     format!("{}{end}", cut_to(name, max.saturating_sub(end.len())))
 }
 
-/// The `attempt`th name (from 2) beside an existing `name`: `name (2).ext`, at most `max` bytes.
+/// The `attempt`th name (from 2) beside an existing `name`: `name (2).ext`, at most `max` bytes. A number that `name`
+/// has already is replaced.
 pub(crate) fn numbered_name(name: &str, attempt: u32, max: usize, is_folder: bool) -> String {
     let dot = name.rfind('.').filter(|dot| *dot > 0 && !is_folder && name.len() - dot <= 16);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
     let end = format!(" ({attempt}){extension}");
+    let digits = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let numbered = stem.strip_suffix(')').and_then(|stem| stem.rsplit_once(" ("));
+    let stem =
+        numbered.filter(|(stem, number)| !stem.is_empty() && digits(number)).map_or(stem, |(stem, _)| stem);
     format!("{}{end}", cut_to(stem, max.saturating_sub(end.len())))
 }
 
@@ -104,9 +109,12 @@ impl PartialRef {
         let (inode, rest) = bytes.split_first_chunk::<8>().ok_or(PartialRefError)?;
         let (born_ns, rest) = rest.split_first_chunk::<8>().ok_or(PartialRefError)?;
         let (length, rest) = rest.split_first_chunk::<2>().ok_or(PartialRefError)?;
-        let (name, target) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(PartialRefError)?;
+        let (name, target) =
+            rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(PartialRefError)?;
         let one_name = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-            Ok(name) if matches!(name.len(), 1..=MAX_NAME) && !name.contains(['/', '\\', '\0']) => Ok(name.to_owned()),
+            Ok(name) if matches!(name.len(), 1..=MAX_NAME) && !name.contains(['/', '\\', '\0']) => {
+                Ok(name.to_owned())
+            }
             _ => Err(PartialRefError),
         };
         let (name, target) = (one_name(name)?, one_name(target)?);
@@ -133,17 +141,16 @@ mod tests {
         assert_eq!(numbered_name("a.tar.gz", 2, 255, false), "a.tar (2).gz");
         assert_eq!(numbered_name(".bashrc", 2, 255, false), ".bashrc (2)");
         assert_eq!(numbered_name("v1.2", 2, 255, true), "v1.2 (2)");
+        assert_eq!(numbered_name("photo (2).jpg", 3, 255, false), "photo (3).jpg");
+        assert_eq!(numbered_name(" (2)", 3, 255, true), " (2) (3)");
+        assert_eq!(numbered_name("a (x)", 2, 255, true), "a (x) (2)");
         assert_eq!(numbered_name(&format!("{}.jpeg", "x".repeat(250)), 10, 255, false).len(), 255);
     }
 
     #[test]
     fn references_round_trip_and_nonsense_is_refused() {
-        let partial = PartialRef {
-            name: "a.hither-partial".into(),
-            target: "a".into(),
-            inode: 7,
-            born_ns: -1,
-        };
+        let partial =
+            PartialRef { name: "a.hither-partial".into(), target: "a".into(), inode: 7, born_ns: -1 };
         let bytes = partial.encode();
         assert_eq!(PartialRef::decode(&bytes), Ok(partial.clone()));
         for end in 0..bytes.len() {

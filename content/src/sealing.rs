@@ -54,7 +54,8 @@ pub(crate) struct Sealing<'a> {
 impl<'a> Sealing<'a> {
     /// For `runs` runs with at most `buffers` (2 or more) buffers of `buffer_size` bytes.
     pub(crate) fn new(domain: &'a DomainSecret, runs: usize, buffer_size: usize, buffers: usize) -> Self {
-        let state = State { runs: std::iter::repeat_with(Run::default).take(runs).collect(), ..State::default() };
+        let state =
+            State { runs: std::iter::repeat_with(Run::default).take(runs).collect(), ..State::default() };
         Self {
             domain,
             state: Mutex::new(state),
@@ -144,7 +145,9 @@ impl<'a> Sealing<'a> {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         match state.failed {
             Some(error) => Err(error),
-            None => Ok(state.runs.into_iter().map(|run| run.records.into_values().flatten().collect()).collect()),
+            None => {
+                Ok(state.runs.into_iter().map(|run| run.records.into_values().flatten().collect()).collect())
+            }
         }
     }
 

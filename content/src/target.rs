@@ -90,7 +90,15 @@ impl FetchTarget {
             .map_err(|error| PrepareError::from_io(&parent.join(&target), error))?;
         let partial = PartialRef::record(&above, name, target)
             .map_err(|error| PrepareError::from_io(&parent, error))?;
-        Ok(Self::with(handles, parent, above, layout, partial, options.if_exists, write::State::fresh(single_file)))
+        Ok(Self::with(
+            handles,
+            parent,
+            above,
+            layout,
+            partial,
+            options.if_exists,
+            write::State::fresh(single_file),
+        ))
     }
 
     /// Goes on with a partial that [`Self::prepare`] made in an earlier life.
@@ -126,7 +134,15 @@ impl FetchTarget {
     ) -> Self {
         let place = Place { parent, name: OsString::from(&partial.name) };
         let access = Arc::new(Access::new(handles, layout, place, Some(Arc::clone(&above))));
-        Self { access, above, partial, if_exists, state: Mutex::new(state), creating: Mutex::default(), noting: RwLock::default() }
+        Self {
+            access,
+            above,
+            partial,
+            if_exists,
+            state: Mutex::new(state),
+            creating: Mutex::default(),
+            noting: RwLock::default(),
+        }
     }
 
     /// What to store to find the partial again.

@@ -118,9 +118,11 @@ pub(crate) struct WalkOptions<'a> {
 /// Walks `path`; symlinks in the path itself are followed.
 pub(crate) fn walk(path: &Path, options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
     let place = locate(path)?;
-    let parent = Dir::open_exact(&place.parent).map_err(|error| WalkError::Io(place.parent.clone(), error))?;
+    let parent =
+        Dir::open_exact(&place.parent).map_err(|error| WalkError::Io(place.parent.clone(), error))?;
     let stat = parent.stat(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
-    let mut walker = Walker { options, entries: Vec::new(), skipped: Notes::default(), refused: Notes::default() };
+    let mut walker =
+        Walker { options, entries: Vec::new(), skipped: Notes::default(), refused: Notes::default() };
     let name = match options.name {
         Some(name) => name.as_str().to_owned(),
         None => top_name(&place)?,
@@ -251,7 +253,9 @@ impl Walker<'_> {
             self.skipped.add(shown(), "it is an unfinished fetch");
             return Ok(());
         }
-        if !self.options.exclude.is_empty() && self.options.exclude.contains(&format!("{path}{}", parsed.as_str())) {
+        if !self.options.exclude.is_empty()
+            && self.options.exclude.contains(&format!("{path}{}", parsed.as_str()))
+        {
             self.skipped.add(shown(), "it cannot be read");
             return Ok(());
         }
@@ -270,7 +274,14 @@ impl Walker<'_> {
         }
     }
 
-    fn subfolder(&mut self, dir: &Dir, name: &str, depth: u32, path: &str, stat: &Stat) -> Result<(), WalkError> {
+    fn subfolder(
+        &mut self,
+        dir: &Dir,
+        name: &str,
+        depth: u32,
+        path: &str,
+        stat: &Stat,
+    ) -> Result<(), WalkError> {
         let path = format!("{path}{name}/");
         // What is inside would be one deeper than this.
         if depth >= MAX_DEPTH {
@@ -316,7 +327,11 @@ impl Walker<'_> {
     }
 
     fn refuse(&mut self, path: String, reason: String) {
-        if self.options.skip_unshareable { self.skipped.add(path, reason) } else { self.refused.add(path, reason) }
+        if self.options.skip_unshareable {
+            self.skipped.add(path, reason)
+        } else {
+            self.refused.add(path, reason)
+        }
     }
 }
 

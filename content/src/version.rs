@@ -51,7 +51,10 @@ pub enum SealVersionError {
 }
 
 /// Encodes, cuts and seals a manifest, and makes the head that points to it.
-pub fn seal_version(manifest: &Manifest, inputs: &VersionInputs<'_>) -> Result<SealedVersion, SealVersionError> {
+pub fn seal_version(
+    manifest: &Manifest,
+    inputs: &VersionInputs<'_>,
+) -> Result<SealedVersion, SealVersionError> {
     let encoded = manifest.encode();
     if encoded.len() as u64 > MAX_MANIFEST {
         return Err(SealVersionError::TooLarge(encoded.len() as u64));
@@ -111,7 +114,13 @@ mod tests {
 
     fn seal(manifest: &Manifest, version: u64) -> SealedVersion {
         let (secret, domain) = (ShareSecret::new([2; 16]), DomainSecret::new([1; 32]));
-        let inputs = VersionInputs { secret: &secret, domain: &domain, version, salt: [version as u8; 16], published_ms: 5 };
+        let inputs = VersionInputs {
+            secret: &secret,
+            domain: &domain,
+            version,
+            salt: [version as u8; 16],
+            published_ms: 5,
+        };
         seal_version(manifest, &inputs).unwrap()
     }
 
@@ -129,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_small_change_changes_few_manifest_chunks() {
-        let ids = |version: &SealedVersion| version.root.records().iter().map(|r| r.id).collect::<HashSet<_>>();
+        let ids =
+            |version: &SealedVersion| version.root.records().iter().map(|r| r.id).collect::<HashSet<_>>();
         let (first, second) = (seal(&manifest(3000, None), 1), seal(&manifest(3000, Some(1500)), 2));
         assert!(ids(&second).difference(&ids(&first)).count() <= 3);
     }

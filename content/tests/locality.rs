@@ -1,4 +1,5 @@
 //! A small edit changes few chunks.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // helpers of tests, not inside them
 
 mod common;
 

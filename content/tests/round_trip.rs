@@ -1,4 +1,5 @@
 //! Whatever is shared arrives as it was, in whatever order its chunks come and however often the fetch is killed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // helpers of tests, not inside them
 #![cfg(unix)]
 
 mod common;
@@ -50,7 +51,15 @@ fn wish() -> impl Strategy<Value = Wish> {
         2 => "(\\.\\./)*[a-z/]{1,30}".prop_map(What::Symlink),
     ];
     // Modes that let us read our own files: what cannot be read is not shared.
-    let mode = prop_oneof![Just(0o644), Just(0o755), Just(0o600), Just(0o777), Just(0o555), Just(0o400), Just(0o4755)];
+    let mode = prop_oneof![
+        Just(0o644),
+        Just(0o755),
+        Just(0o600),
+        Just(0o777),
+        Just(0o555),
+        Just(0o400),
+        Just(0o4755)
+    ];
     let mtime = prop_oneof![
         (0i64..2_000_000_000, 0i64..1_000_000_000),
         Just((-1, 999_999_999)),
@@ -109,8 +118,10 @@ fn fetch_with_kills(source: &Holding, dir: &Path, seed: u64, kills: u32) -> Path
     let mut durable = vec![false; layout.positions() as usize];
     let mut since = Vec::new();
     for life in 0..=kills {
-        let missing: Vec<u32> =
-            shuffled(layout.positions(), seed + u64::from(life)).into_iter().filter(|p| !durable[*p as usize]).collect();
+        let missing: Vec<u32> = shuffled(layout.positions(), seed + u64::from(life))
+            .into_iter()
+            .filter(|p| !durable[*p as usize])
+            .collect();
         let last = life == kills;
         let lived = if last { missing.len() } else { missing.len() / 2 };
         for (count, position) in missing.into_iter().take(lived).enumerate() {
@@ -128,7 +139,8 @@ fn fetch_with_kills(source: &Holding, dir: &Path, seed: u64, kills: u32) -> Path
             let ranges: Vec<_> =
                 (0..layout.positions()).filter(|p| durable[*p as usize]).map(|p| p..p + 1).collect();
             target =
-                FetchTarget::resume(&handles, dir, Arc::clone(layout), &partial, IfExists::Fail, &ranges).unwrap();
+                FetchTarget::resume(&handles, dir, Arc::clone(layout), &partial, IfExists::Fail, &ranges)
+                    .unwrap();
         }
     }
     let finished = target.finish().unwrap();
@@ -198,7 +210,8 @@ fn chunks_are_written_from_many_threads() {
             let path = top.join(format!("{folder}/deeper/{file}"));
             fs::write(path, noise(file, 500 + 300 * file as usize)).unwrap();
         }
-        fs::write(top.join(format!("{folder}/large")), noise(1000 + folder, LARGE_FILE as usize * 2)).unwrap();
+        fs::write(top.join(format!("{folder}/large")), noise(1000 + folder, LARGE_FILE as usize * 2))
+            .unwrap();
     }
     let imported = share(&top);
     let source = holding(&Handles::new(4), &imported);
@@ -213,7 +226,7 @@ fn chunks_are_written_from_many_threads() {
                         break;
                     }
                     target.write_chunk(position, &fetch(&source, position)).unwrap();
-                    if position % 7 == 0 {
+                    if position.is_multiple_of(7) {
                         target.checkpoint().unwrap();
                     }
                 }
@@ -239,7 +252,8 @@ fn holes_cost_neither_reading_nor_disk() {
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     assert_eq!(imported.manifest.bytes(), size);
     // Only a little around the data was looked at; the rest is one chunk, many times.
-    let distinct: std::collections::HashSet<_> = imported.manifest.chunks().iter().map(|chunk| chunk.id).collect();
+    let distinct: std::collections::HashSet<_> =
+        imported.manifest.chunks().iter().map(|chunk| chunk.id).collect();
     assert!(distinct.len() < 30, "{}", distinct.len());
     let source = holding(&Handles::new(4), &imported);
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
@@ -265,7 +279,9 @@ fn sparse_files_are_cut_as_if_they_were_read() {
     let dir = tempfile::tempdir().unwrap();
     // Data of odd lengths at odd places, holes shorter and longer than the longest chunk.
     let mut content = vec![0u8; 6_000_000];
-    for (seed, at, length) in [(1, 70_000, 5000), (2, 300_000, 400_000), (3, 2_000_001, 99_999), (4, 5_900_000, 1)] {
+    for (seed, at, length) in
+        [(1, 70_000, 5000), (2, 300_000, 400_000), (3, 2_000_001, 99_999), (4, 5_900_000, 1)]
+    {
         content[at..at + length].copy_from_slice(&noise(seed, length));
     }
     let dense = dir.path().join("dense");
@@ -273,7 +289,9 @@ fn sparse_files_are_cut_as_if_they_were_read() {
     let sparse = dir.path().join("sparse");
     let file = fs::File::create(&sparse).unwrap();
     file.set_len(content.len() as u64).unwrap();
-    for (at, block) in content.chunks(4096).enumerate().filter(|(_, block)| block.iter().any(|byte| *byte != 0)) {
+    for (at, block) in
+        content.chunks(4096).enumerate().filter(|(_, block)| block.iter().any(|byte| *byte != 0))
+    {
         std::os::unix::fs::FileExt::write_all_at(&file, block, at as u64 * 4096).unwrap();
     }
     assert!(sparse.metadata().unwrap().blocks() * 512 < 2_000_000);

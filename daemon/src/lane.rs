@@ -258,10 +258,11 @@ fn store(
 ) {
     match sink.put(space, position, &mut sealed) {
         Ok(positions) => {
-            daemon.core.with(|engine, now| engine.stored(share, Some(request), &positions, now));
             if space == Space::Data {
-                daemon.core.routes.tell_transfer(share, TransferInput::Written(positions));
+                // Before the engine hears of it: its "complete" must come after the last position.
+                daemon.core.routes.tell_transfer(share, TransferInput::Written(positions.clone()));
             }
+            daemon.core.with(|engine, now| engine.stored(share, Some(request), &positions, now));
         }
         Err(PutError::Damaged) => {
             tracing::warn!(?share, position, "a device gave a damaged chunk");

@@ -12,10 +12,10 @@ use std::process::Command;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither config get                        every key, its value and what it means
-  hither config get port                   one value
-  hither config set device_name laptop     change one key, keep comments
-  hither config edit                       open the file in $VISUAL, $EDITOR or vi
+  hither config get                       every key and what it means
+  hither config get port                  one value
+  hither config set device_name laptop    change one key, keep comments
+  hither config edit                      open it in $VISUAL, $EDITOR or vi
 
 Changes take effect when the daemon is restarted: hither down && hither up.
 An environment variable HITHER_KEY (HITHER_PORT …) wins over the file.";

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
-  hither down                   stop the daemon; running transfers can go on later
+  hither down                   stop the daemon; transfers can go on later
   hither down && hither up      restart it, for example after hither config set";
 
 /// Stop the daemon

@@ -18,8 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   hither fetch hither1…                  into the current folder
   hither fetch hither1… -o ~/Downloads   into another folder
-  hither fetch                           asks for the ticket: other users of this
-                                         machine cannot see it then
+  hither fetch                           asks for the ticket, which other users
+                                         of this machine cannot see then
   hither fetch hither1… -o - | tar x     a single file to standard output
 
 It comes from every device that has some of it at once. What this device already

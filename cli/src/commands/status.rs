@@ -10,8 +10,8 @@ use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither status                            the daemon, its ports, and who is connected
-  hither status --json | jq -r .device     this device's id
+  hither status                           the daemon, and who is connected
+  hither status --json | jq -r .device    this device's id
 
 It does not start the daemon: it fails (exit status 1) when none runs.";
 

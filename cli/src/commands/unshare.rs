@@ -10,7 +10,8 @@ Examples:
   hither unshare photos        by name
   hither unshare 3f2a          by the beginning of its id (see hither list)
 
-The files stay where they are. Devices that already fetched it keep what they have.";
+The files stay where they are. Devices that already fetched it keep what they
+have.";
 
 /// End a share
 #[derive(Debug, clap::Args)]

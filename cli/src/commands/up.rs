@@ -54,6 +54,7 @@ async fn become_daemon(session: &Session<'_>) -> ApiError {
         Err(error) => return error,
     };
     let mut command = std::process::Command::new(&program);
+    command.arg("--foreground");
     for (name, value) in daemon::environment() {
         match value {
             Some(value) => command.env(name, value),

@@ -13,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   hither why                   the latest transfer
   hither why photos            by name
-  hither why 3f2a --spans      by the beginning of its id, with every single span";
+  hither why 3f2a --spans      by the beginning of its id, with every span";
 
 /// Explain where the bytes of a transfer came from
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,8 @@ use hither_api::Phase;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
+/// Narrowest terminal with room for a bar.
+const NARROW: usize = 70;
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -80,6 +82,8 @@ impl Standing {
 pub struct Progress {
     visible: bool,
     colours: bool,
+    /// No room for a bar beside the numbers.
+    narrow: bool,
     line: Option<Line>,
 }
 
@@ -92,7 +96,8 @@ struct Line {
 impl Progress {
     /// Nothing is drawn until the first [`Progress::show`].
     pub fn new(out: &Output) -> Self {
-        Self { visible: out.draws_progress(), colours: out.has_colours_on_stderr(), line: None }
+        let narrow = out.columns_of_stderr() < NARROW;
+        Self { visible: out.draws_progress(), colours: out.has_colours_on_stderr(), narrow, line: None }
     }
 
     /// Draws where the work stands.
@@ -100,7 +105,7 @@ impl Progress {
         if !self.visible {
             return;
         }
-        let barred = standing.has_bar();
+        let barred = standing.has_bar() && !self.narrow;
         if self.line.as_ref().is_some_and(|line| line.barred != barred) {
             self.clear();
         }
@@ -151,8 +156,8 @@ fn style(bar: bool, colours: bool) -> ProgressStyle {
     let template = match (bar, colours) {
         (true, true) => "{prefix}  {wide_bar:.cyan/dim}  {msg}",
         (true, false) => "{prefix}  {wide_bar}  {msg}",
-        (false, true) => "{spinner:.cyan} {prefix} {msg}",
-        (false, false) => "{spinner} {prefix} {msg}",
+        (false, true) => "{spinner:.cyan} {prefix} {wide_msg}",
+        (false, false) => "{spinner} {prefix} {wide_msg}",
     };
     let plain = if bar { ProgressStyle::default_bar() } else { ProgressStyle::default_spinner() };
     let plain = plain.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        for template in ["{prefix}  {wide_bar:.cyan/dim}  {msg}", "{spinner:.cyan} {prefix} {msg}"] {
+        for template in ["{prefix}  {wide_bar:.cyan/dim}  {msg}", "{spinner:.cyan} {prefix} {wide_msg}"] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -10,7 +10,8 @@ const NAMED: usize = 3;
 /// What was fetched, how fast, and from whom.
 pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> String {
     let came: u64 = sources.iter().filter(|s| s.kind != SourceKind::Local).map(|s| s.bytes).sum();
-    let rate = if came > 0 && seconds > 0.0 {
+    // A few bytes have no rate worth telling.
+    let rate = if came >= 1_000_000 && seconds > 0.0 {
         format!(" ({}/s)", bytes((came as f64 / seconds) as u64))
     } else {
         String::new()
@@ -24,7 +25,7 @@ pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> 
 
 /// Short fetches are told in tenths of a second.
 fn span(seconds: f64) -> String {
-    if seconds < 9.95 { format!("{seconds:.1} s") } else { duration(seconds.round() as u64) }
+    if seconds < 9.95 { format!("{:.1} s", seconds.max(0.1)) } else { duration(seconds.round() as u64) }
 }
 
 fn origins(sources: &[SourceBytes]) -> String {
@@ -78,7 +79,7 @@ mod tests {
     fn what_was_here_already_has_no_rate() {
         let all = [source("", SourceKind::Local, 24_000_000)];
         assert_eq!(fetched("/x", 24_000_000, 0.1, &all), "24 MB in 0.1 s: /x.\nAll of it was already here.");
-        assert_eq!(fetched("/x", 0, 0.0, &[]), "0 B in 0.0 s: /x.");
+        assert_eq!(fetched("/x", 0, 0.0, &[]), "0 B in 0.1 s: /x.");
     }
 
     #[test]

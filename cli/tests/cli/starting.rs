@@ -107,7 +107,7 @@ fn down_waits_until_the_daemon_is_gone() {
 #[test]
 fn in_the_foreground_the_program_becomes_the_daemon() {
     let home = Home::empty();
-    install(&home, "echo running; exit 7");
+    install(&home, "echo running $1; exit 7");
     let ran = home.run("up --foreground");
-    assert_eq!((ran.exit, ran.stdout.as_str()), (Some(7), "running\n"));
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Some(7), "running --foreground\n"));
 }

@@ -21,7 +21,8 @@ use std::fs::File;
 use std::io;
 
 pub(crate) use system::{
-    Dir, can_share_blocks, clone_range, data_from, finish_file, hint_sequential, is_gone, preallocate, read_at, stat_file, sync_data, write_at,
+    Dir, can_share_blocks, clone_range, data_from, finish_file, hint_sequential, is_gone, preallocate,
+    read_at, stat_file, sync_data, write_at,
 };
 
 /// What stands behind a name.

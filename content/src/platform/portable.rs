@@ -5,7 +5,8 @@
 
 use super::{Data, Kind, Space, Stat};
 use cap_fs_ext::{
-    DirExt, FollowSymlinks, MetadataExt, OpenOptions, OpenOptionsFollowExt, OpenOptionsMaybeDirExt, SystemTimeSpec,
+    DirExt, FollowSymlinks, MetadataExt, OpenOptions, OpenOptionsFollowExt, OpenOptionsMaybeDirExt,
+    SystemTimeSpec,
 };
 use cap_std::ambient_authority;
 use cap_std::time::SystemTime as CapTime;
@@ -61,7 +62,9 @@ impl Dir {
 
     /// Creates a file; fails when anything has that name.
     pub(crate) fn create(&self, name: &OsStr) -> io::Result<File> {
-        self.0.open_with(name, options().read(true).write(true).create_new(true)).map(cap_std::fs::File::into_std)
+        self.0
+            .open_with(name, options().read(true).write(true).create_new(true))
+            .map(cap_std::fs::File::into_std)
     }
 
     /// Calls `visit` with every name in the folder, in no order, until it returns an error.

@@ -34,7 +34,10 @@ macro_rules! tests {
                 let inner = dir.open_dir(n("d")).unwrap();
                 dir.rename_new(n("a"), &inner, n("b")).unwrap();
                 dir.create(n("c")).unwrap();
-                assert_eq!(dir.rename_new(n("c"), &inner, n("b")).unwrap_err().kind(), ErrorKind::AlreadyExists);
+                assert_eq!(
+                    dir.rename_new(n("c"), &inner, n("b")).unwrap_err().kind(),
+                    ErrorKind::AlreadyExists
+                );
                 dir.rename(n("c"), &inner, n("b")).unwrap();
                 assert_eq!(inner.stat(n("b")).unwrap().size, 0);
                 let mut names: Vec<OsString> = Vec::new();

@@ -25,7 +25,11 @@ pub(super) struct Checked {
     pub(super) max_name: usize,
 }
 
-pub(super) fn check(dir: &Path, layout: &Arc<Layout>, options: &TargetOptions) -> Result<Checked, PrepareError> {
+pub(super) fn check(
+    dir: &Path,
+    layout: &Arc<Layout>,
+    options: &TargetOptions,
+) -> Result<Checked, PrepareError> {
     let (parent, above) = open_parent(dir)?;
     let failed = |error| PrepareError::from_io(&parent, error);
     let space = above.space().map_err(failed)?;

@@ -44,9 +44,9 @@ impl FetchTarget {
         let extents = (only(self.access.layout(), position), only(source.layout(), source_position));
         if let (Some(to), Some(from)) = extents
             && let Some(blocks) = common_blocks(&to, &from)
-            && self.share_blocks(&to, source, &from, &blocks, buffer).map_err(|error| {
-                WriteError::from_io(|| self.shown_file(to.file), error)
-            })?
+            && self
+                .share_blocks(&to, source, &from, &blocks, buffer)
+                .map_err(|error| WriteError::from_io(|| self.shown_file(to.file), error))?
         {
             return Ok(());
         }

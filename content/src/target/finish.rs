@@ -60,7 +60,9 @@ impl FetchTarget {
     fn complete(&self, entry: u32, if_exists: IfExists) -> Result<(), FinishError> {
         match &self.entry(entry).kind {
             EntryKind::Folder => {
-                let made = self.access.folder_or(entry, &|above, folder, error| self.make_folder(above, folder, error));
+                let made = self
+                    .access
+                    .folder_or(entry, &|above, folder, error| self.make_folder(above, folder, error));
                 made.map(drop).map_err(|error| self.failed(entry, error).into())
             }
             EntryKind::Symlink { target } => {
@@ -115,7 +117,9 @@ impl FetchTarget {
         let Entry { mode, mtime_ns, .. } = self.entry(entry);
         // Closed first: on some systems closing a handle that was written through changes the time again.
         self.access.forget(entry);
-        let file = above.open_write(self.access.name(entry)).or_else(|_| above.open_read(self.access.name(entry)))?;
+        let file = above
+            .open_write(self.access.name(entry))
+            .or_else(|_| above.open_read(self.access.name(entry)))?;
         platform::finish_file(&file, *mode, *mtime_ns)?;
         self.mark_metadata(entry, file);
         Ok(())
@@ -129,7 +133,8 @@ impl FetchTarget {
             at = self.access.layout().parent_of(at);
             names.push(at);
         }
-        let name = |entry| if entry == 0 { OsStr::new(&self.partial.target) } else { self.access.name(entry) };
+        let name =
+            |entry| if entry == 0 { OsStr::new(&self.partial.target) } else { self.access.name(entry) };
         let find = || -> io::Result<Stat> {
             let mut dir = Arc::clone(&self.above);
             for folder in names.iter().skip(1).rev() {
@@ -215,7 +220,8 @@ impl FetchTarget {
                 }
                 IfExists::Rename => {
                     let (max, is_folder) = (self.max_name(), !self.manifest().is_single_file());
-                    let name = free_name(&self.above, &self.partial.target, max, is_folder).map_err(failed)?;
+                    let name =
+                        free_name(&self.above, &self.partial.target, max, is_folder).map_err(failed)?;
                     let name = OsString::from(name);
                     match self.above.rename_new(self.partial_name(), &self.above, &name) {
                         Ok(()) => return Ok(name),
@@ -253,7 +259,8 @@ impl FetchTarget {
         self.sync_folders(target)?;
         // Empty folders are all that is left.
         let left = self.above.open_dir(self.partial_name()).and_then(|dir| super::discard::empty(&dir, 0));
-        left.and_then(|()| self.above.remove_dir(self.partial_name())).map_err(|error| self.failed(0, error).into())
+        left.and_then(|()| self.above.remove_dir(self.partial_name()))
+            .map_err(|error| self.failed(0, error).into())
     }
 
     /// Moves every file and symlink, and every folder that is not there yet, from the partial to the target.

@@ -45,7 +45,10 @@ pub(super) fn find_files(target: &FetchTarget, durable: &[Range<u32>]) -> Result
             let entry = layout.entry_of(extent.file);
             let stat = target.access.above(entry).and_then(|above| above.stat(target.access.name(entry)));
             match stat {
-                Ok(stat) if stat.kind == Kind::File && stat.size == layout.size_of(extent.file) && stat.links == 1 => {}
+                Ok(stat)
+                    if stat.kind == Kind::File
+                        && stat.size == layout.size_of(extent.file)
+                        && stat.links == 1 => {}
                 Ok(_) => return Err(PrepareError::PartialVanished),
                 // An interrupted finish had begun to replace existing files one by one.
                 Err(error)

@@ -159,7 +159,10 @@ impl FetchTarget {
 
     fn write_extent(&self, extent: &Extent, bytes: &[u8], zeros: bool) -> io::Result<()> {
         let entry = self.access.layout().entry_of(extent.file);
-        if extent.offset == 0 && u64::from(extent.length) == self.access.layout().size_of(extent.file) && entry != 0 {
+        if extent.offset == 0
+            && u64::from(extent.length) == self.access.layout().size_of(extent.file)
+            && entry != 0
+        {
             return self.write_whole(extent.file, entry, bytes);
         }
         let handle = self.file_for_writing(entry)?;
@@ -207,7 +210,11 @@ impl FetchTarget {
             above.open_write(name)?
         } else {
             let _one_at_a_time = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.state().made.contains(entry) { above.open_write(name)? } else { self.make_file(&above, entry)? }
+            if self.state().made.contains(entry) {
+                above.open_write(name)?
+            } else {
+                self.make_file(&above, entry)?
+            }
         };
         let handle = Arc::new(handle);
         self.access.keep_file(entry, &handle);
@@ -250,8 +257,12 @@ impl FetchTarget {
 
     /// Makes a folder that could not be opened, unless it was there before.
     pub(super) fn make_folder(&self, above: &Dir, folder: u32, error: io::Error) -> io::Result<Dir> {
-        if error.kind() != io::ErrorKind::NotFound || self.state().made.contains(folder) {
+        if error.kind() != io::ErrorKind::NotFound {
             return Err(error);
+        }
+        if self.state().made.contains(folder) {
+            // Another thread may have made it just now; otherwise it was removed, and this says so.
+            return above.open_dir(self.access.name(folder));
         }
         // Somebody else may use the folder before it is noted; a checkpoint waits for the note.
         let _noted = self.noting.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,10 @@
 //! What the tests of sharing and fetching have in common.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // helpers of tests, not inside them
 #![allow(dead_code)]
 
 use hither_content::{
-    DomainSecret, FetchTarget, Handles, Holding, IfExists, ImportOptions, Imported, Layout, PrepareError, TargetOptions,
-    import, open_chunk,
+    DomainSecret, FetchTarget, Handles, Holding, IfExists, ImportOptions, Imported, Layout, PrepareError,
+    TargetOptions, import, open_chunk,
 };
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

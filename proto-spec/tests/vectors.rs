@@ -1,0 +1,123 @@
+//! The annotated test vectors: `vectors/v1.txt` pins the bytes, the code must make them, SPEC.md must quote them.
+//!
+//! `HITHER_WRITE_VECTORS=1 cargo test -p hither-proto --test vectors` writes the file anew; a change of it is a change
+//! of the protocol.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use hither_proto::{
+    ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Manifest, ManifestBuilder, Message, PositionRange, Proof, Purpose,
+    Root, ShareSecret, Side, SignedHead, Space, Ticket, Want, decode_frame, encode_frame,
+};
+use libp2p_identity::ed25519::{Keypair, SecretKey};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, b| {
+        write!(text, "{b:02x}").unwrap();
+        text
+    })
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+fn record(n: u8, length: u32) -> ChunkRecord {
+    ChunkRecord { id: ChunkId::new([n; 32]), key: ChunkKey::new([n + 1; 32]), length }
+}
+
+fn manifest() -> Manifest {
+    let mut builder = ManifestBuilder::new(65536).unwrap();
+    builder.folder(0, "photos", 0o755, 1_700_000_000_000_000_000).unwrap();
+    builder.file(1, "a.jpg", 0o644, 1_700_000_000_000_000_001, 10).unwrap();
+    builder.symlink(1, "latest", -1, "a.jpg").unwrap();
+    builder.finish(vec![record(0x10, 10)]).unwrap()
+}
+
+/// Name and bytes (or text) of every vector.
+fn vectors() -> Vec<(&'static str, String)> {
+    let pair = Keypair::from(SecretKey::try_from_bytes([5u8; 32]).unwrap());
+    let owner = DeviceId::from_slice(&pair.public().to_bytes()).unwrap();
+    let secret = ShareSecret::new([1; 16]);
+    let exporter = [2u8; 32];
+    let ticket = Ticket {
+        secret: secret.clone(),
+        owner,
+        hints: vec!["192.0.2.7:47447".parse().unwrap()],
+        pin: None,
+    };
+    let head = Head {
+        share: secret.share_id(),
+        version: 3,
+        root: ChunkId::new([4; 32]),
+        root_length: 100,
+        salt: [6; 16],
+        chunks: 10,
+        manifest_chunks: 1,
+        bytes: 12345,
+        published_ms: 1_700_000_000_000,
+    };
+    let signed = SignedHead::sign(head, |m| pair.sign(m).try_into().unwrap());
+    let opener = Proof::make(&secret, &exporter, Side::Opener);
+    let open = Message::Open {
+        protocol: 1,
+        share: secret.share_id(),
+        proof: opener,
+        purpose: Some(Purpose::Control),
+    };
+    let ranges = [PositionRange::new(0, 4).unwrap(), PositionRange::new(9, 1).unwrap()].into_iter().collect();
+    let want = Message::Want(Want { request: 7, space: Space::Data, version: 3, ranges });
+    let chunk = Message::Chunk { request: 7, position: 9, length: 65552 };
+    vec![
+        ("device id of the key", owner.to_string()),
+        ("share id of the secret", secret.share_id().to_string()),
+        ("root key of version 3, salt 16 × 06", hex(secret.root_key(3, &[6; 16]).expose())),
+        ("proof of the opener", hex(opener.as_bytes())),
+        ("proof of the acceptor", hex(Proof::make(&secret, &exporter, Side::Acceptor).as_bytes())),
+        ("ticket with one hint", ticket.to_string()),
+        ("signed head", hex(&signed.to_unchecked().encode())),
+        ("root of one manifest chunk", hex(&Root::new(vec![record(0x20, 99)]).unwrap().encode())),
+        ("manifest of a folder with a file and a symlink", hex(&manifest().encode())),
+        ("frame: open", hex(&encode_frame(&open))),
+        ("frame: want", hex(&encode_frame(&want))),
+        ("frame: chunk header", hex(&encode_frame(&chunk))),
+    ]
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+#[test]
+fn the_code_makes_the_pinned_bytes() {
+    let text: String = vectors().iter().map(|(name, value)| format!("# {name}\n{value}\n\n")).collect();
+    if std::env::var_os("HITHER_WRITE_VECTORS").is_some() {
+        std::fs::write(path("vectors/v1.txt"), &text).unwrap();
+    }
+    let pinned = std::fs::read_to_string(path("vectors/v1.txt")).unwrap();
+    assert_eq!(text, pinned, "the wire format changed; is that meant?");
+}
+
+#[test]
+fn the_specification_quotes_every_vector() {
+    let spec = std::fs::read_to_string(path("SPEC.md")).unwrap();
+    for (name, value) in vectors() {
+        let row = format!("| {name} | `{value}` |");
+        assert!(spec.contains(&row), "SPEC.md must have this row:\n{row}");
+    }
+}
+
+#[test]
+fn the_pinned_bytes_are_understood() {
+    let value = |name: &str| vectors().into_iter().find(|(n, _)| *n == name).unwrap().1;
+    assert_eq!(Manifest::decode(&unhex(&value("manifest of a folder with a file and a symlink"))).unwrap(), manifest());
+    let ticket: Ticket = value("ticket with one hint").parse().unwrap();
+    assert_eq!(ticket.secret, ShareSecret::new([1; 16]));
+    for name in ["frame: open", "frame: want", "frame: chunk header"] {
+        let bytes = unhex(&value(name));
+        let message = decode_frame(&bytes[4..]).unwrap().unwrap();
+        assert_eq!(encode_frame(&message), bytes, "{name}");
+    }
+}

@@ -1,0 +1,73 @@
+//! The simulation: every scenario over many seeds; see `hither_tests::sim`.
+//!
+//! `HITHER_SIM_SEED=n` replays one seed of every scenario (or of `HITHER_SIM_SCENARIO=name`) and prints what happened;
+//! `HITHER_SIM_SEEDS=n` runs that many seeds of each, `HITHER_SIM_FIRST=n` from another one on.
+
+#![allow(clippy::print_stdout, reason = "the summary is for people")]
+
+use hither_tests::sim::{Outcome, SCENARIOS, Scenario, Summary, run_all, run_one};
+
+/// Seeds that once broke a rule, run whatever the number of seeds is.
+const PINNED: &[(&str, u64)] = &[];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+fn chosen() -> Vec<&'static Scenario> {
+    let name = std::env::var("HITHER_SIM_SCENARIO").ok();
+    let chosen: Vec<_> = SCENARIOS.iter().filter(|s| name.as_deref().is_none_or(|name| name == s.name)).collect();
+    assert!(!chosen.is_empty(), "there is no scenario {name:?}");
+    chosen
+}
+
+fn complain(failed: &[&Outcome]) {
+    for outcome in failed.iter().take(10) {
+        println!("{} with seed {}: {}", outcome.scenario, outcome.seed, outcome.failure.as_deref().unwrap_or_default());
+        println!(
+            "  replay: HITHER_SIM_SCENARIO={} HITHER_SIM_SEED={} cargo test -p hither-tests --test sim every_seed -- --nocapture\n",
+            outcome.scenario, outcome.seed
+        );
+    }
+    assert!(failed.is_empty(), "{} runs broke a rule; the first ones are above", failed.len());
+}
+
+#[test]
+fn every_seed_keeps_the_rules() {
+    if let Some(seed) = number("HITHER_SIM_SEED") {
+        let outcomes: Vec<Outcome> = chosen().into_iter().map(|s| run_one(s, seed, true)).collect();
+        for outcome in &outcomes {
+            println!("{} with seed {seed}, hash {:016x}:", outcome.scenario, outcome.hash);
+            outcome.lines.iter().for_each(|line| println!("{line}"));
+        }
+        return complain(&outcomes.iter().filter(|o| o.failure.is_some()).collect::<Vec<_>>());
+    }
+    let began = std::time::Instant::now();
+    let outcomes = run_all(&chosen(), number("HITHER_SIM_FIRST").unwrap_or(0), number("HITHER_SIM_SEEDS"));
+    let events: u64 = outcomes.iter().map(|o| o.events).sum();
+    println!("{}{} runs, {events} events, {:.1?}", Summary(&outcomes), outcomes.len(), began.elapsed());
+    complain(&outcomes.iter().filter(|o| o.failure.is_some()).collect::<Vec<_>>());
+}
+
+#[test]
+fn pinned_seeds_keep_the_rules() {
+    let outcomes: Vec<Outcome> = PINNED
+        .iter()
+        .map(|(name, seed)| {
+            let scenario = SCENARIOS.iter().find(|s| s.name == *name).expect("a pinned scenario exists");
+            run_one(scenario, *seed, false)
+        })
+        .collect();
+    complain(&outcomes.iter().filter(|o| o.failure.is_some()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for scenario in SCENARIOS.iter().filter(|s| s.seeds >= 10) {
+        for seed in [1, 2] {
+            let (one, two) = (run_one(scenario, seed, false), run_one(scenario, seed, true));
+            assert_eq!((one.hash, one.events), (two.hash, two.events), "{} with seed {seed}", scenario.name);
+        }
+        assert_ne!(run_one(scenario, 1, false).hash, run_one(scenario, 2, false).hash, "{}", scenario.name);
+    }
+}
