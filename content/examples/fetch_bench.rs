@@ -2,7 +2,8 @@
 //!
 //! Imports the path, then prints for each step its wall time, MiB/s and processor seconds per GiB: sealing every chunk
 //! (what serving costs), opening it (verifying and decrypting), writing it, the checkpoints and the end. What was
-//! fetched is removed again.
+//! fetched is removed again. On ext4 repeat it with pauses of some minutes: the inodes of removed files are not used
+//! again for a while, and looking for others takes most of the time then.
 #![allow(clippy::print_stdout, clippy::expect_used, missing_docs)]
 
 use hither_content::{

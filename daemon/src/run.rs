@@ -4,6 +4,7 @@ use crate::daemon::Daemon;
 use crate::routes::Routes;
 use crate::{api, hub, instance};
 use hither_api::{Config, Paths};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,8 @@ Usage: hitherd [--foreground]
 Its files are in $HITHER_HOME, or in the XDG folders. See also: hither config
 ";
 
-/// Runs the daemon until it is told to stop. The status is 0 when it stopped in order (or runs already).
+/// Runs the daemon until it is told to stop. The status is 0 when it stopped in order,
+/// [`hither_api::ALREADY_RUNNING`] when another one runs with the same data.
 pub fn run() -> ExitCode {
     let mut foreground = false;
     for argument in std::env::args().skip(1) {
@@ -42,7 +44,11 @@ pub fn run() -> ExitCode {
         }
     }
     match try_run(foreground) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::InOrder) => ExitCode::SUCCESS,
+        Ok(Ended::OtherRuns) => {
+            complain("hitherd: another daemon is running with the same data");
+            ExitCode::from(hither_api::ALREADY_RUNNING)
+        }
         Err(error) => {
             complain(&format!("hitherd: {error}"));
             ExitCode::FAILURE
@@ -56,12 +62,19 @@ fn say(text: &str, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-#[allow(clippy::print_stderr, reason = "whoever started the daemon reads why it ended from here")]
+/// Whoever started the daemon reads why it ended; nobody may be listening any more.
 fn complain(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-fn try_run(foreground: bool) -> Result<(), String> {
+/// How the daemon ended, when nothing failed.
+enum Ended {
+    InOrder,
+    /// It was not needed: another one has the lock.
+    OtherRuns,
+}
+
+fn try_run(foreground: bool) -> Result<Ended, String> {
     let paths = Paths::from_env().map_err(|e| e.to_string())?;
     let config = Config::load(&paths.config).map_err(|e| e.to_string())?;
     if paths.socket_too_long() {
@@ -79,7 +92,7 @@ fn try_run(foreground: bool) -> Result<(), String> {
         crate::private::create_folder(folder).map_err(at(folder))?;
     }
     let Some(_lock) = instance::lock(&paths.lock()).map_err(at(&paths.lock()))? else {
-        return Err("another daemon is running with the same data".into());
+        return Ok(Ended::OtherRuns);
     };
     instance::start_log(&paths.log(), &config.log, foreground).map_err(at(&paths.log()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -89,7 +102,7 @@ fn try_run(foreground: bool) -> Result<(), String> {
         .map_err(|e| format!("the runtime does not start: {e}"))?;
     let result = runtime.block_on(serve(paths, config));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    result
+    result.map(|()| Ended::InOrder)
 }
 
 async fn serve(paths: Paths, config: Config) -> Result<(), String> {

@@ -316,7 +316,9 @@ impl Fetch {
             let length = u64::from(self.spans.length(position).unwrap_or(0));
             let new = self.spans.got(position);
             // Positions that were not asked for are repeats of one that was: nobody sent them.
-            if let Some(device) = device.filter(|_| self.space() == Some(Space::Data) && asked.contains(position)) {
+            if let Some(device) =
+                device.filter(|_| self.space() == Some(Space::Data) && asked.contains(position))
+            {
                 if new { self.journal.kept(device, length) } else { self.journal.wasted(device, length) }
             }
         }

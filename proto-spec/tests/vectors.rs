@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use hither_proto::{
-    ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Manifest, ManifestBuilder, Message, PositionRange, Proof, Purpose,
-    Root, ShareSecret, Side, SignedHead, Space, Ticket, Want, decode_frame, encode_frame,
+    ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Manifest, ManifestBuilder, Message, PositionRange, Proof,
+    Purpose, Root, ShareSecret, Side, SignedHead, Space, Ticket, Want, decode_frame, encode_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;
@@ -42,12 +42,8 @@ fn vectors() -> Vec<(&'static str, String)> {
     let owner = DeviceId::from_slice(&pair.public().to_bytes()).unwrap();
     let secret = ShareSecret::new([1; 16]);
     let exporter = [2u8; 32];
-    let ticket = Ticket {
-        secret: secret.clone(),
-        owner,
-        hints: vec!["192.0.2.7:47447".parse().unwrap()],
-        pin: None,
-    };
+    let ticket =
+        Ticket { secret: secret.clone(), owner, hints: vec!["192.0.2.7:47447".parse().unwrap()], pin: None };
     let head = Head {
         share: secret.share_id(),
         version: 3,
@@ -112,7 +108,10 @@ fn the_specification_quotes_every_vector() {
 #[test]
 fn the_pinned_bytes_are_understood() {
     let value = |name: &str| vectors().into_iter().find(|(n, _)| *n == name).unwrap().1;
-    assert_eq!(Manifest::decode(&unhex(&value("manifest of a folder with a file and a symlink"))).unwrap(), manifest());
+    assert_eq!(
+        Manifest::decode(&unhex(&value("manifest of a folder with a file and a symlink"))).unwrap(),
+        manifest()
+    );
     let ticket: Ticket = value("ticket with one hint").parse().unwrap();
     assert_eq!(ticket.secret, ShareSecret::new([1; 16]));
     for name in ["frame: open", "frame: want", "frame: chunk header"] {

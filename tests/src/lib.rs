@@ -1,4 +1,9 @@
 //! Simulation and lab tests of Hither.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a broken test stops")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support: a broken test stops"
+)]
 
 pub mod sim;

@@ -216,7 +216,8 @@ impl Getting<'_> {
     /// Bytes that were here already are a source like any other.
     fn credit_local(&self, copied: &RoaringBitmap) {
         let chunks = self.manifest.chunks();
-        let bytes: u64 = copied.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        let bytes: u64 =
+            copied.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
         if bytes == 0 {
             return;
         }

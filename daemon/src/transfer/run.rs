@@ -396,7 +396,12 @@ impl Run {
             crate::why::keep(daemon, transfer, &journal);
         }
         *lock(&transfer.control) = None;
+        // Nothing was written and nothing can go on: such a failure is told and forgotten.
+        let nothing_left = matches!(end, End::Failed(_)) && transfer.record().partial.is_none();
         self.announce_end(end, sources);
+        if nothing_left {
+            self.discard();
+        }
         if state == TransferState::Done {
             daemon.transfers.forget_old(daemon);
         }

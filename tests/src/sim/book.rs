@@ -104,6 +104,10 @@ impl Book {
             self.wakes = 0;
         }
         self.wakes += 1;
-        if self.wakes > MAX_WAKES { Err("the engine spins: too many wake-ups in a second".into()) } else { Ok(()) }
+        if self.wakes > MAX_WAKES {
+            Err("the engine spins: too many wake-ups in a second".into())
+        } else {
+            Ok(())
+        }
     }
 }

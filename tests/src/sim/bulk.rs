@@ -115,7 +115,9 @@ impl World {
                 }
                 self.with(to, |engine, _| engine.handle_want(StreamId(stream), share, want));
             }
-            Asked::Cancel(request) => self.with(to, |engine, _| engine.handle_cancel(StreamId(stream), request.0)),
+            Asked::Cancel(request) => {
+                self.with(to, |engine, _| engine.handle_cancel(StreamId(stream), request.0))
+            }
         }
     }
 
@@ -163,7 +165,8 @@ impl World {
             }
             Answered::NotHeld(request, ranges) => {
                 // The newest version has the most positions: all have the same lengths here.
-                let lengths = self.contents.values().next_back().map(|c| c.lengths(Space::Data)).unwrap_or(&[]);
+                let lengths =
+                    self.contents.values().next_back().map(|c| c.lengths(Space::Data)).unwrap_or(&[]);
                 book.not_held(request, &ranges.to_bitmap(), lengths);
                 self.with(from, |engine, now| engine.handle_not_held(share, device, request, &ranges, now));
             }
@@ -192,7 +195,10 @@ impl World {
             }
             Arrival::Unneeded => {}
             Arrival::Unasked => {
-                self.fail(from, format!("takes position {position} of d{to} over {carrier:?} for a breach of protocol"));
+                self.fail(
+                    from,
+                    format!("takes position {position} of d{to} over {carrier:?} for a breach of protocol"),
+                );
             }
         }
     }
@@ -245,7 +251,8 @@ impl World {
 
     /// A lane breaks although its session goes on.
     pub fn break_lane(&mut self, from: usize, to: usize, carrier: Carrier) {
-        let streams = self.devices[from].lanes.get(&(to, carrier)).map(|l| l.streams.clone()).unwrap_or_default();
+        let streams =
+            self.devices[from].lanes.get(&(to, carrier)).map(|l| l.streams.clone()).unwrap_or_default();
         for stream in streams {
             self.cut_stream(stream, 50 * MS);
         }

@@ -81,12 +81,21 @@ pub(crate) enum Local {
     Dialled(usize, Dialled),
     SessionFailed(usize, u64),
     Tcp(usize),
-    Arrived { version: u64, space: Space, request: RequestId, position: u32, good: bool },
+    Arrived {
+        version: u64,
+        space: Space,
+        request: RequestId,
+        position: u32,
+        good: bool,
+    },
     Checkpoint,
     Synced(u64, RoaringBitmap),
     Step(Step),
     UplinkFree,
-    Sent { stream: u64, request: u64 },
+    Sent {
+        stream: u64,
+        request: u64,
+    },
     /// A position that was announced is not there.
     Withdraw(u32),
     Publish,
@@ -95,18 +104,56 @@ pub(crate) enum Local {
 /// Anything that happens.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    Local { device: usize, life: u32, what: Local },
+    Local {
+        device: usize,
+        life: u32,
+        what: Local,
+    },
     /// An open reaches a device.
-    Dial { from: usize, life: u32, to: usize },
+    Dial {
+        from: usize,
+        life: u32,
+        to: usize,
+    },
     /// A control message arrives at one end.
-    Say { session: u64, to: End, message: Said },
-    SessionEnds { session: u64, end: End },
-    StreamOpens { stream: u64 },
-    Ask { stream: u64, message: Asked },
-    Answer { stream: u64, message: Answered },
-    StreamEnds { stream: u64, end: End },
-    Crash { device: usize },
-    Return { device: usize },
-    Break { a: usize, b: usize, blocked_for: At },
-    BreakLane { from: usize, to: usize, carrier: Carrier },
+    Say {
+        session: u64,
+        to: End,
+        message: Said,
+    },
+    SessionEnds {
+        session: u64,
+        end: End,
+    },
+    StreamOpens {
+        stream: u64,
+    },
+    Ask {
+        stream: u64,
+        message: Asked,
+    },
+    Answer {
+        stream: u64,
+        message: Answered,
+    },
+    StreamEnds {
+        stream: u64,
+        end: End,
+    },
+    Crash {
+        device: usize,
+    },
+    Return {
+        device: usize,
+    },
+    Break {
+        a: usize,
+        b: usize,
+        blocked_for: At,
+    },
+    BreakLane {
+        from: usize,
+        to: usize,
+        carrier: Carrier,
+    },
 }

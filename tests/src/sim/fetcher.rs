@@ -58,8 +58,12 @@ impl World {
             (Step::Prepared(version, space), Stage::Preparing(at)) if at == version => {
                 self.plan(device, version, space);
             }
-            (Step::Copied(version), Stage::Getting(at, Space::Data)) if at == version => self.copied(device, version),
-            (Step::Finished(version), Stage::Finishing(at)) if at == version => self.finished(device, version),
+            (Step::Copied(version), Stage::Getting(at, Space::Data)) if at == version => {
+                self.copied(device, version)
+            }
+            (Step::Finished(version), Stage::Finishing(at)) if at == version => {
+                self.finished(device, version)
+            }
             _ => {}
         }
     }
@@ -67,7 +71,9 @@ impl World {
     /// A version is to be fetched: the first one, or another one than so far.
     fn chosen(&mut self, device: usize, version: u64, stage: Stage) {
         let of = &self.devices[device];
-        if matches!(stage, Stage::Idle | Stage::Finishing(_) | Stage::Done(_)) || stage.version() == Some(version) {
+        if matches!(stage, Stage::Idle | Stage::Finishing(_) | Stage::Done(_))
+            || stage.version() == Some(version)
+        {
             return;
         }
         if !of.heads.contains(&version) {
@@ -172,7 +178,15 @@ impl World {
     // --- bytes on disk ---
 
     /// A chunk was read, verified and written.
-    pub fn put(&mut self, device: usize, version: u64, space: Space, request: RequestId, position: u32, good: bool) {
+    pub fn put(
+        &mut self,
+        device: usize,
+        version: u64,
+        space: Space,
+        request: RequestId,
+        position: u32,
+        good: bool,
+    ) {
         let share = self.share;
         if self.devices[device].stage != Stage::Getting(version, space) {
             return; // Stale: the transfer has moved on.

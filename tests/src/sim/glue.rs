@@ -12,7 +12,8 @@ impl World {
     /// Calls the engine of a device, which must be up, and does what it then wants done.
     pub fn with<R>(&mut self, device: usize, call: impl FnOnce(&mut Engine, Time) -> R) -> R {
         let now = self.time();
-        let engine = self.devices[device].engine.as_mut().expect("only engines of devices that are up are called");
+        let engine =
+            self.devices[device].engine.as_mut().expect("only engines of devices that are up are called");
         let result = call(engine, now);
         let commands: Vec<Command> = std::iter::from_fn(|| engine.poll_command()).collect();
         for command in commands {
@@ -125,7 +126,8 @@ impl World {
     }
 
     fn check_want(&mut self, from: usize, to: usize, carrier: Carrier, want: &Want) -> Result<(), String> {
-        let lengths = self.contents.get(&want.version).ok_or("asks for an unknown version")?.lengths(want.space);
+        let lengths =
+            self.contents.get(&want.version).ok_or("asks for an unknown version")?.lengths(want.space);
         let positions = want.ranges.to_bitmap();
         let of = &mut self.devices[from];
         if from == to || !of.peers.contains_key(&to) {
@@ -140,14 +142,18 @@ impl World {
         if positions.max().is_some_and(|max| max as usize >= lengths.len()) {
             return Err("asks for positions beyond the end".into());
         }
-        if want.space == Space::Data && of.disk.durable.get(&want.version).is_some_and(|d| !d.is_disjoint(&positions)) {
+        if want.space == Space::Data
+            && of.disk.durable.get(&want.version).is_some_and(|d| !d.is_disjoint(&positions))
+        {
             return Err(format!("asks again for what is durable: {positions:?}"));
         }
         of.book.asked(RequestId(want.request), to, carrier, want.space, positions, lengths)
     }
 
     fn cancel(&mut self, from: usize, device: DeviceId, request: RequestId) {
-        let Some(to) = self.index.get(&device).copied() else { return self.fail(from, "cancels at a stranger") };
+        let Some(to) = self.index.get(&device).copied() else {
+            return self.fail(from, "cancels at a stranger");
+        };
         self.note(from, "cancel", [to as u64, request.0, 0]);
         if !self.devices[from].book.ended(request) {
             return self.fail(from, "cancels what it never asked for");
@@ -159,7 +165,15 @@ impl World {
         }
     }
 
-    fn serve(&mut self, from: usize, stream: StreamId, request: u64, space: Space, version: u64, ranges: &Ranges) {
+    fn serve(
+        &mut self,
+        from: usize,
+        stream: StreamId,
+        request: u64,
+        space: Space,
+        version: u64,
+        ranges: &Ranges,
+    ) {
         self.note(from, "serve", [stream.0, request, ranges.total()]);
         let of = &self.devices[from];
         if of.holding != Some(version) {

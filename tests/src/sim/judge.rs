@@ -35,7 +35,10 @@ pub(crate) fn run(setup: &mut Setup) -> Result<Measured, String> {
             for (n, device) in world.fetchers() {
                 let waiting = device.engine.as_ref().and_then(|e| e.progress(world.share, now)?.waiting);
                 if waiting != Some(reason) {
-                    return Err(format!("d{n} waits for {waiting:?} instead of {reason:?}{}", world.describe()));
+                    return Err(format!(
+                        "d{n} waits for {waiting:?} instead of {reason:?}{}",
+                        world.describe()
+                    ));
                 }
             }
         }
@@ -69,13 +72,20 @@ fn check(setup: &Setup, measured: &Measured) -> Result<(), String> {
     }
     // Root and manifest travel too, once for every fetcher.
     let world = &setup.world;
-    let about: u64 = [Space::Root, Space::Manifest].iter().flat_map(|s| world.contents[&1].lengths(*s)).map(|l| u64::from(*l)).sum();
+    let about: u64 = [Space::Root, Space::Manifest]
+        .iter()
+        .flat_map(|s| world.contents[&1].lengths(*s))
+        .map(|l| u64::from(*l))
+        .sum();
     let origin = limits.origin + (about * world.fetchers().count() as u64) as f64 / bytes;
     if measured.origin > origin {
         return Err(format!("the owner sent {:.2} of the share, {origin:.2} is allowed", measured.origin));
     }
     if measured.waste > limits.waste + 1e-9 {
-        return Err(format!("{:.3} of the bytes came in vain, {:.3} is allowed", measured.waste, limits.waste));
+        return Err(format!(
+            "{:.3} of the bytes came in vain, {:.3} is allowed",
+            measured.waste, limits.waste
+        ));
     }
     Ok(())
 }

@@ -76,8 +76,16 @@ pub struct Summary<'a>(pub &'a [Outcome]);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<18}{:>6}{:>7}   {:<22}{:<22}{:<16}", "scenario", "seeds", "failed", "time ÷ bound", "origin ÷ F", "waste")?;
-        writeln!(f, "{:<18}{:>6}{:>7}   {:<22}{:<22}{:<16}", "", "", "", "median / worst", "median / worst", "mean / worst")?;
+        writeln!(
+            f,
+            "{:<18}{:>6}{:>7}   {:<22}{:<22}{:<16}",
+            "scenario", "seeds", "failed", "time ÷ bound", "origin ÷ F", "waste"
+        )?;
+        writeln!(
+            f,
+            "{:<18}{:>6}{:>7}   {:<22}{:<22}{:<16}",
+            "", "", "", "median / worst", "median / worst", "mean / worst"
+        )?;
         for of in self.0.chunk_by(|a, b| a.scenario == b.scenario) {
             let good: Vec<&Outcome> = of.iter().filter(|o| o.failure.is_none()).collect();
             let sorted = |value: fn(&Outcome) -> f64| {

@@ -105,6 +105,20 @@ impl Setup {
         self.world.add_fetcher(link, None, at)
     }
 
+    /// So many alike.
+    pub fn holders(&mut self, count: u64, mbit_up: u64, nature: Nature) {
+        for _ in 0..count {
+            self.holder(mbit_up, nature);
+        }
+    }
+
+    /// So many, all at once.
+    pub fn fetchers(&mut self, count: u64) {
+        for _ in 0..count {
+            self.fetcher(0);
+        }
+    }
+
     /// The time is bounded by so many Mbit/s, once for the whole share.
     pub fn bound_by(&mut self, mbit: u64) {
         self.bound = self.bytes() / (mbit * MBIT) as f64;

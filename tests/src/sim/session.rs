@@ -212,7 +212,9 @@ impl World {
             Said::Announce(a) if listens => {
                 self.with(device, |engine, now| engine.handle_announced(share, from, a, now));
             }
-            Said::Delta(d) if listens => self.with(device, |engine, now| engine.handle_delta(share, from, &d, now)),
+            Said::Delta(d) if listens => {
+                self.with(device, |engine, now| engine.handle_delta(share, from, &d, now))
+            }
             Said::Announce(_) | Said::Delta(_) => {}
         }
     }
@@ -221,7 +223,9 @@ impl World {
 
     /// An engine wants the session closed that it opened.
     pub fn close_session(&mut self, from: usize, device: DeviceId) {
-        let Some(to) = self.index.get(&device).copied() else { return self.fail(from, "closes on a stranger") };
+        let Some(to) = self.index.get(&device).copied() else {
+            return self.fail(from, "closes on a stranger");
+        };
         self.note(from, "close", [to as u64, 0, 0]);
         self.devices[from].book.lost(to, None);
         let Some(session) = self.devices[from].peers.remove(&to) else { return };
@@ -294,7 +298,8 @@ impl World {
                 pipe.cut = true;
             }
             for end in [End::Opener, End::Acceptor] {
-                let at = self.now + if slow { self.rng.between(SECOND, SILENCE) } else { self.rng.between(MS, 50 * MS) };
+                let at = self.now
+                    + if slow { self.rng.between(SECOND, SILENCE) } else { self.rng.between(MS, 50 * MS) };
                 self.at(at, Event::SessionEnds { session, end });
             }
         }

@@ -1,6 +1,6 @@
 //! The scenarios. Every one is small enough that thousands of seeds run in seconds.
 
-use super::device::{Nature, Stage};
+use super::device::Nature;
 use super::event::{MS, SECOND};
 use super::scenario::{Expect, Limits, Scenario, Setup};
 use super::world::World;
@@ -43,14 +43,14 @@ fn one_to_one(s: &mut Setup) {
 fn one_to_four(s: &mut Setup) {
     s.share((12, 24), 64 << 10);
     s.holder(50, Nature::Honest);
-    (0..4).for_each(|_| drop(s.fetcher(0)));
+    s.fetchers(4);
     s.bound_by(50);
     s.limits = Limits { time: (2.5, 3.0), origin: 2.0, waste: 0.1 };
 }
 
 fn two_holders(s: &mut Setup) {
     s.share((12, 24), 64 << 10);
-    (0..2).for_each(|_| drop(s.holder(40, Nature::Honest)));
+    s.holders(2, 40, Nature::Honest);
     s.fetcher(0);
     // The bound is that of one holder: two must be clearly faster.
     s.bound_by(40);
@@ -59,7 +59,9 @@ fn two_holders(s: &mut Setup) {
 
 fn uneven_sources(s: &mut Setup) {
     s.share((24, 32), 64 << 10);
-    [25, 25, 50, 100].into_iter().for_each(|mbit| drop(s.holder(mbit, Nature::Honest)));
+    for mbit in [25, 25, 50, 100] {
+        s.holder(mbit, Nature::Honest);
+    }
     s.fetcher(0);
     s.bound_by(200);
     s.limits = Limits { time: (1.3, 0.8), origin: 0.5, waste: 0.05 };
@@ -81,7 +83,7 @@ fn liar(s: &mut Setup) {
     let part = *s.rng().pick(&[1.0, 1.0, 0.1, 0.02]);
     s.holder(400, Nature::Lies { part });
     let fetchers = s.rng().between(1, 2);
-    (0..fetchers).for_each(|_| drop(s.fetcher(0)));
+    s.fetchers(fetchers);
     s.bound_by(100);
     s.limits = Limits { time: (2.3, 3.0), origin: 2.1, waste: 0.5 };
     s.also = liars_cost_little;
@@ -106,7 +108,7 @@ fn boaster(s: &mut Setup) {
     let withdraws = s.rng().chance(0.5);
     s.holder(200, Nature::Boasts { withdraws });
     let fetchers = s.rng().between(1, 3);
-    (0..fetchers).for_each(|_| drop(s.fetcher(0)));
+    s.fetchers(fetchers);
     s.bound_by(50);
     s.limits = Limits { time: (3.0, 4.0), origin: 3.1, waste: 0.2 };
 }
@@ -116,7 +118,7 @@ fn busy(s: &mut Setup) {
     let part = *s.rng().pick(&[0.05, 0.3, 0.6]);
     s.holder(100, Nature::Busy { part });
     let more = s.rng().below(2);
-    (0..more).for_each(|_| drop(s.holder(100, Nature::Busy { part })));
+    s.holders(more, 100, Nature::Busy { part });
     s.fetcher(0);
     s.bound_by(100);
     s.limits.waste = 0.1;
@@ -127,7 +129,7 @@ fn breaks(s: &mut Setup) {
     s.share((4, 12), 64 << 10);
     s.holder(50, Nature::Honest);
     let fetchers = s.rng().between(1, 3);
-    (0..fetchers).for_each(|_| drop(s.fetcher(0)));
+    s.fetchers(fetchers);
     let times = s.rng().between(2, 12);
     s.breaks(times, 5 * SECOND);
     s.bound_by(50);
@@ -178,7 +180,7 @@ fn slow_link(s: &mut Setup) {
     s.share((20, 40), 4 << 20);
     let mbit = s.rng().between(3, 8);
     let holders = s.rng().between(1, 2);
-    (0..holders).for_each(|_| drop(s.holder(mbit, Nature::Honest)));
+    s.holders(holders, mbit, Nature::Honest);
     s.fetcher(0);
     s.bound_by(mbit);
     s.limits = Limits { time: (3.0, 10.0), origin: f64::MAX, waste: 2.0 };
@@ -188,7 +190,7 @@ fn slow_link(s: &mut Setup) {
 fn only_liars(s: &mut Setup) {
     s.share((2, 4), 64 << 10);
     let liars = s.rng().between(1, 3);
-    (0..liars).for_each(|_| drop(s.holder(100, Nature::Lies { part: 1.0 })));
+    s.holders(liars, 100, Nature::Lies { part: 1.0 });
     s.fetcher(0);
     s.expect = Expect::Waits { at: 20 * SECOND, reason: Waiting::Damaged };
     s.also = liars_cost_little;
@@ -199,7 +201,7 @@ fn nobody(s: &mut Setup) {
     let origin = s.holder(100, Nature::Honest);
     s.world.crash(origin);
     let fetchers = s.rng().between(1, 2);
-    (0..fetchers).for_each(|_| drop(s.fetcher(0)));
+    s.fetchers(fetchers);
     s.expect = Expect::Waits { at: 20 * SECOND, reason: Waiting::NoHolder };
 }
 

@@ -24,9 +24,23 @@ enum Turn {
 }
 
 impl World {
-    pub fn start_job(&mut self, from: usize, stream: u64, request: u64, space: Space, version: u64, ranges: &Ranges) {
+    pub fn start_job(
+        &mut self,
+        from: usize,
+        stream: u64,
+        request: u64,
+        space: Space,
+        version: u64,
+        ranges: &Ranges,
+    ) {
         if let Some(pipe) = self.streams.get_mut(&stream).filter(|p| p.acceptor_open) {
-            pipe.jobs.push_back(Job { request, space, version, left: ranges.positions().collect(), aborted: false });
+            pipe.jobs.push_back(Job {
+                request,
+                space,
+                version,
+                left: ranges.positions().collect(),
+                aborted: false,
+            });
             self.pump(from);
         }
     }
@@ -68,9 +82,7 @@ impl World {
         let stalled = matches!(of.nature, Nature::Stalls { after } if of.counters.chunks_sent >= after);
         let ready = |stream: &&u64| {
             self.streams.get(*stream).is_some_and(|p| {
-                !p.cut
-                    && p.jobs.front().is_some_and(|job| job.aborted || !stalled)
-                    && p.in_transit < CREDIT
+                !p.cut && p.jobs.front().is_some_and(|job| job.aborted || !stalled) && p.in_transit < CREDIT
             })
         };
         let after = of.uploads.range(of.last_upload + 1..);
@@ -84,7 +96,8 @@ impl World {
         let Some(position) = job.left.pop_front().filter(|_| !job.aborted) else { return Turn::End(request) };
         pipe.jobs.push_back(job);
         let of = &self.devices[from];
-        if space == Space::Data && matches!(of.nature, Nature::Boasts { .. }) && !of.actual.contains(position) {
+        if space == Space::Data && matches!(of.nature, Nature::Boasts { .. }) && !of.actual.contains(position)
+        {
             return Turn::Lacks(request, position);
         }
         let good = !matches!(of.nature, Nature::Lies { part } if self.rng.chance(part));

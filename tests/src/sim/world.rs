@@ -83,7 +83,8 @@ pub(crate) struct World {
 /// Valid device ids; making one costs a point decompression, so they are made once.
 fn device_ids() -> Vec<DeviceId> {
     static IDS: OnceLock<Vec<DeviceId>> = OnceLock::new();
-    IDS.get_or_init(|| (0u8..=255).filter_map(|b| DeviceId::from_slice(&[b; DeviceId::LEN]).ok()).collect()).clone()
+    IDS.get_or_init(|| (0u8..=255).filter_map(|b| DeviceId::from_slice(&[b; DeviceId::LEN]).ok()).collect())
+        .clone()
 }
 
 impl World {
