@@ -77,6 +77,26 @@ impl MessageReader {
         self.payload_from(recv).await
     }
 
+    /// The same, appended to a buffer of the caller's that can be reused. Not cancel safe: give the stream up then.
+    pub async fn payload_into(
+        &mut self,
+        recv: &mut RecvHalf,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), FramingError> {
+        if self.payload == 0 {
+            return Err(FramingError::NoPayload);
+        }
+        let mut missing = std::mem::take(&mut self.payload);
+        buffer.reserve(missing);
+        while missing > 0 {
+            match recv.read_buf(&mut (&mut *buffer).limit(missing)).await? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                read => missing -= read,
+            }
+        }
+        Ok(())
+    }
+
     async fn next_from<R: AsyncRead + Unpin>(
         &mut self,
         recv: &mut R,

@@ -62,7 +62,6 @@ impl Lane {
             let first = tokio::select! {
                 () = close.cancelled() => return,
                 input = inputs.recv() => match input {
-                    Some(LaneInput::Want { .. }) | None if inputs.is_closed() => return,
                     Some(want @ LaneInput::Want { .. }) => want,
                     Some(LaneInput::Cancel { .. }) => continue,
                     None => return,
@@ -204,13 +203,14 @@ impl Lane {
     ) -> Result<(), String> {
         let space = spaces.lock().unwrap_or_else(PoisonError::into_inner).get(&request).copied();
         let room = self.daemon.workers.room(length as usize).await;
-        let payload = tokio::time::timeout(PAYLOAD, reader.payload(recv)).await;
-        let payload = payload.map_err(|_| "a chunk stopped in the middle")?.map_err(|e| e.to_string())?;
+        let mut payload = self.daemon.workers.buffers.take();
+        let read = tokio::time::timeout(PAYLOAD, reader.payload_into(recv, &mut payload)).await;
+        read.map_err(|_| "a chunk stopped in the middle")?.map_err(|e| e.to_string())?;
         let (share, device) = (self.share.id, self.device);
         let arrival =
             self.daemon.core.with(|engine, now| engine.handle_arrival(share, device, request, position, now));
         match (arrival, space) {
-            (Arrival::Unneeded, _) => {}
+            (Arrival::Unneeded, _) => self.daemon.workers.buffers.give(payload),
             (Arrival::Unasked, _) | (Arrival::Wanted, None) => {
                 return Err("the device sent a chunk that nobody asked for".into());
             }
@@ -218,7 +218,7 @@ impl Lane {
                 if let Some(sink) = self.daemon.transfers.sink(share) {
                     let daemon = Arc::clone(&self.daemon);
                     self.daemon.workers.submit(move || {
-                        store(&daemon, &*sink, share, request, space, position, payload.into());
+                        store(&daemon, &*sink, share, request, space, position, payload);
                         drop(room);
                     });
                 }

@@ -106,13 +106,15 @@ impl Share {
         self.read(|v| [&v.current, &v.previous].into_iter().flatten().find(|v| v.number() == number).cloned())
     }
 
-    /// Makes a version the current one; returns the one it replaces, which stays readable until
+    /// Makes a version the current one. The one it replaces, if it is another, stays readable until
     /// [`Self::forget_previous`].
-    pub(crate) fn advance(&self, version: Arc<Version>) -> Option<Arc<Version>> {
+    pub(crate) fn advance(&self, version: Arc<Version>) {
         self.write(|v| {
-            v.previous = v.current.replace(version);
-            v.previous.clone()
-        })
+            let number = version.number();
+            if let Some(before) = v.current.replace(version).filter(|before| before.number() != number) {
+                v.previous = Some(before);
+            }
+        });
     }
 
     /// The new version is whole: the one before is not needed any more.

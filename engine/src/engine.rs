@@ -98,11 +98,12 @@ impl Engine {
         Some(fetch.journal)
     }
 
-    /// Answers [`Command::VersionChosen`] and follows [`Command::SpaceComplete`]: the plaintext lengths of all positions
-    /// of a space, and which of them are wanted.
+    /// Answers [`Command::VersionChosen`] (or decides the version, when the loop knows it) and follows
+    /// [`Command::SpaceComplete`]: the plaintext lengths of all positions of a space, and which of them are wanted.
     pub fn plan(
         &mut self,
         share: ShareId,
+        version: u64,
         space: Space,
         lengths: Vec<u32>,
         wanted: RoaringBitmap,
@@ -111,7 +112,9 @@ impl Engine {
         let mut hasher = std::hash::DefaultHasher::new();
         (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
         let seed = hasher.finish();
-        self.with_fetch(share, now, |fetch, commands| fetch.plan(space, lengths, wanted, seed, commands));
+        self.with_fetch(share, now, |fetch, commands| {
+            fetch.plan(version, space, lengths, wanted, seed, now, commands)
+        });
     }
 
     /// Chunks were verified and written: those of a request, or (`None`) copies of what was here already.
@@ -173,7 +176,7 @@ impl Engine {
         announcement: Announcement,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement));
+        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement, now));
     }
 
     /// Another device said what changed.

@@ -20,10 +20,6 @@ use std::time::Duration;
 const MAX_SOURCES: usize = 256;
 /// Most control sessions of one fetch.
 const MAX_SESSIONS: usize = 64;
-/// How long the first answer of a device other than the owner waits for a newer head from somebody else.
-const SETTLE: Duration = Duration::from_millis(300);
-/// How long a fetch that resumes waits for a holder of the version it began with.
-const SETTLE_RESUMED: Duration = Duration::from_secs(2);
 /// After how long a device that does not have the share is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -72,6 +68,10 @@ pub(crate) struct Request {
     pub awaited: RoaringBitmap,
     /// Arrived and not reported stored or damaged.
     pub arrived: RoaringBitmap,
+    /// Given up before it arrived; it may still come.
+    pub given_up: RoaringBitmap,
+    /// How many of those that arrived were reported damaged.
+    pub damaged: u64,
     pub asked_at: Time,
     pub rule: Rule,
     pub expected: Duration,
@@ -83,11 +83,12 @@ pub(crate) struct Request {
 pub(crate) struct Fetch {
     pub share: ShareId,
     owner: DeviceId,
-    pin: Option<u64>,
+    pub pin: Option<u64>,
     /// The version that a resumed fetch would like to go on with.
-    preferred: Option<u64>,
+    pub preferred: Option<u64>,
     pub version: Option<u64>,
-    decide_at: Option<Time>,
+    /// When a version is to be chosen.
+    pub decide_at: Option<Time>,
     pub phase: Phase,
     pub spans: SpanTable,
     /// Where this device begins in the share, so that neighbours begin elsewhere.
@@ -98,7 +99,9 @@ pub(crate) struct Fetch {
     pub moved: BTreeSet<u32>,
     pub journal: Journal,
     pub repair_at: Option<Time>,
-    gone: bool,
+    /// Since when something is missing and nothing is in flight.
+    pub idle_since: Option<Time>,
+    pub gone: bool,
 }
 
 impl Fetch {
@@ -118,14 +121,8 @@ impl Fetch {
             moved: BTreeSet::new(),
             journal: Journal::default(),
             repair_at: None,
+            idle_since: None,
             gone: false,
-        }
-    }
-
-    pub const fn space(&self) -> Option<Space> {
-        match self.phase {
-            Phase::Fetching(space) => Some(space),
-            Phase::Locating | Phase::Preparing => None,
         }
     }
 
@@ -140,7 +137,9 @@ impl Fetch {
     }
 
     pub fn device_gone(&mut self, device: DeviceId) {
-        if self.sources.get(&device).is_some_and(|s| matches!(s.session, Session::Closed { .. })) {
+        // Who lied is remembered: a goodbye is no way to be trusted again.
+        if self.sources.get(&device).is_some_and(|s| matches!(s.session, Session::Closed { .. }) && !s.banned)
+        {
             self.sources.remove(&device);
         }
     }
@@ -150,15 +149,7 @@ impl Fetch {
         source.opened(head_version, rtt, now);
         source.carriers.set_available(Carrier::Quic, true);
         self.gone = false;
-        if self.version.is_none() {
-            let settle = match (device == self.owner, self.preferred) {
-                (_, Some(preferred)) if preferred != head_version => SETTLE_RESUMED,
-                (true, _) => Duration::ZERO,
-                (false, _) => SETTLE,
-            };
-            let at = now + settle;
-            self.decide_at = Some(self.decide_at.map_or(at, |earlier| earlier.min(at)));
-        }
+        self.head_shown(device == self.owner, head_version, now);
     }
 
     pub fn session_refused(&mut self, device: DeviceId, refusal: Refusal, now: Time) {
@@ -190,9 +181,11 @@ impl Fetch {
         }
     }
 
-    pub fn announced(&mut self, device: DeviceId, announcement: Announcement) {
+    pub fn announced(&mut self, device: DeviceId, announcement: Announcement, now: Time) {
         if let Some(source) = self.sources.get_mut(&device) {
+            let version = announcement.version;
             source.announced(announcement);
+            self.version_announced(version, now);
         }
     }
 
@@ -212,53 +205,23 @@ impl Fetch {
 
     // --- versions and plans ---
 
-    fn decide(&mut self, now: Time, commands: &mut Vec<Command>) {
-        if self.decide_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.decide_at = None;
-        let open = || self.sources.values().filter(|s| s.session == Session::Open && !s.banned);
-        let choice = match (self.pin, self.preferred) {
-            (Some(pin), _) => Some(pin),
-            (None, Some(preferred)) if open().any(|s| s.head_version == preferred) => Some(preferred),
-            (None, _) => open().map(|s| s.head_version).max(),
-        };
-        if let Some(version) = choice {
-            self.version = Some(version);
-            self.phase = Phase::Preparing;
-            commands.push(Command::VersionChosen { share: self.share, version });
-        }
-    }
-
-    /// When nobody offers the chosen version any more but somebody offers a newer one, start over with that.
-    fn reconsider(&mut self, now: Time) {
-        let (Some(version), Some(space), None) = (self.version, self.space(), self.pin) else { return };
-        let usable = self.sources.values().any(|s| s.usable(version, space, now));
-        let newer = self
-            .sources
-            .values()
-            .any(|s| s.session == Session::Open && !s.banned && s.head_version > version);
-        if !usable && newer && self.requests.is_empty() && self.decide_at.is_none() {
-            self.preferred = None;
-            self.decide_at = Some(now + SETTLE);
-        }
-    }
-
     /// The loop knows what there is to get of `space`: plaintext lengths by position, and which are wanted.
     pub fn plan(
         &mut self,
+        version: u64,
         space: Space,
         lengths: Vec<u32>,
         wanted: RoaringBitmap,
         seed: u64,
+        now: Time,
         commands: &mut Vec<Command>,
     ) {
-        let requests: Vec<RequestId> = self.requests.keys().copied().collect();
-        requests.into_iter().for_each(|id| {
-            if let Some(request) = self.requests.remove(&id) {
-                commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
-            }
-        });
+        for (id, request) in std::mem::take(&mut self.requests) {
+            commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
+            self.settle_bytes(request.device, request.carrier, &request.awaited, now);
+        }
+        self.version = Some(version);
+        self.decide_at = None;
         self.moved.clear();
         self.spans = SpanTable::new(lengths, wanted);
         self.origin = match space {
@@ -280,8 +243,13 @@ impl Fetch {
 
     pub fn arrival(&mut self, device: DeviceId, id: RequestId, position: u32, now: Time) -> Arrival {
         let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
-        if request.device != device || !request.awaited.remove(position) {
+        if request.device != device {
             return Arrival::Unasked;
+        }
+        if !request.awaited.remove(position) {
+            // What was given up may have been on its way already; anything else was never asked for.
+            let late = request.given_up.remove(position);
+            return if late { Arrival::Unneeded } else { Arrival::Unasked };
         }
         let length = u64::from(self.spans.length(position).unwrap_or(0));
         if let Some(source) = self.sources.get_mut(&device) {
@@ -333,12 +301,32 @@ impl Fetch {
             }
             self.end_if_done(id, now);
         }
+        self.cancel_needless(positions, now, commands);
         self.finish_space(commands);
+    }
+
+    /// Takes back requests of which nothing is missing any more: another copy came first.
+    fn cancel_needless(&mut self, positions: &[u32], now: Time, commands: &mut Vec<Command>) {
+        let raced = |r: &Request| !r.awaited.is_empty() && positions.iter().any(|p| r.awaited.contains(*p));
+        let needless: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| raced(r) && r.awaited.is_disjoint(self.spans.missing()))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in needless {
+            if let Some(request) = self.requests.get(&id) {
+                commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
+            }
+            self.abandon(id, now);
+        }
     }
 
     /// A chunk's bytes were not what its id says: the device is not asked again for this share.
     pub fn damaged(&mut self, id: RequestId, now: Time, commands: &mut Vec<Command>) {
-        let Some(device) = self.requests.get(&id).map(|r| r.device) else { return };
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        request.damaged += 1;
+        let device = request.device;
         self.ban(device, now, commands);
     }
 
@@ -428,6 +416,7 @@ impl Fetch {
     pub(crate) fn abandon(&mut self, id: RequestId, now: Time) {
         if let Some(request) = self.requests.get_mut(&id) {
             let awaited = std::mem::take(&mut request.awaited);
+            request.given_up |= &awaited;
             let (device, carrier) = (request.device, request.carrier);
             self.settle_bytes(device, carrier, &awaited, now);
             self.end_if_done(id, now);
@@ -442,8 +431,15 @@ impl Fetch {
     }
 
     fn end_if_done(&mut self, id: RequestId, now: Time) {
-        let done = self.requests.get(&id).is_some_and(|r| r.awaited.is_empty() && r.arrived.is_empty());
-        if let Some(request) = done.then(|| self.requests.remove(&id)).flatten() {
+        // Every arrival is reported once, as stored or as damaged: what is left in the end was damaged.
+        let done = |r: &Request| r.awaited.is_empty() && r.arrived.len() <= r.damaged;
+        if let Some(request) =
+            self.requests.get(&id).is_some_and(done).then(|| self.requests.remove(&id)).flatten()
+        {
+            let damaged = request.arrived.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
+            if damaged > 0 {
+                self.journal.wasted(request.device, damaged);
+            }
             self.spans.request_ended(request.span);
             if self.space() == Some(Space::Data) {
                 self.journal.span(SpanStory {
@@ -465,19 +461,25 @@ impl Fetch {
         self.open_sessions(now, commands);
         self.decide(now, commands);
         self.reconsider(now);
+        self.wake_resting(now);
         self.repair(policy, now, next, commands);
         self.schedule(policy, now, next, commands);
     }
 
+    /// How many more sessions may be opened. The owner's is opened in any case: it may be the only one that helps.
+    fn session_room(&self) -> usize {
+        let closed = |s: &&Source| matches!(s.session, Session::Closed { .. });
+        MAX_SESSIONS.saturating_sub(self.sources.len() - self.sources.values().filter(closed).count())
+    }
+
     fn open_sessions(&mut self, now: Time, commands: &mut Vec<Command>) {
-        let closed = |s: &Source| matches!(s.session, Session::Closed { .. });
-        let mut room = MAX_SESSIONS.saturating_sub(self.sources.values().filter(|s| !closed(s)).count());
+        let mut room = self.session_room();
         for source in self.sources.values_mut().filter(|s| !s.banned) {
             if let Session::Closed { retry_at } = source.session
                 && retry_at <= now
-                && room > 0
+                && (room > 0 || source.device == self.owner)
             {
-                room -= 1;
+                room = room.saturating_sub(1);
                 source.session = Session::Opening;
                 commands.push(Command::OpenSession { share: self.share, device: source.device });
             }
@@ -485,12 +487,13 @@ impl Fetch {
     }
 
     pub fn next_timeout(&self, now: Time) -> Option<Time> {
+        let room = self.session_room() > 0;
         let retries = self.sources.values().filter(|s| !s.banned).filter_map(|s| match s.session {
-            Session::Closed { retry_at } => Some(retry_at),
+            Session::Closed { retry_at } if room || s.device == self.owner => Some(retry_at),
             _ => None,
         });
         let rests = self.sources.values().filter_map(|s| s.rests_until(now));
-        retries.chain(rests).chain(self.decide_at).chain(self.repair_at).min()
+        retries.chain(rests).chain(self.decide_at).chain(self.repair_at).chain(self.wake_at(now)).min()
     }
 
     pub fn progress(&self, now: Time) -> FetchProgress {
@@ -501,23 +504,5 @@ impl Fetch {
             giving: giving.len() as u32,
             missing_bytes: self.spans.missing_bytes(),
         }
-    }
-
-    fn waiting(&self, now: Time) -> Option<Waiting> {
-        if !self.requests.is_empty() || self.phase == Phase::Preparing {
-            return None;
-        }
-        if self.gone {
-            return Some(Waiting::Gone);
-        }
-        let open = || self.sources.values().filter(|s| s.session == Session::Open);
-        if self.sources.values().any(|s| s.banned) && !open().any(|s| !s.banned) {
-            return Some(Waiting::Damaged);
-        }
-        if open().next().is_none() {
-            return Some(Waiting::NoHolder);
-        }
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return None };
-        (!self.sources.values().any(|s| s.usable(version, space, now))).then_some(Waiting::NotHeld)
     }
 }

@@ -23,6 +23,7 @@ mod spans;
 #[cfg(test)]
 mod testing;
 mod time;
+mod version;
 
 pub use carrier_choice::Carrier;
 pub use command::{Command, RequestId, SessionId, StreamId, Waiting};

@@ -8,6 +8,7 @@ use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
 use crate::policy::{Decision, Policy, Rule, Situation};
+use crate::source::{Session, Source};
 use crate::spans::SPAN_BYTES;
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -19,6 +20,8 @@ const TICK: Duration = Duration::from_millis(100);
 const STALL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 /// Silence after which a source is given up when nobody else has it: its link may still be alive, its stream is not.
 const STALL_ALONE: Duration = Duration::from_secs(15);
+/// How long nothing may be in flight before sources that rest are asked after all (source-selection design, rule 7).
+const LIVENESS: Duration = Duration::from_secs(3);
 /// Added to twice the alternative's time before a second copy is asked for.
 const TAIL_SLACK: Duration = Duration::from_millis(300);
 
@@ -29,6 +32,25 @@ impl Fetch {
             self.repair_at = None;
         } else {
             self.repair_at.get_or_insert(now + TICK);
+        }
+        if self.requests.is_empty() && self.space().is_some() {
+            self.idle_since.get_or_insert(now);
+        } else {
+            self.idle_since = None;
+        }
+    }
+
+    /// When sources that rest are asked after all, if nothing else happens.
+    pub(crate) fn wake_at(&self, now: Time) -> Option<Time> {
+        let resting = self.sources.values().any(|s| s.session == Session::Open && s.rests_after_stall(now));
+        self.idle_since.filter(|_| resting).map(|since| since + LIVENESS)
+    }
+
+    /// No progress for some time and nothing in flight: better a source that stalled before than none.
+    pub(crate) fn wake_resting(&mut self, now: Time) {
+        if self.wake_at(now).is_some_and(|at| at <= now) {
+            self.idle_since = Some(now);
+            self.sources.values_mut().for_each(Source::wake);
         }
     }
 
@@ -79,10 +101,11 @@ impl Fetch {
             .filter(|facts| facts.device != device)
             .map(|facts| facts.finish(SPAN_BYTES))
             .min();
-        match alternative {
+        let patience = match alternative {
             Some(finish) => (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1),
             None => STALL_ALONE,
-        }
+        };
+        patience * self.sources.get(&device).map_or(1, Source::patience)
     }
 
     fn give_up_on(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {

@@ -120,6 +120,8 @@ impl Fetch {
             span: index,
             awaited: positions.into_iter().collect(),
             arrived: roaring::RoaringBitmap::new(),
+            given_up: roaring::RoaringBitmap::new(),
+            damaged: 0,
             asked_at: now,
             rule,
             expected: decision.finish,

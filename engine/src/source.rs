@@ -19,6 +19,8 @@ const WINDOW_SLACK: Duration = Duration::from_millis(100);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+/// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
+const MAX_PATIENCE: u32 = 4;
 
 /// Where the control session with a source stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,10 @@ pub(crate) struct Source {
     pub banned: bool,
     strikes: u32,
     failures: u32,
+    /// Left alone because it stalled.
     rests_until: Option<Time>,
+    /// Left alone because it asked for it.
+    busy_until: Option<Time>,
 }
 
 /// Whether a delta could be applied.
@@ -84,6 +89,7 @@ impl Source {
             strikes: 0,
             failures: 0,
             rests_until: None,
+            busy_until: None,
         }
     }
 
@@ -115,6 +121,9 @@ impl Source {
     }
 
     pub fn announced(&mut self, announcement: Announcement) {
+        if self.is_past(announcement.version, announcement.epoch, announcement.seq) {
+            return;
+        }
         self.version = announcement.version;
         self.head_version = self.head_version.max(announcement.version);
         self.complete = announcement.complete;
@@ -124,7 +133,16 @@ impl Source {
         self.seq = announcement.seq;
     }
 
+    /// Whether this was said before what is known already: with a session in each direction everything is heard twice,
+    /// and one of the two streams is slower.
+    fn is_past(&self, version: u64, epoch: u64, seq: u64) -> bool {
+        version == self.version && epoch == self.epoch && seq <= self.seq
+    }
+
     pub fn delta(&mut self, delta: &Delta) -> Continuity {
+        if self.version == 0 || self.is_past(delta.version, delta.epoch, delta.seq) {
+            return Continuity::Applied; // Nothing it could change is known yet, or it is known already.
+        }
         if delta.version != self.version || delta.epoch != self.epoch || delta.seq != self.seq.wrapping_add(1)
         {
             return Continuity::Gap;
@@ -157,11 +175,20 @@ impl Source {
     pub fn usable(&self, version: u64, space: Space, now: Time) -> bool {
         self.session == Session::Open
             && !self.banned
-            && self.rests_until.is_none_or(|until| until <= now)
+            && self.rests_until(now).is_none()
             && self.version == version
             && match space {
                 Space::Root | Space::Manifest => self.has_manifest,
                 Space::Data => self.complete || !self.held.is_empty(),
+            }
+    }
+
+    /// Whether it says that it has something of `missing`, be it asked now or not.
+    pub fn offers(&self, version: u64, space: Space, missing: &RoaringBitmap) -> bool {
+        self.version == version
+            && match space {
+                Space::Root | Space::Manifest => self.has_manifest,
+                Space::Data => self.complete || !self.held.is_disjoint(missing),
             }
     }
 
@@ -186,11 +213,27 @@ impl Source {
 
     /// It is too busy: leave it alone for as long as it asked, within reason.
     pub fn busy(&mut self, now: Time, pause: Duration) {
-        self.rests_until = Some(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
+        self.busy_until = Some(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
     }
 
+    /// Until when it is left alone, if it is.
     pub fn rests_until(&self, now: Time) -> Option<Time> {
-        self.rests_until.filter(|until| *until > now)
+        self.rests_until.max(self.busy_until).filter(|until| *until > now)
+    }
+
+    /// Whether it is left alone because it stalled.
+    pub fn rests_after_stall(&self, now: Time) -> bool {
+        self.rests_until.is_some_and(|until| until > now)
+    }
+
+    /// Nobody else is left to ask: it may be asked again although it stalled.
+    pub fn wake(&mut self) {
+        self.rests_until = None;
+    }
+
+    /// How often its silence is waited for twice as long: what is slow is not to be given up for ever.
+    pub fn patience(&self) -> u32 {
+        1 << self.strikes.min(MAX_PATIENCE)
     }
 
     /// Expected rate in bytes per second; an unmeasured LAN source counts as 400 Mbit/s.

@@ -76,6 +76,11 @@ impl SpanTable {
         self.missing_bytes
     }
 
+    /// The positions still to get.
+    pub const fn missing(&self) -> &RoaringBitmap {
+        &self.wanted
+    }
+
     /// Whether this position is still to get.
     pub fn is_missing(&self, position: u32) -> bool {
         self.wanted.contains(position)

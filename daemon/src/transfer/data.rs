@@ -60,7 +60,7 @@ pub(super) async fn get(
     run.set_phase(Phase::Comparing);
     let (target, durable) = open_target(run, &manifest).await?;
     let version = Arc::new(Version::new(head, manifest_file, target.holding()));
-    let serves = serve(&run.daemon, &run.transfer, &version, &durable);
+    let serves = serve(run, &version, &durable);
     let repeats = {
         let manifest = Arc::clone(&manifest);
         blocking(move || Repeats::find(&manifest)).await?
@@ -129,14 +129,17 @@ fn ranges(positions: &RoaringBitmap) -> Vec<std::ops::Range<u32>> {
     runs.as_slice().iter().map(|run| run.iter()).collect()
 }
 
-/// Shows and serves the new version while it is fetched, unless the same version is here whole already.
-fn serve(daemon: &Daemon, transfer: &Transfer, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
-    if transfer.share.current().is_some_and(|current| current.number() == version.number()) {
+/// Shows and serves the version while it is fetched, unless it is here whole already.
+fn serve(run: &Run, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
+    if run.is_whole(version.number()) {
         return false;
     }
-    transfer.share.advance(Arc::clone(version));
-    let (share, head) = (transfer.share.id, version.head.head());
-    daemon.core.with(|engine, now| engine.hold(share, head.version, head.chunks, durable.clone(), now));
+    let share = &run.transfer.share;
+    share.advance(Arc::clone(version));
+    let head = version.head.head();
+    run.daemon
+        .core
+        .with(|engine, now| engine.hold(share.id, head.version, head.chunks, durable.clone(), now));
     true
 }
 
@@ -171,7 +174,7 @@ impl Getting<'_> {
         });
         self.run.set_phase(Phase::Fetching);
         self.run.transfer.meter().restart_rate();
-        self.run.plan(Space::Data, lengths, wanted);
+        self.run.plan(self.version.number(), Space::Data, lengths, wanted);
         self.fetch().await
     }
 

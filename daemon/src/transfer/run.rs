@@ -135,8 +135,7 @@ impl Run {
     /// Waits until it is clear which version is fetched.
     async fn choose_version(&mut self) -> Result<SignedHead, End> {
         self.set_phase(Phase::Connecting);
-        let local =
-            self.transfer.share.current().filter(|v| self.is_whole(v.number())).map(|v| v.head.clone());
+        let local = self.local_head().await?;
         let ours = self.transfer.share.owner == self.daemon.device;
         loop {
             if let Some(head) = local.as_ref().filter(|_| ours || self.began.elapsed() > LOCAL_HEAD) {
@@ -154,8 +153,17 @@ impl Run {
         }
     }
 
+    /// The head of a version that is whole on this device, after a look at its files.
+    async fn local_head(&self) -> Result<Option<SignedHead>, End> {
+        let Some(version) = self.transfer.share.current() else { return Ok(None) };
+        let (daemon, share, of) =
+            (Arc::clone(&self.daemon), Arc::clone(&self.transfer.share), Arc::clone(&version));
+        blocking(move || daemon.recheck(&share, &of)).await?;
+        Ok(self.is_whole(version.number()).then(|| version.head.clone()))
+    }
+
     /// Whether every chunk of this version is on this device.
-    fn is_whole(&self, version: u64) -> bool {
+    pub(super) fn is_whole(&self, version: u64) -> bool {
         let share = &self.transfer.share;
         let chunks = share.version(version).map(|v| u64::from(v.head.head().chunks));
         let held = self.daemon.core.with(|engine, _| engine.held(share.id).map(RoaringBitmap::len));
@@ -197,7 +205,7 @@ impl Run {
         let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
         let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
         self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) });
-        self.plan(Space::Manifest, lengths, wanted);
+        self.plan(head.head().version, Space::Manifest, lengths, wanted);
         self.complete(Space::Manifest).await?;
         let synced = Arc::clone(&file);
         blocking(move || synced.sync()).await?.map_err(|e| failure::manifest(&e))?;
@@ -211,7 +219,8 @@ impl Run {
             secret,
             got: Default::default(),
         });
-        self.plan(Space::Root, vec![head.head().root_length - CHUNK_TAG], std::iter::once(0).collect());
+        let lengths = vec![head.head().root_length - CHUNK_TAG];
+        self.plan(head.head().version, Space::Root, lengths, std::iter::once(0).collect());
         self.complete(Space::Root).await?;
         let stage = self.transfer.stages.get();
         let Stage::Root { got, .. } = &*stage else {
@@ -223,9 +232,9 @@ impl Run {
         Ok(Arc::new(file.map_err(|e| failure::manifest(&e))?))
     }
 
-    pub(super) fn plan(&self, space: Space, lengths: Vec<u32>, wanted: RoaringBitmap) {
+    pub(super) fn plan(&self, version: u64, space: Space, lengths: Vec<u32>, wanted: RoaringBitmap) {
         let share = self.transfer.share.id;
-        self.daemon.core.with(|engine, now| engine.plan(share, space, lengths, wanted, now));
+        self.daemon.core.with(|engine, now| engine.plan(share, version, space, lengths, wanted, now));
     }
 
     /// Waits until a small space (root, manifest) is complete.

@@ -1,5 +1,6 @@
 //! What one device has asked for, kept apart from the engine's own records, and the rules that it must keep.
 
+use super::content::Content;
 use super::event::{At, SECOND};
 use hither_engine::{Carrier, RequestId, SPAN_BYTES};
 use hither_proto::Space;
@@ -74,9 +75,10 @@ impl Book {
     }
 
     /// A source said that it lacks some of a request.
-    pub fn not_held(&mut self, request: RequestId, positions: &RoaringBitmap, lengths: &[u32]) {
+    pub fn not_held(&mut self, request: RequestId, positions: &RoaringBitmap, content: &Content) {
         if let Some(flight) = self.flights.get_mut(&request) {
             let gone = &flight.positions & positions;
+            let lengths = content.lengths(flight.space);
             flight.bytes -= gone.iter().map(|p| u64::from(lengths[p as usize])).sum::<u64>();
             flight.positions -= gone;
         }

@@ -164,10 +164,8 @@ impl World {
                 self.with(from, |engine, now| engine.handle_served(share, device, request, now));
             }
             Answered::NotHeld(request, ranges) => {
-                // The newest version has the most positions: all have the same lengths here.
-                let lengths =
-                    self.contents.values().next_back().map(|c| c.lengths(Space::Data)).unwrap_or(&[]);
-                book.not_held(request, &ranges.to_bitmap(), lengths);
+                // All versions have the same lengths here.
+                book.not_held(request, &ranges.to_bitmap(), &self.contents[&1]);
                 self.with(from, |engine, now| engine.handle_not_held(share, device, request, &ranges, now));
             }
             Answered::Busy(request, pause) => {

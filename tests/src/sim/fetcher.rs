@@ -126,7 +126,7 @@ impl World {
         self.devices[device].book.clear();
         self.note(device, "plan", [version, space as u64, wanted.len()]);
         let share = self.share;
-        self.with(device, |engine, now| engine.plan(share, space, lengths, wanted, now));
+        self.with(device, |engine, now| engine.plan(share, version, space, lengths, wanted, now));
     }
 
     fn complete(&mut self, device: usize, version: u64, space: Space) {

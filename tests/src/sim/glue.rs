@@ -176,11 +176,9 @@ impl World {
     ) {
         self.note(from, "serve", [stream.0, request, ranges.total()]);
         let of = &self.devices[from];
-        if of.holding != Some(version) {
-            return self.fail(from, format!("serves version {version}, but holds {:?}", of.holding));
-        }
         let held = of.durable(version);
-        if space == Space::Data && of.honest() && !ranges.to_bitmap().is_subset(&held) {
+        // What was asked for before a newer version replaced this one is answered with "not held".
+        if of.holding == Some(version) && space == Space::Data && of.honest() && !ranges.to_bitmap().is_subset(&held) {
             return self.fail(from, "serves what it does not have");
         }
         self.start_job(from, stream.0, request, space, version, ranges);
