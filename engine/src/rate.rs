@@ -10,6 +10,11 @@ use std::time::Duration;
 const ALPHA: f64 = 0.3;
 /// Shortest stretch of time that makes a sample: shorter ones measure the receive buffer, not the link.
 const SAMPLE: Duration = Duration::from_millis(20);
+/// Fewest bytes that make a sample: of a small answer (the root is a few hundred bytes) the round trip is measured, not
+/// the link, and a source that looks slow is not asked again.
+const SAMPLE_BYTES: u64 = 128 << 10;
+/// After this time fewer bytes are a sample too: the link is that slow.
+const SLOW: Duration = Duration::from_millis(500);
 /// What an unmeasured LAN source is taken for: 400 Mbit/s (source-selection design, rule 5).
 pub const UNMEASURED_LAN: f64 = 50_000_000.0;
 
@@ -39,7 +44,7 @@ impl RateEstimator {
         self.window_bytes += bytes;
         self.total += bytes;
         let elapsed = now.since(self.window_start);
-        if elapsed >= SAMPLE {
+        if elapsed >= SAMPLE && self.tells(elapsed) {
             self.sample(elapsed);
             self.busy(now);
         }
@@ -48,10 +53,15 @@ impl RateEstimator {
     /// Nothing is outstanding any more: what the open window holds is a sample too, if it is not absurdly short.
     pub fn idle(&mut self, now: Time) {
         let elapsed = now.since(self.window_start);
-        if elapsed >= SAMPLE / 10 && self.window_bytes > 0 && self.mean.is_none() {
+        if elapsed >= SAMPLE / 10 && self.tells(elapsed) && self.mean.is_none() {
             self.sample(elapsed);
         }
         self.busy(now);
+    }
+
+    /// Whether what came in this time says something about the link.
+    fn tells(&self, elapsed: Duration) -> bool {
+        self.window_bytes >= SAMPLE_BYTES || (self.window_bytes > 0 && elapsed >= SLOW)
     }
 
     fn sample(&mut self, elapsed: Duration) {
@@ -97,6 +107,18 @@ mod tests {
         rate.busy(at(60_000));
         rate.arrived(20_000, at(60_020));
         assert!((rate.measured().unwrap() - 1e6).abs() < 1e4);
+    }
+
+    #[test]
+    fn a_small_answer_is_no_measurement_and_a_slow_link_is() {
+        let mut rate = RateEstimator::new();
+        rate.busy(at(0));
+        rate.arrived(400, at(30));
+        rate.idle(at(30));
+        assert_eq!(rate.measured(), None);
+        rate.busy(at(100));
+        rate.arrived(10_000, at(1100));
+        assert!((rate.measured().unwrap() - 1e4).abs() < 1.0);
     }
 
     #[test]

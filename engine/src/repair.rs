@@ -94,18 +94,20 @@ impl Fetch {
 
     /// How long the source of a span may be silent, given who else has it.
     fn patience(&self, device: DeviceId, span: u32, version: u64, space: Space, now: Time) -> Duration {
+        let size = self.spans.bytes_of(&self.spans.missing_in(span, None)).max(SPAN_BYTES);
         let alternative = self
             .situation(span, version, space, now)
             .holders
             .into_iter()
             .filter(|facts| facts.device != device)
-            .map(|facts| facts.finish(SPAN_BYTES))
+            .map(|facts| facts.finish(size))
             .min();
+        // Before the other one could bring it all, giving up gains nothing.
         let patience = match alternative {
-            Some(finish) => (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1),
+            Some(finish) => (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1).max(finish),
             None => STALL_ALONE,
         };
-        patience * self.sources.get(&device).map_or(1, Source::patience)
+        self.sources.get(&device).map_or(patience, |source| patience.max(source.takes(size, now)) * source.patience())
     }
 
     fn give_up_on(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {

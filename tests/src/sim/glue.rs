@@ -118,7 +118,8 @@ impl World {
 
     fn want(&mut self, from: usize, device: DeviceId, carrier: Carrier, want: Want) {
         let Some(to) = self.index.get(&device).copied() else { return self.fail(from, "asks a stranger") };
-        self.note(from, "want", [to as u64, want.request, want.ranges.total()]);
+        let first = want.ranges.as_slice().first().map_or(0, |run| run.start());
+        self.note(from, "want", [to as u64, want.request, first.into()]);
         if let Err(broken) = self.check_want(from, to, carrier, &want) {
             return self.fail(from, broken);
         }

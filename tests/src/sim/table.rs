@@ -41,11 +41,11 @@ fn one_to_one(s: &mut Setup) {
 }
 
 fn one_to_four(s: &mut Setup) {
-    s.share((12, 24), 64 << 10);
+    s.share((64, 64), 64 << 10);
     s.holder(50, Nature::Honest);
     s.fetchers(4);
     s.bound_by(50);
-    s.limits = Limits { time: (2.5, 3.0), origin: 2.0, waste: 0.1 };
+    s.limits = Limits { time: (3.0, 3.0), origin: 3.0, waste: 0.1 };
 }
 
 fn two_holders(s: &mut Setup) {
@@ -64,7 +64,7 @@ fn uneven_sources(s: &mut Setup) {
     }
     s.fetcher(0);
     s.bound_by(200);
-    s.limits = Limits { time: (1.3, 0.8), origin: 0.5, waste: 0.05 };
+    s.limits = Limits { time: (1.3, 0.8), origin: 0.5, waste: 0.15 };
 }
 
 fn staller(s: &mut Setup) {
@@ -110,7 +110,7 @@ fn boaster(s: &mut Setup) {
     let fetchers = s.rng().between(1, 3);
     s.fetchers(fetchers);
     s.bound_by(50);
-    s.limits = Limits { time: (3.0, 4.0), origin: 3.1, waste: 0.2 };
+    s.limits = Limits { time: (3.0, 4.0), origin: 3.1, waste: 0.6 };
 }
 
 fn busy(s: &mut Setup) {

@@ -1,0 +1,113 @@
+//! The cable between a device and the switch: its speed, its end, its filters, its counters.
+
+use super::namespace::Namespace;
+use super::tool::{command, fed, tool};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The interface of every device.
+const INTERFACE: &str = "net0";
+
+/// What a filter is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// QUIC, and the multicast that finds devices.
+    Udp,
+    /// The other carrier.
+    Tcp,
+}
+
+/// Bytes of packets that went over a cable, as the device sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the device.
+    pub sent: u64,
+    /// To the device.
+    pub received: u64,
+}
+
+/// One device's cable.
+#[derive(Debug)]
+pub struct Cable {
+    device: Arc<Namespace>,
+    /// The interface at the switch.
+    port: String,
+    address: String,
+}
+
+impl Cable {
+    /// A cable into the switch, without an address at the device's end.
+    pub(super) fn new(device: &Arc<Namespace>, number: u8) -> Self {
+        let port = format!("port{number}");
+        let pid = device.pid();
+        tool(&mut command("ip", &format!("link add {port} type veth peer name {INTERFACE} netns {pid}")));
+        tool(&mut command("ip", &format!("link set {port} master switch up")));
+        Self { device: Arc::clone(device), port, address: format!("10.77.0.{number}") }
+    }
+
+    /// The device's address, once it has one.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The device's interface comes up and gets its address.
+    pub fn connect(&self) {
+        self.inside("ip", &format!("addr add {}/24 dev {INTERFACE}", self.address));
+        self.inside("ip", &format!("link set {INTERFACE} up"));
+    }
+
+    /// Somebody pulls the cable.
+    pub fn cut(&self) {
+        tool(&mut command("ip", &format!("link set {} down", self.port)));
+    }
+
+    /// Somebody puts the cable back.
+    pub fn restore(&self) {
+        tool(&mut command("ip", &format!("link set {} up", self.port)));
+    }
+
+    /// Limits what the device sends.
+    pub fn shape_up(&self, mbit: u32) {
+        self.inside("tc", &format!("qdisc replace dev {INTERFACE} root {}", bucket(mbit)));
+    }
+
+    /// Limits what the device receives.
+    pub fn shape_down(&self, mbit: u32) {
+        tool(&mut command("tc", &format!("qdisc replace dev {} root {}", self.port, bucket(mbit))));
+    }
+
+    /// Drops everything of a protocol that arrives at the device.
+    pub fn block(&self, protocol: Protocol) {
+        let name = match protocol {
+            Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+        };
+        let rules = format!(
+            "table inet lab {{\n chain input {{\n  type filter hook input priority 0\n  meta l4proto {name} drop\n }}\n}}\n"
+        );
+        fed(self.device.command("nft").args(["-f", "-"]), &rules);
+    }
+
+    /// Everything arrives again.
+    pub fn unblock(&self) {
+        tool(self.device.command("nft").args(["delete", "table", "inet", "lab"]));
+    }
+
+    /// What went over the cable so far.
+    pub fn traffic(&self) -> Traffic {
+        let text = tool(&mut command("ip", &format!("-s -j link show dev {}", self.port)));
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        let bytes = |way: &str| parsed[0]["stats64"][way]["bytes"].as_u64().unwrap();
+        Traffic { sent: bytes("rx"), received: bytes("tx") }
+    }
+
+    fn inside(&self, program: &str, line: &str) {
+        tool(self.device.command(program).args(line.split_whitespace()));
+    }
+}
+
+/// A queue that lets through so much: 10 ms at once, and at least what one call of the system may send.
+fn bucket(mbit: u32) -> String {
+    let burst = (u64::from(mbit) * 1_000_000 / 8 / 100).max(128 << 10);
+    format!("tbf rate {mbit}mbit burst {burst} latency 50ms")
+}

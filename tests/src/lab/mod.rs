@@ -1,0 +1,40 @@
+//! The lab: the real programs on devices of their own, joined by a switch.
+//!
+//! A test is a closure given to [`run`]. It runs inside fresh namespaces, whose network is the switch; every
+//! [`Device`] has a namespace with one cable into it, a home, a daemon when it is up, and files. Cables can be shaped,
+//! cut and filtered; multicast goes over the switch as over any other. `Holder` is a device that does not keep to the
+//! rules. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
+//! lab's folder.
+//!
+//! Root, or a system that lets anybody make namespaces, is needed. Where there is neither a test says so and passes;
+//! `HITHER_LAB_REQUIRED=1` makes that a failure. `HITHER_BIN` is the folder of the programs, `HITHER_LAB_SEED` the seed of
+//! what is random.
+
+mod api;
+mod cable;
+mod capture;
+mod device;
+mod holder;
+mod inside;
+mod namespace;
+mod process;
+mod run;
+mod switch;
+mod tool;
+mod tree;
+mod wait;
+
+pub use api::Api;
+pub use cable::{Cable, Protocol, Traffic};
+pub use capture::Capture;
+pub use device::{Device, Shared};
+pub use holder::{Conduct, Holder};
+pub use inside::run;
+pub use process::Process;
+pub use run::{Fetched, Plain, Run, Running};
+pub use switch::Lab;
+pub use tree::{Tree, fill, noise};
+pub use wait::{PATIENCE, until};
+
+/// Bytes in a mebibyte.
+pub const MIB: u64 = 1 << 20;

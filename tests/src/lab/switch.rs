@@ -1,0 +1,76 @@
+//! What joins the devices of one test.
+
+use super::capture::Capture;
+use super::device::Device;
+use super::tool::{command, tool};
+use rustix::process::{getpid, set_child_subreaper};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+
+/// The switch and the folder of one test.
+#[derive(Debug)]
+pub struct Lab {
+    folder: PathBuf,
+    programs: PathBuf,
+    devices: Cell<u8>,
+}
+
+impl Lab {
+    /// A switch without devices. `folder` is empty and goes with the lab, `programs` has `hither` and `hitherd`.
+    pub(super) fn new(folder: PathBuf, programs: PathBuf) -> Self {
+        // Daemons whose starter is gone come to us, so that they can be waited for.
+        set_child_subreaper(Some(getpid())).unwrap();
+        tool(&mut command("ip", "link set lo up"));
+        // Without snooping multicast goes everywhere, as it does over a switch that nobody configured.
+        tool(&mut command("ip", "link add switch type bridge mcast_snooping 0"));
+        tool(&mut command("ip", "link set switch up"));
+        Self { folder, programs, devices: Cell::new(0) }
+    }
+
+    /// A device on the switch. Its daemon does not run yet.
+    pub fn device(&self, name: &str) -> Device {
+        let device = self.unplugged(name);
+        device.cable.connect();
+        device
+    }
+
+    /// A device whose interface is still down.
+    pub fn unplugged(&self, name: &str) -> Device {
+        self.devices.set(self.devices.get() + 1);
+        Device::new(name, self.devices.get(), &self.folder.join(name), &self.programs)
+    }
+
+    /// Hears everything that goes over the switch from now on.
+    pub fn capture(&self) -> Capture {
+        Capture::start()
+    }
+
+    /// A small disk of its own, mounted at `path`.
+    pub fn disk(&self, path: &Path, bytes: u64) {
+        std::fs::create_dir_all(path).unwrap();
+        tool(command("mount", &format!("-t tmpfs -o size={bytes} tmpfs")).arg(path));
+    }
+
+    /// What makes the random parts of a test; printed, so that a failure can be repeated.
+    pub fn seed(&self) -> u64 {
+        let seed = match std::env::var("HITHER_LAB_SEED") {
+            Ok(text) => text.parse().expect("HITHER_LAB_SEED is not a number"),
+            Err(_) => {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+                u64::from(now.subsec_nanos())
+            }
+        };
+        println!("HITHER_LAB_SEED={seed}");
+        seed
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Here, and not outside: who is root only inside can remove what was made read-only.
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        for entry in entries {
+            let _ = std::fs::remove_dir_all(entry.path()); // What is left goes with the folder.
+        }
+    }
+}
