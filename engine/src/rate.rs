@@ -13,8 +13,8 @@ const SAMPLE: Duration = Duration::from_millis(20);
 /// Fewest bytes that make a sample: of a small answer (the root is a few hundred bytes) the round trip is measured, not
 /// the link, and a source that looks slow is not asked again.
 const SAMPLE_BYTES: u64 = 128 << 10;
-/// After this time fewer bytes are a sample too: the link is that slow.
-const SLOW: Duration = Duration::from_millis(500);
+/// After this time, this many are a sample too: the link is that slow.
+const SLOW: (Duration, u64) = (Duration::from_millis(500), 16 << 10);
 /// What an unmeasured LAN source is taken for: 400 Mbit/s (source-selection design, rule 5).
 pub const UNMEASURED_LAN: f64 = 50_000_000.0;
 
@@ -61,7 +61,7 @@ impl RateEstimator {
 
     /// Whether what came in this time says something about the link.
     fn tells(&self, elapsed: Duration) -> bool {
-        self.window_bytes >= SAMPLE_BYTES || (self.window_bytes > 0 && elapsed >= SLOW)
+        self.window_bytes >= SAMPLE_BYTES || (self.window_bytes >= SLOW.1 && elapsed >= SLOW.0)
     }
 
     fn sample(&mut self, elapsed: Duration) {
@@ -117,8 +117,8 @@ mod tests {
         rate.idle(at(30));
         assert_eq!(rate.measured(), None);
         rate.busy(at(100));
-        rate.arrived(10_000, at(1100));
-        assert!((rate.measured().unwrap() - 1e4).abs() < 1.0);
+        rate.arrived(20_000, at(1100));
+        assert!((rate.measured().unwrap() - 2e4).abs() < 1.0);
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Fetch {
 
     /// How long the source of a span may be silent, given who else has it.
     fn patience(&self, device: DeviceId, span: u32, version: u64, space: Space, now: Time) -> Duration {
-        let size = self.spans.bytes_of(&self.spans.missing_in(span, None)).max(SPAN_BYTES);
+        let size = self.spans.bytes_of(&self.spans.missing_in(span, None));
         let alternative = self
             .situation(span, version, space, now)
             .holders
@@ -102,12 +102,16 @@ impl Fetch {
             .filter(|facts| facts.device != device)
             .map(|facts| facts.finish(size))
             .min();
-        // Before the other one could bring it all, giving up gains nothing.
-        let patience = match alternative {
-            Some(finish) => (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1).max(finish),
-            None => STALL_ALONE,
-        };
-        self.sources.get(&device).map_or(patience, |source| patience.max(source.takes(size, now)) * source.patience())
+        let Some(source) = self.sources.get(&device) else { return STALL.0 };
+        match alternative {
+            // Before either could bring the whole span, giving up gains nothing; a wrong measurement must not cost more
+            // than being alone does.
+            Some(finish) => {
+                let usual = (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1);
+                usual.max(finish.max(source.takes(size, now)).min(STALL_ALONE)) * source.patience()
+            }
+            None => STALL_ALONE * source.patience(),
+        }
     }
 
     fn give_up_on(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {

@@ -19,8 +19,6 @@ const WINDOW_SLACK: Duration = Duration::from_millis(100);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// Longest time that a slow source's own rate excuses, seconds.
-const STALL_BOUND: f64 = 30.0;
 /// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
 const MAX_PATIENCE: u32 = 4;
 
@@ -246,7 +244,7 @@ impl Source {
     /// How long so many bytes take from it, when its rate was measured.
     pub fn takes(&self, bytes: u64, now: Time) -> Duration {
         let seconds = self.carriers.rate(now).map_or(0.0, |rate| bytes as f64 / rate.max(1.0));
-        Duration::from_secs_f64(seconds.min(STALL_BOUND))
+        Duration::from_secs_f64(seconds.min(1e6))
     }
 
     /// Most bytes in flight: one span until proven, then twice what the link holds.
