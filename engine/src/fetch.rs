@@ -91,8 +91,10 @@ pub(crate) struct Fetch {
     pub decide_at: Option<Time>,
     pub phase: Phase,
     pub spans: SpanTable,
-    /// Where this device begins in the share, so that neighbours begin elsewhere.
-    pub origin: u32,
+    /// Makes this device read the share in another order than its neighbours.
+    pub seed: u64,
+    /// The span after the one that was last asked of a whole holder, once others are seen to fetch too.
+    pub cursor: Option<u32>,
     pub sources: BTreeMap<DeviceId, Source>,
     pub requests: BTreeMap<RequestId, Request>,
     /// Spans that were taken away from a source.
@@ -115,7 +117,8 @@ impl Fetch {
             decide_at: None,
             phase: Phase::Locating,
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
-            origin: 0,
+            seed: 0,
+            cursor: None,
             sources: BTreeMap::new(),
             requests: BTreeMap::new(),
             moved: BTreeSet::new(),
@@ -224,10 +227,8 @@ impl Fetch {
         self.decide_at = None;
         self.moved.clear();
         self.spans = SpanTable::new(lengths, wanted);
-        self.origin = match space {
-            Space::Data if !self.spans.is_empty() => (seed % u64::from(self.spans.len())) as u32,
-            _ => 0,
-        };
+        self.seed = seed;
+        self.cursor = None;
         self.phase = Phase::Fetching(space);
         self.finish_space(commands);
     }

@@ -9,7 +9,6 @@ use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
 use crate::policy::{Decision, Policy, Rule, Situation};
 use crate::source::{Session, Source};
-use crate::spans::SPAN_BYTES;
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use crate::command::{Command, RequestId};
 use crate::fetch::{Fetch, Request};
 use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
+use crate::source::Session;
 use crate::spans::runs;
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -11,6 +12,8 @@ use std::collections::BTreeSet;
 /// Most idle spans looked at for one source before it is left without work until something changes: a bound on the
 /// work of one call, generous because partial holders tend to hold runs.
 const LOOK: usize = 4096;
+/// Places tried for a span that no neighbour has.
+const PLACES: u64 = 8;
 
 impl Fetch {
     /// Gives out work until no source can take more.
@@ -22,6 +25,9 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        if self.cursor.is_none() && !self.alone(space) {
+            self.cursor = Some(self.own_place(0));
+        }
         let mut skipped: BTreeSet<DeviceId> = BTreeSet::new();
         loop {
             let ready = self
@@ -45,14 +51,37 @@ impl Fetch {
         self.watch(now);
     }
 
-    /// The first idle span, from this device's own starting point, of which the source holds something.
+    /// An idle span of which the source holds something.
+    ///
+    /// While others fetch too, what no neighbour has yet comes first, in runs that begin at places of this device's own:
+    /// whoever reaches what another one has already begins elsewhere. Reading on in the same order would make all of them
+    /// ask the only whole holder for the same spans at the same time, from where they meet to the end.
     fn next_span_for(&self, device: DeviceId, space: Space) -> Option<u32> {
         let source = self.sources.get(&device)?;
-        let from = if self.alone(space) { 0 } else { self.origin };
-        self.spans
-            .idle_from(from)
-            .take(LOOK)
-            .find(|index| !self.spans.missing_in(*index, source.held(space)).is_empty())
+        let has = |index: &u32| !self.spans.missing_in(*index, source.held(space)).is_empty();
+        let Some(cursor) = self.cursor else { return self.spans.idle_from(0).take(LOOK).find(has) };
+        let rare = || {
+            let places = (0..PLACES).map(|n| self.own_place(u64::from(cursor) << 8 | n));
+            let starts = std::iter::once(cursor).chain(places);
+            starts.filter_map(|start| self.spans.idle_from(start).next()).find(|i| has(i) && !self.nearby(*i, space))
+        };
+        let rare = if source.has_all(space) { rare() } else { None };
+        rare.or_else(|| self.spans.idle_from(cursor).take(LOOK).find(has))
+    }
+
+    /// A place in the share that other devices do not choose at the same time.
+    fn own_place(&self, n: u64) -> u32 {
+        // SplitMix64: cheap, and neighbouring inputs give unrelated places.
+        let mut z = (self.seed ^ n).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % u64::from(self.spans.len().max(1))) as u32
+    }
+
+    /// Whether a neighbour that fetches too has something of this span.
+    fn nearby(&self, index: u32, space: Space) -> bool {
+        let partial = self.sources.values().filter(|s| s.session == Session::Open);
+        partial.filter_map(|s| s.held(space)).any(|held| !self.spans.missing_in(index, Some(held)).is_empty())
     }
 
     /// Whether no other device seems to be fetching too: then the share is read from its beginning, which disks and
@@ -62,7 +91,7 @@ impl Fetch {
             && !self
                 .sources
                 .values()
-                .any(|s| s.session == crate::source::Session::Open && s.held(space).is_some())
+                .any(|s| s.session == Session::Open && s.held(space).is_some())
     }
 
     /// Who holds (some of) a span, and how they stand.
@@ -97,8 +126,12 @@ impl Fetch {
         if source.carriers.outstanding() == 0 {
             source.last_progress = now;
         }
+        let source_is_whole = source.has_all(space);
         source.carriers.asked(carrier, self.spans.bytes_of(&positions), now);
         self.spans.request_began(index);
+        if self.cursor.is_some() && source_is_whole {
+            self.cursor = Some(index + 1);
+        }
         let id = RequestId(*next);
         *next += 1;
         let rule = match decision.rule {

@@ -225,6 +225,30 @@ ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem
         self.note("A daemon at rest, another one nearby", "hitherd", cpu_percent=100 * (a.cpu() - before) / 20, rss=a.memory("VmRSS"))
         a.close(), b.close()
 
+    def large(self):
+        """Memory: a million chunks known, and 10 GiB moved (on disk, where the temporary folder is)."""
+        table = "Memory at size (MiB)"
+        os.makedirs(self.path("data", "many"))
+        seed = self.big("seed", 256 << 20)
+        for i in range(256):
+            os.link(seed, self.path("data", "many", f"f{i}"))  # 64 GiB to read, 256 MiB to store
+        a, b = self.pair()
+        shared = a.last("share", "--json", self.path("data", "many"))
+        self.note(table, f"{shared['chunks']:,} chunks known", rss_from=a.memory("VmRSS"), peak_from=a.memory())
+        a.close(), b.close()
+        self.drop(self.path("data", "many"))
+        a, b = self.pair()
+        with tempfile.TemporaryDirectory(prefix="hither-bench.") as disk:
+            with open(f"{disk}/large", "wb") as f:
+                for _ in range(10 << 10):
+                    f.write(os.urandom(1 << 20))
+            ticket = a.last("share", "--json", f"{disk}/large")["ticket"]
+            start = time.monotonic()
+            b.last("fetch", "--json", "--yes", "-o", f"{disk}/got", ticket)
+            self.note(table, "10 GiB moved", peak_from=a.memory(), peak_to=b.memory(), seconds=time.monotonic() - start)
+            run("cmp", f"{disk}/large", f"{disk}/got/large")
+        a.close(), b.close()
+
     def all(self):
         self.big("big", GIB)
         self.small("small", 10000)
@@ -250,6 +274,8 @@ ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem
         self.rows["Import of 1 GiB (in the page cache)"]["hither share"] = {
             "total": self.rows[lan]["Hither"]["share"], "cpu": self.rows[lan]["Hither"]["cpu_share"]}
         self.rest()
+        if os.environ.get("HITHER_BENCH_LARGE"):
+            self.large()
 
     def report(self):
         self.rows.pop("(first version)", None)
@@ -278,7 +304,7 @@ def main():
             model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "?")
         print(f"{os.cpu_count()} × {model}, Linux {os.uname().release}, {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30} GiB; "
               f"seconds, MB on the wire from the origin, CPU seconds, MiB; {REPS} repetitions: median (minimum … maximum)")
-        bench.all()
+        bench.large() if os.environ.get("HITHER_BENCH_LARGE") == "only" else bench.all()
         bench.report()
     finally:
         bench.close()

@@ -6,4 +6,6 @@
     reason = "test support: a broken test stops"
 )]
 
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod sim;

@@ -38,7 +38,7 @@ pub fn fill(path: impl AsRef<Path>, seed: u64, length: u64) -> PathBuf {
 enum Entry {
     Folder { mode: u32, mtime: (i64, i64) },
     File { mode: u32, mtime: (i64, i64), size: u64, hash: blake3::Hash },
-    Link { target: PathBuf },
+    Link { target: PathBuf, mtime: (i64, i64) },
 }
 
 impl fmt::Debug for Entry {
@@ -48,7 +48,7 @@ impl fmt::Debug for Entry {
             Self::File { mode, mtime, size, hash } => {
                 write!(f, "file {mode:o} {mtime:?} {size} {}", &hash.to_hex()[..8])
             }
-            Self::Link { target } => write!(f, "link to {}", target.display()),
+            Self::Link { target, mtime } => write!(f, "link to {} {mtime:?}", target.display()),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Tree {
                 }
                 Entry::Folder { mode, mtime }
             } else if found.is_symlink() {
-                Entry::Link { target: fs::read_link(&path).unwrap() }
+                Entry::Link { target: fs::read_link(&path).unwrap(), mtime }
             } else {
                 Entry::File { mode, mtime, size: found.len(), hash: hash(&path) }
             };

@@ -1,0 +1,236 @@
+//! A device: its network, its home, its files, its daemon.
+
+use super::api::Api;
+use super::cable::Cable;
+use super::namespace::Namespace;
+use super::process::Process;
+use super::run::{Fetched, Plain, Run, Running, plain};
+use super::wait::{PATIENCE, until};
+use hither_api::{Event, Status, TransferInfo, Why};
+use rustix::process::Signal;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+
+/// Lines of a log that are shown when a test fails.
+const LOG_LINES: usize = 60;
+
+/// A device. Its daemon ends when it is dropped.
+#[derive(Debug)]
+pub struct Device {
+    /// What it calls itself.
+    pub name: String,
+    /// Its way to the switch.
+    pub cable: Cable,
+    folder: PathBuf,
+    programs: PathBuf,
+    network: Arc<Namespace>,
+    settings: Vec<(String, String)>,
+}
+
+/// A share that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// Share id.
+    pub share: String,
+    /// What it is fetched with.
+    pub ticket: String,
+    /// Its version.
+    pub version: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+impl Device {
+    pub(super) fn new(name: &str, number: u8, folder: &Path, programs: &Path) -> Self {
+        fs::create_dir_all(folder.join("files")).unwrap();
+        let network = Arc::new(Namespace::new());
+        Self {
+            name: name.to_owned(),
+            cable: Cable::new(&network, number),
+            folder: folder.to_owned(),
+            programs: programs.to_owned(),
+            network,
+            settings: vec![("HITHER_DEVICE_NAME".into(), name.into()), ("HITHER_LOG".into(), "debug".into())],
+        }
+    }
+
+    /// A setting of this device, by its name in the configuration. Counts from the daemon's next start.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((format!("HITHER_{}", key.to_uppercase()), value.into()));
+    }
+
+    /// A place for files of this device.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join("files").join(name)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.home().join("data/hitherd.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    pub(super) fn network(&self) -> &Namespace {
+        &self.network
+    }
+
+    // --- commands ---
+
+    /// `hither` on this device.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.network.command(self.programs.join("hither"));
+        command.args(arguments).current_dir(self.folder.join("files"));
+        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("HITHER_")) {
+            command.env_remove(name);
+        }
+        command.env("HITHER_HOME", self.home());
+        self.settings.iter().for_each(|(name, value)| drop(command.env(name, value)));
+        command
+    }
+
+    /// Starts `hither` with these arguments and `--json`.
+    pub fn begin(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.arg("--json");
+        Running::start(command)
+    }
+
+    /// Runs `hither` with these arguments and `--json`.
+    pub fn hither(&self, arguments: &[&str]) -> Run {
+        self.begin(arguments).finish()
+    }
+
+    /// Runs `hither` as it is for people and pipes.
+    pub fn plain(&self, arguments: &[&str]) -> Plain {
+        plain(self.command(arguments))
+    }
+
+    /// Shares a path.
+    pub fn share(&self, path: &Path) -> Shared {
+        let run = self.hither(&["share", path.to_str().unwrap()]).well();
+        let done = run.lines.last().unwrap();
+        let text = |name: &str| done[name].as_str().unwrap().to_owned();
+        Shared {
+            share: text("share"),
+            ticket: text("ticket"),
+            version: done["version"].as_u64().unwrap(),
+            bytes: done["bytes"].as_u64().unwrap(),
+        }
+    }
+
+    /// Starts a fetch into one of its folders.
+    pub fn begin_fetch(&self, ticket: &str, into: &str) -> Running {
+        self.begin(&["fetch", ticket, "--yes", "-o", self.path(into).to_str().unwrap()])
+    }
+
+    /// Fetches into one of its folders.
+    #[track_caller]
+    pub fn fetch(&self, ticket: &str, into: &str) -> Fetched {
+        self.begin_fetch(ticket, into).finish().fetched()
+    }
+
+    // --- the daemon ---
+
+    /// Starts the daemon.
+    pub fn up(&self) -> Status {
+        let run = self.hither(&["up"]).well();
+        serde_json::from_value(run.lines.last().unwrap().clone()).unwrap()
+    }
+
+    /// Ends the daemon in order.
+    pub fn down(&self) {
+        self.hither(&["down"]).well();
+    }
+
+    /// The daemon dies, as by a crash.
+    pub fn kill(&self) {
+        let process = Process::find(self.status().pid).unwrap();
+        process.signal(Signal::KILL);
+        assert!(process.ends_within(PATIENCE), "a killed daemon lives on");
+        process.reap();
+    }
+
+    /// Its local API.
+    pub fn api(&self) -> Api {
+        Api::new(self.home().join("hither.sock"))
+    }
+
+    /// What the daemon says of itself; it must be running.
+    #[track_caller]
+    pub fn status(&self) -> Status {
+        self.api().get("/v1/status").unwrap()
+    }
+
+    /// Its device id.
+    pub fn id(&self) -> String {
+        self.status().device
+    }
+
+    /// Waits until it sees so many devices on the network.
+    pub fn sees(&self, devices: u64) {
+        until("devices nearby", || (self.status().nearby >= devices).then_some(()));
+    }
+
+    /// Every transfer, the latest first.
+    pub fn transfers(&self) -> Vec<TransferInfo> {
+        self.api().get("/v1/transfers").unwrap()
+    }
+
+    /// The latest transfer.
+    #[track_caller]
+    pub fn transfer(&self) -> TransferInfo {
+        self.transfers().into_iter().next().expect("a transfer")
+    }
+
+    /// Why a transfer's bytes came from where they came.
+    pub fn why(&self, transfer: &str) -> Why {
+        self.api().get(&format!("/v1/transfers/{transfer}/why")).unwrap()
+    }
+
+    /// Waits until the latest transfer, which goes on without any command, has so many bytes.
+    #[track_caller]
+    pub fn follow(&self, wanted: u64) {
+        let mut events = self.api().events(&self.transfer().transfer).unwrap();
+        let found = events.wait_for(&format!("{wanted} bytes of {}", self.name), |event| match event {
+            Event::Progress { bytes, .. } if *bytes >= wanted => Some(Ok(())),
+            event if event.is_last() => Some(Err(event.clone())),
+            _ => None,
+        });
+        assert!(matches!(found, Some(Ok(()))), "instead of {wanted} bytes: {found:?}");
+    }
+
+    /// Waits until the latest transfer has ended; it must end well.
+    #[track_caller]
+    pub fn complete(&self) -> Fetched {
+        let transfer = self.transfer().transfer;
+        let mut events = self.api().events(&transfer).unwrap();
+        let last = events.wait_for("the end of a transfer", |event| event.is_last().then(|| event.clone()));
+        let last = serde_json::to_value(last.expect("a last event")).unwrap();
+        Run { status: 0, lines: vec![last], errors: String::new() }.fetched()
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("--- the last lines of {}'s log", self.name);
+            lines[lines.len().saturating_sub(LOG_LINES)..].iter().for_each(|line| println!("{line}"));
+        }
+        // No panic in here: the test may be failing already.
+        let status: Result<Status, _> = self.api().get("/v1/status");
+        if let Some(process) = status.ok().and_then(|status| Process::find(status.pid)) {
+            process.signal(Signal::KILL);
+            process.ends_within(PATIENCE);
+            process.reap();
+        }
+    }
+}
