@@ -93,8 +93,8 @@ pub(crate) struct Fetch {
     pub spans: SpanTable,
     /// Makes this device read the share in another order than its neighbours.
     pub seed: u64,
-    /// The span after the one that was last asked of a whole holder, once others are seen to fetch too.
-    pub cursor: Option<u32>,
+    /// Counts the places chosen so far, once others are seen to fetch too.
+    pub places: Option<u64>,
     pub sources: BTreeMap<DeviceId, Source>,
     pub requests: BTreeMap<RequestId, Request>,
     /// Spans that were taken away from a source.
@@ -118,7 +118,7 @@ impl Fetch {
             phase: Phase::Locating,
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
             seed: 0,
-            cursor: None,
+            places: None,
             sources: BTreeMap::new(),
             requests: BTreeMap::new(),
             moved: BTreeSet::new(),
@@ -228,7 +228,7 @@ impl Fetch {
         self.moved.clear();
         self.spans = SpanTable::new(lengths, wanted);
         self.seed = seed;
-        self.cursor = None;
+        self.places = None;
         self.phase = Phase::Fetching(space);
         self.finish_space(commands);
     }

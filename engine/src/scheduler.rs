@@ -25,8 +25,8 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
-        if self.cursor.is_none() && !self.alone(space) {
-            self.cursor = Some(self.own_place(0));
+        if !self.alone(space) {
+            self.places.get_or_insert(0);
         }
         let mut skipped: BTreeSet<DeviceId> = BTreeSet::new();
         loop {
@@ -53,23 +53,23 @@ impl Fetch {
 
     /// An idle span of which the source holds something.
     ///
-    /// While others fetch too, what no neighbour has yet comes first, in runs that begin at places of this device's own:
-    /// whoever reaches what another one has already begins elsewhere. Reading on in the same order would make all of them
-    /// ask the only whole holder for the same spans at the same time, from where they meet to the end.
+    /// While others fetch too, every device takes spans in an order of its own, of several places the first that no
+    /// neighbour has. Reading on in the same order, even from different places, would make all of them ask the only whole
+    /// holder for the same spans at the same time from where they meet to the end.
     fn next_span_for(&self, device: DeviceId, space: Space) -> Option<u32> {
         let source = self.sources.get(&device)?;
         let has = |index: &u32| !self.spans.missing_in(*index, source.held(space)).is_empty();
-        let Some(cursor) = self.cursor else { return self.spans.idle_from(0).take(LOOK).find(has) };
+        let Some(count) = self.places else { return self.spans.idle_from(0).take(LOOK).find(has) };
+        let place = |n| self.own_place(count * PLACES + n);
         let rare = || {
-            let places = (0..PLACES).map(|n| self.own_place(u64::from(cursor) << 8 | n));
-            let starts = std::iter::once(cursor).chain(places);
-            starts.filter_map(|start| self.spans.idle_from(start).next()).find(|i| has(i) && !self.nearby(*i, space))
+            let idle = (0..PLACES).filter_map(|n| self.spans.idle_from(place(n)).next());
+            idle.filter(has).find(|index| !self.nearby(*index, space))
         };
         let rare = if source.has_all(space) { rare() } else { None };
-        rare.or_else(|| self.spans.idle_from(cursor).take(LOOK).find(has))
+        rare.or_else(|| self.spans.idle_from(place(0)).take(LOOK).find(has))
     }
 
-    /// A place in the share that other devices do not choose at the same time.
+    /// The n-th place of this device's own order.
     fn own_place(&self, n: u64) -> u32 {
         // SplitMix64: cheap, and neighbouring inputs give unrelated places.
         let mut z = (self.seed ^ n).wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -126,12 +126,9 @@ impl Fetch {
         if source.carriers.outstanding() == 0 {
             source.last_progress = now;
         }
-        let source_is_whole = source.has_all(space);
         source.carriers.asked(carrier, self.spans.bytes_of(&positions), now);
         self.spans.request_began(index);
-        if self.cursor.is_some() && source_is_whole {
-            self.cursor = Some(index + 1);
-        }
+        self.places = self.places.map(|count| count + 1);
         let id = RequestId(*next);
         *next += 1;
         let rule = match decision.rule {

@@ -299,9 +299,12 @@ impl Run {
         if !record.accepted {
             self.set_phase(Phase::Offered);
         }
+        let asked = Instant::now();
         while !self.transfer.record().accepted {
             self.wake().await?;
         }
+        // The time that somebody took to think is not the transfer's.
+        self.began += asked.elapsed();
         Ok(())
     }
 
