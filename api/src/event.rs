@@ -22,6 +22,8 @@ pub enum Phase {
     Writing,
     /// Nobody who has what is missing can be reached at the moment.
     Waiting,
+    /// Everything is here; a later version is waited for.
+    Following,
     /// Stopped; can go on.
     Paused,
     /// Finished.
@@ -100,6 +102,21 @@ pub enum Event {
         path: String,
         /// Who shares it: device id.
         owner: String,
+    },
+    /// A version is here, and later ones are waited for.
+    Version {
+        /// The transfer.
+        transfer: String,
+        /// The version's number.
+        version: u64,
+        /// Where it is.
+        path: String,
+        /// Bytes of all files.
+        bytes: u64,
+        /// How long it took, seconds.
+        seconds: f64,
+        /// Where the bytes of all versions so far came from.
+        sources: Vec<SourceBytes>,
     },
     /// Something the user should know that stops nothing.
     Warning {

@@ -55,6 +55,9 @@ pub struct FetchRequest {
     /// Give up with `no_holder` when nobody who has it was reached for that many seconds; absent: the configured time.
     #[serde(default)]
     pub wait_seconds: Option<u64>,
+    /// Stay and fetch every later version too, over the one before; only for tickets that name no single version.
+    #[serde(default)]
+    pub follow: bool,
 }
 
 /// One share (`GET /v1/shares`).

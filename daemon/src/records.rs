@@ -67,6 +67,12 @@ pub(crate) struct TransferRecord {
     pub spooled: bool,
     pub existing: Existing,
     pub accepted: bool,
+    /// Later versions are fetched too.
+    #[serde(default)]
+    pub follow: bool,
+    /// The version that is here whole, when later ones are waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<u64>,
     #[serde(default)]
     pub name: String,
     /// Where it is or will be.

@@ -9,9 +9,6 @@ use crate::time::Time;
 use hither_proto::{DeviceId, Space};
 use std::collections::BTreeSet;
 
-/// Most idle spans looked at for one source before it is left without work until something changes: a bound on the
-/// work of one call, generous because partial holders tend to hold runs.
-const LOOK: usize = 4096;
 /// Places tried for a span that no neighbour has.
 const PLACES: u64 = 8;
 
@@ -58,15 +55,14 @@ impl Fetch {
     /// holder for the same spans at the same time from where they meet to the end.
     fn next_span_for(&self, device: DeviceId, space: Space) -> Option<u32> {
         let source = self.sources.get(&device)?;
-        let has = |index: &u32| !self.spans.missing_in(*index, source.held(space)).is_empty();
-        let Some(count) = self.places else { return self.spans.idle_from(0).take(LOOK).find(has) };
-        let place = |n| self.own_place(count * PLACES + n);
-        let rare = || {
-            let idle = (0..PLACES).filter_map(|n| self.spans.idle_from(place(n)).next());
-            idle.filter(has).find(|index| !self.nearby(*index, space))
-        };
-        let rare = if source.has_all(space) { rare() } else { None };
-        rare.or_else(|| self.spans.idle_from(place(0)).take(LOOK).find(has))
+        let place = |n| self.places.map_or(0, |count| self.own_place(count * PLACES + n));
+        if let Some(held) = source.held(space) {
+            return self.spans.idle_of(held, place(0));
+        }
+        let mut idle = (0..PLACES).filter_map(|n| self.spans.idle_from(place(n)).next());
+        let any = idle.next()?;
+        let rare = std::iter::once(any).chain(idle).find(|index| !self.nearby(*index, space));
+        rare.or(Some(any))
     }
 
     /// The n-th place of this device's own order.
@@ -81,17 +77,14 @@ impl Fetch {
     /// Whether a neighbour that fetches too has something of this span.
     fn nearby(&self, index: u32, space: Space) -> bool {
         let partial = self.sources.values().filter(|s| s.session == Session::Open);
-        partial.filter_map(|s| s.held(space)).any(|held| !self.spans.missing_in(index, Some(held)).is_empty())
+        partial.filter_map(|s| s.held(space)).any(|held| self.spans.is_wanted_of(index, held))
     }
 
     /// Whether no other device seems to be fetching too: then the share is read from its beginning, which disks and
     /// people who watch like best. Otherwise everyone begins elsewhere, so that all have something to give.
     fn alone(&self, space: Space) -> bool {
         self.sources.values().all(|s| s.has_all(space) || s.held(space).is_none_or(|h| h.is_empty()))
-            && !self
-                .sources
-                .values()
-                .any(|s| s.session == Session::Open && s.held(space).is_some())
+            && !self.sources.values().any(|s| s.session == Session::Open && s.held(space).is_some())
     }
 
     /// Who holds (some of) a span, and how they stand.
@@ -100,7 +93,7 @@ impl Fetch {
             .sources
             .values()
             .filter(|s| s.usable(version, space, now))
-            .filter(|s| !self.spans.missing_in(index, s.held(space)).is_empty())
+            .filter(|s| s.held(space).is_none_or(|held| self.spans.is_wanted_of(index, held)))
             .map(|s| s.facts(now))
             .collect();
         let size = self.spans.bytes_of(&self.spans.missing_in(index, None));

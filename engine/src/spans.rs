@@ -116,9 +116,29 @@ impl SpanTable {
         self.lengths.len() as u32
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+    /// The first idle span of which `held` has something, from the span `from` on and then from the beginning.
+    pub fn idle_of(&self, held: &RoaringBitmap, from: u32) -> Option<u32> {
+        let common = held & &self.wanted;
+        let start = self.span(from).map_or(0, |span| span.start);
+        self.idle_in(&common, start..self.positions()).or_else(|| self.idle_in(&common, 0..start))
+    }
+
+    fn idle_in(&self, positions: &RoaringBitmap, mut within: std::ops::Range<u32>) -> Option<u32> {
+        while let Some(position) = positions.range(within.clone()).next() {
+            let index = self.index_of(position);
+            if self.idle.contains(&index) {
+                return Some(index);
+            }
+            // In flight: skipped as a whole, and there are never many of these.
+            within.start = self.span(index).map_or(within.end, |span| span.start + span.count);
+        }
+        None
+    }
+
+    /// Whether `held` has something of a span that is missing.
+    pub fn is_wanted_of(&self, index: u32, held: &RoaringBitmap) -> bool {
+        let span = self.span(index).map_or(0..0, |span| span.start..span.start + span.count);
+        held.range(span).any(|position| self.wanted.contains(position))
     }
 
     /// The positions of a span that are missing and that `held` (everything when `None`) contains.
@@ -234,6 +254,23 @@ mod tests {
         assert_eq!(t.idle_from(0).collect::<Vec<_>>(), [1]);
         t.lost(3);
         assert_eq!(t.idle_from(0).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn what_a_partial_holder_has_is_found_wherever_it_is() {
+        let mut t = table(40);
+        let held: RoaringBitmap = [5, 30].into_iter().collect();
+        assert_eq!(
+            (t.idle_of(&held, 0), t.idle_of(&held, 3), t.idle_of(&held, 8)),
+            (Some(1), Some(7), Some(1))
+        );
+        t.request_began(1);
+        assert_eq!(t.idle_of(&held, 0), Some(7));
+        t.got(30);
+        assert!(!t.is_wanted_of(7, &held));
+        assert_eq!(t.idle_of(&held, 0), None);
+        t.request_ended(1);
+        assert_eq!(t.idle_of(&held, 0), Some(1));
     }
 
     #[test]

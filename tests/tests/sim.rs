@@ -45,7 +45,11 @@ fn complain(failed: &[&Outcome]) {
             outcome.scenario, outcome.seed
         );
     }
-    assert!(failed.is_empty(), "{} runs broke a rule; the first two of each scenario are above", failed.len());
+    assert!(
+        failed.is_empty(),
+        "{} runs broke a rule; the first two of each scenario are above",
+        failed.len()
+    );
 }
 
 #[test]

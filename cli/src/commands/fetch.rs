@@ -21,6 +21,7 @@ Examples:
   hither fetch                           asks for the ticket, which other users
                                          of this machine cannot see then
   hither fetch hither1… -o - | tar x     a single file to standard output
+  hither fetch hither1… --follow         and every later version, until Ctrl-C
 
 It comes from every device that has some of it at once. What this device already
 has is not fetched again, and a fetch that was stopped goes on where it was when
@@ -45,6 +46,9 @@ pub struct Args {
     /// Write beside what exists, under another name
     #[arg(long)]
     pub rename: bool,
+    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it
+    #[arg(long)]
+    pub follow: bool,
     /// How long to look for a device that has it: 15s, 2m …
     #[arg(long, value_name = "TIME", env = "HITHER_WAIT", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
@@ -108,6 +112,7 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         existing: args.existing(),
         accept: args.yes,
         wait_seconds: args.wait.map(|wait| wait.as_secs().max(1)),
+        follow: args.follow,
     };
     let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
@@ -147,6 +152,11 @@ impl Following<'_> {
                     let owner = self.owner(&owner).await;
                     let offer = show::Offer { name: &name, single_file, files, bytes, owner: &owner, path };
                     self.answer(&transfer, &offer).await?;
+                }
+                Event::Version { version, path, bytes, seconds, sources, .. } => {
+                    progress.clear();
+                    let summary = show::fetched(&path, bytes, seconds, &sources);
+                    self.session.out.say(&self.session.wrapped(&format!("Version {version}: {summary}")));
                 }
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {

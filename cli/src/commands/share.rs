@@ -111,7 +111,7 @@ async fn share(session: &Session<'_>, client: &Client, args: &Args, path: PathBu
                 print(session, &done, args.no_qr);
                 return Ok(());
             }
-            Event::Offer { .. } => {}
+            Event::Offer { .. } | Event::Version { .. } => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

@@ -40,6 +40,7 @@ impl Standing {
             Phase::Fetching => "Fetching",
             Phase::Writing => "Writing",
             Phase::Waiting => "Waiting for a device that has the rest…",
+            Phase::Following => "Waiting for a new version…",
             Phase::Paused => "Paused; go on with hither transfers resume",
             Phase::Done => "Done",
             Phase::Failed => "Failed",

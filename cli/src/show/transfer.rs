@@ -12,6 +12,7 @@ pub const fn phase_words(phase: Phase) -> &'static str {
         Phase::Fetching => "fetching",
         Phase::Writing => "writing",
         Phase::Waiting => "waiting",
+        Phase::Following => "following",
         Phase::Paused => "paused",
         Phase::Done => "done",
         Phase::Failed => "failed",

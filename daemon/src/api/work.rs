@@ -58,11 +58,17 @@ pub(super) async fn fetch(
             ApiError::new(ErrorCode::BadRequest, "The folder must be an absolute path in UTF-8.").into()
         );
     }
+    if request.follow && (ticket.pin.is_some() || request.folder.is_none()) {
+        let why =
+            "Only a whole share can be followed, into a folder: not one version, not to standard output.";
+        return Err(ApiError::new(ErrorCode::BadRequest, why).into());
+    }
     let request = Request {
         ticket,
         folder: request.folder,
         existing: request.existing,
         accept: request.accept,
+        follow: request.follow,
         wait: request.wait_seconds.map(Duration::from_secs),
     };
     let transfer = transfer::begin(&daemon, request)?;

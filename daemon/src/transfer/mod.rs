@@ -3,6 +3,7 @@
 //! `stage.rs` is what the disk threads see, `run.rs` the task, `data.rs` the getting of files, `meter.rs` the numbers.
 
 mod data;
+mod end;
 mod meter;
 mod run;
 mod stage;
@@ -21,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc};
 
-pub(crate) use run::discard;
+pub(crate) use end::discard;
 pub(crate) use start::{Request, begin, resume, resume_all};
 
 /// Ended transfers that are remembered, the oldest forgotten first.

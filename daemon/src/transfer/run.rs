@@ -4,14 +4,12 @@
 
 use super::data::{self, Data};
 use super::stage::Stage;
-use super::{Control, Transfer, lock};
-use crate::clock::unix_seconds;
+use super::{Control, Transfer};
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
-use crate::records::TransferState;
 use crate::routes::TransferInput;
-use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+use hither_api::{ApiError, ErrorCode, Event, Existing, Phase};
 use hither_content::ManifestFile;
 use hither_engine::Waiting;
 use hither_proto::limits::CHUNK_TAG;
@@ -50,7 +48,7 @@ pub(super) struct Run {
     inputs: mpsc::UnboundedReceiver<TransferInput>,
     control: mpsc::UnboundedReceiver<Control>,
     heads: HashMap<u64, SignedHead>,
-    began: Instant,
+    pub began: Instant,
     /// When a holder was last there.
     reached: Instant,
     ever_reached: bool,
@@ -117,6 +115,10 @@ impl Run {
     /// From nothing to the end. A newer version, when the one begun is not to be had any more, starts over.
     async fn drive(&mut self) -> Result<End, End> {
         let mut head = self.choose_version().await?;
+        if self.transfer.record().followed == Some(head.head().version) && self.is_whole(head.head().version)
+        {
+            head = self.newer_than(head.head().version).await?;
+        }
         loop {
             let manifest_file = self.manifest(&head).await?;
             let manifest = {
@@ -125,10 +127,49 @@ impl Run {
             };
             let manifest = Arc::new(manifest);
             self.offer(&head, &manifest).await?;
+            let manifest_version = head.head().version;
             match data::get(self, head, manifest_file, manifest).await? {
+                Data::Done { path, bytes } if self.transfer.record().follow => {
+                    self.note_version(manifest_version, &path, bytes)?;
+                    head = self.newer_than(manifest_version).await?;
+                }
                 Data::Done { path, bytes } => return Ok(End::Done { path, bytes }),
                 Data::NewVersion(newer) => head = *newer,
             }
+        }
+    }
+
+    /// A version is here, and later ones are waited for: they replace it.
+    fn note_version(&self, version: u64, path: &std::path::Path, bytes: u64) -> Result<(), End> {
+        self.transfer.update(&self.daemon, |record| {
+            record.followed = Some(version);
+            record.existing = Existing::Overwrite;
+        })?;
+        let sources = self.transfer.sources(&self.daemon);
+        self.transfer.emit(Event::Version {
+            transfer: self.transfer.id.clone(),
+            version,
+            path: path.display().to_string(),
+            bytes,
+            seconds: self.began.elapsed().as_secs_f64(),
+            sources,
+        });
+        Ok(())
+    }
+
+    /// Waits for a head above `version`; holders show it as soon as they know it.
+    async fn newer_than(&mut self, version: u64) -> Result<SignedHead, End> {
+        self.set_phase(Phase::Following);
+        loop {
+            if let Some(newest) =
+                self.heads.values().max_by_key(|h| h.head().version).filter(|h| h.head().version > version)
+            {
+                let newest = newest.clone();
+                self.began = Instant::now();
+                self.transfer.meter().bytes = 0;
+                return Ok(newest);
+            }
+            self.wake().await?;
         }
     }
 
@@ -286,6 +327,9 @@ impl Run {
             bytes = manifest.bytes(),
             "offered"
         );
+        if record.followed.is_some() {
+            return Ok(()); // Accepted once for all versions.
+        }
         self.transfer.emit(Event::Offer {
             transfer: self.transfer.id.clone(),
             share: self.transfer.share.id.to_string(),
@@ -378,97 +422,6 @@ impl Run {
         }
         Ok(())
     }
-
-    /// Writes down how it ended and tells those who listen.
-    fn conclude(&self, end: End) {
-        let (daemon, transfer) = (&self.daemon, &self.transfer);
-        let journal = daemon.core.with(|engine, _| engine.end_fetch(transfer.share.id));
-        let sources = transfer.sources_with(daemon, journal.as_ref());
-        let seconds = self.began.elapsed().as_secs_f64();
-        *lock(&transfer.earlier) = sources.clone();
-        let (state, phase) = match &end {
-            End::Done { .. } => (TransferState::Done, Phase::Done),
-            End::Paused => (TransferState::Paused, Phase::Paused),
-            End::Suspended => (TransferState::Active, Phase::Paused),
-            End::Cancelled | End::Failed(_) => (TransferState::Failed, Phase::Failed),
-        };
-        self.set_phase(phase);
-        let reason = if let End::Failed(error) = &end { Some(error.message.clone()) } else { None };
-        let updated = transfer.update(daemon, |record| {
-            record.state = state;
-            record.seconds += seconds;
-            record.sources = sources.clone();
-            record.reason = reason;
-            record.ended = (state != TransferState::Active).then(unix_seconds);
-        });
-        if let Err(error) = updated {
-            tracing::error!(%error, "a transfer's end could not be recorded");
-        }
-        if let Some(journal) = journal {
-            crate::why::keep(daemon, transfer, &journal);
-        }
-        *lock(&transfer.control) = None;
-        // Nothing was written and nothing can go on: such a failure is told and forgotten.
-        let nothing_left = matches!(end, End::Failed(_)) && transfer.record().partial.is_none();
-        self.announce_end(end, sources);
-        if nothing_left {
-            self.discard();
-        }
-        if state == TransferState::Done {
-            daemon.transfers.forget_old(daemon);
-        }
-        daemon.workers.buffers.clear();
-    }
-
-    fn announce_end(&self, end: End, sources: Vec<hither_api::SourceBytes>) {
-        let transfer = &self.transfer;
-        let event = match end {
-            End::Done { path, bytes } => Event::Done(Done::Fetched {
-                path: path.display().to_string(),
-                bytes,
-                seconds: transfer.record().seconds,
-                sources,
-                transfer: transfer.id.clone(),
-            }),
-            End::Paused | End::Suspended => Event::Error(
-                ApiError::new(ErrorCode::Interrupted, "The transfer was stopped; it can go on.")
-                    .with_hint("Run the same command again."),
-            ),
-            End::Cancelled => {
-                self.discard();
-                Event::Error(ApiError::new(ErrorCode::Declined, "The transfer was cancelled."))
-            }
-            End::Failed(error) => Event::Error(error),
-        };
-        tracing::info!(transfer = transfer.id, outcome = ?event, "a transfer ended");
-        transfer.emit(event);
-    }
-
-    /// Removes all that a cancelled transfer left.
-    fn discard(&self) {
-        discard(&self.daemon, &self.transfer);
-    }
-}
-
-/// Removes a transfer that does not run, and its partial files.
-pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
-    let record = transfer.record();
-    if record.state != TransferState::Done
-        && let Some(partial) =
-            record.partial.as_ref().and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
-        && let Err(error) = hither_content::FetchTarget::discard_partial(&record.folder, &partial)
-    {
-        tracing::warn!(%error, "partial files could not be removed");
-    }
-    if record.spooled
-        && let Err(error) = std::fs::remove_dir_all(&record.folder)
-    {
-        tracing::warn!(%error, "a spooled file could not be removed");
-    }
-    if let Err(error) = daemon.records.remove_transfer(&transfer.id) {
-        tracing::warn!(%error, "a transfer could not be forgotten");
-    }
-    daemon.transfers.remove(&transfer.id);
 }
 
 /// Runs something that blocks on the disk.

@@ -19,6 +19,8 @@ pub(crate) struct Request {
     pub folder: Option<PathBuf>,
     pub existing: Existing,
     pub accept: bool,
+    /// Stay for later versions.
+    pub follow: bool,
     /// Give up when no holder was reached for so long.
     pub wait: Option<Duration>,
 }
@@ -42,6 +44,7 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
                 record.state = TransferState::Active;
                 record.existing = request.existing;
                 record.accepted |= request.accept;
+                record.follow = request.follow;
                 record.ended = None;
                 record.reason = None;
             })?;
@@ -106,6 +109,8 @@ fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiE
         spooled,
         existing: request.existing,
         accepted: request.accept,
+        follow: request.follow,
+        followed: None,
         name: String::new(),
         path: String::new(),
         head: None,

@@ -91,7 +91,9 @@ impl Device {
             command.env_remove(name);
         }
         command.env("HITHER_HOME", self.home());
-        self.settings.iter().for_each(|(name, value)| drop(command.env(name, value)));
+        for (name, value) in &self.settings {
+            command.env(name, value);
+        }
         command
     }
 

@@ -55,7 +55,9 @@ fn programs() -> PathBuf {
     let profile = own.ancestors().nth(2).unwrap();
     let beside = ["release", "debug"].map(|other| profile.with_file_name(other));
     [profile.to_owned()].into_iter().chain(beside).find(|folder| complete(folder)).unwrap_or_else(|| {
-        panic!("the programs are needed: cargo build --bin hither --bin hitherd, or their folder in {PROGRAMS}")
+        panic!(
+            "the programs are needed: cargo build --bin hither --bin hitherd, or their folder in {PROGRAMS}"
+        )
     })
 }
 

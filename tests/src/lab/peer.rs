@@ -1,7 +1,9 @@
 //! A device that speaks the protocol without a daemon: what it asks of others, and what it answers.
 
 use super::holder::Conduct;
-use hither_carrier::{Endpoint, Link, MessageReader, RecvHalf, SendHalf, Stream, write_chunk_frame, write_message};
+use hither_carrier::{
+    Endpoint, Link, MessageReader, RecvHalf, SendHalf, Stream, write_chunk_frame, write_message,
+};
 use hither_proto::limits::{CHUNK_TAG, MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
     Announcement, DeviceName, Message, Opened, PositionRange, Proof, Purpose, Ranges, Refusal, ShareId,

@@ -179,7 +179,11 @@ impl World {
         let of = &self.devices[from];
         let held = of.durable(version);
         // What was asked for before a newer version replaced this one is answered with "not held".
-        if of.holding == Some(version) && space == Space::Data && of.honest() && !ranges.to_bitmap().is_subset(&held) {
+        if of.holding == Some(version)
+            && space == Space::Data
+            && of.honest()
+            && !ranges.to_bitmap().is_subset(&held)
+        {
             return self.fail(from, "serves what it does not have");
         }
         self.start_job(from, stream.0, request, space, version, ranges);

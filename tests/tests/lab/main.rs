@@ -5,4 +5,7 @@
 // This whole program is a test: it fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod common;
+mod daemon;
+mod resume;
 mod whole;

@@ -1,11 +1,8 @@
 //! Whatever can be shared arrives as it was.
 
-use hither_tests::lab::{self, Device, Lab, MIB, Tree, fill, noise};
+use crate::common::pair;
+use hither_tests::lab::{self, MIB, Tree, fill, noise};
 use std::fs;
-
-fn pair(lab: &Lab) -> (Device, Device) {
-    (lab.device("desk"), lab.device("laptop"))
-}
 
 #[test]
 fn a_file() {

@@ -1,0 +1,101 @@
+//! The end of a transfer's run: written down, told, tidied up.
+
+use super::run::{End, Run};
+use super::{Transfer, lock};
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::records::TransferState;
+use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+
+impl Run {
+    /// Writes down how it ended and tells those who listen.
+    pub(super) fn conclude(&self, end: End) {
+        let (daemon, transfer) = (&self.daemon, &self.transfer);
+        let journal = daemon.core.with(|engine, _| engine.end_fetch(transfer.share.id));
+        let sources = transfer.sources_with(daemon, journal.as_ref());
+        let seconds = self.began.elapsed().as_secs_f64();
+        *lock(&transfer.earlier) = sources.clone();
+        let (state, phase) = match &end {
+            End::Done { .. } => (TransferState::Done, Phase::Done),
+            End::Paused => (TransferState::Paused, Phase::Paused),
+            End::Suspended => (TransferState::Active, Phase::Paused),
+            End::Cancelled | End::Failed(_) => (TransferState::Failed, Phase::Failed),
+        };
+        self.set_phase(phase);
+        let reason = if let End::Failed(error) = &end { Some(error.message.clone()) } else { None };
+        let updated = transfer.update(daemon, |record| {
+            record.state = state;
+            record.seconds += seconds;
+            record.sources = sources.clone();
+            record.reason = reason;
+            record.ended = (state != TransferState::Active).then(unix_seconds);
+        });
+        if let Err(error) = updated {
+            tracing::error!(%error, "a transfer's end could not be recorded");
+        }
+        if let Some(journal) = journal {
+            crate::why::keep(daemon, transfer, &journal);
+        }
+        *lock(&transfer.control) = None;
+        // Nothing was written and nothing can go on: such a failure is told and forgotten.
+        let nothing_left = matches!(end, End::Failed(_)) && transfer.record().partial.is_none();
+        self.announce_end(end, sources);
+        if nothing_left {
+            self.discard();
+        }
+        if state == TransferState::Done {
+            daemon.transfers.forget_old(daemon);
+        }
+        daemon.workers.buffers.clear();
+    }
+
+    fn announce_end(&self, end: End, sources: Vec<hither_api::SourceBytes>) {
+        let transfer = &self.transfer;
+        let event = match end {
+            End::Done { path, bytes } => Event::Done(Done::Fetched {
+                path: path.display().to_string(),
+                bytes,
+                seconds: transfer.record().seconds,
+                sources,
+                transfer: transfer.id.clone(),
+            }),
+            End::Paused | End::Suspended => Event::Error(
+                ApiError::new(ErrorCode::Interrupted, "The transfer was stopped; it can go on.")
+                    .with_hint("Run the same command again."),
+            ),
+            End::Cancelled => {
+                self.discard();
+                Event::Error(ApiError::new(ErrorCode::Declined, "The transfer was cancelled."))
+            }
+            End::Failed(error) => Event::Error(error),
+        };
+        tracing::info!(transfer = transfer.id, outcome = ?event, "a transfer ended");
+        transfer.emit(event);
+    }
+
+    /// Removes all that a cancelled transfer left.
+    fn discard(&self) {
+        discard(&self.daemon, &self.transfer);
+    }
+}
+
+/// Removes a transfer that does not run, and its partial files.
+pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
+    let record = transfer.record();
+    if record.state != TransferState::Done
+        && let Some(partial) =
+            record.partial.as_ref().and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
+        && let Err(error) = hither_content::FetchTarget::discard_partial(&record.folder, &partial)
+    {
+        tracing::warn!(%error, "partial files could not be removed");
+    }
+    if record.spooled
+        && let Err(error) = std::fs::remove_dir_all(&record.folder)
+    {
+        tracing::warn!(%error, "a spooled file could not be removed");
+    }
+    if let Err(error) = daemon.records.remove_transfer(&transfer.id) {
+        tracing::warn!(%error, "a transfer could not be forgotten");
+    }
+    daemon.transfers.remove(&transfer.id);
+}

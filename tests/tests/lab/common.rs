@@ -1,0 +1,33 @@
+//! What several files use.
+
+use hither_tests::lab::{Device, Lab, MIB};
+
+/// One that shares and one that fetches.
+pub(crate) fn pair(lab: &Lab) -> (Device, Device) {
+    (lab.device("desk"), lab.device("laptop"))
+}
+
+/// Bytes that go over a link in so many seconds.
+pub(crate) fn bytes_in(mbit: u32, seconds: f64) -> u64 {
+    (f64::from(mbit) * 125_000.0 * seconds) as u64
+}
+
+/// Prints a measured share of the whole, for whoever reads the output.
+pub(crate) fn ratio(what: &str, bytes: u64, whole: u64) -> f64 {
+    let ratio = bytes as f64 / whole as f64;
+    println!("{what}: {ratio:.3} ({} of {} MiB)", bytes / MIB, whole / MIB);
+    ratio
+}
+
+/// Random numbers from a seed (splitmix64, public domain, by Sebastiano Vigna).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
