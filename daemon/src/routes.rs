@@ -1,19 +1,21 @@
 //! Where the engine's commands go: the channels of transfers, sessions, lanes and uploads.
 //!
-//! The channels are unbounded, but what stands in them is bounded by the engine (requests in flight, upload slots,
-//! one announcement per change); a receiver that is gone is no error, its end is on the way to the engine already.
+//! The channels are unbounded, but what stands in them is bounded: by the engine (requests in flight, upload slots, one
+//! announcement per change), and for uploads, where a stranger's requests are answered, by [`Backlog`]. A receiver that
+//! is gone is no error, its end is on the way to the engine already.
 
+use crate::upload::Backlog;
 use hither_engine::{Carrier, Command, RequestId, SessionId, StreamId};
-use hither_proto::{DeviceId, Message, Ranges, ShareId, SignedHead, Space, Want};
+use hither_proto::{DeviceId, Message, Ranges, ShareId, Space, Want};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What a transfer is told.
 #[derive(Debug)]
 pub(crate) enum TransferInput {
-    /// A holder showed this head, checked against the owner.
-    Head(Box<SignedHead>),
+    /// A holder showed a version that was not known before.
+    NewHead,
     /// The engine chose a version.
     VersionChosen(u64),
     /// Everything planned of a space is got.
@@ -57,7 +59,7 @@ struct Inner {
     transfers: HashMap<ShareId, UnboundedSender<TransferInput>>,
     peers: HashMap<(ShareId, DeviceId), Peer>,
     sessions: HashMap<SessionId, (ShareId, UnboundedSender<Message>)>,
-    uploads: HashMap<StreamId, UnboundedSender<UploadInput>>,
+    uploads: HashMap<StreamId, (UnboundedSender<UploadInput>, Arc<Backlog>)>,
 }
 
 /// The routing table.
@@ -122,8 +124,13 @@ impl Routes {
         }
     }
 
-    pub(crate) fn add_upload(&self, stream: StreamId, sender: UnboundedSender<UploadInput>) {
-        self.lock().uploads.insert(stream, sender);
+    pub(crate) fn add_upload(
+        &self,
+        stream: StreamId,
+        sender: UnboundedSender<UploadInput>,
+        backlog: Arc<Backlog>,
+    ) {
+        self.lock().uploads.insert(stream, (sender, backlog));
     }
 
     pub(crate) fn remove_upload(&self, stream: StreamId) {
@@ -188,7 +195,8 @@ impl Routes {
     }
 
     fn tell_upload(&self, stream: StreamId, input: UploadInput) {
-        if let Some(sender) = self.lock().uploads.get(&stream) {
+        if let Some((sender, backlog)) = self.lock().uploads.get(&stream) {
+            backlog.added();
             let _ = sender.send(input);
         }
     }

@@ -179,8 +179,7 @@ impl Session {
 
     fn tell_engine(&self, daemon: &Daemon, share: &Share, id: SessionId) {
         let version = self.head.head().version;
-        share.saw(&self.head);
-        daemon.core.routes.tell_transfer(share.id, TransferInput::Head(Box::new(self.head.clone())));
+        learn(daemon, share, &self.head);
         daemon.core.with(|engine, now| {
             engine.handle_session_opened(share.id, self.device, version, self.rtt, now);
             if self.carrier == CarrierKind::Tcp {
@@ -189,6 +188,13 @@ impl Session {
             }
             engine.handle_subscribed(id, share.id);
         });
+    }
+}
+
+/// Remembers a head that was checked, and wakes the transfer when it is a new one.
+fn learn(daemon: &Daemon, share: &Share, head: &SignedHead) {
+    if share.saw(head) {
+        daemon.core.routes.tell_transfer(share.id, TransferInput::NewHead);
     }
 }
 
@@ -269,10 +275,7 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
         }
         Message::NewHead(head) => {
             match SignedHead::open(&head, share.id, share.owner) {
-                Ok(head) => {
-                    share.saw(&head);
-                    daemon.core.routes.tell_transfer(share.id, TransferInput::Head(Box::new(head)));
-                }
+                Ok(head) => learn(daemon, share, &head),
                 Err(error) => tracing::debug!(?device, %error, "a device showed a bad head"),
             }
             None

@@ -4,8 +4,11 @@
 
 use hither_content::{Holding, ManifestFile, ReadChunkError};
 use hither_proto::{DeviceId, Manifest, ShareId, ShareSecret, SignedHead, Space};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+
+/// Most heads of one share that are remembered.
+const MAX_HEADS: usize = 16;
 
 /// One version of a share as it is here, complete or not.
 pub(crate) struct Version {
@@ -79,8 +82,8 @@ struct Versions {
     current: Option<Arc<Version>>,
     /// The version before, kept while a newer one is being fetched: what is equal is copied from it.
     previous: Option<Arc<Version>>,
-    /// The newest head seen, before anything of its version is here.
-    newest: Option<SignedHead>,
+    /// Heads that were seen, by version: the latest [`MAX_HEADS`].
+    heads: BTreeMap<u64, SignedHead>,
 }
 
 impl Share {
@@ -130,21 +133,34 @@ impl Share {
         })
     }
 
-    /// Remembers the newest head seen; `true` when it is newer than any before.
+    /// Remembers a head (the first one seen of its version); `true` when its version was not known before.
     pub(crate) fn saw(&self, head: &SignedHead) -> bool {
         self.write(|v| {
-            let newer = v.newest.as_ref().is_none_or(|n| n.head().version < head.head().version)
-                && v.current.as_ref().is_none_or(|c| c.number() < head.head().version);
-            if newer {
-                v.newest = Some(head.clone());
+            let version = head.head().version;
+            if v.heads.contains_key(&version) {
+                return false;
             }
-            newer
+            v.heads.insert(version, head.clone());
+            while v.heads.len() > MAX_HEADS {
+                v.heads.pop_first();
+            }
+            v.heads.contains_key(&version)
         })
+    }
+
+    /// The head of a version, if it was seen.
+    pub(crate) fn head_of(&self, version: u64) -> Option<SignedHead> {
+        self.read(|v| v.heads.get(&version).cloned())
+    }
+
+    /// The head of the latest version seen.
+    pub(crate) fn newest(&self) -> Option<SignedHead> {
+        self.read(|v| v.heads.last_key_value().map(|(_, head)| head.clone()))
     }
 
     /// The head to show to others: that of what is here, else the newest seen.
     pub(crate) fn head(&self) -> Option<SignedHead> {
-        self.read(|v| v.current.as_ref().map(|c| c.head.clone()).or_else(|| v.newest.clone()))
+        self.read(|v| v.current.as_ref().map(|c| c.head.clone())).or_else(|| self.newest())
     }
 }
 

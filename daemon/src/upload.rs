@@ -13,14 +13,43 @@ use hither_engine::StreamId;
 use hither_proto::{Message, Ranges, ShareId, Space, Want};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// How long a write may make no progress.
 const STALLED: Duration = Duration::from_secs(30);
 /// Chunks that are read ahead of the one being written.
 const AHEAD: usize = 4;
+
+/// Inputs that may wait for the writing side before nothing more is read from the stream.
+const MAX_BACKLOG: usize = 1024;
+
+/// How far the writing side of a stream is behind. A device that asks and asks but does not read what it is answered
+/// fills nothing but its own socket.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    waiting: AtomicUsize,
+    taken: Notify,
+}
+
+impl Backlog {
+    pub(crate) fn added(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn took(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.taken.notify_one();
+    }
+
+    /// Waits until there is room.
+    async fn room(&self) {
+        while self.waiting.load(Ordering::Relaxed) >= MAX_BACKLOG {
+            self.taken.notified().await;
+        }
+    }
+}
 
 /// What the reading side hands to the writing side.
 enum Out {
@@ -41,12 +70,16 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
     let id = daemon.next_stream();
     let Stream { send, mut recv, device, .. } = stream;
     let (sender, inputs) = mpsc::unbounded_channel();
-    daemon.core.routes.add_upload(id, sender);
+    let backlog = Arc::new(Backlog::default());
+    daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));
     daemon.core.with(|engine, _| engine.handle_stream_opened(id, device));
-    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs));
+    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, &backlog));
     loop {
         let message = tokio::select! {
-            message = reader.next(&mut recv) => message,
+            message = async {
+                backlog.room().await;
+                reader.next(&mut recv).await
+            } => message,
             () = &mut serving => break,
             () = daemon.tasks.token.cancelled() => break,
         };
@@ -71,18 +104,20 @@ async fn serve(
     id: StreamId,
     mut send: SendHalf,
     mut inputs: mpsc::UnboundedReceiver<UploadInput>,
+    backlog: &Backlog,
 ) {
     let (out, mut outs) = mpsc::channel(AHEAD);
     let mut running: HashMap<u64, Arc<AtomicBool>> = HashMap::new();
     loop {
         let next = tokio::select! {
-            input = inputs.recv() => match input {
-                Some(input) => match begin(daemon, input, &out, &mut running) {
+            input = inputs.recv() => {
+                let Some(input) = input else { return };
+                backlog.took();
+                match begin(daemon, input, &out, &mut running) {
                     Some(message) => Out::Message(message),
                     None => continue,
-                },
-                None => return,
-            },
+                }
+            }
             Some(next) = outs.recv() => next,
         };
         let written = tokio::time::timeout(STALLED, write(&mut send, &next)).await;

@@ -15,7 +15,6 @@ use hither_engine::Waiting;
 use hither_proto::limits::CHUNK_TAG;
 use hither_proto::{EntryKind, Manifest, Pin, SignedHead, Space};
 use roaring::RoaringBitmap;
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,7 +46,6 @@ pub(super) struct Run {
     pub transfer: Arc<Transfer>,
     inputs: mpsc::UnboundedReceiver<TransferInput>,
     control: mpsc::UnboundedReceiver<Control>,
-    heads: HashMap<u64, SignedHead>,
     pub began: Instant,
     /// When a holder was last there.
     reached: Instant,
@@ -76,7 +74,6 @@ pub(super) async fn run(
         transfer: Arc::clone(&transfer),
         inputs,
         control,
-        heads: HashMap::new(),
         began: now,
         reached: now,
         ever_reached: false,
@@ -161,10 +158,7 @@ impl Run {
     async fn newer_than(&mut self, version: u64) -> Result<SignedHead, End> {
         self.set_phase(Phase::Following);
         loop {
-            if let Some(newest) =
-                self.heads.values().max_by_key(|h| h.head().version).filter(|h| h.head().version > version)
-            {
-                let newest = newest.clone();
+            if let Some(newest) = self.transfer.share.newest().filter(|h| h.head().version > version) {
                 self.began = Instant::now();
                 self.transfer.meter().bytes = 0;
                 return Ok(newest);
@@ -184,7 +178,7 @@ impl Run {
             }
             match self.wake().await? {
                 Wake::Input(TransferInput::VersionChosen(version)) => {
-                    if let Some(head) = self.heads.get(&version).cloned() {
+                    if let Some(head) = self.transfer.share.head_of(version) {
                         return self.admit(head);
                     }
                 }
@@ -354,34 +348,24 @@ impl Run {
 
     /// The next thing to react to; what the user wants ends it or is done here.
     pub(super) async fn wake(&mut self) -> Result<Wake, End> {
-        loop {
-            let wake = tokio::select! {
-                biased;
-                control = self.control.recv() => {
-                    match control {
-                        Some(Control::Accept) => {
-                            self.transfer.update(&self.daemon, |record| record.accepted = true)?;
-                            return Ok(Wake::Tick);
-                        }
-                        Some(Control::Pause) => return Err(End::Paused),
-                        Some(Control::Cancel) => return Err(End::Cancelled),
-                        Some(Control::Suspend) | None => return Err(End::Suspended),
-                    }
+        tokio::select! {
+            biased;
+            control = self.control.recv() => match control {
+                Some(Control::Accept) => {
+                    self.transfer.update(&self.daemon, |record| record.accepted = true)?;
+                    Ok(Wake::Tick)
                 }
-                Some(input) = self.inputs.recv() => Wake::Input(input),
-                () = tokio::time::sleep(TICK) => Wake::Tick,
-            };
-            match wake {
-                Wake::Input(TransferInput::Head(head)) => {
-                    self.heads.insert(head.head().version, *head);
-                }
-                wake => return Ok(wake),
-            }
+                Some(Control::Pause) => Err(End::Paused),
+                Some(Control::Cancel) => Err(End::Cancelled),
+                Some(Control::Suspend) | None => Err(End::Suspended),
+            },
+            Some(input) = self.inputs.recv() => Ok(Wake::Input(input)),
+            () = tokio::time::sleep(TICK) => Ok(Wake::Tick),
         }
     }
 
     pub(super) fn head(&self, version: u64) -> Option<SignedHead> {
-        self.heads.get(&version).cloned()
+        self.transfer.share.head_of(version)
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
