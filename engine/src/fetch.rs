@@ -140,9 +140,9 @@ impl Fetch {
     }
 
     pub fn device_gone(&mut self, device: DeviceId) {
-        // Who lied is remembered: a goodbye is no way to be trusted again.
-        if self.sources.get(&device).is_some_and(|s| matches!(s.session, Session::Closed { .. }) && !s.banned)
-        {
+        // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try whatever is heard.
+        let closed = |s: &Source| matches!(s.session, Session::Closed { .. });
+        if device != self.owner && self.sources.get(&device).is_some_and(|s| closed(s) && !s.banned) {
             self.sources.remove(&device);
         }
     }
@@ -166,6 +166,9 @@ impl Fetch {
             }
         };
         self.session_ended(device, pause, now);
+        if let (Refusal::Busy(_), Some(source)) = (refusal, self.sources.get_mut(&device)) {
+            source.come_back(now, pause);
+        }
     }
 
     pub fn session_failed(&mut self, device: DeviceId, now: Time) {
@@ -188,7 +191,10 @@ impl Fetch {
         if let Some(source) = self.sources.get_mut(&device) {
             let version = announcement.version;
             source.announced(announcement);
-            self.version_announced(version, now);
+            if device == self.owner {
+                source.head_version = source.head_version.max(version);
+                self.version_announced(version, now);
+            }
         }
     }
 
@@ -308,11 +314,12 @@ impl Fetch {
 
     /// Takes back requests of which nothing is missing any more: another copy came first.
     fn cancel_needless(&mut self, positions: &[u32], now: Time, commands: &mut Vec<Command>) {
-        let raced = |r: &Request| !r.awaited.is_empty() && positions.iter().any(|p| r.awaited.contains(*p));
+        let spans: BTreeSet<u32> = positions.iter().map(|p| self.spans.index_of(*p)).collect();
         let needless: Vec<RequestId> = self
             .requests
             .iter()
-            .filter(|(_, r)| raced(r) && r.awaited.is_disjoint(self.spans.missing()))
+            .filter(|(_, r)| spans.contains(&r.span) && !r.awaited.is_empty())
+            .filter(|(_, r)| r.awaited.is_disjoint(self.spans.missing()))
             .map(|(id, _)| *id)
             .collect();
         for id in needless {
@@ -371,11 +378,11 @@ impl Fetch {
     }
 
     fn believe_not_held(&mut self, device: DeviceId, positions: &RoaringBitmap, now: Time) {
-        let Some(space) = self.space() else { return };
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
         self.journal.note(now, device, JournalEvent::NotHeld);
         let total = self.spans.positions();
         if let Some(source) = self.sources.get_mut(&device) {
-            source.not_held(space, positions, total);
+            source.not_held(version, space, positions, total);
         }
     }
 

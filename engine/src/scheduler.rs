@@ -89,14 +89,14 @@ impl Fetch {
 
     /// Who holds (some of) a span, and how they stand.
     pub(crate) fn situation(&self, index: u32, version: u64, space: Space, now: Time) -> Situation {
+        let size = self.spans.bytes_of(&self.spans.missing_in(index, None));
         let holders: Vec<SourceFacts> = self
             .sources
             .values()
-            .filter(|s| s.usable(version, space, now))
+            .filter(|s| size > 0 && s.usable(version, space, now))
             .filter(|s| s.held(space).is_none_or(|held| self.spans.is_wanted_of(index, held)))
             .map(|s| s.facts(now))
             .collect();
-        let size = self.spans.bytes_of(&self.spans.missing_in(index, None));
         Situation { size, remaining: self.spans.missing_bytes(), holders }
     }
 

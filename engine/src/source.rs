@@ -17,6 +17,8 @@ const WINDOW: (u64, u64) = (2 * SPAN_BYTES, 16 * SPAN_BYTES);
 const WINDOW_SLACK: Duration = Duration::from_millis(100);
 /// First and longest pause before a session is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Shortest and longest time that a busy source may ask for.
+const BUSY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 /// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 /// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
@@ -38,7 +40,7 @@ pub(crate) enum Session {
 pub(crate) struct Source {
     pub device: DeviceId,
     pub session: Session,
-    /// Latest version of the share known there, by a signed head.
+    /// Latest version of the share known there, by a signed head or, of the owner alone, by its word.
     pub head_version: u64,
     /// Version that the holdings below belong to; 0 before the first announcement.
     version: u64,
@@ -112,6 +114,12 @@ impl Source {
         self.has_manifest = false;
     }
 
+    /// It is there and said when to come back: no reason to wait longer each time.
+    pub fn come_back(&mut self, now: Time, pause: Duration) {
+        self.failures = 0;
+        self.session = Session::Closed { retry_at: now + pause.clamp(BUSY.0, BUSY.1) };
+    }
+
     /// Something about the device changed (it was just seen): worth an immediate try.
     pub fn retry_now(&mut self, now: Time) {
         if let Session::Closed { retry_at } = &mut self.session {
@@ -125,7 +133,6 @@ impl Source {
             return;
         }
         self.version = announcement.version;
-        self.head_version = self.head_version.max(announcement.version);
         self.complete = announcement.complete;
         self.held = announcement.held.to_bitmap();
         self.has_manifest = announcement.has_manifest;
@@ -157,8 +164,11 @@ impl Source {
         Continuity::Applied
     }
 
-    /// The source said it does not hold these after all.
-    pub fn not_held(&mut self, space: Space, positions: impl IntoIterator<Item = u32>, total: u32) {
+    /// The source said it does not hold these of a version after all. It may have announced another one since.
+    pub fn not_held(&mut self, version: u64, space: Space, positions: impl IntoIterator<Item = u32>, total: u32) {
+        if self.version != version {
+            return;
+        }
         if space != Space::Data {
             self.has_manifest = false;
             return;
@@ -213,7 +223,7 @@ impl Source {
 
     /// It is too busy: leave it alone for as long as it asked, within reason.
     pub fn busy(&mut self, now: Time, pause: Duration) {
-        self.busy_until = Some(now + pause.clamp(Duration::from_millis(50), Duration::from_secs(10)));
+        self.busy_until = Some(now + pause.clamp(BUSY.0, BUSY.1));
     }
 
     /// Until when it is left alone, if it is.
@@ -224,6 +234,11 @@ impl Source {
     /// Whether it is left alone because it stalled.
     pub fn rests_after_stall(&self, now: Time) -> bool {
         self.rests_until.is_some_and(|until| until > now)
+    }
+
+    /// Whether it is left alone because it stalled, and not for the first time.
+    pub fn stalls_again(&self, now: Time) -> bool {
+        self.strikes > 1 && self.rests_after_stall(now)
     }
 
     /// Nobody else is left to ask: it may be asked again although it stalled.
@@ -305,7 +320,9 @@ mod tests {
     fn a_complete_source_that_lacks_something_after_all_is_believed() {
         let mut source = open();
         source.complete = true;
-        source.not_held(Space::Data, [2], 5);
+        source.not_held(2, Space::Data, [3], 5);
+        assert!(source.has_all(Space::Data), "said of another version");
+        source.not_held(1, Space::Data, [2], 5);
         assert_eq!(source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(), [0, 1, 3, 4]);
     }
 

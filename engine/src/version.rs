@@ -1,7 +1,8 @@
 //! Which version a fetch gets, when it should start over with a newer one, and why it waits when it waits.
 //!
 //! Invariants: a version is chosen only while a device that is connected shows its head, so that the loop can check it;
-//! the same version is never chosen twice in a row.
+//! what a holder merely announces makes no version, or any holder could send every fetch after one that does not exist
+//! (the owner may: its device key is the one that signs heads). The same version is never chosen twice in a row.
 
 use crate::command::{Command, Waiting};
 use crate::fetch::{Fetch, Phase};
@@ -34,7 +35,7 @@ impl Fetch {
         self.decide_at = Some(self.decide_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// A connected device announced this version: it may be the one that a pinned fetch waits for.
+    /// The owner announced this version: it may be the one that a pinned fetch waits for.
     pub(crate) fn version_announced(&mut self, version: u64, now: Time) {
         if self.version.is_none() && self.pin == Some(version) {
             self.decide_at.get_or_insert(now);
@@ -46,7 +47,7 @@ impl Fetch {
             return;
         }
         self.decide_at = None;
-        if self.offered() {
+        if self.offered(now) {
             return; // What was to be given up is offered again.
         }
         let shown = |version: u64| self.connected().any(|s| s.head_version == version);
@@ -62,10 +63,12 @@ impl Fetch {
         }
     }
 
-    /// Whether a connected device, resting or not, has something of what is missing.
-    fn offered(&self) -> bool {
+    /// Whether a connected device, resting or not, has something of what is missing. Who stalled again and again while
+    /// asked only says so.
+    fn offered(&self, now: Time) -> bool {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return false };
-        self.connected().any(|s| s.offers(version, space, self.spans.missing()))
+        let mut serious = self.connected().filter(|s| !s.stalls_again(now));
+        serious.any(|s| s.offers(version, space, self.spans.missing()))
     }
 
     /// When nobody offers what is missing of the chosen version but somebody has a newer one, start over with that.
@@ -74,7 +77,7 @@ impl Fetch {
         if self.decide_at.is_none()
             && self.requests.is_empty()
             && self.connected().any(|s| s.head_version > version)
-            && !self.offered()
+            && !self.offered(now)
         {
             self.preferred = None;
             self.decide_at = Some(now + SETTLE);

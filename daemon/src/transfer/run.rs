@@ -47,6 +47,8 @@ pub(super) struct Run {
     inputs: mpsc::UnboundedReceiver<TransferInput>,
     control: mpsc::UnboundedReceiver<Control>,
     pub began: Instant,
+    /// When deadlines are looked at next.
+    tick: Instant,
     /// When a holder was last there.
     reached: Instant,
     ever_reached: bool,
@@ -75,6 +77,7 @@ pub(super) async fn run(
         inputs,
         control,
         began: now,
+        tick: now + TICK,
         reached: now,
         ever_reached: false,
         wait,
@@ -359,8 +362,12 @@ impl Run {
                 Some(Control::Cancel) => Err(End::Cancelled),
                 Some(Control::Suspend) | None => Err(End::Suspended),
             },
+            // Before the inputs: while data comes without a pause, holders must be seen to be there too.
+            () = tokio::time::sleep_until(self.tick.into()) => {
+                self.tick = Instant::now() + TICK;
+                Ok(Wake::Tick)
+            }
             Some(input) = self.inputs.recv() => Ok(Wake::Input(input)),
-            () = tokio::time::sleep(TICK) => Ok(Wake::Tick),
         }
     }
 

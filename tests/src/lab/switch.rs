@@ -51,6 +51,11 @@ impl Lab {
         tool(command("mount", &format!("-t tmpfs -o size={bytes} tmpfs")).arg(path));
     }
 
+    /// Makes a disk read-only.
+    pub fn read_only(&self, path: &Path) {
+        tool(command("mount", "-o remount,ro").arg(path));
+    }
+
     /// What makes the random parts of a test; printed, so that a failure can be repeated.
     pub fn seed(&self) -> u64 {
         let seed = match std::env::var("HITHER_LAB_SEED") {

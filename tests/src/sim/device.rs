@@ -18,6 +18,8 @@ pub(crate) enum Nature {
     Lies { part: f64 },
     /// Announces everything and has only what `actual` says; tells so when asked, and may withdraw it.
     Boasts { withdraws: bool },
+    /// Announces a version that does not exist.
+    Inflates,
     /// Refuses this part of requests and sessions because it is busy.
     Busy { part: f64 },
 }
@@ -136,6 +138,8 @@ pub(crate) struct Device {
     pub last_upload: u64,
     pub sending: Option<Sending>,
     pub down_free: At,
+    /// Sends nothing until then.
+    pub frozen_until: At,
     pub book: Book,
     pub counters: Counters,
     pub began: At,
@@ -167,6 +171,7 @@ impl Device {
             last_upload: 0,
             sending: None,
             down_free: 0,
+            frozen_until: 0,
             book: Book::default(),
             counters: Counters::default(),
             began: 0,

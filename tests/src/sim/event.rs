@@ -92,6 +92,8 @@ pub(crate) enum Local {
     Synced(u64, RoaringBitmap),
     Step(Step),
     UplinkFree,
+    /// A device that was frozen goes on.
+    Thaw,
     Sent {
         stream: u64,
         request: u64,
@@ -145,6 +147,11 @@ pub(crate) enum Event {
     },
     Return {
         device: usize,
+    },
+    /// A device sends nothing for a while, though its connections live.
+    Freeze {
+        device: usize,
+        lasts: At,
     },
     Break {
         a: usize,

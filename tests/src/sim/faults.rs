@@ -47,6 +47,17 @@ impl World {
         }
     }
 
+    /// A device sends nothing for a while (asleep, swapping), though its connections live.
+    pub fn freeze(&mut self, device: usize, lasts: At) {
+        self.note(device, "freeze", [lasts, 0, 0]);
+        let until = self.now + lasts;
+        let of = &mut self.devices[device];
+        of.frozen_until = of.frozen_until.max(until);
+        if self.up(device) {
+            self.local(until, device, Local::Thaw);
+        }
+    }
+
     /// Everything between two devices breaks; for a while nothing new gets through either.
     pub fn break_pair(&mut self, a: usize, b: usize, blocked_for: At) {
         self.note(a, "break", [b as u64, blocked_for, 0]);

@@ -7,6 +7,8 @@ use hither_engine::RequestId;
 use hither_proto::Space;
 use roaring::RoaringBitmap;
 
+/// A version that was never published.
+const ABSURD: u64 = u64::MAX;
 /// How often what was written is made durable.
 const CHECKPOINT: u64 = 500 * MS;
 
@@ -43,6 +45,14 @@ impl World {
         if self.up(other) && !self.blocked(device, other) {
             let (share, other) = (self.share, self.devices[other].id);
             self.with(device, |engine, now| engine.handle_device_seen(share, other, now));
+        }
+    }
+
+    /// A goodbye is heard, unless the device is back already: discovery keeps the order of the two.
+    pub fn gone(&mut self, device: usize, other: usize) {
+        if !self.up(other) {
+            let other = self.devices[other].id;
+            self.with(device, |engine, _| engine.handle_device_gone(other));
         }
     }
 
@@ -244,7 +254,14 @@ impl World {
     pub fn hold_whole(&mut self, device: usize) {
         if let Some(version) = self.devices[device].disk.whole {
             let all = self.contents[&version].all();
-            self.hold(device, version, all);
+            match self.devices[device].nature {
+                Nature::Inflates => {
+                    let (share, chunks) = (self.share, self.contents[&version].chunks());
+                    self.with(device, |engine, now| engine.hold(share, ABSURD, chunks, all, now));
+                    self.devices[device].holding = Some(version);
+                }
+                _ => self.hold(device, version, all),
+            }
         }
     }
 
@@ -267,10 +284,10 @@ impl World {
         of.disk.durable = [(version, all)].into();
         of.disk.manifests.insert(version);
         debug_assert!(!matches!(of.nature, Nature::Boasts { .. }), "an owner has what it publishes");
-        self.hold_whole(device);
         let sessions: Vec<u64> = self.devices[device].sessions.values().copied().collect();
         for session in sessions {
             self.say_on(device, session, Said::NewHead(version));
         }
+        self.hold_whole(device);
     }
 }

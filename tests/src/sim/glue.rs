@@ -53,6 +53,9 @@ impl World {
             Command::CloseSession { device, .. } => self.close_session(from, device),
             Command::VersionChosen { version, .. } => {
                 self.note(from, "chosen", [version, 0, 0]);
+                if self.devices[from].stage.version() == Some(version) {
+                    self.fail(from, format!("version {version} is chosen again; nobody would plan it"));
+                }
                 self.step_soon(from, Step::Chosen(version));
             }
             Command::SpaceComplete { space, .. } => {
@@ -66,9 +69,9 @@ impl World {
             Command::Announce { session, announcement } => {
                 let facts = [session.0, announcement.seq, announcement.held.total()];
                 self.note(from, "announce", facts);
-                let told = match announcement.complete {
-                    true => self.contents[&announcement.version].all(),
-                    false => announcement.held.to_bitmap(),
+                let told = match self.contents.get(&announcement.version) {
+                    Some(content) if announcement.complete => content.all(),
+                    _ => announcement.held.to_bitmap(),
                 };
                 self.check_told(from, announcement.version, &told);
                 self.say(from, session, Said::Announce(announcement));

@@ -166,6 +166,18 @@ impl Setup {
         }
     }
 
+    /// A device sends nothing for a while, so many times.
+    pub fn freezes(&mut self, device: usize, times: u64, longest: At) {
+        let mut at = 0;
+        for _ in 0..times {
+            at += self.rng().between(100 * MS, 2 * SECOND);
+            let lasts = self.rng().between(500 * MS, longest);
+            self.world.at(at, Event::Freeze { device, lasts });
+            at += lasts;
+        }
+        self.quiet = self.quiet.max(at);
+    }
+
     /// The owner publishes a newer version then.
     pub fn publishes(&mut self, at: At) {
         let owner = self.world.owner;

@@ -1,6 +1,6 @@
 //! Control sessions: dialling, admission, announcements both ways, and every way in which they end.
 
-use super::device::Nature;
+use super::device::{Nature, Stage};
 use super::event::{At, Dialled, End, Event, Local, MS, SECOND, Said};
 use super::world::World;
 use hither_engine::{Carrier, SessionId};
@@ -228,6 +228,11 @@ impl World {
         };
         self.note(from, "close", [to as u64, 0, 0]);
         self.devices[from].book.lost(to, None);
+        // With holdings heard over two streams at once a delta may come before the one that it follows.
+        let fetching = !matches!(self.devices[from].stage, Stage::Done(_));
+        if fetching && self.devices[to].honest() && !self.net.echo {
+            return self.fail(from, format!("closes the session with d{to}, which did nothing wrong"));
+        }
         let Some(session) = self.devices[from].peers.remove(&to) else { return };
         self.close_lanes(from, to);
         self.hang_up(session, End::Opener);

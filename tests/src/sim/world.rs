@@ -244,6 +244,7 @@ impl World {
             Event::StreamEnds { stream, end } => self.stream_ends(stream, end),
             Event::Crash { device } => self.crash(device),
             Event::Return { device } => self.come_back(device),
+            Event::Freeze { device, lasts } => self.freeze(device, lasts),
             Event::Break { a, b, blocked_for } => self.break_pair(a, b, blocked_for),
             Event::BreakLane { from, to, carrier } => self.break_lane(from, to, carrier),
         }
@@ -254,10 +255,7 @@ impl World {
             Local::Timer(at) => self.timer(device, at),
             Local::Begin => self.begin_fetch(device),
             Local::Seen(other) => self.seen(device, other),
-            Local::Gone(other) => {
-                let other = self.devices[other].id;
-                self.with(device, |engine, _| engine.handle_device_gone(other));
-            }
+            Local::Gone(other) => self.gone(device, other),
             Local::Dialled(to, outcome) => self.dialled(device, to, outcome),
             Local::SessionFailed(to, session) => self.session_failed(device, to, session),
             Local::Tcp(to) => self.tcp_connects(device, to),
@@ -268,6 +266,7 @@ impl World {
             Local::Synced(version, positions) => self.synced(device, version, positions),
             Local::Step(step) => self.step(device, step),
             Local::UplinkFree => self.uplink_free(device),
+            Local::Thaw => self.pump(device),
             Local::Sent { stream, request } => self.sent(device, stream, request),
             Local::Withdraw(position) => self.withdraw(device, position),
             Local::Publish => self.publish(device),

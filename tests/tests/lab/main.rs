@@ -5,7 +5,14 @@
 // This whole program is a test: it fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod carriers;
 mod common;
 mod daemon;
+mod hostile;
+mod network;
 mod resume;
+mod safety;
+mod scale;
+mod secrecy;
+mod sources;
 mod whole;

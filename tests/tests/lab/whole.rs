@@ -3,6 +3,7 @@
 use crate::common::pair;
 use hither_tests::lab::{self, MIB, Tree, fill, noise};
 use std::fs;
+use std::time::Instant;
 
 #[test]
 fn a_file() {
@@ -42,8 +43,11 @@ fn ten_thousand_small_files() {
             }
             fs::write(folder.join(format!("{number}.txt")), &bytes[number..number + number / 2]).unwrap();
         }
+        let began = Instant::now();
         let shared = desk.share(&desk.path("many"));
-        laptop.fetch(&shared.ticket, "got");
+        println!("shared in {:.1?}", began.elapsed());
+        let fetched = laptop.fetch(&shared.ticket, "got");
+        println!("fetched in {:.1} s", fetched.seconds);
         Tree::of(desk.path("many")).assert_same(&Tree::of(laptop.path("got/many")));
     });
 }
