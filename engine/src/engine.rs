@@ -8,10 +8,11 @@ use crate::command::{Command, RequestId, SessionId, StreamId};
 use crate::fetch::{Arrival, Fetch, FetchProgress};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
+use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::serving::Serving;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, Ranges, Refusal, ShareId, Space, Want};
+use hither_proto::{Announcement, Delta, DeviceId, Ranges, Refusal, ShareId, Want};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -86,7 +87,10 @@ impl Engine {
     /// Begins to fetch a share of `owner`. `pin` names the only acceptable version, `preferred` the one that was begun.
     /// Does nothing when the share is being fetched already.
     pub fn start_fetch(&mut self, share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>) {
-        self.fetches.entry(share).or_insert_with(|| Fetch::new(share, owner, pin, preferred));
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
+        let seed = hasher.finish();
+        self.fetches.entry(share).or_insert_with(|| Fetch::new(share, owner, pin, preferred, seed));
     }
 
     /// Ends a fetch, done or not; its sessions are closed. Returns its record.
@@ -99,22 +103,9 @@ impl Engine {
     }
 
     /// Answers [`Command::VersionChosen`] (or decides the version, when the loop knows it) and follows
-    /// [`Command::SpaceComplete`]: the plaintext lengths of all positions of a space, and which of them are wanted.
-    pub fn plan(
-        &mut self,
-        share: ShareId,
-        version: u64,
-        space: Space,
-        lengths: Vec<u32>,
-        wanted: RoaringBitmap,
-        now: Time,
-    ) {
-        let mut hasher = std::hash::DefaultHasher::new();
-        (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
-        let seed = hasher.finish();
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.plan(version, space, lengths, wanted, seed, now, commands)
-        });
+    /// [`Command::SpaceComplete`]: what there is to get of a space.
+    pub fn plan(&mut self, share: ShareId, plan: Plan, now: Time) {
+        self.with_fetch(share, now, |fetch, commands| fetch.plan(plan, now, commands));
     }
 
     /// Chunks were verified and written: those of a request, or (`None`) copies of what was here already.

@@ -7,7 +7,8 @@
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
 use crate::journal::{Journal, JournalEvent, SpanStory};
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
+use crate::request::Request;
 use crate::source::{Continuity, Session, Source};
 use crate::spans::SpanTable;
 use crate::time::Time;
@@ -58,26 +59,6 @@ pub enum Arrival {
     Unasked,
 }
 
-/// One request in flight.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub device: DeviceId,
-    pub carrier: Carrier,
-    pub span: u32,
-    /// Asked for and not arrived.
-    pub awaited: RoaringBitmap,
-    /// Arrived and not reported stored or damaged.
-    pub arrived: RoaringBitmap,
-    /// Given up before it arrived; it may still come.
-    pub given_up: RoaringBitmap,
-    /// How many of those that arrived were reported damaged.
-    pub damaged: u64,
-    pub asked_at: Time,
-    pub rule: Rule,
-    pub expected: Duration,
-    pub runner_up: Option<(DeviceId, Duration)>,
-}
-
 /// One fetch of one share.
 #[derive(Debug)]
 pub(crate) struct Fetch {
@@ -107,7 +88,7 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    pub fn new(share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>) -> Self {
+    pub fn new(share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>, seed: u64) -> Self {
         Self {
             share,
             owner,
@@ -117,7 +98,7 @@ impl Fetch {
             decide_at: None,
             phase: Phase::Locating,
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
-            seed: 0,
+            seed,
             places: None,
             sources: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -209,40 +190,6 @@ impl Fetch {
     pub fn set_available(&mut self, device: DeviceId, carrier: Carrier, available: bool) {
         if let Some(source) = self.sources.get_mut(&device) {
             source.carriers.set_available(carrier, available);
-        }
-    }
-
-    // --- versions and plans ---
-
-    /// The loop knows what there is to get of `space`: plaintext lengths by position, and which are wanted.
-    pub fn plan(
-        &mut self,
-        version: u64,
-        space: Space,
-        lengths: Vec<u32>,
-        wanted: RoaringBitmap,
-        seed: u64,
-        now: Time,
-        commands: &mut Vec<Command>,
-    ) {
-        for (id, request) in std::mem::take(&mut self.requests) {
-            commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
-            self.settle_bytes(request.device, request.carrier, &request.awaited, now);
-        }
-        self.version = Some(version);
-        self.decide_at = None;
-        self.moved.clear();
-        self.spans = SpanTable::new(lengths, wanted);
-        self.seed = seed;
-        self.places = None;
-        self.phase = Phase::Fetching(space);
-        self.finish_space(commands);
-    }
-
-    fn finish_space(&mut self, commands: &mut Vec<Command>) {
-        if let Some(space) = self.space().filter(|_| self.spans.is_complete()) {
-            self.phase = Phase::Preparing;
-            commands.push(Command::SpaceComplete { share: self.share, space });
         }
     }
 
@@ -431,7 +378,13 @@ impl Fetch {
         }
     }
 
-    fn settle_bytes(&mut self, device: DeviceId, carrier: Carrier, positions: &RoaringBitmap, now: Time) {
+    pub(crate) fn settle_bytes(
+        &mut self,
+        device: DeviceId,
+        carrier: Carrier,
+        positions: &RoaringBitmap,
+        now: Time,
+    ) {
         let bytes = positions.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
         if let Some(source) = self.sources.get_mut(&device) {
             source.carriers.given_up(carrier, bytes, now);

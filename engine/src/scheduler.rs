@@ -1,8 +1,9 @@
 //! Handing idle spans to sources with room, by the policy's choice.
 
 use crate::command::{Command, RequestId};
-use crate::fetch::{Fetch, Request};
+use crate::fetch::Fetch;
 use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
+use crate::request::Request;
 use crate::source::Session;
 use crate::spans::runs;
 use crate::time::Time;

@@ -165,7 +165,13 @@ impl Source {
     }
 
     /// The source said it does not hold these of a version after all. It may have announced another one since.
-    pub fn not_held(&mut self, version: u64, space: Space, positions: impl IntoIterator<Item = u32>, total: u32) {
+    pub fn not_held(
+        &mut self,
+        version: u64,
+        space: Space,
+        positions: impl IntoIterator<Item = u32>,
+        total: u32,
+    ) {
         if self.version != version {
             return;
         }

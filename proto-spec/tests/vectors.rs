@@ -3,7 +3,13 @@
 //! `HITHER_WRITE_VECTORS=1 cargo test -p hither-proto --test vectors` writes the file anew; a change of it is a change
 //! of the protocol.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 use hither_proto::{
     ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Manifest, ManifestBuilder, Message, PositionRange, Proof,

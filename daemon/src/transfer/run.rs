@@ -11,7 +11,7 @@ use crate::hexed::Hex;
 use crate::routes::TransferInput;
 use hither_api::{ApiError, ErrorCode, Event, Existing, Phase};
 use hither_content::ManifestFile;
-use hither_engine::Waiting;
+use hither_engine::{Plan, Waiting};
 use hither_proto::limits::CHUNK_TAG;
 use hither_proto::{EntryKind, Manifest, Pin, SignedHead, Space};
 use roaring::RoaringBitmap;
@@ -272,7 +272,8 @@ impl Run {
 
     pub(super) fn plan(&self, version: u64, space: Space, lengths: Vec<u32>, wanted: RoaringBitmap) {
         let share = self.transfer.share.id;
-        self.daemon.core.with(|engine, now| engine.plan(share, version, space, lengths, wanted, now));
+        let plan = Plan { version, space, lengths, wanted };
+        self.daemon.core.with(|engine, now| engine.plan(share, plan, now));
     }
 
     /// Waits until a small space (root, manifest) is complete.

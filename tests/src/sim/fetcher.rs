@@ -3,7 +3,7 @@
 use super::device::{Device, Nature, Stage};
 use super::event::{Local, MS, Said, Step};
 use super::world::World;
-use hither_engine::RequestId;
+use hither_engine::{Plan, RequestId};
 use hither_proto::Space;
 use roaring::RoaringBitmap;
 
@@ -136,7 +136,7 @@ impl World {
         self.devices[device].book.clear();
         self.note(device, "plan", [version, space as u64, wanted.len()]);
         let share = self.share;
-        self.with(device, |engine, now| engine.plan(share, version, space, lengths, wanted, now));
+        self.with(device, |engine, now| engine.plan(share, Plan { version, space, lengths, wanted }, now));
     }
 
     fn complete(&mut self, device: usize, version: u64, space: Space) {

@@ -56,7 +56,10 @@ impl World {
 
     /// Sends the next chunk if the uplink is free.
     pub fn pump(&mut self, from: usize) {
-        while self.up(from) && self.devices[from].frozen_until <= self.now && self.devices[from].sending.is_none() {
+        while self.up(from)
+            && self.devices[from].frozen_until <= self.now
+            && self.devices[from].sending.is_none()
+        {
             let Some(stream) = self.next_stream(from) else { return };
             self.devices[from].last_upload = stream;
             match self.turn(from, stream) {

@@ -3,7 +3,7 @@
 //! A test is named after the requirement it shows, where there is one. See `hither_tests::lab` for what is needed.
 #![cfg(target_os = "linux")]
 // This whole program is a test: it fails by panicking.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod carriers;
 mod common;

@@ -62,6 +62,8 @@ fn a_file_of_four_gibibytes_and_a_bit() {
 fn a_hundred_thousand_files() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
+        lab.disk(&desk.path("many"), 1 << 30);
+        lab.disk(&laptop.path("got"), 1 << 30);
         for number in 0..100_000 {
             fill(
                 desk.path(&format!("many/{}/{}/{number}", number / 10_000, number / 100 % 100)),

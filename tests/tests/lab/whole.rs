@@ -35,6 +35,9 @@ fn one_of_everything() {
 fn ten_thousand_small_files() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
+        // Some disks take longer to delete so many files than it takes to share them.
+        lab.disk(&desk.path("many"), 256 * MIB);
+        lab.disk(&laptop.path("got"), 256 * MIB);
         let bytes = noise(1, 10_000 + 5_000);
         for number in 0..10_000 {
             let folder = desk.path(&format!("many/{}/{}", number / 1000, number / 100 % 10));
