@@ -1,6 +1,6 @@
 //! The lab: the real programs on devices of their own, joined by a switch.
 //!
-//! A test is a closure given to [`run`]. It runs inside fresh namespaces, whose network is the switch; every
+//! A test is a closure given to [`run()`]. It runs inside fresh namespaces, whose network is the switch; every
 //! [`Device`] has a namespace with one cable into it, a home, a daemon when it is up, and files. Cables can be shaped,
 //! cut and filtered; multicast goes over the switch as over any other. [`Holder`] is a device that does not keep to the
 //! rules. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
