@@ -242,9 +242,9 @@ impl Source {
         self.rests_until.is_some_and(|until| until > now)
     }
 
-    /// Whether it is left alone because it stalled, and not for the first time.
-    pub fn stalls_again(&self, now: Time) -> bool {
-        self.strikes > 1 && self.rests_after_stall(now)
+    /// Whether it stalled more than once and has given nothing since.
+    pub fn stalls_again(&self) -> bool {
+        self.strikes > 1 && !self.proven
     }
 
     /// Nobody else is left to ask: it may be asked again although it stalled.

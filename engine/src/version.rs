@@ -47,7 +47,7 @@ impl Fetch {
             return;
         }
         self.decide_at = None;
-        if self.offered(now) {
+        if self.offered() {
             return; // What was to be given up is offered again.
         }
         let shown = |version: u64| self.connected().any(|s| s.head_version == version);
@@ -65,9 +65,9 @@ impl Fetch {
 
     /// Whether a connected device, resting or not, has something of what is missing. Who stalled again and again while
     /// asked only says so.
-    fn offered(&self, now: Time) -> bool {
+    fn offered(&self) -> bool {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return false };
-        let mut serious = self.connected().filter(|s| !s.stalls_again(now));
+        let mut serious = self.connected().filter(|s| !s.stalls_again());
         serious.any(|s| s.offers(version, space, self.spans.missing()))
     }
 
@@ -75,9 +75,9 @@ impl Fetch {
     pub(crate) fn reconsider(&mut self, now: Time) {
         let (Some(version), Some(_), None) = (self.version, self.space(), self.pin) else { return };
         if self.decide_at.is_none()
-            && self.requests.is_empty()
+            && self.requests.values().all(|r| self.sources.get(&r.device).is_none_or(Source::stalls_again))
             && self.connected().any(|s| s.head_version > version)
-            && !self.offered(now)
+            && !self.offered()
         {
             self.preferred = None;
             self.decide_at = Some(now + SETTLE);

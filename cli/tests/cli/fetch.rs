@@ -65,7 +65,7 @@ fn a_fetch_ends_with_a_summary() {
     assert!(folder.is_dir());
     assert_eq!(
         fake.body("POST /v1/fetches"),
-        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120})
+        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false})
     );
 }
 

@@ -189,7 +189,8 @@ impl World {
         match arrival {
             Arrival::Wanted => {
                 let at = self.now + self.rng.between(MS / 5, self.net.disk);
-                self.local(at, from, Local::Arrived { version, space, request, position, good });
+                let liar = (!good).then_some(to);
+                self.local(at, from, Local::Arrived { version, space, request, position, liar });
             }
             Arrival::Unneeded => {}
             Arrival::Unasked => {

@@ -144,6 +144,8 @@ pub(crate) struct Device {
     pub counters: Counters,
     pub began: At,
     pub done: Option<At>,
+    /// Who was found lying in this life.
+    pub liars: BTreeSet<usize>,
 }
 
 impl Device {
@@ -176,6 +178,7 @@ impl Device {
             counters: Counters::default(),
             began: 0,
             done: None,
+            liars: BTreeSet::new(),
         }
     }
 

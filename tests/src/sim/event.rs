@@ -86,7 +86,8 @@ pub(crate) enum Local {
         space: Space,
         request: RequestId,
         position: u32,
-        good: bool,
+        /// Who sent it, when its bytes are wrong.
+        liar: Option<usize>,
     },
     Checkpoint,
     Synced(u64, RoaringBitmap),

@@ -195,13 +195,14 @@ impl World {
         space: Space,
         request: RequestId,
         position: u32,
-        good: bool,
+        liar: Option<usize>,
     ) {
         let share = self.share;
         if self.devices[device].stage != Stage::Getting(version, space) {
             return; // Stale: the transfer has moved on.
         }
-        if !good {
+        if let Some(liar) = liar {
+            self.devices[device].liars.insert(liar);
             self.note(device, "damaged", [request.0, u64::from(position), 0]);
             return self.with(device, |engine, now| engine.damaged(share, request, now));
         }

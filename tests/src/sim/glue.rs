@@ -137,6 +137,9 @@ impl World {
         if from == to || !of.peers.contains_key(&to) {
             return Err(format!("asks d{to} without a session"));
         }
+        if of.liars.contains(&to) {
+            return Err(format!("asks d{to}, which was found lying"));
+        }
         if of.stage.version() != Some(want.version) {
             return Err(format!("asks for version {} in stage {:?}", want.version, of.stage));
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How long an open that nobody answers takes to fail.
 const DIAL_TIMEOUT: At = 5 * SECOND;
+/// Most sessions closed in one run because two streams were heard in another order than they were told.
+const ECHO_RACES: u32 = 5;
 /// Longest time until silence is noticed.
 const SILENCE: At = 15 * SECOND;
 
@@ -228,10 +230,13 @@ impl World {
         };
         self.note(from, "close", [to as u64, 0, 0]);
         self.devices[from].book.lost(to, None);
-        // With holdings heard over two streams at once a delta may come before the one that it follows.
         let fetching = !matches!(self.devices[from].stage, Stage::Done(_));
-        if fetching && self.devices[to].honest() && !self.net.echo {
-            return self.fail(from, format!("closes the session with d{to}, which did nothing wrong"));
+        if fetching && self.devices[to].honest() {
+            self.needless_closes += 1;
+            // Heard over two streams at once, a delta may come before the one that it follows: rarely.
+            if self.needless_closes > if self.net.echo { ECHO_RACES } else { 0 } {
+                return self.fail(from, format!("closes the session with d{to}, which did nothing wrong"));
+            }
         }
         let Some(session) = self.devices[from].peers.remove(&to) else { return };
         self.close_lanes(from, to);

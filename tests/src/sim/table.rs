@@ -14,6 +14,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "uneven-sources", seeds: 80, build: uneven_sources },
     Scenario { name: "staller", seeds: 250, build: staller },
     Scenario { name: "liar", seeds: 250, build: liar },
+    Scenario { name: "liar-returns", seeds: 150, build: liar_returns },
     Scenario { name: "boaster", seeds: 200, build: boaster },
     Scenario { name: "inflater", seeds: 150, build: inflater },
     Scenario { name: "busy", seeds: 200, build: busy },
@@ -31,7 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "newer-version", seeds: 300, build: newer_version },
     Scenario { name: "version-flaps", seeds: 250, build: version_flaps },
     Scenario { name: "resume-preferred", seeds: 80, build: resume_preferred },
-    Scenario { name: "crowd", seeds: 4, build: crowd },
+    Scenario { name: "crowd", seeds: 2, build: crowd },
     Scenario { name: "chaos", seeds: 600, build: chaos },
 ];
 
@@ -85,12 +86,9 @@ fn liar(s: &mut Setup) {
     s.share((8, 16), 64 << 10);
     s.holder(100, Nature::Honest);
     let part = *s.rng().pick(&[1.0, 1.0, 0.1, 0.02]);
-    let liar = s.holder(400, Nature::Lies { part });
+    s.holder(400, Nature::Lies { part });
     let fetchers = s.rng().between(1, 2);
     s.fetchers(fetchers);
-    // Going and coming back with a goodbye in between is no way to be trusted again.
-    let times = s.rng().below(3);
-    s.crashes(liar, times, 0, SECOND);
     s.bound_by(100);
     s.limits = Limits { time: (2.3, 3.0), origin: 2.1, waste: 0.5 };
     s.also = liars_cost_little;
@@ -107,6 +105,19 @@ fn liars_cost_little(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Going, with a goodbye, and coming back is no way to be trusted again.
+fn liar_returns(s: &mut Setup) {
+    s.share((4, 8), 64 << 10);
+    s.holder(5, Nature::Honest);
+    let liar = s.holder(400, Nature::Lies { part: 1.0 });
+    s.crashes(liar, 3, SECOND, 4 * SECOND);
+    s.fetcher(0);
+    s.bound_by(5);
+    s.limits.waste = 0.5;
+    s.done_within(1.5, 10);
+    s.also = liars_cost_little;
 }
 
 fn boaster(s: &mut Setup) {
@@ -177,14 +188,15 @@ fn churn(s: &mut Setup) {
 fn freezes(s: &mut Setup) {
     s.share((4, 12), 64 << 10);
     let holders = s.rng().between(1, 3);
+    let longest = *s.rng().pick(&[8, 8, 60]) * SECOND;
     for _ in 0..holders {
         let holder = s.holder(10, Nature::Honest);
-        let times = s.rng().between(1, 8);
-        s.freezes(holder, times, 8 * SECOND);
+        let times = s.rng().between(3, 10);
+        s.freezes(holder, times, longest);
     }
     s.fetcher(0);
     s.bound_by(10);
-    s.done_within(2.0, 30);
+    s.done_within(1.2, 8);
 }
 
 fn lonely_origin(s: &mut Setup) {
@@ -333,9 +345,9 @@ fn resume_preferred(s: &mut Setup) {
 
 /// More devices than a fetch opens sessions to; connections break while all are there.
 fn crowd(s: &mut Setup) {
-    s.share((3, 4), 64 << 10);
+    s.share((3, 4), 256 << 10);
     s.holder(200, Nature::Honest);
-    let fetchers = s.rng().between(70, 80);
+    let fetchers = s.rng().between(66, 70);
     for _ in 0..fetchers {
         let at = s.rng().below(500) * MS;
         s.fetcher(at);

@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub streams: BTreeMap<u64, Stream>,
     /// Pairs of devices that cannot reach each other until then.
     pub blocked: BTreeMap<(usize, usize), At>,
+    /// Sessions with honest devices that an engine closed in the middle of its fetch.
+    pub needless_closes: u32,
     pub trace: Trace,
     pub violation: Option<String>,
     queue: BinaryHeap<Reverse<Entry>>,
@@ -103,6 +105,7 @@ impl World {
             sessions: BTreeMap::new(),
             streams: BTreeMap::new(),
             blocked: BTreeMap::new(),
+            needless_closes: 0,
             trace: Trace::new(keep_lines),
             violation: None,
             queue: BinaryHeap::new(),
@@ -259,8 +262,8 @@ impl World {
             Local::Dialled(to, outcome) => self.dialled(device, to, outcome),
             Local::SessionFailed(to, session) => self.session_failed(device, to, session),
             Local::Tcp(to) => self.tcp_connects(device, to),
-            Local::Arrived { version, space, request, position, good } => {
-                self.put(device, version, space, request, position, good);
+            Local::Arrived { version, space, request, position, liar } => {
+                self.put(device, version, space, request, position, liar);
             }
             Local::Checkpoint => self.checkpoint(device),
             Local::Synced(version, positions) => self.synced(device, version, positions),
@@ -273,11 +276,12 @@ impl World {
         }
     }
 
-    /// How every fetch stands, for people.
+    /// How the devices stand, for people; a crowd only as far as it is not done.
     pub fn describe(&self) -> String {
         let time = self.time();
         let mut out = String::new();
-        for (n, device) in self.devices.iter().enumerate() {
+        let crowd = self.devices.len() > 20;
+        for (n, device) in self.devices.iter().enumerate().filter(|(_, d)| !crowd || d.done.is_none()) {
             let progress = device.engine.as_ref().and_then(|e| e.progress(self.share, time));
             let wake = device.engine.as_ref().and_then(|e| e.poll_timeout(time)).map(|t| t.since(time));
             out += &format!(
@@ -287,7 +291,7 @@ impl World {
                 device.engine.is_some(),
                 device.disk.head,
                 device.holding,
-                device.peers.keys().collect::<Vec<_>>(),
+                device.peers.keys().take(20).collect::<Vec<_>>(),
             );
         }
         out

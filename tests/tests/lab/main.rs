@@ -8,6 +8,7 @@
 mod carriers;
 mod common;
 mod daemon;
+mod follow;
 mod hostile;
 mod network;
 mod resume;

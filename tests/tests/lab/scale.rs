@@ -62,19 +62,19 @@ fn a_file_of_four_gibibytes_and_a_bit() {
 fn a_hundred_thousand_files() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
-        lab.disk(&desk.path("many"), 1 << 30);
+        lab.disk(&desk.path("disk"), 1 << 30);
         lab.disk(&laptop.path("got"), 1 << 30);
         for number in 0..100_000 {
             fill(
-                desk.path(&format!("many/{}/{}/{number}", number / 10_000, number / 100 % 100)),
+                desk.path(&format!("disk/many/{}/{}/{number}", number / 10_000, number / 100 % 100)),
                 number,
                 number % 2000,
             );
         }
-        let ticket = desk.share(&desk.path("many")).ticket;
+        let ticket = desk.share(&desk.path("disk/many")).ticket;
         let into = laptop.path("got");
         let fetch = laptop.begin(&["fetch", &ticket, "--yes", "-o", into.to_str().unwrap()]);
         fetch.finish_within(Duration::from_secs(600)).fetched();
-        Tree::of(desk.path("many")).assert_same(&Tree::of(into.join("many")));
+        Tree::of(desk.path("disk/many")).assert_same(&Tree::of(into.join("many")));
     });
 }

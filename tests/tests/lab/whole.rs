@@ -36,22 +36,22 @@ fn ten_thousand_small_files() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
         // Some disks take longer to delete so many files than it takes to share them.
-        lab.disk(&desk.path("many"), 256 * MIB);
+        lab.disk(&desk.path("disk"), 256 * MIB);
         lab.disk(&laptop.path("got"), 256 * MIB);
         let bytes = noise(1, 10_000 + 5_000);
         for number in 0..10_000 {
-            let folder = desk.path(&format!("many/{}/{}", number / 1000, number / 100 % 10));
+            let folder = desk.path(&format!("disk/many/{}/{}", number / 1000, number / 100 % 10));
             if number % 100 == 0 {
                 fs::create_dir_all(&folder).unwrap();
             }
             fs::write(folder.join(format!("{number}.txt")), &bytes[number..number + number / 2]).unwrap();
         }
         let began = Instant::now();
-        let shared = desk.share(&desk.path("many"));
+        let shared = desk.share(&desk.path("disk/many"));
         println!("shared in {:.1?}", began.elapsed());
         let fetched = laptop.fetch(&shared.ticket, "got");
         println!("fetched in {:.1} s", fetched.seconds);
-        Tree::of(desk.path("many")).assert_same(&Tree::of(laptop.path("got/many")));
+        Tree::of(desk.path("disk/many")).assert_same(&Tree::of(laptop.path("got/many")));
     });
 }
 
