@@ -181,3 +181,45 @@ impl Fetch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::device;
+    use crate::{Command, Engine, EngineConfig, Plan, Time};
+    use hither_proto::{Announcement, Ranges, ShareSecret, Space};
+    use std::time::Duration;
+
+    /// The only holder never sends anything: it is asked again and again, and never left alone for long.
+    #[test]
+    fn the_only_holder_is_asked_again_soon_however_often_it_stalled() {
+        let (share, holder) = (ShareSecret::new([1; 16]).share_id(), device(1));
+        let mut engine = Engine::new(EngineConfig::new(device(0)));
+        let start = Time::default();
+        engine.start_fetch(share, holder, None, None);
+        engine.handle_device_seen(share, holder, start);
+        engine.handle_session_opened(share, holder, 1, Duration::from_millis(1), start);
+        let held = Ranges::default();
+        let said = Announcement { version: 1, epoch: 1, seq: 1, complete: true, held, has_manifest: true };
+        engine.handle_announced(share, holder, said, start);
+        let wanted = std::iter::once(0).collect();
+        engine.plan(share, Plan { version: 1, space: Space::Root, lengths: vec![300], wanted }, start);
+        let (mut now, mut given_up, mut asked) = (start, start, 0);
+        while asked < 8 {
+            while let Some(command) = engine.poll_command() {
+                match command {
+                    Command::Want { .. } => {
+                        assert!(
+                            now.since(given_up) <= Duration::from_secs(4),
+                            "left alone too long before {asked}"
+                        );
+                        asked += 1;
+                    }
+                    Command::Cancel { .. } => given_up = now,
+                    _ => {}
+                }
+            }
+            now = engine.poll_timeout(now).expect("something is always due").max(now);
+            engine.handle_timeout(now);
+        }
+    }
+}

@@ -122,9 +122,10 @@ impl Source {
 
     /// Something about the device changed (it was just seen): worth an immediate try.
     pub fn retry_now(&mut self, now: Time) {
+        // While one is being opened too: that try may have begun before the device was back.
+        self.failures = 0;
         if let Session::Closed { retry_at } = &mut self.session {
             *retry_at = now.min(*retry_at);
-            self.failures = 0;
         }
     }
 
@@ -355,5 +356,12 @@ mod tests {
         }
         source.retry_now(now());
         assert_eq!(source.session, Session::Closed { retry_at: now() });
+        for _ in 0..5 {
+            source.closed(now(), Duration::ZERO);
+        }
+        source.session = Session::Opening;
+        source.retry_now(now());
+        source.closed(now(), Duration::ZERO);
+        assert_eq!(source.session, Session::Closed { retry_at: now() + Duration::from_secs(1) });
     }
 }

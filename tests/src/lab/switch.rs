@@ -53,7 +53,7 @@ impl Lab {
 
     /// Makes a disk read-only.
     pub fn read_only(&self, path: &Path) {
-        tool(command("mount", "-o remount,ro").arg(path));
+        tool(command("mount", "-o remount,bind,ro").arg(path));
     }
 
     /// What makes the random parts of a test; printed, so that a failure can be repeated.

@@ -47,7 +47,7 @@ pub fn run_one(scenario: &Scenario, seed: u64, keep_lines: bool) -> Outcome {
 }
 
 /// Most seeds of a scenario, in units of its default: the dear ones must not take the time of all others.
-const DEARER: u64 = 50;
+const DEARER: u64 = 20;
 
 /// Runs `seeds` of every scenario, from `first` on, or as many as each one says. Returned in order.
 pub fn run_all(scenarios: &[&'static Scenario], first: u64, seeds: Option<u64>) -> Vec<Outcome> {

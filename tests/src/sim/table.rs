@@ -59,7 +59,7 @@ fn two_holders(s: &mut Setup) {
     s.fetcher(0);
     // The bound is that of one holder: two must be clearly faster.
     s.bound_by(40);
-    s.limits = Limits { time: (0.62, 0.8), origin: 0.75, waste: 0.1 };
+    s.limits = Limits { time: (0.62, 0.8), origin: 0.85, waste: 0.1 };
 }
 
 fn uneven_sources(s: &mut Setup) {
