@@ -250,7 +250,9 @@ impl Fetch {
                     request.arrived.remove(*position);
                 }
             }
-            if let Some(source) = device.and_then(|d| self.sources.get_mut(&d)) {
+            // Serving root and manifest proves nothing about the data: a liar would get a full window for it.
+            let data = self.space() == Some(Space::Data);
+            if let Some(source) = device.filter(|_| data).and_then(|d| self.sources.get_mut(&d)) {
                 source.proven = true;
             }
             self.end_if_done(id, now);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 const SIZE: u64 = 50 * MIB;
 const MBIT: u32 = 100;
-/// The most that is in flight to one source: sixteen spans (rule 5 of source selection), with room for chunk boundaries.
-const IN_FLIGHT: u64 = 17 * MIB;
+/// What is asked of a device that has given no data yet: one span at a time, with room for a second after it was found out.
+const IN_FLIGHT: u64 = 6 * MIB;
 
 #[test]
 fn a_liar_is_found_out_and_costs_little() {
