@@ -1,7 +1,11 @@
 //! How fast are the carriers here? Prints MiB/s, and CPU seconds per GiB of the receiving process.
 //!
 //! `throughput` runs both ends in one process on the loopback interface. Across a network: `throughput server
-//! KEYFILE` on one device, then `throughput client DEVICE ADDRESS:PORT [GiB]` with what it prints on the other.
+//! KEYFILE` on one device, then on the other, with what it prints, `throughput client DEVICE ADDRESS:PORT [GiB]` for both
+//! carriers in turns, or `throughput quic DEVICE ADDRESS:PORT [GiB]` for one stream over QUIC, once.
+//!
+//! The yardstick of the latter is the same without any of our code, see `bare.rs`: `throughput bare-server CERTFILE` and
+//! `throughput bare-client CERTFILE ADDRESS:PORT [GiB]`. `scripts/lib/quic-bench` runs both.
 
 #![allow(clippy::print_stdout)]
 
@@ -11,10 +15,16 @@ use rustix::time::{ClockId, clock_gettime};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
+#[path = "throughput/bare.rs"]
+mod bare;
+
 const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Where the servers listen, if it is free.
+const PORT: u16 = 4817;
 /// Bytes handed over at once: a span of the link protocol.
 const PIECE: usize = 1 << 20;
 
@@ -26,7 +36,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ["server", key] => server(&Identity::load_or_create(Path::new(key))?).await,
         ["client", device, address] => client(device, address, 1).await,
         ["client", device, address, gib] => client(device, address, gib.parse()?).await,
-        _ => Err("usage: throughput [server KEYFILE | client DEVICE ADDRESS:PORT [GiB]]".into()),
+        ["quic", device, address] => quic(device, address, 1).await,
+        ["quic", device, address, gib] => quic(device, address, gib.parse()?).await,
+        ["bare-server", certificate] => bare::server(Path::new(certificate)).await,
+        ["bare-client", certificate, address] => bare::client(Path::new(certificate), address, 1).await,
+        ["bare-client", certificate, address, gib] => {
+            bare::client(Path::new(certificate), address, gib.parse()?).await
+        }
+        _ => Err("usage: throughput [server KEYFILE | client DEVICE ADDRESS:PORT [GiB] | \
+                  quic DEVICE ADDRESS:PORT [GiB] | bare-server CERTFILE | \
+                  bare-client CERTFILE ADDRESS:PORT [GiB]]"
+            .into()),
     }
 }
 
@@ -40,7 +60,7 @@ async fn both(gib: u64) -> Result<(), Box<dyn Error>> {
 }
 
 async fn server(identity: &Identity) -> Result<(), Box<dyn Error>> {
-    let server = Endpoint::bind(identity, &EndpointConfig { port: 4817, ..EndpointConfig::default() })?;
+    let server = Endpoint::bind(identity, &EndpointConfig { port: PORT, ..EndpointConfig::default() })?;
     println!("client {} ADDRESS:{} (TCP {:?})", server.device(), server.port(), server.tcp_port());
     serve(server).await;
     Ok(())
@@ -48,6 +68,14 @@ async fn server(identity: &Identity) -> Result<(), Box<dyn Error>> {
 
 async fn client(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Error>> {
     run(device.parse()?, address.parse()?, gib).await
+}
+
+async fn quic(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Error>> {
+    let endpoint = Endpoint::bind(&Identity::generate()?, &EndpointConfig::default())?;
+    let link = endpoint.connect_quic(device.parse()?, &[address.parse()?]).await?;
+    measure(&link, 1, gib * GIB).await?;
+    endpoint.close().await;
+    Ok(())
 }
 
 /// Sends as many bytes as each stream asks for.
@@ -75,7 +103,7 @@ async fn run(device: hither_proto::DeviceId, address: SocketAddr, gib: u64) -> R
     for round in 1..=3 {
         println!("round {round}");
         for (link, streams) in [(&quic, 1), (&quic, 2), (&tcp, 1), (&tcp, 2)] {
-            measure(link, streams, gib * 1024 * MIB).await?;
+            measure(link, streams, gib * GIB).await?;
         }
     }
     endpoint.close().await;
@@ -96,20 +124,21 @@ async fn measure(link: &Link, streams: u64, bytes: u64) -> Result<(), Box<dyn Er
     for task in tasks {
         received += task.await??;
     }
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (elapsed, cpu) = (start.elapsed(), cpu_seconds() - cpu);
     assert_eq!(received, bytes);
-    let gib = bytes as f64 / (1024 * MIB) as f64;
-    let rate = bytes as f64 / MIB as f64 / seconds;
-    print!(
-        "{:5} {streams} stream(s) {rate:7.0} MiB/s {:5.2} CPU s/GiB",
-        link.carrier().to_string(),
-        cpu / gib
-    );
+    report(&link.carrier().to_string(), streams, bytes, elapsed, cpu);
     match (link.carrier(), link.stats()) {
         (CarrierKind::Quic, Some(stats)) => println!("  {stats:?}"),
         _ => println!(),
     }
     Ok(())
+}
+
+/// Prints a measurement; the line may go on.
+fn report(what: &str, streams: u64, bytes: u64, elapsed: Duration, cpu: f64) {
+    let rate = bytes as f64 / MIB as f64 / elapsed.as_secs_f64();
+    let cpu = cpu / (bytes as f64 / GIB as f64);
+    print!("{what:5} {streams} stream(s) {rate:7.0} MiB/s {cpu:5.2} CPU s/GiB");
 }
 
 /// Reads to the end, a span at a time; the sending half is kept until then.

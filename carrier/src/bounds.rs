@@ -35,12 +35,51 @@ pub const MAX_STREAMS: usize = 4096;
 /// Most accepted streams and links that wait to be taken by the owner of the endpoint. Beyond it connections wait
 /// with what they have accepted, and the other side is slowed down by flow control.
 pub const MAX_INCOMING: usize = 64;
-/// Most addresses tried for one dial.
+/// Most addresses tried for one dial, of those that are known when it begins, and again of those that join it.
 pub const MAX_ADDRESSES: usize = 8;
 /// Pause before the next address is tried beside the ones before it (RFC 8305 recommends 150 to 250 ms).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(150);
 /// Longest dial, over all its addresses.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much others can make one endpoint hold. The default is that of a device: the constants of this module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections at once, dialled and accepted, QUIC and TCP together.
+    pub connections: usize,
+    /// Most accepted connections from one address (one /64 network for IPv6).
+    pub connections_per_address: usize,
+    /// Most accepted connections whose handshake is not finished.
+    pub handshakes: usize,
+    /// Most of those from one address (one /64 network for IPv6).
+    pub handshakes_per_address: usize,
+    /// With this many unfinished handshakes a QUIC client must first show that its source address is its own.
+    pub retry_above: usize,
+    /// Most accepted QUIC connections of one device.
+    pub links_per_device: usize,
+    /// Most accepted TCP connections of one device.
+    pub tcp_per_device: usize,
+    /// Most open streams that one device has opened to us, over all its connections.
+    pub streams_per_device: u32,
+    /// Most open streams that others have opened to us.
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: MAX_CONNECTIONS,
+            connections_per_address: MAX_CONNECTIONS_PER_ADDRESS,
+            handshakes: MAX_HANDSHAKES,
+            handshakes_per_address: MAX_HANDSHAKES_PER_ADDRESS,
+            retry_above: RETRY_ABOVE,
+            links_per_device: MAX_LINKS_PER_DEVICE,
+            tcp_per_device: MAX_TCP_PER_DEVICE,
+            streams_per_device: MAX_STREAMS_PER_DEVICE as u32,
+            streams: MAX_STREAMS,
+        }
+    }
+}
 
 /// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,6 +156,8 @@ pub(crate) struct Bounds {
     pub(crate) addresses: Arc<Counts<Source>>,
     /// Unfinished handshakes by address.
     pub(crate) handshakes: Arc<Counts<Source>>,
+    /// Unfinished handshakes from which on sources must prove their addresses.
+    pub(crate) retry_above: usize,
     /// Accepted QUIC connections by device.
     pub(crate) links: Arc<Counts<DeviceId>>,
     /// Accepted TCP connections by device.
@@ -126,14 +167,16 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let connections = limits.connections;
         Self {
-            connections: Counts::new(MAX_CONNECTIONS, MAX_CONNECTIONS),
-            addresses: Counts::new(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS),
-            handshakes: Counts::new(MAX_HANDSHAKES, MAX_HANDSHAKES_PER_ADDRESS),
-            links: Counts::new(MAX_CONNECTIONS, MAX_LINKS_PER_DEVICE),
-            tcp: Counts::new(MAX_CONNECTIONS, MAX_TCP_PER_DEVICE),
-            streams: Counts::new(MAX_STREAMS, MAX_STREAMS_PER_DEVICE),
+            connections: Counts::new(connections, connections),
+            addresses: Counts::new(connections, limits.connections_per_address),
+            handshakes: Counts::new(limits.handshakes, limits.handshakes_per_address),
+            retry_above: limits.retry_above,
+            links: Counts::new(connections, limits.links_per_device),
+            tcp: Counts::new(connections, limits.tcp_per_device),
+            streams: Counts::new(limits.streams, limits.streams_per_device as usize),
         }
     }
 }

@@ -3,40 +3,62 @@
 use crate::bounds::{DIAL_STAGGER, DIAL_TIMEOUT, MAX_ADDRESSES};
 use crate::error::LinkError;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::{FuturesUnordered, Stream};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
-use tokio::time::{Instant, timeout_at};
+use std::pin::pin;
+use tokio::time::{Instant, sleep_until};
 
-/// Dials the first [`MAX_ADDRESSES`] addresses in their order: the next one when the ones before have failed or after
-/// [`DIAL_STAGGER`]. Losers are dropped, which must break them off.
+/// Dials the first [`MAX_ADDRESSES`] addresses in their order: the next one when one before has failed or after
+/// [`DIAL_STAGGER`]. Addresses that become known meanwhile, as many again, are tried at once: they are news, and those
+/// that do not answer may be old. Losers are dropped, which must break them off.
 pub(crate) async fn race<T, F>(
     addresses: &[SocketAddr],
+    joining: impl Stream<Item = SocketAddr>,
     dial: impl Fn(SocketAddr) -> F,
 ) -> Result<T, LinkError>
 where
     F: Future<Output = Result<T, LinkError>>,
 {
-    let mut waiting = addresses.iter().copied().take(MAX_ADDRESSES);
+    let mut joining = pin!(joining.fuse());
+    let mut waiting: VecDeque<SocketAddr> = addresses.iter().copied().take(MAX_ADDRESSES).collect();
+    let mut known: Vec<SocketAddr> = waiting.iter().copied().collect();
+    let room = known.len() + MAX_ADDRESSES;
     let mut running = FuturesUnordered::new();
-    let deadline = Instant::now() + DIAL_TIMEOUT;
+    let mut next = Instant::now();
+    let deadline = next + DIAL_TIMEOUT;
     let mut failure = LinkError::NoAddress;
-    let mut more = true;
     loop {
-        match waiting.next() {
-            Some(address) => running.push(dial(address)),
-            None => more = false,
+        if (running.is_empty() || next <= Instant::now())
+            && let Some(address) = waiting.pop_front()
+        {
+            running.push(dial(address));
+            next = Instant::now() + DIAL_STAGGER;
         }
         if running.is_empty() {
             return Err(failure);
         }
-        let next = if more { deadline.min(Instant::now() + DIAL_STAGGER) } else { deadline };
-        match timeout_at(next, running.next()).await {
-            Ok(Some(Ok(winner))) => return Ok(winner),
-            Ok(Some(Err(error))) => failure = worse(failure, error),
-            Ok(None) => {}
-            Err(_) if next >= deadline => return Err(worse(failure, LinkError::TimedOut)),
-            Err(_) => {}
+        let wake = if waiting.is_empty() { deadline } else { next.min(deadline) };
+        tokio::select! {
+            biased;
+            Some(ended) = running.next() => match ended {
+                Ok(winner) => return Ok(winner),
+                Err(error) => {
+                    failure = worse(failure, error);
+                    next = Instant::now();
+                }
+            },
+            Some(address) = joining.next(), if known.len() < room => {
+                if !known.contains(&address) {
+                    known.push(address);
+                    waiting.push_front(address);
+                    next = Instant::now();
+                }
+            }
+            () = sleep_until(wake) => if wake >= deadline {
+                return Err(worse(failure, LinkError::TimedOut));
+            },
         }
     }
 }
@@ -55,6 +77,7 @@ fn worse(a: LinkError, b: LinkError) -> LinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::stream::{empty, iter, once};
     use std::time::Duration;
     use tokio::time::sleep;
 
@@ -66,7 +89,7 @@ mod tests {
     async fn a_dead_first_address_costs_one_stagger() {
         let start = Instant::now();
         let all = addresses(3);
-        let won = race(&all, |address| async move {
+        let won = race(&all, empty(), |address| async move {
             if address.port() == 1 {
                 sleep(Duration::from_secs(60)).await;
             }
@@ -81,7 +104,7 @@ mod tests {
     async fn a_failure_starts_the_next_at_once() {
         let start = Instant::now();
         let all = addresses(8);
-        let won = race(&all, |address| async move {
+        let won = race(&all, empty(), |address| async move {
             if address.port() < 8 { Err(LinkError::Unreachable("no".into())) } else { Ok(address.port()) }
         });
         assert_eq!(won.await, Ok(8));
@@ -93,7 +116,7 @@ mod tests {
         let tried = std::cell::Cell::new(0);
         let start = Instant::now();
         let all = addresses(20);
-        let lost = race::<(), _>(&all, |_| {
+        let lost = race::<(), _>(&all, empty(), |_| {
             tried.set(tried.get() + 1);
             std::future::pending()
         });
@@ -103,15 +126,47 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_address_and_the_most_telling_failure() {
-        assert_eq!(race::<(), _>(&[], |_| std::future::pending()).await, Err(LinkError::NoAddress));
+        assert_eq!(race::<(), _>(&[], empty(), |_| std::future::pending()).await, Err(LinkError::NoAddress));
         let found = crate::Identity::generate().unwrap().device_id();
         let all = addresses(3);
-        let lost = race::<(), _>(&all, |address| async move {
+        let lost = race::<(), _>(&all, empty(), |address| async move {
             match address.port() {
                 2 => Err(LinkError::WrongDevice { found }),
                 _ => Err(LinkError::Unreachable("refused".into())),
             }
         });
         assert_eq!(lost.await, Err(LinkError::WrongDevice { found }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_joins_is_tried_at_once_and_before_those_that_wait() {
+        let start = Instant::now();
+        let all = addresses(8);
+        let joining = once(async {
+            sleep(Duration::from_millis(400)).await;
+            SocketAddr::from(([127, 0, 0, 2], 9))
+        });
+        let tried = std::cell::RefCell::new(Vec::new());
+        let won = race(&all, joining, |address| {
+            tried.borrow_mut().push(address.port());
+            async move { if address.port() == 9 { Ok(9) } else { std::future::pending().await } }
+        });
+        assert_eq!(won.await, Ok(9));
+        assert_eq!((start.elapsed(), tried.into_inner()), (Duration::from_millis(400), vec![1, 2, 3, 9]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_join_are_bounded_too_and_count_once() {
+        let tried = std::cell::RefCell::new(Vec::new());
+        let joining = iter(addresses(100).into_iter().flat_map(|address| [address, address]));
+        let (start, three) = (Instant::now(), addresses(3));
+        let lost = race::<(), _>(&three, joining, |address| {
+            tried.borrow_mut().push(address.port());
+            std::future::pending()
+        });
+        assert_eq!(lost.await, Err(LinkError::TimedOut));
+        let mut tried = tried.into_inner();
+        tried.sort_unstable();
+        assert_eq!((start.elapsed(), tried), (DIAL_TIMEOUT, (1..=3 + MAX_ADDRESSES as u16).collect()));
     }
 }

@@ -1,18 +1,21 @@
 //! The sockets of one device, and everything that arrives on them.
 
-use crate::bounds::{Bounds, MAX_INCOMING};
+use crate::bounds::{Bounds, Limits, MAX_INCOMING};
 use crate::dial::race;
 use crate::error::{BindError, LinkError};
 use crate::identity::Identity;
 use crate::link::Link;
-use crate::quic::{self, CODE, Configs};
+use crate::quic::{self, CODE, Configs, Port, Towards};
 use crate::stream::Stream;
 use crate::tcp;
 use crate::tls::Tls;
+use futures::{StreamExt, stream};
 use hither_proto::DeviceId;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,11 +35,30 @@ pub struct EndpointConfig {
     pub tcp: bool,
     /// Listen on 127.0.0.1 only.
     pub loopback_only: bool,
+    /// Fail when the port is taken, instead of taking any other.
+    pub exact_port: bool,
+    /// TCP ports to listen on besides; those that cannot be had are skipped, with a warning in the log.
+    pub extra_tcp_ports: Vec<u16>,
+    /// How much others can make the endpoint hold.
+    pub limits: Limits,
+    /// For a relay: accepted connections are not kept alive, are dead after so long a silence, are closed when nothing is
+    /// open on them for about 30 s, begin with small windows (see [`Stream::widen`]), and are not told of as
+    /// [`Incoming::Link`]. `None`: a device.
+    pub relay_idle: Option<Duration>,
 }
 
 impl Default for EndpointConfig {
     fn default() -> Self {
-        Self { port: 0, quic: true, tcp: true, loopback_only: false }
+        Self {
+            port: 0,
+            quic: true,
+            tcp: true,
+            loopback_only: false,
+            exact_port: false,
+            extra_tcp_ports: Vec::new(),
+            limits: Limits::default(),
+            relay_idle: None,
+        }
     }
 }
 
@@ -56,6 +78,8 @@ pub(crate) struct Core {
     pub(crate) configs: Configs,
     pub(crate) quic: Option<quinn::Endpoint>,
     pub(crate) bounds: Bounds,
+    /// Whether this is a relay.
+    pub(crate) relay: bool,
     pub(crate) incoming: mpsc::Sender<Incoming>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -66,7 +90,29 @@ pub struct Endpoint {
     core: Arc<Core>,
     incoming: Mutex<mpsc::Receiver<Incoming>>,
     port: u16,
-    tcp_port: Option<u16>,
+    tcp_ports: Vec<u16>,
+}
+
+/// Opens the listeners for TCP, and says on which ports; those beside the main one may fail.
+fn listen(port: u16, config: &EndpointConfig) -> Result<(Vec<TcpListener>, Vec<u16>), BindError> {
+    let (mut listeners, mut ports) = (Vec::new(), Vec::new());
+    if !config.tcp {
+        return Ok((listeners, ports));
+    }
+    let mut open = |number, exact| -> Result<(), BindError> {
+        let listener = tcp::bind(Port { number, exact, loopback_only: config.loopback_only })?;
+        let address = listener.local_addr().map_err(|source| BindError::Socket { carrier: "TCP", source })?;
+        ports.push(address.port());
+        listeners.push(listener);
+        Ok(())
+    };
+    open(port, config.exact_port)?;
+    for extra in config.extra_tcp_ports.iter().copied().filter(|extra| *extra != port) {
+        if let Err(error) = open(extra, true) {
+            tracing::warn!(port = extra, %error, "this TCP port is not listened on");
+        }
+    }
+    Ok((listeners, ports))
 }
 
 impl Endpoint {
@@ -76,29 +122,24 @@ impl Endpoint {
             return Err(BindError::NoCarrier);
         }
         let tls = Tls::new(identity).map_err(|error| BindError::Tls(error.to_string()))?;
-        let configs = Configs::new(&tls)?;
+        let configs = Configs::new(&tls, config)?;
         let socket_error = |carrier| move |source| BindError::Socket { carrier, source };
         let mut port = config.port;
         let mut quic = None;
         if config.quic {
-            let endpoint = quic::bind(port, config.loopback_only, &configs)?;
+            let endpoint = quic::bind(identity, config, &configs)?;
             port = endpoint.local_addr().map_err(socket_error("UDP"))?.port();
             quic = Some(endpoint);
         }
-        let mut listener = None;
-        let mut tcp_port = None;
-        if config.tcp {
-            let socket = tcp::bind(port, config.loopback_only)?;
-            tcp_port = Some(socket.local_addr().map_err(socket_error("TCP"))?.port());
-            listener = Some(socket);
-        }
+        let (listeners, tcp_ports) = listen(port, config)?;
         let (sender, receiver) = mpsc::channel(MAX_INCOMING);
         let core = Arc::new(Core {
             device: identity.device_id(),
             tls,
             configs,
             quic,
-            bounds: Bounds::new(),
+            bounds: Bounds::new(&config.limits),
+            relay: config.relay_idle.is_some(),
             incoming: sender,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -106,11 +147,11 @@ impl Endpoint {
         if let Some(endpoint) = core.quic.clone() {
             core.tasks.spawn(quic::serve(Arc::clone(&core), endpoint));
         }
-        if let Some(listener) = listener {
+        for listener in listeners {
             core.tasks.spawn(tcp::serve(Arc::clone(&core), listener));
         }
-        let port = if config.quic { port } else { tcp_port.unwrap_or(port) };
-        Ok(Self { core, incoming: Mutex::new(receiver), port, tcp_port })
+        let port = if config.quic { port } else { tcp_ports.first().copied().unwrap_or(port) };
+        Ok(Self { core, incoming: Mutex::new(receiver), port, tcp_ports })
     }
 
     /// This device.
@@ -125,26 +166,92 @@ impl Endpoint {
 
     /// TCP port, when TCP is on. The same number as [`port`](Self::port) if that was free.
     pub fn tcp_port(&self) -> Option<u16> {
-        self.tcp_port
+        self.tcp_ports.first().copied()
+    }
+
+    /// All TCP ports that are listened on, the main one first.
+    pub fn tcp_ports(&self) -> Vec<u16> {
+        self.tcp_ports.clone()
     }
 
     /// Dials `device` over QUIC at its addresses, at most the first 8 of them, 5 s in all.
     pub async fn connect_quic(&self, device: DeviceId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
+        self.dial_quic(device, addresses, stream::empty(), Towards::Device).await
+    }
+
+    /// The same for a relay: the link is not kept alive by itself and lives through half an hour of silence, unless the
+    /// relay's own patience is shorter.
+    pub async fn connect_relay_quic(
+        &self,
+        relay: DeviceId,
+        addresses: &[SocketAddr],
+    ) -> Result<Link, LinkError> {
+        self.dial_quic(relay, addresses, stream::empty(), Towards::Relay).await
+    }
+
+    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are tried at once.
+    pub async fn connect_quic_joined(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        joining: impl futures::Stream<Item = SocketAddr>,
+    ) -> Result<Link, LinkError> {
+        self.dial_quic(device, addresses, joining, Towards::Device).await
+    }
+
+    async fn dial_quic(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        joining: impl futures::Stream<Item = SocketAddr>,
+        towards: Towards,
+    ) -> Result<Link, LinkError> {
         let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
         self.check(device)?;
         // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight attempts.
         let v6 = endpoint.local_addr().is_ok_and(|local| local.is_ipv6());
-        let addresses: Vec<_> = addresses.iter().copied().filter(|address| v6 || address.is_ipv4()).collect();
-        race(&addresses, |address| quic::connect(&self.core, device, address)).await
+        let usable = |address: &SocketAddr| v6 || address.is_ipv4();
+        let addresses: Vec<_> = addresses.iter().copied().filter(usable).collect();
+        let joining = joining.filter(|address| ready(usable(address)));
+        race(&addresses, joining, |address| quic::connect(&self.core, device, address, towards)).await
     }
 
     /// Dials `device` over TCP at its addresses, at most the first 8 of them, 5 s in all. The connection that proves
     /// the identity becomes the link's first stream, if one is opened within 2 s.
     pub async fn connect_tcp(&self, device: DeviceId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
+        self.dial_tcp(device, addresses, stream::empty(), Towards::Device).await
+    }
+
+    /// The same for a relay: the kernel does not probe whether it is there.
+    pub async fn connect_relay_tcp(
+        &self,
+        relay: DeviceId,
+        addresses: &[SocketAddr],
+    ) -> Result<Link, LinkError> {
+        self.dial_tcp(relay, addresses, stream::empty(), Towards::Relay).await
+    }
+
+    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are tried at once.
+    pub async fn connect_tcp_joined(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        joining: impl futures::Stream<Item = SocketAddr>,
+    ) -> Result<Link, LinkError> {
+        self.dial_tcp(device, addresses, joining, Towards::Device).await
+    }
+
+    async fn dial_tcp(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        joining: impl futures::Stream<Item = SocketAddr>,
+        towards: Towards,
+    ) -> Result<Link, LinkError> {
         self.check(device)?;
-        let dial = async |address| Ok((address, tcp::connect(&self.core, device, address).await?));
-        let (address, first) = race(addresses, dial).await?;
-        Ok(Link::tcp(Arc::clone(&self.core), address, first))
+        let dial = async |address| Ok((address, tcp::connect(&self.core, device, address, towards).await?));
+        let (address, first) = race(addresses, joining, dial).await?;
+        Ok(Link::tcp(Arc::clone(&self.core), address, first, towards))
     }
 
     /// The next link or stream that another device began; `None` after [`close`](Self::close).

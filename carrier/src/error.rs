@@ -55,7 +55,10 @@ pub enum LinkError {
     /// Closed by the other side.
     #[error("closed by the other device: {0}")]
     ClosedByPeer(String),
-    /// The link broke: silence, a reset, a violation of the protocol.
+    /// The other device does not know this link any more: it crashed and is back.
+    #[error("the other device was restarted")]
+    Restarted,
+    /// The link broke: silence, a violation of the protocol.
     #[error("the link broke: {0}")]
     Broken(String),
 }
@@ -66,6 +69,7 @@ impl From<quinn::ConnectionError> for LinkError {
         match error {
             E::LocallyClosed => Self::Closed,
             E::TimedOut => Self::TimedOut,
+            E::Reset => Self::Restarted,
             E::ApplicationClosed(close) => {
                 // Free text of a stranger: cut and cleaned before it can reach a log or a terminal.
                 let reason = &close.reason[..close.reason.len().min(80)];

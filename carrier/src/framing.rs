@@ -1,4 +1,4 @@
-//! Frames of the link protocol on a stream.
+//! Frames of the link protocol, and of the relay protocol, on a stream.
 //!
 //! Invariants: a frame's length is checked against the reader's bound before anything is allocated for it; nothing is
 //! read beyond the frame or payload that was asked for, so the bytes behind it belong to whoever reads next.
@@ -6,9 +6,11 @@
 use crate::stream::{RecvHalf, SendHalf};
 use bytes::{BufMut, Bytes, BytesMut};
 use hither_proto::{
-    FRAME_PREFIX, FrameError, Message, MessageError, decode_frame, encode_frame, frame_length,
+    FRAME_PREFIX, FrameError, Message, MessageError, RelayMessage, decode_frame, decode_relay_frame,
+    encode_frame, encode_relay_frame, frame_length,
 };
 use std::io;
+use std::marker::PhantomData;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Why no message could be read.
@@ -28,6 +30,35 @@ pub enum FramingError {
     NoPayload,
 }
 
+/// What a [`FrameReader`] reads.
+pub trait WireMessage: Sized {
+    /// Parses one frame (without its length); `None` is a message of a later version.
+    fn decode(frame: &[u8]) -> Result<Option<Self>, MessageError>;
+
+    /// Bytes of payload that follow the message's frame.
+    fn payload_length(&self) -> usize;
+}
+
+impl WireMessage for Message {
+    fn decode(frame: &[u8]) -> Result<Option<Self>, MessageError> {
+        decode_frame(frame)
+    }
+
+    fn payload_length(&self) -> usize {
+        if let Self::Chunk { length, .. } = self { *length as usize } else { 0 }
+    }
+}
+
+impl WireMessage for RelayMessage {
+    fn decode(frame: &[u8]) -> Result<Option<Self>, MessageError> {
+        decode_relay_frame(frame)
+    }
+
+    fn payload_length(&self) -> usize {
+        if let Self::PutChunk { length, .. } = self { *length as usize } else { 0 }
+    }
+}
+
 /// Sends one message. For a chunk use [`write_chunk_frame`].
 pub async fn write_message(send: &mut SendHalf, message: &Message) -> io::Result<()> {
     send.send_bytes(encode_frame(message).into()).await
@@ -39,11 +70,30 @@ pub async fn write_chunk_frame(send: &mut SendHalf, header: &Message, payload: B
     send.send_all(&mut [encode_frame(header).into(), payload]).await
 }
 
+/// Sends one message between a device and a relay. For a chunk use [`write_put_chunk`].
+pub async fn write_relay_message(send: &mut SendHalf, message: &RelayMessage) -> io::Result<()> {
+    send.send_bytes(encode_relay_frame(message).into()).await
+}
+
+/// Sends a [`RelayMessage::PutChunk`] and the payload that it announces, like [`write_chunk_frame`].
+pub async fn write_put_chunk(send: &mut SendHalf, header: &RelayMessage, payload: Bytes) -> io::Result<()> {
+    debug_assert!(
+        matches!(header, RelayMessage::PutChunk { length, .. } if *length as usize == payload.len())
+    );
+    send.send_all(&mut [encode_relay_frame(header).into(), payload]).await
+}
+
+/// Reads the messages of the link protocol.
+pub type MessageReader = FrameReader<Message>;
+
+/// Reads the messages of the relay protocol.
+pub type RelayReader = FrameReader<RelayMessage>;
+
 /// Reads messages, and the payloads of chunks, from a stream.
 ///
 /// Cancel safe: what has arrived stays in the reader when a future of it is dropped, so it can be used in `select!`.
 #[derive(Debug)]
-pub struct MessageReader {
+pub struct FrameReader<M> {
     max: usize,
     /// The prefix, frame or payload that is being read, as far as it has arrived.
     partial: BytesMut,
@@ -51,12 +101,22 @@ pub struct MessageReader {
     frame: Option<usize>,
     /// Bytes of payload that follow the last message and were not taken yet.
     payload: usize,
+    reads: PhantomData<fn() -> M>,
 }
 
 impl MessageReader {
+    /// Goes on as a reader of the relay protocol, with frames of at most `max` bytes: after [`Message::RelayOpen`].
+    /// Nothing is lost, not even what has arrived of the next frame.
+    pub fn into_relay(self, max: usize) -> RelayReader {
+        let Self { partial, frame, payload, .. } = self;
+        FrameReader { max, partial, frame, payload, reads: PhantomData }
+    }
+}
+
+impl<M: WireMessage> FrameReader<M> {
     /// A reader that accepts frames of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { max, partial: BytesMut::new(), frame: None, payload: 0 }
+        Self { max, partial: BytesMut::new(), frame: None, payload: 0, reads: PhantomData }
     }
 
     /// Accepts frames of at most `max` bytes from the next one on.
@@ -64,11 +124,16 @@ impl MessageReader {
         self.max = max;
     }
 
+    /// Bytes that have arrived of the frame or payload that is being read: it grows while a long one is on its way.
+    pub fn arrived(&self) -> usize {
+        self.partial.len() + if self.frame.is_some() { FRAME_PREFIX } else { 0 }
+    }
+
     /// The next message, or `None` when the stream ended between messages. Messages of a later protocol version are
     /// skipped, and so is the payload of the chunk before if it was not taken.
     ///
     /// After an error the stream is out of step and of no use any more.
-    pub async fn next(&mut self, recv: &mut RecvHalf) -> Result<Option<Message>, FramingError> {
+    pub async fn next(&mut self, recv: &mut RecvHalf) -> Result<Option<M>, FramingError> {
         self.next_from(recv).await
     }
 
@@ -97,10 +162,7 @@ impl MessageReader {
         Ok(())
     }
 
-    async fn next_from<R: AsyncRead + Unpin>(
-        &mut self,
-        recv: &mut R,
-    ) -> Result<Option<Message>, FramingError> {
+    async fn next_from<R: AsyncRead + Unpin>(&mut self, recv: &mut R) -> Result<Option<M>, FramingError> {
         self.skip_payload(recv).await?;
         loop {
             let length = match self.frame {
@@ -120,13 +182,11 @@ impl MessageReader {
             if length > 0 && !fill(recv, &mut self.partial, length).await? {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
-            let message = decode_frame(&self.partial);
+            let message = M::decode(&self.partial);
             self.partial.clear();
             self.frame = None;
             if let Some(message) = message? {
-                if let Message::Chunk { length, .. } = message {
-                    self.payload = length as usize;
-                }
+                self.payload = message.payload_length();
                 return Ok(Some(message));
             }
         }
@@ -184,6 +244,7 @@ async fn fill<R: AsyncRead + Unpin>(recv: &mut R, buffer: &mut BytesMut, length:
 mod tests {
     use super::*;
     use futures::FutureExt;
+    use hither_proto::{RelayPurpose, Space};
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use std::pin::Pin;
@@ -263,6 +324,47 @@ mod tests {
                 let _ = reader.payload_from(&mut from).now_or_never(); // taken in part, then given up
             }
             prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), Some(ping));
+            prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), None);
+        }
+
+        #[test]
+        fn a_stream_to_a_relay_survives_any_split_and_any_cancellation(
+            sizes in prop::collection::vec(1usize..40, 1..20),
+            take: bool,
+            hurry: bool,
+        ) {
+            let open = Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Upload) };
+            let ping = RelayMessage::Ping { nonce: 7 };
+            let payload: Vec<u8> = (0..100).collect();
+            let header = RelayMessage::PutChunk { space: Space::Data, position: 2, length: 100 };
+            let unknown = [0, 0, 0, 4, 0xc2, 0x3e, 0x01, 0x00]; // a body with field number 1000
+            let bytes = [
+                encode_frame(&open),
+                encode_relay_frame(&ping),
+                unknown.to_vec(),
+                encode_relay_frame(&header),
+                payload.clone(),
+                encode_relay_frame(&RelayMessage::PutEnd),
+            ]
+            .concat();
+            let mut from = Trickle::new(&bytes, &sizes);
+            let mut reader = MessageReader::new(1024);
+            prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), Some(open));
+            if hurry {
+                // Part of the next frame may have arrived when the reader changes its protocol.
+                let _ = fill(&mut from, &mut reader.partial, 3).now_or_never();
+                let _ = fill(&mut from, &mut reader.partial, 3).now_or_never();
+            }
+            let mut reader = reader.into_relay(2048);
+            prop_assert_eq!(reader.max, 2048);
+            prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), Some(ping));
+            prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), Some(header));
+            if take {
+                prop_assert_eq!(&impatiently!(reader.payload_from(&mut from)).unwrap()[..], &payload[..]);
+            } else {
+                let _ = reader.payload_from(&mut from).now_or_never(); // taken in part, then given up
+            }
+            prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), Some(RelayMessage::PutEnd));
             prop_assert_eq!(impatiently!(reader.next_from(&mut from)).unwrap(), None);
         }
 

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Label of a PKCS#8 key in PEM (RFC 7468, section 10).
 const PEM_LABEL: &str = "PRIVATE KEY";
@@ -57,7 +57,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// The cryptographic library failed to make a key.
-    #[error("a new key could not be made")]
+    #[error("a key could not be made")]
     Generate,
 }
 
@@ -102,6 +102,32 @@ impl Identity {
         let mut signature = [0; 64];
         signature.copy_from_slice(self.key.sign(message).as_ref());
         signature
+    }
+
+    /// A key for one purpose, the same in every process of this device; it tells nothing of the secret half of the
+    /// device's key, nor of keys for other purposes.
+    pub(crate) fn derive(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
+        let mut hasher = blake3::Hasher::new_derive_key(purpose);
+        let mut key = hasher.update(&*self.seed()?).finalize();
+        let derived = Zeroizing::new(*key.as_bytes());
+        hasher.zeroize();
+        key.zeroize();
+        Ok(derived)
+    }
+
+    /// The secret half itself (the seed of RFC 8032), for what the key is used for beside signing.
+    pub(crate) fn seed(&self) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
+        let der = pkcs8(&self.key)?;
+        // In PKCS#8 of version 1 the 32 bytes of the secret half come last (RFC 8410, section 7).
+        der.as_ref().last_chunk::<32>().map(|seed| Zeroizing::new(*seed)).ok_or(IdentityError::Generate)
+    }
+
+    /// The key that a seed makes.
+    #[cfg(test)]
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, &'static str> {
+        // PKCS#8 of version 1 (RFC 8410, section 10.3).
+        const BEFORE: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        Self::from_der(&[&BEFORE[..], seed].concat())
     }
 
     /// The key as TLS wants it.

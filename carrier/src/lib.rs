@@ -10,12 +10,13 @@
 //! - Everything that someone unauthenticated can make us hold is bounded (see [`bounds`]); beyond a bound a
 //!   connection or stream is refused at once.
 //! - Nothing here parses or trusts what is said on a stream, beyond the length of a frame.
+//!
+//! [`seal`] is beside the links: what devices write to each other through a relay.
 
 pub mod bounds;
 mod buffers;
 mod dial;
 mod discovery;
-
 mod endpoint;
 mod error;
 mod framing;
@@ -24,6 +25,10 @@ mod interfaces;
 mod link;
 mod quic;
 mod reach;
+mod relay;
+mod reset;
+pub mod seal;
+mod settings;
 mod sightings;
 mod stream;
 mod tcp;
@@ -32,7 +37,10 @@ mod tls;
 pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};
-pub use framing::{FramingError, MessageReader, write_chunk_frame, write_message};
+pub use framing::{
+    FrameReader, FramingError, MessageReader, RelayReader, WireMessage, write_chunk_frame, write_message,
+    write_put_chunk, write_relay_message,
+};
 pub use identity::{Identity, IdentityError};
 pub use interfaces::InterfaceFilter;
 pub use link::{Link, LinkStats};

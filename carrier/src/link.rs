@@ -3,7 +3,7 @@
 use crate::bounds::DIAL_TIMEOUT;
 use crate::endpoint::Core;
 use crate::error::LinkError;
-use crate::quic::CODE;
+use crate::quic::{CODE, Towards};
 use crate::reach::canonical;
 use crate::stream::{CarrierKind, Hold, Stream};
 use crate::tcp;
@@ -38,10 +38,16 @@ impl Link {
     }
 
     /// Makes a link of the address at which a first connection, the `spare`, was made.
-    pub(crate) fn tcp(core: Arc<Core>, address: SocketAddr, (spare, rtt): (Stream, Duration)) -> Self {
+    pub(crate) fn tcp(
+        core: Arc<Core>,
+        address: SocketAddr,
+        (spare, rtt): (Stream, Duration),
+        towards: Towards,
+    ) -> Self {
         let link = TcpLink {
             device: spare.device,
             address,
+            towards,
             rtt: AtomicU64::new(rtt.as_nanos() as u64),
             spare: Mutex::new(Some(spare)),
             closed: CancellationToken::new(),
@@ -235,6 +241,7 @@ struct TcpLink {
     core: Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
+    towards: Towards,
     /// Nanoseconds.
     rtt: AtomicU64,
     /// The connection that proved the identity, while it is fresh and unused.
@@ -261,7 +268,7 @@ impl TcpLink {
         if let Some(spare) = self.take_spare() {
             return Ok(spare);
         }
-        match tcp::connect(&self.core, self.device, self.address).await {
+        match tcp::connect(&self.core, self.device, self.address, self.towards).await {
             Ok((stream, rtt)) => {
                 self.rtt.store(rtt.as_nanos() as u64, Ordering::Relaxed);
                 Ok(stream)

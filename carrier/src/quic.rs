@@ -1,24 +1,23 @@
 //! QUIC: the socket, its settings, and the handling of connections.
 //!
-//! A dead connection is noticed by silence: each side sends a keep-alive every [`KEEP_ALIVE`], and a connection on
-//! which nothing arrived for [`IDLE_TIMEOUT`] is closed as timed out. Nothing else watches links.
+//! A dead connection is noticed by silence: each side sends a keep-alive every 3 s, and a connection on which nothing
+//! arrived for 10 s is closed as timed out; the other side's next life ends it sooner (see `reset.rs`). Nothing else
+//! watches links.
 
-use crate::bounds::{
-    ConnectionPermit, HANDSHAKE_TIMEOUT, MAX_HANDSHAKES, MAX_STREAMS_PER_DEVICE, RETRY_ABOVE,
-};
+use crate::bounds::{ConnectionPermit, HANDSHAKE_TIMEOUT};
 use crate::buffers;
-use crate::endpoint::{Core, Incoming};
+use crate::endpoint::{Core, EndpointConfig, Incoming};
 use crate::error::{BindError, LinkError};
+use crate::identity::Identity;
 use crate::link::{Link, QuicLink};
 use crate::reach::Reach;
+use crate::reset;
+use crate::settings::{self, MAX_PAYLOAD};
 use crate::stream::{Hold, Stream};
 use crate::tls::{SERVER_NAME, Tls};
 use hither_proto::DeviceId;
-use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    ClientConfig, Connection, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
-};
+use quinn::{ClientConfig, Connection, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,44 +25,60 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Pause after which a silent side sends a keep-alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
-/// Silence after which a connection is dead: three keep-alives lost, and one to spare.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Stream, connection and send window towards near devices, bytes. Measured: larger ones overflow the receiver's
-/// socket buffer and make the sender collapse.
-const LAN_WINDOW: u32 = 4 * 1024 * 1024;
-/// The same towards far devices: a window caps the rate at window / round trip, so 16 MiB at 100 ms is 160 MiB/s.
-const WAN_WINDOW: u32 = 16 * 1024 * 1024;
-/// Largest UDP payload tried on networks with jumbo frames, bytes: ten of them, one batch of segmentation offload,
-/// must fit into the 65,507 bytes of one UDP send, or sends fail and the packet size falls back to 1200.
-const MAX_PAYLOAD: u16 = 6500;
-/// Largest UDP payload tried over the internet, bytes: what fits an Ethernet frame over IPv6.
-const WAN_MAX_PAYLOAD: u16 = 1452;
-/// Congestion window that a connection on a LAN starts with, bytes.
-const LAN_INITIAL_WINDOW: u64 = 256 * 1024;
 /// Closing code; codes have no meaning in this protocol, reasons are text.
 pub(crate) const CODE: VarInt = VarInt::from_u32(0);
 
-/// Configurations towards near and far devices.
+/// Silence after which a device takes its connection to a relay for dead. The relay's own limit, which is as a rule much
+/// shorter, counts too; above both the device's pings find out first.
+const RELAY_IDLE: Duration = Duration::from_secs(1800);
+
+/// A relay looks that often whether anything is open on a connection, and closes it otherwise: anyone can make one.
+const UNUSED: Duration = Duration::from_secs(30);
+
+/// Configurations for one distance.
+struct Settings {
+    /// For dialling devices.
+    device: Arc<TransportConfig>,
+    /// For dialling relays.
+    relay: Arc<TransportConfig>,
+    /// For accepting.
+    server: Arc<ServerConfig>,
+}
+
+/// Whom a dial is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Towards {
+    /// Another device: the link is kept alive by itself.
+    Device,
+    /// A relay: the link is kept alive by the pings of its long connection, if at all.
+    Relay,
+}
+
+/// Configurations towards near and far.
 pub(crate) struct Configs {
-    lan: (Arc<TransportConfig>, Arc<ServerConfig>),
-    wan: (Arc<TransportConfig>, Arc<ServerConfig>),
+    lan: Settings,
+    wan: Settings,
 }
 
 impl Configs {
-    pub(crate) fn new(tls: &Tls) -> Result<Self, BindError> {
-        let both = |transport: TransportConfig| {
+    pub(crate) fn new(tls: &Tls, config: &EndpointConfig) -> Result<Self, BindError> {
+        let streams = config.limits.streams_per_device;
+        let settings = |transport: fn(u32) -> TransportConfig| {
             let crypto = QuicServerConfig::try_from(tls.server()).map_err(tls_error)?;
+            let device = Arc::new(transport(streams));
+            let accepted = match config.relay_idle {
+                Some(idle) => Arc::new(settings::relay(transport(streams), idle)),
+                None => Arc::clone(&device),
+            };
             let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-            let transport = Arc::new(transport);
-            server.transport_config(Arc::clone(&transport)).max_incoming(MAX_HANDSHAKES);
-            Ok((transport, Arc::new(server)))
+            server.transport_config(accepted).max_incoming(config.limits.handshakes);
+            let relay = Arc::new(settings::quiet(transport(streams), RELAY_IDLE));
+            Ok(Settings { device, relay, server: Arc::new(server) })
         };
-        Ok(Self { lan: both(lan()?)?, wan: both(wan()?)? })
+        Ok(Self { lan: settings(settings::lan)?, wan: settings(settings::wan)? })
     }
 
-    fn of(&self, address: SocketAddr) -> &(Arc<TransportConfig>, Arc<ServerConfig>) {
+    fn of(&self, address: SocketAddr) -> &Settings {
         match Reach::of(address.ip()) {
             Reach::Lan => &self.lan,
             Reach::Wan => &self.wan,
@@ -75,56 +90,38 @@ fn tls_error(error: impl std::fmt::Display) -> BindError {
     BindError::Tls(error.to_string())
 }
 
-/// What near and far have in common.
-fn transport(window: u32, max_payload: u16) -> Result<TransportConfig, BindError> {
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(max_payload);
-    let mut config = TransportConfig::default();
-    config
-        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS_PER_DEVICE as u32))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(window))
-        .receive_window(VarInt::from_u32(window))
-        .send_window(u64::from(window))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().map_err(tls_error)?))
-        .mtu_discovery_config(Some(mtu))
-        .allow_spin(false);
-    Ok(config)
-}
-
-fn lan() -> Result<TransportConfig, BindError> {
-    let mut config = transport(LAN_WINDOW, MAX_PAYLOAD)?;
-    let mut cubic = CubicConfig::default();
-    cubic.initial_window(LAN_INITIAL_WINDOW);
-    config.congestion_controller_factory(Arc::new(cubic));
-    Ok(config)
-}
-
-fn wan() -> Result<TransportConfig, BindError> {
-    transport(WAN_WINDOW, WAN_MAX_PAYLOAD)
-}
-
 /// Opens the UDP socket, on `port` if that is free, and QUIC on it.
-pub(crate) fn bind(port: u16, loopback_only: bool, configs: &Configs) -> Result<quinn::Endpoint, BindError> {
+pub(crate) fn bind(
+    identity: &Identity,
+    config: &EndpointConfig,
+    configs: &Configs,
+) -> Result<quinn::Endpoint, BindError> {
     let fail = |source| BindError::Socket { carrier: "UDP", source };
-    let socket = dual_stack(port, loopback_only, Type::DGRAM, Protocol::UDP, |socket| {
-        buffers::enlarge(socket).map(drop)
-    })
-    .map_err(fail)?;
-    let mut endpoint = EndpointConfig::default();
+    let port = Port { number: config.port, exact: config.exact_port, loopback_only: config.loopback_only };
+    let enlarge = |socket: &Socket| buffers::enlarge(socket).map(drop);
+    let socket = dual_stack(port, Type::DGRAM, Protocol::UDP, enlarge).map_err(fail)?;
+    let mut endpoint = reset::endpoint_config(identity).map_err(tls_error)?;
     endpoint.max_udp_payload_size(MAX_PAYLOAD).map_err(tls_error)?;
-    let server = ServerConfig::clone(&configs.lan.1);
+    let server = ServerConfig::clone(&configs.lan.server);
     let runtime = Arc::new(quinn::TokioRuntime);
     quinn::Endpoint::new(endpoint, Some(server), socket.into(), runtime).map_err(fail)
+}
+
+/// Where a socket is to be bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Port {
+    /// 0: any.
+    pub(crate) number: u16,
+    /// Fail when it is taken, instead of taking any other.
+    pub(crate) exact: bool,
+    /// 127.0.0.1 only.
+    pub(crate) loopback_only: bool,
 }
 
 /// A socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6, bound to `port`, or to any port if that one
 /// is taken. `prepare` is called before it is bound.
 pub(crate) fn dual_stack(
-    port: u16,
-    loopback_only: bool,
+    port: Port,
     kind: Type,
     protocol: Protocol,
     prepare: impl Fn(&Socket) -> io::Result<()>,
@@ -139,17 +136,18 @@ pub(crate) fn dual_stack(
         socket.bind(&address.into())?;
         Ok(socket)
     };
-    let bind_any = |port| {
-        if loopback_only {
-            return bind((Ipv4Addr::LOCALHOST, port).into());
+    let bind_any = |number| {
+        if port.loopback_only {
+            return bind((Ipv4Addr::LOCALHOST, number).into());
         }
-        bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error: io::Error| match error.kind() {
+        bind((Ipv6Addr::UNSPECIFIED, number).into()).or_else(|error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => Err(error),
-            _ => bind((Ipv4Addr::UNSPECIFIED, port).into()),
+            _ => bind((Ipv4Addr::UNSPECIFIED, number).into()),
         })
     };
-    match bind_any(port) {
-        Err(error) if port != 0 && error.kind() == io::ErrorKind::AddrInUse => bind_any(0),
+    let may_be_another = port.number != 0 && !port.exact;
+    match bind_any(port.number) {
+        Err(error) if may_be_another && error.kind() == io::ErrorKind::AddrInUse => bind_any(0),
         result => result,
     }
 }
@@ -159,13 +157,18 @@ pub(crate) async fn connect(
     core: &Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
+    towards: Towards,
 ) -> Result<Link, LinkError> {
     let endpoint = core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
     let permit = core.bounds.dial().ok_or(LinkError::TooMany("connections"))?;
     let (config, verifier) = core.tls.client(device).map_err(|error| LinkError::Broken(error.to_string()))?;
     let crypto = QuicClientConfig::try_from(config).map_err(|error| LinkError::Broken(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::clone(&core.configs.of(address).0));
+    let settings = core.configs.of(address);
+    config.transport_config(Arc::clone(match towards {
+        Towards::Device => &settings.device,
+        Towards::Relay => &settings.relay,
+    }));
     let connecting = endpoint
         .connect_with(config, address, SERVER_NAME)
         .map_err(|error| LinkError::Unreachable(error.to_string()))?;
@@ -190,7 +193,7 @@ pub(crate) async fn connect(
 pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         let remote = incoming.remote_address();
-        let crowded = core.bounds.handshakes.taken() >= RETRY_ABOVE;
+        let crowded = core.bounds.handshakes.taken() >= core.bounds.retry_above;
         if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
             let _ = incoming.retry(); // fails only if it may not be retried
             continue;
@@ -201,7 +204,7 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
             incoming.refuse();
             continue;
         };
-        let config = Arc::clone(&core.configs.of(remote).1);
+        let config = Arc::clone(&core.configs.of(remote).server);
         let task_core = Arc::clone(&core);
         core.tasks.spawn(async move {
             let connecting = match incoming.accept_with(config) {
@@ -232,23 +235,59 @@ async fn serve_connection(core: &Arc<Core>, connection: Connection, _permit: Con
         link.close("too many connections");
         return;
     };
-    if core.incoming.send(Incoming::Link(link.clone())).await.is_ok() {
-        serve_streams(core, &link).await;
+    match core.relay {
+        true => serve_used(core, &link).await,
+        false => {
+            if core.incoming.send(Incoming::Link(link.clone())).await.is_ok() {
+                serve_streams(core, &link).await;
+            }
+        }
+    }
+}
+
+/// The same as [`serve_streams`] at a relay: a connection on which nothing is open is closed after a while.
+async fn serve_used(core: &Arc<Core>, link: &Link) {
+    let Some(quic) = link.as_quic() else { return };
+    let used = Arc::new(());
+    loop {
+        match timeout(UNUSED, quic.connection().accept_bi()).await {
+            Ok(Ok(halves)) => {
+                if !hand_over(core, link, quic, halves, Some(&used)).await {
+                    return;
+                }
+            }
+            Ok(Err(_)) => return,
+            // Every open stream holds one.
+            Err(_) if Arc::strong_count(&used) == 1 => return link.close("nothing is open"),
+            Err(_) => {}
+        }
     }
 }
 
 /// Hands over the streams that the other side opens, until the connection ends or nobody wants them any more.
 async fn serve_streams(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
-    while let Ok((mut send, mut recv)) = quic.connection().accept_bi().await {
-        let Some(place) = core.bounds.streams.take(link.device()) else {
-            // Both fail only if the stream is gone already.
-            let _ = (send.reset(CODE), recv.stop(CODE));
-            continue;
-        };
-        let stream = Stream::quic(quic, (send, recv), Hold::stream(place), false);
-        if core.incoming.send(Incoming::Stream(stream)).await.is_err() {
-            break;
+    while let Ok(halves) = quic.connection().accept_bi().await {
+        if !hand_over(core, link, quic, halves, None).await {
+            return;
         }
     }
+}
+
+/// Hands one stream over, or refuses it; `false`: nobody wants streams any more.
+async fn hand_over(
+    core: &Core,
+    link: &Link,
+    quic: &QuicLink,
+    (mut send, mut recv): (SendStream, RecvStream),
+    used: Option<&Arc<()>>,
+) -> bool {
+    let Some(place) = core.bounds.streams.take(link.device()) else {
+        // Both fail only if the stream is gone already.
+        let _ = (send.reset(CODE), recv.stop(CODE));
+        return true;
+    };
+    let hold = Hold::stream(place, used.map(Arc::clone));
+    let stream = Stream::quic(quic, (send, recv), hold, false);
+    core.incoming.send(Incoming::Stream(stream)).await.is_ok()
 }

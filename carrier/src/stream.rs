@@ -6,6 +6,8 @@
 use crate::bounds::{ConnectionPermit, Permit};
 use crate::link::QuicLink;
 use crate::quic::CODE;
+use crate::reach::Reach;
+use crate::settings::wide_window;
 use crate::tcp::Duplex;
 use bytes::{BufMut, Bytes, BytesMut};
 use hither_proto::DeviceId;
@@ -54,6 +56,7 @@ pub struct Stream {
     pub exporter: [u8; 32],
     /// Whether this device opened the stream.
     pub opened_here: bool,
+    link: Option<quinn::Connection>,
 }
 
 impl Stream {
@@ -72,6 +75,7 @@ impl Stream {
             remote: link.remote(),
             exporter: link.exporter(),
             opened_here,
+            link: Some(link.connection().clone()),
         }
     }
 
@@ -90,6 +94,15 @@ impl Stream {
             remote,
             exporter,
             opened_here,
+            link: None,
+        }
+    }
+
+    /// Lets the other side send more at a time on the whole connection: a relay's connections begin narrow, which is
+    /// enough for everything but bulk data. It changes nothing elsewhere.
+    pub fn widen(&self) {
+        if let Some(link) = &self.link {
+            link.set_receive_window(wide_window(Reach::of(self.remote.ip()) == Reach::Lan));
         }
     }
 }
@@ -99,17 +112,19 @@ pub(crate) struct Hold {
     _stream: Option<Permit<DeviceId>>,
     _tcp: Option<Permit<DeviceId>>,
     _connection: Option<ConnectionPermit>,
+    /// Shows that something is open on the link.
+    _used: Option<Arc<()>>,
 }
 
 impl Hold {
     /// A stream that this device opened on a connection that is counted elsewhere.
     pub(crate) fn nothing() -> Self {
-        Self { _stream: None, _tcp: None, _connection: None }
+        Self { _stream: None, _tcp: None, _connection: None, _used: None }
     }
 
     /// An accepted stream of a QUIC connection.
-    pub(crate) fn stream(stream: Permit<DeviceId>) -> Self {
-        Self { _stream: Some(stream), ..Self::nothing() }
+    pub(crate) fn stream(stream: Permit<DeviceId>, used: Option<Arc<()>>) -> Self {
+        Self { _stream: Some(stream), _used: used, ..Self::nothing() }
     }
 
     /// A dialled TCP connection.
@@ -123,7 +138,7 @@ impl Hold {
         tcp: Permit<DeviceId>,
         connection: ConnectionPermit,
     ) -> Self {
-        Self { _stream: Some(stream), _tcp: Some(tcp), _connection: Some(connection) }
+        Self { _stream: Some(stream), _tcp: Some(tcp), _connection: Some(connection), _used: None }
     }
 }
 

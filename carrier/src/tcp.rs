@@ -6,7 +6,7 @@
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::endpoint::{Core, Incoming};
 use crate::error::{BindError, LinkError};
-use crate::quic::dual_stack;
+use crate::quic::{Port, Towards, dual_stack};
 use crate::reach::canonical;
 use crate::stream::{Hold, Stream};
 use crate::tls::{ALPN, EXPORTER_LABEL, SERVER_NAME, TlsError, peer_device};
@@ -27,10 +27,14 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// Bytes read from the socket at once. TLS alone reads 4 KiB at a time.
 const READ_BUFFER: usize = 64 * 1024;
+/// The same at a relay, which holds thousands of connections that are silent most of the time: one TLS record.
+const RELAY_READ_BUFFER: usize = 16 * 1024 + 256;
 /// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB).
 const WRITE_BUFFER: usize = 256 * 1024;
 /// Silence after which TCP probes whether the other side is there, and between probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// The same between a device and a relay, where pings find out sooner: what remains is to get rid of dead sockets.
+const QUIET_KEEP_ALIVE: Duration = Duration::from_secs(600);
 /// Probes without an answer after which the connection is dead.
 const KEEP_ALIVE_PROBES: u32 = 3;
 /// Longest time that sent data may stay unacknowledged.
@@ -143,9 +147,9 @@ async fn linger(socket: std::net::TcpStream) {
 }
 
 /// Opens the listener, on `port` if that is free.
-pub(crate) fn bind(port: u16, loopback_only: bool) -> Result<TcpListener, BindError> {
+pub(crate) fn bind(port: Port) -> Result<TcpListener, BindError> {
     let listen = || {
-        let socket = dual_stack(port, loopback_only, Type::STREAM, Protocol::TCP, |_socket| {
+        let socket = dual_stack(port, Type::STREAM, Protocol::TCP, |_socket| {
             // On Unix: a restarted daemon gets its port back while old connections linger. (On Windows the same option
             // would let another program steal it.)
             #[cfg(unix)]
@@ -158,10 +162,11 @@ pub(crate) fn bind(port: u16, loopback_only: bool) -> Result<TcpListener, BindEr
     listen().map_err(|source| BindError::Socket { carrier: "TCP", source })
 }
 
-fn prepare(socket: &TcpStream) -> io::Result<()> {
+fn prepare(socket: &TcpStream, quiet: bool) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
-    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+    let pause = if quiet { QUIET_KEEP_ALIVE } else { KEEP_ALIVE };
+    let keep_alive = TcpKeepalive::new().with_time(pause).with_interval(KEEP_ALIVE);
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
     let keep_alive = keep_alive.with_retries(KEEP_ALIVE_PROBES);
     socket.set_tcp_keepalive(&keep_alive)?;
@@ -189,21 +194,23 @@ pub(crate) async fn connect(
     core: &Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
+    towards: Towards,
 ) -> Result<(Stream, Duration), LinkError> {
-    timeout(HANDSHAKE_TIMEOUT, dial(core, device, address)).await.unwrap_or(Err(LinkError::TimedOut))
+    timeout(HANDSHAKE_TIMEOUT, dial(core, device, address, towards)).await.unwrap_or(Err(LinkError::TimedOut))
 }
 
 async fn dial(
     core: &Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
+    towards: Towards,
 ) -> Result<(Stream, Duration), LinkError> {
     let permit = core.bounds.dial().ok_or(LinkError::TooMany("connections"))?;
     let unreachable = |error: io::Error| LinkError::Unreachable(error.to_string());
     let start = Instant::now();
     let socket = TcpStream::connect(address).await.map_err(unreachable)?;
     let rtt = start.elapsed();
-    prepare(&socket).map_err(unreachable)?;
+    prepare(&socket, towards == Towards::Relay).map_err(unreachable)?;
     let remote = canonical(socket.peer_addr().map_err(unreachable)?);
     let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
     let (config, verifier) = core.tls.client(device).map_err(|error| broken(&error))?;
@@ -245,7 +252,7 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
         let (task_core, acceptor) = (Arc::clone(&core), acceptor.clone());
         core.tasks.spawn(async move {
             let handshaken = tokio::select! {
-                result = timeout(HANDSHAKE_TIMEOUT, handshake_of(acceptor, socket)) => result,
+                result = timeout(HANDSHAKE_TIMEOUT, handshake_of(acceptor, socket, task_core.relay)) => result,
                 () = task_core.stop.cancelled() => return,
             };
             drop(handshake);
@@ -268,9 +275,14 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
     }
 }
 
-async fn handshake_of(acceptor: TlsAcceptor, socket: TcpStream) -> io::Result<(Io, DeviceId, [u8; 32])> {
-    prepare(&socket)?;
-    let io = Io::from(acceptor.accept(BufReader::with_capacity(READ_BUFFER, socket)).await?);
+async fn handshake_of(
+    acceptor: TlsAcceptor,
+    socket: TcpStream,
+    relay: bool,
+) -> io::Result<(Io, DeviceId, [u8; 32])> {
+    prepare(&socket, relay)?;
+    let buffer = if relay { RELAY_READ_BUFFER } else { READ_BUFFER };
+    let io = Io::from(acceptor.accept(BufReader::with_capacity(buffer, socket)).await?);
     let (device, exporter) = proven(&io).map_err(io::Error::other)?;
     Ok((io, device, exporter))
 }

@@ -5,6 +5,7 @@
 //! expects. No session resumption and no early data, so that every connection proves both keys afresh. No key log.
 
 use crate::identity::Identity;
+use crate::settings::provider;
 use hither_proto::DeviceId;
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,8 +15,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
-    PeerIncompatible, ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
+    ServerConfig, SignatureScheme,
 };
 use std::sync::{Arc, OnceLock};
 
@@ -92,14 +93,6 @@ impl Tls {
     }
 }
 
-/// aws-lc-rs with AES-128-GCM preferred: measured twice as fast as AES-256 or ChaCha20 where the processor has AES
-/// instructions. The other suites stay, for a device whose processor has none.
-fn provider() -> CryptoProvider {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
-    provider
-}
-
 /// The device behind what TLS calls a certificate chain: with raw public keys, exactly one SubjectPublicKeyInfo.
 pub(crate) fn peer_device(chain: Option<&[CertificateDer<'_>]>) -> Result<DeviceId, TlsError> {
     match chain {
@@ -154,6 +147,37 @@ impl PeerVerifier {
 
 const SCHEMES: [SignatureScheme; 1] = [SignatureScheme::ED25519];
 
+/// What verifying a server and verifying a client have in common: two traits with the same methods.
+macro_rules! with_a_raw_key {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(PeerIncompatible::Tls13RequiredForQuic.into())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            key: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.check_signature(message, key, signature)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            SCHEMES.to_vec()
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
+}
+
 impl ServerCertVerifier for PeerVerifier {
     fn verify_server_cert(
         &self,
@@ -166,31 +190,7 @@ impl ServerCertVerifier for PeerVerifier {
         self.check(key, chain).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check_signature(message, key, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        SCHEMES.to_vec()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    with_a_raw_key!();
 }
 
 impl ClientCertVerifier for PeerVerifier {
@@ -207,31 +207,7 @@ impl ClientCertVerifier for PeerVerifier {
         self.check(key, chain).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls13RequiredForQuic.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        key: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.check_signature(message, key, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        SCHEMES.to_vec()
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    with_a_raw_key!();
 }
 
 #[cfg(test)]
@@ -251,13 +227,5 @@ mod tests {
         assert_eq!(peer_device(Some(&two)), Err(TlsError::NoDevice));
         let longer = [CertificateDer::from([&spki[..], &[0]].concat())];
         assert_eq!(peer_device(Some(&longer)), Err(TlsError::NoDevice));
-    }
-
-    #[test]
-    fn fast_cipher_first_and_none_missing() {
-        let stock = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
-        let ours = provider().cipher_suites;
-        assert_eq!(ours[0].suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
-        assert!(ours.len() == stock.len() && stock.iter().all(|suite| ours.contains(suite)));
     }
 }

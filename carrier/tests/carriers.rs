@@ -8,10 +8,10 @@ mod common;
 use bytes::{Bytes, BytesMut};
 use common::*;
 use hither_carrier::{
-    CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, LinkError, MessageReader, write_chunk_frame,
-    write_message,
+    CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, LinkError, MessageReader, RelayReader,
+    write_chunk_frame, write_message, write_put_chunk, write_relay_message,
 };
-use hither_proto::Message;
+use hither_proto::{Message, RelayMessage, RelayPurpose, Space};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,9 +84,7 @@ async fn both_ends_know_each_other_and_share_an_exporter_of_their_own() {
     let mut exporters = Vec::new();
     for carrier in BOTH.into_iter().chain(BOTH) {
         let link = connect(&a, &b, carrier).await.unwrap();
-        let mut here = link.open().await.unwrap();
-        here.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
-        let mut there = next_stream(&b).await;
+        let (here, mut there) = joined(&link, &b).await;
         assert_eq!(there.recv.read_u8().await.unwrap(), b'x');
         assert_eq!((there.device, there.carrier, there.opened_here), (a.device(), carrier, false));
         assert_eq!(here.exporter, there.exporter);
@@ -129,9 +127,7 @@ async fn what_is_cut_off_never_looks_complete() {
             assert!(soon(there.recv.read_to_end(&mut text)).await.is_err(), "{carrier} {reset}");
         }
         // Refusing to read is noticed by the writer.
-        let mut here = link.open().await.unwrap();
-        here.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
-        let mut there = next_stream(&b).await;
+        let (mut here, mut there) = joined(&link, &b).await;
         there.recv.stop();
         let endless = async { while here.send.send_bytes(Bytes::from_static(&[0; 65536])).await.is_ok() {} };
         soon(endless).await;
@@ -181,6 +177,36 @@ async fn messages_and_chunks_cross_both_carriers() {
         assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(Message::Pong { nonce: 2 }));
         assert_eq!(reader.next(&mut there.recv).await.unwrap(), None);
         drop(sender.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_changes_to_the_relay_protocol_on_both_carriers() {
+    let (a, b) = (endpoint(), endpoint());
+    for carrier in BOTH {
+        let link = connect(&a, &b, carrier).await.unwrap();
+        let mut here = link.open().await.unwrap();
+        let payload = Bytes::from(vec![9; 300_000]);
+        let open = Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Upload) };
+        let header = RelayMessage::PutChunk { space: Space::Data, position: 4, length: payload.len() as u32 };
+        let (sent, said) = (payload.clone(), (open.clone(), header.clone()));
+        let sender = tokio::spawn(async move {
+            write_message(&mut here.send, &said.0).await.unwrap();
+            write_put_chunk(&mut here.send, &said.1, sent).await.unwrap();
+            write_relay_message(&mut here.send, &RelayMessage::PutEnd).await.unwrap();
+            let answer = RelayReader::new(1024).next(&mut here.recv).await.unwrap();
+            assert_eq!(answer, Some(RelayMessage::PutDone));
+            here
+        });
+        let mut there = next_stream(&b).await;
+        let mut reader = MessageReader::new(1024);
+        assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(open));
+        let mut reader = reader.into_relay(1024);
+        assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(header));
+        assert!(reader.payload(&mut there.recv).await.unwrap() == payload);
+        assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(RelayMessage::PutEnd));
+        write_relay_message(&mut there.send, &RelayMessage::PutDone).await.unwrap();
+        drop(soon(sender).await.unwrap());
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod common;
 
-use bytes::Bytes;
 use common::*;
 use hither_carrier::bounds::{
     MAX_HANDSHAKES_PER_ADDRESS, MAX_LINKS_PER_DEVICE, MAX_STREAMS_PER_DEVICE, MAX_TCP_PER_DEVICE,
@@ -23,11 +22,20 @@ async fn works(endpoint: &Endpoint) {
     let friend = common::endpoint();
     for carrier in BOTH {
         let link = connect(&friend, endpoint, carrier).await.unwrap();
-        let mut stream = link.open().await.unwrap();
-        stream.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
+        let _stream = said(&link).await;
         // Streams of others may be waiting in front.
         while next_stream(endpoint).await.device != friend.device() {}
     }
+}
+
+/// A connection without any TLS on it yet.
+async fn knock(victim: &Endpoint) -> TcpStream {
+    TcpStream::connect(address(victim, CarrierKind::Tcp)).await.unwrap()
+}
+
+/// Waits until a connection is closed; fails when a word is said on it.
+async fn turned_away(mut connection: TcpStream) {
+    assert_eq!(soon(connection.read(&mut [0; 1])).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]
@@ -44,7 +52,7 @@ async fn garbage_on_both_ports_harms_nobody() {
         udp.send_to(&garbage, loopback(victim.port())).await.unwrap();
     }
     for garbage in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff, 1], &[0; 20_000]] {
-        let mut tcp = TcpStream::connect(address(&victim, CarrierKind::Tcp)).await.unwrap();
+        let mut tcp = knock(&victim).await;
         let _ = tcp.write_all(garbage).await;
         let _ = tcp.shutdown().await;
         let mut answer = Vec::new();
@@ -108,7 +116,7 @@ async fn a_client_without_a_key_or_with_tls_1_2_gets_nowhere() {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"hither/1".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let tcp = TcpStream::connect(address(&victim, CarrierKind::Tcp)).await.unwrap();
+        let tcp = knock(&victim).await;
         // A TLS 1.3 client believes itself connected before the server has refused it; it hears so when it reads.
         let refused = match connector.connect(ServerName::try_from("x.invalid").unwrap(), tcp).await {
             Ok(mut tls) => soon(tls.read(&mut [0; 1])).await.is_err(),
@@ -124,11 +132,10 @@ async fn unfinished_handshakes_of_one_address_are_bounded() {
     let victim = endpoint();
     let mut held = Vec::new();
     for _ in 0..MAX_HANDSHAKES_PER_ADDRESS {
-        held.push(TcpStream::connect(address(&victim, CarrierKind::Tcp)).await.unwrap());
+        held.push(knock(&victim).await);
     }
     // One more is closed at once, without a word.
-    let mut more = TcpStream::connect(address(&victim, CarrierKind::Tcp)).await.unwrap();
-    assert_eq!(soon(more.read(&mut [0; 1])).await.unwrap_or(0), 0);
+    turned_away(knock(&victim).await).await;
     // The bound holds over both carriers.
     let friend = endpoint();
     assert!(matches!(connect(&friend, &victim, CarrierKind::Quic).await, Err(LinkError::Broken(_))));
@@ -140,8 +147,7 @@ async fn unfinished_handshakes_of_one_address_are_bounded() {
 #[tokio::test]
 async fn silent_handshakes_time_out() {
     let victim = endpoint();
-    let mut silent = TcpStream::connect(address(&victim, CarrierKind::Tcp)).await.unwrap();
-    assert_eq!(soon(silent.read(&mut [0; 1])).await.unwrap_or(0), 0);
+    turned_away(knock(&victim).await).await;
 }
 
 #[tokio::test]
@@ -153,18 +159,14 @@ async fn streams_of_one_device_are_bounded() {
     ];
     let mut held = Vec::new();
     for _ in 0..MAX_STREAMS_PER_DEVICE {
-        let mut here = links[0].open().await.unwrap();
-        here.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
-        held.push((next_stream(&b).await, here));
+        held.push(joined(&links[0], &b).await);
     }
     // Another connection does not help: the stream is refused at once.
-    let mut more = links[1].open().await.unwrap();
-    more.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
+    let mut more = said(&links[1]).await;
     assert!(soon(more.recv.read(&mut [0; 1])).await.is_err());
     held.truncate(MAX_STREAMS_PER_DEVICE - 1);
-    let mut again = links[1].open().await.unwrap();
-    again.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(next_stream(&b).await.device, a.device());
+    let (_again, there) = joined(&links[1], &b).await;
+    assert_eq!(there.device, a.device());
 }
 
 #[tokio::test]

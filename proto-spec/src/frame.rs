@@ -1,8 +1,10 @@
-//! Framing: a 4-byte big-endian length, then one protobuf `Frame`.
+//! Framing: a 4-byte big-endian length, then one protobuf `Frame` (or, on a stream to a relay after its first frame,
+//! `RelayFrame`).
 //!
 //! Invariant: a length is checked against the caller's bound before anything is read or allocated for it.
 
 use crate::message::{Message, MessageError};
+use crate::relay::RelayMessage;
 use crate::wire;
 use prost::Message as _;
 
@@ -27,10 +29,19 @@ pub fn frame_length(prefix: [u8; FRAME_PREFIX], max: usize) -> Result<usize, Fra
 
 /// The message as it goes over the wire, its length in front.
 pub fn encode_frame(message: &Message) -> Vec<u8> {
-    let frame = wire::Frame { body: Some(message.to_wire()) };
+    with_length(&wire::Frame { body: Some(message.to_wire()) })
+}
+
+/// The same for a message between a device and a relay.
+pub fn encode_relay_frame(message: &RelayMessage) -> Vec<u8> {
+    with_length(&wire::RelayFrame { body: Some(message.to_wire()) })
+}
+
+fn with_length(frame: &impl prost::Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(FRAME_PREFIX + frame.encoded_len());
     out.extend_from_slice(&(frame.encoded_len() as u32).to_be_bytes());
-    out.extend(frame.encode_to_vec());
+    // A vector takes any length, so this cannot fail.
+    let _ = frame.encode(&mut out);
     out
 }
 
@@ -38,4 +49,10 @@ pub fn encode_frame(message: &Message) -> Vec<u8> {
 pub fn decode_frame(bytes: &[u8]) -> Result<Option<Message>, MessageError> {
     let frame = wire::Frame::decode(bytes).map_err(|_| MessageError::Malformed)?;
     frame.body.map(Message::parse).transpose()
+}
+
+/// The same for a frame between a device and a relay.
+pub fn decode_relay_frame(bytes: &[u8]) -> Result<Option<RelayMessage>, MessageError> {
+    let frame = wire::RelayFrame::decode(bytes).map_err(|_| MessageError::Malformed)?;
+    frame.body.map(RelayMessage::parse).transpose()
 }

@@ -1,6 +1,6 @@
 //! Identifiers and secrets of fixed length.
 //!
-//! Invariant: a [`ShareSecret`] or [`ChunkKey`] never shows its bytes through `Debug` or `Display`.
+//! Invariant: a [`ShareSecret`], [`ChunkKey`], [`ReadKey`] or [`Invitation`] never shows its bytes through `Debug` or `Display`.
 
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -65,6 +65,14 @@ macro_rules! public_id {
 public_id!(ShareId, 16, "a share id", "Names a share. Derived from its secret, reveals nothing about it.");
 public_id!(ChunkId, 32, "a chunk id", "BLAKE3 of a chunk's ciphertext: anyone can verify, nobody can read.");
 
+public_id!(UserId, 16, "a user id", "Names a user at one relay: random, says nothing about who it is.");
+public_id!(
+    MessageId,
+    16,
+    "a message id",
+    "Names a message between devices: 16 random bytes of the sender, the same on every attempt."
+);
+
 macro_rules! secret {
     ($name:ident, $len:literal, $what:literal, $doc:literal) => {
         #[doc = $doc]
@@ -97,20 +105,49 @@ macro_rules! secret {
 
 secret!(ShareSecret, 16, "a share secret", "Opens one share: who knows it may fetch and read it.");
 secret!(ChunkKey, 32, "a chunk key", "AES-256-GCM key of one chunk, used for that chunk only.");
+secret!(
+    ReadKey,
+    32,
+    "a read key",
+    "What a store knows of a share's secret: enough to check who may read ciphertext, not to decrypt any of it."
+);
+secret!(Invitation, 16, "an invitation", "Lets a device register at a relay: who has it may spend it.");
+
+impl MessageId {
+    /// The id that things sealed outside of a message have (a device's card): 16 zero bytes.
+    pub const NONE: Self = Self([0; 16]);
+}
 
 impl ShareId {
     /// Parses the 32 hexadecimal digits that `Display` prints.
     pub fn from_hex(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError { what: "a share id in hexadecimal", expected: 32, actual: text.len() };
-        if text.len() != 32 || !text.is_ascii() {
-            return Err(wrong());
-        }
-        let mut bytes = [0u8; 16];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(bytes))
+        from_hex("a share id in hexadecimal", text).map(Self)
     }
+}
+
+impl Invitation {
+    /// Parses the 32 hexadecimal digits that [`to_hex`](Self::to_hex) gives.
+    pub fn from_hex(text: &str) -> Result<Self, IdError> {
+        from_hex("an invitation in hexadecimal", text).map(Self)
+    }
+
+    /// The invitation in 32 hexadecimal digits: a secret, show it only to those who are invited.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn from_hex(what: &'static str, text: &str) -> Result<[u8; 16], IdError> {
+    let wrong = || IdError { what, expected: 32, actual: text.len() };
+    // `from_str_radix` would take a sign.
+    if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let mut bytes = [0u8; 16];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+    }
+    Ok(bytes)
 }
 
 impl ShareSecret {
@@ -125,6 +162,12 @@ impl ShareSecret {
     /// string must be a hard-coded constant, unique to the purpose).
     pub fn derive(&self, context: &'static str) -> [u8; 32] {
         blake3::derive_key(context, &self.0)
+    }
+
+    /// What a store is told, so that it can check who may read the share's ciphertext. One way: it neither opens the
+    /// share nor proves anything to a device.
+    pub fn read_key(&self) -> ReadKey {
+        ReadKey(self.derive("hither.v1 store read key"))
     }
 
     /// The AES-256-GCM key of one version's root: unique, because every version has a fresh random salt.
@@ -147,15 +190,31 @@ mod tests {
     fn secrets_do_not_print_themselves() {
         assert_eq!(format!("{:?}", ShareSecret::new([7; 16])), "ShareSecret(secret)");
         assert_eq!(format!("{:?}", ChunkKey::new([7; 32])), "ChunkKey(secret)");
+        assert_eq!(format!("{:?}", ReadKey::new([7; 32])), "ReadKey(secret)");
+        assert_eq!(format!("{:?}", Invitation::new([7; 16])), "Invitation(secret)");
     }
 
     #[test]
     fn share_id_hex_round_trips_and_refuses_nonsense() {
         let id = ShareSecret::new([1; 16]).share_id();
         assert_eq!(ShareId::from_hex(&id.to_string()), Ok(id));
-        for bad in ["", "00", "zz000000000000000000000000000000", "é0000000000000000000000000000000"] {
+        let signed = format!("+1{}", "0".repeat(30));
+        for bad in ["", "00", "zz000000000000000000000000000000", "é000000000000000000000000000000", &signed]
+        {
             assert!(ShareId::from_hex(bad).is_err(), "{bad}");
+            assert!(Invitation::from_hex(bad).is_err(), "{bad}");
         }
+        let invitation = Invitation::new([0x0a; 16]);
+        assert_eq!(Invitation::from_hex(&invitation.to_hex()), Ok(invitation));
+    }
+
+    #[test]
+    fn a_read_key_is_neither_the_secret_nor_the_id() {
+        let secret = ShareSecret::new([1; 16]);
+        let key = secret.read_key();
+        assert_ne!(key, ShareSecret::new([2; 16]).read_key());
+        assert_ne!(key.expose()[..16], secret.expose()[..]);
+        assert_ne!(key.expose()[..16], secret.share_id().as_bytes()[..]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod message;
 mod name;
 mod proof;
 mod range;
+mod relay;
 mod root;
 mod ticket;
 
@@ -28,13 +29,23 @@ pub mod wire {
 }
 
 pub use device::{DeviceId, DeviceName};
-pub use frame::{FRAME_PREFIX, FrameError, decode_frame, encode_frame, frame_length};
+pub use frame::{
+    FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
+    frame_length,
+};
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
-pub use ids::{ChunkId, ChunkKey, IdError, ShareId, ShareSecret};
+pub use ids::{ChunkId, ChunkKey, IdError, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId};
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
-pub use message::{Announcement, Delta, Message, MessageError, Opened, Purpose, Refusal, Space, Want};
+pub use message::{
+    Announcement, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose, Refusal,
+    Space, Want,
+};
 pub use name::{EntryName, NameError, display_name};
 pub use proof::{Proof, Side};
 pub use range::{PositionRange, RangeError, Ranges};
+pub use relay::{
+    Card, DeviceEntry, Host, HostPort, HostPortError, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
+    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome,
+};
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

@@ -34,5 +34,44 @@ pub const MAX_WANT: u32 = 65_536;
 pub const MAX_DEVICE_NAME: usize = 64;
 /// Most address hints in a ticket.
 pub const MAX_HINTS: usize = 8;
-/// Longest ticket, characters.
-pub const MAX_TICKET: usize = 600;
+/// Most relays in a ticket.
+pub const MAX_TICKET_RELAYS: usize = 2;
+/// Longest ticket, characters. Bech32m's checksum is defined up to 1,023; a ticket with eight IPv6 hints and a pin has
+/// 423, the rest is for relays.
+pub const MAX_TICKET: usize = 1000;
+
+/// Most addresses of one kind (UDP, TCP) in a [`crate::RelayAddress`].
+pub const MAX_ADDRESSES: usize = 8;
+/// Longest host name, bytes (RFC 1035, section 2.3.4, without the final dot).
+pub const MAX_HOST: usize = 253;
+/// Longest `host:port`, bytes.
+pub const MAX_HOST_PORT: usize = MAX_HOST + 8;
+/// Longest relay URL, characters: a longest `host:port`, a key, an invitation and what stands between them.
+pub const MAX_RELAY_URL: usize = 400;
+/// Most holders in an [`crate::Message::Elsewhere`].
+pub const MAX_HOLDERS: usize = 16;
+/// Longest answer to a lookup, bytes: [`MAX_HOLDERS`] with every address they may have.
+pub const MAX_FRAME_LOOKUP: usize = 128 * 1024;
+
+/// Longest frame a relay accepts from who has not registered (or shown an invitation) yet, bytes.
+pub const MAX_RELAY_FRAME_UNKNOWN: usize = 1024;
+/// Longest frame between a device and a relay, bytes. [`MAX_DEVICES`] cards of full length fit, with what else a
+/// [`crate::Welcome`] may hold.
+pub const MAX_RELAY_FRAME: usize = 1024 * 1024 + 256 * 1024;
+/// Most relays in an assignment or a move, stores in a welcome, measurements in a placement.
+pub const MAX_RELAYS: usize = 16;
+/// Most devices of one user.
+pub const MAX_DEVICES: usize = 256;
+/// Longest sealed device card, bytes.
+pub const MAX_CARD: usize = 4096;
+/// Longest sealed message to another device, bytes.
+pub const MAX_MESSAGE: usize = 256 * 1024;
+/// Most records in one list of an upload.
+pub const MAX_PUT_LIST: usize = 16_384;
+/// Most ciphertext of one version of a share, root and manifest included, bytes: [`MAX_SHARE`] and generous room for
+/// tags and manifest.
+pub const MAX_CIPHERTEXT: u64 = 2 * MAX_SHARE;
+/// Shortest and longest time between two pings that a relay may ask for, milliseconds.
+pub const RELAY_PING_MS: std::ops::RangeInclusive<u32> = 100..=600_000;
+/// Longest wait that a relay may ask for, milliseconds (one hour); a longer one is cut.
+pub const MAX_RETRY_MS: u32 = 3_600_000;

@@ -71,6 +71,25 @@ impl Ranges {
         Self(runs)
     }
 
+    /// At most `max` runs, ascending, that cover every position of the bitmap; where it has more runs, the smallest
+    /// gaps between them are covered too. For saying what is needed, where leaving something out would be wrong.
+    pub fn covering(bitmap: &RoaringBitmap, max: usize) -> Self {
+        let mut runs: Vec<PositionRange> = Vec::new();
+        for position in bitmap {
+            match runs.last_mut().filter(|last| last.end() == position) {
+                Some(last) => last.count += 1,
+                None => runs.extend(PositionRange::new(position, 1)),
+            }
+        }
+        let surplus = runs.len().saturating_sub(max.max(1));
+        if surplus > 0 {
+            let mut gaps: Vec<u32> = runs.windows(2).map(|pair| pair[1].start - pair[0].end()).collect();
+            let (_, &mut widest, _) = gaps.select_nth_unstable(surplus - 1);
+            runs = close_gaps(&runs, widest, surplus);
+        }
+        Self(runs)
+    }
+
     /// All positions as a bitmap.
     pub fn to_bitmap(&self) -> RoaringBitmap {
         let mut bitmap = RoaringBitmap::new();
@@ -116,6 +135,25 @@ impl Ranges {
     }
 }
 
+/// The runs with `close` of the gaps of at most `widest` positions between them covered.
+fn close_gaps(runs: &[PositionRange], widest: u32, close: usize) -> Vec<PositionRange> {
+    // Narrower gaps go first, so that exactly `close` go when several are as wide as the widest of them.
+    let gap = |pair: &[PositionRange]| pair[1].start - pair[0].end();
+    let mut widest_left = close - runs.windows(2).filter(|pair| gap(pair) < widest).count();
+    let mut closed: Vec<PositionRange> = Vec::with_capacity(runs.len() - close);
+    for &run in runs {
+        match closed.last_mut() {
+            Some(last) if run.start - last.end() < widest => last.count = run.end() - last.start,
+            Some(last) if run.start - last.end() == widest && widest_left > 0 => {
+                widest_left -= 1;
+                last.count = run.end() - last.start;
+            }
+            _ => closed.push(run),
+        }
+    }
+    closed
+}
+
 impl FromIterator<PositionRange> for Ranges {
     fn from_iter<I: IntoIterator<Item = PositionRange>>(runs: I) -> Self {
         Self(runs.into_iter().take(MAX_RANGES).collect())
@@ -135,6 +173,22 @@ mod tests {
             prop_assert_eq!(&ranges.to_bitmap(), &bitmap);
             prop_assert_eq!(ranges.total(), bitmap.len());
             prop_assert_eq!(Ranges::parse(&ranges.to_wire()), Ok(ranges));
+        }
+
+        #[test]
+        fn a_cover_leaves_nothing_out_and_keeps_to_its_bound(
+            positions in proptest::collection::btree_set(0u32..500, 0..200),
+            max in 1usize..40,
+        ) {
+            let bitmap: RoaringBitmap = positions.into_iter().collect();
+            let exact = Ranges::from_bitmap(&bitmap);
+            let cover = Ranges::covering(&bitmap, max);
+            prop_assert!(cover.to_bitmap().is_superset(&bitmap));
+            prop_assert_eq!(cover.as_slice().len(), exact.as_slice().len().min(max));
+            prop_assert!(cover.as_slice().windows(2).all(|pair| pair[0].end() < pair[1].start()));
+            if exact.as_slice().len() <= max {
+                prop_assert_eq!(cover, exact);
+            }
         }
     }
 

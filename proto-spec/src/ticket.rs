@@ -7,7 +7,9 @@
 
 use crate::device::DeviceId;
 use crate::ids::{ChunkId, IdError, ShareId, ShareSecret};
-use crate::limits::{MAX_HINTS, MAX_TICKET};
+use crate::limits::{MAX_HINTS, MAX_TICKET, MAX_TICKET_RELAYS};
+use crate::message::MessageError;
+use crate::relay::RelayAddress;
 use crate::wire;
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
@@ -18,6 +20,8 @@ use std::{fmt, str::FromStr};
 const HRP: &str = "hither";
 /// First byte of the payload; another one means a ticket that this build cannot read.
 const FORMAT: u8 = 1;
+/// Bytes that fit into a ticket: a character holds 5 bits; `hither1` and the checksum take 13.
+const MAX_PAYLOAD: usize = (MAX_TICKET - 13) * 5 / 8;
 
 /// Why a text is no ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +64,9 @@ pub struct Ticket {
     pub owner: DeviceId,
     /// Addresses of the owner when the ticket was made, at most [`MAX_HINTS`]; only hints.
     pub hints: Vec<SocketAddr>,
+    /// Relays that may know who holds the share when the owner is away, at most [`MAX_TICKET_RELAYS`]. The text holds
+    /// as many of them as fit into [`MAX_TICKET`]: two with four addresses of usual length do.
+    pub relays: Vec<RelayAddress>,
     /// The version it names; `None` for the latest.
     pub pin: Option<Pin>,
 }
@@ -70,11 +77,13 @@ impl Ticket {
         self.secret.share_id()
     }
 
-    fn to_wire(&self) -> wire::Ticket {
+    /// The message with the first `relays` of the relays.
+    fn to_wire(&self, relays: usize) -> wire::Ticket {
         wire::Ticket {
             secret: self.secret.expose().to_vec().into(),
             owner: self.owner.as_bytes().to_vec().into(),
             hint: self.hints.iter().take(MAX_HINTS).map(|a| encode_hint(a).into()).collect(),
+            relay: self.relays.iter().take(relays).map(RelayAddress::to_wire).collect(),
             pin: self
                 .pin
                 .as_ref()
@@ -83,17 +92,19 @@ impl Ticket {
     }
 
     fn from_wire(ticket: wire::Ticket) -> Result<Self, TicketError> {
-        if ticket.hint.len() > MAX_HINTS {
+        if ticket.hint.len() > MAX_HINTS || ticket.relay.len() > MAX_TICKET_RELAYS {
             return Err(TicketError::Malformed);
         }
         let pin = match ticket.pin {
             Some(pin) => Some(Pin { version: pin.version, root: ChunkId::from_slice(&pin.root)? }),
             None => None,
         };
+        let relays: Result<_, MessageError> = ticket.relay.into_iter().map(RelayAddress::parse).collect();
         Ok(Self {
             secret: ShareSecret::from_slice(&ticket.secret)?,
             owner: DeviceId::from_slice(&ticket.owner)?,
             hints: ticket.hint.iter().map(|h| decode_hint(h)).collect::<Result<_, _>>()?,
+            relays: relays.map_err(|_| TicketError::Malformed)?,
             pin,
         })
     }
@@ -124,8 +135,15 @@ fn decode_hint(bytes: &[u8]) -> Result<SocketAddr, TicketError> {
 impl fmt::Display for Ticket {
     /// The ticket itself: a secret, show it only to those who may fetch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut payload = vec![FORMAT];
-        payload.extend(self.to_wire().encode_to_vec());
+        let mut payload = Vec::new();
+        // A ticket without relays always fits.
+        for relays in (0..=MAX_TICKET_RELAYS.min(self.relays.len())).rev() {
+            payload = vec![FORMAT];
+            payload.extend(self.to_wire(relays).encode_to_vec());
+            if payload.len() <= MAX_PAYLOAD {
+                break;
+            }
+        }
         let hrp = Hrp::parse(HRP).map_err(|_| fmt::Error)?;
         let text = bech32::encode_lower::<Bech32m>(hrp, &payload).map_err(|_| fmt::Error)?;
         f.write_str(&text)
@@ -164,6 +182,7 @@ impl FromStr for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::samples::{longest_relay, relay};
     use proptest::prelude::*;
 
     fn owner() -> DeviceId {
@@ -177,8 +196,49 @@ mod tests {
             secret: ShareSecret::new([9; 16]),
             owner: owner(),
             hints: vec!["192.168.1.7:47447".parse().unwrap(), "[fd00::1]:47447".parse().unwrap()],
+            relays: Vec::new(),
             pin: None,
         }
+    }
+
+    /// With as many hints as there may be, and a pin.
+    fn fullest(relays: Vec<RelayAddress>) -> Ticket {
+        let pin = Some(Pin { version: u64::MAX, root: ChunkId::new([3; 32]) });
+        Ticket { hints: vec!["[fd00::1]:47447".parse().unwrap(); MAX_HINTS], pin, relays, ..ticket() }
+    }
+
+    #[test]
+    fn relays_round_trip_and_what_does_not_fit_is_left_out() {
+        let two = fullest(vec![relay(); MAX_TICKET_RELAYS]);
+        let text = two.to_string();
+        assert!(text.len() <= MAX_TICKET, "{}", text.len());
+        assert_eq!(text.parse::<Ticket>().unwrap(), two);
+        let too_long = fullest(vec![relay(), longest_relay()]).to_string();
+        assert!(too_long.len() <= MAX_TICKET);
+        assert_eq!(too_long.parse::<Ticket>().unwrap(), fullest(vec![relay()]));
+        let too_many = fullest(vec![relay(); MAX_TICKET_RELAYS + 1]).to_string();
+        assert_eq!(too_many.parse::<Ticket>().unwrap(), two);
+        let none = fullest(vec![longest_relay()]).to_string();
+        assert_eq!(none.parse::<Ticket>().unwrap(), fullest(vec![]));
+    }
+
+    #[test]
+    fn a_ticket_as_it_was_before_relays_is_understood() {
+        let text = "hither1qy9pqqgpqyqszqgpqyqszqgpqyqszqgjyph858xa9xct0r738t6v2kv0al6w725hzehrefhjunalenvq2pdlzxsxcqqqypae2u5dxj40";
+        assert_eq!(text.parse::<Ticket>().unwrap().relays, []);
+    }
+
+    #[test]
+    fn hostile_relays_are_refused() {
+        let with =
+            |relay: Vec<wire::RelayAddress>| Ticket::from_wire(wire::Ticket { relay, ..ticket().to_wire(0) });
+        let good = relay().to_wire();
+        assert!(with(vec![good.clone(); MAX_TICKET_RELAYS]).is_ok());
+        assert_eq!(with(vec![good.clone(); MAX_TICKET_RELAYS + 1]), Err(TicketError::Malformed));
+        let many = wire::RelayAddress { udp: vec!["a:1".into(); 9], ..good.clone() };
+        assert_eq!(with(vec![many]), Err(TicketError::Malformed));
+        let escape = wire::RelayAddress { tcp: vec!["\u{1b}[2J:1".into()], ..good };
+        assert_eq!(with(vec![escape]), Err(TicketError::Malformed));
     }
 
     #[test]
@@ -196,7 +256,7 @@ mod tests {
         let text = ticket().to_string();
         assert_eq!("sendme".parse::<Ticket>(), Err(TicketError::NotATicket));
         assert_eq!(text[..60].parse::<Ticket>(), Err(TicketError::Checksum));
-        assert_eq!("x".repeat(601).parse::<Ticket>(), Err(TicketError::TooLong));
+        assert_eq!("x".repeat(MAX_TICKET + 1).parse::<Ticket>(), Err(TicketError::TooLong));
         for i in 7..text.len() {
             let mut typo = text.clone().into_bytes();
             typo[i] = if typo[i] == b'q' { b'p' } else { b'q' };

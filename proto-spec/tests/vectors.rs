@@ -12,8 +12,10 @@
 )]
 
 use hither_proto::{
-    ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Manifest, ManifestBuilder, Message, PositionRange, Proof,
-    Purpose, Root, ShareSecret, Side, SignedHead, Space, Ticket, Want, decode_frame, encode_frame,
+    ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Holder, HolderKind, Invitation, Manifest,
+    ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind, Purpose, PutRecord, RelayMessage,
+    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space,
+    Ticket, Want, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;
@@ -48,8 +50,13 @@ fn vectors() -> Vec<(&'static str, String)> {
     let owner = DeviceId::from_slice(&pair.public().to_bytes()).unwrap();
     let secret = ShareSecret::new([1; 16]);
     let exporter = [2u8; 32];
-    let ticket =
-        Ticket { secret: secret.clone(), owner, hints: vec!["192.0.2.7:47447".parse().unwrap()], pin: None };
+    let ticket = Ticket {
+        secret: secret.clone(),
+        owner,
+        hints: vec!["192.0.2.7:47447".parse().unwrap()],
+        relays: vec![],
+        pin: None,
+    };
     let head = Head {
         share: secret.share_id(),
         version: 3,
@@ -67,11 +74,29 @@ fn vectors() -> Vec<(&'static str, String)> {
         protocol: 1,
         share: secret.share_id(),
         proof: opener,
+        proof_kind: ProofKind::Secret,
+        owner: None,
         purpose: Some(Purpose::Control),
     };
     let ranges = [PositionRange::new(0, 4).unwrap(), PositionRange::new(9, 1).unwrap()].into_iter().collect();
     let want = Message::Want(Want { request: 7, space: Space::Data, version: 3, ranges });
     let chunk = Message::Chunk { request: 7, position: 9, length: 65552 };
+    let store = Side::Opener;
+    let at = "relay.example:47447".parse().unwrap();
+    let url = RelayUrl { at, key: owner, invitation: Some(Invitation::new([7; 16])) };
+    let relayed = Ticket { relays: vec![url.address()], ..ticket.clone() };
+    let by_read_key = Message::Open {
+        protocol: 1,
+        share: secret.share_id(),
+        proof: Proof::make_with_read_key(&secret.read_key(), &exporter, store),
+        proof_kind: ProofKind::ReadKey,
+        owner: Some(owner),
+        purpose: Some(Purpose::Lookup),
+    };
+    let elsewhere = Message::Elsewhere {
+        proof: None,
+        holders: vec![Holder { kind: HolderKind::Store, address: url.address() }],
+    };
     vec![
         ("device id of the key", owner.to_string()),
         ("share id of the secret", secret.share_id().to_string()),
@@ -85,6 +110,45 @@ fn vectors() -> Vec<(&'static str, String)> {
         ("frame: open", hex(&encode_frame(&open))),
         ("frame: want", hex(&encode_frame(&want))),
         ("frame: chunk header", hex(&encode_frame(&chunk))),
+        ("read key of the secret", hex(secret.read_key().expose())),
+        (
+            "proof of a reader to a store",
+            hex(Proof::make_with_read_key(&secret.read_key(), &exporter, store).as_bytes()),
+        ),
+        ("ticket with one hint and a relay", relayed.to_string()),
+        ("relay URL with an invitation of 16 × 07", url.to_string()),
+        ("frame: open by read key", hex(&encode_frame(&by_read_key))),
+        ("frame: elsewhere, a store", hex(&encode_frame(&elsewhere))),
+        ("frame: relay open, device", hex(&encode_frame(&relay_open()))),
+    ]
+    .into_iter()
+    .chain(relay_frames(&url).into_iter().map(|(name, message)| (name, hex(&encode_relay_frame(&message)))))
+    .collect()
+}
+
+fn relay_open() -> Message {
+    Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Device) }
+}
+
+/// Frames of the relay protocol.
+fn relay_frames(url: &RelayUrl) -> Vec<(&'static str, RelayMessage)> {
+    let send = RelayMessage::Send {
+        request: 1,
+        to: url.key,
+        id: MessageId::new([8; 16]),
+        sealed: vec![9; 4].into(),
+        keep_s: 3600,
+    };
+    let refusal = RelayRefusal { code: RelayRefusalCode::Quota, retry_after_ms: 1000 };
+    let record = PutRecord { id: ChunkId::new([4; 32]), length: 65552 };
+    let list = RelayMessage::PutList { space: Space::Data, first: 9, records: vec![record] };
+    vec![
+        ("relay frame: hello with an invitation", RelayMessage::Hello { invitation: url.invitation.clone() }),
+        ("relay frame: assigned", RelayMessage::Assigned { relays: vec![url.address()] }),
+        ("relay frame: send", send),
+        ("relay frame: failed", RelayMessage::Failed { request: 1, refusal }),
+        ("relay frame: list of an upload", list),
+        ("relay frame: put chunk", RelayMessage::PutChunk { space: Space::Data, position: 9, length: 65552 }),
     ]
 }
 
@@ -120,9 +184,22 @@ fn the_pinned_bytes_are_understood() {
     );
     let ticket: Ticket = value("ticket with one hint").parse().unwrap();
     assert_eq!(ticket.secret, ShareSecret::new([1; 16]));
-    for name in ["frame: open", "frame: want", "frame: chunk header"] {
+    for name in [
+        "frame: open",
+        "frame: want",
+        "frame: chunk header",
+        "frame: open by read key",
+        "frame: elsewhere, a store",
+        "frame: relay open, device",
+    ] {
         let bytes = unhex(&value(name));
         let message = decode_frame(&bytes[4..]).unwrap().unwrap();
         assert_eq!(encode_frame(&message), bytes, "{name}");
+    }
+    let url: RelayUrl = value("relay URL with an invitation of 16 × 07").parse().unwrap();
+    let ticket: Ticket = value("ticket with one hint and a relay").parse().unwrap();
+    assert_eq!(ticket.relays, [url.address()]);
+    for (name, message) in relay_frames(&url) {
+        assert_eq!(decode_relay_frame(&unhex(&value(name))[4..]), Ok(Some(message)), "{name}");
     }
 }

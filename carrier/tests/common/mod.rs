@@ -3,6 +3,7 @@
 // Each test program uses a part of it, and fails by panicking.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+use bytes::Bytes;
 use hither_carrier::{CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, LinkError, Stream};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +44,18 @@ pub async fn connect_at(
         CarrierKind::Quic => from.connect_quic(to.device(), addresses).await,
         CarrierKind::Tcp => from.connect_tcp(to.device(), addresses).await,
     }
+}
+
+/// A stream on which one byte, an x, was sent, so that the other side learns of it.
+pub async fn said(link: &Link) -> Stream {
+    let mut stream = link.open().await.unwrap();
+    stream.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
+    stream
+}
+
+/// A stream over `link`: this end, and the one that `to` accepted.
+pub async fn joined(link: &Link, to: &Endpoint) -> (Stream, Stream) {
+    (said(link).await, next_stream(to).await)
 }
 
 pub async fn next_stream(endpoint: &Endpoint) -> Stream {

@@ -1,206 +1,23 @@
-//! What devices say to each other on a stream, as types that can only hold what passed the checks.
+//! Messages of the link protocol between their types and the wire.
 
-use crate::device::DeviceName;
+use super::{
+    Announcement, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose, Refusal,
+    Space, Want,
+};
+use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::{IdError, ShareId};
-use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_ROOT, MAX_WANT};
+use crate::ids::ShareId;
+use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
 use crate::proof::Proof;
-use crate::range::{RangeError, Ranges};
+use crate::range::Ranges;
+use crate::relay::{RelayAddress, RelayPurpose};
 use crate::wire;
 use crate::wire::frame::Body;
-
-/// Why a frame was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
-    /// Not protobuf of this type.
-    #[error("a message is malformed")]
-    Malformed,
-    /// An id, proof or key of the wrong length.
-    #[error("a message is malformed: {0}")]
-    Field(#[from] IdError),
-    /// Ranges beyond their bounds.
-    #[error("a message is malformed: {0}")]
-    Range(#[from] RangeError),
-    /// A value that cannot be.
-    #[error("a message has an impossible {0}")]
-    Value(&'static str),
-}
-
-/// What a stream is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Announcements and heads, both ways.
-    Control,
-    /// Wants one way, chunks the other.
-    Bulk,
-}
-
-/// What is numbered by positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Space {
-    /// The encrypted root, one position.
-    Root,
-    /// The manifest's chunks.
-    Manifest,
-    /// The chunks of the files.
-    Data,
-}
-
-/// Answer to an open whose proof holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
-    /// The acceptor's proof that it knows the secret too.
-    pub proof: Proof,
-    /// Latest head known there, to be checked by the reader.
-    pub head: UncheckedHead,
-    /// What the device calls itself.
-    pub device_name: DeviceName,
-    /// TCP port of its bulk carrier.
-    pub tcp_port: Option<u16>,
-}
-
-/// Why an open was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// Not held there, or the proof was wrong: the same answer on purpose.
-    NotFound,
-    /// The protocol version or purpose is not spoken there.
-    Protocol,
-    /// Too busy now; ask again after that many milliseconds.
-    Busy(u32),
-    /// The share ended or was withdrawn by its owner.
-    Gone,
-}
-
-/// Everything that the sender holds of one version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Announcement {
-    /// The version spoken of.
-    pub version: u64,
-    /// Changes when the sender starts counting anew.
-    pub epoch: u64,
-    /// Number of this announcement within the epoch; deltas count on from it.
-    pub seq: u64,
-    /// All data chunks are held.
-    pub complete: bool,
-    /// Data positions held, when not complete.
-    pub held: Ranges,
-    /// Root and manifest can be served.
-    pub has_manifest: bool,
-}
-
-/// What changed since the announcement or delta before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delta {
-    /// The version spoken of.
-    pub version: u64,
-    /// Epoch of the announcement that this continues.
-    pub epoch: u64,
-    /// One more than the number before.
-    pub seq: u64,
-    /// Positions now held.
-    pub added: Ranges,
-    /// Positions no longer held.
-    pub removed: Ranges,
-}
-
-/// A request for chunks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
-    /// Chosen by the asker, unique on its stream.
-    pub request: u64,
-    /// What the positions count.
-    pub space: Space,
-    /// The version they belong to.
-    pub version: u64,
-    /// Served in this order; at most [`MAX_WANT`] positions.
-    pub ranges: Ranges,
-}
-
-/// One message on a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
-    /// First message on a stream, from the side that opened it.
-    Open {
-        /// Protocol version spoken.
-        protocol: u32,
-        /// The share that the stream is about.
-        share: ShareId,
-        /// Proof of its secret.
-        proof: Proof,
-        /// What the stream is for; `None`: something of a later version.
-        purpose: Option<Purpose>,
-    },
-    /// The open is granted.
-    Opened(Box<Opened>),
-    /// The open is refused.
-    Refused(Refusal),
-    /// Replaces what was announced before.
-    Announce(Announcement),
-    /// Changes what was announced before.
-    HaveDelta(Delta),
-    /// Asks for chunks.
-    Want(Want),
-    /// Takes a request back; what was sent already may still arrive.
-    Cancel {
-        /// The request.
-        request: u64,
-    },
-    /// Header of one chunk; `length` bytes of ciphertext follow the frame.
-    Chunk {
-        /// The request it answers.
-        request: u64,
-        /// Its position in the request's space.
-        position: u32,
-        /// Length of the ciphertext, bytes.
-        length: u32,
-    },
-    /// All of a request has been sent.
-    Served {
-        /// The request.
-        request: u64,
-    },
-    /// The request was not taken; ask again later.
-    Busy {
-        /// The request.
-        request: u64,
-        /// After how many milliseconds.
-        retry_after_ms: u32,
-    },
-    /// Some of a request is not held (any more).
-    NotHeld {
-        /// The request.
-        request: u64,
-        /// Which of its positions.
-        ranges: Ranges,
-    },
-    /// The share has a new version.
-    NewHead(UncheckedHead),
-    /// Are you there?
-    Ping {
-        /// Comes back in the pong.
-        nonce: u64,
-    },
-    /// I am.
-    Pong {
-        /// The ping's.
-        nonce: u64,
-    },
-}
 
 impl Message {
     pub(crate) fn parse(body: Body) -> Result<Self, MessageError> {
         Ok(match body {
-            Body::Open(m) => Self::Open {
-                protocol: m.protocol,
-                share: ShareId::from_slice(&m.share)?,
-                proof: Proof::from_slice(&m.proof)?,
-                purpose: match m.purpose() {
-                    wire::Purpose::Control => Some(Purpose::Control),
-                    wire::Purpose::Bulk => Some(Purpose::Bulk),
-                    wire::Purpose::Unspecified => None,
-                },
-            },
+            Body::Open(m) => parse_open(&m)?,
             Body::Opened(m) => Self::Opened(Box::new(parse_opened(m)?)),
             Body::Refused(m) => Self::Refused(parse_refusal(&m)),
             Body::Announce(m) => Self::Announce(Announcement {
@@ -229,21 +46,26 @@ impl Message {
             }
             Body::Ping(m) => Self::Ping { nonce: m.nonce },
             Body::Pong(m) => Self::Pong { nonce: m.nonce },
+            Body::RelayOpen(m) => {
+                Self::RelayOpen { protocol: m.protocol, purpose: RelayPurpose::from_wire(m.purpose()) }
+            }
+            Body::Elsewhere(m) => parse_elsewhere(m)?,
         })
     }
 
     pub(crate) fn to_wire(&self) -> Body {
         match self {
-            Self::Open { protocol, share, proof, purpose } => Body::Open(wire::Open {
+            Self::Open { protocol, share, proof, proof_kind, owner, purpose } => Body::Open(wire::Open {
                 protocol: *protocol,
                 share: share.as_bytes().to_vec().into(),
                 proof: proof.as_bytes().to_vec().into(),
-                purpose: match purpose {
-                    Some(Purpose::Control) => wire::Purpose::Control,
-                    Some(Purpose::Bulk) => wire::Purpose::Bulk,
-                    None => wire::Purpose::Unspecified,
+                purpose: purpose_to_wire(*purpose).into(),
+                proof_kind: match proof_kind {
+                    ProofKind::Secret => wire::ProofKind::Secret,
+                    ProofKind::ReadKey => wire::ProofKind::ReadKey,
                 }
                 .into(),
+                owner: owner.map(|owner| owner.as_bytes().to_vec().into()).unwrap_or_default(),
             }),
             Self::Opened(m) => Body::Opened(wire::Opened {
                 proof: m.proof.as_bytes().to_vec().into(),
@@ -287,8 +109,79 @@ impl Message {
             Self::NewHead(head) => Body::NewHead(wire::NewHead { head: Some(head.to_wire()) }),
             Self::Ping { nonce } => Body::Ping(wire::Ping { nonce: *nonce }),
             Self::Pong { nonce } => Body::Pong(wire::Pong { nonce: *nonce }),
+            Self::RelayOpen { protocol, purpose } => Body::RelayOpen(wire::RelayOpen {
+                protocol: *protocol,
+                purpose: RelayPurpose::to_wire(*purpose).into(),
+            }),
+            Self::Elsewhere { proof, holders } => Body::Elsewhere(wire::Elsewhere {
+                proof: proof.map(|proof| proof.as_bytes().to_vec().into()).unwrap_or_default(),
+                holders: holders.iter().take(MAX_HOLDERS).map(holder_to_wire).collect(),
+            }),
         }
     }
+}
+
+/// A kind of proof that this build does not know leaves the purpose open: what is wanted here is of a later version.
+fn parse_open(m: &wire::Open) -> Result<Message, MessageError> {
+    let (proof_kind, known) = match wire::ProofKind::try_from(m.proof_kind) {
+        Ok(wire::ProofKind::Secret) => (ProofKind::Secret, true),
+        Ok(wire::ProofKind::ReadKey) => (ProofKind::ReadKey, true),
+        Err(_) => (ProofKind::Secret, false),
+    };
+    let owner = if m.owner.is_empty() { None } else { Some(DeviceId::from_slice(&m.owner)?) };
+    if proof_kind == ProofKind::ReadKey && owner.is_none() {
+        return Err(MessageError::Value("lack of an owner"));
+    }
+    let purpose = match m.purpose() {
+        wire::Purpose::Control => Some(Purpose::Control),
+        wire::Purpose::Bulk => Some(Purpose::Bulk),
+        wire::Purpose::Lookup => Some(Purpose::Lookup),
+        wire::Purpose::Unspecified => None,
+    };
+    Ok(Message::Open {
+        protocol: m.protocol,
+        share: ShareId::from_slice(&m.share)?,
+        proof: Proof::from_slice(&m.proof)?,
+        proof_kind,
+        owner,
+        purpose: purpose.filter(|_| known),
+    })
+}
+
+const fn purpose_to_wire(purpose: Option<Purpose>) -> wire::Purpose {
+    match purpose {
+        Some(Purpose::Control) => wire::Purpose::Control,
+        Some(Purpose::Bulk) => wire::Purpose::Bulk,
+        Some(Purpose::Lookup) => wire::Purpose::Lookup,
+        None => wire::Purpose::Unspecified,
+    }
+}
+
+/// Holders of a kind that this build does not know are left out: it could not ask them.
+fn parse_elsewhere(m: wire::Elsewhere) -> Result<Message, MessageError> {
+    if m.holders.len() > MAX_HOLDERS {
+        return Err(MessageError::Value("number of holders"));
+    }
+    let proof = if m.proof.is_empty() { None } else { Some(Proof::from_slice(&m.proof)?) };
+    let mut holders = Vec::with_capacity(m.holders.len());
+    for holder in m.holders {
+        let kind = match holder.kind() {
+            wire::HolderKind::Device => HolderKind::Device,
+            wire::HolderKind::Store => HolderKind::Store,
+            wire::HolderKind::Unspecified => continue,
+        };
+        let address = RelayAddress::parse(holder.address.ok_or(MessageError::Malformed)?)?;
+        holders.push(Holder { kind, address });
+    }
+    Ok(Message::Elsewhere { proof, holders })
+}
+
+fn holder_to_wire(holder: &Holder) -> wire::HolderAddress {
+    let kind = match holder.kind {
+        HolderKind::Device => wire::HolderKind::Device,
+        HolderKind::Store => wire::HolderKind::Store,
+    };
+    wire::HolderAddress { kind: kind.into(), address: Some(holder.address.to_wire()) }
 }
 
 fn parse_opened(m: wire::Opened) -> Result<Opened, MessageError> {
@@ -324,12 +217,7 @@ fn refusal_to_wire(refusal: Refusal) -> wire::Refused {
 }
 
 fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
-    let space = match m.space() {
-        wire::Space::Root => Space::Root,
-        wire::Space::Manifest => Space::Manifest,
-        wire::Space::Data => Space::Data,
-        wire::Space::Unspecified => return Err(MessageError::Value("space")),
-    };
+    let space = parse_space(m.space())?;
     let ranges = Ranges::parse(&m.ranges)?;
     if ranges.total() > u64::from(MAX_WANT) {
         return Err(MessageError::Value("number of wanted positions"));
@@ -337,7 +225,18 @@ fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
     Ok(Want { request: m.request, space, version: m.version, ranges })
 }
 
-fn space_to_wire(space: Space) -> wire::Space {
+/// What is numbered, from the wire.
+pub(crate) fn parse_space(space: wire::Space) -> Result<Space, MessageError> {
+    match space {
+        wire::Space::Root => Ok(Space::Root),
+        wire::Space::Manifest => Ok(Space::Manifest),
+        wire::Space::Data => Ok(Space::Data),
+        wire::Space::Unspecified => Err(MessageError::Value("space")),
+    }
+}
+
+/// What is numbered, for the wire.
+pub(crate) fn space_to_wire(space: Space) -> wire::Space {
     match space {
         Space::Root => wire::Space::Root,
         Space::Manifest => wire::Space::Manifest,
@@ -359,6 +258,7 @@ mod tests {
     use crate::frame::{FRAME_PREFIX, decode_frame, encode_frame, frame_length};
     use crate::ids::ShareSecret;
     use crate::proof::Side;
+    use crate::relay::samples::{key, longest_relay, relay};
     use proptest::prelude::*;
 
     fn samples() -> Vec<Message> {
@@ -372,7 +272,17 @@ mod tests {
                 protocol: 1,
                 share: ShareSecret::new([1; 16]).share_id(),
                 proof,
+                proof_kind: ProofKind::Secret,
+                owner: None,
                 purpose: Some(Purpose::Bulk),
+            },
+            Message::Open {
+                protocol: 1,
+                share: ShareSecret::new([1; 16]).share_id(),
+                proof,
+                proof_kind: ProofKind::ReadKey,
+                owner: Some(key()),
+                purpose: Some(Purpose::Lookup),
             },
             Message::Opened(Box::new(Opened {
                 proof,
@@ -405,7 +315,54 @@ mod tests {
             Message::NewHead(UncheckedHead::default()),
             Message::Ping { nonce: 5 },
             Message::Pong { nonce: 5 },
+            Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Device) },
+            Message::Elsewhere { proof: Some(proof), holders: vec![holder(HolderKind::Store)] },
+            Message::Elsewhere { proof: None, holders: vec![holder(HolderKind::Device); MAX_HOLDERS] },
         ]
+    }
+
+    fn holder(kind: HolderKind) -> Holder {
+        Holder { kind, address: relay() }
+    }
+
+    fn open_with(change: impl FnOnce(&mut wire::Open)) -> Result<Message, MessageError> {
+        let Body::Open(mut open) = samples()[1].to_wire() else { panic!("the second sample is an open") };
+        change(&mut open);
+        Message::parse(Body::Open(open))
+    }
+
+    #[test]
+    fn an_open_by_read_key_names_the_owner_and_kinds_of_later_versions_are_told() {
+        assert!(open_with(|_| ()).is_ok());
+        assert_eq!(open_with(|m| m.owner = Vec::new().into()), Err(MessageError::Value("lack of an owner")));
+        assert!(matches!(open_with(|m| m.owner = vec![1; 31].into()), Err(MessageError::Field(_))));
+        assert!(matches!(open_with(|m| m.proof_kind = 9), Ok(Message::Open { purpose: None, .. })));
+        assert!(matches!(open_with(|m| m.purpose = 9), Ok(Message::Open { purpose: None, .. })));
+    }
+
+    #[test]
+    fn holders_are_bounded_and_unknown_kinds_left_out() {
+        let elsewhere = |count, kind| {
+            let mut one = holder_to_wire(&holder(HolderKind::Store));
+            one.kind = kind;
+            parse_elsewhere(wire::Elsewhere { proof: Vec::new().into(), holders: vec![one; count] })
+        };
+        let count =
+            |m| if let Ok(Message::Elsewhere { holders, .. }) = m { Some(holders.len()) } else { None };
+        assert_eq!(count(elsewhere(MAX_HOLDERS, 2)), Some(MAX_HOLDERS));
+        assert_eq!(count(elsewhere(MAX_HOLDERS + 1, 2)), None);
+        assert_eq!(count(elsewhere(3, 77)), Some(0));
+        let nowhere = wire::HolderAddress { kind: 2, address: None };
+        let nowhere = wire::Elsewhere { proof: Vec::new().into(), holders: vec![nowhere] };
+        assert_eq!(parse_elsewhere(nowhere), Err(MessageError::Malformed));
+    }
+
+    #[test]
+    fn the_longest_answer_to_a_lookup_fits_its_frame() {
+        let Message::Elsewhere { proof, .. } = &samples()[16] else { panic!("not an answer to a lookup") };
+        let holders = vec![Holder { kind: HolderKind::Store, address: longest_relay() }; MAX_HOLDERS];
+        let frame = encode_frame(&Message::Elsewhere { proof: *proof, holders });
+        assert!(frame.len() <= crate::limits::MAX_FRAME_LOOKUP, "{}", frame.len());
     }
 
     #[test]
@@ -451,7 +408,7 @@ mod tests {
         }
 
         #[test]
-        fn damaged_frames_are_parsed_or_refused_without_panic(which in 0usize..14, at in 0usize..200, xor in 1u8..) {
+        fn damaged_frames_are_parsed_or_refused_without_panic(which in 0usize..18, at in 0usize..200, xor in 1u8..) {
             let mut bytes = encode_frame(&samples()[which]);
             let at = FRAME_PREFIX + at % (bytes.len() - FRAME_PREFIX);
             bytes[at] ^= xor;

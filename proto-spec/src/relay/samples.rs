@@ -1,0 +1,137 @@
+//! One of everything, and the fullest of what has bounds, for the tests of this crate.
+
+use super::*;
+use crate::limits::*;
+use crate::range::PositionRange;
+
+/// The key whose seed is 32 bytes of 0x05.
+pub(crate) fn key() -> DeviceId {
+    "12D3KooWHFd1gyNYFqxt7ke9FY2VoVVWY2XSPhvL9vg2pB6wQGfa".parse().unwrap()
+}
+
+pub(crate) fn relay() -> RelayAddress {
+    let udp = vec!["relay.example:47447".parse().unwrap(), "[2001:db8::1]:47447".parse().unwrap()];
+    RelayAddress { key: key(), udp, tcp: vec!["192.0.2.7:443".parse().unwrap()] }
+}
+
+/// A relay with as many and as long addresses as there may be.
+pub(crate) fn longest_relay() -> RelayAddress {
+    let host: HostPort = format!("{}:65535", &"abcdefghi.".repeat(26)[..MAX_HOST]).parse().unwrap();
+    RelayAddress { key: key(), udp: vec![host.clone(); MAX_ADDRESSES], tcp: vec![host; MAX_ADDRESSES] }
+}
+
+pub(crate) fn ranges() -> Ranges {
+    [(0, 3), (9, 1)].into_iter().filter_map(|(start, count)| PositionRange::new(start, count)).collect()
+}
+
+fn entry(card: usize) -> DeviceEntry {
+    DeviceEntry {
+        device: key(),
+        online: true,
+        last_seen_ms: u64::MAX,
+        card: vec![7; card].into(),
+        same_network: true,
+    }
+}
+
+fn welcome(devices: usize, card: usize, stores: Vec<RelayAddress>) -> RelayMessage {
+    RelayMessage::Welcome(Box::new(Welcome {
+        user: UserId::new([8; 16]),
+        ping_ms: *RELAY_PING_MS.end(),
+        devices: vec![entry(card); devices],
+        front: stores.first().cloned(),
+        stores,
+        max_message: MAX_MESSAGE as u32,
+    }))
+}
+
+fn send(length: usize) -> RelayMessage {
+    let id = MessageId::new([3; 16]);
+    RelayMessage::Send { request: u64::MAX, to: key(), id, sealed: vec![1; length].into(), keep_s: u32::MAX }
+}
+
+fn deliver(length: usize) -> RelayMessage {
+    let id = MessageId::new([3; 16]);
+    let sealed = vec![1; length].into();
+    RelayMessage::Deliver { seq: u64::MAX, from: key(), id, sealed, taken_ms: u64::MAX }
+}
+
+fn list(count: usize) -> RelayMessage {
+    let record = PutRecord { id: ChunkId::new([4; 32]), length: MAX_CHUNK + CHUNK_TAG };
+    let first = MAX_CHUNKS as u32 - count as u32;
+    RelayMessage::PutList { space: Space::Manifest, first, records: vec![record; count] }
+}
+
+/// One message of every kind.
+pub(crate) fn samples() -> Vec<RelayMessage> {
+    let share = ShareId::new([5; 16]);
+    let refusal = RelayRefusal { code: RelayRefusalCode::Busy, retry_after_ms: 250 };
+    let card = Card { reader: key(), sealed: vec![1; 9].into() };
+    let put = Put { share, head: UncheckedHead::default(), read_key: ReadKey::new([6; 32]), keep_s: 60 };
+    vec![
+        RelayMessage::Refused(refusal),
+        RelayMessage::Ping { nonce: 5 },
+        RelayMessage::Pong { nonce: 5 },
+        RelayMessage::Assign,
+        RelayMessage::Assigned { relays: vec![relay(); 2] },
+        RelayMessage::Hello { invitation: Some(Invitation::new([9; 16])) },
+        RelayMessage::Hello { invitation: None },
+        welcome(2, 30, vec![relay()]),
+        welcome(1, 0, vec![]),
+        RelayMessage::DevicesChanged { changed: vec![entry(0)], removed: vec![key()] },
+        RelayMessage::Cards(vec![card]),
+        RelayMessage::Move { relays: vec![] },
+        send(40),
+        RelayMessage::Sent { request: 1, forwarded: true },
+        deliver(40),
+        RelayMessage::Received { seq: 9 },
+        RelayMessage::Place {
+            request: 2,
+            share,
+            bytes: 1 << 40,
+            near: vec![Nearness { store: key(), rtt_us: 900 }],
+        },
+        RelayMessage::Placed { request: 2, store: relay() },
+        RelayMessage::Release { request: 3, share },
+        RelayMessage::Released { request: 3 },
+        RelayMessage::Failed { request: 4, refusal: RelayRefusalCode::Quota.into() },
+        RelayMessage::Put(Box::new(put)),
+        list(2),
+        RelayMessage::Missing { root: true, manifest: ranges(), data: Ranges::default() },
+        RelayMessage::PutChunk { space: Space::Data, position: 9, length: 65552 },
+        RelayMessage::Stored { space: Space::Data, ranges: ranges() },
+        RelayMessage::PutEnd,
+        RelayMessage::PutDone,
+    ]
+}
+
+/// The longest message of every kind that has a bound worth testing.
+pub(crate) fn fullest() -> Vec<RelayMessage> {
+    let relays = vec![longest_relay(); MAX_RELAYS];
+    let scattered: Ranges = (0..MAX_RANGES as u32)
+        .filter_map(|run| PositionRange::new(MAX_CHUNKS as u32 - 1 - run * 2, 1))
+        .collect();
+    let card = Card { reader: key(), sealed: vec![1; MAX_CARD].into() };
+    vec![
+        RelayMessage::Assigned { relays: relays.clone() },
+        RelayMessage::Move { relays: relays.clone() },
+        welcome(MAX_DEVICES, MAX_CARD, relays),
+        RelayMessage::DevicesChanged {
+            changed: vec![entry(MAX_CARD); MAX_DEVICES],
+            removed: vec![key(); MAX_DEVICES],
+        },
+        RelayMessage::Cards(vec![card; MAX_DEVICES]),
+        send(MAX_MESSAGE),
+        deliver(MAX_MESSAGE),
+        RelayMessage::Place {
+            request: u64::MAX,
+            share: ShareId::new([5; 16]),
+            bytes: MAX_CIPHERTEXT,
+            near: vec![Nearness { store: key(), rtt_us: u32::MAX }; MAX_RELAYS],
+        },
+        list(MAX_PUT_LIST),
+        RelayMessage::Missing { root: true, manifest: Ranges::default(), data: scattered.clone() },
+        RelayMessage::Stored { space: Space::Data, ranges: scattered },
+        RelayMessage::PutChunk { space: Space::Root, position: 0, length: MAX_ROOT },
+    ]
+}
