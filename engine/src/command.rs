@@ -1,7 +1,7 @@
 //! What the engine wants done, as data. The loop around it does it and reports back.
 
 use crate::carrier_choice::Carrier;
-use hither_proto::{Announcement, Delta, DeviceId, Ranges, ShareId, Space};
+use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, ShareId, Space};
 
 /// A control stream over which holdings are announced; numbered by the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +35,10 @@ pub enum Command {
     OpenSession {
         /// The share.
         share: ShareId,
-        /// The device.
+        /// The device or store.
         device: DeviceId,
+        /// Which of both it is: they are shown different proofs.
+        kind: HolderKind,
     },
     /// Close the control and bulk streams about `share` to `device`.
     CloseSession {

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::serving::Serving;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, Ranges, Refusal, ShareId, Want};
+use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Want};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -127,8 +127,13 @@ impl Engine {
 
     /// A device was discovered (or is hinted at) and may hold shares that are being fetched.
     pub fn handle_device_seen(&mut self, share: ShareId, device: DeviceId, now: Time) {
+        self.handle_holder_seen(share, device, HolderKind::Device, now);
+    }
+
+    /// A device or store is said to hold a share that is being fetched. The loop knows its addresses.
+    pub fn handle_holder_seen(&mut self, share: ShareId, device: DeviceId, kind: HolderKind, now: Time) {
         if device != self.config.device {
-            self.with_fetch(share, now, |fetch, _| fetch.device_seen(device, now));
+            self.with_fetch(share, now, |fetch, _| fetch.holder_seen(device, kind, now));
         }
     }
 
@@ -149,6 +154,12 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.session_opened(device, head_version, rtt, now));
     }
 
+    /// A device showed a newer head on a session that is open. The loop has checked its signature and can give it when
+    /// [`Command::VersionChosen`] names its version.
+    pub fn handle_head(&mut self, share: ShareId, device: DeviceId, version: u64, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.head(device, version, now));
+    }
+
     /// A control session was refused by the other side.
     pub fn handle_session_refused(&mut self, share: ShareId, device: DeviceId, refusal: Refusal, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.session_refused(device, refusal, now));
@@ -167,7 +178,7 @@ impl Engine {
         announcement: Announcement,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement, now));
+        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement));
     }
 
     /// Another device said what changed.

@@ -12,13 +12,15 @@ use crate::request::Request;
 use crate::source::{Continuity, Session, Source};
 use crate::spans::SpanTable;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, Ranges, Refusal, ShareId, Space};
+use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Space};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Most devices considered as sources of one fetch.
 const MAX_SOURCES: usize = 256;
+/// Most stores among them.
+const MAX_STORES: usize = 16;
 /// Most control sessions of one fetch.
 const MAX_SESSIONS: usize = 64;
 /// After how long a device that does not have the share is asked again.
@@ -112,17 +114,22 @@ impl Fetch {
 
     // --- devices and sessions ---
 
-    /// A device is there that may have the share. Beyond [`MAX_SOURCES`] only the owner still counts.
-    pub fn device_seen(&mut self, device: DeviceId, now: Time) {
-        if self.sources.len() >= MAX_SOURCES && device != self.owner {
+    /// A device or store is there that may have the share. Beyond [`MAX_SOURCES`] only the owner still counts. What was
+    /// known as a device is not made a store by hearsay, nor the other way round.
+    pub fn holder_seen(&mut self, device: DeviceId, kind: HolderKind, now: Time) {
+        let stores = || self.sources.values().filter(|s| s.kind == HolderKind::Store).count();
+        let full = self.sources.len() >= MAX_SOURCES || (kind == HolderKind::Store && stores() >= MAX_STORES);
+        if full && device != self.owner && !self.sources.contains_key(&device) {
             return;
         }
-        self.sources.entry(device).or_insert_with(|| Source::new(device, now)).retry_now(now);
+        self.sources.entry(device).or_insert_with(|| Source::new(device, kind, now)).retry_now(now);
     }
 
     pub fn device_gone(&mut self, device: DeviceId) {
         // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try whatever is heard.
-        let closed = |s: &Source| matches!(s.session, Session::Closed { .. });
+        // Stores say no goodbye; a device that does so in the name of one changes nothing.
+        let closed =
+            |s: &Source| matches!(s.session, Session::Closed { .. }) && s.kind == HolderKind::Device;
         if device != self.owner && self.sources.get(&device).is_some_and(|s| closed(s) && !s.banned) {
             self.sources.remove(&device);
         }
@@ -134,6 +141,15 @@ impl Fetch {
         source.carriers.set_available(Carrier::Quic, true);
         self.gone = false;
         self.head_shown(device == self.owner, head_version, now);
+    }
+
+    /// A device that is there knows this version now. It has it only when it announces it.
+    pub fn head(&mut self, device: DeviceId, version: u64, now: Time) {
+        let Some(source) = self.sources.get_mut(&device) else { return };
+        source.head_version = source.head_version.max(version);
+        if source.session == Session::Open {
+            self.head_shown(device == self.owner, version, now);
+        }
     }
 
     pub fn session_refused(&mut self, device: DeviceId, refusal: Refusal, now: Time) {
@@ -149,6 +165,11 @@ impl Fetch {
         self.session_ended(device, pause, now);
         if let (Refusal::Busy(_), Some(source)) = (refusal, self.sources.get_mut(&device)) {
             source.come_back(now, pause);
+        }
+        // Hearsay made it a store, and it is none: it may still turn out to be a device.
+        let store = |s: &Source| s.kind == HolderKind::Store && !s.banned;
+        if refusal == Refusal::Protocol && self.sources.get(&device).is_some_and(store) {
+            self.sources.remove(&device);
         }
     }
 
@@ -168,14 +189,9 @@ impl Fetch {
         }
     }
 
-    pub fn announced(&mut self, device: DeviceId, announcement: Announcement, now: Time) {
+    pub fn announced(&mut self, device: DeviceId, announcement: Announcement) {
         if let Some(source) = self.sources.get_mut(&device) {
-            let version = announcement.version;
             source.announced(announcement);
-            if device == self.owner {
-                source.head_version = source.head_version.max(version);
-                self.version_announced(version, now);
-            }
         }
     }
 
@@ -444,7 +460,8 @@ impl Fetch {
             {
                 room = room.saturating_sub(1);
                 source.session = Session::Opening;
-                commands.push(Command::OpenSession { share: self.share, device: source.device });
+                let (device, kind) = (source.device, source.kind);
+                commands.push(Command::OpenSession { share: self.share, device, kind });
             }
         }
     }

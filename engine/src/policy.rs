@@ -1,16 +1,19 @@
 //! Which source a span is taken from: a table of situations in, a decision with its reasons out.
 //!
-//! Pure and replaceable. [`EarliestFinish`] is the rule for one LAN: the smallest expected finish time among the
-//! sources that hold the span and have room. Prices and claims between neighbours come in as further facts.
+//! Pure and replaceable. [`EarliestFinish`] is the rule for one LAN and a store: the smallest expected finish time among
+//! the sources that hold the span and have room, the store among them only where it is faster than the devices. Prices
+//! and claims between neighbours come in as further facts.
 
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, HolderKind};
 use std::time::Duration;
 
 /// What is known of one source that could give a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceFacts {
-    /// The device.
+    /// The device or store.
     pub device: DeviceId,
+    /// Which of both it is.
+    pub kind: HolderKind,
     /// Round-trip time of its link.
     pub rtt: Duration,
     /// Bytes asked of it and not yet received.
@@ -19,6 +22,8 @@ pub struct SourceFacts {
     pub rate: f64,
     /// How many more bytes may be asked of it now.
     pub room: u64,
+    /// It has not stalled, or has given something since.
+    pub trusted: bool,
 }
 
 impl SourceFacts {
@@ -26,6 +31,11 @@ impl SourceFacts {
     pub fn finish(&self, size: u64) -> Duration {
         let seconds = (self.outstanding + size) as f64 / self.rate.max(1.0);
         self.rtt + Duration::from_secs_f64(seconds.min(1e6))
+    }
+
+    /// The same if nothing were asked of it yet: how near and fast it is, and not how busy this fetch keeps it.
+    pub fn unloaded(&self, size: u64) -> Duration {
+        Self { outstanding: 0, ..self.clone() }.finish(size)
     }
 }
 
@@ -40,6 +50,8 @@ pub enum Rule {
     Moved,
     /// A second copy was asked for, so that a slow source does not hold up the end.
     Tail,
+    /// A store was faster than the devices that had it.
+    StoreFaster,
 }
 
 impl Rule {
@@ -50,11 +62,13 @@ impl Rule {
             Self::EarliestFinish => "earliest_finish",
             Self::Moved => "moved",
             Self::Tail => "tail",
+            Self::StoreFaster => "store_faster",
         }
     }
 
     /// Every rule, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::OnlyHolder, Self::EarliestFinish, Self::Moved, Self::Tail];
+    pub const ALL: [Self; 5] =
+        [Self::OnlyHolder, Self::EarliestFinish, Self::Moved, Self::Tail, Self::StoreFaster];
 }
 
 /// A decision and its reasons.
@@ -91,6 +105,11 @@ pub trait Policy: std::fmt::Debug + Send {
 ///
 /// A source is skipped when `T(s) > 1.1 · max(W / R_others, min T_others) + 50 ms` (source-selection design, rule 3,
 /// for one fetcher): what it would bring late, the others bring sooner.
+///
+/// A store is a source like any other where no device has the span. Where one has it, the store counts only when it would
+/// be done earlier than every device even if nothing were asked of them: waiting for the turn of a faster device is no
+/// reason to take from a store what the device can give. A device that stalled and has given nothing since does not
+/// keep the store out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EarliestFinish;
 
@@ -100,9 +119,19 @@ const TAIL_FACTOR: f64 = 1.1;
 const TAIL_SLACK: Duration = Duration::from_millis(50);
 
 impl EarliestFinish {
+    /// Whether a source counts beside the others.
+    fn counts(situation: &Situation, facts: &SourceFacts) -> bool {
+        let size = situation.size;
+        let mut devices = situation.holders.iter().filter(|f| f.kind == HolderKind::Device && f.trusted);
+        facts.kind == HolderKind::Device
+            || devices.all(|device| facts.unloaded(size) < device.unloaded(size))
+    }
+
     fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
-        let others =
-            || situation.holders.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, facts)| facts);
+        let others = || {
+            let others = situation.holders.iter().enumerate().filter(|(i, _)| *i != index);
+            others.map(|(_, facts)| facts).filter(|facts| Self::counts(situation, facts))
+        };
         let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else { return false };
         let rate: f64 = others().map(|facts| facts.rate).sum();
         let drain = Duration::from_secs_f64((situation.remaining as f64 / rate.max(1.0)).min(1e6));
@@ -116,11 +145,17 @@ impl Policy for EarliestFinish {
         let mut order: Vec<(usize, Duration)> =
             holders.iter().enumerate().map(|(i, facts)| (i, facts.finish(situation.size))).collect();
         order.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| holders[a.0].device.cmp(&holders[b.0].device)));
-        let &(best, finish) = order.iter().find(|(index, _)| holders[*index].room > 0)?;
+        let can = |facts: &SourceFacts| facts.room > 0 && Self::counts(situation, facts);
+        let &(best, finish) = order.iter().find(|(index, _)| can(&holders[*index]))?;
         if Self::lengthens_the_tail(situation, best, finish) {
             return None;
         }
-        let rule = if holders.len() == 1 { Rule::OnlyHolder } else { Rule::EarliestFinish };
+        let devices = holders.iter().any(|facts| facts.kind == HolderKind::Device);
+        let rule = match holders[best].kind {
+            _ if holders.len() == 1 => Rule::OnlyHolder,
+            HolderKind::Store if devices => Rule::StoreFaster,
+            HolderKind::Store | HolderKind::Device => Rule::EarliestFinish,
+        };
         let runner_up = order.iter().find(|(index, _)| *index != best).copied();
         Some(Decision { source: best, rule, finish, runner_up })
     }
@@ -134,7 +169,20 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn facts(n: u8, rate: f64, outstanding: u64, room: u64) -> SourceFacts {
-        SourceFacts { device: device(n), rtt: Duration::from_millis(1), outstanding, rate, room }
+        SourceFacts {
+            device: device(n),
+            kind: HolderKind::Device,
+            rtt: Duration::from_millis(1),
+            outstanding,
+            rate,
+            room,
+            trusted: true,
+        }
+    }
+
+    fn store(n: u8, rate: f64, outstanding: u64, room: u64) -> SourceFacts {
+        let rtt = Duration::from_millis(20);
+        SourceFacts { kind: HolderKind::Store, rtt, ..facts(n, rate, outstanding, room) }
     }
 
     fn choose(remaining: u64, holders: Vec<SourceFacts>) -> Option<(usize, Rule)> {
@@ -157,6 +205,31 @@ mod tests {
             (lots, vec![facts(1, 3e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)], Some((0, EarliestFinish))),
             // The same near the end: the slow one would only lengthen the tail.
             (2 * MIB, vec![facts(1, 1e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)], None),
+        ];
+        for (remaining, holders, expected) in table {
+            assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_asked_where_no_device_can_give_or_it_is_faster() {
+        use Rule::*;
+        let lots = 1000 * MIB;
+        let stalled = SourceFacts { trusted: false, ..facts(1, 12e6, MIB, 0) };
+        let table = [
+            (lots, vec![store(9, 1e6, 0, MIB)], Some((0, OnlyHolder))),
+            (lots, vec![store(8, 1e6, 0, MIB), store(9, 2e6, 0, MIB)], Some((1, EarliestFinish))),
+            // The device is faster: its turn is waited for, however busy it is.
+            (lots, vec![facts(1, 12e6, 0, MIB), store(9, 6e6, 0, MIB)], Some((0, EarliestFinish))),
+            (lots, vec![facts(1, 12e6, 16 * MIB, 0), store(9, 6e6, 0, MIB)], None),
+            // Also when only one of two devices is.
+            (lots, vec![facts(1, 1e6, 0, 0), facts(2, 12e6, MIB, 0), store(9, 6e6, 0, MIB)], None),
+            // The store is faster: both help, as long as neither lengthens the end.
+            (lots, vec![facts(1, 1e6, 0, MIB), store(9, 6e6, 0, MIB)], Some((1, StoreFaster))),
+            (lots, vec![facts(1, 1e6, 0, MIB), store(9, 6e6, 16 * MIB, 0)], Some((0, EarliestFinish))),
+            (2 * MIB, vec![facts(1, 1e6, 0, MIB), store(9, 12e6, 2 * MIB, 0)], None),
+            // A device that stalled does not keep it out.
+            (lots, vec![stalled, store(9, 6e6, 0, MIB)], Some((1, StoreFaster))),
         ];
         for (remaining, holders, expected) in table {
             assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");

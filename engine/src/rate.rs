@@ -17,6 +17,8 @@ const SAMPLE_BYTES: u64 = 128 << 10;
 const SLOW: (Duration, u64) = (Duration::from_millis(500), 16 << 10);
 /// What an unmeasured LAN source is taken for: 400 Mbit/s (source-selection design, rule 5).
 pub const UNMEASURED_LAN: f64 = 50_000_000.0;
+/// What an unmeasured store is taken for: 10 Mbit/s, as every source beyond the LAN (the same rule).
+pub const UNMEASURED_STORE: f64 = 1_250_000.0;
 
 /// Estimates a rate in bytes per second.
 #[derive(Debug, Clone)]

@@ -1,13 +1,13 @@
-//! One device as a source of one fetch: its session, what it holds, how it behaves.
+//! One device or store as a source of one fetch: its session, what it holds, how it behaves.
 //!
 //! Invariant: nothing here is believed beyond costing time; a chunk counts only when its bytes verified.
 
 use crate::carrier_choice::CarrierChoice;
 use crate::policy::SourceFacts;
-use crate::rate::UNMEASURED_LAN;
+use crate::rate::{UNMEASURED_LAN, UNMEASURED_STORE};
 use crate::spans::SPAN_BYTES;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, Space};
+use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Space};
 use roaring::RoaringBitmap;
 use std::time::Duration;
 
@@ -39,8 +39,9 @@ pub(crate) enum Session {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub device: DeviceId,
+    pub kind: HolderKind,
     pub session: Session,
-    /// Latest version of the share known there, by a signed head or, of the owner alone, by its word.
+    /// Latest version of the share known there, by a signed head; 0 while nothing is known.
     pub head_version: u64,
     /// Version that the holdings below belong to; 0 before the first announcement.
     version: u64,
@@ -72,9 +73,10 @@ pub(crate) enum Continuity {
 }
 
 impl Source {
-    pub fn new(device: DeviceId, now: Time) -> Self {
+    pub fn new(device: DeviceId, kind: HolderKind, now: Time) -> Self {
         Self {
             device,
+            kind,
             session: Session::Closed { retry_at: now },
             head_version: 0,
             version: 0,
@@ -97,7 +99,8 @@ impl Source {
 
     pub fn opened(&mut self, head_version: u64, rtt: Duration, now: Time) {
         self.session = Session::Open;
-        self.head_version = head_version;
+        // A still newer one may have come over the session that it opened here.
+        self.head_version = self.head_version.max(head_version);
         self.rtt = rtt;
         self.failures = 0;
         self.last_progress = now;
@@ -108,6 +111,7 @@ impl Source {
         let pause = RETRY.0.saturating_mul(1 << self.failures.min(6)).clamp(at_least.min(RETRY.1), RETRY.1);
         self.failures += 1;
         self.session = Session::Closed { retry_at: now + pause };
+        self.head_version = 0;
         self.version = 0;
         self.held.clear();
         self.complete = false;
@@ -209,6 +213,11 @@ impl Source {
             }
     }
 
+    /// Whether it says that it has a later version than this one, and has shown a head of it.
+    pub fn has_newer_than(&self, version: u64) -> bool {
+        self.version > version && self.head_version >= self.version
+    }
+
     /// Whether it has every position of `space`.
     pub fn has_all(&self, space: Space) -> bool {
         space != Space::Data || self.complete
@@ -258,9 +267,13 @@ impl Source {
         1 << self.strikes.min(MAX_PATIENCE)
     }
 
-    /// Expected rate in bytes per second; an unmeasured LAN source counts as 400 Mbit/s.
+    /// Expected rate in bytes per second; an unmeasured device counts as one on the LAN, a store as one far away.
     pub fn rate(&self, now: Time) -> f64 {
-        self.carriers.rate(now).unwrap_or(UNMEASURED_LAN).max(1.0)
+        let unmeasured = match self.kind {
+            HolderKind::Device => UNMEASURED_LAN,
+            HolderKind::Store => UNMEASURED_STORE,
+        };
+        self.carriers.rate(now).unwrap_or(unmeasured).max(1.0)
     }
 
     /// How long so many bytes take from it, when its rate was measured.
@@ -279,10 +292,20 @@ impl Source {
     }
 
     pub fn facts(&self, now: Time) -> SourceFacts {
+        #[cfg(test)]
+        crate::testing::made_facts();
         let outstanding = self.carriers.outstanding();
         let room =
             if self.carriers.pick(now).is_some() { self.window(now).saturating_sub(outstanding) } else { 0 };
-        SourceFacts { device: self.device, rtt: self.rtt, outstanding, rate: self.rate(now), room }
+        SourceFacts {
+            device: self.device,
+            kind: self.kind,
+            rtt: self.rtt,
+            outstanding,
+            rate: self.rate(now),
+            room,
+            trusted: self.proven || self.strikes == 0,
+        }
     }
 }
 
@@ -301,7 +324,7 @@ mod tests {
     }
 
     fn open() -> Source {
-        let mut source = Source::new(device(1), now());
+        let mut source = Source::new(device(1), HolderKind::Device, now());
         source.opened(1, Duration::from_millis(1), now());
         source.announced(Announcement {
             version: 1,
@@ -349,7 +372,7 @@ mod tests {
 
     #[test]
     fn retries_back_off_and_a_sighting_resets_them() {
-        let mut source = Source::new(device(1), now());
+        let mut source = Source::new(device(1), HolderKind::Device, now());
         for pause in [1, 2, 4] {
             source.closed(now(), Duration::ZERO);
             assert_eq!(source.session, Session::Closed { retry_at: now() + Duration::from_secs(pause) });

@@ -1,8 +1,9 @@
 //! Which version a fetch gets, when it should start over with a newer one, and why it waits when it waits.
 //!
 //! Invariants: a version is chosen only while a device that is connected shows its head, so that the loop can check it;
-//! what a holder merely announces makes no version, or any holder could send every fetch after one that does not exist
-//! (the owner may: its device key is the one that signs heads). The same version is never chosen twice in a row.
+//! what a holder merely announces makes no version, or any holder could send every fetch after one that does not exist.
+//! The same version is never chosen twice in a row. A version begun is left for a newer one only when nobody offers what
+//! is missing of it and somebody has the newer one.
 
 use crate::command::{Command, Waiting};
 use crate::fetch::{Fetch, Phase};
@@ -21,7 +22,7 @@ impl Fetch {
         self.sources.values().filter(|s| s.session == Session::Open && !s.banned)
     }
 
-    /// A session was opened by a device that knows this head: the choice is due now, or soon.
+    /// A device that is connected knows this head: the choice is due now, or soon.
     pub(crate) fn head_shown(&mut self, by_owner: bool, head_version: u64, now: Time) {
         if self.version.is_some() {
             return;
@@ -33,13 +34,6 @@ impl Fetch {
         };
         let at = now + settle;
         self.decide_at = Some(self.decide_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// The owner announced this version: it may be the one that a pinned fetch waits for.
-    pub(crate) fn version_announced(&mut self, version: u64, now: Time) {
-        if self.version.is_none() && self.pin == Some(version) {
-            self.decide_at.get_or_insert(now);
-        }
     }
 
     pub(crate) fn decide(&mut self, now: Time, commands: &mut Vec<Command>) {
@@ -76,7 +70,7 @@ impl Fetch {
         let (Some(version), Some(_), None) = (self.version, self.space(), self.pin) else { return };
         if self.decide_at.is_none()
             && self.requests.values().all(|r| self.sources.get(&r.device).is_none_or(Source::stalls_again))
-            && self.connected().any(|s| s.head_version > version)
+            && self.connected().any(|s| s.has_newer_than(version))
             && !self.offered()
         {
             self.preferred = None;
@@ -111,5 +105,115 @@ impl Fetch {
             Phase::Fetching(space) => Some(space),
             Phase::Locating | Phase::Preparing => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::device;
+    use crate::{Command, Engine, EngineConfig, Plan, RequestId, Time};
+    use hither_proto::{Announcement, DeviceId, Ranges, ShareId, ShareSecret, Space};
+    use std::time::Duration;
+
+    const OWNER: u8 = 1;
+    const OTHER: u8 = 2;
+
+    /// A fetch of version 1 that both devices have, connected to both.
+    struct Table {
+        engine: Engine,
+        share: ShareId,
+        now: Time,
+        /// Requests that nobody has answered.
+        asked: Vec<(DeviceId, RequestId)>,
+    }
+
+    impl Table {
+        fn new() -> Self {
+            let share = ShareSecret::new([1; 16]).share_id();
+            let mut engine = Engine::new(EngineConfig::new(device(0)));
+            let now = Time::default();
+            engine.start_fetch(share, device(OWNER), None, None);
+            for who in [OWNER, OTHER].map(device) {
+                engine.handle_device_seen(share, who, now);
+                engine.handle_session_opened(share, who, 1, Duration::from_millis(1), now);
+            }
+            let mut table = Self { engine, share, now, asked: Vec::new() };
+            table.says(OWNER, 1, 1, true);
+            table.says(OTHER, 1, 1, true);
+            assert_eq!(table.chosen(), Some(1));
+            let wanted = std::iter::once(0).collect();
+            let plan = Plan { version: 1, space: Space::Root, lengths: vec![300], wanted };
+            table.engine.plan(share, plan, now);
+            table
+        }
+
+        /// A device announces a version that it has whole or not at all, and sends nothing that it was asked for before.
+        fn says(&mut self, who: u8, version: u64, seq: u64, has_manifest: bool) {
+            for (device, request) in self.asked.extract_if(.., |(of, _)| *of == device(who)) {
+                self.engine.handle_served(self.share, device, request, self.now);
+            }
+            let held = Ranges::default();
+            let said =
+                Announcement { version, epoch: version, seq, complete: has_manifest, held, has_manifest };
+            self.engine.handle_announced(self.share, device(who), said, self.now);
+        }
+
+        fn shows(&mut self, who: DeviceId, version: u64) {
+            self.engine.handle_head(self.share, who, version, self.now);
+        }
+
+        /// The version chosen within a few seconds.
+        fn chosen(&mut self) -> Option<u64> {
+            let mut chosen = None;
+            for _ in 0..50 {
+                self.now = self.now + Duration::from_millis(100);
+                self.engine.handle_timeout(self.now);
+                while let Some(command) = self.engine.poll_command() {
+                    match command {
+                        Command::VersionChosen { version, .. } => chosen = Some(version),
+                        Command::Want { device, request, .. } => self.asked.push((device, request)),
+                        _ => {}
+                    }
+                }
+            }
+            chosen
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_taken_when_the_one_begun_is_gone_whoever_shows_its_head() {
+        for who in [OWNER, OTHER] {
+            let mut table = Table::new();
+            table.shows(device(who), 2);
+            table.says(who, 2, 1, true);
+            assert_eq!(table.chosen(), None, "the other device still has what was begun");
+            table.says(OWNER + OTHER - who, 1, 2, false);
+            assert_eq!(table.chosen(), Some(2), "shown by {who}");
+        }
+    }
+
+    #[test]
+    fn a_word_alone_makes_no_version_and_a_head_alone_no_holder() {
+        let mut table = Table::new();
+        table.says(OTHER, 1, 2, false);
+        table.says(OWNER, 2, 1, true);
+        assert_eq!(table.chosen(), None, "nobody has shown a head of what is announced");
+        table.shows(device(OTHER), 2);
+        assert_eq!(table.chosen(), None, "who shows the head does not have it");
+        table.shows(device(OWNER), 2);
+        assert_eq!(table.chosen(), Some(2));
+    }
+
+    #[test]
+    fn a_head_heard_while_a_version_is_being_chosen_counts() {
+        let share = ShareSecret::new([1; 16]).share_id();
+        let mut engine = Engine::new(EngineConfig::new(device(0)));
+        let now = Time::default();
+        engine.start_fetch(share, device(OWNER), None, None);
+        engine.handle_device_seen(share, device(OTHER), now);
+        engine.handle_session_opened(share, device(OTHER), 1, Duration::from_millis(1), now);
+        let mut table = Table { engine, share, now, asked: Vec::new() };
+        table.shows(device(OTHER), 2);
+        assert_eq!(table.chosen(), Some(2));
     }
 }

@@ -3,7 +3,7 @@
 use super::book::Book;
 use super::event::At;
 use hither_engine::{Carrier, Engine, SessionId};
-use hither_proto::{DeviceId, Space};
+use hither_proto::{DeviceId, HolderKind, Space};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,6 +110,8 @@ pub(crate) struct Device {
     pub id: DeviceId,
     pub link: Link,
     pub nature: Nature,
+    /// It is a store: others are told of it, it looks for nobody and listens to nobody's holdings.
+    pub store: bool,
     /// Really there on a device that boasts.
     pub actual: RoaringBitmap,
     /// Whether it wants the share, and the version it insists on.
@@ -154,6 +156,7 @@ impl Device {
             id,
             link,
             nature,
+            store: false,
             actual: RoaringBitmap::new(),
             wants: None,
             disk: Disk::default(),
@@ -186,6 +189,7 @@ impl Device {
     pub fn forget(&mut self) {
         let keep = Self::new(self.id, self.link, self.nature);
         let old = std::mem::replace(self, keep);
+        self.store = old.store;
         self.actual = old.actual;
         self.wants = old.wants;
         self.disk = old.disk;
@@ -193,6 +197,10 @@ impl Device {
         self.counters = old.counters;
         self.began = old.began;
         self.done = old.done;
+    }
+
+    pub const fn kind(&self) -> HolderKind {
+        if self.store { HolderKind::Store } else { HolderKind::Device }
     }
 
     pub fn honest(&self) -> bool {

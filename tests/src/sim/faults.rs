@@ -15,7 +15,7 @@ impl World {
             self.break_sessions(device, other, slow);
             self.break_streams(device, other, slow);
             // Discovery says goodbye for some of those that vanish.
-            if self.up(other) && self.rng.chance(0.3) {
+            if self.up(other) && !self.devices[device].store && self.rng.chance(0.3) {
                 let at = self.now + self.rng.between(MS, 3 * SECOND);
                 self.local(at, other, Local::Gone(device));
             }
@@ -49,13 +49,14 @@ impl World {
 
     /// A device sends nothing for a while (asleep, swapping), though its connections live.
     pub fn freeze(&mut self, device: usize, lasts: At) {
+        if !self.up(device) {
+            return; // It begins anew when it returns; nothing would thaw it then.
+        }
         self.note(device, "freeze", [lasts, 0, 0]);
         let until = self.now + lasts;
         let of = &mut self.devices[device];
         of.frozen_until = of.frozen_until.max(until);
-        if self.up(device) {
-            self.local(until, device, Local::Thaw);
-        }
+        self.local(until, device, Local::Thaw);
     }
 
     /// Everything between two devices breaks; for a while nothing new gets through either.

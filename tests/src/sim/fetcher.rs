@@ -43,8 +43,8 @@ impl World {
 
     pub fn seen(&mut self, device: usize, other: usize) {
         if self.up(other) && !self.blocked(device, other) {
-            let (share, other) = (self.share, self.devices[other].id);
-            self.with(device, |engine, now| engine.handle_device_seen(share, other, now));
+            let (share, kind, other) = (self.share, self.devices[other].kind(), self.devices[other].id);
+            self.with(device, |engine, now| engine.handle_holder_seen(share, other, kind, now));
         }
     }
 
@@ -127,6 +127,7 @@ impl World {
         if space == Space::Data {
             let durable = of.durable(version);
             wanted -= &durable;
+            self.show_head(device, version);
             self.hold(device, version, durable);
             let at = self.now + self.rng.between(MS, 300 * MS);
             self.local(at, device, Local::Step(Step::Copied(version)));
@@ -285,10 +286,15 @@ impl World {
         of.disk.durable = [(version, all)].into();
         of.disk.manifests.insert(version);
         debug_assert!(!matches!(of.nature, Nature::Boasts { .. }), "an owner has what it publishes");
+        self.show_head(device, version);
+        self.hold_whole(device);
+    }
+
+    /// Shows a head on every session: of a version that this device holds from now on, complete or not.
+    fn show_head(&mut self, device: usize, version: u64) {
         let sessions: Vec<u64> = self.devices[device].sessions.values().copied().collect();
         for session in sessions {
             self.say_on(device, session, Said::NewHead(version));
         }
-        self.hold_whole(device);
     }
 }

@@ -9,8 +9,8 @@
 //! engine is only looked at, never answered, before the call that gave it has returned.
 //!
 //! Reading order: `world` (devices, time, the queue) → `glue` (commands) → `session` and `bulk` (connections) →
-//! `uplink` (bytes) → `fetcher` (what a transfer does) → `faults` → `book` (what is checked) → `scenario` and `table`
-//! (what is run).
+//! `uplink` (bytes) → `fetcher` (what a transfer does) → `faults` → `book` (what is checked) → `scenario`, `table` and
+//! `stores` (what is run).
 
 mod book;
 mod bulk;
@@ -25,6 +25,7 @@ mod rng;
 mod runner;
 mod scenario;
 mod session;
+mod stores;
 mod table;
 mod trace;
 mod uplink;
@@ -32,4 +33,8 @@ mod world;
 
 pub use runner::{Outcome, Summary, run_all, run_one};
 pub use scenario::Scenario;
-pub use table::SCENARIOS;
+
+/// All scenarios, in the order of the summary.
+pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
+    table::SCENARIOS.iter().chain(stores::SCENARIOS)
+}

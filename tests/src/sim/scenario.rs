@@ -100,6 +100,13 @@ impl Setup {
         self.world.add_holder(link, nature)
     }
 
+    /// A store of so many Mbit/s, some milliseconds away.
+    pub fn store(&mut self, mbit: u64, nature: Nature) -> usize {
+        let latency = self.rng().between(2 * MS, 20 * MS);
+        let link = Link { up: mbit * MBIT, down: 1000 * MBIT, latency };
+        self.world.add_store(link, nature)
+    }
+
     pub fn fetcher(&mut self, at: At) -> usize {
         let link = self.link(500, 1000);
         self.world.add_fetcher(link, None, at)
@@ -176,6 +183,11 @@ impl Setup {
             at += lasts;
         }
         self.quiet = self.quiet.max(at);
+    }
+
+    /// Nothing ever gets from one of two devices to the other.
+    pub fn apart(&mut self, a: usize, b: usize) {
+        self.world.blocked.insert((a.min(b), a.max(b)), At::MAX);
     }
 
     /// The owner publishes a newer version then.

@@ -155,6 +155,7 @@ impl World {
         let head = self.devices[to].shown_head();
         let rtt = Duration::from_nanos(2 * (self.devices[from].link.latency + self.devices[to].link.latency));
         let (share, device, echo) = (self.share, self.devices[to].id, self.net.echo);
+        let store = self.devices[to].store;
         let id = self.sessions[&session].opener_id;
         let of = &mut self.devices[from];
         of.peers.insert(to, session);
@@ -163,7 +164,7 @@ impl World {
         of.disk.head = of.disk.head.max(head);
         self.with(from, |engine, now| {
             engine.handle_session_opened(share, device, head, rtt, now);
-            if echo {
+            if echo && !store {
                 engine.handle_subscribed(id, share);
             }
         });
@@ -210,6 +211,7 @@ impl World {
                 let of = &mut self.devices[device];
                 of.heads.insert(head);
                 of.disk.head = of.disk.head.max(head);
+                self.with(device, |engine, now| engine.handle_head(share, from, head, now));
             }
             Said::Announce(a) if listens => {
                 self.with(device, |engine, now| engine.handle_announced(share, from, a, now));

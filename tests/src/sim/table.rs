@@ -6,8 +6,8 @@ use super::scenario::{Expect, Limits, Scenario, Setup};
 use super::world::World;
 use hither_engine::{SPAN_BYTES, Waiting};
 
-/// All scenarios, in the order of the summary.
-pub const SCENARIOS: &[Scenario] = &[
+/// Those with devices only, in the order of the summary.
+pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "one-to-one", seeds: 200, build: one_to_one },
     Scenario { name: "one-to-four", seeds: 60, build: one_to_four },
     Scenario { name: "two-holders", seeds: 100, build: two_holders },
@@ -30,6 +30,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "pinned-later", seeds: 100, build: pinned_later },
     Scenario { name: "pinned-gone", seeds: 40, build: pinned_gone },
     Scenario { name: "newer-version", seeds: 300, build: newer_version },
+    Scenario { name: "newer-by-hearsay", seeds: 150, build: newer_by_hearsay },
     Scenario { name: "version-flaps", seeds: 250, build: version_flaps },
     Scenario { name: "resume-preferred", seeds: 80, build: resume_preferred },
     Scenario { name: "crowd", seeds: 2, build: crowd },
@@ -305,6 +306,27 @@ fn newer_version(s: &mut Setup) {
     let times = s.rng().between(1, 2);
     for _ in 0..times {
         let at = s.rng().below(4000) * MS;
+        s.publishes(at);
+    }
+    s.bound_by(50);
+    s.done_within(6.0, 30);
+}
+
+/// Who never meets the owner hears of newer versions from those who do.
+fn newer_by_hearsay(s: &mut Setup) {
+    s.share((4, 12), 64 << 10);
+    let owner = s.holder(50, Nature::Honest);
+    let between = s.rng().between(1, 2);
+    s.fetchers(between);
+    let far = s.rng().between(1, 2);
+    for _ in 0..far {
+        let at = s.rng().below(500) * MS;
+        let fetcher = s.fetcher(at);
+        s.apart(owner, fetcher);
+    }
+    let times = s.rng().between(1, 3);
+    for _ in 0..times {
+        let at = s.rng().below(2000) * MS;
         s.publishes(at);
     }
     s.bound_by(50);

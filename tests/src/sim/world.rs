@@ -142,6 +142,13 @@ impl World {
         device
     }
 
+    /// A store that has all of version 1.
+    pub fn add_store(&mut self, link: Link, nature: Nature) -> usize {
+        let store = self.add_holder(link, nature);
+        self.devices[store].store = true;
+        store
+    }
+
     /// A device that fetches from `at` on; `pin` is the only version it takes.
     pub fn add_fetcher(&mut self, link: Link, pin: Option<u64>, at: At) -> usize {
         let device = self.add(link, Nature::Honest);
