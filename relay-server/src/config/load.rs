@@ -1,0 +1,239 @@
+//! From file, environment and flags to a [`Config`].
+
+use super::{Config, Rate, Role};
+use hither_proto::limits::{MAX_MESSAGE, RELAY_PING_MS};
+use serde::Deserialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item, Table, Value};
+
+/// Where the configuration is looked for unless it is named.
+pub const DEFAULT_FILE: &str = "/etc/hither-relay/config.toml";
+/// What the names of environment variables begin with.
+pub const ENV_PREFIX: &str = "HITHER_RELAY_";
+/// Variables with that beginning that set no key of the file.
+const ENV_OTHERS: [&str; 2] = ["CONFIG", "FLEET_TOKEN"];
+/// Longest configuration file, bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{}: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: toml_edit::TomlError,
+    },
+    /// A key or value that cannot be.
+    #[error("the configuration is wrong: {0}")]
+    Value(String),
+}
+
+/// What goes before the file: `section.key = value` as text, the later the stronger.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides(pub Vec<(String, String)>);
+
+impl Overrides {
+    /// What the environment says.
+    pub fn from_env() -> Self {
+        let named = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            let name = name.to_str()?.strip_prefix(ENV_PREFIX)?.to_owned();
+            let known = !ENV_OTHERS.contains(&name.as_str());
+            known
+                .then(|| Some((name.to_ascii_lowercase().replace("__", "."), value.into_string().ok()?)))
+                .flatten()
+        };
+        let mut all: Vec<_> = std::env::vars_os().filter_map(named).collect();
+        all.sort();
+        Self(all)
+    }
+}
+
+/// Reads the configuration: from `file`, else from the usual place if something is there; then `overrides`.
+pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
+    let mut document = match file {
+        Some(path) => read(path)?,
+        None => match read(Path::new(DEFAULT_FILE)) {
+            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                DocumentMut::new()
+            }
+            result => result?,
+        },
+    };
+    for (key, value) in &overrides.0 {
+        set(document.as_table_mut(), key, value)?;
+    }
+    let config = Config::deserialize(toml_edit::de::Deserializer::from(document))
+        .map_err(|error| ConfigError::Value(error.to_string()))?;
+    check(&config)?;
+    Ok(config)
+}
+
+fn read(path: &Path) -> Result<DocumentMut, ConfigError> {
+    let fail = |source| ConfigError::Read { path: path.to_owned(), source };
+    let length = std::fs::metadata(path).map_err(fail)?.len();
+    if length > MAX_FILE {
+        return Err(fail(io::Error::from(io::ErrorKind::FileTooLarge)));
+    }
+    let text = std::fs::read_to_string(path).map_err(fail)?;
+    text.parse().map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
+}
+
+/// Sets `section.key`. A value that is not TOML is taken for a text without its quotes.
+fn set(table: &mut Table, key: &str, value: &str) -> Result<(), ConfigError> {
+    let value = value.parse::<Value>().unwrap_or_else(|_| Value::from(value));
+    let (sections, key) = key.rsplit_once('.').map_or(("", key), |(sections, key)| (sections, key));
+    let mut table = table;
+    for section in sections.split('.').filter(|section| !section.is_empty()) {
+        table = table
+            .entry(section)
+            .or_insert_with(|| Item::Table(Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| ConfigError::Value(format!("{section} is no section")))?;
+    }
+    table.insert(key, Item::Value(value));
+    Ok(())
+}
+
+/// What each value must be by itself and in company.
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let wrong = |what: &str| Err(ConfigError::Value(what.into()));
+    let front = &config.front;
+    if !u32::try_from(front.ping.as_millis()).is_ok_and(|ping| RELAY_PING_MS.contains(&ping)) {
+        return wrong("front.ping must be between 100ms and 10m");
+    }
+    if front.silence == 0 || front.silence > 100 {
+        return wrong("front.silence must be between 1 and 100");
+    }
+    if config.roles.is_empty() {
+        return wrong("a node without roles does nothing");
+    }
+    let control = config.plays(Role::Control);
+    if control != config.fleet.control.is_empty() {
+        return wrong(
+            "fleet.control must name the control node on every node that has not the role control, and on no other",
+        );
+    }
+    if config.mail.max_message.0 == 0 || config.mail.max_message.0 > MAX_MESSAGE as u64 {
+        return wrong("mail.max_message must be between 1 and 256 KiB");
+    }
+    if config.mail.window == 0 || config.mail.window > 1024 {
+        return wrong("mail.window must be between 1 and 1024");
+    }
+    let limits = &config.limits;
+    let rates = [
+        limits.address,
+        limits.total,
+        limits.assign,
+        limits.hello,
+        limits.wrong_invitation,
+        limits.upload,
+        limits.read,
+        limits.lookup,
+        limits.node,
+        limits.send,
+        limits.send_bytes,
+        limits.send_total,
+        limits.place,
+        limits.cards,
+        limits.ping,
+    ];
+    if rates.iter().any(|rate| !rate.is_sound()) {
+        return wrong("a rate needs per_second above 0 and burst of at least 1");
+    }
+    Ok(())
+}
+
+impl Rate {
+    fn is_sound(&self) -> bool {
+        self.per_second.is_finite() && self.per_second > 0.0 && self.burst.is_finite() && self.burst >= 1.0
+    }
+}
+
+/// What a new configuration file looks like: every key with its default, commented out.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Span;
+    use std::time::Duration;
+
+    fn with(file: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, file).unwrap();
+        let overrides =
+            overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        load(Some(&path), &Overrides(overrides))
+    }
+
+    #[test]
+    fn an_empty_file_and_the_template_mean_the_defaults() {
+        let default = format!("{:?}", Config::default());
+        assert_eq!(format!("{:?}", with("", &[]).unwrap()), default);
+        assert_eq!(format!("{:?}", with(TEMPLATE, &[]).unwrap()), default);
+        // What stands behind '#' in the template is the default.
+        let uncommented: String = TEMPLATE
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+            .filter(|line| !line.contains("(unset)"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(format!("{:?}", with(&uncommented, &[]).unwrap()), default, "{uncommented}");
+    }
+
+    #[test]
+    fn later_overrides_go_before_earlier_ones_and_the_file() {
+        let config = with(
+            "port = 1\n[front]\nping = \"1s\"\n",
+            &[
+                ("port", "2"),
+                ("port", "3"),
+                ("front.silence", "5"),
+                ("address", "10.0.0.1:9"),
+                ("roles", "[\"control\"]"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            (config.port, config.front.silence, config.front.ping),
+            (3, 5, Span(Duration::from_secs(1)))
+        );
+        assert_eq!(config.address.as_deref(), Some("10.0.0.1:9"));
+        assert_eq!(config.roles, [Role::Control]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for file in [
+            "prot = 1",
+            "port = 70000",
+            "[front]\nping = \"1ms\"",
+            "[front]\nping = 25",
+            "roles = []",
+            "roles = [\"front\"]",
+            "[fleet]\ncontrol = \"hither://a:1/#x\"",
+            "[limits]\nsend = { per_second = 0.0, burst = 1.0 }",
+            "[mail]\nmax_message = \"1 MiB\"",
+            "= 1",
+        ] {
+            with(file, &[]).unwrap_err();
+        }
+        assert!(matches!(
+            load(Some(Path::new("/nowhere/at/all")), &Overrides::default()),
+            Err(ConfigError::Read { .. })
+        ));
+    }
+}

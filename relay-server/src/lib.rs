@@ -1,0 +1,19 @@
+//! Hither's relay: it keeps encrypted shares and messages while the devices they belong to are away.
+//!
+//! - [`state`]: users, devices, mailboxes and what the nodes of one fleet know of each other, behind one trait.
+//! - [`store`]: the encrypted chunks of shares.
+//! - [`Node`]: one running relay; what it says to devices and to other nodes is in `serve`.
+//! - [`start`]: from a configuration to a running node. [`config`]: what an operator may set. [`admin`]: the sub-commands. [`ops`]: metrics, health, signals, logs.
+
+pub mod admin;
+pub mod config;
+mod node;
+pub mod ops;
+mod serve;
+pub mod start;
+pub mod state;
+pub mod store;
+
+pub use node::{Node, NodeError, Parts};
+pub use serve::join::FleetToken;
+pub use serve::registry::{Registry, RegistryError};

@@ -1,0 +1,31 @@
+//! Which fronts a device should use. Anyone may ask: who has been invited does so before being registered.
+
+use super::refuse;
+use crate::node::Node;
+use hither_carrier::{RelayReader, Stream, write_relay_message};
+use hither_proto::{RelayMessage, RelayRefusalCode};
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Answers one request.
+pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayReader) {
+    let patience = node.config.front.first_frame.0;
+    match timeout(patience, reader.next(&mut stream.recv)).await {
+        Ok(Ok(Some(RelayMessage::Assign))) => {}
+        Ok(Ok(Some(_))) => return refuse::relay(stream, RelayRefusalCode::Invalid.into()).await,
+        _ => return,
+    }
+    let relays = node.services.fleet.fronts(&stream.device, None);
+    if relays.is_empty() {
+        // Every front is going down, or there is none: it will not be so for long.
+        return refuse::relay(stream, refuse::busy(refuse::TROUBLE)).await;
+    }
+    let say = async {
+        write_relay_message(&mut stream.send, &RelayMessage::Assigned { relays }).await?;
+        stream.send.finish().await?;
+        stream.send.delivered().await
+    };
+    if !matches!(timeout(patience, say).await, Ok(Ok(()))) {
+        tracing::debug!("an assignment did not arrive");
+    }
+}

@@ -1,0 +1,226 @@
+//! The mailbox of the device that is connected: what it has not acknowledged is delivered, in order, again after every
+//! reconnect, and never more at a time than a window.
+
+use crate::config::MailConfig;
+use crate::node::Node;
+use crate::serve::records::mail_queue;
+use crate::state::{Item, StateError};
+use hither_proto::{DeviceId, MessageId, RelayMessage};
+use std::collections::VecDeque;
+
+/// Most bytes that were delivered and not acknowledged; one message more may be.
+const WINDOW_BYTES: usize = 2 * 1024 * 1024;
+
+/// How far delivery is.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    window: usize,
+    max_message: usize,
+    /// The last message delivered.
+    last: u64,
+    /// Delivered and not acknowledged: place and length.
+    unacknowledged: VecDeque<(u64, usize)>,
+    bytes: usize,
+    /// There may be something to read.
+    wanted: bool,
+    /// What is being read: most messages and bytes.
+    reading: Option<(usize, usize)>,
+    /// Acknowledged by the device, and so far by the mailbox.
+    received: u64,
+    forgotten: u64,
+    acking: bool,
+}
+
+/// A look into the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    after: u64,
+    limit: usize,
+    max_bytes: usize,
+}
+
+impl Read {
+    pub(super) async fn run(self, node: &Node, device: &DeviceId) -> Result<Vec<Item>, StateError> {
+        node.state.read(&mail_queue(device), self.after, self.limit, self.max_bytes).await
+    }
+}
+
+impl Inbox {
+    pub(super) fn new(config: &MailConfig) -> Self {
+        Self {
+            window: config.window,
+            max_message: usize::try_from(config.max_message.0).unwrap_or(usize::MAX),
+            last: 0,
+            unacknowledged: VecDeque::new(),
+            bytes: 0,
+            wanted: true,
+            reading: None,
+            received: 0,
+            forgotten: 0,
+            acking: false,
+        }
+    }
+
+    /// There may be something new.
+    pub(super) fn look(&mut self) {
+        self.wanted = true;
+    }
+
+    /// The next look into the mailbox, if one is wanted and there is room for what it may find. `room`: bytes.
+    pub(super) fn begin_read(&mut self, room: usize) -> Option<Read> {
+        let limit = self.window.saturating_sub(self.unacknowledged.len());
+        if !self.wanted || self.reading.is_some() || limit == 0 || self.bytes >= WINDOW_BYTES || room == 0 {
+            return None;
+        }
+        let max_bytes = room.min(WINDOW_BYTES - self.bytes).max(self.max_message);
+        self.wanted = false;
+        self.reading = Some((limit, max_bytes));
+        Some(Read { after: self.last, limit, max_bytes })
+    }
+
+    /// What a look has found, to be delivered.
+    pub(super) fn end_read(&mut self, read: Result<Vec<Item>, StateError>) -> Vec<RelayMessage> {
+        let Some((limit, max_bytes)) = self.reading.take() else { return Vec::new() };
+        let items = match read {
+            Ok(items) => items,
+            Err(error) => {
+                // The next word of mail, or the next connection, looks again.
+                tracing::debug!(%error, "a mailbox could not be read");
+                return Vec::new();
+            }
+        };
+        let found: usize = items.iter().map(|item| item.value.len()).sum();
+        // It ended for lack of room: there may be more.
+        self.wanted |= items.len() >= limit || found + self.max_message > max_bytes;
+        items.into_iter().filter_map(|item| self.deliver(item)).collect()
+    }
+
+    fn deliver(&mut self, item: Item) -> Option<RelayMessage> {
+        self.last = item.seq;
+        self.unacknowledged.push_back((item.seq, item.value.len()));
+        self.bytes += item.value.len();
+        // Written by this program: anything else is skipped, and goes with the next acknowledgement.
+        let from = DeviceId::from_slice(&item.source).ok()?;
+        Some(RelayMessage::Deliver {
+            seq: item.seq,
+            from,
+            id: MessageId::new(item.id),
+            sealed: item.value,
+            taken_ms: item.appended_ms,
+        })
+    }
+
+    /// The device has everything up to `seq`. What was not delivered on this connection cannot be acknowledged.
+    pub(super) fn received(&mut self, seq: u64) {
+        let seq = seq.min(self.last);
+        self.received = self.received.max(seq);
+        while let Some((first, length)) =
+            self.unacknowledged.front().copied().filter(|(first, _)| *first <= seq)
+        {
+            debug_assert!(first <= seq);
+            self.unacknowledged.pop_front();
+            self.bytes -= length;
+        }
+    }
+
+    /// What the mailbox should forget next.
+    pub(super) fn begin_ack(&mut self) -> Option<u64> {
+        let due = !self.acking && self.received > self.forgotten;
+        due.then(|| {
+            self.acking = true;
+            // Counted as done: what fails is done with the next one.
+            self.forgotten = self.received;
+            self.received
+        })
+    }
+
+    pub(super) async fn ack(node: &Node, device: &DeviceId, up_to: u64) -> Result<u64, StateError> {
+        node.state.ack(&mail_queue(device), up_to).await
+    }
+
+    pub(super) fn end_ack(&mut self, result: Result<u64, StateError>) {
+        self.acking = false;
+        if let Err(error) = result {
+            // It is delivered again on the next connection, where the reader knows it by its id.
+            tracing::debug!(%error, "what was received could not be forgotten");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use hither_carrier::Identity;
+
+    fn item(seq: u64, length: usize) -> Item {
+        let from = Identity::generate().unwrap().device_id();
+        Item {
+            seq,
+            id: [seq as u8; 16],
+            source: Bytes::copy_from_slice(from.as_bytes()),
+            value: Bytes::from(vec![7; length]),
+            appended_ms: 1,
+            expires_ms: 2,
+        }
+    }
+
+    fn inbox(window: usize) -> Inbox {
+        Inbox::new(&MailConfig { window, ..MailConfig::default() })
+    }
+
+    #[test]
+    fn the_window_is_kept_and_acknowledgements_open_it() {
+        let mut inbox = inbox(2);
+        let read = inbox.begin_read(usize::MAX).unwrap();
+        assert_eq!((read.after, read.limit), (0, 2));
+        assert!(inbox.begin_read(usize::MAX).is_none(), "one at a time");
+        assert_eq!(inbox.end_read(Ok(vec![item(5, 10), item(8, 10)])).len(), 2);
+        assert!(inbox.begin_read(usize::MAX).is_none(), "the window is full");
+        inbox.received(5);
+        let read = inbox.begin_read(usize::MAX).unwrap();
+        assert_eq!((read.after, read.limit), (8, 1));
+        assert!(inbox.end_read(Ok(Vec::new())).is_empty());
+        assert!(inbox.begin_read(usize::MAX).is_none(), "nothing more was there");
+        inbox.look();
+        assert!(inbox.begin_read(usize::MAX).is_some());
+    }
+
+    #[test]
+    fn what_was_not_delivered_cannot_be_acknowledged() {
+        let mut inbox = inbox(8);
+        inbox.received(u64::MAX);
+        assert_eq!(inbox.begin_ack(), None);
+        inbox.begin_read(usize::MAX).unwrap();
+        inbox.end_read(Ok(vec![item(5, 10), item(8, 10)]));
+        inbox.received(u64::MAX);
+        assert_eq!(inbox.begin_ack(), Some(8));
+        assert_eq!(inbox.begin_ack(), None, "one at a time");
+        inbox.end_ack(Ok(2));
+        inbox.received(3);
+        assert_eq!(inbox.begin_ack(), None);
+    }
+
+    #[test]
+    fn large_messages_fill_the_window_by_their_bytes() {
+        let mut inbox = inbox(1000);
+        let mut seq = 0;
+        while let Some(read) = inbox.begin_read(usize::MAX) {
+            assert!(read.max_bytes >= 256 * 1024);
+            seq += 1;
+            inbox.end_read(Ok(vec![item(seq, 256 * 1024)]));
+            inbox.look();
+        }
+        assert_eq!(seq as usize, WINDOW_BYTES / (256 * 1024));
+    }
+
+    #[test]
+    fn a_look_that_ended_for_its_bytes_is_followed_by_another() {
+        let mut inbox = inbox(1000);
+        let read = inbox.begin_read(600 * 1024).unwrap();
+        assert_eq!(read.max_bytes, 600 * 1024);
+        // A third of 250 KiB would not have fitted.
+        inbox.end_read(Ok(vec![item(1, 250 * 1024), item(2, 250 * 1024)]));
+        assert!(inbox.begin_read(600 * 1024).is_some());
+    }
+}

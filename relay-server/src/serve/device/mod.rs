@@ -1,0 +1,212 @@
+//! The long connection of a device: who it is, then everything it wants and is told, until it ends.
+
+mod cards;
+mod inbox;
+mod list;
+mod outgoing;
+mod place;
+mod send;
+mod talk;
+
+use super::front::{self, Connection, End};
+use super::limits::Source;
+use super::refuse;
+use super::registry::RegistryError;
+use crate::node::{Node, now_ms};
+use crate::ops::labels::Service;
+use crate::state::Expect;
+use hither_carrier::{RelayReader, Stream};
+use hither_proto::limits::{MAX_RELAY_FRAME, MAX_RELAYS};
+use hither_proto::{DeviceId, Invitation, RelayMessage, RelayRefusal, RelayRefusalCode, UserId, Welcome};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// How a long connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// By the device, or because it cannot be reached.
+    Gone,
+    /// It was silent for too long.
+    Silent,
+    /// By the relay, which has said why (or need not).
+    Refused(Option<RelayRefusal>),
+    /// There is a newer one.
+    Replaced,
+}
+
+/// Serves one long connection.
+pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayReader) {
+    let greeted = Box::pin(greet(&node, &mut stream, &mut reader)).await;
+    let connection = match greeted {
+        Ok(connection) => connection,
+        Err(Some(refusal)) => {
+            node.metrics.refused(Service::Device, refusal.code);
+            return refuse::relay(stream, refusal).await;
+        }
+        Err(None) => return,
+    };
+    reader.set_max(MAX_RELAY_FRAME);
+    node.metrics.services.of(Service::Device).add_one();
+    node.metrics.connected.add_one();
+    let ended = talk::run(&node, &connection, &mut stream, &mut reader).await;
+    Box::pin(part(&node, &connection, stream, ended)).await;
+}
+
+/// Learns who it is. On success the connection is known to the front, and its presence to the fleet.
+async fn greet(
+    node: &Arc<Node>,
+    stream: &mut Stream,
+    reader: &mut RelayReader,
+) -> Result<Arc<Connection>, Option<RelayRefusal>> {
+    let invitation = match timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await {
+        Ok(Ok(Some(RelayMessage::Hello { invitation }))) => invitation,
+        Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
+        _ => return Err(None),
+    };
+    if node.is_draining() {
+        return Err(Some(RelayRefusalCode::GoingAway.into()));
+    }
+    let address = stream.remote.ip();
+    let user = admit(node, stream.device, address, invitation).await.map_err(Some)?;
+    let connection = Arc::new(Connection::new(stream.device, user, network(&user, address)));
+    // From here on what changes is left at the connection, so that nothing is missed between the list and the changes.
+    node.services.front.insert(&connection);
+    let mut entered = Entered { node, connection: Some(Arc::clone(&connection)) };
+    match front::put_presence(node, &connection, Expect::Any).await {
+        // A revocation that came before the connection was known to the front has passed unseen.
+        Ok(()) => still_admitted(node, &stream.device).await.map_err(Some)?,
+        Err(error) => return Err(Some(refuse::of_state(&error))),
+    }
+    entered.connection = None;
+    Ok(connection)
+}
+
+/// Takes a connection back out of the front if greeting ends early.
+struct Entered<'a> {
+    node: &'a Arc<Node>,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.node.services.front.remove(&connection);
+            let node = Arc::clone(self.node);
+            self.node.spawn(async move { front::drop_presence(&node, &connection).await });
+        }
+    }
+}
+
+async fn admit(
+    node: &Node,
+    device: DeviceId,
+    address: IpAddr,
+    invitation: Option<Invitation>,
+) -> Result<UserId, RelayRefusal> {
+    let limiter = &node.services.limiter;
+    if invitation.is_some() {
+        limiter.may_invite(address).map_err(refuse::busy)?;
+    }
+    let admitted = node.registry.admit(&device, invitation.as_ref()).await;
+    let wrong = matches!(admitted, Err(RegistryError::Invitation));
+    if invitation.is_some() && !wrong {
+        limiter.right_invitation(address);
+    }
+    let registered = admitted.map_err(|error| refusal_of(&error))?;
+    if registered.new {
+        node.metrics.registered.add_one();
+        tracing::info!(%device, "a device was registered");
+    }
+    Ok(registered.user)
+}
+
+async fn still_admitted(node: &Node, device: &DeviceId) -> Result<(), RelayRefusal> {
+    node.registry.authorize(device).await.map(drop).map_err(|error| refusal_of(&error))
+}
+
+/// What a device is told when it may not come in.
+pub(crate) fn refusal_of(error: &RegistryError) -> RelayRefusal {
+    match error {
+        RegistryError::NotRegistered | RegistryError::Unknown => RelayRefusalCode::NotRegistered.into(),
+        RegistryError::Invitation => RelayRefusalCode::Invitation.into(),
+        RegistryError::Revoked => RelayRefusalCode::Revoked.into(),
+        RegistryError::TooManyDevices => RelayRefusalCode::Quota.into(),
+        RegistryError::State(error) => refuse::of_state(error),
+        RegistryError::Damaged(what) => {
+            tracing::error!(what, "a record of the state is damaged");
+            refuse::busy(refuse::TROUBLE)
+        }
+    }
+}
+
+/// The same for devices of one user behind one public address, and meaningless otherwise.
+fn network(user: &UserId, address: IpAddr) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("hither.v1 relay same network");
+    hasher.update(user.as_bytes()).update(&Source::from(address).bytes());
+    let mut network = [0; 16];
+    hasher.finalize_xof().fill(&mut network);
+    network
+}
+
+/// What the device is told first.
+async fn welcome(node: &Node, connection: &Connection) -> Result<Welcome, RegistryError> {
+    let stores = node.services.fleet.stores();
+    Ok(Welcome {
+        user: connection.user,
+        ping_ms: u32::try_from(node.config.front.ping.as_millis()).unwrap_or(u32::MAX),
+        devices: list::everything(node, connection).await?,
+        stores: stores.into_iter().take(MAX_RELAYS).map(|store| store.address).collect(),
+        front: Some(node.address.clone()),
+        max_message: u32::try_from(node.config.mail.max_message.0).unwrap_or(u32::MAX),
+    })
+}
+
+/// Leaves everything in order when a connection has ended.
+async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream, ended: Ended) {
+    node.metrics.disconnected.add_one();
+    let current = node.services.front.remove(connection);
+    tracing::debug!(device = %connection.device, ?ended, "a long connection ended");
+    if current {
+        // First when it was seen, then that it is gone, so that others are told both at once.
+        if let Err(error) = node.registry.saw(&connection.device).await {
+            tracing::debug!(%error, "a time of last contact could not be written down");
+        }
+        front::drop_presence(node, connection).await;
+    }
+    match ended {
+        Ended::Gone => {}
+        Ended::Silent => node.metrics.silent.add_one(),
+        Ended::Refused(Some(refusal)) => refuse::relay(stream, refusal).await,
+        Ended::Refused(None) => drop(stream.send.finish().await),
+        Ended::Replaced => {
+            // Word of mail may have been left here after the newer connection had looked into the mailbox.
+            front::poke::remind(node, connection).await;
+            drop(stream.send.finish().await);
+        }
+    }
+}
+
+impl From<End> for Ended {
+    fn from(end: End) -> Self {
+        match end {
+            End::Replaced => Self::Replaced,
+            End::Revoked => Self::Refused(Some(RelayRefusalCode::Revoked.into())),
+        }
+    }
+}
+
+/// Writes down, now and then, that the device is connected.
+fn seen_later(node: &Arc<Node>, connection: &Connection) {
+    let (task, device) = (Arc::clone(node), connection.device);
+    node.spawn(async move {
+        if let Err(error) = task.registry.saw(&device).await {
+            tracing::debug!(%error, "a time of last contact could not be written down");
+        }
+    });
+}
+
+/// What time it is, for entries of devices that are here.
+fn now() -> u64 {
+    now_ms()
+}

@@ -1,0 +1,187 @@
+//! Messages to other devices of the same user: durable in their mailbox before the sender hears of it.
+//!
+//! The state gives calls made beside each other no order, so of one connection one message to a device is put at a time:
+//! a device reads what another one sent in the order in which it was sent.
+
+use super::talk::Done;
+use crate::node::{Node, now_ms};
+use crate::serve::front::{Connection, poke};
+use crate::serve::records::mail_queue;
+use crate::serve::refuse;
+use crate::serve::registry::{RegistryError, user_of};
+use crate::state::{Limits, NewItem};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use hither_proto::{DeviceId, MessageId, RelayMessage, RelayRefusal, RelayRefusalCode, UserId};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Most messages of one connection that are not in a mailbox yet.
+const MAX_MESSAGES: usize = 256;
+/// Most bytes of those.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// A message as it came.
+#[derive(Debug)]
+pub(super) struct Mail {
+    pub(super) request: u64,
+    pub(super) to: DeviceId,
+    pub(super) id: MessageId,
+    pub(super) sealed: Bytes,
+    pub(super) keep_s: u32,
+}
+
+/// What became of a message.
+pub(super) struct Sent {
+    request: u64,
+    to: DeviceId,
+    bytes: usize,
+    result: Result<u64, RelayRefusal>,
+}
+
+type Work = BoxFuture<'static, Done>;
+
+/// The messages of one connection on their way into mailboxes.
+#[derive(Debug, Default)]
+pub(super) struct Sends {
+    /// Those that wait for the one before to the same device. A device is in here while one to it is under way.
+    waiting: HashMap<DeviceId, VecDeque<Mail>>,
+    messages: usize,
+    bytes: usize,
+    /// Devices that were found to be the user's, so that not every message asks.
+    known: BTreeSet<DeviceId>,
+}
+
+impl Sends {
+    pub(super) fn is_full(&self) -> bool {
+        self.messages >= MAX_MESSAGES || self.bytes >= MAX_BYTES
+    }
+
+    /// Something about a device changed: whose it is must be asked anew.
+    pub(super) fn forget(&mut self, device: &DeviceId) {
+        self.known.remove(device);
+    }
+
+    /// Takes a message; what it returns is to be worked on.
+    pub(super) fn accept(
+        &mut self,
+        node: &Arc<Node>,
+        connection: &Connection,
+        mail: Mail,
+    ) -> Result<Option<Work>, RelayRefusal> {
+        if mail.sealed.len() as u64 > node.config.mail.max_message.0 || mail.to == connection.device {
+            return Err(RelayRefusalCode::Invalid.into());
+        }
+        node.services.limiter.send(connection.device, mail.sealed.len()).map_err(|wait| {
+            node.metrics.limited.add_one();
+            refuse::busy(wait)
+        })?;
+        self.messages += 1;
+        self.bytes += mail.sealed.len();
+        if let Some(before) = self.waiting.get_mut(&mail.to) {
+            before.push_back(mail);
+            return Ok(None);
+        }
+        self.waiting.insert(mail.to, VecDeque::new());
+        Ok(Some(self.put(node, connection, mail)))
+    }
+
+    fn put(&self, node: &Arc<Node>, connection: &Connection, mail: Mail) -> Work {
+        let (node, user, from) = (Arc::clone(node), connection.user, connection.device);
+        let known = self.known.contains(&mail.to);
+        Box::pin(async move {
+            let (request, to, bytes) = (mail.request, mail.to, mail.sealed.len());
+            let result = match known {
+                true => append(&node, &from, mail).await,
+                false => match belongs(&node, &user, &to).await {
+                    Ok(()) => append(&node, &from, mail).await,
+                    Err(refusal) => Err(refusal),
+                },
+            };
+            Done::Appended(Box::new(Sent { request, to, bytes, result }))
+        })
+    }
+
+    /// A message is in its mailbox, or is not: the next one to that device, and what remains to be done for this one.
+    pub(super) fn appended(&mut self, node: &Arc<Node>, connection: &Connection, sent: Sent) -> Vec<Work> {
+        self.messages -= 1;
+        self.bytes -= sent.bytes;
+        if sent.result.is_ok() {
+            self.known.insert(sent.to);
+        }
+        let next = self.waiting.get_mut(&sent.to).and_then(VecDeque::pop_front);
+        let mut work = Vec::with_capacity(2);
+        match next {
+            Some(mail) => work.push(self.put(node, connection, mail)),
+            None => drop(self.waiting.remove(&sent.to)),
+        }
+        work.push(answer(Arc::clone(node), connection.user, sent));
+        work
+    }
+}
+
+/// Another device of the same user? "Not yours" and "not there" are one answer.
+async fn belongs(node: &Node, user: &UserId, to: &DeviceId) -> Result<(), RelayRefusal> {
+    let known = async {
+        let record = node.registry.device(to).await?;
+        Ok(match record {
+            Some(record) => !record.revoked && user_of(&record)? == *user,
+            None => false,
+        })
+    };
+    match known.await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(RelayRefusalCode::NotFound.into()),
+        Err::<_, RegistryError>(error) => Err(super::refusal_of(&error)),
+    }
+}
+
+async fn append(node: &Node, from: &DeviceId, mail: Mail) -> Result<u64, RelayRefusal> {
+    let config = &node.config.mail;
+    let longest = config.keep.as_millis();
+    let keep_ms = match u64::from(mail.keep_s) * 1000 {
+        0 => longest,
+        wanted => wanted.min(longest),
+    };
+    let item = NewItem {
+        id: *mail.id.as_bytes(),
+        source: Bytes::copy_from_slice(from.as_bytes()),
+        value: mail.sealed,
+        expires_ms: now_ms().saturating_add(keep_ms),
+        limits: Limits {
+            items: config.items,
+            bytes: config.bytes.0,
+            source_items: config.source_items,
+            source_bytes: config.source_bytes.0,
+        },
+    };
+    match node.state.append(&mail_queue(&mail.to), item).await {
+        Ok(appended) => Ok(appended.seq),
+        Err(error) => Err(refuse::of_state(&error)),
+    }
+}
+
+/// Has the reader told, if it is connected, and answers when it has acknowledged, or not soon enough.
+fn answer(node: Arc<Node>, user: UserId, sent: Sent) -> Work {
+    Box::pin(async move {
+        let Sent { request, to, result, .. } = sent;
+        let seq = match result {
+            Ok(seq) => seq,
+            Err(refusal) => {
+                node.metrics.mail_refused.add_one();
+                return Done::Answer(RelayMessage::Failed { request, refusal });
+            }
+        };
+        node.metrics.mail_accepted.add_one();
+        let forwarded = match poke::mail(&node, &user, &to, seq).await {
+            Ok(Some(told)) => matches!(timeout(node.config.mail.forward_wait.0, told).await, Ok(Ok(()))),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::debug!(%error, "a reader could not be told of mail");
+                false
+            }
+        };
+        Done::Answer(RelayMessage::Sent { request, forwarded })
+    })
+}

@@ -1,0 +1,436 @@
+//! The loop of a long connection: one task that reads, writes, works and keeps one timer.
+//!
+//! Requests are worked on beside each other and answered as they are done, but cards, placements and the messages to one
+//! device each in the order in which they came. What is under way is bounded; beyond the bound nothing more is read.
+
+use super::inbox::Inbox;
+use super::outgoing::Outgoing;
+use super::send::{Sends, Sent};
+use super::{Ended, cards, list, now, place, refusal_of, seen_later, welcome};
+use crate::node::Node;
+use crate::serve::front::{Connection, Pending, poke};
+use crate::serve::limits::{Bucket, Kind};
+use crate::serve::refuse;
+use crate::serve::registry::RegistryError;
+use crate::state::{Item, StateError};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use hither_carrier::{FramingError, RelayReader, Stream};
+use hither_proto::{Card, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode};
+use std::collections::{BTreeSet, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Most requests of one connection under way.
+const MAX_WORK: usize = 256;
+/// Most lists of cards, and most placements, that wait for the one before.
+const MAX_QUEUE: usize = 64;
+/// Pause before the list of devices is tried again.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
+
+/// What some work gave.
+pub(super) enum Done {
+    /// An answer.
+    Answer(RelayMessage),
+    /// The changes of the list.
+    Listed(Result<Update, RegistryError>),
+    /// What is in the mailbox.
+    Read(Result<Vec<Item>, StateError>),
+    /// The mailbox forgot what was received.
+    Acknowledged(Result<u64, StateError>),
+    /// A message is in another device's mailbox, or is not.
+    Appended(Box<Sent>),
+    /// Cards are stored.
+    Carded(Result<(), RegistryError>),
+    /// A share was placed or released.
+    Placed(RelayMessage),
+}
+
+/// Changes of the list of devices.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    changed: Vec<DeviceEntry>,
+    removed: Vec<DeviceId>,
+}
+
+type Work = BoxFuture<'static, Done>;
+
+/// What is to be told of the user's devices.
+#[derive(Default)]
+struct Listing {
+    /// Those that the device knows of.
+    told: Vec<DeviceId>,
+    changed: BTreeSet<DeviceId>,
+    all: bool,
+    /// When it may be told.
+    due: Option<Instant>,
+    /// When it was told last.
+    last: Option<Instant>,
+    busy: bool,
+}
+
+struct Talk<'a> {
+    node: &'a Arc<Node>,
+    connection: &'a Arc<Connection>,
+    out: Outgoing,
+    work: FuturesUnordered<Work>,
+    inbox: Inbox,
+    sends: Sends,
+    listing: Listing,
+    cards: VecDeque<Vec<Card>>,
+    carding: bool,
+    places: VecDeque<place::Wanted>,
+    placing: bool,
+    pings: Bucket,
+    /// When something was heard last.
+    heard: Instant,
+    /// The ping of ours that is not answered yet.
+    pinged: Option<(u64, Instant)>,
+    /// When it is written down next that the device is here.
+    seen: Instant,
+    /// Since when the device is here, Unix milliseconds: what was taken before is no push.
+    since_ms: u64,
+}
+
+/// Serves a device that was let in, until the connection ends.
+pub(super) async fn run(
+    node: &Arc<Node>,
+    connection: &Arc<Connection>,
+    stream: &mut Stream,
+    reader: &mut RelayReader,
+) -> Ended {
+    let mut talk = Talk::new(node, connection);
+    if let Err(refusal) = Box::pin(talk.welcome()).await {
+        return Ended::Refused(Some(refusal));
+    }
+    let mut timer = pin!(sleep_until(talk.due()));
+    loop {
+        talk.begin_work();
+        let due = talk.due();
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        let reads = talk.reads();
+        let ended = tokio::select! {
+            read = reader.next(&mut stream.recv), if reads => talk.read(read),
+            wrote = talk.out.write(&mut stream.send), if talk.out.is_waiting() => {
+                wrote.err().map(|_| Ended::Gone)
+            }
+            Some(done) = talk.work.next(), if !talk.work.is_empty() => talk.done(done),
+            () = connection.woken() => talk.woken(connection.take()),
+            () = &mut timer => talk.tick(),
+        };
+        if let Some(ended) = ended {
+            return ended;
+        }
+    }
+}
+
+impl<'a> Talk<'a> {
+    fn new(node: &'a Arc<Node>, connection: &'a Arc<Connection>) -> Self {
+        let now = Instant::now();
+        Self {
+            node,
+            connection,
+            out: Outgoing::default(),
+            work: FuturesUnordered::new(),
+            inbox: Inbox::new(&node.config.mail),
+            sends: Sends::default(),
+            listing: Listing::default(),
+            cards: VecDeque::new(),
+            carding: false,
+            places: VecDeque::new(),
+            placing: false,
+            pings: Bucket::full(node.config.limits.ping, now.into_std()),
+            heard: now,
+            pinged: None,
+            seen: now + node.config.front.seen_pause.0,
+            since_ms: super::now(),
+        }
+    }
+
+    /// Says welcome, and pings once for the round trip.
+    async fn welcome(&mut self) -> Result<(), RelayRefusal> {
+        let welcome = welcome(self.node, self.connection).await.map_err(|error| refusal_of(&error))?;
+        self.listing.told = welcome.devices.iter().map(|entry| entry.device).collect();
+        self.out.push(&RelayMessage::Welcome(Box::new(welcome)));
+        self.ping();
+        Ok(())
+    }
+
+    fn ping(&mut self) {
+        let nonce = now();
+        self.pinged = Some((nonce, Instant::now()));
+        self.out.push(&RelayMessage::Ping { nonce });
+    }
+
+    /// Whether more may be asked.
+    fn reads(&self) -> bool {
+        !self.out.is_full()
+            && self.work.len() < MAX_WORK
+            && !self.sends.is_full()
+            && self.cards.len() < MAX_QUEUE
+            && self.places.len() < MAX_QUEUE
+    }
+
+    /// Begins what can be begun.
+    fn begin_work(&mut self) {
+        let (node, connection) = (self.node, self.connection);
+        if let Some(read) = self.inbox.begin_read(self.out.room()) {
+            let (node, device) = (Arc::clone(node), connection.device);
+            self.work.push(Box::pin(async move { Done::Read(read.run(&node, &device).await) }));
+        }
+        if let Some(up_to) = self.inbox.begin_ack() {
+            let (node, connection) = (Arc::clone(node), Arc::clone(connection));
+            self.work.push(Box::pin(async move {
+                let waiters = connection.acknowledged(up_to);
+                poke::tell(&node, &connection.device, up_to, waiters).await;
+                Done::Acknowledged(Inbox::ack(&node, &connection.device, up_to).await)
+            }));
+        }
+        let listing = &mut self.listing;
+        if !listing.busy && !self.out.is_full() && listing.due.is_some_and(|due| due <= Instant::now()) {
+            (listing.busy, listing.due) = (true, None);
+            let changed = std::mem::take(&mut listing.changed);
+            let told = std::mem::take(&mut listing.all).then(|| listing.told.clone());
+            let (node, connection) = (Arc::clone(node), Arc::clone(connection));
+            self.work.push(Box::pin(async move {
+                Done::Listed(update(&node, &connection, &changed, told).await)
+            }));
+        }
+        if !self.carding
+            && let Some(new) = self.cards.pop_front()
+        {
+            self.carding = true;
+            let (node, connection) = (Arc::clone(node), Arc::clone(connection));
+            self.work
+                .push(Box::pin(async move { Done::Carded(cards::store(&node, &connection, new).await) }));
+        }
+        if !self.placing
+            && let Some(wanted) = self.places.pop_front()
+        {
+            self.placing = true;
+            let (node, connection) = (Arc::clone(node), Arc::clone(connection));
+            self.work
+                .push(Box::pin(async move { Done::Placed(place::answer(&node, &connection, wanted).await) }));
+        }
+    }
+
+    /// When something is to be done although nothing happens.
+    fn due(&self) -> Instant {
+        let front = &self.node.config.front;
+        let mut due = (self.heard + front.ping.0 * front.silence).min(self.seen);
+        if self.pinged.is_none() {
+            due = due.min(self.heard + front.ping.0 * 3 / 2);
+        }
+        // Only while it can be begun, or this would be due all the time.
+        let may_list = !self.listing.busy && !self.out.is_full();
+        if let Some(list) = self.listing.due.filter(|_| may_list) {
+            due = due.min(list);
+        }
+        if let Some(since) = self.out.stuck_since() {
+            due = due.min(since + front.ping.0 * front.silence);
+        }
+        due
+    }
+
+    fn tick(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        let front = &self.node.config.front;
+        let patience = front.ping.0 * front.silence;
+        if self.out.stuck_since().is_some_and(|since| since + patience <= now) {
+            return Some(Ended::Silent);
+        }
+        if !self.reads() {
+            // Silence that is our own doing does not count.
+            self.heard = now;
+        }
+        if self.heard + patience <= now {
+            return Some(Ended::Silent);
+        }
+        if self.pinged.is_none() && self.heard + front.ping.0 * 3 / 2 <= now {
+            self.ping();
+        }
+        if self.seen <= now {
+            self.seen = now + front.seen_pause.0;
+            seen_later(self.node, self.connection);
+        }
+        None
+    }
+
+    /// Something was left for this connection.
+    fn woken(&mut self, pending: Pending) -> Option<Ended> {
+        if let Some(end) = pending.end {
+            return Some(end.into());
+        }
+        if let Some(relays) = pending.move_to {
+            self.out.push(&RelayMessage::Move { relays });
+        }
+        if pending.mail {
+            self.inbox.look();
+        }
+        if pending.all || !pending.changed.is_empty() {
+            for device in &pending.changed {
+                self.sends.forget(device);
+            }
+            self.listing.all |= pending.all;
+            self.listing.changed.extend(pending.changed);
+            let pause = self.node.config.front.list_pause.0;
+            let now = Instant::now();
+            let due = self.listing.last.map_or(now, |last| (last + pause).max(now));
+            self.listing.due.get_or_insert(due);
+        }
+        None
+    }
+
+    /// Something was read.
+    fn read(&mut self, read: Result<Option<RelayMessage>, FramingError>) -> Option<Ended> {
+        match read {
+            Ok(Some(message)) => {
+                self.heard = Instant::now();
+                self.hear(message)
+            }
+            Ok(None) | Err(FramingError::Io(_)) => Some(Ended::Gone),
+            Err(error) => {
+                tracing::debug!(device = %self.connection.device, %error, "a device broke the protocol");
+                Some(Ended::Refused(Some(RelayRefusalCode::Invalid.into())))
+            }
+        }
+    }
+
+    fn hear(&mut self, message: RelayMessage) -> Option<Ended> {
+        match message {
+            RelayMessage::Ping { nonce } => match self.pings.take(1.0, self.heard.into_std()) {
+                Ok(()) => self.out.push(&RelayMessage::Pong { nonce }),
+                Err(wait) => return self.too_much(wait),
+            },
+            RelayMessage::Pong { nonce } => {
+                if let Some((_, at)) = self.pinged.take_if(|(asked, _)| *asked == nonce) {
+                    tracing::trace!(device = %self.connection.device, rtt = ?at.elapsed(), "a device answered");
+                }
+            }
+            RelayMessage::Send { request, to, id, sealed, keep_s } => {
+                let mail = super::send::Mail { request, to, id, sealed, keep_s };
+                match self.sends.accept(self.node, self.connection, mail) {
+                    Ok(begun) => self.work.extend(begun),
+                    Err(refusal) => {
+                        self.node.metrics.mail_refused.add_one();
+                        self.out.push(&RelayMessage::Failed { request, refusal });
+                    }
+                }
+            }
+            RelayMessage::Received { seq } => self.inbox.received(seq),
+            RelayMessage::Cards(cards) => {
+                let limiter = &self.node.services.limiter;
+                if let Err(wait) = limiter.device_many(self.connection.device, Kind::Cards, cards.len()) {
+                    return self.too_much(wait);
+                }
+                self.cards.push_back(cards);
+            }
+            RelayMessage::Place { request, share, bytes, near } => {
+                self.place(request, place::Wanted { request, share, place: Some((bytes, near)) });
+            }
+            RelayMessage::Release { request, share } => {
+                self.place(request, place::Wanted { request, share, place: None });
+            }
+            _ => return Some(Ended::Refused(Some(RelayRefusalCode::Invalid.into()))),
+        }
+        None
+    }
+
+    fn place(&mut self, request: u64, wanted: place::Wanted) {
+        match self.node.services.limiter.device(self.connection.device, Kind::Place) {
+            Ok(()) => self.places.push_back(wanted),
+            Err(wait) => {
+                self.node.metrics.limited.add_one();
+                self.out.push(&RelayMessage::Failed { request, refusal: refuse::busy(wait) });
+            }
+        }
+    }
+
+    /// What has no request that could be refused by itself came too often.
+    fn too_much(&self, wait: Duration) -> Option<Ended> {
+        self.node.metrics.limited.add_one();
+        Some(Ended::Refused(Some(refuse::busy(wait))))
+    }
+
+    /// Some work is done.
+    fn done(&mut self, done: Done) -> Option<Ended> {
+        match done {
+            Done::Answer(message) => self.out.push(&message),
+            Done::Placed(message) => {
+                self.placing = false;
+                self.out.push(&message);
+            }
+            Done::Appended(sent) => {
+                let further = self.sends.appended(self.node, self.connection, *sent);
+                self.work.extend(further);
+            }
+            Done::Read(read) => {
+                for message in self.inbox.end_read(read) {
+                    self.node.metrics.mail_delivered.add_one();
+                    if let RelayMessage::Deliver { taken_ms, .. } = message
+                        && taken_ms >= self.since_ms
+                    {
+                        let took = now().saturating_sub(taken_ms);
+                        self.node.metrics.push.observe(Duration::from_millis(took));
+                    }
+                    self.out.push(&message);
+                }
+            }
+            Done::Acknowledged(result) => self.inbox.end_ack(result),
+            Done::Listed(result) => self.listed(result),
+            Done::Carded(result) => {
+                self.carding = false;
+                if let Err(error) = result {
+                    return Some(Ended::Refused(Some(refusal_of(&error))));
+                }
+            }
+        }
+        None
+    }
+
+    fn listed(&mut self, result: Result<Update, RegistryError>) {
+        let now = Instant::now();
+        self.listing.busy = false;
+        match result {
+            Ok(Update { changed, removed }) if changed.is_empty() && removed.is_empty() => {}
+            Ok(Update { changed, removed }) => {
+                self.listing.last = Some(now);
+                let told = &mut self.listing.told;
+                told.retain(|device| !removed.contains(device));
+                for entry in &changed {
+                    if !told.contains(&entry.device) {
+                        told.push(entry.device);
+                    }
+                }
+                self.out.push(&RelayMessage::DevicesChanged { changed, removed });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a list of devices could not be made");
+                self.listing.all = true;
+                self.listing.due = Some(now + LIST_AGAIN);
+            }
+        }
+    }
+}
+
+/// What changed; `told`: compare with everything, because anything may have.
+async fn update(
+    node: &Node,
+    connection: &Connection,
+    changed: &BTreeSet<DeviceId>,
+    told: Option<Vec<DeviceId>>,
+) -> Result<Update, RegistryError> {
+    let Some(told) = told else {
+        let (changed, removed) = list::some(node, connection, changed).await?;
+        return Ok(Update { changed, removed });
+    };
+    let changed = list::everything(node, connection).await?;
+    let here: BTreeSet<_> = changed.iter().map(|entry| entry.device).collect();
+    let removed = told.into_iter().filter(|device| !here.contains(device)).collect();
+    Ok(Update { changed, removed })
+}

@@ -1,0 +1,253 @@
+//! One long connection, as the rest of the node sees it: a place to leave word at.
+//!
+//! Whatever is left is a flag, a member of a bounded set or the last of its kind, so that nothing piles up however slow
+//! the device is.
+
+use hither_proto::limits::MAX_DEVICES;
+use hither_proto::{DeviceId, RelayAddress, UserId};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot};
+
+/// Most senders that wait for one reader's acknowledgement; beyond it the oldest are told that it was not forwarded.
+const MAX_WAITING: usize = 1024;
+
+/// Why a connection ends although its device did not end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The device has a newer connection.
+    Replaced,
+    /// The device was revoked.
+    Revoked,
+}
+
+/// Who waits until a message was acknowledged.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// A connection of this node.
+    Here(oneshot::Sender<()>),
+    /// A connection of another front.
+    There(DeviceId),
+}
+
+/// A message whose acknowledgement somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) seq: u64,
+    pub(crate) waiter: Waiter,
+}
+
+/// What was left for a connection since it looked last.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Devices of the user of which something changed.
+    pub(crate) changed: BTreeSet<DeviceId>,
+    /// Everything may have changed.
+    pub(crate) all: bool,
+    /// There is something in the mailbox.
+    pub(crate) mail: bool,
+    /// The device should go there.
+    pub(crate) move_to: Option<Vec<RelayAddress>>,
+    /// The connection must end.
+    pub(crate) end: Option<End>,
+    waiting: Vec<Waiting>,
+    /// The device has acknowledged everything up to this.
+    acknowledged: u64,
+}
+
+/// One long connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The device, as TLS proved it.
+    pub(crate) device: DeviceId,
+    /// Whose it is.
+    pub(crate) user: UserId,
+    /// Names the connection at this node; later ones have greater numbers.
+    pub(crate) id: u64,
+    /// The same for devices of the user that come from one public address.
+    pub(crate) network: [u8; 16],
+    /// Revision of its presence in the state; 0: none.
+    presence: AtomicU64,
+    /// Revision of the latest presence of the device at another connection.
+    other: AtomicU64,
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+impl Connection {
+    pub(crate) fn new(device: DeviceId, user: UserId, network: [u8; 16]) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            device,
+            user,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            network,
+            presence: AtomicU64::new(0),
+            other: AtomicU64::new(0),
+            pending: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Revision under which its presence was put; 0: it was not.
+    pub(crate) fn presence(&self) -> u64 {
+        self.presence.load(Ordering::SeqCst)
+    }
+
+    /// Its presence was put.
+    pub(crate) fn set_presence(&self, revision: u64) {
+        self.presence.store(revision, Ordering::SeqCst);
+        self.compare();
+    }
+
+    /// The presence of the device was put for another connection.
+    pub(crate) fn saw_other(&self, revision: u64) {
+        self.other.fetch_max(revision, Ordering::SeqCst);
+        self.compare();
+    }
+
+    /// Ends this connection if the other one is newer. Whichever of the two is learnt last finds it out.
+    fn compare(&self) {
+        let own = self.presence();
+        if own != 0 && self.other.load(Ordering::SeqCst) > own {
+            self.end(End::Replaced);
+        }
+    }
+
+    /// Something about a device of the user changed.
+    pub(crate) fn changed(&self, device: DeviceId) {
+        self.leave(|pending| {
+            if pending.changed.len() < MAX_DEVICES {
+                pending.changed.insert(device);
+            } else {
+                pending.all = true;
+            }
+        });
+    }
+
+    /// Anything may have changed.
+    pub(crate) fn unsure(&self) {
+        self.leave(|pending| (pending.all, pending.mail) = (true, true));
+    }
+
+    /// Something is in the mailbox. `waiting` is told when it was acknowledged.
+    pub(crate) fn mail(&self, waiting: Option<Waiting>) {
+        self.leave(|pending| {
+            pending.mail = true;
+            let Some(waiting) = waiting else { return };
+            match waiting.waiter {
+                // Another sender's word had it delivered already.
+                Waiter::Here(tell) if waiting.seq <= pending.acknowledged => drop(tell.send(())),
+                _ => {
+                    if pending.waiting.len() >= MAX_WAITING {
+                        // The oldest have given up, or will be told that it was not forwarded.
+                        pending.waiting.drain(..MAX_WAITING / 2);
+                    }
+                    pending.waiting.push(waiting);
+                }
+            }
+        });
+    }
+
+    /// The device should go elsewhere.
+    pub(crate) fn move_to(&self, relays: Vec<RelayAddress>) {
+        self.leave(|pending| pending.move_to = Some(relays));
+    }
+
+    /// The connection must end; the first reason counts.
+    pub(crate) fn end(&self, why: End) {
+        self.leave(|pending| pending.end = pending.end.or(Some(why)));
+    }
+
+    /// Waits until something was left.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what was left, except for who waits for acknowledgements.
+    pub(crate) fn take(&self) -> Pending {
+        let mut pending = self.pending();
+        let kept = Pending {
+            waiting: std::mem::take(&mut pending.waiting),
+            acknowledged: pending.acknowledged,
+            ..Pending::default()
+        };
+        std::mem::replace(&mut *pending, kept)
+    }
+
+    /// Takes those who wait for the acknowledgement of `seq` or something before it.
+    pub(crate) fn acknowledged(&self, seq: u64) -> Vec<Waiter> {
+        let mut pending = self.pending();
+        pending.acknowledged = pending.acknowledged.max(seq);
+        let gone = pending.waiting.extract_if(.., |waiting| waiting.seq <= seq);
+        gone.map(|waiting| waiting.waiter).collect()
+    }
+
+    fn leave(&self, what: impl FnOnce(&mut Pending)) {
+        what(&mut self.pending());
+        self.wake.notify_one();
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+
+    fn connection() -> Connection {
+        let device = Identity::generate().unwrap().device_id();
+        Connection::new(device, UserId::new([1; 16]), [0; 16])
+    }
+
+    #[test]
+    fn what_is_left_does_not_pile_up() {
+        let connection = connection();
+        for _ in 0..MAX_DEVICES + 10 {
+            connection.changed(Identity::generate().unwrap().device_id());
+        }
+        for seq in 0..2 * MAX_WAITING as u64 {
+            let (tell, _) = oneshot::channel();
+            connection.mail(Some(Waiting { seq, waiter: Waiter::Here(tell) }));
+        }
+        let pending = connection.take();
+        assert!(pending.all && pending.mail && pending.changed.len() == MAX_DEVICES);
+        assert!((MAX_WAITING / 2..=MAX_WAITING).contains(&connection.acknowledged(u64::MAX).len()));
+        connection.end(End::Revoked);
+        connection.end(End::Replaced);
+        assert_eq!(connection.take().end, Some(End::Revoked));
+    }
+
+    #[test]
+    fn a_newer_presence_elsewhere_ends_it_whichever_is_learnt_first() {
+        let (late, early, newest) = (connection(), connection(), connection());
+        late.set_presence(5);
+        late.saw_other(7);
+        early.saw_other(7);
+        assert_eq!(early.take().end, None);
+        early.set_presence(5);
+        newest.saw_other(5);
+        newest.set_presence(7);
+        let ends = [late, early, newest].map(|connection| connection.take().end);
+        assert_eq!(ends, [Some(End::Replaced), Some(End::Replaced), None]);
+    }
+
+    #[test]
+    fn an_acknowledgement_concerns_what_came_before() {
+        let connection = connection();
+        let (tell, _told) = oneshot::channel();
+        connection.mail(Some(Waiting { seq: 7, waiter: Waiter::Here(tell) }));
+        let (later, _kept) = oneshot::channel();
+        connection.mail(Some(Waiting { seq: 9, waiter: Waiter::Here(later) }));
+        assert!(connection.acknowledged(6).is_empty());
+        assert_eq!(connection.acknowledged(8).len(), 1);
+        // Word of it comes after its acknowledgement.
+        let (tell, mut told) = oneshot::channel();
+        connection.mail(Some(Waiting { seq: 8, waiter: Waiter::Here(tell) }));
+        assert_eq!(told.try_recv(), Ok(()));
+    }
+}

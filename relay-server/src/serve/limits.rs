@@ -1,0 +1,276 @@
+//! How often something may be asked for: token buckets by address, by device and in all.
+//!
+//! The table is bounded. What has recovered is forgotten first; when nothing has, whoever is not in the table shares one
+//! bucket with everyone else who is not, so that filling the table gains an attacker nothing.
+
+use crate::config::{LimitsConfig, Rate};
+use hither_proto::DeviceId;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Most buckets at a time (about 10 MiB).
+const MAX_BUCKETS: usize = 65_536;
+/// Shortest time between two sweeps of a full table.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Longest wait that is asked for.
+const MAX_WAIT: Duration = Duration::from_secs(600);
+
+/// What is limited for each device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Assign,
+    Hello,
+    Upload,
+    Read,
+    Lookup,
+    Node,
+    Send,
+    SendBytes,
+    Place,
+    Cards,
+}
+
+/// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+            v4 => v4,
+        })
+    }
+}
+
+impl Source {
+    /// The same for the same source, for hashing.
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Who {
+    Stream(Source),
+    WrongInvitation(Source),
+    Device(DeviceId, Kind),
+    AllStreams,
+    AllSends,
+    /// Whoever found no place in the table.
+    Others,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bucket {
+    tokens: f64,
+    at: Instant,
+    rate: Rate,
+}
+
+impl Bucket {
+    pub(crate) fn full(rate: Rate, now: Instant) -> Self {
+        Self { tokens: rate.burst, at: now, rate }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.rate.per_second).min(self.rate.burst);
+        self.at = now;
+    }
+
+    /// Takes `cost`, or says how long until there is as much. What costs more than the burst costs the burst.
+    pub(crate) fn take(&mut self, cost: f64, now: Instant) -> Result<(), Duration> {
+        self.refill(now);
+        let cost = cost.min(self.rate.burst);
+        if self.tokens >= cost {
+            self.tokens -= cost;
+            return Ok(());
+        }
+        let wait = (cost - self.tokens) / self.rate.per_second;
+        Err(Duration::try_from_secs_f64(wait).unwrap_or(MAX_WAIT).clamp(Duration::from_millis(1), MAX_WAIT))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    buckets: HashMap<Who, Bucket>,
+    /// When it was looked through last for who has recovered.
+    swept: Option<Instant>,
+}
+
+/// Every bucket of a node.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    rates: LimitsConfig,
+    table: Mutex<Table>,
+    max: usize,
+}
+
+impl Limiter {
+    pub(crate) fn new(rates: &LimitsConfig) -> Self {
+        Self { rates: rates.clone(), table: Mutex::default(), max: MAX_BUCKETS }
+    }
+
+    /// A new stream from `address`; `Err`: too many, come back after so long.
+    pub(crate) fn stream(&self, address: IpAddr) -> Result<(), Duration> {
+        self.take(Who::Stream(address.into()), self.rates.address, 1.0)?;
+        self.take(Who::AllStreams, self.rates.total, 1.0)
+    }
+
+    /// One thing of a kind by a device.
+    pub(crate) fn device(&self, device: DeviceId, kind: Kind) -> Result<(), Duration> {
+        self.device_many(device, kind, 1)
+    }
+
+    /// Several at once.
+    pub(crate) fn device_many(&self, device: DeviceId, kind: Kind, count: usize) -> Result<(), Duration> {
+        let rates = &self.rates;
+        let rate = match kind {
+            Kind::Assign => rates.assign,
+            Kind::Hello => rates.hello,
+            Kind::Upload => rates.upload,
+            Kind::Read => rates.read,
+            Kind::Lookup => rates.lookup,
+            Kind::Node => rates.node,
+            Kind::Send => rates.send,
+            Kind::SendBytes => rates.send_bytes,
+            Kind::Place => rates.place,
+            Kind::Cards => rates.cards,
+        };
+        self.take(Who::Device(device, kind), rate, count as f64)
+    }
+
+    /// A message of `bytes` bytes by a device.
+    pub(crate) fn send(&self, device: DeviceId, bytes: usize) -> Result<(), Duration> {
+        self.device(device, Kind::Send)?;
+        self.device_many(device, Kind::SendBytes, bytes)?;
+        self.take(Who::AllSends, self.rates.send_total, 1.0)
+    }
+
+    /// Whether an invitation from `address` is looked at, after those from there that were not valid.
+    pub(crate) fn may_invite(&self, address: IpAddr) -> Result<(), Duration> {
+        // Only wrong ones cost: what is taken here is given back by `right_invitation`.
+        self.take(Who::WrongInvitation(address.into()), self.rates.wrong_invitation, 1.0)
+    }
+
+    /// The invitation was valid after all.
+    pub(crate) fn right_invitation(&self, address: IpAddr) {
+        let mut table = self.table();
+        if let Some(bucket) = table.buckets.get_mut(&Who::WrongInvitation(address.into())) {
+            bucket.tokens = (bucket.tokens + 1.0).min(bucket.rate.burst);
+        }
+    }
+
+    fn take(&self, who: Who, rate: Rate, cost: f64) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut table = self.table();
+        let full = table.buckets.len() >= self.max && !table.buckets.contains_key(&who);
+        // Not at every attempt: whoever keeps the table full must not keep this busy.
+        if full && table.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
+            table.swept = Some(now);
+            table.buckets.retain(|_, bucket| {
+                bucket.refill(now);
+                bucket.tokens < bucket.rate.burst
+            });
+        }
+        let who = if full && table.buckets.len() >= self.max { Who::Others } else { who };
+        table.buckets.entry(who).or_insert_with(|| Bucket::full(rate, now)).take(cost, now)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+
+    fn limiter(change: impl FnOnce(&mut LimitsConfig)) -> Limiter {
+        let mut rates = LimitsConfig::default();
+        change(&mut rates);
+        Limiter::new(&rates)
+    }
+
+    fn device() -> DeviceId {
+        Identity::generate().unwrap().device_id()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_wait_is_told() {
+        let limiter = limiter(|rates| rates.place = Rate { per_second: 0.5, burst: 3.0 });
+        let device = device();
+        for _ in 0..3 {
+            limiter.device(device, Kind::Place).unwrap();
+        }
+        let wait = limiter.device(device, Kind::Place).unwrap_err();
+        assert!(wait > Duration::from_millis(1500) && wait <= Duration::from_secs(2), "{wait:?}");
+        limiter.device(self::device(), Kind::Place).unwrap();
+        limiter.device(device, Kind::Cards).unwrap();
+    }
+
+    #[test]
+    fn a_bucket_fills_up_again_and_not_beyond_its_burst() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(Rate { per_second: 2.0, burst: 4.0 }, start);
+        bucket.take(4.0, start).unwrap();
+        bucket.take(1.0, start).unwrap_err();
+        bucket.take(2.0, start + Duration::from_secs(1)).unwrap();
+        bucket.take(4.0, start + Duration::from_secs(3600)).unwrap();
+        assert_eq!(bucket.take(1.0, start + Duration::from_secs(3600)), Err(Duration::from_millis(500)));
+        // More than the burst can never be there: it costs all there can be.
+        bucket.take(1000.0, start + Duration::from_secs(7200)).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source() {
+        let limiter = limiter(|rates| rates.address = Rate { per_second: 0.001, burst: 1.0 });
+        limiter.stream("2001:db8::1".parse().unwrap()).unwrap();
+        limiter.stream("2001:db8::2".parse().unwrap()).unwrap_err();
+        limiter.stream("2001:db8:0:1::1".parse().unwrap()).unwrap();
+        limiter.stream("10.0.0.1".parse().unwrap()).unwrap();
+        limiter.stream("::ffff:10.0.0.1".parse().unwrap()).unwrap_err();
+    }
+
+    #[test]
+    fn a_full_table_forgets_who_has_recovered_and_lets_the_rest_share() {
+        let mut limiter = limiter(|rates| rates.hello = Rate { per_second: 0.001, burst: 2.0 });
+        limiter.max = 4;
+        let some: Vec<_> = (0..4).map(|_| device()).collect();
+        for device in &some {
+            limiter.device(*device, Kind::Hello).unwrap();
+        }
+        // Nobody has recovered: these two share one bucket with two tokens.
+        limiter.device(device(), Kind::Hello).unwrap();
+        limiter.device(device(), Kind::Hello).unwrap();
+        limiter.device(device(), Kind::Hello).unwrap_err();
+        assert!(limiter.table().buckets.len() <= 5);
+        limiter.device(some[0], Kind::Hello).unwrap();
+        for bucket in limiter.table().buckets.values_mut() {
+            bucket.tokens = bucket.rate.burst;
+        }
+        limiter.table().swept = None;
+        limiter.device(device(), Kind::Hello).unwrap();
+        assert_eq!(limiter.table().buckets.len(), 1);
+    }
+
+    #[test]
+    fn only_wrong_invitations_cost() {
+        let limiter = limiter(|rates| rates.wrong_invitation = Rate { per_second: 0.001, burst: 1.0 });
+        let address = "10.0.0.1".parse().unwrap();
+        for _ in 0..10 {
+            limiter.may_invite(address).unwrap();
+            limiter.right_invitation(address);
+        }
+        limiter.may_invite(address).unwrap();
+        limiter.may_invite(address).unwrap_err();
+    }
+}

@@ -1,0 +1,286 @@
+//! What a relay does for whoever opens a stream to it: the first frame says what the stream is for.
+//!
+//! Invariants: before the first frame is complete a stream has a second or so and 1 KiB; everything asked for is within
+//! a rate (see `limits`); nothing said here names a device's user to anybody else's device.
+
+mod assign;
+mod device;
+pub(crate) mod fleet;
+pub(crate) mod front;
+pub mod join;
+pub(crate) mod limits;
+pub(crate) mod lookup;
+mod placement;
+pub(crate) mod read;
+mod read_bulk;
+mod read_door;
+pub mod records;
+pub(crate) mod refuse;
+pub mod registry;
+pub(crate) mod session;
+pub(crate) mod traffic;
+pub(crate) mod upload;
+
+use crate::config::{Config, Role};
+use crate::node::{Node, NodeError};
+use crate::ops::labels::Service;
+use futures::StreamExt;
+use hither_carrier::{Incoming, MessageReader, Stream};
+use hither_proto::limits::{MAX_FRAME_UNPROVEN, MAX_RELAY_FRAME, MAX_RELAY_FRAME_UNKNOWN, PROTOCOL};
+use hither_proto::{
+    DeviceId, Message, Proof, ProofKind, Purpose, Refusal, RelayPurpose, RelayRefusalCode, ShareId,
+};
+use limits::{Kind, Limiter};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+/// Times of last contact written down at once when the node ends, and how long that may take.
+const NOTES: usize = 256;
+const NOTING: Duration = Duration::from_secs(3);
+/// Revocations that wait for a slow listener.
+const REVOCATIONS: usize = 64;
+
+/// What the services of one node keep in memory.
+pub(crate) struct Services {
+    pub(crate) limiter: Limiter,
+    pub(crate) front: front::Front,
+    pub(crate) fleet: fleet::Fleet,
+    pub(crate) session: session::NodeSession,
+    pub(crate) traffic: traffic::Traffic,
+    pub(crate) remote: front::poke::Remote,
+    pub(crate) room: placement::Room,
+    revocations: broadcast::Sender<DeviceId>,
+}
+
+impl Services {
+    pub(crate) fn new(config: &Config, node: DeviceId) -> Self {
+        Self {
+            limiter: Limiter::new(&config.limits),
+            front: front::Front::default(),
+            fleet: fleet::Fleet::new(config, node),
+            session: session::NodeSession::default(),
+            traffic: traffic::Traffic::new(&config.store),
+            remote: front::poke::Remote::default(),
+            room: placement::Room::new(config.place.reserve.0),
+            revocations: broadcast::Sender::new(REVOCATIONS),
+        }
+    }
+
+    /// Tells whoever serves a device that it was revoked.
+    pub(crate) fn revoked(&self, device: DeviceId) {
+        // An error means that nobody serves any device.
+        let _ = self.revocations.send(device);
+    }
+
+    /// Waits until `device` is revoked. Begin to wait before the device is authorized, so that no revocation falls in
+    /// between.
+    pub(crate) fn revocation_of(&self, device: DeviceId) -> impl Future<Output = ()> + use<> {
+        let mut revocations = self.revocations.subscribe();
+        async move {
+            loop {
+                match revocations.recv().await {
+                    Ok(revoked) if revoked != device => {}
+                    // What was missed may have been this one: who is served is asked to come again.
+                    Ok(_) | Err(_) => return,
+                }
+            }
+        }
+    }
+}
+
+/// What a stream of the link protocol began with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkOpen {
+    /// The share.
+    pub(crate) share: ShareId,
+    /// Not checked yet.
+    pub(crate) proof: Proof,
+    /// What it claims to be made of.
+    pub(crate) proof_kind: ProofKind,
+    /// Whose share.
+    pub(crate) owner: Option<DeviceId>,
+    /// What the stream is for.
+    pub(crate) purpose: Purpose,
+}
+
+/// Joins the fleet and begins to accept.
+pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
+    session::start(node).await?;
+    fleet::start(node).await?;
+    front::start(node).await?;
+    if node.store.is_some() {
+        placement::start(node);
+    }
+    node.spawn_until_stop(accept(Arc::clone(node)));
+    Ok(())
+}
+
+/// See [`Node::drain`].
+pub(crate) async fn drain(node: &Node, patience: Duration) {
+    // The others must know first, or they would send devices back here.
+    if let Err(error) = fleet::announce(node).await {
+        tracing::debug!(%error, "the other nodes could not be told that this one is going down");
+    }
+    node.services.front.move_away(node);
+    if timeout(patience, node.services.front.emptied()).await.is_err() {
+        tracing::info!(left = node.connections(), "some devices did not move in time");
+    }
+}
+
+/// The node's last words: its presence in the fleet ends at once instead of by silence.
+pub(crate) async fn end(node: &Node) {
+    let here = futures::stream::iter(node.services.front.all());
+    let registry = node.registry.clone();
+    let noted = here.for_each_concurrent(NOTES, move |connection| {
+        let registry = registry.clone();
+        async move {
+            if let Err(error) = registry.saw(&connection.device).await {
+                tracing::debug!(%error, "a time of last contact could not be written down");
+            }
+        }
+    });
+    let (noted, ()) = futures::join!(timeout(NOTING, noted), session::end(node));
+    if noted.is_err() {
+        tracing::info!("not every time of last contact could be written down in time");
+    }
+}
+
+/// Takes what others begin, until the endpoint closes.
+async fn accept(node: Arc<Node>) {
+    while let Some(incoming) = node.endpoint.accept().await {
+        // A link by itself asks for nothing: its streams follow.
+        let Incoming::Stream(stream) = incoming else { continue };
+        node.metrics.streams.add_one();
+        let task = Arc::clone(&node);
+        node.spawn(async move {
+            let stopping = Arc::clone(&task);
+            tokio::select! {
+                () = dispatch(task, stream) => {}
+                () = stopping.stopped() => {}
+            }
+        });
+    }
+}
+
+/// What a first frame asked for.
+enum First {
+    Relay(RelayPurpose),
+    Link(LinkOpen),
+    /// Speaks another protocol; the answer is in the language of a relay or of a link.
+    Foreign {
+        relay: bool,
+    },
+}
+
+async fn dispatch(node: Arc<Node>, mut stream: Stream) {
+    // One too many is still read, so that it can be answered in its own language.
+    let crowded = node.services.limiter.stream(stream.remote.ip());
+    let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
+    let first = timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await;
+    let first = match first {
+        Ok(Ok(Some(message))) => first_of(message),
+        // Nothing is answered to who does not speak.
+        Ok(Ok(None) | Err(_)) | Err(_) => None,
+    };
+    let Some(first) = first else {
+        node.metrics.bad_first_frames.add_one();
+        return;
+    };
+    if let Err(wait) = crowded.and_then(|()| first.limit(&node, stream.device)) {
+        node.metrics.limited.add_one();
+        node.metrics.refused(first.service(), RelayRefusalCode::Busy);
+        return match first {
+            First::Link(_) | First::Foreign { relay: false } => {
+                refuse::link(stream, refuse::link_busy(wait)).await
+            }
+            First::Relay(_) | First::Foreign { relay: true } => {
+                refuse::relay(stream, refuse::busy(wait)).await
+            }
+        };
+    }
+    // Each in a box of its own: a task is as large as the largest of them otherwise, and there is one for each idle
+    // device.
+    match first {
+        First::Relay(purpose) => relay(node, stream, reader, purpose).await,
+        First::Link(open) if open.purpose == Purpose::Lookup => {
+            Box::pin(lookup::run(node, stream, open)).await
+        }
+        First::Link(open) => Box::pin(read::run(node, stream, reader, open)).await,
+        First::Foreign { relay } => {
+            node.metrics.refused(Service::Unknown, RelayRefusalCode::Protocol);
+            match relay {
+                true => refuse::relay(stream, RelayRefusalCode::Protocol.into()).await,
+                false => refuse::link(stream, Refusal::Protocol).await,
+            }
+        }
+    }
+}
+
+impl First {
+    /// Whether its device may ask for that now.
+    fn limit(&self, node: &Node, device: DeviceId) -> Result<(), Duration> {
+        let kind = match self {
+            Self::Relay(RelayPurpose::Assign) => Kind::Assign,
+            Self::Relay(RelayPurpose::Device) => Kind::Hello,
+            Self::Relay(RelayPurpose::Upload) => Kind::Upload,
+            Self::Relay(RelayPurpose::Node) => Kind::Node,
+            Self::Link(LinkOpen { purpose: Purpose::Lookup, .. }) => Kind::Lookup,
+            Self::Link(_) => Kind::Read,
+            Self::Foreign { .. } => return Ok(()),
+        };
+        node.services.limiter.device(device, kind)
+    }
+
+    fn service(&self) -> Service {
+        match self {
+            Self::Relay(purpose) => Some(*purpose).into(),
+            Self::Link(open) => Some(open.purpose).into(),
+            Self::Foreign { .. } => Service::Unknown,
+        }
+    }
+}
+
+async fn relay(node: Arc<Node>, stream: Stream, reader: MessageReader, purpose: RelayPurpose) {
+    let role = match purpose {
+        RelayPurpose::Assign => Role::Assign,
+        RelayPurpose::Device => Role::Front,
+        RelayPurpose::Upload => Role::Store,
+        RelayPurpose::Node => Role::Control,
+    };
+    if !node.plays(role) {
+        node.metrics.refused(Some(purpose), RelayRefusalCode::Role);
+        return refuse::relay(stream, RelayRefusalCode::Role.into()).await;
+    }
+    match purpose {
+        RelayPurpose::Assign => {
+            Box::pin(assign::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN))).await;
+        }
+        RelayPurpose::Device => {
+            Box::pin(device::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN))).await;
+        }
+        RelayPurpose::Upload => {
+            let revoked = node.services.revocation_of(stream.device);
+            let upload = Box::pin(upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME)));
+            tokio::select! {
+                () = upload => {}
+                () = revoked => {}
+            }
+        }
+        RelayPurpose::Node => Box::pin(join::accept(node, stream)).await,
+    }
+}
+
+fn first_of(message: Message) -> Option<First> {
+    match message {
+        Message::RelayOpen { protocol: PROTOCOL, purpose: Some(purpose) } => Some(First::Relay(purpose)),
+        Message::RelayOpen { .. } => Some(First::Foreign { relay: true }),
+        Message::Open { protocol: PROTOCOL, share, proof, proof_kind, owner, purpose: Some(purpose) } => {
+            Some(First::Link(LinkOpen { share, proof, proof_kind, owner, purpose }))
+        }
+        Message::Open { .. } => Some(First::Foreign { relay: false }),
+        _ => None,
+    }
+}

@@ -1,0 +1,193 @@
+//! Which store keeps a share: placing it, and giving its place back.
+//!
+//! Two records are changed one after the other: what the user keeps at the store first, then the share. A node that dies
+//! in between leaves the first too high; who is refused for a quota is counted anew, so that this refuses nobody.
+
+mod releases;
+mod room;
+mod usage;
+
+pub(crate) use releases::start;
+pub(crate) use room::Room;
+
+use super::records::{ShareRecord, bucket, share_key};
+use super::refuse;
+use super::registry::{decode, encode};
+use crate::node::{Node, now_ms};
+use crate::state::{Entry, Expect, StateError};
+use hither_proto::{DeviceId, Nearness, RelayAddress, RelayRefusal, RelayRefusalCode, ShareId, UserId};
+
+/// Attempts at a change that others make at the same time.
+const ATTEMPTS: usize = 16;
+/// When to come back while no store is there.
+const NO_STORE: std::time::Duration = std::time::Duration::from_secs(30);
+/// Round trips below this are alike, microseconds; above it each class is twice as far as the one before.
+const NEAR_US: u32 = 2_000;
+/// Class of a store that the device did not measure: behind all that it did.
+const UNMEASURED: u32 = 64;
+
+/// What is to be placed.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) user: UserId,
+    pub(crate) owner: DeviceId,
+    pub(crate) share: ShareId,
+    /// Ciphertext, bytes.
+    pub(crate) bytes: u64,
+    pub(crate) near: &'a [Nearness],
+}
+
+type Result<T> = std::result::Result<T, RelayRefusal>;
+
+/// Finds a store for a share and records it. A share stays where it is while that store lives.
+pub(crate) async fn place(node: &Node, wanted: &Wanted<'_>) -> Result<RelayAddress> {
+    let key = share_key(&wanted.owner, &wanted.share);
+    for _ in 0..ATTEMPTS {
+        let before = read(node, &key).await?;
+        let store = match stays(node, wanted, before.as_ref()) {
+            Some(store) => store,
+            None => choose(node, wanted, before.as_ref())?,
+        };
+        if record(node, wanted, before.as_ref(), &store).await? {
+            node.services.room.reserve(store.key, &key, wanted.bytes);
+            node.metrics.placed.add_one();
+            return Ok(store);
+        }
+    }
+    Err(refuse::busy(refuse::TROUBLE))
+}
+
+/// Forgets a share; its store is told.
+pub(crate) async fn release(node: &Node, user: &UserId, owner: &DeviceId, share: &ShareId) -> Result<()> {
+    let key = share_key(owner, share);
+    for _ in 0..ATTEMPTS {
+        let Some((entry, record)) = read(node, &key).await? else {
+            return Err(RelayRefusalCode::NotFound.into());
+        };
+        if record.user != user.as_bytes() {
+            return Err(RelayRefusalCode::NotFound.into());
+        }
+        // First the order to the store, which looks whether the share is still kept: it is carried out even if this node
+        // dies now.
+        if let Ok(store) = DeviceId::from_slice(&record.store) {
+            releases::order(node, &store, user, owner, share)
+                .await
+                .map_err(|error| refuse::of_state(&error))?;
+        }
+        match node.state.delete(bucket::SHARES, &key, Expect::Revision(entry.revision)).await {
+            Ok(_) => {
+                usage::subtract(node, user, &record).await;
+                node.services.room.forget(&key);
+                releases::hurry(node, &record).await;
+                return Ok(());
+            }
+            Err(StateError::Conflict { .. }) => {}
+            Err(error) => return Err(refuse::of_state(&error)),
+        }
+    }
+    Err(refuse::busy(refuse::TROUBLE))
+}
+
+async fn read(node: &Node, key: &str) -> Result<Option<(Entry, ShareRecord)>> {
+    let entry = node.state.get(bucket::SHARES, key).await.map_err(|error| refuse::of_state(&error))?;
+    let Some(entry) = entry else { return Ok(None) };
+    let record = decode(&entry.value, "a share").map_err(|error| super::device::refusal_of(&error))?;
+    Ok(Some((entry, record)))
+}
+
+/// The store where the share is, if it lives.
+fn stays(node: &Node, wanted: &Wanted<'_>, before: Option<&(Entry, ShareRecord)>) -> Option<RelayAddress> {
+    let (_, record) = before?;
+    let store = DeviceId::from_slice(&record.store).ok()?;
+    (record.user == wanted.user.as_bytes()).then(|| node.services.fleet.address_of(&store)).flatten()
+}
+
+/// The nearest store with room; of those about as near, the one with most room.
+fn choose(node: &Node, wanted: &Wanted<'_>, before: Option<&(Entry, ShareRecord)>) -> Result<RelayAddress> {
+    if before.is_some_and(|(_, record)| record.user != wanted.user.as_bytes()) {
+        // The device was someone else's before it was registered anew; what it kept there is not this user's.
+        return Err(RelayRefusalCode::NotFound.into());
+    }
+    let stores = node.services.fleet.stores();
+    if stores.is_empty() {
+        return Err(refuse::busy(NO_STORE));
+    }
+    let class = |store: &DeviceId| {
+        let near = wanted.near.iter().find(|near| near.store == *store);
+        near.map_or(UNMEASURED, |near| nearness_class(near.rtt_us))
+    };
+    stores
+        .into_iter()
+        .map(|store| (class(&store.address.key), node.services.room.left(&store), store))
+        .filter(|(_, left, _)| *left >= wanted.bytes)
+        .min_by_key(|(class, left, _)| (*class, u64::MAX - *left))
+        .map(|(.., store)| store.address)
+        .ok_or_else(|| RelayRefusalCode::NoSpace.into())
+}
+
+fn nearness_class(rtt_us: u32) -> u32 {
+    (rtt_us / NEAR_US).checked_ilog2().map_or(0, |class| class + 1)
+}
+
+/// Writes a placement down; `false`: something changed meanwhile.
+async fn record(
+    node: &Node,
+    wanted: &Wanted<'_>,
+    before: Option<&(Entry, ShareRecord)>,
+    store: &RelayAddress,
+) -> Result<bool> {
+    let old = before.map(|(_, record)| record);
+    let same = old.filter(|old| old.store == store.key.as_bytes());
+    let mut new = ShareRecord {
+        user: wanted.user.as_bytes().to_vec(),
+        store: store.key.as_bytes().to_vec(),
+        bytes: wanted.bytes,
+        placed_ms: now_ms(),
+        ..ShareRecord::default()
+    };
+    if let Some(same) = same {
+        // What was uploaded stays readable while the next version comes.
+        (new.read_key, new.keep_s, new.stored_ms) = (same.read_key.clone(), same.keep_s, same.stored_ms);
+        // A smaller version takes less room only when it has replaced the one before.
+        new.bytes = if same.stored_ms > 0 { wanted.bytes.max(same.bytes) } else { wanted.bytes };
+    }
+    usage::exchange(node, &wanted.user, old, &new).await?;
+    let expect = before.map_or(Expect::Absent, |(entry, _)| Expect::Revision(entry.revision));
+    let key = share_key(&wanted.owner, &wanted.share);
+    match node.state.put(bucket::SHARES, &key, encode(&new), expect).await {
+        Ok(_) => {
+            let moved = old
+                .filter(|old| old.store != new.store)
+                .and_then(|old| DeviceId::from_slice(&old.store).ok());
+            if let Some(elsewhere) = moved {
+                // It was at a store that is gone; should that come back, it may forget it.
+                let ordered =
+                    releases::order(node, &elsewhere, &wanted.user, &wanted.owner, &wanted.share).await;
+                ordered.map_err(|error| refuse::of_state(&error))?;
+            }
+            Ok(true)
+        }
+        Err(error) => {
+            usage::exchange_back(node, &wanted.user, old, &new).await;
+            match error {
+                StateError::Conflict { .. } => Ok(false),
+                error => Err(refuse::of_state(&error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearness_comes_in_classes_of_doubling() {
+        for (rtt_us, class) in
+            [(0, 0), (1_999, 0), (2_000, 1), (3_999, 1), (4_000, 2), (50_000, 5), (u32::MAX, 22)]
+        {
+            assert_eq!(nearness_class(rtt_us), class, "{rtt_us}");
+            assert!(class < UNMEASURED);
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Chunks from the store: the serving side of bulk streams.
+//!
+//! Three things go on at once: requests come in, chunks are read (a mebibyte or two at a time, the next ones while the
+//! ones before are written), and answers go out. A reader that asks and asks fills nothing but its own socket; one that
+//! takes nothing for [`STALLED`] is cut off, so that it holds no place.
+
+use super::read::Subject;
+use crate::node::Node;
+use crate::ops::labels::Request;
+use crate::store::{ReadChunk, ReadError, Store, StoredVersion};
+use bytes::Bytes;
+use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream};
+use hither_proto::{Message, PositionRange, Ranges, Space, Want, encode_frame};
+use roaring::RoaringBitmap;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
+
+/// How long a write of at most [`PIECE`] may take.
+const STALLED: Duration = Duration::from_secs(30);
+/// Payloads are written in pieces of so many bytes, so that a slow reader is told from a stalled one.
+const PIECE: usize = 256 * 1024;
+/// Requests that may wait before nothing more is read from the stream.
+const MAX_WAITING: usize = 64;
+/// Ranges of positions that may wait, likewise.
+const MAX_WAITING_RANGES: usize = 65_536;
+/// Bytes that are read at once, about: with what is being written and what waits in between, three times as many are
+/// in memory for one stream.
+const BATCH: u64 = 2 << 20;
+/// When to come back after the store has failed.
+const TROUBLE_MS: u32 = 2000;
+
+/// Requests that were not answered yet.
+#[derive(Default)]
+struct Requests {
+    state: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<(Want, Instant)>,
+    ranges: usize,
+    /// The one that is being answered.
+    current: Option<u64>,
+    /// Whether that was taken back.
+    cancelled: bool,
+}
+
+impl Requests {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, want: Want) {
+        let mut state = self.lock();
+        state.ranges += want.ranges.as_slice().len();
+        state.queue.push_back((want, Instant::now()));
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Takes a request back; what waits of it is forgotten, and it still ends with a message.
+    fn cancel(&self, request: u64) {
+        let mut state = self.lock();
+        if state.current == Some(request) {
+            state.cancelled = true;
+        }
+        for (want, _) in state.queue.iter_mut().filter(|(want, _)| want.request == request) {
+            want.ranges = Ranges::default();
+        }
+        state.ranges = state.queue.iter().map(|(want, _)| want.ranges.as_slice().len()).sum();
+    }
+
+    fn is_cancelled(&self, request: u64) -> bool {
+        let state = self.lock();
+        state.cancelled && state.current == Some(request)
+    }
+
+    async fn next(&self) -> (Want, Instant) {
+        self.wait(|state| {
+            let next = state.queue.pop_front()?;
+            state.ranges -= next.0.ranges.as_slice().len();
+            state.current = Some(next.0.request);
+            state.cancelled = false;
+            Some(next)
+        })
+        .await
+    }
+
+    async fn room(&self) {
+        self.wait(|state| {
+            (state.queue.len() < MAX_WAITING && state.ranges < MAX_WAITING_RANGES).then_some(())
+        })
+        .await;
+    }
+
+    async fn wait<T>(&self, mut check: impl FnMut(&mut Waiting) -> Option<T>) -> T {
+        let mut changed = std::pin::pin!(self.changed.notified());
+        loop {
+            changed.as_mut().enable();
+            let found = check(&mut self.lock());
+            if let Some(found) = found {
+                self.changed.notify_waiters();
+                return found;
+            }
+            changed.as_mut().await;
+            changed.set(self.changed.notified());
+        }
+    }
+}
+
+/// What goes to the writing side.
+enum Out {
+    Chunks { request: u64, chunks: Vec<ReadChunk>, asked: Option<Instant> },
+    Message(Message),
+}
+
+/// Serves one bulk stream until it ends.
+pub(super) async fn run(
+    node: Arc<Node>,
+    stream: Stream,
+    mut reader: MessageReader,
+    subject: Subject,
+    version: StoredVersion,
+) {
+    let Some(store) = node.store.clone() else { return };
+    let _counted = node.metrics.download();
+    let Stream { mut send, mut recv, .. } = stream;
+    let requests = Requests::default();
+    // One batch waits while another is written and a third is read.
+    let (out, outs) = mpsc::channel(1);
+    let mut shelf = Shelf { node: &node, store: &store, subject, version };
+    tokio::select! {
+        ended = listen(&requests, &mut reader, &mut recv) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a reader's stream broke");
+            }
+        }
+        () = prepare(&requests, &mut shelf, out) => {}
+        written = write_all(&node, &requests, &mut send, outs) => {
+            if let Err(error) = written {
+                tracing::debug!(%error, "a reader does not read");
+                send.reset();
+            }
+        }
+    }
+}
+
+/// Takes requests, until the reader closes its way.
+async fn listen(requests: &Requests, reader: &mut MessageReader, recv: &mut RecvHalf) -> io::Result<()> {
+    loop {
+        requests.room().await;
+        match reader.next(recv).await.map_err(io::Error::other)? {
+            Some(Message::Want(want)) => requests.add(want),
+            Some(Message::Cancel { request }) => requests.cancel(request),
+            Some(_) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Answers requests in their order; ends when nobody takes the answers.
+async fn prepare(requests: &Requests, shelf: &mut Shelf<'_>, out: mpsc::Sender<Out>) {
+    loop {
+        let (want, asked) = requests.next().await;
+        let request = want.request;
+        let last = match shelf.answer(requests, &want, asked, &out).await {
+            Ok(()) => Message::Served { request },
+            Err(Stop::Trouble) => Message::Busy { request, retry_after_ms: TROUBLE_MS },
+            Err(Stop::Closed) => return,
+        };
+        if out.send(Out::Message(last)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Why a request was not answered to its end.
+enum Stop {
+    /// The store failed.
+    Trouble,
+    /// Nobody takes the answers.
+    Closed,
+}
+
+/// The share in the store, as one stream reads it.
+struct Shelf<'a> {
+    node: &'a Node,
+    store: &'a Store,
+    subject: Subject,
+    /// The version that was asked for last.
+    version: StoredVersion,
+}
+
+impl Shelf<'_> {
+    async fn answer(
+        &mut self,
+        requests: &Requests,
+        want: &Want,
+        asked: Instant,
+        out: &mpsc::Sender<Out>,
+    ) -> Result<(), Stop> {
+        let request = want.request;
+        let Some(missing) = self.open(want).await else {
+            return send(out, Out::Message(not_held(want, want.ranges.clone()))).await;
+        };
+        if !missing.is_empty() {
+            let ranges = Ranges::from_bitmap(&missing);
+            send(out, Out::Message(not_held(want, ranges))).await?;
+        }
+        let mut asked = Some(asked);
+        for run in held_runs(want, &missing) {
+            let mut start = run.start();
+            while let Some(rest) = PositionRange::new(start, run.end().saturating_sub(start)) {
+                if requests.is_cancelled(request) {
+                    return Ok(());
+                }
+                match self.store.read(&self.version, want.space, self.batch(want.space, rest)).await {
+                    Ok(chunks) => {
+                        start = chunks.last().map_or(run.end(), |chunk| chunk.position + 1);
+                        send(out, Out::Chunks { request, chunks, asked: asked.take() }).await?;
+                    }
+                    Err(ReadError::Store(error)) => {
+                        tracing::error!(%error, "a chunk could not be read");
+                        return Err(Stop::Trouble);
+                    }
+                    // Gone since it was looked up, or damaged on the disk: the reader finds it elsewhere.
+                    Err(ReadError::NotFound | ReadError::NotHeld { .. } | ReadError::Damaged { .. }) => {
+                        send(out, Out::Message(not_held(want, one(start)))).await?;
+                        start += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the version that is wanted, and says which of the positions are not held; `None`: the version is not here.
+    async fn open(&mut self, want: &Want) -> Option<RoaringBitmap> {
+        let number = |version: &StoredVersion| version.head.head().version;
+        let wanted = want.ranges.to_bitmap();
+        if number(&self.version) == want.version {
+            let missing = &wanted - self.version.held.bitmap(want.space);
+            if missing.is_empty() {
+                return Some(missing);
+            }
+        }
+        // Another version, or one that is still being uploaded.
+        let versions = self.subject.versions(self.node).await;
+        self.version = versions.into_iter().find(|version| number(version) == want.version)?;
+        Some(&wanted - self.version.held.bitmap(want.space))
+    }
+
+    /// The beginning of a range that has about [`BATCH`] bytes, as far as can be told before reading.
+    fn batch(&self, space: Space, range: PositionRange) -> PositionRange {
+        let head = self.version.head.head();
+        let average =
+            if space == Space::Data { head.bytes / u64::from(head.chunks.max(1)) } else { 64 * 1024 };
+        let count = u32::try_from(BATCH / average.max(1)).unwrap_or(u32::MAX).clamp(1, range.count());
+        PositionRange::new(range.start(), count).unwrap_or(range)
+    }
+}
+
+async fn send(out: &mpsc::Sender<Out>, what: Out) -> Result<(), Stop> {
+    out.send(what).await.map_err(|_| Stop::Closed)
+}
+
+fn not_held(want: &Want, ranges: Ranges) -> Message {
+    Message::NotHeld { request: want.request, ranges }
+}
+
+fn one(position: u32) -> Ranges {
+    PositionRange::new(position, 1).into_iter().collect()
+}
+
+/// The wanted ranges in their order, without what is missing.
+fn held_runs(want: &Want, missing: &RoaringBitmap) -> Vec<PositionRange> {
+    if missing.is_empty() {
+        return want.ranges.as_slice().to_vec();
+    }
+    let mut runs: Vec<PositionRange> = Vec::new();
+    for range in want.ranges.as_slice() {
+        let mut start = range.start();
+        for position in missing.range(range.iter()) {
+            runs.extend(PositionRange::new(start, position - start));
+            start = position + 1;
+        }
+        runs.extend(PositionRange::new(start, range.end().saturating_sub(start)));
+    }
+    runs
+}
+
+/// Writes answers until the stream breaks.
+async fn write_all(
+    node: &Node,
+    requests: &Requests,
+    send: &mut SendHalf,
+    mut outs: mpsc::Receiver<Out>,
+) -> io::Result<()> {
+    while let Some(out) = outs.recv().await {
+        match out {
+            Out::Message(message) => write(send, &mut [encode_frame(&message).into()]).await?,
+            Out::Chunks { request, chunks, asked } => {
+                if let Some(asked) = asked {
+                    node.metrics.requests.of(Request::Want).since(asked);
+                }
+                for chunk in chunks {
+                    if requests.is_cancelled(request) {
+                        break;
+                    }
+                    let bytes = chunk.bytes.len() as u64;
+                    write_chunk(send, request, chunk).await?;
+                    node.metrics.downloaded.add(bytes);
+                    node.metrics.chunks_out.add_one();
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write_chunk(send: &mut SendHalf, request: u64, chunk: ReadChunk) -> io::Result<()> {
+    let ReadChunk { position, bytes: mut rest } = chunk;
+    let header = Message::Chunk { request, position, length: rest.len() as u32 };
+    let first = rest.split_to(rest.len().min(PIECE));
+    write(send, &mut [encode_frame(&header).into(), first]).await?;
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        write(send, &mut [piece]).await?;
+    }
+    Ok(())
+}
+
+async fn write(send: &mut SendHalf, pieces: &mut [Bytes]) -> io::Result<()> {
+    timeout(STALLED, send.send_all(pieces)).await?
+}

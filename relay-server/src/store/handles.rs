@@ -1,0 +1,96 @@
+//! Open files of packs on a local disk, a bounded number of them.
+
+use super::ids::PackNumber;
+use super::{pack, platform};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most files kept open.
+const MAX_OPEN: usize = 128;
+
+struct Open {
+    file: Arc<File>,
+    /// When it was last used, in uses.
+    used: u64,
+}
+
+#[derive(Default)]
+struct Files {
+    open: HashMap<PackNumber, Open>,
+    uses: u64,
+}
+
+/// Reads local packs through files that stay open. Clones share them.
+#[derive(Clone)]
+pub(super) struct PackFiles {
+    dir: Arc<PathBuf>,
+    files: Arc<Mutex<Files>>,
+}
+
+impl PackFiles {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir: Arc::new(dir), files: Arc::default() }
+    }
+
+    /// Reads exactly `length` bytes at `offset`. Blocks.
+    pub(super) fn read(&self, pack: PackNumber, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        platform::read_exact_at(&*self.open(pack)?, length, offset)
+    }
+
+    /// Closes the file of a pack that is deleted, so that its space is freed.
+    pub(super) fn forget(&self, pack: PackNumber) {
+        self.lock().open.remove(&pack);
+    }
+
+    fn open(&self, pack: PackNumber) -> io::Result<Arc<File>> {
+        {
+            let mut files = self.lock();
+            files.uses += 1;
+            let uses = files.uses;
+            if let Some(open) = files.open.get_mut(&pack) {
+                open.used = uses;
+                return Ok(Arc::clone(&open.file));
+            }
+        }
+        let file = Arc::new(File::open(self.dir.join(pack::name(pack)))?);
+        let mut files = self.lock();
+        if files.open.len() >= MAX_OPEN
+            && let Some(oldest) = files.open.iter().min_by_key(|(_, open)| open.used).map(|(pack, _)| *pack)
+        {
+            files.open.remove(&oldest);
+        }
+        let used = files.uses;
+        files.open.insert(pack, Open { file: Arc::clone(&file), used });
+        Ok(file)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_files_stay_open_and_forgotten_ones_are_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = PackFiles::new(dir.path().to_owned());
+        let path = |pack| dir.path().join(pack::name(pack));
+        std::fs::create_dir_all(path(PackNumber(0)).parent().unwrap()).unwrap();
+        for number in 0..MAX_OPEN as u64 + 20 {
+            std::fs::write(path(PackNumber(number)), number.to_be_bytes()).unwrap();
+            assert_eq!(files.read(PackNumber(number), 0, 8).unwrap(), number.to_be_bytes());
+        }
+        assert_eq!(files.lock().open.len(), MAX_OPEN);
+        let last = PackNumber(MAX_OPEN as u64 + 19);
+        std::fs::remove_file(path(last)).unwrap();
+        files.read(last, 0, 8).unwrap();
+        files.forget(last);
+        assert_eq!(files.read(last, 0, 8).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}
