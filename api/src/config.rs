@@ -3,6 +3,7 @@
 //! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys are refused with the nearest known name,
 //! so that a typing error does not silently do nothing.
 
+use crate::upload_rules::{NetworkRule, UploadRules, parse_size};
 use std::path::Path;
 use std::time::Duration;
 use toml_edit::{DocumentMut, Item, Value};
@@ -31,6 +32,15 @@ pub const TEMPLATE: &str = "\
 # How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
+# What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
+# fetched while this device is away. Not with: hither share --no-upload
+# upload.enabled = true
+# Only shares of at least, and at most, so many bytes: \"100MB\", \"2GiB\"; \"\" for any.
+# upload.min_size = \"\"
+# upload.max_size = \"\"
+# Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
+# upload.never_on = []
+
 # What is logged to hitherd.log: error, warn, info, debug or trace.
 # log = \"info\"
 ";
@@ -43,13 +53,16 @@ enum Kind {
     Port,
     Duration,
     Names,
+    Size,
+    Networks,
     Level,
 }
 
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its name in the file; `HITHER_` and the name in capitals is its environment variable.
+    /// Its name in the file, with a dot where it stands in a table; `HITHER_` and the name in capitals, with `_` for a
+    /// dot, is its environment variable.
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
@@ -57,7 +70,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 9] = [
+pub const KEYS: [Key; 13] = [
     Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
     Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
     Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
@@ -66,6 +79,10 @@ pub const KEYS: [Key; 9] = [
     Key { name: "interfaces", about: "only these network interfaces", kind: Kind::Names },
     Key { name: "ignore_interfaces", about: "all but these network interfaces", kind: Kind::Names },
     Key { name: "wait", about: "how long a fetch looks for a holder", kind: Kind::Duration },
+    Key { name: "upload.enabled", about: "upload what is shared to a store", kind: Kind::Bool },
+    Key { name: "upload.min_size", about: "upload no smaller shares", kind: Kind::Size },
+    Key { name: "upload.max_size", about: "upload no larger shares", kind: Kind::Size },
+    Key { name: "upload.never_on", about: "interfaces and networks not to upload over", kind: Kind::Networks },
     Key { name: "log", about: "what is logged", kind: Kind::Level },
 ];
 
@@ -88,6 +105,8 @@ pub struct Config {
     pub ignore_interfaces: Vec<String>,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
+    /// What is uploaded to stores.
+    pub upload: UploadRules,
     /// Log filter.
     pub log: String,
 }
@@ -103,6 +122,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             ignore_interfaces: Vec::new(),
             wait: Duration::from_secs(15),
+            upload: UploadRules::default(),
             log: "info".into(),
         }
     }
@@ -152,6 +172,8 @@ impl Kind {
             Self::Port => "a number from 0 to 65535",
             Self::Duration => "a duration like \"15s\" or \"2m\"",
             Self::Names => "a list of names like [\"eth0\"]",
+            Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
+            Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -159,10 +181,10 @@ impl Kind {
     /// Parses what a person typed or an environment variable holds.
     fn parse(self, text: &str) -> Option<Value> {
         let value: Value = match self {
-            Self::Text | Self::Duration | Self::Level => text.into(),
+            Self::Text | Self::Duration | Self::Size | Self::Level => text.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
             Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
-            Self::Names => {
+            Self::Names | Self::Networks => {
                 text.split(',').map(str::trim).filter(|n| !n.is_empty()).collect::<toml_edit::Array>().into()
             }
         };
@@ -176,6 +198,10 @@ impl Kind {
             Self::Port => value.as_integer().is_some_and(|n| u16::try_from(n).is_ok()),
             Self::Duration => value.as_str().is_some_and(|t| humantime::parse_duration(t).is_ok()),
             Self::Names => value.as_array().is_some_and(|a| a.iter().all(Value::is_str)),
+            Self::Size => value.as_str().is_some_and(|t| t.is_empty() || parse_size(t).is_some()),
+            Self::Networks => value.as_array().is_some_and(|a| {
+                a.iter().all(|v| v.as_str().is_some_and(|t| t.parse::<NetworkRule>().is_ok()))
+            }),
             Self::Level => {
                 value.as_str().is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t))
             }
@@ -216,13 +242,13 @@ impl Config {
 
     fn resolve(file: &DocumentMut, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
-        for (name, item) in file.iter() {
-            let key = key(name)?;
+        for (name, item) in flat(file) {
+            let key = key(&name)?;
             let value = item.as_value().filter(|v| key.kind.check(v)).ok_or_else(|| key.bad_value())?;
             config.set(key.name, value);
         }
         for key in &KEYS {
-            if let Some(text) = env(&format!("HITHER_{}", key.name.to_uppercase())) {
+            if let Some(text) = env(&format!("HITHER_{}", key.name.replace('.', "_").to_uppercase())) {
                 config.set(key.name, &key.kind.parse(&text).ok_or_else(|| key.bad_value())?);
             }
         }
@@ -246,6 +272,12 @@ impl Config {
             "interfaces" => self.interfaces = names(),
             "ignore_interfaces" => self.ignore_interfaces = names(),
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
+            "upload.enabled" => self.upload.enabled = flag(),
+            "upload.min_size" => self.upload.min_size = parse_size(&text()),
+            "upload.max_size" => self.upload.max_size = parse_size(&text()),
+            "upload.never_on" => {
+                self.upload.never_on = names().iter().filter_map(|name| name.parse().ok()).collect();
+            }
             "log" => self.log = text(),
             _ => {}
         }
@@ -262,6 +294,12 @@ impl Config {
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
             "wait" => humantime::format_duration(self.wait).to_string(),
+            "upload.enabled" => self.upload.enabled.to_string(),
+            "upload.min_size" => self.upload.min_size.map(|size| format!("{size}B")).unwrap_or_default(),
+            "upload.max_size" => self.upload.max_size.map(|size| format!("{size}B")).unwrap_or_default(),
+            "upload.never_on" => {
+                self.upload.never_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            }
             _ => self.log.clone(),
         })
     }
@@ -272,7 +310,13 @@ impl Config {
         let value = key.kind.parse(text).ok_or_else(|| key.bad_value())?;
         let mut file = if path.exists() { read(path)? } else { TEMPLATE.parse()? };
         Self::resolve(&file, |_| None)?;
-        file[key.name] = Item::Value(value);
+        match key.name.split_once('.') {
+            None => file[key.name] = Item::Value(value),
+            Some((table, name)) => {
+                let table = file.entry(table).or_insert_with(|| Item::Table(dotted()));
+                table[name] = Item::Value(value);
+            }
+        }
         let io = |source| ConfigError::Io { path: path.display().to_string(), source };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(io)?;
@@ -288,6 +332,25 @@ impl Key {
     const fn bad_value(&self) -> ConfigError {
         ConfigError::BadValue { name: self.name, expected: self.kind.expected() }
     }
+}
+
+/// A table whose keys are written as `table.key = value`.
+fn dotted() -> toml_edit::Table {
+    let mut table = toml_edit::Table::new();
+    table.set_dotted(true);
+    table
+}
+
+/// Every value of the file with its full name; what is in a table is `table.key`.
+fn flat(file: &DocumentMut) -> Vec<(String, &Item)> {
+    let mut all = Vec::new();
+    for (name, item) in file.iter() {
+        match item.as_table_like() {
+            Some(table) => all.extend(table.iter().map(|(key, item)| (format!("{name}.{key}"), item))),
+            None => all.push((name.to_owned(), item)),
+        }
+    }
+    all
 }
 
 fn read(path: &Path) -> Result<DocumentMut, ConfigError> {
@@ -340,6 +403,27 @@ mod tests {
             .collect();
         assert_eq!(uncommented.lines().count(), KEYS.len());
         assert_eq!(resolve(&uncommented, &[]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn tables_and_dotted_keys_are_the_same() {
+        for file in ["upload.max_size = \"2GiB\"", "[upload]\nmax_size = \"2GiB\""] {
+            let config = resolve(file, &[("HITHER_UPLOAD_NEVER_ON", "wwan0, 10.0.0.0/8")]).unwrap();
+            assert_eq!(config.upload.max_size, Some(2 << 30));
+            assert_eq!(config.get("upload.never_on").unwrap(), "wwan0,10.0.0.0/8");
+            assert_eq!(config.get("upload.max_size").unwrap(), "2147483648B");
+        }
+        let error = |file: &str| resolve(file, &[]).unwrap_err().to_string();
+        assert!(error("[upload]\nmax = 1").contains("\"upload.max\""));
+        assert!(error("upload.max_size = \"big\"").contains("must be a size"));
+        assert!(error("upload.never_on = [\"10.0.0.0/33\"]").contains("must be a list"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        for (name, text) in [("upload.enabled", "false"), ("upload.min_size", "1kB"), ("port", "9")] {
+            Config::write(&path, name, text).unwrap();
+        }
+        let config = Config::resolve(&read(&path).unwrap(), |_| None).unwrap();
+        assert_eq!((config.upload.enabled, config.upload.min_size, config.port), (false, Some(1000), 9));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub enum ErrorCode {
     Unsharable,
     /// The file keeps changing while it is read.
     Changing,
-    /// No such share or transfer.
+    /// No such share, transfer, relay, device or message.
     NotFound,
     /// The share is being fetched already.
     AlreadyFetching,
@@ -57,8 +57,14 @@ pub enum ErrorCode {
     NoSpace,
     /// No device that has the share could be reached.
     NoHolder,
-    /// The owner ended the share, or the device refused.
+    /// The relay could not be reached.
+    NoRelay,
+    /// The owner ended the share, or a device or relay refused.
     Refused,
+    /// More than is kept for this user, here or at the relay.
+    OverQuota,
+    /// Too long for a message.
+    TooLong,
     /// The user declined.
     Declined,
     /// Every source gave damaged data.
@@ -80,10 +86,10 @@ impl ErrorCode {
     pub const fn exit(self) -> Exit {
         match self {
             Self::BadRequest | Self::BadTicket | Self::NewerTicket => Exit::Usage,
-            Self::NoHolder => Exit::Unreachable,
+            Self::NoHolder | Self::NoRelay => Exit::Unreachable,
             Self::Refused | Self::Declined | Self::HostileShare => Exit::Refused,
             Self::Damaged => Exit::Damaged,
-            Self::NoSpace => Exit::NoSpace,
+            Self::NoSpace | Self::OverQuota => Exit::NoSpace,
             Self::Interrupted => Exit::Interrupted,
             Self::Unreadable
             | Self::Unsharable
@@ -93,6 +99,7 @@ impl ErrorCode {
             | Self::TargetExists
             | Self::NotWritable
             | Self::NotASingleFile
+            | Self::TooLong
             | Self::NoDaemon
             | Self::Internal => Exit::Failed,
         }
@@ -105,8 +112,9 @@ impl ErrorCode {
             Self::NotFound => 404,
             Self::AlreadyFetching | Self::TargetExists => 409,
             Self::Refused | Self::Declined | Self::HostileShare => 403,
-            Self::NoSpace => 507,
-            Self::NoHolder => 503,
+            Self::NoSpace | Self::OverQuota => 507,
+            Self::NoHolder | Self::NoRelay => 503,
+            Self::TooLong => 413,
             _ => 500,
         }
     }

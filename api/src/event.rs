@@ -1,6 +1,8 @@
 //! What long work reports while it runs; one JSON object each, the contract of `--json`.
 
 use crate::error::ApiError;
+use crate::mail::MessageInfo;
+use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +22,8 @@ pub enum Phase {
     Fetching,
     /// Making it durable and moving it into place.
     Writing,
+    /// Uploading to a store of a relay.
+    Uploading,
     /// Nobody who has what is missing can be reached at the moment.
     Waiting,
     /// Everything is here; a later version is waited for.
@@ -118,6 +122,10 @@ pub enum Event {
         /// Where the bytes of all versions so far came from.
         sources: Vec<SourceBytes>,
     },
+    /// How the upload of a share to a store stands; it goes on in the background.
+    Upload(UploadInfo),
+    /// A message arrived (or was there and not looked at).
+    Message(MessageInfo),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.

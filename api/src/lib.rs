@@ -9,12 +9,22 @@ mod client;
 mod config;
 mod error;
 mod event;
+mod mail;
 mod paths;
+mod relay;
 mod types;
+mod upload;
+mod upload_rules;
 
 pub use client::{Client, ClientError, Events};
 pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
+pub use mail::{
+    FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo, SentState, TicketNote,
+};
 pub use paths::{Paths, PathsError};
+pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
 pub use types::*;
+pub use upload::{UploadInfo, UploadState};
+pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};

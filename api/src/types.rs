@@ -1,6 +1,8 @@
 //! Requests and answers of the local API that are no events.
 
 use crate::event::{Phase, SourceBytes};
+use crate::relay::RelayInfo;
+use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
@@ -23,6 +25,9 @@ pub struct ShareRequest {
     /// Leave out what cannot be shared (unreadable files, impossible names) instead of failing.
     #[serde(default)]
     pub skip_unsharable: bool,
+    /// Publish a new version whenever something in it changes, until the share ends.
+    #[serde(default)]
+    pub watch: bool,
 }
 
 /// What to do when the target of a fetch exists.
@@ -88,6 +93,15 @@ pub struct ShareInfo {
     /// When it ends by itself, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// Whether a new version is published whenever something in it changes.
+    #[serde(default)]
+    pub watched: bool,
+    /// Why what changed in a watched share could not be published, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// How its upload stands; absent for shares of others, and while no relay is joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadInfo>,
 }
 
 /// The ticket of a share (`GET /v1/shares/{id}/ticket`).
@@ -236,12 +250,24 @@ pub struct Status {
     pub home: String,
     /// Number of shares.
     pub shares: u64,
+    /// Number of shares that are being uploaded, or wait for it.
+    #[serde(default)]
+    pub uploads: u64,
     /// Number of transfers that run.
     pub transfers: u64,
     /// Devices seen on this network.
     pub nearby: u64,
     /// Links that are open.
     pub links: Vec<LinkInfo>,
+    /// Relays that this device joined.
+    #[serde(default)]
+    pub relays: Vec<RelayInfo>,
+    /// Messages that were not looked at yet.
+    #[serde(default)]
+    pub unread: u64,
+    /// Messages that no relay has taken yet.
+    #[serde(default)]
+    pub outgoing: u64,
     /// Things the user should know (the store was rebuilt, a carrier could not start…).
     pub warnings: Vec<String>,
 }

@@ -1,7 +1,8 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    completions, config, doctor, down, fetch, list, man, share, status, ticket, transfers, unshare, up, why,
+    completions, config, devices, doctor, down, fetch, inbox, list, man, outbox, relay, send, share, status,
+    ticket, transfers, unshare, up, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -9,6 +10,8 @@ const EXAMPLES: &str = "\
 Examples:
   hither share photos/          share a folder; prints a ticket and a QR code
   hither fetch hither1…         fetch it on another device on the same network
+  hither relay add 'hither://…' join a relay, to reach your devices anywhere
+  hither send phone notes.txt   send a text or files to another device of yours
   hither doctor                 find out why devices do not see each other
 
 Exit status:
@@ -18,9 +21,10 @@ Exit status:
 Environment:
   HITHER_HOME     folder that holds everything of this device
   HITHER_TICKET   the ticket for hither fetch
+  HITHER_RELAY_URL  the URL for hither relay add
   NO_COLOR        no colours when set";
 
-/// Share files between devices on the same network.
+/// Share files between devices, and send messages to your own.
 ///
 /// `hither share` makes a ticket for a file or folder; whoever has the ticket can fetch it with `hither fetch`, from
 /// every device that has some of it at once. A daemon does the work and is started when it does not run.
@@ -57,6 +61,11 @@ pub enum Command {
     Ticket(ticket::Args),
     Transfers(transfers::Args),
     Why(why::Args),
+    Devices(devices::Args),
+    Send(send::Args),
+    Inbox(inbox::Args),
+    Outbox(outbox::Args),
+    Relay(relay::Args),
     Up(up::Args),
     Down(down::Args),
     Status(status::Args),

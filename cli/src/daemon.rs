@@ -1,7 +1,7 @@
 //! The daemon as a process: whether it runs, starting it, waiting until it is gone.
 
 use crate::failure::{self, shown};
-use crate::input::TICKET_VARIABLE;
+use crate::input::{RELAY_VARIABLE, TICKET_VARIABLE};
 use hither_api::{ALREADY_RUNNING, ApiError, Client, ClientError, ErrorCode, Paths, Status};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -49,7 +49,7 @@ pub fn program() -> Result<PathBuf, ApiError> {
 pub fn environment() -> Vec<(&'static str, Option<PathBuf>)> {
     let home = std::env::var_os("HITHER_HOME").filter(|home| !home.is_empty());
     let home = home.and_then(|home| std::path::absolute(home).ok());
-    let mut changes = vec![(TICKET_VARIABLE, None)];
+    let mut changes = vec![(TICKET_VARIABLE, None), (RELAY_VARIABLE, None)];
     if home.is_some() {
         changes.push(("HITHER_HOME", home));
     }
@@ -196,8 +196,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_daemon_never_sees_a_ticket() {
+    fn the_daemon_never_sees_a_ticket_or_an_invitation() {
         assert!(environment().contains(&(TICKET_VARIABLE, None)));
+        assert!(environment().contains(&(RELAY_VARIABLE, None)));
     }
 
     #[test]

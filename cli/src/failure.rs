@@ -1,7 +1,7 @@
 //! Errors of other crates as errors for people, and a hint for every code that has none of its own.
 
 use hither_api::{ApiError, ConfigError, ErrorCode, PathsError};
-use hither_proto::{TicketError, display_name};
+use hither_proto::{RelayUrlError, TicketError, display_name};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -34,6 +34,9 @@ pub const fn hint(code: ErrorCode) -> &'static str {
         ErrorCode::NoHolder => {
             "Is the other device on, and in this network? hither doctor helps to find out."
         }
+        ErrorCode::NoRelay => "Is this device online, and the relay running? hither doctor helps to find out.",
+        ErrorCode::OverQuota => "Delete what is not needed any more.",
+        ErrorCode::TooLong => "Send it as a file.",
         ErrorCode::Refused => "Ask the owner whether it is still shared.",
         ErrorCode::Damaged => "Try again when another device that has it is reachable.",
         ErrorCode::NotASingleFile => "Fetch it into a folder instead: -o DIR.",
@@ -90,6 +93,15 @@ pub fn ticket(error: &TicketError) -> ApiError {
         _ => ErrorCode::BadTicket,
     };
     ApiError::new(code, sentence(&error.to_string())).with_hint(hint(code))
+}
+
+/// A text that is no relay's URL. The text itself is never repeated: it may be almost an invitation.
+pub fn relay_url(error: &RelayUrlError) -> ApiError {
+    let hint = match error {
+        RelayUrlError::NoKey => "Quote the URL: a shell takes what follows # for a comment.",
+        _ => "Copy the whole URL that the relay printed: hither://HOST:PORT/#…",
+    };
+    ApiError::new(ErrorCode::BadRequest, sentence(&error.to_string())).with_hint(hint)
 }
 
 /// A configuration that was refused.

@@ -1,14 +1,19 @@
-//! What the user types: a ticket, or the answer to a question.
+//! What the user types: a ticket, a relay's URL, a text, or the answer to a question.
 
 use crate::failure;
 use crate::output::Output;
 use hither_api::{ApiError, ErrorCode};
-use hither_proto::Ticket;
-use std::io::BufRead;
+use hither_proto::{RelayUrl, Ticket};
+use std::io::{BufRead, Read};
 use tokio::sync::oneshot;
 
 /// Environment variable for a ticket, which on the command line every user of the machine could read.
 pub const TICKET_VARIABLE: &str = "HITHER_TICKET";
+
+/// Environment variable for a relay's URL, for the same reason.
+pub const RELAY_VARIABLE: &str = "HITHER_RELAY_URL";
+/// Longest text that is read from standard input, bytes; what is longer does not fit a message anyway.
+const MAX_TEXT: u64 = 1 << 20;
 
 /// One line from standard input; `None` at its end. May be dropped while it waits.
 async fn line() -> Option<String> {
@@ -41,6 +46,47 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<(String, Tick
     }
     let ticket = text.parse::<Ticket>().map_err(|error| failure::ticket(&error))?;
     Ok((text, ticket))
+}
+
+/// A relay's URL: as given, else from standard input. Checked here, before anything starts; never repeated in an error.
+pub async fn relay_url(out: &Output, given: Option<String>) -> Result<String, ApiError> {
+    let text = match given {
+        Some(text) if text != "-" => text,
+        _ => {
+            if out.can_ask() {
+                out.ask("URL of the relay: ");
+            }
+            line().await.unwrap_or_default()
+        }
+    };
+    let text = text.trim().to_owned();
+    if text.is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "There is no URL.")
+            .with_hint(format!("Give it as an argument, in {RELAY_VARIABLE}, or on standard input.")));
+    }
+    text.parse::<RelayUrl>().map_err(|error| failure::relay_url(&error))?;
+    Ok(text)
+}
+
+/// All of standard input, as a text.
+pub async fn all_text() -> Result<String, ApiError> {
+    let (sender, receiver) = oneshot::channel();
+    // A thread of its own, as for a line.
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(MAX_TEXT).read_to_end(&mut bytes);
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    let read = receiver.await.unwrap_or_else(|_| Ok(Vec::new()));
+    let bytes = read.map_err(|error| failure::io(ErrorCode::Unreadable, "Standard input", &error))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        ApiError::new(ErrorCode::BadRequest, "What stands on standard input is not a text in UTF-8.")
+            .with_hint("Put it into a file and send that.")
+    })?;
+    if text.is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "There is nothing on standard input."));
+    }
+    Ok(text)
 }
 
 /// Asks a question that Enter answers with yes. `None`: the input ended without an answer.

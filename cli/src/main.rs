@@ -18,6 +18,7 @@ mod session;
 mod show;
 mod signals;
 mod target;
+mod upload;
 
 use clap::{CommandFactory, FromArgMatches};
 use cli::Cli;

@@ -147,6 +147,19 @@ impl Output {
         values.iter().for_each(|value| self.json(value));
     }
 
+    /// A text of somebody else as the result: as it is when a program reads it; for people without what could rewrite
+    /// the terminal, and with an end of its last line.
+    pub fn text(&self, text: &str) {
+        if self.json {
+            return;
+        }
+        if !self.stdout.terminal {
+            return self.write(text.as_bytes());
+        }
+        let lines: Vec<String> = text.lines().map(|line| display_name(&line.replace('\t', "    "))).collect();
+        self.write(format!("{}\n", lines.join("\n")).as_bytes());
+    }
+
     /// Bytes that are the result, as they are.
     pub fn raw(&self, bytes: &[u8]) {
         self.write(bytes);

@@ -4,19 +4,26 @@ use crate::clock::unix_seconds;
 use crate::core::Core;
 use crate::failure;
 use crate::hexed::Hex;
+use crate::holders::Holders;
+use crate::keep::Keep;
 use crate::links::Links;
+use crate::mail::Mail;
 use crate::records::{Records, ShareRecord};
+use crate::relay::Relays;
 use crate::routes::Routes;
 use crate::shares::{Share, Shares, Version};
 use crate::tasks::Tasks;
 use crate::transfer::{Transfer, Transfers};
+use crate::watch::Watches;
 use crate::workers::Workers;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
 use hither_content::{ChunkMap, Handles, Holding, HoldingNumber, Layout, ManifestFile, Place, Stamps};
 use hither_engine::{SessionId, StreamId};
-use hither_proto::{DeviceId, DeviceName, Message, ShareId, ShareSecret, SignedHead, Ticket, UncheckedHead};
+use hither_proto::{
+    DeviceId, DeviceName, Message, RelayAddress, ShareId, ShareSecret, SignedHead, Ticket, UncheckedHead,
+};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -40,8 +47,13 @@ pub(crate) struct Daemon {
     pub endpoint: Arc<Endpoint>,
     pub links: Links,
     pub shares: Shares,
+    pub holders: Holders,
+    pub keep: Keep,
+    pub watches: Watches,
     pub transfers: Transfers,
     pub records: Records,
+    pub relays: Relays,
+    pub mail: Mail,
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
     pub workers: Workers,
@@ -77,6 +89,9 @@ impl Daemon {
             EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         let device = identity.device_id();
+        let records = Records::new(Arc::clone(&storage));
+        let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
+        let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
         let daemon = Arc::new(Self {
             device,
             name: device_name(&config),
@@ -87,8 +102,13 @@ impl Daemon {
             config,
             paths,
             shares: Shares::default(),
+            holders: Holders::default(),
+            keep,
+            watches: Watches::default(),
             transfers: Transfers::default(),
-            records: Records::new(storage),
+            records,
+            relays,
+            mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             chunk_map,
             handles: Handles::new(OPEN_FILES),
             workers: Workers::start().map_err(failure::internal)?,
@@ -139,6 +159,11 @@ impl Daemon {
         records.iter().filter_map(|(id, record)| Some((self.shares.get(*id)?, record.clone()))).collect()
     }
 
+    /// The record of one share.
+    pub(crate) fn share_record(&self, share: ShareId) -> Option<ShareRecord> {
+        self.share_records.lock().unwrap_or_else(PoisonError::into_inner).get(&share).cloned()
+    }
+
     pub(crate) fn set_share_record(&self, share: ShareId, record: ShareRecord) {
         self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share, record);
     }
@@ -146,7 +171,24 @@ impl Daemon {
     /// What others fetch a share with.
     pub(crate) fn ticket(&self, share: &Share) -> Ticket {
         let hints = if share.owner == self.device { self.addresses() } else { Vec::new() };
-        Ticket { secret: share.secret.clone(), owner: share.owner, hints, pin: None }
+        let relays = self.relays_of(share);
+        Ticket { secret: share.secret.clone(), owner: share.owner, hints, relays, pin: None }
+    }
+
+    /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded, those
+    /// that were joined, that which keeps it first; of another's, what the ticket said with which it was fetched.
+    fn relays_of(&self, share: &Share) -> Vec<RelayAddress> {
+        if share.owner != self.device {
+            let transfers = self.transfers.all();
+            let fetched = transfers.iter().find(|t| t.share.id == share.id && !t.ticket.relays.is_empty());
+            return fetched.map(|transfer| transfer.ticket.relays.clone()).unwrap_or_default();
+        }
+        let records = self.share_records.lock().unwrap_or_else(PoisonError::into_inner);
+        let never = records.get(&share.id).is_some_and(|record| record.no_upload);
+        if never || !self.config.upload.enabled {
+            return Vec::new();
+        }
+        self.relays.addresses_for_ticket(self.keep.relay_of(share.id))
     }
 
     /// Addresses at which others may reach this device, best first.
@@ -200,6 +242,7 @@ impl Daemon {
         self.hold_whole(share.id, version);
         let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
         self.forget_version(&known, old);
+        self.keep.shared(share.id);
     }
 
     /// Removes what was kept of the version before the current one.
@@ -252,6 +295,7 @@ impl Daemon {
             files: manifest.files(),
             no_upload: false,
             expires: None,
+            watch: None,
         };
         self.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
         let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
@@ -262,6 +306,8 @@ impl Daemon {
     /// Ends a share on this device. Its files stay.
     pub(crate) fn unshare(&self, share: &Arc<Share>) -> Result<(), ApiError> {
         self.records.remove_share(&share.id.to_string()).map_err(|e| failure::storage(&e))?;
+        self.keep.release(&self.records, share.id);
+        self.watches.stop(share.id);
         let record = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).remove(&share.id);
         self.core.with(|engine, _| engine.release(share.id));
         self.shares.remove(share.id);

@@ -2,7 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::failure::size;
-use hither_api::{Finding, Level};
+use hither_api::{Finding, Level, RelayInfo, RelayState};
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
@@ -16,6 +16,7 @@ fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Int
 /// Looks at everything.
 pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
+    findings.extend(relays(daemon));
     findings.extend(vpn());
     let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
@@ -77,6 +78,38 @@ fn nearby(daemon: &Daemon) -> Finding {
         1 => finding("nearby", Level::Ok, "One other device with Hither is on this network.", ""),
         n => finding("nearby", Level::Ok, format!("{n} other devices with Hither are on this network."), ""),
     }
+}
+
+/// Every relay that was joined.
+fn relays(daemon: &Daemon) -> Vec<Finding> {
+    let one = |relay: RelayInfo| match relay.state {
+        RelayState::Connected => {
+            let (carrier, rtt) = (relay.carrier.unwrap_or_default(), relay.rtt_ms.unwrap_or_default());
+            let message =
+                format!("Connected to {} over {}, {rtt:.1} ms away.", relay.host, carrier.to_uppercase());
+            match carrier.as_str() {
+                "tcp" if daemon.config.quic => {
+                    let hint = "QUIC did not get through: a firewall seems to block UDP. It works all the same.";
+                    finding("relay", Level::Ok, message, hint)
+                }
+                _ => finding("relay", Level::Ok, message, ""),
+            }
+        }
+        RelayState::Connecting => {
+            finding("relay", Level::Warning, format!("{} is being connected.", relay.host), "")
+        }
+        RelayState::Waiting => {
+            let why = relay.reason.filter(|why| !why.is_empty()).unwrap_or_else(|| "it did not answer".into());
+            let message = format!(
+                "Not connected to {}: {why}. It is tried again in {} s.",
+                relay.host,
+                relay.retry_seconds.unwrap_or_default()
+            );
+            let hint = "Is this device online, and the relay running? Firewalls must let through its port, UDP or TCP.";
+            finding("relay", Level::Warning, message, hint)
+        }
+    };
+    daemon.relays.all().iter().map(|relay| one(relay.info())).collect()
 }
 
 fn space(daemon: &Daemon) -> Finding {

@@ -1,10 +1,12 @@
 //! Errors of the libraries as errors of the API: a code, one sentence, a hint.
 
+use crate::relay::RelayError;
 use hither_api::{ApiError, ErrorCode};
+use hither_carrier::LinkError;
 use hither_content::storage::StorageError;
 use hither_content::{FinishError, ImportError, ManifestFileError, PrepareError, WriteError};
 use hither_engine::Waiting;
-use hither_proto::{TicketError, display_name};
+use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
 use std::path::Path;
 
 fn shown(path: impl AsRef<Path>) -> String {
@@ -32,6 +34,39 @@ pub(crate) fn ticket(error: &TicketError) -> ApiError {
         error => ApiError::new(ErrorCode::BadTicket, format!("That is no usable ticket: {error}."))
             .with_hint("Copy the whole ticket, from \"hither1\" to its last letter."),
     }
+}
+
+/// Why a relay could not be joined.
+pub(crate) fn relay(at: &hither_proto::HostPort, error: &RelayError) -> ApiError {
+    let unreachable = |why: &dyn std::fmt::Display, hint: &str| {
+        ApiError::new(ErrorCode::NoRelay, format!("The relay {at} cannot be reached: {why}.")).with_hint(hint)
+    };
+    match error {
+        RelayError::Resolve { .. } => unreachable(error, "Is the name right, and is this device online?"),
+        RelayError::Link(LinkError::WrongDevice { .. }) => ApiError::new(
+            ErrorCode::Refused,
+            format!("At {at} is another relay than the URL names: its key is a different one."),
+        )
+        .with_hint("Copy the URL again. If the relay was set up anew, ask its owner for a new one."),
+        RelayError::Refused(refusal) => refused(at, *refusal),
+        error => unreachable(error, "Is it running, and do firewalls let its port through (UDP or TCP)?"),
+    }
+}
+
+fn refused(at: &hither_proto::HostPort, refusal: RelayRefusal) -> ApiError {
+    let (code, hint) = match refusal.code {
+        RelayRefusalCode::Invitation => {
+            (ErrorCode::Refused, "Invitations end after some time or some devices. Ask the relay's owner for a new one.")
+        }
+        RelayRefusalCode::NotRegistered => {
+            (ErrorCode::Refused, "The URL holds no invitation. Ask the relay's owner for one with an invitation.")
+        }
+        RelayRefusalCode::Revoked => (ErrorCode::Refused, "Ask the relay's owner to let this device in again."),
+        RelayRefusalCode::Quota | RelayRefusalCode::NoSpace => (ErrorCode::OverQuota, ""),
+        RelayRefusalCode::Busy | RelayRefusalCode::GoingAway => (ErrorCode::NoRelay, "Try again in a moment."),
+        _ => (ErrorCode::Refused, "Is Hither on this device, or on the relay, out of date?"),
+    };
+    ApiError::new(code, format!("The relay {at} refused: {refusal}.")).with_hint(hint)
 }
 
 pub(crate) fn storage(error: &StorageError) -> ApiError {

@@ -1,4 +1,4 @@
-//! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions, expiry.
+//! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions, expiry, relays, uploads, messages.
 
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
@@ -21,6 +21,10 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
     daemon.tasks.spawn_forever(open_sessions(Arc::clone(daemon), inputs));
     daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
+    crate::relay::start(daemon);
+    crate::keep::start(daemon);
+    crate::watch::start(daemon);
+    crate::mail::start(daemon);
     if !daemon.config.discovery {
         return None;
     }
@@ -68,11 +72,11 @@ async fn accept(daemon: Arc<Daemon>) {
 }
 
 async fn open_sessions(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<HubInput>) {
-    while let Some(HubInput::OpenSession { share, device }) = inputs.recv().await {
+    while let Some(HubInput::OpenSession(key)) = inputs.recv().await {
         let (of, token) = (Arc::clone(&daemon), daemon.tasks.token.clone());
         daemon.tasks.spawn(async move {
             tokio::select! {
-                () = session::run(of, share, device) => {}
+                () = session::run(of, key) => {}
                 () = token.cancelled() => {}
             }
         });

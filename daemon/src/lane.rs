@@ -5,16 +5,17 @@
 //! is told and gives out the work again.
 
 use crate::daemon::Daemon;
-use crate::routes::{LaneInput, TransferInput};
-use crate::session::{Lanes, greet};
+use crate::routes::{LaneInput, PeerKey, TransferInput};
+use crate::greeting::greet;
+use crate::session::Lanes;
 use crate::shares::Share;
 use futures::future::BoxFuture;
 use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, write_message};
 use hither_engine::{Arrival, Carrier, RequestId};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
-use hither_proto::{DeviceId, Message, Purpose, Space, Want};
+use hither_proto::{HolderKind, DeviceId, Message, Purpose, Space, Want};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,16 +24,48 @@ use tokio_util::sync::CancellationToken;
 const TCP_STREAMS: usize = 2;
 /// How long a payload may make no progress before its stream counts as broken; the engine moves the work long before.
 const PAYLOAD: Duration = Duration::from_secs(30);
-/// Most chunks written and not yet reported durable that one lane may be ahead of the engine: see `Workers::room`.
-type Spaces = Arc<Mutex<HashMap<RequestId, Space>>>;
+/// What the positions of the requests on their way count. An entry goes with the answer that ends its request, or when
+/// the request is taken back.
+#[derive(Debug, Default)]
+struct Spaces(Mutex<HashMap<RequestId, Space>>);
+
+impl Spaces {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Space>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to say for an input, and whether every stream is to hear it; nothing for a request that was not made here or
+    /// has ended.
+    fn outgoing(&self, input: LaneInput) -> Option<(Message, bool)> {
+        match input {
+            LaneInput::Want { request, space, version, ranges } => {
+                self.lock().insert(request, space);
+                Some((Message::Want(Want { request: request.0, space, version, ranges }), false))
+            }
+            // What is on its way all the same, the engine takes for late: it needs no space.
+            LaneInput::Cancel { request } => {
+                self.ended(request).then_some((Message::Cancel { request: request.0 }, true))
+            }
+        }
+    }
+
+    /// The space of a request that has not ended.
+    fn of(&self, request: RequestId) -> Option<Space> {
+        self.lock().get(&request).copied()
+    }
+
+    /// A request has ended; `false` when it was not on its way.
+    fn ended(&self, request: RequestId) -> bool {
+        self.lock().remove(&request).is_some()
+    }
+}
 
 /// Makes the lanes to a device; the returned futures run them.
 pub(crate) fn make(
     daemon: &Arc<Daemon>,
     share: &Arc<Share>,
-    device: DeviceId,
+    key: &PeerKey,
     control: CarrierKind,
-    close: &CancellationToken,
 ) -> (Lanes, Vec<BoxFuture<'static, ()>>) {
     let mut lanes = HashMap::new();
     let mut futures: Vec<BoxFuture<'static, ()>> = Vec::new();
@@ -42,8 +75,9 @@ pub(crate) fn make(
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         lanes.insert(carrier, sender);
-        let lane = Lane { daemon: Arc::clone(daemon), share: Arc::clone(share), device, carrier };
-        futures.push(Box::pin(lane.run(receiver, close.clone())));
+        let (device, kind) = (key.device, key.kind);
+        let lane = Lane { daemon: Arc::clone(daemon), share: Arc::clone(share), device, kind, carrier };
+        futures.push(Box::pin(lane.run(receiver, key.close.clone())));
     }
     (lanes, futures)
 }
@@ -53,6 +87,7 @@ struct Lane {
     daemon: Arc<Daemon>,
     share: Arc<Share>,
     device: DeviceId,
+    kind: HolderKind,
     carrier: Carrier,
 }
 
@@ -80,7 +115,7 @@ impl Lane {
     /// Opens the streams and works until one of them breaks; returns why.
     async fn work(&self, first: LaneInput, inputs: &mut mpsc::UnboundedReceiver<LaneInput>) -> String {
         let count = if self.carrier == Carrier::Tcp { TCP_STREAMS } else { 1 };
-        let spaces: Spaces = Arc::default();
+        let spaces = Arc::<Spaces>::default();
         let mut senders = Vec::new();
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..count {
@@ -120,21 +155,15 @@ impl Lane {
         turn: &mut usize,
         spaces: &Spaces,
     ) -> std::io::Result<()> {
-        match input {
-            LaneInput::Want { request, space, version, ranges } => {
-                spaces.lock().unwrap_or_else(PoisonError::into_inner).insert(request, space);
-                *turn = (*turn + 1) % senders.len();
-                let want = Want { request: request.0, space, version, ranges };
-                write_message(&mut senders[*turn], &Message::Want(want)).await
+        let Some((message, everywhere)) = spaces.outgoing(input) else { return Ok(()) };
+        if everywhere {
+            for send in senders.iter_mut() {
+                write_message(send, &message).await?;
             }
-            LaneInput::Cancel { request } => {
-                let known = spaces.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&request);
-                for send in senders.iter_mut().filter(|_| known) {
-                    write_message(send, &Message::Cancel { request: request.0 }).await?;
-                }
-                Ok(())
-            }
+            return Ok(());
         }
+        *turn = (*turn + 1) % senders.len();
+        write_message(&mut senders[*turn], &message).await
     }
 
     async fn open(&self) -> Result<(SendHalf, RecvHalf, MessageReader), String> {
@@ -144,7 +173,8 @@ impl Lane {
         };
         let mut stream = link.map_err(|e| e.to_string())?.open().await.map_err(|e| e.to_string())?;
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-        greet(&mut stream, &mut reader, &self.share, Purpose::Bulk).await.map_err(|e| e.to_string())?;
+        let greeted = greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk).await;
+        greeted.map_err(|e| e.to_string())?;
         Ok((stream.send, stream.recv, reader))
     }
 
@@ -177,16 +207,17 @@ impl Lane {
             }
             Message::Served { request } => {
                 let request = RequestId(request);
-                spaces.lock().unwrap_or_else(PoisonError::into_inner).remove(&request);
+                spaces.ended(request);
                 core.with(|engine, now| engine.handle_served(share, device, request, now));
             }
             Message::NotHeld { request, ranges } => core.with(|engine, now| {
                 engine.handle_not_held(share, device, RequestId(request), &ranges, now);
             }),
-            Message::Busy { request, retry_after_ms } => core.with(|engine, now| {
-                let pause = Duration::from_millis(u64::from(retry_after_ms));
-                engine.handle_busy(share, device, RequestId(request), pause, now);
-            }),
+            Message::Busy { request, retry_after_ms } => {
+                let (request, pause) = (RequestId(request), Duration::from_millis(u64::from(retry_after_ms)));
+                spaces.ended(request);
+                core.with(|engine, now| engine.handle_busy(share, device, request, pause, now));
+            }
             _ => {}
         }
         Ok(())
@@ -201,7 +232,7 @@ impl Lane {
         reader: &mut MessageReader,
         spaces: &Spaces,
     ) -> Result<(), String> {
-        let space = spaces.lock().unwrap_or_else(PoisonError::into_inner).get(&request).copied();
+        let space = spaces.of(request);
         let room = self.daemon.workers.room(length as usize).await;
         let mut payload = self.daemon.workers.buffers.take();
         let read = tokio::time::timeout(PAYLOAD, reader.payload_into(recv, &mut payload)).await;
@@ -279,4 +310,41 @@ fn store(
         Err(PutError::Stale) => {}
     }
     daemon.workers.buffers.give(sealed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_proto::Ranges;
+
+    fn want(request: u64) -> LaneInput {
+        LaneInput::Want {
+            request: RequestId(request),
+            space: Space::Data,
+            version: 1,
+            ranges: Ranges::default(),
+        }
+    }
+
+    fn cancel(request: u64) -> LaneInput {
+        LaneInput::Cancel { request: RequestId(request) }
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_requests_that_were_taken_back_or_ended() {
+        let spaces = Spaces::default();
+        for request in 1..=100 {
+            assert!(matches!(spaces.outgoing(want(request)), Some((Message::Want(_), false))));
+        }
+        assert_eq!(spaces.of(RequestId(7)), Some(Space::Data));
+        // Nobody answers what was taken back while it waited in the other device's queue.
+        for request in 1..=98 {
+            let said = spaces.outgoing(cancel(request));
+            assert!(matches!(said, Some((Message::Cancel { .. }, true))), "{request}: {said:?}");
+        }
+        assert!(spaces.ended(RequestId(99)) && spaces.ended(RequestId(100)));
+        assert!(spaces.lock().is_empty());
+        assert!(spaces.outgoing(cancel(5)).is_none(), "told twice");
+        assert!(spaces.outgoing(cancel(500)).is_none(), "told of a request of another lane");
+    }
 }

@@ -1,7 +1,10 @@
 //! hitherd: the loop around the engine.
 //!
 //! `core.rs` holds the engine; `routes.rs` carries its commands to `session.rs` (who holds what), `lane.rs` (fetching),
-//! `upload.rs` (serving) and `transfer/` (one task per fetch). `publish.rs` makes shares. `api/` is how users reach it.
+//! `upload.rs` (serving) and `transfer/` (one task per fetch). `publish.rs` makes shares. `relay/` keeps connections to
+//! relays and the list of the user's devices, `mail/` takes messages between them, `keep/` uploads to stores,
+//! `watch/` publishes what changes. `api/` is how
+//! users reach it.
 //!
 //! Invariants: tasks are spawned through `tasks.rs`; whatever blocks runs on blocking threads or `workers.rs`; what is
 //! announced was durable before.
@@ -12,14 +15,19 @@ mod core;
 mod daemon;
 mod doctor;
 mod failure;
+mod greeting;
 mod hexed;
+mod holders;
 mod hub;
 mod instance;
+mod keep;
 mod lane;
 mod links;
+mod mail;
 mod private;
 mod publish;
 mod records;
+mod relay;
 mod routes;
 mod run;
 mod session;
@@ -27,6 +35,7 @@ mod shares;
 mod tasks;
 mod transfer;
 mod upload;
+mod watch;
 mod why;
 mod workers;
 

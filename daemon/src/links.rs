@@ -2,17 +2,31 @@
 //!
 //! Invariant: an address is only a hint; a link belongs to the device whose key TLS proved.
 
-use hither_carrier::{CarrierKind, Endpoint, Link, LinkError};
-use hither_proto::{DeviceId, DeviceName};
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use futures::future::join_all;
+use futures::stream::{self, Stream};
+use hither_api::SourceKind;
+use hither_carrier::{CarrierKind, Endpoint, Link, LinkError, Stream as LinkStream};
+use hither_proto::{DeviceId, DeviceName, Host, HostPort, RelayAddress};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Mutex as AsyncMutex;
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::timeout;
 
 /// Most devices whose addresses are remembered.
 const MAX_KNOWN: usize = 1024;
 /// Most addresses remembered of one device.
 const MAX_ADDRESSES: usize = 16;
+/// Longest wait for the addresses of a store's name.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// How long QUIC may go without an answer before TCP is tried beside it, where either will do. Beyond the round trip of
+/// most links, so that TCP is dialled in vain seldom (RFC 8305 has 250 ms for the same choice).
+const HEAD_START: Duration = Duration::from_millis(300);
+/// How long QUIC may still answer when TCP has been faster: both may have waited for the same address.
+const PREFERENCE: Duration = Duration::from_millis(100);
 
 /// What is known of where a device is.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +41,10 @@ pub(crate) struct Known {
     pub(crate) nearby: bool,
     /// What it calls itself, told after a proof.
     pub(crate) name: Option<DeviceName>,
+    /// Where it listens, when it is a store.
+    store: Option<RelayAddress>,
+    /// Where the last session with it led.
+    way: Option<SourceKind>,
 }
 
 impl Known {
@@ -46,11 +64,13 @@ pub(crate) struct Links {
     endpoint: Arc<Endpoint>,
     book: Mutex<HashMap<DeviceId, Known>>,
     slots: Mutex<HashMap<(DeviceId, CarrierKind), Slot>>,
+    /// Told whenever addresses in the book have changed.
+    moved: watch::Sender<()>,
 }
 
 impl Links {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, book: Mutex::default(), slots: Mutex::default() }
+        Self { endpoint, book: Mutex::default(), slots: Mutex::default(), moved: watch::Sender::new(()) }
     }
 
     fn book(&self) -> MutexGuard<'_, HashMap<DeviceId, Known>> {
@@ -75,6 +95,7 @@ impl Links {
             known.tcp_port = tcp_port;
             known.nearby = true;
         });
+        self.moved.send_replace(());
     }
 
     /// The device said goodbye.
@@ -87,6 +108,37 @@ impl Links {
     /// A ticket says where its owner was.
     pub(crate) fn hinted(&self, device: DeviceId, hints: &[SocketAddr]) {
         self.change(device, |known| known.hints = hints.to_vec());
+        self.moved.send_replace(());
+    }
+
+    /// Another holder of a share says where a device is: for want of something better.
+    pub(crate) fn hearsay(&self, device: DeviceId, addresses: Vec<SocketAddr>) {
+        self.change(device, |known| {
+            if known.all().is_empty() && known.store.is_none() {
+                known.hints = addresses;
+            }
+        });
+        self.moved.send_replace(());
+    }
+
+    /// Where a store listens. What is known as a device stays one.
+    pub(crate) fn store_at(&self, store: DeviceId, address: RelayAddress) {
+        self.change(store, |known| {
+            if known.all().is_empty() {
+                known.store = Some(address);
+            }
+        });
+    }
+
+    /// A session with a device or store is open on this link: what comes from it comes that way.
+    pub(crate) fn leads(&self, link: &Link, store: bool) {
+        let way = if store { SourceKind::Store } else { way_to(link.remote().ip()) };
+        self.change(link.device(), |known| known.way = Some(way));
+    }
+
+    /// How what a device gives reaches this one.
+    pub(crate) fn way(&self, device: DeviceId) -> SourceKind {
+        self.book().get(&device).and_then(|known| known.way).unwrap_or(SourceKind::Lan)
     }
 
     /// What a device told after a proof.
@@ -117,6 +169,45 @@ impl Links {
         Arc::clone(slots.entry((device, carrier)).or_default())
     }
 
+    /// Where the device may be for a carrier.
+    fn addresses(&self, device: DeviceId, carrier: CarrierKind) -> Vec<SocketAddr> {
+        let book = self.book();
+        let Some(known) = book.get(&device) else { return Vec::new() };
+        let mut all = known.all();
+        if let Some(port) = known.tcp_port.filter(|_| carrier == CarrierKind::Tcp) {
+            all.iter_mut().for_each(|address| address.set_port(port));
+        }
+        all
+    }
+
+    /// The same with the names of a store looked up.
+    async fn resolved(&self, device: DeviceId, carrier: CarrierKind) -> Vec<SocketAddr> {
+        let store = self.book().get(&device).and_then(|known| known.store.clone());
+        let Some(store) = store else { return self.addresses(device, carrier) };
+        match carrier {
+            CarrierKind::Quic => look_up(&store.udp).await,
+            CarrierKind::Tcp => look_up(&store.tcp).await,
+        }
+    }
+
+    fn is_store(&self, device: DeviceId) -> bool {
+        self.book().get(&device).is_some_and(|known| known.store.is_some())
+    }
+
+    /// Where the device may be as well, as it becomes known from now on. What was known before may come again.
+    fn sightings(&self, device: DeviceId, carrier: CarrierKind) -> impl Stream<Item = SocketAddr> {
+        let begin = (self.moved.subscribe(), VecDeque::new());
+        stream::unfold(begin, move |(mut moved, mut found)| async move {
+            loop {
+                if let Some(address) = found.pop_front() {
+                    return Some((address, (moved, found)));
+                }
+                moved.changed().await.ok()?;
+                found.extend(self.addresses(device, carrier));
+            }
+        })
+    }
+
     /// A QUIC link to the device: the open one, or a new one.
     pub(crate) async fn quic(&self, device: DeviceId) -> Result<Link, LinkError> {
         let slot = self.slot(device, CarrierKind::Quic);
@@ -124,8 +215,9 @@ impl Links {
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
         }
-        let addresses = self.book().get(&device).map(Known::all).unwrap_or_default();
-        let link = self.endpoint.connect_quic(device, &addresses).await?;
+        let joining = self.sightings(device, CarrierKind::Quic); // first, so that nothing is missed in between
+        let addresses = self.resolved(device, CarrierKind::Quic).await;
+        let link = self.endpoint.connect_quic_joined(device, &addresses, joining).await?;
         *open = Some(link.clone());
         Ok(link)
     }
@@ -137,15 +229,42 @@ impl Links {
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
         }
-        let known = self.book().get(&device).cloned().unwrap_or_default();
-        let mut addresses: Vec<SocketAddr> = beside.into_iter().chain(known.all()).collect();
-        if let Some(port) = known.tcp_port {
-            addresses.iter_mut().for_each(|address| address.set_port(port));
-        }
-        addresses.dedup();
-        let link = self.endpoint.connect_tcp(device, &addresses).await?;
+        let joining = self.sightings(device, CarrierKind::Tcp);
+        let port = self.book().get(&device).and_then(|known| known.tcp_port);
+        // Behind which port of which host a store takes TCP, it says itself.
+        let beside = beside.filter(|_| !self.is_store(device)).map(|address| SocketAddr::new(address.ip(), port.unwrap_or(address.port())));
+        let mut addresses = self.resolved(device, CarrierKind::Tcp).await;
+        addresses.retain(|address| Some(*address) != beside);
+        addresses.splice(0..0, beside);
+        let link = self.endpoint.connect_tcp_joined(device, &addresses, joining).await?;
         *open = Some(link.clone());
         Ok(link)
+    }
+
+    /// A stream over whatever connects: QUIC, or TCP (if that `may` be used) when QUIC fails or does not answer soon.
+    pub(crate) async fn either(&self, device: DeviceId, may: bool) -> Result<(Link, LinkStream), LinkError> {
+        let mut quic = pin!(opened(self.quic(device)));
+        if !may {
+            return quic.await;
+        }
+        // With its stream: only that tells of a TCP link from before whether it is still one.
+        let mut tcp = pin!(opened(self.tcp(device, None)));
+        match timeout(HEAD_START, &mut quic).await {
+            Ok(Ok(quic)) => return Ok(quic),
+            Ok(Err(error)) => return tcp.await.map_err(|_| error),
+            Err(_) => {}
+        }
+        tokio::select! {
+            biased;
+            answer = &mut quic => match answer {
+                Ok(quic) => Ok(quic),
+                Err(error) => tcp.await.map_err(|_| error),
+            },
+            answer = &mut tcp => match answer {
+                Ok(tcp) => Ok(timeout(PREFERENCE, quic).await.ok().and_then(Result::ok).unwrap_or(tcp)),
+                Err(_) => quic.await,
+            },
+        }
     }
 
     /// A device connected to us: its link serves our own streams to it too, unless there is one already.
@@ -155,6 +274,13 @@ impl Links {
             && open.as_ref().is_none_or(|old| old.close_reason().is_some())
         {
             *open = Some(link);
+        }
+    }
+
+    /// Ends the links to a store that nothing is fetched from any more: it has many guests, and need not keep them all.
+    pub(crate) fn leave(&self, store: DeviceId) {
+        for link in self.open().into_iter().filter(|link| link.device() == store) {
+            link.close("nothing more to fetch");
         }
     }
 
@@ -169,7 +295,48 @@ impl Links {
     }
 
     /// Round-trip time of the link to a device, when there is one.
-    pub(crate) fn rtt(&self, device: DeviceId) -> Option<std::time::Duration> {
+    pub(crate) fn rtt(&self, device: DeviceId) -> Option<Duration> {
         self.open().into_iter().find(|link| link.device() == device).map(|link| link.rtt())
     }
+}
+
+/// Whether an address is on a network that this device is on itself.
+fn way_to(remote: IpAddr) -> SourceKind {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let near = interfaces.iter().any(|interface| match (&interface.addr, remote.to_canonical()) {
+        (if_addrs::IfAddr::V4(own), IpAddr::V4(remote)) => {
+            let mask = u32::from(own.netmask);
+            u32::from(own.ip) & mask == u32::from(remote) & mask
+        }
+        (if_addrs::IfAddr::V6(own), IpAddr::V6(remote)) => {
+            let mask = u128::from(own.netmask);
+            u128::from(own.ip) & mask == u128::from(remote) & mask
+        }
+        _ => false,
+    });
+    if near { SourceKind::Lan } else { SourceKind::Direct }
+}
+
+/// The addresses behind `host:port` texts, in their order; a name that is not found has none.
+async fn look_up(places: &[HostPort]) -> Vec<SocketAddr> {
+    let each = join_all(places.iter().map(async |place| match place.host() {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, place.port())],
+        Host::Name(name) => {
+            let found = timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), place.port()))).await;
+            found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
+        }
+    }));
+    let mut all: Vec<SocketAddr> = each.await.into_iter().flatten().collect();
+    all.dedup();
+    all.truncate(MAX_ADDRESSES);
+    all
+}
+
+/// A link with a stream on it.
+async fn opened(
+    link: impl Future<Output = Result<Link, LinkError>>,
+) -> Result<(Link, LinkStream), LinkError> {
+    let link = link.await?;
+    let stream = link.open().await?;
+    Ok((link, stream))
 }

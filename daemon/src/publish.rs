@@ -6,14 +6,14 @@ use crate::clock::{unix_millis, unix_seconds};
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
-use crate::records::ShareRecord;
+use crate::records::{ShareRecord, WatchRecord};
 use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest};
 use hither_content::{
     DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Place, Previous, Stamps,
     VersionInputs, import, seal_version,
 };
-use hither_proto::{EntryName, ShareSecret, SignedHead};
+use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,24 +35,52 @@ pub(crate) fn publish(
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) {
-    let last = match try_publish(daemon, request, events, cancel) {
-        Ok(done) => Event::Done(done),
+    let last = match try_publish(daemon, None, request, events, cancel) {
+        Ok((share, done)) => {
+            if request.watch {
+                crate::watch::begin(daemon, share.id);
+            } else {
+                daemon.watches.stop(share.id);
+            }
+            if let Some(upload) = daemon.upload_info(&share) {
+                let _ = events.send(Event::Upload(upload));
+            }
+            Event::Done(done)
+        }
         Err(error) => Event::Error(error),
     };
     let _ = events.send(last); // The listener may be gone; what was published stays published.
 }
 
+/// Publishes what changed in a share as its next version. Blocks like [`publish`]. Fails with
+/// [`ErrorCode::NotFound`] when the share has ended meanwhile.
+pub(crate) fn renew(
+    daemon: &Arc<Daemon>,
+    share: ShareId,
+    request: &ShareRequest,
+    cancel: &AtomicBool,
+) -> Result<(), ApiError> {
+    let (nobody, _) = mpsc::unbounded_channel();
+    try_publish(daemon, Some(share), request, &nobody, cancel).map(|_| ())
+}
+
+/// `only`: the share that this must be a version of.
 fn try_publish(
     daemon: &Arc<Daemon>,
+    only: Option<ShareId>,
     request: &ShareRequest,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
-) -> Result<Done, ApiError> {
+) -> Result<(Arc<Share>, Done), ApiError> {
     let path = clean(&request.path)?;
     let name = request.name.as_deref().map(parse_name).transpose()?;
     // One publication at a time: they compete for the same disk and cores, and two of one path would race.
     let _turn = daemon.publishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let earlier = find_earlier(daemon, &path, name.as_ref());
+    let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
+    if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
+        return Err(ended());
+    }
     let domain = match earlier.as_ref().and_then(|(_, record)| record.domain.as_ref()) {
         Some(domain) => stored_domain(&domain.0)?,
         None => DomainSecret::random().map_err(failure::internal)?,
@@ -86,14 +114,19 @@ fn try_publish(
     if let Some((share, record)) = &earlier
         && before.as_ref().is_some_and(|b| *b.manifest() == *imported.manifest)
     {
-        return unchanged(daemon, share, record, request, &imported);
+        let done = unchanged(daemon, share, record, request, &imported)?;
+        return Ok((Arc::clone(share), done));
+    }
+    if only.is_some_and(|only| daemon.shares.get(only).is_none()) {
+        return Err(ended());
     }
     let share = match earlier {
         Some((share, _)) => share,
         None => Arc::new(Share::new(new_secret()?, daemon.device)),
     };
     let version = before.as_ref().map_or(1, |b| b.number() + 1);
-    store(daemon, &share, request, &domain, &imported, version)
+    let done = store(daemon, &share, request, &domain, &imported, version)?;
+    Ok((share, done))
 }
 
 /// A path from a user: absolute, without `.` and `..`, with text that can be stored.
@@ -172,6 +205,7 @@ fn unchanged(
     let record = ShareRecord {
         no_upload: request.no_upload,
         expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
+        watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
         ..record.clone()
     };
     write_stamps(daemon, share, version.number(), &imported.stamps)?;
@@ -185,6 +219,7 @@ fn unchanged(
         imported.stamps.clone(),
     ));
     daemon.hold_whole(share.id, &version);
+    daemon.keep.shared(share.id);
     Ok(done(daemon, share, &version))
 }
 
@@ -225,6 +260,7 @@ fn store(
         files: imported.manifest.files(),
         no_upload: request.no_upload,
         expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
+        watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
     };
     daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
     let layout = Layout::new(Arc::clone(&imported.manifest));

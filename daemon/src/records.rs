@@ -41,6 +41,16 @@ pub(crate) struct ShareRecord {
     pub no_upload: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// A new version is published whenever something changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchRecord>,
+}
+
+/// How a share is published anew when something in it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WatchRecord {
+    /// What cannot be shared is left out.
+    pub skip_unsharable: bool,
 }
 
 /// Where a transfer stands, as far as it matters after a restart.
@@ -171,16 +181,27 @@ impl Records {
         Ok(self.storage.get(WHY, id.as_bytes())?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    fn put(&self, table: Table, key: &str, record: &impl Serialize) -> Result<(), StorageError> {
-        let Ok(bytes) = serde_json::to_vec(record) else {
-            return Ok(()); // These records hold nothing that JSON cannot.
-        };
+    pub(crate) fn put(&self, table: Table, key: &str, record: &impl Serialize) -> Result<(), StorageError> {
+        self.storage.commit(one(table, key, record))
+    }
+
+    /// The same, durable with the next commit at the latest.
+    pub(crate) fn put_lazily(
+        &self,
+        table: Table,
+        key: &str,
+        record: &impl Serialize,
+    ) -> Result<(), StorageError> {
+        self.storage.commit_lazily(one(table, key, record))
+    }
+
+    pub(crate) fn remove(&self, table: Table, key: &str) -> Result<(), StorageError> {
         let mut batch = Batch::new();
-        batch.put(table, key.as_bytes(), &bytes);
+        batch.remove(table, key.as_bytes());
         self.storage.commit(batch)
     }
 
-    fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, StorageError> {
+    pub(crate) fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, StorageError> {
         let mut all = Vec::new();
         self.storage.scan(table, b"", &mut |key, value| {
             let key = String::from_utf8_lossy(key).into_owned();
@@ -194,4 +215,14 @@ impl Records {
         })?;
         Ok(all)
     }
+}
+
+/// A batch of one record.
+fn one(table: Table, key: &str, record: &impl Serialize) -> Batch {
+    let mut batch = Batch::new();
+    // These records hold nothing that JSON cannot.
+    if let Ok(bytes) = serde_json::to_vec(record) {
+        batch.put(table, key.as_bytes(), &bytes);
+    }
+    batch
 }

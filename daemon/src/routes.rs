@@ -6,10 +6,11 @@
 
 use crate::upload::Backlog;
 use hither_engine::{Carrier, Command, RequestId, SessionId, StreamId};
-use hither_proto::{DeviceId, Message, Ranges, ShareId, Space, Want};
+use hither_proto::{DeviceId, HolderKind, Message, Ranges, ShareId, Space, Want};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 /// What a transfer is told.
 #[derive(Debug)]
@@ -44,14 +45,27 @@ pub(crate) enum UploadInput {
 /// What the hub is told: work that needs a new task.
 #[derive(Debug)]
 pub(crate) enum HubInput {
-    OpenSession { share: ShareId, device: DeviceId },
+    OpenSession(PeerKey),
 }
 
-/// The lanes and the session that a fetch has with one device.
-#[derive(Debug, Default)]
+/// A fetch's dealings with one device, from the engine's wish for a session to the session's end.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerKey {
+    pub(crate) share: ShareId,
+    pub(crate) device: DeviceId,
+    pub(crate) kind: HolderKind,
+    /// Tells this session from those with the same device before and after.
+    number: u64,
+    /// Cancelled when the engine wants it closed, be it open yet or not.
+    pub(crate) close: CancellationToken,
+}
+
+/// The session that a fetch has or opens with one device, and the lanes once it is open.
+#[derive(Debug)]
 struct Peer {
+    number: u64,
+    close: CancellationToken,
     lanes: HashMap<Carrier, UnboundedSender<LaneInput>>,
-    close: Option<tokio_util::sync::CancellationToken>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +74,8 @@ struct Inner {
     peers: HashMap<(ShareId, DeviceId), Peer>,
     sessions: HashMap<SessionId, (ShareId, UnboundedSender<Message>)>,
     uploads: HashMap<StreamId, (UnboundedSender<UploadInput>, Arc<Backlog>)>,
+    /// Sessions that the engine has wished for so far.
+    wishes: u64,
 }
 
 /// The routing table.
@@ -94,19 +110,41 @@ impl Routes {
         }
     }
 
-    /// A session with `device` began; `close` is cancelled when the engine wants it closed.
-    pub(crate) fn add_peer(
-        &self,
-        share: ShareId,
-        device: DeviceId,
-        close: tokio_util::sync::CancellationToken,
-        lanes: HashMap<Carrier, UnboundedSender<LaneInput>>,
-    ) {
-        self.lock().peers.insert((share, device), Peer { lanes, close: Some(close) });
+    /// From the wish on: a session that is closed while it is still being opened must not open.
+    fn new_peer(&self, share: ShareId, device: DeviceId, kind: HolderKind) -> PeerKey {
+        let mut inner = self.lock();
+        inner.wishes += 1;
+        let (number, close) = (inner.wishes, CancellationToken::new());
+        let peer = Peer { number, close: close.clone(), lanes: HashMap::new() };
+        if let Some(before) = inner.peers.insert((share, device), peer) {
+            before.close.cancel();
+        }
+        PeerKey { share, device, kind, number, close }
     }
 
-    pub(crate) fn remove_peer(&self, share: ShareId, device: DeviceId) {
-        self.lock().peers.remove(&(share, device));
+    /// The session is open.
+    pub(crate) fn add_lanes(&self, key: &PeerKey, lanes: HashMap<Carrier, UnboundedSender<LaneInput>>) {
+        if let Some(peer) =
+            self.lock().peers.get_mut(&(key.share, key.device)).filter(|p| p.number == key.number)
+        {
+            peer.lanes = lanes;
+        }
+    }
+
+    /// The session has ended or could not be opened. Says whether it was the latest with that device: of one that was
+    /// closed and followed by another the engine need not hear any more.
+    pub(crate) fn remove_peer(&self, key: &PeerKey) -> bool {
+        let mut inner = self.lock();
+        let latest = inner.peers.get(&(key.share, key.device)).is_some_and(|p| p.number == key.number);
+        if latest {
+            inner.peers.remove(&(key.share, key.device));
+        }
+        latest
+    }
+
+    /// Whether any fetch has to do with a device or store.
+    pub(crate) fn has_peer(&self, device: DeviceId) -> bool {
+        self.lock().peers.keys().any(|(_, peer)| *peer == device)
     }
 
     pub(crate) fn add_session(&self, session: SessionId, share: ShareId, sender: UnboundedSender<Message>) {
@@ -142,12 +180,12 @@ impl Routes {
     /// Hands a command to whoever does it. Never blocks.
     pub(crate) fn dispatch(&self, command: Command) {
         match command {
-            Command::OpenSession { share, device } => {
-                let _ = self.hub.send(HubInput::OpenSession { share, device });
+            Command::OpenSession { share, device, kind } => {
+                let _ = self.hub.send(HubInput::OpenSession(self.new_peer(share, device, kind)));
             }
             Command::CloseSession { share, device } => {
-                if let Some(close) = self.lock().peers.get(&(share, device)).and_then(|p| p.close.as_ref()) {
-                    close.cancel();
+                if let Some(peer) = self.lock().peers.get(&(share, device)) {
+                    peer.close.cancel();
                 }
             }
             Command::VersionChosen { share, version } => {
@@ -199,5 +237,40 @@ impl Routes {
             backlog.added();
             let _ = sender.send(input);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    #[test]
+    fn a_session_can_be_closed_before_it_is_open_and_does_not_end_the_next() {
+        let (hub, mut told) = unbounded_channel();
+        let routes = Routes::new(hub);
+        let share = ShareId::from_slice(&[7; ShareId::LEN]).unwrap();
+        let device = hither_carrier::Identity::generate().unwrap().device_id();
+        let mut open = || {
+            routes.dispatch(Command::OpenSession { share, device, kind: HolderKind::Device });
+            let HubInput::OpenSession(key) = told.try_recv().unwrap();
+            key
+        };
+        let first = open();
+        assert!(!first.close.is_cancelled());
+        routes.dispatch(Command::CloseSession { share, device });
+        assert!(first.close.is_cancelled());
+        let second = open();
+        assert!(!second.close.is_cancelled());
+        assert!(!routes.remove_peer(&first), "it is not the latest");
+        let (lane, mut asked) = unbounded_channel();
+        routes.add_lanes(&first, HashMap::from([(Carrier::Quic, lane.clone())]));
+        routes.add_lanes(&second, HashMap::from([(Carrier::Quic, lane)]));
+        routes.dispatch(Command::Cancel { share, device, request: RequestId(1) });
+        assert!(asked.try_recv().is_ok() && asked.try_recv().is_err());
+        // Without a close in between: two sessions at once are one too many.
+        let third = open();
+        assert!(second.close.is_cancelled() && !third.close.is_cancelled());
+        assert!(routes.remove_peer(&third) && !routes.remove_peer(&third));
     }
 }

@@ -1,116 +1,75 @@
-//! Control streams: two devices prove to each other that they know a share's secret, then tell what they hold.
+//! Control streams: two devices, or a device and a store, prove to each other that they know a share, then tell what they
+//! hold.
 //!
 //! One stream per share and direction of asking; both sides announce on it. A session dies when its stream or link does,
 //! or when nothing was heard for [`SILENCE`] although pings are answered at once: that, not discovery, tells who is there.
+//! A store is not told what this device holds: it has no use for it, and need not know.
 
 use crate::daemon::Daemon;
-use crate::lane;
-use crate::routes::TransferInput;
+use crate::greeting::{HANDSHAKE, OpenError, greet};
+use crate::{holders, lane};
+use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
 use hither_carrier::{CarrierKind, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
 use hither_engine::{Carrier, SessionId};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
-use hither_proto::{DeviceId, Message, Opened, Proof, Purpose, Refusal, ShareId, Side, SignedHead};
+use hither_proto::{
+    DeviceId, HolderKind, Message, Opened, Proof, ProofKind, Purpose, Refusal, ShareId, Side, SignedHead,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How long an open may go unanswered.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How often a ping is sent.
 const PING: Duration = Duration::from_secs(5);
 /// Silence after which the other side counts as gone.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Longest frame of an answer to an open: a head and a name.
-const MAX_ANSWER: usize = 4096;
-
-/// Why a session could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    #[error("refused")]
-    Refused(Refusal),
-    #[error(transparent)]
-    Link(#[from] hither_carrier::LinkError),
-    #[error("{0}")]
-    Stream(String),
-    #[error("the other device does not know the share's secret, or shows a head that its owner did not sign")]
-    Imposter,
-    #[error("no answer")]
-    TimedOut,
-}
-
-fn broken(error: impl std::fmt::Display) -> OpenError {
-    OpenError::Stream(error.to_string())
-}
-
-/// Sends an open on a fresh stream and checks the answer.
-pub(crate) async fn greet(
-    stream: &mut Stream,
-    reader: &mut MessageReader,
-    share: &Share,
-    purpose: Purpose,
-) -> Result<(Opened, SignedHead), OpenError> {
-    let open = Message::Open {
-        protocol: PROTOCOL,
-        share: share.id,
-        proof: Proof::make(&share.secret, &stream.exporter, Side::Opener),
-        purpose: Some(purpose),
-    };
-    write_message(&mut stream.send, &open).await.map_err(broken)?;
-    reader.set_max(MAX_ANSWER);
-    let answer = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
-    match answer.map_err(|_| OpenError::TimedOut)?.map_err(broken)? {
-        Some(Message::Opened(opened)) => {
-            let known = opened.proof.verify(&share.secret, &stream.exporter, Side::Acceptor);
-            let head = SignedHead::open(&opened.head, share.id, share.owner);
-            match head {
-                Ok(head) if known => {
-                    reader.set_max(MAX_FRAME);
-                    Ok((*opened, head))
-                }
-                _ => Err(OpenError::Imposter),
-            }
-        }
-        Some(Message::Refused(refusal)) => Err(OpenError::Refused(refusal)),
-        Some(_) | None => Err(broken("the device answered something else")),
-    }
-}
-
 /// Opens a session about a share that is being fetched and keeps it until it ends. The engine is told everything.
-pub(crate) async fn run(daemon: Arc<Daemon>, share: ShareId, device: DeviceId) {
-    let Some(share) = daemon.shares.get(share) else { return };
-    match open(&daemon, &share, device).await {
+pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
+    let _lanes = key.close.clone().drop_guard(); // they end with this, however it ends
+    let device = key.device;
+    let Some(share) = daemon.shares.get(key.share) else {
+        daemon.core.routes.remove_peer(&key);
+        return;
+    };
+    tracing::debug!(?device, share = ?share.id, "a session is being opened");
+    let opened = tokio::select! {
+        biased;
+        () = key.close.cancelled() => Err(OpenError::Closed),
+        opened = open(&daemon, &share, &key) => opened,
+    };
+    let refusal = match opened {
         Ok(session) => {
-            let error = session.run(&daemon, &share).await;
+            let error = session.run(&daemon, &share, &key).await;
             tracing::debug!(?device, share = ?share.id, error, "a session ended");
-            daemon.core.with(|engine, now| engine.handle_session_failed(share.id, device, now));
+            None
         }
         Err(OpenError::Refused(refusal)) => {
             tracing::debug!(?device, share = ?share.id, ?refusal, "a session was refused");
-            daemon.core.with(|engine, now| engine.handle_session_refused(share.id, device, refusal, now));
+            Some(refusal)
         }
         Err(error) => {
             tracing::debug!(?device, share = ?share.id, %error, "a session could not be opened");
-            daemon.core.with(|engine, now| engine.handle_session_failed(share.id, device, now));
+            None
         }
-    }
-}
-
-/// A link over QUIC, or over TCP where QUIC does not get through.
-async fn link(daemon: &Daemon, device: DeviceId) -> Result<Link, OpenError> {
-    match daemon.links.quic(device).await {
-        Ok(link) => Ok(link),
-        Err(error) => daemon.links.tcp(device, None).await.map_err(|_| error.into()),
+    };
+    // Under the engine's lock: it must not wish for the next session between the question and the answer.
+    daemon.core.with(|engine, now| match refusal {
+        _ if !daemon.core.routes.remove_peer(&key) => {}
+        Some(refusal) => engine.handle_session_refused(share.id, device, refusal, now),
+        None => engine.handle_session_failed(share.id, device, now),
+    });
+    if key.kind == HolderKind::Store && !daemon.core.routes.has_peer(device) {
+        daemon.links.leave(device);
     }
 }
 
 struct Session {
     device: DeviceId,
-    carrier: CarrierKind,
-    remote: std::net::SocketAddr,
-    rtt: Duration,
+    kind: HolderKind,
+    link: Link,
     head: SignedHead,
     tcp: bool,
     send: SendHalf,
@@ -118,44 +77,45 @@ struct Session {
     reader: MessageReader,
 }
 
-async fn open(daemon: &Daemon, share: &Share, device: DeviceId) -> Result<Session, OpenError> {
-    let link = link(daemon, device).await?;
-    let mut stream = link.open().await?;
+async fn open(daemon: &Daemon, share: &Share, key: &PeerKey) -> Result<Session, OpenError> {
+    let (device, kind) = (key.device, key.kind);
+    let (link, mut stream) = daemon.links.either(device, daemon.config.tcp).await?;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let (opened, head) = greet(&mut stream, &mut reader, share, Purpose::Control).await?;
+    let (opened, head) = greet(&mut stream, &mut reader, share, kind, Purpose::Control).await?;
     daemon.links.introduced(device, opened.device_name.clone(), opened.tcp_port);
-    Ok(Session {
-        device,
-        carrier: link.carrier(),
-        remote: link.remote(),
-        rtt: link.rtt(),
-        head,
-        tcp: opened.tcp_port.is_some(),
-        send: stream.send,
-        recv: stream.recv,
-        reader,
-    })
+    daemon.links.leads(&link, kind == HolderKind::Store);
+    if kind == HolderKind::Store {
+        holders::proven(daemon, share.id, device);
+    }
+    let tcp = opened.tcp_port.is_some();
+    Ok(Session { device, kind, link, head, tcp, send: stream.send, recv: stream.recv, reader })
 }
 
 impl Session {
     /// Runs until the session ends; returns why it did.
-    async fn run(mut self, daemon: &Arc<Daemon>, share: &Arc<Share>) -> String {
-        let id = daemon.next_session();
-        let close = daemon.tasks.token.child_token();
-        let (lanes, started) = lane::make(daemon, share, self.device, self.carrier, &close);
+    async fn run(mut self, daemon: &Arc<Daemon>, share: &Arc<Share>, key: &PeerKey) -> String {
+        let (id, close) = (daemon.next_session(), &key.close);
+        let (lanes, started) = lane::make(daemon, share, key, self.link.carrier());
         let (sender, mut outgoing) = mpsc::unbounded_channel();
-        daemon.core.routes.add_peer(share.id, self.device, close.clone(), lanes);
-        daemon.core.routes.add_session(id, share.id, sender);
+        daemon.core.routes.add_lanes(key, lanes);
+        if self.kind == HolderKind::Device {
+            daemon.core.routes.add_session(id, share.id, sender.clone());
+        }
         self.tell_engine(daemon, share, id);
+        if self.kind == HolderKind::Device
+            && let Some(elsewhere) = holders::elsewhere(daemon, share.id)
+        {
+            let _ = sender.send(elsewhere);
+        }
         for lane in started {
             daemon.tasks.spawn(lane);
         }
-        if self.tcp && self.carrier == CarrierKind::Quic && daemon.config.tcp {
+        if self.tcp && self.link.carrier() == CarrierKind::Quic && daemon.config.tcp {
             daemon.tasks.spawn(try_tcp(
                 Arc::clone(daemon),
                 share.id,
                 self.device,
-                self.remote,
+                self.link.remote(),
                 close.clone(),
             ));
         }
@@ -167,26 +127,28 @@ impl Session {
             &mut self.recv,
             &mut self.reader,
             &mut outgoing,
-            &close,
+            close,
         )
         .await;
         close.cancel();
         daemon.core.routes.remove_session(id);
-        daemon.core.routes.remove_peer(share.id, self.device);
         daemon.core.with(|engine, _| engine.handle_unsubscribed(id));
-        error
+        // What the stream says of a link that ended is only that it did.
+        self.link.close_reason().map_or(error, |reason| reason.to_string())
     }
 
     fn tell_engine(&self, daemon: &Daemon, share: &Share, id: SessionId) {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
         daemon.core.with(|engine, now| {
-            engine.handle_session_opened(share.id, self.device, version, self.rtt, now);
-            if self.carrier == CarrierKind::Tcp {
+            engine.handle_session_opened(share.id, self.device, version, self.link.rtt(), now);
+            if self.link.carrier() == CarrierKind::Tcp {
                 engine.handle_carrier(share.id, self.device, Carrier::Quic, false, now);
                 engine.handle_carrier(share.id, self.device, Carrier::Tcp, true, now);
             }
-            engine.handle_subscribed(id, share.id);
+            if self.kind == HolderKind::Device {
+                engine.handle_subscribed(id, share.id);
+            }
         });
     }
 }
@@ -275,9 +237,17 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
         }
         Message::NewHead(head) => {
             match SignedHead::open(&head, share.id, share.owner) {
-                Ok(head) => learn(daemon, share, &head),
+                Ok(head) => {
+                    learn(daemon, share, &head);
+                    let version = head.head().version;
+                    daemon.core.with(|engine, now| engine.handle_head(share.id, device, version, now));
+                }
                 Err(error) => tracing::debug!(?device, %error, "a device showed a bad head"),
             }
+            None
+        }
+        Message::Elsewhere { holders, .. } => {
+            holders::heard(daemon, share, &holders);
             None
         }
         Message::Ping { nonce } => Some(Message::Pong { nonce }),
@@ -289,10 +259,12 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
 pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
     let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
-    let Ok(Ok(Some(Message::Open { protocol, share, proof, purpose }))) = first else {
+    let Ok(Ok(Some(Message::Open { protocol, share, proof, proof_kind, purpose, .. }))) = first else {
         stream.send.reset();
         return;
     };
+    // Lookups and read keys are for relays.
+    let purpose = purpose.filter(|&purpose| proof_kind == ProofKind::Secret && purpose != Purpose::Lookup);
     let (share, purpose) = match admit(&daemon, &stream, protocol, share, proof, purpose) {
         Ok(admitted) => admitted,
         Err(refusal) => {
@@ -316,8 +288,9 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     }
     reader.set_max(MAX_FRAME);
     match purpose {
-        Purpose::Control => attend(&daemon, &share, stream, reader).await,
+        Purpose::Control => attend(&daemon, &share, stream, reader, &head).await,
         Purpose::Bulk => crate::upload::run(&daemon, &share, stream, reader).await,
+        Purpose::Lookup => {}
     }
 }
 
@@ -339,16 +312,29 @@ fn admit(
 }
 
 /// Keeps a session that another device opened.
-async fn attend(daemon: &Arc<Daemon>, share: &Arc<Share>, mut stream: Stream, mut reader: MessageReader) {
+async fn attend(
+    daemon: &Arc<Daemon>,
+    share: &Arc<Share>,
+    mut stream: Stream,
+    mut reader: MessageReader,
+    shown: &SignedHead,
+) {
     let id = daemon.next_session();
     let device = stream.device;
     let (sender, mut outgoing) = mpsc::unbounded_channel();
-    daemon.core.routes.add_session(id, share.id, sender);
+    daemon.core.routes.add_session(id, share.id, sender.clone());
+    // What became the head since was told before this session could hear it.
+    if let Some(newer) = share.head().filter(|head| head.head().version != shown.head().version) {
+        let _ = sender.send(Message::NewHead(newer.to_unchecked()));
+    }
     daemon.core.with(|engine, now| {
         engine.handle_subscribed(id, share.id);
         // Whoever knows the secret wants the share, so it will soon have something of it.
         engine.handle_device_seen(share.id, device, now);
     });
+    if let Some(elsewhere) = holders::elsewhere(daemon, share.id) {
+        let _ = sender.send(elsewhere);
+    }
     let close = daemon.tasks.token.child_token();
     let error =
         talk(daemon, share, device, &mut stream.send, &mut stream.recv, &mut reader, &mut outgoing, &close)

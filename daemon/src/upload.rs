@@ -183,8 +183,7 @@ fn prepare(daemon: &Arc<Daemon>, share: ShareId, want: &Want, out: &mpsc::Sender
         let read = version.as_ref().map(|v| v.read_sealed(want.space, position, &mut buffer));
         let next = match read {
             Some(Ok(())) => {
-                let payload =
-                    Bytes::from_owner(Lent { buffer, buffers: Arc::clone(&daemon.workers.buffers) });
+                let payload = Lent::bytes(buffer, &daemon.workers.buffers);
                 Out::Chunk { request, position, payload }
             }
             Some(Err(error)) => {
@@ -227,9 +226,16 @@ fn lost(
 }
 
 /// A buffer on its way through a carrier; given back when the carrier is done with it.
-struct Lent {
+pub(crate) struct Lent {
     buffer: Vec<u8>,
     buffers: Arc<crate::workers::Buffers>,
+}
+
+impl Lent {
+    /// What is in the buffer, as carriers take it.
+    pub(crate) fn bytes(buffer: Vec<u8>, buffers: &Arc<crate::workers::Buffers>) -> Bytes {
+        Bytes::from_owner(Self { buffer, buffers: Arc::clone(buffers) })
+    }
 }
 
 impl AsRef<[u8]> for Lent {

@@ -80,20 +80,33 @@ fn add(daemon: &Daemon, told: &mut WhySource, journal: &Journal) {
     told.rtt_ms = daemon.links.rtt(device).map(|rtt| rtt.as_secs_f64() * 1000.0).or(told.rtt_ms);
 }
 
+/// How near a source is, for the beginning of a sentence.
+const fn nearness(kind: SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Lan | SourceKind::Local => "Same network",
+        SourceKind::Direct => "Directly, from another network",
+        SourceKind::Relayed => "Through a relay",
+        SourceKind::Store => "A store of a relay",
+    }
+}
+
 /// One sentence about a source.
 fn words(told: &WhySource, sources: usize) -> String {
     if told.source.kind == SourceKind::Local {
         return "It was on this device already, in another share or an earlier version: copied, not fetched."
             .into();
     }
-    let mut text = match (sources, told.rtt_ms) {
-        (1, Some(rtt)) => format!("Same network, {rtt:.1} ms away; nobody else had it."),
-        (1, None) => "Same network; nobody else had it.".into(),
-        (_, Some(rtt)) => {
-            format!("Same network, {rtt:.1} ms away; asked whenever it was expected to be done first.")
+    let away = told.rtt_ms.map(|rtt| format!(", {rtt:.1} ms away")).unwrap_or_default();
+    let why = match (sources, told.source.kind) {
+        (1, SourceKind::Store) => "no device that has it could give it.",
+        (1, _) => "nobody else had it.",
+        (_, SourceKind::Store) if told.rules.contains_key("store_faster") => {
+            "asked where no device could give it, or it was faster than the devices."
         }
-        (_, None) => "Same network; asked whenever it was expected to be done first.".into(),
+        (_, SourceKind::Store) => "asked where no device could give it.",
+        _ => "asked whenever it was expected to be done first.",
     };
+    let mut text = format!("{}{away}; {why}", nearness(told.source.kind));
     if told.rules.contains_key("moved") {
         text.push_str(" It took over from a device that stalled, failed or gave damaged data.");
     }

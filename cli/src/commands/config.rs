@@ -1,7 +1,7 @@
 //! `hither config`.
 
 use crate::failure::{self, shown};
-use crate::input::TICKET_VARIABLE;
+use crate::input::{RELAY_VARIABLE, TICKET_VARIABLE};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table};
 use clap::Subcommand;
@@ -116,6 +116,7 @@ fn edit(path: &Path) -> Result<(), ApiError> {
         .args(["-c", &format!("{editor} \"$1\""), "sh"])
         .arg(path)
         .env_remove(TICKET_VARIABLE)
+        .env_remove(RELAY_VARIABLE)
         .status();
     match status {
         Ok(status) if status.success() => Ok(()),

@@ -158,6 +158,7 @@ impl Following<'_> {
                     let summary = show::fetched(&path, bytes, seconds, &sources);
                     self.session.out.say(&self.session.wrapped(&format!("Version {version}: {summary}")));
                 }
+                Event::Upload(_) | Event::Message(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();

@@ -3,7 +3,7 @@
 use crate::pick::{id_length, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, device, grouped, now, until};
-use hither_api::{Exit, ShareInfo};
+use hither_api::{ErrorCode, Exit, ShareInfo, UploadInfo, UploadState};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,7 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column::new("SHARE", Align::Left),
     Column::new("NAME", Align::Left).flexible(),
     Column::new("FILES", Align::Right),
@@ -26,6 +26,7 @@ const COLUMNS: [Column; 8] = [
     Column::new("FROM", Align::Left).optional(),
     Column::new("PUBLISHED", Align::Left).optional(),
     Column::new("ENDS", Align::Left).optional(),
+    Column::new("RELAY", Align::Left).optional(),
     Column::new("PATH", Align::Left).flexible().optional(),
 ];
 
@@ -39,7 +40,28 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
     }
     shares.sort_by_key(|share| std::cmp::Reverse(share.published));
     session.table(table(&shares, now()));
+    for share in &shares {
+        let name = display_name(&share.name);
+        // What is only a matter of time needs no words.
+        let upload = share.upload.as_ref().filter(|upload| !upload.may_come() && upload.reason.is_some());
+        for words in share.trouble.iter().chain(upload.map(|upload| &upload.words)) {
+            session.out.say(&session.wrapped(&format!("{name}: {words}")));
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// How an upload stands, in a word or two.
+fn upload(upload: &UploadInfo) -> String {
+    match (upload.state, upload.reason) {
+        (UploadState::Uploaded, _) => "kept".into(),
+        (UploadState::Uploading, _) => format!("{} %", upload.bytes * 100 / upload.total.max(1)),
+        (UploadState::Waiting, Some(ErrorCode::OverQuota)) => "over quota".into(),
+        (UploadState::Waiting, Some(ErrorCode::NoSpace)) => "no space".into(),
+        (UploadState::Waiting, Some(ErrorCode::Changing)) => "changed".into(),
+        (UploadState::Waiting, _) => "waiting".into(),
+        (UploadState::Off, _) => "off".into(),
+    }
 }
 
 fn table(shares: &[ShareInfo], now: u64) -> Table {
@@ -54,6 +76,7 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
             if share.mine { "this device".into() } else { device("", &share.owner) },
             ago(share.published, now),
             share.expires.map_or("–".into(), |end| until(end, now)),
+            share.upload.as_ref().map_or("–".into(), upload),
             display_name(&share.path),
         ]);
     }
@@ -79,6 +102,9 @@ mod tests {
             held: 4000,
             published: 1000,
             expires: Some(1180 + 7 * 86_400),
+            watched: false,
+            trouble: None,
+            upload: None,
         };
         let mine = ShareInfo { share: "ff".repeat(16), mine: true, expires: None, ..share.clone() };
         let shares = [share, mine];

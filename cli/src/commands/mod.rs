@@ -2,11 +2,16 @@
 
 pub mod completions;
 pub mod config;
+pub mod devices;
 pub mod doctor;
 pub mod down;
 pub mod fetch;
+pub mod inbox;
 pub mod list;
 pub mod man;
+pub mod outbox;
+pub mod relay;
+pub mod send;
 pub mod share;
 pub mod status;
 pub mod ticket;
@@ -22,8 +27,10 @@ use crate::signals;
 /// Runs a command to its end or until the user interrupts it.
 pub async fn run(session: &Session<'_>, command: Command) -> Outcome {
     // A fetch that is interrupted has something to say to the daemon.
-    if let Command::Fetch(args) = command {
-        return fetch::run(session, args).await;
+    match command {
+        Command::Fetch(args) => return fetch::run(session, args).await,
+        Command::Inbox(args) if args.fetches() => return inbox::run(session, args).await,
+        _ => {}
     }
     tokio::select! {
         outcome = dispatch(session, command) => outcome,
@@ -40,6 +47,11 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Ticket(args) => ticket::run(session, args).await,
         Command::Transfers(args) => transfers::run(session, args).await,
         Command::Why(args) => why::run(session, args).await,
+        Command::Devices(args) => devices::run(session, args).await,
+        Command::Send(args) => send::run(session, args).await,
+        Command::Inbox(args) => inbox::run(session, args).await,
+        Command::Outbox(args) => outbox::run(session, args).await,
+        Command::Relay(args) => relay::run(session, args).await,
         Command::Up(args) => up::run(session, args).await,
         Command::Down(args) => down::run(session, args).await,
         Command::Status(args) => status::run(session, args).await,

@@ -2,6 +2,7 @@
 
 use crate::failure::{self, shown};
 use crate::session::{Outcome, Session};
+use crate::upload::wait;
 use crate::show::{Drawing, Progress, Standing, bytes, count, qr};
 use hither_api::{ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, ShareRequest};
 use hither_proto::display_name;
@@ -13,6 +14,8 @@ Examples:
   hither share film.mkv                   share a file
   hither share photos/ notes.txt          share a folder and a file: two tickets
   hither share report.pdf --keep 7d       end the share by itself after a week
+  hither share photos/ --watch            share what comes into the folder later, too
+  hither share film.mkv --wait-upload     return when this device may be switched off
   hither share film.mkv | ssh nas hither fetch --yes
 
 What is shared stays where it is and is not copied. The ticket is a secret:
@@ -35,6 +38,12 @@ pub struct Args {
     /// Never upload it to a store, whatever the configuration says
     #[arg(long)]
     pub no_upload: bool,
+    /// Keep it shared as it changes: publish a new version whenever something in it changes, also after a restart
+    #[arg(long)]
+    pub watch: bool,
+    /// Wait until all of it is uploaded to a relay, so that it can be fetched while this device is away
+    #[arg(long, conflicts_with = "no_upload")]
+    pub wait_upload: bool,
     /// Leave out what cannot be shared instead of failing
     #[arg(long)]
     pub skip_unsharable: bool,
@@ -67,7 +76,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 }
 
 /// The path from the root; a symbolic link at its end stays one.
-fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
+pub fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
     let unreadable = |error: &std::io::Error| failure::io(ErrorCode::Unreadable, shown(path), error);
     std::fs::symlink_metadata(path).map_err(|error| unreadable(&error))?;
     let absolute = std::path::absolute(path).map_err(|error| unreadable(&error))?;
@@ -93,11 +102,24 @@ async fn share(session: &Session<'_>, client: &Client, args: &Args, path: PathBu
         keep_seconds: args.keep.map(|keep| keep.as_secs()),
         no_upload: args.no_upload,
         skip_unsharable: args.skip_unsharable,
+        watch: args.watch,
     };
-    let mut events = client.work("/v1/shares", &request).await?;
+    let done = follow(session, client, &request).await?;
+    // People and pipes get the ticket at once; the last line of JSON says that all of it is done.
+    print(session, &done, args.no_qr);
+    if let (true, Done::Shared { share, .. }) = (args.wait_upload, &done) {
+        wait(session, client, share).await?;
+    }
+    session.out.json(&Event::Done(done));
+    Ok(())
+}
+
+/// Shares and shows how it goes; the end is for the caller to show.
+pub async fn follow(session: &Session<'_>, client: &Client, request: &ShareRequest) -> Result<Done, ApiError> {
+    let mut events = client.work("/v1/shares", request).await?;
     let mut progress = Progress::new(session.out);
     while let Some(event) = events.next().await? {
-        if !matches!(event, Event::Error(_)) {
+        if !event.is_last() {
             session.out.json(&event);
         }
         match event {
@@ -106,12 +128,8 @@ async fn share(session: &Session<'_>, client: &Client, args: &Args, path: PathBu
             }
             Event::Warning { message } => progress.suspend(|| session.warn_people(&message)),
             Event::Error(error) => return Err(error),
-            Event::Done(done) => {
-                drop(progress);
-                print(session, &done, args.no_qr);
-                return Ok(());
-            }
-            Event::Offer { .. } | Event::Version { .. } => {}
+            Event::Done(done) => return Ok(done),
+            Event::Offer { .. } | Event::Version { .. } | Event::Upload(_) | Event::Message(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

@@ -1,11 +1,12 @@
 //! `hither status`.
 
+use crate::commands::relay;
 use crate::commands::up::ports;
 use crate::daemon;
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, count, device, duration};
+use crate::show::{Align, Column, Table, count, device, duration, grouped};
 use console::Style;
-use hither_api::{Client, ClientError, Exit, LinkInfo, Status};
+use hither_api::{Client, ClientError, Exit, LinkInfo, RelayInfo, RelayState, Status};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -38,6 +39,9 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
         let label = session.out.paint(Style::new().dim(), &format!("{label:<10}"));
         session.out.result(&format!("{label}{text}"));
     }
+    for line in status.relays.iter().filter_map(relay::trouble) {
+        session.out.say(&session.wrapped(&line));
+    }
     if !status.links.is_empty() {
         session.out.result("");
         table(session, &status.links);
@@ -48,8 +52,12 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn facts(status: &Status) -> [(&'static str, String); 6] {
-    let shares = count(status.shares, "share");
+fn facts(status: &Status) -> [(&'static str, String); 8] {
+    let uploads = match status.uploads {
+        0 => String::new(),
+        number => format!(" ({number} not uploaded yet)"),
+    };
+    let shares = count(status.shares, "share") + &uploads;
     let transfers = match status.transfers {
         0 => "nothing is being fetched".into(),
         number => format!("{} running", count(number, "transfer")),
@@ -64,7 +72,34 @@ fn facts(status: &Status) -> [(&'static str, String); 6] {
         ("Data", display_name(&status.home)),
         ("Shares", format!("{shares}, {transfers}")),
         ("Nearby", count(status.nearby, "device")),
+        ("Relays", relays(&status.relays)),
+        ("Messages", messages(status)),
     ]
+}
+
+fn relays(relays: &[RelayInfo]) -> String {
+    let one = |info: &RelayInfo| match (info.state, &info.carrier, info.rtt_ms) {
+        (RelayState::Connected, Some(carrier), Some(rtt)) => {
+            let carrier = display_name(carrier).to_uppercase();
+            format!("{} (connected over {carrier}, {rtt:.1} ms)", display_name(&info.host))
+        }
+        (state, ..) => format!("{} ({})", display_name(&info.host), relay::state(state)),
+    };
+    match relays {
+        [] => "none (hither relay add URL)".into(),
+        some => some.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn messages(status: &Status) -> String {
+    let unread = match status.unread {
+        0 => "none unread".into(),
+        number => format!("{} (hither inbox)", count(number, "unread message")),
+    };
+    match status.outgoing {
+        0 => unread,
+        number => format!("{unread}, {} to be sent (hither outbox)", grouped(number)),
+    }
 }
 
 fn table(session: &Session<'_>, links: &[LinkInfo]) {
@@ -98,9 +133,13 @@ mod tests {
             tcp_port: None,
             home: "/h".into(),
             shares: 1,
+            uploads: 0,
             transfers: 0,
             nearby: 2,
             links: Vec::new(),
+            relays: Vec::new(),
+            unread: 1,
+            outgoing: 2,
             warnings: Vec::new(),
         };
         let facts = facts(&status);
@@ -108,6 +147,8 @@ mod tests {
         assert_eq!(facts[1].1, "version 0.1.0, process 7, up for 1 h 3 min");
         assert_eq!(facts[2].1, "UDP 47447");
         assert_eq!(facts[4].1, "1 share, nothing is being fetched");
+        assert_eq!(facts[6].1, "none (hither relay add URL)");
+        assert_eq!(facts[7].1, "1 unread message (hither inbox), 2 to be sent (hither outbox)");
         let deaf = Status { udp_port: None, ..status };
         assert_eq!(ports(&deaf), "none: no other device can connect");
     }

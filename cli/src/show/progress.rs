@@ -39,6 +39,7 @@ impl Standing {
             Phase::Comparing => "Comparing",
             Phase::Fetching => "Fetching",
             Phase::Writing => "Writing",
+            Phase::Uploading => "Uploading",
             Phase::Waiting => "Waiting for a device that has the rest…",
             Phase::Following => "Waiting for a new version…",
             Phase::Paused => "Paused; go on with hither transfers resume",
@@ -50,7 +51,7 @@ impl Standing {
     /// Whether a bar says more than a spinner.
     fn has_bar(&self) -> bool {
         let counts =
-            matches!(self.phase, Phase::Reading | Phase::Comparing | Phase::Fetching | Phase::Writing);
+            matches!(self.phase, Phase::Reading | Phase::Comparing | Phase::Fetching | Phase::Writing | Phase::Uploading);
         counts && self.total > 0
     }
 

@@ -11,6 +11,7 @@ pub const fn phase_words(phase: Phase) -> &'static str {
         Phase::Comparing => "comparing",
         Phase::Fetching => "fetching",
         Phase::Writing => "writing",
+        Phase::Uploading => "uploading",
         Phase::Waiting => "waiting",
         Phase::Following => "following",
         Phase::Paused => "paused",

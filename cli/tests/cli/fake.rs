@@ -27,6 +27,7 @@ pub enum Step {
 #[derive(Debug, Default)]
 struct Shared {
     answers: Mutex<HashMap<String, Value>>,
+    failures: Mutex<HashMap<String, ApiError>>,
     script: Mutex<Vec<Step>>,
     asked: Mutex<Vec<(String, Value)>>,
     accepted: Notify,
@@ -69,7 +70,12 @@ impl Fake {
         self.shared.answers.lock().unwrap().insert(request.into(), answer);
     }
 
-    /// Sets what shares and fetches do.
+    /// Sets the error that a request ends with.
+    pub fn fails(&self, request: &str, error: ApiError) {
+        self.shared.failures.lock().unwrap().insert(request.into(), error);
+    }
+
+    /// Sets what shares, fetches and the inbox' events do.
     pub fn plays(&self, script: impl IntoIterator<Item = Step>) {
         *self.shared.script.lock().unwrap() = script.into_iter().collect();
     }
@@ -93,11 +99,14 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         shared.asked.lock().unwrap().push((request.clone(), body));
     }
     match request.as_str() {
-        "POST /v1/shares" | "POST /v1/fetches" => return play(shared),
+        "POST /v1/shares" | "POST /v1/fetches" | "GET /v1/inbox/events" => return play(shared),
         "POST /v1/shutdown" => shared.stopping.notify_one(),
         r if r.ends_with("/accept") => shared.accepted.notify_one(),
         r if r.ends_with("/pause") => shared.paused.notify_one(),
         _ => {}
+    }
+    if let Some(error) = shared.failures.lock().unwrap().get(&request) {
+        return (StatusCode::from_u16(error.code.http_status()).unwrap(), Json(error.clone())).into_response();
     }
     let answer = shared.answers.lock().unwrap().get(&request).cloned();
     match answer {
@@ -138,6 +147,7 @@ pub fn status() -> Value {
         "version": env!("CARGO_PKG_VERSION"), "device": "12D3KooWGbV4mVQXqW4sQp6sXo8sDk3nT2i8m3n1e5n7Yq3bQxZk", "short": "Yq3bQxZk",
         "name": "desk", "pid": i32::MAX, "uptime": 3780, "udp_port": 47447, "tcp_port": 47447, "home": "/home/u/.local/share/hither",
         "shares": 2, "transfers": 1, "nearby": 2, "warnings": [],
+        "relays": [], "unread": 0, "outgoing": 0,
         "links": [{"device": OWNER, "name": "laptop", "carrier": "quic", "address": "192.168.1.7:47447", "rtt_ms": 0.42}],
     })
 }

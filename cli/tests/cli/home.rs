@@ -92,6 +92,7 @@ pub fn ticket() -> String {
         secret: ShareSecret::new([9; 16]),
         owner: DeviceId::from_slice(&owner).unwrap(),
         hints: vec!["192.168.1.7:47447".parse().unwrap()],
+        relays: Vec::new(),
         pin: None,
     }
     .to_string()

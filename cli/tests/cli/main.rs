@@ -7,6 +7,8 @@ mod fake;
 mod fetch;
 mod home;
 mod lists;
+mod mail;
+mod relay;
 mod share;
 mod starting;
 mod terminal;

@@ -1,8 +1,10 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
-//! `routes.rs` are the short calls, `work.rs` the long ones. Invariant: the socket is in a folder only this user may enter,
+//! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs` and `mail.rs` those about relays, devices and messages. Invariant: the socket is in a folder only this user may enter,
 //! and a connection from another user id is closed before a byte is read.
 
+mod mail;
+mod relays;
 mod routes;
 mod work;
 
@@ -42,8 +44,22 @@ use utoipa::OpenApi;
         routes::cancel,
         routes::why,
         work::share,
+        work::upload,
         work::fetch,
         work::events,
+        relays::relays,
+        relays::join,
+        relays::leave,
+        relays::devices,
+        mail::send,
+        mail::outbox,
+        mail::take_back,
+        mail::inbox,
+        mail::message,
+        mail::mark_read,
+        mail::save,
+        mail::delete,
+        mail::events,
     ),
     components(schemas(hither_api::Event))
 )]
@@ -117,6 +133,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/shares", get(routes::shares).post(work::share))
         .route("/v1/shares/{share}", delete(routes::unshare))
         .route("/v1/shares/{share}/ticket", get(routes::ticket))
+        .route("/v1/shares/{share}/upload", get(work::upload))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/transfers", get(routes::transfers))
         .route("/v1/transfers/{transfer}", get(routes::transfer).delete(routes::cancel))
@@ -125,6 +142,17 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/transfers/{transfer}/resume", post(routes::resume))
         .route("/v1/transfers/{transfer}/why", get(routes::why))
         .route("/v1/transfers/{transfer}/events", get(work::events))
+        .route("/v1/relays", get(relays::relays).post(relays::join))
+        .route("/v1/relays/{relay}", delete(relays::leave))
+        .route("/v1/devices", get(relays::devices))
+        .route("/v1/messages", post(mail::send))
+        .route("/v1/outbox", get(mail::outbox))
+        .route("/v1/outbox/{id}", delete(mail::take_back))
+        .route("/v1/inbox", get(mail::inbox))
+        .route("/v1/inbox/events", get(mail::events))
+        .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
+        .route("/v1/inbox/{id}/read", post(mail::mark_read))
+        .route("/v1/inbox/{id}/save", post(mail::save))
         .route("/v1/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
         .fallback(|| async { Failure(ApiError::new(ErrorCode::NotFound, "There is no such call.")) })
         .with_state(daemon)
@@ -139,7 +167,7 @@ mod tests {
         let description = serde_json::to_value(Description::openapi()).unwrap();
         let calls: usize =
             description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
-        assert_eq!(calls, 16);
+        assert_eq!(calls, 30);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

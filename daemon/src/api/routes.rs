@@ -39,9 +39,13 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
         tcp_port: daemon.endpoint.tcp_port(),
         home: daemon.paths.data.display().to_string(),
         shares: daemon.share_records().len() as u64,
+        uploads: daemon.uploads(),
         transfers: daemon.transfers.all().iter().filter(|t| t.is_running()).count() as u64,
         nearby: daemon.links.nearby().len() as u64,
         links: links.collect(),
+        relays: daemon.relays.all().iter().map(|relay| relay.info()).collect(),
+        unread: daemon.mail.inbox.unread(),
+        outgoing: daemon.mail.outbox.len() as u64,
         warnings: daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     })
 }
@@ -98,10 +102,13 @@ fn info(
         held,
         published: head.published_ms / 1000,
         expires: record.expires,
+        watched: record.watch.is_some(),
+        trouble: daemon.watches.trouble(share.id),
+        upload: daemon.upload_info(share),
     }
 }
 
-fn find_share(daemon: &Daemon, id: &str) -> Result<Arc<Share>, Failure> {
+pub(super) fn find_share(daemon: &Daemon, id: &str) -> Result<Arc<Share>, Failure> {
     let id = ShareId::from_hex(id).ok();
     let share = id.and_then(|id| daemon.shares.get(id)).filter(|share| share.current().is_some());
     share.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such share on this device.").into())

@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc};
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_millis(200);
 
-fn frame(event: &Event) -> Result<sse::Event, Infallible> {
+pub(super) fn frame(event: &Event) -> Result<sse::Event, Infallible> {
     let data = serde_json::to_string(event).unwrap_or_default();
     Ok(sse::Event::default().data(data))
 }
@@ -44,6 +44,19 @@ pub(super) async fn share(
         Some((frame(&event), (receiver, guard)))
     });
     Sse::new(events)
+}
+
+/// How the upload of a share goes on: events `upload`, the last one when it is uploaded, or `error` when nothing comes of
+/// it without somebody doing something.
+#[utoipa::path(get, path = "/v1/shares/{share}/upload", params(("share" = String, Path)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
+pub(super) async fn upload(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let share = super::routes::find_share(&daemon, &id)?.id;
+    let stop = daemon.tasks.token.clone().cancelled_owned();
+    let events = crate::keep::follow(daemon, share).take_until(stop);
+    Ok(Sse::new(events.map(|event| frame(&event))))
 }
 
 /// Fetches what a ticket names. The events end with `done` or `error`; hanging up does not stop the transfer.

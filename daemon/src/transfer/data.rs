@@ -2,7 +2,7 @@
 //!
 //! Invariant: a position is recorded and announced only after a checkpoint made it durable.
 
-use super::run::{End, Run, Wake, blocking};
+use super::run::{End, Got, Run, Wake, blocking};
 use super::stage::{Repeats, Stage};
 use super::{Transfer, lock};
 use crate::daemon::Daemon;
@@ -14,7 +14,7 @@ use hither_api::{Existing, Phase, SourceBytes, SourceKind};
 use hither_content::{
     FetchTarget, IfExists, Layout, ManifestFile, PartialRef, PrepareError, TargetOptions, WriteError,
 };
-use hither_proto::{Manifest, SignedHead, Space};
+use hither_proto::{Manifest, Message, SignedHead, Space};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,14 +26,10 @@ const CHECKPOINT: Duration = Duration::from_millis(500);
 /// Places of equal chunks on this device that are tried.
 const PLACES: usize = 4;
 
-/// How the getting ended.
-pub(super) enum Data {
-    Done {
-        path: PathBuf,
-        bytes: u64,
-    },
-    /// The version begun is not to be had any more; this newer one is.
-    NewVersion(Box<SignedHead>),
+/// Files that are here whole.
+pub(super) struct Data {
+    pub path: PathBuf,
+    pub bytes: u64,
 }
 
 /// The running state.
@@ -56,7 +52,7 @@ pub(super) async fn get(
     head: SignedHead,
     manifest_file: Arc<ManifestFile>,
     manifest: Arc<Manifest>,
-) -> Result<Data, End> {
+) -> Result<Got<Data>, End> {
     run.set_phase(Phase::Comparing);
     let (target, durable) = open_target(run, &manifest).await?;
     let version = Arc::new(Version::new(head, manifest_file, target.holding()));
@@ -124,6 +120,21 @@ async fn open_target(run: &Run, manifest: &Arc<Manifest>) -> Result<(Arc<FetchTa
     Ok((Arc::new(target), durable))
 }
 
+/// Removes the partial files of the version begun, if there are any.
+pub(super) async fn discard_partial(run: &Run) -> Result<(), End> {
+    let record = run.transfer.record();
+    if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
+        let folder = record.folder;
+        blocking(move || FetchTarget::discard_partial(&folder, &partial))
+            .await?
+            .map_err(|e| failure::write(&e))?;
+    }
+    if record.partial.is_some() {
+        run.transfer.update(&run.daemon, |record| record.partial = None)?;
+    }
+    Ok(())
+}
+
 fn ranges(positions: &RoaringBitmap) -> Vec<std::ops::Range<u32>> {
     let runs = hither_proto::Ranges::from_bitmap(positions);
     runs.as_slice().iter().map(|run| run.iter()).collect()
@@ -136,6 +147,9 @@ fn serve(run: &Run, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
     }
     let share = &run.transfer.share;
     share.advance(Arc::clone(version));
+    // The sessions that are open were shown the head of the version before, if any: who does not reach the owner learns
+    // of this one here.
+    run.daemon.core.routes.tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
     let head = version.head.head();
     run.daemon
         .core
@@ -161,7 +175,7 @@ fn wanted(repeats: &Repeats, repeated: &RoaringBitmap, have: &RoaringBitmap, chu
 }
 
 impl Getting<'_> {
-    async fn go(&mut self, repeats: Repeats) -> Result<Data, End> {
+    async fn go(&mut self, repeats: Repeats) -> Result<Got<Data>, End> {
         let repeated: RoaringBitmap = repeats.repeated().collect();
         self.copy_what_is_here(&repeats, &repeated).await?;
         let have = &self.durable | &self.written;
@@ -232,7 +246,7 @@ impl Getting<'_> {
         }
     }
 
-    async fn fetch(&mut self) -> Result<Data, End> {
+    async fn fetch(&mut self) -> Result<Got<Data>, End> {
         loop {
             match self.run.wake().await? {
                 Wake::Input(TransferInput::Written(positions)) => {
@@ -245,8 +259,8 @@ impl Getting<'_> {
                 }
                 Wake::Input(TransferInput::SpaceComplete(Space::Data)) => return self.finish().await,
                 Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
-                Wake::Input(TransferInput::VersionChosen(version)) if version != self.version.number() => {
-                    if let Some(newer) = self.run.head(version) {
+                Wake::Input(TransferInput::VersionChosen(version)) => {
+                    if let Some(newer) = self.run.moved_over(self.version.number(), version) {
                         return self.abandon(newer).await;
                     }
                 }
@@ -306,25 +320,18 @@ impl Getting<'_> {
         }
     }
 
-    /// Starts over with a newer version; what is equal in the partial files is copied from them.
-    async fn abandon(&mut self, newer: SignedHead) -> Result<Data, End> {
+    /// Starts over with a newer version; the partial files go.
+    async fn abandon(&mut self, newer: SignedHead) -> Result<Got<Data>, End> {
         self.last_checkpoint().await;
         if self.serves {
             unserve(&self.run.daemon, &self.run.transfer);
         }
-        let record = self.run.transfer.record();
-        if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
-            let folder = record.folder;
-            blocking(move || FetchTarget::discard_partial(&folder, &partial))
-                .await?
-                .map_err(|e| failure::write(&e))?;
-        }
-        self.run.transfer.update(&self.run.daemon, |record| record.partial = None)?;
-        Ok(Data::NewVersion(Box::new(newer)))
+        discard_partial(self.run).await?;
+        Ok(Got::NewVersion(Box::new(newer)))
     }
 
     /// Everything is written: make it durable, move it into place, remember it.
-    async fn finish(&mut self) -> Result<Data, End> {
+    async fn finish(&mut self) -> Result<Got<Data>, End> {
         self.run.set_phase(Phase::Writing);
         self.settle().await?;
         self.run.transfer.stages.set(Stage::Idle);
@@ -351,7 +358,7 @@ impl Getting<'_> {
         if let Err(error) = self.run.daemon.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
-        Ok(Data::Done { path, bytes: self.manifest.bytes() })
+        Ok(Got::Whole(Data { path, bytes: self.manifest.bytes() }))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod data;
 mod end;
+mod lookup;
 mod meter;
 mod run;
 mod stage;
@@ -13,7 +14,7 @@ use crate::daemon::Daemon;
 use crate::lane::Sink;
 use crate::records::{TransferRecord, TransferState};
 use crate::shares::Share;
-use hither_api::{Event, Phase, SourceBytes, SourceKind, TransferInfo};
+use hither_api::{Event, Phase, SourceBytes, TransferInfo};
 use hither_engine::Journal;
 use hither_proto::{ShareId, Ticket};
 use meter::Meter;
@@ -148,12 +149,13 @@ impl Transfer {
         let mut sources = lock(&self.earlier).clone();
         for (device, summary) in journal.iter().flat_map(|j| j.sources()).filter(|(_, s)| s.bytes > 0) {
             let id = device.to_string();
-            match sources.iter_mut().find(|s| s.device == id && s.kind == SourceKind::Lan) {
+            let kind = daemon.links.way(*device);
+            match sources.iter_mut().find(|s| s.device == id && s.kind == kind) {
                 Some(source) => source.bytes += summary.bytes,
                 None => sources.push(SourceBytes {
                     device: id,
                     name: daemon.links.name(*device).map(|n| n.to_string()).unwrap_or_default(),
-                    kind: SourceKind::Lan,
+                    kind,
                     bytes: summary.bytes,
                 }),
             }

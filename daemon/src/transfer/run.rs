@@ -4,7 +4,7 @@
 
 use super::data::{self, Data};
 use super::stage::Stage;
-use super::{Control, Transfer};
+use super::{Control, Transfer, lookup};
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
@@ -18,7 +18,8 @@ use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// How often deadlines are looked at and the rate is sampled.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,6 +54,15 @@ pub(super) struct Run {
     reached: Instant,
     ever_reached: bool,
     wait: Option<Duration>,
+    /// Whether nobody gives anything at the moment.
+    alone: watch::Sender<bool>,
+}
+
+/// What came of getting a part of a version.
+pub(super) enum Got<T> {
+    Whole(T),
+    /// The version begun is not to be had any more; this newer one is.
+    NewVersion(Box<SignedHead>),
 }
 
 /// What woke the task.
@@ -81,11 +91,14 @@ pub(super) async fn run(
         reached: now,
         ever_reached: false,
         wait,
+        alone: watch::Sender::new(true),
     };
     run.announce_interest();
+    let looking = run.look_up();
     let end = match run.drive().await {
         Ok(end) | Err(end) => end,
     };
+    looking.cancel();
     daemon.core.routes.remove_transfer(share);
     transfer.stages.set(Stage::Idle);
     run.conclude(end);
@@ -105,6 +118,19 @@ impl Run {
         });
     }
 
+    /// Has relays asked who holds the share, until the token is cancelled.
+    fn look_up(&self) -> CancellationToken {
+        let token = self.daemon.tasks.token.child_token();
+        let (stop, of) = (token.clone(), lookup::run(Arc::clone(&self.daemon), Arc::clone(&self.transfer), self.alone.subscribe()));
+        self.daemon.tasks.spawn(async move {
+            tokio::select! {
+                () = of => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        token
+    }
+
     /// The head of the version that an earlier run began.
     fn begun_head(&self) -> Option<SignedHead> {
         let stored = self.transfer.record().head?;
@@ -120,7 +146,14 @@ impl Run {
             head = self.newer_than(head.head().version).await?;
         }
         loop {
-            let manifest_file = self.manifest(&head).await?;
+            let manifest_file = match self.manifest(&head).await? {
+                Got::Whole(file) => file,
+                Got::NewVersion(newer) => {
+                    self.transfer.stages.set(Stage::Idle);
+                    head = *newer;
+                    continue;
+                }
+            };
             let manifest = {
                 let file = Arc::clone(&manifest_file);
                 blocking(move || file.decode()).await?.map_err(|e| failure::manifest(&e))?
@@ -129,12 +162,12 @@ impl Run {
             self.offer(&head, &manifest).await?;
             let manifest_version = head.head().version;
             match data::get(self, head, manifest_file, manifest).await? {
-                Data::Done { path, bytes } if self.transfer.record().follow => {
+                Got::Whole(Data { path, bytes }) if self.transfer.record().follow => {
                     self.note_version(manifest_version, &path, bytes)?;
                     head = self.newer_than(manifest_version).await?;
                 }
-                Data::Done { path, bytes } => return Ok(End::Done { path, bytes }),
-                Data::NewVersion(newer) => head = *newer,
+                Got::Whole(Data { path, bytes }) => return Ok(End::Done { path, bytes }),
+                Got::NewVersion(newer) => head = *newer,
             }
         }
     }
@@ -223,10 +256,10 @@ impl Run {
     }
 
     /// Gets root and manifest, or takes those that an earlier run left.
-    async fn manifest(&mut self, head: &SignedHead) -> Result<Arc<ManifestFile>, End> {
+    async fn manifest(&mut self, head: &SignedHead) -> Result<Got<Arc<ManifestFile>>, End> {
         let share = Arc::clone(&self.transfer.share);
         if let Some(version) = share.version(head.head().version) {
-            return Ok(Arc::clone(&version.manifest_file));
+            return Ok(Got::Whole(Arc::clone(&version.manifest_file)));
         }
         let path = self.daemon.manifest_path(share.id, head.head().version);
         let (at, signed, secret) = (path.clone(), head.clone(), share.secret.clone());
@@ -238,19 +271,24 @@ impl Run {
         .await?;
         let (file, have) = match left {
             Some(left) => left,
-            None => (self.root(head, path).await?, RoaringBitmap::new()),
+            None => match self.root(head, path).await? {
+                Got::Whole(file) => (file, RoaringBitmap::new()),
+                Got::NewVersion(newer) => return Ok(Got::NewVersion(newer)),
+            },
         };
         let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
         let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
         self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) });
         self.plan(head.head().version, Space::Manifest, lengths, wanted);
-        self.complete(Space::Manifest).await?;
+        if let Got::NewVersion(newer) = self.complete(head, Space::Manifest).await? {
+            return Ok(Got::NewVersion(newer));
+        }
         let synced = Arc::clone(&file);
         blocking(move || synced.sync()).await?.map_err(|e| failure::manifest(&e))?;
-        Ok(file)
+        Ok(Got::Whole(file))
     }
 
-    async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Arc<ManifestFile>, End> {
+    async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Got<Arc<ManifestFile>>, End> {
         let secret = self.transfer.share.secret.clone();
         self.transfer.stages.set(Stage::Root {
             head: Box::new(head.clone()),
@@ -259,7 +297,9 @@ impl Run {
         });
         let lengths = vec![head.head().root_length - CHUNK_TAG];
         self.plan(head.head().version, Space::Root, lengths, std::iter::once(0).collect());
-        self.complete(Space::Root).await?;
+        if let Got::NewVersion(newer) = self.complete(head, Space::Root).await? {
+            return Ok(Got::NewVersion(newer));
+        }
         let stage = self.transfer.stages.get();
         let Stage::Root { got, .. } = &*stage else {
             return Err(failure::internal("the root got lost").into());
@@ -267,7 +307,7 @@ impl Run {
         let got = got.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((root, sealed)) = got else { return Err(failure::internal("the root got lost").into()) };
         let file = blocking(move || ManifestFile::create(&path, &sealed, root)).await?;
-        Ok(Arc::new(file.map_err(|e| failure::manifest(&e))?))
+        Ok(Got::Whole(Arc::new(file.map_err(|e| failure::manifest(&e))?)))
     }
 
     pub(super) fn plan(&self, version: u64, space: Space, lengths: Vec<u32>, wanted: RoaringBitmap) {
@@ -276,12 +316,19 @@ impl Run {
         self.daemon.core.with(|engine, now| engine.plan(share, plan, now));
     }
 
-    /// Waits until a small space (root, manifest) is complete.
-    async fn complete(&mut self, space: Space) -> Result<(), End> {
+    /// Waits until a small space (root, manifest) of a version is complete.
+    async fn complete(&mut self, of: &SignedHead, space: Space) -> Result<Got<()>, End> {
         loop {
             match self.wake().await? {
-                Wake::Input(TransferInput::SpaceComplete(done)) if done == space => return Ok(()),
+                Wake::Input(TransferInput::SpaceComplete(done)) if done == space => {
+                    return Ok(Got::Whole(()));
+                }
                 Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
+                Wake::Input(TransferInput::VersionChosen(version)) => {
+                    if let Some(newer) = self.moved_over(of.head().version, version) {
+                        return Ok(Got::NewVersion(Box::new(newer)));
+                    }
+                }
                 Wake::Input(_) => {}
                 Wake::Tick => self.give_up_if_alone()?,
             }
@@ -302,12 +349,12 @@ impl Run {
         let name = manifest.name().to_string();
         let path = record.folder.join(manifest.name().as_str());
         let stored = Hex(head.to_unchecked().encode());
+        if record.head.as_ref() != Some(&stored) {
+            // Another version than the one begun: nothing of that one's positions means anything now.
+            data::discard_partial(self).await?;
+        }
         self.transfer.update(&self.daemon, |record| {
-            if record.head.as_ref() != Some(&stored) {
-                // Another version than the one begun: nothing of that one's positions means anything now.
-                record.head = Some(stored);
-                record.partial = None;
-            }
+            record.head = Some(stored);
             record.name = name.clone();
             record.path = path.display().to_string();
             record.total = manifest.bytes();
@@ -372,8 +419,11 @@ impl Run {
         }
     }
 
-    pub(super) fn head(&self, version: u64) -> Option<SignedHead> {
-        self.transfer.share.head_of(version)
+    /// The head of the version that the engine chose, when that is another one than what is being got.
+    pub(super) fn moved_over(&self, from: u64, chosen: u64) -> Option<SignedHead> {
+        let newer = self.transfer.share.head_of(chosen).filter(|_| chosen != from)?;
+        tracing::info!(transfer = self.transfer.id, from, to = chosen, "another version is to be had");
+        Some(newer)
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
@@ -388,6 +438,7 @@ impl Run {
         let share = self.transfer.share.id;
         let progress = self.daemon.core.with(|engine, now| engine.progress(share, now));
         let waiting = progress.as_ref().and_then(|p| p.waiting);
+        self.alone.send_if_modified(|alone| std::mem::replace(alone, waiting.is_some()) != waiting.is_some());
         {
             let mut meter = self.transfer.meter();
             meter.devices = progress.map_or(0, |p| p.giving);

@@ -1,4 +1,4 @@
-//! The cable between a device and the switch: its speed, its end, its filters, its counters.
+//! The cable between a device and a switch: its speed, its end, its filters, its counters.
 
 use super::namespace::Namespace;
 use super::tool::{command, fed, tool};
@@ -17,6 +17,16 @@ pub enum Protocol {
     Tcp,
 }
 
+impl Protocol {
+    /// As filters call it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// Bytes of packets that went over a cable, as the device sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
@@ -26,6 +36,34 @@ pub struct Traffic {
     pub received: u64,
 }
 
+/// Where a cable leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Socket {
+    /// A number that no other cable of the lab has.
+    pub(super) number: u8,
+    /// The switch.
+    pub(super) switch: String,
+    /// The device's address there, in a network of 256.
+    pub(super) address: String,
+    /// Who knows the way to other networks.
+    pub(super) router: Option<String>,
+}
+
+impl Traffic {
+    /// What went through one port of a switch.
+    fn of(port: &str) -> Self {
+        let text = tool(&mut command("ip", &format!("-s -j link show dev {port}")));
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        let bytes = |way: &str| parsed[0]["stats64"][way]["bytes"].as_u64().unwrap();
+        Self { sent: bytes("rx"), received: bytes("tx") }
+    }
+
+    /// Both ways together.
+    pub const fn total(self) -> u64 {
+        self.sent + self.received
+    }
+}
+
 /// One device's cable.
 #[derive(Debug)]
 pub struct Cable {
@@ -33,16 +71,18 @@ pub struct Cable {
     /// The interface at the switch.
     port: String,
     address: String,
+    router: Option<String>,
 }
 
 impl Cable {
-    /// A cable into the switch, without an address at the device's end.
-    pub(super) fn new(device: &Arc<Namespace>, number: u8) -> Self {
+    /// A cable into a switch, without an address at the device's end.
+    pub(super) fn new(device: &Arc<Namespace>, socket: Socket) -> Self {
+        let Socket { number, switch, address, router } = socket;
         let port = format!("port{number}");
         let pid = device.pid();
         tool(&mut command("ip", &format!("link add {port} type veth peer name {INTERFACE} netns {pid}")));
-        tool(&mut command("ip", &format!("link set {port} master switch up")));
-        Self { device: Arc::clone(device), port, address: format!("10.77.0.{number}") }
+        tool(&mut command("ip", &format!("link set {port} master {switch} up")));
+        Self { device: Arc::clone(device), port, address, router }
     }
 
     /// The device's address, once it has one.
@@ -54,6 +94,9 @@ impl Cable {
     pub fn connect(&self) {
         self.inside("ip", &format!("addr add {}/24 dev {INTERFACE}", self.address));
         self.inside("ip", &format!("link set {INTERFACE} up"));
+        if let Some(router) = &self.router {
+            self.inside("ip", &format!("route add default via {router}"));
+        }
     }
 
     /// Somebody pulls the cable.
@@ -78,12 +121,20 @@ impl Cable {
 
     /// Drops everything of a protocol that arrives at the device.
     pub fn block(&self, protocol: Protocol) {
-        let name = match protocol {
-            Protocol::Udp => "udp",
-            Protocol::Tcp => "tcp",
-        };
+        let name = protocol.name();
         let rules = format!(
             "table inet lab {{\n chain input {{\n  type filter hook input priority 0\n  meta l4proto {name} drop\n }}\n}}\n"
+        );
+        fed(self.device.command("nft").args(["-f", "-"]), &rules);
+    }
+
+    /// Drops everything that arrives from another device, whatever the protocol.
+    pub fn shun(&self, other: &Self) {
+        let text = tool(other.device.command("ip").args(["-j", "link", "show", "dev", INTERFACE]));
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        let address = parsed[0]["address"].as_str().unwrap();
+        let rules = format!(
+            "table inet lab {{\n chain input {{\n  type filter hook input priority 0\n  ether saddr {address} drop\n }}\n}}\n"
         );
         fed(self.device.command("nft").args(["-f", "-"]), &rules);
     }
@@ -95,10 +146,7 @@ impl Cable {
 
     /// What went over the cable so far.
     pub fn traffic(&self) -> Traffic {
-        let text = tool(&mut command("ip", &format!("-s -j link show dev {}", self.port)));
-        let parsed: Value = serde_json::from_str(&text).unwrap();
-        let bytes = |way: &str| parsed[0]["stats64"][way]["bytes"].as_u64().unwrap();
-        Traffic { sent: bytes("rx"), received: bytes("tx") }
+        Traffic::of(&self.port)
     }
 
     fn inside(&self, program: &str, line: &str) {

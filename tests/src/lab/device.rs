@@ -1,7 +1,7 @@
 //! A device: its network, its home, its files, its daemon.
 
 use super::api::Api;
-use super::cable::Cable;
+use super::cable::{Cable, Socket};
 use super::namespace::Namespace;
 use super::process::Process;
 use super::run::{Fetched, Plain, Run, Running, plain};
@@ -44,12 +44,12 @@ pub struct Shared {
 }
 
 impl Device {
-    pub(super) fn new(name: &str, number: u8, folder: &Path, programs: &Path) -> Self {
+    pub(super) fn new(name: &str, socket: Socket, folder: &Path, programs: &Path) -> Self {
         fs::create_dir_all(folder.join("files")).unwrap();
         let network = Arc::new(Namespace::new());
         Self {
             name: name.to_owned(),
-            cable: Cable::new(&network, number),
+            cable: Cable::new(&network, socket),
             folder: folder.to_owned(),
             programs: programs.to_owned(),
             network,
@@ -59,7 +59,7 @@ impl Device {
 
     /// A setting of this device, by its name in the configuration. Counts from the daemon's next start.
     pub fn set(&mut self, key: &str, value: &str) {
-        self.settings.push((format!("HITHER_{}", key.to_uppercase()), value.into()));
+        self.settings.push((format!("HITHER_{}", key.replace('.', "_").to_uppercase()), value.into()));
     }
 
     /// A place for files of this device.

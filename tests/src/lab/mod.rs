@@ -3,7 +3,7 @@
 //! A test is a closure given to [`run()`]. It runs inside fresh namespaces, whose network is the switch; every
 //! [`Device`] has a namespace with one cable into it, a home, a daemon when it is up, and files. Cables can be shaped,
 //! cut and filtered; multicast goes over the switch as over any other. [`Holder`] is a device that does not keep to the
-//! rules. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
+//! rules. Where there is more than one network, [`Internet`] joins LANs behind routers and [`Relay`]s. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
 //! lab's folder.
 //!
 //! Root, or a system that lets anybody make namespaces, is needed. Where there is neither a test says so and passes;
@@ -16,13 +16,17 @@ mod capture;
 mod device;
 mod holder;
 mod inside;
+mod internet;
 mod namespace;
 mod peer;
 mod process;
+mod relay;
+mod router;
 mod run;
 mod switch;
 mod tool;
 mod tree;
+mod user;
 mod wait;
 
 pub use api::Api;
@@ -31,11 +35,14 @@ pub use capture::Capture;
 pub use device::{Device, Shared};
 pub use holder::{Conduct, Holder};
 pub use inside::run;
+pub use internet::{Internet, Lan};
 pub use process::Process;
+pub use relay::Relay;
+pub use router::Router;
 pub use run::{Fetched, Plain, Run, Running};
 pub use switch::Lab;
 pub use tree::{Tree, fill, noise};
-pub use wait::{PATIENCE, until};
+pub use wait::{PATIENCE, until, within};
 
 /// Bytes in a mebibyte.
 pub const MIB: u64 = 1 << 20;

@@ -6,8 +6,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{CHUNK_TAG, MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    Announcement, DeviceName, Message, Opened, PositionRange, Proof, Purpose, Ranges, Refusal, ShareId,
-    ShareSecret, Side, SignedHead, Space, Ticket, Want,
+    Announcement, DeviceName, Message, Opened, PositionRange, Proof, ProofKind, Purpose, Ranges, Refusal,
+    ShareId, ShareSecret, Side, SignedHead, Space, Ticket, Want,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,14 @@ async fn open(
 ) -> Result<Granted, Refusal> {
     let Stream { mut send, mut recv, exporter, .. } = link.open().await.unwrap();
     let proof = Proof::make(secret, &exporter, Side::Opener);
-    let open = Message::Open { protocol: PROTOCOL, share, proof, purpose: Some(purpose) };
+    let open = Message::Open {
+        protocol: PROTOCOL,
+        share,
+        proof,
+        proof_kind: ProofKind::Secret,
+        owner: None,
+        purpose: Some(purpose),
+    };
     write_message(&mut send, &open).await.unwrap();
     let mut reader = MessageReader::new(MAX_FRAME);
     match reader.next(&mut recv).await.unwrap() {

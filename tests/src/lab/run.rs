@@ -5,6 +5,7 @@ use super::wait::PATIENCE;
 use hither_api::{ApiError, Done, Event, SourceBytes};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -111,7 +112,18 @@ pub struct Running {
 
 impl Running {
     pub(super) fn start(mut command: Command) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        command.stderr(Stdio::piped());
+        Self::spawn(command)
+    }
+
+    /// The same for what says much: its standard error goes to the end of a file.
+    pub(super) fn logging(mut command: Command, log: File) -> Self {
+        command.stderr(log);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut process = Ended::watch(child.unwrap());
         let stdout = process.child.stdout.take().unwrap();
         let (sender, heard) = channel();
@@ -129,13 +141,19 @@ impl Running {
     /// Waits for the first event from now on of which `wanted` makes something.
     #[track_caller]
     pub fn wait_for<T>(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        self.line(what, |line| wanted(&serde_json::from_value(line.clone()).expect("an event")))
+    }
+
+    /// The same for lines that are no events.
+    #[track_caller]
+    pub fn line<T>(&mut self, what: &str, mut wanted: impl FnMut(&Value) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
-                    let event = serde_json::from_value(line.clone()).expect("an event");
+                    let found = wanted(&line);
                     self.lines.push(line);
-                    if let Some(found) = wanted(&event) {
+                    if let Some(found) = found {
                         return found;
                     }
                 }
@@ -160,7 +178,12 @@ impl Running {
 
     /// What Ctrl-C does.
     pub fn interrupt(&self) {
-        self.process.handle.signal(Signal::INT);
+        self.signal(Signal::INT);
+    }
+
+    /// Sends a signal.
+    pub(super) fn signal(&self, signal: Signal) {
+        self.process.handle.signal(signal);
     }
 
     /// Waits until it has ended.
@@ -188,20 +211,22 @@ struct Ended {
 
 impl Ended {
     fn watch(mut child: Child) -> Self {
-        let mut stderr = child.stderr.take().unwrap();
-        let errors = thread::spawn(move || {
-            let mut text = Vec::new();
-            let read = stderr.read_to_end(&mut text);
-            read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&text).into_owned())
+        let errors = child.stderr.take().map(|mut stderr| {
+            thread::spawn(move || {
+                let mut text = Vec::new();
+                let read = stderr.read_to_end(&mut text);
+                read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&text).into_owned())
+            })
         });
         let handle = Process::find(child.id()).unwrap();
-        Self { child, handle, errors: Some(errors), patience: PATIENCE }
+        Self { child, handle, errors, patience: PATIENCE }
     }
 
     fn finish(mut self) -> (i32, String) {
         assert!(self.handle.ends_within(self.patience), "a command runs longer than {:?}", self.patience);
         let status = self.child.wait().unwrap();
-        (code(status), self.errors.take().unwrap().join().unwrap())
+        let errors = self.errors.take().map(|errors| errors.join().unwrap());
+        (code(status), errors.unwrap_or_default())
     }
 }
 

@@ -1,7 +1,9 @@
 //! What joins the devices of one test.
 
+use super::cable::Socket;
 use super::capture::Capture;
 use super::device::Device;
+use super::internet::Internet;
 use super::tool::{command, tool};
 use rustix::process::{getpid, set_child_subreaper};
 use std::cell::Cell;
@@ -36,13 +38,43 @@ impl Lab {
 
     /// A device whose interface is still down.
     pub fn unplugged(&self, name: &str) -> Device {
+        let number = self.number();
+        let socket =
+            Socket { number, switch: "switch".into(), address: format!("10.77.0.{number}"), router: None };
+        self.device_at(name, socket)
+    }
+
+    /// A device whose cable leads elsewhere; its interface is still down.
+    pub(super) fn device_at(&self, name: &str, socket: Socket) -> Device {
+        Device::new(name, socket, &self.folder.join(name), &self.programs)
+    }
+
+    /// A number that nothing else in this lab has, from 1 on.
+    pub(super) fn number(&self) -> u8 {
         self.devices.set(self.devices.get() + 1);
-        Device::new(name, self.devices.get(), &self.folder.join(name), &self.programs)
+        self.devices.get()
+    }
+
+    /// A folder of this lab.
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// Where the programs are.
+    pub(super) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// Routers, and relays where everybody reaches them. Once per lab.
+    pub fn internet(&self) -> Internet<'_> {
+        Internet::new(self)
     }
 
     /// Hears everything that goes over the switch from now on.
     pub fn capture(&self) -> Capture {
-        Capture::start()
+        Capture::start(None)
     }
 
     /// A small disk of its own, mounted at `path`.

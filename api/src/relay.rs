@@ -1,0 +1,92 @@
+//! Relays and the user's devices, as the local API shows them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /v1/relays`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RelayRequest {
+    /// The relay's URL: with an invitation a secret.
+    pub url: String,
+}
+
+impl std::fmt::Debug for RelayRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RelayRequest(secret)")
+    }
+}
+
+/// How a relay stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayState {
+    /// A connection holds.
+    Connected,
+    /// It is being tried.
+    Connecting,
+    /// It could not be reached or refused; it is tried again later.
+    Waiting,
+}
+
+/// One relay that this device joined (`GET /v1/relays`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RelayInfo {
+    /// Its key: the id by which it is named.
+    pub relay: String,
+    /// Its URL, without invitation.
+    pub url: String,
+    /// Its host and port.
+    pub host: String,
+    /// How it stands.
+    pub state: RelayState,
+    /// When it was joined, Unix seconds.
+    pub joined: u64,
+    /// How many devices of the user it lists.
+    pub devices: u64,
+    /// Key of the relay of the fleet that is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front: Option<String>,
+    /// Where that one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What carries the connection: `quic` or `tcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<String>,
+    /// Round-trip time of pings, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_ms: Option<f64>,
+    /// Why it is not connected, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it is tried again, seconds from now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_seconds: Option<u64>,
+}
+
+/// One device of the user (`GET /v1/devices`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceInfo {
+    /// Its id.
+    pub device: String,
+    /// The short form of it.
+    pub short: String,
+    /// What it calls itself, safe to show; empty while not known.
+    pub name: String,
+    /// It is the one that answers.
+    pub this: bool,
+    /// It is known to be there now: connected to a relay, or seen on this network.
+    pub online: bool,
+    /// When it was last known to be there, Unix seconds; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<u64>,
+    /// It is on the same network as this one, as far as can be told.
+    pub same_network: bool,
+    /// Hosts of the relays that list it.
+    pub relays: Vec<String>,
+    /// Where it says that it can be reached.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// No relay that lists it is connected: this is how things were then, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<u64>,
+}

@@ -1,0 +1,208 @@
+//! `hither relay`.
+
+use crate::input;
+use crate::pick::{Named, pick};
+use crate::session::{Outcome, Session};
+use crate::show::{Align, Column, Table, ago, count, duration, now};
+use clap::Subcommand;
+use hither_api::{ApiError, Exit, RelayInfo, RelayRequest, RelayState};
+use hither_proto::display_name;
+
+const EXAMPLES: &str = "\
+Examples:
+  hither relay add 'hither://relay.example:47447/#12D3KooW…'
+  hither relay add              asks for the URL, which other users of this
+                                machine cannot see then
+  hither relay list
+  hither relay remove relay.example
+
+A relay prints the URL when it starts. With an invitation in it the URL is a
+secret: whoever has it can add a device of theirs to yours. Quote it: a shell
+takes what follows # for a comment.";
+
+/// Join a relay, see how it is, or leave it
+///
+/// The devices that join a relay by one invitation are one user's: they see each other (hither devices) and can send each
+/// other messages (hither send), also when they are not on the same network or not on at the same time.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Join a relay
+    Add {
+        /// Its URL: hither://HOST:PORT/#…; read from standard input when absent or "-"
+        #[arg(env = input::RELAY_VARIABLE, hide_env_values = true)]
+        url: Option<String>,
+    },
+    /// List the relays and how they stand
+    List,
+    /// Leave a relay: it is forgotten on this device
+    Remove {
+        /// Its host, with or without port, or the beginning of its key
+        relay: String,
+    },
+}
+
+const COLUMNS: [Column; 6] = [
+    Column::new("RELAY", Align::Left).flexible(),
+    Column::new("STATE", Align::Left),
+    Column::new("BY", Align::Left),
+    Column::new("PING", Align::Right),
+    Column::new("DEVICES", Align::Right).optional(),
+    Column::new("JOINED", Align::Left).optional(),
+];
+
+impl Named for RelayInfo {
+    const WHAT: &'static str = "relay";
+    const LIST: &'static str = "hither relay list";
+    fn id(&self) -> &str {
+        &self.relay
+    }
+    fn name(&self) -> &str {
+        &self.host
+    }
+}
+
+/// Runs the command.
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    match args.action {
+        Action::Add { url } => add(session, url).await,
+        Action::List => list(session).await,
+        Action::Remove { relay } => remove(session, &relay).await,
+    }
+}
+
+async fn add(session: &Session<'_>, url: Option<String>) -> Outcome {
+    let url = input::relay_url(session.out, url).await?;
+    let client = session.daemon().await?;
+    let joined = client.post::<RelayInfo>("/v1/relays", &RelayRequest { url }).await?;
+    session.out.json(&joined);
+    let host = display_name(&joined.host);
+    session.out.say(&match joined.state {
+        RelayState::Connected => {
+            let (carrier, rtt) = (joined.carrier.unwrap_or_default(), joined.rtt_ms.unwrap_or_default());
+            format!("Connected to {host} over {}, {rtt:.1} ms away.", display_name(&carrier).to_uppercase())
+        }
+        RelayState::Connecting | RelayState::Waiting => format!("Joined {host}; it is being connected."),
+    });
+    session.out.say(&match joined.devices {
+        0 | 1 => "This is your first device there. On the next one run the same command.".into(),
+        number => format!("You have {} there: hither devices", count(number, "device")),
+    });
+    Ok(Exit::Done)
+}
+
+async fn list(session: &Session<'_>) -> Outcome {
+    let relays = session.daemon().await?.get::<Vec<RelayInfo>>("/v1/relays").await?;
+    session.out.json_lines(&relays);
+    if relays.is_empty() {
+        session.out.say("No relay was joined. Join one with: hither relay add URL");
+        return Ok(Exit::Done);
+    }
+    session.table(table(&relays, now()));
+    for line in relays.iter().filter_map(trouble) {
+        session.out.say(&session.wrapped(&line));
+    }
+    Ok(Exit::Done)
+}
+
+fn table(relays: &[RelayInfo], now: u64) -> Table {
+    let mut table = Table::new(&COLUMNS);
+    for relay in relays {
+        table.row([
+            display_name(&relay.host),
+            state(relay.state).into(),
+            relay.carrier.as_deref().map_or("–".into(), |carrier| display_name(carrier).to_uppercase()),
+            relay.rtt_ms.map_or("–".into(), |rtt| format!("{rtt:.1} ms")),
+            relay.devices.to_string(),
+            ago(relay.joined, now),
+        ]);
+    }
+    table
+}
+
+/// How a relay stands, in a word.
+pub const fn state(state: RelayState) -> &'static str {
+    match state {
+        RelayState::Connected => "connected",
+        RelayState::Connecting => "connecting",
+        RelayState::Waiting => "waiting",
+    }
+}
+
+/// Why a relay is not connected.
+pub fn trouble(relay: &RelayInfo) -> Option<String> {
+    let why = relay.reason.as_ref().filter(|why| !why.is_empty())?;
+    let again = relay.retry_seconds.map(|s| format!(" Next attempt in {}.", duration(s.max(1)))).unwrap_or_default();
+    Some(format!("{}: {}.{again}", display_name(&relay.host), display_name(why)))
+}
+
+async fn remove(session: &Session<'_>, wanted: &str) -> Outcome {
+    let client = session.daemon().await?;
+    let relays = client.get::<Vec<RelayInfo>>("/v1/relays").await?;
+    let found = find(&relays, wanted)?;
+    let left = client.delete::<RelayInfo>(&format!("/v1/relays/{}", found.relay)).await?;
+    session.out.json(&left);
+    session.out.say(&format!("{} is forgotten on this device.", display_name(&left.host)));
+    Ok(Exit::Done)
+}
+
+/// By host alone when that is clear; hosts are written in lower case.
+fn find<'a>(relays: &'a [RelayInfo], wanted: &str) -> Result<&'a RelayInfo, ApiError> {
+    let wanted = wanted.trim_start_matches("hither://").split(['/', '#']).next().unwrap_or(wanted);
+    let host = |relay: &RelayInfo| relay.host.rsplit_once(':').map(|(host, _)| host.to_owned());
+    let lower = wanted.to_lowercase();
+    let named: Vec<&RelayInfo> = relays.iter().filter(|relay| host(relay).as_ref() == Some(&lower)).collect();
+    match named.as_slice() {
+        [one] => Ok(one),
+        _ => pick(relays, if relays.iter().any(|relay| relay.host == lower) { &lower } else { wanted }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(key: &str, host: &str) -> RelayInfo {
+        RelayInfo {
+            relay: key.into(),
+            url: String::new(),
+            host: host.into(),
+            state: RelayState::Waiting,
+            joined: 100,
+            devices: 2,
+            front: None,
+            address: None,
+            carrier: None,
+            rtt_ms: None,
+            reason: Some("the relay did not answer in time".into()),
+            retry_seconds: Some(0),
+        }
+    }
+
+    #[test]
+    fn relays_are_meant_by_host_url_or_key() {
+        let all = [relay("12D3A", "relay.example:47447"), relay("12D3B", "10.0.0.1:1"), relay("12D3C", "10.0.0.1:2")];
+        let meant = |wanted| find(&all, wanted).map(|relay| relay.relay.as_str());
+        assert_eq!(meant("relay.example"), Ok("12D3A"));
+        assert_eq!(meant("hither://Relay.example:47447/#12D3A"), Ok("12D3A"));
+        assert_eq!(meant("10.0.0.1:2"), Ok("12D3C"));
+        assert_eq!(meant("12D3B"), Ok("12D3B"));
+        assert!(meant("10.0.0.1").is_err() && meant("12D3").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_fits_a_line() {
+        assert_eq!(
+            trouble(&relay("k", "h\n:1")).unwrap(),
+            "h\u{fffd}:1: the relay did not answer in time. Next attempt in 1 s."
+        );
+        let lines = table(&[relay("k", "relay.example:47447")], 400).lines(60);
+        assert_eq!(lines[1], "relay.example:47447  waiting  –      –        2  5 min ago");
+    }
+}

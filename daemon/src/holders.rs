@@ -1,0 +1,183 @@
+//! Who else holds a share: what tickets, relays and other devices said, and which stores turned out to be true.
+//!
+//! All of it is hearsay until a session has proven it: it costs time when it was wrong, never correctness. Only what was
+//! proven here is told on, so that nonsense does not travel. Bounds: [`MAX_HOLDERS`] stores of a share, [`MAX_SHARES`]
+//! shares.
+
+use crate::daemon::Daemon;
+use crate::shares::Share;
+use hither_proto::limits::MAX_HOLDERS;
+use hither_proto::{DeviceId, Holder, HolderKind, HostPort, Message, RelayAddress, ShareId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Most shares whose stores are remembered.
+const MAX_SHARES: usize = 4096;
+
+#[derive(Debug)]
+struct Store {
+    address: RelayAddress,
+    /// It has shown the owner's head to us, or we have uploaded there.
+    proven: bool,
+}
+
+/// The stores of every share that this device has to do with.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    stores: Mutex<HashMap<ShareId, BTreeMap<DeviceId, Store>>>,
+}
+
+impl Holders {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, BTreeMap<DeviceId, Store>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A store is said to hold a share; `false` when there are too many already.
+    fn heard(&self, share: ShareId, address: &RelayAddress) -> bool {
+        let mut all = self.lock();
+        if all.len() >= MAX_SHARES && !all.contains_key(&share) {
+            return false;
+        }
+        let stores = all.entry(share).or_default();
+        if stores.len() >= MAX_HOLDERS && !stores.contains_key(&address.key) {
+            let Some(unproven) = stores.iter().find(|(_, s)| !s.proven).map(|(key, _)| *key) else {
+                return false;
+            };
+            stores.remove(&unproven);
+        }
+        let store =
+            stores.entry(address.key).or_insert_with(|| Store { address: address.clone(), proven: false });
+        store.address = address.clone();
+        true
+    }
+
+    /// Marks a store as one that does hold the share; `true` when that is news.
+    fn proven(&self, share: ShareId, store: DeviceId) -> bool {
+        let mut all = self.lock();
+        let known = all.get_mut(&share).and_then(|stores| stores.get_mut(&store));
+        known.is_some_and(|store| !std::mem::replace(&mut store.proven, true))
+    }
+
+    /// Whether any store of a share is known.
+    pub(crate) fn any(&self, share: ShareId) -> bool {
+        self.lock().get(&share).is_some_and(|stores| !stores.is_empty())
+    }
+
+    /// Whether a store of a share is known.
+    #[cfg(test)]
+    pub(crate) fn knows(&self, share: ShareId, store: DeviceId) -> bool {
+        self.lock().get(&share).is_some_and(|stores| stores.contains_key(&store))
+    }
+
+    /// What others are told.
+    fn told(&self, share: ShareId) -> Vec<Holder> {
+        let all = self.lock();
+        let proven = all.get(&share).into_iter().flat_map(BTreeMap::values).filter(|store| store.proven);
+        proven.map(|s| Holder { kind: HolderKind::Store, address: s.address.clone() }).collect()
+    }
+
+    /// A store does not hold the share any more; `true` when it was told of.
+    pub(crate) fn forget(&self, share: ShareId, store: Option<DeviceId>) -> bool {
+        let mut all = self.lock();
+        let Some(stores) = all.get_mut(&share) else { return false };
+        let was = match store {
+            Some(store) => stores.remove(&store).is_some_and(|store| store.proven),
+            None => stores.values().any(|store| store.proven),
+        };
+        if store.is_none() || stores.is_empty() {
+            all.remove(&share);
+        }
+        was
+    }
+}
+
+/// What is to be said of a share's stores right after what is held of it; nothing when none is known.
+pub(crate) fn elsewhere(daemon: &Daemon, share: ShareId) -> Option<Message> {
+    let holders = daemon.holders.told(share);
+    (!holders.is_empty()).then_some(Message::Elsewhere { proof: None, holders })
+}
+
+/// Tells everyone who listens which stores there are now.
+fn tell(daemon: &Daemon, share: ShareId) {
+    let holders = daemon.holders.told(share);
+    daemon.core.routes.tell_sessions(share, &Message::Elsewhere { proof: None, holders });
+}
+
+/// Somebody says who holds a share: who is not known yet is looked at.
+pub(crate) fn heard(daemon: &Daemon, share: &Share, holders: &[Holder]) {
+    for Holder { kind, address } in holders.iter().take(MAX_HOLDERS) {
+        if address.key == daemon.device {
+            continue;
+        }
+        match kind {
+            HolderKind::Store if !daemon.holders.heard(share.id, address) => continue,
+            HolderKind::Store => daemon.links.store_at(address.key, address.clone()),
+            HolderKind::Device => {
+                let places = address.udp.iter().chain(&address.tcp);
+                daemon.links.hearsay(address.key, places.filter_map(HostPort::socket_addr).collect());
+            }
+        }
+        daemon.core.with(|engine, now| engine.handle_holder_seen(share.id, address.key, *kind, now));
+    }
+}
+
+/// A store was uploaded to, or has proven to hold the share: others may know.
+pub(crate) fn proven(daemon: &Daemon, share: ShareId, store: DeviceId) {
+    if daemon.holders.proven(share, store) {
+        tell(daemon, share);
+    }
+}
+
+/// This device keeps a share at a store.
+pub(crate) fn uploaded(daemon: &Daemon, share: ShareId, address: &RelayAddress) {
+    if daemon.holders.heard(share, address) {
+        proven(daemon, share, address.key);
+    }
+}
+
+/// A share is not kept at a store any more.
+pub(crate) fn released(daemon: &Daemon, share: ShareId, store: DeviceId) {
+    if daemon.holders.forget(share, Some(store)) {
+        tell(daemon, share);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_proto::ShareSecret;
+
+    fn store(port: u16) -> RelayAddress {
+        let key = hither_carrier::Identity::generate().unwrap().device_id();
+        let at = format!("192.0.2.1:{port}").parse().unwrap();
+        RelayAddress { key, udp: vec![at], tcp: Vec::new() }
+    }
+
+    #[test]
+    fn only_what_was_proven_is_told_on_and_stays_when_there_are_too_many() {
+        let (holders, share) = (Holders::default(), ShareSecret::new([1; 16]).share_id());
+        let first = store(1);
+        assert!(holders.heard(share, &first));
+        assert!(holders.told(share).is_empty(), "nobody has seen it yet");
+        assert!(holders.proven(share, first.key) && !holders.proven(share, first.key), "news only once");
+        for port in 2..100 {
+            assert!(holders.heard(share, &store(port)));
+        }
+        assert_eq!(holders.lock()[&share].len(), MAX_HOLDERS);
+        let told: Vec<DeviceId> = holders.told(share).iter().map(|h| h.address.key).collect();
+        assert_eq!(told, [first.key]);
+        assert!(!holders.proven(share, store(7).key), "never heard of");
+        assert!(holders.forget(share, Some(first.key)) && holders.told(share).is_empty());
+    }
+
+    #[test]
+    fn a_store_that_moves_is_known_at_its_new_place() {
+        let (holders, share) = (Holders::default(), ShareSecret::new([1; 16]).share_id());
+        let before = store(1);
+        holders.heard(share, &before);
+        holders.proven(share, before.key);
+        let after = RelayAddress { key: before.key, ..store(2) };
+        holders.heard(share, &after);
+        assert_eq!(holders.told(share)[0].address, after);
+    }
+}

@@ -1,0 +1,194 @@
+//! Keeping shares at stores: what this device shares is uploaded in the background, so that it can be fetched while the
+//! device is away.
+//!
+//! `policy.rs` says what is uploaded, `work.rs` is the loop that uploads and releases, `upload.rs` speaks with a store,
+//! `chunks.rs` gives it what it misses, `nearness.rs` measures how far stores are, `records.rs` is what survives a
+//! restart, `told.rs` what users see.
+//!
+//! Invariants: a share is recorded as kept before a relay is asked for a place, so that it can be released whatever
+//! happens; at most [`work::AT_ONCE`] uploads run, each with a few chunks in memory; what is released is asked to be
+//! forgotten until the relay says that it is.
+
+mod chunks;
+mod nearness;
+mod policy;
+mod records;
+#[cfg(test)]
+mod tests;
+mod told;
+mod upload;
+mod work;
+
+pub(crate) use told::follow;
+
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::holders;
+use crate::records::Records;
+use hither_api::ErrorCode;
+use hither_content::storage::StorageError;
+use hither_proto::{DeviceId, RelayAddress, ShareId};
+use nearness::Nearest;
+use records::KeptRecord;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// First and longest pause after an upload or release that failed.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How often is looked whether the store still has a share.
+const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Why nothing goes on with a share at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Trouble {
+    /// For scripts.
+    reason: Option<ErrorCode>,
+    /// For people: how "not uploaded: …" ends.
+    words: String,
+}
+
+/// What is done about one share.
+#[derive(Debug, Clone, Default)]
+enum Doing {
+    /// Nothing yet, or it is done.
+    #[default]
+    Nothing,
+    /// The policy forbids it.
+    Off(Trouble),
+    /// Something keeps it from being done.
+    Waits(Trouble),
+    /// Bytes of ciphertext at the store, and in all.
+    Uploading { bytes: u64, total: u64 },
+}
+
+/// One share.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    record: Option<KeptRecord>,
+    doing: Doing,
+    /// Failures in a row.
+    failures: u32,
+    /// Nothing is tried before.
+    not_before: Option<Instant>,
+}
+
+/// Everything that is, or will be, kept at stores.
+pub(crate) struct Keep {
+    entries: Mutex<HashMap<ShareId, Entry>>,
+    /// Something is to be looked at.
+    wake: Notify,
+    /// Counts up with every change that users see.
+    changes: watch::Sender<u64>,
+    nearest: Nearest,
+}
+
+impl Keep {
+    /// What earlier runs kept.
+    pub(crate) fn load(records: &Records) -> Result<Self, StorageError> {
+        let mut entries = HashMap::new();
+        for (id, record) in records.kept()? {
+            match ShareId::from_hex(&id) {
+                Ok(share) => {
+                    entries.insert(share, Entry { record: Some(record), ..Entry::default() });
+                }
+                Err(_) => tracing::warn!(id, "the record of an upload cannot be read; left alone"),
+            }
+        }
+        Ok(Self {
+            entries: Mutex::new(entries),
+            wake: Notify::new(),
+            changes: watch::Sender::new(0),
+            nearest: Nearest::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of what is known of a share.
+    fn entry(&self, share: ShareId) -> Entry {
+        self.lock().get(&share).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is known of a share and tells those who watch.
+    fn change(&self, share: ShareId, change: impl FnOnce(&mut Entry)) {
+        change(self.lock().entry(share).or_default());
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Forgets a share.
+    fn forget(&self, share: ShareId) {
+        self.lock().remove(&share);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A share is new, has a new version, or is shared otherwise than before: what went wrong before means nothing now.
+    pub(crate) fn shared(&self, share: ShareId) {
+        self.change(share, |entry| (entry.failures, entry.not_before) = (0, None));
+        self.wake.notify_one();
+    }
+
+    /// A relay is connected again: what could not be reached is tried at once.
+    fn reconnected(&self) {
+        let unreached = |doing: &Doing| matches!(doing, Doing::Waits(trouble) if trouble.reason.is_none());
+        for entry in self.lock().values_mut().filter(|entry| unreached(&entry.doing)) {
+            (entry.failures, entry.not_before) = (0, None);
+        }
+    }
+
+    /// A share ended: stores need not keep it any more. Durable when this returns.
+    pub(crate) fn release(&self, records: &Records, share: ShareId) {
+        let Some(mut record) = self.entry(share).record else { return self.forget(share) };
+        record.release = true;
+        if let Err(error) = records.put_kept(share, &record) {
+            tracing::error!(%error, "that a store need not keep a share could not be recorded");
+        }
+        self.change(share, |entry| {
+            *entry = Entry { record: Some(record), ..Entry::default() };
+        });
+        self.wake.notify_one();
+    }
+
+    /// Where a whole version of a share is kept: the key of the relay that was joined.
+    pub(crate) fn relay_of(&self, share: ShareId) -> Option<DeviceId> {
+        let record = self.entry(share).record.filter(|record| !record.release)?;
+        record.relay.parse().ok()
+    }
+}
+
+/// Begins to upload what there is to upload.
+pub(crate) fn start(daemon: &Arc<Daemon>) {
+    let kept: Vec<(ShareId, RelayAddress)> = {
+        let entries = daemon.keep.lock();
+        let whole = entries.iter().filter_map(|(share, entry)| {
+            let record = entry.record.as_ref().filter(|r| r.version > 0 && !r.release)?;
+            Some((*share, record.store()?))
+        });
+        whole.collect()
+    };
+    for (share, store) in kept {
+        holders::uploaded(daemon, share, &store);
+    }
+    daemon.tasks.spawn_forever(work::run(Arc::clone(daemon)));
+}
+
+impl Entry {
+    /// It failed: later again, later each time, within these bounds.
+    fn failed(&mut self, trouble: Trouble, pauses: RangeInclusive<Duration>) {
+        let doublings = self.failures.min(16);
+        let pause = RETRY.0.saturating_mul(1 << doublings).min(*pauses.end()).max(*pauses.start());
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(Instant::now() + pause);
+        self.doing = Doing::Waits(trouble);
+    }
+
+    /// Whether a version is at the store, looked at not too long ago.
+    fn is_kept(&self, version: u64) -> bool {
+        let fresh = |record: &KeptRecord| unix_seconds() < record.checked.saturating_add(LOOK_AGAIN.as_secs());
+        self.record.as_ref().is_some_and(|record| !record.release && record.version == version && fresh(record))
+    }
+}

@@ -1,0 +1,372 @@
+//! Uploads, stores as sources and watched folders, with daemons and a real relay in this process.
+
+use crate::daemon::Daemon;
+use crate::routes::Routes;
+use crate::shares::Share;
+use crate::transfer::{self, Request};
+use futures::StreamExt;
+use hither_api::{Config, Done, ErrorCode, Event, Existing, Paths, ShareRequest, SourceKind, UploadState};
+use hither_proto::Ticket;
+use hither_relay::config::{Config as RelayConfig, Size, Span};
+use hither_relay::start::{Running, start};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Longest wait for anything: the machine may be busy.
+const SOON: Duration = Duration::from_secs(60);
+
+async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, work).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+async fn relay(folder: &Path, change: impl FnOnce(&mut RelayConfig)) -> Running {
+    let mut config =
+        RelayConfig { data: Some(folder.to_owned()), port: 0, loopback_only: true, ..RelayConfig::default() };
+    config.extra_tcp_ports = Vec::new();
+    config.ops.http = String::new();
+    config.ops.drain = Span::millis(100);
+    config.store.free_floor = Size(1);
+    change(&mut config);
+    start(config).await.unwrap()
+}
+
+/// A device with everything but discovery and the API.
+struct Device {
+    daemon: Arc<Daemon>,
+    home: PathBuf,
+}
+
+impl Device {
+    async fn start(home: &Path) -> Self {
+        Self::start_with(home, Config::default()).await
+    }
+
+    async fn start_with(home: &Path, config: Config) -> Self {
+        let config = Config { port: 0, discovery: false, device_name: "test".into(), ..config };
+        let paths = Paths::in_home(home);
+        let (sender, inputs) = mpsc::unbounded_channel();
+        let starting =
+            tokio::task::spawn_blocking(move || Daemon::start(paths, config, Routes::new(sender)).unwrap());
+        let daemon = starting.await.unwrap();
+        assert!(crate::hub::start(&daemon, inputs).is_none());
+        Self { daemon, home: home.to_owned() }
+    }
+
+    /// A device that belongs to the first user of a relay.
+    async fn joined(home: &Path, relay: &Running) -> Self {
+        let device = Self::start(home).await;
+        device.join(relay).await;
+        device
+    }
+
+    async fn join(&self, relay: &Running) {
+        crate::relay::join(&self.daemon, &relay.invitation.as_ref().unwrap().url).await.unwrap();
+    }
+
+    async fn stop(self) -> PathBuf {
+        self.daemon.stop().await;
+        let gone = async {
+            while Arc::strong_count(&self.daemon) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        soon("the end of the daemon", gone).await;
+        self.home
+    }
+
+    async fn share(&self, path: &Path, change: impl FnOnce(&mut ShareRequest)) -> (Arc<Share>, Ticket) {
+        let mut request = ShareRequest {
+            path: path.to_owned(),
+            name: None,
+            keep_seconds: None,
+            no_upload: false,
+            skip_unsharable: false,
+            watch: false,
+        };
+        change(&mut request);
+        let daemon = Arc::clone(&self.daemon);
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let publishing = tokio::task::spawn_blocking(move || {
+            crate::publish::publish(&daemon, &request, &sender, &AtomicBool::new(false));
+        });
+        publishing.await.unwrap();
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Done(Done::Shared { ticket, .. }) => {
+                    let ticket: Ticket = ticket.parse().unwrap();
+                    return (self.daemon.shares.get(ticket.share()).unwrap(), ticket);
+                }
+                Event::Error(error) => panic!("{error:?}"),
+                _ => {}
+            }
+        }
+        panic!("no end of a share");
+    }
+
+    /// Waits for the upload of a share; says how the wait ended.
+    async fn uploaded(&self, share: &Share) -> Event {
+        let events = super::follow(Arc::clone(&self.daemon), share.id);
+        let last = events.fold(None, async |_, event| Some(event));
+        soon("the end of an upload", last).await.unwrap()
+    }
+
+    /// Fetches; returns where it is, and how much came in which way.
+    async fn fetch(&self, ticket: &Ticket) -> (PathBuf, Vec<(SourceKind, u64)>) {
+        let request = Request {
+            ticket: ticket.clone(),
+            folder: Some(self.home.join("fetched")),
+            existing: Existing::Overwrite,
+            accept: true,
+            follow: false,
+            wait: Some(Duration::from_secs(30)),
+        };
+        let transfer = transfer::begin(&self.daemon, request).unwrap();
+        let (mut live, told) = transfer.listen();
+        let end = async {
+            let mut events: Vec<Event> = told;
+            loop {
+                if let Some(end) = events.into_iter().find(Event::is_last) {
+                    return end;
+                }
+                events = vec![live.recv().await.unwrap()];
+            }
+        };
+        match soon("the end of a fetch", end).await {
+            Event::Done(Done::Fetched { path, sources, .. }) => {
+                (path.into(), sources.iter().map(|source| (source.kind, source.bytes)).collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until something is so, looking whenever something changed.
+    async fn until(&self, what: &str, is_so: impl Fn(&Daemon) -> bool) {
+        let mut changes = self.daemon.keep.changes.subscribe();
+        let waiting = async {
+            while !is_so(&self.daemon) {
+                let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
+            }
+        };
+        soon(what, waiting).await;
+    }
+}
+
+fn is_uploaded(event: &Event) -> bool {
+    matches!(event, Event::Upload(upload) if upload.state == UploadState::Uploaded)
+}
+
+/// Bytes that do not repeat.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(length)
+    .collect()
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().canonicalize().unwrap().join(name)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_uploaded_can_be_fetched_while_its_owner_is_away() {
+    let world = World::new();
+    let relay = relay(&world.path("relay"), |_| {}).await;
+    let content = noise(5 << 20, 1);
+    let file = world.file("film.bin", &content);
+    let owner = Device::joined(&world.path("owner"), &relay).await;
+    let (share, ticket) = owner.share(&file, |_| {}).await;
+    assert_eq!(ticket.relays.len(), 1, "the relay is in the ticket");
+    assert!(is_uploaded(&owner.uploaded(&share).await));
+    owner.stop().await;
+    // Somebody who is nobody's user here and knows the ticket only.
+    let reader = Device::start(&world.path("reader")).await;
+    let (path, sources) = reader.fetch(&ticket).await;
+    assert!(std::fs::read(path).unwrap() == content);
+    assert_eq!(sources, [(SourceKind::Store, content.len() as u64)]);
+    // Who passes it on names the relay too.
+    assert_eq!(reader.daemon.ticket(&share).relays, ticket.relays);
+    reader.stop().await;
+    relay.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for() {
+    let world = World::new();
+    let relay = relay(&world.path("relay"), |_| {}).await;
+    let content = noise(3 << 20, 2);
+    let owner = Device::joined(&world.path("owner"), &relay).await;
+    let (share, ticket) = owner.share(&world.file("a", &content), |_| {}).await;
+    assert!(is_uploaded(&owner.uploaded(&share).await));
+    let reader = Device::start(&world.path("reader")).await;
+    let only_device = Ticket {
+        hints: vec![([127, 0, 0, 1], owner.daemon.endpoint.port()).into()],
+        relays: Vec::new(),
+        ..ticket
+    };
+    let (_, sources) = reader.fetch(&only_device).await;
+    assert_eq!(sources, [(SourceKind::Lan, content.len() as u64)], "the device is nearer than any store");
+    let store = relay.node.id();
+    reader.until("the owner tells of the store", |daemon| daemon.holders.knows(share.id, store)).await;
+    reader.stop().await;
+    owner.stop().await;
+    relay.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_new_version_only_what_changed_is_uploaded() {
+    let world = World::new();
+    let relay = relay(&world.path("relay"), |_| {}).await;
+    let mut content = noise(8 << 20, 3);
+    let file = world.file("data", &content);
+    let owner = Device::joined(&world.path("owner"), &relay).await;
+    let (share, _) = owner.share(&file, |_| {}).await;
+    assert!(is_uploaded(&owner.uploaded(&share).await));
+    let before = relay.node.metrics.uploaded.get();
+    content[4 << 20..(4 << 20) + 1000].copy_from_slice(&noise(1000, 4));
+    std::fs::write(&file, &content).unwrap();
+    let (share, ticket) = owner.share(&file, |_| {}).await;
+    assert_eq!(share.current().unwrap().number(), 2);
+    assert!(is_uploaded(&owner.uploaded(&share).await));
+    let sent = relay.node.metrics.uploaded.get() - before;
+    assert!(sent > 0 && sent < 1 << 20, "{sent} bytes for a change of 1,000");
+    owner.stop().await;
+    let reader = Device::start(&world.path("reader")).await;
+    let (path, _) = reader.fetch(&ticket).await;
+    assert!(std::fs::read(path).unwrap() == content);
+    reader.stop().await;
+    relay.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
+    let world = World::new();
+    let relay = relay(&world.path("relay"), |_| {}).await;
+    let owner = Device::joined(&world.path("owner"), &relay).await;
+    let (share, ticket) = owner.share(&world.file("a", &noise(100_000, 5)), |_| {}).await;
+    assert!(is_uploaded(&owner.uploaded(&share).await));
+    let kept = relay.node.store.as_ref().unwrap();
+    assert_eq!(kept.candidates(owner.daemon.device, share.id).await.unwrap().len(), 1);
+    // The share ends while the relay is not reached: the release comes with the next connection.
+    owner.daemon.relays.all()[0].left.cancel();
+    owner.until("the connection ends", |daemon| daemon.relays.connected().is_empty()).await;
+    let (daemon, of) = (Arc::clone(&owner.daemon), Arc::clone(&share));
+    tokio::task::spawn_blocking(move || daemon.unshare(&of).unwrap()).await.unwrap();
+    let home = owner.stop().await;
+    let owner = Device::start(&home).await;
+    owner.until("the release", |daemon| daemon.keep.entry(share.id).record.is_none()).await;
+    let owned = owner.daemon.device;
+    let forgotten = async {
+        while !kept.candidates(owned, share.id).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("the store forgets it", forgotten).await;
+    assert!(ticket.relays.len() == 1 && owner.daemon.records.kept().unwrap().is_empty());
+    owner.stop().await;
+    relay.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
+    let world = World::new();
+    let relay = relay(&world.path("relay"), |config| config.place.user_quota = Size(1 << 20)).await;
+    let owner = Device::joined(&world.path("owner"), &relay).await;
+    let (secret, ticket) = owner.share(&world.file("secret", b"mine"), |r| r.no_upload = true).await;
+    assert!(ticket.relays.is_empty(), "no relay knows of it");
+    let Event::Error(error) = owner.uploaded(&secret).await else { panic!("uploaded all the same") };
+    assert_eq!((error.code, error.message.contains("--no-upload")), (ErrorCode::Refused, true));
+    let (large, _) = owner.share(&world.file("large", &noise(3 << 20, 6)), |_| {}).await;
+    let Event::Error(error) = owner.uploaded(&large).await else { panic!("it does not fit") };
+    assert_eq!(error.code, ErrorCode::OverQuota);
+    let told = owner.daemon.upload_info(&large).unwrap();
+    assert_eq!(told.words, "not uploaded: over quota at the relay");
+    // Something small still fits.
+    let (small, _) = owner.share(&world.file("small", &noise(1000, 7)), |_| {}).await;
+    assert!(is_uploaded(&owner.uploaded(&small).await));
+    // Shared anew with another word, it goes from the relay.
+    let (small, _) = owner.share(&world.path("small"), |r| r.no_upload = true).await;
+    owner.until("the release", |daemon| daemon.keep.entry(small.id).record.is_none()).await;
+    owner.stop().await;
+    relay.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_when_the_relay_is_back() {
+    let world = World::new();
+    let first = relay(&world.path("relay"), |_| {}).await;
+    let port = first.node.endpoint.port();
+    let owner = Device::joined(&world.path("owner"), &first).await;
+    let content = noise(24 << 20, 8);
+    let (share, ticket) = owner.share(&world.file("big", &content), |_| {}).await;
+    owner
+        .until("something is at the store", |daemon| {
+            let told = daemon.upload_info(&share).unwrap();
+            told.state == UploadState::Uploaded || (told.state == UploadState::Uploading && told.bytes > 0)
+        })
+        .await;
+    first.kill().await;
+    let second = relay(&world.path("relay"), |config| config.port = port).await;
+    assert!(is_uploaded(&owner.uploaded(&share).await));
+    owner.stop().await;
+    let reader = Device::start(&world.path("reader")).await;
+    let (path, sources) = reader.fetch(&ticket).await;
+    assert!(std::fs::read(path).unwrap() == content);
+    assert_eq!(sources[0].0, SourceKind::Store);
+    reader.stop().await;
+    second.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_folder_is_published_and_uploaded_as_it_changes_also_after_a_restart() {
+    let world = World::new();
+    let relay = relay(&world.path("relay"), |_| {}).await;
+    let owner = Device::joined(&world.path("owner"), &relay).await;
+    world.file("photos/1.jpg", &noise(50_000, 9));
+    let (share, ticket) = owner.share(&world.path("photos"), |r| r.watch = true).await;
+    world.file("photos/sub/2.jpg", &noise(50_000, 10));
+    let at = |version: u64| {
+        move |daemon: &Daemon| {
+            let share = daemon.shares.get(share.id).unwrap();
+            let told = daemon.upload_info(&share).unwrap();
+            told.version >= Some(version) && told.state == UploadState::Uploaded
+        }
+    };
+    owner.until("version 2 is at the store", at(2)).await;
+    let home = owner.stop().await;
+    world.file("photos/sub/3.jpg", &noise(50_000, 11));
+    std::fs::remove_file(world.path("photos/1.jpg")).unwrap();
+    let owner = Device::start(&home).await;
+    owner.until("what changed meanwhile is at the store", at(3)).await;
+    owner.stop().await;
+    let reader = Device::start(&world.path("reader")).await;
+    let (path, _) = reader.fetch(&ticket).await;
+    let there = |name: &str| path.join(name).exists();
+    assert!(there("sub/2.jpg") && there("sub/3.jpg") && !there("1.jpg"));
+    reader.stop().await;
+    relay.kill().await;
+}

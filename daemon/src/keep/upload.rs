@@ -1,0 +1,236 @@
+//! One upload: a version of a share goes to a store that the relay named.
+//!
+//! What is sent and what the store says are two halves that run beside each other: the store says what it misses, then
+//! what has become durable while more is being sent. Nothing waits for a single chunk.
+
+use super::chunks::{Chunks, Missing, ReadFailed};
+use super::KeptRecord;
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::hexed::Hex;
+use crate::relay::{RelayConnection, RelayError, RelayStream, RequestError, dial, open};
+use crate::shares::{Share, Version};
+use hither_carrier::{Link, RecvHalf, RelayReader, SendHalf, write_put_chunk, write_relay_message};
+use hither_content::storage::StorageError;
+use hither_proto::{Put, Ranges, RelayMessage, RelayPurpose, RelayRefusal, Space};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Longest wait for the store to take a chunk, and for any word of it: 16 MiB go over a thin uplink in that time.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a refusal may take to arrive when the store takes nothing any more.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// Why an upload ended before it was complete.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// The relay gave no place.
+    #[error("the relay gave no place: {0}")]
+    Place(#[from] RequestError),
+    /// The store cannot be reached, or the stream to it broke.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    /// A chunk cannot be sent.
+    #[error(transparent)]
+    Read(#[from] ReadFailed),
+    /// It could not be written down that the share is being placed.
+    #[error("the daemon's store failed: {0}")]
+    Records(#[from] StorageError),
+}
+
+impl UploadError {
+    /// The refusal behind it.
+    pub(super) const fn refusal(&self) -> Option<RelayRefusal> {
+        match self {
+            Self::Place(RequestError::Refused(refusal)) | Self::Relay(RelayError::Refused(refusal)) => {
+                Some(*refusal)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is uploaded, and through whom.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) share: Arc<Share>,
+    pub(super) version: Arc<Version>,
+    pub(super) connection: Arc<RelayConnection>,
+    /// The key of the relay that was joined.
+    pub(super) relay: String,
+    /// When the share ends by itself, Unix seconds.
+    pub(super) expires: Option<u64>,
+}
+
+/// Closes the link of an upload, however that ends.
+struct Closing(Link);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close("the upload ended");
+    }
+}
+
+/// Uploads a version; returns its record when all of it is durable at the store. `told` hears how many bytes of
+/// ciphertext are there, and of how many.
+pub(super) async fn run(
+    daemon: &Arc<Daemon>,
+    job: &Job,
+    told: impl Fn(u64, u64),
+) -> Result<KeptRecord, UploadError> {
+    let (share, connection) = (&job.share, &job.connection);
+    let chunks = Chunks::of(&job.version);
+    let total = chunks.total();
+    let mut record = begun(daemon, job).await?;
+    let near = daemon.keep.nearest.measure(&daemon.endpoint, &connection.welcome().stores).await;
+    let store = connection.place(share.id, total, near).await?;
+    record.store = Some(Hex(store.encode()));
+    let link = dial(&daemon.endpoint, &store).await?;
+    let _closing = Closing(link.clone());
+    let RelayStream { stream, mut reader, .. } = open(link, RelayPurpose::Upload).await?;
+    let (mut send, mut recv) = (stream.send, stream.recv);
+    let (asked, missing) = oneshot::channel();
+    let hear = hear(&mut recv, &mut reader, &chunks, asked, &told);
+    let say = say(daemon, &mut send, &chunks, put(job), missing);
+    let mut hear = std::pin::pin!(hear);
+    tokio::select! {
+        heard = &mut hear => heard?,
+        said = say => {
+            match said {
+                Ok(()) => hear.await?,
+                // When the store takes nothing any more, it may have said why.
+                Err(error @ UploadError::Relay(_)) => {
+                    return match timeout(LAST_WORD, hear).await {
+                        Ok(Err(refused @ UploadError::Relay(RelayError::Refused(_)))) => Err(refused),
+                        _ => Err(error),
+                    };
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    (record.version, record.bytes, record.checked) = (job.version.number(), total, unix_seconds());
+    save(daemon, job, record.clone()).await?;
+    tracing::info!(share = ?share.id, version = record.version, bytes = total, "uploaded");
+    Ok(record)
+}
+
+/// Writes down that the share is being placed, unless that is known already.
+async fn begun(daemon: &Arc<Daemon>, job: &Job) -> Result<KeptRecord, UploadError> {
+    let known = daemon.keep.entry(job.share.id).record;
+    if let Some(record) = known.filter(|record| record.relay == job.relay && !record.release) {
+        return Ok(record);
+    }
+    let record = KeptRecord::new(job.relay.clone());
+    save(daemon, job, record.clone()).await?;
+    daemon.keep.change(job.share.id, |entry| entry.record = Some(record.clone()));
+    Ok(record)
+}
+
+async fn save(daemon: &Arc<Daemon>, job: &Job, record: KeptRecord) -> Result<(), StorageError> {
+    let (daemon, share) = (Arc::clone(daemon), job.share.id);
+    let saving = tokio::task::spawn_blocking(move || daemon.records.put_kept(share, &record));
+    // The task neither panics nor is it cancelled while the runtime lives.
+    saving.await.unwrap_or(Ok(()))
+}
+
+fn put(job: &Job) -> RelayMessage {
+    let now = unix_seconds();
+    RelayMessage::Put(Box::new(Put {
+        share: job.share.id,
+        head: job.version.head.to_unchecked(),
+        read_key: job.share.secret.read_key(),
+        keep_s: job.expires.map_or(0, |at| at.saturating_sub(now).max(1)),
+    }))
+}
+
+/// The sending half: what there is, then what is missing of it.
+async fn say(
+    daemon: &Arc<Daemon>,
+    send: &mut SendHalf,
+    chunks: &Chunks,
+    put: RelayMessage,
+    missing: oneshot::Receiver<Missing>,
+) -> Result<(), UploadError> {
+    tell(send, &put).await?;
+    for list in chunks.lists() {
+        tell(send, &list).await?;
+    }
+    // Without an answer the hearing half ends, and with it everything.
+    let Ok(missing) = missing.await else { return std::future::pending().await };
+    let mut read = chunks.read(daemon, missing);
+    while let Some(chunk) = read.recv().await {
+        let (header, payload) = chunk?;
+        in_time(write_put_chunk(send, &header, payload)).await?;
+    }
+    tell(send, &RelayMessage::PutEnd).await
+}
+
+async fn tell(send: &mut SendHalf, message: &RelayMessage) -> Result<(), UploadError> {
+    in_time(write_relay_message(send, message)).await
+}
+
+async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> Result<(), UploadError> {
+    match timeout(PATIENCE, write).await {
+        Ok(written) => Ok(written.map_err(RelayError::from)?),
+        Err(_) => Err(RelayError::Silent.into()),
+    }
+}
+
+/// The hearing half: what is missing, what is durable, until the version is complete.
+async fn hear(
+    recv: &mut RecvHalf,
+    reader: &mut RelayReader,
+    chunks: &Chunks,
+    asked: oneshot::Sender<Missing>,
+    told: &impl Fn(u64, u64),
+) -> Result<(), UploadError> {
+    let mut asked = Some(asked);
+    let mut stored = Stored::default();
+    loop {
+        let message = timeout(PATIENCE, reader.next(recv)).await.map_err(|_| RelayError::Silent)?;
+        match message.map_err(RelayError::from)?.ok_or(RelayError::Ended)? {
+            RelayMessage::Missing { root, manifest, data } => {
+                let missing = Missing { root, manifest, data };
+                let bytes = chunks.bytes_missing(&missing).ok_or(RelayError::Unexpected)?;
+                stored.there = chunks.total().saturating_sub(bytes);
+                told(stored.there, chunks.total());
+                let asked = asked.take().ok_or(RelayError::Unexpected)?;
+                let _ = asked.send(missing); // the other half may have failed
+            }
+            RelayMessage::Stored { space, ranges } => {
+                stored.more(chunks, space, &ranges);
+                told(stored.there.min(chunks.total()), chunks.total());
+            }
+            RelayMessage::PutDone => return Ok(()),
+            RelayMessage::Refused(refusal) => return Err(RelayError::Refused(refusal).into()),
+            _ => {}
+        }
+    }
+}
+
+/// What the store has said to be durable; said twice it counts once.
+#[derive(Default)]
+struct Stored {
+    there: u64,
+    manifest: RoaringBitmap,
+    data: RoaringBitmap,
+}
+
+impl Stored {
+    fn more(&mut self, chunks: &Chunks, space: Space, ranges: &Ranges) {
+        let known = match space {
+            Space::Root => return,
+            Space::Manifest => &mut self.manifest,
+            Space::Data => &mut self.data,
+        };
+        let new = Ranges::from_bitmap(&(ranges.to_bitmap() - &*known));
+        // A position that does not exist counts nothing.
+        self.there += chunks.bytes(space, &new).unwrap_or(0);
+        *known |= new.to_bitmap();
+    }
+}
+

@@ -1,0 +1,351 @@
+//! The loop that uploads and releases: looks what is due whenever something changed, and works on a few at once.
+
+use super::chunks::ReadFailed;
+use super::policy;
+use super::records::KeptRecord;
+use super::upload::{self, Job, UploadError};
+use super::{Doing, RETRY, Trouble};
+use crate::daemon::Daemon;
+use crate::holders;
+use crate::records::ShareRecord;
+use crate::relay::{Relay, RelayConnection, RequestError};
+use crate::shares::{Share, Version};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use hither_api::ErrorCode;
+use hither_proto::{RelayRefusalCode, ShareId};
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Most uploads at once: a large one must not hold up a small one, and many must not hold up what the LAN asks for.
+pub(super) const AT_ONCE: usize = 2;
+/// How often everything is looked at although nothing happened: rules about networks, and what should be at a store.
+const LOOK: Duration = Duration::from_secs(60);
+/// Pause after something that only people change: the files are not what they were, the device is not known.
+const LONG: Duration = Duration::from_secs(600);
+/// Longest pause after the relay had no room: asking costs one message, and there may be room any moment.
+const FULL: Duration = Duration::from_secs(60);
+
+/// What is being done for a share.
+struct Running {
+    /// The version that is being uploaded; `None`: it is being released.
+    version: Option<u64>,
+    stop: CancellationToken,
+}
+
+/// What came of it.
+enum Outcome {
+    Uploaded(KeptRecord),
+    Failed(UploadError),
+    Released(Result<(), RequestError>),
+    Stopped,
+}
+
+type Works = FuturesUnordered<BoxFuture<'static, (ShareId, Outcome)>>;
+
+/// One thing to do.
+enum Due {
+    Upload(Job),
+    Release(ShareId, Arc<RelayConnection>),
+}
+
+/// Runs as long as the daemon does.
+pub(super) async fn run(daemon: Arc<Daemon>) {
+    let mut changes = daemon.relays.changes();
+    let mut works = Works::new();
+    let mut running: HashMap<ShareId, Running> = HashMap::new();
+    let mut connected = 0;
+    loop {
+        let before = std::mem::replace(&mut connected, daemon.relays.connected().len());
+        if connected > before {
+            daemon.keep.reconnected();
+        }
+        let mut look = Look { daemon: &daemon, running: &running, next: Instant::now() + LOOK };
+        look.stop_what_is_past();
+        let due = look.due();
+        let next = look.next;
+        for due in due.into_iter().take(AT_ONCE.saturating_sub(running.len())) {
+            begin(&daemon, due, &mut running, &works);
+        }
+        tokio::select! {
+            Some((share, outcome)) = works.next(), if !works.is_empty() => {
+                running.remove(&share);
+                conclude(&daemon, share, outcome).await;
+            }
+            () = daemon.keep.wake.notified() => {}
+            Ok(()) = changes.changed() => {}
+            () = tokio::time::sleep_until(next.into()) => {}
+        }
+    }
+}
+
+fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>, works: &Works) {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    match due {
+        Due::Upload(job) => {
+            let (share, version) = (job.share.id, job.version.number());
+            running.insert(share, Running { version: Some(version), stop });
+            let daemon = Arc::clone(daemon);
+            works.push(Box::pin(async move {
+                let told = |bytes, total| {
+                    daemon.keep.change(share, |entry| entry.doing = Doing::Uploading { bytes, total });
+                };
+                let outcome = tokio::select! {
+                    done = upload::run(&daemon, &job, told) => match done {
+                        Ok(record) => Outcome::Uploaded(record),
+                        Err(error) => Outcome::Failed(error),
+                    },
+                    () = stopped.cancelled() => Outcome::Stopped,
+                };
+                (share, outcome)
+            }));
+        }
+        Due::Release(share, connection) => {
+            running.insert(share, Running { version: None, stop });
+            works.push(Box::pin(async move { (share, Outcome::Released(connection.release(share).await)) }));
+        }
+    }
+}
+
+async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
+    match outcome {
+        Outcome::Uploaded(record) => {
+            let store = record.store();
+            daemon.keep.change(share, |entry| {
+                // It may have been released while the last word of the store was on its way.
+                let release = entry.record.as_ref().is_some_and(|record| record.release);
+                entry.record = Some(KeptRecord { release, ..record });
+                (entry.doing, entry.failures, entry.not_before) = (Doing::Nothing, 0, None);
+            });
+            if let Some(store) = store {
+                holders::uploaded(daemon, share, &store);
+            }
+        }
+        Outcome::Failed(error) => {
+            tracing::info!(?share, %error, "an upload failed");
+            let (trouble, pauses) = trouble(&error);
+            if matches!(error, UploadError::Read(ReadFailed::Changed)) {
+                recheck(daemon, share).await;
+            }
+            daemon.keep.change(share, |entry| entry.failed(trouble, pauses));
+        }
+        Outcome::Released(Err(error)) if !is_gone(&error) => {
+            tracing::info!(?share, %error, "a share could not be released");
+            let trouble = Trouble { reason: None, words: error.to_string() };
+            daemon.keep.change(share, |entry| entry.failed(trouble, Duration::ZERO..=RETRY.1));
+        }
+        Outcome::Released(_) => forget(daemon, share).await,
+        Outcome::Stopped => daemon.keep.change(share, |entry| entry.doing = Doing::Nothing),
+    }
+}
+
+/// The relay does not know the share (any more): that is what was wanted.
+fn is_gone(error: &RequestError) -> bool {
+    matches!(error, RequestError::Refused(refusal) if refusal.code == RelayRefusalCode::NotFound)
+}
+
+/// A share is at no store any more. What did not fit before may fit now.
+async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
+    if let Some(store) = daemon.keep.entry(share).record.and_then(|record| record.store()) {
+        holders::released(daemon, share, store.key);
+    }
+    let of = Arc::clone(daemon);
+    let removing = tokio::task::spawn_blocking(move || of.records.remove_kept(share));
+    if let Ok(Err(error)) = removing.await {
+        tracing::error!(%error, "a released share could not be forgotten; it is released again after a restart");
+    }
+    daemon.keep.forget(share);
+    let full = |doing: &Doing| {
+        let reasons = [Some(ErrorCode::OverQuota), Some(ErrorCode::NoSpace)];
+        matches!(doing, Doing::Waits(trouble) if reasons.contains(&trouble.reason))
+    };
+    daemon.keep.lock().values_mut().filter(|entry| full(&entry.doing)).for_each(|entry| entry.not_before = None);
+}
+
+/// Files changed since they were shared: what cannot be given is not announced any more.
+async fn recheck(daemon: &Arc<Daemon>, share: ShareId) {
+    let Some(share) = daemon.shares.get(share) else { return };
+    let Some(version) = share.current() else { return };
+    let of = Arc::clone(daemon);
+    let _ = tokio::task::spawn_blocking(move || of.recheck(&share, &version)).await;
+}
+
+/// What users are told of a failure, and how long nothing is tried at least and at most.
+fn trouble(error: &UploadError) -> (Trouble, RangeInclusive<Duration>) {
+    let asked = error.refusal().map_or(Duration::ZERO, |r| Duration::from_millis(r.retry_after_ms.into()));
+    let most = if matches!(error, UploadError::Place(_)) { FULL } else { RETRY.1 };
+    let (reason, words, pauses) = match (error, error.refusal().map(|refusal| refusal.code)) {
+        (_, Some(RelayRefusalCode::Quota)) => {
+            (Some(ErrorCode::OverQuota), "over quota at the relay".into(), asked..=most)
+        }
+        (_, Some(RelayRefusalCode::NoSpace)) => {
+            (Some(ErrorCode::NoSpace), "the relay has no space left".into(), asked..=most)
+        }
+        (_, Some(RelayRefusalCode::Revoked | RelayRefusalCode::NotRegistered)) => {
+            (Some(ErrorCode::Refused), "the relay does not know this device".into(), LONG..=LONG)
+        }
+        (_, Some(RelayRefusalCode::Busy | RelayRefusalCode::GoingAway)) => {
+            (None, "the relay is busy".into(), asked..=RETRY.1)
+        }
+        (UploadError::Read(ReadFailed::Changed), _) => {
+            let words = "its files changed since it was shared; share it again";
+            (Some(ErrorCode::Changing), words.into(), LONG..=LONG)
+        }
+        (error, _) => (None, error.to_string(), asked..=RETRY.1),
+    };
+    (Trouble { reason, words }, pauses)
+}
+
+/// One look at everything.
+struct Look<'a> {
+    daemon: &'a Daemon,
+    running: &'a HashMap<ShareId, Running>,
+    /// When to look again.
+    next: Instant,
+}
+
+impl Look<'_> {
+    /// Stops uploads of what was replaced, ended or forbidden meanwhile.
+    fn stop_what_is_past(&self) {
+        for (share, running) in self.running.iter().filter(|(_, running)| running.version.is_some()) {
+            let current = self.daemon.shares.get(*share).and_then(|share| share.current());
+            let released = self.daemon.keep.entry(*share).record.is_some_and(|record| record.release);
+            if released || current.map(|version| version.number()) != running.version {
+                running.stop.cancel();
+            }
+        }
+    }
+
+    /// What is due, in order: what frees room first, then the smallest shares.
+    fn due(&mut self) -> Vec<Due> {
+        let relays = self.daemon.relays.all();
+        let shares = self.daemon.share_records();
+        self.release_what_ended(&shares);
+        let mut due = self.releases(&relays);
+        let mut uploads: Vec<Job> = Vec::new();
+        for (share, record) in shares {
+            if share.owner != self.daemon.device || record.domain.is_none() {
+                continue;
+            }
+            let Some(version) = share.current() else { continue };
+            match self.upload(&share, &record, &version, &relays) {
+                Ok(Some(job)) => {
+                    self.show(share.id, Doing::Nothing);
+                    uploads.push(job);
+                }
+                Ok(None) => {}
+                Err(doing) => self.show(share.id, doing),
+            }
+        }
+        uploads.sort_by_key(|job| job.version.head.head().bytes);
+        due.extend(uploads.into_iter().map(Due::Upload));
+        due
+    }
+
+    /// Whether something may be tried for a share now; remembers when it may.
+    fn may(&mut self, share: ShareId) -> bool {
+        if self.running.contains_key(&share) {
+            return false;
+        }
+        match self.daemon.keep.entry(share).not_before.filter(|at| *at > Instant::now()) {
+            Some(at) => {
+                self.next = self.next.min(at);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// A share may have ended in the very moment in which it was being placed, or of a crash.
+    fn release_what_ended(&self, shares: &[(Arc<Share>, ShareRecord)]) {
+        let known: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
+        let ended: Vec<ShareId> = {
+            let entries = self.daemon.keep.lock();
+            let kept = entries.iter().filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
+            kept.map(|(share, _)| *share).filter(|share| !known.contains(share)).collect()
+        };
+        for share in ended {
+            self.daemon.keep.release(&self.daemon.records, share);
+        }
+    }
+
+    fn releases(&mut self, relays: &[Arc<Relay>]) -> Vec<Due> {
+        let released: Vec<(ShareId, KeptRecord)> = {
+            let entries = self.daemon.keep.lock();
+            let records = entries.iter().filter_map(|(share, entry)| Some((*share, entry.record.clone()?)));
+            records.filter(|(_, record)| record.release).collect()
+        };
+        let mut due = Vec::new();
+        for (share, record) in released.into_iter().filter(|(share, _)| self.may(*share)) {
+            // Of a relay that was left nothing can be asked: the record stays, should it be joined again.
+            let relay = relays.iter().find(|relay| relay.key() == record.relay);
+            due.extend(relay.and_then(|relay| relay.connection()).map(|of| Due::Release(share, of)));
+        }
+        due
+    }
+
+    /// The upload of a share when one is due, or what is to be shown instead.
+    fn upload(
+        &mut self,
+        share: &Arc<Share>,
+        record: &ShareRecord,
+        version: &Arc<Version>,
+        relays: &[Arc<Relay>],
+    ) -> Result<Option<Job>, Doing> {
+        let rules = &self.daemon.config.upload;
+        let entry = self.daemon.keep.entry(share.id);
+        if let Err(why) = policy::share(rules, record.no_upload, version.head.head().bytes) {
+            if why == policy::Forbidden::Asked && entry.record.is_some_and(|record| !record.release) {
+                self.daemon.keep.release(&self.daemon.records, share.id);
+            }
+            return Err(why.into());
+        }
+        if entry.is_kept(version.number()) {
+            self.show(share.id, Doing::Nothing);
+            return Ok(None);
+        }
+        let released = entry.record.as_ref().filter(|record| record.release);
+        let leaving = released.is_some_and(|record| relays.iter().any(|relay| relay.key() == record.relay));
+        if leaving || !self.may(share.id) {
+            return Ok(None); // First it is released, then it is placed anew.
+        }
+        let Some((relay, connection)) = home(relays, entry.record.as_ref()) else {
+            let words = "no relay is connected".into();
+            return Err(Doing::Waits(Trouble { reason: Some(ErrorCode::NoRelay), words }));
+        };
+        policy::network(rules, connection.remote())?;
+        let relay = relay.key();
+        let (share, version) = (Arc::clone(share), Arc::clone(version));
+        Ok(Some(Job { share, version, connection, relay, expires: record.expires }))
+    }
+
+    /// Shows users why a share is not being uploaded.
+    fn show(&self, share: ShareId, doing: Doing) {
+        let same = match (&self.daemon.keep.entry(share).doing, &doing) {
+            (Doing::Nothing, Doing::Nothing) => true,
+            (Doing::Off(was), Doing::Off(is)) | (Doing::Waits(was), Doing::Waits(is)) => was == is,
+            _ => false,
+        };
+        if !same {
+            self.daemon.keep.change(share, |entry| entry.doing = doing);
+        }
+    }
+}
+
+/// The relay that keeps a share, or would: the one where it is already as long as it is joined, else the first that is
+/// connected.
+fn home(
+    relays: &[Arc<Relay>],
+    record: Option<&KeptRecord>,
+) -> Option<(Arc<Relay>, Arc<RelayConnection>)> {
+    let kept = record.and_then(|record| relays.iter().find(|relay| relay.key() == record.relay));
+    match kept {
+        Some(relay) => Some((Arc::clone(relay), relay.connection()?)),
+        None => relays.iter().find_map(|relay| Some((Arc::clone(relay), relay.connection()?))),
+    }
+}

@@ -1,0 +1,252 @@
+//! What is inside a message, before it is sealed: a format version, a JSON header with its length, the files' bytes.
+//!
+//! ```text
+//! 1 (1 byte) ‖ header length (4, big-endian) ‖ header (JSON) ‖ bytes of the first file ‖ of the second …
+//! ```
+//!
+//! Invariants: a file's name that comes out of [`Letter::decode`] passed [`EntryName::parse`]; a kind of a later version
+//! is [`Content::Unknown`], so that such a message is shown as one instead of being lost.
+
+use hither_api::{MessageKind, TicketNote};
+use hither_proto::{EntryName, Ticket, display_name};
+use serde::{Deserialize, Serialize};
+
+/// First byte.
+const FORMAT: u8 = 1;
+/// Format and length of the header, bytes.
+const PREFIX: usize = 1 + 4;
+/// Most files in one message.
+pub(crate) const MAX_FILES: usize = 64;
+/// Longest name of a share that is shown, bytes.
+const MAX_NAME: usize = 256;
+
+/// A small file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SmallFile {
+    pub name: EntryName,
+    /// Permission bits (`rwxrwxrwx`, nothing else).
+    pub mode: u32,
+    pub bytes: Vec<u8>,
+}
+
+/// What a message carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    Text(String),
+    /// 1 to [`MAX_FILES`].
+    Files(Vec<SmallFile>),
+    /// Something large travels as a share.
+    Ticket(TicketNote),
+    /// Of a later version.
+    Unknown,
+}
+
+impl Content {
+    pub(crate) const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Files(_) => MessageKind::Files,
+            Self::Ticket(_) => MessageKind::Ticket,
+            Self::Unknown => MessageKind::Unknown,
+        }
+    }
+
+    /// How much room it takes where it is kept, bytes.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Files(files) => files.iter().map(|file| file.bytes.len() as u64).sum(),
+            Self::Ticket(_) | Self::Unknown => 0,
+        }
+    }
+
+    /// What a list shows of it, on one line, at most 60 characters.
+    pub(crate) fn summary(&self) -> String {
+        let text = match self {
+            Self::Text(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+            Self::Files(files) => files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+            Self::Ticket(note) => note.name.clone(),
+            Self::Unknown => String::new(),
+        };
+        display_name(&text).chars().take(60).collect()
+    }
+}
+
+/// A message before it is sealed, or after it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Letter {
+    /// When it was written, by the sender's clock, Unix milliseconds.
+    pub made_ms: u64,
+    pub content: Content,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    made_ms: u64,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileHeader>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    share: Option<TicketNote>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileHeader {
+    name: String,
+    mode: u32,
+    length: u32,
+}
+
+/// The message is not laid out as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the message is malformed")]
+pub(crate) struct Malformed;
+
+impl Letter {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut header = Header {
+            made_ms: self.made_ms,
+            kind: kind_name(self.content.kind()).into(),
+            text: None,
+            files: Vec::new(),
+            share: None,
+        };
+        let mut payload = Vec::new();
+        match &self.content {
+            Content::Text(text) => header.text = Some(text.clone()),
+            Content::Files(files) => {
+                for file in files {
+                    let (name, length) = (file.name.as_str().to_owned(), file.bytes.len() as u32);
+                    header.files.push(FileHeader { name, mode: file.mode, length });
+                    payload.extend_from_slice(&file.bytes);
+                }
+            }
+            Content::Ticket(note) => header.share = Some(note.clone()),
+            Content::Unknown => {}
+        }
+        // Texts and numbers: nothing in it that JSON cannot hold.
+        let header = serde_json::to_vec(&header).unwrap_or_default();
+        [&[FORMAT][..], &(header.len() as u32).to_be_bytes(), &header, &payload].concat()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (prefix, rest) = bytes.split_at_checked(PREFIX).ok_or(Malformed)?;
+        let (format, length) = prefix.split_first().ok_or(Malformed)?;
+        if *format != FORMAT {
+            return Ok(Self { made_ms: 0, content: Content::Unknown });
+        }
+        let length = u32::from_be_bytes(length.try_into().map_err(|_| Malformed)?);
+        let (header, payload) = rest.split_at_checked(length as usize).ok_or(Malformed)?;
+        let header: Header = serde_json::from_slice(header).map_err(|_| Malformed)?;
+        let made_ms = header.made_ms;
+        let content = match header.kind.as_str() {
+            "text" => Content::Text(header.text.ok_or(Malformed)?),
+            "files" => Content::Files(files(header.files, payload)?),
+            "ticket" => Content::Ticket(note(header.share.ok_or(Malformed)?)?),
+            _ => Content::Unknown,
+        };
+        Ok(Self { made_ms, content })
+    }
+}
+
+const fn kind_name(kind: MessageKind) -> &'static str {
+    match kind {
+        MessageKind::Text => "text",
+        MessageKind::Files => "files",
+        MessageKind::Ticket => "ticket",
+        MessageKind::Unknown => "unknown",
+    }
+}
+
+fn files(headers: Vec<FileHeader>, mut payload: &[u8]) -> Result<Vec<SmallFile>, Malformed> {
+    if headers.is_empty() || headers.len() > MAX_FILES {
+        return Err(Malformed);
+    }
+    let mut files = Vec::new();
+    for (i, header) in headers.into_iter().enumerate() {
+        let (bytes, rest) = payload.split_at_checked(header.length as usize).ok_or(Malformed)?;
+        payload = rest;
+        // A hostile name is not worth a lost file.
+        let name = EntryName::parse(&header.name)
+            .or_else(|_| EntryName::parse(&format!("unnamed-{}", i + 1)))
+            .map_err(|_| Malformed)?;
+        files.push(SmallFile { name, mode: header.mode & 0o777, bytes: bytes.to_vec() });
+    }
+    Ok(files)
+}
+
+fn note(note: TicketNote) -> Result<TicketNote, Malformed> {
+    let ticket: Ticket = note.ticket.parse().map_err(|_| Malformed)?;
+    let mut name = display_name(&note.name);
+    while name.len() > MAX_NAME {
+        name.pop();
+    }
+    Ok(TicketNote { ticket: ticket.to_string(), name, ..note })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_proto::ShareSecret;
+
+    fn file(name: &str, bytes: &[u8]) -> SmallFile {
+        SmallFile { name: EntryName::parse(name).unwrap(), mode: 0o755, bytes: bytes.to_vec() }
+    }
+
+    fn round(content: Content) {
+        let letter = Letter { made_ms: 7, content };
+        assert_eq!(Letter::decode(&letter.encode()), Ok(letter));
+    }
+
+    fn ticket() -> TicketNote {
+        let owner = hither_carrier::Identity::generate().unwrap().device_id();
+        let ticket =
+            Ticket { secret: ShareSecret::new([1; 16]), owner, hints: vec![], relays: vec![], pin: None };
+        TicketNote { ticket: ticket.to_string(), name: "photos".into(), files: 3, bytes: 1 << 40 }
+    }
+
+    #[test]
+    fn every_kind_round_trips() {
+        round(Content::Text("häl\nlo".into()));
+        round(Content::Files(vec![file("a", b"1"), file("empty", b""), file("b c", b"23")]));
+        round(Content::Ticket(ticket()));
+    }
+
+    fn raw(header: &str, payload: &[u8]) -> Vec<u8> {
+        [&[FORMAT][..], &(header.len() as u32).to_be_bytes(), header.as_bytes(), payload].concat()
+    }
+
+    #[test]
+    fn hostile_names_and_modes_are_made_harmless() {
+        let header = r#"{"made_ms":1,"kind":"files","files":[{"name":"../../etc/passwd","mode":2541,"length":1},{"name":"CON","mode":0,"length":1}]}"#;
+        let Content::Files(files) = Letter::decode(&raw(header, b"xy")).unwrap().content else { panic!() };
+        assert_eq!((files[0].name.as_str(), files[0].mode), ("unnamed-1", 0o755));
+        assert_eq!((files[1].name.as_str(), files[1].bytes.as_slice()), ("unnamed-2", &b"y"[..]));
+        assert_eq!(Content::Text("a\n\u{1b}[2Jb".into()).summary(), "a \u{fffd}[2Jb");
+    }
+
+    #[test]
+    fn what_is_later_is_kept_and_what_is_broken_refused() {
+        let unknown = Letter::decode(&raw(r#"{"made_ms":5,"kind":"dance","steps":3}"#, b"")).unwrap();
+        assert_eq!(unknown, Letter { made_ms: 5, content: Content::Unknown });
+        assert_eq!(Letter::decode(&[2, 0, 0, 0, 0]).unwrap().content, Content::Unknown);
+        let many = format!(
+            r#"{{"made_ms":1,"kind":"files","files":[{}]}}"#,
+            vec![r#"{"name":"a","mode":0,"length":0}"#; MAX_FILES + 1].join(",")
+        );
+        for broken in [
+            b"".to_vec(),
+            vec![1, 0, 0, 0, 9],
+            raw("{}", b""),
+            raw(r#"{"made_ms":1,"kind":"text"}"#, b""),
+            raw(r#"{"made_ms":1,"kind":"files","files":[]}"#, b""),
+            raw(r#"{"made_ms":1,"kind":"files","files":[{"name":"a","mode":0,"length":9}]}"#, b"short"),
+            raw(r#"{"made_ms":1,"kind":"ticket","share":{"ticket":"hither1x","name":"n","files":1,"bytes":1}}"#, b""),
+            raw(&many, b""),
+        ] {
+            assert_eq!(Letter::decode(&broken), Err(Malformed));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Takes messages from the outbox to the relays: one on its way per reader, so that they arrive in order; tried again
+//! until a relay has them.
+
+use super::outbox::{Outcome, Waiting};
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::relay::{RelayConnection, RequestError};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hither_api::SentState;
+use hither_proto::{DeviceId, RelayRefusal, RelayRefusalCode};
+use std::collections::{HashMap, HashSet};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most messages on their way at once, each to another reader.
+const MAX_ATTEMPTS: usize = 16;
+/// Pause after an attempt that failed although the relay is there; doubles with every further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// How often what is too old is looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+
+/// How an attempt ended.
+enum Attempt {
+    /// The relay has it.
+    Sent(Outcome),
+    /// The connection is gone: the next one tries.
+    Lost,
+    /// Not now.
+    Later(String, Duration),
+    /// Never.
+    Never(String),
+}
+
+/// When a reader is tried again, and how often it failed.
+type Pauses = HashMap<DeviceId, (Instant, u32)>;
+
+/// Works until the daemon ends.
+pub(super) async fn run(daemon: Arc<Daemon>) {
+    let mut changes = daemon.relays.changes();
+    let (mut busy, mut pauses) = (HashSet::new(), Pauses::new());
+    let mut attempts = FuturesUnordered::new();
+    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        for waiting in daemon.mail.outbox.heads() {
+            let paused = pauses.get(&waiting.to).is_some_and(|(until, _)| Instant::now() < *until);
+            if attempts.len() >= MAX_ATTEMPTS || paused || busy.contains(&waiting.to) {
+                continue;
+            }
+            if let Some(connection) = daemon.relays.way_to(waiting.to) {
+                busy.insert(waiting.to);
+                attempts.push(attempt(Arc::clone(&daemon), waiting, connection));
+            }
+        }
+        tokio::select! {
+            Some((waiting, ended)) = attempts.next() => {
+                busy.remove(&waiting.to);
+                settle(&daemon, waiting, ended, &mut pauses).await;
+            }
+            () = daemon.mail.outbox.added.notified() => {}
+            Ok(()) = changes.changed() => {}
+            () = first_end(&pauses) => {}
+            _ = housekeeping.tick() => clean(&daemon).await,
+        }
+    }
+}
+
+/// Returns when the first pause that still lasts is over.
+async fn first_end(pauses: &Pauses) {
+    let now = Instant::now();
+    match pauses.values().map(|(until, _)| *until).filter(|until| *until > now).min() {
+        Some(until) => tokio::time::sleep_until(until.into()).await,
+        None => pending().await,
+    }
+}
+
+async fn attempt(daemon: Arc<Daemon>, waiting: Waiting, connection: Arc<RelayConnection>) -> (Waiting, Attempt) {
+    let sealed = tokio::task::spawn_blocking(move || daemon.mail.outbox.sealed(waiting.number)).await;
+    let ended = match sealed {
+        Ok(Ok(Some(sealed))) => send(waiting, &connection, sealed).await,
+        // It was taken back meanwhile.
+        Ok(Ok(None)) => Attempt::Never("it was taken back".into()),
+        Ok(Err(error)) => Attempt::Later(failure::storage(&error).message, FIRST_PAUSE),
+        Err(error) => Attempt::Later(error.to_string(), FIRST_PAUSE),
+    };
+    (waiting, ended)
+}
+
+async fn send(waiting: Waiting, connection: &RelayConnection, sealed: Vec<u8>) -> Attempt {
+    if sealed.len() > connection.welcome().max_message as usize {
+        return Attempt::Never("the relay takes no message of this length".into());
+    }
+    match connection.send(waiting.to, waiting.id, sealed.into()).await {
+        Ok(true) => Attempt::Sent(Outcome { state: SentState::Delivered, reason: None }),
+        Ok(false) => Attempt::Sent(Outcome { state: SentState::AtRelay, reason: None }),
+        Err(RequestError::Lost) => Attempt::Lost,
+        Err(RequestError::Refused(refusal)) => refused(refusal),
+        Err(error) => Attempt::Later(error.to_string(), FIRST_PAUSE),
+    }
+}
+
+fn refused(refusal: RelayRefusal) -> Attempt {
+    match refusal.code {
+        RelayRefusalCode::NotFound => {
+            Attempt::Never("the relay does not count that device among yours any more".into())
+        }
+        RelayRefusalCode::Invalid => Attempt::Never(refusal.to_string()),
+        _ => {
+            let pause = Duration::from_millis(u64::from(refusal.retry_after_ms));
+            Attempt::Later(refusal.to_string(), pause)
+        }
+    }
+}
+
+async fn settle(daemon: &Arc<Daemon>, waiting: Waiting, ended: Attempt, pauses: &mut Pauses) {
+    let outbox = &daemon.mail.outbox;
+    let (of, number) = (Arc::clone(daemon), waiting.number);
+    let written = match ended {
+        Attempt::Sent(outcome) => {
+            pauses.remove(&waiting.to);
+            tokio::task::spawn_blocking(move || of.mail.outbox.sent(number, outcome)).await
+        }
+        Attempt::Never(reason) => {
+            pauses.remove(&waiting.to);
+            tokio::task::spawn_blocking(move || of.mail.outbox.give_up(number, reason)).await
+        }
+        Attempt::Lost => return,
+        Attempt::Later(reason, least) => {
+            tracing::debug!(reader = ?waiting.to, reason, "a message is put off");
+            outbox.put_off(number, reason);
+            return pause(pauses, waiting.to, least);
+        }
+    };
+    match written {
+        Ok(Ok(())) => {}
+        // It is sent again, and known again by its reader.
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the outbox cannot be written");
+            pause(pauses, waiting.to, LONGEST_PAUSE);
+        }
+        Err(error) => tracing::error!(%error, "the outbox cannot be written"),
+    }
+}
+
+fn pause(pauses: &mut Pauses, reader: DeviceId, least: Duration) {
+    let failures = pauses.get(&reader).map_or(0, |(_, failures)| *failures);
+    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+    pauses.insert(reader, (Instant::now() + doubled.max(least), failures.saturating_add(1)));
+}
+
+async fn clean(daemon: &Arc<Daemon>) {
+    let of = Arc::clone(daemon);
+    let work = move || {
+        of.mail.outbox.expire(unix_seconds())?;
+        of.mail.inbox.forget_old()
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "old messages could not be forgotten"),
+        Err(error) => tracing::warn!(%error, "old messages could not be forgotten"),
+    }
+}

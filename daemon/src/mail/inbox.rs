@@ -1,0 +1,236 @@
+//! Messages that arrived: durable before the relay may forget them, and shown once, however often they come.
+//!
+//! Invariants: a delivery is acknowledged only after its message (or the decision to drop it) is durable; a pair of
+//! sender and id that was seen is remembered for [`REMEMBER`], longer than a sender goes on trying and a relay keeps
+//! messages together; at most [`MAX_MESSAGES`] messages of [`MAX_BYTES`] are kept, beyond that they stay at the relay.
+
+use super::content::Letter;
+use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
+use crate::clock::unix_seconds;
+use crate::relay::Delivery;
+use hither_carrier::Identity;
+use hither_carrier::seal::{self, SealPurpose};
+use hither_content::storage::{Batch, Storage, StorageError};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// Most messages kept.
+const MAX_MESSAGES: u64 = 10_000;
+/// Most bytes of texts and files kept.
+const MAX_BYTES: u64 = 256 << 20;
+/// How long a message that arrived is known again.
+const REMEMBER: Duration = Duration::from_secs(400 * 86_400);
+/// Most messages known again; the oldest are forgotten first.
+const MAX_SEEN: usize = 1_000_000;
+/// Most changes in one batch when messages are forgotten.
+const FORGET_BATCH: usize = 10_000;
+/// The key of the next number.
+const NEXT: &[u8] = b"inbox";
+
+/// The messages that arrived.
+pub(crate) struct Inbox {
+    storage: Arc<dyn Storage>,
+    state: Mutex<State>,
+    /// The number of the latest message.
+    latest: watch::Sender<u64>,
+    /// A message was deleted.
+    pub room: Notify,
+}
+
+struct State {
+    next: u64,
+    count: u64,
+    bytes: u64,
+    /// Not looked at.
+    unread: u64,
+}
+
+/// What became of some deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The relay may forget everything up to this one.
+    pub upto: Option<u64>,
+    /// New messages.
+    pub new: usize,
+    /// The next one did not fit: it stays at the relay.
+    pub full: bool,
+}
+
+impl Inbox {
+    pub(super) fn open(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
+        let kept = records::all::<MessageRecord>(&*storage, INBOX)?;
+        let next = storage.get(NUMBERS, NEXT)?.and_then(|bytes| records::number(&bytes)).unwrap_or(1);
+        let latest = kept.last().map_or(0, |(number, _)| *number);
+        let state = State {
+            next: next.max(latest + 1),
+            count: kept.len() as u64,
+            bytes: kept.iter().map(|(_, record)| record.content.size()).sum(),
+            unread: kept.iter().filter(|(_, record)| !record.read).count() as u64,
+        };
+        Ok(Self {
+            storage,
+            state: Mutex::new(state),
+            latest: watch::Sender::new(latest),
+            room: Notify::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes deliveries in their order. They are durable when this returns. Blocks.
+    pub(crate) fn take(&self, identity: &Identity, deliveries: &[Delivery]) -> Result<Taken, StorageError> {
+        // One at a time: two relays may deliver the same message.
+        let mut state = self.state();
+        let (mut batch, mut fresh) = (Batch::new(), HashSet::new());
+        let (mut next, mut count, mut bytes) = (state.next, state.count, state.bytes);
+        let mut taken = Taken { upto: None, new: 0, full: false };
+        for delivery in deliveries {
+            let seen = records::seen_key(delivery.from, delivery.id);
+            if fresh.contains(&seen) || self.storage.get(SEEN, &seen)?.is_some() {
+                taken.upto = Some(delivery.seq);
+                continue;
+            }
+            if let Some(letter) = opened(identity, delivery) {
+                let size = letter.content.size();
+                if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
+                    taken.full = true;
+                    break;
+                }
+                put_message(&mut batch, next, delivery, letter);
+                (next, count, bytes) = (next + 1, count + 1, bytes + size);
+                taken.new += 1;
+            }
+            batch.put(SEEN, &seen, &unix_seconds().to_be_bytes());
+            fresh.insert(seen);
+            taken.upto = Some(delivery.seq);
+        }
+        if !batch.is_empty() {
+            batch.put(NUMBERS, NEXT, &next.to_be_bytes());
+            self.storage.commit(batch)?;
+        }
+        let unread = state.unread + taken.new as u64;
+        *state = State { next, count, bytes, unread };
+        drop(state);
+        if taken.new > 0 {
+            self.latest.send_replace(next - 1);
+        }
+        Ok(taken)
+    }
+
+    /// Follows the number of the latest message.
+    pub(crate) fn latest(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// The messages behind number `after`, oldest first. Blocks.
+    pub(super) fn after(&self, after: u64) -> Result<Vec<(u64, MessageRecord)>, StorageError> {
+        let mut all = records::all(&*self.storage, INBOX)?;
+        all.retain(|(number, _)| *number > after);
+        Ok(all)
+    }
+
+    /// One message. Blocks.
+    pub(super) fn get(&self, number: u64) -> Result<Option<MessageRecord>, StorageError> {
+        let bytes = self.storage.get(INBOX, &records::number_key(number))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// The bytes of one file of a message. Blocks.
+    pub(super) fn file(&self, number: u64, place: usize) -> Result<Option<Vec<u8>>, StorageError> {
+        self.storage.get(INBOX_FILES, &records::file_key(number, place))
+    }
+
+    /// Takes note that a message was looked at. Blocks.
+    pub(super) fn mark_read(&self, number: u64) -> Result<(), StorageError> {
+        let mut state = self.state();
+        let Some(mut record) = self.get(number)?.filter(|record| !record.read) else { return Ok(()) };
+        record.read = true;
+        let mut batch = Batch::new();
+        put_record(&mut batch, number, &record);
+        self.storage.commit(batch)?;
+        state.unread = state.unread.saturating_sub(1);
+        Ok(())
+    }
+
+    /// How many messages were not looked at.
+    pub(crate) fn unread(&self) -> u64 {
+        self.state().unread
+    }
+
+    /// Removes a message; it is known again all the same. Blocks.
+    pub(super) fn delete(&self, number: u64) -> Result<Option<MessageRecord>, StorageError> {
+        let mut state = self.state();
+        let Some(record) = self.get(number)? else { return Ok(None) };
+        let mut batch = Batch::new();
+        batch.remove(INBOX, &records::number_key(number));
+        if let StoredContent::Files { files } = &record.content {
+            (0..files.len()).for_each(|place| batch.remove(INBOX_FILES, &records::file_key(number, place)));
+        }
+        self.storage.commit(batch)?;
+        state.count = state.count.saturating_sub(1);
+        state.bytes = state.bytes.saturating_sub(record.content.size());
+        state.unread = state.unread.saturating_sub(u64::from(!record.read));
+        self.room.notify_waiters();
+        Ok(Some(record))
+    }
+
+    /// Forgets which messages arrived longer than [`REMEMBER`] ago, and the oldest beyond [`MAX_SEEN`]. Blocks.
+    pub(super) fn forget_old(&self) -> Result<(), StorageError> {
+        let mut seen = Vec::new();
+        self.storage.scan(SEEN, b"", &mut |key, value| {
+            seen.push((records::number(value).unwrap_or_default(), key.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        seen.sort_unstable();
+        let horizon = unix_seconds().saturating_sub(REMEMBER.as_secs());
+        let old = seen.iter().take_while(|(at, _)| *at < horizon).count();
+        let forget = old.max(seen.len().saturating_sub(MAX_SEEN));
+        for keys in seen[..forget].chunks(FORGET_BATCH) {
+            let mut batch = Batch::new();
+            keys.iter().for_each(|(_, key)| batch.remove(SEEN, key));
+            self.storage.commit(batch)?;
+        }
+        Ok(())
+    }
+}
+
+/// What was sealed for this device; `None` when it cannot be read: it never will be, so it need not come again.
+fn opened(identity: &Identity, delivery: &Delivery) -> Option<Letter> {
+    let opened = seal::open(identity, delivery.from, SealPurpose::Message, &delivery.id, &delivery.sealed);
+    let letter = match opened {
+        Ok(bytes) => Letter::decode(&bytes).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = &letter {
+        tracing::warn!(from = ?delivery.from, error, "a message is dropped");
+    }
+    letter.ok()
+}
+
+fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Letter) {
+    let (content, files) = StoredContent::split(letter.content);
+    for (place, file) in files.iter().enumerate() {
+        batch.put(INBOX_FILES, &records::file_key(number, place), &file.bytes);
+    }
+    let record = MessageRecord {
+        message: delivery.id.to_string(),
+        from: delivery.from.to_string(),
+        received: unix_seconds(),
+        // A letter of a later format does not say: the relay's clock does.
+        made_ms: if letter.made_ms == 0 { delivery.taken_ms } else { letter.made_ms },
+        read: false,
+        content,
+    };
+    put_record(batch, number, &record);
+}
+
+fn put_record(batch: &mut Batch, number: u64, record: &MessageRecord) {
+    // Texts and numbers: nothing in it that JSON cannot hold.
+    let bytes = serde_json::to_vec(record).unwrap_or_default();
+    batch.put(INBOX, &records::number_key(number), &bytes);
+}

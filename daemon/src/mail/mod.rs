@@ -1,0 +1,94 @@
+//! Messages between the user's devices: an outbox, an inbox, and relays between them that see sealed bytes.
+//!
+//! `send.rs` makes a message durable in the outbox, `courier.rs` takes it to a relay; `inbox.rs` makes what arrives durable
+//! and known again, `read.rs` is what users do with it. `content.rs` is what is inside.
+//!
+//! Invariants: who sends is told of a message only when it is durable here; the relay is told that it arrived only when
+//! it is durable there; each is shown once, and those of one sender in order.
+
+mod content;
+mod courier;
+mod inbox;
+mod outbox;
+mod read;
+mod records;
+mod send;
+
+pub(crate) use inbox::Inbox;
+pub(crate) use outbox::Outbox;
+pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
+pub(crate) use send::send;
+
+use crate::daemon::Daemon;
+use crate::relay::{Delivery, RelayConnection};
+use hither_content::storage::{Storage, StorageError};
+use hither_proto::RelayMessage;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Most messages that are made durable together.
+const MAX_BATCH: usize = 32;
+
+/// The messages of this device.
+pub(crate) struct Mail {
+    pub outbox: Outbox,
+    pub inbox: Inbox,
+}
+
+impl Mail {
+    pub(crate) fn open(storage: &Arc<dyn Storage>) -> Result<Self, StorageError> {
+        let outbox = Outbox::open(Arc::clone(storage))?;
+        Ok(Self { outbox, inbox: Inbox::open(Arc::clone(storage))? })
+    }
+}
+
+/// Starts the courier.
+pub(crate) fn start(daemon: &Arc<Daemon>) {
+    daemon.tasks.spawn_forever(courier::run(Arc::clone(daemon)));
+}
+
+/// Takes what one connection delivers, until it ends.
+pub(crate) async fn receive(
+    daemon: Arc<Daemon>,
+    connection: Arc<RelayConnection>,
+    mut deliveries: mpsc::Receiver<Delivery>,
+) {
+    let mut batch = Vec::new();
+    while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        let (of, got) = (Arc::clone(&daemon), std::mem::take(&mut batch));
+        let taken = tokio::task::spawn_blocking(move || of.mail.inbox.take(&of.identity, &got)).await;
+        let taken = match taken {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(error)) => {
+                // Not acknowledged: it comes again on the next connection.
+                daemon.warn(format!("Messages that arrived could not be kept: {error}."));
+                return connection.close();
+            }
+            Err(error) => return tracing::debug!(%error, "messages are left at the relay"),
+        };
+        if taken.new > 0 {
+            tracing::info!(messages = taken.new, "messages arrived");
+        }
+        if let Some(seq) = taken.upto {
+            connection.tell(RelayMessage::Received { seq }).await;
+        }
+        if taken.full {
+            return wait_for_room(&daemon, &connection, deliveries).await;
+        }
+    }
+}
+
+/// What comes meanwhile is not taken; it comes again on the connection that follows this one.
+async fn wait_for_room(
+    daemon: &Daemon,
+    connection: &RelayConnection,
+    mut deliveries: mpsc::Receiver<Delivery>,
+) {
+    daemon.warn("The inbox is full: messages stay at the relay until some are deleted (hither inbox delete).".into());
+    let drained = async { while deliveries.recv().await.is_some() {} };
+    tokio::select! {
+        () = daemon.mail.inbox.room.notified() => connection.close(),
+        () = connection.ended() => {}
+        () = drained => {}
+    }
+}

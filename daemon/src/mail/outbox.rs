@@ -1,0 +1,315 @@
+//! Messages on their way out: durable before their sender is answered, in order for each reader, until a relay has them.
+//!
+//! Invariants: a message is sealed once, so every attempt sends the same bytes under the same id; what a relay took is
+//! removed, durably, before its sender is told; at most [`MAX_MESSAGES`] messages of [`MAX_BYTES`] wait, beyond that new
+//! ones are refused.
+
+use super::records::{self, NUMBERS, OUTBOX, OUTBOX_SEALED, OutgoingRecord};
+use hither_api::SentState;
+use hither_content::storage::{Batch, Storage, StorageError};
+use hither_proto::{DeviceId, MessageId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot};
+
+/// Most messages that wait.
+const MAX_MESSAGES: usize = 1000;
+/// Most bytes that wait.
+const MAX_BYTES: u64 = 64 << 20;
+/// How long a message waits before it is given up, seconds. Far shorter than the reader knows it again.
+const KEEP: u64 = 30 * 86_400;
+/// The key of the next number.
+const NEXT: &[u8] = b"outbox";
+
+/// Why a message was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddError {
+    /// Too many wait already.
+    #[error("too many messages wait on this device")]
+    Full,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Where a message is, as far as an attempt found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub state: SentState,
+    pub reason: Option<String>,
+}
+
+/// One message that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub number: u64,
+    pub to: DeviceId,
+    pub id: MessageId,
+}
+
+/// The messages on their way out.
+pub(crate) struct Outbox {
+    storage: Arc<dyn Storage>,
+    /// Held while a message is added: it comes into the queue in the order of its number, when it is durable.
+    adding: Mutex<u64>,
+    state: Mutex<State>,
+    /// A message was added.
+    pub added: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    records: BTreeMap<u64, OutgoingRecord>,
+    /// Those of them that are tried, with what is needed for it.
+    queue: BTreeMap<u64, Waiting>,
+    bytes: u64,
+    /// Why the latest attempt failed.
+    reasons: HashMap<u64, String>,
+    /// Who wants to know.
+    listeners: HashMap<u64, oneshot::Sender<Outcome>>,
+}
+
+impl State {
+    fn insert(&mut self, number: u64, record: OutgoingRecord) {
+        let ids = record.to.parse().ok().zip(records::message_id(&record.message));
+        if let Some((to, id)) = ids.filter(|_| record.failed.is_none()) {
+            self.queue.insert(number, Waiting { number, to, id });
+        }
+        self.bytes += record.sealed;
+        self.records.insert(number, record);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<OutgoingRecord> {
+        self.queue.remove(&number);
+        self.reasons.remove(&number);
+        let record = self.records.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(record.sealed);
+        Some(record)
+    }
+
+    fn tell(&mut self, number: u64, outcome: Outcome) {
+        if let Some(listener) = self.listeners.remove(&number) {
+            let _ = listener.send(outcome); // whoever sent it may not wait any more
+        }
+    }
+}
+
+impl Outbox {
+    pub(super) fn open(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
+        let mut state = State::default();
+        for (number, record) in records::all(&*storage, OUTBOX)? {
+            state.insert(number, record);
+        }
+        let next = storage.get(NUMBERS, NEXT)?.and_then(|bytes| records::number(&bytes)).unwrap_or(1);
+        let latest = state.records.last_key_value().map_or(0, |(number, _)| *number);
+        let adding = Mutex::new(next.max(latest + 1));
+        Ok(Self { storage, adding, state: Mutex::new(state), added: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a message; it is durable when this returns. The receiver is told what the first attempt found out. Blocks.
+    pub(super) fn add(
+        &self,
+        record: OutgoingRecord,
+        sealed: &[u8],
+    ) -> Result<oneshot::Receiver<Outcome>, AddError> {
+        let mut next = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let state = self.state();
+            if state.records.len() >= MAX_MESSAGES || state.bytes + record.sealed > MAX_BYTES {
+                return Err(AddError::Full);
+            }
+        }
+        let number = *next;
+        let mut batch = Batch::new();
+        put_record(&mut batch, number, &record);
+        batch.put(OUTBOX_SEALED, &records::number_key(number), sealed);
+        batch.put(NUMBERS, NEXT, &(number + 1).to_be_bytes());
+        self.storage.commit(batch)?;
+        *next = number + 1;
+        let (sender, listener) = oneshot::channel();
+        {
+            let mut state = self.state();
+            state.insert(number, record);
+            state.listeners.insert(number, sender);
+        }
+        self.added.notify_one();
+        Ok(listener)
+    }
+
+    /// The first message for each reader.
+    pub(super) fn heads(&self) -> Vec<Waiting> {
+        let mut readers = HashSet::new();
+        self.state().queue.values().filter(|waiting| readers.insert(waiting.to)).copied().collect()
+    }
+
+    /// What is sent of a message. Blocks.
+    pub(super) fn sealed(&self, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        self.storage.get(OUTBOX_SEALED, &records::number_key(number))
+    }
+
+    /// A relay has it: it is forgotten here. Blocks.
+    pub(super) fn sent(&self, number: u64, outcome: Outcome) -> Result<(), StorageError> {
+        self.storage.commit(removal(number))?;
+        let mut state = self.state();
+        state.remove(number);
+        state.tell(number, outcome);
+        Ok(())
+    }
+
+    /// An attempt failed; there will be another one.
+    pub(super) fn put_off(&self, number: u64, reason: String) {
+        let mut state = self.state();
+        state.tell(number, Outcome { state: SentState::Waiting, reason: Some(reason.clone()) });
+        if state.records.contains_key(&number) {
+            state.reasons.insert(number, reason);
+        }
+    }
+
+    /// No attempt will ever succeed: it stays for its sender to see. Blocks.
+    pub(super) fn give_up(&self, number: u64, reason: String) -> Result<(), StorageError> {
+        let Some(mut record) = self.state().records.get(&number).cloned() else { return Ok(()) };
+        record.failed = Some(reason.clone());
+        let mut batch = Batch::new();
+        put_record(&mut batch, number, &record);
+        batch.remove(OUTBOX_SEALED, &records::number_key(number));
+        self.storage.commit(batch)?;
+        let mut state = self.state();
+        state.remove(number);
+        record.sealed = 0;
+        state.insert(number, record);
+        state.tell(number, Outcome { state: SentState::Failed, reason: Some(reason) });
+        Ok(())
+    }
+
+    /// Takes a message back. If it is being sent at this moment it may arrive all the same. Blocks.
+    pub(super) fn delete(&self, number: u64) -> Result<Option<OutgoingRecord>, StorageError> {
+        if !self.state().records.contains_key(&number) {
+            return Ok(None);
+        }
+        self.storage.commit(removal(number))?;
+        Ok(self.state().remove(number))
+    }
+
+    /// All that wait or failed, with why the latest attempt failed, oldest first.
+    pub(super) fn list(&self) -> Vec<(u64, OutgoingRecord, Option<String>)> {
+        let state = self.state();
+        let reason = |number: &u64, record: &OutgoingRecord| {
+            record.failed.clone().or_else(|| state.reasons.get(number).cloned())
+        };
+        state.records.iter().map(|(n, record)| (*n, record.clone(), reason(n, record))).collect()
+    }
+
+    /// How many wait or failed.
+    pub(crate) fn len(&self) -> usize {
+        self.state().records.len()
+    }
+
+    /// Gives up what has waited too long, and forgets what failed long ago. Blocks.
+    pub(super) fn expire(&self, now: u64) -> Result<(), StorageError> {
+        for (number, record, _) in self.list() {
+            let age = now.saturating_sub(record.made);
+            match record.failed {
+                None if age > KEEP => {
+                    self.give_up(number, "no relay took it within 30 days".into())?;
+                }
+                Some(_) if age > 2 * KEEP => drop(self.delete(number)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put_record(batch: &mut Batch, number: u64, record: &OutgoingRecord) {
+    // Texts and numbers: nothing in it that JSON cannot hold.
+    let bytes = serde_json::to_vec(record).unwrap_or_default();
+    batch.put(OUTBOX, &records::number_key(number), &bytes);
+}
+
+fn removal(number: u64) -> Batch {
+    let mut batch = Batch::new();
+    batch.remove(OUTBOX, &records::number_key(number));
+    batch.remove(OUTBOX_SEALED, &records::number_key(number));
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_api::MessageKind;
+    use hither_carrier::Identity;
+    use hither_content::storage::MemoryStorage;
+
+    fn record(to: DeviceId, id: u8) -> OutgoingRecord {
+        OutgoingRecord {
+            message: MessageId::new([id; 16]).to_string(),
+            to: to.to_string(),
+            made: 100,
+            kind: MessageKind::Text,
+            summary: "x".into(),
+            sealed: 4,
+            failed: None,
+        }
+    }
+
+    fn device() -> DeviceId {
+        Identity::generate().unwrap().device_id()
+    }
+
+    #[test]
+    fn each_reader_gets_its_messages_in_order_also_after_a_restart() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let outbox = Outbox::open(Arc::clone(&storage)).unwrap();
+        let (a, b) = (device(), device());
+        for (to, id) in [(a, 1), (a, 2), (b, 3)] {
+            outbox.add(record(to, id), &[id; 4]).unwrap();
+        }
+        let heads = |outbox: &Outbox| -> Vec<_> {
+            outbox.heads().iter().map(|w| (w.to, w.id.as_bytes()[0])).collect()
+        };
+        assert_eq!(heads(&outbox), [(a, 1), (b, 3)]);
+        let outcome = Outcome { state: SentState::AtRelay, reason: None };
+        outbox.sent(1, outcome).unwrap();
+        assert_eq!(heads(&outbox), [(a, 2), (b, 3)]);
+        let again = Outbox::open(Arc::clone(&storage)).unwrap();
+        assert_eq!(heads(&again), [(a, 2), (b, 3)]);
+        assert_eq!(again.sealed(2).unwrap(), Some(vec![2; 4]));
+        again.delete(2).unwrap();
+        again.delete(3).unwrap();
+        again.add(record(b, 9), &[9; 4]).unwrap();
+        assert_eq!(again.heads()[0].number, 4, "no number is given twice");
+    }
+
+    #[test]
+    fn what_failed_is_shown_and_holds_up_nothing() {
+        let outbox = Outbox::open(Arc::new(MemoryStorage::default())).unwrap();
+        let a = device();
+        let mut told = outbox.add(record(a, 1), &[1; 4]).unwrap();
+        outbox.add(record(a, 2), &[2; 4]).unwrap();
+        outbox.give_up(1, "too long".into()).unwrap();
+        assert_eq!(told.try_recv().unwrap().state, SentState::Failed);
+        assert_eq!(outbox.heads()[0].number, 2);
+        assert_eq!(outbox.list()[0].2.as_deref(), Some("too long"));
+        assert_eq!(outbox.sealed(1).unwrap(), None);
+    }
+
+    #[test]
+    fn the_outbox_is_bounded_and_old_messages_end() {
+        let outbox = Outbox::open(Arc::new(MemoryStorage::default())).unwrap();
+        let a = device();
+        let large = OutgoingRecord { sealed: MAX_BYTES, ..record(a, 1) };
+        outbox.add(large, &[1; 4]).unwrap();
+        assert!(matches!(outbox.add(record(a, 2), &[2; 4]), Err(AddError::Full)));
+        outbox.expire(100 + KEEP).unwrap();
+        assert_eq!(outbox.heads().len(), 1);
+        outbox.expire(101 + KEEP).unwrap();
+        assert_eq!((outbox.heads().len(), outbox.len()), (0, 1));
+        outbox.add(record(a, 3), &[3; 4]).unwrap();
+        outbox.expire(101 + 2 * KEEP).unwrap();
+        assert_eq!(outbox.len(), 1, "what failed is forgotten, what waited fails");
+    }
+}

@@ -1,0 +1,213 @@
+//! The inbox as the local API shows it, and what users do with messages.
+
+use super::inbox::Inbox;
+use super::records::{self, MessageRecord, StoredContent, StoredFile};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::relay::name_of;
+use hither_api::{
+    ApiError, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo, SentInfo, SentState, TicketNote,
+};
+use hither_content::storage::StorageError;
+use hither_proto::{DeviceId, EntryName, display_name};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Longest text that is shown in lists and events, bytes.
+const SHORT_TEXT: usize = 4096;
+/// Most names that are tried for a file whose own is taken.
+const MAX_NAMES: u32 = 1000;
+
+/// How much of a message is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Brief,
+    Full,
+}
+
+fn info(daemon: &Daemon, number: u64, record: &MessageRecord, detail: Detail) -> MessageInfo {
+    let full = detail == Detail::Full;
+    let from = record.from.parse::<DeviceId>().ok();
+    let mut info = MessageInfo {
+        id: number,
+        message: record.message.clone(),
+        from: record.from.clone(),
+        name: from.map(|from| name_of(daemon, from)).unwrap_or_default(),
+        kind: record.content.kind(),
+        received: record.received,
+        made: record.made_ms / 1000,
+        read: record.read,
+        text: None,
+        files: Vec::new(),
+        share: None,
+    };
+    match &record.content {
+        StoredContent::Text { text } => info.text = Some(text.clone()).filter(|t| full || t.len() <= SHORT_TEXT),
+        StoredContent::Files { files } => {
+            info.files =
+                files.iter().map(|f| FileInfo { name: display_name(&f.name), bytes: f.length }).collect();
+        }
+        StoredContent::Ticket { share } => {
+            let ticket = if full { share.ticket.clone() } else { String::new() };
+            info.share = Some(TicketNote { ticket, name: display_name(&share.name), ..share.clone() });
+        }
+        StoredContent::Unknown => {}
+    }
+    info
+}
+
+fn storage(error: StorageError) -> ApiError {
+    failure::storage(&error)
+}
+
+fn missing(number: u64) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, format!("There is no message {number}."))
+        .with_hint("See them all with: hither inbox")
+}
+
+/// The messages behind number `after`, oldest first. Blocks.
+pub(crate) fn list(daemon: &Daemon, after: u64) -> Result<Vec<MessageInfo>, ApiError> {
+    let all = daemon.mail.inbox.after(after).map_err(storage)?;
+    Ok(all.iter().map(|(number, record)| info(daemon, *number, record, Detail::Brief)).collect())
+}
+
+/// One message, whole. Blocks.
+pub(crate) fn get(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiError> {
+    let record = daemon.mail.inbox.get(number).map_err(storage)?.ok_or_else(|| missing(number))?;
+    Ok(info(daemon, number, &record, Detail::Full))
+}
+
+/// Takes note that a message was looked at. Blocks.
+pub(crate) fn mark_read(daemon: &Daemon, number: u64) -> Result<(), ApiError> {
+    daemon.mail.inbox.mark_read(number).map_err(storage)
+}
+
+/// Removes a message. Blocks.
+pub(crate) fn delete(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiError> {
+    let record = daemon.mail.inbox.delete(number).map_err(storage)?.ok_or_else(|| missing(number))?;
+    Ok(info(daemon, number, &record, Detail::Brief))
+}
+
+/// Writes the files of a message into a folder. Never over another file. Blocks.
+pub(crate) fn save(daemon: &Daemon, number: u64, folder: &Path) -> Result<SavedInfo, ApiError> {
+    if !folder.is_absolute() || !folder.is_dir() {
+        return Err(ApiError::new(ErrorCode::NotWritable, "The folder must exist, and its path be absolute."));
+    }
+    let inbox = &daemon.mail.inbox;
+    let record = inbox.get(number).map_err(storage)?.ok_or_else(|| missing(number))?;
+    let StoredContent::Files { files } = &record.content else {
+        return Err(ApiError::new(ErrorCode::BadRequest, format!("There are no files in message {number}.")).with_hint(
+            match &record.content {
+                StoredContent::Ticket { .. } => format!("It offers a share. Fetch it with: hither inbox fetch {number}"),
+                _ => format!("Read it with: hither inbox read {number}"),
+            },
+        ));
+    };
+    let mut written = Vec::new();
+    for (place, file) in files.iter().enumerate() {
+        match save_one(inbox, number, place, file, folder) {
+            Ok(path) => written.push(path),
+            Err(error) => {
+                // All of it or nothing.
+                written.iter().for_each(|path| drop(std::fs::remove_file(path)));
+                return Err(error);
+            }
+        }
+    }
+    inbox.mark_read(number).map_err(storage)?;
+    Ok(SavedInfo { paths: written.iter().map(|path| path.display().to_string()).collect() })
+}
+
+fn save_one(
+    inbox: &Inbox,
+    number: u64,
+    place: usize,
+    file: &StoredFile,
+    folder: &Path,
+) -> Result<PathBuf, ApiError> {
+    let bytes = inbox.file(number, place).map_err(storage)?.unwrap_or_default();
+    let name = records::entry_name(&file.name, place).ok_or_else(|| missing(number))?;
+    let (path, mut target) = create(folder, &name, file.mode).map_err(|error| not_writable(&name, &error))?;
+    let written = target.write_all(&bytes).and_then(|()| target.sync_all());
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&path);
+        not_writable(&name, &error)
+    })?;
+    Ok(path)
+}
+
+fn not_writable(name: &EntryName, error: &io::Error) -> ApiError {
+    let code =
+        if error.kind() == io::ErrorKind::StorageFull { ErrorCode::NoSpace } else { ErrorCode::NotWritable };
+    ApiError::new(code, format!("{name} cannot be written: {error}."))
+}
+
+/// Makes a file that did not exist: `name`, else `name (2)`, `name (3)` before its extension.
+fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, File)> {
+    let mut options = OpenOptions::new();
+    // Neither over a file nor through a link: the kernel makes it anew or refuses.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode | 0o600);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let (stem, extension) = match name.as_str().rfind('.').filter(|dot| *dot > 0) {
+        Some(dot) => name.as_str().split_at(dot),
+        None => (name.as_str(), ""),
+    };
+    for count in 1..=MAX_NAMES {
+        let candidate = match count {
+            1 => name.as_str().to_owned(),
+            _ => format!("{stem} ({count}){extension}"),
+        };
+        let path = folder.join(candidate);
+        match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map(|file| (path, file)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// What no relay has taken yet, oldest first.
+pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
+    let tell = |(number, record, reason): (u64, records::OutgoingRecord, Option<String>)| {
+        let state = if record.failed.is_some() { SentState::Failed } else { SentState::Waiting };
+        let name = record.to.parse().map(|to| name_of(daemon, to)).unwrap_or_default();
+        let sent = SentInfo { message: record.message, to: record.to, name, state, reason };
+        OutgoingInfo { id: number, sent, kind: record.kind, summary: display_name(&record.summary), made: record.made }
+    };
+    daemon.mail.outbox.list().into_iter().map(tell).collect()
+}
+
+/// Takes a message back. Blocks.
+pub(crate) fn take_back(daemon: &Daemon, number: u64) -> Result<(), ApiError> {
+    let deleted = daemon.mail.outbox.delete(number).map_err(storage)?;
+    deleted.map(drop).ok_or_else(|| {
+        ApiError::new(ErrorCode::NotFound, format!("There is no message {number} in the outbox."))
+            .with_hint("See them all with: hither outbox. What a relay has taken cannot be taken back.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_written_beside_others_and_never_over_them_or_through_links() {
+        let home = tempfile::tempdir().unwrap();
+        let name = EntryName::parse("a.tar.gz").unwrap();
+        let outside = home.path().join("outside");
+        let folder = home.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&outside, folder.join("a.tar.gz")).unwrap();
+        let (path, _) = create(&folder, &name, 0o755).unwrap();
+        assert_eq!(path.file_name().unwrap(), "a.tar (2).gz");
+        assert_eq!(create(&folder, &name, 0).unwrap().0.file_name().unwrap(), "a.tar (3).gz");
+        assert!(!outside.exists());
+        let hidden = EntryName::parse(".profile").unwrap();
+        create(&folder, &hidden, 0o4777).unwrap();
+        assert_eq!(create(&folder, &hidden, 0).unwrap().0.file_name().unwrap(), ".profile (2)");
+    }
+}

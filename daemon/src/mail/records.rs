@@ -1,0 +1,156 @@
+//! Messages in the store. Keys of messages are their numbers, so that a scan gives them in order.
+
+use super::content::{Content, SmallFile};
+use hither_api::{MessageKind, TicketNote};
+use hither_content::storage::{Storage, StorageError, Table};
+use hither_proto::{DeviceId, EntryName, MessageId};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// Messages that arrived, by number.
+pub(super) const INBOX: Table = Table::new("inbox");
+/// Bytes of their files, by number and place in the message.
+pub(super) const INBOX_FILES: Table = Table::new("inbox_files");
+/// Messages that arrived once, by sender and id: when, Unix seconds.
+pub(super) const SEEN: Table = Table::new("mail_seen");
+/// Messages that no relay has taken yet, by number.
+pub(super) const OUTBOX: Table = Table::new("outbox");
+/// What of them is sent, by number.
+pub(super) const OUTBOX_SEALED: Table = Table::new("outbox_sealed");
+/// The next numbers, so that none is given twice.
+pub(super) const NUMBERS: Table = Table::new("mail_numbers");
+
+/// A message that arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MessageRecord {
+    pub message: String,
+    pub from: String,
+    /// Unix seconds.
+    pub received: u64,
+    /// By the sender's clock, Unix milliseconds.
+    pub made_ms: u64,
+    #[serde(default)]
+    pub read: bool,
+    pub content: StoredContent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum StoredContent {
+    Text { text: String },
+    Files { files: Vec<StoredFile> },
+    Ticket { share: TicketNote },
+    Unknown,
+}
+
+/// A file, but for its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredFile {
+    pub name: String,
+    pub mode: u32,
+    pub length: u64,
+}
+
+impl StoredContent {
+    /// What stands in the record, and the files, whose bytes stand elsewhere.
+    pub(super) fn split(content: Content) -> (Self, Vec<SmallFile>) {
+        match content {
+            Content::Text(text) => (Self::Text { text }, Vec::new()),
+            Content::Ticket(share) => (Self::Ticket { share }, Vec::new()),
+            Content::Unknown => (Self::Unknown, Vec::new()),
+            Content::Files(files) => {
+                let stored = |file: &SmallFile| StoredFile {
+                    name: file.name.as_str().to_owned(),
+                    mode: file.mode,
+                    length: file.bytes.len() as u64,
+                };
+                (Self::Files { files: files.iter().map(stored).collect() }, files)
+            }
+        }
+    }
+
+    pub(super) const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text { .. } => MessageKind::Text,
+            Self::Files { .. } => MessageKind::Files,
+            Self::Ticket { .. } => MessageKind::Ticket,
+            Self::Unknown => MessageKind::Unknown,
+        }
+    }
+
+    /// How much room it takes, bytes.
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Text { text } => text.len() as u64,
+            Self::Files { files } => files.iter().map(|file| file.length).sum(),
+            Self::Ticket { .. } | Self::Unknown => 0,
+        }
+    }
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OutgoingRecord {
+    pub message: String,
+    pub to: String,
+    /// Unix seconds.
+    pub made: u64,
+    pub kind: MessageKind,
+    pub summary: String,
+    /// Length of what is sent, bytes.
+    pub sealed: u64,
+    /// Why it will not be sent any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+pub(super) fn number_key(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+pub(super) fn file_key(number: u64, place: usize) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key[8..].copy_from_slice(&(place as u32).to_be_bytes());
+    key
+}
+
+pub(super) fn seen_key(from: DeviceId, id: MessageId) -> [u8; 48] {
+    let mut key = [0; 48];
+    key[..32].copy_from_slice(from.as_bytes());
+    key[32..].copy_from_slice(id.as_bytes());
+    key
+}
+
+/// A number in eight bytes.
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Every record of a table with its number, in order.
+pub(super) fn all<T: serde::de::DeserializeOwned>(
+    storage: &dyn Storage,
+    table: Table,
+) -> Result<Vec<(u64, T)>, StorageError> {
+    let mut all = Vec::new();
+    storage.scan(table, b"", &mut |key, value| {
+        match (number(key), serde_json::from_slice(value)) {
+            (Some(number), Ok(record)) => all.push((number, record)),
+            _ => tracing::warn!(table = table.name(), "a message cannot be read; left alone"),
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+/// A message's id in text.
+pub(super) fn message_id(text: &str) -> Option<MessageId> {
+    let bytes: Option<Vec<u8>> =
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
+    MessageId::from_slice(&bytes?).ok()
+}
+
+/// A stored file's name, checked again: the store is a file that others could have written.
+pub(super) fn entry_name(name: &str, place: usize) -> Option<EntryName> {
+    EntryName::parse(name).or_else(|_| EntryName::parse(&format!("unnamed-{}", place + 1))).ok()
+}

@@ -1,0 +1,187 @@
+//! What a user sends: made into a message, durable, and perhaps already on its way when the answer is given.
+
+use super::content::{Content, Letter, MAX_FILES, SmallFile};
+use super::outbox::{AddError, Outcome};
+use super::records::OutgoingRecord;
+use crate::clock::{unix_millis, unix_seconds};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::relay;
+use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNote};
+use hither_carrier::seal::{self, SealError, SealPurpose};
+use hither_proto::{DeviceId, EntryName, MessageId, Ticket, display_name};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+/// How long the answer waits for a relay that is connected, or being connected.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sends a message: it is durable when this returns, and its state is what is known then.
+pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<SentInfo, ApiError> {
+    let devices = relay::devices(daemon);
+    let reader = relay::resolve(&devices, &request.to)?;
+    if reader.this {
+        return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself."));
+    }
+    let to: DeviceId = reader.device.parse().map_err(failure::internal)?;
+    let (of, name) = (Arc::clone(daemon), reader.name.clone());
+    let written = tokio::task::spawn_blocking(move || write(&of, to, request));
+    let (message, mut told) = written.await.map_err(failure::internal)??;
+    let outcome = follow(daemon, to, &mut told).await;
+    Ok(SentInfo {
+        message,
+        to: to.to_string(),
+        name,
+        state: outcome.state,
+        reason: outcome.reason,
+    })
+}
+
+/// Reads, seals and keeps a message. Blocks.
+fn write(
+    daemon: &Daemon,
+    to: DeviceId,
+    request: SendRequest,
+) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
+    let content = content(request)?;
+    let (kind, summary) = (content.kind(), content.summary());
+    let mut id = [0_u8; MessageId::LEN];
+    getrandom::fill(&mut id).map_err(failure::internal)?;
+    let id = MessageId::new(id);
+    let letter = Letter { made_ms: unix_millis(), content };
+    let sealed = seal::seal(&daemon.identity, to, SealPurpose::Message, &id, &letter.encode());
+    let sealed = sealed.map_err(|error| match error {
+        SealError::TooLong { .. } => too_long(),
+        error => failure::internal(error),
+    })?;
+    // It may leave by any relay that lists the reader: the one that takes the least decides.
+    let relays = daemon.relays.all();
+    let takes = relays.iter().filter(|relay| relay.presence(to).is_some()).map(|relay| relay.max_message());
+    if takes.min().is_some_and(|most| sealed.len() > most) {
+        return Err(too_long());
+    }
+    let record = OutgoingRecord {
+        message: id.to_string(),
+        to: to.to_string(),
+        made: unix_seconds(),
+        kind,
+        summary,
+        sealed: sealed.len() as u64,
+        failed: None,
+    };
+    let told = daemon.mail.outbox.add(record, &sealed).map_err(|error| match error {
+        AddError::Full => {
+            ApiError::new(ErrorCode::OverQuota, "Too many messages wait on this device for a relay.")
+                .with_hint("See them with: hither outbox")
+        }
+        AddError::Storage(error) => failure::storage(&error),
+    })?;
+    Ok((id.to_string(), told))
+}
+
+fn too_long() -> ApiError {
+    ApiError::new(ErrorCode::TooLong, "That is too long for a message.")
+        .with_hint("Put it into a file and send that: large files travel as a share.")
+}
+
+fn content(request: SendRequest) -> Result<Content, ApiError> {
+    match (request.text, request.files.is_empty(), request.ticket) {
+        (Some(text), true, None) if !text.is_empty() => Ok(Content::Text(text)),
+        (None, false, None) => files(&request.files),
+        (None, true, Some(note)) => ticket(note),
+        _ => Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "A message is a text, files or a ticket: one of them, and not empty.",
+        )),
+    }
+}
+
+fn ticket(note: TicketNote) -> Result<Content, ApiError> {
+    let ticket: Ticket = note.ticket.parse().map_err(|error| failure::ticket(&error))?;
+    Ok(Content::Ticket(TicketNote { ticket: ticket.to_string(), ..note }))
+}
+
+fn files(paths: &[PathBuf]) -> Result<Content, ApiError> {
+    if paths.len() > MAX_FILES {
+        return Err(too_long());
+    }
+    let mut left = SealPurpose::Message.max_payload() as u64;
+    let mut files: Vec<SmallFile> = Vec::new();
+    for path in paths {
+        let file = read(path, left)?;
+        left -= file.bytes.len() as u64;
+        if files.iter().any(|other| other.name.collision_key() == file.name.collision_key()) {
+            let message = format!("Two of the files are called {}.", file.name);
+            return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Send them one by one."));
+        }
+        files.push(file);
+    }
+    Ok(Content::Files(files))
+}
+
+/// A file of at most `most` bytes.
+fn read(path: &Path, most: u64) -> Result<SmallFile, ApiError> {
+    let shown = display_name(&path.to_string_lossy());
+    let unreadable =
+        |why: &dyn std::fmt::Display| ApiError::new(ErrorCode::Unreadable, format!("{shown} cannot be read: {why}."));
+    if !path.is_absolute() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "Paths must be absolute."));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = EntryName::parse(name)
+        .map_err(|error| ApiError::new(ErrorCode::Unsharable, format!("{shown} cannot be sent: {error}.")))?;
+    let mut file = File::open(path).map_err(|error| unreadable(&error))?;
+    let meta = file.metadata().map_err(|error| unreadable(&error))?;
+    if !meta.is_file() {
+        return Err(unreadable(&"it is no file"));
+    }
+    if meta.len() > most {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    Read::by_ref(&mut file).take(most + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > most {
+        return Err(too_long());
+    }
+    Ok(SmallFile { name, mode: mode(&meta), bytes })
+}
+
+#[cfg(unix)]
+fn mode(meta: &std::fs::Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(meta) & 0o777
+}
+
+#[cfg(not(unix))]
+fn mode(_: &std::fs::Metadata) -> u32 {
+    0o644
+}
+
+/// What becomes of a message while a relay is there or may be there any moment.
+async fn follow(daemon: &Daemon, to: DeviceId, told: &mut oneshot::Receiver<Outcome>) -> Outcome {
+    let waiting = |reason: &str| Outcome { state: SentState::Waiting, reason: Some(reason.into()) };
+    let mut changes = daemon.relays.changes();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        changes.mark_unchanged();
+        let reason = if daemon.relays.way_to(to).is_some() {
+            "the relay has not answered yet"
+        } else if daemon.relays.connecting() {
+            "no relay is reached yet"
+        } else {
+            return told.try_recv().unwrap_or_else(|_| waiting("no relay is reached"));
+        };
+        tokio::select! {
+            outcome = &mut *told => return outcome.unwrap_or_else(|_| waiting("it is taken back")),
+            changed = timeout_at(deadline, changes.changed()) => match changed {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return waiting(reason),
+            },
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The long connection to one relay: requests and their answers, what the relay tells, pings.
+//!
+//! One loop reads and pings, one writes. Invariants: at most [`MAX_PENDING`] requests wait for answers and
+//! [`MAX_QUEUED`] messages wait to be written, beyond that requests are refused and tellers wait; a request that waits
+//! when the connection ends fails as lost.
+
+use super::cards::Published;
+use super::dial::RelayStream;
+use super::pulse::{Beat, Pulse};
+use bytes::Bytes;
+use hither_carrier::{
+    CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message,
+};
+use hither_proto::{
+    DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
+};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Most requests without an answer.
+const MAX_PENDING: usize = 256;
+/// Most messages that wait to be written.
+const MAX_QUEUED: usize = 64;
+/// Most messages from other devices that wait to be made durable, and most other news.
+const MAX_NEWS: usize = 32;
+/// Longest wait for the answer to a request. The relay makes things durable first, and may be far away.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long a connection that is left waits for its last answers.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// Why a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// The connection ended; it is not known whether the relay did what it was asked for.
+    #[error("the connection to the relay broke")]
+    Lost,
+    /// The relay did not answer in time.
+    #[error("the relay did not answer in time")]
+    TimedOut,
+    /// Too many requests wait for their answers.
+    #[error("too many requests wait for the relay")]
+    TooMany,
+    /// The relay refused.
+    #[error(transparent)]
+    Refused(RelayRefusal),
+    /// The answer is one to another kind of request.
+    #[error("the relay answered something else than expected")]
+    Unexpected,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// This device ended it.
+    #[error("closed")]
+    Closed,
+    /// The relay ended it without a word.
+    #[error("the relay ended the connection")]
+    Ended,
+    /// A ping was not answered.
+    #[error("the relay fell silent")]
+    Silent,
+    /// The stream broke, or the relay spoke nonsense.
+    #[error("{0}")]
+    Broken(String),
+    /// The relay refused to go on.
+    #[error(transparent)]
+    Refused(RelayRefusal),
+}
+
+/// What a relay tells on its own account.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// The user's devices changed.
+    Devices { changed: Vec<DeviceEntry>, removed: Vec<DeviceId> },
+    /// Go to another relay.
+    Move(Vec<RelayAddress>),
+}
+
+/// A message from another device, still sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub seq: u64,
+    pub from: DeviceId,
+    pub id: MessageId,
+    pub sealed: Bytes,
+    /// By the relay's clock, Unix milliseconds.
+    pub taken_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    last: u64,
+    waiting: HashMap<u64, oneshot::Sender<RelayMessage>>,
+}
+
+/// A long connection that was welcomed.
+#[derive(Debug)]
+pub(crate) struct RelayConnection {
+    /// The relay, as it was dialled.
+    pub relay: RelayAddress,
+    link: Link,
+    remote: SocketAddr,
+    welcome: Welcome,
+    outgoing: mpsc::Sender<RelayMessage>,
+    pending: Mutex<Pending>,
+    /// A request was answered.
+    answered: Notify,
+    pulse: Mutex<Pulse>,
+    /// The pulse is to be looked at before its time.
+    nudged: Notify,
+    pub published: Mutex<Published>,
+    closed: CancellationToken,
+}
+
+/// Where what the relay tells goes to.
+struct Out {
+    notices: mpsc::Sender<Notice>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+/// The other ends of a connection's queues.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    outgoing: mpsc::Receiver<RelayMessage>,
+    notices: mpsc::Sender<Notice>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+/// What comes out of a connection.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub notices: mpsc::Receiver<Notice>,
+    pub deliveries: mpsc::Receiver<Delivery>,
+}
+
+impl RelayConnection {
+    /// A connection over a stream that was welcomed; [`run`](Self::run) makes it work.
+    pub(crate) fn new(relay: RelayAddress, stream: &RelayStream, welcome: Welcome) -> (Arc<Self>, Ends, News) {
+        let (outgoing, written) = mpsc::channel(MAX_QUEUED);
+        let (notices, notice) = mpsc::channel(MAX_NEWS);
+        let (deliveries, delivery) = mpsc::channel(MAX_NEWS);
+        let period = Duration::from_millis(u64::from(welcome.ping_ms));
+        let connection = Self {
+            relay,
+            link: stream.link.clone(),
+            remote: stream.stream.remote,
+            welcome,
+            outgoing,
+            pending: Mutex::default(),
+            answered: Notify::new(),
+            pulse: Mutex::new(Pulse::new(period, Instant::now())),
+            nudged: Notify::new(),
+            published: Mutex::default(),
+            closed: CancellationToken::new(),
+        };
+        let ends = Ends { outgoing: written, notices, deliveries };
+        (Arc::new(connection), ends, News { notices: notice, deliveries: delivery })
+    }
+
+    /// Works until the connection ends. After it nothing of the connection is left but the object.
+    pub(crate) async fn run(&self, stream: RelayStream, ends: Ends) -> End {
+        let RelayStream { stream, mut reader, .. } = stream;
+        let (mut send, mut recv) = (stream.send, stream.recv);
+        let Ends { outgoing, notices, deliveries } = ends;
+        let out = Out { notices, deliveries };
+        let end = tokio::select! {
+            end = self.read(&mut recv, &mut reader, &out) => end,
+            end = write(&mut send, outgoing) => end,
+            () = self.closed.cancelled() => End::Closed,
+        };
+        self.closed.cancel();
+        self.pending().waiting.clear();
+        self.answered.notify_waiters();
+        self.link.close("the long connection ended");
+        end
+    }
+
+    /// Reads what comes, and pings when it is time.
+    async fn read(&self, recv: &mut RecvHalf, reader: &mut RelayReader, out: &Out) -> End {
+        let mut arrived = 0;
+        loop {
+            let now = Instant::now();
+            let beat = self.pulse().poll(now);
+            let until = match beat {
+                Beat::Ping(nonce) => {
+                    // When even this cannot be queued, the ping counts as unanswered.
+                    let _ = self.outgoing.try_send(RelayMessage::Ping { nonce });
+                    continue;
+                }
+                // Part of a long message came meanwhile: the relay is there, behind a thin line.
+                Beat::Dead if reader.arrived() > arrived => {
+                    arrived = reader.arrived();
+                    self.pulse().heard(now);
+                    continue;
+                }
+                Beat::Dead => return End::Silent,
+                Beat::Wait(until) => until,
+            };
+            tokio::select! {
+                message = reader.next(recv) => {
+                    match message {
+                        Ok(Some(message)) => {
+                            if let Err(end) = self.take(message, out).await {
+                                return end;
+                            }
+                        }
+                        Ok(None) => return End::Ended,
+                        Err(error) => return End::Broken(error.to_string()),
+                    }
+                    // Now, and not before it was taken: what takes long here is no silence of the relay.
+                    arrived = 0;
+                    self.pulse().heard(Instant::now());
+                }
+                () = tokio::time::sleep_until(until.into()) => {}
+                () = self.nudged.notified() => {}
+            }
+        }
+    }
+
+    /// Takes one message. Waits while the queue that it belongs in is full: the relay is slowed down by flow control.
+    async fn take(&self, message: RelayMessage, out: &Out) -> Result<(), End> {
+        match message {
+            RelayMessage::Pong { nonce } => self.pulse().pong(nonce, Instant::now()),
+            RelayMessage::Ping { nonce } => self.tell(RelayMessage::Pong { nonce }).await,
+            RelayMessage::Refused(refusal) => return Err(End::Refused(refusal)),
+            RelayMessage::DevicesChanged { changed, removed } => {
+                // Fails only when nobody listens any more: the connection is being left.
+                let _ = out.notices.send(Notice::Devices { changed, removed }).await;
+            }
+            RelayMessage::Move { relays } => {
+                let _ = out.notices.send(Notice::Move(relays)).await;
+            }
+            RelayMessage::Deliver { seq, from, id, sealed, taken_ms } => {
+                let _ = out.deliveries.send(Delivery { seq, from, id, sealed, taken_ms }).await;
+            }
+            RelayMessage::Sent { request, .. }
+            | RelayMessage::Placed { request, .. }
+            | RelayMessage::Released { request }
+            | RelayMessage::Failed { request, .. } => self.answer(request, message),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn answer(&self, request: u64, message: RelayMessage) {
+        if let Some(waiting) = self.pending().waiting.remove(&request) {
+            let _ = waiting.send(message); // whoever asked may not wait any more
+        }
+        self.answered.notify_waiters();
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- what others do with it ---
+
+    /// Queues a message to which there is no answer.
+    pub(crate) async fn tell(&self, message: RelayMessage) {
+        self.owe(&message);
+        tokio::select! {
+            _ = self.outgoing.send(message) => {}
+            () = self.closed.cancelled() => {}
+        }
+    }
+
+    /// A pong waits behind everything long that was sent before its ping.
+    fn owe(&self, message: &RelayMessage) {
+        let length = match message {
+            RelayMessage::Send { sealed, .. } => sealed.len(),
+            RelayMessage::Cards(cards) => cards.iter().map(|card| card.sealed.len()).sum(),
+            _ => return,
+        };
+        self.pulse().sent(length);
+    }
+
+    async fn request(&self, make: impl FnOnce(u64) -> RelayMessage) -> Result<RelayMessage, RequestError> {
+        let (sender, answer) = oneshot::channel();
+        let number = {
+            let mut pending = self.pending();
+            if self.closed.is_cancelled() {
+                return Err(RequestError::Lost);
+            }
+            if pending.waiting.len() >= MAX_PENDING {
+                return Err(RequestError::TooMany);
+            }
+            pending.last += 1;
+            let number = pending.last;
+            pending.waiting.insert(number, sender);
+            number
+        };
+        // Also when the caller gives up.
+        let _forget = Forget { connection: self, number };
+        self.tell(make(number)).await;
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Ok(RelayMessage::Failed { refusal, .. })) => Err(RequestError::Refused(refusal)),
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(_)) => Err(RequestError::Lost),
+            Err(_) => Err(RequestError::TimedOut),
+        }
+    }
+
+    /// Sends a message to another device of the user; says whether the device was there (else it is kept for it).
+    pub(crate) async fn send(&self, to: DeviceId, id: MessageId, sealed: Bytes) -> Result<bool, RequestError> {
+        let answer = self.request(|request| RelayMessage::Send { request, to, id, sealed, keep_s: 0 }).await?;
+        match answer {
+            RelayMessage::Sent { forwarded, .. } => Ok(forwarded),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Asks where a share of so many bytes of ciphertext may be uploaded.
+    #[allow(dead_code, reason = "for uploads to stores")]
+    pub(crate) async fn place(
+        &self,
+        share: ShareId,
+        bytes: u64,
+        near: Vec<Nearness>,
+    ) -> Result<RelayAddress, RequestError> {
+        match self.request(|request| RelayMessage::Place { request, share, bytes, near }).await? {
+            RelayMessage::Placed { store, .. } => Ok(store),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Says that a share need not be kept any more.
+    #[allow(dead_code, reason = "for uploads to stores")]
+    pub(crate) async fn release(&self, share: ShareId) -> Result<(), RequestError> {
+        match self.request(|request| RelayMessage::Release { request, share }).await? {
+            RelayMessage::Released { .. } => Ok(()),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// What the relay said when the connection began (the devices are those of then).
+    pub(crate) fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Smoothed round-trip time of pings; the link's own until one was answered.
+    pub(crate) fn rtt(&self) -> Duration {
+        self.pulse().rtt().unwrap_or_else(|| self.link.rtt())
+    }
+
+    /// What carries it.
+    pub(crate) fn carrier(&self) -> CarrierKind {
+        self.link.carrier()
+    }
+
+    /// Where the relay is.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// The link beneath, on which more streams to the same relay can be opened while the connection lives.
+    #[allow(dead_code, reason = "for uploads to stores")]
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Returns when it has ended.
+    pub(crate) async fn ended(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// The network may be another one: finds out at once whether the relay still answers.
+    pub(crate) fn probe(&self) {
+        self.pulse().probe(Instant::now());
+        self.nudged.notify_one();
+    }
+
+    /// Ends it now.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Ends it when the requests that wait have been answered, but soon.
+    pub(crate) async fn leave(&self) {
+        let quiet = async {
+            loop {
+                let answered = self.answered.notified();
+                if self.pending().waiting.is_empty() || self.is_closed() {
+                    return;
+                }
+                answered.await;
+            }
+        };
+        let _ = tokio::time::timeout(LEAVE, quiet).await;
+        self.close();
+    }
+}
+
+/// Forgets a request when nobody waits for it any more.
+struct Forget<'a> {
+    connection: &'a RelayConnection,
+    number: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.connection.pending().waiting.remove(&self.number);
+        self.connection.answered.notify_waiters();
+    }
+}
+
+async fn write(send: &mut SendHalf, mut outgoing: mpsc::Receiver<RelayMessage>) -> End {
+    while let Some(message) = outgoing.recv().await {
+        if let Err(error) = write_relay_message(send, &message).await {
+            return End::Broken(error.to_string());
+        }
+    }
+    End::Closed
+}

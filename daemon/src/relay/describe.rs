@@ -1,0 +1,132 @@
+//! Relays and devices as the local API shows them.
+
+use super::standing::{Relay, Standing};
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use hither_api::{DeviceInfo, RelayInfo, RelayState};
+use hither_carrier::CarrierKind;
+use hither_proto::{DeviceId, DeviceName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Relay {
+    /// How it stands.
+    pub(crate) fn info(&self) -> RelayInfo {
+        let mut info = RelayInfo {
+            relay: self.url.key.to_string(),
+            url: self.url.to_string(),
+            host: self.url.at.to_string(),
+            state: RelayState::Connecting,
+            joined: self.joined_at(),
+            devices: self.with_devices(|list| list.ids().len() as u64),
+            front: None,
+            address: None,
+            carrier: None,
+            rtt_ms: None,
+            reason: None,
+            retry_seconds: None,
+        };
+        match self.standing() {
+            Standing::Connecting => {}
+            Standing::Connected(connection) => {
+                info.state = RelayState::Connected;
+                info.front = Some(connection.relay.key.to_string());
+                info.address = Some(connection.remote().to_string());
+                info.carrier = Some(carrier_name(connection.carrier()).into());
+                info.rtt_ms = Some(connection.rtt().as_secs_f64() * 1000.0);
+            }
+            Standing::Waiting { why, until } => {
+                info.state = RelayState::Waiting;
+                info.reason = Some(why);
+                info.retry_seconds = Some(until.saturating_duration_since(Instant::now()).as_secs());
+            }
+        }
+        info
+    }
+}
+
+const fn carrier_name(carrier: CarrierKind) -> &'static str {
+    match carrier {
+        CarrierKind::Quic => "quic",
+        CarrierKind::Tcp => "tcp",
+    }
+}
+
+/// The user's devices: this one first, then those that are online, then by name.
+pub(crate) fn devices(daemon: &Daemon) -> Vec<DeviceInfo> {
+    let mut all = BTreeMap::new();
+    for relay in daemon.relays.all() {
+        add(daemon, &relay, &mut all);
+    }
+    let nearby = daemon.links.nearby();
+    for (device, info) in &mut all {
+        // What is seen on this network is there, whatever relays say.
+        if nearby.contains(device) {
+            info.same_network = true;
+            info.online = true;
+            info.as_of = None;
+        }
+        if info.online {
+            info.last_seen = Some(unix_seconds());
+        }
+    }
+    let own = all.remove(&daemon.device).map(|info| info.relays).unwrap_or_default();
+    let mut devices: Vec<DeviceInfo> = all.into_values().collect();
+    devices.sort_by_key(|one| (!one.online, one.name.to_lowercase(), one.device.clone()));
+    devices.insert(0, this_device(daemon, own));
+    devices
+}
+
+fn this_device(daemon: &Daemon, relays: Vec<String>) -> DeviceInfo {
+    DeviceInfo {
+        device: daemon.device.to_string(),
+        short: daemon.device.short(),
+        name: daemon.name.to_string(),
+        this: true,
+        online: true,
+        last_seen: Some(unix_seconds()),
+        same_network: true,
+        relays,
+        addresses: daemon.addresses().iter().map(ToString::to_string).collect(),
+        as_of: None,
+    }
+}
+
+/// Adds what one relay lists to what others do.
+fn add(daemon: &Daemon, relay: &Arc<Relay>, all: &mut BTreeMap<DeviceId, DeviceInfo>) {
+    let (host, connected, as_of) = (relay.url.at.to_string(), relay.connection().is_some(), relay.as_of());
+    let listed: Vec<_> =
+        relay.with_devices(|list| list.iter().map(|(device, known)| (device, known.clone())).collect());
+    for (device, known) in listed {
+        let info = all.entry(device).or_insert_with(|| DeviceInfo {
+            device: device.to_string(),
+            short: device.short(),
+            name: name_of(daemon, device),
+            as_of: Some(0),
+            ..Default::default()
+        });
+        info.relays.push(host.clone());
+        info.online |= known.online;
+        info.same_network |= connected && known.same_network;
+        let seen = Some(known.last_seen_ms / 1000).filter(|seen| *seen > 0);
+        info.last_seen = info.last_seen.max(seen);
+        // One relay that is connected is enough to know.
+        info.as_of = if connected { None } else { info.as_of.map(|before| before.max(as_of)) };
+        if let Some(card) = known.card {
+            info.addresses = card.addresses.iter().map(ToString::to_string).collect();
+        }
+    }
+}
+
+/// What a device calls itself, as its latest card says, else as it told after a proof; empty when it is not known.
+pub(crate) fn name_of(daemon: &Daemon, device: DeviceId) -> String {
+    if device == daemon.device {
+        return daemon.name.to_string();
+    }
+    let cards = daemon.relays.all().into_iter().filter_map(|relay| {
+        relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
+    });
+    let newest = cards.max_by_key(|card| card.made_ms).map(|card| DeviceName::clean(&card.name));
+    newest.or_else(|| daemon.links.name(device)).map(|name| name.to_string()).unwrap_or_default()
+}

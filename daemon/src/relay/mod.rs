@@ -1,0 +1,125 @@
+//! Relays: those that this device joined, one long connection to each, and the user's devices that they list.
+//!
+//! `select.rs` says which relay of a fleet to try, `pulse.rs` when to ping it, `network.rs` when the network changed: they
+//! are pure or small. `dial.rs` reaches a relay, `connection.rs` speaks on the long connection, `task.rs` is the loop
+//! around all of them. `devices.rs` and `cards.rs` keep the list of devices and what these tell of themselves.
+//!
+//! Invariants: an invitation is used once and kept nowhere; the list of devices is durable, so that it can be looked at
+//! when no relay is reached; what a relay says of a device's name and addresses counts only when that device signed it.
+
+mod cards;
+mod connection;
+mod describe;
+mod devices;
+mod dial;
+mod join;
+mod network;
+mod pulse;
+mod records;
+mod select;
+mod standing;
+mod task;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use connection::{Delivery, RelayConnection, RequestError};
+pub(crate) use describe::{devices, name_of};
+pub(crate) use devices::resolve;
+pub(crate) use join::{join, leave};
+pub(crate) use dial::RelayError;
+#[allow(unused_imports, reason = "for uploads to stores, and for reading from them")]
+pub(crate) use dial::{RelayStream, dial, open};
+pub(crate) use standing::{Relay, Standing};
+
+use crate::daemon::Daemon;
+use crate::records::Records;
+use hither_content::storage::StorageError;
+use hither_proto::limits::MAX_TICKET_RELAYS;
+use hither_proto::{DeviceId, RelayAddress};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+
+/// Most relays (fleets) that a device joins.
+const MAX_JOINED: usize = 8;
+
+/// Every relay that this device joined.
+pub(crate) struct Relays {
+    all: RwLock<Vec<Arc<Relay>>>,
+    /// Counts up when a connection begins or ends, or a list of devices changes.
+    changes: watch::Sender<u64>,
+    /// Counts up when the network may be another one.
+    network: watch::Sender<u64>,
+    /// Held while a relay is joined or left.
+    joining: tokio::sync::Mutex<()>,
+}
+
+impl Relays {
+    /// Those of earlier runs.
+    pub(crate) fn load(records: &Records) -> Result<Self, StorageError> {
+        let changes = watch::Sender::new(0);
+        let relays = records.relays()?.into_iter().filter_map(|(key, record)| {
+            let relay = Relay::remembered(record, changes.clone());
+            if relay.is_none() {
+                tracing::warn!(key, "the record of a relay cannot be read; left alone");
+            }
+            relay.map(Arc::new)
+        });
+        Ok(Self {
+            all: RwLock::new(relays.take(MAX_JOINED).collect()),
+            changes,
+            network: watch::Sender::new(0),
+            joining: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// All that were joined.
+    pub(crate) fn all(&self) -> Vec<Arc<Relay>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connections that hold.
+    pub(crate) fn connected(&self) -> Vec<Arc<RelayConnection>> {
+        self.all().iter().filter_map(|relay| relay.connection()).collect()
+    }
+
+    /// A connection to a relay that lists `device`; one where the device is online if there is one.
+    pub(crate) fn way_to(&self, device: DeviceId) -> Option<Arc<RelayConnection>> {
+        let mut away = None;
+        for relay in self.all() {
+            let Some(connection) = relay.connection() else { continue };
+            match relay.presence(device) {
+                Some(true) => return Some(connection),
+                Some(false) => away = away.or(Some(connection)),
+                None => {}
+            }
+        }
+        away
+    }
+
+    /// What a ticket tells of relays: a front of every fleet, as many as a ticket takes. `first`: the one that keeps the
+    /// share.
+    pub(crate) fn addresses_for_ticket(&self, first: Option<DeviceId>) -> Vec<RelayAddress> {
+        let mut all = self.all();
+        // Then those that are connected: they are known to work.
+        all.sort_by_key(|relay| (Some(relay.url.key) != first, relay.connection().is_none()));
+        all.iter().map(|relay| relay.front()).take(MAX_TICKET_RELAYS).collect()
+    }
+
+    /// Follows connections and lists of devices.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Whether some relay may be reached any moment: none has failed yet since it was tried last.
+    pub(crate) fn connecting(&self) -> bool {
+        self.all().iter().any(|relay| matches!(relay.standing(), Standing::Connecting))
+    }
+}
+
+/// Starts the long connections of all relays, and the watch over the network.
+pub(crate) fn start(daemon: &Arc<Daemon>) {
+    daemon.tasks.spawn_forever(network::watch(daemon.relays.network.clone()));
+    for relay in daemon.relays.all() {
+        daemon.tasks.spawn_forever(task::run(Arc::clone(daemon), relay, None));
+    }
+}

@@ -1,0 +1,213 @@
+//! Pings on a long connection: when to send one, and when the other side counts as gone. Pure: time is an argument.
+//!
+//! A ping has to be answered within a few round trips, at the latest by the time of the next one (and the time that long
+//! messages before it take on a thin line). Whatever else arrives
+//! shows as well that the relay is there: a pong may wait behind a long message on a thin line.
+
+use std::time::{Duration, Instant};
+
+/// Shortest patience with an ordinary ping: a busy machine, or a phone that changes cells, may be silent for so long.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Shortest patience with a ping that was sent because the network changed.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Round trips (with four times their variation) that a pong may take.
+const ROUND_TRIPS: u32 = 4;
+/// The thinnest line that is allowed for, bytes per second: a pong waits behind what was sent before its ping.
+const THINNEST: u64 = 16 * 1024;
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beat {
+    /// Send a ping with this nonce.
+    Ping(u64),
+    /// The relay is gone.
+    Dead,
+    /// Nothing until then, unless something arrives.
+    Wait(Instant),
+}
+
+/// The pings of one connection.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    period: Duration,
+    /// When the next ping is due.
+    next: Instant,
+    /// The nonce of the ping that waits for its pong, when it was sent, and by when something must arrive.
+    waiting: Option<(u64, Instant, Instant)>,
+    /// The next ping asks whether the old way still works.
+    probing: bool,
+    nonce: u64,
+    /// Bytes sent since the last pong, as far as they may still be on their way.
+    owed: u64,
+    /// Smoothed round trip, and its variation (RFC 6298, section 2).
+    rtt: Option<(Duration, Duration)>,
+}
+
+impl Pulse {
+    /// Pings every `period`; the first one at once, for the round-trip time.
+    pub(crate) fn new(period: Duration, now: Instant) -> Self {
+        Self { period, next: now, waiting: None, probing: false, nonce: 0, owed: 0, rtt: None }
+    }
+
+    /// What to do.
+    pub(crate) fn poll(&mut self, now: Instant) -> Beat {
+        if self.waiting.is_some_and(|(_, _, deadline)| now >= deadline) {
+            return Beat::Dead;
+        }
+        if now >= self.next {
+            self.nonce += 1;
+            let deadline = now + self.patience();
+            // A ping that was not answered yet keeps its deadline.
+            let deadline = self.waiting.map_or(deadline, |(_, _, earlier)| earlier.min(deadline));
+            self.waiting = Some((self.nonce, now, deadline));
+            self.next = now + self.period;
+            self.probing = false;
+            return Beat::Ping(self.nonce);
+        }
+        Beat::Wait(self.waiting.map_or(self.next, |(_, _, deadline)| deadline.min(self.next)))
+    }
+
+    fn patience(&self) -> Duration {
+        let trips = self.rtt.map_or(Duration::ZERO, |(rtt, variation)| (rtt + variation * 4) * ROUND_TRIPS);
+        let least = if self.probing { PROBE_PATIENCE } else { PATIENCE };
+        let way_there = Duration::from_millis(self.owed.saturating_mul(1000) / THINNEST);
+        trips.max(least).min(self.period) + way_there
+    }
+
+    /// So many bytes were sent that a thin line takes its time for.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.owed = self.owed.saturating_add(bytes);
+        if let Some((_, _, deadline)) = &mut self.waiting {
+            *deadline += Duration::from_millis(bytes.saturating_mul(1000) / THINNEST);
+        }
+    }
+
+    /// Something arrived.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        let patience = self.patience();
+        if let Some((_, _, deadline)) = &mut self.waiting {
+            *deadline = now + patience;
+        }
+    }
+
+    /// A pong arrived.
+    pub(crate) fn pong(&mut self, nonce: u64, now: Instant) {
+        if let Some((_, sent, _)) = self.waiting.filter(|(waiting, _, _)| *waiting == nonce) {
+            self.waiting = None;
+            self.owed = 0;
+            let measured = now.saturating_duration_since(sent);
+            self.rtt = Some(match self.rtt {
+                None => (measured, measured / 2),
+                Some((rtt, variation)) => {
+                    let off = rtt.abs_diff(measured);
+                    ((rtt * 7 + measured) / 8, (variation * 3 + off) / 4)
+                }
+            });
+        }
+    }
+
+    /// The network may be another one: pings at once, with little patience.
+    pub(crate) fn probe(&mut self, now: Instant) {
+        self.probing = true;
+        self.next = now;
+    }
+
+    /// Smoothed round-trip time, once measured.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.rtt.map(|(rtt, _)| rtt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(15);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn pings_at_its_period_and_measures() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        assert_eq!(pulse.poll(start), Beat::Ping(1));
+        pulse.heard(start + ms(40));
+        pulse.pong(1, start + ms(40));
+        assert_eq!(pulse.rtt(), Some(ms(40)));
+        assert_eq!(pulse.poll(start + ms(40)), Beat::Wait(start + PERIOD));
+        assert_eq!(pulse.poll(start + PERIOD), Beat::Ping(2));
+        pulse.pong(1, start + PERIOD);
+        assert_eq!(pulse.rtt(), Some(ms(40)), "an old pong says nothing");
+    }
+
+    #[test]
+    fn silence_is_death_within_a_few_round_trips_and_at_most_a_period() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        assert_eq!(pulse.poll(start), Beat::Ping(1));
+        assert_eq!(pulse.poll(start), Beat::Wait(start + PATIENCE));
+        assert_eq!(pulse.poll(start + PATIENCE - ms(1)), Beat::Wait(start + PATIENCE));
+        assert_eq!(pulse.poll(start + PATIENCE), Beat::Dead);
+
+        let mut far = Pulse::new(PERIOD, start);
+        far.poll(start);
+        far.pong(1, start + ms(2000));
+        assert_eq!(far.poll(start + PERIOD), Beat::Ping(2));
+        assert_eq!(far.patience(), PERIOD, "four times two seconds and its variation, but a period at most");
+
+        let mut quick = Pulse::new(ms(200), start);
+        assert_eq!(quick.poll(start), Beat::Ping(1));
+        assert_eq!(quick.poll(start + ms(200)), Beat::Dead);
+    }
+
+    #[test]
+    fn whatever_arrives_shows_life() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        pulse.poll(start);
+        pulse.heard(start + PATIENCE - ms(1));
+        assert!(matches!(pulse.poll(start + PATIENCE), Beat::Wait(_)));
+        assert_eq!(pulse.poll(start + PATIENCE * 2), Beat::Dead);
+    }
+
+    #[test]
+    fn another_network_is_probed_at_once_with_little_patience() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        pulse.poll(start);
+        pulse.pong(1, start + ms(30));
+        let now = start + ms(5000);
+        pulse.probe(now);
+        assert_eq!(pulse.poll(now), Beat::Ping(2));
+        assert_eq!(pulse.poll(now + PROBE_PATIENCE), Beat::Dead);
+    }
+
+    #[test]
+    fn a_long_message_on_a_thin_line_is_no_silence() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        pulse.poll(start);
+        pulse.sent(256 * 1024);
+        assert!(matches!(pulse.poll(start + ms(16_000)), Beat::Ping(2)), "sixteen seconds more");
+        assert_eq!(pulse.poll(start + ms(19_000)), Beat::Dead);
+        let mut pulse = Pulse::new(PERIOD, start);
+        pulse.sent(32 * 1024);
+        pulse.poll(start);
+        assert!(matches!(pulse.poll(start + ms(4_900)), Beat::Wait(_)));
+        pulse.pong(1, start + ms(4_900));
+        assert!(pulse.patience() < PERIOD + ms(1), "what was owed has arrived");
+    }
+
+    #[test]
+    fn a_later_ping_does_not_prolong_the_wait_for_an_earlier_one() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        pulse.poll(start);
+        pulse.probe(start + ms(2500));
+        assert_eq!(pulse.poll(start + ms(2500)), Beat::Ping(2));
+        assert_eq!(pulse.poll(start + PATIENCE), Beat::Dead);
+    }
+}

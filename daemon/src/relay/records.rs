@@ -1,0 +1,77 @@
+//! What the daemon remembers of relays across restarts: where they are, and whom they said to be there.
+//!
+//! An invitation is never part of it: it is spent when the relay has answered.
+
+use crate::hexed::Hex;
+use crate::records::Records;
+use hither_content::storage::{StorageError, Table};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// Relays joined, by the text of their URL's key.
+const RELAYS: Table = Table::new("relays");
+
+/// A relay that this device joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RelayRecord {
+    /// Its URL, without invitation.
+    pub url: String,
+    /// How it names the user.
+    pub user: String,
+    /// When it was joined, Unix seconds.
+    pub joined: u64,
+    /// The latest list of its fleet, encoded addresses.
+    #[serde(default)]
+    pub list: Vec<Hex>,
+    /// The front that was last connected, encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<Hex>,
+    /// Longest sealed message that it takes, bytes.
+    pub max_message: u32,
+    /// When `devices` was last true, Unix seconds.
+    pub as_of: u64,
+    /// The user's devices.
+    pub devices: Vec<DeviceRecord>,
+}
+
+/// One device of the user, as a relay told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceRecord {
+    pub device: String,
+    pub online: bool,
+    /// By the relay's clock, Unix milliseconds; 0: never.
+    pub last_seen_ms: u64,
+    pub same_network: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<CardRecord>,
+}
+
+/// What a device says of itself, opened and cleaned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CardRecord {
+    pub name: String,
+    pub addresses: Vec<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_port: Option<u16>,
+    /// When the device made it, by its own clock, Unix milliseconds: a relay cannot bring back an older one.
+    pub made_ms: u64,
+}
+
+impl Records {
+    pub(crate) fn put_relay(&self, relay: &str, record: &RelayRecord) -> Result<(), StorageError> {
+        self.put(RELAYS, relay, record)
+    }
+
+    /// The same, durable with the next commit at the latest: for what the relay will tell again anyway.
+    pub(crate) fn put_relay_lazily(&self, relay: &str, record: &RelayRecord) -> Result<(), StorageError> {
+        self.put_lazily(RELAYS, relay, record)
+    }
+
+    pub(crate) fn remove_relay(&self, relay: &str) -> Result<(), StorageError> {
+        self.remove(RELAYS, relay)
+    }
+
+    pub(crate) fn relays(&self) -> Result<Vec<(String, RelayRecord)>, StorageError> {
+        self.all(RELAYS)
+    }
+}

@@ -1,0 +1,211 @@
+//! One relay that was joined: its record, how it stands with it, and the devices that it lists.
+
+use super::connection::RelayConnection;
+use super::devices::DeviceList;
+use super::records::RelayRecord;
+use crate::clock::{unix_millis, unix_seconds};
+use crate::hexed::Hex;
+use crate::records::Records;
+use hither_content::storage::StorageError;
+use hither_proto::{DeviceId, RelayAddress, RelayUrl, Welcome};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How a relay stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// It is being tried.
+    Connecting,
+    /// A connection holds.
+    Connected(Arc<RelayConnection>),
+    /// Nothing is done until then.
+    Waiting {
+        /// What went wrong last, in words.
+        why: String,
+        until: Instant,
+    },
+}
+
+/// A relay (one URL, perhaps a whole fleet behind it) that this device joined.
+pub(crate) struct Relay {
+    pub url: RelayUrl,
+    /// Cancelled when it was left, or joined anew.
+    pub left: CancellationToken,
+    changes: watch::Sender<u64>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    record: RelayRecord,
+    devices: DeviceList,
+    standing: Standing,
+}
+
+impl Relay {
+    /// A relay of an earlier run; `None` when its record makes no sense.
+    pub(crate) fn remembered(record: RelayRecord, changes: watch::Sender<u64>) -> Option<Self> {
+        let url = record.url.parse::<RelayUrl>().ok()?.without_invitation();
+        let mut devices = DeviceList::remembered(&record.devices);
+        // The last word of the relay, not the moment of the restart.
+        devices.disconnected(record.as_of * 1000);
+        let inner = Mutex::new(Inner { record, devices, standing: Standing::Connecting });
+        Some(Self { url, left: CancellationToken::new(), changes, inner })
+    }
+
+    /// A relay that has just welcomed this device. `list`: of its fleet.
+    pub(crate) fn joined(url: &RelayUrl, list: &[RelayAddress], welcome: &Welcome, changes: watch::Sender<u64>) -> Self {
+        let url = url.without_invitation();
+        let record = RelayRecord {
+            url: url.to_string(),
+            user: welcome.user.to_string(),
+            joined: unix_seconds(),
+            list: encoded(list),
+            front: None,
+            max_message: welcome.max_message,
+            as_of: unix_seconds(),
+            devices: Vec::new(),
+        };
+        let inner = Inner { record, devices: DeviceList::default(), standing: Standing::Connecting };
+        Self { url, left: CancellationToken::new(), changes, inner: Mutex::new(inner) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its key in the store.
+    pub(crate) fn key(&self) -> String {
+        self.url.key.to_string()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.lock().standing.clone()
+    }
+
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        let ended = {
+            let mut inner = self.lock();
+            let ended = matches!(inner.standing, Standing::Connected(_)) && !matches!(standing, Standing::Connected(_));
+            if ended {
+                inner.devices.disconnected(unix_millis());
+                inner.record.as_of = unix_seconds();
+            }
+            inner.standing = standing;
+            ended
+        };
+        if ended {
+            tracing::info!(relay = %self.url.at, "no connection to the relay");
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// The connection that holds.
+    pub(crate) fn connection(&self) -> Option<Arc<RelayConnection>> {
+        match &self.lock().standing {
+            Standing::Connected(connection) if !connection.is_closed() => Some(Arc::clone(connection)),
+            _ => None,
+        }
+    }
+
+    /// The record for the store, as things stand.
+    fn record(&self) -> RelayRecord {
+        let inner = self.lock();
+        RelayRecord { devices: inner.devices.records(), ..inner.record.clone() }
+    }
+
+    /// Makes it durable that the relay was joined.
+    pub(crate) fn first_save(&self, records: &Records) -> Result<(), StorageError> {
+        records.put_relay(&self.key(), &self.record())
+    }
+
+    pub(crate) fn save(&self, records: &Records) {
+        self.report(records.put_relay(&self.key(), &self.record()));
+    }
+
+    /// The same without waiting for the disk.
+    pub(crate) fn save_lazily(&self, records: &Records) {
+        self.report(records.put_relay_lazily(&self.key(), &self.record()));
+    }
+
+    fn report(&self, saved: Result<(), StorageError>) {
+        if let Err(error) = saved {
+            tracing::error!(%error, "what a relay said could not be kept");
+        }
+    }
+
+    // --- the fleet ---
+
+    /// The list of the fleet of an earlier run.
+    pub(crate) fn list(&self) -> Vec<RelayAddress> {
+        self.lock().record.list.iter().filter_map(|bytes| RelayAddress::decode(&bytes.0).ok()).collect()
+    }
+
+    /// Keeps a list; says whether it is another one than before.
+    pub(crate) fn set_list(&self, list: &[RelayAddress]) -> bool {
+        let list = encoded(list);
+        let mut inner = self.lock();
+        let other = inner.record.list != list;
+        inner.record.list = list;
+        other
+    }
+
+    /// A relay of the fleet that devices can be told of: where the connection is, else the one of the URL.
+    pub(crate) fn front(&self) -> RelayAddress {
+        let front = self.lock().record.front.as_ref().and_then(|bytes| RelayAddress::decode(&bytes.0).ok());
+        // The URL is how people reach it; what a relay thinks its own addresses are may be worth less.
+        front.filter(|front| front.key != self.url.key).unwrap_or_else(|| self.url.address())
+    }
+
+    /// Takes note of what a relay said when it welcomed this device.
+    pub(crate) fn welcomed(&self, welcome: &Welcome) {
+        let mut inner = self.lock();
+        inner.record.user = welcome.user.to_string();
+        inner.record.max_message = welcome.max_message;
+        inner.record.front = welcome.front.as_ref().map(|front| Hex(front.encode()));
+        inner.record.as_of = unix_seconds();
+    }
+
+    /// Longest sealed message that it takes, bytes.
+    pub(crate) fn max_message(&self) -> usize {
+        self.lock().record.max_message as usize
+    }
+
+    /// When it was joined, Unix seconds.
+    pub(crate) fn joined_at(&self) -> u64 {
+        self.lock().record.joined
+    }
+
+    /// When its list of devices was last true, Unix seconds: now, while it is connected.
+    pub(crate) fn as_of(&self) -> u64 {
+        if self.connection().is_some() { unix_seconds() } else { self.lock().record.as_of }
+    }
+
+    // --- its list of devices ---
+
+    /// Looks at the list.
+    pub(crate) fn with_devices<R>(&self, look: impl FnOnce(&DeviceList) -> R) -> R {
+        look(&self.lock().devices)
+    }
+
+    /// Changes the list.
+    pub(crate) fn change_devices<R>(&self, change: impl FnOnce(&mut DeviceList) -> R) -> R {
+        let result = {
+            let mut inner = self.lock();
+            inner.record.as_of = unix_seconds();
+            change(&mut inner.devices)
+        };
+        self.changes.send_modify(|count| *count += 1);
+        result
+    }
+
+    /// Whether a device is online, as far as this relay knows it.
+    pub(crate) fn presence(&self, device: DeviceId) -> Option<bool> {
+        self.with_devices(|list| list.get(device).map(|known| known.online))
+    }
+}
+
+fn encoded(list: &[RelayAddress]) -> Vec<Hex> {
+    list.iter().map(|relay| Hex(relay.encode())).collect()
+}

@@ -1,0 +1,370 @@
+//! The task of one relay: does what [`Select`] says, and keeps the connection that it leads to.
+//!
+//! A connection works in tasks of its own; so a move tries other relays while the old connection still serves.
+
+use super::connection::{Delivery, End, News, Notice, RelayConnection};
+use super::dial::{self, RelayError, RelayStream};
+use super::select::{Select, Step};
+use super::standing::{Relay, Standing};
+use super::{cards, devices};
+use crate::daemon::Daemon;
+use hither_carrier::Link;
+use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A connection that was made before the task began: the one by which the relay was joined.
+pub(crate) struct First {
+    pub relay: RelayAddress,
+    pub stream: RelayStream,
+    pub welcome: Welcome,
+}
+
+/// Keeps a connection to the relay until it is left or the daemon ends.
+pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<First>) {
+    let mut seed = [0_u8; 8];
+    // Without it the pauses are those of every other device: no more than a pity.
+    let _ = getrandom::fill(&mut seed);
+    let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
+    let network = daemon.relays.network.subscribe();
+    let left = relay.left.clone();
+    let mut keeper = Keeper { daemon, relay, select, network, held: None, link: None, why: String::new() };
+    tokio::select! {
+        () = keeper.work(first) => {}
+        () = left.cancelled() => {}
+    }
+    if let Some(held) = keeper.held {
+        held.connection.close();
+    }
+}
+
+/// The connection that is held.
+struct Held {
+    connection: Arc<RelayConnection>,
+    notices: mpsc::Receiver<Notice>,
+    end: oneshot::Receiver<End>,
+}
+
+impl Held {
+    /// The next thing that it tells; its end comes last.
+    async fn next(held: &mut Option<Self>) -> Event {
+        let Some(held) = held else { return pending().await };
+        tokio::select! {
+            biased;
+            Some(notice) = held.notices.recv() => Event::Notice(notice),
+            end = &mut held.end => Event::End(end.unwrap_or(End::Closed)),
+        }
+    }
+}
+
+enum Event {
+    Notice(Notice),
+    End(End),
+}
+
+/// A link that is closed when nothing came of it: a connection nobody uses would live on.
+struct Spare {
+    link: Link,
+    used: bool,
+}
+
+impl Spare {
+    const fn new(link: Link) -> Self {
+        Self { link, used: false }
+    }
+
+    /// Whether it is a living link to this relay.
+    fn leads_to(&self, relay: DeviceId) -> bool {
+        self.link.device() == relay && self.link.close_reason().is_none()
+    }
+
+    /// Something lives on it, and ends it.
+    fn is_used(mut self) {
+        self.used = true;
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if !self.used {
+            self.link.close("not needed");
+        }
+    }
+}
+
+struct Keeper {
+    daemon: Arc<Daemon>,
+    relay: Arc<Relay>,
+    select: Select,
+    network: watch::Receiver<u64>,
+    held: Option<Held>,
+    /// The link on which an assignment was asked for: the same relay is connected on it.
+    link: Option<Spare>,
+    /// What went wrong last, in words.
+    why: String,
+}
+
+impl Keeper {
+    async fn work(&mut self, first: Option<First>) {
+        if let Some(First { relay, stream, welcome }) = first {
+            self.connected(relay, stream, welcome).await;
+        }
+        loop {
+            let step = self.select.step();
+            self.show(&step);
+            match step {
+                Step::Assign(entry) => self.assign(entry).await,
+                Step::Try(relay) => self.attempt(relay).await,
+                Step::Wait(until) => {
+                    if self.beside(tokio::time::sleep_until(until.into())).await.is_some() {
+                        self.select.waited();
+                    }
+                }
+                Step::Hold => {
+                    self.beside(pending::<()>()).await;
+                }
+            }
+        }
+    }
+
+    /// Tells the rest of the daemon how the relay stands.
+    fn show(&self, step: &Step) {
+        if let Some(held) = &self.held {
+            return self.relay.set_standing(Standing::Connected(Arc::clone(&held.connection)));
+        }
+        self.relay.set_standing(match step {
+            Step::Wait(until) => Standing::Waiting { why: self.why.clone(), until: *until },
+            _ => Standing::Connecting,
+        });
+    }
+
+    /// Does some work, and meanwhile whatever the connection that is held and the network bring. `None`: something else
+    /// is to be done now.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Some(done),
+                event = Held::next(&mut self.held) => {
+                    if self.take(event).await {
+                        return None;
+                    }
+                }
+                Ok(()) = self.network.changed() => {
+                    if let Some(held) = &self.held {
+                        held.connection.probe();
+                        self.publish();
+                    }
+                    if self.select.network_changed() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the connection told; says whether the selection has to go on from another step.
+    async fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Notice(Notice::Devices { changed, removed }) => {
+                self.devices_changed(changed, removed).await;
+                false
+            }
+            Event::Notice(Notice::Move(relays)) => {
+                tracing::info!(relay = %self.relay.url.at, "the relay asks to go to another one");
+                self.select.moved(relays, Instant::now());
+                true
+            }
+            Event::End(end) => {
+                tracing::info!(relay = %self.relay.url.at, %end, "the long connection ended");
+                self.why = end.to_string();
+                self.held = None;
+                let busy = matches!(self.select.step(), Step::Assign(_) | Step::Try(_));
+                self.select.lost(Instant::now());
+                if let End::Refused(refusal) = end
+                    && is_final(refusal.code)
+                {
+                    self.select.refused(Instant::now());
+                    return true;
+                }
+                !busy
+            }
+        }
+    }
+
+    async fn assign(&mut self, entry: RelayAddress) {
+        let daemon = Arc::clone(&self.daemon);
+        let asked = self.beside(async move {
+            let link = Spare::new(dial::dial(&daemon.endpoint, &entry).await?);
+            let assigned = dial::assign(link.link.clone()).await;
+            Ok::<_, RelayError>((link, assigned))
+        });
+        let now = Instant::now();
+        match asked.await {
+            None => {}
+            Some(Ok((link, Ok(relays)))) => {
+                self.link = Some(link);
+                self.select.assigned(relays, now);
+                if self.relay.set_list(self.select.list()) {
+                    self.save().await;
+                }
+            }
+            Some(Ok((link, Err(error)))) => {
+                self.link = Some(link);
+                self.failed("which relays to use", &error);
+                match error {
+                    RelayError::Refused(refusal) if is_final(refusal.code) => self.select.refused(now),
+                    _ => self.select.not_assigned(true, now),
+                }
+            }
+            Some(Err(error)) => {
+                self.failed("which relays to use", &error);
+                self.select.not_assigned(false, now);
+            }
+        }
+    }
+
+    async fn attempt(&mut self, relay: RelayAddress) {
+        let daemon = Arc::clone(&self.daemon);
+        let at = relay.clone();
+        let kept = self.link.take().filter(|link| link.leads_to(at.key));
+        let tried = self.beside(async move {
+            let link = match kept {
+                Some(link) => link,
+                None => Spare::new(dial::dial(&daemon.endpoint, &at).await?),
+            };
+            let greeted = dial::hello(link.link.clone(), None).await?;
+            link.is_used();
+            Ok::<_, RelayError>(greeted)
+        });
+        match tried.await {
+            None => {}
+            Some(Ok((stream, welcome))) => self.connected(relay, stream, welcome).await,
+            Some(Err(error)) => {
+                self.failed("a connection", &error);
+                let now = Instant::now();
+                match error {
+                    RelayError::Refused(refusal) if is_final(refusal.code) => self.select.refused(now),
+                    RelayError::Refused(refusal) => {
+                        self.select.failed(Duration::from_millis(u64::from(refusal.retry_after_ms)), now);
+                    }
+                    _ => self.select.failed(Duration::ZERO, now),
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, what: &str, error: &RelayError) {
+        tracing::debug!(relay = %self.relay.url.at, what, %error, "the relay did not give what was asked for");
+        self.why = error.to_string();
+    }
+
+    /// A relay of the fleet welcomed this device: its connection takes the place of the one before.
+    async fn connected(&mut self, relay: RelayAddress, stream: RelayStream, welcome: Welcome) {
+        let entries = welcome.devices.clone();
+        let (connection, ends, news) = RelayConnection::new(relay, &stream, welcome);
+        let News { notices, deliveries } = news;
+        let (ended, end) = oneshot::channel();
+        let (running, token) = (Arc::clone(&connection), self.daemon.tasks.token.clone());
+        self.daemon.tasks.spawn(async move {
+            tokio::select! {
+                why = running.run(stream, ends) => { let _ = ended.send(why); }
+                () = token.cancelled() => running.close(),
+            }
+        });
+        self.deliver(&connection, deliveries);
+        self.select.connected(connection.relay.key, Instant::now());
+        self.relay.welcomed(connection.welcome());
+        tracing::info!(relay = %self.relay.url.at, at = %connection.remote(), carrier = %connection.carrier(), "connected to a relay");
+        self.list_anew(entries).await;
+        let before = self.held.replace(Held { connection: Arc::clone(&connection), notices, end });
+        self.relay.set_standing(Standing::Connected(connection));
+        self.publish();
+        if let Some(Held { connection: old, .. }) = before {
+            self.daemon.tasks.spawn(async move { old.leave().await });
+        }
+    }
+
+    /// Messages of other devices go their own way, so that a slow disk holds up nothing else.
+    fn deliver(&self, connection: &Arc<RelayConnection>, deliveries: mpsc::Receiver<Delivery>) {
+        let (daemon, connection) = (Arc::clone(&self.daemon), Arc::clone(connection));
+        self.daemon.tasks.spawn_forever(crate::mail::receive(daemon, connection, deliveries));
+    }
+
+    async fn list_anew(&self, entries: Vec<DeviceEntry>) {
+        let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        let work = move || {
+            let opened = opened(&daemon, &entries);
+            relay.change_devices(|list| list.replace(&entries, opened));
+            hint(&daemon, &relay);
+            relay.save(&daemon.records);
+        };
+        // Opening cards and writing block; that the runtime ends meanwhile is no failure.
+        let _ = tokio::task::spawn_blocking(work).await;
+    }
+
+    async fn devices_changed(&self, changed: Vec<DeviceEntry>, removed: Vec<DeviceId>) {
+        let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        let work = move || {
+            let opened = opened(&daemon, &changed);
+            if relay.change_devices(|list| list.change(&changed, &removed, opened)) {
+                hint(&daemon, &relay);
+                relay.save(&daemon.records);
+            } else {
+                relay.save_lazily(&daemon.records);
+            }
+        };
+        let _ = tokio::task::spawn_blocking(work).await;
+        self.publish();
+    }
+
+    async fn save(&self) {
+        let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        let _ = tokio::task::spawn_blocking(move || relay.save(&daemon.records)).await;
+    }
+
+    /// Sends this device's card to those who do not have it.
+    fn publish(&self) {
+        let Some(held) = &self.held else { return };
+        let (daemon, connection) = (Arc::clone(&self.daemon), Arc::clone(&held.connection));
+        let readers = self.relay.with_devices(devices::DeviceList::ids);
+        self.daemon.tasks.spawn(async move { cards::publish(&daemon, &connection, readers).await });
+    }
+}
+
+/// Opens cards before the list is locked.
+fn opened(
+    daemon: &Daemon,
+    entries: &[DeviceEntry],
+) -> impl Fn(&DeviceEntry) -> Option<super::records::CardRecord> + use<> {
+    let cards: std::collections::HashMap<_, _> = entries
+        .iter()
+        .filter_map(|entry| Some((entry.device, cards::open(&daemon.identity, entry)?)))
+        .collect();
+    move |entry| cards.get(&entry.device).cloned()
+}
+
+/// Tells where the devices say that they are to whoever dials them: on the same network they are reached directly.
+fn hint(daemon: &Daemon, relay: &Relay) {
+    let cards: Vec<_> = relay.with_devices(|list| {
+        list.iter().filter_map(|(device, known)| Some((device, known.card.clone()?))).collect()
+    });
+    for (device, card) in cards {
+        daemon.links.hinted(device, &card.addresses);
+        daemon.links.introduced(device, hither_proto::DeviceName::clean(&card.name), card.tcp_port);
+    }
+}
+
+/// Refusals that no other relay of the fleet will see differently.
+const fn is_final(code: RelayRefusalCode) -> bool {
+    matches!(
+        code,
+        RelayRefusalCode::NotRegistered
+            | RelayRefusalCode::Revoked
+            | RelayRefusalCode::Invitation
+            | RelayRefusalCode::Protocol
+    )
+}

@@ -1,0 +1,143 @@
+//! Joining, the list of devices, and which relay is connected.
+
+use super::{Device, Fleet, Node};
+use crate::relay::{self, Standing};
+use hither_api::{ErrorCode, RelayState};
+use hither_proto::{Invitation, RelayMessage};
+
+#[tokio::test]
+async fn a_device_joins_and_knows_the_others_also_when_no_relay_is_there() {
+    let (fleet, home, other_home) = (Fleet::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node = Node::start(&fleet);
+    let url = node.url(Some(fleet.invite(7)));
+    let desk = Device::start(home.path(), "desk").await;
+    let phone = Device::start(other_home.path(), "phone\u{1b}[2J").await;
+    desk.join(&url).await;
+    phone.join(&url).await;
+    desk.until("the phone's card", |daemon| relay::devices(daemon).iter().any(|d| d.name.starts_with("phone"))).await;
+    let devices = relay::devices(&desk.daemon);
+    assert!(devices[0].this && devices[0].name == "desk" && devices.len() == 2);
+    assert_eq!(devices[1].name, "phone\u{fffd}[2J");
+    assert!(devices[1].online && devices[1].as_of.is_none() && !devices[1].same_network);
+    assert_eq!(devices[1].relays, [format!("127.0.0.1:{}", node.port)]);
+    assert_eq!(desk.daemon.relays.all()[0].info().state, RelayState::Connected);
+
+    phone.stop().await;
+    desk.until("the phone is gone", |daemon| !relay::devices(daemon)[1].online).await;
+    node.kill().await;
+    desk.stop().await;
+    let desk = Device::start(home.path(), "desk").await;
+    let devices = relay::devices(&desk.daemon);
+    assert_eq!((devices.len(), devices[1].online), (2, false));
+    assert_eq!(devices[1].name, "phone\u{fffd}[2J");
+    assert!(devices[1].as_of.is_some() && devices[1].last_seen.is_some());
+    // The invitation is nowhere: neither in the record nor anywhere else below the home.
+    let record = serde_json::to_string(&desk.daemon.records.relays().unwrap()[0].1).unwrap();
+    assert!(!record.contains("0707070707"), "{record}");
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn why_a_relay_cannot_be_joined_is_told() {
+    let (fleet, home) = (Fleet::new(), tempfile::tempdir().unwrap());
+    let node = Node::start(&fleet);
+    let desk = Device::start(home.path(), "desk").await;
+    let failed = async |url| relay::join(&desk.daemon, &url).await.err().unwrap();
+    let error = failed(node.url(Some(Invitation::new([9; 16])))).await;
+    assert_eq!(error.code, ErrorCode::Refused);
+    assert!(error.message.contains("the invitation is not valid"), "{}", error.message);
+    let error = failed(node.url(None)).await;
+    assert!(error.message.contains("not registered") && error.hint.contains("invitation"), "{error:?}");
+    let stranger = hither_carrier::Identity::generate().unwrap().device_id();
+    let error = failed(hither_proto::RelayUrl { key: stranger, ..node.url(None) }).await;
+    assert!(error.message.contains("another relay"), "{}", error.message);
+    let (url, name) = (node.url(None), "no-such-relay.invalid:1".parse().unwrap());
+    let error = failed(hither_proto::RelayUrl { at: name, ..url.clone() }).await;
+    assert!(error.code == ErrorCode::NoRelay && error.message.contains("cannot be resolved"), "{error:?}");
+    node.kill().await;
+    assert_eq!(failed(url).await.code, ErrorCode::NoRelay);
+    assert!(desk.daemon.relays.all().is_empty() && desk.daemon.records.relays().unwrap().is_empty());
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_relay_of_the_list_is_passed_over_and_a_dying_one_replaced() {
+    let (fleet, home) = (Fleet::new(), tempfile::tempdir().unwrap());
+    let [entry, dead, second, third] = [(); 4].map(|()| Node::start(&fleet));
+    let desk = Device::start(home.path(), "desk").await;
+    desk.join(&entry.url(Some(fleet.invite(1)))).await;
+    fleet.state().assigned = [&dead, &second, &third].map(Node::address).to_vec();
+    dead.kill().await;
+    // The relay that it is on asks it to go; the first of the list is dead.
+    fleet.tell(desk.daemon.device, RelayMessage::Move { relays: Vec::new() });
+    desk.until("on the second", |_| desk.connected() == Some(second.key)).await;
+    fleet.until("off the first", |state| state.open[&entry.key] == 0).await;
+    second.kill().await;
+    desk.until("on the third", |_| desk.connected() == Some(third.key)).await;
+    assert!(fleet.state().hellos.starts_with(&[entry.key, second.key]));
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_answer_pings_is_left() {
+    let (fleet, home) = (Fleet::new(), tempfile::tempdir().unwrap());
+    let (silent, other) = (Node::start(&fleet), Node::start(&fleet));
+    fleet.state().ping_ms = 300;
+    fleet.state().silent.insert(silent.key);
+    let desk = Device::start(home.path(), "desk").await;
+    desk.join(&silent.url(Some(fleet.invite(1)))).await;
+    fleet.state().assigned = vec![other.address()];
+    desk.until("on the other one", |_| desk.connected() == Some(other.key)).await;
+    fleet.until("off the silent one", |state| state.open[&silent.key] == 0).await;
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_move_makes_the_new_connection_before_it_breaks_the_old_one() {
+    let (fleet, home) = (Fleet::new(), tempfile::tempdir().unwrap());
+    let (old, new) = (Node::start(&fleet), Node::start(&fleet));
+    let desk = Device::start(home.path(), "desk").await;
+    desk.join(&old.url(Some(fleet.invite(1)))).await;
+    // Whether it was ever without a connection.
+    let mut changes = desk.daemon.relays.changes();
+    let watched = std::sync::Arc::clone(&desk.daemon);
+    let watching = tokio::spawn(async move {
+        while watched.relays.connected().first().is_some_and(|c| !c.is_closed()) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+        panic!("there was no connection for a moment");
+    });
+    fleet.tell(desk.daemon.device, RelayMessage::Move { relays: vec![new.address()] });
+    fleet.until("both, then the new one only", |s| s.open.get(&new.key) == Some(&1) && s.open[&old.key] == 0).await;
+    assert_eq!(desk.connected(), Some(new.key));
+    assert!(!watching.is_finished());
+    watching.abort();
+    let _ = watching.await;
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_was_left_is_forgotten_and_one_that_revokes_is_not_pestered() {
+    let (fleet, home) = (Fleet::new(), tempfile::tempdir().unwrap());
+    let node = Node::start(&fleet);
+    let desk = Device::start(home.path(), "desk").await;
+    let url = node.url(Some(fleet.invite(1)));
+    desk.join(&url).await;
+    desk.join(&url).await; // again changes nothing
+    assert_eq!(fleet.state().hellos.len(), 1);
+    let joined = desk.daemon.relays.all()[0].clone();
+    relay::leave(&desk.daemon, &joined).await.unwrap();
+    fleet.until("gone", |state| state.open[&node.key] == 0).await;
+    assert!(desk.daemon.records.relays().unwrap().is_empty() && relay::devices(&desk.daemon).len() == 1);
+
+    desk.join(&url).await;
+    fleet.state().registered.clear();
+    fleet.tell(desk.daemon.device, RelayMessage::Refused(hither_proto::RelayRefusalCode::Revoked.into()));
+    desk.until("waiting", |daemon| matches!(daemon.relays.all()[0].standing(), Standing::Waiting { .. })).await;
+    let info = desk.daemon.relays.all()[0].info();
+    assert_eq!(info.reason.as_deref(), Some("this device was revoked at the relay"));
+    assert!(info.retry_seconds.unwrap() > 300, "{info:?}");
+    desk.stop().await;
+}

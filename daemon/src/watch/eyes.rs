@@ -1,0 +1,165 @@
+//! What the system tells of changes under a path.
+//!
+//! A file is watched through its folder, because editors replace files; a folder also through the one above it, because it
+//! may itself be replaced. Reading is no change: publishing reads everything.
+
+use super::settle::Settle;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    settle: Mutex<Settle>,
+    /// Something was seen.
+    pub(super) news: Notify,
+    /// The system could not tell everything: only looking tells.
+    blind: AtomicBool,
+    /// The watched path itself came or went: it must be watched anew.
+    moved: AtomicBool,
+}
+
+/// Watches as long as it lives.
+pub(super) struct Eyes(#[allow(dead_code, reason = "held for its drop")] RecommendedWatcher);
+
+impl Eyes {
+    /// Begins to watch; walks the whole tree, so call it where blocking is allowed.
+    ///
+    /// Fails where the system cannot watch, or not so much.
+    pub(super) fn open(path: &Path, seen: &Arc<Seen>) -> notify::Result<Self> {
+        let (of, to) = (path.to_owned(), Arc::clone(seen));
+        let told = move |told: notify::Result<Event>| to.told(&of, told);
+        let mut watcher = RecommendedWatcher::new(told, Config::default().with_follow_symlinks(false))?;
+        if let Some(parent) = path.parent() {
+            watcher.watch(parent, RecursiveMode::NonRecursive)?;
+        }
+        // A symbolic link is shared as a link.
+        if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+            watcher.watch(path, RecursiveMode::Recursive)?;
+        }
+        Ok(Self(watcher))
+    }
+}
+
+impl Seen {
+    pub(super) fn settle(&self) -> MutexGuard<'_, Settle> {
+        self.settle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the system misses changes.
+    pub(super) fn is_blind(&self) -> bool {
+        self.blind.load(Ordering::Relaxed)
+    }
+
+    /// The system cannot tell of changes; `true` when that is news.
+    pub(super) fn becomes_blind(&self) -> bool {
+        !self.blind.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the path has to be watched anew.
+    pub(super) fn take_moved(&self) -> bool {
+        self.moved.swap(false, Ordering::Relaxed)
+    }
+
+    fn told(&self, of: &Path, told: notify::Result<Event>) {
+        match told {
+            Ok(event) if self.take(of, &event, Instant::now()) => self.news.notify_one(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a change could not be watched");
+                self.becomes_blind();
+                self.settle().changed(Instant::now());
+                self.news.notify_one();
+            }
+        }
+    }
+
+    /// Notes what an event says; `false` when it is none of ours.
+    fn take(&self, of: &Path, event: &Event, now: Instant) -> bool {
+        if event.need_rescan() {
+            self.settle().changed(now);
+            return true;
+        }
+        let ours: Vec<&PathBuf> = event.paths.iter().filter(|path| path.starts_with(of)).collect();
+        let itself = ours.iter().any(|path| path.as_path() == of);
+        let mut settle = self.settle();
+        for path in &ours {
+            match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) => settle.closed(path, now),
+                EventKind::Access(_) => return false,
+                EventKind::Modify(ModifyKind::Data(_)) => settle.written(path, now),
+                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => settle.closed(path, now),
+                _ => settle.changed(now),
+            }
+        }
+        let comes_or_goes = matches!(
+            event.kind,
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+        );
+        if itself && comes_or_goes {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+        !ours.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    async fn changes(seen: &Seen) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), seen.news.notified()).await.is_ok()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn changes_in_a_folder_are_seen_and_reading_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("shared");
+        std::fs::create_dir_all(path.join("sub")).unwrap();
+        std::fs::write(path.join("sub/a"), "a").unwrap();
+        let seen = Arc::new(Seen::default());
+        let _eyes = Eyes::open(&path, &seen).unwrap();
+        std::fs::read(path.join("sub/a")).unwrap();
+        std::fs::write(folder.path().join("another"), "beside it").unwrap();
+        // What comes later is told later: when this is seen, the reading would have been.
+        std::fs::write(path.join("sub/b"), "b").unwrap();
+        assert!(changes(&seen).await);
+        let due = seen.settle().due();
+        assert!(due.is_some(), "a new file is a change");
+        seen.settle().taken();
+        std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        while !seen.take_moved() {
+            assert!(changes(&seen).await, "the folder went");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_is_replaced_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let path = folder.join("report.txt");
+        std::fs::write(&path, "1").unwrap();
+        let seen = Arc::new(Seen::default());
+        let _eyes = Eyes::open(&path, &seen).unwrap();
+        for text in ["2", "3"] {
+            std::fs::write(folder.join("report.txt~"), text).unwrap();
+            std::fs::rename(folder.join("report.txt~"), &path).unwrap();
+            assert!(changes(&seen).await, "{text}");
+            assert!(seen.settle().due().is_some());
+        }
+    }
+
+    #[test]
+    fn an_overflow_is_a_change() {
+        let seen = Seen::default();
+        let event = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(seen.take(Path::new("/shared"), &event, Instant::now()));
+        assert!(seen.settle().due().is_some());
+    }
+}

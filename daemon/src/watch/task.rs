@@ -1,0 +1,141 @@
+//! The task of one watched share: waits until changes are over, then publishes a new version.
+
+use super::eyes::{Eyes, Seen};
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::publish;
+use crate::records::ShareRecord;
+use hither_api::{ApiError, ErrorCode, ShareRequest};
+use hither_proto::{ShareId, display_name};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// How often is looked although nothing was heard: some file systems tell nothing of what others change.
+const LOOK: Duration = Duration::from_secs(600);
+/// The same where the system cannot tell of changes.
+const LOOK_BLIND: Duration = Duration::from_secs(60);
+/// How soon is looked again when the path was not there or could not be read.
+const LOOK_LOST: Duration = Duration::from_secs(30);
+
+struct Watch {
+    daemon: Arc<Daemon>,
+    share: ShareId,
+    stop: CancellationToken,
+    path: PathBuf,
+    name: String,
+    seen: Arc<Seen>,
+    eyes: Option<Eyes>,
+    /// When to look although nothing was heard.
+    look: Instant,
+}
+
+/// Runs until the share ends or is not watched any more.
+pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationToken) {
+    let Some(record) = record(&daemon, share) else { return daemon.watches.stop(share) };
+    let path = record.parent.join(&record.file_name);
+    let (seen, name, look) = (Arc::default(), record.name, Instant::now());
+    let mut watch = Watch { daemon, share, stop: stop.clone(), path, name, seen, eyes: None, look };
+    watch.open().await;
+    loop {
+        // What changes is waited for, however long ago the last look was.
+        let due = watch.seen.settle().due().unwrap_or(watch.look);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = watch.seen.news.notified() => continue,
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+        if watch.seen.take_moved() {
+            watch.open().await;
+        }
+        if !watch.publish().await {
+            return;
+        }
+    }
+}
+
+fn record(daemon: &Daemon, share: ShareId) -> Option<ShareRecord> {
+    daemon.share_record(share).filter(|record| record.watch.is_some())
+}
+
+impl Watch {
+    /// Has the system tell of changes; where it cannot, says so and looks instead.
+    async fn open(&mut self) {
+        self.eyes = None;
+        let (path, seen) = (self.path.clone(), Arc::clone(&self.seen));
+        let opened = tokio::task::spawn_blocking(move || Eyes::open(&path, &seen)).await;
+        match opened {
+            Ok(Ok(eyes)) => self.eyes = Some(eyes),
+            Ok(Err(error)) if self.seen.becomes_blind() => self.say_blind(&error.to_string()),
+            Ok(Err(_)) => {}
+            Err(error) => tracing::error!(%error, "a share cannot be watched"),
+        }
+    }
+
+    fn say_blind(&self, why: &str) {
+        self.daemon.warn(format!(
+            "Changes in \"{}\" are noticed only every {} s: the system cannot watch it ({why}). More watches may be \
+             allowed with: sysctl fs.inotify.max_user_watches",
+            display_name(&self.name),
+            LOOK_BLIND.as_secs()
+        ));
+    }
+
+    /// Publishes what changed; `false` when there is nothing to watch any more.
+    async fn publish(&mut self) -> bool {
+        let Some(record) = record(&self.daemon, self.share) else { return false };
+        let was_blind = self.seen.is_blind();
+        self.seen.settle().taken();
+        let cancel = Arc::new(AtomicBool::new(false));
+        let (daemon, share, flag) = (Arc::clone(&self.daemon), self.share, Arc::clone(&cancel));
+        let request = request(&record);
+        let mut work =
+            tokio::task::spawn_blocking(move || publish::renew(&daemon, share, &request, &flag));
+        let done = tokio::select! {
+            done = &mut work => done,
+            () = self.stop.cancelled() => {
+                cancel.store(true, Ordering::Relaxed);
+                let _ = work.await;
+                return false;
+            }
+        };
+        let look = if self.seen.is_blind() { LOOK_BLIND } else { LOOK };
+        if self.seen.is_blind() && !was_blind {
+            self.say_blind("it tells only a part of them");
+        }
+        self.look = Instant::now() + look;
+        match done {
+            Ok(Ok(())) => {
+                self.seen.settle().succeeded();
+                self.daemon.watches.set_trouble(self.share, None);
+            }
+            Ok(Err(error)) => self.failed(error),
+            Err(error) => tracing::error!(%error, "a new version of a watched share could not be made"),
+        }
+        true
+    }
+
+    fn failed(&mut self, error: ApiError) {
+        tracing::info!(share = ?self.share, code = ?error.code, "a watched share was not published anew");
+        match error.code {
+            // Whoever writes there will be done some time.
+            ErrorCode::Changing => self.seen.settle().failed(Instant::now()),
+            _ => self.look = self.look.min(Instant::now() + LOOK_LOST),
+        }
+        self.daemon.watches.set_trouble(self.share, Some(error.message));
+    }
+}
+
+/// A request like the one that began the watch.
+fn request(record: &ShareRecord) -> ShareRequest {
+    ShareRequest {
+        path: record.parent.join(&record.file_name),
+        name: (record.name != record.file_name).then(|| record.name.clone()),
+        keep_seconds: record.expires.map(|at| at.saturating_sub(unix_seconds())),
+        no_upload: record.no_upload,
+        skip_unsharable: record.watch.is_some_and(|watch| watch.skip_unsharable),
+        watch: true,
+    }
+}

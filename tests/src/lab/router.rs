@@ -1,0 +1,70 @@
+//! A router as people have at home: one public address for everybody behind it.
+
+use super::cable::Protocol;
+use super::namespace::Namespace;
+use super::tool::{command, fed, tool};
+
+/// The address of every router in its LAN.
+pub(super) const INNER: &str = "192.168.1.1";
+/// Its interfaces: inside and outside.
+const LAN: &str = "lan0";
+const WAN: &str = "wan0";
+
+/// A router that translates addresses (masquerading), and lets in only what answers something.
+#[derive(Debug)]
+pub struct Router {
+    network: Namespace,
+    /// Its public address.
+    pub address: String,
+}
+
+impl Router {
+    /// A router between the switch of a LAN and that of its provider, who has `gateway`.
+    pub(super) fn new(lan: &str, provider: &str, address: &str, gateway: &str) -> Self {
+        let network = Namespace::new();
+        let router = Self { network, address: address.to_owned() };
+        for (interface, switch, address) in [(LAN, lan, INNER), (WAN, provider, address)] {
+            let (port, pid) = (format!("{lan}-{interface}"), router.network.pid());
+            tool(&mut command("ip", &format!("link add {port} type veth peer name {interface} netns {pid}")));
+            tool(&mut command("ip", &format!("link set {port} master {switch} up")));
+            router.inside(&format!("addr add {address}/24 dev {interface}"));
+            router.inside(&format!("link set {interface} up"));
+        }
+        router.inside(&format!("route add default via {gateway}"));
+        forward(&router.network);
+        router.rules(
+            "table inet nat {\n chain out {\n  type nat hook postrouting priority 100\n  oifname \"wan0\" masquerade\n }\n \
+             chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
+        );
+        router
+    }
+
+    /// Drops everything of a protocol that would go through it, and tells nobody.
+    pub fn block(&self, protocol: Protocol) {
+        self.rules(&format!(
+            "table inet lab {{\n chain forward {{\n  type filter hook forward priority 0\n  meta l4proto {} drop\n }}\n}}\n",
+            protocol.name()
+        ));
+    }
+
+    /// Lets everything through again.
+    pub fn unblock(&self) {
+        tool(self.network.command("nft").args(["delete", "table", "inet", "lab"]));
+    }
+
+    fn rules(&self, rules: &str) {
+        fed(self.network.command("nft").args(["-f", "-"]), rules);
+    }
+
+    fn inside(&self, line: &str) {
+        tool(self.network.command("ip").args(line.split_whitespace()));
+    }
+}
+
+/// Packets that are for others are passed on there.
+fn forward(network: &Namespace) {
+    tool(network.command("sh").args(["-c", FORWARD]));
+}
+
+/// What a shell runs to have packets passed on in its network.
+pub(super) const FORWARD: &str = "echo 1 > /proc/sys/net/ipv4/ip_forward";
