@@ -82,7 +82,11 @@ pub const KEYS: [Key; 13] = [
     Key { name: "upload.enabled", about: "upload what is shared to a store", kind: Kind::Bool },
     Key { name: "upload.min_size", about: "upload no smaller shares", kind: Kind::Size },
     Key { name: "upload.max_size", about: "upload no larger shares", kind: Kind::Size },
-    Key { name: "upload.never_on", about: "interfaces and networks not to upload over", kind: Kind::Networks },
+    Key {
+        name: "upload.never_on",
+        about: "interfaces and networks not to upload over",
+        kind: Kind::Networks,
+    },
     Key { name: "log", about: "what is logged", kind: Kind::Level },
 ];
 

@@ -42,7 +42,10 @@ pub struct TicketNote {
 
 impl std::fmt::Debug for TicketNote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TicketNote").field("files", &self.files).field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("TicketNote")
+            .field("files", &self.files)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -50,7 +50,8 @@ impl UploadInfo {
             UploadState::Off => false,
             UploadState::Uploading | UploadState::Uploaded => true,
             UploadState::Waiting => {
-                let final_reasons = [ErrorCode::OverQuota, ErrorCode::NoSpace, ErrorCode::Changing, ErrorCode::Refused];
+                let final_reasons =
+                    [ErrorCode::OverQuota, ErrorCode::NoSpace, ErrorCode::Changing, ErrorCode::Refused];
                 self.reason.is_none_or(|reason| !final_reasons.contains(&reason))
             }
         }

@@ -34,7 +34,9 @@ pub const fn hint(code: ErrorCode) -> &'static str {
         ErrorCode::NoHolder => {
             "Is the other device on, and in this network? hither doctor helps to find out."
         }
-        ErrorCode::NoRelay => "Is this device online, and the relay running? hither doctor helps to find out.",
+        ErrorCode::NoRelay => {
+            "Is this device online, and the relay running? hither doctor helps to find out."
+        }
         ErrorCode::OverQuota => "Delete what is not needed any more.",
         ErrorCode::TooLong => "Send it as a file.",
         ErrorCode::Refused => "Ask the owner whether it is still shared.",

@@ -19,7 +19,9 @@ pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result
             Event::Error(error) => return Err(error),
             Event::Upload(upload) if upload.state == UploadState::Uploaded => {
                 drop(progress);
-                session.out.say("Uploaded: it can be fetched while this device is away.");
+                if session.out.is_read_by_person() {
+                    session.out.say("Uploaded: it can be fetched while this device is away.");
+                }
                 return Ok(());
             }
             Event::Upload(upload) => {

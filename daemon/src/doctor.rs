@@ -89,7 +89,8 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
                 format!("Connected to {} over {}, {rtt:.1} ms away.", relay.host, carrier.to_uppercase());
             match carrier.as_str() {
                 "tcp" if daemon.config.quic => {
-                    let hint = "QUIC did not get through: a firewall seems to block UDP. It works all the same.";
+                    let hint =
+                        "QUIC did not get through: a firewall seems to block UDP. It works all the same.";
                     finding("relay", Level::Ok, message, hint)
                 }
                 _ => finding("relay", Level::Ok, message, ""),
@@ -99,7 +100,8 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
             finding("relay", Level::Warning, format!("{} is being connected.", relay.host), "")
         }
         RelayState::Waiting => {
-            let why = relay.reason.filter(|why| !why.is_empty()).unwrap_or_else(|| "it did not answer".into());
+            let why =
+                relay.reason.filter(|why| !why.is_empty()).unwrap_or_else(|| "it did not answer".into());
             let message = format!(
                 "Not connected to {}: {why}. It is tried again in {} s.",
                 relay.host,

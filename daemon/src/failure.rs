@@ -55,15 +55,21 @@ pub(crate) fn relay(at: &hither_proto::HostPort, error: &RelayError) -> ApiError
 
 fn refused(at: &hither_proto::HostPort, refusal: RelayRefusal) -> ApiError {
     let (code, hint) = match refusal.code {
-        RelayRefusalCode::Invitation => {
-            (ErrorCode::Refused, "Invitations end after some time or some devices. Ask the relay's owner for a new one.")
+        RelayRefusalCode::Invitation => (
+            ErrorCode::Refused,
+            "Invitations end after some time or some devices. Ask the relay's owner for a new one.",
+        ),
+        RelayRefusalCode::NotRegistered => (
+            ErrorCode::Refused,
+            "The URL holds no invitation. Ask the relay's owner for one with an invitation.",
+        ),
+        RelayRefusalCode::Revoked => {
+            (ErrorCode::Refused, "Ask the relay's owner to let this device in again.")
         }
-        RelayRefusalCode::NotRegistered => {
-            (ErrorCode::Refused, "The URL holds no invitation. Ask the relay's owner for one with an invitation.")
-        }
-        RelayRefusalCode::Revoked => (ErrorCode::Refused, "Ask the relay's owner to let this device in again."),
         RelayRefusalCode::Quota | RelayRefusalCode::NoSpace => (ErrorCode::OverQuota, ""),
-        RelayRefusalCode::Busy | RelayRefusalCode::GoingAway => (ErrorCode::NoRelay, "Try again in a moment."),
+        RelayRefusalCode::Busy | RelayRefusalCode::GoingAway => {
+            (ErrorCode::NoRelay, "Try again in a moment.")
+        }
         _ => (ErrorCode::Refused, "Is Hither on this device, or on the relay, out of date?"),
     };
     ApiError::new(code, format!("The relay {at} refused: {refusal}.")).with_hint(hint)

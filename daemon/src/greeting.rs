@@ -46,14 +46,7 @@ pub(crate) fn open(share: &Share, to: HolderKind, stream: &Stream, purpose: Purp
             (proof, ProofKind::ReadKey, Some(share.owner))
         }
     };
-    Message::Open {
-        protocol: PROTOCOL,
-        share: share.id,
-        proof,
-        proof_kind,
-        owner,
-        purpose: Some(purpose),
-    }
+    Message::Open { protocol: PROTOCOL, share: share.id, proof, proof_kind, owner, purpose: Some(purpose) }
 }
 
 /// Whether the proof of the other side holds.

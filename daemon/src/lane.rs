@@ -5,15 +5,15 @@
 //! is told and gives out the work again.
 
 use crate::daemon::Daemon;
-use crate::routes::{LaneInput, PeerKey, TransferInput};
 use crate::greeting::greet;
+use crate::routes::{LaneInput, PeerKey, TransferInput};
 use crate::session::Lanes;
 use crate::shares::Share;
 use futures::future::BoxFuture;
 use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, write_message};
 use hither_engine::{Arrival, Carrier, RequestId};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
-use hither_proto::{HolderKind, DeviceId, Message, Purpose, Space, Want};
+use hither_proto::{DeviceId, HolderKind, Message, Purpose, Space, Want};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

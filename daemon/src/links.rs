@@ -232,7 +232,9 @@ impl Links {
         let joining = self.sightings(device, CarrierKind::Tcp);
         let port = self.book().get(&device).and_then(|known| known.tcp_port);
         // Behind which port of which host a store takes TCP, it says itself.
-        let beside = beside.filter(|_| !self.is_store(device)).map(|address| SocketAddr::new(address.ip(), port.unwrap_or(address.port())));
+        let beside = beside
+            .filter(|_| !self.is_store(device))
+            .map(|address| SocketAddr::new(address.ip(), port.unwrap_or(address.port())));
         let mut addresses = self.resolved(device, CarrierKind::Tcp).await;
         addresses.retain(|address| Some(*address) != beside);
         addresses.splice(0..0, beside);

@@ -7,9 +7,9 @@
 
 use crate::daemon::Daemon;
 use crate::greeting::{HANDSHAKE, OpenError, greet};
-use crate::{holders, lane};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
+use crate::{holders, lane};
 use hither_carrier::{CarrierKind, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
 use hither_engine::{Carrier, SessionId};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};

@@ -128,8 +128,7 @@ impl Fetch {
     pub fn device_gone(&mut self, device: DeviceId) {
         // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try whatever is heard.
         // Stores say no goodbye; a device that does so in the name of one changes nothing.
-        let closed =
-            |s: &Source| matches!(s.session, Session::Closed { .. }) && s.kind == HolderKind::Device;
+        let closed = |s: &Source| matches!(s.session, Session::Closed { .. }) && s.kind == HolderKind::Device;
         if device != self.owner && self.sources.get(&device).is_some_and(|s| closed(s) && !s.banned) {
             self.sources.remove(&device);
         }

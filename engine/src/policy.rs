@@ -104,7 +104,8 @@ pub trait Policy: std::fmt::Debug + Send {
 /// Smallest expected finish time among the sources with room, unless that source would only lengthen the tail.
 ///
 /// A source is skipped when `T(s) > 1.1 · max(W / R_others, min T_others) + 50 ms` (source-selection design, rule 3,
-/// for one fetcher): what it would bring late, the others bring sooner.
+/// for one fetcher): what it would bring late, the others bring sooner. Others that stalled and have given nothing since
+/// bring nothing soon, whatever was measured before.
 ///
 /// A store is a source like any other where no device has the span. Where one has it, the store counts only when it would
 /// be done earlier than every device even if nothing were asked of them: waiting for the turn of a faster device is no
@@ -123,14 +124,13 @@ impl EarliestFinish {
     fn counts(situation: &Situation, facts: &SourceFacts) -> bool {
         let size = situation.size;
         let mut devices = situation.holders.iter().filter(|f| f.kind == HolderKind::Device && f.trusted);
-        facts.kind == HolderKind::Device
-            || devices.all(|device| facts.unloaded(size) < device.unloaded(size))
+        facts.kind == HolderKind::Device || devices.all(|device| facts.unloaded(size) < device.unloaded(size))
     }
 
     fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
         let others = || {
             let others = situation.holders.iter().enumerate().filter(|(i, _)| *i != index);
-            others.map(|(_, facts)| facts).filter(|facts| Self::counts(situation, facts))
+            others.map(|(_, facts)| facts).filter(|facts| facts.trusted && Self::counts(situation, facts))
         };
         let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else { return false };
         let rate: f64 = others().map(|facts| facts.rate).sum();

@@ -13,7 +13,7 @@ use crate::state::{Embedded, Options, Patience, Reconnecting, State};
 use crate::store::{Backend, Store, StoreConfig, StoreError, open_index};
 use crate::{admin, ops};
 use hither_carrier::bounds::Limits;
-use hither_carrier::{Endpoint, EndpointConfig, Identity};
+use hither_carrier::{BindError, Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened, StorageError, open};
 use hither_proto::RelayUrl;
 use std::fs::File;
@@ -27,6 +27,9 @@ const TOKEN_VARIABLE: &str = "HITHER_RELAY_FLEET_TOKEN";
 
 /// QUIC takes a connection for dead so much later than its pings do.
 const IDLE_SPARE: Duration = Duration::from_secs(15);
+
+/// Attempts to find a port that is free for UDP and TCP, when any will do.
+const ANY_PORT_ATTEMPTS: u32 = 16;
 
 /// Why a relay did not start.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +184,16 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         relay_idle: Some(front.ping.0 * front.silence + IDLE_SPARE),
         ..EndpointConfig::default()
     };
-    Ok(Endpoint::bind(identity, &wanted)?)
+    let mut attempts = if config.port == 0 { ANY_PORT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match Endpoint::bind(identity, &wanted) {
+            // The free port that UDP was given is not free for TCP.
+            Err(BindError::Socket { source, .. })
+                if attempts > 0 && source.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return Ok(bound?),
+        }
+    }
 }
 
 type AnyState = (Arc<dyn State>, Option<Arc<Embedded>>);

@@ -145,6 +145,7 @@ async fn a_front_that_dies_takes_its_devices_off_the_list_and_comes_back() {
     let mut first = one.join(&control, &invitation).await;
     let second = two.join(&other, &invitation).await;
     first.until(two.id, |entry| entry.online).await;
+    first.forget();
     let dead = key(&other);
     other.running.kill().await;
     drop(second);
@@ -165,7 +166,8 @@ async fn a_front_that_dies_takes_its_devices_off_the_list_and_comes_back() {
 async fn the_state_may_go_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let file = token(&dir, SECRET);
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Below the ports that systems give out by themselves, so that it is still free after the restart.
+    let port = 20_000 + (std::process::id() % 10_000) as u16;
     let change = |config: &mut hither_relay::config::Config| {
         config.roles = vec![Role::Control, Role::Assign];
         config.fleet.token_file = Some(file.clone());

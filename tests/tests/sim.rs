@@ -64,8 +64,7 @@ fn number(name: &str) -> Option<u64> {
 
 fn chosen() -> Vec<&'static Scenario> {
     let name = std::env::var("HITHER_SIM_SCENARIO").ok();
-    let chosen: Vec<_> =
-        scenarios().filter(|s| name.as_deref().is_none_or(|name| name == s.name)).collect();
+    let chosen: Vec<_> = scenarios().filter(|s| name.as_deref().is_none_or(|name| name == s.name)).collect();
     assert!(!chosen.is_empty(), "there is no scenario {name:?}");
     chosen
 }

@@ -35,7 +35,10 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
     session.table(table(&devices, now()));
     if let Some(as_of) = devices.iter().filter_map(|device| device.as_of).max() {
         let age = ago(as_of, now());
-        session.out.say(&session.wrapped(&format!("No relay is connected: the list is that of {age}. See: hither doctor")));
+        session.out.say(
+            &session
+                .wrapped(&format!("No relay is connected: the list is that of {age}. See: hither doctor")),
+        );
     }
     if devices.len() < 2 {
         session.out.say("No other device is known. Join the same relay on both: hither relay add URL");
@@ -68,9 +71,9 @@ fn state(device: &DeviceInfo, now: u64) -> String {
 }
 
 const fn network(device: &DeviceInfo) -> &'static str {
-    match (device.this, device.same_network) {
-        (true, _) => "–",
-        (_, true) => "same",
+    match (device.this, device.online, device.same_network) {
+        (true, ..) | (_, false, _) => "–",
+        (.., true) => "same",
         _ => "elsewhere",
     }
 }
@@ -97,11 +100,16 @@ mod tests {
             same_network: true,
             ..this.clone()
         };
-        let away =
-            DeviceInfo { name: String::new(), online: false, same_network: false, last_seen: Some(100), ..phone.clone() };
+        let away = DeviceInfo {
+            name: String::new(),
+            online: false,
+            same_network: false,
+            last_seen: Some(100),
+            ..phone.clone()
+        };
         let lines = table(&[this, phone, away], 280).lines(80);
-        assert_eq!(lines[1], "desk           aaaaaaaa  this device     –          relay.example:47447");
-        assert_eq!(lines[2], "pho\u{fffd}ne         bbbbbbbb  online          same       relay.example:47447");
-        assert_eq!(lines[3], "(no name yet)  bbbbbbbb  seen 3 min ago  elsewhere  relay.example:47447");
+        assert_eq!(lines[1], "desk           aaaaaaaa  this device     –        relay.example:47447");
+        assert_eq!(lines[2], "pho\u{fffd}ne         bbbbbbbb  online          same     relay.example:47447");
+        assert_eq!(lines[3], "(no name yet)  bbbbbbbb  seen 3 min ago  –        relay.example:47447");
     }
 }

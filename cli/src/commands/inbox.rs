@@ -77,6 +77,9 @@ enum Action {
     },
 }
 
+/// Most characters of a text in a list.
+const LONGEST: usize = 120;
+
 impl Args {
     /// Whether it becomes a fetch, which has something to do when it is interrupted.
     pub const fn fetches(&self) -> bool {
@@ -134,17 +137,31 @@ fn row(table: &mut Table, message: &MessageInfo, now: u64) {
 fn brief(message: &MessageInfo) -> String {
     match message.kind {
         MessageKind::Text => match &message.text {
-            Some(text) => display_name(&text.split_whitespace().collect::<Vec<_>>().join(" ")),
+            Some(text) => cut(&display_name(&text.split_whitespace().collect::<Vec<_>>().join(" "))),
             None => "(a long text)".into(),
         },
         MessageKind::Files => {
-            let names = message.files.iter().map(|f| format!("{} ({})", display_name(&f.name), bytes(f.bytes)));
+            let names =
+                message.files.iter().map(|f| format!("{} ({})", display_name(&f.name), bytes(f.bytes)));
             names.collect::<Vec<_>>().join(", ")
         }
         MessageKind::Ticket => message.share.as_ref().map_or_else(String::new, |share| {
-            format!("offers {} ({}, {})", display_name(&share.name), count(share.files, "file"), bytes(share.bytes))
+            format!(
+                "offers {} ({}, {})",
+                display_name(&share.name),
+                count(share.files, "file"),
+                bytes(share.bytes)
+            )
         }),
         MessageKind::Unknown => "(a newer version of Hither is needed to read it)".into(),
+    }
+}
+
+/// The beginning of a text.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -284,6 +301,8 @@ mod tests {
         let file = FileInfo { name: "a\rb".into(), bytes: 1200 };
         let files = MessageInfo { files: vec![file.clone(), file], ..message(MessageKind::Files) };
         assert_eq!(brief(&files), "a\u{fffd}b (1.2 kB), a\u{fffd}b (1.2 kB)");
+        let long = MessageInfo { text: Some("é".repeat(200)), ..message(MessageKind::Text) };
+        assert_eq!(brief(&long).chars().count(), LONGEST + 1);
         let share = TicketNote { ticket: String::new(), name: "film".into(), files: 1, bytes: 3_200_000_000 };
         let offer = MessageInfo { share: Some(share), ..message(MessageKind::Ticket) };
         assert_eq!(brief(&offer), "offers film (1 file, 3.2 GB)");

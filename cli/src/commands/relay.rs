@@ -138,7 +138,8 @@ pub const fn state(state: RelayState) -> &'static str {
 /// Why a relay is not connected.
 pub fn trouble(relay: &RelayInfo) -> Option<String> {
     let why = relay.reason.as_ref().filter(|why| !why.is_empty())?;
-    let again = relay.retry_seconds.map(|s| format!(" Next attempt in {}.", duration(s.max(1)))).unwrap_or_default();
+    let again =
+        relay.retry_seconds.map(|s| format!(" Next attempt in {}.", duration(s.max(1)))).unwrap_or_default();
     Some(format!("{}: {}.{again}", display_name(&relay.host), display_name(why)))
 }
 
@@ -187,7 +188,11 @@ mod tests {
 
     #[test]
     fn relays_are_meant_by_host_url_or_key() {
-        let all = [relay("12D3A", "relay.example:47447"), relay("12D3B", "10.0.0.1:1"), relay("12D3C", "10.0.0.1:2")];
+        let all = [
+            relay("12D3A", "relay.example:47447"),
+            relay("12D3B", "10.0.0.1:1"),
+            relay("12D3C", "10.0.0.1:2"),
+        ];
         let meant = |wanted| find(&all, wanted).map(|relay| relay.relay.as_str());
         assert_eq!(meant("relay.example"), Ok("12D3A"));
         assert_eq!(meant("hither://Relay.example:47447/#12D3A"), Ok("12D3A"));

@@ -21,7 +21,7 @@ Examples:
   hither send phone --text notes.txt              the words, not the file
 
 What exists as a file is sent as a file, everything else as a text. It is
-delivered now, or when the device comes online; it is kept on this device until a
+delivered now, or when the device comes online, and kept on this device until a
 relay has it (see hither outbox). Only the other device can read it.";
 
 /// Send a text or files to another device of yours
@@ -71,13 +71,19 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 
 /// Decides whether words or files are meant.
 fn goods(args: &Args) -> Result<Goods, ApiError> {
-    let bad = |message: String, hint: &str| Err(ApiError::new(ErrorCode::BadRequest, message).with_hint(hint));
+    let bad =
+        |message: String, hint: &str| Err(ApiError::new(ErrorCode::BadRequest, message).with_hint(hint));
     if !args.file && args.items == [Path::new("-")] {
         return Ok(Goods::Input);
     }
     let exist = args.items.iter().filter(|path| path.symlink_metadata().is_ok()).count();
     if args.file || (!args.text && exist == args.items.len()) {
-        return args.items.iter().map(|path| share::absolute(path)).collect::<Result<_, _>>().map(Goods::Paths);
+        return args
+            .items
+            .iter()
+            .map(|path| share::absolute(path))
+            .collect::<Result<_, _>>()
+            .map(Goods::Paths);
     }
     if !args.text && exist > 0 {
         return bad(
@@ -128,7 +134,8 @@ async fn send_paths(
 }
 
 fn fits_inside(paths: &[PathBuf]) -> bool {
-    let sizes = paths.iter().map(|path| path.metadata().ok().filter(|meta| meta.is_file()).map(|meta| meta.len()));
+    let sizes =
+        paths.iter().map(|path| path.metadata().ok().filter(|meta| meta.is_file()).map(|meta| meta.len()));
     sizes.sum::<Option<u64>>().is_some_and(|total| total <= MAX_INSIDE)
 }
 
@@ -136,8 +143,14 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
 async fn offer(session: &Session<'_>, client: &Client, path: PathBuf) -> Result<TicketNote, ApiError> {
     let broken = || ClientError::Broken("it stopped before the share was complete".into());
     let shown_path = shown(&path);
-    let request =
-        ShareRequest { path, name: None, keep_seconds: None, no_upload: false, skip_unsharable: false, watch: false };
+    let request = ShareRequest {
+        path,
+        name: None,
+        keep_seconds: None,
+        no_upload: false,
+        skip_unsharable: false,
+        watch: false,
+    };
     let done = share::follow(session, client, &request).await.map_err(|mut error| {
         if error.code == ErrorCode::Unreadable {
             error.message = format!("{shown_path} cannot be read: {}", failure::sentence(&error.message));
@@ -184,7 +197,12 @@ mod tests {
     use super::*;
 
     fn args(items: &[&str]) -> Args {
-        Args { device: "d".into(), items: items.iter().map(PathBuf::from).collect(), text: false, file: false }
+        Args {
+            device: "d".into(),
+            items: items.iter().map(PathBuf::from).collect(),
+            text: false,
+            file: false,
+        }
     }
 
     #[test]
@@ -220,7 +238,7 @@ mod tests {
         let [small, large] = ["small", "large"].map(|name| home.path().join(name));
         std::fs::write(&small, "x").unwrap();
         std::fs::write(&large, vec![0; MAX_INSIDE as usize]).unwrap();
-        assert!(fits_inside(&[small.clone()]) && fits_inside(&[large.clone()]));
+        assert!(fits_inside(std::slice::from_ref(&small)) && fits_inside(std::slice::from_ref(&large)));
         assert!(!fits_inside(&[small, large]) && !fits_inside(&[home.path().to_owned()]));
     }
 
@@ -228,10 +246,19 @@ mod tests {
     fn the_outcome_is_a_sentence() {
         let sent = |state, reason: Option<&str>| {
             let reason = reason.map(Into::into);
-            outcome(&SentInfo { message: String::new(), to: "12D3abcdefgh".into(), name: "phone".into(), state, reason })
+            outcome(&SentInfo {
+                message: String::new(),
+                to: "12D3abcdefgh".into(),
+                name: "phone".into(),
+                state,
+                reason,
+            })
         };
         assert_eq!(sent(SentState::Delivered, None), "Delivered to phone.");
-        assert_eq!(sent(SentState::AtRelay, None), "Waiting at the relay: phone gets it when it comes online.");
+        assert_eq!(
+            sent(SentState::AtRelay, None),
+            "Waiting at the relay: phone gets it when it comes online."
+        );
         assert!(sent(SentState::Waiting, None).starts_with("Waiting on this device: no relay is reached."));
         assert_eq!(sent(SentState::Failed, Some("no")), "It cannot be sent to phone: no.");
     }

@@ -2,8 +2,8 @@
 
 use crate::failure::{self, shown};
 use crate::session::{Outcome, Session};
-use crate::upload::wait;
 use crate::show::{Drawing, Progress, Standing, bytes, count, qr};
+use crate::upload::wait;
 use hither_api::{ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, ShareRequest};
 use hither_proto::display_name;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ Examples:
   hither share film.mkv                   share a file
   hither share photos/ notes.txt          share a folder and a file: two tickets
   hither share report.pdf --keep 7d       end the share by itself after a week
-  hither share photos/ --watch            share what comes into the folder later, too
-  hither share film.mkv --wait-upload     return when this device may be switched off
+  hither share photos/ --watch            also share what appears there later
+  hither share film.mkv --wait-upload     return when it is at the relay
   hither share film.mkv | ssh nas hither fetch --yes
 
 What is shared stays where it is and is not copied. The ticket is a secret:
@@ -115,7 +115,11 @@ async fn share(session: &Session<'_>, client: &Client, args: &Args, path: PathBu
 }
 
 /// Shares and shows how it goes; the end is for the caller to show.
-pub async fn follow(session: &Session<'_>, client: &Client, request: &ShareRequest) -> Result<Done, ApiError> {
+pub async fn follow(
+    session: &Session<'_>,
+    client: &Client,
+    request: &ShareRequest,
+) -> Result<Done, ApiError> {
     let mut events = client.work("/v1/shares", request).await?;
     let mut progress = Progress::new(session.out);
     while let Some(event) = events.next().await? {

@@ -50,8 +50,10 @@ impl Standing {
 
     /// Whether a bar says more than a spinner.
     fn has_bar(&self) -> bool {
-        let counts =
-            matches!(self.phase, Phase::Reading | Phase::Comparing | Phase::Fetching | Phase::Writing | Phase::Uploading);
+        let counts = matches!(
+            self.phase,
+            Phase::Reading | Phase::Comparing | Phase::Fetching | Phase::Writing | Phase::Uploading
+        );
         counts && self.total > 0
     }
 

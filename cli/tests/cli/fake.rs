@@ -100,13 +100,17 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
     }
     match request.as_str() {
         "POST /v1/shares" | "POST /v1/fetches" | "GET /v1/inbox/events" => return play(shared),
+        r if r.ends_with("/upload") && !shared.failures.lock().unwrap().contains_key(r) => {
+            return play(shared);
+        }
         "POST /v1/shutdown" => shared.stopping.notify_one(),
         r if r.ends_with("/accept") => shared.accepted.notify_one(),
         r if r.ends_with("/pause") => shared.paused.notify_one(),
         _ => {}
     }
     if let Some(error) = shared.failures.lock().unwrap().get(&request) {
-        return (StatusCode::from_u16(error.code.http_status()).unwrap(), Json(error.clone())).into_response();
+        return (StatusCode::from_u16(error.code.http_status()).unwrap(), Json(error.clone()))
+            .into_response();
     }
     let answer = shared.answers.lock().unwrap().get(&request).cloned();
     match answer {
@@ -147,7 +151,7 @@ pub fn status() -> Value {
         "version": env!("CARGO_PKG_VERSION"), "device": "12D3KooWGbV4mVQXqW4sQp6sXo8sDk3nT2i8m3n1e5n7Yq3bQxZk", "short": "Yq3bQxZk",
         "name": "desk", "pid": i32::MAX, "uptime": 3780, "udp_port": 47447, "tcp_port": 47447, "home": "/home/u/.local/share/hither",
         "shares": 2, "transfers": 1, "nearby": 2, "warnings": [],
-        "relays": [], "unread": 0, "outgoing": 0,
+        "relays": [], "uploads": 0, "unread": 0, "outgoing": 0,
         "links": [{"device": OWNER, "name": "laptop", "carrier": "quic", "address": "192.168.1.7:47447", "rtt_ms": 0.42}],
     })
 }

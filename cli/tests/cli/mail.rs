@@ -56,7 +56,8 @@ fn standard_input_is_a_text() {
     let (home, fake) = Home::running();
     fake.answers("POST /v1/messages", sent("delivered"));
     let send = |bytes: &[u8]| {
-        let mut child = home.hither("send phone -").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child =
+            home.hither("send phone -").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         child.wait().unwrap().code()
     };
@@ -184,7 +185,11 @@ fn what_waits_is_listed_and_taken_back() {
     waiting["reason"] = json!("it is too long");
     fake.answers("GET /v1/outbox", json!([waiting]));
     let ran = home.run("outbox");
-    assert!(ran.stdout.contains("files: a\u{fffd}b") && ran.stdout.contains("failed: it is too long"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("files: a\u{fffd}b") && ran.stdout.contains("failed: it is too long"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(home.run("outbox --json").json()[0]["state"], "failed");
     fake.answers("DELETE /v1/outbox/4", json!({}));
     assert_eq!(home.run("outbox delete 4").stdout, "1 message taken back.\n");

@@ -10,13 +10,13 @@ use std::process::Stdio;
 const INVITATION: &str = "000102030405060708090a0b0c0d0e0f";
 
 fn url() -> String {
-    format!("hither://relay.example:47447/#12D3KooWQK1tdYtU7wMgAXnTdRTiCTFjptvb5acB4Xgq45C9i5BQ.{INVITATION}")
+    format!("hither://relay.example:47447/#12D3KooWHFd1gyNYFqxt7ke9FY2VoVVWY2XSPhvL9vg2pB6wQGfa.{INVITATION}")
 }
 
 fn relay() -> Value {
     json!({
-        "relay": "12D3KooWQK1tdYtU7wMgAXnTdRTiCTFjptvb5acB4Xgq45C9i5BQ",
-        "url": "hither://relay.example:47447/#12D3KooWQK1tdYtU7wMgAXnTdRTiCTFjptvb5acB4Xgq45C9i5BQ",
+        "relay": "12D3KooWHFd1gyNYFqxt7ke9FY2VoVVWY2XSPhvL9vg2pB6wQGfa",
+        "url": "hither://relay.example:47447/#12D3KooWHFd1gyNYFqxt7ke9FY2VoVVWY2XSPhvL9vg2pB6wQGfa",
         "host": "relay.example:47447", "state": "connected", "joined": 100, "devices": 2, "carrier": "quic", "rtt_ms": 12.34,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::fake::Step::Report;
 use crate::home::{Home, ticket};
-use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+use hither_api::{ApiError, Done, ErrorCode, Event, Phase, UploadInfo, UploadState};
 use serde_json::json;
 
 fn reading() -> Event {
@@ -40,9 +40,50 @@ fn without_a_terminal_only_tickets_are_printed() {
         fake.body("POST /v1/shares"),
         json!({
             "path": home.folder.path().canonicalize().unwrap().join("photos"), "name": "holiday", "keep_seconds": 604_800,
-            "no_upload": true, "skip_unsharable": false,
+            "no_upload": true, "skip_unsharable": false, "watch": false,
         })
     );
+}
+
+fn upload(state: UploadState, bytes: u64) -> Event {
+    Event::Upload(UploadInfo {
+        state,
+        bytes,
+        total: 9,
+        version: None,
+        store: None,
+        relay: Some("relay.example:4817".into()),
+        reason: None,
+        words: "…".into(),
+    })
+}
+
+#[test]
+fn who_wants_to_waits_for_the_upload_and_has_the_ticket_before() {
+    let (home, fake) = Home::running();
+    let (begun, done) = (upload(UploadState::Uploading, 3), upload(UploadState::Uploaded, 9));
+    // The same events come for the share and for its upload: each ends with what it waits for.
+    fake.plays([Report(begun.clone()), Report(done.clone()), Report(shared())]);
+    let ran = home.run("share . --wait-upload --watch --json");
+    assert_eq!((ran.exit, ran.stderr.as_str()), (Some(0), ""));
+    let twice = [&begun, &done, &begun, &done].map(|event| json!(event));
+    assert_eq!(ran.json(), [&twice[..], &[json!(shared())]].concat());
+    assert_eq!(fake.asked(), ["POST /v1/shares", "GET /v1/shares/3f2a91c0/upload"]);
+    assert_eq!(fake.body("POST /v1/shares")["watch"], true);
+    let ran = home.run("share .  --wait-upload");
+    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{}\n", ticket())), "{}", ran.stderr);
+    assert_eq!(home.run("share . --wait-upload --no-upload").exit, Some(2), "one or the other");
+}
+
+#[test]
+fn an_upload_that_will_not_come_is_an_error_of_who_waits() {
+    let (home, fake) = Home::running();
+    let error = ApiError::new(ErrorCode::OverQuota, "It is shared, but not uploaded: over quota.");
+    fake.plays([Report(shared())]);
+    fake.fails("GET /v1/shares/3f2a91c0/upload", error);
+    let ran = home.run("share . --wait-upload");
+    assert_eq!((ran.exit, ran.stdout), (Some(6), format!("{}\n", ticket())), "{}", ran.stderr);
+    assert!(ran.stderr.contains("over quota"), "{}", ran.stderr);
 }
 
 #[test]

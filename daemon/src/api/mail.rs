@@ -46,9 +46,10 @@ pub(super) async fn take_back(State(daemon): Ctx, Path(id): Path<u64>) -> Answer
     Ok(Json(json!({})))
 }
 
-/// Every message that arrived, oldest first.
+/// Every message that arrived, oldest first. Waits a moment for relays that are being connected.
 #[utoipa::path(get, path = "/v1/inbox", responses((status = 200, body = [MessageInfo])))]
 pub(super) async fn inbox(State(daemon): Ctx) -> Answer<Vec<MessageInfo>> {
+    mail::settle(&daemon).await;
     Ok(Json(blocking(&daemon, |daemon| mail::list(daemon, 0)).await?))
 }
 

@@ -40,13 +40,17 @@ pub(super) async fn leave(State(daemon): Ctx, Path(id): Path<String>) -> Answer<
 fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
     let found = daemon.relays.all().into_iter().find(|relay| relay.url.key.to_string() == id);
     found.ok_or_else(|| {
-        ApiError::new(ErrorCode::NotFound, format!("This device has not joined a relay {}.", display_name(id)))
-            .into()
+        ApiError::new(
+            ErrorCode::NotFound,
+            format!("This device has not joined a relay {}.", display_name(id)),
+        )
+        .into()
     })
 }
 
-/// The user's devices, this one first.
+/// The user's devices, this one first. Waits a moment for relays that are being connected.
 #[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = [DeviceInfo])))]
 pub(super) async fn devices(State(daemon): Ctx) -> Json<Vec<DeviceInfo>> {
+    relay::settle(&daemon).await;
     Json(relay::devices(&daemon))
 }

@@ -78,7 +78,10 @@ impl Chunks {
     /// Ciphertext of what is missing, bytes; `None` when the store asks for what does not exist.
     pub(super) fn bytes_missing(&self, missing: &Missing) -> Option<u64> {
         let root = if missing.root { u64::from(self.length(Space::Root, 0)?) } else { 0 };
-        Some(root + self.bytes(Space::Manifest, &missing.manifest)? + self.bytes(Space::Data, &missing.data)?)
+        Some(
+            root + self.bytes(Space::Manifest, &missing.manifest)?
+                + self.bytes(Space::Data, &missing.data)?,
+        )
     }
 
     /// The lists of an upload, in order.

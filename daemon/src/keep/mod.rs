@@ -188,7 +188,10 @@ impl Entry {
 
     /// Whether a version is at the store, looked at not too long ago.
     fn is_kept(&self, version: u64) -> bool {
-        let fresh = |record: &KeptRecord| unix_seconds() < record.checked.saturating_add(LOOK_AGAIN.as_secs());
-        self.record.as_ref().is_some_and(|record| !record.release && record.version == version && fresh(record))
+        let fresh =
+            |record: &KeptRecord| unix_seconds() < record.checked.saturating_add(LOOK_AGAIN.as_secs());
+        self.record
+            .as_ref()
+            .is_some_and(|record| !record.release && record.version == version && fresh(record))
     }
 }

@@ -82,11 +82,7 @@ mod tests {
 
     #[test]
     fn the_users_word_goes_before_the_rules() {
-        let rules = UploadRules {
-            min_size: Some(10),
-            max_size: Some(100),
-            ..UploadRules::default()
-        };
+        let rules = UploadRules { min_size: Some(10), max_size: Some(100), ..UploadRules::default() };
         let table = [
             (false, 50, Ok(())),
             (false, 10, Ok(())),

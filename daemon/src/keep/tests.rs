@@ -349,9 +349,10 @@ async fn a_watched_folder_is_published_and_uploaded_as_it_changes_also_after_a_r
     world.file("photos/1.jpg", &noise(50_000, 9));
     let (share, ticket) = owner.share(&world.path("photos"), |r| r.watch = true).await;
     world.file("photos/sub/2.jpg", &noise(50_000, 10));
+    let id = share.id;
     let at = |version: u64| {
         move |daemon: &Daemon| {
-            let share = daemon.shares.get(share.id).unwrap();
+            let share = daemon.shares.get(id).unwrap();
             let told = daemon.upload_info(&share).unwrap();
             told.version >= Some(version) && told.state == UploadState::Uploaded
         }

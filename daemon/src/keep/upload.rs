@@ -3,8 +3,8 @@
 //! What is sent and what the store says are two halves that run beside each other: the store says what it misses, then
 //! what has become durable while more is being sent. Nothing waits for a single chunk.
 
-use super::chunks::{Chunks, Missing, ReadFailed};
 use super::KeptRecord;
+use super::chunks::{Chunks, Missing, ReadFailed};
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::hexed::Hex;
@@ -233,4 +233,3 @@ impl Stored {
         *known |= new.to_bitmap();
     }
 }
-

@@ -164,7 +164,12 @@ async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
         let reasons = [Some(ErrorCode::OverQuota), Some(ErrorCode::NoSpace)];
         matches!(doing, Doing::Waits(trouble) if reasons.contains(&trouble.reason))
     };
-    daemon.keep.lock().values_mut().filter(|entry| full(&entry.doing)).for_each(|entry| entry.not_before = None);
+    daemon
+        .keep
+        .lock()
+        .values_mut()
+        .filter(|entry| full(&entry.doing))
+        .for_each(|entry| entry.not_before = None);
 }
 
 /// Files changed since they were shared: what cannot be given is not announced any more.
@@ -266,7 +271,8 @@ impl Look<'_> {
         let known: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
         let ended: Vec<ShareId> = {
             let entries = self.daemon.keep.lock();
-            let kept = entries.iter().filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
+            let kept =
+                entries.iter().filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
             kept.map(|(share, _)| *share).filter(|share| !known.contains(share)).collect()
         };
         for share in ended {
@@ -339,10 +345,7 @@ impl Look<'_> {
 
 /// The relay that keeps a share, or would: the one where it is already as long as it is joined, else the first that is
 /// connected.
-fn home(
-    relays: &[Arc<Relay>],
-    record: Option<&KeptRecord>,
-) -> Option<(Arc<Relay>, Arc<RelayConnection>)> {
+fn home(relays: &[Arc<Relay>], record: Option<&KeptRecord>) -> Option<(Arc<Relay>, Arc<RelayConnection>)> {
     let kept = record.and_then(|record| relays.iter().find(|relay| relay.key() == record.relay));
     match kept {
         Some(relay) => Some((Arc::clone(relay), relay.connection()?)),

@@ -243,7 +243,10 @@ mod tests {
             raw(r#"{"made_ms":1,"kind":"text"}"#, b""),
             raw(r#"{"made_ms":1,"kind":"files","files":[]}"#, b""),
             raw(r#"{"made_ms":1,"kind":"files","files":[{"name":"a","mode":0,"length":9}]}"#, b"short"),
-            raw(r#"{"made_ms":1,"kind":"ticket","share":{"ticket":"hither1x","name":"n","files":1,"bytes":1}}"#, b""),
+            raw(
+                r#"{"made_ms":1,"kind":"ticket","share":{"ticket":"hither1x","name":"n","files":1,"bytes":1}}"#,
+                b"",
+            ),
             raw(&many, b""),
         ] {
             assert_eq!(Letter::decode(&broken), Err(Malformed));

@@ -78,7 +78,11 @@ async fn first_end(pauses: &Pauses) {
     }
 }
 
-async fn attempt(daemon: Arc<Daemon>, waiting: Waiting, connection: Arc<RelayConnection>) -> (Waiting, Attempt) {
+async fn attempt(
+    daemon: Arc<Daemon>,
+    waiting: Waiting,
+    connection: Arc<RelayConnection>,
+) -> (Waiting, Attempt) {
     let sealed = tokio::task::spawn_blocking(move || daemon.mail.outbox.sealed(waiting.number)).await;
     let ended = match sealed {
         Ok(Ok(Some(sealed))) => send(waiting, &connection, sealed).await,

@@ -20,10 +20,11 @@ pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
 pub(crate) use send::send;
 
 use crate::daemon::Daemon;
-use crate::relay::{Delivery, RelayConnection};
+use crate::relay::{self, Delivery, RelayConnection};
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::RelayMessage;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Most messages that are made durable together.
@@ -45,6 +46,19 @@ impl Mail {
 /// Starts the courier.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon.tasks.spawn_forever(courier::run(Arc::clone(daemon)));
+}
+
+/// How long after it was welcomed a connection may still bring what waited at the relay.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
+
+/// Waits a moment for what relays have kept, when they were reached only just now.
+pub(crate) async fn settle(daemon: &Daemon) {
+    let mut latest = daemon.mail.inbox.latest();
+    relay::settle(daemon).await;
+    let youngest = daemon.relays.connected().iter().map(|connection| connection.since).max();
+    let Some(until) = youngest.map(|since| since + FIRST_WORDS) else { return };
+    // What comes, comes together: the first of it ends the wait.
+    let _ = tokio::time::timeout_at(until.into(), latest.changed()).await;
 }
 
 /// Takes what one connection delivers, until it ends.
@@ -84,7 +98,9 @@ async fn wait_for_room(
     connection: &RelayConnection,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) {
-    daemon.warn("The inbox is full: messages stay at the relay until some are deleted (hither inbox delete).".into());
+    daemon.warn(
+        "The inbox is full: messages stay at the relay until some are deleted (hither inbox delete).".into(),
+    );
     let drained = async { while deliveries.recv().await.is_some() {} };
     tokio::select! {
         () = daemon.mail.inbox.room.notified() => connection.close(),

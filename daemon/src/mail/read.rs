@@ -43,7 +43,9 @@ fn info(daemon: &Daemon, number: u64, record: &MessageRecord, detail: Detail) ->
         share: None,
     };
     match &record.content {
-        StoredContent::Text { text } => info.text = Some(text.clone()).filter(|t| full || t.len() <= SHORT_TEXT),
+        StoredContent::Text { text } => {
+            info.text = Some(text.clone()).filter(|t| full || t.len() <= SHORT_TEXT)
+        }
         StoredContent::Files { files } => {
             info.files =
                 files.iter().map(|f| FileInfo { name: display_name(&f.name), bytes: f.length }).collect();
@@ -92,17 +94,21 @@ pub(crate) fn delete(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiErr
 /// Writes the files of a message into a folder. Never over another file. Blocks.
 pub(crate) fn save(daemon: &Daemon, number: u64, folder: &Path) -> Result<SavedInfo, ApiError> {
     if !folder.is_absolute() || !folder.is_dir() {
-        return Err(ApiError::new(ErrorCode::NotWritable, "The folder must exist, and its path be absolute."));
+        return Err(ApiError::new(
+            ErrorCode::NotWritable,
+            "The folder must exist, and its path be absolute.",
+        ));
     }
     let inbox = &daemon.mail.inbox;
     let record = inbox.get(number).map_err(storage)?.ok_or_else(|| missing(number))?;
     let StoredContent::Files { files } = &record.content else {
-        return Err(ApiError::new(ErrorCode::BadRequest, format!("There are no files in message {number}.")).with_hint(
-            match &record.content {
-                StoredContent::Ticket { .. } => format!("It offers a share. Fetch it with: hither inbox fetch {number}"),
+        return Err(ApiError::new(ErrorCode::BadRequest, format!("There are no files in message {number}."))
+            .with_hint(match &record.content {
+                StoredContent::Ticket { .. } => {
+                    format!("It offers a share. Fetch it with: hither inbox fetch {number}")
+                }
                 _ => format!("Read it with: hither inbox read {number}"),
-            },
-        ));
+            }));
     };
     let mut written = Vec::new();
     for (place, file) in files.iter().enumerate() {
@@ -176,7 +182,13 @@ pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
         let state = if record.failed.is_some() { SentState::Failed } else { SentState::Waiting };
         let name = record.to.parse().map(|to| name_of(daemon, to)).unwrap_or_default();
         let sent = SentInfo { message: record.message, to: record.to, name, state, reason };
-        OutgoingInfo { id: number, sent, kind: record.kind, summary: display_name(&record.summary), made: record.made }
+        OutgoingInfo {
+            id: number,
+            sent,
+            kind: record.kind,
+            summary: display_name(&record.summary),
+            made: record.made,
+        }
     };
     daemon.mail.outbox.list().into_iter().map(tell).collect()
 }

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends a message: it is durable when this returns, and its state is what is known then.
 pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<SentInfo, ApiError> {
+    relay::settle(daemon).await;
     let devices = relay::devices(daemon);
     let reader = relay::resolve(&devices, &request.to)?;
     if reader.this {
@@ -33,13 +34,7 @@ pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<S
     let written = tokio::task::spawn_blocking(move || write(&of, to, request));
     let (message, mut told) = written.await.map_err(failure::internal)??;
     let outcome = follow(daemon, to, &mut told).await;
-    Ok(SentInfo {
-        message,
-        to: to.to_string(),
-        name,
-        state: outcome.state,
-        reason: outcome.reason,
-    })
+    Ok(SentInfo { message, to: to.to_string(), name, state: outcome.state, reason: outcome.reason })
 }
 
 /// Reads, seals and keeps a message. Blocks.
@@ -127,8 +122,9 @@ fn files(paths: &[PathBuf]) -> Result<Content, ApiError> {
 /// A file of at most `most` bytes.
 fn read(path: &Path, most: u64) -> Result<SmallFile, ApiError> {
     let shown = display_name(&path.to_string_lossy());
-    let unreadable =
-        |why: &dyn std::fmt::Display| ApiError::new(ErrorCode::Unreadable, format!("{shown} cannot be read: {why}."));
+    let unreadable = |why: &dyn std::fmt::Display| {
+        ApiError::new(ErrorCode::Unreadable, format!("{shown} cannot be read: {why}."))
+    };
     if !path.is_absolute() {
         return Err(ApiError::new(ErrorCode::BadRequest, "Paths must be absolute."));
     }

@@ -68,11 +68,7 @@ fn can_be_dialled(address: &SocketAddr) -> bool {
 }
 
 /// Sends the cards that the relay behind a connection does not have yet, for `readers`.
-pub(crate) async fn publish(
-    daemon: &Arc<Daemon>,
-    connection: &Arc<RelayConnection>,
-    readers: Vec<DeviceId>,
-) {
+pub(crate) async fn publish(daemon: &Arc<Daemon>, connection: &Arc<RelayConnection>, readers: Vec<DeviceId>) {
     let (of, to) = (Arc::clone(daemon), Arc::clone(connection));
     let sealed = tokio::task::spawn_blocking(move || seal_missing(&of, &to, readers)).await;
     let Ok(cards) = sealed else { return };
@@ -85,7 +81,10 @@ pub(crate) async fn publish(
 fn seal_missing(daemon: &Daemon, connection: &RelayConnection, readers: Vec<DeviceId>) -> Vec<Card> {
     let card = own(daemon);
     let mut published = connection.published.lock().unwrap_or_else(PoisonError::into_inner);
-    let same = published.card.as_ref().is_some_and(|old| CardRecord { made_ms: card.made_ms, ..old.clone() } == card);
+    let same = published
+        .card
+        .as_ref()
+        .is_some_and(|old| CardRecord { made_ms: card.made_ms, ..old.clone() } == card);
     if !same {
         *published = Published { card: Some(card), readers: HashSet::new() };
     }

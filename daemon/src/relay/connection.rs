@@ -8,17 +8,18 @@ use super::cards::Published;
 use super::dial::RelayStream;
 use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
-use hither_carrier::{
-    CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message,
-};
+use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
     DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Most requests without an answer.
@@ -29,6 +30,8 @@ const MAX_QUEUED: usize = 64;
 const MAX_NEWS: usize = 32;
 /// Longest wait for the answer to a request. The relay makes things durable first, and may be far away.
 const ANSWER: Duration = Duration::from_secs(30);
+/// An answer that takes longer makes one wonder whether the relay is there.
+const PROMPT: Duration = Duration::from_secs(2);
 /// How long a connection that is left waits for its last answers.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -105,6 +108,8 @@ pub(crate) struct RelayConnection {
     pub relay: RelayAddress,
     link: Link,
     remote: SocketAddr,
+    /// When it was welcomed.
+    pub since: Instant,
     welcome: Welcome,
     outgoing: mpsc::Sender<RelayMessage>,
     pending: Mutex<Pending>,
@@ -140,7 +145,11 @@ pub(crate) struct News {
 
 impl RelayConnection {
     /// A connection over a stream that was welcomed; [`run`](Self::run) makes it work.
-    pub(crate) fn new(relay: RelayAddress, stream: &RelayStream, welcome: Welcome) -> (Arc<Self>, Ends, News) {
+    pub(crate) fn new(
+        relay: RelayAddress,
+        stream: &RelayStream,
+        welcome: Welcome,
+    ) -> (Arc<Self>, Ends, News) {
         let (outgoing, written) = mpsc::channel(MAX_QUEUED);
         let (notices, notice) = mpsc::channel(MAX_NEWS);
         let (deliveries, delivery) = mpsc::channel(MAX_NEWS);
@@ -149,6 +158,7 @@ impl RelayConnection {
             relay,
             link: stream.link.clone(),
             remote: stream.stream.remote,
+            since: Instant::now(),
             welcome,
             outgoing,
             pending: Mutex::default(),
@@ -301,7 +311,7 @@ impl RelayConnection {
         // Also when the caller gives up.
         let _forget = Forget { connection: self, number };
         self.tell(make(number)).await;
-        match tokio::time::timeout(ANSWER, answer).await {
+        match self.answered_in_time(answer).await {
             Ok(Ok(RelayMessage::Failed { refusal, .. })) => Err(RequestError::Refused(refusal)),
             Ok(Ok(message)) => Ok(message),
             Ok(Err(_)) => Err(RequestError::Lost),
@@ -309,9 +319,30 @@ impl RelayConnection {
         }
     }
 
+    /// Waits for an answer; when it takes long, finds out whether the relay is there at all.
+    async fn answered_in_time(
+        &self,
+        answer: oneshot::Receiver<RelayMessage>,
+    ) -> Result<Result<RelayMessage, oneshot::error::RecvError>, Elapsed> {
+        let mut answer = pin!(answer);
+        match timeout(PROMPT, &mut answer).await {
+            Ok(answer) => Ok(answer),
+            Err(_) => {
+                self.probe();
+                timeout(ANSWER, answer).await
+            }
+        }
+    }
+
     /// Sends a message to another device of the user; says whether the device was there (else it is kept for it).
-    pub(crate) async fn send(&self, to: DeviceId, id: MessageId, sealed: Bytes) -> Result<bool, RequestError> {
-        let answer = self.request(|request| RelayMessage::Send { request, to, id, sealed, keep_s: 0 }).await?;
+    pub(crate) async fn send(
+        &self,
+        to: DeviceId,
+        id: MessageId,
+        sealed: Bytes,
+    ) -> Result<bool, RequestError> {
+        let answer =
+            self.request(|request| RelayMessage::Send { request, to, id, sealed, keep_s: 0 }).await?;
         match answer {
             RelayMessage::Sent { forwarded, .. } => Ok(forwarded),
             _ => Err(RequestError::Unexpected),
@@ -399,7 +430,7 @@ impl RelayConnection {
                 answered.await;
             }
         };
-        let _ = tokio::time::timeout(LEAVE, quiet).await;
+        let _ = timeout(LEAVE, quiet).await;
         self.close();
     }
 }

@@ -124,9 +124,10 @@ pub(crate) fn name_of(daemon: &Daemon, device: DeviceId) -> String {
     if device == daemon.device {
         return daemon.name.to_string();
     }
-    let cards = daemon.relays.all().into_iter().filter_map(|relay| {
-        relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
-    });
+    let cards =
+        daemon.relays.all().into_iter().filter_map(|relay| {
+            relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
+        });
     let newest = cards.max_by_key(|card| card.made_ms).map(|card| DeviceName::clean(&card.name));
     newest.or_else(|| daemon.links.name(device)).map(|name| name.to_string()).unwrap_or_default()
 }

@@ -44,7 +44,11 @@ impl DeviceList {
     }
 
     /// The whole list anew. `open` opens an entry's card.
-    pub(crate) fn replace(&mut self, entries: &[DeviceEntry], open: impl Fn(&DeviceEntry) -> Option<CardRecord>) {
+    pub(crate) fn replace(
+        &mut self,
+        entries: &[DeviceEntry],
+        open: impl Fn(&DeviceEntry) -> Option<CardRecord>,
+    ) {
         self.0.retain(|device, _| entries.iter().any(|entry| entry.device == *device));
         self.change(entries, &[], open);
     }
@@ -101,12 +105,10 @@ impl DeviceList {
 /// exactly that. Everything that takes a device from a user asks here.
 pub(crate) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a DeviceInfo, ApiError> {
     let lower = wanted.to_lowercase();
-    let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] = [
-        &|one| one.device == wanted,
-        &|one| one.short == wanted,
-        &|one| one.name == wanted,
-        &|one| one.name.to_lowercase() == lower,
-    ];
+    let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] =
+        [&|one| one.device == wanted, &|one| one.short == wanted, &|one| one.name == wanted, &|one| {
+            one.name.to_lowercase() == lower
+        }];
     let found = ways
         .iter()
         .map(|is_meant| all.iter().filter(|one| is_meant(one)).collect::<Vec<_>>())
@@ -114,8 +116,10 @@ pub(crate) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a Dev
     match found.unwrap_or_default().as_slice() {
         [one] => Ok(one),
         [] => {
-            let error =
-                ApiError::new(ErrorCode::NotFound, format!("There is no device \"{}\".", display_name(wanted)));
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("There is no device \"{}\".", display_name(wanted)),
+            );
             Err(error.with_hint(match all.len() {
                 0 | 1 => "No other device of yours is known yet. Join a relay on both: hither relay add URL",
                 _ => "See them all with: hither devices",

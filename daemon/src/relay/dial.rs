@@ -70,7 +70,8 @@ pub(crate) struct RelayStream {
     pub reader: RelayReader,
 }
 
-/// A link to a relay (or a store), on the carrier that works: QUIC first, TCP on the same port and on 443 a moment later.
+/// A link to a relay (or a store), on the carrier that works: QUIC first, TCP a moment later, and another one later TCP on
+/// port 443, which more firewalls let through.
 /// Takes 5 s at most for names and 6 s for the rest.
 pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, RelayError> {
     let (udp, tcp) = tokio::join!(resolve(&relay.udp), resolve(&relay.tcp));
@@ -81,8 +82,12 @@ pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Li
         });
         return Err(name.map_or(LinkError::NoAddress.into(), |host| RelayError::Resolve { host }));
     }
-    let tcp = with_https(tcp);
-    Ok(race(endpoint.connect_relay_quic(relay.key, &udp), endpoint.connect_relay_tcp(relay.key, &tcp)).await?)
+    let https = https(&tcp);
+    // Whoever else has that port says nothing about the relay.
+    let by_https =
+        async { endpoint.connect_relay_tcp(relay.key, &https).await.map_err(|_| LinkError::NoAddress) };
+    let by_tcp = race(endpoint.connect_relay_tcp(relay.key, &tcp), by_https);
+    Ok(race(endpoint.connect_relay_quic(relay.key, &udp), by_tcp).await?)
 }
 
 /// The first of two that works; the second begins [`STAGGER`] behind the first, or when that has failed.
@@ -146,16 +151,15 @@ async fn resolve(places: &[HostPort]) -> Vec<SocketAddr> {
     all
 }
 
-/// The same, followed by port 443 of the same hosts; room is left for one of those.
-fn with_https(mut tcp: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let https: Vec<SocketAddr> = tcp.iter().map(|at| SocketAddr::new(at.ip(), HTTPS)).collect();
-    tcp.truncate(MAX_DIALLED - 1);
-    for address in https {
-        if !tcp.contains(&address) && tcp.len() < MAX_DIALLED {
-            tcp.push(address);
+/// Port 443 of the same hosts, where that is not tried anyway.
+fn https(tcp: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut https: Vec<SocketAddr> = Vec::new();
+    for address in tcp.iter().map(|at| SocketAddr::new(at.ip(), HTTPS)) {
+        if !tcp.contains(&address) && !https.contains(&address) {
+            https.push(address);
         }
     }
-    tcp
+    https
 }
 
 /// Begins a stream of one purpose on a link.
@@ -245,10 +249,8 @@ mod tests {
             ["127.0.0.1:5", "127.0.0.1:5", "[::1]:6"].map(|text| text.parse().unwrap()).to_vec();
         let found = resolve(&places).await;
         assert_eq!(found, ["127.0.0.1:5".parse().unwrap(), "[::1]:6".parse().unwrap()]);
-        let tcp: Vec<String> = with_https(found).iter().map(ToString::to_string).collect();
-        assert_eq!(tcp, ["127.0.0.1:5", "[::1]:6", "127.0.0.1:443", "[::1]:443"]);
-        let many: Vec<SocketAddr> = (1..=8).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
-        let tcp = with_https(many);
-        assert_eq!((tcp.len(), tcp[7].port()), (MAX_DIALLED, HTTPS));
+        let texts: Vec<String> = https(&found).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, ["127.0.0.1:443", "[::1]:443"]);
+        assert!(https(&https(&found)).is_empty());
     }
 }

@@ -25,10 +25,10 @@ pub(crate) mod tests;
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
 pub(crate) use describe::{devices, name_of};
 pub(crate) use devices::resolve;
-pub(crate) use join::{join, leave};
 pub(crate) use dial::RelayError;
 #[allow(unused_imports, reason = "for uploads to stores, and for reading from them")]
 pub(crate) use dial::{RelayStream, dial, open};
+pub(crate) use join::{join, leave};
 pub(crate) use standing::{Relay, Standing};
 
 use crate::daemon::Daemon;
@@ -37,6 +37,7 @@ use hither_content::storage::StorageError;
 use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{DeviceId, RelayAddress};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Most relays (fleets) that a device joins.
@@ -114,6 +115,22 @@ impl Relays {
     pub(crate) fn connecting(&self) -> bool {
         self.all().iter().any(|relay| matches!(relay.standing(), Standing::Connecting))
     }
+}
+
+/// Longest wait for relays by calls that tell what relays know: a daemon that was just started has not heard them yet.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Waits, up to 3 s, until every relay was reached or failed.
+pub(crate) async fn settle(daemon: &Daemon) {
+    let mut changes = daemon.relays.changes();
+    let settled = async {
+        while daemon.relays.connecting() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(SETTLE, settled).await;
 }
 
 /// Starts the long connections of all relays, and the watch over the network.

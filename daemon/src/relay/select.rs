@@ -269,7 +269,11 @@ mod tests {
         }
         let pauses: Vec<_> = [1, 2, 3]
             .map(|seed| {
-                let mut select = Select::new(relays[0].clone(), Vec::new(), u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+                let mut select = Select::new(
+                    relays[0].clone(),
+                    Vec::new(),
+                    u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15),
+                );
                 select.not_assigned(false, now);
                 pause(&select, now)
             })

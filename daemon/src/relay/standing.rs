@@ -55,7 +55,12 @@ impl Relay {
     }
 
     /// A relay that has just welcomed this device. `list`: of its fleet.
-    pub(crate) fn joined(url: &RelayUrl, list: &[RelayAddress], welcome: &Welcome, changes: watch::Sender<u64>) -> Self {
+    pub(crate) fn joined(
+        url: &RelayUrl,
+        list: &[RelayAddress],
+        welcome: &Welcome,
+        changes: watch::Sender<u64>,
+    ) -> Self {
         let url = url.without_invitation();
         let record = RelayRecord {
             url: url.to_string(),
@@ -87,7 +92,8 @@ impl Relay {
     pub(crate) fn set_standing(&self, standing: Standing) {
         let ended = {
             let mut inner = self.lock();
-            let ended = matches!(inner.standing, Standing::Connected(_)) && !matches!(standing, Standing::Connected(_));
+            let ended = matches!(inner.standing, Standing::Connected(_))
+                && !matches!(standing, Standing::Connected(_));
             if ended {
                 inner.devices.disconnected(unix_millis());
                 inner.record.as_of = unix_seconds();

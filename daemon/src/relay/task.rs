@@ -82,7 +82,7 @@ impl Spare {
     }
 
     /// Something lives on it, and ends it.
-    fn is_used(mut self) {
+    fn keep_open(mut self) {
         self.used = true;
     }
 }
@@ -237,7 +237,7 @@ impl Keeper {
                 None => Spare::new(dial::dial(&daemon.endpoint, &at).await?),
             };
             let greeted = dial::hello(link.link.clone(), None).await?;
-            link.is_used();
+            link.keep_open();
             Ok::<_, RelayError>(greeted)
         });
         match tried.await {

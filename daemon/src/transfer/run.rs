@@ -121,7 +121,10 @@ impl Run {
     /// Has relays asked who holds the share, until the token is cancelled.
     fn look_up(&self) -> CancellationToken {
         let token = self.daemon.tasks.token.child_token();
-        let (stop, of) = (token.clone(), lookup::run(Arc::clone(&self.daemon), Arc::clone(&self.transfer), self.alone.subscribe()));
+        let (stop, of) = (
+            token.clone(),
+            lookup::run(Arc::clone(&self.daemon), Arc::clone(&self.transfer), self.alone.subscribe()),
+        );
         self.daemon.tasks.spawn(async move {
             tokio::select! {
                 () = of => {}

@@ -91,8 +91,7 @@ impl Watch {
         let cancel = Arc::new(AtomicBool::new(false));
         let (daemon, share, flag) = (Arc::clone(&self.daemon), self.share, Arc::clone(&cancel));
         let request = request(&record);
-        let mut work =
-            tokio::task::spawn_blocking(move || publish::renew(&daemon, share, &request, &flag));
+        let mut work = tokio::task::spawn_blocking(move || publish::renew(&daemon, share, &request, &flag));
         let done = tokio::select! {
             done = &mut work => done,
             () = self.stop.cancelled() => {

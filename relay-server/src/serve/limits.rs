@@ -87,10 +87,20 @@ impl Bucket {
 
     /// Takes `cost`, or says how long until there is as much. What costs more than the burst costs the burst.
     pub(crate) fn take(&mut self, cost: f64, now: Instant) -> Result<(), Duration> {
-        self.refill(now);
         let cost = cost.min(self.rate.burst);
+        self.have(cost, now)?;
+        self.tokens -= cost;
+        Ok(())
+    }
+
+    /// Whether one could be taken.
+    fn look(&mut self, now: Instant) -> Result<(), Duration> {
+        self.have(1.0, now)
+    }
+
+    fn have(&mut self, cost: f64, now: Instant) -> Result<(), Duration> {
+        self.refill(now);
         if self.tokens >= cost {
-            self.tokens -= cost;
             return Ok(());
         }
         let wait = (cost - self.tokens) / self.rate.per_second;
@@ -154,18 +164,21 @@ impl Limiter {
         self.take(Who::AllSends, self.rates.send_total, 1.0)
     }
 
-    /// Whether an invitation from `address` is looked at, after those from there that were not valid.
+    /// Whether an invitation from `address` is looked at, after those from there that were not valid. Many may be looked at
+    /// beside each other before the first is found wrong: nobody guesses 128 bits that way.
     pub(crate) fn may_invite(&self, address: IpAddr) -> Result<(), Duration> {
-        // Only wrong ones cost: what is taken here is given back by `right_invitation`.
-        self.take(Who::WrongInvitation(address.into()), self.rates.wrong_invitation, 1.0)
+        let now = Instant::now();
+        let mut table = self.table();
+        match table.buckets.get_mut(&Who::WrongInvitation(address.into())) {
+            Some(bucket) => bucket.look(now),
+            None => Ok(()),
+        }
     }
 
-    /// The invitation was valid after all.
-    pub(crate) fn right_invitation(&self, address: IpAddr) {
-        let mut table = self.table();
-        if let Some(bucket) = table.buckets.get_mut(&Who::WrongInvitation(address.into())) {
-            bucket.tokens = (bucket.tokens + 1.0).min(bucket.rate.burst);
-        }
+    /// An invitation from `address` was not valid.
+    pub(crate) fn wrong_invitation(&self, address: IpAddr) {
+        // When none is left, the next one is not looked at anyway.
+        let _ = self.take(Who::WrongInvitation(address.into()), self.rates.wrong_invitation, 1.0);
     }
 
     fn take(&self, who: Who, rate: Rate, cost: f64) -> Result<(), Duration> {
@@ -268,9 +281,9 @@ mod tests {
         let address = "10.0.0.1".parse().unwrap();
         for _ in 0..10 {
             limiter.may_invite(address).unwrap();
-            limiter.right_invitation(address);
         }
-        limiter.may_invite(address).unwrap();
+        limiter.wrong_invitation(address);
         limiter.may_invite(address).unwrap_err();
+        limiter.may_invite("10.0.0.2".parse().unwrap()).unwrap();
     }
 }

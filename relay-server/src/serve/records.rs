@@ -249,6 +249,16 @@ pub fn last_device(key: &str) -> Option<DeviceId> {
     DeviceId::from_slice(&unhex::<32>(key.rsplit('/').next()?)?).ok()
 }
 
+/// The first part of a key, when that names a device.
+pub fn first_device(key: &str) -> Option<DeviceId> {
+    DeviceId::from_slice(&unhex::<32>(key.split('/').next()?)?).ok()
+}
+
+/// The last part of a key, when that names a share.
+pub fn last_share(key: &str) -> Option<ShareId> {
+    unhex(key.rsplit('/').next()?).map(ShareId::new)
+}
+
 /// The first part of a key, when that names a user.
 pub fn first_user(key: &str) -> Option<UserId> {
     unhex(key.split('/').next()?).map(UserId::new)
@@ -279,5 +289,7 @@ mod tests {
         crate::state::name::subject(&front_subject(&device)).unwrap();
         let key = presence_key(&user, &device);
         assert_eq!((first_user(&key), last_device(&key)), (Some(user), Some(device)));
+        let key = share_key(&device, &share);
+        assert_eq!((first_device(&key), last_share(&key)), (Some(device), Some(share)));
     }
 }

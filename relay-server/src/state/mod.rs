@@ -123,6 +123,22 @@ pub trait State: Send + Sync + 'static {
     /// Errors: [`StateError::Full`].
     fn append<'a>(&'a self, queue: &'a str, item: NewItem) -> Answer<'a, Appended>;
 
+    /// Appends several items in this order, each as by [`append`](Self::append), and answers each. That one is refused does
+    /// not keep those after it out.
+    fn append_all<'a>(
+        &'a self,
+        queue: &'a str,
+        items: Vec<NewItem>,
+    ) -> BoxFuture<'a, Vec<Result<Appended, StateError>>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(items.len());
+            for item in items {
+                answers.push(self.append(queue, item).await);
+            }
+            answers
+        })
+    }
+
     /// Items after `after_seq` (0: from the first), in order, without those that have expired. It ends at `limit` items,
     /// [`MAX_READ`], `max_bytes` of values or [`MAX_READ_BYTES`], whichever comes first, but never before the first item.
     fn read<'a>(

@@ -188,6 +188,11 @@ impl Talk {
         }
     }
 
+    /// Forgets what was told and not looked at.
+    pub fn forget(&mut self) {
+        self.skipped.clear();
+    }
+
     /// Waits for the end and says with what refusal.
     pub async fn ended(&mut self) -> Option<RelayRefusal> {
         let mut refusal = None;

@@ -14,6 +14,8 @@ use std::process::Command;
 /// The network of the routers' public addresses, and of the relays: switch, beginning of the addresses.
 const HOMES: (&str, &str) = ("homes", "203.0.113");
 const HOSTS: (&str, &str) = ("hosts", "198.51.100");
+/// End of the provider's address in each: numbers of the lab begin with 1.
+const PROVIDER: u8 = 254;
 
 /// What joins LANs and relays.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl<'lab> Internet<'lab> {
     pub(super) fn new(lab: &'lab Lab) -> Self {
         for (switch, network) in [HOMES, HOSTS] {
             make_switch(switch);
-            tool(&mut command("ip", &format!("addr add {network}.1/24 dev {switch}")));
+            tool(&mut command("ip", &format!("addr add {network}.{PROVIDER}/24 dev {switch}")));
         }
         tool(Command::new("sh").args(["-c", FORWARD]));
         Self { lab }
@@ -46,8 +48,8 @@ impl<'lab> Internet<'lab> {
         let switch = format!("lan{number}");
         make_switch(&switch);
         let (provider, network) = HOMES;
-        let router =
-            Router::new(&switch, provider, &format!("{network}.{number}"), &format!("{network}.1"));
+        let (own, gateway) = (format!("{network}.{number}"), format!("{network}.{PROVIDER}"));
+        let router = Router::new(&switch, provider, &own, &gateway);
         Lan { lab: self.lab, switch, router }
     }
 
@@ -59,7 +61,7 @@ impl<'lab> Internet<'lab> {
             number,
             switch: switch.into(),
             address: format!("{network}.{number}"),
-            router: Some(format!("{network}.1")),
+            router: Some(format!("{network}.{PROVIDER}")),
         };
         Relay::new(name, socket, &self.lab.folder(name), self.lab.programs())
     }

@@ -5,7 +5,7 @@ use super::namespace::Namespace;
 use super::tool::{command, fed, tool};
 
 /// The address of every router in its LAN.
-pub(super) const INNER: &str = "192.168.1.1";
+pub(super) const INNER: &str = "192.168.1.254";
 /// Its interfaces: inside and outside.
 const LAN: &str = "lan0";
 const WAN: &str = "wan0";

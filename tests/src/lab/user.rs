@@ -91,6 +91,16 @@ impl Device {
     /// Waits until all of a share is at a store.
     #[track_caller]
     pub fn uploads(&self, share: &str) {
-        until("an upload", || (self.upload(share).state == UploadState::Uploaded).then_some(()));
+        let mut last = None;
+        until("an upload", || {
+            let upload = self.upload(share);
+            let done = upload.state == UploadState::Uploaded;
+            if last.as_ref() != Some(&upload) {
+                // What is seen last says why it was waited for in vain.
+                println!("{}: {} ({} of {} bytes)", self.name, upload.words, upload.bytes, upload.total);
+                last = Some(upload);
+            }
+            done.then_some(())
+        });
     }
 }

@@ -11,6 +11,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "store-carries-on", seeds: 200, build: store_carries_on },
     Scenario { name: "store-aside", seeds: 150, build: store_aside },
     Scenario { name: "store-helps", seeds: 100, build: store_helps },
+    Scenario { name: "store-behind-staller", seeds: 150, build: store_behind_staller },
     Scenario { name: "store-flaps", seeds: 200, build: store_flaps },
     Scenario { name: "store-chaos", seeds: 300, build: store_chaos },
 ];
@@ -71,6 +72,18 @@ fn store_helps(s: &mut Setup) {
     s.fetcher(0);
     s.bound_by(100);
     s.limits = Limits { time: (1.5, 4.0), origin: 0.5, waste: 0.2 };
+}
+
+/// A device looks faster than any store and gives nothing any more, though its connection lives: it does not keep the
+/// store out.
+fn store_behind_staller(s: &mut Setup) {
+    s.share((24, 32), 64 << 10);
+    let after = s.rng().below(60);
+    s.holder(400, Nature::Stalls { after });
+    s.store(10, Nature::Honest);
+    s.fetcher(0);
+    s.bound_by(10);
+    s.limits = Limits { time: (1.1, 4.0), origin: 1.0, waste: 0.2 };
 }
 
 /// Store and owner come and go, each for itself.

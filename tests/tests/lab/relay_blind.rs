@@ -78,7 +78,8 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
         assert!(haystacks[2].1.len() as u64 > 6 * MIB, "{} bytes were heard", haystacks[2].1.len());
         world.relay.stop();
         files(&world.relay.data(), &mut haystacks);
-        let chunks: usize = haystacks.iter().filter(|(name, _)| name.contains("packs")).map(|(_, b)| b.len()).sum();
+        let chunks: usize =
+            haystacks.iter().filter(|(name, _)| name.contains("packs")).map(|(_, b)| b.len()).sum();
         assert!(chunks as u64 >= 2 * MIB, "{chunks} bytes are kept");
         let searched: Vec<_> = search(&haystacks, MARKER.as_bytes());
         assert_eq!(searched.len(), 4, "the marker is in {searched:?}");

@@ -2,8 +2,8 @@
 
 use crate::common::Random;
 use crate::relay_world::{World, join_all};
-use hither_api::SentState;
-use hither_tests::lab::{self, Device, Relay, until, within};
+use hither_api::{MessageKind, SentState};
+use hither_tests::lab::{self, Device, MIB, Relay, Tree, fill, until, within};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -36,6 +36,24 @@ fn e6_e7_a_message_to_a_device_that_is_there_arrives_at_once() {
         laptop.hither(&["inbox", "save", &number, "-o", into.to_str().unwrap()]).well();
         assert_eq!(std::fs::read_to_string(into.join("notes.txt")).unwrap(), "things to buy");
         until("what arrived is kept nowhere", || (world.relay.stats()["messages"] == 0).then_some(()));
+    });
+}
+
+#[test]
+fn e7_a_large_file_is_sent_as_a_share() {
+    lab::run(|lab| {
+        const SIZE: u64 = 8 * MIB;
+        let world = World::new(lab);
+        let (desk, laptop) = world.pair();
+        let film = fill(desk.path("film.mkv"), 1, SIZE);
+        desk.hither(&["send", "laptop", film.to_str().unwrap()]).well();
+        let offers = until("the offer", || laptop.inbox().pop());
+        assert_eq!((offers.kind, offers.share.map(|share| share.bytes)), (MessageKind::Ticket, Some(SIZE)));
+        let (number, into) = (offers.id.to_string(), laptop.path("got"));
+        // It may be on its way to the store still.
+        let fetch = laptop.begin(&["inbox", "fetch", &number, "--yes", "-o", into.to_str().unwrap()]);
+        println!("{:?}", fetch.finish().fetched().sources);
+        Tree::of(&film).assert_same(&Tree::of(into.join("film.mkv")));
     });
 }
 
@@ -79,8 +97,9 @@ fn e6_a_message_waits_for_a_device_that_is_off_and_for_a_relay_that_is_down() {
     });
 }
 
-/// Messages of each sender in a round.
+/// Messages of each sender in a round, at least; and in all rounds, at most: an inbox takes 10,000.
 const BURST: usize = 3;
+const MOST: usize = 4_000;
 /// Longest pause between two attempts of a device to reach a relay that was away again and again, and some time more.
 const RECOVERY: Duration = Duration::from_secs(150);
 
@@ -137,8 +156,7 @@ fn e6_what_was_acknowledged_arrives_once_and_in_order_whoever_dies() {
         let phone = world.two.device("phone");
         join_all(&[&desk, &laptop, &phone], &world.relay.invitation());
         let mut random = Random(lab.seed());
-        let mut senders =
-            [&desk, &phone].map(|device| Sender { device, sent: 0, acknowledged: Vec::new() });
+        let mut senders = [&desk, &phone].map(|device| Sender { device, sent: 0, acknowledged: Vec::new() });
         for round in 0..rounds {
             let who = random.below(4);
             let pause = Duration::from_millis(random.below(400));
@@ -146,9 +164,10 @@ fn e6_what_was_acknowledged_arrives_once_and_in_order_whoever_dies() {
             thread::scope(|scope| {
                 for sender in &mut senders {
                     scope.spawn(move || {
+                        let most = sender.sent + MOST / rounds;
                         sender.burst("laptop");
                         // A round is not over before whoever died is back.
-                        while !over.load(Ordering::Relaxed) {
+                        while !over.load(Ordering::Relaxed) && sender.sent < most {
                             sender.burst("laptop");
                         }
                     });

@@ -88,9 +88,8 @@ fn b1_a_revoked_device_is_out_at_once_and_for_good() {
         let revoked = world.relay.admin(&["revoke", &id]).well();
         let since = Instant::now();
         assert_eq!(revoked.lines.last().unwrap()["devices"][0], id.as_str());
-        let stands = until("it is out", || {
-            Some(laptop.relay()).filter(|relay| relay.state != RelayState::Connected)
-        });
+        let stands =
+            until("it is out", || Some(laptop.relay()).filter(|relay| relay.state != RelayState::Connected));
         println!("out {:.2?} later: {:?}", since.elapsed(), stands.reason);
         assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
         until("nobody lists it", || desk.knows("laptop").is_none().then_some(()));

@@ -1,6 +1,6 @@
 //! What the tests of relays use: two LANs behind routers, and a relay that both reach.
 
-use hither_tests::lab::{Device, Internet, Lab, Lan, Relay};
+use hither_tests::lab::{Device, Lab, Lan, Relay};
 
 /// Time between pings: short, so that a test need not wait for it, and long enough for a busy machine.
 pub(crate) const PING: u64 = 2;
@@ -9,7 +9,6 @@ pub(crate) const SILENCE: u64 = 2;
 
 /// Two LANs, and a relay that runs.
 pub(crate) struct World<'lab> {
-    pub(crate) internet: Internet<'lab>,
     pub(crate) one: Lan<'lab>,
     pub(crate) two: Lan<'lab>,
     pub(crate) relay: Relay,
@@ -27,7 +26,7 @@ impl<'lab> World<'lab> {
         let mut relay = quick(internet.relay("relay"));
         prepare(&mut relay);
         relay.start();
-        Self { internet, one, two, relay }
+        Self { one, two, relay }
     }
 
     /// The user's devices `desk`, in the first LAN, and `laptop`, in the second: they have joined and see each other.

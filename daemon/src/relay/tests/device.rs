@@ -34,7 +34,9 @@ impl Device {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), patience).await.expect("somebody holds on to the daemon");
+        tokio::time::timeout(Duration::from_secs(10), patience)
+            .await
+            .expect("somebody holds on to the daemon");
     }
 
     pub async fn join(&self, url: &hither_proto::RelayUrl) {
@@ -49,7 +51,9 @@ impl Device {
                 changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+        tokio::time::timeout(Duration::from_secs(20), waiting)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     /// The key of the relay that is connected.

@@ -10,7 +10,7 @@ use hither_proto::{
     Card, DeviceEntry, DeviceId, Invitation, Message, MessageId, RelayAddress, RelayMessage, RelayPurpose,
     RelayRefusalCode, RelayUrl, UserId, Welcome,
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -28,7 +28,7 @@ pub struct Mail {
 #[derive(Debug, Default)]
 pub struct State {
     pub invitations: HashSet<[u8; 16]>,
-    pub registered: BTreeMap<DeviceId, ()>,
+    pub registered: BTreeSet<DeviceId>,
     /// The answer to an assign; empty: the relay that was asked.
     pub assigned: Vec<RelayAddress>,
     pub online: HashMap<DeviceId, mpsc::UnboundedSender<RelayMessage>>,
@@ -46,6 +46,8 @@ pub struct State {
     pub open: HashMap<DeviceId, usize>,
     /// Pings are not answered.
     pub silent: HashSet<DeviceId>,
+    /// Sends are not answered by the silent ones either.
+    pub mute: bool,
     /// The connection breaks when something is acknowledged, before that counts.
     pub deaf: bool,
     /// Sends are refused so.
@@ -84,7 +86,9 @@ impl Fleet {
                 changes.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+        tokio::time::timeout(Duration::from_secs(20), waiting)
+            .await
+            .unwrap_or_else(|_| panic!("never: {what}"));
     }
 
     /// An invitation for any number of devices.
@@ -107,7 +111,7 @@ impl Fleet {
             card: state.cards.get(&(reader, *device)).cloned().unwrap_or_default(),
             same_network: false,
         };
-        state.registered.keys().map(entry).collect()
+        state.registered.iter().map(entry).collect()
     }
 
     /// Tells everybody how everybody is.
@@ -200,7 +204,9 @@ async fn serve(fleet: &Fleet, key: DeviceId, stream: Stream) -> Option<()> {
             let _ = reader.next(&mut recv).await;
         }
         RelayPurpose::Device => {
-            let Ok(Some(RelayMessage::Hello { invitation })) = reader.next(&mut recv).await else { return None };
+            let Ok(Some(RelayMessage::Hello { invitation })) = reader.next(&mut recv).await else {
+                return None;
+            };
             if let Some(code) = fleet.change(|state| admit(state, key, device, invitation)) {
                 write_relay_message(&mut send, &RelayMessage::Refused(code.into())).await.ok()?;
                 let _ = reader.next(&mut recv).await;
@@ -237,9 +243,11 @@ fn admit(
 ) -> Option<RelayRefusalCode> {
     state.hellos.push(key);
     match invitation {
-        Some(shown) if state.invitations.contains(shown.expose()) => drop(state.registered.insert(device, ())),
+        Some(shown) if state.invitations.contains(shown.expose()) => {
+            state.registered.insert(device);
+        }
         Some(_) => return Some(RelayRefusalCode::Invitation),
-        None if !state.registered.contains_key(&device) => return Some(RelayRefusalCode::NotRegistered),
+        None if !state.registered.contains(&device) => return Some(RelayRefusalCode::NotRegistered),
         None => {}
     }
     None
@@ -304,7 +312,13 @@ impl Talk<'_> {
                 None
             }
             RelayMessage::Send { request, to, id, sealed, .. } => {
-                let refusal = fleet.state().refuse_sends;
+                let (refusal, mute) = {
+                    let state = fleet.state();
+                    (state.refuse_sends, state.mute && state.silent.contains(&self.key))
+                };
+                if mute {
+                    return Some(None);
+                }
                 Some(match refusal {
                     Some(code) => RelayMessage::Failed { request, refusal: code.into() },
                     None => {

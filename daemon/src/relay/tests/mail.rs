@@ -165,7 +165,8 @@ async fn files_travel_with_their_names_and_modes_and_replace_nothing() {
     let target = tempfile::tempdir().unwrap();
     std::fs::write(target.path().join("run.sh"), "mine").unwrap();
     let (daemon, to) = (Arc::clone(&pair.phone.daemon), target.path().to_owned());
-    let saved = tokio::task::spawn_blocking(move || crate::mail::save(&daemon, 1, &to).unwrap()).await.unwrap();
+    let saved =
+        tokio::task::spawn_blocking(move || crate::mail::save(&daemon, 1, &to).unwrap()).await.unwrap();
     assert!(saved.paths[0].ends_with("run (2).sh"), "{saved:?}");
     assert_eq!(std::fs::read_to_string(target.path().join("run.sh")).unwrap(), "mine");
     let written = target.path().join("run (2).sh");
@@ -191,6 +192,25 @@ async fn a_relay_that_forgot_the_reader_ends_the_attempts() {
     let daemon = Arc::clone(&pair.desk.daemon);
     tokio::task::spawn_blocking(move || crate::mail::take_back(&daemon, 1).unwrap()).await.unwrap();
     let to_itself = SendRequest { to: "desk".into(), text: Some("x".into()), ..SendRequest::default() };
-    assert_eq!(crate::mail::send(&pair.desk.daemon, to_itself).await.unwrap_err().code, ErrorCode::BadRequest);
+    assert_eq!(
+        crate::mail::send(&pair.desk.daemon, to_itself).await.unwrap_err().code,
+        ErrorCode::BadRequest
+    );
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_vanished_is_noticed_by_who_waits_for_it() {
+    let pair = Pair::start().await;
+    let other = Node::start(&pair.fleet);
+    pair.fleet.state().assigned = vec![other.address()];
+    pair.fleet.state().silent.insert(pair.node.key);
+    pair.fleet.state().mute = true;
+    // Long before the next ping is due.
+    let begun = std::time::Instant::now();
+    pair.desk.send("phone", "x").await;
+    pair.fleet.until("sent by the other one", |state| state.sent.len() == 1).await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(pair.desk.connected(), Some(other.key));
     pair.stop().await;
 }

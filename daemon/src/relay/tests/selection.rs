@@ -7,14 +7,18 @@ use hither_proto::{Invitation, RelayMessage};
 
 #[tokio::test]
 async fn a_device_joins_and_knows_the_others_also_when_no_relay_is_there() {
-    let (fleet, home, other_home) = (Fleet::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (fleet, home, other_home) =
+        (Fleet::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let node = Node::start(&fleet);
     let url = node.url(Some(fleet.invite(7)));
     let desk = Device::start(home.path(), "desk").await;
     let phone = Device::start(other_home.path(), "phone\u{1b}[2J").await;
     desk.join(&url).await;
     phone.join(&url).await;
-    desk.until("the phone's card", |daemon| relay::devices(daemon).iter().any(|d| d.name.starts_with("phone"))).await;
+    desk.until("the phone's card", |daemon| {
+        relay::devices(daemon).iter().any(|d| d.name.starts_with("phone"))
+    })
+    .await;
     let devices = relay::devices(&desk.daemon);
     assert!(devices[0].this && devices[0].name == "desk" && devices.len() == 2);
     assert_eq!(devices[1].name, "phone\u{fffd}[2J");
@@ -110,7 +114,9 @@ async fn a_move_makes_the_new_connection_before_it_breaks_the_old_one() {
         panic!("there was no connection for a moment");
     });
     fleet.tell(desk.daemon.device, RelayMessage::Move { relays: vec![new.address()] });
-    fleet.until("both, then the new one only", |s| s.open.get(&new.key) == Some(&1) && s.open[&old.key] == 0).await;
+    fleet
+        .until("both, then the new one only", |s| s.open.get(&new.key) == Some(&1) && s.open[&old.key] == 0)
+        .await;
     assert_eq!(desk.connected(), Some(new.key));
     assert!(!watching.is_finished());
     watching.abort();
@@ -135,7 +141,8 @@ async fn a_relay_that_was_left_is_forgotten_and_one_that_revokes_is_not_pestered
     desk.join(&url).await;
     fleet.state().registered.clear();
     fleet.tell(desk.daemon.device, RelayMessage::Refused(hither_proto::RelayRefusalCode::Revoked.into()));
-    desk.until("waiting", |daemon| matches!(daemon.relays.all()[0].standing(), Standing::Waiting { .. })).await;
+    desk.until("waiting", |daemon| matches!(daemon.relays.all()[0].standing(), Standing::Waiting { .. }))
+        .await;
     let info = desk.daemon.relays.all()[0].info();
     assert_eq!(info.reason.as_deref(), Some("this device was revoked at the relay"));
     assert!(info.retry_seconds.unwrap() > 300, "{info:?}");

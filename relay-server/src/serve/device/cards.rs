@@ -22,7 +22,15 @@ pub(super) async fn store(node: &Node, from: &Connection, cards: Vec<Card>) -> R
         if before.is_some_and(|before| before.value == card.sealed) {
             continue;
         }
-        node.state.put(bucket::CARDS, &key, card.sealed, Expect::Any).await?;
+        match node.state.put(bucket::CARDS, &key, card.sealed, Expect::Any).await {
+            Ok(_) => {}
+            // No reason to part: mail can still be read. The device says it again on its next connection.
+            Err(error @ (StateError::NoSpace | StateError::ReadOnly)) => {
+                tracing::debug!(device = %from.device, %error, "a card could not be kept");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
         match poke::card(node, &from.user, &card.reader, &from.device).await {
             Ok(()) | Err(StateError::Disconnected | StateError::TimedOut) => {}
             Err(error) => return Err(error.into()),

@@ -109,9 +109,8 @@ async fn admit(
         limiter.may_invite(address).map_err(refuse::busy)?;
     }
     let admitted = node.registry.admit(&device, invitation.as_ref()).await;
-    let wrong = matches!(admitted, Err(RegistryError::Invitation));
-    if invitation.is_some() && !wrong {
-        limiter.right_invitation(address);
+    if matches!(admitted, Err(RegistryError::Invitation)) {
+        limiter.wrong_invitation(address);
     }
     let registered = admitted.map_err(|error| refusal_of(&error))?;
     if registered.new {

@@ -1,7 +1,7 @@
 //! Messages to other devices of the same user: durable in their mailbox before the sender hears of it.
 //!
-//! The state gives calls made beside each other no order, so of one connection one message to a device is put at a time:
-//! a device reads what another one sent in the order in which it was sent.
+//! A device reads what another one sent in the order in which it was sent. The state gives calls made beside each other no
+//! order, so of one connection there is one call for a device at a time, with all messages that have come meanwhile.
 
 use super::talk::Done;
 use crate::node::{Node, now_ms};
@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 /// Most messages of one connection that are not in a mailbox yet.
 const MAX_MESSAGES: usize = 256;
+/// Most messages put with one call.
+const MAX_BATCH: usize = 64;
 /// Most bytes of those.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -32,12 +34,12 @@ pub(super) struct Mail {
     pub(super) keep_s: u32,
 }
 
-/// What became of a message.
+/// What became of some messages to one device.
 pub(super) struct Sent {
-    request: u64,
     to: DeviceId,
     bytes: usize,
-    result: Result<u64, RelayRefusal>,
+    /// The request of each, and its place or why it has none.
+    results: Vec<(u64, Result<u64, RelayRefusal>)>,
 }
 
 type Work = BoxFuture<'static, Done>;
@@ -84,39 +86,40 @@ impl Sends {
             return Ok(None);
         }
         self.waiting.insert(mail.to, VecDeque::new());
-        Ok(Some(self.put(node, connection, mail)))
+        Ok(Some(self.put(node, connection, mail.to, vec![mail])))
     }
 
-    fn put(&self, node: &Arc<Node>, connection: &Connection, mail: Mail) -> Work {
+    fn put(&self, node: &Arc<Node>, connection: &Connection, to: DeviceId, mails: Vec<Mail>) -> Work {
         let (node, user, from) = (Arc::clone(node), connection.user, connection.device);
-        let known = self.known.contains(&mail.to);
+        let known = self.known.contains(&to);
         Box::pin(async move {
-            let (request, to, bytes) = (mail.request, mail.to, mail.sealed.len());
-            let result = match known {
-                true => append(&node, &from, mail).await,
-                false => match belongs(&node, &user, &to).await {
-                    Ok(()) => append(&node, &from, mail).await,
-                    Err(refusal) => Err(refusal),
-                },
+            let bytes = mails.iter().map(|mail| mail.sealed.len()).sum();
+            let theirs = if known { Ok(()) } else { belongs(&node, &user, &to).await };
+            let results = match theirs {
+                Ok(()) => append(&node, &from, &to, mails).await,
+                Err(refusal) => mails.iter().map(|mail| (mail.request, Err(refusal))).collect(),
             };
-            Done::Appended(Box::new(Sent { request, to, bytes, result }))
+            Done::Appended(Box::new(Sent { to, bytes, results }))
         })
     }
 
-    /// A message is in its mailbox, or is not: the next one to that device, and what remains to be done for this one.
+    /// Messages are in their mailbox, or are not: the next ones to that device, and what remains to be done for these.
     pub(super) fn appended(&mut self, node: &Arc<Node>, connection: &Connection, sent: Sent) -> Vec<Work> {
-        self.messages -= 1;
-        self.bytes -= sent.bytes;
-        if sent.result.is_ok() {
-            self.known.insert(sent.to);
+        let Sent { to, bytes, results } = sent;
+        self.messages -= results.len();
+        self.bytes -= bytes;
+        if results.iter().any(|(_, result)| result.is_ok()) {
+            self.known.insert(to);
         }
-        let next = self.waiting.get_mut(&sent.to).and_then(VecDeque::pop_front);
-        let mut work = Vec::with_capacity(2);
-        match next {
-            Some(mail) => work.push(self.put(node, connection, mail)),
-            None => drop(self.waiting.remove(&sent.to)),
+        let mut work = Vec::with_capacity(results.len() + 1);
+        let waiting = self.waiting.get_mut(&to).filter(|waiting| !waiting.is_empty());
+        match waiting.map(|waiting| waiting.drain(..waiting.len().min(MAX_BATCH)).collect()) {
+            Some(next) => work.push(self.put(node, connection, to, next)),
+            None => drop(self.waiting.remove(&to)),
         }
-        work.push(answer(Arc::clone(node), connection.user, sent));
+        for (request, result) in results {
+            work.push(answer(Arc::clone(node), connection.user, to, request, result));
+        }
         work
     }
 }
@@ -137,14 +140,30 @@ async fn belongs(node: &Node, user: &UserId, to: &DeviceId) -> Result<(), RelayR
     }
 }
 
-async fn append(node: &Node, from: &DeviceId, mail: Mail) -> Result<u64, RelayRefusal> {
+async fn append(
+    node: &Node,
+    from: &DeviceId,
+    to: &DeviceId,
+    mails: Vec<Mail>,
+) -> Vec<(u64, Result<u64, RelayRefusal>)> {
+    let requests: Vec<_> = mails.iter().map(|mail| mail.request).collect();
+    let items = mails.into_iter().map(|mail| item(node, from, mail)).collect();
+    let answers = node.state.append_all(&mail_queue(to), items).await;
+    let results = answers.into_iter().map(|answer| match answer {
+        Ok(appended) => Ok(appended.seq),
+        Err(error) => Err(refuse::of_state(&error)),
+    });
+    requests.into_iter().zip(results).collect()
+}
+
+fn item(node: &Node, from: &DeviceId, mail: Mail) -> NewItem {
     let config = &node.config.mail;
     let longest = config.keep.as_millis();
     let keep_ms = match u64::from(mail.keep_s) * 1000 {
         0 => longest,
         wanted => wanted.min(longest),
     };
-    let item = NewItem {
+    NewItem {
         id: *mail.id.as_bytes(),
         source: Bytes::copy_from_slice(from.as_bytes()),
         value: mail.sealed,
@@ -155,17 +174,18 @@ async fn append(node: &Node, from: &DeviceId, mail: Mail) -> Result<u64, RelayRe
             source_items: config.source_items,
             source_bytes: config.source_bytes.0,
         },
-    };
-    match node.state.append(&mail_queue(&mail.to), item).await {
-        Ok(appended) => Ok(appended.seq),
-        Err(error) => Err(refuse::of_state(&error)),
     }
 }
 
 /// Has the reader told, if it is connected, and answers when it has acknowledged, or not soon enough.
-fn answer(node: Arc<Node>, user: UserId, sent: Sent) -> Work {
+fn answer(
+    node: Arc<Node>,
+    user: UserId,
+    to: DeviceId,
+    request: u64,
+    result: Result<u64, RelayRefusal>,
+) -> Work {
     Box::pin(async move {
-        let Sent { request, to, result, .. } = sent;
         let seq = match result {
             Ok(seq) => seq,
             Err(refusal) => {

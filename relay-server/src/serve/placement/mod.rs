@@ -3,12 +3,18 @@
 //! Two records are changed one after the other: what the user keeps at the store first, then the share. A node that dies
 //! in between leaves the first too high; who is refused for a quota is counted anew, so that this refuses nobody.
 
+mod expiry;
 mod releases;
 mod room;
 mod usage;
 
-pub(crate) use releases::start;
 pub(crate) use room::Room;
+
+/// Begins what the store of this node does by itself.
+pub(crate) fn start(node: &std::sync::Arc<Node>) {
+    releases::start(node);
+    expiry::start(node);
+}
 
 use super::records::{ShareRecord, bucket, share_key};
 use super::refuse;
@@ -67,25 +73,32 @@ pub(crate) async fn release(node: &Node, user: &UserId, owner: &DeviceId, share:
         if record.user != user.as_bytes() {
             return Err(RelayRefusalCode::NotFound.into());
         }
-        // First the order to the store, which looks whether the share is still kept: it is carried out even if this node
-        // dies now.
-        if let Ok(store) = DeviceId::from_slice(&record.store) {
-            releases::order(node, &store, user, owner, share)
-                .await
-                .map_err(|error| refuse::of_state(&error))?;
-        }
-        match node.state.delete(bucket::SHARES, &key, Expect::Revision(entry.revision)).await {
-            Ok(_) => {
-                usage::subtract(node, user, &record).await;
-                node.services.room.forget(&key);
-                releases::hurry(node, &record).await;
-                return Ok(());
-            }
-            Err(StateError::Conflict { .. }) => {}
-            Err(error) => return Err(refuse::of_state(&error)),
+        let kept =
+            releases::Kept { user, owner, share, key: &key, record: &record, revision: entry.revision };
+        if kept.give_up(node).await.map_err(|error| refuse::of_state(&error))? {
+            return Ok(());
         }
     }
     Err(refuse::busy(refuse::TROUBLE))
+}
+
+/// Removes the record of a share and what it counts for; `false`: it has changed meanwhile.
+async fn remove(
+    node: &Node,
+    user: &UserId,
+    key: &str,
+    record: &ShareRecord,
+    revision: u64,
+) -> std::result::Result<bool, StateError> {
+    match node.state.delete(bucket::SHARES, key, Expect::Revision(revision)).await {
+        Ok(_) => {
+            usage::subtract(node, user, record).await;
+            node.services.room.forget(key);
+            Ok(true)
+        }
+        Err(StateError::Conflict { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn read(node: &Node, key: &str) -> Result<Option<(Entry, ShareRecord)>> {

@@ -1,7 +1,10 @@
 //! Telling stores to forget shares: a durable queue for each store, read by it.
 //!
-//! A store carries an order out only if the share is not placed there (again) when it reads the order.
+//! A store carries an order out only if the share is not recorded there when it reads the order. So an order is given before
+//! the record is removed, that it be carried out even if this node dies in between, and again after that, in case that
+//! the store has read the first one too early.
 
+use super::remove;
 use crate::node::{Node, now_ms};
 use crate::serve::records::{ShareRecord, bucket, hex, joined, share_key};
 use crate::serve::registry::{decode, encode};
@@ -71,8 +74,35 @@ pub(super) async fn order(
     node.state.append(&queue(store), NewItem { id, source, value, expires_ms, limits }).await.map(drop)
 }
 
+/// A share that is recorded.
+pub(super) struct Kept<'a> {
+    pub(super) user: &'a UserId,
+    pub(super) owner: &'a DeviceId,
+    pub(super) share: &'a ShareId,
+    pub(super) key: &'a str,
+    pub(super) record: &'a ShareRecord,
+    pub(super) revision: u64,
+}
+
+impl Kept<'_> {
+    /// Removes the record and has the store forget the share; `false`: it has changed meanwhile, and is kept.
+    pub(super) async fn give_up(&self, node: &Node) -> Result<bool, StateError> {
+        let store = DeviceId::from_slice(&self.record.store).ok();
+        for after in [false, true] {
+            if let Some(store) = &store {
+                order(node, store, self.user, self.owner, self.share).await?;
+            }
+            if !after && !remove(node, self.user, self.key, self.record, self.revision).await? {
+                return Ok(false);
+            }
+        }
+        hurry(node, self.record).await;
+        Ok(true)
+    }
+}
+
 /// Has the store look at its orders now instead of soon.
-pub(super) async fn hurry(node: &Node, record: &ShareRecord) {
+async fn hurry(node: &Node, record: &ShareRecord) {
     let Ok(store) = DeviceId::from_slice(&record.store) else { return };
     if let Err(error) = node.state.publish(&subject(&store), Bytes::new()).await {
         tracing::debug!(%error, "a store will find its orders later");
@@ -80,7 +110,7 @@ pub(super) async fn hurry(node: &Node, record: &ShareRecord) {
 }
 
 /// Begins to carry out the orders for the store of this node.
-pub(crate) fn start(node: &Arc<Node>) {
+pub(super) fn start(node: &Arc<Node>) {
     let task = Arc::clone(node);
     node.spawn_until_stop(async move {
         loop {

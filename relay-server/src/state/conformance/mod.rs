@@ -51,6 +51,7 @@ pub async fn conformance(open: Open<'_>) {
     sessions::kinds_do_not_mix(state).await;
     queues::keeps_order(state).await;
     queues::appends_once(state).await;
+    queues::appends_all_in_order(state).await;
     queues::reads_from_anywhere(state).await;
     queues::acknowledging_again_is_harmless(state).await;
     queues::bounds_hold(state).await;

@@ -40,6 +40,22 @@ pub(super) async fn keeps_order(state: &Arc<dyn State>) {
     assert_eq!(state.read("q/order", u64::MAX, 10, 3).await.unwrap(), []);
 }
 
+/// Several at once come in their order, and one that is refused keeps only itself out.
+pub(super) async fn appends_all_in_order(state: &Arc<dyn State>) {
+    let mut items: Vec<_> = (0..50).map(item).collect();
+    items[20].value = vec![0; MAX_ITEM + 1].into();
+    items[30].id = items[10].id;
+    let answers = state.append_all("q/all", items).await;
+    assert_eq!(answers.len(), 50);
+    assert!(matches!(answers[20], Err(StateError::TooLarge { .. })));
+    assert!(answers[30].as_ref().unwrap().duplicate);
+    let kept = answers.iter().enumerate().filter(|(at, _)| *at != 20 && *at != 30);
+    let seqs: Vec<_> = kept.map(|(_, answer)| answer.as_ref().unwrap().seq).collect();
+    assert!(seqs.is_sorted());
+    let found: Vec<_> = state.read("q/all", 0, 100, usize::MAX).await.unwrap();
+    assert_eq!(found.iter().map(|item| item.seq).collect::<Vec<_>>(), seqs);
+}
+
 pub(super) async fn appends_once(state: &Arc<dyn State>) {
     let first = state.append("q/once", item(1)).await.unwrap();
     let again = state.append("q/once", NewItem { value: Bytes::from("changed"), ..item(1) }).await.unwrap();

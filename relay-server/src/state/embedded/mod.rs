@@ -27,6 +27,7 @@ use super::{
 };
 use bytes::Bytes;
 use disk::Disk;
+use futures::future::BoxFuture;
 use hither_content::storage::{self, Batch, Opened, Storage, StorageError};
 use hub::Hub;
 use op::{Done, Op, Request};
@@ -196,10 +197,15 @@ impl Embedded {
     }
 
     async fn ask(&self, op: Op) -> Result<Done, StateError> {
+        self.queue(op).await?.await.map_err(|_| StateError::Closed)?
+    }
+
+    /// Queues an operation for the writer; the answer comes later.
+    async fn queue(&self, op: Op) -> Result<oneshot::Receiver<Result<Done, StateError>>, StateError> {
         let (answer, answered) = oneshot::channel();
         let request = Request { op, answer: Some(answer) };
         self.requests.send(request).await.map_err(|_| StateError::Closed)?;
-        answered.await.map_err(|_| StateError::Closed)?
+        Ok(answered)
     }
 }
 
@@ -230,6 +236,10 @@ macro_rules! expect {
             _ => Err(unexpected()),
         }
     };
+}
+
+fn appended(done: Done) -> Result<Appended, StateError> {
+    expect!(done, Appended)
 }
 
 fn row(bucket: &str, key: &str) -> Result<Vec<u8>, StateError> {
@@ -339,6 +349,32 @@ impl State for Embedded {
             let row = row(bucket, key)?;
             StateError::within("a value", value.len(), MAX_VALUE)?;
             expect!(self.ask(Op::PutEphemeral { session, row, value, expect }).await?, Revision)
+        })
+    }
+
+    fn append_all<'a>(
+        &'a self,
+        queue: &'a str,
+        items: Vec<NewItem>,
+    ) -> BoxFuture<'a, Vec<Result<Appended, StateError>>> {
+        // The writer takes requests in the order in which they are queued, so there is no need to wait for each.
+        Box::pin(async move {
+            let mut waiting = Vec::with_capacity(items.len());
+            for item in items {
+                let queued = match queue_row(queue).and_then(|queue| item.check().map(|()| queue)) {
+                    Ok(queue) => self.queue(Op::Append { queue, item }).await,
+                    Err(error) => Err(error),
+                };
+                waiting.push(queued);
+            }
+            let mut answers = Vec::with_capacity(waiting.len());
+            for queued in waiting {
+                answers.push(match queued {
+                    Ok(answered) => answered.await.unwrap_or(Err(StateError::Closed)).and_then(appended),
+                    Err(error) => Err(error),
+                });
+            }
+            answers
         })
     }
 
