@@ -164,6 +164,8 @@ pub(crate) struct Bounds {
     pub(crate) tcp: Arc<Counts<DeviceId>>,
     /// Accepted streams by device.
     pub(crate) streams: Arc<Counts<DeviceId>>,
+    /// Most of those of one device.
+    pub(crate) streams_per_device: u32,
 }
 
 impl Bounds {
@@ -177,6 +179,7 @@ impl Bounds {
             links: Counts::new(connections, limits.links_per_device),
             tcp: Counts::new(connections, limits.tcp_per_device),
             streams: Counts::new(limits.streams, limits.streams_per_device as usize),
+            streams_per_device: limits.streams_per_device,
         }
     }
 }

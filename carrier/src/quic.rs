@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::link::{Link, QuicLink};
 use crate::reach::Reach;
 use crate::reset;
-use crate::settings::{self, MAX_PAYLOAD};
+use crate::settings::{self, MAX_PAYLOAD, RELAY_STREAMS};
 use crate::stream::{Hold, Stream};
 use crate::tls::{SERVER_NAME, Tls};
 use hither_proto::DeviceId;
@@ -67,7 +67,7 @@ impl Configs {
             let crypto = QuicServerConfig::try_from(tls.server()).map_err(tls_error)?;
             let device = Arc::new(transport(streams));
             let accepted = match config.relay_idle {
-                Some(idle) => Arc::new(settings::relay(transport(streams), idle)),
+                Some(idle) => Arc::new(settings::relay(transport(streams), idle, streams)),
                 None => Arc::clone(&device),
             };
             let mut server = ServerConfig::with_crypto(Arc::new(crypto));
@@ -214,7 +214,9 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
             match timeout(HANDSHAKE_TIMEOUT, connecting).await {
                 Ok(Ok(connection)) => {
                     drop(handshake);
-                    serve_connection(&task_core, connection, permit).await;
+                    // A task of its own: this one is as large as a handshake is, and a relay has thousands.
+                    let tasks = task_core.tasks.clone();
+                    tasks.spawn(serve_connection(task_core, connection, permit));
                 }
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "a handshake failed"),
                 Err(_) => tracing::debug!(%remote, "a handshake took too long"),
@@ -224,7 +226,7 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
 }
 
 /// Hands an accepted connection to the owner of the endpoint, then its streams.
-async fn serve_connection(core: &Arc<Core>, connection: Connection, _permit: ConnectionPermit) {
+async fn serve_connection(core: Arc<Core>, connection: Connection, _permit: ConnectionPermit) {
     let quic = match QuicLink::new(connection) {
         Ok(quic) => quic,
         Err(error) => return tracing::debug!(%error, "a connection is refused"),
@@ -236,22 +238,29 @@ async fn serve_connection(core: &Arc<Core>, connection: Connection, _permit: Con
         return;
     };
     match core.relay {
-        true => serve_used(core, &link).await,
+        true => serve_used(&core, &link).await,
         false => {
             if core.incoming.send(Incoming::Link(link.clone())).await.is_ok() {
-                serve_streams(core, &link).await;
+                serve_streams(&core, &link).await;
             }
         }
     }
 }
 
-/// The same as [`serve_streams`] at a relay: a connection on which nothing is open is closed after a while.
+/// The same as [`serve_streams`] at a relay: a connection on which nothing is open is closed after a while, and one may
+/// open more streams once it uses half of those that it begins with.
 async fn serve_used(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
     let used = Arc::new(());
+    let mut few = true;
     loop {
         match timeout(UNUSED, quic.connection().accept_bi()).await {
             Ok(Ok(halves)) => {
+                if few && Arc::strong_count(&used) > RELAY_STREAMS as usize / 2 {
+                    few = false;
+                    let most = VarInt::from_u32(core.bounds.streams_per_device);
+                    quic.connection().set_max_concurrent_bi_streams(most);
+                }
                 if !hand_over(core, link, quic, halves, Some(&used)).await {
                     return;
                 }

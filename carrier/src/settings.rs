@@ -28,6 +28,9 @@ const LAN_INITIAL_WINDOW: u64 = 256 * 1024;
 /// What an accepted connection of a relay may send before [`widen`](crate::Stream::widen) says that it is for bulk data:
 /// the relay holds thousands of connections, and anyone may make one.
 const RELAY_WINDOW: u32 = 256 * 1024;
+/// Streams that may be open on such a connection at once before it has shown that it uses them: for each that may be, open
+/// or not, the library holds some 80 bytes.
+pub(crate) const RELAY_STREAMS: u32 = 16;
 /// Longest idle timeout: quinn counts milliseconds in 62 bits, and nobody waits longer than a day.
 const LONGEST_IDLE: Duration = Duration::from_secs(24 * 3600);
 
@@ -59,8 +62,10 @@ pub(crate) fn quiet(mut config: TransportConfig, idle: Duration) -> TransportCon
 }
 
 /// The side of the relay: what an accepted connection may make it hold begins small.
-pub(crate) fn relay(mut config: TransportConfig, idle: Duration) -> TransportConfig {
-    config.receive_window(VarInt::from_u32(RELAY_WINDOW));
+pub(crate) fn relay(mut config: TransportConfig, idle: Duration, streams: u32) -> TransportConfig {
+    config
+        .receive_window(VarInt::from_u32(RELAY_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams.min(RELAY_STREAMS)));
     quiet(config, idle)
 }
 

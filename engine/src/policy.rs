@@ -229,7 +229,8 @@ mod tests {
             (lots, vec![facts(1, 1e6, 0, MIB), store(9, 6e6, 16 * MIB, 0)], Some((0, EarliestFinish))),
             (2 * MIB, vec![facts(1, 1e6, 0, MIB), store(9, 12e6, 2 * MIB, 0)], None),
             // A device that stalled does not keep it out.
-            (lots, vec![stalled, store(9, 6e6, 0, MIB)], Some((1, StoreFaster))),
+            (lots, vec![stalled.clone(), store(9, 6e6, 0, MIB)], Some((1, StoreFaster))),
+            (2 * MIB, vec![stalled, store(9, 1e6, 0, MIB)], Some((1, StoreFaster))),
         ];
         for (remaining, holders, expected) in table {
             assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");

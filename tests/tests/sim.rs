@@ -54,6 +54,10 @@ const PINNED: &[(&str, u64)] = &[
     ("boaster", 71),
     // Who moved on to a newer version told nobody, and what was told did not reach a fetch that was under way.
     ("newer-by-hearsay", 0),
+    // While a device's queue was full, a slower store was asked for what the device was about to give.
+    ("store-aside", 94),
+    // A device that stalled still counted at the rate it once had: a slow store was held back for it.
+    ("store-behind-staller", 1),
 ];
 
 fn number(name: &str) -> Option<u64> {

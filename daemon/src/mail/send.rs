@@ -23,14 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends a message: it is durable when this returns, and its state is what is known then.
 pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<SentInfo, ApiError> {
-    relay::settle(daemon).await;
-    let devices = relay::devices(daemon);
-    let reader = relay::resolve(&devices, &request.to)?;
+    let reader = relay::find(daemon, &request.to).await?;
     if reader.this {
         return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself."));
     }
     let to: DeviceId = reader.device.parse().map_err(failure::internal)?;
-    let (of, name) = (Arc::clone(daemon), reader.name.clone());
+    let (of, name) = (Arc::clone(daemon), reader.name);
     let written = tokio::task::spawn_blocking(move || write(&of, to, request));
     let (message, mut told) = written.await.map_err(failure::internal)??;
     let outcome = follow(daemon, to, &mut told).await;

@@ -38,7 +38,7 @@ impl Relay {
             }
             Standing::Waiting { why, until } => {
                 info.state = RelayState::Waiting;
-                info.reason = Some(why);
+                info.reason = Some(why.split(" (os error").next().unwrap_or(&why).to_owned());
                 info.retry_seconds = Some(until.saturating_duration_since(Instant::now()).as_secs());
             }
         }

@@ -102,8 +102,8 @@ impl DeviceList {
 }
 
 /// The device that `wanted` means: its id, its short id or its name, in this order; a name in any case when no name is
-/// exactly that. Everything that takes a device from a user asks here.
-pub(crate) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a DeviceInfo, ApiError> {
+/// exactly that.
+pub(super) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a DeviceInfo, ApiError> {
     let lower = wanted.to_lowercase();
     let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] =
         [&|one| one.device == wanted, &|one| one.short == wanted, &|one| one.name == wanted, &|one| {

@@ -24,7 +24,6 @@ pub(crate) mod tests;
 
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
 pub(crate) use describe::{devices, name_of};
-pub(crate) use devices::resolve;
 pub(crate) use dial::RelayError;
 #[allow(unused_imports, reason = "for uploads to stores, and for reading from them")]
 pub(crate) use dial::{RelayStream, dial, open};
@@ -33,12 +32,14 @@ pub(crate) use standing::{Relay, Standing};
 
 use crate::daemon::Daemon;
 use crate::records::Records;
+use hither_api::{ApiError, DeviceInfo, ErrorCode};
 use hither_content::storage::StorageError;
 use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{DeviceId, RelayAddress};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Most relays (fleets) that a device joins.
 const MAX_JOINED: usize = 8;
@@ -130,7 +131,34 @@ pub(crate) async fn settle(daemon: &Daemon) {
             }
         }
     };
-    let _ = tokio::time::timeout(SETTLE, settled).await;
+    let _ = timeout(SETTLE, settled).await;
+}
+
+/// Longest wait for a device that was named and is not known: it may have joined only just now.
+const UNKNOWN: Duration = Duration::from_secs(1);
+/// The same while there are devices that have not told their names yet.
+const NAMELESS: Duration = Duration::from_secs(3);
+
+/// The device that a user means; everything that takes one asks here.
+pub(crate) async fn find(daemon: &Daemon, wanted: &str) -> Result<DeviceInfo, ApiError> {
+    settle(daemon).await;
+    let mut changes = daemon.relays.changes();
+    let begun = Instant::now();
+    loop {
+        let devices = devices(daemon);
+        let error = match devices::resolve(&devices, wanted) {
+            Ok(found) => return Ok(found.clone()),
+            Err(error) => error,
+        };
+        let nameless = devices.iter().any(|device| device.online && device.name.is_empty());
+        let patience = if nameless { NAMELESS } else { UNKNOWN };
+        if error.code != ErrorCode::NotFound || daemon.relays.connected().is_empty() {
+            return Err(error);
+        }
+        if !matches!(timeout_at(begun + patience, changes.changed()).await, Ok(Ok(()))) {
+            return Err(error);
+        }
+    }
 }
 
 /// Starts the long connections of all relays, and the watch over the network.

@@ -281,8 +281,10 @@ impl Keeper {
         tracing::info!(relay = %self.relay.url.at, at = %connection.remote(), carrier = %connection.carrier(), "connected to a relay");
         self.list_anew(entries).await;
         let before = self.held.replace(Held { connection: Arc::clone(&connection), notices, end });
+        // Queued before anybody is told: who joins and goes at once has introduced itself.
+        let readers = self.relay.with_devices(devices::DeviceList::ids);
+        cards::publish(&self.daemon, &connection, readers).await;
         self.relay.set_standing(Standing::Connected(connection));
-        self.publish();
         if let Some(Held { connection: old, .. }) = before {
             self.daemon.tasks.spawn(async move { old.leave().await });
         }

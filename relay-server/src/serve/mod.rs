@@ -25,6 +25,7 @@ use crate::config::{Config, Role};
 use crate::node::{Node, NodeError};
 use crate::ops::labels::Service;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use hither_carrier::{Incoming, MessageReader, Stream};
 use hither_proto::limits::{MAX_FRAME_UNPROVEN, MAX_RELAY_FRAME, MAX_RELAY_FRAME_UNKNOWN, PROTOCOL};
 use hither_proto::{
@@ -154,11 +155,19 @@ async fn accept(node: Arc<Node>) {
         // A link by itself asks for nothing: its streams follow.
         let Incoming::Stream(stream) = incoming else { continue };
         node.metrics.streams.add_one();
-        let task = Arc::clone(&node);
+        let stopping = Arc::clone(&node);
+        // Boxed, and gone when the first frame is understood: a task is as large as the largest thing that it ever does,
+        // and there is one for each idle device.
+        let first = Box::pin(dispatch(Arc::clone(&node), stream));
         node.spawn(async move {
-            let stopping = Arc::clone(&task);
+            let served = async move {
+                let asked = first.await;
+                if let Some(asked) = asked {
+                    asked.await;
+                }
+            };
             tokio::select! {
-                () = dispatch(task, stream) => {}
+                () = served => {}
                 () = stopping.stopped() => {}
             }
         });
@@ -175,7 +184,8 @@ enum First {
     },
 }
 
-async fn dispatch(node: Arc<Node>, mut stream: Stream) {
+/// Reads the first frame. What it gives does what was asked for.
+async fn dispatch(node: Arc<Node>, mut stream: Stream) -> Option<BoxFuture<'static, ()>> {
     // One too many is still read, so that it can be answered in its own language.
     let crowded = node.services.limiter.stream(stream.remote.ip());
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
@@ -187,36 +197,32 @@ async fn dispatch(node: Arc<Node>, mut stream: Stream) {
     };
     let Some(first) = first else {
         node.metrics.bad_first_frames.add_one();
-        return;
+        return None;
     };
     if let Err(wait) = crowded.and_then(|()| first.limit(&node, stream.device)) {
         node.metrics.limited.add_one();
         node.metrics.refused(first.service(), RelayRefusalCode::Busy);
-        return match first {
+        return Some(match first {
             First::Link(_) | First::Foreign { relay: false } => {
-                refuse::link(stream, refuse::link_busy(wait)).await
+                Box::pin(refuse::link(stream, refuse::link_busy(wait)))
             }
             First::Relay(_) | First::Foreign { relay: true } => {
-                refuse::relay(stream, refuse::busy(wait)).await
+                Box::pin(refuse::relay(stream, refuse::busy(wait)))
             }
-        };
+        });
     }
-    // Each in a box of its own: a task is as large as the largest of them otherwise, and there is one for each idle
-    // device.
-    match first {
-        First::Relay(purpose) => relay(node, stream, reader, purpose).await,
-        First::Link(open) if open.purpose == Purpose::Lookup => {
-            Box::pin(lookup::run(node, stream, open)).await
-        }
-        First::Link(open) => Box::pin(read::run(node, stream, reader, open)).await,
+    Some(match first {
+        First::Relay(purpose) => relay(node, stream, reader, purpose),
+        First::Link(open) if open.purpose == Purpose::Lookup => Box::pin(lookup::run(node, stream, open)),
+        First::Link(open) => Box::pin(read::run(node, stream, reader, open)),
         First::Foreign { relay } => {
             node.metrics.refused(Service::Unknown, RelayRefusalCode::Protocol);
             match relay {
-                true => refuse::relay(stream, RelayRefusalCode::Protocol.into()).await,
-                false => refuse::link(stream, Refusal::Protocol).await,
+                true => Box::pin(refuse::relay(stream, RelayRefusalCode::Protocol.into())),
+                false => Box::pin(refuse::link(stream, Refusal::Protocol)),
             }
         }
-    }
+    })
 }
 
 impl First {
@@ -243,7 +249,12 @@ impl First {
     }
 }
 
-async fn relay(node: Arc<Node>, stream: Stream, reader: MessageReader, purpose: RelayPurpose) {
+fn relay(
+    node: Arc<Node>,
+    stream: Stream,
+    reader: MessageReader,
+    purpose: RelayPurpose,
+) -> BoxFuture<'static, ()> {
     let role = match purpose {
         RelayPurpose::Assign => Role::Assign,
         RelayPurpose::Device => Role::Front,
@@ -252,24 +263,26 @@ async fn relay(node: Arc<Node>, stream: Stream, reader: MessageReader, purpose: 
     };
     if !node.plays(role) {
         node.metrics.refused(Some(purpose), RelayRefusalCode::Role);
-        return refuse::relay(stream, RelayRefusalCode::Role.into()).await;
+        return Box::pin(refuse::relay(stream, RelayRefusalCode::Role.into()));
     }
     match purpose {
         RelayPurpose::Assign => {
-            Box::pin(assign::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN))).await;
+            Box::pin(assign::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
         }
         RelayPurpose::Device => {
-            Box::pin(device::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN))).await;
+            Box::pin(device::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
         }
         RelayPurpose::Upload => {
             let revoked = node.services.revocation_of(stream.device);
-            let upload = Box::pin(upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME)));
-            tokio::select! {
-                () = upload => {}
-                () = revoked => {}
-            }
+            let upload = upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME));
+            Box::pin(async move {
+                tokio::select! {
+                    () = upload => {}
+                    () = revoked => {}
+                }
+            })
         }
-        RelayPurpose::Node => Box::pin(join::accept(node, stream)).await,
+        RelayPurpose::Node => Box::pin(join::accept(node, stream)),
     }
 }
 

@@ -119,6 +119,10 @@ impl From<PutError> for Ended {
 pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     node.metrics.services.of(Service::Upload).add_one();
     let _counted = node.metrics.upload();
+    // Not for anyone: what a connection may send beyond the narrow window is held in memory.
+    if node.registry.authorize(&stream.device).await.is_ok() {
+        stream.widen();
+    }
     let Stream { mut send, mut recv, device, .. } = stream;
     let revocation = node.services.revocation_of(device);
     let ended = tokio::select! {
