@@ -1,5 +1,7 @@
 //! Several nodes: one keeps the state, others ask it (B7, B8, E1, E2, E6), and what a node does before it goes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod serve_common;
 
 use hither_proto::{DeviceId, Nearness, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode, ShareId};

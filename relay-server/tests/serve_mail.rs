@@ -1,5 +1,7 @@
 //! Messages between the devices of one user (E6, E7).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod serve_common;
 
 use bytes::Bytes;

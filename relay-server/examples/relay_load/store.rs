@@ -79,8 +79,12 @@ async fn upload(options: &Options, endpoint: &Endpoint, version: &Version) -> Re
     let began = Instant::now();
     let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(RelayPurpose::Upload) };
     write_message(&mut stream.send, &open).await?;
-    let put =
-        Put { share: version.share(), head: version.head.to_unchecked(), read_key: version.key.clone(), keep_s: 0 };
+    let put = Put {
+        share: version.share(),
+        head: version.head.to_unchecked(),
+        read_key: version.key.clone(),
+        keep_s: 0,
+    };
     let manifest = vec![version.manifest_record()?];
     let mut lists = vec![
         RelayMessage::Put(Box::new(put)),

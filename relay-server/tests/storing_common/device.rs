@@ -71,12 +71,10 @@ impl Device {
         assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
         relay.say(&RelayMessage::Place { request: 7, share, bytes, near: Vec::new() }).await;
         loop {
-            match relay.hear().await {
-                answer @ (RelayMessage::Placed { request: 7, .. }
-                | RelayMessage::Failed { request: 7, .. }) => {
-                    return answer;
-                }
-                _ => {}
+            let answer = relay.hear().await;
+            if let RelayMessage::Placed { request: 7, .. } | RelayMessage::Failed { request: 7, .. } = answer
+            {
+                return answer;
             }
         }
     }
