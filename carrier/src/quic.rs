@@ -100,7 +100,7 @@ pub(crate) fn bind(
     let port = Port { number: config.port, exact: config.exact_port, loopback_only: config.loopback_only };
     let enlarge = |socket: &Socket| buffers::enlarge(socket).map(drop);
     let socket = dual_stack(port, Type::DGRAM, Protocol::UDP, enlarge).map_err(fail)?;
-    let mut endpoint = reset::endpoint_config(identity).map_err(tls_error)?;
+    let mut endpoint = reset::endpoint_config(identity, config.relay_idle.is_some()).map_err(tls_error)?;
     endpoint.max_udp_payload_size(MAX_PAYLOAD).map_err(tls_error)?;
     let server = ServerConfig::clone(&configs.lan.server);
     let runtime = Arc::new(quinn::TokioRuntime);

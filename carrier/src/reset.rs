@@ -14,18 +14,25 @@ use aws_lc_rs::hmac;
 use quinn::EndpointConfig;
 use quinn_proto::RandomConnectionIdGenerator;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the key is for, in the words that BLAKE3's key derivation wants: unlike those of any other use of the device's key.
 const PURPOSE: &str = "hither 2026 carrier QUIC stateless reset key v1";
 /// Length of connection ids, bytes.
 const ID_LENGTH: usize = 8;
+/// Shortest time between two resets that a relay sends. The library's 20 ms would let the ten thousand devices of one that
+/// was killed find out one after the other, over minutes. A reset is shorter than what it answers.
+const RELAY_INTERVAL: Duration = Duration::from_micros(500);
 
 /// A configuration whose resets are those of this device, whichever process sends them: the key is
 /// `HMAC-SHA256(BLAKE3-derive-key(PURPOSE, ed25519 secret key))`.
-pub(crate) fn endpoint_config(identity: &Identity) -> Result<EndpointConfig, IdentityError> {
+pub(crate) fn endpoint_config(identity: &Identity, relay: bool) -> Result<EndpointConfig, IdentityError> {
     let key = identity.derive(PURPOSE)?;
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*key)));
     config.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(ID_LENGTH)));
+    if relay {
+        config.min_reset_interval(RELAY_INTERVAL);
+    }
     Ok(config)
 }
 

@@ -6,8 +6,10 @@ use hither_carrier::Identity;
 use hither_proto::{DeviceId, RelayMessage, RelayPurpose, RelayRefusal, RelayUrl};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
+/// Longest wait for the answer to a ping, as with devices.
+const PONG: Duration = Duration::from_secs(3);
 /// Longest wait for the welcome.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -86,10 +88,21 @@ impl Held {
     /// Pings and answers pings, until the connection ends.
     pub async fn idle(mut self, device: &Device) -> Left {
         let mut ticks = interval_at(Instant::now() + spread(device, self.ping), self.ping);
+        let mut pinged = None;
         loop {
             let result = tokio::select! {
-                _ = ticks.tick() => self.wire.say(&RelayMessage::Ping { nonce: 1 }).await,
+                _ = ticks.tick() => {
+                    pinged = pinged.or(Some(Instant::now()));
+                    self.wire.say(&RelayMessage::Ping { nonce: 1 }).await
+                }
+                () = async { sleep_until(pinged.unwrap_or_else(Instant::now) + PONG).await }, if pinged.is_some() => {
+                    Err("a ping was not answered".into())
+                }
                 heard = self.wire.hear() => match heard {
+                    Ok(RelayMessage::Pong { .. }) => {
+                        pinged = None;
+                        Ok(())
+                    }
                     Ok(RelayMessage::Ping { nonce }) => self.wire.say(&RelayMessage::Pong { nonce }).await,
                     Ok(RelayMessage::Move { .. }) => return Left::Moved,
                     Ok(RelayMessage::Refused(refusal)) => Err(NotIn::Refused(refusal).into()),

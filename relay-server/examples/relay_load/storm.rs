@@ -15,11 +15,14 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// The pause after the first attempt that failed, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Devices that dial at the same time: more than the handshakes that a relay takes at a time.
+const DIALS: usize = 1_500;
 
 /// What the devices of a storm share.
 struct Storm {
@@ -28,6 +31,9 @@ struct Storm {
     busy: AtomicU64,
     errors: Errors,
     tell: mpsc::UnboundedSender<Word>,
+    /// Places for those that dial: this process has not the processors of all devices, and dials that time out for want
+    /// of its own would say nothing of the relay.
+    places: Semaphore,
 }
 
 enum Word {
@@ -44,6 +50,7 @@ pub async fn run(options: &Options, count: usize, patience: u64) -> Result<(), F
         busy: AtomicU64::new(0),
         errors: Errors::default(),
         tell: tell_words,
+        places: Semaphore::new(DIALS),
     });
     let (came, coming) = come(options, &storm.net, &devices(options, count, options.per_user).await?).await;
     let here = came.len();
@@ -105,8 +112,11 @@ async fn one(storm: Arc<Storm>, device: Device, held: Held) {
     let _ = storm.tell.send(Word::Lost(lost));
     let mut pause = PAUSES.0;
     loop {
+        let Ok(place) = storm.places.acquire().await else { return };
         storm.attempts.fetch_add(1, Ordering::Relaxed);
-        let least = match device.come(&storm.net).await {
+        let came = device.come(&storm.net).await;
+        drop(place);
+        let least = match came {
             Ok(held) => {
                 let _ = storm.tell.send(Word::Back(Instant::now(), lost.elapsed()));
                 drop(held.idle(&device).await);
