@@ -187,6 +187,8 @@ def main():
     unknown = [name for name in wanted if name not in COMMANDS]
     if unknown:
         sys.exit(f"relay-bench: there is no {', '.join(unknown)}; there are {' '.join(COMMANDS)}")
+    # So that what was started is ended, and its folders are removed, when this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = DEVICES * 3 // 2
     if soft < need:
