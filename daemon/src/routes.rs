@@ -212,6 +212,7 @@ impl Routes {
                 self.tell_session(session, Message::Announce(announcement));
             }
             Command::Delta { session, delta } => self.tell_session(session, Message::HaveDelta(delta)),
+            Command::Claims { session, claims } => self.tell_session(session, Message::Claims(claims)),
             Command::Serve { stream, request, share, space, version, ranges } => {
                 let want = Want { request, space, version, ranges };
                 self.tell_upload(stream, UploadInput::Serve { share, want });

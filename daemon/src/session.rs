@@ -1,9 +1,9 @@
 //! Control streams: two devices, or a device and a store, prove to each other that they know a share, then tell what they
 //! hold.
 //!
-//! One stream per share and direction of asking; both sides announce on it. A session dies when its stream or link does,
+//! One stream per share and direction of asking; the side that was asked announces on it. A session dies when its stream or link does,
 //! or when nothing was heard for [`SILENCE`] although pings are answered at once: that, not discovery, tells who is there.
-//! A store is not told what this device holds: it has no use for it, and need not know.
+//! Whoever opened it says nothing of its own holdings: who wants to know opens a session itself.
 
 use crate::daemon::Daemon;
 use crate::greeting::{HANDSHAKE, OpenError, greet};
@@ -11,7 +11,7 @@ use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
 use crate::{holders, lane};
 use hither_carrier::{CarrierKind, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
-use hither_engine::{Carrier, SessionId};
+use hither_engine::Carrier;
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
     DeviceId, HolderKind, Message, Opened, Proof, ProofKind, Purpose, Refusal, ShareId, Side, SignedHead,
@@ -101,7 +101,7 @@ impl Session {
         if self.kind == HolderKind::Device {
             daemon.core.routes.add_session(id, share.id, sender.clone());
         }
-        self.tell_engine(daemon, share, id);
+        self.tell_engine(daemon, share);
         if self.kind == HolderKind::Device
             && let Some(elsewhere) = holders::elsewhere(daemon, share.id)
         {
@@ -137,7 +137,7 @@ impl Session {
         self.link.close_reason().map_or(error, |reason| reason.to_string())
     }
 
-    fn tell_engine(&self, daemon: &Daemon, share: &Share, id: SessionId) {
+    fn tell_engine(&self, daemon: &Daemon, share: &Share) {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
         daemon.core.with(|engine, now| {
@@ -145,9 +145,6 @@ impl Session {
             if self.link.carrier() == CarrierKind::Tcp {
                 engine.handle_carrier(share.id, self.device, Carrier::Quic, false, now);
                 engine.handle_carrier(share.id, self.device, Carrier::Tcp, true, now);
-            }
-            if self.kind == HolderKind::Device {
-                engine.handle_subscribed(id, share.id);
             }
         });
     }
@@ -233,6 +230,10 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
         }
         Message::HaveDelta(delta) => {
             daemon.core.with(|engine, now| engine.handle_delta(share.id, device, &delta, now));
+            None
+        }
+        Message::Claims(claims) => {
+            daemon.core.with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
             None
         }
         Message::NewHead(head) => {

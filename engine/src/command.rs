@@ -1,7 +1,7 @@
 //! What the engine wants done, as data. The loop around it does it and reports back.
 
 use crate::carrier_choice::Carrier;
-use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, ShareId, Space};
+use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, ShareId, Space};
 
 /// A control stream over which holdings are announced; numbered by the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,6 +100,13 @@ pub enum Command {
         session: SessionId,
         /// What to say.
         delta: Delta,
+    },
+    /// Tell a session which first copies are being got.
+    Claims {
+        /// The session.
+        session: SessionId,
+        /// What to say.
+        claims: Claims,
     },
     /// Send these chunks now, then report [`crate::Engine::request_sent`].
     Serve {

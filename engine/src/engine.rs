@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::serving::Serving;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Want};
+use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Want};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -90,12 +90,20 @@ impl Engine {
         let mut hasher = std::hash::DefaultHasher::new();
         (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
         let seed = hasher.finish();
-        self.fetches.entry(share).or_insert_with(|| Fetch::new(share, owner, pin, preferred, seed));
+        self.fetches
+            .entry(share)
+            .or_insert_with(|| Fetch::new(self.config.device, share, owner, pin, preferred, seed));
     }
 
     /// Ends a fetch, done or not; its sessions are closed. Returns its record.
     pub fn end_fetch(&mut self, share: ShareId) -> Option<Journal> {
         let fetch = self.fetches.remove(&share)?;
+        if let Some(Claims { version, .. }) = fetch.claims() {
+            let claims = Claims { version, ..Claims::default() };
+            for session in self.inventory.sessions_of(share) {
+                self.ready.push_back(Command::Claims { session, claims: claims.clone() });
+            }
+        }
         for device in fetch.sources.keys() {
             self.ready.push_back(Command::CloseSession { share, device: *device });
         }
@@ -178,12 +186,17 @@ impl Engine {
         announcement: Announcement,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement));
+        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement, now));
     }
 
     /// Another device said what changed.
     pub fn handle_delta(&mut self, share: ShareId, device: DeviceId, delta: &Delta, now: Time) {
         self.with_fetch(share, now, |fetch, commands| fetch.delta(device, delta, now, commands));
+    }
+
+    /// Another device said which first copies it is getting.
+    pub fn handle_claims(&mut self, share: ShareId, device: DeviceId, claims: &Claims, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.claims_said(device, claims, now));
     }
 
     /// A carrier to a device connects now, or does not any more.
@@ -260,6 +273,9 @@ impl Engine {
     /// These positions are verified and durable now.
     pub fn durable(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         self.inventory.durable(share, positions, now);
+        if let (Some(fetch), Some(held)) = (self.fetches.get_mut(&share), self.inventory.held(share)) {
+            fetch.announced_here(held, now);
+        }
         self.tell(now);
     }
 
@@ -277,9 +293,11 @@ impl Engine {
 
     // --- serving: what the carriers report ---
 
-    /// A control stream about a share is open (either side opened it): it is told what is held.
+    /// Another device opened a control stream about a share: it is told what is held, and what is claimed.
     pub fn handle_subscribed(&mut self, session: SessionId, share: ShareId) {
         self.inventory.subscribe(session, share, &mut self.commands);
+        let claims = self.fetches.get(&share).and_then(Fetch::claims);
+        self.commands.extend(claims.map(|claims| Command::Claims { session, claims }));
         self.ready.extend(self.commands.drain(..));
     }
 
@@ -344,7 +362,11 @@ impl Engine {
     }
 
     fn tell(&mut self, now: Time) {
+        // What is held goes first: a claim ends only when others know of it.
         self.inventory.tell(now, &mut self.commands);
+        for (share, fetch) in &mut self.fetches {
+            fetch.tell_claims(&self.inventory.sessions_of(*share), now, &mut self.commands);
+        }
         self.ready.extend(self.commands.drain(..));
     }
 

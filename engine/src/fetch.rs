@@ -6,8 +6,9 @@
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
+use crate::group::Group;
 use crate::journal::{Journal, JournalEvent, SpanStory};
-use crate::policy::Policy;
+use crate::policy::{Policy, Rule};
 use crate::request::Request;
 use crate::source::{Continuity, Session, Source};
 use crate::spans::SpanTable;
@@ -48,6 +49,8 @@ pub struct FetchProgress {
     pub giving: u32,
     /// Plaintext bytes still to get of the current space.
     pub missing_bytes: u64,
+    /// Devices on the same network that fetch the same, and wait for what is got here.
+    pub neighbours: u32,
 }
 
 /// What the loop should do with a chunk that begins to arrive.
@@ -64,6 +67,8 @@ pub enum Arrival {
 /// One fetch of one share.
 #[derive(Debug)]
 pub(crate) struct Fetch {
+    /// This device.
+    pub device: DeviceId,
     pub share: ShareId,
     owner: DeviceId,
     pub pin: Option<u64>,
@@ -76,8 +81,16 @@ pub(crate) struct Fetch {
     pub spans: SpanTable,
     /// Makes this device read the share in another order than its neighbours.
     pub seed: u64,
-    /// Counts the places chosen so far, once others are seen to fetch too.
+    /// Counts the places chosen so far, once others outside the group are seen to fetch too.
     pub places: Option<u64>,
+    /// Neighbours that fetch too.
+    pub group: Group,
+    /// Counts the wishes, so that each looks elsewhere.
+    pub wishes: u64,
+    /// Some source could give more, and there is nothing for it.
+    pub tail: bool,
+    /// All data is got; what others claim may still wait for it.
+    pub data_done: bool,
     pub sources: BTreeMap<DeviceId, Source>,
     pub requests: BTreeMap<RequestId, Request>,
     /// Spans that were taken away from a source.
@@ -90,8 +103,16 @@ pub(crate) struct Fetch {
 }
 
 impl Fetch {
-    pub fn new(share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>, seed: u64) -> Self {
+    pub fn new(
+        device: DeviceId,
+        share: ShareId,
+        owner: DeviceId,
+        pin: Option<u64>,
+        preferred: Option<u64>,
+        seed: u64,
+    ) -> Self {
         Self {
+            device,
             share,
             owner,
             pin,
@@ -102,6 +123,10 @@ impl Fetch {
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
             seed,
             places: None,
+            group: Group::default(),
+            wishes: 0,
+            tail: false,
+            data_done: false,
             sources: BTreeMap::new(),
             requests: BTreeMap::new(),
             moved: BTreeSet::new(),
@@ -188,14 +213,14 @@ impl Fetch {
         }
     }
 
-    pub fn announced(&mut self, device: DeviceId, announcement: Announcement) {
+    pub fn announced(&mut self, device: DeviceId, announcement: Announcement, now: Time) {
         if let Some(source) = self.sources.get_mut(&device) {
-            source.announced(announcement);
+            source.announced(announcement, now);
         }
     }
 
     pub fn delta(&mut self, device: DeviceId, delta: &Delta, now: Time, commands: &mut Vec<Command>) {
-        let gap = self.sources.get_mut(&device).is_some_and(|s| s.delta(delta) == Continuity::Gap);
+        let gap = self.sources.get_mut(&device).is_some_and(|s| s.delta(delta, now) == Continuity::Gap);
         if gap {
             commands.push(Command::CloseSession { share: self.share, device });
             self.session_ended(device, Duration::ZERO, now);
@@ -419,6 +444,10 @@ impl Fetch {
                 self.journal.wasted(request.device, damaged);
             }
             self.spans.request_ended(request.span);
+            if !matches!(request.rule, Rule::LocalCopy) {
+                self.group.took(now.since(request.asked_at));
+            }
+            self.claim_ended(request.span, now);
             if self.space() == Some(Space::Data) {
                 self.journal.span(SpanStory {
                     start: self.spans.span(request.span).map_or(0, |s| s.start),
@@ -440,8 +469,13 @@ impl Fetch {
         self.decide(now, commands);
         self.reconsider(now);
         self.wake_resting(now);
-        self.repair(policy, now, next, commands);
+        self.give_way(now);
+        let looked = self.repair(now, commands);
         self.schedule(policy, now, next, commands);
+        if looked && self.tail {
+            self.race(policy, now, next, commands);
+        }
+        self.watch(now);
     }
 
     /// How many more sessions may be opened. The owner's is opened in any case: it may be the only one that helps.
@@ -472,7 +506,9 @@ impl Fetch {
             _ => None,
         });
         let rests = self.sources.values().filter_map(|s| s.rests_until(now));
-        retries.chain(rests).chain(self.decide_at).chain(self.repair_at).chain(self.wake_at(now)).min()
+        let claims = self.group.own.due();
+        let due = self.decide_at.into_iter().chain(self.repair_at).chain(self.wake_at(now)).chain(claims);
+        retries.chain(rests).chain(due).min()
     }
 
     pub fn progress(&self, now: Time) -> FetchProgress {
@@ -482,6 +518,7 @@ impl Fetch {
             waiting: self.waiting(now),
             giving: giving.len() as u32,
             missing_bytes: self.spans.missing_bytes(),
+            neighbours: self.group.members.len() as u32,
         }
     }
 }

@@ -85,7 +85,8 @@ impl Inventory {
         }
     }
 
-    fn sessions_of(&self, share: ShareId) -> Vec<SessionId> {
+    /// The sessions that are told of a share.
+    pub fn sessions_of(&self, share: ShareId) -> Vec<SessionId> {
         self.by_share.get(&share).map(|s| s.iter().copied().collect()).unwrap_or_default()
     }
 

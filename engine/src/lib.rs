@@ -8,11 +8,14 @@
 //! the same commands.
 
 mod carrier_choice;
+mod claims;
 mod command;
 mod engine;
 mod fetch;
+mod group;
 mod inventory;
 mod journal;
+mod picks;
 mod plan;
 pub mod policy;
 mod rate;

@@ -32,6 +32,8 @@ impl Fetch {
         self.moved.clear();
         self.spans = SpanTable::new(plan.lengths, plan.wanted);
         self.places = None;
+        self.group.reset(now);
+        self.data_done = false;
         self.phase = Phase::Fetching(plan.space);
         self.finish_space(commands);
     }
@@ -40,6 +42,7 @@ impl Fetch {
     pub(crate) fn finish_space(&mut self, commands: &mut Vec<Command>) {
         if let Some(space) = self.space().filter(|_| self.spans.is_complete()) {
             self.phase = Phase::Preparing;
+            self.data_done = space == Space::Data;
             commands.push(Command::SpaceComplete { share: self.share, space });
         }
     }

@@ -52,6 +52,16 @@ pub enum Rule {
     Tail,
     /// A store was faster than the devices that had it.
     StoreFaster,
+    /// A neighbour had it.
+    LocalCopy,
+    /// No neighbour had it, and it belonged to this device's part.
+    FirstCopy,
+    /// No neighbour had it, and none of them wanted to get it.
+    Steal,
+    /// A neighbour wanted to get it, and showed no progress.
+    Takeover,
+    /// Nothing had moved for too long: whoever has it was asked, whatever spoke against it.
+    Liveness,
 }
 
 impl Rule {
@@ -63,12 +73,27 @@ impl Rule {
             Self::Moved => "moved",
             Self::Tail => "tail",
             Self::StoreFaster => "store_faster",
+            Self::LocalCopy => "local_copy",
+            Self::FirstCopy => "first_copy",
+            Self::Steal => "steal",
+            Self::Takeover => "takeover",
+            Self::Liveness => "liveness",
         }
     }
 
     /// Every rule, in the order of their numbers.
-    pub const ALL: [Self; 5] =
-        [Self::OnlyHolder, Self::EarliestFinish, Self::Moved, Self::Tail, Self::StoreFaster];
+    pub const ALL: [Self; 10] = [
+        Self::OnlyHolder,
+        Self::EarliestFinish,
+        Self::Moved,
+        Self::Tail,
+        Self::StoreFaster,
+        Self::LocalCopy,
+        Self::FirstCopy,
+        Self::Steal,
+        Self::Takeover,
+        Self::Liveness,
+    ];
 }
 
 /// A decision and its reasons.

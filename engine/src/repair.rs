@@ -27,7 +27,8 @@ const TAIL_SLACK: Duration = Duration::from_millis(300);
 impl Fetch {
     /// Asks to be woken while anything is in flight.
     pub(crate) fn watch(&mut self, now: Time) {
-        if self.requests.values().all(|r| r.awaited.is_empty()) {
+        let waits = !self.group.members.is_empty() && !self.spans.none_idle();
+        if !waits && self.requests.values().all(|r| r.awaited.is_empty()) {
             self.repair_at = None;
         } else {
             self.repair_at.get_or_insert(now + TICK);
@@ -37,6 +38,11 @@ impl Fetch {
         } else {
             self.idle_since = None;
         }
+    }
+
+    /// Whether nothing has moved for so long that whoever has something is asked, whatever others claim.
+    pub(crate) fn is_desperate(&self, now: Time) -> bool {
+        self.idle_since.is_some_and(|since| now.since(since) >= LIVENESS)
     }
 
     /// When sources that rest are asked after all, if nothing else happens.
@@ -53,24 +59,18 @@ impl Fetch {
         }
     }
 
-    pub(crate) fn repair(
-        &mut self,
-        policy: &dyn Policy,
-        now: Time,
-        next: &mut u64,
-        commands: &mut Vec<Command>,
-    ) {
+    /// Gives up on sources that are silent, when it is time to look; says whether it was.
+    pub(crate) fn repair(&mut self, now: Time, commands: &mut Vec<Command>) -> bool {
         if self.repair_at.is_none_or(|at| at > now) {
-            return;
+            return false;
         }
         self.repair_at = None;
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return false };
         for device in self.silent(version, space, now) {
             self.give_up_on(device, now, commands);
         }
-        if self.spans.none_idle() {
-            self.race(policy, version, space, now, next, commands);
-        }
+        self.recount();
+        true
     }
 
     /// Sources that owe something and have been silent for too long.
@@ -126,15 +126,14 @@ impl Fetch {
     }
 
     /// Asks for second copies of spans that would hold up the end.
-    fn race(
+    pub(crate) fn race(
         &mut self,
         policy: &dyn Policy,
-        version: u64,
-        space: Space,
         now: Time,
         next: &mut u64,
         commands: &mut Vec<Command>,
     ) {
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
         let late: Vec<(RequestId, u32, Duration)> = self
             .requests
             .iter()

@@ -2,16 +2,14 @@
 
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
+use crate::picks::Pick;
 use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
 use crate::request::Request;
-use crate::source::{Session, Source};
+use crate::source::Source;
 use crate::spans::runs;
 use crate::time::Time;
-use hither_proto::{DeviceId, HolderKind, Space};
+use hither_proto::{DeviceId, Space};
 use std::collections::BTreeSet;
-
-/// Places tried for a span that no neighbour has.
-const PLACES: u64 = 8;
 
 /// A source that may be asked for more now, behind what is asked of it already: the least loaded comes first.
 fn load(source: &Source, version: u64, space: Space, now: Time) -> Option<(u64, DeviceId)> {
@@ -29,76 +27,82 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
-        if !self.alone(space) {
-            self.places.get_or_insert(0);
-        }
+        self.regroup(version, space, now);
+        self.look_around(space);
         // Who stands in here is asked what it could give next. Every round changes only the source that is asked, so that
         // the others need no second look: with many sources, that look would be most of the work of a fetch.
         let mut ready: BTreeSet<(u64, DeviceId)> = match self.spans.none_idle() {
             true => BTreeSet::new(),
             false => self.sources.values().filter_map(|s| load(s, version, space, now)).collect(),
         };
+        let mut unused = false;
         while let Some((_, device)) = ready.first().copied() {
-            let Some(index) = self.next_span_for(device, space) else {
-                ready.pop_first();
-                continue;
+            let (index, rule) = match self.pick_for(device, space, now) {
+                Some(Pick::Take(index, rule)) => (index, rule),
+                Some(Pick::Wish(index)) if self.wish(index, now) => continue,
+                Some(Pick::Wish(_)) | None => {
+                    unused = true;
+                    ready.pop_first();
+                    continue;
+                }
             };
-            let situation = self.situation(index, version, space, now);
+            let situation = self.situation_for(rule, index, version, space, now);
             let Some(decision) = policy.choose(&situation) else {
                 ready.pop_first();
                 continue;
             };
+            let decision = Decision { rule: rule.unwrap_or(decision.rule), ..decision };
+            self.claim(index, rule, now);
             self.ask(index, space, version, &situation, &decision, now, next, commands);
             let chosen = &situation.holders[decision.source];
             if ready.remove(&(chosen.outstanding, chosen.device)) {
                 ready.extend(self.sources.get(&chosen.device).and_then(|s| load(s, version, space, now)));
             }
         }
-        self.watch(now);
+        self.tail = unused || self.spans.none_idle();
+        self.group.own.expire(now);
     }
 
-    /// An idle span of which the source holds something.
-    ///
-    /// While others fetch too, every device takes spans in an order of its own, of several places the first that no
-    /// neighbour has. Reading on in the same order, even from different places, would make all of them ask the only whole
-    /// holder for the same spans at the same time from where they meet to the end.
-    fn next_span_for(&self, device: DeviceId, space: Space) -> Option<u32> {
-        let source = self.sources.get(&device)?;
-        let place = |n| self.places.map_or(0, |count| self.own_place(count * PLACES + n));
-        if let Some(held) = source.held(space) {
-            return self.spans.idle_of(held, place(0));
+    /// Says that a span is wanted; `false` when enough is wanted already.
+    fn wish(&mut self, index: u32, now: Time) -> bool {
+        self.wishes += 1;
+        self.group.own.wish(index, now)
+    }
+
+    /// A first copy is being got: the others need not.
+    fn claim(&mut self, index: u32, rule: Option<Rule>, now: Time) {
+        match rule {
+            None | Some(Rule::LocalCopy) => return,
+            Some(Rule::Takeover) => {
+                if let Some((device, _)) = self.claimed(index, now) {
+                    self.strike(device);
+                }
+            }
+            Some(_) => {}
         }
-        let mut idle = (0..PLACES).filter_map(|n| self.spans.idle_from(place(n)).next());
-        let any = idle.next()?;
-        let rare = std::iter::once(any).chain(idle).find(|index| !self.nearby(*index, space));
-        rare.or(Some(any))
+        self.group.own.get(index, now);
     }
 
-    /// The n-th place of this device's own order.
-    fn own_place(&self, n: u64) -> u32 {
-        // SplitMix64: cheap, and neighbouring inputs give unrelated places.
-        let mut z = (self.seed ^ n).wrapping_add(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % u64::from(self.spans.len().max(1))) as u32
-    }
-
-    /// The devices: stores fetch nothing.
-    fn devices(&self) -> impl Iterator<Item = &Source> {
-        self.sources.values().filter(|s| s.kind == HolderKind::Device)
-    }
-
-    /// Whether a neighbour that fetches too has something of this span.
-    fn nearby(&self, index: u32, space: Space) -> bool {
-        let partial = self.devices().filter(|s| s.session == Session::Open);
-        partial.filter_map(|s| s.held(space)).any(|held| self.spans.is_wanted_of(index, held))
-    }
-
-    /// Whether no other device seems to be fetching too: then the share is read from its beginning, which disks and
-    /// people who watch like best. Otherwise everyone begins elsewhere, so that all have something to give.
-    fn alone(&self, space: Space) -> bool {
-        self.devices().all(|s| s.has_all(space) || s.held(space).is_none_or(|h| h.is_empty()))
-            && !self.devices().any(|s| s.session == Session::Open && s.held(space).is_some())
+    /// Who may give a span under a rule: a local copy comes from a member, a first copy does not.
+    fn situation_for(
+        &self,
+        rule: Option<Rule>,
+        index: u32,
+        version: u64,
+        space: Space,
+        now: Time,
+    ) -> Situation {
+        let mut situation = self.situation(index, version, space, now);
+        match rule {
+            None | Some(Rule::Liveness) => {}
+            Some(Rule::LocalCopy) => situation.holders.retain(|facts| self.is_member(facts.device)),
+            Some(_) => {
+                situation.holders.retain(|facts| !self.is_member(facts.device));
+                // The group gets it together (source-selection design, rule 3).
+                situation.remaining = self.group.lacks.min(situation.remaining) / self.group.size();
+            }
+        }
+        situation
     }
 
     /// Who holds (some of) a span, and how they stand.
@@ -139,7 +143,9 @@ impl Fetch {
         let id = RequestId(*next);
         *next += 1;
         let rule = match decision.rule {
-            Rule::OnlyHolder | Rule::EarliestFinish if self.moved.remove(&index) => Rule::Moved,
+            Rule::OnlyHolder | Rule::EarliestFinish | Rule::FirstCopy if self.moved.remove(&index) => {
+                Rule::Moved
+            }
             rule => rule,
         };
         commands.push(Command::Want {

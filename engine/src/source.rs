@@ -3,11 +3,12 @@
 //! Invariant: nothing here is believed beyond costing time; a chunk counts only when its bytes verified.
 
 use crate::carrier_choice::CarrierChoice;
+use crate::claims::Theirs;
 use crate::policy::SourceFacts;
 use crate::rate::{UNMEASURED_LAN, UNMEASURED_STORE};
 use crate::spans::SPAN_BYTES;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Space};
+use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Space};
 use roaring::RoaringBitmap;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const BUSY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 /// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+/// Round-trip time below which a device is a neighbour: on the same network (source-selection design, "Words").
+const NEAR: Duration = Duration::from_millis(5);
 /// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
 const MAX_PATIENCE: u32 = 4;
 
@@ -51,6 +54,8 @@ pub(crate) struct Source {
     epoch: u64,
     seq: u64,
     pub rtt: Duration,
+    /// What it claims, once it said that it fetches the share too.
+    pub theirs: Option<Theirs>,
     pub carriers: CarrierChoice,
     pub last_progress: Time,
     /// Has given at least one verified chunk.
@@ -86,6 +91,7 @@ impl Source {
             epoch: 0,
             seq: 0,
             rtt: Duration::from_millis(1),
+            theirs: None,
             carriers: CarrierChoice::default(),
             last_progress: now,
             proven: false,
@@ -116,6 +122,7 @@ impl Source {
         self.held.clear();
         self.complete = false;
         self.has_manifest = false;
+        self.theirs = None;
     }
 
     /// It is there and said when to come back: no reason to wait longer each time.
@@ -133,10 +140,37 @@ impl Source {
         }
     }
 
-    pub fn announced(&mut self, announcement: Announcement) {
+    /// It says what it claims, or that it does not fetch any more.
+    pub fn claims(&mut self, said: &Claims, now: Time) {
+        if self.session != Session::Open {
+            return;
+        }
+        if said.fetching {
+            self.theirs.get_or_insert_default().said(said, now);
+        } else {
+            self.theirs = None;
+        }
+    }
+
+    /// A device on the same network that fetches this version too, and shares what it gets.
+    pub fn is_neighbour(&self, version: u64, now: Time) -> bool {
+        let fetches =
+            self.theirs.as_ref().is_some_and(|theirs| theirs.version() == version && theirs.counts());
+        let serves = !self.stalls_again() && !self.rests_after_stall(now);
+        fetches && serves && self.session == Session::Open && !self.banned && self.rtt < NEAR
+    }
+
+    fn progressed(&mut self, now: Time) {
+        if let Some(theirs) = &mut self.theirs {
+            theirs.progressed(now);
+        }
+    }
+
+    pub fn announced(&mut self, announcement: Announcement, now: Time) {
         if self.is_past(announcement.version, announcement.epoch, announcement.seq) {
             return;
         }
+        self.progressed(now);
         self.version = announcement.version;
         self.complete = announcement.complete;
         self.held = announcement.held.to_bitmap();
@@ -151,7 +185,7 @@ impl Source {
         version == self.version && epoch == self.epoch && seq <= self.seq
     }
 
-    pub fn delta(&mut self, delta: &Delta) -> Continuity {
+    pub fn delta(&mut self, delta: &Delta, now: Time) -> Continuity {
         if self.version == 0 || self.is_past(delta.version, delta.epoch, delta.seq) {
             return Continuity::Applied; // Nothing it could change is known yet, or it is known already.
         }
@@ -160,6 +194,9 @@ impl Source {
             return Continuity::Gap;
         }
         self.seq = delta.seq;
+        if !delta.added.is_empty() {
+            self.progressed(now);
+        }
         self.held |= delta.added.to_bitmap();
         self.held -= delta.removed.to_bitmap();
         if !delta.removed.is_empty() && self.complete {
@@ -202,6 +239,23 @@ impl Source {
                 Space::Root | Space::Manifest => self.has_manifest,
                 Space::Data => self.complete || !self.held.is_empty(),
             }
+    }
+
+    /// Whether its session is open.
+    pub fn is_open(&self) -> bool {
+        self.session == Session::Open
+    }
+
+    /// Whether it may be asked for this version and space now, or as soon as it is less busy.
+    pub fn usable_soon(&self, version: Option<u64>, space: Space) -> bool {
+        self.is_open()
+            && !self.banned
+            && Some(self.version) == version
+            && (space != Space::Data || self.has_any())
+    }
+
+    fn has_any(&self) -> bool {
+        self.complete || !self.held.is_empty()
     }
 
     /// Whether it says that it has something of `missing`, be it asked now or not.
@@ -273,6 +327,8 @@ impl Source {
             HolderKind::Device => UNMEASURED_LAN,
             HolderKind::Store => UNMEASURED_STORE,
         };
+        // Whoever gave nothing in time, ever, is slower than that.
+        let unmeasured = unmeasured / f64::from(1u32 << (2 * self.strikes.min(MAX_PATIENCE)));
         self.carriers.rate(now).unwrap_or(unmeasured).max(1.0)
     }
 
@@ -326,14 +382,17 @@ mod tests {
     fn open() -> Source {
         let mut source = Source::new(device(1), HolderKind::Device, now());
         source.opened(1, Duration::from_millis(1), now());
-        source.announced(Announcement {
-            version: 1,
-            epoch: 7,
-            seq: 1,
-            complete: false,
-            held: ranges(0, 4),
-            has_manifest: true,
-        });
+        source.announced(
+            Announcement {
+                version: 1,
+                epoch: 7,
+                seq: 1,
+                complete: false,
+                held: ranges(0, 4),
+                has_manifest: true,
+            },
+            now(),
+        );
         source
     }
 
@@ -341,8 +400,8 @@ mod tests {
     fn deltas_apply_in_order_and_gaps_are_told() {
         let mut source = open();
         let delta = |seq| Delta { version: 1, epoch: 7, seq, added: ranges(9, 1), removed: ranges(0, 1) };
-        assert_eq!(source.delta(&delta(3)), Continuity::Gap);
-        assert_eq!(source.delta(&delta(2)), Continuity::Applied);
+        assert_eq!(source.delta(&delta(3), now()), Continuity::Gap);
+        assert_eq!(source.delta(&delta(2), now()), Continuity::Applied);
         assert_eq!(source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(), [1, 2, 3, 9]);
     }
 

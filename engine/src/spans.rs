@@ -116,23 +116,62 @@ impl SpanTable {
         self.lengths.len() as u32
     }
 
-    /// The first idle span of which `held` has something, from the span `from` on and then from the beginning.
-    pub fn idle_of(&self, held: &RoaringBitmap, from: u32) -> Option<u32> {
-        let common = held & &self.wanted;
-        let start = self.span(from).map_or(0, |span| span.start);
-        self.idle_in(&common, start..self.positions()).or_else(|| self.idle_in(&common, 0..start))
+    /// Whether a span misses something and nobody fetches it.
+    pub fn is_idle(&self, index: u32) -> bool {
+        self.idle.contains(&index)
     }
 
-    fn idle_in(&self, positions: &RoaringBitmap, mut within: std::ops::Range<u32>) -> Option<u32> {
-        while let Some(position) = positions.range(within.clone()).next() {
+    /// The first idle span of which `held` has something and which is acceptable, from the span `from` on and then from
+    /// the beginning. At most `looks` are offered.
+    pub fn idle_of(
+        &self,
+        held: &RoaringBitmap,
+        from: u32,
+        looks: u32,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let common = held & &self.wanted;
+        let start = self.span(from).map_or(0, |span| span.start);
+        let mut left = looks;
+        self.idle_in(&common, start..self.positions(), &mut left, &accept)
+            .or_else(|| self.idle_in(&common, 0..start, &mut left, &accept))
+    }
+
+    fn idle_in(
+        &self,
+        positions: &RoaringBitmap,
+        mut within: std::ops::Range<u32>,
+        looks: &mut u32,
+        accept: &impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        while let Some(position) = positions.range(within.clone()).next().filter(|_| *looks > 0) {
             let index = self.index_of(position);
             if self.idle.contains(&index) {
-                return Some(index);
+                if accept(index) {
+                    return Some(index);
+                }
+                *looks -= 1;
             }
-            // In flight: skipped as a whole, and there are never many of these.
+            // In flight or refused: skipped as a whole.
             within.start = self.span(index).map_or(within.end, |span| span.start + span.count);
         }
         None
+    }
+
+    /// Whether `held` has everything of a span that is missing.
+    pub fn is_whole_of(&self, index: u32, held: &RoaringBitmap) -> bool {
+        let span = self.span(index).map_or(0..0, |span| span.start..span.start + span.count);
+        self.wanted.range(span).all(|position| held.contains(position))
+    }
+
+    /// Whether nothing of a span is missing.
+    pub fn is_done(&self, index: u32) -> bool {
+        self.span(index).is_none_or(|span| span.missing == 0)
+    }
+
+    /// First position and one past the last of a span.
+    pub fn range_of(&self, index: u32) -> Option<(u32, u32)> {
+        self.span(index).map(|span| (span.start, span.start + span.count))
     }
 
     /// Whether `held` has something of a span that is missing.
@@ -260,17 +299,15 @@ mod tests {
     fn what_a_partial_holder_has_is_found_wherever_it_is() {
         let mut t = table(40);
         let held: RoaringBitmap = [5, 30].into_iter().collect();
-        assert_eq!(
-            (t.idle_of(&held, 0), t.idle_of(&held, 3), t.idle_of(&held, 8)),
-            (Some(1), Some(7), Some(1))
-        );
+        let idle_of = |t: &SpanTable, from| t.idle_of(&held, from, 9, |_| true);
+        assert_eq!((idle_of(&t, 0), idle_of(&t, 3), idle_of(&t, 8)), (Some(1), Some(7), Some(1)));
         t.request_began(1);
-        assert_eq!(t.idle_of(&held, 0), Some(7));
+        assert_eq!(idle_of(&t, 0), Some(7));
         t.got(30);
         assert!(!t.is_wanted_of(7, &held));
-        assert_eq!(t.idle_of(&held, 0), None);
+        assert_eq!(idle_of(&t, 0), None);
         t.request_ended(1);
-        assert_eq!(t.idle_of(&held, 0), Some(1));
+        assert_eq!(idle_of(&t, 0), Some(1));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{ChunkId, ChunkKey, IdError, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId};
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
 pub use message::{
-    Announcement, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose, Refusal,
+    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose, Refusal,
     Space, Want,
 };
 pub use name::{EntryName, NameError, display_name};

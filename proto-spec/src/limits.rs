@@ -30,6 +30,8 @@ pub const MAX_TARGET: usize = 4095;
 pub const MAX_RANGES: usize = 65_536;
 /// Most positions one want may name.
 pub const MAX_WANT: u32 = 65_536;
+/// Most ranges in the claims of one device on one share.
+pub const MAX_CLAIMS: usize = 256;
 /// Longest device name, bytes.
 pub const MAX_DEVICE_NAME: usize = 64;
 /// Most address hints in a ticket.

@@ -46,6 +46,11 @@ const PINNED: &[(&str, u64)] = &[
     ("busy", 174),
     // Chunks that take longer than the patience with silence were asked for for ever.
     ("slow-link", 0),
+    // Two slow sources never measured were each given up for the rate that the other was taken for.
+    ("slow-link", 95),
+    ("slow-link", 899),
+    ("slow-link", 21_165),
+    ("slow-link", 80_007),
     // A device was seen while a try to reach it was about to fail: the next one came half a minute later.
     ("lonely-origin", 100_807),
     // A goodbye made a liar trustworthy again.

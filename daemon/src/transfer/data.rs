@@ -20,9 +20,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use tokio::task::{JoinError, JoinHandle};
 
-/// How often what was written is made durable and announced.
-const CHECKPOINT: Duration = Duration::from_millis(500);
+/// How often what was written is made durable and announced: alone, and while neighbours wait for it.
+const CHECKPOINT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(80));
+/// The disk is left alone for so many times as long as the checkpoint before took.
+const PAUSE: u32 = 3;
 /// Places of equal chunks on this device that are tried.
 const PLACES: usize = 4;
 
@@ -42,7 +45,8 @@ struct Getting<'a> {
     written: RoaringBitmap,
     /// Whether this device shows and serves the version while fetching it.
     serves: bool,
-    checkpoint: Option<tokio::task::JoinHandle<Result<RoaringBitmap, WriteError>>>,
+    checkpoint: Option<JoinHandle<Saved>>,
+    began_checkpoint: Instant,
     next_checkpoint: Instant,
 }
 
@@ -70,7 +74,8 @@ pub(super) async fn get(
         written: RoaringBitmap::new(),
         serves,
         checkpoint: None,
-        next_checkpoint: Instant::now() + CHECKPOINT,
+        began_checkpoint: Instant::now(),
+        next_checkpoint: Instant::now() + CHECKPOINT.1,
     };
     getting.count(&getting.durable.clone());
     let outcome = getting.go(repeats).await;
@@ -81,6 +86,17 @@ pub(super) async fn get(
         getting.last_checkpoint().await;
     }
     outcome
+}
+
+/// What came of a checkpoint: the positions that are durable now.
+type Saved = Result<RoaringBitmap, WriteError>;
+
+/// The end of the checkpoint that runs; for ever away when none does.
+async fn ended(checkpoint: &mut Option<JoinHandle<Saved>>) -> Result<Saved, JoinError> {
+    match checkpoint {
+        Some(running) => running.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Opens the partial files of an earlier run, or prepares new ones.
@@ -248,7 +264,21 @@ impl Getting<'_> {
 
     async fn fetch(&mut self) -> Result<Got<Data>, End> {
         loop {
-            match self.run.wake().await? {
+            let due = self.checkpoint.is_none() && !self.written.is_empty();
+            let wake = tokio::select! {
+                biased;
+                wake = self.run.wake() => wake?,
+                saved = ended(&mut self.checkpoint) => {
+                    self.checkpoint = None;
+                    self.settled(saved)?;
+                    continue;
+                }
+                () = tokio::time::sleep_until(self.next_checkpoint.into()), if due => {
+                    self.checkpoint();
+                    continue;
+                }
+            };
+            match wake {
                 Wake::Input(TransferInput::Written(positions)) => {
                     // The first one was fetched; the others are repeats of it.
                     self.credit_local(&positions.iter().skip(1).copied().collect());
@@ -267,19 +297,21 @@ impl Getting<'_> {
                 Wake::Input(_) => {}
                 Wake::Tick => self.run.give_up_if_alone()?,
             }
-            self.checkpoint().await?;
+            // While inputs come without a pause too.
+            if self.checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
+                self.settle().await?;
+            }
+            self.checkpoint();
         }
     }
 
-    /// Starts a checkpoint when one is due, and takes in the result of one that is done.
-    async fn checkpoint(&mut self) -> Result<(), End> {
-        if self.checkpoint.as_ref().is_some_and(tokio::task::JoinHandle::is_finished) {
-            self.settle().await?;
-        }
+    /// Starts a checkpoint when one is due.
+    fn checkpoint(&mut self) {
         if self.checkpoint.is_none() && !self.written.is_empty() && Instant::now() >= self.next_checkpoint {
             let (target, written) = (Arc::clone(&self.target), self.written.clone());
             let (records, id) = (self.run.daemon.records.clone(), self.run.transfer.id.clone());
             let all = &self.durable | &written;
+            self.began_checkpoint = Instant::now();
             self.checkpoint = Some(tokio::task::spawn_blocking(move || {
                 target.checkpoint()?;
                 if let Err(error) = records.put_durable(&id, &all) {
@@ -289,13 +321,20 @@ impl Getting<'_> {
                 Ok(written)
             }));
         }
-        Ok(())
     }
 
+    /// Waits for the checkpoint that runs.
     async fn settle(&mut self) -> Result<(), End> {
-        let Some(running) = self.checkpoint.take() else { return Ok(()) };
-        let positions = running.await.map_err(failure::internal)?.map_err(|e| failure::write(&e))?;
-        self.next_checkpoint = Instant::now() + CHECKPOINT;
+        match self.checkpoint.take() {
+            Some(running) => self.settled(running.await),
+            None => Ok(()),
+        }
+    }
+
+    fn settled(&mut self, saved: Result<Saved, JoinError>) -> Result<(), End> {
+        let positions = saved.map_err(failure::internal)?.map_err(|e| failure::write(&e))?;
+        let usual = if self.run.neighbours > 0 { CHECKPOINT.1 } else { CHECKPOINT.0 };
+        self.next_checkpoint = Instant::now() + usual.max(self.began_checkpoint.elapsed() * PAUSE);
         self.written -= &positions;
         if self.serves {
             let share = self.run.transfer.share.id;
@@ -312,7 +351,7 @@ impl Getting<'_> {
         let saved = async {
             self.settle().await?;
             self.next_checkpoint = Instant::now();
-            self.checkpoint().await?;
+            self.checkpoint();
             self.settle().await
         };
         if saved.await.is_err() {

@@ -53,6 +53,8 @@ pub(super) struct Run {
     /// When a holder was last there.
     reached: Instant,
     ever_reached: bool,
+    /// Devices on the same network that wait for what is got here.
+    pub neighbours: u32,
     wait: Option<Duration>,
     /// Whether nobody gives anything at the moment.
     alone: watch::Sender<bool>,
@@ -90,6 +92,7 @@ pub(super) async fn run(
         tick: now + TICK,
         reached: now,
         ever_reached: false,
+        neighbours: 0,
         wait,
         alone: watch::Sender::new(true),
     };
@@ -443,6 +446,7 @@ impl Run {
         let waiting = progress.as_ref().and_then(|p| p.waiting);
         self.alone.send_if_modified(|alone| std::mem::replace(alone, waiting.is_some()) != waiting.is_some());
         {
+            self.neighbours = progress.as_ref().map_or(0, |p| p.neighbours);
             let mut meter = self.transfer.meter();
             meter.devices = progress.map_or(0, |p| p.giving);
             meter.tick();

@@ -1,13 +1,13 @@
 //! Messages of the link protocol between their types and the wire.
 
 use super::{
-    Announcement, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose, Refusal,
-    Space, Want,
+    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
+    Refusal, Space, Want,
 };
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::ShareId;
-use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
+use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
 use crate::proof::Proof;
 use crate::range::Ranges;
 use crate::relay::{RelayAddress, RelayPurpose};
@@ -35,6 +35,7 @@ impl Message {
                 added: Ranges::parse(&m.added)?,
                 removed: Ranges::parse(&m.removed)?,
             }),
+            Body::Claims(m) => Self::Claims(parse_claims(&m)?),
             Body::Want(m) => Self::Want(parse_want(&m)?),
             Body::Cancel(m) => Self::Cancel { request: m.request },
             Body::Chunk(m) => parse_chunk(&m)?,
@@ -88,6 +89,12 @@ impl Message {
                 seq: m.seq,
                 added: m.added.to_wire(),
                 removed: m.removed.to_wire(),
+            }),
+            Self::Claims(m) => Body::Claims(wire::Claims {
+                version: m.version,
+                fetching: m.fetching,
+                active: m.active.to_wire(),
+                tentative: m.tentative.to_wire(),
             }),
             Self::Want(m) => Body::Want(wire::Want {
                 request: m.request,
@@ -216,6 +223,17 @@ fn refusal_to_wire(refusal: Refusal) -> wire::Refused {
     wire::Refused { code: code.into(), retry_after_ms }
 }
 
+fn parse_claims(m: &wire::Claims) -> Result<Claims, MessageError> {
+    if m.active.len() + m.tentative.len() > MAX_CLAIMS {
+        return Err(MessageError::Value("number of claims"));
+    }
+    let (active, tentative) = (Ranges::parse(&m.active)?, Ranges::parse(&m.tentative)?);
+    if !m.fetching && !(active.is_empty() && tentative.is_empty()) {
+        return Err(MessageError::Value("claim of who does not fetch"));
+    }
+    Ok(Claims { version: m.version, fetching: m.fetching, active, tentative })
+}
+
 fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
     let space = parse_space(m.space())?;
     let ranges = Ranges::parse(&m.ranges)?;
@@ -318,7 +336,13 @@ mod tests {
             Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Device) },
             Message::Elsewhere { proof: Some(proof), holders: vec![holder(HolderKind::Store)] },
             Message::Elsewhere { proof: None, holders: vec![holder(HolderKind::Device); MAX_HOLDERS] },
+            Message::Claims(claims()),
         ]
+    }
+
+    fn claims() -> Claims {
+        let run = |start| crate::range::PositionRange::new(start, 4).into_iter().collect();
+        Claims { version: 1, fetching: true, active: run(8), tentative: run(32) }
     }
 
     fn holder(kind: HolderKind) -> Holder {
@@ -355,6 +379,21 @@ mod tests {
         let nowhere = wire::HolderAddress { kind: 2, address: None };
         let nowhere = wire::Elsewhere { proof: Vec::new().into(), holders: vec![nowhere] };
         assert_eq!(parse_elsewhere(nowhere), Err(MessageError::Malformed));
+    }
+
+    #[test]
+    fn claims_are_bounded_and_only_who_fetches_has_any() {
+        let parsed = |change: fn(&mut wire::Claims)| {
+            let Body::Claims(mut m) = Message::Claims(claims()).to_wire() else {
+                panic!("claims are claims")
+            };
+            change(&mut m);
+            parse_claims(&m)
+        };
+        assert_eq!(parsed(|_| ()), Ok(claims()));
+        assert!(parsed(|m| m.active = vec![m.active[0]; MAX_CLAIMS - 1]).is_ok());
+        assert!(parsed(|m| m.active = vec![m.active[0]; MAX_CLAIMS]).is_err());
+        assert!(parsed(|m| m.fetching = false).is_err());
     }
 
     #[test]
@@ -408,7 +447,7 @@ mod tests {
         }
 
         #[test]
-        fn damaged_frames_are_parsed_or_refused_without_panic(which in 0usize..18, at in 0usize..200, xor in 1u8..) {
+        fn damaged_frames_are_parsed_or_refused_without_panic(which in 0usize..19, at in 0usize..200, xor in 1u8..) {
             let mut bytes = encode_frame(&samples()[which]);
             let at = FRAME_PREFIX + at % (bytes.len() - FRAME_PREFIX);
             bytes[at] ^= xor;

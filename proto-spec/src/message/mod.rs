@@ -139,6 +139,19 @@ pub struct Delta {
     pub removed: Ranges,
 }
 
+/// Which first copies a device is getting for itself and its neighbours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// The version spoken of.
+    pub version: u64,
+    /// The sender fetches it. Otherwise it claims nothing.
+    pub fetching: bool,
+    /// Data positions being fetched; with `tentative` at most [`MAX_CLAIMS`](crate::limits::MAX_CLAIMS) runs.
+    pub active: Ranges,
+    /// Data positions to be fetched in a moment, unless another device has the better right.
+    pub tentative: Ranges,
+}
+
 /// A request for chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
@@ -179,6 +192,8 @@ pub enum Message {
     Announce(Announcement),
     /// Changes what was announced before.
     HaveDelta(Delta),
+    /// Replaces what was claimed before.
+    Claims(Claims),
     /// Asks for chunks.
     Want(Want),
     /// Takes a request back; what was sent already may still arrive.

@@ -1,7 +1,7 @@
 //! What can happen at a moment of virtual time.
 
 use hither_engine::{Carrier, RequestId};
-use hither_proto::{Announcement, Delta, Ranges, Refusal, Space, Want};
+use hither_proto::{Announcement, Claims, Delta, Ranges, Refusal, Space, Want};
 use roaring::RoaringBitmap;
 
 /// Nanoseconds since the start of a run.
@@ -31,6 +31,7 @@ impl End {
 pub(crate) enum Said {
     Announce(Announcement),
     Delta(Delta),
+    Claims(Claims),
     NewHead(u64),
 }
 

@@ -81,6 +81,11 @@ impl World {
                 self.check_told(from, delta.version, &delta.added.to_bitmap());
                 self.say(from, session, Said::Delta(delta));
             }
+            Command::Claims { session, claims } => {
+                let facts = [session.0, claims.active.total(), claims.tentative.total()];
+                self.note(from, "claims", facts);
+                self.say(from, session, Said::Claims(claims));
+            }
             Command::Serve { stream, request, space, version, ranges, .. } => {
                 self.serve(from, stream, request, space, version, &ranges);
             }

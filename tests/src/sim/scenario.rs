@@ -60,7 +60,6 @@ impl Setup {
             loss: *rng.pick(&[0.0, 0.0, 0.001, 0.01]),
             jitter: rng.below(3) * MS / 2,
             tcp: rng.chance(0.5),
-            echo: rng.chance(0.5),
             disk: *rng.pick(&[1, 3, 20]) * MS,
         };
         let content = Content::new(&mut rng, 4 * MIB, 64 << 10);

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 /// How long an open that nobody answers takes to fail.
 const DIAL_TIMEOUT: At = 5 * SECOND;
-/// Most sessions closed in one run because two streams were heard in another order than they were told.
-const ECHO_RACES: u32 = 5;
 /// Longest time until silence is noticed.
 const SILENCE: At = 15 * SECOND;
 
@@ -154,8 +152,7 @@ impl World {
     fn opened(&mut self, from: usize, to: usize, session: u64) {
         let head = self.devices[to].shown_head();
         let rtt = Duration::from_nanos(2 * (self.devices[from].link.latency + self.devices[to].link.latency));
-        let (share, device, echo) = (self.share, self.devices[to].id, self.net.echo);
-        let store = self.devices[to].store;
+        let (share, device) = (self.share, self.devices[to].id);
         let id = self.sessions[&session].opener_id;
         let of = &mut self.devices[from];
         of.peers.insert(to, session);
@@ -164,9 +161,6 @@ impl World {
         of.disk.head = of.disk.head.max(head);
         self.with(from, |engine, now| {
             engine.handle_session_opened(share, device, head, rtt, now);
-            if echo && !store {
-                engine.handle_subscribed(id, share);
-            }
         });
         if self.net.tcp {
             let at = self.now + 4 * self.latency(from, to);
@@ -205,7 +199,7 @@ impl World {
             return;
         }
         let (device, from) = (pipe.who(to), self.devices[pipe.who(to.other())].id);
-        let (share, listens) = (self.share, to == End::Opener || self.net.echo);
+        let share = self.share;
         match message {
             Said::NewHead(head) => {
                 let of = &mut self.devices[device];
@@ -213,13 +207,11 @@ impl World {
                 of.disk.head = of.disk.head.max(head);
                 self.with(device, |engine, now| engine.handle_head(share, from, head, now));
             }
-            Said::Announce(a) if listens => {
+            Said::Announce(a) => {
                 self.with(device, |engine, now| engine.handle_announced(share, from, a, now));
             }
-            Said::Delta(d) if listens => {
-                self.with(device, |engine, now| engine.handle_delta(share, from, &d, now))
-            }
-            Said::Announce(_) | Said::Delta(_) => {}
+            Said::Delta(d) => self.with(device, |engine, now| engine.handle_delta(share, from, &d, now)),
+            Said::Claims(c) => self.with(device, |engine, now| engine.handle_claims(share, from, &c, now)),
         }
     }
 
@@ -235,8 +227,7 @@ impl World {
         let fetching = !matches!(self.devices[from].stage, Stage::Done(_));
         if fetching && self.devices[to].honest() {
             self.needless_closes += 1;
-            // Heard over two streams at once, a delta may come before the one that it follows: rarely.
-            if self.needless_closes > if self.net.echo { ECHO_RACES } else { 0 } {
+            if self.needless_closes > 0 {
                 return self.fail(from, format!("closes the session with d{to}, which did nothing wrong"));
             }
         }

@@ -29,8 +29,6 @@ pub(crate) struct Net {
     pub jitter: At,
     /// Whether the TCP carrier connects.
     pub tcp: bool,
-    /// Whether holdings are told, and listened to, on both ends of every session instead of to the opener only.
-    pub echo: bool,
     /// Longest time that a written chunk takes to be on disk.
     pub disk: At,
 }

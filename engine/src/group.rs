@@ -1,0 +1,232 @@
+//! The neighbours that fetch the same version, seen as one: who belongs to them, what they have, and whose part what is.
+//!
+//! A device belongs to the group when it says on its session that it fetches this version, is near by its handshake's
+//! round trip, and serves. Nothing else makes it a member, so that a claim costs who made it some work and us only time.
+
+use crate::claims::{Own, Standing, Theirs, weight};
+use crate::command::Command;
+use crate::fetch::Fetch;
+use crate::source::Source;
+use crate::time::Time;
+use hither_proto::{Claims, DeviceId, HolderKind, Space};
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A neighbour slower than this part of the fastest source outside is not waited for (source-selection design, rule 1).
+const TOO_SLOW: f64 = 0.1;
+/// What a span is taken to last before one was got, and at most.
+const USUAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The group of one fetch, without the device itself.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Its other members, ascending.
+    pub members: Vec<DeviceId>,
+    /// The spans of this device's own part that may be missing still.
+    pub mine: BTreeSet<u32>,
+    /// What this device claims.
+    pub own: Own,
+    /// How long a first copy usually takes.
+    pub usual: Duration,
+    /// Plaintext bytes that nobody in the group has.
+    pub lacks: u64,
+    /// Rate of the fastest source outside it, bytes per second.
+    outside: f64,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            members: Vec::new(),
+            mine: BTreeSet::new(),
+            own: Own::default(),
+            usual: USUAL.0,
+            lacks: u64::MAX,
+            outside: 0.0,
+        }
+    }
+}
+
+impl Group {
+    /// Something else is planned: nothing of before counts.
+    pub fn reset(&mut self, now: Time) {
+        self.members.clear();
+        self.mine.clear();
+        self.own.clear(now);
+        self.lacks = u64::MAX;
+    }
+
+    /// A first copy took so long.
+    pub fn took(&mut self, time: Duration) {
+        self.usual = ((self.usual * 3 + time) / 4).min(USUAL.1);
+    }
+
+    /// Number of devices in it, this one included.
+    pub fn size(&self) -> u64 {
+        self.members.len() as u64 + 1
+    }
+}
+
+impl Fetch {
+    /// Looks who belongs to the group now; a change of members changes everybody's part.
+    pub(crate) fn regroup(&mut self, version: u64, space: Space, now: Time) {
+        let members: Vec<DeviceId> = match space {
+            Space::Data => {
+                let near = self.sources.values().filter(|s| s.is_neighbour(version, now));
+                near.map(|s| s.device).collect()
+            }
+            Space::Root | Space::Manifest => Vec::new(),
+        };
+        let outside = self.sources.values().filter(|s| members.binary_search(&s.device).is_err());
+        self.group.outside = outside.filter_map(|s| s.carriers.rate(now)).fold(0.0, f64::max);
+        if members != self.group.members {
+            self.group.members = members;
+            self.group.lacks = u64::MAX;
+            self.group.mine = match self.group.members.is_empty() {
+                true => BTreeSet::new(),
+                false => (0..self.spans.len()).filter(|index| self.is_first(*index)).collect(),
+            };
+        }
+    }
+
+    /// Whether no member has more right to a span than this device.
+    fn is_first(&self, index: u32) -> bool {
+        let Some((start, _)) = self.spans.range_of(index).filter(|_| !self.spans.is_done(index)) else {
+            return false;
+        };
+        let mine = weight(self.device, self.share, start);
+        self.group.members.iter().all(|member| weight(*member, self.share, start) < mine)
+    }
+
+    /// The members as sources.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Source> {
+        self.group.members.iter().filter_map(|device| self.sources.get(device))
+    }
+
+    /// Whether a source is a member.
+    pub(crate) fn is_member(&self, device: DeviceId) -> bool {
+        self.group.members.binary_search(&device).is_ok()
+    }
+
+    /// Whether a member that can be waited for has something of a span that is missing here.
+    pub(crate) fn is_near(&self, index: u32, now: Time) -> bool {
+        let least = self.group.outside * TOO_SLOW;
+        self.members()
+            .filter(|s| s.usable_soon(self.version, Space::Data) && s.rate(now) >= least)
+            .any(|s| s.held(Space::Data).is_none_or(|held| self.spans.is_wanted_of(index, held)))
+    }
+
+    /// The strongest claim of a member on a span, and whose it is.
+    pub(crate) fn claimed(&self, index: u32, now: Time) -> Option<(DeviceId, Standing)> {
+        let span = self.spans.span(index)?;
+        let claim = |s: &Source| {
+            let standing = s.theirs.as_ref()?.standing(span, self.group.usual, now)?;
+            Some((s.device, standing))
+        };
+        self.members().filter_map(claim).max_by_key(|(_, standing)| match standing {
+            Standing::Stale => 0,
+            Standing::Tentative => 1,
+            Standing::Active => 2,
+        })
+    }
+
+    /// Whether a wish of this device must give way: somebody is getting the span, or wishes for it with more right.
+    pub(crate) fn must_give_way(&self, index: u32, now: Time) -> bool {
+        let (Some(span), Some((start, _))) = (self.spans.span(index), self.spans.range_of(index)) else {
+            return true;
+        };
+        let mine = weight(self.device, self.share, start);
+        self.members().any(|s| {
+            let standing = s.theirs.as_ref().and_then(|t| t.standing(span, self.group.usual, now));
+            match standing {
+                Some(Standing::Active) => true,
+                Some(Standing::Tentative) => weight(s.device, self.share, start) > mine,
+                Some(Standing::Stale) | None => false,
+            }
+        })
+    }
+
+    /// Gives up the wishes that others have the better right to.
+    pub(crate) fn give_way(&mut self, now: Time) {
+        if self.space() != Some(Space::Data) {
+            return self.group.own.forget_wishes(now);
+        }
+        for index in self.group.own.wishes() {
+            if self.must_give_way(index, now) {
+                self.group.own.release(index, now);
+            }
+        }
+    }
+
+    /// What is held (and announced next) needs no claim any more.
+    pub(crate) fn announced_here(&mut self, held: &RoaringBitmap, now: Time) {
+        let is_held = |(from, to): (u32, u32)| held.contains_range(from..to);
+        let done: Vec<u32> = self
+            .group
+            .own
+            .getting()
+            .filter(|index| self.spans.is_done(*index) && self.spans.range_of(*index).is_none_or(is_held))
+            .collect();
+        for index in done {
+            self.group.own.release(index, now);
+        }
+    }
+
+    /// A request for a span ended; what did not come is for everybody again.
+    pub(crate) fn claim_ended(&mut self, index: u32, now: Time) {
+        if !self.spans.is_done(index) && !self.requests.values().any(|r| r.span == index) {
+            self.group.own.release(index, now);
+        }
+    }
+
+    /// Counts what nobody in the group has.
+    pub(crate) fn recount(&mut self) {
+        if self.group.members.is_empty() {
+            return;
+        }
+        let mut lacking = self.spans.missing().clone();
+        let total = lacking.len().max(1);
+        for held in self.members().filter_map(|s| s.held(Space::Data)) {
+            lacking -= held;
+        }
+        let part = lacking.len() as f64 / total as f64;
+        self.group.lacks = (self.spans.missing_bytes() as f64 * part) as u64;
+    }
+
+    /// What is told of this fetch's claims; `None` while there is nothing to share yet.
+    pub(crate) fn claims(&self) -> Option<Claims> {
+        let version = self.version.filter(|_| self.space() == Some(Space::Data) || self.data_done)?;
+        Some(self.group.own.told(version, |index| self.spans.range_of(index)))
+    }
+
+    /// A device says what it claims.
+    pub fn claims_said(&mut self, device: DeviceId, said: &Claims, now: Time) {
+        if let Some(source) = self.sources.get_mut(&device).filter(|s| s.kind == HolderKind::Device) {
+            source.claims(said, now);
+        }
+    }
+
+    /// A claim of a member was taken over.
+    pub(crate) fn strike(&mut self, device: DeviceId) {
+        if let Some(theirs) = self.sources.get_mut(&device).and_then(|s| s.theirs.as_mut()) {
+            Theirs::struck(theirs);
+        }
+    }
+
+    /// Tells what is due.
+    pub(crate) fn tell_claims(
+        &mut self,
+        sessions: &[crate::command::SessionId],
+        now: Time,
+        commands: &mut Vec<Command>,
+    ) {
+        if !self.group.own.take_due(now) {
+            return;
+        }
+        if let Some(claims) = self.claims() {
+            let claims = |session| Command::Claims { session, claims: claims.clone() };
+            commands.extend(sessions.iter().copied().map(claims));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Which span a source is asked for next.
+//!
+//! Alone, the share is read onwards from some place. In a group, a member is asked for what it has, and everybody else for
+//! first copies: of this device's own part, then, said before, of the others' (source-selection design, rules 1, 2, 7).
+
+use crate::claims::Standing;
+use crate::fetch::Fetch;
+use crate::policy::Rule;
+use crate::source::Source;
+use crate::time::Time;
+use hither_proto::{DeviceId, HolderKind, Space};
+use roaring::RoaringBitmap;
+
+/// Places tried for a span that no other fetcher has.
+const PLACES: u64 = 8;
+/// Most spans looked at for one decision.
+const LOOKS: usize = 256;
+
+/// What to do for a source with room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// Ask for the span; the rule that allows it, where a group has one.
+    Take(u32, Option<Rule>),
+    /// Say that the span is wanted, and wait.
+    Wish(u32),
+}
+
+impl Fetch {
+    /// The next span for a source that has room.
+    pub(crate) fn pick_for(&self, device: DeviceId, space: Space, now: Time) -> Option<Pick> {
+        let source = self.sources.get(&device)?;
+        if self.group.members.is_empty() {
+            return self.next_alone(source, space).map(|index| Pick::Take(index, None));
+        }
+        if self.is_desperate(now) {
+            return self.next_alone(source, space).map(|index| Pick::Take(index, Some(Rule::Liveness)));
+        }
+        match self.is_member(device) {
+            true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
+            false => self.first_copy(source, now),
+        }
+    }
+
+    /// While others fetch too who are no members, every device takes spans in an order of its own, of several places the
+    /// first that none of them has. Reading on in the same order, even from different places, would make all of them ask
+    /// the only whole holder for the same spans at the same time from where they meet to the end.
+    fn next_alone(&self, source: &Source, space: Space) -> Option<u32> {
+        if let Some(held) = source.held(space) {
+            return self.spans.idle_of(held, self.place(0), u32::MAX, |_| true);
+        }
+        let mut idle = (0..self.places()).filter_map(|n| self.spans.idle_from(self.place(n)).next());
+        let any = idle.next()?;
+        let rare = std::iter::once(any).chain(idle).find(|index| !self.is_elsewhere(*index, space));
+        rare.or(Some(any))
+    }
+
+    /// How many places are worth a look.
+    fn places(&self) -> u64 {
+        if self.places.is_some() { PLACES } else { 1 }
+    }
+
+    /// The n-th place to look at: always the same while nobody outside the group fetches, so that reading goes on in order.
+    fn place(&self, n: u64) -> u32 {
+        self.own_place(self.places.map_or(0, |count| count * PLACES + n))
+    }
+
+    /// The n-th place of this device's own order.
+    fn own_place(&self, n: u64) -> u32 {
+        // SplitMix64: cheap, and neighbouring inputs give unrelated places.
+        let mut z = (self.seed ^ n).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % u64::from(self.spans.len().max(1))) as u32
+    }
+
+    /// Devices outside the group that fetch too: stores fetch nothing.
+    fn strangers(&self, space: Space) -> impl Iterator<Item = &RoaringBitmap> {
+        let open = self.sources.values().filter(|s| s.kind == HolderKind::Device && s.is_open());
+        open.filter(|s| !self.is_member(s.device)).filter_map(move |s| s.held(space))
+    }
+
+    /// Whether a stranger that fetches too has something of this span.
+    fn is_elsewhere(&self, index: u32, space: Space) -> bool {
+        self.strangers(space).any(|held| self.spans.is_wanted_of(index, held))
+    }
+
+    /// From now on spans are taken from many places, if somebody outside the group seems to be fetching too.
+    pub(crate) fn look_around(&mut self, space: Space) {
+        if self.places.is_none() && self.strangers(space).next().is_some() {
+            self.places = Some(0);
+        }
+    }
+
+    /// A span that a member has: whole ones first, pieces of one that it is still getting only when there is nothing else.
+    fn local_copy(&self, member: &Source, now: Time) -> Option<u32> {
+        let place = self.place(0);
+        let Some(held) = member.held(Space::Data) else { return self.spans.idle_from(place).next() };
+        let whole = |index: u32| self.spans.is_whole_of(index, held);
+        self.spans.idle_of(held, place, LOOKS as u32, whole).or_else(|| {
+            let quiet = member.carriers.outstanding() == 0;
+            let given_up = |index: u32| {
+                let span = self.spans.span(index);
+                let claim = span.and_then(|s| member.theirs.as_ref()?.standing(s, self.group.usual, now));
+                claim != Some(Standing::Active)
+            };
+            quiet.then(|| self.spans.idle_of(held, place, LOOKS as u32, given_up)).flatten()
+        })
+    }
+
+    /// A span that no member has.
+    fn first_copy(&self, source: &Source, now: Time) -> Option<Pick> {
+        let held = source.held(Space::Data);
+        let has = |index: u32| held.is_none_or(|held| self.spans.is_wanted_of(index, held));
+        let open = |index: u32| self.spans.is_idle(index) && has(index) && !self.is_near(index, now);
+        if let Some(index) = self.group.own.granted(now).find(|index| open(*index)) {
+            let taken_over =
+                self.claimed(index, now).is_some_and(|(_, standing)| standing == Standing::Stale);
+            return Some(Pick::Take(index, Some(if taken_over { Rule::Takeover } else { Rule::Steal })));
+        }
+        let free = |index: u32| open(index) && self.claimed(index, now).is_none();
+        let own = (0..self.places()).find_map(|n| {
+            let place = self.place(n);
+            let mine = self.group.mine.range(place..).chain(self.group.mine.range(..place)).copied();
+            mine.take(LOOKS).find(|index| free(*index))
+        });
+        if let Some(index) = own {
+            return Some(Pick::Take(index, Some(Rule::FirstCopy)));
+        }
+        let place = self.own_place(self.wishes);
+        let mut others = self.spans.idle_from(place).take(LOOKS);
+        let wanted = |index: &u32| {
+            let claimed = self.claimed(*index, now).is_some_and(|(_, standing)| standing != Standing::Stale);
+            !claimed && !self.group.own.is_wished(*index) && open(*index)
+        };
+        others.find(wanted).map(Pick::Wish)
+    }
+}
