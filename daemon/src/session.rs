@@ -10,8 +10,9 @@ use crate::greeting::{HANDSHAKE, OpenError, greet};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
 use crate::{holders, lane};
+use hither_api::SourceKind;
 use hither_carrier::{CarrierKind, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
-use hither_engine::Carrier;
+use hither_engine::{Carrier, Distance};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
     DeviceId, HolderKind, Message, Opened, Proof, ProofKind, Purpose, Refusal, ShareId, Side, SignedHead,
@@ -140,8 +141,10 @@ impl Session {
     fn tell_engine(&self, daemon: &Daemon, share: &Share) {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
+        let same_network = daemon.links.way(self.device) == SourceKind::Lan;
+        let distance = Distance { rtt: self.link.rtt(), same_network };
         daemon.core.with(|engine, now| {
-            engine.handle_session_opened(share.id, self.device, version, self.link.rtt(), now);
+            engine.handle_session_opened(share.id, self.device, version, distance, now);
             if self.link.carrier() == CarrierKind::Tcp {
                 engine.handle_carrier(share.id, self.device, Carrier::Quic, false, now);
                 engine.handle_carrier(share.id, self.device, Carrier::Tcp, true, now);

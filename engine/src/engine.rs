@@ -11,6 +11,7 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::serving::Serving;
+use crate::source::Distance;
 use crate::time::Time;
 use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Want};
 use roaring::RoaringBitmap;
@@ -42,6 +43,8 @@ pub struct Engine {
     inventory: Inventory,
     serving: Serving,
     next_request: u64,
+    /// Ended fetches that others take for running still, and their versions.
+    farewells: Vec<(ShareId, u64)>,
     commands: Vec<Command>,
     ready: VecDeque<Command>,
 }
@@ -55,6 +58,7 @@ impl Engine {
             inventory: Inventory::default(),
             serving: Serving::default(),
             next_request: 1,
+            farewells: Vec::new(),
             commands: Vec::new(),
             ready: VecDeque::new(),
         }
@@ -98,12 +102,7 @@ impl Engine {
     /// Ends a fetch, done or not; its sessions are closed. Returns its record.
     pub fn end_fetch(&mut self, share: ShareId) -> Option<Journal> {
         let fetch = self.fetches.remove(&share)?;
-        if let Some(Claims { version, .. }) = fetch.claims() {
-            let claims = Claims { version, ..Claims::default() };
-            for session in self.inventory.sessions_of(share) {
-                self.ready.push_back(Command::Claims { session, claims: claims.clone() });
-            }
-        }
+        self.farewells.extend(fetch.claims().map(|claims| (share, claims.version)));
         for device in fetch.sources.keys() {
             self.ready.push_back(Command::CloseSession { share, device: *device });
         }
@@ -156,10 +155,11 @@ impl Engine {
         share: ShareId,
         device: DeviceId,
         head_version: u64,
-        rtt: Duration,
+        distance: impl Into<Distance>,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.session_opened(device, head_version, rtt, now));
+        let distance = distance.into();
+        self.with_fetch(share, now, |fetch, _| fetch.session_opened(device, head_version, distance, now));
     }
 
     /// A device showed a newer head on a session that is open. The loop has checked its signature and can give it when
@@ -353,7 +353,8 @@ impl Engine {
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self, now: Time) -> Option<Time> {
         let fetches = self.fetches.values().filter_map(|fetch| fetch.next_timeout(now));
-        fetches.chain(self.inventory.next_tell()).min()
+        let farewell = self.farewells.iter().any(|(share, _)| !self.inventory.has_news(*share));
+        fetches.chain(self.inventory.next_tell()).chain(farewell.then_some(now)).min()
     }
 
     /// The next thing to do.
@@ -367,7 +368,21 @@ impl Engine {
         for (share, fetch) in &mut self.fetches {
             fetch.tell_claims(&self.inventory.sessions_of(*share), now, &mut self.commands);
         }
+        self.say_farewell();
         self.ready.extend(self.commands.drain(..));
+    }
+
+    /// Tells that fetches have ended, once everybody knows what came of them.
+    fn say_farewell(&mut self) {
+        for (share, version) in std::mem::take(&mut self.farewells) {
+            if self.inventory.has_news(share) {
+                self.farewells.push((share, version));
+            } else if !self.fetches.contains_key(&share) {
+                let claims = Claims { version, ..Claims::default() };
+                let claims = |session| Command::Claims { session, claims: claims.clone() };
+                self.commands.extend(self.inventory.sessions_of(share).into_iter().map(claims));
+            }
+        }
     }
 
     /// Runs `change` on a fetch and lets it go on from there.

@@ -10,7 +10,7 @@ use crate::group::Group;
 use crate::journal::{Journal, JournalEvent, SpanStory};
 use crate::policy::{Policy, Rule};
 use crate::request::Request;
-use crate::source::{Continuity, Session, Source};
+use crate::source::{Continuity, Distance, Session, Source};
 use crate::spans::SpanTable;
 use crate::time::Time;
 use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Space};
@@ -159,9 +159,9 @@ impl Fetch {
         }
     }
 
-    pub fn session_opened(&mut self, device: DeviceId, head_version: u64, rtt: Duration, now: Time) {
+    pub fn session_opened(&mut self, device: DeviceId, head_version: u64, distance: Distance, now: Time) {
         let Some(source) = self.sources.get_mut(&device) else { return };
-        source.opened(head_version, rtt, now);
+        source.opened(head_version, distance, now);
         source.carriers.set_available(Carrier::Quic, true);
         self.gone = false;
         self.head_shown(device == self.owner, head_version, now);
@@ -469,7 +469,7 @@ impl Fetch {
         self.decide(now, commands);
         self.reconsider(now);
         self.wake_resting(now);
-        self.give_way(now);
+        self.give_way(now, commands);
         let looked = self.repair(now, commands);
         self.schedule(policy, now, next, commands);
         if looked && self.tail {

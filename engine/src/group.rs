@@ -4,8 +4,9 @@
 //! round trip, and serves. Nothing else makes it a member, so that a claim costs who made it some work and us only time.
 
 use crate::claims::{Own, Standing, Theirs, weight};
-use crate::command::Command;
+use crate::command::{Command, RequestId, SessionId};
 use crate::fetch::Fetch;
+use crate::request::Request;
 use crate::source::Source;
 use crate::time::Time;
 use hither_proto::{Claims, DeviceId, HolderKind, Space};
@@ -131,31 +132,49 @@ impl Fetch {
         })
     }
 
-    /// Whether a wish of this device must give way: somebody is getting the span, or wishes for it with more right.
-    pub(crate) fn must_give_way(&self, index: u32, now: Time) -> bool {
+    /// Whether this device must give way: somebody is getting a span that it only wishes for, or wants the same with more
+    /// right.
+    fn must_give_way(&self, index: u32, wish: bool, now: Time) -> bool {
         let (Some(span), Some((start, _))) = (self.spans.span(index), self.spans.range_of(index)) else {
             return true;
         };
         let mine = weight(self.device, self.share, start);
         self.members().any(|s| {
             let standing = s.theirs.as_ref().and_then(|t| t.standing(span, self.group.usual, now));
+            let outranked = || weight(s.device, self.share, start) > mine;
             match standing {
-                Some(Standing::Active) => true,
-                Some(Standing::Tentative) => weight(s.device, self.share, start) > mine,
+                Some(Standing::Active) => wish || outranked(),
+                Some(Standing::Tentative) => wish && outranked(),
                 Some(Standing::Stale) | None => false,
             }
         })
     }
 
-    /// Gives up the wishes that others have the better right to.
-    pub(crate) fn give_way(&mut self, now: Time) {
+    /// Gives up the wishes that others have the better right to, and what two have begun to get: while they did not know
+    /// of each other yet, that happens.
+    pub(crate) fn give_way(&mut self, now: Time, commands: &mut Vec<Command>) {
         if self.space() != Some(Space::Data) {
             return self.group.own.forget_wishes(now);
         }
+        if self.group.members.is_empty() {
+            return;
+        }
         for index in self.group.own.wishes() {
-            if self.must_give_way(index, now) {
+            if self.must_give_way(index, true, now) {
                 self.group.own.release(index, now);
             }
+        }
+        let untouched = |r: &Request| !self.is_member(r.device) && r.is_untouched();
+        let begun: Vec<(RequestId, u32, DeviceId)> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| untouched(r) && self.must_give_way(r.span, false, now))
+            .map(|(id, r)| (*id, r.span, r.device))
+            .collect();
+        for (request, index, device) in begun {
+            commands.push(Command::Cancel { share: self.share, device, request });
+            self.abandon(request, now);
+            self.group.own.release(index, now);
         }
     }
 
@@ -215,12 +234,7 @@ impl Fetch {
     }
 
     /// Tells what is due.
-    pub(crate) fn tell_claims(
-        &mut self,
-        sessions: &[crate::command::SessionId],
-        now: Time,
-        commands: &mut Vec<Command>,
-    ) {
+    pub(crate) fn tell_claims(&mut self, sessions: &[SessionId], now: Time, commands: &mut Vec<Command>) {
         if !self.group.own.take_due(now) {
             return;
         }

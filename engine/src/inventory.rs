@@ -183,6 +183,11 @@ impl Inventory {
         }
     }
 
+    /// Whether something about a share is still to be told.
+    pub fn has_news(&self, share: ShareId) -> bool {
+        self.shares.get(&share).is_some_and(|held| held.tell_at.is_some())
+    }
+
     /// When [`Self::tell`] is due next.
     pub fn next_tell(&self) -> Option<Time> {
         self.shares.values().filter_map(|h| h.tell_at).min()

@@ -36,5 +36,6 @@ pub use engine::{Engine, EngineConfig};
 pub use fetch::{Arrival, FetchProgress, Phase};
 pub use journal::{Journal, JournalEvent, Note, SourceSummary, SpanStory};
 pub use plan::Plan;
+pub use source::Distance;
 pub use spans::SPAN_BYTES;
 pub use time::Time;

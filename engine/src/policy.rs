@@ -24,6 +24,8 @@ pub struct SourceFacts {
     pub room: u64,
     /// It has not stalled, or has given something since.
     pub trusted: bool,
+    /// Its rate was measured, and is no assumption.
+    pub measured: bool,
 }
 
 impl SourceFacts {
@@ -130,7 +132,7 @@ pub trait Policy: std::fmt::Debug + Send {
 ///
 /// A source is skipped when `T(s) > 1.1 · max(W / R_others, min T_others) + 50 ms` (source-selection design, rule 3,
 /// for one fetcher): what it would bring late, the others bring sooner. Others that stalled and have given nothing since
-/// bring nothing soon, whatever was measured before.
+/// bring nothing soon, whatever was measured before. One that is much slower than the others together is spared.
 ///
 /// A store is a source like any other where no device has the span. Where one has it, the store counts only when it would
 /// be done earlier than every device even if nothing were asked of them: waiting for the turn of a faster device is no
@@ -139,6 +141,10 @@ pub trait Policy: std::fmt::Debug + Send {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EarliestFinish;
 
+/// A device whose rate is less than this part of what the others who have the span give together is spared: it would
+/// save less time than that, and its link is thin for everybody (requirement A7; the mirror image of rule 1's "a neighbour
+/// slower than 10 % is ignored").
+const THIN: f64 = 0.1;
 /// Tolerance of the tail rule, so that equally fast sources do not exclude each other.
 const TAIL_FACTOR: f64 = 1.1;
 /// The same, for very short times.
@@ -150,6 +156,15 @@ impl EarliestFinish {
         let size = situation.size;
         let mut devices = situation.holders.iter().filter(|f| f.kind == HolderKind::Device && f.trusted);
         facts.kind == HolderKind::Device || devices.all(|device| facts.unloaded(size) < device.unloaded(size))
+    }
+
+    /// Whether the others who have the span are so much faster that this one would hardly help.
+    fn is_thin(situation: &Situation, index: usize) -> bool {
+        let holders = situation.holders.iter().enumerate();
+        let counts = |facts: &SourceFacts| facts.trusted && facts.measured && Self::counts(situation, facts);
+        let others = holders.filter(|(i, facts)| *i != index && counts(facts));
+        let together: f64 = others.map(|(_, facts)| facts.rate).sum();
+        situation.holders[index].rate < together * THIN
     }
 
     fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
@@ -171,7 +186,8 @@ impl Policy for EarliestFinish {
             holders.iter().enumerate().map(|(i, facts)| (i, facts.finish(situation.size))).collect();
         order.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| holders[a.0].device.cmp(&holders[b.0].device)));
         let can = |facts: &SourceFacts| facts.room > 0 && Self::counts(situation, facts);
-        let &(best, finish) = order.iter().find(|(index, _)| can(&holders[*index]))?;
+        let &(best, finish) =
+            order.iter().find(|(index, _)| can(&holders[*index]) && !Self::is_thin(situation, *index))?;
         if Self::lengthens_the_tail(situation, best, finish) {
             return None;
         }
@@ -202,6 +218,7 @@ mod tests {
             rate,
             room,
             trusted: true,
+            measured: true,
         }
     }
 
@@ -224,6 +241,10 @@ mod tests {
             (lots, vec![facts(1, 1e6, 0, MIB)], Some((0, OnlyHolder))),
             (lots, vec![facts(1, 1e6, 0, 0)], None),
             (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 2e6, 0, MIB)], Some((1, EarliestFinish))),
+            // The faster ones are full, and so much faster that the slow one is spared; with less room between them it helps.
+            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 11e6, MIB, 0)], None),
+            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 9e6, MIB, 0)], Some((0, EarliestFinish))),
+            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 6e6, MIB, 0), facts(3, 6e6, MIB, 0)], None),
             // The faster one is loaded: the slower one is done first.
             (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 2e6, 4 * MIB, MIB)], Some((0, EarliestFinish))),
             // The faster one is full and there is much to do: every source helps.

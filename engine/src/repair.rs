@@ -94,11 +94,12 @@ impl Fetch {
     /// How long the source of a span may be silent, given who else has it.
     fn patience(&self, device: DeviceId, span: u32, version: u64, space: Space, now: Time) -> Duration {
         let size = self.spans.bytes_of(&self.spans.missing_in(span, None));
+        let local = self.is_member(device);
         let alternative = self
             .situation(span, version, space, now)
             .holders
             .into_iter()
-            .filter(|facts| facts.device != device)
+            .filter(|facts| facts.device != device && (!local || self.is_member(facts.device)))
             .map(|facts| facts.finish(size))
             .min();
         let Some(source) = self.sources.get(&device) else { return STALL.0 };
@@ -109,6 +110,8 @@ impl Fetch {
                 let usual = (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1);
                 usual.max(finish.max(source.takes(size, now)).min(STALL_ALONE)) * source.patience()
             }
+            // What a neighbour has can be had from elsewhere as a first copy, at a price.
+            None if local => STALL.1 * source.patience(),
             None => STALL_ALONE * source.patience(),
         }
     }
@@ -134,16 +137,19 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
-        let late: Vec<(RequestId, u32, Duration)> = self
+        let late: Vec<(u32, DeviceId, Duration)> = self
             .requests
             .iter()
             .filter(|(id, r)| !r.awaited.is_empty() && !self.raced(**id, r.span))
-            .map(|(id, r)| (*id, r.span, self.projected(r.device, now)))
+            .map(|(_, r)| (r.span, r.device, self.projected(r.device, now)))
             .collect();
-        for (id, span, projected) in late {
-            let Some(first) = self.requests.get(&id).map(|r| r.device) else { continue };
+        for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
-            situation.holders.retain(|facts| facts.device != first);
+            // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
+            let local = self.is_member(first);
+            situation
+                .holders
+                .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));
             let Some(decision) = policy.choose(&situation) else { continue };
             if projected > decision.finish * 2 + TAIL_SLACK {
                 self.ask_again(span, space, version, &situation, decision, now, next, commands);

@@ -15,6 +15,8 @@ pub(crate) struct Request {
     pub span: u32,
     /// Asked for and not arrived.
     pub awaited: RoaringBitmap,
+    /// How many were asked for.
+    pub asked: u64,
     /// Arrived and not reported stored or damaged.
     pub arrived: RoaringBitmap,
     /// Given up before it arrived; it may still come.
@@ -25,4 +27,11 @@ pub(crate) struct Request {
     pub rule: Rule,
     pub expected: Duration,
     pub runner_up: Option<(DeviceId, Duration)>,
+}
+
+impl Request {
+    /// Whether nothing of it has come.
+    pub fn is_untouched(&self) -> bool {
+        self.awaited.len() == self.asked
+    }
 }

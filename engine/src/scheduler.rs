@@ -41,7 +41,7 @@ impl Fetch {
                 Some(Pick::Take(index, rule)) => (index, rule),
                 Some(Pick::Wish(index)) if self.wish(index, now) => continue,
                 Some(Pick::Wish(_)) | None => {
-                    unused = true;
+                    unused |= !self.is_member(device);
                     ready.pop_first();
                     continue;
                 }
@@ -52,7 +52,7 @@ impl Fetch {
                 continue;
             };
             let decision = Decision { rule: rule.unwrap_or(decision.rule), ..decision };
-            self.claim(index, rule, now);
+            self.claim(index, space, rule, now);
             self.ask(index, space, version, &situation, &decision, now, next, commands);
             let chosen = &situation.holders[decision.source];
             if ready.remove(&(chosen.outstanding, chosen.device)) {
@@ -69,16 +69,13 @@ impl Fetch {
         self.group.own.wish(index, now)
     }
 
-    /// A first copy is being got: the others need not.
-    fn claim(&mut self, index: u32, rule: Option<Rule>, now: Time) {
-        match rule {
-            None | Some(Rule::LocalCopy) => return,
-            Some(Rule::Takeover) => {
-                if let Some((device, _)) = self.claimed(index, now) {
-                    self.strike(device);
-                }
-            }
-            Some(_) => {}
+    /// A first copy is being got: the others need not, also those who join later.
+    fn claim(&mut self, index: u32, space: Space, rule: Option<Rule>, now: Time) {
+        if rule == Some(Rule::LocalCopy) || space != Space::Data {
+            return;
+        }
+        if let Some((device, _)) = self.claimed(index, now).filter(|_| rule == Some(Rule::Takeover)) {
+            self.strike(device);
         }
         self.group.own.get(index, now);
     }
@@ -161,6 +158,7 @@ impl Fetch {
             device,
             carrier,
             span: index,
+            asked: positions.len() as u64,
             awaited: positions.into_iter().collect(),
             arrived: roaring::RoaringBitmap::new(),
             given_up: roaring::RoaringBitmap::new(),

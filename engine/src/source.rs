@@ -22,10 +22,33 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const BUSY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 /// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// Round-trip time below which a device is a neighbour: on the same network (source-selection design, "Words").
+/// Round-trip time below which a device is a neighbour (source-selection design, "Words").
 const NEAR: Duration = Duration::from_millis(5);
+/// The same for a device on a network that this one is on itself: a busy machine answers late, and stays near.
+const NEAR_ON_SAME_NETWORK: Duration = Duration::from_millis(100);
 /// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
 const MAX_PATIENCE: u32 = 4;
+
+/// How far away a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Distance {
+    /// Round-trip time of its link.
+    pub rtt: Duration,
+    /// Its address is on a network that this device is on itself, by the system's word and not by hearsay.
+    pub same_network: bool,
+}
+
+impl Distance {
+    fn is_near(self) -> bool {
+        self.rtt < NEAR || (self.same_network && self.rtt < NEAR_ON_SAME_NETWORK)
+    }
+}
+
+impl From<Duration> for Distance {
+    fn from(rtt: Duration) -> Self {
+        Self { rtt, same_network: false }
+    }
+}
 
 /// Where the control session with a source stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +76,7 @@ pub(crate) struct Source {
     has_manifest: bool,
     epoch: u64,
     seq: u64,
-    pub rtt: Duration,
+    distance: Distance,
     /// What it claims, once it said that it fetches the share too.
     pub theirs: Option<Theirs>,
     pub carriers: CarrierChoice,
@@ -90,7 +113,7 @@ impl Source {
             has_manifest: false,
             epoch: 0,
             seq: 0,
-            rtt: Duration::from_millis(1),
+            distance: Duration::from_millis(1).into(),
             theirs: None,
             carriers: CarrierChoice::default(),
             last_progress: now,
@@ -103,11 +126,11 @@ impl Source {
         }
     }
 
-    pub fn opened(&mut self, head_version: u64, rtt: Duration, now: Time) {
+    pub fn opened(&mut self, head_version: u64, distance: Distance, now: Time) {
         self.session = Session::Open;
         // A still newer one may have come over the session that it opened here.
         self.head_version = self.head_version.max(head_version);
-        self.rtt = rtt;
+        self.distance = distance;
         self.failures = 0;
         self.last_progress = now;
     }
@@ -157,7 +180,7 @@ impl Source {
         let fetches =
             self.theirs.as_ref().is_some_and(|theirs| theirs.version() == version && theirs.counts());
         let serves = !self.stalls_again() && !self.rests_after_stall(now);
-        fetches && serves && self.session == Session::Open && !self.banned && self.rtt < NEAR
+        fetches && serves && self.session == Session::Open && !self.banned && self.distance.is_near()
     }
 
     fn progressed(&mut self, now: Time) {
@@ -343,7 +366,7 @@ impl Source {
         if !self.proven {
             return SPAN_BYTES;
         }
-        let product = self.rate(now) * (self.rtt + WINDOW_SLACK).as_secs_f64();
+        let product = self.rate(now) * (self.distance.rtt + WINDOW_SLACK).as_secs_f64();
         (product as u64).clamp(WINDOW.0, WINDOW.1)
     }
 
@@ -356,11 +379,12 @@ impl Source {
         SourceFacts {
             device: self.device,
             kind: self.kind,
-            rtt: self.rtt,
+            rtt: self.distance.rtt,
             outstanding,
             rate: self.rate(now),
             room,
             trusted: self.proven || self.strikes == 0,
+            measured: self.proven && self.carriers.rate(now).is_some(),
         }
     }
 }
@@ -381,7 +405,7 @@ mod tests {
 
     fn open() -> Source {
         let mut source = Source::new(device(1), HolderKind::Device, now());
-        source.opened(1, Duration::from_millis(1), now());
+        source.opened(1, Duration::from_millis(1).into(), now());
         source.announced(
             Announcement {
                 version: 1,

@@ -21,6 +21,7 @@ mod faults;
 mod fetcher;
 mod glue;
 mod judge;
+mod neighbours;
 mod rng;
 mod runner;
 mod scenario;
@@ -36,5 +37,5 @@ pub use scenario::Scenario;
 
 /// All scenarios, in the order of the summary.
 pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    table::SCENARIOS.iter().chain(stores::SCENARIOS)
+    table::SCENARIOS.iter().chain(stores::SCENARIOS).chain(neighbours::SCENARIOS)
 }

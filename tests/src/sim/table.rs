@@ -51,7 +51,7 @@ fn one_to_four(s: &mut Setup) {
     s.holder(50, Nature::Honest);
     s.fetchers(4);
     s.bound_by(50);
-    s.limits = Limits { time: (2.2, 2.0), origin: 2.2, waste: 0.1 };
+    s.limits = Limits { time: (1.15, 0.0), origin: 1.1, waste: 0.02 };
 }
 
 fn two_holders(s: &mut Setup) {
