@@ -1,7 +1,7 @@
 //! What long work reports while it runs; one JSON object each, the contract of `--json`.
 
 use crate::error::ApiError;
-use crate::mail::MessageInfo;
+use crate::mail::{MessageInfo, SentInfo};
 use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -170,6 +170,9 @@ pub enum Done {
         bytes: u64,
         /// Number of chunks.
         chunks: u64,
+        /// What became of the ticket at the devices that it was to be sent to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sent: Vec<SentInfo>,
     },
 }
 
@@ -196,6 +199,7 @@ mod tests {
             files: 1,
             bytes: 2,
             chunks: 3,
+            sent: Vec::new(),
         });
         assert_eq!(
             json(&shared),

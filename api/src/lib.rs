@@ -5,6 +5,7 @@
 //!
 //! Invariant: what is printed under `--json` is exactly what the API sent.
 
+mod catalogue;
 mod client;
 mod config;
 mod error;
@@ -16,6 +17,7 @@ mod types;
 mod upload;
 mod upload_rules;
 
+pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events};
 pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use utoipa::ToSchema;
 
 /// `POST /v1/shares`: answered with events, the last one `done` or `error`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShareRequest {
-    /// Absolute path of a file or folder.
-    #[schema(value_type = String)]
-    pub path: PathBuf,
+    /// Absolute paths of files and folders. Several make one share: a folder in which each keeps its name.
+    #[schema(value_type = Vec<String>)]
+    pub paths: Vec<PathBuf>,
     /// What the share is called instead of the file's or folder's own name.
     #[serde(default)]
     pub name: Option<String>,
@@ -22,12 +22,19 @@ pub struct ShareRequest {
     /// Never upload this share to a store, whatever the configuration says.
     #[serde(default)]
     pub no_upload: bool,
+    /// Do not tell the user's other devices of it.
+    #[serde(default)]
+    pub no_list: bool,
     /// Leave out what cannot be shared (unreadable files, impossible names) instead of failing.
     #[serde(default)]
     pub skip_unsharable: bool,
     /// Publish a new version whenever something in it changes, until the share ends.
     #[serde(default)]
     pub watch: bool,
+    /// Devices of the user, each by its name, short id or id, that the ticket is sent to, sealed. Nothing is read before
+    /// they are found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
 }
 
 /// What to do when the target of a fetch exists.
@@ -72,8 +79,11 @@ pub struct ShareInfo {
     pub share: String,
     /// Its name.
     pub name: String,
-    /// Where it is on this device.
+    /// Where it is on this device; of several paths the first.
     pub path: String,
+    /// Of several paths the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_paths: Vec<String>,
     /// Whether this device made it (or fetched it from another).
     pub mine: bool,
     /// Owner's device id.

@@ -162,6 +162,16 @@ impl<M: WireMessage> FrameReader<M> {
         Ok(())
     }
 
+    /// The same into a buffer that has just the payload's length; another length is [`FramingError::NoPayload`].
+    pub async fn payload_to(&mut self, recv: &mut RecvHalf, buffer: &mut [u8]) -> Result<(), FramingError> {
+        if self.payload == 0 || self.payload != buffer.len() {
+            return Err(FramingError::NoPayload);
+        }
+        self.payload = 0;
+        recv.read_exact(buffer).await?;
+        Ok(())
+    }
+
     async fn next_from<R: AsyncRead + Unpin>(&mut self, recv: &mut R) -> Result<Option<M>, FramingError> {
         self.skip_payload(recv).await?;
         loop {

@@ -13,6 +13,7 @@
 //!
 //! [`seal`] is beside the links: what devices write to each other through a relay.
 
+mod ahead;
 pub mod bounds;
 mod buffers;
 mod dial;

@@ -98,11 +98,14 @@ impl Stream {
         }
     }
 
-    /// Lets the other side send more at a time on the whole connection: a relay's connections begin narrow, which is
-    /// enough for everything but bulk data. It changes nothing elsewhere.
+    /// Lets the other side send more at a time on the whole connection, and takes more at a time: a relay's connections
+    /// begin narrow, which is enough for everything but bulk data. It changes nothing elsewhere.
     pub fn widen(&self) {
         if let Some(link) = &self.link {
             link.set_receive_window(wide_window(Reach::of(self.remote.ip()) == Reach::Lan));
+        }
+        if let Recv::Tcp(duplex) = &self.recv.way {
+            duplex.widen();
         }
     }
 }

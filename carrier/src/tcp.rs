@@ -3,6 +3,7 @@
 //! A dead connection is noticed by TCP itself: keep-alive probes after [`KEEP_ALIVE`] of silence, and unacknowledged
 //! data for at most [`USER_TIMEOUT`] where the system can be told so.
 
+use crate::ahead::ReadAhead;
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::endpoint::{Core, Incoming};
 use crate::error::{BindError, LinkError};
@@ -20,17 +21,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-/// Bytes read from the socket at once. TLS alone reads 4 KiB at a time.
+/// Bytes read from the socket at once.
 const READ_BUFFER: usize = 64 * 1024;
 /// The same at a relay, which holds thousands of connections that are silent most of the time: one TLS record.
 const RELAY_READ_BUFFER: usize = 16 * 1024 + 256;
-/// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB).
-const WRITE_BUFFER: usize = 256 * 1024;
+/// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB): 256 KiB of payload
+/// with what announces it and what TLS adds, so that no few bytes are left over for a write of their own.
+const WRITE_BUFFER: usize = 272 * 1024;
 /// Silence after which TCP probes whether the other side is there, and between probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The same between a device and a relay, where pings find out sooner: what remains is to get rid of dead sockets.
@@ -46,7 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time, and most bytes, spent on reading what nobody wants before a socket is closed.
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 1024 * 1024);
 
-type Io = TlsStream<BufReader<TcpStream>>;
+type Io = TlsStream<ReadAhead>;
 
 /// A TLS connection used by two halves. A lock, as in `tokio::io::split`, but with ways to break it off.
 pub(crate) struct Duplex {
@@ -66,6 +68,14 @@ impl Duplex {
 
     fn lock(&self) -> MutexGuard<'_, Io> {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads more at once from now on: for bulk data.
+    pub(crate) fn widen(&self) {
+        match &mut *self.lock() {
+            TlsStream::Client(io) => io.get_mut().0.widen(READ_BUFFER),
+            TlsStream::Server(io) => io.get_mut().0.widen(READ_BUFFER),
+        }
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -111,7 +121,7 @@ impl Duplex {
 
     fn shut(&self, how: Shutdown) {
         let io = self.lock();
-        let _ = SockRef::from(io.get_ref().0.get_ref()).shutdown(how); // fails only if it is closed already
+        let _ = SockRef::from(io.get_ref().0.socket()).shutdown(how); // fails only if it is closed already
     }
 }
 
@@ -123,7 +133,7 @@ impl Drop for Duplex {
             return;
         }
         let io = self.io.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let socket = SockRef::from(io.get_ref().0.get_ref()).try_clone();
+        let socket = SockRef::from(io.get_ref().0.socket()).try_clone();
         if let (Ok(socket), Ok(runtime)) = (socket, tokio::runtime::Handle::try_current()) {
             let _ = socket.shutdown(Shutdown::Write);
             runtime.spawn(linger(socket.into()));
@@ -215,7 +225,7 @@ async fn dial(
     let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
     let (config, verifier) = core.tls.client(device).map_err(|error| broken(&error))?;
     let name = ServerName::try_from(SERVER_NAME).map_err(|error| broken(&error))?;
-    let socket = BufReader::with_capacity(READ_BUFFER, socket);
+    let socket = ReadAhead::new(READ_BUFFER, socket);
     let io = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(|error| {
         verifier.refused().map_or_else(|| broken(&error), |found| LinkError::WrongDevice { found })
     })?;
@@ -282,7 +292,7 @@ async fn handshake_of(
 ) -> io::Result<(Io, DeviceId, [u8; 32])> {
     prepare(&socket, relay)?;
     let buffer = if relay { RELAY_READ_BUFFER } else { READ_BUFFER };
-    let io = Io::from(acceptor.accept(BufReader::with_capacity(buffer, socket)).await?);
+    let io = Io::from(acceptor.accept(ReadAhead::new(buffer, socket)).await?);
     let (device, exporter) = proven(&io).map_err(io::Error::other)?;
     Ok((io, device, exporter))
 }

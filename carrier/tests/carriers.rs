@@ -8,8 +8,8 @@ mod common;
 use bytes::{Bytes, BytesMut};
 use common::*;
 use hither_carrier::{
-    CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, LinkError, MessageReader, RelayReader,
-    write_chunk_frame, write_message, write_put_chunk, write_relay_message,
+    CarrierKind, Endpoint, EndpointConfig, FramingError, Identity, Incoming, LinkError, MessageReader,
+    RelayReader, write_chunk_frame, write_message, write_put_chunk, write_relay_message,
 };
 use hither_proto::{Message, RelayMessage, RelayPurpose, Space};
 use std::io::ErrorKind;
@@ -203,7 +203,11 @@ async fn a_stream_changes_to_the_relay_protocol_on_both_carriers() {
         assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(open));
         let mut reader = reader.into_relay(1024);
         assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(header));
-        assert!(reader.payload(&mut there.recv).await.unwrap() == payload);
+        let mut taken = vec![0; payload.len()];
+        let shorter = reader.payload_to(&mut there.recv, &mut taken[1..]).await;
+        assert!(matches!(shorter, Err(FramingError::NoPayload)));
+        reader.payload_to(&mut there.recv, &mut taken).await.unwrap();
+        assert!(taken == payload);
         assert_eq!(reader.next(&mut there.recv).await.unwrap(), Some(RelayMessage::PutEnd));
         write_relay_message(&mut there.send, &RelayMessage::PutDone).await.unwrap();
         drop(soon(sender).await.unwrap());

@@ -4,14 +4,17 @@
 //! is an error; no path is ever put together from names that came from outside.
 
 use crate::handles::{Handle, Handles};
-use crate::layout::{Layout, Place};
+use crate::layout::Layout;
+use crate::place::{Parts, Place};
 use crate::platform::Dir;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-/// The folder above the top, among the cached handles of an owner.
+/// The folder above the first part, among the cached handles of an owner; those above others count down from it.
 const ABOVE: u32 = u32::MAX;
 
 /// A share's entries at one place.
@@ -20,7 +23,9 @@ pub(crate) struct Access {
     handles: Arc<Handles>,
     owner: u64,
     layout: Arc<Layout>,
-    place: Place,
+    parts: Parts,
+    /// The handle's number of the folder above each part; the same for the same folder.
+    folders: Vec<u32>,
     /// The folder above the top when it is kept open, so that it stays the same one.
     above: Option<Arc<Dir>>,
 }
@@ -30,10 +35,17 @@ impl Access {
     pub(crate) fn new(
         handles: &Arc<Handles>,
         layout: Arc<Layout>,
-        place: Place,
+        parts: impl Into<Parts>,
         above: Option<Arc<Dir>>,
     ) -> Self {
-        Self { handles: Arc::clone(handles), owner: handles.new_owner(), layout, place, above }
+        let parts = parts.into();
+        let mut numbers: HashMap<&Path, u32> = HashMap::new();
+        let mut folders = Vec::new();
+        for part in parts.iter() {
+            let next = ABOVE - numbers.len() as u32; // far fewer than there are numbers: each is an entry
+            folders.push(*numbers.entry(&part.parent).or_insert(next));
+        }
+        Self { handles: Arc::clone(handles), owner: handles.new_owner(), layout, parts, folders, above }
     }
 
     pub(crate) const fn handles(&self) -> &Arc<Handles> {
@@ -44,13 +56,15 @@ impl Access {
         &self.layout
     }
 
+    /// Where the first part is: the top entry, unless there are several.
     pub(crate) const fn place(&self) -> &Place {
-        &self.place
+        self.parts.first()
     }
 
     /// An entry's name on this device.
     pub(crate) fn name(&self, entry: u32) -> &OsStr {
-        if entry == 0 { &self.place.name } else { self.layout.name_of(entry) }
+        // Several parts are called there as they are in the share.
+        if entry == 0 { &self.place().name } else { self.layout.name_of(entry) }
     }
 
     /// The folder that an entry is in.
@@ -65,13 +79,20 @@ impl Access {
 
     /// Like [`Self::above`]; `repair` may make a folder that cannot be opened.
     pub(crate) fn above_or(&self, entry: u32, repair: &Repair<'_>) -> io::Result<Arc<Dir>> {
-        if entry != 0 {
-            return self.folder_or(self.layout.parent_of(entry), repair);
-        }
-        if let Some(dir) = &self.above {
+        let parent = self.layout.parent_of(entry);
+        let part = match (entry, self.parts.are_several()) {
+            (0, false) => Some(0),
+            (1.., true) if parent == 0 => self.parts.named(self.layout.name_of(entry)),
+            // The top of several parts is a folder that exists nowhere.
+            (0, true) => None,
+            _ => return self.folder_or(parent, repair),
+        };
+        if let Some(dir) = self.above.as_ref().filter(|_| entry == 0) {
             return Ok(Arc::clone(dir));
         }
-        self.cached_dir(ABOVE, || Dir::open_exact(&self.place.parent))
+        let part = part.and_then(|number| Some((self.parts.get(number)?, *self.folders.get(number)?)));
+        let (place, folder) = part.ok_or(io::ErrorKind::NotFound)?;
+        self.cached_dir(folder, || Dir::open_exact(&place.parent))
     }
 
     /// Like [`Self::folder`]; `repair` may make a folder that cannot be opened.

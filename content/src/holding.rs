@@ -8,7 +8,8 @@ use crate::access::Access;
 use crate::crypt::{matches_record, reseal_chunk};
 use crate::cut::LARGE_FILE;
 use crate::handles::Handles;
-use crate::layout::{Extent, Layout, Place};
+use crate::layout::{Extent, Layout};
+use crate::place::Parts;
 use crate::platform::{self, Kind};
 use crate::stamp::Stamps;
 use hither_proto::{ChunkRecord, Manifest};
@@ -63,12 +64,12 @@ struct Read {
 }
 
 impl Holding {
-    /// A holding whose files are at `place` and had these stamps (one per file in entry order; any other number means
+    /// A holding whose files are at these places and had these stamps (one per file in entry order; any other number means
     /// that none is known). Does no IO.
-    pub fn new(handles: &Arc<Handles>, place: Place, layout: Arc<Layout>, stamps: Stamps) -> Self {
+    pub fn new(handles: &Arc<Handles>, parts: impl Into<Parts>, layout: Arc<Layout>, stamps: Stamps) -> Self {
         let stamps =
             if stamps.as_slice().len() == layout.files() as usize { stamps } else { Stamps::default() };
-        Self { access: Access::new(handles, layout, place, None), stamps }
+        Self { access: Access::new(handles, layout, parts, None), stamps }
     }
 
     /// A view of files that are still being written.
@@ -84,11 +85,6 @@ impl Holding {
     /// Where its positions are.
     pub fn layout(&self) -> &Arc<Layout> {
         self.access.layout()
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> &Place {
-        self.access.place()
     }
 
     /// The stamps it was made with; empty when none were known.

@@ -1,4 +1,4 @@
-//! Sharing: a path becomes a manifest, with one read of every file and no copy of any.
+//! Sharing: paths become a manifest, with one read of every file and no copy of any.
 //!
 //! The walk of an import: `tree` lists what is there, `reuse` finds what an earlier version knows already, `reading`
 //! reads and cuts the rest while `sealing` hashes and encrypts it on the other cores. Invariants: the same tree gives
@@ -6,8 +6,8 @@
 
 use crate::crypt::{DomainSecret, SealError};
 use crate::cut::{Cutter, LARGE_FILE, SMALL_AVERAGE, average_for};
-use crate::layout::Place;
-use crate::platform::Dir;
+use crate::folders::Folders;
+use crate::place::Parts;
 use crate::reading::{ReadError, Reader};
 use crate::reuse::Matched;
 pub use crate::reuse::Previous;
@@ -58,7 +58,7 @@ pub struct ImportProgress {
 
 /// How to import.
 pub struct ImportOptions<'a> {
-    /// What the share is called; by default what the path is called.
+    /// What the share is called; by default what its only path is called.
     pub name: Option<EntryName>,
     /// Leave out what cannot be shared (unreadable, names that other systems refuse) instead of failing.
     pub skip_unshareable: bool,
@@ -77,7 +77,7 @@ impl<'a> ImportOptions<'a> {
     }
 }
 
-/// A path, imported.
+/// Paths, imported.
 #[derive(Debug)]
 pub struct Imported {
     /// What is in the share.
@@ -85,7 +85,7 @@ pub struct Imported {
     /// The files' stamps, in entry order.
     pub stamps: Stamps,
     /// Where it is.
-    pub place: Place,
+    pub place: Parts,
     /// What was left out.
     pub skipped: Notes,
     /// Bytes that were read; the rest was known from the version before.
@@ -108,6 +108,12 @@ pub enum ImportError {
         path: PathBuf,
         /// What it is, in words.
         kind: &'static str,
+    },
+    /// Entries of one folder cannot have one name.
+    #[error("several of the paths are called {name:?}")]
+    SameName {
+        /// The name, safe to show.
+        name: String,
     },
     /// Some of it is unreadable or has names that other systems refuse.
     #[error("{} of the entries cannot be shared: {notes}", .notes.total)]
@@ -153,9 +159,18 @@ pub fn import(
     domain: &DomainSecret,
     options: &ImportOptions<'_>,
 ) -> Result<Imported, ImportError> {
+    import_parts(&[path.to_owned()], domain, options)
+}
+
+/// The same of several paths: they are the entries of a folder, each by its own name. One path is the top itself.
+pub fn import_parts(
+    paths: &[PathBuf],
+    domain: &DomainSecret,
+    options: &ImportOptions<'_>,
+) -> Result<Imported, ImportError> {
     let mut excluded = HashSet::new();
     for pass in 1.. {
-        let tree = walk_tree(path, options, &excluded)?;
+        let tree = walk_tree(paths, options, &excluded)?;
         let changing = match Pass::new(&tree, domain, options)?.run()? {
             Outcome::Done(imported) => return Ok(imported),
             Outcome::TreeChanged { path } => path,
@@ -176,7 +191,7 @@ pub fn import(
 }
 
 fn walk_tree(
-    path: &Path,
+    paths: &[PathBuf],
     options: &ImportOptions<'_>,
     exclude: &HashSet<String>,
 ) -> Result<Tree, ImportError> {
@@ -196,9 +211,10 @@ fn walk_tree(
         skip_unshareable: options.skip_unshareable,
         exclude,
     };
-    walk(path, &options).map_err(|error| match error {
-        WalkError::NotFound => ImportError::NotFound { path: path.to_owned() },
-        WalkError::Special(kind) => ImportError::Special { path: path.to_owned(), kind },
+    walk(paths, &options).map_err(|error| match error {
+        WalkError::NotFound(path) => ImportError::NotFound { path },
+        WalkError::Special(path, kind) => ImportError::Special { path, kind },
+        WalkError::SameName(name) => ImportError::SameName { name },
         WalkError::Unshareable(notes) => ImportError::Unshareable { notes },
         WalkError::Absurd(what) => ImportError::TooLarge(what),
         WalkError::Cancelled => ImportError::Cancelled,
@@ -294,7 +310,7 @@ impl<'a> Pass<'a> {
             let counter = std::cell::RefCell::new(&mut counter);
             let mut progress = |bytes| counter.borrow_mut().read(bytes);
             let mut reader = Reader::new(self.domain, &sealing, &mut progress);
-            let mut folders = Folders { tree: self.tree, ancestors: Vec::new(), open: Vec::new(), next: 0 };
+            let mut folders = Folders::new(self.tree);
             let result = self.runs.iter().enumerate().try_for_each(|(number, run)| {
                 if let Some((records, known)) = self.matched.as_ref().and_then(|m| m.run(run.files.clone())) {
                     stamps.extend_from_slice(known);
@@ -334,7 +350,8 @@ impl<'a> Pass<'a> {
         let stop = |error| Stop { file, error };
         let dir = folders.folder_of(self.files[file]).map_err(|error| stop(error.into()))?;
         let walked = entry.walked().ok_or_else(|| stop(ReadError::TreeChanged))?;
-        let name = if entry.depth == 0 { self.tree.place.name.as_os_str() } else { entry.name.as_ref() };
+        let name =
+            if entry.depth == 0 { self.tree.parts.first().name.as_os_str() } else { entry.name.as_ref() };
         if large {
             reader.large_file(dir, name, cutter).map_err(stop)
         } else if walked.size == 0 {
@@ -400,7 +417,7 @@ impl<'a> Pass<'a> {
         Ok(Imported {
             manifest: Arc::new(builder.finish(chunks)?),
             stamps: Stamps::new(stamps),
-            place: self.tree.place.clone(),
+            place: self.tree.parts.clone(),
             skipped: self.tree.skipped.clone(),
             read_bytes,
         })
@@ -449,45 +466,5 @@ impl Counter<'_> {
             total_files: self.pass.files.len() as u64,
         });
         !self.pass.options.cancel.load(Ordering::Relaxed)
-    }
-}
-
-/// The open folders on the way to the entry at hand; each is opened once, relative to the one above it.
-struct Folders<'a> {
-    tree: &'a Tree,
-    /// Entries of the folders from the top to the entry at hand.
-    ancestors: Vec<usize>,
-    /// Handles: the folder above the top, then those of the first so many ancestors.
-    open: Vec<Dir>,
-    /// The first entry that has not been looked at.
-    next: usize,
-}
-
-impl Folders<'_> {
-    /// The folder that an entry is in. Entries must be asked for in order.
-    fn folder_of(&mut self, entry: usize) -> io::Result<&Dir> {
-        while self.next <= entry {
-            let passed = &self.tree.entries[self.next];
-            self.ancestors.truncate(passed.depth as usize);
-            self.open.truncate(passed.depth as usize + 1);
-            if passed.kind == TreeKind::Folder {
-                self.ancestors.push(self.next);
-            }
-            self.next += 1;
-        }
-        if self.open.is_empty() {
-            self.open.push(Dir::open_exact(&self.tree.place.parent)?);
-        }
-        while self.open.len() <= self.ancestors.len() {
-            let folder = self.ancestors[self.open.len() - 1];
-            let name = match folder {
-                0 => self.tree.place.name.as_os_str(),
-                _ => self.tree.entries[folder].name.as_ref(),
-            };
-            let Some(above) = self.open.last() else { break };
-            let dir = above.open_dir(name)?;
-            self.open.push(dir);
-        }
-        self.open.last().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

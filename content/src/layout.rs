@@ -4,29 +4,12 @@
 //! position are not empty, lie inside their files, and their lengths add up to the chunk's length.
 
 use hither_proto::{EntryKind, Manifest};
-use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// Every so many chunks the stream offset is kept; offsets in between are added up. Flat memory (1 MiB per 8 million
 /// chunks) for a few additions.
 const STRIDE: usize = 64;
-
-/// Where a share's top entry is on this device.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// The folder it is in: an absolute path without symlinks.
-    pub parent: PathBuf,
-    /// Its name there.
-    pub name: OsString,
-}
-
-impl Place {
-    /// Path of the top entry.
-    pub fn path(&self) -> PathBuf {
-        self.parent.join(&self.name)
-    }
-}
 
 /// Consecutive bytes of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

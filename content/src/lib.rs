@@ -11,12 +11,14 @@ mod access;
 mod chunk_map;
 mod crypt;
 mod cut;
+mod folders;
 mod handles;
 mod holding;
 mod import;
 mod layout;
 mod manifest_file;
 mod partial;
+mod place;
 mod platform;
 mod reading;
 mod reuse;
@@ -34,9 +36,10 @@ pub use crypt::{
 pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
 pub use handles::Handles;
 pub use holding::{Holding, ReadChunkError};
-pub use import::{ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, import};
-pub use layout::{Extent, Extents, Layout, Place};
+pub use import::{ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, import, import_parts};
+pub use layout::{Extent, Extents, Layout};
 pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
+pub use place::{Parts, Place};
 pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use target::{

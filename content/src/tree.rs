@@ -1,10 +1,10 @@
-//! What is to be shared: a path walked into entries.
+//! What is to be shared: paths walked into entries.
 //!
 //! Invariants: the order is that of the bytes of the names, so the same tree gives the same entries everywhere;
 //! symlinks are kept and never followed; what cannot be shared is collected completely before anything is read.
 
-use crate::layout::Place;
 use crate::partial::is_partial_name;
+use crate::place::{Parts, Place};
 use crate::platform::{Dir, Kind, Stat};
 use hither_proto::limits::{MAX_DEPTH, MAX_ENTRIES, MAX_TARGET};
 use hither_proto::{EntryName, display_name};
@@ -79,7 +79,7 @@ pub(crate) struct TreeEntry {
 /// A walked tree, in pre-order.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    pub(crate) place: Place,
+    pub(crate) parts: Parts,
     pub(crate) entries: Vec<TreeEntry>,
     /// What was left out although everything else can be shared.
     pub(crate) skipped: Notes,
@@ -88,10 +88,12 @@ pub(crate) struct Tree {
 /// Why a path cannot be walked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WalkError {
-    #[error("not there")]
-    NotFound,
-    #[error("it is {0}")]
-    Special(&'static str),
+    #[error("{} is not there", .0.display())]
+    NotFound(PathBuf),
+    #[error("{path} is {1}", path = .0.display())]
+    Special(PathBuf, &'static str),
+    #[error("several are called {0}")]
+    SameName(String),
     #[error("some of it cannot be shared")]
     Unshareable(Notes),
     #[error("absurd {0}")]
@@ -107,7 +109,7 @@ pub(crate) struct WalkOptions<'a> {
     /// Called with the number of entries found so far, now and then.
     pub(crate) progress: &'a dyn Fn(u64),
     pub(crate) cancel: &'a AtomicBool,
-    /// What the share is called; by default what the path is called.
+    /// What the share is called; by default what its only path is called.
     pub(crate) name: Option<&'a EntryName>,
     /// Leave out what cannot be shared instead of failing.
     pub(crate) skip_unshareable: bool,
@@ -115,42 +117,27 @@ pub(crate) struct WalkOptions<'a> {
     pub(crate) exclude: &'a HashSet<String>,
 }
 
-/// Walks `path`; symlinks in the path itself are followed.
-pub(crate) fn walk(path: &Path, options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
-    let place = locate(path)?;
-    let parent =
-        Dir::open_exact(&place.parent).map_err(|error| WalkError::Io(place.parent.clone(), error))?;
-    let stat = parent.stat(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
+/// Walks a path, or several as the entries of one folder; symlinks in the paths themselves are followed.
+pub(crate) fn walk(paths: &[PathBuf], options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
+    let places = paths.iter().map(|path| locate(path)).collect::<Result<Vec<_>, _>>()?;
+    let parts = Parts::new(places).ok_or_else(|| WalkError::NotFound(PathBuf::new()))?;
     let mut walker =
         Walker { options, entries: Vec::new(), skipped: Notes::default(), refused: Notes::default() };
-    let name = match options.name {
-        Some(name) => name.as_str().to_owned(),
-        None => top_name(&place)?,
-    };
-    match stat.kind {
-        Kind::File if !parent.readable(&place.name, &stat) => {
-            return Err(WalkError::Io(place.path(), io::ErrorKind::PermissionDenied.into()));
-        }
-        Kind::File => walker.push(0, name, file(&stat), &stat)?,
-        Kind::Folder => {
-            let dir = parent.open_dir(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
-            walker.push(0, name, TreeKind::Folder, &stat)?;
-            walker.folder(&dir, 1, "")?;
-        }
-        // The path has been resolved: what is a symlink now was swapped in just now.
-        Kind::Symlink => return Err(WalkError::NotFound),
-        Kind::Special(what) => return Err(WalkError::Special(what)),
+    if parts.are_several() {
+        walker.parts(&parts)?
+    } else {
+        walker.top(parts.first())?
     }
     let Walker { entries, skipped, refused, .. } = walker;
     if refused.total > 0 {
         return Err(WalkError::Unshareable(refused));
     }
-    Ok(Tree { place, entries, skipped })
+    Ok(Tree { parts, entries, skipped })
 }
 
 fn locate(path: &Path) -> Result<Place, WalkError> {
     let path = path.canonicalize().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => WalkError::NotFound,
+        io::ErrorKind::NotFound => WalkError::NotFound(path.to_owned()),
         _ => WalkError::Io(path.to_owned(), error),
     })?;
     Ok(match (path.parent(), path.file_name()) {
@@ -158,6 +145,19 @@ fn locate(path: &Path) -> Result<Place, WalkError> {
         // The root of a file system has no name of its own.
         _ => Place { parent: path, name: OsString::from(".") },
     })
+}
+
+/// Opens the folder that a place is in and looks at what is there.
+fn open(place: &Place) -> Result<(Dir, Stat), WalkError> {
+    let parent =
+        Dir::open_exact(&place.parent).map_err(|error| WalkError::Io(place.parent.clone(), error))?;
+    let stat = parent.stat(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
+    match stat.kind {
+        // The path has been resolved: what is a symlink now was swapped in just now.
+        Kind::Symlink => Err(WalkError::NotFound(place.path())),
+        Kind::Special(what) => Err(WalkError::Special(place.path(), what)),
+        Kind::File | Kind::Folder => Ok((parent, stat)),
+    }
 }
 
 fn top_name(place: &Place) -> Result<String, WalkError> {
@@ -186,6 +186,52 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
+    /// Walks the only part: it is the top.
+    fn top(&mut self, place: &Place) -> Result<(), WalkError> {
+        let (parent, stat) = open(place)?;
+        let name = match self.options.name {
+            Some(name) => name.as_str().to_owned(),
+            None => top_name(place)?,
+        };
+        if stat.kind == Kind::Folder {
+            let dir = parent.open_dir(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
+            self.push(0, name, TreeKind::Folder, &stat)?;
+            return self.folder(&dir, 1, "");
+        }
+        if !parent.readable(&place.name, &stat) {
+            return Err(WalkError::Io(place.path(), io::ErrorKind::PermissionDenied.into()));
+        }
+        self.push(0, name, file(&stat), &stat)
+    }
+
+    /// Walks several parts below a folder that exists nowhere; it is as new as the newest of them.
+    fn parts(&mut self, parts: &Parts) -> Result<(), WalkError> {
+        let (mut names, mut newest) = (HashSet::new(), i64::MIN);
+        for place in parts.iter() {
+            let name = place.name.to_string_lossy();
+            // Before anything is walked: it is a mistake in what was asked for.
+            if !EntryName::parse(&name).map_or(true, |name| names.insert(name.collision_key())) {
+                return Err(WalkError::SameName(display_name(&name)));
+            }
+            newest = newest.max(open(place)?.1.mtime_ns);
+        }
+        let default = || format!("{} items", names.len());
+        let name = self.options.name.map_or_else(default, |name| name.as_str().to_owned());
+        self.entries.push(TreeEntry {
+            depth: 0,
+            name,
+            kind: TreeKind::Folder,
+            mode: 0o755,
+            mtime_ns: newest,
+        });
+        let mut keys = HashSet::new();
+        for place in parts.iter() {
+            let (parent, _) = open(place)?;
+            self.entry(&parent, place.name.clone(), 1, "", &mut keys)?;
+        }
+        Ok(())
+    }
+
     fn push(&mut self, depth: u32, name: String, kind: TreeKind, stat: &Stat) -> Result<(), WalkError> {
         if self.entries.len() as u64 >= MAX_ENTRIES {
             return Err(WalkError::Absurd("number of files and folders"));

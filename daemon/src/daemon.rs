@@ -1,5 +1,6 @@
 //! The daemon: everything it consists of, how it starts, what it remembers of shares, how it ends.
 
+use crate::catalogue::Catalogue;
 use crate::clock::unix_seconds;
 use crate::core::Core;
 use crate::failure;
@@ -54,6 +55,7 @@ pub(crate) struct Daemon {
     pub records: Records,
     pub relays: Relays,
     pub mail: Mail,
+    pub catalogue: Catalogue,
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
     pub workers: Workers,
@@ -109,6 +111,7 @@ impl Daemon {
             records,
             relays,
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
+            catalogue: Catalogue::new(&storage),
             chunk_map,
             handles: Handles::new(OPEN_FILES),
             workers: Workers::start().map_err(failure::internal)?,
@@ -171,8 +174,13 @@ impl Daemon {
     /// What others fetch a share with.
     pub(crate) fn ticket(&self, share: &Share) -> Ticket {
         let hints = if share.owner == self.device { self.addresses() } else { Vec::new() };
+        Ticket { hints, ..self.lasting_ticket(share) }
+    }
+
+    /// The same without this device's addresses of the moment: the user's other devices know them otherwise.
+    pub(crate) fn lasting_ticket(&self, share: &Share) -> Ticket {
         let relays = self.relays_of(share);
-        Ticket { secret: share.secret.clone(), owner: share.owner, hints, relays, pin: None }
+        Ticket { secret: share.secret.clone(), owner: share.owner, hints: Vec::new(), relays, pin: None }
     }
 
     /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded, those
@@ -243,6 +251,7 @@ impl Daemon {
         let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
         self.forget_version(&known, old);
         self.keep.shared(share.id);
+        self.catalogue.changed();
     }
 
     /// Removes what was kept of the version before the current one.
@@ -291,9 +300,11 @@ impl Daemon {
             name: manifest.name().to_string(),
             parent: place.parent.clone(),
             file_name: place.name.to_string_lossy().into_owned(),
+            more: Vec::new(),
             holding: holding.map_err(|e| failure::storage(&e))?.0,
             files: manifest.files(),
             no_upload: false,
+            no_list: false,
             expires: None,
             watch: None,
         };
@@ -311,6 +322,7 @@ impl Daemon {
         let record = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).remove(&share.id);
         self.core.with(|engine, _| engine.release(share.id));
         self.shares.remove(share.id);
+        self.catalogue.changed();
         if let Some(record) = record {
             let chunks = share.current().map(|v| v.manifest());
             let removed =
@@ -372,7 +384,7 @@ impl Daemon {
         let file = ManifestFile::open(&self.manifest_path(secret.share_id(), number), head.head(), &secret)?;
         let layout = Layout::new(Arc::new(file.decode()?));
         let stamps = Stamps::decode(&std::fs::read(self.stamps_path(secret.share_id(), number))?)?;
-        let holding = Holding::new(&self.handles, crate::publish::place(record), layout, stamps);
+        let holding = Holding::new(&self.handles, crate::publish::parts(record), layout, stamps);
         let share = self.shares.get_or_insert(&secret, owner);
         let version = Arc::new(Version::new(head, Arc::new(file), holding));
         share.advance(Arc::clone(&version));

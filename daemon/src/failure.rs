@@ -93,6 +93,10 @@ pub(crate) fn import(error: &ImportError) -> ApiError {
         ImportError::Special { path, .. } => {
             ApiError::new(ErrorCode::Unreadable, format!("{} is neither a file nor a folder.", shown(path)))
         }
+        ImportError::SameName { name } => {
+            ApiError::new(ErrorCode::BadRequest, format!("Several of the paths are called {name}."))
+                .with_hint("Share the folder that they are in, or one after the other.")
+        }
         ImportError::Unshareable { .. } => ApiError::new(ErrorCode::Unsharable, format!("{error}."))
             .with_hint("Rename or repair them, or leave them out with --skip-unsharable."),
         ImportError::Changing { path, .. } => {

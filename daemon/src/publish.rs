@@ -1,4 +1,4 @@
-//! Publishing: a path becomes a share, or a new version of the share that it is already.
+//! Publishing: paths become a share, or a new version of the share that they are already.
 //!
 //! Order matters: manifest file, chunk map and record are durable before the share is announced or its ticket given.
 
@@ -6,12 +6,13 @@ use crate::clock::{unix_millis, unix_seconds};
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
-use crate::records::{ShareRecord, WatchRecord};
+use crate::mail;
+use crate::records::{PartRecord, ShareRecord, WatchRecord};
 use crate::shares::{Share, Version};
-use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest};
+use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_content::{
-    DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Place, Previous, Stamps,
-    VersionInputs, import, seal_version,
+    DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Parts, Place, Previous, Stamps,
+    VersionInputs, import_parts, seal_version,
 };
 use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead};
 use std::path::{Component, Path, PathBuf};
@@ -28,28 +29,55 @@ impl Drop for Cancel {
     }
 }
 
-/// Publishes a path; events go to `events`, the last one is `done` or `error`. Blocks: call it on a blocking thread.
+/// Publishes paths and sends the ticket to the devices that the request names; they are found before anything is read.
+/// Events go to `events`, the last one is `done` or `error`.
+pub(crate) async fn share(
+    daemon: &Arc<Daemon>,
+    request: ShareRequest,
+    events: mpsc::UnboundedSender<Event>,
+    cancel: Arc<AtomicBool>,
+) {
+    let last = match publish_and_send(daemon, request, &events, cancel).await {
+        Ok(done) => Event::Done(done),
+        Err(error) => Event::Error(error),
+    };
+    let _ = events.send(last); // The listener may be gone; what was published stays published.
+}
+
+async fn publish_and_send(
+    daemon: &Arc<Daemon>,
+    request: ShareRequest,
+    events: &mpsc::UnboundedSender<Event>,
+    cancel: Arc<AtomicBool>,
+) -> Result<Done, ApiError> {
+    let readers = mail::readers(daemon, &request.to).await?;
+    let (of, progress) = (Arc::clone(daemon), events.clone());
+    let work = tokio::task::spawn_blocking(move || publish(&of, &request, &progress, &cancel));
+    let mut done = work.await.map_err(failure::internal)??;
+    if let Done::Shared { ticket, name, files, bytes, sent, .. } = &mut done {
+        let note = TicketNote { ticket: ticket.clone(), name: name.clone(), files: *files, bytes: *bytes };
+        *sent = mail::send_ticket(daemon, &readers, &note).await;
+    }
+    Ok(done)
+}
+
+/// Publishes paths; what it does meanwhile goes to `events`. Blocks: call it on a blocking thread.
 pub(crate) fn publish(
     daemon: &Arc<Daemon>,
     request: &ShareRequest,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
-) {
-    let last = match try_publish(daemon, None, request, events, cancel) {
-        Ok((share, done)) => {
-            if request.watch {
-                crate::watch::begin(daemon, share.id);
-            } else {
-                daemon.watches.stop(share.id);
-            }
-            if let Some(upload) = daemon.upload_info(&share) {
-                let _ = events.send(Event::Upload(upload));
-            }
-            Event::Done(done)
-        }
-        Err(error) => Event::Error(error),
-    };
-    let _ = events.send(last); // The listener may be gone; what was published stays published.
+) -> Result<Done, ApiError> {
+    let (share, done) = try_publish(daemon, None, request, events, cancel)?;
+    if request.watch {
+        crate::watch::begin(daemon, share.id);
+    } else {
+        daemon.watches.stop(share.id);
+    }
+    if let Some(upload) = daemon.upload_info(&share) {
+        let _ = events.send(Event::Upload(upload));
+    }
+    Ok(done)
 }
 
 /// Publishes what changed in a share as its next version. Blocks like [`publish`]. Fails with
@@ -72,11 +100,11 @@ fn try_publish(
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) -> Result<(Arc<Share>, Done), ApiError> {
-    let path = clean(&request.path)?;
-    let name = request.name.as_deref().map(parse_name).transpose()?;
+    let paths = clean_all(&request.paths)?;
+    let name = request.name.as_deref().map(parse_name).transpose()?.or_else(|| name_of_several(&paths));
     // One publication at a time: they compete for the same disk and cores, and two of one path would race.
     let _turn = daemon.publishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let earlier = find_earlier(daemon, &path, name.as_ref());
+    let earlier = find_earlier(daemon, &paths, name.as_ref());
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
         return Err(ended());
@@ -109,7 +137,7 @@ fn try_publish(
         progress: &report,
         cancel,
     };
-    let imported = import(&path, &domain, &options).map_err(|e| failure::import(&e))?;
+    let imported = import_parts(&paths, &domain, &options).map_err(|e| failure::import(&e))?;
     warn(&imported, events);
     if let Some((share, record)) = &earlier
         && before.as_ref().is_some_and(|b| *b.manifest() == *imported.manifest)
@@ -127,6 +155,26 @@ fn try_publish(
     let version = before.as_ref().map_or(1, |b| b.number() + 1);
     let done = store(daemon, &share, request, &domain, &imported, version)?;
     Ok((share, done))
+}
+
+/// Paths from a user, each once, in the order of their names.
+fn clean_all(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ApiError> {
+    let mut clean = paths.iter().map(|path| clean(path)).collect::<Result<Vec<_>, _>>()?;
+    clean.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
+    clean.dedup();
+    if clean.is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "There is no path to share."));
+    }
+    Ok(clean)
+}
+
+/// What a share of several paths is called unless its user says otherwise: as the folder that all of them are in, else by
+/// their number. One path has a name of its own.
+fn name_of_several(paths: &[PathBuf]) -> Option<EntryName> {
+    let [first, _, ..] = paths else { return None };
+    let folder = first.parent().filter(|parent| paths.iter().all(|path| path.parent() == Some(parent)));
+    let name = folder.and_then(Path::file_name).and_then(|name| EntryName::parse(name.to_str()?).ok());
+    name.or_else(|| EntryName::parse(&format!("{} items", paths.len())).ok())
 }
 
 /// A path from a user: absolute, without `.` and `..`, with text that can be stored.
@@ -157,15 +205,17 @@ fn parse_name(name: &str) -> Result<EntryName, ApiError> {
         .map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("The name cannot be used: {e}.")))
 }
 
-/// The share that this device made of the same path under the same name.
-fn find_earlier(daemon: &Daemon, path: &Path, name: Option<&EntryName>) -> Option<(Arc<Share>, ShareRecord)> {
-    let parent = path.parent()?;
-    let file_name = path.file_name()?.to_str()?;
+/// The share that this device made of the same paths under the same name.
+fn find_earlier(
+    daemon: &Daemon,
+    paths: &[PathBuf],
+    name: Option<&EntryName>,
+) -> Option<(Arc<Share>, ShareRecord)> {
+    let file_name = paths.first()?.file_name()?.to_str()?;
     let called = name.map_or(file_name, |n| n.as_str());
     daemon.share_records().into_iter().find_map(|(share, record)| {
         let same = record.domain.is_some()
-            && record.parent == parent
-            && record.file_name == file_name
+            && record.paths() == paths
             && share.current().is_some_and(|v| v.manifest().name().as_str() == called);
         same.then_some((share, record))
     })
@@ -204,6 +254,7 @@ fn unchanged(
     let Some(version) = share.current() else { return Err(failure::internal("a share without a version")) };
     let record = ShareRecord {
         no_upload: request.no_upload,
+        no_list: request.no_list,
         expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
         watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
         ..record.clone()
@@ -220,6 +271,7 @@ fn unchanged(
     ));
     daemon.hold_whole(share.id, &version);
     daemon.keep.shared(share.id);
+    daemon.catalogue.changed();
     Ok(done(daemon, share, &version))
 }
 
@@ -254,11 +306,13 @@ fn store(
         domain: Some(Hex(domain.expose().to_vec())),
         head: Hex(head.to_unchecked().encode()),
         name: imported.manifest.name().to_string(),
-        parent: imported.place.parent.clone(),
-        file_name: imported.place.name.to_string_lossy().into_owned(),
+        parent: imported.place.first().parent.clone(),
+        file_name: imported.place.first().name.to_string_lossy().into_owned(),
+        more: imported.place.iter().skip(1).map(part).collect(),
         holding: holding.0,
         files: imported.manifest.files(),
         no_upload: request.no_upload,
+        no_list: request.no_list,
         expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
         watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
     };
@@ -281,10 +335,19 @@ fn done(daemon: &Daemon, share: &Share, version: &Version) -> Done {
         files: manifest.files(),
         bytes: manifest.bytes(),
         chunks: manifest.chunks().len() as u64,
+        sent: Vec::new(),
     }
 }
 
-/// The place of a record on this device.
-pub(crate) fn place(record: &ShareRecord) -> Place {
-    Place { parent: record.parent.clone(), name: record.file_name.clone().into() }
+fn part(place: &Place) -> PartRecord {
+    PartRecord { parent: place.parent.clone(), file_name: place.name.to_string_lossy().into_owned() }
+}
+
+/// Where a record's share is on this device.
+pub(crate) fn parts(record: &ShareRecord) -> Parts {
+    let first = Place { parent: record.parent.clone(), name: record.file_name.clone().into() };
+    let more =
+        record.more.iter().map(|p| Place { parent: p.parent.clone(), name: p.file_name.clone().into() });
+    let all = std::iter::once(first.clone()).chain(more).collect();
+    Parts::new(all).unwrap_or_else(|| first.into())
 }

@@ -30,20 +30,41 @@ pub(crate) struct ShareRecord {
     /// The signed head of the version held.
     pub head: Hex,
     pub name: String,
-    /// Folder that holds the top entry, and the top entry's name there.
+    /// Folder that holds the top entry (of several paths: the first), and its name there.
     pub parent: PathBuf,
     pub file_name: String,
+    /// Of a share of several paths: those behind the first, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<PartRecord>,
     /// The holding's number in the chunk map.
     pub holding: u32,
     #[serde(default)]
     pub files: u64,
     #[serde(default)]
     pub no_upload: bool,
+    /// The user's other devices are not told of it.
+    #[serde(default)]
+    pub no_list: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// A new version is published whenever something changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchRecord>,
+}
+
+/// Where one of several paths of a share is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartRecord {
+    pub parent: PathBuf,
+    pub file_name: String,
+}
+
+impl ShareRecord {
+    /// Every path of the share.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let more = self.more.iter().map(|part| part.parent.join(&part.file_name));
+        std::iter::once(self.parent.join(&self.file_name)).chain(more).collect()
+    }
 }
 
 /// How a share is published anew when something in it changes.
@@ -225,4 +246,22 @@ fn one(table: Table, key: &str, record: &impl Serialize) -> Batch {
         batch.put(table, key.as_bytes(), &bytes);
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_before_are_still_read() {
+        let old =
+            r#"{"secret":"00","owner":"o","head":"01","name":"n","parent":"/a","file_name":"b","holding":1}"#;
+        let record: ShareRecord = serde_json::from_str(old).unwrap();
+        assert_eq!((record.paths(), record.no_list), (vec![PathBuf::from("/a/b")], false));
+        let part = |name: &str| PartRecord { parent: "/c".into(), file_name: name.into() };
+        let several = ShareRecord { more: vec![part("d"), part("e")], ..record };
+        let again: ShareRecord = serde_json::from_slice(&serde_json::to_vec(&several).unwrap()).unwrap();
+        assert_eq!(again, several);
+        assert_eq!(again.paths(), ["/a/b", "/c/d", "/c/e"].map(PathBuf::from));
+    }
 }

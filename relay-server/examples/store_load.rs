@@ -6,8 +6,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use bytes::Bytes;
-use hither_proto::{ChunkId, DeviceId, Head, PositionRange, ShareSecret, SignedHead, Space};
-use hither_relay::store::{Backend, ListRecord, MAX_LIST, Store, StoreConfig, UserId, open_index};
+use hither_proto::{ChunkId, DeviceId, Head, PositionRange, ReadKey, ShareSecret, SignedHead, Space, UserId};
+use hither_relay::store::{Backend, ListRecord, MAX_LIST, Store, StoreConfig, open_index};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -111,7 +111,8 @@ fn share(n: u8, bytes: u64, chunk: u64) -> Share {
 
 async fn upload(store: &Store, share: &Share) {
     let user = UserId::new([share.root[0]; 16]);
-    let session = store.put(user, share.owner, share.head.clone(), [0; 32], None).await.unwrap();
+    let session =
+        store.put(user, share.owner, share.head.clone(), ReadKey::new([0; 32]), None).await.unwrap();
     let id = ChunkId::new(*blake3::hash(&share.manifest).as_bytes());
     let manifest = ListRecord { id, length: share.manifest.len() as u32 };
     session.list(Space::Manifest, 0, &manifest.encode()).await.unwrap();

@@ -135,6 +135,11 @@ impl Node {
         self.stop.cancelled().await;
     }
 
+    /// Is cancelled when the node stops.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Whether it is going down.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
@@ -162,13 +167,6 @@ impl Node {
         if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time");
         }
-    }
-}
-
-impl Node {
-    /// The store, once nothing else of the node is needed any more.
-    pub(crate) fn into_store(self) -> Option<Arc<Store>> {
-        self.store
     }
 }
 

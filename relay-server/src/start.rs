@@ -20,13 +20,18 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 /// Environment variable with the secret of the fleet.
 const TOKEN_VARIABLE: &str = "HITHER_RELAY_FLEET_TOKEN";
 
-/// QUIC takes a connection for dead so much later than its pings do.
-const IDLE_SPARE: Duration = Duration::from_secs(15);
+/// QUIC takes a connection for dead so much later than its pings do, and leaves room for one that has none.
+const IDLE_SPARE: Duration = Duration::from_secs(60);
+
+/// Longest wait until nobody uses the store any more, and how often that is looked at.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Attempts to find a port that is free for UDP and TCP, when any will do.
 const ANY_PORT_ATTEMPTS: u32 = 16;
@@ -74,6 +79,7 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// TCP ports that are listened on.
     pub tcp_ports: Vec<u16>,
+    store: Option<Arc<Store>>,
     embedded: Option<Arc<Embedded>>,
     _lock: File,
 }
@@ -98,16 +104,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         endpoint,
         config,
         state,
-        store,
+        store: store.clone(),
         fleet_token: token,
         address: place.address.clone(),
     };
     let node = Node::start(parts).await?;
+    if let Some(embedded) = &embedded {
+        let metrics = Arc::clone(&node.metrics);
+        embedded.report_expired(move |count| metrics.mail_expired.add(count));
+    }
     let http = ops::start(&node, &gates).await?;
     admin::start(&node, &gates).await.map_err(StartError::Admin)?;
     let invitation = first::invitation(&node, &place.url).await?;
     let (url, doubt) = (place.url, place.doubt);
-    Ok(Running { node, url, doubt, invitation, http, tcp_ports, embedded, _lock: lock })
+    Ok(Running { node, url, doubt, invitation, http, tcp_ports, store, embedded, _lock: lock })
 }
 
 impl Running {
@@ -119,16 +129,31 @@ impl Running {
 
     /// Goes down without telling devices where to go.
     pub async fn kill(self) {
-        self.node.stop().await;
-        // Tasks have ended: the node, and then its store, are nobody else's, unless one did not end in time.
-        let store = Arc::into_inner(self.node).and_then(Node::into_store).and_then(Arc::into_inner);
+        let Self { node, store, embedded, _lock, .. } = self;
+        node.stop().await;
+        drop(node);
         if let Some(store) = store {
-            store.close().await;
+            close(store).await;
         }
-        if let Some(embedded) = &self.embedded {
+        if let Some(embedded) = embedded {
             embedded.close().await;
         }
     }
+}
+
+/// Closes the store when nobody else uses it any more: what a task of the node held is let go a moment after the task was
+/// counted as ended, and a check that an operator asked for ends with its chunk.
+async fn close(mut store: Arc<Store>) {
+    let begun = Instant::now();
+    loop {
+        match Arc::try_unwrap(store) {
+            Ok(store) => return store.close().await,
+            Err(_) if begun.elapsed() > CLOSE_PATIENCE => break,
+            Err(used) => store = used,
+        }
+        sleep(CLOSE_PAUSE).await;
+    }
+    tracing::error!("the store is still in use and was not closed; what was acknowledged is on the disk");
 }
 
 /// Makes the data folder and keeps other processes off it.
@@ -181,7 +206,7 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         extra_tcp_ports: config.extra_tcp_ports.clone(),
         limits,
         // The pings of a long connection find out first; this is for connections that have none.
-        relay_idle: Some(front.ping.0 * front.silence + IDLE_SPARE),
+        relay_idle: Some(front.ping.0 + front.patience.0 + IDLE_SPARE),
         ..EndpointConfig::default()
     };
     let mut attempts = if config.port == 0 { ANY_PORT_ATTEMPTS } else { 1 };

@@ -12,20 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use storing_common::{Device, End, Open, Version, World, parse_metrics, soon};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-/// A page: status line and headers, body.
-async fn get(at: SocketAddr, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(at).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    soon(stream.read_to_string(&mut answer)).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}
+use storing_common::{Device, End, Open, Version, World, get, parse_metrics, soon};
 
 async fn pages(world: &World) -> SocketAddr {
     hither_relay::ops::start(&world.node, &world.gates).await.unwrap().expect("an address")

@@ -4,10 +4,11 @@
 
 mod serve_common;
 
-use hither_proto::{Card, RelayMessage, RelayRefusalCode};
+use hither_proto::{Card, MessageId, RelayMessage, RelayRefusalCode};
 use hither_relay::config::{Rate, Span};
 use serve_common::{Device, Relay, SOON, refused};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +96,10 @@ async fn d1_e5_others_hear_within_a_second_who_comes_and_goes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e4_e5_who_is_silent_is_dropped_and_others_hear_of_it() {
-    let relay = Relay::start(|config| config.front.ping = Span::millis(200)).await;
+    let relay = Relay::start(|config| {
+        (config.front.ping, config.front.patience) = (Span::millis(200), Span::millis(600));
+    })
+    .await;
     let (one, two) = (Device::new(), Device::new());
     let invitation = relay.invite(2).await;
     let mut first = one.join(&relay, &invitation).await;
@@ -110,6 +114,58 @@ async fn e4_e5_who_is_silent_is_dropped_and_others_hear_of_it() {
     assert!(took > Duration::from_millis(200) && took < Duration::from_secs(2), "{took:?}");
     second.ended().await;
     assert_eq!(relay.running.node.connections(), 1);
+    relay.running.stop().await;
+}
+
+/// The bound of the requirement: one period of pings, and the patience with a ping that is late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e3_e5_a_dead_link_is_noticed_after_one_period_and_a_slow_one_is_not_dead() {
+    const PING: Duration = Duration::from_millis(1500);
+    const PATIENCE: Duration = Duration::from_millis(900);
+    let relay =
+        Relay::start(|config| (config.front.ping, config.front.patience) = (Span(PING), Span(PATIENCE)))
+            .await;
+    let (one, two, three) = (Device::new(), Device::new(), Device::new());
+    let invitation = relay.invite(3).await;
+    let mut first = one.join(&relay, &invitation).await;
+    let mut dead = two.join(&relay, &invitation).await;
+    let mut slow = three.join(&relay, &invitation).await;
+    dead.pongs = false;
+    first.until(two.id, |entry| entry.online).await;
+    first.forget();
+    // Its last words.
+    dead.say(RelayMessage::Ping { nonce: 1 }).await;
+    let begun = Instant::now();
+    // One whose line is so thin that nothing whole arrives for periods, and whose answers wait behind it.
+    let sealed = bytes::Bytes::from(vec![7; 200_000]);
+    let message =
+        RelayMessage::Send { request: 1, to: one.id, id: MessageId::new([1; 16]), sealed, keep_s: 0 };
+    let frame = hither_proto::encode_relay_frame(&message);
+    let trickle = async {
+        for part in frame.chunks(frame.len() / 20 + 1) {
+            slow.stream.send.write_all(part).await.unwrap();
+            slow.stream.send.flush().await.unwrap();
+            tokio::time::sleep(PING / 4).await;
+        }
+    };
+    let nothing = |_: &RelayMessage| None::<()>;
+    let notice = async {
+        first.until(two.id, |entry| !entry.online).await;
+        let took = begun.elapsed();
+        // It answers as long as it listens.
+        assert!(first.silent_of(nothing, PING * 4).await);
+        took
+    };
+    let (took, ()) = futures::join!(notice, trickle);
+    assert!(took >= PING && took < PING + PATIENCE + Duration::from_millis(700), "{took:?}");
+    dead.ended().await;
+    assert!(begun.elapsed() > PING * 4, "{:?}", begun.elapsed());
+    slow.sent(1).await.unwrap();
+    // These two say nothing by themselves, but answer.
+    let idle = futures::join!(first.silent_of(nothing, PING * 3), slow.silent_of(nothing, PING * 3));
+    assert_eq!(idle, (true, true));
+    assert_eq!(relay.running.node.connections(), 2);
+    assert_eq!(relay.running.node.metrics.silent.get(), 1);
     relay.running.stop().await;
 }
 

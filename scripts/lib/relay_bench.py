@@ -172,10 +172,11 @@ def storm():
 def store():
     found = [value for tcp in (True, False) for value in load(["store", GIB], tcp)]
     head = ["carrier", "round", "bare TCP + TLS, MiB/s", "upload, MiB/s", "part", "download, MiB/s", "part",
-            "processor s/GiB up, down"]
+            "processor s/GiB: bare, both ends", "up: relay, generator", "down: relay, generator"]
     table(f"Store, {GIB} GiB in chunks of 512 KiB", head, [
         [v["carrier"], v["round"], v["bare_mib_s"], v["upload_mib_s"], v["upload_part"], v["download_mib_s"],
-         v["download_part"], f"{v['upload_cpu_s_per_gib']}, {v['download_cpu_s_per_gib']}"] for v in found])
+         v["download_part"], v["bare_cpu_s_per_gib"], *(f"{v[way + '_cpu_s_per_gib']}, {v[way + '_load_cpu_s_per_gib']}"
+         for way in ("upload", "download"))] for v in found])
 
 
 def carriers():

@@ -6,9 +6,10 @@ use crate::signals;
 use crate::target::Target;
 use crate::{failure, input};
 use hither_api::{
-    ApiError, Client, ClientError, Done, ErrorCode, Event, Existing, Exit, FetchRequest, Phase, Status,
-    TransferInfo,
+    ApiError, Client, ClientError, Done, ErrorCode, Event, Existing, Exit, FetchRequest, FindRequest,
+    FoundShare, Phase, Status, TransferInfo,
 };
+use hither_proto::{Ticket, display_name};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -18,6 +19,9 @@ const EXAMPLES: &str = "\
 Examples:
   hither fetch hither1…                  into the current folder
   hither fetch hither1… -o ~/Downloads   into another folder
+  hither fetch desk/photos               what your device desk shares as photos
+                                         (see hither list --all): from the desk,
+                                         or from where it was uploaded to
   hither fetch                           asks for the ticket, which other users
                                          of this machine cannot see then
   hither fetch hither1… -o - | tar x     a single file to standard output
@@ -27,12 +31,13 @@ It comes from every device that has some of it at once. What this device already
 has is not fetched again, and a fetch that was stopped goes on where it was when
 the same command is run again.";
 
-/// Fetch what a ticket opens
+/// Fetch what a ticket opens, or what another device of yours shares
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The ticket: one word that begins with hither1; read from standard input when absent or "-"
-    #[arg(env = input::TICKET_VARIABLE, hide_env_values = true)]
+    /// The ticket: one word that begins with hither1; read from standard input when absent or "-". Or a device of yours
+    /// and the name of something that it shares
+    #[arg(value_name = "TICKET|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
     pub ticket: Option<String>,
     /// Folder to write into, made when missing; "-" writes a single file to standard output
     #[arg(long, short, value_name = "DIR")]
@@ -101,7 +106,10 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 }
 
 async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Outcome {
-    let (text, ticket) = input::ticket(session.out, args.ticket.clone()).await?;
+    let (text, ticket) = match args.ticket.as_deref().and_then(owner_and_name) {
+        Some((owner, name)) => by_name(session, owner, name).await?,
+        None => input::ticket(session.out, args.ticket.clone()).await?,
+    };
     let target = if args.to_stdout() { None } else { Some(Target::open(args.output.as_deref())?) };
     let client = session.daemon().await?;
     let share = ticket.share().to_string();
@@ -121,6 +129,34 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         target.undo();
     }
     outcome
+}
+
+/// "OWNER/NAME" in its two parts; a ticket has no slash, and neither has the name of a share.
+fn owner_and_name(text: &str) -> Option<(&str, &str)> {
+    text.trim().rsplit_once('/')
+}
+
+/// The ticket of what another device of the user shares, as that device told this one.
+async fn by_name(session: &Session<'_>, owner: &str, name: &str) -> Result<(String, Ticket), ApiError> {
+    if owner.is_empty() || name.is_empty() {
+        return Err(ApiError::new(ErrorCode::BadRequest, "That is neither a ticket nor OWNER/NAME.")
+            .with_hint("See what your other devices share with: hither list --all"));
+    }
+    let client = session.daemon().await?;
+    let request = FindRequest { owner: owner.into(), name: name.into() };
+    let found = client.post::<FoundShare>("/v1/catalogue/find", &request).await?;
+    if found.same_name > 0 {
+        let (owner, name) = (display_name(owner), display_name(name));
+        let age = show::ago(found.share.published, show::now());
+        let message = format!(
+            "{owner} shares {} things called {name}: this is the newest, published {age}.",
+            found.same_name + 1
+        );
+        session.out.json(&Event::Warning { message: message.clone() });
+        session.warn_people(&message);
+    }
+    let ticket = found.ticket.parse::<Ticket>().map_err(|error| failure::ticket(&error))?;
+    Ok((found.ticket, ticket))
 }
 
 /// A fetch whose events are followed.

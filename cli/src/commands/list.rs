@@ -3,12 +3,16 @@
 use crate::pick::{id_length, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, device, grouped, now, until};
-use hither_api::{ErrorCode, Exit, ShareInfo, UploadInfo, UploadState};
+use hither_api::{
+    ApiError, Client, ErrorCode, Exit, ListedShare, ShareInfo, Status, UploadInfo, UploadState,
+};
 use hither_proto::display_name;
+use serde_json::json;
 
 const EXAMPLES: &str = "\
 Examples:
   hither list
+  hither list --all            also what your other devices share
   hither list --json | jq -r 'select(.mine) | .name'";
 
 /// List the shares of this device
@@ -16,7 +20,11 @@ Examples:
 /// Shares that this device made, and shares it fetched and passes on to others.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {}
+pub struct Args {
+    /// Also what your other devices share, as far as they told this one; each line of JSON has its device
+    #[arg(long, short)]
+    pub all: bool,
+}
 
 const COLUMNS: [Column; 9] = [
     Column::new("SHARE", Align::Left),
@@ -31,12 +39,45 @@ const COLUMNS: [Column; 9] = [
 ];
 
 /// Runs the command.
-pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
-    let mut shares = session.daemon().await?.get::<Vec<ShareInfo>>("/v1/shares").await?;
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    let client = session.daemon().await?;
+    let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
+    if args.all {
+        return all(session, &client, shares).await;
+    }
     session.out.json_lines(&shares);
+    show(session, shares);
+    Ok(Exit::Done)
+}
+
+/// The shares of this device and of the user's others.
+async fn all(session: &Session<'_>, client: &Client, shares: Vec<ShareInfo>) -> Outcome {
+    let others = client.get::<Vec<ListedShare>>("/v1/catalogue").await?;
+    let this = client.get::<Status>("/v1/status").await?.device;
+    for share in &shares {
+        let mut line = serde_json::to_value(share).map_err(|error| {
+            ApiError::new(ErrorCode::Internal, format!("A share cannot be told as JSON: {error}."))
+        })?;
+        line["device"] = json!(this);
+        session.out.json(&line);
+    }
+    session.out.json_lines(&others);
+    show(session, shares);
+    session.out.say("");
+    if others.is_empty() {
+        session.out.say("Your other devices have told of no shares.");
+    } else {
+        session.table(table_of_others(&others, now()));
+        session.out.say("\nFetch one with: hither fetch DEVICE/NAME");
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows people what this device shares.
+fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
     if shares.is_empty() {
         session.out.say("Nothing is shared. Share something with: hither share PATH");
-        return Ok(Exit::Done);
+        return;
     }
     shares.sort_by_key(|share| std::cmp::Reverse(share.published));
     session.table(table(&shares, now()));
@@ -48,7 +89,6 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
             session.out.say(&session.wrapped(&format!("{name}: {words}")));
         }
     }
-    Ok(Exit::Done)
 }
 
 /// How an upload stands, in a word or two.
@@ -61,6 +101,15 @@ fn upload(upload: &UploadInfo) -> String {
         (UploadState::Waiting, Some(ErrorCode::Changing)) => "changed".into(),
         (UploadState::Waiting, _) => "waiting".into(),
         (UploadState::Off, _) => "off".into(),
+    }
+}
+
+/// Where a share is.
+fn path(share: &ShareInfo) -> String {
+    let first = display_name(&share.path);
+    match share.more_paths.len() {
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
 
@@ -77,7 +126,31 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
             ago(share.published, now),
             share.expires.map_or("–".into(), |end| until(end, now)),
             share.upload.as_ref().map_or("–".into(), upload),
-            display_name(&share.path),
+            path(share),
+        ]);
+    }
+    table
+}
+
+const COLUMNS_OF_OTHERS: [Column; 6] = [
+    Column::new("DEVICE", Align::Left).flexible(),
+    Column::new("NAME", Align::Left).flexible(),
+    Column::new("FILES", Align::Right),
+    Column::new("SIZE", Align::Right),
+    Column::new("PUBLISHED", Align::Left).optional(),
+    Column::new("ENDS", Align::Left).optional(),
+];
+
+fn table_of_others(shares: &[ListedShare], now: u64) -> Table {
+    let mut table = Table::new(&COLUMNS_OF_OTHERS);
+    for share in shares {
+        table.row([
+            device(&share.device_name, &share.device),
+            display_name(&share.name),
+            grouped(share.files),
+            bytes(share.bytes),
+            ago(share.published, now),
+            share.expires.map_or("–".into(), |end| until(end, now)),
         ]);
     }
     table
@@ -93,6 +166,7 @@ mod tests {
             share: "00112233445566778899aabbccddeeff".into(),
             name: "a rather long name of a folder with photos of a holiday".into(),
             path: "/home/someone/pictures/holiday".into(),
+            more_paths: Vec::new(),
             mine: false,
             owner: "12D3KooWabcdefgh".into(),
             version: 1,

@@ -1,12 +1,10 @@
 //! `hither send`.
 
 use crate::commands::share;
-use crate::failure::{self, shown};
 use crate::input;
 use crate::session::{Outcome, Session};
 use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Exit, SendRequest, SentInfo, SentState, ShareRequest,
-    TicketNote,
 };
 use hither_proto::display_name;
 use serde_json::json;
@@ -26,7 +24,7 @@ relay has it (see hither outbox). Only the other device can read it.";
 
 /// Send a text or files to another device of yours
 ///
-/// Small files travel in the message. Large ones and folders are shared, and their ticket is sent.
+/// Small files travel in the message. Large ones and folders are shared, together, and the ticket is sent.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -111,7 +109,7 @@ fn looks_like_a_path(word: &str) -> bool {
     path && !word.contains(char::is_whitespace)
 }
 
-/// Small files together in one message, everything else as shares.
+/// Small files together in one message, everything else as a share.
 async fn send_paths(
     session: &Session<'_>,
     client: &Client,
@@ -126,11 +124,7 @@ async fn send_paths(
             outcome => return outcome,
         }
     }
-    for path in paths {
-        let note = offer(session, client, path).await?;
-        send(session, client, SendRequest { ticket: Some(note), ..request.clone() }).await?;
-    }
-    Ok(Exit::Done)
+    offer(session, client, request.to, paths).await
 }
 
 fn fits_inside(paths: &[PathBuf]) -> bool {
@@ -139,44 +133,37 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
     sizes.sum::<Option<u64>>().is_some_and(|total| total <= MAX_INSIDE)
 }
 
-/// Shares what is too large for a message.
-async fn offer(session: &Session<'_>, client: &Client, path: PathBuf) -> Result<TicketNote, ApiError> {
-    let broken = || ClientError::Broken("it stopped before the share was complete".into());
-    let shown_path = shown(&path);
-    let request = ShareRequest {
-        path,
-        name: None,
-        keep_seconds: None,
-        no_upload: false,
-        skip_unsharable: false,
-        watch: false,
-    };
-    let done = share::follow(session, client, &request).await.map_err(|mut error| {
-        if error.code == ErrorCode::Unreadable {
-            error.message = format!("{shown_path} cannot be read: {}", failure::sentence(&error.message));
-        }
-        error
-    })?;
+/// Shares what is too large for a message; the daemon sends the ticket.
+async fn offer(session: &Session<'_>, client: &Client, to: String, paths: Vec<PathBuf>) -> Outcome {
+    let request = ShareRequest { paths, to: vec![to], ..ShareRequest::default() };
+    let done = share::follow(session, client, &request).await?;
     match done {
-        Done::Shared { ticket, name, files, bytes, .. } => Ok(TicketNote { ticket, name, files, bytes }),
-        Done::Fetched { .. } => Err(broken().into()),
+        Done::Shared { sent, .. } => match sent.as_slice() {
+            [sent] => Ok(tell(session, sent)),
+            _ => Err(ClientError::Broken("it shared, and sent no ticket".into()).into()),
+        },
+        Done::Fetched { .. } => {
+            Err(ClientError::Broken("it stopped before the share was complete".into()).into())
+        }
     }
 }
 
 async fn send(session: &Session<'_>, client: &Client, request: SendRequest) -> Outcome {
     let sent = client.post::<SentInfo>("/v1/messages", &request).await?;
-    let mut event = serde_json::to_value(&sent).unwrap_or_default();
+    Ok(tell(session, &sent))
+}
+
+/// Shows what became of a message.
+fn tell(session: &Session<'_>, sent: &SentInfo) -> Exit {
+    let mut event = serde_json::to_value(sent).unwrap_or_default();
     event["event"] = json!("done");
     session.out.json(&event);
-    session.out.say(&session.wrapped(&outcome(&sent)));
-    if sent.state == SentState::Failed {
-        return Ok(Exit::Refused);
-    }
-    Ok(Exit::Done)
+    session.out.say(&session.wrapped(&outcome(sent)));
+    if sent.state == SentState::Failed { Exit::Refused } else { Exit::Done }
 }
 
 /// What became of it, in a sentence.
-fn outcome(sent: &SentInfo) -> String {
+pub fn outcome(sent: &SentInfo) -> String {
     let name = crate::show::device(&sent.name, &sent.to);
     let reason = sent.reason.as_deref().map(display_name);
     match sent.state {

@@ -1,10 +1,11 @@
 //! `hither share`.
 
+use crate::commands::send::outcome;
 use crate::failure::{self, shown};
 use crate::session::{Outcome, Session};
 use crate::show::{Drawing, Progress, Standing, bytes, count, qr};
 use crate::upload::wait;
-use hither_api::{ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, ShareRequest};
+use hither_api::{ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, SentState, ShareRequest};
 use hither_proto::display_name;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,32 +13,40 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   hither share film.mkv                   share a file
-  hither share photos/ notes.txt          share a folder and a file: two tickets
+  hither share photos/ notes.txt          several as one folder: one ticket
   hither share report.pdf --keep 7d       end the share by itself after a week
   hither share photos/ --watch            also share what appears there later
   hither share film.mkv --wait-upload     return when it is at the relay
+  hither share film.mkv --to phone        also send the ticket to your phone
   hither share film.mkv | ssh nas hither fetch --yes
 
 What is shared stays where it is and is not copied. The ticket is a secret:
-whoever has it can fetch the share. When standard output is no terminal, nothing
-but tickets is printed, one per line.";
+whoever has it can fetch the share. Your own devices at the same relay need
+none: hither fetch DEVICE/NAME. When standard output is no terminal, nothing but
+the ticket is printed.";
 
-/// Share files or folders; prints a ticket for each
+/// Share files or folders; prints the ticket
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Files or folders
+    /// Files or folders; several make one share, a folder in which each keeps its name
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Call the share so instead of by the file's or folder's own name
+    /// Call the share so instead of by the file's or folder's own name (of several: that of the folder they are in)
     #[arg(long)]
     pub name: Option<String>,
+    /// Also send the ticket to this device of yours, sealed: its name, short id or id; may be given again for more
+    #[arg(long, value_name = "DEVICE")]
+    pub to: Vec<String>,
     /// End the share by itself after this time: 90m, 12h, 7d …
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub keep: Option<Duration>,
     /// Never upload it to a store, whatever the configuration says
     #[arg(long)]
     pub no_upload: bool,
+    /// Do not tell your other devices of it: they cannot fetch it by its name, only with the ticket
+    #[arg(long)]
+    pub no_list: bool,
     /// Keep it shared as it changes: publish a new version whenever something in it changes, also after a restart
     #[arg(long)]
     pub watch: bool,
@@ -63,16 +72,10 @@ fn span(text: &str) -> Result<Duration, String> {
 
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
-    // All of them are looked at before the first is shared.
+    // All of them are looked at before anything is shared.
     let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let client = session.daemon().await?;
-    for (i, path) in paths.into_iter().enumerate() {
-        if i > 0 && session.out.is_read_by_person() {
-            session.out.say("");
-        }
-        share(session, &client, &args, path).await?;
-    }
-    Ok(Exit::Done)
+    share(session, &client, &args, paths).await
 }
 
 /// The path from the root; a symbolic link at its end stays one.
@@ -95,23 +98,40 @@ pub fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
     Ok(absolute)
 }
 
-async fn share(session: &Session<'_>, client: &Client, args: &Args, path: PathBuf) -> Result<(), ApiError> {
+async fn share(session: &Session<'_>, client: &Client, args: &Args, paths: Vec<PathBuf>) -> Outcome {
     let request = ShareRequest {
-        path,
+        paths,
         name: args.name.clone(),
         keep_seconds: args.keep.map(|keep| keep.as_secs()),
         no_upload: args.no_upload,
+        no_list: args.no_list,
         skip_unsharable: args.skip_unsharable,
         watch: args.watch,
+        to: args.to.clone(),
     };
     let done = follow(session, client, &request).await?;
     // People and pipes get the ticket at once; the last line of JSON says that all of it is done.
-    print(session, &done, args.no_qr);
+    print(session, &done, args.no_qr || !args.to.is_empty());
+    let exit = print_sent(session, &done);
     if let (true, Done::Shared { share, .. }) = (args.wait_upload, &done) {
         wait(session, client, share).await?;
     }
     session.out.json(&Event::Done(done));
-    Ok(())
+    Ok(exit)
+}
+
+/// Says what became of the ticket at the devices it was sent to; beside the ticket, which a program may read.
+pub fn print_sent(session: &Session<'_>, done: &Done) -> Exit {
+    let Done::Shared { sent, .. } = done else { return Exit::Done };
+    for one in sent {
+        let text = session.wrapped(&outcome(one));
+        if session.out.is_read_by_person() {
+            session.out.say(&text);
+        } else {
+            session.out.note(&text);
+        }
+    }
+    if sent.iter().any(|one| one.state == SentState::Failed) { Exit::Refused } else { Exit::Done }
 }
 
 /// Shares and shows how it goes; the end is for the caller to show.

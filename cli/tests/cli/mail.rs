@@ -89,12 +89,15 @@ fn small_files_travel_in_the_message_and_large_ones_as_a_share() {
         files: 1,
         bytes: 300_000,
         chunks: 2,
+        sent: vec![serde_json::from_value(sent("delivered")).unwrap()],
     };
     fake.plays([Report(Event::Done(done))]);
     let ran = home.run("send phone large --json");
     assert_eq!(ran.json().len(), 1, "one end only: {}", ran.stdout);
-    let note = json!({"ticket": ticket(), "name": "large", "files": 1, "bytes": 300_000});
-    assert_eq!(fake.body("POST /v1/messages"), json!({"to": "phone", "ticket": note}));
+    assert_eq!((ran.exit, &ran.json()[0]["event"]), (Some(0), &json!("done")));
+    assert_eq!(ran.json()[0]["state"], "delivered");
+    assert_eq!(fake.body("POST /v1/shares")["to"], json!(["phone"]));
+    assert_eq!(fake.asked(), ["POST /v1/shares"], "the daemon sends the ticket");
 }
 
 #[test]

@@ -26,23 +26,54 @@ fn shared() -> Event {
         files: 1204,
         bytes: 3_200_000_000,
         chunks: 9,
+        sent: Vec::new(),
     })
 }
 
 #[test]
-fn without_a_terminal_only_tickets_are_printed() {
+fn several_paths_are_one_share_and_without_a_terminal_only_the_ticket_is_printed() {
     let (home, fake) = Home::running();
     fake.plays([Report(reading()), Report(shared())]);
     std::fs::create_dir(home.folder.path().join("photos")).unwrap();
-    let ran = home.run("share photos/ photos --name holiday --keep 7d --no-upload");
-    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{0}\n{0}\n", ticket())), "{}", ran.stderr);
+    std::fs::write(home.folder.path().join("notes.txt"), "x").unwrap();
+    let paths = ["photos", "notes.txt"].map(|name| home.folder.path().canonicalize().unwrap().join(name));
+    let ran = home.run("share photos/ notes.txt --name holiday --keep 7d --no-upload --no-list");
+    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{}\n", ticket())), "{}", ran.stderr);
     assert_eq!(
         fake.body("POST /v1/shares"),
         json!({
-            "path": home.folder.path().canonicalize().unwrap().join("photos"), "name": "holiday", "keep_seconds": 604_800,
-            "no_upload": true, "skip_unsharable": false, "watch": false,
+            "paths": paths, "name": "holiday", "keep_seconds": 604_800,
+            "no_upload": true, "no_list": true, "skip_unsharable": false, "watch": false,
         })
     );
+}
+
+#[test]
+fn a_ticket_is_sent_to_the_devices_named_and_printed_all_the_same() {
+    let (home, fake) = Home::running();
+    let sent = |name: &str, state: &str| {
+        serde_json::from_value(json!({"message": "", "to": "12D3", "name": name, "state": state})).unwrap()
+    };
+    let with = |states: [&str; 2]| {
+        let Event::Done(mut done) = shared() else { panic!() };
+        if let Done::Shared { sent: all, .. } = &mut done {
+            *all = vec![sent("phone", states[0]), sent("laptop", states[1])];
+        }
+        Event::Done(done)
+    };
+    fake.plays([Report(with(["delivered", "at_relay"]))]);
+    let ran = home.run("share . --to phone --to laptop");
+    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{}\n", ticket())));
+    assert!(
+        ran.stderr.contains("Delivered to phone.") && ran.stderr.contains("laptop gets it"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(fake.body("POST /v1/shares")["to"], json!(["phone", "laptop"]));
+    fake.plays([Report(with(["delivered", "failed"]))]);
+    let ran = home.run("share . --to phone --to laptop --json");
+    assert_eq!(ran.exit, Some(4), "it is shared, but not sent to all");
+    assert_eq!(ran.json()[0]["sent"][1]["state"], "failed");
 }
 
 fn upload(state: UploadState, bytes: u64) -> Event {

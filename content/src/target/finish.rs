@@ -8,7 +8,7 @@ use super::check::{find_conflict, free_name};
 use super::write::FEW;
 use super::{FetchTarget, FinishError, IfExists, MAX_NAMES, WriteError};
 use crate::holding::Holding;
-use crate::layout::Place;
+use crate::place::Place;
 use crate::platform::{self, Dir, Kind, Stat};
 use crate::stamp::{FileStamp, Stamps};
 use hither_proto::{Entry, EntryKind};

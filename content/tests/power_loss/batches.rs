@@ -1,6 +1,7 @@
 //! Numbered batches whose whole content follows from their number, so that anyone can tell a whole one from half a
 //! one. Most batches also remove an earlier batch and leave a tombstone for it.
 
+use super::power::Random;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -13,24 +14,7 @@ const TOMBS: Table = Table::new("tombs");
 const LIFETIME: u32 = 30;
 
 /// Longest value, bytes; the child inherits the variable.
-static LONGEST: LazyLock<u64> = LazyLock::new(|| super::number("HITHER_POWER_VALUE", 320 * 1024));
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, good enough to vary a test.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
+static LONGEST: LazyLock<u64> = LazyLock::new(|| super::power::number("HITHER_POWER_VALUE", 320 * 1024));
 
 /// The number of a thread's batch: which life of the store, which thread, which batch of it.
 pub(crate) fn number(life: u32, thread: u32, sequence: u32) -> u64 {

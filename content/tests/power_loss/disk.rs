@@ -53,10 +53,20 @@ impl Disk {
     }
 
     /// Mounts the file system again, which replays its journal.
+    ///
+    /// A mount namespace that another program began meanwhile (tests with network namespaces do) keeps the dead file system
+    /// alive for as long as it lasts, and mounting finds that one instead of making a new one.
     pub(crate) fn remount(&mut self) {
-        self.unmount();
-        assert!(!self.mounted, "cannot unmount {}", self.mount_point().display());
-        self.mount().unwrap();
+        for _ in 0..600 {
+            self.unmount();
+            assert!(!self.mounted, "cannot unmount {}", self.mount_point().display());
+            self.mount().unwrap();
+            if File::create(self.mount_point().join("alive")).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("a mount namespace of another program keeps the dead file system");
     }
 
     /// Several tests may look for a free loop device at once, so losing the race is no failure.

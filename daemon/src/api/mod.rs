@@ -1,8 +1,9 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
-//! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs` and `mail.rs` those about relays, devices and messages. Invariant: the socket is in a folder only this user may enter,
-//! and a connection from another user id is closed before a byte is read.
+//! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs`, `mail.rs` and `catalogue.rs` those about relays,
+//! devices, messages and what devices share. Invariant: the socket is in a folder only this user may enter, and a connection from another user id is closed before a byte is read.
 
+mod catalogue;
 mod mail;
 mod relays;
 mod routes;
@@ -60,6 +61,8 @@ use utoipa::OpenApi;
         mail::save,
         mail::delete,
         mail::events,
+        catalogue::list,
+        catalogue::find,
     ),
     components(schemas(hither_api::Event))
 )]
@@ -153,6 +156,8 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
         .route("/v1/inbox/{id}/read", post(mail::mark_read))
         .route("/v1/inbox/{id}/save", post(mail::save))
+        .route("/v1/catalogue", get(catalogue::list))
+        .route("/v1/catalogue/find", post(catalogue::find))
         .route("/v1/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
         .fallback(|| async { Failure(ApiError::new(ErrorCode::NotFound, "There is no such call.")) })
         .with_state(daemon)
@@ -167,7 +172,7 @@ mod tests {
         let description = serde_json::to_value(Description::openapi()).unwrap();
         let calls: usize =
             description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
-        assert_eq!(calls, 30);
+        assert_eq!(calls, 32);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

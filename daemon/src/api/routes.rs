@@ -93,6 +93,7 @@ fn info(
         share: share.id.to_string(),
         name: record.name.clone(),
         path: record.parent.join(&record.file_name).display().to_string(),
+        more_paths: record.paths().iter().skip(1).map(|path| path.display().to_string()).collect(),
         mine: share.owner == daemon.device,
         owner: share.owner.to_string(),
         version: head.version,

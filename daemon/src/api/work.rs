@@ -5,7 +5,7 @@
 use super::Failure;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::publish::{Cancel, publish};
+use crate::publish::{self, Cancel};
 use crate::transfer::{self, Request, Transfer};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -28,7 +28,7 @@ pub(super) fn frame(event: &Event) -> Result<sse::Event, Infallible> {
     Ok(sse::Event::default().data(data))
 }
 
-/// Shares a file or folder. The events end with `done` or `error`; hanging up cancels the work.
+/// Shares a file or folder, or several as one folder. The events end with `done` or `error`; hanging up cancels the work.
 #[utoipa::path(post, path = "/v1/shares", request_body = ShareRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn share(
     State(daemon): State<Arc<Daemon>>,
@@ -37,7 +37,8 @@ pub(super) async fn share(
     let (sender, receiver) = mpsc::unbounded_channel();
     let flag = Arc::new(AtomicBool::new(false));
     let guard = Cancel(Arc::clone(&flag));
-    tokio::task::spawn_blocking(move || publish(&daemon, &request, &sender, &flag));
+    let of = Arc::clone(&daemon);
+    daemon.tasks.spawn_forever(async move { publish::share(&of, request, sender, flag).await });
     // The guard lives in the stream: when the listener hangs up, the work is cancelled.
     let events = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
         let event = receiver.recv().await?;

@@ -78,32 +78,16 @@ impl Device {
     }
 
     async fn share(&self, path: &Path, change: impl FnOnce(&mut ShareRequest)) -> (Arc<Share>, Ticket) {
-        let mut request = ShareRequest {
-            path: path.to_owned(),
-            name: None,
-            keep_seconds: None,
-            no_upload: false,
-            skip_unsharable: false,
-            watch: false,
-        };
+        let mut request = ShareRequest { paths: vec![path.to_owned()], ..ShareRequest::default() };
         change(&mut request);
         let daemon = Arc::clone(&self.daemon);
-        let (sender, mut events) = mpsc::unbounded_channel();
+        let (nobody, _) = mpsc::unbounded_channel();
         let publishing = tokio::task::spawn_blocking(move || {
-            crate::publish::publish(&daemon, &request, &sender, &AtomicBool::new(false));
+            crate::publish::publish(&daemon, &request, &nobody, &AtomicBool::new(false))
         });
-        publishing.await.unwrap();
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::Done(Done::Shared { ticket, .. }) => {
-                    let ticket: Ticket = ticket.parse().unwrap();
-                    return (self.daemon.shares.get(ticket.share()).unwrap(), ticket);
-                }
-                Event::Error(error) => panic!("{error:?}"),
-                _ => {}
-            }
-        }
-        panic!("no end of a share");
+        let Done::Shared { ticket, .. } = publishing.await.unwrap().unwrap() else { panic!("no share") };
+        let ticket: Ticket = ticket.parse().unwrap();
+        (self.daemon.shares.get(ticket.share()).unwrap(), ticket)
     }
 
     /// Waits for the upload of a share; says how the wait ended.

@@ -4,9 +4,11 @@
 //! 1 (1 byte) ‖ header length (4, big-endian) ‖ header (JSON) ‖ bytes of the first file ‖ of the second …
 //! ```
 //!
-//! Invariants: a file's name that comes out of [`Letter::decode`] passed [`EntryName::parse`]; a kind of a later version
+//! Invariants: a file's name that comes out of [`Inside::decode`] passed [`EntryName::parse`]; a kind of a later version
 //! is [`Content::Unknown`], so that such a message is shown as one instead of being lost.
 
+use crate::catalogue::Notice;
+use crate::clock::unix_millis;
 use hither_api::{MessageKind, TicketNote};
 use hither_proto::{EntryName, Ticket, display_name};
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,8 @@ const FORMAT: u8 = 1;
 const PREFIX: usize = 1 + 4;
 /// Most files in one message.
 pub(crate) const MAX_FILES: usize = 64;
+/// The kind of a message for the catalogue.
+const CATALOGUE: &str = "catalogue";
 /// Longest name of a share that is shown, bytes.
 const MAX_NAME: usize = 256;
 
@@ -80,7 +84,16 @@ pub(crate) struct Letter {
     pub content: Content,
 }
 
-#[derive(Serialize, Deserialize)]
+/// What was inside a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// For the user.
+    Letter(Letter),
+    /// For the catalogue: nobody sees it.
+    Notice(Notice),
+}
+
+#[derive(Default, Serialize, Deserialize)]
 struct Header {
     made_ms: u64,
     kind: String,
@@ -90,6 +103,16 @@ struct Header {
     files: Vec<FileHeader>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     share: Option<TicketNote>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    catalogue: Option<Notice>,
+}
+
+impl Header {
+    fn encode(&self, payload: &[u8]) -> Vec<u8> {
+        // Texts and numbers: nothing in it that JSON cannot hold.
+        let header = serde_json::to_vec(self).unwrap_or_default();
+        [&[FORMAT][..], &(header.len() as u32).to_be_bytes(), &header, payload].concat()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,9 +132,7 @@ impl Letter {
         let mut header = Header {
             made_ms: self.made_ms,
             kind: kind_name(self.content.kind()).into(),
-            text: None,
-            files: Vec::new(),
-            share: None,
+            ..Header::default()
         };
         let mut payload = Vec::new();
         match &self.content {
@@ -126,16 +147,23 @@ impl Letter {
             Content::Ticket(note) => header.share = Some(note.clone()),
             Content::Unknown => {}
         }
-        // Texts and numbers: nothing in it that JSON cannot hold.
-        let header = serde_json::to_vec(&header).unwrap_or_default();
-        [&[FORMAT][..], &(header.len() as u32).to_be_bytes(), &header, &payload].concat()
+        header.encode(&payload)
     }
+}
 
+/// A notice before it is sealed.
+pub(crate) fn encode_notice(notice: &Notice) -> Vec<u8> {
+    let (kind, catalogue) = (CATALOGUE.into(), Some(notice.clone()));
+    Header { made_ms: unix_millis(), kind, catalogue, ..Header::default() }.encode(&[])
+}
+
+impl Inside {
+    /// What was sealed, parsed.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let (prefix, rest) = bytes.split_at_checked(PREFIX).ok_or(Malformed)?;
         let (format, length) = prefix.split_first().ok_or(Malformed)?;
         if *format != FORMAT {
-            return Ok(Self { made_ms: 0, content: Content::Unknown });
+            return Ok(Self::Letter(Letter { made_ms: 0, content: Content::Unknown }));
         }
         let length = u32::from_be_bytes(length.try_into().map_err(|_| Malformed)?);
         let (header, payload) = rest.split_at_checked(length as usize).ok_or(Malformed)?;
@@ -145,9 +173,10 @@ impl Letter {
             "text" => Content::Text(header.text.ok_or(Malformed)?),
             "files" => Content::Files(files(header.files, payload)?),
             "ticket" => Content::Ticket(note(header.share.ok_or(Malformed)?)?),
+            CATALOGUE => return header.catalogue.map(Self::Notice).ok_or(Malformed),
             _ => Content::Unknown,
         };
-        Ok(Self { made_ms, content })
+        Ok(Self::Letter(Letter { made_ms, content }))
     }
 }
 
@@ -197,7 +226,12 @@ mod tests {
 
     fn round(content: Content) {
         let letter = Letter { made_ms: 7, content };
-        assert_eq!(Letter::decode(&letter.encode()), Ok(letter));
+        assert_eq!(Inside::decode(&letter.encode()), Ok(Inside::Letter(letter)));
+    }
+
+    fn decode(bytes: &[u8]) -> Letter {
+        let Ok(Inside::Letter(letter)) = Inside::decode(bytes) else { panic!() };
+        letter
     }
 
     fn ticket() -> TicketNote {
@@ -212,6 +246,8 @@ mod tests {
         round(Content::Text("häl\nlo".into()));
         round(Content::Files(vec![file("a", b"1"), file("empty", b""), file("b c", b"23")]));
         round(Content::Ticket(ticket()));
+        let notice = Notice { whole: true, ended: vec!["00".repeat(16)], ..Notice::default() };
+        assert_eq!(Inside::decode(&encode_notice(&notice)), Ok(Inside::Notice(notice)));
     }
 
     fn raw(header: &str, payload: &[u8]) -> Vec<u8> {
@@ -221,7 +257,7 @@ mod tests {
     #[test]
     fn hostile_names_and_modes_are_made_harmless() {
         let header = r#"{"made_ms":1,"kind":"files","files":[{"name":"../../etc/passwd","mode":2541,"length":1},{"name":"CON","mode":0,"length":1}]}"#;
-        let Content::Files(files) = Letter::decode(&raw(header, b"xy")).unwrap().content else { panic!() };
+        let Content::Files(files) = decode(&raw(header, b"xy")).content else { panic!() };
         assert_eq!((files[0].name.as_str(), files[0].mode), ("unnamed-1", 0o755));
         assert_eq!((files[1].name.as_str(), files[1].bytes.as_slice()), ("unnamed-2", &b"y"[..]));
         assert_eq!(Content::Text("a\n\u{1b}[2Jb".into()).summary(), "a \u{fffd}[2Jb");
@@ -229,9 +265,9 @@ mod tests {
 
     #[test]
     fn what_is_later_is_kept_and_what_is_broken_refused() {
-        let unknown = Letter::decode(&raw(r#"{"made_ms":5,"kind":"dance","steps":3}"#, b"")).unwrap();
+        let unknown = decode(&raw(r#"{"made_ms":5,"kind":"dance","steps":3}"#, b""));
         assert_eq!(unknown, Letter { made_ms: 5, content: Content::Unknown });
-        assert_eq!(Letter::decode(&[2, 0, 0, 0, 0]).unwrap().content, Content::Unknown);
+        assert_eq!(decode(&[2, 0, 0, 0, 0]).content, Content::Unknown);
         let many = format!(
             r#"{{"made_ms":1,"kind":"files","files":[{}]}}"#,
             vec![r#"{"name":"a","mode":0,"length":0}"#; MAX_FILES + 1].join(",")
@@ -247,9 +283,10 @@ mod tests {
                 r#"{"made_ms":1,"kind":"ticket","share":{"ticket":"hither1x","name":"n","files":1,"bytes":1}}"#,
                 b"",
             ),
+            raw(r#"{"made_ms":1,"kind":"catalogue"}"#, b""),
             raw(&many, b""),
         ] {
-            assert_eq!(Letter::decode(&broken), Err(Malformed));
+            assert_eq!(Inside::decode(&broken), Err(Malformed));
         }
     }
 }

@@ -4,13 +4,15 @@
 //! sender and id that was seen is remembered for [`REMEMBER`], longer than a sender goes on trying and a relay keeps
 //! messages together; at most [`MAX_MESSAGES`] messages of [`MAX_BYTES`] are kept, beyond that they stay at the relay.
 
-use super::content::Letter;
+use super::content::{Inside, Letter};
 use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
+use crate::catalogue::Notice;
 use crate::clock::unix_seconds;
 use crate::relay::Delivery;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
+use hither_proto::DeviceId;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,8 +84,14 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes deliveries in their order. They are durable when this returns. Blocks.
-    pub(crate) fn take(&self, identity: &Identity, deliveries: &[Delivery]) -> Result<Taken, StorageError> {
+    /// Takes deliveries in their order. They are durable when this returns. `aside` takes what is not for the user, and
+    /// makes it durable; it may be given something twice. Blocks.
+    pub(crate) fn take(
+        &self,
+        identity: &Identity,
+        deliveries: &[Delivery],
+        aside: &mut dyn FnMut(DeviceId, &Notice) -> Result<(), StorageError>,
+    ) -> Result<Taken, StorageError> {
         // One at a time: two relays may deliver the same message.
         let mut state = self.state();
         let (mut batch, mut fresh) = (Batch::new(), HashSet::new());
@@ -95,15 +103,19 @@ impl Inbox {
                 taken.upto = Some(delivery.seq);
                 continue;
             }
-            if let Some(letter) = opened(identity, delivery) {
-                let size = letter.content.size();
-                if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
-                    taken.full = true;
-                    break;
+            match opened(identity, delivery) {
+                Some(Inside::Letter(letter)) => {
+                    let size = letter.content.size();
+                    if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
+                        taken.full = true;
+                        break;
+                    }
+                    put_message(&mut batch, next, delivery, letter);
+                    (next, count, bytes) = (next + 1, count + 1, bytes + size);
+                    taken.new += 1;
                 }
-                put_message(&mut batch, next, delivery, letter);
-                (next, count, bytes) = (next + 1, count + 1, bytes + size);
-                taken.new += 1;
+                Some(Inside::Notice(notice)) => aside(delivery.from, &notice)?,
+                None => {}
             }
             batch.put(SEEN, &seen, &unix_seconds().to_be_bytes());
             fresh.insert(seen);
@@ -200,16 +212,16 @@ impl Inbox {
 }
 
 /// What was sealed for this device; `None` when it cannot be read: it never will be, so it need not come again.
-fn opened(identity: &Identity, delivery: &Delivery) -> Option<Letter> {
+fn opened(identity: &Identity, delivery: &Delivery) -> Option<Inside> {
     let opened = seal::open(identity, delivery.from, SealPurpose::Message, &delivery.id, &delivery.sealed);
-    let letter = match opened {
-        Ok(bytes) => Letter::decode(&bytes).map_err(|error| error.to_string()),
+    let inside = match opened {
+        Ok(bytes) => Inside::decode(&bytes).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    if let Err(error) = &letter {
+    if let Err(error) = &inside {
         tracing::warn!(from = ?delivery.from, error, "a message is dropped");
     }
-    letter.ok()
+    inside.ok()
 }
 
 fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Letter) {

@@ -14,10 +14,11 @@ mod read;
 mod records;
 mod send;
 
+pub(crate) use content::encode_notice;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
-pub(crate) use send::send;
+pub(crate) use send::{readers, send, send_ticket};
 
 use crate::daemon::Daemon;
 use crate::relay::{self, Delivery, RelayConnection};
@@ -70,7 +71,10 @@ pub(crate) async fn receive(
     let mut batch = Vec::new();
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let (of, got) = (Arc::clone(&daemon), std::mem::take(&mut batch));
-        let taken = tokio::task::spawn_blocking(move || of.mail.inbox.take(&of.identity, &got)).await;
+        let take = move || {
+            of.mail.inbox.take(&of.identity, &got, &mut |from, notice| of.catalogue.take(&of, from, notice))
+        };
+        let taken = tokio::task::spawn_blocking(take).await;
         let taken = match taken {
             Ok(Ok(taken)) => taken,
             Ok(Err(error)) => {

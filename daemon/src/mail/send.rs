@@ -21,17 +21,65 @@ use tokio::time::{Instant, timeout_at};
 /// How long the answer waits for a relay that is connected, or being connected.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Sends a message: it is durable when this returns, and its state is what is known then.
-pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<SentInfo, ApiError> {
-    let reader = relay::find(daemon, &request.to).await?;
-    if reader.this {
+/// Another device of the user, which is written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reader {
+    device: DeviceId,
+    name: String,
+}
+
+/// The device that a user means; not this one.
+async fn reader(daemon: &Daemon, wanted: &str) -> Result<Reader, ApiError> {
+    let found = relay::find(daemon, wanted).await?;
+    if found.this {
         return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself."));
     }
-    let to: DeviceId = reader.device.parse().map_err(failure::internal)?;
-    let (of, name) = (Arc::clone(daemon), reader.name);
+    Ok(Reader { device: found.device.parse().map_err(failure::internal)?, name: found.name })
+}
+
+/// The devices that a user means, each once.
+pub(crate) async fn readers(daemon: &Daemon, wanted: &[String]) -> Result<Vec<Reader>, ApiError> {
+    let mut readers = Vec::new();
+    for wanted in wanted {
+        let reader = reader(daemon, wanted).await?;
+        if !readers.contains(&reader) {
+            readers.push(reader);
+        }
+    }
+    Ok(readers)
+}
+
+/// Sends a message: it is durable when this returns, and its state is what is known then.
+pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<SentInfo, ApiError> {
+    let reader = reader(daemon, &request.to).await?;
+    deliver(daemon, &reader, request).await
+}
+
+/// Sends the ticket of a share; for readers to whom it cannot be sent the answer says why.
+pub(crate) async fn send_ticket(
+    daemon: &Arc<Daemon>,
+    readers: &[Reader],
+    note: &TicketNote,
+) -> Vec<SentInfo> {
+    let each = readers.iter().map(|reader| async move {
+        let request = SendRequest { ticket: Some(note.clone()), ..SendRequest::default() };
+        deliver(daemon, reader, request).await.unwrap_or_else(|error| SentInfo {
+            message: String::new(),
+            to: reader.device.to_string(),
+            name: reader.name.clone(),
+            state: SentState::Failed,
+            reason: Some(error.message.trim_end_matches('.').to_owned()),
+        })
+    });
+    futures::future::join_all(each).await
+}
+
+async fn deliver(daemon: &Arc<Daemon>, reader: &Reader, request: SendRequest) -> Result<SentInfo, ApiError> {
+    let (of, to) = (Arc::clone(daemon), reader.device);
     let written = tokio::task::spawn_blocking(move || write(&of, to, request));
     let (message, mut told) = written.await.map_err(failure::internal)??;
     let outcome = follow(daemon, to, &mut told).await;
+    let name = reader.name.clone();
     Ok(SentInfo { message, to: to.to_string(), name, state: outcome.state, reason: outcome.reason })
 }
 

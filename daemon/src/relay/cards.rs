@@ -32,6 +32,7 @@ fn own(daemon: &Daemon) -> CardRecord {
         addresses: daemon.addresses(),
         tcp_port: daemon.endpoint.tcp_port(),
         made_ms: unix_millis(),
+        catalogue: Some(daemon.catalogue.digest()),
     }
 }
 
@@ -116,6 +117,7 @@ mod tests {
                 .to_vec(),
             tcp_port: Some(0),
             made_ms: 5,
+            catalogue: None,
         }
     }
 

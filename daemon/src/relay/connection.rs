@@ -215,7 +215,7 @@ impl RelayConnection {
                 message = reader.next(recv) => {
                     match message {
                         Ok(Some(message)) => {
-                            if let Err(end) = self.take(message, out).await {
+                            if let Err(end) = self.take_pinging(message, out).await {
                                 return end;
                             }
                         }
@@ -228,6 +228,23 @@ impl RelayConnection {
                 }
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.nudged.notified() => {}
+            }
+        }
+    }
+
+    /// Takes one message. However long that lasts, the relay hears that this device is there.
+    async fn take_pinging(&self, message: RelayMessage, out: &Out) -> Result<(), End> {
+        let mut taken = pin!(self.take(message, out));
+        loop {
+            let next = self.pulse().next();
+            tokio::select! {
+                taken = &mut taken => return taken,
+                () = tokio::time::sleep_until(next.into()) => {
+                    if let Some(nonce) = self.pulse().busy(Instant::now()) {
+                        // When it cannot be queued, what is queued is a sign of life.
+                        let _ = self.outgoing.try_send(RelayMessage::Ping { nonce });
+                    }
+                }
             }
         }
     }

@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn card(name: &str, made_ms: u64) -> CardRecord {
-        CardRecord { name: name.into(), addresses: Vec::new(), tcp_port: None, made_ms }
+        CardRecord { name: name.into(), addresses: Vec::new(), tcp_port: None, made_ms, catalogue: None }
     }
 
     fn ids() -> [DeviceId; 2] {

@@ -161,6 +161,15 @@ pub(crate) async fn find(daemon: &Daemon, wanted: &str) -> Result<DeviceInfo, Ap
     }
 }
 
+/// Sends this device's card anew to whoever has another one.
+pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
+    for relay in daemon.relays.all() {
+        let Some(connection) = relay.connection() else { continue };
+        let readers = relay.with_devices(devices::DeviceList::ids);
+        cards::publish(daemon, &connection, readers).await;
+    }
+}
+
 /// Starts the long connections of all relays, and the watch over the network.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon.tasks.spawn_forever(network::watch(daemon.relays.network.clone()));

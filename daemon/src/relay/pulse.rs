@@ -55,16 +55,32 @@ impl Pulse {
             return Beat::Dead;
         }
         if now >= self.next {
-            self.nonce += 1;
-            let deadline = now + self.patience();
-            // A ping that was not answered yet keeps its deadline.
-            let deadline = self.waiting.map_or(deadline, |(_, _, earlier)| earlier.min(deadline));
-            self.waiting = Some((self.nonce, now, deadline));
-            self.next = now + self.period;
-            self.probing = false;
-            return Beat::Ping(self.nonce);
+            return Beat::Ping(self.send(now));
         }
         Beat::Wait(self.waiting.map_or(self.next, |(_, _, deadline)| deadline.min(self.next)))
+    }
+
+    /// A ping that is due while this device is too busy to listen: the relay is to know that it is there, and nothing
+    /// can be said about the relay.
+    pub(crate) fn busy(&mut self, now: Instant) -> Option<u64> {
+        (now >= self.next).then(|| self.send(now))
+    }
+
+    /// When the next ping is due.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// The nonce of a ping that is sent now.
+    fn send(&mut self, now: Instant) -> u64 {
+        self.nonce += 1;
+        let deadline = now + self.patience();
+        // A ping that was not answered yet keeps its deadline.
+        let deadline = self.waiting.map_or(deadline, |(_, _, earlier)| earlier.min(deadline));
+        self.waiting = Some((self.nonce, now, deadline));
+        self.next = now + self.period;
+        self.probing = false;
+        self.nonce
     }
 
     fn patience(&self) -> Duration {
@@ -199,6 +215,23 @@ mod tests {
         assert!(matches!(pulse.poll(start + ms(4_900)), Beat::Wait(_)));
         pulse.pong(1, start + ms(4_900));
         assert!(pulse.patience() < PERIOD + ms(1), "what was owed has arrived");
+    }
+
+    #[test]
+    fn a_device_that_is_busy_pings_all_the_same_and_judges_nobody() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        pulse.poll(start);
+        for period in 1..10 {
+            let now = pulse.next();
+            assert_eq!(now, start + PERIOD * period);
+            assert_eq!(pulse.busy(now), Some(u64::from(period) + 1));
+            assert_eq!(pulse.busy(now), None);
+        }
+        // What was waiting to be read is read now.
+        let now = pulse.next();
+        pulse.heard(now);
+        assert!(!matches!(pulse.poll(now), Beat::Dead));
     }
 
     #[test]

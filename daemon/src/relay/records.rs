@@ -2,6 +2,7 @@
 //!
 //! An invitation is never part of it: it is spent when the relay has answered.
 
+use crate::catalogue::Digest;
 use crate::hexed::Hex;
 use crate::records::Records;
 use hither_content::storage::{StorageError, Table};
@@ -55,6 +56,9 @@ pub(crate) struct CardRecord {
     pub tcp_port: Option<u16>,
     /// When the device made it, by its own clock, Unix milliseconds: a relay cannot bring back an older one.
     pub made_ms: u64,
+    /// Of what the device shares; absent from devices that tell nothing of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue: Option<Digest>,
 }
 
 impl Records {

@@ -6,7 +6,8 @@
 use super::settle::Settle;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -20,7 +21,7 @@ pub(super) struct Seen {
     pub(super) news: Notify,
     /// The system could not tell everything: only looking tells.
     blind: AtomicBool,
-    /// The watched path itself came or went: it must be watched anew.
+    /// A watched path itself came or went: it must be watched anew.
     moved: AtomicBool,
 }
 
@@ -28,19 +29,23 @@ pub(super) struct Seen {
 pub(super) struct Eyes(#[allow(dead_code, reason = "held for its drop")] RecommendedWatcher);
 
 impl Eyes {
-    /// Begins to watch; walks the whole tree, so call it where blocking is allowed.
+    /// Begins to watch paths; walks the whole trees, so call it where blocking is allowed.
     ///
     /// Fails where the system cannot watch, or not so much.
-    pub(super) fn open(path: &Path, seen: &Arc<Seen>) -> notify::Result<Self> {
-        let (of, to) = (path.to_owned(), Arc::clone(seen));
+    pub(super) fn open(paths: &[PathBuf], seen: &Arc<Seen>) -> notify::Result<Self> {
+        let (of, to) = (paths.to_vec(), Arc::clone(seen));
         let told = move |told: notify::Result<Event>| to.told(&of, told);
         let mut watcher = RecommendedWatcher::new(told, Config::default().with_follow_symlinks(false))?;
-        if let Some(parent) = path.parent() {
+        let parents: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
+        // A symbolic link is shared as a link.
+        let is_folder = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        let folders: Vec<_> = paths.iter().filter(is_folder).collect();
+        // What is watched with all that is in it comes last: that counts, also for a folder above another path.
+        for parent in parents.into_iter().filter(|parent| !folders.iter().any(|folder| folder == parent)) {
             watcher.watch(parent, RecursiveMode::NonRecursive)?;
         }
-        // A symbolic link is shared as a link.
-        if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-            watcher.watch(path, RecursiveMode::Recursive)?;
+        for folder in folders {
+            watcher.watch(folder, RecursiveMode::Recursive)?;
         }
         Ok(Self(watcher))
     }
@@ -66,7 +71,7 @@ impl Seen {
         self.moved.swap(false, Ordering::Relaxed)
     }
 
-    fn told(&self, of: &Path, told: notify::Result<Event>) {
+    fn told(&self, of: &[PathBuf], told: notify::Result<Event>) {
         match told {
             Ok(event) if self.take(of, &event, Instant::now()) => self.news.notify_one(),
             Ok(_) => {}
@@ -80,13 +85,14 @@ impl Seen {
     }
 
     /// Notes what an event says; `false` when it is none of ours.
-    fn take(&self, of: &Path, event: &Event, now: Instant) -> bool {
+    fn take(&self, of: &[PathBuf], event: &Event, now: Instant) -> bool {
         if event.need_rescan() {
             self.settle().changed(now);
             return true;
         }
-        let ours: Vec<&PathBuf> = event.paths.iter().filter(|path| path.starts_with(of)).collect();
-        let itself = ours.iter().any(|path| path.as_path() == of);
+        let ours: Vec<&PathBuf> =
+            event.paths.iter().filter(|path| of.iter().any(|of| path.starts_with(of))).collect();
+        let itself = ours.iter().any(|path| of.contains(path));
         let mut settle = self.settle();
         for path in &ours {
             match event.kind {
@@ -124,7 +130,7 @@ mod tests {
         std::fs::create_dir_all(path.join("sub")).unwrap();
         std::fs::write(path.join("sub/a"), "a").unwrap();
         let seen = Arc::new(Seen::default());
-        let _eyes = Eyes::open(&path, &seen).unwrap();
+        let _eyes = Eyes::open(std::slice::from_ref(&path), &seen).unwrap();
         std::fs::read(path.join("sub/a")).unwrap();
         std::fs::write(folder.path().join("another"), "beside it").unwrap();
         // What comes later is told later: when this is seen, the reading would have been.
@@ -146,7 +152,7 @@ mod tests {
         let path = folder.join("report.txt");
         std::fs::write(&path, "1").unwrap();
         let seen = Arc::new(Seen::default());
-        let _eyes = Eyes::open(&path, &seen).unwrap();
+        let _eyes = Eyes::open(std::slice::from_ref(&path), &seen).unwrap();
         for text in ["2", "3"] {
             std::fs::write(folder.join("report.txt~"), text).unwrap();
             std::fs::rename(folder.join("report.txt~"), &path).unwrap();
@@ -159,7 +165,7 @@ mod tests {
     fn an_overflow_is_a_change() {
         let seen = Seen::default();
         let event = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        assert!(seen.take(Path::new("/shared"), &event, Instant::now()));
+        assert!(seen.take(&["/shared".into()], &event, Instant::now()));
         assert!(seen.settle().due().is_some());
     }
 }

@@ -24,7 +24,7 @@ struct Watch {
     daemon: Arc<Daemon>,
     share: ShareId,
     stop: CancellationToken,
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     name: String,
     seen: Arc<Seen>,
     eyes: Option<Eyes>,
@@ -35,9 +35,8 @@ struct Watch {
 /// Runs until the share ends or is not watched any more.
 pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationToken) {
     let Some(record) = record(&daemon, share) else { return daemon.watches.stop(share) };
-    let path = record.parent.join(&record.file_name);
-    let (seen, name, look) = (Arc::default(), record.name, Instant::now());
-    let mut watch = Watch { daemon, share, stop: stop.clone(), path, name, seen, eyes: None, look };
+    let (paths, seen, name, look) = (record.paths(), Arc::default(), record.name, Instant::now());
+    let mut watch = Watch { daemon, share, stop: stop.clone(), paths, name, seen, eyes: None, look };
     watch.open().await;
     loop {
         // What changes is waited for, however long ago the last look was.
@@ -64,8 +63,8 @@ impl Watch {
     /// Has the system tell of changes; where it cannot, says so and looks instead.
     async fn open(&mut self) {
         self.eyes = None;
-        let (path, seen) = (self.path.clone(), Arc::clone(&self.seen));
-        let opened = tokio::task::spawn_blocking(move || Eyes::open(&path, &seen)).await;
+        let (paths, seen) = (self.paths.clone(), Arc::clone(&self.seen));
+        let opened = tokio::task::spawn_blocking(move || Eyes::open(&paths, &seen)).await;
         match opened {
             Ok(Ok(eyes)) => self.eyes = Some(eyes),
             Ok(Err(error)) if self.seen.becomes_blind() => self.say_blind(&error.to_string()),
@@ -130,11 +129,13 @@ impl Watch {
 /// A request like the one that began the watch.
 fn request(record: &ShareRecord) -> ShareRequest {
     ShareRequest {
-        path: record.parent.join(&record.file_name),
-        name: (record.name != record.file_name).then(|| record.name.clone()),
+        paths: record.paths(),
+        name: (!record.more.is_empty() || record.name != record.file_name).then(|| record.name.clone()),
         keep_seconds: record.expires.map(|at| at.saturating_sub(unix_seconds())),
         no_upload: record.no_upload,
+        no_list: record.no_list,
         skip_unsharable: record.watch.is_some_and(|watch| watch.skip_unsharable),
         watch: true,
+        to: Vec::new(),
     }
 }

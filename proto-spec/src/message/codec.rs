@@ -228,7 +228,8 @@ fn parse_claims(m: &wire::Claims) -> Result<Claims, MessageError> {
         return Err(MessageError::Value("number of claims"));
     }
     let (active, tentative) = (Ranges::parse(&m.active)?, Ranges::parse(&m.tentative)?);
-    if !m.fetching && !(active.is_empty() && tentative.is_empty()) {
+    let claims = !active.is_empty() || !tentative.is_empty();
+    if claims && !m.fetching {
         return Err(MessageError::Value("claim of who does not fetch"));
     }
     Ok(Claims { version: m.version, fetching: m.fetching, active, tentative })

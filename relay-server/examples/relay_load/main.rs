@@ -12,6 +12,7 @@
 //! one address, so the relay's limits for addresses must be raised (`scripts/relay-bench` does). Invitations are made with
 //! `PROGRAM --data FOLDER invite`.
 
+mod bare;
 mod device;
 mod fleet;
 mod idle;
@@ -106,6 +107,8 @@ enum Command {
         #[arg(long, default_value_t = 180)]
         patience: u64,
     },
+    /// The other end of the bare stream of `store`
+    Sink,
     /// An upload and a download
     Store {
         /// Gibibytes
@@ -131,6 +134,7 @@ async fn main() -> Result<(), Failure> {
             mail::run(&options, &traffic::Plan { rate, seconds, pairs, size }).await
         }
         Command::Storm { devices, patience } => storm::run(&options, devices, patience).await,
+        Command::Sink => bare::sink().await,
         Command::Store { gib, chunk, rounds } => store::run(&options, gib, chunk, rounds).await,
     }
 }

@@ -1,5 +1,6 @@
 //! An upload and a download, beside a bare TCP + TLS stream of the same bytes in the same run.
 
+use crate::bare::{self, Bare, endpoint};
 use crate::fleet::{come, devices};
 use crate::idle::carrier;
 use crate::net::Net;
@@ -7,10 +8,9 @@ use crate::report::{round, tell};
 use crate::usage::Usage;
 use crate::version::Version;
 use crate::{Failure, Options};
-use bytes::Bytes;
 use hither_carrier::{
-    Endpoint, EndpointConfig, Identity, Incoming, MessageReader, RelayReader, Stream, write_message,
-    write_put_chunk, write_relay_message,
+    Endpoint, Identity, MessageReader, RelayReader, Stream, write_message, write_put_chunk,
+    write_relay_message,
 };
 use hither_proto::limits::{MAX_FRAME, MAX_PUT_LIST, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
@@ -19,48 +19,15 @@ use hither_proto::{
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Instant;
-use tokio::io::AsyncReadExt;
 
 /// Chunks of one request of a reader.
 const WANT: u32 = 64;
 /// Requests that are under way.
 const WANTS: u32 = 4;
 
-fn endpoint(identity: &Identity) -> Result<Endpoint, Failure> {
-    Ok(Endpoint::bind(identity, &EndpointConfig { loopback_only: true, ..EndpointConfig::default() })?)
-}
-
 /// Mebibytes in a second.
 fn rate(bytes: u64, began: Instant) -> f64 {
     bytes as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64()
-}
-
-/// The same bytes from one device to another, over TLS and nothing else.
-async fn bare(chunks: &[Bytes], length: usize) -> Result<f64, Failure> {
-    let (one, other) = (Identity::generate()?, Identity::generate()?);
-    let (from, to) = (endpoint(&one)?, endpoint(&other)?);
-    let at = SocketAddr::from(([127, 0, 0, 1], to.tcp_port().ok_or("no TCP port")?));
-    let link = from.connect_tcp(other.device_id(), &[at]).await?;
-    let mut stream = link.open().await?;
-    let receiving = tokio::spawn(async move {
-        let mut stream = loop {
-            match to.accept().await {
-                Some(Incoming::Stream(stream)) => break stream,
-                Some(Incoming::Link(_)) => {}
-                None => return Err::<_, Failure>("nothing was accepted".into()),
-            }
-        };
-        let mut buffer = vec![0; length];
-        while stream.recv.read(&mut buffer).await? > 0 {}
-        Ok(to)
-    });
-    let began = Instant::now();
-    for chunk in chunks {
-        stream.send.send_bytes(chunk.clone()).await?;
-    }
-    stream.send.finish().await?;
-    let _to = receiving.await??;
-    Ok(rate(chunks.iter().map(|chunk| chunk.len() as u64).sum(), began))
 }
 
 async fn dial(options: &Options, endpoint: &Endpoint) -> Result<Stream, Failure> {
@@ -178,6 +145,21 @@ async fn download(options: &Options, owner: DeviceId, version: &Version) -> Resu
     }
 }
 
+/// Waits for what reaches a rate; besides gives the seconds of processor for each GiB of the relay and of this process.
+async fn measured(
+    options: &Options,
+    version: &Version,
+    work: impl Future<Output = Result<f64, Failure>>,
+) -> Result<(f64, [f64; 2]), Failure> {
+    let both = || Ok::<_, Failure>([Usage::now(options)?, Usage::of(std::process::id())?]);
+    let before = both()?;
+    let rate = work.await?;
+    let after = both()?;
+    let gib = version.bytes() as f64 / f64::from(1 << 30);
+    let cpu = [0, 1].map(|who| (after[who].cpu_ms - before[who].cpu_ms) as f64 / 1000.0 / gib);
+    Ok((rate, cpu))
+}
+
 pub async fn run(options: &Options, gib: f64, chunk: usize, rounds: usize) -> Result<(), Failure> {
     let net = Net::new(options)?;
     let length = chunk * 1024;
@@ -203,31 +185,39 @@ pub async fn run(options: &Options, gib: f64, chunk: usize, rounds: usize) -> Re
                 _ => {}
             }
         }
-        let bare = bare(&version.data, length).await?;
-        let before = Usage::now(options)?;
-        let up = upload(options, &sockets, &version).await?;
-        let between = Usage::now(options)?;
-        let down = download(options, owner.id, &version).await?;
-        let after = Usage::now(options)?;
-        let per_gib = |from: &Usage, to: &Usage| {
-            let gib = version.bytes() as f64 / f64::from(1 << 30);
-            (to.cpu_ms - from.cpu_ms) as f64 / 1000.0 / gib
-        };
-        let (up_cpu, down_cpu) = (per_gib(&before, &between), per_gib(&between, &after));
+        // The first takes fresh memory for the sockets and is slower than any after it: it does not count.
+        bare::run(options, &version.data).await?;
+        // Before and after each: a machine is not equally fast all the time.
+        let first = bare::run(options, &version.data).await?;
+        let (up, up_cpu) = measured(options, &version, upload(options, &sockets, &version)).await?;
+        let second = bare::run(options, &version.data).await?;
+        let (down, down_cpu) = measured(options, &version, download(options, owner.id, &version)).await?;
+        let third = bare::run(options, &version.data).await?;
+        let rss = Usage::now(options)?.rss_kib;
+        let bare = Bare::between(&Bare::between(&first, &third), &second);
+        let up_part = up / Bare::between(&first, &second).rate;
+        let down_part = down / Bare::between(&second, &third).rate;
         let value = json!({
             "what": "store", "carrier": carrier(options), "round": number, "bytes": version.bytes(),
-            "bare_mib_s": round(bare), "upload_mib_s": round(up), "download_mib_s": round(down),
-            "upload_part": round(up / bare), "download_part": round(down / bare),
-            "upload_cpu_s_per_gib": round(up_cpu), "download_cpu_s_per_gib": round(down_cpu),
-            "rss_kib": after.rss_kib,
+            "bare_mib_s": round(bare.rate), "upload_mib_s": round(up), "download_mib_s": round(down),
+            "upload_part": round(up_part), "download_part": round(down_part),
+            "bare_cpu_s_per_gib": round(bare.cpu),
+            "upload_cpu_s_per_gib": round(up_cpu[0]), "download_cpu_s_per_gib": round(down_cpu[0]),
+            "upload_load_cpu_s_per_gib": round(up_cpu[1]), "download_load_cpu_s_per_gib": round(down_cpu[1]),
+            "rss_kib": rss,
         });
         let words = format!(
-            "store, {}, round {number}: bare TCP + TLS {bare:.0} MiB/s, upload {up:.0} ({:.2}), download {down:.0} \
-             ({:.2}); relay {up_cpu:.2} and {down_cpu:.2} s of processor per GiB, {:.0} MiB",
+            "store, {}, round {number}: bare TCP + TLS {:.0} MiB/s, upload {up:.0} ({up_part:.2}), download {down:.0} \
+             ({down_part:.2}); processor, s per GiB: bare {:.2} (both ends), upload {:.2} relay and {:.2} generator, \
+             download {:.2} and {:.2}; relay {:.0} MiB",
             carrier(options),
-            up / bare,
-            down / bare,
-            after.rss_kib as f64 / 1024.0,
+            bare.rate,
+            bare.cpu,
+            up_cpu[0],
+            up_cpu[1],
+            down_cpu[0],
+            down_cpu[1],
+            rss as f64 / 1024.0,
         );
         tell(&value, &words);
     }

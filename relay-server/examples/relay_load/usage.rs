@@ -20,6 +20,11 @@ impl Usage {
             (None, Some(pid)) => pid,
             (None, None) => return Ok(Self { rss_kib: 0, cpu_ms: 0, at: Instant::now() }),
         };
+        Self::of(pid)
+    }
+
+    /// Of a process, now.
+    pub fn of(pid: u32) -> Result<Self, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;

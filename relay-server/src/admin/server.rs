@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
-use tokio_util::sync::CancellationToken;
 
 /// Most connections at a time.
 const MAX_CONNECTIONS: usize = 32;
@@ -37,14 +36,10 @@ pub async fn start(node: &Arc<Node>, gates: &Gates) -> io::Result<()> {
     let folder = Folder::of(&node.config);
     let listener = listen(&folder.socket())?;
     let admin = Arc::new(Admin::new(Arc::clone(node), gates.clone(), folder.clone()));
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    node.spawn_until_stop(async move {
-        let _guard = guard;
-        let served = axum::serve(Bounded::new(listener, MAX_CONNECTIONS, LONGEST), router(admin))
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
-        if let Err(error) = served {
+    let stop = node.stopping();
+    node.spawn(async move {
+        let listener = Bounded::new(listener, MAX_CONNECTIONS, LONGEST);
+        if let Err(error) = listener.serve(router(admin), stop).await {
             tracing::error!(%error, "the admin socket ended");
         }
     });

@@ -10,7 +10,7 @@ use crate::config::{Folder, Role};
 use crate::node::{Node, now_ms};
 use crate::ops::{Gates, Inspect, sample_mail};
 use crate::serve::records::{hex, unhex};
-use crate::store::{CheckReport, Store, UserId as StoreUser};
+use crate::store::{CheckReport, Store};
 use hither_proto::{DeviceId, HostPort, RelayUrl, UserId};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Admin {
         let mut users = Vec::with_capacity(infos.len());
         for info in infos {
             let bytes = match &self.node.store {
-                Some(store) => Some(store.usage(StoreUser::new(*info.user.as_bytes())).await?.bytes),
+                Some(store) => Some(store.usage(info.user).await?.bytes),
                 None => None,
             };
             users.push(User {

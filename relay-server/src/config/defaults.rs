@@ -59,7 +59,7 @@ impl Default for FrontConfig {
     fn default() -> Self {
         Self {
             ping: Span::secs(25),
-            silence: 3,
+            patience: Span::secs(3),
             list_pause: Span::millis(250),
             seen_pause: Span::secs(600),
             max_connections: 20_000,

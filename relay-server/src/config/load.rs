@@ -5,6 +5,7 @@ use hither_proto::limits::{MAX_MESSAGE, RELAY_PING_MS};
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 /// Where the configuration is looked for unless it is named.
@@ -13,6 +14,9 @@ pub const DEFAULT_FILE: &str = "/etc/hither-relay/config.toml";
 pub const ENV_PREFIX: &str = "HITHER_RELAY_";
 /// Variables with that beginning that set no key of the file.
 const ENV_OTHERS: [&str; 2] = ["CONFIG", "FLEET_TOKEN"];
+/// Bounds of the patience with a device's pings.
+const MIN_PATIENCE: Duration = Duration::from_millis(100);
+const MAX_PATIENCE: Duration = Duration::from_secs(600);
 /// Longest configuration file, bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -113,8 +117,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !u32::try_from(front.ping.as_millis()).is_ok_and(|ping| RELAY_PING_MS.contains(&ping)) {
         return wrong("front.ping must be between 100ms and 10m");
     }
-    if front.silence == 0 || front.silence > 100 {
-        return wrong("front.silence must be between 1 and 100");
+    if !(MIN_PATIENCE..=MAX_PATIENCE).contains(&front.patience.0) {
+        return wrong("front.patience must be between 100ms and 10m");
     }
     if config.roles.is_empty() {
         return wrong("a node without roles does nothing");
@@ -168,7 +172,6 @@ pub const TEMPLATE: &str = include_str!("template.toml");
 mod tests {
     use super::*;
     use crate::config::Span;
-    use std::time::Duration;
 
     fn with(file: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let dir = tempfile::tempdir().unwrap();
@@ -201,15 +204,15 @@ mod tests {
             &[
                 ("port", "2"),
                 ("port", "3"),
-                ("front.silence", "5"),
+                ("front.patience", "5s"),
                 ("address", "10.0.0.1:9"),
                 ("roles", "[\"control\"]"),
             ],
         )
         .unwrap();
         assert_eq!(
-            (config.port, config.front.silence, config.front.ping),
-            (3, 5, Span(Duration::from_secs(1)))
+            (config.port, config.front.patience, config.front.ping),
+            (3, Span::secs(5), Span(Duration::from_secs(1)))
         );
         assert_eq!(config.address.as_deref(), Some("10.0.0.1:9"));
         assert_eq!(config.roles, [Role::Control]);
@@ -222,6 +225,7 @@ mod tests {
             "port = 70000",
             "[front]\nping = \"1ms\"",
             "[front]\nping = 25",
+            "[front]\npatience = \"50ms\"",
             "roles = []",
             "roles = [\"front\"]",
             "[fleet]\ncontrol = \"hither://a:1/#x\"",

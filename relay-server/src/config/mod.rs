@@ -79,8 +79,8 @@ pub struct Config {
 pub struct FrontConfig {
     /// Time between a device's pings.
     pub ping: Span,
-    /// Who is silent for so many times as long is dropped.
-    pub silence: u32,
+    /// Of whom nothing was heard for so much longer than the time between pings is gone.
+    pub patience: Span,
     /// Shortest time between two updates of the device list on one connection.
     pub list_pause: Span,
     /// How often a connected device's time of last contact is written down.

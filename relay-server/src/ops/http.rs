@@ -32,7 +32,7 @@ struct Pages {
     metrics: Arc<Metrics>,
 }
 
-/// Answers on `listener` until `stop`.
+/// Answers on `listener` until `stop`; no connection is left when this returns, about a second later at the latest.
 pub async fn serve_http(
     listener: TcpListener,
     node: Arc<dyn Inspect>,
@@ -44,8 +44,7 @@ pub async fn serve_http(
         .route("/readyz", get(readyz))
         .route("/metrics", get(page))
         .with_state(Pages { node, metrics });
-    let listener = Bounded::new(listener, MAX_CONNECTIONS, LONGEST);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    Bounded::new(listener, MAX_CONNECTIONS, LONGEST).serve(router, stop).await
 }
 
 /// Body of `/readyz`.

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub mail_refused: Counter,
     /// Messages handed to readers, repeated ones included.
     pub mail_delivered: Counter,
+    /// Messages that nobody fetched in time; counted by the node that keeps the state.
+    pub mail_expired: Counter,
     /// From a message's arrival at this node to its being written to its reader's connection here.
     pub push: Timing,
     /// How long requests take.
@@ -91,6 +93,7 @@ impl Metrics {
             mail_refused: r.counter("messages_refused", "Messages refused"),
             mail_delivered: r
                 .counter("messages_delivered", "Messages handed to readers, repeated ones included"),
+            mail_expired: r.counter("messages_expired", "Messages that nobody fetched in time"),
             push: r.put("push_seconds", "From taking a message to pushing it to its reader", Timing::new()),
             requests: By::register(&mut r.0, "request_seconds", "Time to answer a request", timing),
             placed: r.counter("shares_placed", "Shares given a place at a store"),

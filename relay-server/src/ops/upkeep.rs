@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use tokio_util::sync::CancellationToken;
 
 /// How often mailboxes are counted.
 const COUNT_MAIL: Duration = Duration::from_secs(30);
@@ -58,10 +57,8 @@ async fn listen(node: &Arc<Node>) -> Result<Option<SocketAddr>, OpsError> {
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let (serving, metrics) = (Arc::clone(node), Arc::clone(&node.metrics));
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    node.spawn_until_stop(async move {
-        let _guard = guard;
+    let stop = node.stopping();
+    node.spawn(async move {
         if let Err(error) = serve_http(listener, serving, metrics, stop).await {
             tracing::error!(%error, "the operator's pages ended");
         }

@@ -2,9 +2,11 @@
 
 use super::refuse;
 use crate::node::Node;
+use crate::ops::labels::{Request, Service};
 use hither_carrier::{RelayReader, Stream, write_relay_message};
 use hither_proto::{RelayMessage, RelayRefusalCode};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::time::timeout;
 
 /// Answers one request.
@@ -15,11 +17,14 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
         Ok(Ok(Some(_))) => return refuse::relay(stream, RelayRefusalCode::Invalid.into()).await,
         _ => return,
     }
+    let asked = Instant::now();
     let relays = node.services.fleet.fronts(&stream.device, None);
     if relays.is_empty() {
         // Every front is going down, or there is none: it will not be so for long.
         return refuse::relay(stream, refuse::busy(refuse::TROUBLE)).await;
     }
+    node.metrics.services.of(Service::Assign).add_one();
+    node.metrics.requests.of(Request::Assign).since(asked);
     let say = async {
         write_relay_message(&mut stream.send, &RelayMessage::Assigned { relays }).await?;
         stream.send.finish().await?;

@@ -8,7 +8,7 @@ use super::registry::decode;
 use crate::node::Node;
 use crate::ops::labels::{Request, Service};
 use hither_carrier::{Stream, write_message};
-use hither_proto::{DeviceId, Holder, HolderKind, Message, Refusal};
+use hither_proto::{DeviceId, Holder, HolderKind, Message, ReadKey, Refusal};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -46,7 +46,7 @@ async fn look_up(node: &Node, stream: &Stream, open: &LinkOpen) -> Result<Messag
         })?;
     let record = entry.and_then(|entry| decode::<ShareRecord>(&entry.value, "a share").ok());
     // Before the first version is complete there is no read key, and nothing to be told.
-    let key = record.as_ref().and_then(|record| <[u8; 32]>::try_from(record.read_key.as_slice()).ok());
+    let key = record.as_ref().and_then(|record| ReadKey::from_slice(&record.read_key).ok());
     let right = holds(key.as_ref().unwrap_or(&NO_READ_KEY), stream, &open.proof);
     let (Some(key), Some(record), true) = (key, record, right) else { return Err(Refusal::NotFound) };
     let store = DeviceId::from_slice(&record.store).map_err(|_| Refusal::NotFound)?;

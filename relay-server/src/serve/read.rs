@@ -13,7 +13,8 @@ use crate::store::StoredVersion;
 use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream, write_message};
 use hither_proto::limits::MAX_FRAME;
 use hither_proto::{
-    Announcement, Delta, DeviceId, DeviceName, Message, Opened, Purpose, Ranges, Refusal, ShareId, Space,
+    Announcement, Delta, DeviceId, DeviceName, Message, Opened, Purpose, Ranges, ReadKey, Refusal, ShareId,
+    Space,
 };
 use std::io;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub(super) struct Subject {
     pub(super) owner: DeviceId,
     pub(super) share: ShareId,
     /// What the reader proved to know; versions with another one are not for it.
-    pub(super) read_key: [u8; 32],
+    pub(super) read_key: ReadKey,
 }
 
 impl Subject {
@@ -86,7 +87,7 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: Message
     }
     node.metrics.requests.of(Request::Open).since(asked.into_std());
     reader.set_max(MAX_FRAME);
-    let subject = Subject { owner: admitted.owner, share: open.share, read_key: version.read_key };
+    let subject = Subject { owner: admitted.owner, share: open.share, read_key: version.read_key.clone() };
     let serving = async {
         match open.purpose {
             Purpose::Bulk => read_bulk::run(Arc::clone(&node), stream, reader, subject, version).await,

@@ -7,7 +7,7 @@
 use super::read::Subject;
 use crate::node::Node;
 use crate::ops::labels::Request;
-use crate::store::{ReadChunk, ReadError, Store, StoredVersion};
+use crate::store::{Buffers, ReadChunk, ReadError, Store, StoredVersion};
 use bytes::Bytes;
 use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream};
 use hither_proto::{Message, PositionRange, Ranges, Space, Want, encode_frame};
@@ -30,6 +30,8 @@ const MAX_WAITING_RANGES: usize = 65_536;
 /// Bytes that are read at once, about: with what is being written and what waits in between, three times as many are
 /// in memory for one stream.
 const BATCH: u64 = 2 << 20;
+/// Memory that a stream keeps for what it reads: three times that, and what a batch is longer than thought.
+const KEPT: usize = 8 << 20;
 /// When to come back after the store has failed.
 const TROUBLE_MS: u32 = 2000;
 
@@ -130,17 +132,26 @@ pub(super) async fn run(
     let Some(store) = node.store.clone() else { return };
     let _counted = node.metrics.download();
     let Stream { mut send, mut recv, .. } = stream;
-    let requests = Requests::default();
+    let requests = Arc::new(Requests::default());
     // One batch waits while another is written and a third is read.
     let (out, outs) = mpsc::channel(1);
-    let mut shelf = Shelf { node: &node, store: &store, subject, version };
+    let buffers = Buffers::new(KEPT);
+    let shelf = Shelf { node: Arc::clone(&node), store, buffers, subject, version };
+    // A task of its own: reading goes on while another processor encrypts what was read.
+    let asked = Arc::clone(&requests);
+    node.spawn(async move {
+        let ended = out.clone();
+        tokio::select! {
+            () = prepare(&asked, shelf, out) => {}
+            () = ended.closed() => {}
+        }
+    });
     tokio::select! {
         ended = listen(&requests, &mut reader, &mut recv) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a reader's stream broke");
             }
         }
-        () = prepare(&requests, &mut shelf, out) => {}
         written = write_all(&node, &requests, &mut send, outs) => {
             if let Err(error) = written {
                 tracing::debug!(%error, "a reader does not read");
@@ -164,7 +175,7 @@ async fn listen(requests: &Requests, reader: &mut MessageReader, recv: &mut Recv
 }
 
 /// Answers requests in their order; ends when nobody takes the answers.
-async fn prepare(requests: &Requests, shelf: &mut Shelf<'_>, out: mpsc::Sender<Out>) {
+async fn prepare(requests: &Requests, mut shelf: Shelf, out: mpsc::Sender<Out>) {
     loop {
         let (want, asked) = requests.next().await;
         let request = want.request;
@@ -188,15 +199,17 @@ enum Stop {
 }
 
 /// The share in the store, as one stream reads it.
-struct Shelf<'a> {
-    node: &'a Node,
-    store: &'a Store,
+struct Shelf {
+    node: Arc<Node>,
+    store: Arc<Store>,
+    /// Memory that is used for one batch after the other.
+    buffers: Arc<Buffers>,
     subject: Subject,
     /// The version that was asked for last.
     version: StoredVersion,
 }
 
-impl Shelf<'_> {
+impl Shelf {
     async fn answer(
         &mut self,
         requests: &Requests,
@@ -219,7 +232,8 @@ impl Shelf<'_> {
                 if requests.is_cancelled(request) {
                     return Ok(());
                 }
-                match self.store.read(&self.version, want.space, self.batch(want.space, rest)).await {
+                let batch = self.batch(want.space, rest);
+                match self.store.read_into(&self.buffers, &self.version, want.space, batch).await {
                     Ok(chunks) => {
                         start = chunks.last().map_or(run.end(), |chunk| chunk.position + 1);
                         send(out, Out::Chunks { request, chunks, asked: asked.take() }).await?;
@@ -250,7 +264,7 @@ impl Shelf<'_> {
             }
         }
         // Another version, or one that is still being uploaded.
-        let versions = self.subject.versions(self.node).await;
+        let versions = self.subject.versions(&self.node).await;
         self.version = versions.into_iter().find(|version| number(version) == want.version)?;
         Some(&wanted - self.version.held.bitmap(want.space))
     }

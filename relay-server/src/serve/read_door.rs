@@ -22,7 +22,7 @@ const ONE_TIME: Duration = Duration::from_millis(30);
 /// When to come back after being one too many.
 const LATER: Duration = Duration::from_secs(2);
 /// A proof is made of this key when there is none, so that the work is the same.
-pub(super) const NO_READ_KEY: [u8; 32] = [0; 32];
+pub(super) const NO_READ_KEY: ReadKey = ReadKey::new([0; 32]);
 
 /// A reader with a place.
 pub(super) struct Admitted {
@@ -80,13 +80,13 @@ pub(super) async fn version(
 }
 
 /// Whether a proof was made of a key, in constant time.
-pub(super) fn holds(key: &[u8; 32], stream: &Stream, proof: &Proof) -> bool {
-    proof.verify_with_read_key(&ReadKey::new(*key), &stream.exporter, Side::Opener)
+pub(super) fn holds(key: &ReadKey, stream: &Stream, proof: &Proof) -> bool {
+    proof.verify_with_read_key(key, &stream.exporter, Side::Opener)
 }
 
 /// Our proof to the reader.
-pub(super) fn our_proof(key: &[u8; 32], stream: &Stream) -> Proof {
-    Proof::make_with_read_key(&ReadKey::new(*key), &stream.exporter, Side::Acceptor)
+pub(super) fn our_proof(key: &ReadKey, stream: &Stream) -> Proof {
+    Proof::make_with_read_key(key, &stream.exporter, Side::Acceptor)
 }
 
 /// Ends a stream with a refusal, and "not found" at its time.

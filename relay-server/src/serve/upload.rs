@@ -1,7 +1,7 @@
 //! Uploads to the store of this node.
 //!
 //! The reading half takes the payloads off the stream, each into a buffer of its own that goes to the disk without a
-//! further copy; the store verifies and writes them on other threads and makes the reading half wait when it is behind,
+//! further copy, and is then used again; the store verifies and writes them on other threads and makes the reading half wait when it is behind,
 //! which stops the sender by the stream's flow control. The writing half says what has become durable meanwhile.
 
 use super::records::{ShareRecord, bucket, share_key};
@@ -10,7 +10,7 @@ use super::registry::{RegistryError, decode, encode};
 use crate::node::{Node, now_ms};
 use crate::ops::labels::{Request, Service};
 use crate::state::{Expect, StateError};
-use crate::store::{MAX_LIST, Missing, PutError, PutSession, RECORD, Store, UserId as StoreUser};
+use crate::store::{MAX_LIST, Missing, PutError, PutSession, RECORD, Store};
 use hither_carrier::{FramingError, RecvHalf, RelayReader, SendHalf, Stream, write_relay_message};
 use hither_proto::limits::MAX_RANGES;
 use hither_proto::{
@@ -226,8 +226,7 @@ async fn begin(
     head: SignedHead,
 ) -> Result<PutSession, Ended> {
     let keep = (put.keep_s > 0).then(|| Duration::from_secs(put.keep_s));
-    let user = StoreUser::new(*user.as_bytes());
-    Ok(store.put(user, device, head, *put.read_key.expose(), keep).await?)
+    Ok(store.put(user, device, head, put.read_key.clone(), keep).await?)
 }
 
 /// Takes the lists of both spaces, which say what the version consists of.
@@ -279,8 +278,9 @@ async fn take_chunks(
                 if session.length(space, position).await? != length {
                     return Err(RelayRefusalCode::Invalid.into());
                 }
-                let payload =
-                    timeout(SLOW_CHUNK, reader.payload(recv)).await.map_err(|_| Ended::Broken)??;
+                let mut payload = session.buffer(length);
+                let taking = reader.payload_to(recv, payload.as_mut());
+                timeout(SLOW_CHUNK, taking).await.map_err(|_| Ended::Broken)??;
                 node.metrics.uploaded.add(u64::from(length));
                 node.metrics.chunks_in.add_one();
                 session.chunk(space, position, payload.freeze()).await?;
@@ -325,8 +325,7 @@ async fn write_down(node: &Node, store: &Store, user: &UserId, share: Share, put
         let ours =
             |record: &ShareRecord| record.user == user.as_bytes() && record.store == node.id().as_bytes();
         let (Some(entry), Some(mut record)) = (entry, placed.filter(ours)) else {
-            let user = StoreUser::new(*user.as_bytes());
-            store.release(user, share.owner, share.share).await.map_err(PutError::from)?;
+            store.release(*user, share.owner, share.share).await.map_err(PutError::from)?;
             return Err(RelayRefusalCode::NotFound.into());
         };
         record.read_key = put.read_key.expose().to_vec();

@@ -3,6 +3,7 @@
 //! Invariant: when [`Backend::put`] returns, the pack survives a power loss (file and folder are fsynced on a local
 //! disk; others promise it with their answer).
 
+use super::buffers::Buffers;
 use super::error::StoreError;
 use super::handles::PackFiles;
 use super::ids::PackNumber;
@@ -59,27 +60,28 @@ impl Backend {
         put.map(drop).map_err(StoreError::packs("writing a pack"))
     }
 
-    /// Reads `length` bytes of a pack at `offset`, exactly.
-    pub(super) async fn read(
+    /// Reads `length` bytes of a pack at `offset`, exactly, and says what `look` makes of them: on a thread that may be
+    /// busy for long, for local packs the one that reads.
+    pub(super) async fn read<T: Send + 'static>(
         &self,
+        buffers: &Arc<Buffers>,
         pack: PackNumber,
-        offset: u64,
-        length: usize,
-    ) -> Result<Bytes, StoreError> {
+        (offset, length): (u64, usize),
+        look: impl FnOnce(Bytes) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let failed = |error| StoreError::io("reading a pack", error);
         if let Some((_, files)) = &self.local {
-            let files = files.clone();
-            return blocking(move || files.read(pack, offset, length))
-                .await?
-                .map(Bytes::from)
-                .map_err(|error| StoreError::io("reading a pack", error));
+            let (files, buffers) = (files.clone(), Arc::clone(buffers));
+            let read = blocking(move || files.read(&buffers, pack, offset, length).map(look));
+            return read.await?.map_err(failed);
         }
         let range = offset..offset + length as u64;
         let bytes = self.objects.get_range(&object(pack), range).await;
         let bytes = bytes.map_err(StoreError::packs("reading a pack"))?;
-        if bytes.len() == length {
-            return Ok(bytes);
+        if bytes.len() != length {
+            return Err(failed(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        Err(StoreError::io("reading a pack", std::io::ErrorKind::UnexpectedEof.into()))
+        blocking(move || look(bytes)).await
     }
 
     /// Reads a whole pack.
@@ -170,16 +172,18 @@ mod tests {
 
     async fn keeps_packs(backend: Backend) {
         let pack = PackNumber(7 << 32);
+        let buffers = Buffers::new(0);
+        let read = |part| backend.read(&buffers, pack, part, |bytes| bytes);
         assert!(backend.list().await.unwrap().is_empty());
-        assert!(backend.read(pack, 0, 1).await.unwrap_err().is_missing());
+        assert!(read((0, 1)).await.unwrap_err().is_missing());
         backend.put(pack, vec!["abc".into(), "".into(), "defg".into()]).await.unwrap();
         assert_eq!(backend.list().await.unwrap(), [(pack, 7)]);
-        assert_eq!(backend.read(pack, 2, 3).await.unwrap(), "cde");
+        assert_eq!(read((2, 3)).await.unwrap(), "cde");
         assert_eq!(backend.read_all(pack).await.unwrap(), "abcdefg");
-        assert!(backend.read(pack, 5, 3).await.unwrap_err().is_missing());
+        assert!(read((5, 3)).await.unwrap_err().is_missing());
         backend.delete(pack).await.unwrap();
         backend.delete(pack).await.unwrap();
-        assert!(backend.read(pack, 2, 3).await.unwrap_err().is_missing());
+        assert!(read((2, 3)).await.unwrap_err().is_missing());
         assert_eq!(backend.identity().await.unwrap(), None);
         backend.set_identity([3; 16]).await.unwrap();
         assert_eq!(backend.identity().await.unwrap().unwrap(), [3; 16][..]);

@@ -11,7 +11,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct StoreConfig {
     /// A pack is written when it has this many bytes; at most 64 MiB.
     pub pack_bytes: usize,
-    /// Most bytes of chunks that are accepted and not yet durable, over all uploads. Who sends more waits.
+    /// Most memory for chunks that are accepted and not yet durable, over all uploads, bytes: each chunk counts for a
+    /// quarter more than it has. Who sends more waits.
     pub buffer_bytes: usize,
     /// What an upload has sent is written when nothing more has come for so long.
     pub idle: Duration,

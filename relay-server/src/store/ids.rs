@@ -1,37 +1,10 @@
 //! What the store numbers and names.
 
-use std::fmt;
-
-/// Names a user of the relay; says nothing about them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId([u8; 16]);
-
-impl UserId {
-    /// Length, bytes.
-    pub const LEN: usize = 16;
-
-    /// Wraps bytes that are known to name a user.
-    pub const fn new(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UserId({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
-    }
-}
-
 /// Numbers one upload of one version of a share; never used twice. Its lists never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionNumber(pub(super) u64);
 
-/// Stands for a [`UserId`] inside the index, where 16 bytes in every reference would be too many.
+/// Stands for a [`hither_proto::UserId`] inside the index, where 16 bytes in every reference would be too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct UserNumber(pub(super) u32);
 

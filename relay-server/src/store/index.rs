@@ -3,7 +3,7 @@
 //! Answers may be overtaken by a change right away; whoever decides something by them lets the writer decide again
 //! (see [`ledger`](super::ledger)).
 
-use super::ids::{Place, UserId, UserNumber, VersionNumber};
+use super::ids::{Place, UserNumber, VersionNumber};
 use super::records::{BLOCK, ListRecord, record_at, space_index};
 use super::tables::{
     CHUNKS, LISTS, LOST, REFS, SHARES, USERS, VERSIONS, decode_place, list_key, ref_key, share_prefix,
@@ -11,7 +11,7 @@ use super::tables::{
 };
 use super::version::{UserRecord, VersionRecord};
 use hither_content::storage::{Storage, StorageError, Table};
-use hither_proto::{ChunkId, DeviceId, ShareId, Space};
+use hither_proto::{ChunkId, DeviceId, ShareId, Space, UserId};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

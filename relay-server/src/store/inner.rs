@@ -1,19 +1,21 @@
 //! What the parts of a store share.
 
 use super::backend::{Backend, blocking};
+use super::buffers::Buffers;
 use super::config::StoreConfig;
 use super::error::{Measure, PutError, StoreError};
 use super::held::HeldCache;
-use super::ids::{PackNumber, UserId};
+use super::ids::PackNumber;
 use super::index::{Index, Rows};
 use super::packer::Packer;
 use super::quota::{Promise, Promises};
 pub(super) use super::uploads::ShareKey;
 use super::uploads::Uploads;
 use super::writer::Writer;
+use hither_proto::UserId;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Notify, Semaphore};
 
 /// Listings that are looked through at the same time: each may take 100 MiB for the largest share.
@@ -34,6 +36,8 @@ pub(super) struct Inner {
     pub(super) writer: Writer,
     pub(super) packer: Packer,
     pub(super) uploads: Uploads,
+    /// Memory for what is received, as long as there are uploads.
+    buffers: Mutex<Weak<Buffers>>,
     pub(super) promises: Promises,
     pub(super) held: HeldCache,
     pub(super) counters: Counters,
@@ -76,6 +80,7 @@ impl Inner {
             index,
             writer,
             uploads: Uploads::default(),
+            buffers: Mutex::default(),
             promises: Promises::default(),
             held: HeldCache::default(),
             counters: Counters::default(),
@@ -84,6 +89,16 @@ impl Inner {
             pack_bytes: AtomicU64::new(pack_bytes),
             next_pack: AtomicU64::new(u64::from(epoch) << 32),
             doubtful: Mutex::default(),
+        })
+    }
+
+    /// Memory for what uploads receive: that of the others while there are others.
+    pub(super) fn buffers(&self) -> Arc<Buffers> {
+        let mut shared = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let buffers = Buffers::new(self.config.buffer_bytes);
+            *shared = Arc::downgrade(&buffers);
+            buffers
         })
     }
 

@@ -13,9 +13,11 @@
 //! - What a user refers to is what a user has sent: naming another user's chunk gives nothing away, it must be sent too
 //!   (and is then kept once).
 //! - Whether a chunk is in use is decided in one place, the writer's thread, for uploads and collection alike.
-//! - Memory is bounded by the configuration: buffers of uploads, reads, a cache of list blocks and of file handles.
+//! - Memory is bounded by the configuration: buffers of uploads (which are used again, `buffers`), reads, a cache of list
+//!   blocks and of file handles.
 
 mod backend;
+mod buffers;
 mod check;
 mod compact;
 mod config;
@@ -48,12 +50,13 @@ mod version;
 mod writer;
 
 pub use backend::Backend;
+pub use buffers::{Buffer, Buffers};
 pub use check::CheckReport;
 pub use config::{Clock, StoreConfig};
 pub use error::{Measure, PutError, ReadError, StoreError};
 pub use gc::GcReport;
 pub use held::Held;
-pub use ids::{UserId, VersionNumber};
+pub use ids::VersionNumber;
 pub use progress::Stored;
 pub use read::{MAX_READ, ReadChunk, StoredVersion};
 pub use records::{ListRecord, MAX_LIST, RECORD};

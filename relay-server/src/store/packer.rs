@@ -83,8 +83,9 @@ impl Packer {
 
     /// Takes a chunk; waits for memory.
     pub(super) async fn add(&self, taken: Taken, record: ListRecord, bytes: Bytes) -> Result<(), PutError> {
-        // What a tiny chunk costs beside its bytes is about one unit.
-        let units = (bytes.len() / UNIT + 1) as u32;
+        // What a tiny chunk costs beside its bytes is about one unit; a buffer may be a quarter longer than its chunk.
+        let units = (bytes.len() + bytes.len() / 4) / UNIT + 1;
+        let units = units.min(self.buffer_bytes / UNIT) as u32;
         let memory = match Arc::clone(&self.memory).try_acquire_many_owned(units) {
             Ok(memory) => memory,
             Err(_) => {

@@ -17,31 +17,18 @@ pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {
     Ok(u64::MAX)
 }
 
-/// Reads exactly `length` bytes at `offset`.
+/// Fills `bytes` with what stands at `offset`.
 #[cfg(unix)]
-pub(super) fn read_exact_at(file: &File, length: usize, offset: u64) -> io::Result<Vec<u8>> {
-    // Into uninitialised memory: clearing megabytes first would cost as much as copying them.
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        let at = offset + bytes.len() as u64;
-        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut bytes), at) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // The capacity may be larger than what was asked for.
-    bytes.truncate(length);
-    Ok(bytes)
+pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
-/// Reads exactly `length` bytes at `offset`.
+/// Fills `bytes` with what stands at `offset`.
 #[cfg(windows)]
-pub(super) fn read_exact_at(file: &File, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt;
-    let mut bytes = vec![0; length];
     let mut done = 0;
-    while done < length {
+    while done < bytes.len() {
         match file.seek_read(&mut bytes[done..], offset + done as u64) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => done += count,
@@ -49,7 +36,7 @@ pub(super) fn read_exact_at(file: &File, length: usize, offset: u64) -> io::Resu
             Err(error) => return Err(error),
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -62,8 +49,11 @@ mod tests {
         let path = dir.path().join("file");
         std::fs::write(&path, b"0123456789").unwrap();
         let file = File::open(&path).unwrap();
-        assert_eq!(read_exact_at(&file, 4, 3).unwrap(), b"3456");
-        assert_eq!(read_exact_at(&file, 4, 7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut bytes = [0; 4];
+        read_exact_at(&file, &mut bytes, 3).unwrap();
+        assert_eq!(&bytes, b"3456");
+        let short = read_exact_at(&file, &mut bytes, 7);
+        assert_eq!(short.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert!(free_bytes(dir.path()).unwrap() > 0);
     }
 }

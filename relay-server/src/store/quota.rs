@@ -1,6 +1,6 @@
 //! Room that uploads were promised and have not used yet.
 
-use super::ids::UserId;
+use hither_proto::UserId;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

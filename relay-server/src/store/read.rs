@@ -1,16 +1,17 @@
 //! Reading: which versions of a share are here, and their chunks, verified on the way out.
 
 use super::backend::blocking;
+use super::buffers::Buffers;
 use super::error::{ReadError, StoreError};
 use super::held::Held;
-use super::ids::{PackNumber, Place, UserId, VersionNumber};
+use super::ids::{PackNumber, Place, VersionNumber};
 use super::index::Rows;
 use super::inner::{Inner, ShareKey};
 use super::records::{ListRecord, space_index};
 use super::version::{Phase, VersionRecord};
 use bytes::Bytes;
 use hither_content::verify_chunk;
-use hither_proto::{DeviceId, PositionRange, ShareId, SignedHead, Space};
+use hither_proto::{DeviceId, PositionRange, ReadKey, ShareId, SignedHead, Space, UserId};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -28,8 +29,8 @@ pub struct StoredVersion {
     pub user: UserId,
     /// What its owner signed.
     pub head: SignedHead,
-    /// What readers prove to know. Never log or print it.
-    pub read_key: [u8; 32],
+    /// What readers prove to know.
+    pub read_key: ReadKey,
     /// Whether every position is held.
     pub complete: bool,
     /// When it expires, Unix milliseconds; `None`: not by itself.
@@ -108,7 +109,7 @@ fn stored_version(
         complete: record.phase == Phase::Complete && held.is_all(head.head()),
         expires_ms: (record.phase == Phase::Complete && record.due_ms != VersionRecord::NEVER)
             .then_some(record.due_ms),
-        read_key: record.read_key,
+        read_key: record.read_key.clone(),
         head,
         held,
     }))
@@ -117,6 +118,7 @@ fn stored_version(
 /// Reads chunks from the start of `range` on: as many as fit [`MAX_READ`], at least one.
 pub(super) async fn read(
     inner: &Arc<Inner>,
+    buffers: &Arc<Buffers>,
     version: &StoredVersion,
     space: Space,
     range: PositionRange,
@@ -130,7 +132,7 @@ pub(super) async fn read(
         let (wanted, stop) = locate(inner, version, space, rest).await?;
         let mut failure = stop;
         for group in wanted.chunk_by(follows) {
-            match read_group(inner, group).await {
+            match read_group(inner, buffers, group).await {
                 Ok(read) => chunks.extend(read),
                 Err(Failed::Moved(read)) if again => {
                     // It was compacted meanwhile; its new place is in the index.
@@ -207,21 +209,24 @@ enum Failed {
 }
 
 /// Reads chunks that stand one after the other.
-async fn read_group(inner: &Arc<Inner>, group: &[Wanted]) -> Result<Vec<ReadChunk>, Failed> {
+async fn read_group(
+    inner: &Arc<Inner>,
+    buffers: &Arc<Buffers>,
+    group: &[Wanted],
+) -> Result<Vec<ReadChunk>, Failed> {
     let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(Vec::new()) };
     let start = first.place.offset;
     let length = (last.place.offset - start + last.place.length) as usize;
-    let (wanted, read) = match inner.backend.read(first.place.pack, start.into(), length).await {
-        Ok(bytes) => {
-            let group = group.to_vec();
-            let verified = blocking(move || verify(&group, start, &bytes)).await;
-            verified.map_err(|error| Failed::Read(Vec::new(), error.into()))?
-        }
+    let chunks = group.to_vec();
+    let verify = move |bytes| verify(&chunks, start, &bytes);
+    let part = (start.into(), length);
+    let (wanted, read) = match inner.backend.read(buffers, first.place.pack, part, verify).await {
+        Ok(verified) => verified,
         // Gone or cut short; with several chunks it is not known yet which.
         Err(error) if error.is_missing() && group.len() > 1 => {
             let mut chunks = Vec::new();
             for wanted in group {
-                match Box::pin(read_group(inner, std::slice::from_ref(wanted))).await {
+                match Box::pin(read_group(inner, buffers, std::slice::from_ref(wanted))).await {
                     Ok(read) => chunks.extend(read),
                     Err(Failed::Moved(_)) => return Err(Failed::Moved(chunks)),
                     Err(Failed::Read(_, error)) => return Err(Failed::Read(chunks, error)),

@@ -1,12 +1,12 @@
 //! The store as others use it.
 
 use super::backend::{Backend, blocking};
+use super::buffers::Buffers;
 use super::check::{CheckReport, check};
 use super::config::StoreConfig;
 use super::error::{PutError, ReadError, StoreError};
 use super::flush::flush;
 use super::gc::{GcReport, gc};
-use super::ids::UserId;
 use super::index::Rows;
 use super::inner::{Inner, ShareKey};
 use super::read::{ReadChunk, StoredVersion, candidates, read};
@@ -14,7 +14,7 @@ use super::release::{keep_until, keeps, release, sweep};
 use super::session::PutSession;
 use super::stats::{StoreStats, Usage, stats};
 use hither_content::storage::Storage;
-use hither_proto::{DeviceId, PositionRange, ShareId, SignedHead, Space};
+use hither_proto::{DeviceId, PositionRange, ReadKey, ShareId, SignedHead, Space, UserId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
@@ -62,7 +62,7 @@ impl Store {
         user: UserId,
         owner: DeviceId,
         head: SignedHead,
-        read_key: [u8; 32],
+        read_key: ReadKey,
         keep: Option<Duration>,
     ) -> Result<PutSession, PutError> {
         PutSession::begin(Arc::clone(&self.inner), user, owner, head, read_key, keep).await
@@ -82,7 +82,18 @@ impl Store {
         space: Space,
         range: PositionRange,
     ) -> Result<Vec<ReadChunk>, ReadError> {
-        read(&self.inner, version, space, range).await
+        self.read_into(&Buffers::new(0), version, space, range).await
+    }
+
+    /// The same, with memory out of `buffers`: for who reads again and again.
+    pub async fn read_into(
+        &self,
+        buffers: &Arc<Buffers>,
+        version: &StoredVersion,
+        space: Space,
+        range: PositionRange,
+    ) -> Result<Vec<ReadChunk>, ReadError> {
+        read(&self.inner, buffers, version, space, range).await
     }
 
     /// Gives up whatever a user keeps of a share; `false` if that is nothing. Uploads of it end. Durable when this

@@ -1,9 +1,10 @@
 //! An upload of one version of a share.
 
 use super::backend::blocking;
+use super::buffers::{Buffer, Buffers};
 use super::config::millis;
 use super::error::{Measure, PutError};
-use super::ids::{UserId, VersionNumber};
+use super::ids::VersionNumber;
 use super::inner::{Inner, ShareKey};
 use super::ledger::{Completed, Created, NewVersion};
 use super::missing::{Of, missing};
@@ -12,7 +13,7 @@ use super::records::{BLOCK, ListRecord, MAX_LIST, RECORD, record_at, records, sp
 use super::tables::{LISTS, list_key};
 use super::version::VersionRecord;
 use bytes::Bytes;
-use hither_proto::{DeviceId, Ranges, SignedHead, Space};
+use hither_proto::{DeviceId, Ranges, ReadKey, SignedHead, Space, UserId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub struct PutSession {
     head: SignedHead,
     keep: Option<Duration>,
     progress: Arc<Progress>,
+    buffers: Arc<Buffers>,
     lists: tokio::sync::Mutex<Lists>,
     /// The block of each list that was looked into last: chunks come in order.
     blocks: Mutex<[Option<CachedBlock>; 3]>,
@@ -64,7 +66,7 @@ impl PutSession {
         user: UserId,
         owner: DeviceId,
         head: SignedHead,
-        read_key: [u8; 32],
+        read_key: ReadKey,
         keep: Option<Duration>,
     ) -> Result<Self, PutError> {
         let share = head.head().share;
@@ -95,7 +97,9 @@ impl PutSession {
         let progress = Arc::new(Progress::new(version, number));
         let key = ShareKey { user, owner, share };
         inner.uploads.enter(key, &progress);
-        Ok(Self { inner, key, head, keep, progress, lists: Default::default(), blocks: Mutex::default() })
+        let buffers = inner.buffers();
+        let (lists, blocks) = Default::default();
+        Ok(Self { inner, key, head, keep, progress, buffers, lists, blocks })
     }
 
     /// Takes records of consecutive positions: 36 bytes each, at most [`MAX_LIST`]; `first` is the position of the first.
@@ -183,6 +187,11 @@ impl PutSession {
             return Err(PutError::Length { expected: record.length, actual: bytes.len() });
         }
         self.inner.packer.add(taken, record, bytes).await
+    }
+
+    /// Memory to receive a chunk of `length` bytes into, which spares the system getting new memory for each.
+    pub fn buffer(&self, length: u32) -> Buffer {
+        self.buffers.take(length as usize)
     }
 
     /// The length that the chunk at a position must have, bytes: for bounding what is read from a network.

@@ -17,10 +17,10 @@
 //! References are entries and not counts: adding or removing one twice changes nothing, so whatever a crash interrupts
 //! is simply done again. A chunk is in use while `refs` has a key that begins with its id.
 
-use super::ids::{PackNumber, Place, UserId, UserNumber, VersionNumber};
+use super::ids::{PackNumber, Place, UserNumber, VersionNumber};
 use super::records::space_index;
 use hither_content::storage::{StorageError, Table};
-use hither_proto::{ChunkId, DeviceId, ShareId, Space};
+use hither_proto::{ChunkId, DeviceId, ShareId, Space, UserId};
 
 pub(super) const CHUNKS: Table = Table::new("store-chunks");
 pub(super) const REFS: Table = Table::new("store-refs");

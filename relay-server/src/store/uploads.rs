@@ -1,9 +1,9 @@
 //! The uploads that are going on.
 
 use super::error::PutError;
-use super::ids::{UserId, VersionNumber};
+use super::ids::VersionNumber;
 use super::progress::Progress;
-use hither_proto::{DeviceId, ShareId};
+use hither_proto::{DeviceId, ShareId, UserId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

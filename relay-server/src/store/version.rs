@@ -1,9 +1,9 @@
 //! What the index knows of a version of a share and of a user.
 
-use super::ids::{UserId, UserNumber};
+use super::ids::UserNumber;
 use super::tables::malformed;
 use hither_content::storage::StorageError;
-use hither_proto::{DeviceId, HeadError, ShareId, SignedHead, UncheckedHead};
+use hither_proto::{DeviceId, HeadError, ReadKey, ShareId, SignedHead, UncheckedHead, UserId};
 
 /// How far a version has come. It only ever moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ pub(super) struct VersionRecord {
     pub(super) version: u64,
     /// When it expires, Unix milliseconds; 0: at once, [`Self::NEVER`]: not at all.
     pub(super) due_ms: u64,
-    pub(super) read_key: [u8; 32],
+    pub(super) read_key: ReadKey,
     /// The encoded signed head.
     pub(super) head: Vec<u8>,
 }
@@ -56,7 +56,7 @@ impl VersionRecord {
         value.extend(self.share.as_bytes());
         value.extend(self.version.to_be_bytes());
         value.extend(self.due_ms.to_be_bytes());
-        value.extend(self.read_key);
+        value.extend(self.read_key.expose());
         value.extend(&self.head);
         value
     }
@@ -79,7 +79,7 @@ impl VersionRecord {
             share: ShareId::new(take(&mut rest)?),
             version: u64::from_be_bytes(take(&mut rest)?),
             due_ms: u64::from_be_bytes(take(&mut rest)?),
-            read_key: take(&mut rest)?,
+            read_key: ReadKey::new(take(&mut rest)?),
             head: head.to_vec(),
         })
     }

@@ -1,9 +1,9 @@
 //! Shares to upload, and how to upload and read them.
 
 use bytes::Bytes;
-use hither_proto::{ChunkId, DeviceId, Head, PositionRange, ShareSecret, SignedHead, Space};
+use hither_proto::{ChunkId, DeviceId, Head, PositionRange, ReadKey, ShareSecret, SignedHead, Space, UserId};
 use hither_relay::store::{
-    Backend, ListRecord, Missing, PutError, PutSession, ReadError, Store, StoreConfig, StoredVersion, UserId,
+    Backend, ListRecord, Missing, PutError, PutSession, ReadError, Store, StoreConfig, StoredVersion,
     open_index,
 };
 use libp2p_identity::ed25519;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub const READ_KEY: [u8; 32] = [0x5e; 32];
+pub const READ_KEY: ReadKey = ReadKey::new([0x5e; 32]);
 
 /// Small packs and no waiting, so that a test makes many of them.
 pub fn config() -> StoreConfig {

@@ -64,11 +64,17 @@ impl Device {
         Relay { send, recv, reader: RelayReader::new(MAX_RELAY_FRAME) }
     }
 
-    /// Asks where a share may be uploaded; the relay records it.
-    pub async fn place(&self, world: &World, share: ShareId, bytes: u64) -> RelayMessage {
+    /// The long connection of a device that is registered.
+    pub async fn talk(&self, world: &World) -> Relay {
         let mut relay = self.relay(world, RelayPurpose::Device, CarrierKind::Quic).await;
         relay.say(&RelayMessage::Hello { invitation: None }).await;
         assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
+        relay
+    }
+
+    /// Asks where a share may be uploaded; the relay records it.
+    pub async fn place(&self, world: &World, share: ShareId, bytes: u64) -> RelayMessage {
+        let mut relay = self.talk(world).await;
         relay.say(&RelayMessage::Place { request: 7, share, bytes, near: Vec::new() }).await;
         loop {
             let answer = relay.hear().await;
@@ -198,6 +204,15 @@ impl Relay {
             match soon(self.reader.next(&mut self.recv)).await.unwrap().expect("an answer") {
                 RelayMessage::Ping { .. } => {}
                 message => return message,
+            }
+        }
+    }
+
+    /// The next message that `wanted` picks.
+    pub async fn find<T>(&mut self, wanted: impl Fn(RelayMessage) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(self.hear().await) {
+                return found;
             }
         }
     }

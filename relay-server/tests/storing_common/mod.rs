@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Longest time that anything in these tests may take.
 pub const SOON: Duration = Duration::from_secs(60);
@@ -80,6 +82,13 @@ impl World {
         Self { node, gates, index, dir }
     }
 
+    /// What a relay was started with, as by its program, gives its devices.
+    pub fn of(running: &hither_relay::start::Running) -> Self {
+        let node = Arc::clone(&running.node);
+        let dir = tempfile::tempdir().unwrap();
+        Self { node, gates: Gates::default(), index: Disk::default(), dir }
+    }
+
     /// A device, registered for this user.
     pub async fn device(&self, user: &UserId) -> Device {
         let device = Device::new();
@@ -124,6 +133,17 @@ pub async fn start(
     let endpoint = Arc::new(endpoint);
     let parts = Parts { identity, endpoint, config, state, store, fleet_token: None, address };
     Node::start(parts).await.unwrap()
+}
+
+/// A page of the operator: status line and headers, body.
+pub async fn get(at: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
 }
 
 /// Labels and values of a metrics page, by name.

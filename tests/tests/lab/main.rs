@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod carriers;
+mod catalogue;
+mod cheapest;
 mod common;
 mod daemon;
 mod follow;
@@ -25,6 +27,7 @@ mod resume;
 mod safety;
 mod scale;
 mod secrecy;
+mod several;
 mod sources;
 mod versions;
 mod whole;

@@ -1,6 +1,6 @@
 //! Relays, ways to them and devices come and go: everybody finds its way by itself.
 
-use crate::relay_world::{Fleet, PING, SILENCE, World, join_all};
+use crate::relay_world::{Fleet, PATIENCE, PING, World, join_all};
 use hither_api::{RelayState, SentState};
 use hither_tests::lab::{self, MIB, Protocol, Tree, fill, until};
 use std::time::{Duration, Instant};
@@ -130,7 +130,8 @@ fn d1_d2_e3_e4_e5_the_list_of_devices_says_who_is_there() {
         gone("down", Duration::from_secs(1), Instant::now());
         laptop.up();
         back("up", Instant::now());
-        let silence = Duration::from_secs(PING * SILENCE + 1);
+        // One period, the patience with what is late, and a second until others have heard of it.
+        let silence = Duration::from_secs(PING + PATIENCE + 1);
         laptop.kill();
         let killed = Instant::now();
         // Whoever is dead is not said to have got anything.

@@ -4,8 +4,8 @@ use hither_tests::lab::{Device, Lab, Lan, Relay};
 
 /// Time between pings: short, so that a test need not wait for it, and long enough for a busy machine.
 pub(crate) const PING: u64 = 2;
-/// So many of them may be missing before the relay takes a device for gone.
-pub(crate) const SILENCE: u64 = 2;
+/// The relay's patience with a ping that is late, as by default.
+pub(crate) const PATIENCE: u64 = 3;
 
 /// Two LANs, and a relay that runs.
 pub(crate) struct World<'lab> {
@@ -40,7 +40,6 @@ impl<'lab> World<'lab> {
 /// A relay that soon notices who is gone.
 pub(crate) fn quick(mut relay: Relay) -> Relay {
     relay.set(&format!("front.ping={PING}s"));
-    relay.set(&format!("front.silence={SILENCE}"));
     relay
 }
 

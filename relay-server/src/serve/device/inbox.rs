@@ -1,12 +1,14 @@
 //! The mailbox of the device that is connected: what it has not acknowledged is delivered, in order, again after every
 //! reconnect, and never more at a time than a window.
 
+use super::again::Again;
 use crate::config::MailConfig;
 use crate::node::Node;
 use crate::serve::records::mail_queue;
 use crate::state::{Item, StateError};
 use hither_proto::{DeviceId, MessageId, RelayMessage};
 use std::collections::VecDeque;
+use tokio::time::Instant;
 
 /// Most bytes that were delivered and not acknowledged; one message more may be.
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
@@ -25,10 +27,13 @@ pub(super) struct Inbox {
     wanted: bool,
     /// What is being read: most messages and bytes.
     reading: Option<(usize, usize)>,
+    read_again: Again,
     /// Acknowledged by the device, and so far by the mailbox.
     received: u64,
     forgotten: u64,
-    acking: bool,
+    /// What the mailbox is told to forget.
+    acking: Option<u64>,
+    ack_again: Again,
 }
 
 /// A look into the mailbox.
@@ -55,23 +60,37 @@ impl Inbox {
             bytes: 0,
             wanted: true,
             reading: None,
+            read_again: Again::default(),
             received: 0,
             forgotten: 0,
-            acking: false,
+            acking: None,
+            ack_again: Again::default(),
         }
     }
 
     /// There may be something new.
-    pub(super) fn look(&mut self) {
+    pub(super) fn look(&mut self, now: Instant) {
         self.wanted = true;
+        self.read_again.hurry(now);
+    }
+
+    /// Most messages that a look into the mailbox may find, if one is wanted and there is room. `room`: bytes.
+    fn wants(&self, room: usize) -> Option<usize> {
+        let limit = self.window.saturating_sub(self.unacknowledged.len());
+        let fits = limit > 0 && self.bytes < WINDOW_BYTES && room > 0;
+        (self.wanted && self.reading.is_none() && fits).then_some(limit)
+    }
+
+    /// When something that failed is to be tried again.
+    pub(super) fn due(&self, room: usize) -> Option<Instant> {
+        let read = self.wants(room).and(self.read_again.due());
+        let ack = self.acks().and(self.ack_again.due());
+        read.into_iter().chain(ack).min()
     }
 
     /// The next look into the mailbox, if one is wanted and there is room for what it may find. `room`: bytes.
-    pub(super) fn begin_read(&mut self, room: usize) -> Option<Read> {
-        let limit = self.window.saturating_sub(self.unacknowledged.len());
-        if !self.wanted || self.reading.is_some() || limit == 0 || self.bytes >= WINDOW_BYTES || room == 0 {
-            return None;
-        }
+    pub(super) fn begin_read(&mut self, room: usize, now: Instant) -> Option<Read> {
+        let limit = self.wants(room).filter(|_| self.read_again.may(now))?;
         let max_bytes = room.min(WINDOW_BYTES - self.bytes).max(self.max_message);
         self.wanted = false;
         self.reading = Some((limit, max_bytes));
@@ -79,16 +98,23 @@ impl Inbox {
     }
 
     /// What a look has found, to be delivered.
-    pub(super) fn end_read(&mut self, read: Result<Vec<Item>, StateError>) -> Vec<RelayMessage> {
+    pub(super) fn end_read(
+        &mut self,
+        read: Result<Vec<Item>, StateError>,
+        now: Instant,
+    ) -> Vec<RelayMessage> {
         let Some((limit, max_bytes)) = self.reading.take() else { return Vec::new() };
         let items = match read {
             Ok(items) => items,
             Err(error) => {
-                // The next word of mail, or the next connection, looks again.
+                // There may be no further word of this mail.
                 tracing::debug!(%error, "a mailbox could not be read");
+                self.wanted = true;
+                self.read_again.failed(now);
                 return Vec::new();
             }
         };
+        self.read_again.worked();
         let found: usize = items.iter().map(|item| item.value.len()).sum();
         // It ended for lack of room: there may be more.
         self.wanted |= items.len() >= limit || found + self.max_message > max_bytes;
@@ -123,26 +149,34 @@ impl Inbox {
         }
     }
 
+    /// What the mailbox should forget, if anything.
+    fn acks(&self) -> Option<u64> {
+        (self.acking.is_none() && self.received > self.forgotten).then_some(self.received)
+    }
+
     /// What the mailbox should forget next.
-    pub(super) fn begin_ack(&mut self) -> Option<u64> {
-        let due = !self.acking && self.received > self.forgotten;
-        due.then(|| {
-            self.acking = true;
-            // Counted as done: what fails is done with the next one.
-            self.forgotten = self.received;
-            self.received
-        })
+    pub(super) fn begin_ack(&mut self, now: Instant) -> Option<u64> {
+        let up_to = self.acks().filter(|_| self.ack_again.may(now))?;
+        self.acking = Some(up_to);
+        self.acking
     }
 
     pub(super) async fn ack(node: &Node, device: &DeviceId, up_to: u64) -> Result<u64, StateError> {
         node.state.ack(&mail_queue(device), up_to).await
     }
 
-    pub(super) fn end_ack(&mut self, result: Result<u64, StateError>) {
-        self.acking = false;
-        if let Err(error) = result {
-            // It is delivered again on the next connection, where the reader knows it by its id.
-            tracing::debug!(%error, "what was received could not be forgotten");
+    pub(super) fn end_ack(&mut self, result: Result<u64, StateError>, now: Instant) {
+        let Some(up_to) = self.acking.take() else { return };
+        match result {
+            Ok(_) => {
+                self.forgotten = up_to;
+                self.ack_again.worked();
+            }
+            Err(error) => {
+                // Until then it fills the mailbox, and would be delivered again on the next connection.
+                tracing::debug!(%error, "what was received could not be forgotten");
+                self.ack_again.failed(now);
+            }
         }
     }
 }
@@ -152,6 +186,10 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use hither_carrier::Identity;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     fn item(seq: u64, length: usize) -> Item {
         let from = Identity::generate().unwrap().device_id();
@@ -172,44 +210,44 @@ mod tests {
     #[test]
     fn the_window_is_kept_and_acknowledgements_open_it() {
         let mut inbox = inbox(2);
-        let read = inbox.begin_read(usize::MAX).unwrap();
+        let read = inbox.begin_read(usize::MAX, now()).unwrap();
         assert_eq!((read.after, read.limit), (0, 2));
-        assert!(inbox.begin_read(usize::MAX).is_none(), "one at a time");
-        assert_eq!(inbox.end_read(Ok(vec![item(5, 10), item(8, 10)])).len(), 2);
-        assert!(inbox.begin_read(usize::MAX).is_none(), "the window is full");
+        assert!(inbox.begin_read(usize::MAX, now()).is_none(), "one at a time");
+        assert_eq!(inbox.end_read(Ok(vec![item(5, 10), item(8, 10)]), now()).len(), 2);
+        assert!(inbox.begin_read(usize::MAX, now()).is_none(), "the window is full");
         inbox.received(5);
-        let read = inbox.begin_read(usize::MAX).unwrap();
+        let read = inbox.begin_read(usize::MAX, now()).unwrap();
         assert_eq!((read.after, read.limit), (8, 1));
-        assert!(inbox.end_read(Ok(Vec::new())).is_empty());
-        assert!(inbox.begin_read(usize::MAX).is_none(), "nothing more was there");
-        inbox.look();
-        assert!(inbox.begin_read(usize::MAX).is_some());
+        assert!(inbox.end_read(Ok(Vec::new()), now()).is_empty());
+        assert!(inbox.begin_read(usize::MAX, now()).is_none(), "nothing more was there");
+        inbox.look(now());
+        assert!(inbox.begin_read(usize::MAX, now()).is_some());
     }
 
     #[test]
     fn what_was_not_delivered_cannot_be_acknowledged() {
         let mut inbox = inbox(8);
         inbox.received(u64::MAX);
-        assert_eq!(inbox.begin_ack(), None);
-        inbox.begin_read(usize::MAX).unwrap();
-        inbox.end_read(Ok(vec![item(5, 10), item(8, 10)]));
+        assert_eq!(inbox.begin_ack(now()), None);
+        inbox.begin_read(usize::MAX, now()).unwrap();
+        inbox.end_read(Ok(vec![item(5, 10), item(8, 10)]), now());
         inbox.received(u64::MAX);
-        assert_eq!(inbox.begin_ack(), Some(8));
-        assert_eq!(inbox.begin_ack(), None, "one at a time");
-        inbox.end_ack(Ok(2));
+        assert_eq!(inbox.begin_ack(now()), Some(8));
+        assert_eq!(inbox.begin_ack(now()), None, "one at a time");
+        inbox.end_ack(Ok(2), now());
         inbox.received(3);
-        assert_eq!(inbox.begin_ack(), None);
+        assert_eq!(inbox.begin_ack(now()), None);
     }
 
     #[test]
     fn large_messages_fill_the_window_by_their_bytes() {
         let mut inbox = inbox(1000);
         let mut seq = 0;
-        while let Some(read) = inbox.begin_read(usize::MAX) {
+        while let Some(read) = inbox.begin_read(usize::MAX, now()) {
             assert!(read.max_bytes >= 256 * 1024);
             seq += 1;
-            inbox.end_read(Ok(vec![item(seq, 256 * 1024)]));
-            inbox.look();
+            inbox.end_read(Ok(vec![item(seq, 256 * 1024)]), now());
+            inbox.look(now());
         }
         assert_eq!(seq as usize, WINDOW_BYTES / (256 * 1024));
     }
@@ -217,10 +255,50 @@ mod tests {
     #[test]
     fn a_look_that_ended_for_its_bytes_is_followed_by_another() {
         let mut inbox = inbox(1000);
-        let read = inbox.begin_read(600 * 1024).unwrap();
+        let read = inbox.begin_read(600 * 1024, now()).unwrap();
         assert_eq!(read.max_bytes, 600 * 1024);
         // A third of 250 KiB would not have fitted.
-        inbox.end_read(Ok(vec![item(1, 250 * 1024), item(2, 250 * 1024)]));
-        assert!(inbox.begin_read(600 * 1024).is_some());
+        inbox.end_read(Ok(vec![item(1, 250 * 1024), item(2, 250 * 1024)]), now());
+        assert!(inbox.begin_read(600 * 1024, now()).is_some());
+    }
+
+    #[test]
+    fn a_look_that_failed_is_repeated_without_any_word_of_mail() {
+        let mut inbox = inbox(8);
+        let mut at = now();
+        assert!(inbox.due(usize::MAX).is_none());
+        for _ in 0..20 {
+            inbox.begin_read(usize::MAX, at).expect("a look");
+            assert_eq!(inbox.due(usize::MAX), None, "not while it goes on");
+            assert!(inbox.end_read(Err(StateError::Disconnected), at).is_empty());
+            assert!(inbox.begin_read(usize::MAX, at).is_none(), "not at once");
+            assert_eq!(inbox.due(0), None, "not without room");
+            let due = inbox.due(usize::MAX).expect("a time");
+            assert!(due > at && due - at <= std::time::Duration::from_secs(5));
+            at = due;
+        }
+        inbox.begin_read(usize::MAX, at).expect("a look");
+        inbox.end_read(Err(StateError::Disconnected), at);
+        inbox.look(at);
+        inbox.begin_read(usize::MAX, at).expect("word of mail shows that the state can be reached");
+        assert_eq!(inbox.end_read(Ok(vec![item(1, 10)]), at).len(), 1);
+        assert_eq!(inbox.due(usize::MAX), None);
+    }
+
+    #[test]
+    fn what_could_not_be_forgotten_is_forgotten_later() {
+        let mut inbox = inbox(8);
+        let at = now();
+        inbox.begin_read(usize::MAX, at).unwrap();
+        inbox.end_read(Ok(vec![item(5, 10), item(8, 10)]), at);
+        inbox.received(5);
+        assert_eq!(inbox.begin_ack(at), Some(5));
+        inbox.end_ack(Err(StateError::TimedOut), at);
+        assert_eq!(inbox.begin_ack(at), None, "not at once");
+        let due = inbox.due(0).expect("a time");
+        inbox.received(8);
+        assert_eq!(inbox.begin_ack(due), Some(8));
+        inbox.end_ack(Ok(2), due);
+        assert_eq!((inbox.begin_ack(due), inbox.due(0)), (None, None));
     }
 }

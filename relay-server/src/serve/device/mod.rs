@@ -1,5 +1,6 @@
 //! The long connection of a device: who it is, then everything it wants and is told, until it ends.
 
+mod again;
 mod cards;
 mod inbox;
 mod list;
@@ -7,6 +8,7 @@ mod outgoing;
 mod place;
 mod send;
 mod talk;
+mod vigil;
 
 use super::front::{self, Connection, End};
 use super::limits::Source;
@@ -20,6 +22,7 @@ use hither_proto::limits::{MAX_RELAY_FRAME, MAX_RELAYS};
 use hither_proto::{DeviceId, Invitation, RelayMessage, RelayRefusal, RelayRefusalCode, UserId, Welcome};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::time::timeout;
 
 /// How a long connection ended.
@@ -29,6 +32,8 @@ enum Ended {
     Gone,
     /// It was silent for too long.
     Silent,
+    /// It takes nothing any more.
+    Stuck,
     /// By the relay, which has said why (or need not).
     Refused(Option<RelayRefusal>),
     /// There is a newer one.
@@ -38,7 +43,7 @@ enum Ended {
 /// Serves one long connection.
 pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayReader) {
     let greeted = Box::pin(greet(&node, &mut stream, &mut reader)).await;
-    let connection = match greeted {
+    let (connection, asked) = match greeted {
         Ok(connection) => connection,
         Err(Some(refusal)) => {
             node.metrics.refused(Service::Device, refusal.code);
@@ -49,21 +54,22 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
     reader.set_max(MAX_RELAY_FRAME);
     node.metrics.services.of(Service::Device).add_one();
     node.metrics.connected.add_one();
-    let ended = talk::run(&node, &connection, &mut stream, &mut reader).await;
+    let ended = talk::run(&node, &connection, asked, &mut stream, &mut reader).await;
     Box::pin(part(&node, &connection, stream, ended)).await;
 }
 
-/// Learns who it is. On success the connection is known to the front, and its presence to the fleet.
+/// Learns who it is. On success the connection is known to the front, and its presence to the fleet; and when it asked.
 async fn greet(
     node: &Arc<Node>,
     stream: &mut Stream,
     reader: &mut RelayReader,
-) -> Result<Arc<Connection>, Option<RelayRefusal>> {
+) -> Result<(Arc<Connection>, Instant), Option<RelayRefusal>> {
     let invitation = match timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await {
         Ok(Ok(Some(RelayMessage::Hello { invitation }))) => invitation,
         Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
         _ => return Err(None),
     };
+    let asked = Instant::now();
     if node.is_draining() {
         return Err(Some(RelayRefusalCode::GoingAway.into()));
     }
@@ -79,7 +85,7 @@ async fn greet(
         Err(error) => return Err(Some(refuse::of_state(&error))),
     }
     entered.connection = None;
-    Ok(connection)
+    Ok((connection, asked))
 }
 
 /// Takes a connection back out of the front if greeting ends early.
@@ -175,7 +181,7 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
     }
     match ended {
         Ended::Gone => {}
-        Ended::Silent => node.metrics.silent.add_one(),
+        Ended::Silent | Ended::Stuck => node.metrics.silent.add_one(),
         Ended::Refused(Some(refusal)) => refuse::relay(stream, refusal).await,
         Ended::Refused(None) => drop(stream.send.finish().await),
         Ended::Replaced => {

@@ -5,11 +5,12 @@
 
 use super::talk::Done;
 use crate::node::{Node, now_ms};
+use crate::ops::labels::Request;
 use crate::serve::front::{Connection, poke};
 use crate::serve::records::mail_queue;
 use crate::serve::refuse;
 use crate::serve::registry::{RegistryError, user_of};
-use crate::state::{Limits, NewItem};
+use crate::state::{Appended, Limits, NewItem, StateError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use hither_proto::{DeviceId, MessageId, RelayMessage, RelayRefusal, RelayRefusalCode, UserId};
@@ -32,6 +33,8 @@ pub(super) struct Mail {
     pub(super) id: MessageId,
     pub(super) sealed: Bytes,
     pub(super) keep_s: u32,
+    /// When it came.
+    pub(super) asked: std::time::Instant,
 }
 
 /// What became of some messages to one device.
@@ -146,14 +149,17 @@ async fn append(
     to: &DeviceId,
     mails: Vec<Mail>,
 ) -> Vec<(u64, Result<u64, RelayRefusal>)> {
-    let requests: Vec<_> = mails.iter().map(|mail| mail.request).collect();
+    let requests: Vec<_> = mails.iter().map(|mail| (mail.request, mail.asked)).collect();
     let items = mails.into_iter().map(|mail| item(node, from, mail)).collect();
     let answers = node.state.append_all(&mail_queue(to), items).await;
-    let results = answers.into_iter().map(|answer| match answer {
-        Ok(appended) => Ok(appended.seq),
-        Err(error) => Err(refuse::of_state(&error)),
-    });
-    requests.into_iter().zip(results).collect()
+    let result = |((request, asked), answer): (_, Result<Appended, StateError>)| match answer {
+        Ok(appended) => {
+            node.metrics.requests.of(Request::Send).since(asked);
+            (request, Ok(appended.seq))
+        }
+        Err(error) => (request, Err(refuse::of_state(&error))),
+    };
+    requests.into_iter().zip(answers).map(result).collect()
 }
 
 fn item(node: &Node, from: &DeviceId, mail: Mail) -> NewItem {

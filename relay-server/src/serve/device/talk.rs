@@ -6,16 +6,18 @@
 use super::inbox::Inbox;
 use super::outgoing::Outgoing;
 use super::send::{Sends, Sent};
+use super::vigil::{Beat, Vigil};
 use super::{Ended, cards, list, now, place, refusal_of, seen_later, welcome};
 use crate::node::Node;
+use crate::ops::labels::Request;
 use crate::serve::front::{Connection, Pending, poke};
 use crate::serve::limits::{Bucket, Kind};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
 use crate::state::{Item, StateError};
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use hither_carrier::{FramingError, RelayReader, Stream};
 use hither_proto::{Card, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode};
 use std::collections::{BTreeSet, VecDeque};
@@ -28,6 +30,8 @@ use tokio::time::{Instant, sleep_until};
 const MAX_WORK: usize = 256;
 /// Most lists of cards, and most placements, that wait for the one before.
 const MAX_QUEUE: usize = 64;
+/// Who takes nothing for so many periods of pings is dropped, although it is there.
+const STUCK_PERIODS: u32 = 3;
 /// Pause before the list of devices is tried again.
 const LIST_AGAIN: Duration = Duration::from_secs(1);
 
@@ -80,25 +84,25 @@ struct Talk<'a> {
     inbox: Inbox,
     sends: Sends,
     listing: Listing,
-    cards: VecDeque<Vec<Card>>,
+    /// Those that wait, and when they came.
+    cards: VecDeque<(Instant, Vec<Card>)>,
     carding: bool,
     places: VecDeque<place::Wanted>,
     placing: bool,
     pings: Bucket,
-    /// When something was heard last.
-    heard: Instant,
-    /// The ping of ours that is not answered yet.
-    pinged: Option<(u64, Instant)>,
+    /// Whether the device is still there.
+    vigil: Vigil,
     /// When it is written down next that the device is here.
     seen: Instant,
     /// Since when the device is here, Unix milliseconds: what was taken before is no push.
     since_ms: u64,
 }
 
-/// Serves a device that was let in, until the connection ends.
+/// Serves a device that was let in, until the connection ends. `asked`: when it said hello.
 pub(super) async fn run(
     node: &Arc<Node>,
     connection: &Arc<Connection>,
+    asked: std::time::Instant,
     stream: &mut Stream,
     reader: &mut RelayReader,
 ) -> Ended {
@@ -106,6 +110,7 @@ pub(super) async fn run(
     if let Err(refusal) = Box::pin(talk.welcome()).await {
         return Ended::Refused(Some(refusal));
     }
+    node.metrics.requests.of(Request::Hello).since(asked);
     let mut timer = pin!(sleep_until(talk.due()));
     loop {
         talk.begin_work();
@@ -121,7 +126,15 @@ pub(super) async fn run(
             }
             Some(done) = talk.work.next(), if !talk.work.is_empty() => talk.done(done),
             () = connection.woken() => talk.woken(connection.take()),
-            () = &mut timer => talk.tick(),
+            () = &mut timer => talk.tick(reader.arrived()),
+        };
+        let ended = match ended {
+            // When it was this node that was busy, what has come meanwhile is here.
+            Some(Ended::Silent) => match reader.next(&mut stream.recv).now_or_never() {
+                Some(read) => talk.read(read),
+                None => ended,
+            },
+            ended => ended,
         };
         if let Some(ended) = ended {
             return ended;
@@ -145,8 +158,7 @@ impl<'a> Talk<'a> {
             places: VecDeque::new(),
             placing: false,
             pings: Bucket::full(node.config.limits.ping, now.into_std()),
-            heard: now,
-            pinged: None,
+            vigil: Vigil::new(node.config.front.ping.0, node.config.front.patience.0, now),
             seen: now + node.config.front.seen_pause.0,
             since_ms: super::now(),
         }
@@ -162,8 +174,7 @@ impl<'a> Talk<'a> {
     }
 
     fn ping(&mut self) {
-        let nonce = now();
-        self.pinged = Some((nonce, Instant::now()));
+        let nonce = self.vigil.ping(Instant::now());
         self.out.push(&RelayMessage::Ping { nonce });
     }
 
@@ -179,11 +190,12 @@ impl<'a> Talk<'a> {
     /// Begins what can be begun.
     fn begin_work(&mut self) {
         let (node, connection) = (self.node, self.connection);
-        if let Some(read) = self.inbox.begin_read(self.out.room()) {
+        let now = Instant::now();
+        if let Some(read) = self.inbox.begin_read(self.out.room(), now) {
             let (node, device) = (Arc::clone(node), connection.device);
             self.work.push(Box::pin(async move { Done::Read(read.run(&node, &device).await) }));
         }
-        if let Some(up_to) = self.inbox.begin_ack() {
+        if let Some(up_to) = self.inbox.begin_ack(now) {
             let (node, connection) = (Arc::clone(node), Arc::clone(connection));
             self.work.push(Box::pin(async move {
                 let waiters = connection.acknowledged(up_to);
@@ -192,7 +204,7 @@ impl<'a> Talk<'a> {
             }));
         }
         let listing = &mut self.listing;
-        if !listing.busy && !self.out.is_full() && listing.due.is_some_and(|due| due <= Instant::now()) {
+        if !listing.busy && !self.out.is_full() && listing.due.is_some_and(|due| due <= now) {
             (listing.busy, listing.due) = (true, None);
             let changed = std::mem::take(&mut listing.changed);
             let told = std::mem::take(&mut listing.all).then(|| listing.told.clone());
@@ -202,12 +214,17 @@ impl<'a> Talk<'a> {
             }));
         }
         if !self.carding
-            && let Some(new) = self.cards.pop_front()
+            && let Some((asked, new)) = self.cards.pop_front()
         {
             self.carding = true;
             let (node, connection) = (Arc::clone(node), Arc::clone(connection));
-            self.work
-                .push(Box::pin(async move { Done::Carded(cards::store(&node, &connection, new).await) }));
+            self.work.push(Box::pin(async move {
+                let stored = cards::store(&node, &connection, new).await;
+                if stored.is_ok() {
+                    node.metrics.requests.of(Request::Cards).since(asked.into_std());
+                }
+                Done::Carded(stored)
+            }));
         }
         if !self.placing
             && let Some(wanted) = self.places.pop_front()
@@ -221,41 +238,48 @@ impl<'a> Talk<'a> {
 
     /// When something is to be done although nothing happens.
     fn due(&self) -> Instant {
-        let front = &self.node.config.front;
-        let mut due = (self.heard + front.ping.0 * front.silence).min(self.seen);
-        if self.pinged.is_none() {
-            due = due.min(self.heard + front.ping.0 * 3 / 2);
-        }
+        let mut due = self.vigil.due().min(self.seen);
         // Only while it can be begun, or this would be due all the time.
         let may_list = !self.listing.busy && !self.out.is_full();
         if let Some(list) = self.listing.due.filter(|_| may_list) {
             due = due.min(list);
         }
+        if let Some(look) = self.inbox.due(self.out.room()) {
+            due = due.min(look);
+        }
         if let Some(since) = self.out.stuck_since() {
-            due = due.min(since + front.ping.0 * front.silence);
+            due = due.min(since + self.stuck_patience());
         }
         due
     }
 
-    fn tick(&mut self) -> Option<Ended> {
+    /// How long the device may take nothing of what waits for it.
+    fn stuck_patience(&self) -> Duration {
+        let period = self.node.config.front.ping.0;
+        match self.out.is_full() {
+            // Its own pings cannot be heard then: this is the only sign of life.
+            true => period + self.vigil.patience(),
+            false => period * STUCK_PERIODS,
+        }
+    }
+
+    /// `arrived`: bytes of the message that is being read.
+    fn tick(&mut self, arrived: usize) -> Option<Ended> {
         let now = Instant::now();
-        let front = &self.node.config.front;
-        let patience = front.ping.0 * front.silence;
-        if self.out.stuck_since().is_some_and(|since| since + patience <= now) {
-            return Some(Ended::Silent);
+        if self.out.stuck_since().is_some_and(|since| since + self.stuck_patience() <= now) {
+            return Some(Ended::Stuck);
         }
         if !self.reads() {
             // Silence that is our own doing does not count.
-            self.heard = now;
+            self.vigil.heard(now);
         }
-        if self.heard + patience <= now {
-            return Some(Ended::Silent);
-        }
-        if self.pinged.is_none() && self.heard + front.ping.0 * 3 / 2 <= now {
-            self.ping();
+        match self.vigil.poll(now, arrived) {
+            Beat::Ping(nonce) => self.out.push(&RelayMessage::Ping { nonce }),
+            Beat::Gone => return Some(Ended::Silent),
+            Beat::Wait(_) => {}
         }
         if self.seen <= now {
-            self.seen = now + front.seen_pause.0;
+            self.seen = now + self.node.config.front.seen_pause.0;
             seen_later(self.node, self.connection);
         }
         None
@@ -270,7 +294,7 @@ impl<'a> Talk<'a> {
             self.out.push(&RelayMessage::Move { relays });
         }
         if pending.mail {
-            self.inbox.look();
+            self.inbox.look(Instant::now());
         }
         if pending.all || !pending.changed.is_empty() {
             for device in &pending.changed {
@@ -290,8 +314,9 @@ impl<'a> Talk<'a> {
     fn read(&mut self, read: Result<Option<RelayMessage>, FramingError>) -> Option<Ended> {
         match read {
             Ok(Some(message)) => {
-                self.heard = Instant::now();
-                self.hear(message)
+                let now = Instant::now();
+                self.vigil.heard(now);
+                self.hear(message, now)
             }
             Ok(None) | Err(FramingError::Io(_)) => Some(Ended::Gone),
             Err(error) => {
@@ -301,19 +326,19 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn hear(&mut self, message: RelayMessage) -> Option<Ended> {
+    fn hear(&mut self, message: RelayMessage, now: Instant) -> Option<Ended> {
         match message {
-            RelayMessage::Ping { nonce } => match self.pings.take(1.0, self.heard.into_std()) {
+            RelayMessage::Ping { nonce } => match self.pings.take(1.0, now.into_std()) {
                 Ok(()) => self.out.push(&RelayMessage::Pong { nonce }),
                 Err(wait) => return self.too_much(wait),
             },
             RelayMessage::Pong { nonce } => {
-                if let Some((_, at)) = self.pinged.take_if(|(asked, _)| *asked == nonce) {
-                    tracing::trace!(device = %self.connection.device, rtt = ?at.elapsed(), "a device answered");
+                if let Some(rtt) = self.vigil.pong(nonce, now) {
+                    tracing::trace!(device = %self.connection.device, ?rtt, "a device answered");
                 }
             }
             RelayMessage::Send { request, to, id, sealed, keep_s } => {
-                let mail = super::send::Mail { request, to, id, sealed, keep_s };
+                let mail = super::send::Mail { request, to, id, sealed, keep_s, asked: now.into_std() };
                 match self.sends.accept(self.node, self.connection, mail) {
                     Ok(begun) => self.work.extend(begun),
                     Err(refusal) => {
@@ -328,25 +353,31 @@ impl<'a> Talk<'a> {
                 if let Err(wait) = limiter.device_many(self.connection.device, Kind::Cards, cards.len()) {
                     return self.too_much(wait);
                 }
-                self.cards.push_back(cards);
+                self.cards.push_back((now, cards));
             }
             RelayMessage::Place { request, share, bytes, near } => {
-                self.place(request, place::Wanted { request, share, place: Some((bytes, near)) });
+                self.place(place::Wanted {
+                    request,
+                    share,
+                    asked: now.into_std(),
+                    place: Some((bytes, near)),
+                });
             }
             RelayMessage::Release { request, share } => {
-                self.place(request, place::Wanted { request, share, place: None });
+                self.place(place::Wanted { request, share, asked: now.into_std(), place: None });
             }
             _ => return Some(Ended::Refused(Some(RelayRefusalCode::Invalid.into()))),
         }
         None
     }
 
-    fn place(&mut self, request: u64, wanted: place::Wanted) {
+    fn place(&mut self, wanted: place::Wanted) {
         match self.node.services.limiter.device(self.connection.device, Kind::Place) {
             Ok(()) => self.places.push_back(wanted),
             Err(wait) => {
                 self.node.metrics.limited.add_one();
-                self.out.push(&RelayMessage::Failed { request, refusal: refuse::busy(wait) });
+                let (request, refusal) = (wanted.request, refuse::busy(wait));
+                self.out.push(&RelayMessage::Failed { request, refusal });
             }
         }
     }
@@ -370,7 +401,7 @@ impl<'a> Talk<'a> {
                 self.work.extend(further);
             }
             Done::Read(read) => {
-                for message in self.inbox.end_read(read) {
+                for message in self.inbox.end_read(read, Instant::now()) {
                     self.node.metrics.mail_delivered.add_one();
                     if let RelayMessage::Deliver { taken_ms, .. } = message
                         && taken_ms >= self.since_ms
@@ -381,7 +412,7 @@ impl<'a> Talk<'a> {
                     self.out.push(&message);
                 }
             }
-            Done::Acknowledged(result) => self.inbox.end_ack(result),
+            Done::Acknowledged(result) => self.inbox.end_ack(result, Instant::now()),
             Done::Listed(result) => self.listed(result),
             Done::Carded(result) => {
                 self.carding = false;

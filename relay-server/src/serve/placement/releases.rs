@@ -153,7 +153,6 @@ async fn carry_out(node: &Node, item: &Item) -> Result<(), StateError> {
     {
         return Ok(()); // placed here again since
     }
-    let user = crate::store::UserId::new(*user.as_bytes());
     store.release(user, owner, share).await.map_err(|error| StateError::Storage(error.to_string()))?;
     node.services.traffic.changes.tell(owner, share);
     Ok(())

@@ -44,6 +44,8 @@ pub(super) struct Group<'a> {
     pub(super) appended_expiry: Option<u64>,
     /// When the next item expires, if the queues were swept (`Some(None)`: none does).
     pub(super) swept_to: Option<Option<u64>>,
+    /// Items that the sweep removes.
+    pub(super) swept: u64,
 }
 
 impl<'a> Group<'a> {
@@ -59,6 +61,7 @@ impl<'a> Group<'a> {
             next: Vec::new(),
             appended_expiry: None,
             swept_to: None,
+            swept: 0,
         }
     }
 

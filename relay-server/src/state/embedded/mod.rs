@@ -7,6 +7,7 @@
 //! - [`hub`]: whom to tell.
 
 mod disk;
+mod expired;
 mod group;
 mod hub;
 mod op;
@@ -70,6 +71,7 @@ struct Shared {
     hub: Hub,
     sessions: Sessions,
     reads: Semaphore,
+    expired: expired::Expired,
     /// The last number given out: revisions, seqs and sessions. Its upper bits are the number of this opening, so that
     /// numbers grow across restarts although only openings are written down.
     number: AtomicU64,
@@ -172,6 +174,7 @@ impl Embedded {
             hub: Hub::default(),
             sessions: Sessions::default(),
             reads: Semaphore::new(READS),
+            expired: expired::Expired::default(),
             number: AtomicU64::new(0),
         });
         shared.begin_epoch()?;
@@ -181,6 +184,11 @@ impl Embedded {
         tasks.spawn(writer::Writer::new(Arc::clone(&shared)).run(queue, stop.clone()));
         let _stop_on_drop = stop.clone().drop_guard();
         Ok(Self { shared, requests, tasks, stop, _stop_on_drop })
+    }
+
+    /// Has `report` told how many items have expired and were removed since it was told last. The first call counts.
+    pub fn report_expired(&self, report: impl Fn(u64) + Send + Sync + 'static) {
+        self.shared.expired.report_to(Box::new(report));
     }
 
     /// Makes what was asked for before, then ends: everything asked later is answered with [`StateError::Closed`], or

@@ -122,6 +122,7 @@ impl Group<'_> {
             self.leave(queue, leaving)?;
         }
         self.swept_to = Some(next);
+        self.swept += count as u64;
         Ok(Done::Count(count as u64))
     }
 

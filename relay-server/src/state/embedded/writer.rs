@@ -182,6 +182,7 @@ impl Writer {
         if let Some(next) = group.swept_to {
             self.next_expiry = next;
         }
+        self.shared.expired.add(group.swept);
         self.next_expiry = self.next_expiry.into_iter().chain(group.appended_expiry).min();
     }
 

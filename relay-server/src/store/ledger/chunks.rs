@@ -1,13 +1,13 @@
 //! Chunks come, are referred to, move, are lost and go.
 
-use super::super::ids::{PackNumber, Place, UserId, VersionNumber};
+use super::super::ids::{PackNumber, Place, VersionNumber};
 use super::super::index::Rows;
 use super::super::records::ListRecord;
 use super::super::tables::{CHUNKS, DEAD, LOST, PACKS, REFS, dead_key, encode_place, parse_dead, ref_key};
 use super::super::version::VersionRecord;
 use super::{Ledger, PackSize};
 use hither_content::storage::StorageError;
-use hither_proto::ChunkId;
+use hither_proto::{ChunkId, UserId};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 

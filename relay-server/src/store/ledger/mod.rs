@@ -124,7 +124,7 @@ impl<'a> Ledger<'a> {
         self.put(PACKS, &pack.0.to_be_bytes(), &pair(size.total, size.live));
     }
 
-    pub(super) fn set_user(&mut self, user: &super::ids::UserId, record: &UserRecord) {
+    pub(super) fn set_user(&mut self, user: &hither_proto::UserId, record: &UserRecord) {
         self.put(super::tables::USERS, user.as_bytes(), &record.encode());
     }
 }

@@ -1,12 +1,12 @@
 //! Jobs in the orders in which uploads and collection can meet.
 
-use super::super::ids::{PackNumber, Place, UserId, VersionNumber};
+use super::super::ids::{PackNumber, Place, VersionNumber};
 use super::super::index::{Index, Rows};
 use super::super::records::ListRecord;
 use super::super::tables::{CHUNKS, DEAD, LOST, PACKS, REFS};
 use super::{Created, Kept, Ledger, Moved, NewVersion, PackedChunk};
 use hither_content::storage::{MemoryStorage, StorageError};
-use hither_proto::{ChunkId, DeviceId, ShareId};
+use hither_proto::{ChunkId, DeviceId, ReadKey, ShareId, UserId};
 use std::sync::Arc;
 
 const PACK: PackNumber = PackNumber(1);
@@ -32,7 +32,7 @@ fn create(index: &Index, user: u8, share: u8) -> VersionNumber {
         owner: DeviceId::from_slice(&key.public().to_bytes()).unwrap(),
         share: ShareId::new([share; 16]),
         version: 1,
-        read_key: [0; 32],
+        read_key: ReadKey::new([0; 32]),
         head: Vec::new(),
         due_ms: 1000,
     };

@@ -1,6 +1,6 @@
 //! Versions come, are completed, replace others and go.
 
-use super::super::ids::{UserId, UserNumber, VersionNumber};
+use super::super::ids::{UserNumber, VersionNumber};
 use super::super::index::Rows;
 use super::super::tables::{
     DUE, LISTS, NEXT_USER, NEXT_VERSION, SHARES, VERSIONS, due_key, malformed, share_key, share_prefix,
@@ -8,7 +8,7 @@ use super::super::tables::{
 use super::super::version::{Phase, UserRecord, VersionRecord};
 use super::{Ledger, used_up};
 use hither_content::storage::StorageError;
-use hither_proto::{DeviceId, ShareId};
+use hither_proto::{DeviceId, ReadKey, ShareId, UserId};
 
 /// Versions of one share of one user that are looked at; there are a few at any time.
 const MAX_VERSIONS: usize = 64;
@@ -19,7 +19,7 @@ pub(in super::super) struct NewVersion {
     pub(in super::super) owner: DeviceId,
     pub(in super::super) share: ShareId,
     pub(in super::super) version: u64,
-    pub(in super::super) read_key: [u8; 32],
+    pub(in super::super) read_key: ReadKey,
     pub(in super::super) head: Vec<u8>,
     /// When it is given up unless it is complete by then, Unix milliseconds.
     pub(in super::super) due_ms: u64,

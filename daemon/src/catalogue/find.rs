@@ -1,0 +1,109 @@
+//! What other devices share, as the local API shows it, and a share by the names of its owner and its own.
+
+use super::notice::Entry;
+use crate::clock::unix_seconds;
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::{mail, relay};
+use hither_api::{ApiError, DeviceInfo, ErrorCode, FindRequest, FoundShare, ListedShare};
+use hither_proto::{DeviceId, ShareId, display_name};
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Longest wait for what a device is about to tell.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+fn listed(device: &DeviceInfo, share: ShareId, entry: &Entry) -> ListedShare {
+    ListedShare {
+        device: device.device.clone(),
+        device_name: device.name.clone(),
+        share: share.to_string(),
+        name: display_name(&entry.name),
+        version: entry.version,
+        files: entry.files,
+        bytes: entry.bytes,
+        published: entry.published,
+        expires: entry.expires,
+    }
+}
+
+/// What a device shares and has not ended by itself, the newest first. Blocks.
+fn shares_of(daemon: &Daemon, device: DeviceId) -> Result<Vec<(ShareId, Entry)>, ApiError> {
+    let all = daemon.catalogue.copies.of(device).map_err(|error| failure::storage(&error))?;
+    let now = unix_seconds();
+    let mut all: Vec<_> =
+        all.into_iter().filter(|(_, entry)| entry.expires.is_none_or(|at| at > now)).collect();
+    all.sort_by_key(|(_, entry)| Reverse(entry.published));
+    Ok(all)
+}
+
+/// Everything that the user's other devices share, without tickets.
+pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiError> {
+    mail::settle(daemon).await;
+    let of = Arc::clone(daemon);
+    let look = move || {
+        let mut all = Vec::new();
+        for device in relay::devices(&of).iter().filter(|device| !device.this) {
+            let Ok(id) = device.device.parse() else { continue };
+            all.extend(shares_of(&of, id)?.iter().map(|(share, entry)| listed(device, *share, entry)));
+        }
+        Ok(all)
+    };
+    tokio::task::spawn_blocking(look).await.map_err(failure::internal)?
+}
+
+/// The share of a name that a device has; the newest, when there are several.
+pub(crate) async fn find(daemon: &Arc<Daemon>, request: &FindRequest) -> Result<FoundShare, ApiError> {
+    let device = relay::find(daemon, &request.owner).await?;
+    if device.this {
+        return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself.")
+            .with_hint("See what it shares, and where that is, with: hither list"));
+    }
+    let id: DeviceId = device.device.parse().map_err(failure::internal)?;
+    let (mut news, deadline) = (daemon.catalogue.news.subscribe(), Instant::now() + PATIENCE);
+    loop {
+        news.mark_unchanged();
+        let (of, owner, name) = (Arc::clone(daemon), device.clone(), request.name.clone());
+        let look = tokio::task::spawn_blocking(move || look(&of, &owner, id, &name));
+        let (found, behind) = look.await.map_err(failure::internal)??;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        if !behind || !matches!(timeout_at(deadline, news.changed()).await, Ok(Ok(()))) {
+            return Err(missing(&device, &request.name, behind));
+        }
+    }
+}
+
+/// The share of a name, and whether the device shares something else than is known here. Blocks.
+fn look(
+    daemon: &Daemon,
+    device: &DeviceInfo,
+    id: DeviceId,
+    name: &str,
+) -> Result<(Option<FoundShare>, bool), ApiError> {
+    let mut all = shares_of(daemon, id)?;
+    all.retain(|(_, entry)| entry.name == name || display_name(&entry.name) == name);
+    let found = all.first().map(|(share, entry)| FoundShare {
+        share: listed(device, *share, entry),
+        ticket: entry.ticket.clone(),
+        same_name: all.len() as u64 - 1,
+    });
+    let told = super::teller::listed(daemon).remove(&id).and_then(|reader| reader.digest);
+    let known = daemon.catalogue.copies.digest(id).map_err(|error| failure::storage(&error))?;
+    Ok((found, told.is_none_or(|told| told != known)))
+}
+
+fn missing(device: &DeviceInfo, name: &str, behind: bool) -> ApiError {
+    let (owner, name) =
+        (if device.name.is_empty() { &device.short } else { &device.name }, display_name(name));
+    if behind {
+        let message = format!("It is not known here yet whether {owner} shares \"{name}\".");
+        return ApiError::new(ErrorCode::NoHolder, message)
+            .with_hint("It is told when both devices have been online. Until then, use a ticket.");
+    }
+    ApiError::new(ErrorCode::NotFound, format!("{owner} shares nothing called \"{name}\"."))
+        .with_hint("See what your other devices share with: hither list --all")
+}

@@ -1,0 +1,294 @@
+//! Tells the user's other devices what this one shares, and asks them when what they told does not fit their cards.
+
+use super::notice::{Digest, Notice};
+use super::told::{self, MAX_AWAY, Told};
+use crate::daemon::Daemon;
+use crate::relay::{RelayConnection, RequestError};
+use crate::{failure, mail, relay};
+use hither_api::ApiError;
+use hither_carrier::seal::{self, SealPurpose};
+use hither_content::storage::{Batch, StorageError, Table};
+use hither_proto::{DeviceId, MessageId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What other devices were told, by device.
+const TOLD: Table = Table::new("catalogue_told");
+/// Longest message, bytes before it is sealed; shorter where the relay takes less.
+const ROOM: usize = 128 * 1024;
+/// Length of a message besides its shares, sealed, bytes at most.
+const FRAME: usize = 1024;
+/// How long what a device told may differ from its card before it is asked: messages follow cards.
+const GRACE: Duration = Duration::from_secs(5);
+/// Pause after a message that was not taken; doubles with every further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// A device as relays list it.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    online: bool,
+    /// Of its newest card; absent: it has told none, or it is of a version that knows no catalogue.
+    pub digest: Option<Digest>,
+    /// When that card was made.
+    card_ms: u64,
+}
+
+/// The user's other devices.
+pub(super) fn listed(daemon: &Daemon) -> BTreeMap<DeviceId, Listed> {
+    let mut all: BTreeMap<DeviceId, Listed> = BTreeMap::new();
+    for relay in daemon.relays.all() {
+        relay.with_devices(|list| {
+            for (device, known) in list.iter().filter(|(device, _)| *device != daemon.device) {
+                let one = all.entry(device).or_default();
+                one.online |= known.online;
+                if let Some(card) = known.card.as_ref().filter(|card| card.made_ms > one.card_ms) {
+                    (one.card_ms, one.digest) = (card.made_ms, card.catalogue.clone());
+                }
+            }
+        });
+    }
+    all
+}
+
+/// How it stands with one device, in this run.
+#[derive(Debug, Default)]
+struct Mate {
+    /// When it was told something last.
+    last: Option<Instant>,
+    /// Messages that were not taken, one after the other, and until when none is tried.
+    failures: u32,
+    pause: Option<Instant>,
+    /// It asked: it is answered even when there is nothing to tell.
+    asked_us: bool,
+    /// The card that does not fit what it told, and since when.
+    differs: Option<(u64, Instant)>,
+    /// The card for which it was asked.
+    asked: Option<u64>,
+}
+
+/// Works until the daemon ends.
+pub(super) async fn run(daemon: Arc<Daemon>) {
+    let mut changes = daemon.relays.changes();
+    let published = daemon.catalogue.digest();
+    let told = blocking(&daemon, load).await.unwrap_or_default();
+    let (mates, devices) = (BTreeMap::new(), BTreeSet::new());
+    let mut teller = Teller { daemon, told, mates, devices, published, next: None };
+    loop {
+        changes.mark_unchanged();
+        teller.round().await;
+        let until = teller.next.take().unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
+        tokio::select! {
+            () = teller.daemon.catalogue.wake.notified() => {}
+            Ok(()) = changes.changed() => {}
+            () = tokio::time::sleep_until(until.min(Instant::now() + HOUSEKEEPING)) => {}
+        }
+    }
+}
+
+/// Runs what blocks; what fails is tried again by the next round.
+async fn blocking<T: Send + 'static>(
+    daemon: &Arc<Daemon>,
+    work: impl FnOnce(&Daemon) -> Result<T, StorageError> + Send + 'static,
+) -> Option<T> {
+    let of = Arc::clone(daemon);
+    let done = match tokio::task::spawn_blocking(move || work(&of)).await {
+        Ok(Ok(done)) => return Some(done),
+        Ok(Err(error)) => failure::storage(&error),
+        Err(error) => failure::internal(error),
+    };
+    tracing::error!(error = %done, "the catalogue cannot be kept");
+    None
+}
+
+fn load(daemon: &Daemon) -> Result<BTreeMap<DeviceId, Told>, StorageError> {
+    let mut all = BTreeMap::new();
+    daemon.catalogue.storage.scan(TOLD, b"", &mut |key, value| {
+        if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), Told::decode(value)) {
+            all.insert(device, told);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+struct Teller {
+    daemon: Arc<Daemon>,
+    /// What each device was told; absent: nothing that counts.
+    told: BTreeMap<DeviceId, Told>,
+    mates: BTreeMap<DeviceId, Mate>,
+    /// Everything else that is kept is about one of these.
+    devices: BTreeSet<DeviceId>,
+    /// What stands in this device's card.
+    published: Digest,
+    /// When there is something to do although nothing is heard.
+    next: Option<Instant>,
+}
+
+impl Teller {
+    fn wake_at(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    async fn round(&mut self) {
+        let of = Arc::clone(&self.daemon);
+        // Tickets ask the system for nothing, but records are many.
+        let _ = tokio::task::spawn_blocking(move || of.catalogue.refresh(&of)).await;
+        let listed = listed(&self.daemon);
+        let devices: BTreeSet<_> = listed.keys().copied().collect();
+        if self.devices != devices {
+            self.forget(devices.clone()).await;
+            self.devices = devices;
+        }
+        let asking =
+            std::mem::take(&mut *self.daemon.catalogue.asking.lock().unwrap_or_else(PoisonError::into_inner));
+        for device in asking.into_iter().filter(|device| listed.contains_key(device)) {
+            self.told.remove(&device);
+            self.mates.entry(device).or_default().asked_us = true;
+        }
+        for (device, one) in listed.iter().filter(|(_, one)| one.digest.is_some()) {
+            self.tell(*device, one).await;
+        }
+        // After the messages: who has them finds that the card fits.
+        let digest = self.daemon.catalogue.digest();
+        if digest != self.published {
+            relay::publish_cards(&self.daemon).await;
+            self.published = digest;
+        }
+        for (device, one) in &listed {
+            self.compare(*device, one).await;
+        }
+    }
+
+    /// Forgets devices that are not the user's any more.
+    async fn forget(&mut self, listed: BTreeSet<DeviceId>) {
+        self.mates.retain(|device, _| listed.contains(device));
+        let gone: Vec<_> = self.told.keys().filter(|device| !listed.contains(device)).copied().collect();
+        self.told.retain(|device, _| listed.contains(device));
+        let work = move |daemon: &Daemon| {
+            daemon.catalogue.copies.keep_only(&listed)?;
+            let mut batch = Batch::new();
+            gone.iter().for_each(|device| batch.remove(TOLD, device.as_bytes()));
+            if batch.is_empty() { Ok(()) } else { daemon.catalogue.storage.commit(batch) }
+        };
+        blocking(&self.daemon, work).await;
+    }
+
+    /// Tells a device what it does not know, unless it was told something only just now.
+    async fn tell(&mut self, to: DeviceId, one: &Listed) {
+        let begun = Instant::now();
+        loop {
+            let told = self.told.get(&to);
+            let away = if one.online { 0 } else { told.map_or(0, |told| told.away) };
+            let mate = self.mates.entry(to).or_default();
+            let Some(connection) = self.daemon.relays.way_to(to) else { return };
+            let room = (connection.welcome().max_message as usize * 3 / 4).saturating_sub(FRAME).min(ROOM);
+            let own = self.daemon.catalogue.own();
+            let Some((notice, mut after)) = told::next(&own, told, mate.asked_us, room) else { return };
+            // What does not fit into one message follows at once, up to a bound.
+            let due = mate.last.filter(|last| *last < begun).map(|last| last + told::pace(away));
+            let due = due.into_iter().chain(mate.pause).max().filter(|due| *due > begun);
+            if let Some(due) = due {
+                return self.wake_at(due);
+            }
+            if away >= MAX_AWAY {
+                return;
+            }
+            let Some(delivered) = self.send(&connection, to, &notice).await else { return };
+            after.away = if delivered { 0 } else { away + 1 };
+            let mate = self.mates.entry(to).or_default();
+            (mate.last, mate.asked_us) = (Some(Instant::now()), false);
+            let record = after.encode();
+            self.told.insert(to, after);
+            let keep = move |daemon: &Daemon| {
+                let mut batch = Batch::new();
+                batch.put(TOLD, to.as_bytes(), &record);
+                // Lost, it is told again.
+                daemon.catalogue.storage.commit_lazily(batch)
+            };
+            blocking(&self.daemon, keep).await;
+        }
+    }
+
+    /// Seals and sends; says whether the device was there. `None`: it was not taken, and is tried later.
+    async fn send(&mut self, connection: &RelayConnection, to: DeviceId, notice: &Notice) -> Option<bool> {
+        let sealed = sealed(&self.daemon, to, notice);
+        let mut least = Duration::ZERO;
+        let sent = match sealed {
+            Ok((id, sealed)) => connection.send(to, id, sealed.into()).await.map_err(|error| {
+                if let RequestError::Refused(refusal) = &error {
+                    least = Duration::from_millis(u64::from(refusal.retry_after_ms));
+                }
+                error.to_string()
+            }),
+            Err(error) => Err(error.message),
+        };
+        let mate = self.mates.entry(to).or_default();
+        match sent {
+            Ok(delivered) => {
+                (mate.failures, mate.pause) = (0, None);
+                tracing::debug!(
+                    ?to,
+                    shares = notice.shares.len(),
+                    ended = notice.ended.len(),
+                    ask = notice.ask,
+                    delivered,
+                    "the catalogue is told"
+                );
+                Some(delivered)
+            }
+            Err(error) => {
+                tracing::debug!(?to, error, "the catalogue is told later");
+                let pause = FIRST_PAUSE.saturating_mul(1 << mate.failures.min(16)).min(LONGEST_PAUSE);
+                mate.failures = mate.failures.saturating_add(1);
+                let until = Instant::now() + pause.max(least);
+                mate.pause = Some(until);
+                self.wake_at(until);
+                None
+            }
+        }
+    }
+
+    /// Asks a device when what it told is, for a while, not what its card says. Once per card.
+    async fn compare(&mut self, from: DeviceId, one: &Listed) {
+        let Some(digest) = &one.digest else { return };
+        let Some(known) = blocking(&self.daemon, move |daemon| daemon.catalogue.copies.digest(from)).await
+        else {
+            return;
+        };
+        let (now, mate) = (Instant::now(), self.mates.entry(from).or_default());
+        if known == *digest {
+            mate.differs = None;
+            return;
+        }
+        if mate.asked == Some(one.card_ms) {
+            return;
+        }
+        let (_, since) = mate.differs.filter(|(card, _)| *card == one.card_ms).unwrap_or((one.card_ms, now));
+        mate.differs = Some((one.card_ms, since));
+        let due = mate.pause.map_or(since + GRACE, |pause| pause.max(since + GRACE));
+        if now < due {
+            return self.wake_at(due);
+        }
+        let Some(connection) = self.daemon.relays.way_to(from) else { return };
+        let ask = Notice { ask: true, ..Notice::default() };
+        if self.send(&connection, from, &ask).await.is_some() {
+            self.mates.entry(from).or_default().asked = Some(one.card_ms);
+        }
+    }
+}
+
+fn sealed(daemon: &Daemon, to: DeviceId, notice: &Notice) -> Result<(MessageId, Vec<u8>), ApiError> {
+    let mut id = [0_u8; MessageId::LEN];
+    getrandom::fill(&mut id).map_err(failure::internal)?;
+    let id = MessageId::new(id);
+    let bytes = mail::encode_notice(notice);
+    let sealed = seal::seal(&daemon.identity, to, SealPurpose::Message, &id, &bytes);
+    Ok((id, sealed.map_err(failure::internal)?))
+}

@@ -1,0 +1,257 @@
+//! Everything that can be asked of a relay, by everyone who may try: what each is answered, and that the one whose ids
+//! stand in it loses nothing. A kind of message that is added does not compile here until it has its row.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod matrix;
+mod storing_common;
+
+use hither_carrier::{CarrierKind, MessageReader, Stream, write_message, write_relay_message};
+use hither_proto::limits::{MAX_FRAME, PROTOCOL};
+use hither_proto::{
+    Message, Proof, ProofKind, Purpose, ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode,
+    ShareSecret, Side,
+};
+use hither_relay::ops::labels::Request;
+use matrix::{CALLERS, Caller, Kind, Outcome, Place, Shown, kind, link_messages, relay_messages};
+use storing_common::{Device, soon};
+
+/// What comes of a message that is the first one of its stream.
+fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
+    let known = match caller {
+        Caller::Owner | Caller::Sibling | Caller::Other => None,
+        Caller::Stranger => Some(RelayRefusalCode::NotRegistered),
+        Caller::Revoked => Some(RelayRefusalCode::Revoked),
+    };
+    match purpose {
+        // Anyone may ask: who was invited does so before being registered.
+        RelayPurpose::Assign => match kind {
+            Kind::Assign => Outcome::Answered("assigned"),
+            _ => Outcome::Refused(RelayRefusalCode::Invalid),
+        },
+        RelayPurpose::Device => match (kind, known) {
+            (Kind::Hello, None) => Outcome::Answered("welcome"),
+            (Kind::Hello, Some(code)) => Outcome::Refused(code),
+            _ => Outcome::Refused(RelayRefusalCode::Invalid),
+        },
+        RelayPurpose::Upload => match (kind, known) {
+            (_, Some(code)) => Outcome::Refused(code),
+            (Kind::Put, None) if caller == Caller::Owner => Outcome::Answered("missing"),
+            // Its head is signed by another device.
+            _ => Outcome::Refused(RelayRefusalCode::Invalid),
+        },
+        // A node of its own takes no others.
+        RelayPurpose::Node => Outcome::Refused(RelayRefusalCode::Role),
+    }
+}
+
+/// What comes of a message on the long connection of another device than the one that it names, and what changes for that.
+fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
+    let sibling = match caller {
+        Caller::Sibling => true,
+        Caller::Other => false,
+        Caller::Owner | Caller::Stranger | Caller::Revoked => panic!("{caller:?} has no such connection"),
+    };
+    match kind {
+        Kind::Ping => (Outcome::Answered("pong"), &[]),
+        Kind::Pong | Kind::Received => (Outcome::Nothing, &[]),
+        Kind::Cards if sibling => (Outcome::Nothing, &["cards"]),
+        Kind::Cards => (Outcome::Nothing, &[]),
+        Kind::Send if sibling => (Outcome::Answered("sent"), &["mail"]),
+        Kind::Send => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
+        // A place of its own, for a share of the same id: it counts for its own user.
+        Kind::Place if sibling => (Outcome::Answered("placed"), &["usage"]),
+        Kind::Place => (Outcome::Answered("placed"), &[]),
+        // The one that it could release was placed by itself just before: see `Place`.
+        Kind::Release => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
+        Kind::Hello | Kind::Assign | Kind::Put | Kind::OfUpload | Kind::OfRelay => {
+            (Outcome::Refused(RelayRefusalCode::Invalid), &[])
+        }
+    }
+}
+
+/// What comes of a question for a share; `Err(None)`: the stream ends without a word.
+fn asked(purpose: Purpose, caller: Caller, shown: Shown) -> Result<&'static str, Option<Refusal>> {
+    match (shown, purpose) {
+        // That is no message at all.
+        (Shown::NoOwner, _) => Err(None),
+        _ if caller == Caller::Revoked => Err(Some(Refusal::NotFound)),
+        // Who knows the ticket may read, registered or not.
+        (Shown::Right, Purpose::Control | Purpose::Bulk) => Ok("opened"),
+        (Shown::Right, Purpose::Lookup) => Ok("elsewhere"),
+        (Shown::Replayed | Shown::Reflected | Shown::Forged | Shown::Secret | Shown::OtherOwner, _) => {
+            Err(Some(Refusal::NotFound))
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_message_of_every_kind_by_everyone() {
+    let place = Place::new().await;
+    let before = place.snapshot().await;
+    let purposes = [RelayPurpose::Assign, RelayPurpose::Device, RelayPurpose::Upload, RelayPurpose::Node];
+    for (purpose, caller) in purposes.into_iter().flat_map(|purpose| CALLERS.map(|caller| (purpose, caller)))
+    {
+        for message in relay_messages(&place) {
+            let expected = first(purpose, kind(&message), caller);
+            let device = place.device(caller);
+            let mut relay = device.relay(&place.world, purpose, CarrierKind::Tcp).await;
+            match kind(&message) {
+                Kind::Put => relay.begin(&place.version).await,
+                // A refusal may come first.
+                _ => drop(write_relay_message(&mut relay.send, &message).await),
+            }
+            let outcome = matrix::outcome(&mut relay).await;
+            assert_eq!(outcome, expected, "{purpose:?} {caller:?}: {message:?}");
+            drop(relay);
+            place.left().await;
+            assert_eq!(place.snapshot().await, before, "{purpose:?} {caller:?}: {message:?}");
+        }
+    }
+    place.unharmed(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_on_the_long_connection_of_another_device() {
+    let place = Place::new().await;
+    let cards = || place.world.node.metrics.requests.of(Request::Cards).count();
+    for caller in [Caller::Other, Caller::Sibling] {
+        // What it may release afterwards would be its own.
+        let mut messages = relay_messages(&place);
+        messages.sort_by_key(|message| kind(message) == Kind::Place);
+        for message in messages {
+            let before = place.snapshot().await;
+            let (expected, changes) = later(kind(&message), caller);
+            let mut talk = place.device(caller).talk(&place.world).await;
+            let stored = cards();
+            talk.say(&message).await;
+            if expected == Outcome::Nothing {
+                talk.say(&RelayMessage::Ping { nonce: 99 }).await;
+                let next = talk.find(|message| matrix::told(&message).then_some(message)).await;
+                assert_eq!(next, RelayMessage::Pong { nonce: 99 }, "{caller:?}: {message:?}");
+            } else {
+                assert_eq!(matrix::outcome(&mut talk).await, expected, "{caller:?}: {message:?}");
+            }
+            if kind(&message) == Kind::Cards {
+                soon(async {
+                    while cards() == stored {
+                        tokio::task::yield_now().await;
+                    }
+                })
+                .await;
+            }
+            drop(talk);
+            place.left().await;
+            let after = place.snapshot().await;
+            let changed: Vec<_> = before.keys().filter(|part| before[*part] != after[*part]).collect();
+            assert_eq!(changed, changes.iter().collect::<Vec<_>>(), "{caller:?}: {message:?}");
+        }
+    }
+    // The one that was there, and the sibling's.
+    place.unharmed(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_proof_by_everyone_for_every_purpose() {
+    let place = Place::new().await;
+    let before = place.snapshot().await;
+    let key = place.version.secret.read_key();
+    for caller in CALLERS {
+        let device = place.device(caller);
+        for purpose in [Purpose::Control, Purpose::Bulk, Purpose::Lookup] {
+            for shown in Shown::ALL {
+                let stream = device.open(&place.world, CarrierKind::Tcp).await;
+                let elsewhere = device.open(&place.world, CarrierKind::Tcp).await;
+                let make = |key: &ReadKey, stream: &Stream, side| {
+                    Proof::make_with_read_key(key, &stream.exporter, side)
+                };
+                let proof = match shown {
+                    Shown::Right | Shown::OtherOwner | Shown::NoOwner => make(&key, &stream, Side::Opener),
+                    Shown::Replayed => make(&key, &elsewhere, Side::Opener),
+                    Shown::Reflected => make(&key, &stream, Side::Acceptor),
+                    Shown::Forged => make(&ReadKey::new([7; 32]), &stream, Side::Opener),
+                    Shown::Secret => Proof::make(&place.version.secret, &stream.exporter, Side::Opener),
+                };
+                let open = Message::Open {
+                    protocol: PROTOCOL,
+                    share: place.version.share(),
+                    proof,
+                    proof_kind: if shown == Shown::Secret { ProofKind::Secret } else { ProofKind::ReadKey },
+                    owner: match shown {
+                        Shown::NoOwner => None,
+                        Shown::OtherOwner => Some(place.other.id()),
+                        _ => Some(place.owner.id()),
+                    },
+                    purpose: Some(purpose),
+                };
+                let answer = match answer(stream, &open).await {
+                    Some(Message::Opened(_)) => Ok("opened"),
+                    Some(Message::Elsewhere { .. }) => Ok("elsewhere"),
+                    Some(Message::Refused(refusal)) => Err(Some(refusal)),
+                    None => Err(None),
+                    other => panic!("{caller:?} {purpose:?} {shown:?}: {other:?}"),
+                };
+                assert_eq!(answer, asked(purpose, caller, shown), "{caller:?} {purpose:?} {shown:?}");
+            }
+        }
+        assert_eq!(place.snapshot().await, before, "{caller:?}");
+    }
+    place.unharmed(1).await;
+}
+
+/// Sends a first frame; `None`: the stream ended without a word.
+async fn answer(mut stream: Stream, message: &Message) -> Option<Message> {
+    write_message(&mut stream.send, message).await.unwrap();
+    soon(MessageReader::new(MAX_FRAME).next(&mut stream.recv)).await.ok().flatten()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_else_begins_a_stream() {
+    let place = Place::new().await;
+    let before = place.snapshot().await;
+    for caller in CALLERS {
+        for message in link_messages(&place) {
+            let spoken = match &message {
+                // Those that begin streams, in another version.
+                Message::Open { .. } | Message::RelayOpen { .. } => true,
+                Message::Opened(_)
+                | Message::Refused(_)
+                | Message::Announce(_)
+                | Message::HaveDelta(_)
+                | Message::Claims(_)
+                | Message::Want(_)
+                | Message::Cancel { .. }
+                | Message::Chunk { .. }
+                | Message::Served { .. }
+                | Message::Busy { .. }
+                | Message::NotHeld { .. }
+                | Message::NewHead(_)
+                | Message::Ping { .. }
+                | Message::Pong { .. }
+                | Message::Elsewhere { .. } => false,
+            };
+            let stream = place.device(caller).open(&place.world, CarrierKind::Tcp).await;
+            // A relay refuses in the language of relays, which is none of links.
+            let relay = matches!(message, Message::RelayOpen { .. });
+            let answer = answer(stream, &message).await;
+            let expected = (spoken && !relay).then_some(Message::Refused(Refusal::Protocol));
+            assert_eq!(answer, expected, "{caller:?}: {message:?}");
+        }
+    }
+    assert_eq!(place.snapshot().await, before);
+    place.unharmed(1).await;
+}
+
+/// A device that somebody else's secret does not help: it knows the share's id and owner, and another share's secret.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_shares_secret_opens_nothing() {
+    let place = Place::new().await;
+    let open = storing_common::Open {
+        key: ShareSecret::new([3; 16]).read_key(),
+        ..storing_common::Open::of(&place.version, Purpose::Bulk)
+    };
+    for device in [&Device::new(), &place.other, &place.sibling] {
+        let refused = device.read(&place.world, &open, CarrierKind::Quic).await.map(drop);
+        assert_eq!(refused, Err(Refusal::NotFound));
+    }
+}
