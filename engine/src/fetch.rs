@@ -444,6 +444,9 @@ impl Fetch {
                 self.journal.wasted(request.device, damaged);
             }
             self.spans.request_ended(request.span);
+            if let Some(source) = self.sources.get_mut(&request.device) {
+                source.requests = source.requests.saturating_sub(1);
+            }
             if !matches!(request.rule, Rule::LocalCopy) {
                 self.group.took(now.since(request.asked_at));
             }

@@ -112,10 +112,20 @@ impl Fetch {
 
     /// Whether a member that can be waited for has something of a span that is missing here.
     pub(crate) fn is_near(&self, index: u32, now: Time) -> bool {
-        let least = self.group.outside * TOO_SLOW;
         self.members()
-            .filter(|s| s.usable_soon(self.version, Space::Data) && s.rate(now) >= least)
+            .filter(|s| s.usable_soon(self.version, Space::Data) && !self.is_too_slow(s, now))
             .any(|s| s.held(Space::Data).is_none_or(|held| self.spans.is_wanted_of(index, held)))
+    }
+
+    /// Whether a member gives so little that it is not worth waiting for.
+    fn is_too_slow(&self, member: &Source, now: Time) -> bool {
+        member.rate(now) < self.group.outside * TOO_SLOW
+    }
+
+    /// Whether what a source has is to come from members only, and not over a thin link again because it takes its time.
+    pub(crate) fn is_local(&self, device: DeviceId, now: Time) -> bool {
+        let source = self.sources.get(&device).filter(|_| self.is_member(device));
+        source.is_some_and(|source| !self.is_too_slow(source, now))
     }
 
     /// The strongest claim of a member on a span, and whose it is.

@@ -36,6 +36,7 @@ impl Fetch {
             return self.next_alone(source, space).map(|index| Pick::Take(index, Some(Rule::Liveness)));
         }
         match self.is_member(device) {
+            true if !self.is_local(device, now) => None,
             true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
             false => self.first_copy(source, now),
         }

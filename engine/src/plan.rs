@@ -27,6 +27,7 @@ impl Fetch {
             commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
             self.settle_bytes(request.device, request.carrier, &request.awaited, now);
         }
+        self.sources.values_mut().for_each(|source| source.requests = 0);
         self.version = Some(plan.version);
         self.decide_at = None;
         self.moved.clear();

@@ -94,7 +94,7 @@ impl Fetch {
     /// How long the source of a span may be silent, given who else has it.
     fn patience(&self, device: DeviceId, span: u32, version: u64, space: Space, now: Time) -> Duration {
         let size = self.spans.bytes_of(&self.spans.missing_in(span, None));
-        let local = self.is_member(device);
+        let local = self.is_local(device, now);
         let alternative = self
             .situation(span, version, space, now)
             .holders
@@ -146,7 +146,7 @@ impl Fetch {
         for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
             // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
-            let local = self.is_member(first);
+            let local = self.is_local(first, now);
             situation
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));

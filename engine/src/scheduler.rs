@@ -134,6 +134,7 @@ impl Fetch {
         if source.carriers.outstanding() == 0 {
             source.last_progress = now;
         }
+        source.requests += 1;
         source.carriers.asked(carrier, self.spans.bytes_of(&positions), now);
         self.spans.request_began(index);
         self.places = self.places.map(|count| count + 1);

@@ -83,6 +83,8 @@ pub(crate) struct Source {
     pub last_progress: Time,
     /// Has given at least one verified chunk.
     pub proven: bool,
+    /// Requests that have not ended: what they bring may still turn out to be wrong.
+    pub requests: u32,
     pub banned: bool,
     strikes: u32,
     failures: u32,
@@ -118,6 +120,7 @@ impl Source {
             carriers: CarrierChoice::default(),
             last_progress: now,
             proven: false,
+            requests: 0,
             banned: false,
             strikes: 0,
             failures: 0,
@@ -361,10 +364,10 @@ impl Source {
         Duration::from_secs_f64(seconds.min(1e6))
     }
 
-    /// Most bytes in flight: one span until proven, then twice what the link holds.
+    /// Most bytes in flight: one request until proven, then twice what the link holds.
     fn window(&self, now: Time) -> u64 {
         if !self.proven {
-            return SPAN_BYTES;
+            return if self.requests == 0 { SPAN_BYTES } else { 0 };
         }
         let product = self.rate(now) * (self.distance.rtt + WINDOW_SLACK).as_secs_f64();
         (product as u64).clamp(WINDOW.0, WINDOW.1)
