@@ -36,11 +36,13 @@ pub use crypt::{
 pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
 pub use handles::Handles;
 pub use holding::{Holding, ReadChunkError};
-pub use import::{ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, import, import_parts};
+pub use import::{
+    ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, import, import_parts,
+};
 pub use layout::{Extent, Extents, Layout};
 pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
-pub use place::{Parts, Place};
 pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
+pub use place::{Parts, Place};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use target::{
     CopyError, FetchTarget, FinishError, Finished, IfExists, PrepareError, TargetOptions, WriteError,

@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 const PING: Duration = Duration::from_secs(5);
 /// Silence after which the other side counts as gone.
 const SILENCE: Duration = Duration::from_secs(15);
+/// After how long a device that fetches the share itself and knows nothing of it yet is worth another try, milliseconds.
+const SOON: u32 = 100;
+
 /// Opens a session about a share that is being fetched and keeps it until it ends. The engine is told everything.
 pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
     let _lanes = key.close.clone().drop_guard(); // they end with this, however it ends
@@ -309,10 +312,11 @@ fn admit(
 ) -> Result<(Arc<Share>, Purpose), Refusal> {
     let Some(purpose) = purpose.filter(|_| protocol == PROTOCOL) else { return Err(Refusal::Protocol) };
     let share = daemon.shares.get(share).ok_or(Refusal::NotFound)?;
-    if !proof.verify(&share.secret, &stream.exporter, Side::Opener) || share.head().is_none() {
+    if !proof.verify(&share.secret, &stream.exporter, Side::Opener) {
         return Err(Refusal::NotFound);
     }
-    Ok((share, purpose))
+    // Who begins to fetch it has nothing to show yet, and will in a moment.
+    if share.head().is_none() { Err(Refusal::Busy(SOON)) } else { Ok((share, purpose)) }
 }
 
 /// Keeps a session that another device opened.

@@ -48,6 +48,25 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
         told.words = words(&told, why.transfer.sources.len());
         why.sources.push(told);
     }
+    why.sources.extend(known.into_iter().filter(|told| told.source.bytes == 0));
+    let useless = journal
+        .into_iter()
+        .flat_map(|j| j.sources())
+        .filter(|(_, s)| s.bytes == 0 && s.wasted + s.faults > 0);
+    for (device, summary) in useless {
+        let id = device.to_string();
+        if why.sources.iter().all(|told| told.source.device != id) {
+            let mut told = fresh(&SourceBytes {
+                device: id,
+                name: daemon.links.name(*device).map(|name| name.to_string()).unwrap_or_default(),
+                kind: daemon.links.way(*device),
+                bytes: 0,
+            });
+            (told.wasted, told.faults) = (summary.wasted, summary.faults);
+            told.words = "It was asked, and gave nothing that could be used.".into();
+            why.sources.push(told);
+        }
+    }
     if let Some(journal) = journal {
         why.notes.extend(journal.notes().map(|n| note(daemon, n)));
         let skip = journal.stories().count().saturating_sub(SPANS);
@@ -97,20 +116,30 @@ fn words(told: &WhySource, sources: usize) -> String {
             .into();
     }
     let away = told.rtt_ms.map(|rtt| format!(", {rtt:.1} ms away")).unwrap_or_default();
+    let has = |rule: &str| told.rules.contains_key(rule);
     let why = match (sources, told.source.kind) {
         (1, SourceKind::Store) => "no device that has it could give it.",
         (1, _) => "nobody else had it.",
-        (_, SourceKind::Store) if told.rules.contains_key("store_faster") => {
+        _ if has("local_copy") => {
+            "it had these parts already, so that they did not come from farther away again."
+        }
+        _ if has("first_copy") || has("steal") => {
+            "nobody on this network had these parts; this device got them for all who fetch them here."
+        }
+        (_, SourceKind::Store) if has("store_faster") => {
             "asked where no device could give it, or it was faster than the devices."
         }
         (_, SourceKind::Store) => "asked where no device could give it.",
         _ => "asked whenever it was expected to be done first.",
     };
     let mut text = format!("{}{away}; {why}", nearness(told.source.kind));
-    if told.rules.contains_key("moved") {
+    if has("takeover") {
+        text.push_str(" Some parts another device meant to get, and did not.");
+    }
+    if has("moved") {
         text.push_str(" It took over from a device that stalled, failed or gave damaged data.");
     }
-    if told.rules.contains_key("tail") {
+    if has("tail") {
         text.push_str(" Some of the last parts were asked of it too, because another device was slow.");
     }
     text

@@ -11,7 +11,7 @@
 use crate::spans::Span;
 use crate::time::Time;
 use hither_proto::limits::MAX_CLAIMS;
-use hither_proto::{Claims, DeviceId, PositionRange, Ranges, ShareId};
+use hither_proto::{Claims, PositionRange, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -27,19 +27,6 @@ const MAX_ACTIVE: usize = MAX_CLAIMS - MAX_TENTATIVE;
 const STRIKES: u32 = 3;
 /// A claimer that shows nothing new for so long, at least, is not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How much right a device has to a span: the highest of a group is first. The same on every device.
-///
-/// SplitMix64 (Steele, Lea and Flood, 2014) of the device's key, the share's id and the span's first position.
-pub(crate) fn weight(device: DeviceId, share: ShareId, start: u32) -> u64 {
-    let word =
-        |bytes: &[u8]| bytes.iter().take(8).rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-    let seed = word(device.as_bytes()) ^ word(share.as_bytes());
-    let mut z = seed.wrapping_add(u64::from(start).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
 
 /// One claim of another device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,7 +221,7 @@ mod tests {
     use super::*;
     use crate::spans::{SpanTable, runs};
     use crate::testing::device;
-    use hither_proto::ShareSecret;
+    use hither_proto::{ShareSecret, claim_weight};
 
     fn at(ms: u64) -> Time {
         Time::from_start(Duration::from_millis(ms))
@@ -249,7 +236,7 @@ mod tests {
         let share = ShareSecret::new([1; 16]).share_id();
         let mut parts = [0u32; 4];
         for start in 0..4000 {
-            let first = (0..4u8).max_by_key(|n| weight(device(*n), share, start)).unwrap();
+            let first = (0..4u8).max_by_key(|n| claim_weight(device(*n), share, start)).unwrap();
             parts[usize::from(first)] += 1;
         }
         assert!(parts.iter().all(|part| (900..1100).contains(part)), "{parts:?}");

@@ -3,13 +3,13 @@
 //! A device belongs to the group when it says on its session that it fetches this version, is near by its handshake's
 //! round trip, and serves. Nothing else makes it a member, so that a claim costs who made it some work and us only time.
 
-use crate::claims::{Own, Standing, Theirs, weight};
+use crate::claims::{Own, Standing, Theirs};
 use crate::command::{Command, RequestId, SessionId};
 use crate::fetch::Fetch;
 use crate::request::Request;
 use crate::source::Source;
 use crate::time::Time;
-use hither_proto::{Claims, DeviceId, HolderKind, Space};
+use hither_proto::{Claims, DeviceId, HolderKind, Space, claim_weight};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -96,8 +96,8 @@ impl Fetch {
         let Some((start, _)) = self.spans.range_of(index).filter(|_| !self.spans.is_done(index)) else {
             return false;
         };
-        let mine = weight(self.device, self.share, start);
-        self.group.members.iter().all(|member| weight(*member, self.share, start) < mine)
+        let mine = claim_weight(self.device, self.share, start);
+        self.group.members.iter().all(|member| claim_weight(*member, self.share, start) < mine)
     }
 
     /// The members as sources.
@@ -148,10 +148,10 @@ impl Fetch {
         let (Some(span), Some((start, _))) = (self.spans.span(index), self.spans.range_of(index)) else {
             return true;
         };
-        let mine = weight(self.device, self.share, start);
+        let mine = claim_weight(self.device, self.share, start);
         self.members().any(|s| {
             let standing = s.theirs.as_ref().and_then(|t| t.standing(span, self.group.usual, now));
-            let outranked = || weight(s.device, self.share, start) > mine;
+            let outranked = || claim_weight(s.device, self.share, start) > mine;
             match standing {
                 Some(Standing::Active) => wish || outranked(),
                 Some(Standing::Tentative) => wish && outranked(),

@@ -1,9 +1,12 @@
-//! One request in flight: what was asked of whom, and what has come of it.
+//! One request in flight: what was asked of whom, what has come of it, and how it ends.
 
 use crate::carrier_choice::Carrier;
+use crate::command::RequestId;
+use crate::fetch::Fetch;
+use crate::journal::{JournalEvent, SpanStory};
 use crate::policy::Rule;
 use crate::time::Time;
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, Ranges, Space};
 use roaring::RoaringBitmap;
 use std::time::Duration;
 
@@ -33,5 +36,126 @@ impl Request {
     /// Whether nothing of it has come.
     pub fn is_untouched(&self) -> bool {
         self.awaited.len() == self.asked
+    }
+}
+
+impl Fetch {
+    pub fn served(&mut self, device: DeviceId, id: RequestId, now: Time) {
+        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else { return };
+        let missing = std::mem::take(&mut request.awaited);
+        let carrier = request.carrier;
+        if !missing.is_empty() {
+            self.settle_bytes(device, carrier, &missing, now);
+            self.believe_not_held(device, &missing, now);
+        }
+        self.end_if_done(id, now);
+    }
+
+    pub fn not_held(&mut self, device: DeviceId, id: RequestId, ranges: &Ranges, now: Time) {
+        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else { return };
+        let gone = ranges.to_bitmap() & &request.awaited;
+        request.awaited -= &gone;
+        let carrier = request.carrier;
+        self.settle_bytes(device, carrier, &gone, now);
+        self.believe_not_held(device, &gone, now);
+        self.end_if_done(id, now);
+    }
+
+    fn believe_not_held(&mut self, device: DeviceId, positions: &RoaringBitmap, now: Time) {
+        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        self.journal.note(now, device, JournalEvent::NotHeld);
+        let total = self.spans.positions();
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.not_held(version, space, positions, total);
+        }
+    }
+
+    pub fn busy(&mut self, device: DeviceId, id: RequestId, pause: Duration, now: Time) {
+        if self.requests.get(&id).is_some_and(|r| r.device == device) {
+            self.abandon(id, now);
+            if let Some(source) = self.sources.get_mut(&device) {
+                source.busy(now, pause);
+            }
+        }
+    }
+
+    /// The stream of a carrier broke: what was asked over it is idle again.
+    pub fn carrier_failed(&mut self, device: DeviceId, carrier: Carrier, now: Time) {
+        let broken: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| r.device == device && r.carrier == carrier)
+            .map(|(id, _)| *id)
+            .collect();
+        broken.into_iter().for_each(|id| self.abandon(id, now));
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.carriers.failed(carrier, now);
+        }
+    }
+
+    pub(crate) fn drop_requests_of(&mut self, device: DeviceId, now: Time) {
+        let ids: Vec<RequestId> =
+            self.requests.iter().filter(|(_, r)| r.device == device).map(|(id, _)| *id).collect();
+        for id in ids {
+            if let Some(request) = self.requests.get(&id) {
+                self.moved.insert(request.span);
+            }
+            self.abandon(id, now);
+        }
+    }
+
+    /// Gives up what has not arrived of a request; what arrived is still being stored.
+    pub(crate) fn abandon(&mut self, id: RequestId, now: Time) {
+        if let Some(request) = self.requests.get_mut(&id) {
+            let awaited = std::mem::take(&mut request.awaited);
+            request.given_up |= &awaited;
+            let (device, carrier) = (request.device, request.carrier);
+            self.settle_bytes(device, carrier, &awaited, now);
+            self.end_if_done(id, now);
+        }
+    }
+
+    pub(crate) fn settle_bytes(
+        &mut self,
+        device: DeviceId,
+        carrier: Carrier,
+        positions: &RoaringBitmap,
+        now: Time,
+    ) {
+        let bytes = positions.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.carriers.given_up(carrier, bytes, now);
+        }
+    }
+
+    pub(crate) fn end_if_done(&mut self, id: RequestId, now: Time) {
+        // Every arrival is reported once, as stored or as damaged: what is left in the end was damaged.
+        let done = |r: &Request| r.awaited.is_empty() && r.arrived.len() <= r.damaged;
+        if let Some(request) =
+            self.requests.get(&id).is_some_and(done).then(|| self.requests.remove(&id)).flatten()
+        {
+            let damaged = request.arrived.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
+            if damaged > 0 {
+                self.journal.wasted(request.device, damaged);
+            }
+            self.spans.request_ended(request.span);
+            if let Some(source) = self.sources.get_mut(&request.device) {
+                source.requests = source.requests.saturating_sub(1);
+            }
+            if !matches!(request.rule, Rule::LocalCopy) {
+                self.group.took(now.since(request.asked_at));
+            }
+            self.claim_ended(request.span, now);
+            if self.space() == Some(Space::Data) {
+                self.journal.span(SpanStory {
+                    start: self.spans.span(request.span).map_or(0, |s| s.start),
+                    device: request.device,
+                    rule: request.rule,
+                    expected: request.expected,
+                    actual: now.since(request.asked_at),
+                    runner_up: request.runner_up,
+                });
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! Invariants: no sockets, files, clocks, tasks or random sources here (enforced by this crate's `clippy.toml`);
 //! no decoder allocates more than a constant factor of the bytes it was given.
 
+mod claim;
 mod device;
 mod frame;
 mod head;
@@ -28,6 +29,7 @@ pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/hither.v1.rs"));
 }
 
+pub use claim::claim_weight;
 pub use device::{DeviceId, DeviceName};
 pub use frame::{
     FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
@@ -37,8 +39,8 @@ pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{ChunkId, ChunkKey, IdError, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId};
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
 pub use message::{
-    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose, Refusal,
-    Space, Want,
+    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
+    Refusal, Space, Want,
 };
 pub use name::{EntryName, NameError, display_name};
 pub use proof::{Proof, Side};

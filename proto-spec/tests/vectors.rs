@@ -12,10 +12,10 @@
 )]
 
 use hither_proto::{
-    ChunkId, ChunkKey, ChunkRecord, DeviceId, Head, Holder, HolderKind, Invitation, Manifest,
+    ChunkId, ChunkKey, ChunkRecord, Claims, DeviceId, Head, Holder, HolderKind, Invitation, Manifest,
     ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind, Purpose, PutRecord, RelayMessage,
     RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space,
-    Ticket, Want, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
+    Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;
@@ -120,10 +120,20 @@ fn vectors() -> Vec<(&'static str, String)> {
         ("frame: open by read key", hex(&encode_frame(&by_read_key))),
         ("frame: elsewhere, a store", hex(&encode_frame(&elsewhere))),
         ("frame: relay open, device", hex(&encode_frame(&relay_open()))),
+        ("frame: claims", hex(&encode_frame(&claims()))),
+        (
+            "claim weight of the span at position 64",
+            format!("{:016x}", claim_weight(owner, secret.share_id(), 64)),
+        ),
     ]
     .into_iter()
     .chain(relay_frames(&url).into_iter().map(|(name, message)| (name, hex(&encode_relay_frame(&message)))))
     .collect()
+}
+
+fn claims() -> Message {
+    let run = |start, count| PositionRange::new(start, count).into_iter().collect();
+    Message::Claims(Claims { version: 3, fetching: true, active: run(0, 4), tentative: run(64, 16) })
 }
 
 fn relay_open() -> Message {
@@ -191,6 +201,7 @@ fn the_pinned_bytes_are_understood() {
         "frame: open by read key",
         "frame: elsewhere, a store",
         "frame: relay open, device",
+        "frame: claims",
     ] {
         let bytes = unhex(&value(name));
         let message = decode_frame(&bytes[4..]).unwrap().unwrap();

@@ -76,7 +76,8 @@ impl World {
         }
         let busy = matches!(self.devices[to].nature, Nature::Busy { part } if self.rng.chance(part));
         let refusal = match self.devices[to].shown_head() {
-            0 => Some(Refusal::NotFound),
+            0 if self.devices[to].stage == Stage::Idle => Some(Refusal::NotFound),
+            0 => Some(Refusal::Busy(100)),
             _ if busy => Some(Refusal::Busy(self.rng.between(50, 2000) as u32)),
             _ => None,
         };
