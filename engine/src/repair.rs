@@ -21,6 +21,8 @@ const STALL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const STALL_ALONE: Duration = Duration::from_secs(15);
 /// How long nothing may be in flight before sources that rest are asked after all (source-selection design, rule 7).
 const LIVENESS: Duration = Duration::from_secs(3);
+/// A neighbour that needs longer for what it owes is not near in any sense that matters.
+const LOCAL: Duration = Duration::from_secs(1);
 /// Added to twice the alternative's time before a second copy is asked for.
 const TAIL_SLACK: Duration = Duration::from_millis(300);
 
@@ -146,7 +148,7 @@ impl Fetch {
         for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
             // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
-            let local = self.is_local(first, now);
+            let local = self.is_local(first, now) && projected < LOCAL;
             situation
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));
