@@ -3,6 +3,7 @@
 //! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys are refused with the nearest known name,
 //! so that a typing error does not silently do nothing.
 
+use crate::limits::{RateLimits, parse_rate};
 use crate::upload_rules::{NetworkRule, UploadRules, parse_size};
 use std::path::Path;
 use std::time::Duration;
@@ -41,6 +42,12 @@ pub const TEMPLATE: &str = "\
 # Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
 # upload.never_on = []
 
+# Most bytes in a second that this device sends and receives, in all: \"5MB\", \"40Mbit\"; \"\" for any.
+# limits.upload = \"\"
+# limits.download = \"\"
+# Whether that goes for the local network too.
+# limits.lan = false
+
 # What is logged to hitherd.log: error, warn, info, debug or trace.
 # log = \"info\"
 ";
@@ -55,6 +62,7 @@ enum Kind {
     Names,
     Size,
     Networks,
+    Rate,
     Level,
 }
 
@@ -70,7 +78,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 13] = [
+pub const KEYS: [Key; 16] = [
     Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
     Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
     Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
@@ -87,6 +95,9 @@ pub const KEYS: [Key; 13] = [
         about: "interfaces and networks not to upload over",
         kind: Kind::Networks,
     },
+    Key { name: "limits.upload", about: "most bytes sent in a second", kind: Kind::Rate },
+    Key { name: "limits.download", about: "most bytes received in a second", kind: Kind::Rate },
+    Key { name: "limits.lan", about: "limit the local network too", kind: Kind::Bool },
     Key { name: "log", about: "what is logged", kind: Kind::Level },
 ];
 
@@ -111,6 +122,8 @@ pub struct Config {
     pub wait: Duration,
     /// What is uploaded to stores.
     pub upload: UploadRules,
+    /// How fast this device may send and receive.
+    pub limits: RateLimits,
     /// Log filter.
     pub log: String,
 }
@@ -127,6 +140,7 @@ impl Default for Config {
             ignore_interfaces: Vec::new(),
             wait: Duration::from_secs(15),
             upload: UploadRules::default(),
+            limits: RateLimits::default(),
             log: "info".into(),
         }
     }
@@ -178,6 +192,7 @@ impl Kind {
             Self::Names => "a list of names like [\"eth0\"]",
             Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
             Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
+            Self::Rate => "a rate of at least 10 kB a second like \"5MB\" or \"40Mbit\", or empty",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -185,7 +200,7 @@ impl Kind {
     /// Parses what a person typed or an environment variable holds.
     fn parse(self, text: &str) -> Option<Value> {
         let value: Value = match self {
-            Self::Text | Self::Duration | Self::Size | Self::Level => text.into(),
+            Self::Text | Self::Duration | Self::Size | Self::Rate | Self::Level => text.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
             Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
             Self::Names | Self::Networks => {
@@ -203,6 +218,7 @@ impl Kind {
             Self::Duration => value.as_str().is_some_and(|t| humantime::parse_duration(t).is_ok()),
             Self::Names => value.as_array().is_some_and(|a| a.iter().all(Value::is_str)),
             Self::Size => value.as_str().is_some_and(|t| t.is_empty() || parse_size(t).is_some()),
+            Self::Rate => value.as_str().is_some_and(|t| t.is_empty() || parse_rate(t).is_some()),
             Self::Networks => value.as_array().is_some_and(|a| {
                 a.iter().all(|v| v.as_str().is_some_and(|t| t.parse::<NetworkRule>().is_ok()))
             }),
@@ -282,6 +298,9 @@ impl Config {
             "upload.never_on" => {
                 self.upload.never_on = names().iter().filter_map(|name| name.parse().ok()).collect();
             }
+            "limits.upload" => self.limits.upload = parse_rate(&text()),
+            "limits.download" => self.limits.download = parse_rate(&text()),
+            "limits.lan" => self.limits.lan = flag(),
             "log" => self.log = text(),
             _ => {}
         }
@@ -304,6 +323,9 @@ impl Config {
             "upload.never_on" => {
                 self.upload.never_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
             }
+            "limits.upload" => self.limits.upload.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
+            "limits.download" => self.limits.download.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
+            "limits.lan" => self.limits.lan.to_string(),
             _ => self.log.clone(),
         })
     }
@@ -420,6 +442,9 @@ mod tests {
         let error = |file: &str| resolve(file, &[]).unwrap_err().to_string();
         assert!(error("[upload]\nmax = 1").contains("\"upload.max\""));
         assert!(error("upload.max_size = \"big\"").contains("must be a size"));
+        assert!(error("limits.upload = \"9kB\"").contains("at least 10 kB"));
+        let config = resolve("limits.upload = \"40Mbit\"", &[]).unwrap();
+        assert_eq!(config.get("limits.upload").unwrap(), "5000000B/s");
         assert!(error("upload.never_on = [\"10.0.0.0/33\"]").contains("must be a list"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");

@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod event;
 mod mail;
+mod limits;
 mod paths;
 mod relay;
 mod types;
@@ -26,6 +27,7 @@ pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
     SentState, TicketNote,
 };
+pub use limits::RateLimits;
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
 pub use types::*;

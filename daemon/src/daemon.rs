@@ -16,6 +16,7 @@ use crate::shares::{Share, Shares, Version};
 use crate::tasks::Tasks;
 use crate::transfer::{Transfer, Transfers};
 use crate::watch::Watches;
+use crate::throttle::Throttles;
 use crate::workers::Workers;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
@@ -59,6 +60,7 @@ pub(crate) struct Daemon {
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
     pub workers: Workers,
+    pub throttles: Throttles,
     pub tasks: Tasks,
     /// Held while a path is being published.
     pub publishing: Mutex<()>,
@@ -94,6 +96,7 @@ impl Daemon {
         let records = Records::new(Arc::clone(&storage));
         let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
+        let throttles = Throttles::new(&config.limits);
         let daemon = Arc::new(Self {
             device,
             name: device_name(&config),
@@ -115,6 +118,7 @@ impl Daemon {
             chunk_map,
             handles: Handles::new(OPEN_FILES),
             workers: Workers::start().map_err(failure::internal)?,
+            throttles,
             tasks: Tasks::new(),
             publishing: Mutex::new(()),
             warnings: Mutex::new(warnings),

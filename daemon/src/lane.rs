@@ -9,6 +9,7 @@ use crate::greeting::greet;
 use crate::routes::{LaneInput, PeerKey, TransferInput};
 use crate::session::Lanes;
 use crate::shares::Share;
+use crate::throttle::Limit;
 use futures::future::BoxFuture;
 use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, write_message};
 use hither_engine::{Arrival, Carrier, RequestId};
@@ -120,10 +121,10 @@ impl Lane {
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..count {
             match self.open().await {
-                Ok((send, recv, reader)) => {
+                Ok((send, recv, reader, limit)) => {
                     senders.push(send);
                     let (lane, spaces) = (self.clone(), Arc::clone(&spaces));
-                    readers.spawn(async move { lane.read(recv, reader, &spaces).await });
+                    readers.spawn(async move { lane.read(recv, reader, &spaces, &limit).await });
                 }
                 Err(_) if !senders.is_empty() => break,
                 Err(error) => return error,
@@ -166,7 +167,7 @@ impl Lane {
         write_message(&mut senders[*turn], &message).await
     }
 
-    async fn open(&self) -> Result<(SendHalf, RecvHalf, MessageReader), String> {
+    async fn open(&self) -> Result<(SendHalf, RecvHalf, MessageReader, Limit), String> {
         let link = match self.carrier {
             Carrier::Quic => self.daemon.links.quic(self.device).await,
             Carrier::Tcp => self.daemon.links.tcp(self.device, None).await,
@@ -175,17 +176,27 @@ impl Lane {
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
         let greeted = greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk).await;
         greeted.map_err(|e| e.to_string())?;
-        Ok((stream.send, stream.recv, reader))
+        let limit = self.daemon.throttles.down(stream.remote.ip());
+        Ok((stream.send, stream.recv, reader, limit))
     }
 
     /// Reads answers until the stream ends; returns why it did.
-    async fn read(self, mut recv: RecvHalf, mut reader: MessageReader, spaces: &Spaces) -> String {
+    async fn read(
+        self,
+        mut recv: RecvHalf,
+        mut reader: MessageReader,
+        spaces: &Spaces,
+        limit: &Limit,
+    ) -> String {
         loop {
             let message = match reader.next(&mut recv).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return "the other device ended the stream".into(),
                 Err(error) => return error.to_string(),
             };
+            if let Message::Chunk { length, .. } = &message {
+                limit.take(*length as usize).await;
+            }
             if let Err(error) = self.handle(message, &mut recv, &mut reader, spaces).await {
                 recv.stop();
                 return error;

@@ -33,6 +33,7 @@ mod run;
 mod session;
 mod shares;
 mod tasks;
+mod throttle;
 mod transfer;
 mod upload;
 mod watch;

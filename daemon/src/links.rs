@@ -132,7 +132,11 @@ impl Links {
 
     /// A session with a device or store is open on this link: what comes from it comes that way.
     pub(crate) fn leads(&self, link: &Link, store: bool) {
-        let way = if store { SourceKind::Store } else { way_to(link.remote().ip()) };
+        let way = match is_near(link.remote().ip()) {
+            _ if store => SourceKind::Store,
+            true => SourceKind::Lan,
+            false => SourceKind::Direct,
+        };
         self.change(link.device(), |known| known.way = Some(way));
     }
 
@@ -303,9 +307,9 @@ impl Links {
 }
 
 /// Whether an address is on a network that this device is on itself.
-fn way_to(remote: IpAddr) -> SourceKind {
+pub(crate) fn is_near(remote: IpAddr) -> bool {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let near = interfaces.iter().any(|interface| match (&interface.addr, remote.to_canonical()) {
+    interfaces.iter().any(|interface| match (&interface.addr, remote.to_canonical()) {
         (if_addrs::IfAddr::V4(own), IpAddr::V4(remote)) => {
             let mask = u32::from(own.netmask);
             u32::from(own.ip) & mask == u32::from(remote) & mask
@@ -315,8 +319,7 @@ fn way_to(remote: IpAddr) -> SourceKind {
             u128::from(own.ip) & mask == u128::from(remote) & mask
         }
         _ => false,
-    });
-    if near { SourceKind::Lan } else { SourceKind::Direct }
+    })
 }
 
 /// The addresses behind `host:port` texts, in their order; a name that is not found has none.

@@ -6,6 +6,7 @@
 use crate::daemon::Daemon;
 use crate::routes::UploadInput;
 use crate::shares::{ServeError, Share, Version};
+use crate::throttle::Limit;
 use bytes::Bytes;
 use hither_carrier::{MessageReader, SendHalf, Stream, write_chunk_frame, write_message};
 use hither_content::ReadChunkError;
@@ -68,12 +69,13 @@ enum Out {
 /// Serves one bulk stream until it ends.
 pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream, mut reader: MessageReader) {
     let id = daemon.next_stream();
-    let Stream { send, mut recv, device, .. } = stream;
+    let Stream { send, mut recv, device, remote, .. } = stream;
+    let limit = daemon.throttles.up(remote.ip());
     let (sender, inputs) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
     daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));
     daemon.core.with(|engine, _| engine.handle_stream_opened(id, device));
-    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, &backlog));
+    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, &backlog, &limit));
     loop {
         let message = tokio::select! {
             message = async {
@@ -105,6 +107,7 @@ async fn serve(
     mut send: SendHalf,
     mut inputs: mpsc::UnboundedReceiver<UploadInput>,
     backlog: &Backlog,
+    limit: &Limit,
 ) {
     let (out, mut outs) = mpsc::channel(AHEAD);
     let mut running: HashMap<u64, Arc<AtomicBool>> = HashMap::new();
@@ -120,6 +123,9 @@ async fn serve(
             }
             Some(next) = outs.recv() => next,
         };
+        if let Out::Chunk { payload, .. } = &next {
+            limit.take(payload.len()).await;
+        }
         let written = tokio::time::timeout(STALLED, write(&mut send, &next)).await;
         if !matches!(written, Ok(Ok(()))) {
             send.reset();

@@ -7,13 +7,13 @@
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
 use crate::group::Group;
-use crate::journal::{Journal, JournalEvent, SpanStory};
-use crate::policy::{Policy, Rule};
+use crate::journal::{Journal, JournalEvent};
+use crate::policy::Policy;
 use crate::request::Request;
 use crate::source::{Continuity, Distance, Session, Source};
 use crate::spans::SpanTable;
 use crate::time::Time;
-use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Space};
+use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Refusal, ShareId, Space};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

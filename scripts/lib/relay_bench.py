@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ GIB = os.environ.get("HITHER_BENCH_GIB", "1")
 TCP = os.environ.get("HITHER_BENCH_TCP") == "1"
 RELAY = Path(os.environ["HITHER_BENCH_RELAY"]) / "hither-relay"
 LOAD = Path(os.environ["HITHER_BENCH_LOAD"]) / "relay_load"
-COMMANDS = ["idle", "push", "mail", "storm", "store"]
+COMMANDS = ["idle", "push", "mail", "storm", "store", "hostile"]
 
 # All devices come from one address: what is limited for an address is raised, everything else is as by default.
 CONFIG = """
@@ -38,6 +39,12 @@ log = "warn"
 """
 
 
+# Limits as by default, for measuring what they are there for.
+PLAIN = CONFIG[:CONFIG.index("[front]")] + CONFIG[CONFIG.index("[store]"):]
+# How often everybody is measured alone and beside hostile clients, and for how many seconds.
+HOSTILE = (7, 10)
+
+
 def free_port():
     """A port that is free for UDP and TCP."""
     while True:
@@ -54,10 +61,10 @@ def free_port():
 class Relay:
     """A relay with its own data folder."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, config=CONFIG):
         self.folder = Path(folder)
         self.config = self.folder / "config.toml"
-        self.config.write_text(CONFIG.format(port=free_port()))
+        self.config.write_text(config.format(port=free_port()))
         self.process = None
         self.start()
 
@@ -177,6 +184,39 @@ def store():
         [v["carrier"], v["round"], v["bare_mib_s"], v["upload_mib_s"], v["upload_part"], v["download_mib_s"],
          v["download_part"], v["bare_cpu_s_per_gib"], *(f"{v[way + '_cpu_s_per_gib']}, {v[way + '_load_cpu_s_per_gib']}"
          for way in ("upload", "download"))] for v in found])
+
+
+def hostile():
+    """Everybody alone and beside hostile clients, in turns, on one relay with the limits that it has by default."""
+    rounds, seconds = HOSTILE
+    found = {"alone": [], "beside": []}
+    attacks = []
+    with tempfile.TemporaryDirectory(prefix="hither-relay-bench-") as folder:
+        relay = Relay(folder, PLAIN)
+        command = [LOAD, "--relay", relay.url, "--bin", RELAY, "--data", relay.folder / "data"]
+        command += ["--pid-file", relay.folder / "pid"]
+        push = command + ["push", "400", str(seconds), "--pairs", "20"]
+        try:
+            for _ in range(rounds):
+                for who in ("alone", "beside"):
+                    attack = None
+                    if who == "beside":
+                        attack = subprocess.Popen(command + ["attack", str(seconds + 6)], stdout=subprocess.PIPE, text=True)
+                        attack.stdout.readline()
+                    lines = subprocess.run(push, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+                    found[who] += [json.loads(line) for line in lines]
+                    if attack:
+                        attacks.append(json.loads(attack.communicate()[0].splitlines()[-1]))
+        finally:
+            relay.stop()
+    head = ["", "delivered", "lost", "delivery p50, ms", "p99, ms", "answer p50, ms", "p99, ms", "relay, % of a core"]
+    middle = lambda values: round(statistics.median(values), 2)
+    table(f"400 messages/s of others beside hostile clients, medians of {rounds}", head, [
+        [who, sum(v["delivered"] for v in of), sum(v["lost"] for v in of),
+         *(middle([v[what][which] for v in of]) for what in ("delivery", "answer") for which in ("p50_ms", "p99_ms")),
+         middle([v["cpu_percent"] for v in of])] for who, of in found.items()])
+    print("\nThe hostile clients, each time: " + "; ".join(
+        f"{middle([a[what] for a in attacks])} {what}" for what in ("slow", "strangers", "forged", "granted")))
 
 
 def carriers():

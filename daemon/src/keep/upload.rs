@@ -10,6 +10,7 @@ use crate::daemon::Daemon;
 use crate::hexed::Hex;
 use crate::relay::{RelayConnection, RelayError, RelayStream, RequestError, dial, open};
 use crate::shares::{Share, Version};
+use crate::throttle::Limit;
 use hither_carrier::{Link, RecvHalf, RelayReader, SendHalf, write_put_chunk, write_relay_message};
 use hither_content::storage::StorageError;
 use hither_proto::{Put, Ranges, RelayMessage, RelayPurpose, RelayRefusal, Space};
@@ -91,10 +92,11 @@ pub(super) async fn run(
     let link = dial(&daemon.endpoint, &store).await?;
     let _closing = Closing(link.clone());
     let RelayStream { stream, mut reader, .. } = open(link, RelayPurpose::Upload).await?;
+    let limit = daemon.throttles.up(stream.remote.ip());
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
     let hear = hear(&mut recv, &mut reader, &chunks, asked, &told);
-    let say = say(daemon, &mut send, &chunks, put(job), missing);
+    let say = say(daemon, &mut send, &chunks, put(job), missing, &limit);
     let mut hear = std::pin::pin!(hear);
     tokio::select! {
         heard = &mut hear => heard?,
@@ -154,6 +156,7 @@ async fn say(
     chunks: &Chunks,
     put: RelayMessage,
     missing: oneshot::Receiver<Missing>,
+    limit: &Limit,
 ) -> Result<(), UploadError> {
     tell(send, &put).await?;
     for list in chunks.lists() {
@@ -164,6 +167,7 @@ async fn say(
     let mut read = chunks.read(daemon, missing);
     while let Some(chunk) = read.recv().await {
         let (header, payload) = chunk?;
+        limit.take(payload.len()).await;
         in_time(write_put_chunk(send, &header, payload)).await?;
     }
     tell(send, &RelayMessage::PutEnd).await

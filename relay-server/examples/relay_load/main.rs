@@ -6,12 +6,14 @@
 //! - `push RATE SECONDS`: messages between devices that are connected;
 //! - `mail RATE SECONDS`: messages for devices that are away, which then come and fetch them;
 //! - `storm N`: devices that all come back after the relay was restarted (by whoever reads "holding" here);
+//! - `attack SECONDS`: hostile clients, for measuring everybody else beside them;
 //! - `store GIB`: an upload and a download beside a bare TCP + TLS stream of the same bytes.
 //!
 //! Every measurement is one JSON line on standard output and one line for people on standard error. All devices come from
 //! one address, so the relay's limits for addresses must be raised (`scripts/relay-bench` does). Invitations are made with
 //! `PROGRAM --data FOLDER invite`.
 
+mod attack;
 mod bare;
 mod device;
 mod fleet;
@@ -107,6 +109,8 @@ enum Command {
         #[arg(long, default_value_t = 180)]
         patience: u64,
     },
+    /// Hostile clients
+    Attack { seconds: u64 },
     /// The other end of the bare stream of `store`
     Sink,
     /// An upload and a download
@@ -134,6 +138,7 @@ async fn main() -> Result<(), Failure> {
             mail::run(&options, &traffic::Plan { rate, seconds, pairs, size }).await
         }
         Command::Storm { devices, patience } => storm::run(&options, devices, patience).await,
+        Command::Attack { seconds } => attack::run(&options, seconds).await,
         Command::Sink => bare::sink().await,
         Command::Store { gib, chunk, rounds } => store::run(&options, gib, chunk, rounds).await,
     }

@@ -13,11 +13,11 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// UDP sockets for all devices.
@@ -32,12 +32,19 @@ pub struct Net {
     transport: Arc<TransportConfig>,
     provider: Arc<CryptoProvider>,
     relay: DeviceId,
+    from: Ipv4Addr,
     address: SocketAddr,
     tcp: bool,
 }
 
 impl Net {
+    /// From the address that everybody comes from.
     pub fn new(options: &Options) -> Result<Self, Failure> {
+        Self::from(options, Ipv4Addr::LOCALHOST)
+    }
+
+    /// From another address of this machine.
+    pub fn from(options: &Options, from: Ipv4Addr) -> Result<Self, Failure> {
         let known = options.relay.address();
         let addresses = if options.tcp { &known.tcp } else { &known.udp };
         let address = addresses.iter().find_map(|at| at.socket_addr()).ok_or("the relay has no address")?;
@@ -50,10 +57,11 @@ impl Net {
             .mtu_discovery_config(Some(mtu))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .datagram_receive_buffer_size(None);
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = SocketAddr::from((from, 0));
         let quic: Result<_, _> = (0..SOCKETS).map(|_| quinn::Endpoint::client(any)).collect();
         let (transport, provider) = (Arc::new(transport), tls::provider());
-        Ok(Self { quic: quic?, transport, provider, relay: known.key, address, tcp: options.tcp })
+        let (relay, tcp) = (known.key, options.tcp);
+        Ok(Self { quic: quic?, transport, provider, relay, from, address, tcp })
     }
 
     /// A stream to the relay that says what it is for.
@@ -85,9 +93,16 @@ impl Net {
         Ok(Wire::new(Box::new(send), Box::new(recv), Some(connection)))
     }
 
+    /// A TCP connection on which nothing was said.
+    pub async fn plain(&self) -> Result<TcpStream, Failure> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((self.from, 0)))?;
+        Ok(socket.connect(self.address).await?)
+    }
+
     async fn open_tcp(&self, identity: &Arc<Identity>) -> Result<Wire, Failure> {
         let crypto = tls::client(&self.provider, identity, self.relay)?;
-        let socket = TcpStream::connect(self.address).await?;
+        let socket = self.plain().await?;
         socket.set_nodelay(true)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(crypto));
         let (recv, send) = tokio::io::split(connector.connect(ServerName::try_from(NAME)?, socket).await?);
@@ -102,8 +117,8 @@ pub fn hello(url: &RelayUrl) -> RelayMessage {
 
 /// A stream to the relay.
 pub struct Wire {
-    send: Box<dyn AsyncWrite + Send + Unpin>,
-    recv: Box<dyn AsyncRead + Send + Unpin>,
+    pub send: Box<dyn AsyncWrite + Send + Unpin>,
+    pub recv: Box<dyn AsyncRead + Send + Unpin>,
     read: BytesMut,
     connection: Option<quinn::Connection>,
 }

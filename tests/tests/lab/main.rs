@@ -12,6 +12,7 @@ mod common;
 mod daemon;
 mod follow;
 mod hostile;
+mod limits;
 mod network;
 mod redial;
 mod relay_blind;
