@@ -10,8 +10,8 @@ mod client;
 mod config;
 mod error;
 mod event;
-mod mail;
 mod limits;
+mod mail;
 mod paths;
 mod relay;
 mod types;
@@ -23,11 +23,11 @@ pub use client::{Client, ClientError, Events};
 pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
+pub use limits::RateLimits;
 pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
     SentState, TicketNote,
 };
-pub use limits::RateLimits;
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
 pub use types::*;

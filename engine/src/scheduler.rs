@@ -96,7 +96,8 @@ impl Fetch {
             Some(_) => {
                 situation.holders.retain(|facts| !self.is_member(facts.device));
                 // The group gets it together (source-selection design, rule 3).
-                situation.remaining = self.group.lacks.min(situation.remaining) / u64::from(self.group.size());
+                situation.remaining =
+                    self.group.lacks.min(situation.remaining) / u64::from(self.group.size());
             }
         }
         situation
