@@ -1,8 +1,9 @@
 //! Uploads to the store of this node.
 //!
 //! The reading half takes the payloads off the stream, each into a buffer of its own that goes to the disk without a
-//! further copy, and is then used again; the store verifies and writes them on other threads and makes the reading half wait when it is behind,
-//! which stops the sender by the stream's flow control. The writing half says what has become durable meanwhile.
+//! further copy, and is then used again; the store verifies and writes them on other threads and makes the reading half
+//! wait when it is behind, which stops the sender by the stream's flow control. The writing half says what has become
+//! durable meanwhile.
 
 use super::records::{ShareRecord, bucket, share_key};
 use super::refuse::{self, busy};
