@@ -6,7 +6,7 @@
 use crate::common::ratio;
 use hither_tests::lab::{self, Conduct, Device, Holder, Lab, MIB, Running, Tree, fill, goodput, within};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is sent to measure a link.
@@ -17,6 +17,25 @@ fn fetchers(lab: &Lab, count: usize) -> Vec<Device> {
     let devices: Vec<Device> = (1..=count).map(|n| lab.device(&format!("d{n}"))).collect();
     devices.iter().for_each(|device| drop(device.up()));
     devices
+}
+
+/// One that shares a file, and others that have seen it and each other.
+struct Home {
+    desk: Device,
+    file: PathBuf,
+    ticket: String,
+    others: Vec<Device>,
+}
+
+impl Home {
+    fn new(lab: &Lab, size: u64, count: usize) -> Self {
+        let desk = lab.device("desk");
+        let file = fill(desk.path("film.mkv"), 1, size);
+        let ticket = desk.share(&file).ticket;
+        let others = fetchers(lab, count);
+        others.iter().for_each(|device| device.sees(count as u64));
+        Self { desk, file, ticket, others }
+    }
 }
 
 /// Everybody fetches at once; seconds of the slowest.
@@ -82,11 +101,7 @@ fn judge_origin(origin: &Device, devices: &[Device], size: u64, most: f64) {
 /// So many fetch at once from one thin origin.
 fn of_a_thin_origin(lab: &Lab, count: usize, origin: f64, time: f64) {
     const SIZE: u64 = 64 * MIB;
-    let desk = lab.device("desk");
-    let file = fill(desk.path("film.mkv"), 1, SIZE);
-    let ticket = desk.share(&file).ticket;
-    let others = fetchers(lab, count);
-    others.iter().for_each(|device| device.sees(count as u64));
+    let Home { desk, file, ticket, others } = Home::new(lab, SIZE, count);
     desk.cable.shape_up(50);
     let bound = bound(SIZE, &desk, &others[0]);
     let seconds = all_fetch(&others, &ticket);
@@ -170,11 +185,7 @@ fn a6_a_source_that_lies_costs_little() {
 fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
     lab::run(|lab| {
         const SIZE: u64 = 64 * MIB;
-        let desk = lab.device("desk");
-        let file = fill(desk.path("film.mkv"), 1, SIZE);
-        let ticket = desk.share(&file).ticket;
-        let others = fetchers(lab, 4);
-        others.iter().for_each(|device| device.sees(4));
+        let Home { desk, file, ticket, others } = Home::new(lab, SIZE, 4);
         desk.cable.shape_up(50);
         others[3].cable.shape_up(1);
         let bound = bound(SIZE, &desk, &others[0]);
@@ -189,11 +200,7 @@ fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
 fn a5_a_thin_origin_that_leaves_half_way_has_given_different_halves() {
     lab::run(|lab| {
         const SIZE: u64 = 64 * MIB;
-        let desk = lab.device("desk");
-        let file = fill(desk.path("film.mkv"), 1, SIZE);
-        let ticket = desk.share(&file).ticket;
-        let others = fetchers(lab, 4);
-        others.iter().for_each(|device| device.sees(4));
+        let Home { desk, file, ticket, others } = Home::new(lab, SIZE, 4);
         desk.cable.shape_up(50);
         let before = desk.cable.traffic().sent;
         let fetches: Vec<Running> = others.iter().map(|device| device.begin_fetch(&ticket, "got")).collect();
@@ -220,11 +227,7 @@ fn a5_a_thin_origin_that_leaves_half_way_has_given_different_halves() {
 fn a5_who_joins_last_waits_for_nothing() {
     lab::run(|lab| {
         const SIZE: u64 = 64 * MIB;
-        let desk = lab.device("desk");
-        let file = fill(desk.path("film.mkv"), 1, SIZE);
-        let ticket = desk.share(&file).ticket;
-        let mut others = fetchers(lab, 6);
-        others.iter().for_each(|device| device.sees(6));
+        let Home { desk, file, ticket, mut others } = Home::new(lab, SIZE, 6);
         desk.cable.shape_up(50);
         let late = others.split_off(3);
         all_fetch(&others, &ticket);
