@@ -81,9 +81,11 @@ fn a_file_that_changes_while_it_is_served() {
         let shared = desk.share(&file);
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
         fetch.reach(SIZE / 4);
-        // Somebody saves it again, a little of it new.
+        // Somebody saves it again, a little of it new, also of what has not been fetched: that may be any part of it.
         let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
-        open.write_all_at(&noise(9, 100_000), 30 * MIB).unwrap();
+        for n in 0..12 {
+            open.write_all_at(&noise(9 + n, 20_000), n * SIZE / 12).unwrap();
+        }
         drop(open);
         fetch.wait_for("the end of what is the same", |event| match event {
             Event::Progress { phase: Phase::Waiting, .. } => Some(()),
