@@ -136,7 +136,6 @@ impl Session {
         .await;
         close.cancel();
         daemon.core.routes.remove_session(id);
-        daemon.core.with(|engine, _| engine.handle_unsubscribed(id));
         // What the stream says of a link that ended is only that it did.
         self.link.close_reason().map_or(error, |reason| reason.to_string())
     }

@@ -40,7 +40,7 @@ struct Claim {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Theirs {
     version: u64,
-    /// By first position; they do not overlap.
+    /// By first position. They should not overlap; of those that do, the one that begins last counts.
     claims: BTreeMap<u32, Claim>,
     /// When it last announced something new.
     progress: Time,
