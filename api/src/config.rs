@@ -3,8 +3,10 @@
 //! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys are refused with the nearest known name,
 //! so that a typing error does not silently do nothing.
 
+use crate::costs::{CostMode, Costs};
 use crate::limits::{RateLimits, parse_rate};
 use crate::upload_rules::{NetworkRule, UploadRules, parse_size};
+use hither_proto::Price;
 use std::path::Path;
 use std::time::Duration;
 use toml_edit::{DocumentMut, Item, Value};
@@ -48,6 +50,12 @@ pub const TEMPLATE: &str = "\
 # Whether that goes for the local network too.
 # limits.lan = false
 
+# How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
+# cost.mode = \"balanced\"
+# What a GiB costs, in your currency: from a store (whoever hosts it pays for traffic), over a metered connection.
+# cost.store = 0.09
+# cost.metered = 2.0
+
 # What is logged to hitherd.log: error, warn, info, debug or trace.
 # log = \"info\"
 ";
@@ -63,6 +71,8 @@ enum Kind {
     Size,
     Networks,
     Rate,
+    Mode,
+    Price,
     Level,
 }
 
@@ -78,7 +88,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 19] = [
     Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
     Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
     Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
@@ -98,6 +108,9 @@ pub const KEYS: [Key; 16] = [
     Key { name: "limits.upload", about: "most bytes sent in a second", kind: Kind::Rate },
     Key { name: "limits.download", about: "most bytes received in a second", kind: Kind::Rate },
     Key { name: "limits.lan", about: "limit the local network too", kind: Kind::Bool },
+    Key { name: "cost.mode", about: "how readily paid sources are used", kind: Kind::Mode },
+    Key { name: "cost.store", about: "price of a GiB from a store", kind: Kind::Price },
+    Key { name: "cost.metered", about: "price of a GiB over a metered connection", kind: Kind::Price },
     Key { name: "log", about: "what is logged", kind: Kind::Level },
 ];
 
@@ -124,6 +137,8 @@ pub struct Config {
     pub upload: UploadRules,
     /// How fast this device may send and receive.
     pub limits: RateLimits,
+    /// What data costs.
+    pub costs: Costs,
     /// Log filter.
     pub log: String,
 }
@@ -141,6 +156,7 @@ impl Default for Config {
             wait: Duration::from_secs(15),
             upload: UploadRules::default(),
             limits: RateLimits::default(),
+            costs: Costs::default(),
             log: "info".into(),
         }
     }
@@ -193,6 +209,8 @@ impl Kind {
             Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
             Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
             Self::Rate => "a rate of at least 10 kB a second like \"5MB\" or \"40Mbit\", or empty",
+            Self::Mode => "saver, balanced or fast",
+            Self::Price => "a price for each GiB, a number from 0 on",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -200,7 +218,8 @@ impl Kind {
     /// Parses what a person typed or an environment variable holds.
     fn parse(self, text: &str) -> Option<Value> {
         let value: Value = match self {
-            Self::Text | Self::Duration | Self::Size | Self::Rate | Self::Level => text.into(),
+            Self::Text | Self::Duration | Self::Size | Self::Rate | Self::Mode | Self::Level => text.into(),
+            Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
             Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
             Self::Names | Self::Networks => {
@@ -222,11 +241,18 @@ impl Kind {
             Self::Networks => value.as_array().is_some_and(|a| {
                 a.iter().all(|v| v.as_str().is_some_and(|t| t.parse::<NetworkRule>().is_ok()))
             }),
+            Self::Mode => value.as_str().is_some_and(|t| t.parse::<CostMode>().is_ok()),
+            Self::Price => price(value).is_some(),
             Self::Level => {
                 value.as_str().is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t))
             }
         }
     }
+}
+
+/// A price, written with or without a fraction.
+fn price(value: &Value) -> Option<Price> {
+    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)).and_then(Price::per_gib)
 }
 
 fn key(name: &str) -> Result<&'static Key, ConfigError> {
@@ -301,6 +327,9 @@ impl Config {
             "limits.upload" => self.limits.upload = parse_rate(&text()),
             "limits.download" => self.limits.download = parse_rate(&text()),
             "limits.lan" => self.limits.lan = flag(),
+            "cost.mode" => self.costs.mode = text().parse().unwrap_or_default(),
+            "cost.store" => self.costs.store = price(value).unwrap_or_default(),
+            "cost.metered" => self.costs.metered = price(value).unwrap_or_default(),
             "log" => self.log = text(),
             _ => {}
         }
@@ -326,6 +355,9 @@ impl Config {
             "limits.upload" => self.limits.upload.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
             "limits.download" => self.limits.download.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
             "limits.lan" => self.limits.lan.to_string(),
+            "cost.mode" => self.costs.mode.name().to_owned(),
+            "cost.store" => self.costs.store.units_per_gib().to_string(),
+            "cost.metered" => self.costs.metered.units_per_gib().to_string(),
             _ => self.log.clone(),
         })
     }

@@ -63,6 +63,8 @@ pub enum ErrorCode {
     Refused,
     /// More than is kept for this user, here or at the relay.
     OverQuota,
+    /// What is missing costs more than the fetch may cost.
+    TooDear,
     /// Too long for a message.
     TooLong,
     /// The user declined.
@@ -89,7 +91,7 @@ impl ErrorCode {
             Self::NoHolder | Self::NoRelay => Exit::Unreachable,
             Self::Refused | Self::Declined | Self::HostileShare => Exit::Refused,
             Self::Damaged => Exit::Damaged,
-            Self::NoSpace | Self::OverQuota => Exit::NoSpace,
+            Self::NoSpace | Self::OverQuota | Self::TooDear => Exit::NoSpace,
             Self::Interrupted => Exit::Interrupted,
             Self::Unreadable
             | Self::Unsharable
@@ -113,6 +115,7 @@ impl ErrorCode {
             Self::AlreadyFetching | Self::TargetExists => 409,
             Self::Refused | Self::Declined | Self::HostileShare => 403,
             Self::NoSpace | Self::OverQuota => 507,
+            Self::TooDear => 402,
             Self::NoHolder | Self::NoRelay => 503,
             Self::TooLong => 413,
             _ => 500,

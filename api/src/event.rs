@@ -53,7 +53,7 @@ pub enum SourceKind {
 }
 
 /// What one source gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceBytes {
     /// Device id; this device's own for `local`.
     pub device: String,
@@ -64,6 +64,14 @@ pub struct SourceBytes {
     pub kind: SourceKind,
     /// Plaintext bytes.
     pub bytes: u64,
+    /// What they cost, those that came in vain included, in units of currency; absent when they were free.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub cost: f64,
+}
+
+/// Whether a cost or price is not worth telling.
+pub(crate) fn is_free(cost: &f64) -> bool {
+    *cost <= 0.0
 }
 
 /// One report.
@@ -214,6 +222,7 @@ mod tests {
                 name: String::new(),
                 kind: SourceKind::Lan,
                 bytes: 2,
+                cost: 0.0,
             }],
             transfer: "t".into(),
         });

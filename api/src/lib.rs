@@ -8,6 +8,7 @@
 mod catalogue;
 mod client;
 mod config;
+mod costs;
 mod error;
 mod event;
 mod limits;
@@ -17,10 +18,12 @@ mod relay;
 mod types;
 mod upload;
 mod upload_rules;
+mod why;
 
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events};
 pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
+pub use costs::{CostMode, CostModeError, Costs};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
 pub use limits::RateLimits;
@@ -33,3 +36,4 @@ pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
 pub use types::*;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
+pub use why::{PaidBecause, RunnerUp, Why, WhyNote, WhySource, WhySpan};

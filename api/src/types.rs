@@ -1,5 +1,6 @@
 //! Requests and answers of the local API that are no events.
 
+use crate::costs::CostMode;
 use crate::event::{Phase, SourceBytes};
 use crate::relay::RelayInfo;
 use crate::upload::UploadInfo;
@@ -51,7 +52,7 @@ pub enum Existing {
 }
 
 /// `POST /v1/fetches`: answered with events, the last one `done` or `error`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FetchRequest {
     /// The ticket.
     pub ticket: String,
@@ -70,6 +71,12 @@ pub struct FetchRequest {
     /// Stay and fetch every later version too, over the one before; only for tickets that name no single version.
     #[serde(default)]
     pub follow: bool,
+    /// How readily sources that cost something are used; absent: the configured mode.
+    #[serde(default)]
+    pub mode: Option<CostMode>,
+    /// Most that it may cost in all, in units of currency; absent: as much as the mode finds right.
+    #[serde(default)]
+    pub max_cost: Option<f64>,
 }
 
 /// One share (`GET /v1/shares`).
@@ -152,72 +159,6 @@ pub struct TransferInfo {
     pub reason: Option<String>,
     /// Where its bytes came from so far.
     pub sources: Vec<SourceBytes>,
-}
-
-/// Why a transfer's bytes came from where they came (`GET /v1/transfers/{id}/why`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Why {
-    /// The transfer.
-    pub transfer: TransferInfo,
-    /// Every source, the largest first.
-    pub sources: Vec<WhySource>,
-    /// What happened to sources on the way, oldest first (the most recent 256).
-    pub notes: Vec<WhyNote>,
-    /// Where single spans came from, in the order in which they came (the most recent 1,000).
-    pub spans: Vec<WhySpan>,
-}
-
-/// One source in a [`Why`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct WhySource {
-    /// Who, how and how much.
-    #[serde(flatten)]
-    pub source: SourceBytes,
-    /// Plaintext bytes that arrived and were not needed.
-    pub wasted: u64,
-    /// Times it stalled, broke off, lied or lacked what it had announced.
-    pub faults: u64,
-    /// Spans by the rule that chose it.
-    pub rules: std::collections::BTreeMap<String, u64>,
-    /// Round-trip time of its link, milliseconds, when known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rtt_ms: Option<f64>,
-    /// The same in words.
-    pub words: String,
-}
-
-/// One thing that happened to a source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct WhyNote {
-    /// Seconds after the transfer began (or was resumed).
-    pub at: f64,
-    /// Device id.
-    pub device: String,
-    /// `stalled`, `lost`, `lied` or `not_held`.
-    pub what: String,
-    /// The same in words.
-    pub words: String,
-}
-
-/// One span in a [`Why`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct WhySpan {
-    /// First chunk.
-    pub start: u32,
-    /// Device id of its source.
-    pub device: String,
-    /// The rule that chose it.
-    pub rule: String,
-    /// How long it was expected to take, milliseconds.
-    pub expected_ms: f64,
-    /// How long it took, milliseconds.
-    pub actual_ms: f64,
-    /// The next best source.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runner_up: Option<String>,
-    /// How long the next best was expected to take, milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runner_up_ms: Option<f64>,
 }
 
 /// One link to another device (in [`Status`]).

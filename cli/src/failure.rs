@@ -38,6 +38,7 @@ pub const fn hint(code: ErrorCode) -> &'static str {
             "Is this device online, and the relay running? hither doctor helps to find out."
         }
         ErrorCode::OverQuota => "Delete what is not needed any more.",
+        ErrorCode::TooDear => "Run the same command again with a higher --max-cost.",
         ErrorCode::TooLong => "Send it as a file.",
         ErrorCode::Refused => "Ask the owner whether it is still shared.",
         ErrorCode::Damaged => "Try again when another device that has it is reachable.",

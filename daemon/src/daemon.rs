@@ -126,6 +126,7 @@ impl Daemon {
             next_id: AtomicU64::new(1),
             ending: AtomicBool::new(false),
         });
+        daemon.core.with(|engine, now| engine.set_prices(crate::costs::prices(&daemon), now));
         daemon.load_shares()?;
         crate::transfer::resume_all(&daemon)?;
         daemon.remove_orphans();

@@ -176,6 +176,12 @@ pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
             ApiError::new(ErrorCode::Damaged, "Every device that has what is missing gave damaged data.")
                 .with_hint("Try again when another device that has it is there.")
         }
+        Some(Waiting::TooDear) => {
+            ApiError::new(ErrorCode::TooDear, "What is missing costs more than this fetch may cost.")
+                .with_hint(
+                    "Run the same command with a higher --max-cost, or when a device that has it is there.",
+                )
+        }
         Some(Waiting::Gone) => ApiError::new(ErrorCode::Refused, "Its owner ended this share."),
         Some(Waiting::NotHeld) => ApiError::new(
             ErrorCode::NoHolder,

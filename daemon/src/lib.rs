@@ -12,6 +12,7 @@ mod api;
 mod catalogue;
 mod clock;
 mod core;
+mod costs;
 mod daemon;
 mod doctor;
 mod failure;

@@ -3,7 +3,7 @@
 //! Invariant: a record is committed (durable) before anything that depends on it is announced or acknowledged.
 
 use crate::hexed::Hex;
-use hither_api::{Existing, SourceBytes};
+use hither_api::{CostMode, Existing, SourceBytes};
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use roaring::RoaringBitmap;
 use serde::de::DeserializeOwned;
@@ -104,6 +104,12 @@ pub(crate) struct TransferRecord {
     /// The version that is here whole, when later ones are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed: Option<u64>,
+    /// How readily paid sources are used, when that was said for this fetch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<CostMode>,
+    /// Most that it may cost, in units of currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<f64>,
     #[serde(default)]
     pub name: String,
     /// Where it is or will be.

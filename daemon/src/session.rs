@@ -241,6 +241,10 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
             daemon.core.with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
             None
         }
+        Message::Terms(terms) => {
+            daemon.core.with(|engine, now| engine.handle_terms(share.id, device, terms, now));
+            None
+        }
         Message::NewHead(head) => {
             match SignedHead::open(&head, share.id, share.owner) {
                 Ok(head) => {

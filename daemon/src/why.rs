@@ -1,8 +1,9 @@
 //! Where a transfer's bytes came from, in words and numbers.
 
+use crate::costs;
 use crate::daemon::Daemon;
 use crate::transfer::Transfer;
-use hither_api::{SourceBytes, SourceKind, Why, WhyNote, WhySource, WhySpan};
+use hither_api::{PaidBecause, RunnerUp, SourceBytes, SourceKind, Why, WhyNote, WhySource, WhySpan};
 use hither_engine::policy::Rule;
 use hither_engine::{Journal, JournalEvent};
 use hither_proto::DeviceId;
@@ -61,6 +62,7 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
                 name: daemon.links.name(*device).map(|name| name.to_string()).unwrap_or_default(),
                 kind: daemon.links.way(*device),
                 bytes: 0,
+                cost: costs::units(summary.cost),
             });
             (told.wasted, told.faults) = (summary.wasted, summary.faults);
             told.words = "It was asked, and gave nothing that could be used.".into();
@@ -84,6 +86,7 @@ fn fresh(source: &SourceBytes) -> WhySource {
         faults: 0,
         rules: Default::default(),
         rtt_ms: None,
+        paid: None,
         words: String::new(),
     }
 }
@@ -96,6 +99,8 @@ fn add(daemon: &Daemon, told: &mut WhySource, journal: &Journal) {
     for (rule, count) in Rule::ALL.iter().zip(summary.spans).filter(|(_, count)| *count > 0) {
         *told.rules.entry(rule.name().to_owned()).or_default() += count;
     }
+    let paid = || journal.stories().filter(|story| story.device == device).find_map(|story| story.paid);
+    told.paid = told.paid.or_else(|| paid().map(because));
     told.rtt_ms = daemon.links.rtt(device).map(|rtt| rtt.as_secs_f64() * 1000.0).or(told.rtt_ms);
 }
 
@@ -126,13 +131,21 @@ fn words(told: &WhySource, sources: usize) -> String {
         _ if has("first_copy") || has("steal") => {
             "nobody on this network had these parts; this device got them for all who fetch them here."
         }
-        (_, SourceKind::Store) if has("store_faster") => {
-            "asked where no device could give it, or it was faster than the devices."
-        }
+        _ if has("paid") => "it costs, and sources that cost less were too slow to be waited for.",
         (_, SourceKind::Store) => "asked where no device could give it.",
         _ => "asked whenever it was expected to be done first.",
     };
     let mut text = format!("{}{away}; {why}", nearness(told.source.kind));
+    if let Some(PaidBecause { cheaper_rate, threshold }) = told.paid {
+        text.push_str(&format!(
+            " The others gave {} Mbit/s when it was first asked, below the {} Mbit/s from which on waiting is cheaper.",
+            mbit(cheaper_rate),
+            mbit(threshold)
+        ));
+    }
+    if told.source.cost > 0.0 {
+        text.push_str(&format!(" It cost {}.", amount(told.source.cost)));
+    }
     if has("takeover") {
         text.push_str(" Some parts another device meant to get, and did not.");
     }
@@ -143,6 +156,22 @@ fn words(told: &WhySource, sources: usize) -> String {
         text.push_str(" Some of the last parts were asked of it too, because another device was slow.");
     }
     text
+}
+
+/// Megabits per second, rounded as people would.
+fn mbit(rate: f64) -> String {
+    let mbit = rate * 8.0 / 1e6;
+    if mbit < 9.95 { format!("{mbit:.1}") } else { format!("{mbit:.0}") }
+}
+
+/// An amount of money with two digits that say something.
+fn amount(units: f64) -> String {
+    let digits = if units >= 0.1 { 2 } else { (1.0 - units.max(1e-9).log10().floor()) as usize };
+    format!("{units:.digits$}")
+}
+
+fn because(paid: hither_engine::Paid) -> PaidBecause {
+    PaidBecause { cheaper_rate: paid.cheaper, threshold: paid.threshold }
 }
 
 fn name(daemon: &Daemon, device: DeviceId) -> String {
@@ -177,7 +206,31 @@ fn span(story: &hither_engine::SpanStory) -> WhySpan {
         rule: story.rule.name().to_owned(),
         expected_ms: ms(story.expected),
         actual_ms: ms(story.actual),
-        runner_up: story.runner_up.map(|(device, _)| device.to_string()),
-        runner_up_ms: story.runner_up.map(|(_, finish)| ms(finish)),
+        price: story.price.units_per_gib(),
+        runners_up: story
+            .runners_up
+            .iter()
+            .map(|other| RunnerUp {
+                device: other.device.to_string(),
+                expected_ms: ms(other.expected),
+                price: other.price.units_per_gib(),
+            })
+            .collect(),
+        paid: story.paid.map(because),
+        rank: story.rank,
+        claimer: story.claimer.map(|device| device.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_two_digits_that_say_something() {
+        for (units, text) in [(1.5, "1.50"), (0.25, "0.25"), (0.0123, "0.012"), (0.000_034_5, "0.000034")] {
+            assert_eq!(amount(units), text);
+        }
+        assert_eq!((mbit(7_500_000.0), mbit(500_000.0)), ("60".into(), "4.0".into()));
     }
 }

@@ -24,6 +24,8 @@ pub enum Waiting {
     NotHeld,
     /// Whoever has what is missing gave damaged data.
     Damaged,
+    /// What is missing costs more than the fetch may cost.
+    TooDear,
     /// Its owner ended the share.
     Gone,
 }

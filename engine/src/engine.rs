@@ -10,10 +10,13 @@ use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
+use crate::price::{Budget, Prices};
 use crate::serving::Serving;
 use crate::source::Distance;
 use crate::time::Time;
-use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Want};
+use hither_proto::{
+    Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Terms, Want,
+};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
@@ -42,6 +45,7 @@ pub struct Engine {
     fetches: BTreeMap<ShareId, Fetch>,
     inventory: Inventory,
     serving: Serving,
+    prices: Prices,
     next_request: u64,
     /// Ended fetches that others take for running still, and their versions.
     farewells: Vec<(ShareId, u64)>,
@@ -57,6 +61,7 @@ impl Engine {
             fetches: BTreeMap::new(),
             inventory: Inventory::default(),
             serving: Serving::default(),
+            prices: Prices::default(),
             next_request: 1,
             farewells: Vec::new(),
             commands: Vec::new(),
@@ -94,9 +99,21 @@ impl Engine {
         let mut hasher = std::hash::DefaultHasher::new();
         (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
         let seed = hasher.finish();
-        self.fetches
-            .entry(share)
-            .or_insert_with(|| Fetch::new(self.config.device, share, owner, pin, preferred, seed));
+        let fetch = || Fetch::new(self.config.device, share, owner, pin, preferred, seed);
+        self.fetches.entry(share).or_insert_with(fetch).set_prices(self.prices);
+    }
+
+    /// What a fetch may cost. Without it, a fetch is balanced and knows no limit.
+    pub fn set_budget(&mut self, share: ShareId, budget: Budget, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.set_budget(budget));
+    }
+
+    /// What sources cost this device; all are free until it is said.
+    pub fn set_prices(&mut self, prices: Prices, now: Time) {
+        self.prices = prices;
+        for share in self.fetching().collect::<Vec<_>>() {
+            self.with_fetch(share, now, |fetch, _| fetch.set_prices(prices));
+        }
     }
 
     /// Ends a fetch, done or not; its sessions are closed. Returns its record.
@@ -197,6 +214,11 @@ impl Engine {
     /// Another device said which first copies it is getting.
     pub fn handle_claims(&mut self, share: ShareId, device: DeviceId, claims: &Claims, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.claims_said(device, claims, now));
+    }
+
+    /// Another device said on what terms it gives.
+    pub fn handle_terms(&mut self, share: ShareId, device: DeviceId, terms: Terms, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.terms(device, terms));
     }
 
     /// A carrier to a device connects now, or does not any more.

@@ -12,6 +12,7 @@ use crate::policy::Policy;
 use crate::request::Request;
 use crate::source::{Continuity, Distance, Session, Source};
 use crate::spans::SpanTable;
+use crate::spending::Spending;
 use crate::time::Time;
 use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Refusal, ShareId, Space};
 use roaring::RoaringBitmap;
@@ -85,6 +86,8 @@ pub(crate) struct Fetch {
     pub places: Option<u64>,
     /// Neighbours that fetch too.
     pub group: Group,
+    /// What it may cost and has cost.
+    pub spending: Spending,
     /// Counts the wishes, so that each looks elsewhere.
     pub wishes: u64,
     /// Some source could give more, and there is nothing for it.
@@ -124,6 +127,7 @@ impl Fetch {
             seed,
             places: None,
             group: Group::default(),
+            spending: Spending::default(),
             wishes: 0,
             tail: false,
             data_done: false,
@@ -147,7 +151,9 @@ impl Fetch {
         if full && device != self.owner && !self.sources.contains_key(&device) {
             return;
         }
-        self.sources.entry(device).or_insert_with(|| Source::new(device, kind, now)).retry_now(now);
+        let source = self.sources.entry(device).or_insert_with(|| Source::new(device, kind, now));
+        source.retry_now(now);
+        source.reprice(&self.spending.prices);
     }
 
     pub fn device_gone(&mut self, device: DeviceId) {
@@ -162,6 +168,7 @@ impl Fetch {
     pub fn session_opened(&mut self, device: DeviceId, head_version: u64, distance: Distance, now: Time) {
         let Some(source) = self.sources.get_mut(&device) else { return };
         source.opened(head_version, distance, now);
+        source.reprice(&self.spending.prices);
         source.carriers.set_available(Carrier::Quic, true);
         self.gone = false;
         self.head_shown(device == self.owner, head_version, now);
@@ -250,6 +257,8 @@ impl Fetch {
             source.last_progress = now;
             source.carriers.arrived(request.carrier, length, now);
         }
+        self.paid(device, length, now);
+        let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
         if self.spans.is_missing(position) {
             request.arrived.insert(position);
             return Arrival::Wanted;

@@ -101,6 +101,14 @@ impl Fetch {
         self.group.members.iter().all(|member| claim_weight(*member, self.share, start) < mine)
     }
 
+    /// How many members have more right to a span than this device; `None` without any.
+    pub(crate) fn rank(&self, index: u32) -> Option<u32> {
+        let (start, _) = self.spans.range_of(index).filter(|_| !self.group.members.is_empty())?;
+        let mine = claim_weight(self.device, self.share, start);
+        let above = |member: &&DeviceId| claim_weight(**member, self.share, start) > mine;
+        Some(self.group.members.iter().filter(above).count() as u32)
+    }
+
     /// The members as sources.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Source> {
         self.group.members.iter().filter_map(|device| self.sources.get(device))

@@ -4,7 +4,7 @@
 
 use crate::policy::Rule;
 use crate::time::Time;
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, Price};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct SourceSummary {
     pub spans: [u64; Rule::ALL.len()],
     /// Times it stalled, failed or was found lying.
     pub faults: u64,
+    /// What its bytes cost, those in vain included, nanos.
+    pub cost: u64,
 }
 
 /// Where one span came from.
@@ -39,8 +41,37 @@ pub struct SpanStory {
     pub expected: Duration,
     /// How long it took.
     pub actual: Duration,
-    /// The next best source and how long it would have taken.
-    pub runner_up: Option<(DeviceId, Duration)>,
+    /// What it cost for each GiB.
+    pub price: Price,
+    /// The next best sources, at most [`crate::policy::RUNNERS_UP`].
+    pub runners_up: Vec<RunnerUp>,
+    /// Why it was paid for, when somebody cheaper had it.
+    pub paid: Option<Paid>,
+    /// How many neighbours had more right to this first copy; 0: it was this device's own part. None when it was no first copy
+    /// among neighbours.
+    pub rank: Option<u32>,
+    /// Whose claim was taken over.
+    pub claimer: Option<DeviceId>,
+}
+
+/// A source that was not chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunnerUp {
+    /// Who.
+    pub device: DeviceId,
+    /// How long it would have taken.
+    pub expected: Duration,
+    /// What it would have cost for each GiB.
+    pub price: Price,
+}
+
+/// What made a paid source worth its price.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Paid {
+    /// What cheaper sources gave to all who waited, bytes per second.
+    pub cheaper: f64,
+    /// Below how much the price is worth it, bytes per second.
+    pub threshold: f64,
 }
 
 /// Something that happened to a source.
@@ -97,6 +128,16 @@ impl Journal {
 
     pub(crate) fn wasted(&mut self, device: DeviceId, bytes: u64) {
         self.sources.entry(device).or_default().wasted += bytes;
+    }
+
+    pub(crate) fn cost(&mut self, device: DeviceId, nanos: u64) {
+        let cost = &mut self.sources.entry(device).or_default().cost;
+        *cost = cost.saturating_add(nanos);
+    }
+
+    /// What all of it cost, nanos.
+    pub fn total_cost(&self) -> u64 {
+        self.sources.values().fold(0, |sum, source| sum.saturating_add(source.cost))
     }
 
     pub(crate) fn span(&mut self, story: SpanStory) {

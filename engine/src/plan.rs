@@ -35,6 +35,7 @@ impl Fetch {
         self.places = None;
         self.group.reset(now);
         self.data_done = false;
+        self.spending.began = now;
         self.phase = Phase::Fetching(plan.space);
         self.finish_space(commands);
     }

@@ -1,10 +1,10 @@
 //! Which source a span is taken from: a table of situations in, a decision with its reasons out.
 //!
-//! Pure and replaceable. [`EarliestFinish`] is the rule for one LAN and a store: the smallest expected finish time among
-//! the sources that hold the span and have room, the store among them only where it is faster than the devices. Prices
-//! and claims between neighbours come in as further facts.
+//! Pure and replaceable. [`EarliestFinish`] takes the smallest expected finish time among the sources that hold the span,
+//! have room and are worth their price. Which spans are looked at, and who among neighbours may get what, is settled before.
 
-use hither_proto::{DeviceId, HolderKind};
+use crate::price::Purse;
+use hither_proto::{DeviceId, HolderKind, Price};
 use std::time::Duration;
 
 /// What is known of one source that could give a span.
@@ -16,6 +16,8 @@ pub struct SourceFacts {
     pub kind: HolderKind,
     /// Round-trip time of its link.
     pub rtt: Duration,
+    /// It is on this device's own network.
+    pub near: bool,
     /// Bytes asked of it and not yet received.
     pub outstanding: u64,
     /// Expected rate, bytes per second, above zero.
@@ -26,6 +28,12 @@ pub struct SourceFacts {
     pub trusted: bool,
     /// Its rate was measured, and is no assumption.
     pub measured: bool,
+    /// What it costs.
+    pub price: Price,
+    /// It would rather not give.
+    pub reluctant: bool,
+    /// Bytes per second that sources which cost less gave to all who wait here, lately; meaningless when it is free.
+    pub cheaper: f64,
 }
 
 impl SourceFacts {
@@ -33,11 +41,6 @@ impl SourceFacts {
     pub fn finish(&self, size: u64) -> Duration {
         let seconds = (self.outstanding + size) as f64 / self.rate.max(1.0);
         self.rtt + Duration::from_secs_f64(seconds.min(1e6))
-    }
-
-    /// The same if nothing were asked of it yet: how near and fast it is, and not how busy this fetch keeps it.
-    pub fn unloaded(&self, size: u64) -> Duration {
-        Self { outstanding: 0, ..self.clone() }.finish(size)
     }
 }
 
@@ -52,8 +55,8 @@ pub enum Rule {
     Moved,
     /// A second copy was asked for, so that a slow source does not hold up the end.
     Tail,
-    /// A store was faster than the devices that had it.
-    StoreFaster,
+    /// It costs, and what is cheaper was too slow for what waiting is worth.
+    Paid,
     /// A neighbour had it.
     LocalCopy,
     /// No neighbour had it, and it belonged to this device's part.
@@ -74,7 +77,7 @@ impl Rule {
             Self::EarliestFinish => "earliest_finish",
             Self::Moved => "moved",
             Self::Tail => "tail",
-            Self::StoreFaster => "store_faster",
+            Self::Paid => "paid",
             Self::LocalCopy => "local_copy",
             Self::FirstCopy => "first_copy",
             Self::Steal => "steal",
@@ -89,7 +92,7 @@ impl Rule {
         Self::EarliestFinish,
         Self::Moved,
         Self::Tail,
-        Self::StoreFaster,
+        Self::Paid,
         Self::LocalCopy,
         Self::FirstCopy,
         Self::Steal,
@@ -107,9 +110,12 @@ pub struct Decision {
     pub rule: Rule,
     /// When it is expected to be done.
     pub finish: Duration,
-    /// Index and expected finish of the next best, when there was one.
-    pub runner_up: Option<(usize, Duration)>,
+    /// Indices and expected finish of the next best, at most [`RUNNERS_UP`].
+    pub runners_up: Vec<(usize, Duration)>,
 }
+
+/// How many of those that were not chosen are remembered.
+pub const RUNNERS_UP: usize = 2;
 
 /// The situation in which one span is to be given to a source.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,6 +126,10 @@ pub struct Situation {
     pub remaining: u64,
     /// The sources that hold the span.
     pub holders: Vec<SourceFacts>,
+    /// What may be spent, and what time is worth.
+    pub purse: Purse,
+    /// The span is asked of a source already that costs so much; another one is to be worth its price beside it.
+    pub beside: Option<Price>,
 }
 
 /// A rule for choosing sources.
@@ -128,16 +138,16 @@ pub trait Policy: std::fmt::Debug + Send {
     fn choose(&self, situation: &Situation) -> Option<Decision>;
 }
 
-/// Smallest expected finish time among the sources with room, unless that source would only lengthen the tail.
+/// Smallest expected finish time among the sources with room that are worth their price, unless that source would only
+/// lengthen the tail.
+///
+/// A source that costs counts where nobody cheaper has the span, or where what is cheaper gives less, all together, than
+/// `N · v / p` (source-selection design, rule 4). One that would rather not give counts only where nobody else can. Whoever
+/// stalled and has given nothing since keeps nobody out. A device on the own network that was not tried yet does.
 ///
 /// A source is skipped when `T(s) > 1.1 · max(W / R_others, min T_others) + 50 ms` (source-selection design, rule 3,
 /// for one fetcher): what it would bring late, the others bring sooner. Others that stalled and have given nothing since
 /// bring nothing soon, whatever was measured before. One that is much slower than the others together is spared.
-///
-/// A store is a source like any other where no device has the span. Where one has it, the store counts only when it would
-/// be done earlier than every device even if nothing were asked of them: waiting for the turn of a faster device is no
-/// reason to take from a store what the device can give. A device that stalled and has given nothing since does not
-/// keep the store out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EarliestFinish;
 
@@ -151,11 +161,28 @@ const TAIL_FACTOR: f64 = 1.1;
 const TAIL_SLACK: Duration = Duration::from_millis(50);
 
 impl EarliestFinish {
-    /// Whether a source counts beside the others.
+    /// Whether a source is worth asking at its price, beside the others.
     fn counts(situation: &Situation, facts: &SourceFacts) -> bool {
-        let size = situation.size;
-        let mut devices = situation.holders.iter().filter(|f| f.kind == HolderKind::Device && f.trusted);
-        facts.kind == HolderKind::Device || devices.all(|device| facts.unloaded(size) < device.unloaded(size))
+        if situation.purse.urgent {
+            return true;
+        }
+        let others =
+            || situation.holders.iter().filter(|other| other.trusted && other.device != facts.device);
+        let willing = others().any(|other| !other.reluctant);
+        if facts.reluctant && (willing || situation.beside.is_some()) {
+            return false;
+        }
+        let mut cheaper = others().filter(|other| !other.reluctant && other.price < facts.price);
+        let Some(first) = cheaper.next() else {
+            return situation.beside.is_none_or(|price| facts.price <= price) || Self::pays(situation, facts);
+        };
+        let untried = |other: &SourceFacts| other.near && !other.measured;
+        !untried(first) && !cheaper.any(untried) && Self::pays(situation, facts)
+    }
+
+    /// Whether what is cheaper is too slow for what waiting is worth.
+    fn pays(situation: &Situation, facts: &SourceFacts) -> bool {
+        facts.cheaper < situation.purse.threshold(facts.price)
     }
 
     /// Whether the others who have the span are so much faster that this one would hardly help.
@@ -177,6 +204,15 @@ impl EarliestFinish {
         let drain = Duration::from_secs_f64((situation.remaining as f64 / rate.max(1.0)).min(1e6));
         finish > drain.max(soonest).mul_f64(TAIL_FACTOR) + TAIL_SLACK
     }
+
+    fn rule(situation: &Situation, best: &SourceFacts) -> Rule {
+        let cheaper = |other: &SourceFacts| other.price < best.price && !other.reluctant;
+        match situation.holders.len() {
+            1 => Rule::OnlyHolder,
+            _ if situation.holders.iter().any(cheaper) => Rule::Paid,
+            _ => Rule::EarliestFinish,
+        }
+    }
 }
 
 impl Policy for EarliestFinish {
@@ -185,26 +221,26 @@ impl Policy for EarliestFinish {
         let mut order: Vec<(usize, Duration)> =
             holders.iter().enumerate().map(|(i, facts)| (i, facts.finish(situation.size))).collect();
         order.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| holders[a.0].device.cmp(&holders[b.0].device)));
-        let can = |facts: &SourceFacts| facts.room > 0 && Self::counts(situation, facts);
+        let can = |facts: &SourceFacts| {
+            facts.room > 0
+                && situation.purse.affords(facts.price, situation.size)
+                && Self::counts(situation, facts)
+        };
         let &(best, finish) =
             order.iter().find(|(index, _)| can(&holders[*index]) && !Self::is_thin(situation, *index))?;
         if Self::lengthens_the_tail(situation, best, finish) {
             return None;
         }
-        let devices = holders.iter().any(|facts| facts.kind == HolderKind::Device);
-        let rule = match holders[best].kind {
-            _ if holders.len() == 1 => Rule::OnlyHolder,
-            HolderKind::Store if devices => Rule::StoreFaster,
-            HolderKind::Store | HolderKind::Device => Rule::EarliestFinish,
-        };
-        let runner_up = order.iter().find(|(index, _)| *index != best).copied();
-        Some(Decision { source: best, rule, finish, runner_up })
+        let rule = Self::rule(situation, &holders[best]);
+        let runners_up = order.iter().filter(|(index, _)| *index != best).take(RUNNERS_UP).copied().collect();
+        Some(Decision { source: best, rule, finish, runners_up })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::price::Mode;
     use crate::testing::device;
 
     const MIB: u64 = 1 << 20;
@@ -217,18 +253,33 @@ mod tests {
             outstanding,
             rate,
             room,
+            near: false,
             trusted: true,
             measured: true,
+            price: Price::FREE,
+            reluctant: false,
+            cheaper: 0.0,
         }
     }
 
-    fn store(n: u8, rate: f64, outstanding: u64, room: u64) -> SourceFacts {
-        let rtt = Duration::from_millis(20);
-        SourceFacts { kind: HolderKind::Store, rtt, ..facts(n, rate, outstanding, room) }
+    /// A store at the usual price, beside others who gave so much lately.
+    fn store(n: u8, rate: f64, outstanding: u64, cheaper: f64) -> SourceFacts {
+        let (rtt, price) = (Duration::from_millis(20), Price::per_gib(0.09).unwrap());
+        let kind = HolderKind::Store;
+        SourceFacts { kind, rtt, price, cheaper, ..facts(n, rate, outstanding, MIB) }
+    }
+
+    fn situation(remaining: u64, holders: Vec<SourceFacts>) -> Situation {
+        let purse = Purse { waiting: 1, worth: Mode::Balanced.worth(), left: None, urgent: false };
+        Situation { size: MIB, remaining, holders, purse, beside: None }
     }
 
     fn choose(remaining: u64, holders: Vec<SourceFacts>) -> Option<(usize, Rule)> {
-        EarliestFinish.choose(&Situation { size: MIB, remaining, holders }).map(|d| (d.source, d.rule))
+        chosen(&situation(remaining, holders))
+    }
+
+    fn chosen(situation: &Situation) -> Option<(usize, Rule)> {
+        EarliestFinish.choose(situation).map(|d| (d.source, d.rule))
     }
 
     #[test]
@@ -258,25 +309,27 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_asked_where_no_device_can_give_or_it_is_faster() {
+    fn a_store_is_asked_where_nobody_cheaper_can_give_or_they_are_too_slow() {
         use Rule::*;
         let lots = 1000 * MIB;
         let stalled = SourceFacts { trusted: false, ..facts(1, 12e6, MIB, 0) };
+        let full = |facts| SourceFacts { room: 0, ..facts };
+        let untried = SourceFacts { near: true, measured: false, ..facts(1, 50e6, MIB, 0) };
+        // 95 Mbit/s are 11.9 MB/s: below it, in balanced mode, one who waits pays for a store.
         let table = [
-            (lots, vec![store(9, 1e6, 0, MIB)], Some((0, OnlyHolder))),
-            (lots, vec![store(8, 1e6, 0, MIB), store(9, 2e6, 0, MIB)], Some((1, EarliestFinish))),
-            // The device is faster: its turn is waited for, however busy it is.
-            (lots, vec![facts(1, 12e6, 0, MIB), store(9, 6e6, 0, MIB)], Some((0, EarliestFinish))),
-            (lots, vec![facts(1, 12e6, 16 * MIB, 0), store(9, 6e6, 0, MIB)], None),
-            // Also when only one of two devices is.
-            (lots, vec![facts(1, 1e6, 0, 0), facts(2, 12e6, MIB, 0), store(9, 6e6, 0, MIB)], None),
-            // The store is faster: both help, as long as neither lengthens the end.
-            (lots, vec![facts(1, 1e6, 0, MIB), store(9, 6e6, 0, MIB)], Some((1, StoreFaster))),
-            (lots, vec![facts(1, 1e6, 0, MIB), store(9, 6e6, 16 * MIB, 0)], Some((0, EarliestFinish))),
-            (2 * MIB, vec![facts(1, 1e6, 0, MIB), store(9, 12e6, 2 * MIB, 0)], None),
-            // A device that stalled does not keep it out.
-            (lots, vec![stalled.clone(), store(9, 6e6, 0, MIB)], Some((1, StoreFaster))),
-            (2 * MIB, vec![stalled, store(9, 1e6, 0, MIB)], Some((1, StoreFaster))),
+            (lots, vec![store(9, 1e6, 0, 0.0)], Some((0, OnlyHolder))),
+            (lots, vec![store(8, 1e6, 0, 0.0), store(9, 2e6, 0, 0.0)], Some((1, EarliestFinish))),
+            // The device gives enough: its turn is waited for, however busy it is.
+            (lots, vec![facts(1, 12e6, 0, MIB), store(9, 24e6, 0, 12e6)], Some((0, EarliestFinish))),
+            (lots, vec![facts(1, 12e6, 16 * MIB, 0), store(9, 24e6, 0, 12e6)], None),
+            // It does not: both help, as long as neither lengthens the end.
+            (lots, vec![facts(1, 6e6, 0, MIB), store(9, 12e6, 0, 6e6)], Some((1, Paid))),
+            (lots, vec![facts(1, 6e6, 0, MIB), store(9, 12e6, 16 * MIB, 6e6)], Some((0, EarliestFinish))),
+            (2 * MIB, vec![facts(1, 1e6, 0, MIB), full(store(9, 12e6, 2 * MIB, 1e6))], None),
+            // A device that stalled does not keep it out; one of the own network that was not tried yet does.
+            (lots, vec![stalled.clone(), store(9, 6e6, 0, 20e6)], Some((1, Paid))),
+            (2 * MIB, vec![stalled, store(9, 1e6, 0, 20e6)], Some((1, Paid))),
+            (lots, vec![untried, store(9, 12e6, 0, 0.0)], None),
         ];
         for (remaining, holders, expected) in table {
             assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");
@@ -284,12 +337,66 @@ mod tests {
     }
 
     #[test]
+    fn modes_neighbours_urgency_and_an_empty_purse_count() {
+        use Rule::*;
+        let holders = || vec![facts(1, 6e6, MIB, 0), store(9, 12e6, 0, 6e6)];
+        let with = |change: fn(&mut Situation)| {
+            let mut situation = situation(1000 * MIB, holders());
+            change(&mut situation);
+            chosen(&situation)
+        };
+        assert_eq!(with(|_| ()), Some((1, Paid)));
+        assert_eq!(with(|s| s.purse.worth = Mode::Saver.worth()), None, "48 Mbit/s for nothing are enough");
+        assert_eq!(
+            with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 8)),
+            Some((1, Paid)),
+            "for eight"
+        );
+        assert_eq!(with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 4)), None, "not for four");
+        assert_eq!(with(|s| (s.holders[1].cheaper, s.purse.urgent) = (50e6, true)), Some((1, Paid)));
+        assert_eq!(with(|s| s.purse.left = Some(80_000)), None, "1 MiB costs 87,890 nanos");
+        assert_eq!(with(|s| (s.purse.left, s.purse.urgent) = (Some(80_000), true)), None, "not even then");
+        assert_eq!(with(|s| s.purse.left = Some(90_000)), Some((1, Paid)));
+        let alone = |s: &mut Situation| s.holders.truncate(1);
+        assert_eq!(with(alone), None, "it has no room");
+        // As a second copy beside one that is asked for already.
+        let second = |s: &mut Situation| {
+            s.holders.swap_remove(0);
+            s.beside = Some(Price::FREE);
+        };
+        assert_eq!(with(second), Some((0, OnlyHolder)));
+        let second = |s: &mut Situation| {
+            s.holders.swap_remove(0);
+            s.beside = Some(Price::FREE);
+            s.holders[0].cheaper = 12e6;
+        };
+        assert_eq!(with(second), None, "not worth it");
+    }
+
+    #[test]
+    fn who_would_rather_not_give_is_asked_last() {
+        use Rule::*;
+        let lots = 1000 * MIB;
+        let tired = |n, rate| SourceFacts { reluctant: true, ..facts(n, rate, 0, MIB) };
+        let table = [
+            (vec![tired(1, 12e6)], Some((0, OnlyHolder))),
+            (vec![tired(1, 12e6), facts(2, 2e6, 0, MIB)], Some((1, EarliestFinish))),
+            (vec![tired(1, 12e6), store(9, 2e6, 0, 0.0)], Some((1, EarliestFinish))),
+            (vec![tired(1, 12e6), facts(2, 2e6, MIB, 0)], None),
+            (vec![tired(1, 12e6), tired(2, 13e6)], Some((1, EarliestFinish))),
+        ];
+        for (holders, expected) in table {
+            assert_eq!(choose(lots, holders.clone()), expected, "{holders:?}");
+        }
+    }
+
+    #[test]
     fn the_runner_up_is_told() {
         let holders = vec![facts(1, 1e6, 0, 1), facts(2, 2e6, 0, 1)];
         let decision =
-            EarliestFinish.choose(&Situation { size: 1_000_000, remaining: MIB, holders }).unwrap();
-        let (index, finish) = decision.runner_up.unwrap();
-        assert_eq!((index, finish.as_millis()), (0, 1001));
+            EarliestFinish.choose(&Situation { size: 1_000_000, ..situation(MIB, holders) }).unwrap();
+        let runners_up: Vec<_> = decision.runners_up.iter().map(|(i, t)| (*i, t.as_millis())).collect();
+        assert_eq!(runners_up, [(0, 1001)]);
         assert_eq!(decision.finish.as_millis(), 501);
     }
 }

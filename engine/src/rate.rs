@@ -17,8 +17,10 @@ const SAMPLE_BYTES: u64 = 128 << 10;
 const SLOW: (Duration, u64) = (Duration::from_millis(500), 16 << 10);
 /// What an unmeasured LAN source is taken for: 400 Mbit/s (source-selection design, rule 5).
 pub const UNMEASURED_LAN: f64 = 50_000_000.0;
-/// What an unmeasured store is taken for: 10 Mbit/s, as every source beyond the LAN (the same rule).
-pub const UNMEASURED_STORE: f64 = 1_250_000.0;
+/// What an unmeasured source beyond the LAN is taken for: 10 Mbit/s (the same rule).
+pub const UNMEASURED_WAN: f64 = 1_250_000.0;
+/// Over how long what came lately is averaged (source-selection design, rule 4).
+const LATELY: Duration = Duration::from_secs(3);
 
 /// Estimates a rate in bytes per second.
 #[derive(Debug, Clone)]
@@ -82,6 +84,33 @@ impl RateEstimator {
     }
 }
 
+/// What came in the last seconds, idle time included: an average that fades with [`LATELY`], so that it takes two numbers
+/// and no list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Recent {
+    rate: f64,
+    at: Time,
+}
+
+impl Recent {
+    /// `bytes` arrived.
+    pub fn arrived(&mut self, bytes: u64, now: Time) {
+        self.rate = self.faded(now) + bytes as f64 / LATELY.as_secs_f64();
+        self.at = now;
+    }
+
+    /// Bytes per second lately. `since`: when it could have begun to give; without it a source that began a moment ago
+    /// would look slow.
+    pub fn rate(&self, since: Time, now: Time) -> f64 {
+        let known = 1.0 - (-now.since(since).as_secs_f64() / LATELY.as_secs_f64()).exp();
+        if known > 0.0 { self.faded(now) / known } else { 0.0 }
+    }
+
+    fn faded(&self, now: Time) -> f64 {
+        self.rate * (-now.since(self.at).as_secs_f64() / LATELY.as_secs_f64()).exp()
+    }
+}
+
 impl Default for RateEstimator {
     fn default() -> Self {
         Self::new()
@@ -109,6 +138,18 @@ mod tests {
         rate.busy(at(60_000));
         rate.arrived(20_000, at(60_020));
         assert!((rate.measured().unwrap() - 1e6).abs() < 1e4);
+    }
+
+    #[test]
+    fn what_came_lately_is_right_from_the_start_and_fades() {
+        let mut recent = Recent::default();
+        for ms in (5010..=6000).step_by(10) {
+            recent.arrived(10_000, at(ms));
+        }
+        let rate = |ms| recent.rate(at(5000), at(ms));
+        assert!((rate(6000) - 1e6).abs() < 2e4, "{}", rate(6000));
+        assert!(rate(9000) < 0.5e6 && rate(30_000) < 1e3);
+        assert_eq!(Recent::default().rate(at(5), at(5)), 0.0);
     }
 
     #[test]

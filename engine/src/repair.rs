@@ -147,6 +147,7 @@ impl Fetch {
             .collect();
         for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
+            situation.beside = self.sources.get(&first).map(|source| source.price);
             // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
             let local = self.is_local(first, now) && projected < LOCAL;
             situation
@@ -171,8 +172,9 @@ impl Fetch {
         next: &mut u64,
         commands: &mut Vec<Command>,
     ) {
+        let reasons = situation.reasons(&decision);
         let decision = Decision { rule: Rule::Tail, ..decision };
-        self.ask(span, space, version, situation, &decision, now, next, commands);
+        self.ask(span, space, version, situation, &decision, reasons, now, next, commands);
     }
 
     /// Whether another request already runs for the same span.

@@ -3,10 +3,10 @@
 use crate::carrier_choice::Carrier;
 use crate::command::RequestId;
 use crate::fetch::Fetch;
-use crate::journal::{JournalEvent, SpanStory};
+use crate::journal::{JournalEvent, Paid, RunnerUp, SpanStory};
 use crate::policy::Rule;
 use crate::time::Time;
-use hither_proto::{DeviceId, Ranges, Space};
+use hither_proto::{DeviceId, Price, Ranges, Space};
 use roaring::RoaringBitmap;
 use std::time::Duration;
 
@@ -29,7 +29,17 @@ pub(crate) struct Request {
     pub asked_at: Time,
     pub rule: Rule,
     pub expected: Duration,
-    pub runner_up: Option<(DeviceId, Duration)>,
+    pub reasons: Reasons,
+}
+
+/// What else is remembered of a decision, for whoever asks why.
+#[derive(Debug, Default)]
+pub(crate) struct Reasons {
+    pub price: Price,
+    pub runners_up: Vec<RunnerUp>,
+    pub paid: Option<Paid>,
+    pub rank: Option<u32>,
+    pub claimer: Option<DeviceId>,
 }
 
 impl Request {
@@ -147,13 +157,18 @@ impl Fetch {
             }
             self.claim_ended(request.span, now);
             if self.space() == Some(Space::Data) {
+                let Reasons { price, runners_up, paid, rank, claimer } = request.reasons;
                 self.journal.span(SpanStory {
                     start: self.spans.span(request.span).map_or(0, |s| s.start),
                     device: request.device,
                     rule: request.rule,
                     expected: request.expected,
                     actual: now.since(request.asked_at),
-                    runner_up: request.runner_up,
+                    price,
+                    runners_up,
+                    paid,
+                    rank,
+                    claimer,
                 });
             }
         }

@@ -2,14 +2,16 @@
 
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
+use crate::journal::{Paid, RunnerUp};
 use crate::picks::Pick;
 use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
-use crate::request::Request;
+use crate::request::{Reasons, Request};
 use crate::source::Source;
 use crate::spans::runs;
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A source that may be asked for more now, behind what is asked of it already: the least loaded comes first.
 fn load(source: &Source, version: u64, space: Space, now: Time) -> Option<(u64, DeviceId)> {
@@ -28,6 +30,7 @@ impl Fetch {
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
         self.regroup(version, space, now);
+        self.reckon(space, now);
         self.look_around(space);
         // Who stands in here is asked what it could give next. Every round changes only the source that is asked, so that
         // the others need no second look: with many sources, that look would be most of the work of a fetch.
@@ -52,8 +55,10 @@ impl Fetch {
                 continue;
             };
             let decision = Decision { rule: rule.unwrap_or(decision.rule), ..decision };
-            self.claim(index, space, rule, now);
-            self.ask(index, space, version, &situation, &decision, now, next, commands);
+            let claimer = self.claim(index, space, rule, now);
+            let rank = rule.filter(|rule| *rule != Rule::LocalCopy).and_then(|_| self.rank(index));
+            let reasons = Reasons { claimer, rank, ..situation.reasons(&decision) };
+            self.ask(index, space, version, &situation, &decision, reasons, now, next, commands);
             let chosen = &situation.holders[decision.source];
             if ready.remove(&(chosen.outstanding, chosen.device)) {
                 ready.extend(self.sources.get(&chosen.device).and_then(|s| load(s, version, space, now)));
@@ -69,15 +74,15 @@ impl Fetch {
         self.group.own.wish(index, now)
     }
 
-    /// A first copy is being got: the others need not, also those who join later.
-    fn claim(&mut self, index: u32, space: Space, rule: Option<Rule>, now: Time) {
+    /// A first copy is being got: the others need not, also those who join later. Whose claim is taken over, if one is.
+    fn claim(&mut self, index: u32, space: Space, rule: Option<Rule>, now: Time) -> Option<DeviceId> {
         if rule == Some(Rule::LocalCopy) || space != Space::Data {
-            return;
+            return None;
         }
-        if let Some((device, _)) = self.claimed(index, now).filter(|_| rule == Some(Rule::Takeover)) {
-            self.strike(device);
-        }
+        let claimer = self.claimed(index, now).filter(|_| rule == Some(Rule::Takeover)).map(|(d, _)| d);
+        claimer.into_iter().for_each(|device| self.strike(device));
         self.group.own.get(index, now);
+        claimer
     }
 
     /// Who may give a span under a rule: a local copy comes from a member, a first copy does not.
@@ -91,7 +96,8 @@ impl Fetch {
     ) -> Situation {
         let mut situation = self.situation(index, version, space, now);
         match rule {
-            None | Some(Rule::Liveness) => {}
+            None => {}
+            Some(Rule::Liveness) => situation.purse.urgent = true,
             Some(Rule::LocalCopy) => situation.holders.retain(|facts| self.is_member(facts.device)),
             Some(_) => {
                 situation.holders.retain(|facts| !self.is_member(facts.device));
@@ -111,9 +117,10 @@ impl Fetch {
             .values()
             .filter(|s| size > 0 && s.usable(version, space, now))
             .filter(|s| s.held(space).is_none_or(|held| self.spans.is_wanted_of(index, held)))
-            .map(|s| s.facts(now))
+            .map(|s| self.priced(s.facts(now)))
             .collect();
-        Situation { size, remaining: self.spans.missing_bytes(), holders }
+        let purse = self.purse();
+        Situation { size, remaining: self.spans.missing_bytes(), holders, purse, beside: None }
     }
 
     #[allow(clippy::too_many_arguments, reason = "one decision with all that it needs to become a request")]
@@ -124,6 +131,7 @@ impl Fetch {
         version: u64,
         situation: &Situation,
         decision: &Decision,
+        reasons: Reasons,
         now: Time,
         next: &mut u64,
         commands: &mut Vec<Command>,
@@ -168,9 +176,27 @@ impl Fetch {
             asked_at: now,
             rule,
             expected: decision.finish,
-            runner_up: decision.runner_up.map(|(i, finish)| (situation.holders[i].device, finish)),
+            reasons,
         };
         self.requests.insert(id, request);
+    }
+}
+
+impl Situation {
+    /// What is remembered of a decision made here.
+    pub(crate) fn reasons(&self, decision: &Decision) -> Reasons {
+        let chosen = &self.holders[decision.source];
+        let runner_up = |(index, expected): &(usize, Duration)| {
+            let SourceFacts { device, price, .. } = self.holders[*index];
+            RunnerUp { device, expected: *expected, price }
+        };
+        let paid = Paid { cheaper: chosen.cheaper, threshold: self.purse.threshold(chosen.price) };
+        Reasons {
+            price: chosen.price,
+            runners_up: decision.runners_up.iter().map(runner_up).collect(),
+            paid: (decision.rule == Rule::Paid).then_some(paid),
+            ..Reasons::default()
+        }
     }
 }
 

@@ -4,18 +4,13 @@
 
 use crate::carrier_choice::CarrierChoice;
 use crate::claims::Theirs;
-use crate::policy::SourceFacts;
-use crate::rate::{UNMEASURED_LAN, UNMEASURED_STORE};
-use crate::spans::SPAN_BYTES;
+use crate::price::Prices;
+use crate::rate::Recent;
 use crate::time::Time;
-use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Space};
+use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Price, Space, Terms};
 use roaring::RoaringBitmap;
 use std::time::Duration;
 
-/// Fewest and most bytes in flight to a proven source (source-selection design, rule 5: 2 to 16 spans).
-const WINDOW: (u64, u64) = (2 * SPAN_BYTES, 16 * SPAN_BYTES);
-/// The window covers the bandwidth-delay product plus this much, for the time a request waits at the source.
-const WINDOW_SLACK: Duration = Duration::from_millis(100);
 /// First and longest pause before a session is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Shortest and longest time that a busy source may ask for.
@@ -27,7 +22,7 @@ const NEAR: Duration = Duration::from_millis(5);
 /// The same for a device on a network that this one is on itself: a busy machine answers late, and stays near.
 const NEAR_ON_SAME_NETWORK: Duration = Duration::from_millis(100);
 /// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
-const MAX_PATIENCE: u32 = 4;
+pub(crate) const MAX_PATIENCE: u32 = 4;
 
 /// How far away a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +34,7 @@ pub struct Distance {
 }
 
 impl Distance {
-    fn is_near(self) -> bool {
+    pub(crate) fn is_near(self) -> bool {
         self.rtt < NEAR || (self.same_network && self.rtt < NEAR_ON_SAME_NETWORK)
     }
 }
@@ -76,7 +71,13 @@ pub(crate) struct Source {
     has_manifest: bool,
     epoch: u64,
     seq: u64,
-    distance: Distance,
+    pub distance: Distance,
+    /// What it says of its terms.
+    terms: Terms,
+    /// What it costs here, by its terms, its kind and its distance.
+    pub price: Price,
+    /// What it gave lately.
+    pub recent: Recent,
     /// What it claims, once it said that it fetches the share too.
     pub theirs: Option<Theirs>,
     pub carriers: CarrierChoice,
@@ -86,7 +87,7 @@ pub(crate) struct Source {
     /// Requests that have not ended: what they bring may still turn out to be wrong.
     pub requests: u32,
     pub banned: bool,
-    strikes: u32,
+    pub strikes: u32,
     failures: u32,
     /// Left alone because it stalled.
     rests_until: Option<Time>,
@@ -116,6 +117,9 @@ impl Source {
             epoch: 0,
             seq: 0,
             distance: Duration::from_millis(1).into(),
+            terms: Terms::default(),
+            price: Price::FREE,
+            recent: Recent::default(),
             theirs: None,
             carriers: CarrierChoice::default(),
             last_progress: now,
@@ -149,6 +153,7 @@ impl Source {
         self.complete = false;
         self.has_manifest = false;
         self.theirs = None;
+        self.terms = Terms::default();
     }
 
     /// It is there and said when to come back: no reason to wait longer each time.
@@ -176,6 +181,29 @@ impl Source {
         } else {
             self.theirs = None;
         }
+    }
+
+    /// It says on what terms it gives.
+    pub fn says_terms(&mut self, terms: Terms, prices: &Prices) {
+        self.terms = terms;
+        self.reprice(prices);
+    }
+
+    /// What it costs may be something else now.
+    pub fn reprice(&mut self, prices: &Prices) {
+        let store = if self.kind == HolderKind::Store { prices.store } else { Price::FREE };
+        let link = if self.distance.is_near() { Price::FREE } else { prices.link };
+        self.price = self.terms.price.plus(store).plus(link);
+    }
+
+    /// Whether it has not stalled, or has given something since.
+    pub const fn is_trusted(&self) -> bool {
+        self.proven || self.strikes == 0
+    }
+
+    /// Whether it would rather not give.
+    pub const fn is_reluctant(&self) -> bool {
+        self.terms.reluctant
     }
 
     /// A device on the same network that fetches this version too, and shares what it gets.
@@ -345,50 +373,6 @@ impl Source {
     /// How often its silence is waited for twice as long: what is slow is not to be given up for ever.
     pub fn patience(&self) -> u32 {
         1 << self.strikes.min(MAX_PATIENCE)
-    }
-
-    /// Expected rate in bytes per second; an unmeasured device counts as one on the LAN, a store as one far away.
-    pub fn rate(&self, now: Time) -> f64 {
-        let unmeasured = match self.kind {
-            HolderKind::Device => UNMEASURED_LAN,
-            HolderKind::Store => UNMEASURED_STORE,
-        };
-        // Whoever gave nothing in time, ever, is slower than that.
-        let unmeasured = unmeasured / f64::from(1u32 << (2 * self.strikes.min(MAX_PATIENCE)));
-        self.carriers.rate(now).unwrap_or(unmeasured).max(1.0)
-    }
-
-    /// How long so many bytes take from it, when its rate was measured.
-    pub fn takes(&self, bytes: u64, now: Time) -> Duration {
-        let seconds = self.carriers.rate(now).map_or(0.0, |rate| bytes as f64 / rate.max(1.0));
-        Duration::from_secs_f64(seconds.min(1e6))
-    }
-
-    /// Most bytes in flight: one request until proven, then twice what the link holds.
-    fn window(&self, now: Time) -> u64 {
-        if !self.proven {
-            return if self.requests == 0 { SPAN_BYTES } else { 0 };
-        }
-        let product = self.rate(now) * (self.distance.rtt + WINDOW_SLACK).as_secs_f64();
-        (product as u64).clamp(WINDOW.0, WINDOW.1)
-    }
-
-    pub fn facts(&self, now: Time) -> SourceFacts {
-        #[cfg(test)]
-        crate::testing::made_facts();
-        let outstanding = self.carriers.outstanding();
-        let room =
-            if self.carriers.pick(now).is_some() { self.window(now).saturating_sub(outstanding) } else { 0 };
-        SourceFacts {
-            device: self.device,
-            kind: self.kind,
-            rtt: self.distance.rtt,
-            outstanding,
-            rate: self.rate(now),
-            room,
-            trusted: self.proven || self.strikes == 0,
-            measured: self.proven && self.carriers.rate(now).is_some(),
-        }
     }
 }
 

@@ -96,6 +96,13 @@ impl Fetch {
                 |s: &Source| s.usable(version, space, now) && s.offers(version, space, self.spans.missing());
             !self.connected().any(gives)
         });
+        if self
+            .version
+            .zip(self.space())
+            .is_some_and(|(version, space)| self.is_too_dear(version, space, now))
+        {
+            return Some(Waiting::TooDear);
+        }
         (undecided || nothing).then_some(Waiting::NotHeld)
     }
 

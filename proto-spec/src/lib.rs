@@ -17,6 +17,7 @@ pub mod limits;
 mod manifest;
 mod message;
 mod name;
+mod price;
 mod proof;
 mod range;
 mod relay;
@@ -40,9 +41,10 @@ pub use ids::{ChunkId, ChunkKey, IdError, Invitation, MessageId, ReadKey, ShareI
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
 pub use message::{
     Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
-    Refusal, Space, Want,
+    Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NameError, display_name};
+pub use price::{Price, PriceError};
 pub use proof::{Proof, Side};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{

@@ -32,6 +32,8 @@ pub const MAX_RANGES: usize = 65_536;
 pub const MAX_WANT: u32 = 65_536;
 /// Most ranges in the claims of one device on one share.
 pub const MAX_CLAIMS: usize = 256;
+/// Highest price of data, billionths of a unit of currency for each GiB: a million units.
+pub const MAX_PRICE: u64 = 1_000_000_000_000_000;
 /// Longest device name, bytes.
 pub const MAX_DEVICE_NAME: usize = 64;
 /// Most address hints in a ticket.

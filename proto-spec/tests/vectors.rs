@@ -15,7 +15,7 @@ use hither_proto::{
     ChunkId, ChunkKey, ChunkRecord, Claims, DeviceId, Head, Holder, HolderKind, Invitation, Manifest,
     ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind, Purpose, PutRecord, RelayMessage,
     RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space,
-    Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
+    Terms, Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;
@@ -121,6 +121,7 @@ fn vectors() -> Vec<(&'static str, String)> {
         ("frame: elsewhere, a store", hex(&encode_frame(&elsewhere))),
         ("frame: relay open, device", hex(&encode_frame(&relay_open()))),
         ("frame: claims", hex(&encode_frame(&claims()))),
+        ("frame: terms", hex(&encode_frame(&terms()))),
         (
             "claim weight of the span at position 64",
             format!("{:016x}", claim_weight(owner, secret.share_id(), 64)),
@@ -134,6 +135,10 @@ fn vectors() -> Vec<(&'static str, String)> {
 fn claims() -> Message {
     let run = |start, count| PositionRange::new(start, count).into_iter().collect();
     Message::Claims(Claims { version: 3, fetching: true, active: run(0, 4), tentative: run(64, 16) })
+}
+
+fn terms() -> Message {
+    Message::Terms(Terms { price: "2".parse().unwrap(), reluctant: true })
 }
 
 fn relay_open() -> Message {
@@ -202,6 +207,7 @@ fn the_pinned_bytes_are_understood() {
         "frame: elsewhere, a store",
         "frame: relay open, device",
         "frame: claims",
+        "frame: terms",
     ] {
         let bytes = unhex(&value(name));
         let message = decode_frame(&bytes[4..]).unwrap().unwrap();

@@ -219,6 +219,7 @@ async fn nothing_else_begins_a_stream() {
                 | Message::Announce(_)
                 | Message::HaveDelta(_)
                 | Message::Claims(_)
+                | Message::Terms(_)
                 | Message::Want(_)
                 | Message::Cancel { .. }
                 | Message::Chunk { .. }

@@ -5,9 +5,10 @@ use crate::show::{self, Progress, Standing};
 use crate::signals;
 use crate::target::Target;
 use crate::{failure, input};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
-    ApiError, Client, ClientError, Done, ErrorCode, Event, Existing, Exit, FetchRequest, FindRequest,
-    FoundShare, Phase, Status, TransferInfo,
+    ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Existing, Exit, FetchRequest,
+    FindRequest, FoundShare, Phase, Status, TransferInfo,
 };
 use hither_proto::{Ticket, display_name};
 use std::cell::RefCell;
@@ -26,13 +27,14 @@ Examples:
                                          of this machine cannot see then
   hither fetch hither1… -o - | tar x     a single file to standard output
   hither fetch hither1… --follow         and every later version, until Ctrl-C
+  hither fetch hither1… --max-cost 0.10  spend no more on paid sources
 
 It comes from every device that has some of it at once. What this device already
 has is not fetched again, and a fetch that was stopped goes on where it was when
 the same command is run again.";
 
 /// Fetch what a ticket opens, or what another device of yours shares
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The ticket: one word that begins with hither1; read from standard input when absent or "-". Or a device of yours
@@ -54,9 +56,25 @@ pub struct Args {
     /// Stay and fetch every later version too, over the one before; Ctrl-C ends it
     #[arg(long)]
     pub follow: bool,
+    /// How readily sources that cost something are used: saver, balanced or fast
+    #[arg(long, value_name = "MODE", value_parser = mode())]
+    pub mode: Option<CostMode>,
+    /// Most that it may cost in all, in the currency of the configured prices
+    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    pub max_cost: Option<f64>,
     /// How long to look for a device that has it: 15s, 2m …
     #[arg(long, value_name = "TIME", env = "HITHER_WAIT", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
+}
+
+fn mode() -> impl TypedValueParser<Value = CostMode> {
+    let names = CostMode::ALL.map(|(name, _)| name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<CostMode>())
+}
+
+fn amount(text: &str) -> Result<f64, String> {
+    let amount = text.parse::<f64>().ok().filter(|amount| amount.is_finite() && *amount >= 0.0);
+    amount.ok_or_else(|| "an amount is a number from 0 on, like 0.50".into())
 }
 
 impl Args {
@@ -121,6 +139,8 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         accept: args.yes,
         wait_seconds: args.wait.map(|wait| wait.as_secs().max(1)),
         follow: args.follow,
+        mode: args.mode,
+        max_cost: args.max_cost,
     };
     let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)

@@ -101,7 +101,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Some(Action::Save { id, output }) => save(session, id, output).await,
         Some(Action::Fetch { id, output, yes, overwrite, rename }) => {
             let ticket = Some(ticket(session, id).await?);
-            let args = fetch::Args { ticket, output, yes, overwrite, rename, follow: false, wait: None };
+            let args = fetch::Args { ticket, output, yes, overwrite, rename, ..fetch::Args::default() };
             fetch::run(session, args).await
         }
         Some(Action::Delete { ids }) => delete(session, &ids).await,

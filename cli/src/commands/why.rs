@@ -147,15 +147,16 @@ fn spans(why: &Why) -> Table {
         let source = why.sources.iter().map(|why| &why.source).find(|source| source.device == id);
         device(source.map_or("", |source| source.name.as_str()), id)
     };
-    for WhySpan { start, device, rule, expected_ms, actual_ms, runner_up, runner_up_ms } in &why.spans {
+    for WhySpan { start, device, rule, expected_ms, actual_ms, runners_up, .. } in &why.spans {
+        let second = runners_up.first();
         table.row([
             grouped((*start).into()),
             known(device),
             display_name(rule),
             milliseconds(*expected_ms),
             milliseconds(*actual_ms),
-            runner_up.as_deref().map_or("none".into(), known),
-            runner_up_ms.map_or("–".into(), milliseconds),
+            second.map_or("none".into(), |other| known(&other.device)),
+            second.map_or("–".into(), |other| milliseconds(other.expected_ms)),
         ]);
     }
     table

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn source(name: &str, kind: SourceKind, bytes: u64) -> SourceBytes {
-        SourceBytes { device: "12D3KooW12345678".into(), name: name.into(), kind, bytes }
+        SourceBytes { device: "12D3KooW12345678".into(), name: name.into(), kind, bytes, cost: 0.0 }
     }
 
     #[test]

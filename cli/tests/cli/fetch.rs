@@ -36,8 +36,13 @@ pub fn offer() -> Event {
 }
 
 pub fn fetched(path: &str) -> Event {
-    let source =
-        |name: &str, kind, bytes| SourceBytes { device: OWNER.into(), name: name.into(), kind, bytes };
+    let source = |name: &str, kind, bytes| SourceBytes {
+        device: OWNER.into(),
+        name: name.into(),
+        kind,
+        bytes,
+        cost: 0.0,
+    };
     Event::Done(Done::Fetched {
         path: path.into(),
         bytes: 864_000_000,
@@ -65,7 +70,7 @@ fn a_fetch_ends_with_a_summary() {
     assert!(folder.is_dir());
     assert_eq!(
         fake.body("POST /v1/fetches"),
-        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false})
+        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false, "mode": null, "max_cost": null})
     );
 }
 

@@ -83,6 +83,8 @@ pub(super) async fn fetch(
         existing: request.existing,
         accept: request.accept,
         follow: request.follow,
+        mode: request.mode,
+        max_cost: request.max_cost,
         wait: request.wait_seconds.map(Duration::from_secs),
     };
     let transfer = transfer::begin(&daemon, request)?;

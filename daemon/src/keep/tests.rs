@@ -105,6 +105,8 @@ impl Device {
             existing: Existing::Overwrite,
             accept: true,
             follow: false,
+            mode: None,
+            max_cost: None,
             wait: Some(Duration::from_secs(30)),
         };
         let transfer = transfer::begin(&self.daemon, request).unwrap();

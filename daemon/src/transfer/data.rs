@@ -258,7 +258,7 @@ impl Getting<'_> {
         let mut earlier = lock(&self.run.transfer.earlier);
         match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
             Some(source) => source.bytes += bytes,
-            None => earlier.push(SourceBytes { device, name, kind: SourceKind::Local, bytes }),
+            None => earlier.push(SourceBytes { device, name, kind: SourceKind::Local, bytes, cost: 0.0 }),
         }
     }
 

@@ -10,6 +10,7 @@ mod run;
 mod stage;
 mod start;
 
+use crate::costs;
 use crate::daemon::Daemon;
 use crate::lane::Sink;
 use crate::records::{TransferRecord, TransferState};
@@ -147,16 +148,22 @@ impl Transfer {
 
     fn sources_with(&self, daemon: &Daemon, journal: Option<&Journal>) -> Vec<SourceBytes> {
         let mut sources = lock(&self.earlier).clone();
-        for (device, summary) in journal.iter().flat_map(|j| j.sources()).filter(|(_, s)| s.bytes > 0) {
+        for (device, summary) in
+            journal.iter().flat_map(|j| j.sources()).filter(|(_, s)| s.bytes + s.cost > 0)
+        {
             let id = device.to_string();
             let kind = daemon.links.way(*device);
+            let cost = costs::units(summary.cost);
             match sources.iter_mut().find(|s| s.device == id && s.kind == kind) {
-                Some(source) => source.bytes += summary.bytes,
+                Some(source) => {
+                    (source.bytes, source.cost) = (source.bytes + summary.bytes, source.cost + cost)
+                }
                 None => sources.push(SourceBytes {
                     device: id,
                     name: daemon.links.name(*device).map(|n| n.to_string()).unwrap_or_default(),
                     kind,
                     bytes: summary.bytes,
+                    cost,
                 }),
             }
         }

@@ -5,6 +5,7 @@
 use super::data::{self, Data};
 use super::stage::Stage;
 use super::{Control, Transfer, lookup};
+use crate::costs;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
@@ -114,8 +115,10 @@ impl Run {
         let pin = self.transfer.ticket.pin.as_ref().map(|pin| pin.version);
         let preferred = self.begun_head().map(|head| head.head().version);
         let nearby = self.daemon.links.nearby();
+        let budget = costs::budget(&self.daemon, &self.transfer);
         self.daemon.core.with(|engine, now| {
             engine.start_fetch(share, owner, pin, preferred);
+            engine.set_budget(share, budget, now);
             engine.handle_device_seen(share, owner, now);
             nearby.into_iter().for_each(|device| engine.handle_device_seen(share, device, now));
         });
@@ -464,7 +467,9 @@ impl Run {
         let patience = match (self.wait, self.ever_reached, waiting) {
             (_, _, Some(Waiting::Gone)) => Some(Duration::ZERO),
             (Some(wait), _, _) => Some(wait),
-            (None, false, _) | (None, _, Some(Waiting::Damaged)) => Some(self.daemon.config.wait),
+            (None, false, _) | (None, _, Some(Waiting::Damaged | Waiting::TooDear)) => {
+                Some(self.daemon.config.wait)
+            }
             (None, true, _) => None,
         };
         if patience.is_some_and(|patience| self.reached.elapsed() >= patience) {

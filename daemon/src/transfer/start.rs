@@ -5,7 +5,7 @@ use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{TransferRecord, TransferState};
-use hither_api::{ApiError, ErrorCode, Existing, Phase};
+use hither_api::{ApiError, CostMode, ErrorCode, Existing, Phase};
 use hither_proto::Ticket;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +21,10 @@ pub(crate) struct Request {
     pub accept: bool,
     /// Stay for later versions.
     pub follow: bool,
+    /// How readily paid sources are used; `None`: as configured.
+    pub mode: Option<CostMode>,
+    /// Most that it may cost.
+    pub max_cost: Option<f64>,
     /// Give up when no holder was reached for so long.
     pub wait: Option<Duration>,
 }
@@ -45,6 +49,7 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
                 record.existing = request.existing;
                 record.accepted |= request.accept;
                 record.follow = request.follow;
+                (record.mode, record.max_cost) = (request.mode, request.max_cost);
                 record.ended = None;
                 record.reason = None;
             })?;
@@ -111,6 +116,8 @@ fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiE
         accepted: request.accept,
         follow: request.follow,
         followed: None,
+        mode: request.mode,
+        max_cost: request.max_cost,
         name: String::new(),
         path: String::new(),
         head: None,

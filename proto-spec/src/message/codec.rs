@@ -2,12 +2,13 @@
 
 use super::{
     Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
-    Refusal, Space, Want,
+    Refusal, Space, Terms, Want,
 };
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::ShareId;
 use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
+use crate::price::Price;
 use crate::proof::Proof;
 use crate::range::Ranges;
 use crate::relay::{RelayAddress, RelayPurpose};
@@ -36,6 +37,7 @@ impl Message {
                 removed: Ranges::parse(&m.removed)?,
             }),
             Body::Claims(m) => Self::Claims(parse_claims(&m)?),
+            Body::Terms(m) => Self::Terms(parse_terms(m)?),
             Body::Want(m) => Self::Want(parse_want(&m)?),
             Body::Cancel(m) => Self::Cancel { request: m.request },
             Body::Chunk(m) => parse_chunk(&m)?,
@@ -96,6 +98,9 @@ impl Message {
                 active: m.active.to_wire(),
                 tentative: m.tentative.to_wire(),
             }),
+            Self::Terms(m) => {
+                Body::Terms(wire::Terms { price: m.price.nanos_per_gib(), reluctant: m.reluctant })
+            }
             Self::Want(m) => Body::Want(wire::Want {
                 request: m.request,
                 space: space_to_wire(m.space).into(),
@@ -235,6 +240,11 @@ fn parse_claims(m: &wire::Claims) -> Result<Claims, MessageError> {
     Ok(Claims { version: m.version, fetching: m.fetching, active, tentative })
 }
 
+fn parse_terms(m: wire::Terms) -> Result<Terms, MessageError> {
+    let price = Price::from_nanos(m.price).ok_or(MessageError::Value("price"))?;
+    Ok(Terms { price, reluctant: m.reluctant })
+}
+
 fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
     let space = parse_space(m.space())?;
     let ranges = Ranges::parse(&m.ranges)?;
@@ -338,12 +348,17 @@ mod tests {
             Message::Elsewhere { proof: Some(proof), holders: vec![holder(HolderKind::Store)] },
             Message::Elsewhere { proof: None, holders: vec![holder(HolderKind::Device); MAX_HOLDERS] },
             Message::Claims(claims()),
+            Message::Terms(terms()),
         ]
     }
 
     fn claims() -> Claims {
         let run = |start| crate::range::PositionRange::new(start, 4).into_iter().collect();
         Claims { version: 1, fetching: true, active: run(8), tentative: run(32) }
+    }
+
+    fn terms() -> Terms {
+        Terms { price: Price::from_nanos(2_000_000_000).unwrap(), reluctant: true }
     }
 
     fn holder(kind: HolderKind) -> Holder {
@@ -380,6 +395,14 @@ mod tests {
         let nowhere = wire::HolderAddress { kind: 2, address: None };
         let nowhere = wire::Elsewhere { proof: Vec::new().into(), holders: vec![nowhere] };
         assert_eq!(parse_elsewhere(nowhere), Err(MessageError::Malformed));
+    }
+
+    #[test]
+    fn a_price_beyond_its_bound_is_refused() {
+        use crate::limits::MAX_PRICE;
+        let parsed = |price| parse_terms(wire::Terms { price, reluctant: true });
+        assert_eq!(parsed(2_000_000_000), Ok(terms()));
+        assert_eq!(parsed(MAX_PRICE + 1), Err(MessageError::Value("price")));
     }
 
     #[test]

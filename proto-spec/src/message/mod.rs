@@ -7,6 +7,7 @@ pub(crate) use codec::{parse_space, space_to_wire};
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::{IdError, ShareId};
+use crate::price::Price;
 use crate::proof::Proof;
 use crate::range::{RangeError, Ranges};
 use crate::relay::{HostPortError, RelayAddress, RelayPurpose};
@@ -152,6 +153,15 @@ pub struct Claims {
     pub tentative: Ranges,
 }
 
+/// On what terms a device gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// What it costs its owner.
+    pub price: Price,
+    /// It would rather not give at all: its battery is low.
+    pub reluctant: bool,
+}
+
 /// A request for chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
@@ -194,6 +204,8 @@ pub enum Message {
     HaveDelta(Delta),
     /// Replaces what was claimed before.
     Claims(Claims),
+    /// Replaces what was said of the terms before.
+    Terms(Terms),
     /// Asks for chunks.
     Want(Want),
     /// Takes a request back; what was sent already may still arrive.

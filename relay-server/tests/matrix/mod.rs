@@ -8,7 +8,8 @@ use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::{
     Announcement, Card, Claims, Delta, DeviceName, Message, MessageId, Opened, Proof, ProofKind, Purpose,
-    Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Want, Welcome,
+    Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want,
+    Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -363,6 +364,7 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
             removed: none.clone(),
         }),
         Message::Claims(Claims::default()),
+        Message::Terms(Terms::default()),
         Message::Want(Want {
             request: 5,
             space: data,

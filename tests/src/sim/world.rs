@@ -10,8 +10,8 @@ use super::rng::Rng;
 use super::session::Session;
 use super::trace::Trace;
 use super::{bulk::Stream, event::SECOND};
-use hither_engine::{Engine, EngineConfig, Time};
-use hither_proto::{DeviceId, ShareId, ShareSecret};
+use hither_engine::{Engine, EngineConfig, Prices, Time};
+use hither_proto::{DeviceId, Price, ShareId, ShareSecret};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::OnceLock;
@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub now: At,
     pub rng: Rng,
     pub net: Net,
+    /// What sources cost everybody.
+    pub prices: Prices,
     pub share: ShareId,
     pub owner: usize,
     pub contents: BTreeMap<u64, Content>,
@@ -95,6 +97,7 @@ impl World {
             now: 0,
             rng,
             net,
+            prices: Prices { store: Price::per_gib(0.09).unwrap_or_default(), link: Price::FREE },
             share: ShareSecret::new([7; 16]).share_id(),
             owner: 0,
             contents: [(1, content)].into(),
@@ -158,7 +161,9 @@ impl World {
 
     pub fn start_engine(&mut self, device: usize) {
         let of = &mut self.devices[device];
-        of.engine = Some(Engine::new(EngineConfig::new(of.id)));
+        let mut engine = Engine::new(EngineConfig::new(of.id));
+        engine.set_prices(self.prices, Time::from_start(Duration::from_nanos(self.now)));
+        of.engine = Some(engine);
     }
 
     pub fn up(&self, device: usize) -> bool {

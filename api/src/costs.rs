@@ -1,0 +1,85 @@
+//! What data costs this device, and how readily it is paid for.
+
+use hither_proto::Price;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+/// How readily sources that cost something are used: what an hour of waiting is worth (source-selection design, rule 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CostMode {
+    /// 0.36 an hour: only where hardly anything comes from sources that cost nothing.
+    Saver,
+    /// 3.60 an hour.
+    #[default]
+    Balanced,
+    /// 36 an hour: unless the others are fast.
+    Fast,
+}
+
+impl CostMode {
+    /// Every mode with its name.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("saver", Self::Saver), ("balanced", Self::Balanced), ("fast", Self::Fast)];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+}
+
+/// Text that names no mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a mode is saver, balanced or fast")]
+pub struct CostModeError;
+
+impl FromStr for CostMode {
+    type Err = CostModeError;
+
+    fn from_str(text: &str) -> Result<Self, CostModeError> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, mode)| *mode).ok_or(CostModeError)
+    }
+}
+
+/// `cost.*` of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Costs {
+    /// How readily paid sources are used.
+    pub mode: CostMode,
+    /// Price of what comes from a store (its owner pays for traffic, mostly).
+    pub store: Price,
+    /// Price of what goes over a metered connection.
+    pub metered: Price,
+}
+
+/// Prices that are usual in 2026 (source-selection design, rule 4).
+impl Default for Costs {
+    fn default() -> Self {
+        Self {
+            mode: CostMode::Balanced,
+            store: Price::per_gib(0.09).unwrap_or_default(),
+            metered: Price::per_gib(2.0).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_have_names() {
+        for (name, mode) in CostMode::ALL {
+            assert_eq!((name.parse(), mode.name()), (Ok(mode), name));
+            assert_eq!(serde_json::to_value(mode).unwrap(), name);
+        }
+        assert_eq!("dear".parse::<CostMode>(), Err(CostModeError));
+    }
+
+    #[test]
+    fn usual_prices_are_prices() {
+        let costs = Costs::default();
+        assert_eq!((costs.store.units_per_gib(), costs.metered.units_per_gib()), (0.09, 2.0));
+    }
+}

@@ -1,0 +1,129 @@
+//! What bytes cost, what waiting is worth, and what a fetch may spend.
+//!
+//! Amounts are in billionths of one unit of the user's currency ("nanos"), so that sums stay exact; the engine does not
+//! care which currency it is. All of it is the user's or a source's word: it decides who is asked, never what is believed.
+
+use hither_proto::Price;
+
+/// What an hour of waiting is worth (source-selection design, rule 4): how readily paid sources are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Mode {
+    /// 0.36 an hour: paid sources only where hardly anything comes from others.
+    Saver,
+    /// 3.60 an hour.
+    #[default]
+    Balanced,
+    /// 36 an hour: paid sources unless the others are fast.
+    Fast,
+}
+
+impl Mode {
+    /// Worth of one second of waiting, nanos.
+    pub const fn worth(self) -> u64 {
+        match self {
+            Self::Saver => 100_000,
+            Self::Balanced => 1_000_000,
+            Self::Fast => 10_000_000,
+        }
+    }
+
+    /// The stable name used in the configuration and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Saver => "saver",
+            Self::Balanced => "balanced",
+            Self::Fast => "fast",
+        }
+    }
+
+    /// The mode of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Saver, Self::Balanced, Self::Fast].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// What sources cost here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prices {
+    /// What a store costs, on top of what it says itself.
+    pub store: Price,
+    /// What this device's own link costs: for everything that does not come from its own network.
+    pub link: Price,
+}
+
+/// What one fetch may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// What waiting for it is worth.
+    pub mode: Mode,
+    /// Most nanos that it may cost in all; `None`: whatever the mode finds right.
+    pub max_cost: Option<u64>,
+    /// Nanos that earlier runs of it have cost.
+    pub spent: u64,
+}
+
+/// What a decision about paid sources depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purse {
+    /// Devices that wait for what is got here: this one and its neighbours.
+    pub waiting: u32,
+    /// Worth of one second of one device's waiting, nanos.
+    pub worth: u64,
+    /// Nanos that may still be spent; `None`: as many as are found right.
+    pub left: Option<u64>,
+    /// Nothing has moved for too long: prices count no more (rule 7).
+    pub urgent: bool,
+}
+
+impl Purse {
+    /// The rate, bytes per second, below which what is cheaper is too slow to be waited for: `N · v / p`. With linear
+    /// worth of time this all-or-nothing rule is optimal (source-selection design, rule 4).
+    pub fn threshold(&self, price: Price) -> f64 {
+        match price.nanos_per_gib() {
+            0 => f64::INFINITY,
+            nanos => f64::from(self.waiting) * self.worth as f64 / nanos as f64 * (1u64 << 30) as f64,
+        }
+    }
+
+    /// Whether so many bytes can be paid.
+    pub fn affords(&self, price: Price, bytes: u64) -> bool {
+        self.left.is_none_or(|left| price.of(bytes) <= left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purse(mode: Mode, waiting: u32) -> Purse {
+        Purse { waiting, worth: mode.worth(), left: None, urgent: false }
+    }
+
+    #[test]
+    fn thresholds_are_those_of_the_design() {
+        let (store, phone) = (Price::per_gib(0.09).unwrap(), Price::per_gib(2.0).unwrap());
+        let mbit = |mode, waiting, price| (purse(mode, waiting).threshold(price) * 8.0 / 1e6).round();
+        assert_eq!(mbit(Mode::Balanced, 1, store), 95.0);
+        assert_eq!(mbit(Mode::Saver, 1, store), 10.0);
+        assert_eq!(mbit(Mode::Fast, 1, store), 954.0);
+        assert_eq!(mbit(Mode::Balanced, 8, store), 764.0);
+        assert_eq!(mbit(Mode::Balanced, 1, phone), 4.0);
+        assert_eq!(purse(Mode::Saver, 1).threshold(Price::FREE), f64::INFINITY);
+    }
+
+    #[test]
+    fn what_is_not_left_cannot_be_spent() {
+        let price = Price::per_gib(1.0).unwrap();
+        let purse = Purse { left: Some(1_000_000), ..purse(Mode::Fast, 1) };
+        assert!(purse.affords(price, 1 << 20) && !purse.affords(price, 1 << 21));
+        assert!(purse.affords(Price::FREE, u64::MAX));
+    }
+
+    #[test]
+    fn modes_are_known_by_name() {
+        for mode in [Mode::Saver, Mode::Balanced, Mode::Fast] {
+            assert_eq!(Mode::named(mode.name()), Some(mode));
+        }
+        assert_eq!(Mode::named("greedy"), None);
+    }
+}
