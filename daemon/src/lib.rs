@@ -33,6 +33,7 @@ mod routes;
 mod run;
 mod session;
 mod shares;
+mod sites;
 mod tasks;
 mod throttle;
 mod transfer;

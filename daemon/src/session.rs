@@ -144,7 +144,11 @@ impl Session {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
         let same_network = daemon.links.way(self.device) == SourceKind::Lan;
-        let distance = Distance { rtt: self.link.rtt(), same_network };
+        let distance = Distance {
+            rtt: self.link.rtt(),
+            same_network,
+            site: Some(crate::sites::site(self.link.remote().ip())),
+        };
         daemon.core.with(|engine, now| {
             engine.handle_session_opened(share.id, self.device, version, distance, now);
             if self.link.carrier() == CarrierKind::Tcp {

@@ -9,16 +9,16 @@ use hither_proto::HolderKind;
 use std::time::Duration;
 
 /// Fewest and most bytes in flight to a proven source (source-selection design, rule 5: 2 to 16 spans).
-const WINDOW: (u64, u64) = (2 * SPAN_BYTES, 16 * SPAN_BYTES);
+pub(crate) const WINDOW: (u64, u64) = (2 * SPAN_BYTES, 16 * SPAN_BYTES);
 /// The window covers the bandwidth-delay product plus this much, for the time a request waits at the source.
-const WINDOW_SLACK: Duration = Duration::from_millis(100);
+pub(crate) const WINDOW_SLACK: Duration = Duration::from_millis(100);
 
 impl Source {
-    /// Expected rate in bytes per second; an unmeasured device counts as one on the LAN, a store as one far away.
+    /// Expected rate in bytes per second; an unmeasured device counts as one on the LAN, or, like a store, as one far away.
     pub fn rate(&self, now: Time) -> f64 {
         let unmeasured = match self.kind {
-            HolderKind::Device => UNMEASURED_LAN,
-            HolderKind::Store => UNMEASURED_WAN,
+            HolderKind::Device if self.site().is_none() => UNMEASURED_LAN,
+            HolderKind::Device | HolderKind::Store => UNMEASURED_WAN,
         };
         // Whoever gave nothing in time, ever, is slower than that.
         let unmeasured = unmeasured / f64::from(1u32 << (2 * self.strikes.min(MAX_PATIENCE)));
@@ -52,6 +52,7 @@ impl Source {
             kind: self.kind,
             rtt: self.distance.rtt,
             near: self.distance.is_near(),
+            site: None,
             outstanding,
             rate: self.rate(now),
             room,

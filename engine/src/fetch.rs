@@ -10,6 +10,7 @@ use crate::group::Group;
 use crate::journal::{Journal, JournalEvent};
 use crate::policy::Policy;
 use crate::request::Request;
+use crate::site::{Site, SiteId};
 use crate::source::{Continuity, Distance, Session, Source};
 use crate::spans::SpanTable;
 use crate::spending::Spending;
@@ -84,6 +85,8 @@ pub(crate) struct Fetch {
     pub seed: u64,
     /// Counts the places chosen so far, once others outside the group are seen to fetch too.
     pub places: Option<u64>,
+    /// Other networks that sources are on.
+    pub sites: BTreeMap<SiteId, Site>,
     /// Neighbours that fetch too.
     pub group: Group,
     /// What it may cost and has cost.
@@ -126,6 +129,7 @@ impl Fetch {
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
             seed,
             places: None,
+            sites: BTreeMap::new(),
             group: Group::default(),
             spending: Spending::default(),
             wishes: 0,
@@ -243,20 +247,27 @@ impl Fetch {
     // --- chunks ---
 
     pub fn arrival(&mut self, device: DeviceId, id: RequestId, position: u32, now: Time) -> Arrival {
-        let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
+        let Some(request) = self.requests.get_mut(&id) else {
+            self.late(device, position);
+            return Arrival::Unneeded;
+        };
         if request.device != device {
             return Arrival::Unasked;
         }
         if !request.awaited.remove(position) {
             // What was given up may have been on its way already; anything else was never asked for.
-            let late = request.given_up.remove(position);
-            return if late { Arrival::Unneeded } else { Arrival::Unasked };
+            if !request.given_up.remove(position) {
+                return Arrival::Unasked;
+            }
+            self.late(device, position);
+            return Arrival::Unneeded;
         }
         let length = u64::from(self.spans.length(position).unwrap_or(0));
         if let Some(source) = self.sources.get_mut(&device) {
             source.last_progress = now;
-            source.carriers.arrived(request.carrier, length, now);
         }
+        let carrier = request.carrier;
+        self.arrived_from(device, carrier, length, now);
         self.paid(device, length, now);
         let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
         if self.spans.is_missing(position) {
@@ -268,6 +279,14 @@ impl Fetch {
         }
         self.end_if_done(id, now);
         Arrival::Unneeded
+    }
+
+    /// What was given up came after all, in vain.
+    fn late(&mut self, device: DeviceId, position: u32) {
+        let length = self.spans.length(position).filter(|_| self.space() == Some(Space::Data));
+        if let Some(length) = length {
+            self.journal.wasted(device, u64::from(length));
+        }
     }
 
     /// Chunks were verified and written. They may come from a request, or have been copied from what was here.

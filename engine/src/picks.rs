@@ -38,6 +38,7 @@ impl Fetch {
         match self.is_member(device) {
             true if !self.is_local(device, now) => None,
             true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
+            false if !self.is_gateway_to(source) => None,
             false => self.first_copy(source, now),
         }
     }
@@ -85,6 +86,16 @@ impl Fetch {
         self.strangers(space).any(|held| self.spans.is_wanted_of(index, held))
     }
 
+    /// Whether somebody outside the group who fetches too has something of this span, or is getting it.
+    fn is_abroad(&self, index: u32, now: Time) -> bool {
+        let strangers = self.sources.values().filter(|s| s.is_open() && !self.is_member(s.device));
+        let gets = |s: &Source| {
+            let span = self.spans.span(index)?;
+            s.theirs.as_ref()?.standing(span, self.group.usual, now)
+        };
+        self.is_elsewhere(index, Space::Data) || strangers.filter_map(gets).any(|s| s != Standing::Stale)
+    }
+
     /// From now on spans are taken from many places, if somebody outside the group seems to be fetching too.
     pub(crate) fn look_around(&mut self, space: Space) {
         if self.places.is_none() && self.strangers(space).next().is_some() {
@@ -119,20 +130,29 @@ impl Fetch {
             return Some(Pick::Take(index, Some(if taken_over { Rule::Takeover } else { Rule::Steal })));
         }
         let free = |index: u32| open(index) && self.claimed(index, now).is_none();
-        let own = (0..self.places()).find_map(|n| {
+        let own = (0..self.places()).filter_map(|n| {
             let place = self.place(n);
             let mine = self.group.mine.range(place..).chain(self.group.mine.range(..place)).copied();
             mine.take(LOOKS).find(|index| free(*index))
         });
-        if let Some(index) = own {
+        if let Some(index) = self.rarest(own, now) {
             return Some(Pick::Take(index, Some(Rule::FirstCopy)));
         }
-        let place = self.own_place(self.wishes);
-        let mut others = self.spans.idle_from(place).take(LOOKS);
         let wanted = |index: &u32| {
             let claimed = self.claimed(*index, now).is_some_and(|(_, standing)| standing != Standing::Stale);
             !claimed && !self.group.own.is_wished(*index) && open(*index)
         };
-        others.find(wanted).map(Pick::Wish)
+        let wished = |n| {
+            let place = self.own_place(self.wishes * PLACES + n);
+            self.spans.idle_from(place).take(LOOKS).find(wanted)
+        };
+        self.rarest((0..self.places()).filter_map(wished), now).map(Pick::Wish)
+    }
+
+    /// Of several spans one that no other network has or is getting, if there is one: what they have can be had from them
+    /// later, and need not cross the thinnest link twice.
+    fn rarest(&self, mut spans: impl Iterator<Item = u32>, now: Time) -> Option<u32> {
+        let any = spans.next()?;
+        Some(std::iter::once(any).chain(spans).find(|index| !self.is_abroad(*index, now)).unwrap_or(any))
     }
 }

@@ -4,7 +4,9 @@
 //! have room and are worth their price. Which spans are looked at, and who among neighbours may get what, is settled before.
 
 use crate::price::Purse;
+use crate::site::SiteId;
 use hither_proto::{DeviceId, HolderKind, Price};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is known of one source that could give a span.
@@ -18,7 +20,9 @@ pub struct SourceFacts {
     pub rtt: Duration,
     /// It is on this device's own network.
     pub near: bool,
-    /// Bytes asked of it and not yet received.
+    /// The other network that it is on: all devices there share its link.
+    pub site: Option<SiteId>,
+    /// Bytes asked of it (or of its site) and not yet received.
     pub outstanding: u64,
     /// Expected rate, bytes per second, above zero.
     pub rate: f64,
@@ -185,13 +189,15 @@ impl EarliestFinish {
         facts.cheaper < situation.purse.threshold(facts.price)
     }
 
-    /// Whether the others who have the span are so much faster that this one would hardly help.
+    /// Whether the others who have the span, and cost no more, are so much faster that this one would hardly help.
     fn is_thin(situation: &Situation, index: usize) -> bool {
+        let price = situation.holders[index].price;
         let holders = situation.holders.iter().enumerate();
-        let counts = |facts: &SourceFacts| facts.trusted && facts.measured && Self::counts(situation, facts);
+        let counts = |facts: &SourceFacts| {
+            facts.trusted && facts.measured && facts.price <= price && Self::counts(situation, facts)
+        };
         let others = holders.filter(|(i, facts)| *i != index && counts(facts));
-        let together: f64 = others.map(|(_, facts)| facts.rate).sum();
-        situation.holders[index].rate < together * THIN
+        situation.holders[index].rate < together(others.map(|(_, facts)| facts)) * THIN
     }
 
     fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
@@ -200,8 +206,8 @@ impl EarliestFinish {
             others.map(|(_, facts)| facts).filter(|facts| facts.trusted && Self::counts(situation, facts))
         };
         let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else { return false };
-        let rate: f64 = others().map(|facts| facts.rate).sum();
-        let drain = Duration::from_secs_f64((situation.remaining as f64 / rate.max(1.0)).min(1e6));
+        let rate = together(others()).max(1.0);
+        let drain = Duration::from_secs_f64((situation.remaining as f64 / rate).min(1e6));
         finish > drain.max(soonest).mul_f64(TAIL_FACTOR) + TAIL_SLACK
     }
 
@@ -213,6 +219,22 @@ impl EarliestFinish {
             _ => Rule::EarliestFinish,
         }
     }
+}
+
+/// What sources give together, bytes per second: those of one site share its link.
+fn together<'a>(sources: impl Iterator<Item = &'a SourceFacts>) -> f64 {
+    let mut sites: BTreeMap<SiteId, f64> = BTreeMap::new();
+    let mut sum = 0.0;
+    for facts in sources {
+        match facts.site {
+            Some(site) => {
+                let rate = sites.entry(site).or_default();
+                *rate = rate.max(facts.rate);
+            }
+            None => sum += facts.rate,
+        }
+    }
+    sum + sites.values().sum::<f64>()
 }
 
 impl Policy for EarliestFinish {
@@ -254,6 +276,7 @@ mod tests {
             rate,
             room,
             near: false,
+            site: None,
             trusted: true,
             measured: true,
             price: Price::FREE,

@@ -186,7 +186,7 @@ impl Fetch {
     fn projected(&self, device: DeviceId, now: Time) -> Duration {
         self.sources.get(&device).map_or(Duration::ZERO, |source| {
             let quiet = now.since(source.last_progress);
-            source.facts(now).finish(0) + quiet
+            self.facts_of(source, now).finish(0) + quiet
         })
     }
 }

@@ -133,9 +133,7 @@ impl Fetch {
         now: Time,
     ) {
         let bytes = positions.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
-        if let Some(source) = self.sources.get_mut(&device) {
-            source.carriers.given_up(carrier, bytes, now);
-        }
+        self.given_up_on(device, carrier, bytes, now);
     }
 
     pub(crate) fn end_if_done(&mut self, id: RequestId, now: Time) {

@@ -6,6 +6,7 @@ use crate::journal::{Paid, RunnerUp};
 use crate::picks::Pick;
 use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
 use crate::request::{Reasons, Request};
+use crate::site::SiteId;
 use crate::source::Source;
 use crate::spans::runs;
 use crate::time::Time;
@@ -13,13 +14,13 @@ use hither_proto::{DeviceId, Space};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A source that may be asked for more now, behind what is asked of it already: the least loaded comes first.
-fn load(source: &Source, version: u64, space: Space, now: Time) -> Option<(u64, DeviceId)> {
-    let facts = source.usable(version, space, now).then(|| source.facts(now))?;
-    (facts.room > 0).then_some((facts.outstanding, facts.device))
-}
-
 impl Fetch {
+    /// A source that may be asked for more now, behind what is asked of it already: the least loaded comes first.
+    fn load(&self, source: &Source, version: u64, space: Space, now: Time) -> Option<(u64, DeviceId)> {
+        let facts = source.usable(version, space, now).then(|| self.facts_of(source, now))?;
+        (facts.room > 0).then_some((facts.outstanding, facts.device))
+    }
+
     /// Gives out work until no source can take more.
     pub(crate) fn schedule(
         &mut self,
@@ -36,7 +37,7 @@ impl Fetch {
         // the others need no second look: with many sources, that look would be most of the work of a fetch.
         let mut ready: BTreeSet<(u64, DeviceId)> = match self.spans.none_idle() {
             true => BTreeSet::new(),
-            false => self.sources.values().filter_map(|s| load(s, version, space, now)).collect(),
+            false => self.sources.values().filter_map(|s| self.load(s, version, space, now)).collect(),
         };
         let mut unused = false;
         while let Some((_, device)) = ready.first().copied() {
@@ -60,12 +61,34 @@ impl Fetch {
             let reasons = Reasons { claimer, rank, ..situation.reasons(&decision) };
             self.ask(index, space, version, &situation, &decision, reasons, now, next, commands);
             let chosen = &situation.holders[decision.source];
-            if ready.remove(&(chosen.outstanding, chosen.device)) {
-                ready.extend(self.sources.get(&chosen.device).and_then(|s| load(s, version, space, now)));
+            let (asked, site) = ((chosen.outstanding, chosen.device), chosen.site);
+            if ready.remove(&asked) {
+                let again = self.sources.get(&asked.1).and_then(|s| self.load(s, version, space, now));
+                ready.extend(again);
+            }
+            // Its site has that much less room: who stands there for it is looked at when the turn comes.
+            if site.is_some() {
+                self.stand_aside(&mut ready, site, version, space, now);
             }
         }
         self.tail = unused || self.spans.none_idle();
         self.group.own.expire(now);
+    }
+
+    /// Sources of a site that has no room any more leave the queue.
+    fn stand_aside(
+        &self,
+        ready: &mut BTreeSet<(u64, DeviceId)>,
+        site: Option<SiteId>,
+        version: u64,
+        space: Space,
+        now: Time,
+    ) {
+        let of_site = |device: &DeviceId| self.sources.get(device).filter(|source| source.site() == site);
+        let full = |(_, device): &(u64, DeviceId)| {
+            of_site(device).is_some_and(|source| self.load(source, version, space, now).is_none())
+        };
+        ready.retain(|entry| !full(entry));
     }
 
     /// Says that a span is wanted; `false` when enough is wanted already.
@@ -112,12 +135,13 @@ impl Fetch {
     /// Who holds (some of) a span, and how they stand.
     pub(crate) fn situation(&self, index: u32, version: u64, space: Space, now: Time) -> Situation {
         let size = self.spans.bytes_of(&self.spans.missing_in(index, None));
+        let desperate = self.is_desperate(now);
         let holders: Vec<SourceFacts> = self
             .sources
             .values()
-            .filter(|s| size > 0 && s.usable(version, space, now))
+            .filter(|s| size > 0 && s.usable(version, space, now) && (desperate || self.is_gateway_to(s)))
             .filter(|s| s.held(space).is_none_or(|held| self.spans.is_wanted_of(index, held)))
-            .map(|s| self.priced(s.facts(now)))
+            .map(|s| self.facts_of(s, now))
             .collect();
         let purse = self.purse();
         Situation { size, remaining: self.spans.missing_bytes(), holders, purse, beside: None }
@@ -144,7 +168,7 @@ impl Fetch {
             source.last_progress = now;
         }
         source.requests += 1;
-        source.carriers.asked(carrier, self.spans.bytes_of(&positions), now);
+        self.asked_of(device, carrier, self.spans.bytes_of(&positions), now);
         self.spans.request_began(index);
         self.places = self.places.map(|count| count + 1);
         let id = RequestId(*next);

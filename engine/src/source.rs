@@ -6,6 +6,7 @@ use crate::carrier_choice::CarrierChoice;
 use crate::claims::Theirs;
 use crate::price::Prices;
 use crate::rate::Recent;
+use crate::site::SiteId;
 use crate::time::Time;
 use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Price, Space, Terms};
 use roaring::RoaringBitmap;
@@ -31,6 +32,8 @@ pub struct Distance {
     pub rtt: Duration,
     /// Its address is on a network that this device is on itself, by the system's word and not by hearsay.
     pub same_network: bool,
+    /// The network that it is on, when that is another one.
+    pub site: Option<SiteId>,
 }
 
 impl Distance {
@@ -41,7 +44,7 @@ impl Distance {
 
 impl From<Duration> for Distance {
     fn from(rtt: Duration) -> Self {
-        Self { rtt, same_network: false }
+        Self { rtt, same_network: false, site: None }
     }
 }
 
@@ -199,6 +202,11 @@ impl Source {
     /// Whether it has not stalled, or has given something since.
     pub const fn is_trusted(&self) -> bool {
         self.proven || self.strikes == 0
+    }
+
+    /// The site that it belongs to; a neighbour belongs to none, and a store has its link for itself.
+    pub fn site(&self) -> Option<SiteId> {
+        self.distance.site.filter(|_| self.kind == HolderKind::Device && !self.distance.is_near())
     }
 
     /// Whether it would rather not give.

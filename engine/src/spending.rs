@@ -8,7 +8,7 @@ use crate::price::{Budget, Prices, Purse};
 use crate::source::Source;
 use crate::time::Time;
 use hither_proto::{DeviceId, HolderKind, Price, Space, Terms};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long after the start what sources are expected to give counts, where it is more than what they gave: nobody has
@@ -57,11 +57,18 @@ impl Fetch {
         let (began, size) = (self.spending.began, f64::from(self.group.size()));
         let starts = now.since(began) < START;
         let mut given: BTreeMap<Price, (f64, f64)> = BTreeMap::new();
+        let mut sites = BTreeSet::new();
         for source in self.sources.values().filter(|source| !self.is_member(source.device)) {
             let (lately, expected) = given.entry(source.price).or_default();
             *lately += source.recent.rate(began, now) * size;
-            if starts && source.is_trusted() && self.version.is_some_and(|v| source.usable(v, space, now)) {
+            let counted = source.site().is_some_and(|site| sites.contains(&site));
+            if starts
+                && !counted
+                && source.is_trusted()
+                && self.version.is_some_and(|v| source.usable(v, space, now))
+            {
                 *expected += expectation(source, now);
+                sites.extend(source.site());
             }
         }
         self.spending.given =

@@ -63,6 +63,8 @@ const PINNED: &[(&str, u64)] = &[
     ("store-aside", 94),
     // A device that stalled still counted at the rate it once had: a slow store was held back for it.
     ("store-behind-staller", 1),
+    // Everybody of two sites asked everybody of the third at once: their common uplink brought nothing to anyone in time.
+    ("three-sites-alone", 0),
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -126,7 +126,11 @@ impl World {
     /// Sends a small answer behind what was sent before.
     pub fn answer(&mut self, stream: u64, message: Answered) {
         let Some(pipe) = self.streams.get(&stream).filter(|p| !p.cut) else { return };
-        let latency = self.latency(pipe.acceptor, pipe.opener);
+        let (from, to) = (pipe.acceptor, pipe.opener);
+        if self.devices[from].site != self.devices[to].site {
+            return self.send(stream, message, 0);
+        }
+        let latency = self.latency(from, to);
         let now = self.now;
         let Some(pipe) = self.streams.get_mut(&stream) else { return };
         pipe.last_answer = pipe.last_answer.max(now + latency);

@@ -109,6 +109,8 @@ pub(crate) struct Counters {
 pub(crate) struct Device {
     pub id: DeviceId,
     pub link: Link,
+    /// Where it is.
+    pub site: usize,
     pub nature: Nature,
     /// It is a store: others are told of it, it looks for nobody and listens to nobody's holdings.
     pub store: bool,
@@ -155,6 +157,7 @@ impl Device {
         Self {
             id,
             link,
+            site: 0,
             nature,
             store: false,
             actual: RoaringBitmap::new(),
@@ -190,6 +193,7 @@ impl Device {
         let keep = Self::new(self.id, self.link, self.nature);
         let old = std::mem::replace(self, keep);
         self.store = old.store;
+        self.site = old.site;
         self.actual = old.actual;
         self.wants = old.wants;
         self.disk = old.disk;

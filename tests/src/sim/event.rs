@@ -136,6 +136,18 @@ pub(crate) enum Event {
         stream: u64,
         message: Asked,
     },
+    /// Bytes of a bulk stream are at the link of the receiver's site.
+    AtTheSite {
+        stream: u64,
+        message: Answered,
+        length: u64,
+    },
+    /// They are through it.
+    InTheSite {
+        stream: u64,
+        message: Answered,
+        length: u64,
+    },
     Answer {
         stream: u64,
         message: Answered,

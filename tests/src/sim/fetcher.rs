@@ -3,7 +3,8 @@
 use super::device::{Device, Nature, Stage};
 use super::event::{Local, MS, Said, Step};
 use super::world::World;
-use hither_engine::{Plan, RequestId};
+use hither_engine::policy::Rule;
+use hither_engine::{Budget, Journal, Plan, RequestId};
 use hither_proto::Space;
 use roaring::RoaringBitmap;
 
@@ -20,9 +21,11 @@ impl World {
         of.stage = Stage::Locating;
         let (share, preferred) = (self.share, of.disk.begun);
         let owner = self.devices[self.owner].id;
+        let mode = self.mode;
         self.note(device, "begin", [preferred.unwrap_or(0), 0, 0]);
         self.with(device, |engine, now| {
             engine.start_fetch(share, owner, pin, preferred);
+            engine.set_budget(share, Budget { mode, ..Budget::default() }, now);
             engine.handle_device_seen(share, owner, now);
         });
         self.meet(device);
@@ -33,7 +36,9 @@ impl World {
     pub fn meet(&mut self, device: usize) {
         for other in (0..self.devices.len()).filter(|other| *other != device) {
             for (who, whom) in [(device, other), (other, device)] {
-                let at = self.now + self.rng.below(1000) * MS;
+                let near = self.devices[who].site == self.devices[whom].site;
+                let longest = if near { self.meets.0 } else { self.meets.1 };
+                let at = self.now + self.rng.below(longest / MS) * MS;
                 if self.up(who) {
                     self.local(at, who, Local::Seen(whom));
                 }
@@ -182,8 +187,21 @@ impl World {
         if !missing.is_empty() {
             return self.fail(device, format!("is complete without {} positions", missing.len()));
         }
-        self.with(device, |engine, _| engine.end_fetch(share));
+        if let Some(journal) = self.with(device, |engine, _| engine.end_fetch(share)) {
+            self.tell_sources(device, &journal);
+        }
         self.hold_whole(device);
+    }
+
+    /// Notes who gave what by which rules, for whoever reads the lines of a run.
+    fn tell_sources(&mut self, device: usize, journal: &Journal) {
+        for (source, gave) in journal.sources() {
+            let from = self.index.get(source).copied().unwrap_or(usize::MAX) as u64;
+            self.note(device, "from", [from, gave.bytes, gave.wasted]);
+            for (rule, spans) in Rule::ALL.iter().zip(gave.spans).filter(|(_, spans)| *spans > 0) {
+                self.note(device, rule.name(), [from, spans, gave.faults]);
+            }
+        }
     }
 
     // --- bytes on disk ---

@@ -43,9 +43,12 @@ pub(crate) fn run(setup: &mut Setup) -> Result<Measured, String> {
             }
         }
     }
-    (setup.also)(world)?;
     let measured = measure(setup);
-    check(setup, &measured)?;
+    let all = || (setup.also)(world).and_then(|()| check(setup, &measured));
+    all().map_err(|broken| {
+        let Measured { time, origin, waste } = measured;
+        format!("{broken} (time {time:.2}, origin {origin:.2}, in vain {waste:.3})")
+    })?;
     Ok(if matches!(setup.expect, Expect::Waits { .. }) { Measured::default() } else { measured })
 }
 

@@ -9,7 +9,7 @@
 //! engine is only looked at, never answered, before the call that gave it has returned.
 //!
 //! Reading order: `world` (devices, time, the queue) → `glue` (commands) → `session` and `bulk` (connections) →
-//! `uplink` (bytes) → `fetcher` (what a transfer does) → `faults` → `book` (what is checked) → `scenario`, `table` and
+//! `uplink` and `sites` (bytes) → `fetcher` (what a transfer does) → `faults` → `book` (what is checked) → `scenario`, `table` and
 //! `stores` (what is run).
 
 mod book;
@@ -26,6 +26,7 @@ mod rng;
 mod runner;
 mod scenario;
 mod session;
+mod sites;
 mod stores;
 mod table;
 mod trace;
@@ -37,5 +38,5 @@ pub use scenario::Scenario;
 
 /// All scenarios, in the order of the summary.
 pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    table::SCENARIOS.iter().chain(stores::SCENARIOS).chain(neighbours::SCENARIOS)
+    table::SCENARIOS.iter().chain(stores::SCENARIOS).chain(neighbours::SCENARIOS).chain(sites::SCENARIOS)
 }

@@ -3,7 +3,7 @@
 use super::device::{Nature, Stage};
 use super::event::{At, Dialled, End, Event, Local, MS, SECOND, Said};
 use super::world::World;
-use hither_engine::{Carrier, SessionId};
+use hither_engine::{Carrier, Distance, SessionId, SiteId};
 use hither_proto::{DeviceId, Refusal};
 use std::time::Duration;
 
@@ -152,8 +152,11 @@ impl World {
 
     fn opened(&mut self, from: usize, to: usize, session: u64) {
         let head = self.devices[to].shown_head();
-        let rtt = Duration::from_nanos(2 * (self.devices[from].link.latency + self.devices[to].link.latency));
+        let rtt = Duration::from_nanos(2 * self.distance(from, to));
         let (share, device) = (self.share, self.devices[to].id);
+        let (here, there) = (self.devices[from].site, self.devices[to].site);
+        let site = (here != there).then_some(SiteId(there as u64));
+        let distance = Distance { rtt, same_network: false, site };
         let id = self.sessions[&session].opener_id;
         let of = &mut self.devices[from];
         of.peers.insert(to, session);
@@ -161,7 +164,7 @@ impl World {
         of.heads.insert(head);
         of.disk.head = of.disk.head.max(head);
         self.with(from, |engine, now| {
-            engine.handle_session_opened(share, device, head, rtt, now);
+            engine.handle_session_opened(share, device, head, distance, now);
         });
         if self.net.tcp {
             let at = self.now + 4 * self.latency(from, to);

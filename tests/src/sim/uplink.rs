@@ -6,13 +6,13 @@
 
 use super::bulk::Job;
 use super::device::{Nature, Sending};
-use super::event::{Answered, Event, Local, MS, SECOND};
+use super::event::{Answered, At, Event, Local, MS, SECOND};
 use super::world::World;
 use hither_engine::{RequestId, StreamId};
 use hither_proto::{PositionRange, Ranges, Space};
 
-/// Bytes of one stream that may be sent and not received.
-const CREDIT: u64 = 1 << 20;
+/// Bytes of one stream that may be sent and not received, on a LAN.
+pub(crate) const CREDIT: u64 = 1 << 20;
 
 /// What the next turn of a stream is.
 enum Turn {
@@ -85,7 +85,9 @@ impl World {
         let stalled = matches!(of.nature, Nature::Stalls { after } if of.counters.chunks_sent >= after);
         let ready = |stream: &&u64| {
             self.streams.get(*stream).is_some_and(|p| {
-                !p.cut && p.jobs.front().is_some_and(|job| job.aborted || !stalled) && p.in_transit < CREDIT
+                !p.cut
+                    && p.jobs.front().is_some_and(|job| job.aborted || !stalled)
+                    && p.in_transit < self.credit(from, p.opener)
             })
         };
         let after = of.uploads.range(of.last_upload + 1..);
@@ -122,26 +124,34 @@ impl World {
         let Some(sending) = self.devices[from].sending.take() else { return };
         let Sending { stream, request, version, space, position, length, good } = sending;
         self.devices[from].counters.sent += u64::from(length);
-        if let Some(pipe) = self.streams.get(&stream).filter(|p| p.acceptor_open && !p.cut) {
-            let to = pipe.opener;
-            let latency = self.devices[from].link.latency + self.devices[to].link.latency;
-            let receiver = &mut self.devices[to];
-            let takes = u64::from(length).saturating_mul(SECOND) / receiver.link.down;
-            receiver.down_free = (self.now + latency).max(receiver.down_free + takes);
-            let mut at = receiver.down_free + self.rng.below(self.net.jitter + 1);
-            if self.rng.chance(self.net.loss) {
-                at += self.rng.between(20 * MS, 200 * MS);
-            }
+        if self.streams.get(&stream).is_some_and(|p| p.acceptor_open && !p.cut) {
+            let request = RequestId(request);
+            let message = Answered::Chunk { request, space, version, position, length, good };
             if let Some(pipe) = self.streams.get_mut(&stream) {
                 pipe.in_transit += u64::from(length);
-                pipe.last_answer = pipe.last_answer.max(at);
-                let at = pipe.last_answer;
-                let request = RequestId(request);
-                let message = Answered::Chunk { request, space, version, position, length, good };
-                self.at(at, Event::Answer { stream, message });
             }
+            self.send(stream, message, u64::from(length));
         }
         self.pump(from);
+    }
+
+    /// So many bytes of a stream are at the receiver's door: they wait their turn for its downlink.
+    pub fn at_the_door(&mut self, stream: u64, message: Answered, length: u64, at: At) {
+        let Some(to) = self.streams.get(&stream).filter(|pipe| !pipe.cut).map(|pipe| pipe.opener) else {
+            return;
+        };
+        let receiver = &mut self.devices[to];
+        let takes = length.saturating_mul(SECOND) / receiver.link.down;
+        receiver.down_free = at.max(receiver.down_free + takes);
+        let mut at = receiver.down_free + self.rng.below(self.net.jitter + 1);
+        if self.rng.chance(self.net.loss) {
+            at += self.rng.between(20 * MS, 200 * MS);
+        }
+        if let Some(pipe) = self.streams.get_mut(&stream) {
+            pipe.last_answer = pipe.last_answer.max(at);
+            let at = pipe.last_answer;
+            self.at(at, Event::Answer { stream, message });
+        }
     }
 
     /// Everything of a request was handed to the network.

@@ -8,9 +8,10 @@ use super::device::{Device, Link, Nature};
 use super::event::{At, Event, Local, MS};
 use super::rng::Rng;
 use super::session::Session;
+use super::sites::Site;
 use super::trace::Trace;
 use super::{bulk::Stream, event::SECOND};
-use hither_engine::{Engine, EngineConfig, Prices, Time};
+use hither_engine::{Engine, EngineConfig, Mode, Prices, Time};
 use hither_proto::{DeviceId, Price, ShareId, ShareSecret};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -61,6 +62,11 @@ pub(crate) struct World {
     pub now: At,
     pub rng: Rng,
     pub net: Net,
+    pub sites: Vec<Site>,
+    /// Longest time until devices have discovered each other: on one site, and from one to another.
+    pub meets: (At, At),
+    /// What waiting is worth to everybody.
+    pub mode: Mode,
     /// What sources cost everybody.
     pub prices: Prices,
     pub share: ShareId,
@@ -97,6 +103,9 @@ impl World {
             now: 0,
             rng,
             net,
+            sites: vec![Site::everywhere()],
+            meets: (SECOND, SECOND),
+            mode: Mode::Balanced,
             prices: Prices { store: Price::per_gib(0.09).unwrap_or_default(), link: Price::FREE },
             share: ShareSecret::new([7; 16]).share_id(),
             owner: 0,
@@ -195,7 +204,7 @@ impl World {
 
     /// How long a message takes from one device to another, now.
     pub fn latency(&mut self, from: usize, to: usize) -> At {
-        let base = self.devices[from].link.latency + self.devices[to].link.latency;
+        let base = self.distance(from, to);
         let jitter = self.rng.below(self.net.jitter + 1);
         let lost = if self.rng.chance(self.net.loss) { self.rng.between(20 * MS, 200 * MS) } else { 0 };
         base + jitter + lost
@@ -253,6 +262,10 @@ impl World {
             Event::SessionEnds { session, end } => self.session_ends(session, end),
             Event::StreamOpens { stream } => self.stream_opens(stream),
             Event::Ask { stream, message } => self.ask_arrives(stream, message),
+            Event::AtTheSite { stream, message, length } => self.at_the_site(stream, message, length),
+            Event::InTheSite { stream, message, length } => {
+                self.at_the_door(stream, message, length, self.now);
+            }
             Event::Answer { stream, message } => self.answer_arrives(stream, message),
             Event::StreamEnds { stream, end } => self.stream_ends(stream, end),
             Event::Crash { device } => self.crash(device),
