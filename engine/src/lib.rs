@@ -16,6 +16,7 @@ mod fetch;
 mod group;
 mod inventory;
 mod journal;
+mod mute;
 mod picks;
 mod plan;
 pub mod policy;

@@ -38,7 +38,7 @@ impl Fetch {
         match self.is_member(device) {
             true if !self.is_local(device, now) => None,
             true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
-            false if !self.is_gateway_to(source) => None,
+            false if self.group.mute.is_mute(now) || !self.is_gateway_to(source) => None,
             false => self.first_copy(source, now),
         }
     }

@@ -13,6 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "one-to-sixteen", seeds: 6, build: one_to_sixteen },
     Scenario { name: "unequal-starts", seeds: 30, build: unequal_starts },
     Scenario { name: "mute-neighbour", seeds: 20, build: mute_neighbour },
+    Scenario { name: "thin-neighbour", seeds: 20, build: thin_neighbour },
     Scenario { name: "late-joiners", seeds: 20, build: late_joiners },
     Scenario { name: "origin-leaves", seeds: 20, build: origin_leaves },
     Scenario { name: "claimer-dies", seeds: 30, build: claimer_dies },
@@ -49,7 +50,18 @@ fn mute_neighbour(s: &mut Setup) {
     let mute = s.fetcher(0);
     s.world.devices[mute].nature = Nature::Stalls { after: 0 };
     s.bound_by(50);
-    s.limits = Limits { time: (1.35, 1.0), origin: 1.35, waste: 0.05 };
+    s.limits = Limits { time: (1.35, 0.0), origin: 1.3, waste: 0.02 };
+}
+
+/// One of the neighbours has hardly any uplink.
+fn thin_neighbour(s: &mut Setup) {
+    s.share((64, 64), 64 << 10);
+    s.holder(50, Nature::Honest);
+    s.fetchers(3);
+    let link = s.link(1, 1000);
+    s.world.add_fetcher(link, None, 0);
+    s.bound_by(50);
+    s.limits = Limits { time: (1.35, 0.0), origin: 1.3, waste: 0.02 };
 }
 
 fn late_joiners(s: &mut Setup) {
