@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::failure;
 use crate::hexed::Hex;
 use crate::holders::Holders;
+use crate::index::Index;
 use crate::keep::Keep;
 use crate::links::Links;
 use crate::mail::Mail;
@@ -50,6 +51,7 @@ pub(crate) struct Daemon {
     pub links: Links,
     pub shares: Shares,
     pub holders: Holders,
+    pub index: Index,
     pub keep: Keep,
     pub watches: Watches,
     pub transfers: Transfers,
@@ -108,6 +110,7 @@ impl Daemon {
             paths,
             shares: Shares::default(),
             holders: Holders::default(),
+            index: Index::default(),
             keep,
             watches: Watches::default(),
             transfers: Transfers::default(),

@@ -19,6 +19,7 @@ mod greeting;
 mod hexed;
 mod holders;
 mod hub;
+mod index;
 mod instance;
 mod keep;
 mod lane;
