@@ -190,8 +190,8 @@ impl Daemon {
         Ticket { secret: share.secret.clone(), owner: share.owner, hints: Vec::new(), relays, pin: None }
     }
 
-    /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded, those
-    /// that were joined, that which keeps it first; of another's, what the ticket said with which it was fetched.
+    /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded or is told
+    /// to indexes, those that were joined, that which keeps it first; of another's, what the ticket said with which it was fetched.
     fn relays_of(&self, share: &Share) -> Vec<RelayAddress> {
         if share.owner != self.device {
             let transfers = self.transfers.all();
@@ -200,7 +200,7 @@ impl Daemon {
         }
         let records = self.share_records.lock().unwrap_or_else(PoisonError::into_inner);
         let never = records.get(&share.id).is_some_and(|record| record.no_upload);
-        if never || !self.config.upload.enabled {
+        if (never || !self.config.upload.enabled) && !self.config.index_announce {
             return Vec::new();
         }
         self.relays.addresses_for_ticket(self.keep.relay_of(share.id))

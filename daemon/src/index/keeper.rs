@@ -1,6 +1,6 @@
 //! Decides which share is spoken of with which index node, and has it done.
 
-use super::holding;
+use super::holding::{self, Holding};
 use super::node::{self, Want, Wants};
 use super::places::{MAX_PLACES, Unanswered};
 use crate::daemon::Daemon;
@@ -129,7 +129,7 @@ impl Keeper {
         let mut spoken: Vec<(Want, Vec<RelayAddress>)> = Vec::new();
         for share in shares {
             let follow = inner.followed.get(&share.id).map(|followed| followed.asked);
-            if follow.is_none() && !inner.holdings.contains_key(&share.id) {
+            if follow.is_none() && inner.holdings.get(&share.id).is_none_or(Holding::is_nothing) {
                 continue;
             }
             let joined = self.joined.iter().map(|(front, _)| front.clone());

@@ -36,7 +36,7 @@ pub(crate) struct Index {
 
 #[derive(Default)]
 struct Inner {
-    /// What this device holds; shares of which it holds nothing are not in it.
+    /// What this device holds of the shares that its inventory has told of.
     holdings: HashMap<ShareId, Holding>,
     followed: HashMap<ShareId, Followed>,
     places: Places,
@@ -63,7 +63,8 @@ impl Index {
             let before = holding.is_nothing();
             change(&mut holding);
             let nothing = holding.is_nothing();
-            if !nothing {
+            // Nothing of a version is kept: what comes next is the difference to it.
+            if holding != Holding::default() {
                 inner.holdings.insert(share, holding);
             }
             before != nothing
