@@ -425,12 +425,7 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
             removed: none.clone(),
         }),
         Message::Claims(Claims::default()),
-        Message::Want(Want {
-            request: 5,
-            space: data,
-            version: 1,
-            ranges: crate::storing_common::ranges(0..5),
-        }),
+        Message::Want(Want { request: 5, space: data, version: 1, ranges: ranges(0..5) }),
         Message::Cancel { request: 5 },
         Message::Chunk { request: 5, position: 0, length: 1000 },
         Message::Served { request: 5 },
