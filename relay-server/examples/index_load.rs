@@ -83,8 +83,12 @@ fn crowd(holders: u32, positions: u32) -> Result<(Index, Vec<DeviceId>), Failure
     let mut index = Index::new(Bounds {
         entries: 1_000_000,
         device_entries: 8_192,
+        site_entries: 8_192,
         bytes: 8 << 30,
         device_bytes: 16 << 20,
+        site_bytes: 64 << 20,
+        subscriptions: 20_000,
+        stream_subscriptions: 256,
         life: Duration::from_secs(90),
     });
     let mut random = Random(7);

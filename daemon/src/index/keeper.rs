@@ -1,6 +1,6 @@
 //! Decides which share is spoken of with which index node, and has it done.
 
-use super::holding::{self, Holding};
+use super::holding;
 use super::node::{self, Want, Wants};
 use super::places::{MAX_PLACES, Unanswered};
 use crate::daemon::Daemon;
@@ -61,9 +61,9 @@ impl Keeper {
 
     fn look(&mut self, daemon: &Arc<Daemon>) {
         self.look_at_relays(daemon);
-        let shares = daemon.shares.all();
+        let shares = self.known_to_relays(daemon);
         self.listen(daemon, &shares);
-        let spoken = self.spoken_of(daemon, shares);
+        let spoken = spoken_of(daemon, shares);
         let mut relays: Vec<RelayAddress> = Vec::new();
         for relay in spoken.iter().flat_map(|(_, relays)| relays) {
             if relays.len() < MAX_PLACES && relays.iter().all(|known| known.key != relay.key) {
@@ -96,12 +96,26 @@ impl Keeper {
         }
     }
 
-    /// Listens to the inventory about every share, if anybody may be told.
-    fn listen(&mut self, daemon: &Arc<Daemon>, shares: &[Arc<Share>]) {
+    /// The shares that a relay may be told of, each with those relays.
+    fn known_to_relays(&self, daemon: &Daemon) -> Vec<(Arc<Share>, Vec<RelayAddress>)> {
+        let mut tickets: HashMap<ShareId, Vec<RelayAddress>> = HashMap::new();
+        for transfer in daemon.transfers.all() {
+            tickets.entry(transfer.share.id).or_default().extend(transfer.ticket.relays.iter().cloned());
+        }
+        let shares = daemon.shares.all().into_iter().map(|share| {
+            let joined = self.joined.iter().map(|(front, _)| front.clone());
+            let relays = joined.chain(tickets.remove(&share.id).unwrap_or_default()).collect();
+            (share, relays)
+        });
+        shares.filter(|(_, relays): &(_, Vec<RelayAddress>)| !relays.is_empty()).collect()
+    }
+
+    /// Listens to the inventory about these shares, if anybody is to be told.
+    fn listen(&mut self, daemon: &Arc<Daemon>, shares: &[(Arc<Share>, Vec<RelayAddress>)]) {
         if !daemon.config.index_announce {
             return;
         }
-        let there: HashSet<ShareId> = shares.iter().map(|share| share.id).collect();
+        let there: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
         self.listening.retain(|share, stop| {
             let stays = there.contains(share);
             if !stays {
@@ -109,36 +123,13 @@ impl Keeper {
             }
             stays
         });
-        for share in shares {
+        for (share, _) in shares {
             self.listening.entry(share.id).or_insert_with(|| {
                 let stop = daemon.tasks.token.child_token();
                 daemon.tasks.spawn(holding::keep(Arc::clone(daemon), Arc::clone(share), stop.clone()));
                 stop
             });
         }
-    }
-
-    /// Shares about which there is something to be said or asked, those that are being fetched first, each with its relays.
-    fn spoken_of(&self, daemon: &Daemon, shares: Vec<Arc<Share>>) -> Vec<(Want, Vec<RelayAddress>)> {
-        let transfers = daemon.transfers.all();
-        let mut tickets: HashMap<ShareId, Vec<RelayAddress>> = HashMap::new();
-        for transfer in transfers {
-            tickets.entry(transfer.share.id).or_default().extend(transfer.ticket.relays.iter().cloned());
-        }
-        let inner = daemon.index.lock();
-        let mut spoken: Vec<(Want, Vec<RelayAddress>)> = Vec::new();
-        for share in shares {
-            let follow = inner.followed.get(&share.id).map(|followed| followed.asked);
-            if follow.is_none() && inner.holdings.get(&share.id).is_none_or(Holding::is_nothing) {
-                continue;
-            }
-            let joined = self.joined.iter().map(|(front, _)| front.clone());
-            let relays = joined.chain(tickets.remove(&share.id).unwrap_or_default()).collect();
-            spoken.push((Want { share, topic: None, follow }, relays));
-        }
-        drop(inner);
-        spoken.sort_by_key(|(want, _)| want.follow.is_none());
-        spoken
     }
 
     /// Has every node told its part, and ends the connections to those that have none.
@@ -170,6 +161,23 @@ impl Keeper {
             self.nodes.insert(key, Node { wants: sender, stop });
         }
     }
+}
+
+/// What there is to be said or asked of shares, those that are being fetched first.
+fn spoken_of(
+    daemon: &Daemon,
+    shares: Vec<(Arc<Share>, Vec<RelayAddress>)>,
+) -> Vec<(Want, Vec<RelayAddress>)> {
+    let inner = daemon.index.lock();
+    let mut spoken: Vec<(Want, Vec<RelayAddress>)> = Vec::new();
+    for (share, relays) in shares {
+        let follow = inner.followed.get(&share.id).map(|followed| followed.asked);
+        if follow.is_some() || inner.holdings.get(&share.id).is_some_and(|holding| !holding.is_nothing()) {
+            spoken.push((Want { share, topic: None, follow }, relays));
+        }
+    }
+    spoken.sort_by_key(|(want, _)| want.follow.is_none());
+    spoken
 }
 
 /// What is spoken of with which node: each relay's nodes share the shares among them.

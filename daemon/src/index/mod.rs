@@ -14,6 +14,8 @@ mod node;
 mod places;
 mod saying;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use crate::daemon::Daemon;
 use hither_proto::{DeviceId, RelayAddress, ShareId};

@@ -163,14 +163,22 @@ pub struct ChunkConfig {
 pub struct IndexConfig {
     /// How often a device gives a sign of life; after three times as long what it announced is forgotten.
     pub heartbeat: Span,
-    /// Most announcements, and most subscriptions, at a time.
+    /// Most announcements at a time.
     pub entries: usize,
-    /// Most of each of one device.
+    /// Most of one device.
     pub device_entries: usize,
+    /// Most from one address (one /64 network for IPv6).
+    pub address_entries: usize,
     /// Memory for what is announced.
     pub memory: Size,
     /// The same of one device.
     pub device_memory: Size,
+    /// The same from one address.
+    pub address_memory: Size,
+    /// Most subscriptions at a time. Each may have some 10 KiB in memory.
+    pub subscriptions: usize,
+    /// Most on one stream of a device.
+    pub stream_subscriptions: usize,
     /// Most streams of devices at a time.
     pub streams: usize,
     /// Most streams of one device at a time.

@@ -1,6 +1,6 @@
 //! What one device holds of one topic.
 
-use super::StreamId;
+use super::{StreamId, Weight};
 use crate::serve::limits::Source;
 use bytes::Bytes;
 use hither_proto::{Announcement, Delta, IndexHolder, Ranges};
@@ -184,8 +184,12 @@ impl Entry {
         IndexHolder { device, same_site: self.site == reader, holding, sealed: self.sealed.clone() }
     }
 
-    /// About how many bytes it takes.
-    pub(super) fn bytes(&self) -> u64 {
+    /// Where it came from, and about how many bytes it takes.
+    pub(super) fn weight(&self) -> Weight {
+        (self.site, self.bytes())
+    }
+
+    fn bytes(&self) -> u64 {
         OVERHEAD + (self.held.serialized_size() + self.sealed.len()) as u64 + self.change_bytes
     }
 }

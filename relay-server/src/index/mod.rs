@@ -48,14 +48,22 @@ impl Speaker {
 /// What an index takes, at most.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Announcements and subscriptions, each.
+    /// Announcements.
     pub entries: usize,
     /// The same of one device.
     pub device_entries: usize,
+    /// The same of all devices behind one address.
+    pub site_entries: usize,
     /// Bytes of all announcements.
     pub bytes: u64,
     /// The same of one device.
     pub device_bytes: u64,
+    /// The same of all devices behind one address.
+    pub site_bytes: u64,
+    /// Subscriptions. Each may take 10 KiB.
+    pub subscriptions: usize,
+    /// The same on one stream.
+    pub stream_subscriptions: usize,
     /// How long what a device announced lives without a sign of it.
     pub life: Duration,
 }
@@ -66,8 +74,8 @@ pub enum IndexError {
     /// The index is full.
     #[error("the index is full")]
     Full,
-    /// The device has used up its part of it.
-    #[error("the device announces too much")]
+    /// The device, or all of them behind its address, have used up their part of it.
+    #[error("too much is announced from there")]
     TooMuch,
     /// A delta does not follow what is known: announce in full.
     #[error("a change is missing")]
@@ -95,6 +103,16 @@ struct Device {
     bytes: u64,
 }
 
+/// What the devices behind one address have announced.
+#[derive(Debug, Default)]
+struct Site {
+    entries: usize,
+    bytes: u64,
+}
+
+/// Where an entry came from, and its bytes.
+type Weight = (Source, u64);
+
 /// A stream that has subscribed to something.
 #[derive(Debug, Default)]
 struct Reader {
@@ -109,6 +127,7 @@ pub struct Index {
     bounds: Bounds,
     topics: HashMap<IndexTopic, Topic>,
     devices: HashMap<DeviceId, Device>,
+    sites: HashMap<Source, Site>,
     readers: HashMap<StreamId, Reader>,
     entries: usize,
     subscriptions: usize,
@@ -125,6 +144,7 @@ impl Index {
             bounds,
             topics: HashMap::new(),
             devices: HashMap::new(),
+            sites: HashMap::new(),
             readers: HashMap::new(),
             entries: 0,
             subscriptions: 0,
@@ -154,7 +174,8 @@ impl Index {
     ) -> Result<(), IndexError> {
         let known = self.topics.get(&topic).is_some_and(|found| found.entry(speaker.device).is_some());
         let own = self.devices.get(&speaker.device).map_or(0, |device| device.topics.len());
-        if !known && own >= self.bounds.device_entries {
+        let beside = self.sites.get(&speaker.site).map_or(0, |site| site.entries);
+        if !known && (own >= self.bounds.device_entries || beside >= self.bounds.site_entries) {
             return Err(IndexError::TooMuch);
         }
         if !known && self.entries >= self.bounds.entries {
@@ -162,8 +183,7 @@ impl Index {
         }
         self.announcements += 1;
         let found = self.topics.entry(topic).or_default();
-        let weight = found.announce(speaker, holding, sealed, self.announcements);
-        self.entries += usize::from(!known);
+        let (before, after) = found.announce(speaker, holding, sealed, self.announcements);
         let device = self.devices.entry(speaker.device).or_insert_with(|| Device {
             heard: now,
             topics: BTreeSet::new(),
@@ -171,7 +191,7 @@ impl Index {
         });
         device.heard = now;
         device.topics.insert(topic);
-        self.weigh(speaker.device, topic, weight)
+        self.weigh(speaker.device, topic, before, after)
     }
 
     /// A device says what has changed.
@@ -187,30 +207,57 @@ impl Index {
     ) -> Result<(), IndexError> {
         self.heard(speaker.device, now);
         let found = self.topics.get_mut(&topic).ok_or(IndexError::Gap)?;
-        let weight = found.change(speaker, delta).ok_or(IndexError::Gap)?;
-        self.weigh(speaker.device, topic, weight)
+        let (before, after) = found.change(speaker, delta).ok_or(IndexError::Gap)?;
+        self.weigh(speaker.device, topic, Some(before), after)
     }
 
-    /// Counts the bytes of an entry, tells its readers, and takes it out when it is too heavy.
+    /// Counts an entry as it is now, tells its readers, and takes it out when it is too heavy.
     fn weigh(
         &mut self,
         device: DeviceId,
         topic: IndexTopic,
-        (before, after): (u64, u64),
+        before: Option<Weight>,
+        after: Weight,
     ) -> Result<(), IndexError> {
-        self.bytes = self.bytes + after - before;
+        if let Some(before) = before {
+            self.uncount(device, before);
+        }
+        let (at, bytes) = after;
+        self.entries += 1;
+        self.bytes += bytes;
+        let site = self.sites.entry(at).or_default();
+        site.entries += 1;
+        site.bytes += bytes;
+        let beside = site.bytes;
         let own = self.devices.get_mut(&device).map_or(0, |known| {
-            known.bytes = known.bytes + after - before;
+            known.bytes += bytes;
             known.bytes
         });
         self.tell(topic);
-        let error = match (own > self.bounds.device_bytes, self.bytes > self.bounds.bytes) {
+        let much = own > self.bounds.device_bytes || beside > self.bounds.site_bytes;
+        let error = match (much, self.bytes > self.bounds.bytes) {
             (true, _) => IndexError::TooMuch,
             (false, true) => IndexError::Full,
             (false, false) => return Ok(()),
         };
         self.remove(device, topic);
         Err(error)
+    }
+
+    /// An entry counts no more as it was.
+    fn uncount(&mut self, device: DeviceId, (at, bytes): Weight) {
+        self.entries -= 1;
+        self.bytes -= bytes;
+        if let Some(known) = self.devices.get_mut(&device) {
+            known.bytes -= bytes;
+        }
+        if let Some(site) = self.sites.get_mut(&at) {
+            site.entries -= 1;
+            site.bytes -= bytes;
+            if site.entries == 0 {
+                self.sites.remove(&at);
+            }
+        }
     }
 
     /// A device holds nothing of a topic any more.
@@ -220,11 +267,9 @@ impl Index {
 
     fn remove(&mut self, device: DeviceId, topic: IndexTopic) {
         let Some(found) = self.topics.get_mut(&topic) else { return };
-        let Some(bytes) = found.remove(device) else { return };
-        self.bytes -= bytes;
-        self.entries -= 1;
+        let Some(weight) = found.remove(device) else { return };
+        self.uncount(device, weight);
         if let Some(known) = self.devices.get_mut(&device) {
-            known.bytes -= bytes;
             known.topics.remove(&topic);
             if known.topics.is_empty() {
                 self.devices.remove(&device);
@@ -245,10 +290,10 @@ impl Index {
     ) -> Result<(), IndexError> {
         let reader = self.readers.entry(speaker.stream).or_default();
         if !reader.topics.contains(&topic) {
-            if reader.topics.len() >= self.bounds.device_entries {
+            if reader.topics.len() >= self.bounds.stream_subscriptions {
                 return Err(IndexError::TooMuch);
             }
-            if self.subscriptions >= self.bounds.entries {
+            if self.subscriptions >= self.bounds.subscriptions {
                 return Err(IndexError::Full);
             }
             reader.topics.insert(topic);

@@ -25,7 +25,17 @@ fn topic(number: u8) -> IndexTopic {
 }
 
 fn bounds() -> Bounds {
-    Bounds { entries: 1000, device_entries: 100, bytes: 1 << 20, device_bytes: 1 << 19, life: LIFE }
+    Bounds {
+        entries: 1000,
+        device_entries: 100,
+        site_entries: 500,
+        bytes: 1 << 20,
+        device_bytes: 1 << 19,
+        site_bytes: 1 << 19,
+        subscriptions: 1000,
+        stream_subscriptions: 100,
+        life: LIFE,
+    }
 }
 
 fn index() -> Index {
@@ -175,7 +185,15 @@ fn entries_live_as_long_as_their_device_is_heard_of_and_end_with_its_stream() {
 #[test]
 fn what_is_beyond_a_bound_is_refused_and_leaves_nothing() {
     let now = Instant::now();
-    let small = Bounds { entries: 3, device_entries: 2, bytes: 6000, device_bytes: 4000, ..bounds() };
+    let small = Bounds {
+        entries: 3,
+        device_entries: 2,
+        bytes: 6000,
+        device_bytes: 4000,
+        subscriptions: 3,
+        stream_subscriptions: 2,
+        ..bounds()
+    };
     let mut index = Index::new(small);
     let one = speaker(1, 0, 1);
     index.announce(one, topic(1), &whole(), sealed(), now).unwrap();
@@ -202,10 +220,43 @@ fn what_is_beyond_a_bound_is_refused_and_leaves_nothing() {
         index.subscribe(speaker(stream, 5, 1), topic(1), one.device).unwrap();
     }
     index.subscribe(speaker(1, 5, 1), topic(1), one.device).unwrap();
+    assert_eq!(index.subscribe(speaker(1, 5, 1), topic(2), one.device), Err(IndexError::Full));
+    index.ended(speaker(3, 5, 1), true);
+    index.subscribe(speaker(1, 5, 1), topic(2), one.device).unwrap();
+    assert_eq!(index.subscribe(speaker(1, 5, 1), topic(3), one.device), Err(IndexError::TooMuch));
     assert_eq!(index.subscribe(speaker(4, 5, 1), topic(1), one.device), Err(IndexError::Full));
     (1..5).for_each(|stream| index.ended(speaker(stream, 5, 1), true));
     assert_eq!(index.held(), Held::default());
-    assert!(index.topics.is_empty() && index.readers.is_empty() && index.devices.is_empty());
+    assert!(
+        index.topics.is_empty()
+            && index.readers.is_empty()
+            && index.devices.is_empty()
+            && index.sites.is_empty()
+    );
+}
+
+#[test]
+fn devices_behind_one_address_share_their_part() {
+    let now = Instant::now();
+    let mut index = Index::new(Bounds { site_entries: 2, site_bytes: 5000, ..bounds() });
+    for number in 0..2 {
+        index.announce(speaker(number, number as usize, 1), topic(1), &whole(), sealed(), now).unwrap();
+    }
+    let third = speaker(3, 3, 1);
+    assert_eq!(index.announce(third, topic(1), &whole(), sealed(), now), Err(IndexError::TooMuch));
+    let elsewhere = speaker(4, 3, 2);
+    index.announce(elsewhere, topic(1), &whole(), sealed(), now).unwrap();
+    // Who moves takes along what it announced.
+    let moved = speaker(5, 1, 2);
+    index.announce(moved, topic(1), &whole(), sealed(), now).unwrap();
+    assert_eq!((index.sites.len(), index.sites[&moved.site].entries), (2, 2));
+    index.announce(speaker(6, 7, 1), topic(2), &whole(), sealed(), now).unwrap();
+    let much = holding(1, (0..2100).map(|at| at * 2));
+    assert_eq!(index.announce(moved, topic(1), &much, sealed(), now), Err(IndexError::TooMuch));
+    assert_eq!(index.held().entries, 3);
+    (0..8).for_each(|number| index.withdraw(device(number), topic(1)));
+    index.withdraw(device(7), topic(2));
+    assert!(index.sites.is_empty() && index.held() == Held::default());
 }
 
 #[test]
@@ -256,7 +307,7 @@ fn whole_holders_and_rare_positions_are_named_first_and_the_owner_always() {
 #[test]
 fn long_news_come_in_frames_that_fit() {
     let (mut index, now) = (index(), Instant::now());
-    index.bounds = Bounds { bytes: 1 << 30, device_bytes: 1 << 30, ..bounds() };
+    index.bounds = Bounds { bytes: 1 << 30, device_bytes: 1 << 30, site_bytes: 1 << 30, ..bounds() };
     for number in 0..20 {
         let held = holding(1, (0..16_000).map(|at| at * 2));
         index.announce(speaker(number as u64, number, 1), topic(1), &held, sealed(), now).unwrap();
@@ -394,7 +445,7 @@ proptest! {
         }
         (0..6).for_each(|who| index.ended(says(who), true));
         prop_assert_eq!(index.held(), Held::default());
-        prop_assert!(index.topics.is_empty() && index.readers.is_empty() && index.devices.is_empty());
+        prop_assert!(index.topics.is_empty() && index.readers.is_empty() && index.devices.is_empty() && index.sites.is_empty());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::copies::Copies;
 use super::entry::{Entry, Told};
-use super::{Speaker, StreamId};
+use super::{Speaker, StreamId, Weight};
 use crate::serve::limits::Source;
 use bytes::Bytes;
 use hither_proto::{Announcement, Delta, DeviceId};
@@ -48,48 +48,48 @@ impl Topic {
         std::mem::take(&mut self.stirred)
     }
 
-    /// Takes an announcement; returns the bytes of the device's entry before and after.
+    /// Takes an announcement; returns the weight of the device's entry before, if there was one, and after.
     pub(super) fn announce(
         &mut self,
         speaker: Speaker,
         holding: &Announcement,
         sealed: Bytes,
         number: u64,
-    ) -> (u64, u64) {
+    ) -> (Option<Weight>, Weight) {
         let before = self.entries.remove(&speaker.device);
-        let (bytes, viewers) = match before {
+        let (weight, viewers) = match before {
             Some(entry) => {
                 self.uncount(&entry);
-                (entry.bytes(), entry.viewers)
+                (Some(entry.weight()), entry.viewers)
             }
-            None => (0, BTreeSet::new()),
+            None => (None, BTreeSet::new()),
         };
         let at = (speaker.stream, speaker.site);
         let entry = Entry::new(at, holding, sealed, number, viewers);
         self.count(&entry);
         self.stirred.extend(&entry.viewers);
-        let after = entry.bytes();
+        let after = entry.weight();
         self.entries.insert(speaker.device, entry);
-        if bytes == 0 {
+        if weight.is_none() {
             self.arrived(speaker.device, speaker.site);
         }
-        (bytes, after)
+        (weight, after)
     }
 
-    /// Takes a delta; `None`: it does not follow what is known.
-    pub(super) fn change(&mut self, speaker: Speaker, delta: &Delta) -> Option<(u64, u64)> {
+    /// Takes a delta; returns the entry's weight before and after. `None`: it does not follow what is known.
+    pub(super) fn change(&mut self, speaker: Speaker, delta: &Delta) -> Option<(Weight, Weight)> {
         let entry = self.entries.get_mut(&speaker.device).filter(|e| e.stream == speaker.stream)?;
-        let before = entry.bytes();
+        let before = entry.weight();
         let changed = entry.change(delta)?;
         let copies = self.copies.entry(entry.version).or_default();
         copies.remove(&changed.removed);
         copies.add(&changed.added);
         self.stirred.extend(&entry.viewers);
-        Some((before, entry.bytes()))
+        Some((before, entry.weight()))
     }
 
-    /// Takes an entry out; returns its bytes.
-    pub(super) fn remove(&mut self, device: DeviceId) -> Option<u64> {
+    /// Takes an entry out; returns its weight.
+    pub(super) fn remove(&mut self, device: DeviceId) -> Option<Weight> {
         let entry = self.entries.remove(&device)?;
         self.uncount(&entry);
         for stream in &entry.viewers {
@@ -101,7 +101,7 @@ impl Topic {
                 self.stirred.insert(*stream);
             }
         }
-        Some(entry.bytes())
+        Some(entry.weight())
     }
 
     fn count(&mut self, entry: &Entry) {

@@ -56,8 +56,12 @@ impl Indexing {
         let bounds = Bounds {
             entries: config.entries,
             device_entries: config.device_entries,
+            site_entries: config.address_entries,
             bytes: config.memory.0,
             device_bytes: config.device_memory.0,
+            site_bytes: config.address_memory.0,
+            subscriptions: config.subscriptions,
+            stream_subscriptions: config.stream_subscriptions,
             life: heartbeat * LIVES,
         };
         Self {
