@@ -44,6 +44,10 @@ pub const TEMPLATE: &str = "\
 # Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
 # upload.never_on = []
 
+# Relays that this device joined, or that a ticket names, are told what it holds of shares (not what they are), so that
+# devices on other networks find it.
+# index.announce = true
+
 # Most bytes in a second that this device sends and receives, in all: \"5MB\", \"40Mbit\"; \"\" for any.
 # limits.upload = \"\"
 # limits.download = \"\"
@@ -88,7 +92,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
     Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
     Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
@@ -105,6 +109,7 @@ pub const KEYS: [Key; 19] = [
         about: "interfaces and networks not to upload over",
         kind: Kind::Networks,
     },
+    Key { name: "index.announce", about: "let relays name this device as a holder", kind: Kind::Bool },
     Key { name: "limits.upload", about: "most bytes sent in a second", kind: Kind::Rate },
     Key { name: "limits.download", about: "most bytes received in a second", kind: Kind::Rate },
     Key { name: "limits.lan", about: "limit the local network too", kind: Kind::Bool },
@@ -135,6 +140,8 @@ pub struct Config {
     pub wait: Duration,
     /// What is uploaded to stores.
     pub upload: UploadRules,
+    /// Whether the indexes of relays are told what this device holds.
+    pub index_announce: bool,
     /// How fast this device may send and receive.
     pub limits: RateLimits,
     /// What data costs.
@@ -155,6 +162,7 @@ impl Default for Config {
             ignore_interfaces: Vec::new(),
             wait: Duration::from_secs(15),
             upload: UploadRules::default(),
+            index_announce: true,
             limits: RateLimits::default(),
             costs: Costs::default(),
             log: "info".into(),
@@ -324,6 +332,7 @@ impl Config {
             "upload.never_on" => {
                 self.upload.never_on = names().iter().filter_map(|name| name.parse().ok()).collect();
             }
+            "index.announce" => self.index_announce = flag(),
             "limits.upload" => self.limits.upload = parse_rate(&text()),
             "limits.download" => self.limits.download = parse_rate(&text()),
             "limits.lan" => self.limits.lan = flag(),
@@ -352,6 +361,7 @@ impl Config {
             "upload.never_on" => {
                 self.upload.never_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
             }
+            "index.announce" => self.index_announce.to_string(),
             "limits.upload" => self.limits.upload.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
             "limits.download" => self.limits.download.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
             "limits.lan" => self.limits.lan.to_string(),

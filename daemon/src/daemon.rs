@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::failure;
 use crate::hexed::Hex;
 use crate::holders::Holders;
+use crate::index::Index;
 use crate::keep::Keep;
 use crate::links::Links;
 use crate::mail::Mail;
@@ -50,6 +51,7 @@ pub(crate) struct Daemon {
     pub links: Links,
     pub shares: Shares,
     pub holders: Holders,
+    pub index: Index,
     pub keep: Keep,
     pub watches: Watches,
     pub transfers: Transfers,
@@ -108,6 +110,7 @@ impl Daemon {
             paths,
             shares: Shares::default(),
             holders: Holders::default(),
+            index: Index::default(),
             keep,
             watches: Watches::default(),
             transfers: Transfers::default(),
@@ -188,8 +191,8 @@ impl Daemon {
         Ticket { secret: share.secret.clone(), owner: share.owner, hints: Vec::new(), relays, pin: None }
     }
 
-    /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded, those
-    /// that were joined, that which keeps it first; of another's, what the ticket said with which it was fetched.
+    /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded or is told
+    /// to indexes, those that were joined, that which keeps it first; of another's, what the ticket said with which it was fetched.
     fn relays_of(&self, share: &Share) -> Vec<RelayAddress> {
         if share.owner != self.device {
             let transfers = self.transfers.all();
@@ -198,7 +201,7 @@ impl Daemon {
         }
         let records = self.share_records.lock().unwrap_or_else(PoisonError::into_inner);
         let never = records.get(&share.id).is_some_and(|record| record.no_upload);
-        if never || !self.config.upload.enabled {
+        if (never || !self.config.upload.enabled) && !self.config.index_announce {
             return Vec::new();
         }
         self.relays.addresses_for_ticket(self.keep.relay_of(share.id))

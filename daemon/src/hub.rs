@@ -24,6 +24,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     crate::catalogue::start(daemon);
     crate::relay::start(daemon);
     crate::keep::start(daemon);
+    crate::index::start(daemon);
     crate::watch::start(daemon);
     crate::mail::start(daemon);
     if !daemon.config.discovery {

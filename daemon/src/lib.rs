@@ -20,6 +20,7 @@ mod greeting;
 mod hexed;
 mod holders;
 mod hub;
+mod index;
 mod instance;
 mod keep;
 mod lane;

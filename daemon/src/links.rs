@@ -33,6 +33,8 @@ const PREFERENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Known {
     /// By discovery, freshest first.
     addresses: Vec<SocketAddr>,
+    /// From the index, sealed by itself for those who know the share.
+    indexed: Vec<SocketAddr>,
     /// From tickets.
     hints: Vec<SocketAddr>,
     /// Port of its TCP carrier, when that is not the port of its addresses.
@@ -50,7 +52,11 @@ pub(crate) struct Known {
 impl Known {
     fn all(&self) -> Vec<SocketAddr> {
         let mut all = self.addresses.clone();
-        all.extend(self.hints.iter().filter(|h| !self.addresses.contains(h)));
+        for address in self.indexed.iter().chain(&self.hints) {
+            if !all.contains(address) {
+                all.push(*address);
+            }
+        }
         all.truncate(MAX_ADDRESSES);
         all
     }
@@ -108,6 +114,16 @@ impl Links {
     /// A ticket says where its owner was.
     pub(crate) fn hinted(&self, device: DeviceId, hints: &[SocketAddr]) {
         self.change(device, |known| known.hints = hints.to_vec());
+        self.moved.send_replace(());
+    }
+
+    /// The index says where a device listens. What is known as a store stays one.
+    pub(crate) fn indexed(&self, device: DeviceId, addresses: Vec<SocketAddr>) {
+        self.change(device, |known| {
+            if known.store.is_none() {
+                known.indexed = addresses;
+            }
+        });
         self.moved.send_replace(());
     }
 

@@ -6,6 +6,7 @@ use hither_content::{Holding, ManifestFile, ReadChunkError};
 use hither_proto::{DeviceId, Manifest, ShareId, ShareSecret, SignedHead, Space};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// Most heads of one share that are remembered.
 const MAX_HEADS: usize = 16;
@@ -168,6 +169,8 @@ impl Share {
 #[derive(Default)]
 pub(crate) struct Shares {
     by_id: RwLock<HashMap<ShareId, Arc<Share>>>,
+    /// Told when a share comes or goes.
+    changes: watch::Sender<()>,
 }
 
 impl Shares {
@@ -178,12 +181,24 @@ impl Shares {
     /// The share of this secret, made known if it was not.
     pub(crate) fn get_or_insert(&self, secret: &ShareSecret, owner: DeviceId) -> Arc<Share> {
         let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            by_id.entry(secret.share_id()).or_insert_with(|| Arc::new(Share::new(secret.clone(), owner))),
-        )
+        Arc::clone(by_id.entry(secret.share_id()).or_insert_with(|| {
+            self.changes.send_replace(());
+            Arc::new(Share::new(secret.clone(), owner))
+        }))
     }
 
     pub(crate) fn remove(&self, id: ShareId) {
         self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.changes.send_replace(());
+    }
+
+    /// Every share.
+    pub(crate) fn all(&self) -> Vec<Arc<Share>> {
+        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Follows which shares there are.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }

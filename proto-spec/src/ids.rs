@@ -2,6 +2,7 @@
 //!
 //! Invariant: a [`ShareSecret`], [`ChunkKey`], [`ReadKey`] or [`Invitation`] never shows its bytes through `Debug` or `Display`.
 
+use crate::device::DeviceId;
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -71,6 +72,14 @@ public_id!(
     16,
     "a message id",
     "Names a message between devices: 16 random bytes of the sender, the same on every attempt."
+);
+
+public_id!(
+    IndexTopic,
+    32,
+    "an index topic",
+    "Names a share at one index node. Follows from the share's secret and leads neither to it nor to the share's id; \
+     knowing it is the right to announce and to ask there."
 );
 
 macro_rules! secret {
@@ -170,6 +179,27 @@ impl ShareSecret {
         ReadKey(self.derive("hither.v1 store read key"))
     }
 
+    /// What the share is called at one index node. Every node is told another name, so that none of them can ask, or say
+    /// something, at another one.
+    pub fn index_topic(&self, node: &DeviceId) -> IndexTopic {
+        IndexTopic(self.derive_for("hither.v1 index topic", node))
+    }
+
+    /// The AES-256-GCM key under which `device` seals for ticket holders where it listens. It is the device's own, so that
+    /// random nonces of different devices never meet.
+    pub fn index_address_key(&self, device: &DeviceId) -> ChunkKey {
+        ChunkKey(self.derive_for("hither.v1 index addresses", device))
+    }
+
+    fn derive_for(&self, context: &'static str, key: &DeviceId) -> [u8; 32] {
+        let mut material = [0u8; Self::LEN + DeviceId::LEN];
+        material[..Self::LEN].copy_from_slice(&self.0);
+        material[Self::LEN..].copy_from_slice(key.as_bytes());
+        let derived = blake3::derive_key(context, &material);
+        material.zeroize();
+        derived
+    }
+
     /// The AES-256-GCM key of one version's root: unique, because every version has a fresh random salt.
     pub fn root_key(&self, version: u64, salt: &[u8; 16]) -> ChunkKey {
         let mut material = [0u8; 40];
@@ -215,6 +245,17 @@ mod tests {
         assert_ne!(key, ShareSecret::new([2; 16]).read_key());
         assert_ne!(key.expose()[..16], secret.expose()[..]);
         assert_ne!(key.expose()[..16], secret.share_id().as_bytes()[..]);
+    }
+
+    #[test]
+    fn topics_and_address_keys_differ_by_share_and_device() {
+        let (one, two) = (crate::relay::samples::key(), crate::relay::samples::other_key());
+        let secret = ShareSecret::new([1; 16]);
+        let topic = secret.index_topic(&one);
+        assert_ne!(topic, secret.index_topic(&two));
+        assert_ne!(topic, ShareSecret::new([2; 16]).index_topic(&one));
+        assert_ne!(topic.as_bytes(), secret.index_address_key(&one).expose());
+        assert_ne!(secret.index_address_key(&one), secret.index_address_key(&two));
     }
 
     #[test]

@@ -37,7 +37,9 @@ pub use frame::{
     frame_length,
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
-pub use ids::{ChunkId, ChunkKey, IdError, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId};
+pub use ids::{
+    ChunkId, ChunkKey, IdError, IndexTopic, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId,
+};
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
 pub use message::{
     Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
@@ -48,8 +50,9 @@ pub use price::{Price, PriceError};
 pub use proof::{Proof, Side};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, DeviceEntry, Host, HostPort, HostPortError, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
-    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome,
+    Card, DeviceEntry, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, Put, PutRecord,
+    RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError,
+    Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

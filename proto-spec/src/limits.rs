@@ -75,6 +75,20 @@ pub const MAX_PUT_LIST: usize = 16_384;
 /// Most ciphertext of one version of a share, root and manifest included, bytes: [`MAX_SHARE`] and generous room for
 /// tags and manifest.
 pub const MAX_CIPHERTEXT: u64 = 2 * MAX_SHARE;
+/// Longest frame on a stream to the index, bytes.
+pub const MAX_INDEX_FRAME: usize = 256 * 1024;
+/// Most ranges in one announcement or delta to the index: three quarters of a longest frame, were each of the longest kind.
+pub const MAX_INDEX_RANGES: usize = 16_384;
+/// Longest sealed addresses of a holder, bytes.
+pub const MAX_INDEX_SEALED: usize = 1024;
+/// Most holders, and most that are gone, in one message of the index.
+pub const MAX_INDEX_HOLDERS: usize = 128;
+/// Versions with more chunks than this are told to the index in extents.
+pub const INDEX_EXTENTS_ABOVE: u32 = 100_000;
+/// Positions in one extent.
+pub const INDEX_EXTENT: u32 = 16;
+/// Shortest and longest time between two signs of life that an index node may ask for, milliseconds.
+pub const INDEX_HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=600_000;
 /// Shortest and longest time between two pings that a relay may ask for, milliseconds.
 pub const RELAY_PING_MS: std::ops::RangeInclusive<u32> = 100..=600_000;
 /// Longest wait that a relay may ask for, milliseconds (one hour); a longer one is cut.

@@ -58,11 +58,16 @@ impl Ranges {
     /// The runs of a bitmap, ascending; runs beyond [`MAX_RANGES`] are left out (the reader then knows of less
     /// than is there, which costs time and never correctness).
     pub fn from_bitmap(bitmap: &RoaringBitmap) -> Self {
+        Self::beginning(bitmap, MAX_RANGES)
+    }
+
+    /// The first `max` runs of a bitmap, ascending.
+    pub fn beginning(bitmap: &RoaringBitmap, max: usize) -> Self {
         let mut runs: Vec<PositionRange> = Vec::new();
         for position in bitmap {
             if let Some(last) = runs.last_mut().filter(|last| last.end() == position) {
                 last.count += 1;
-            } else if runs.len() < MAX_RANGES {
+            } else if runs.len() < max {
                 runs.extend(PositionRange::new(position, 1));
             } else {
                 break;

@@ -12,10 +12,11 @@
 )]
 
 use hither_proto::{
-    ChunkId, ChunkKey, ChunkRecord, Claims, DeviceId, Head, Holder, HolderKind, Invitation, Manifest,
-    ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind, Purpose, PutRecord, RelayMessage,
-    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space,
-    Terms, Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
+    Announcement, ChunkId, ChunkKey, ChunkRecord, Claims, Delta, DeviceId, Head, Holder, HolderKind,
+    IndexMessage, Invitation, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind,
+    Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root,
+    ShareSecret, Side, SignedHead, Space, Terms, Ticket, Want, claim_weight, decode_frame,
+    decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;
@@ -126,6 +127,8 @@ fn vectors() -> Vec<(&'static str, String)> {
             "claim weight of the span at position 64",
             format!("{:016x}", claim_weight(owner, secret.share_id(), 64)),
         ),
+        ("index topic of the secret at that relay", hex(secret.index_topic(&owner).as_bytes())),
+        ("index address key of that device", hex(secret.index_address_key(&owner).expose())),
     ]
     .into_iter()
     .chain(relay_frames(&url).into_iter().map(|(name, message)| (name, hex(&encode_relay_frame(&message)))))
@@ -164,6 +167,33 @@ fn relay_frames(url: &RelayUrl) -> Vec<(&'static str, RelayMessage)> {
         ("relay frame: failed", RelayMessage::Failed { request: 1, refusal }),
         ("relay frame: list of an upload", list),
         ("relay frame: put chunk", RelayMessage::PutChunk { space: Space::Data, position: 9, length: 65552 }),
+    ]
+    .into_iter()
+    .chain(index_frames(url.key).into_iter().map(|(name, m)| (name, RelayMessage::Index(Box::new(m)))))
+    .collect()
+}
+
+/// Frames of the index.
+fn index_frames(device: DeviceId) -> Vec<(&'static str, IndexMessage)> {
+    let topic = ShareSecret::new([1; 16]).index_topic(&device);
+    let held: Ranges = PositionRange::new(0, 4).into_iter().collect();
+    let holding = Announcement {
+        version: 3,
+        epoch: 7,
+        seq: 1,
+        complete: false,
+        held: held.clone(),
+        has_manifest: true,
+    };
+    let change = Delta { version: 3, epoch: 7, seq: 2, added: held, removed: Ranges::default() };
+    vec![
+        ("relay frame: hello to the index", IndexMessage::Hello),
+        (
+            "relay frame: announcement to the index",
+            IndexMessage::Announce { topic, holding, sealed: vec![9; 4].into() },
+        ),
+        ("relay frame: subscription at the index", IndexMessage::Subscribe { topic, owner: device }),
+        ("relay frame: change of a holder", IndexMessage::Changed { topic, device, change }),
     ]
 }
 

@@ -2,11 +2,13 @@
 //!
 //! - [`state`]: users, devices, mailboxes and what the nodes of one fleet know of each other, behind one trait.
 //! - [`store`]: the encrypted chunks of shares.
+//! - [`index`]: which devices hold what, in memory.
 //! - [`Node`]: one running relay; what it says to devices and to other nodes is in `serve`.
 //! - [`start`]: from a configuration to a running node. [`config`]: what an operator may set. [`admin`]: the sub-commands. [`ops`]: metrics, health, signals, logs.
 
 pub mod admin;
 pub mod config;
+pub mod index;
 mod node;
 pub mod ops;
 mod serve;

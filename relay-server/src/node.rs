@@ -145,6 +145,11 @@ impl Node {
         self.draining.is_cancelled()
     }
 
+    /// What is in its index; `None`: it has none.
+    pub fn index_held(&self) -> Option<crate::index::Held> {
+        self.plays(Role::Index).then(|| self.services.indexing.held())
+    }
+
     /// Long connections that it holds now.
     pub fn connections(&self) -> usize {
         self.services.front.len()

@@ -205,8 +205,8 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         exact_port: true,
         extra_tcp_ports: config.extra_tcp_ports.clone(),
         limits,
-        // The pings of a long connection find out first; this is for connections that have none.
-        relay_idle: Some(front.ping.0 + front.patience.0 + IDLE_SPARE),
+        // The pings of a long connection, and those to the index, find out first; this is for connections that have none.
+        relay_idle: Some(front.ping.0.max(config.index.heartbeat.0) + front.patience.0 + IDLE_SPARE),
         ..EndpointConfig::default()
     };
     let mut attempts = if config.port == 0 { ANY_PORT_ATTEMPTS } else { 1 };

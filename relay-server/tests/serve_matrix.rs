@@ -9,8 +9,8 @@ mod storing_common;
 use hither_carrier::{CarrierKind, MessageReader, Stream, write_message, write_relay_message};
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Message, Proof, ProofKind, Purpose, ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode,
-    ShareSecret, Side,
+    IndexMessage, Message, Proof, ProofKind, Purpose, ReadKey, Refusal, RelayMessage, RelayPurpose,
+    RelayRefusalCode, ShareSecret, Side,
 };
 use hither_relay::ops::labels::Request;
 use matrix::{CALLERS, Caller, Kind, Outcome, Place, Shown, kind, link_messages, relay_messages};
@@ -42,6 +42,12 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
         },
         // A node of its own takes no others.
         RelayPurpose::Node => Outcome::Refused(RelayRefusalCode::Role),
+        // Whoever knows a ticket may use it, registered or not.
+        RelayPurpose::Index => match (kind, caller) {
+            (Kind::IndexHello, Caller::Revoked) => Outcome::Refused(RelayRefusalCode::Revoked),
+            (Kind::IndexHello, _) => Outcome::Answered("index welcome"),
+            _ => Outcome::Refused(RelayRefusalCode::Invalid),
+        },
     }
 }
 
@@ -67,6 +73,37 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
         Kind::Hello | Kind::Assign | Kind::Put | Kind::OfUpload | Kind::OfRelay => {
             (Outcome::Refused(RelayRefusalCode::Invalid), &[])
         }
+        // The index is on streams of its own.
+        Kind::IndexHello
+        | Kind::IndexAnnounce
+        | Kind::IndexDelta
+        | Kind::IndexWithdraw
+        | Kind::IndexSubscribe
+        | Kind::IndexUnsubscribe
+        | Kind::OfIndex => (Outcome::Refused(RelayRefusalCode::Invalid), &[]),
+    }
+}
+
+/// What comes of a message on another device's stream to the index, where the owner has announced its share.
+fn indexed(kind: Kind) -> Outcome {
+    match kind {
+        Kind::Ping => Outcome::Answered("pong"),
+        Kind::Pong | Kind::IndexAnnounce | Kind::IndexWithdraw | Kind::IndexUnsubscribe => Outcome::Nothing,
+        // It has announced nothing yet that could change.
+        Kind::IndexDelta => Outcome::Answered("resync"),
+        Kind::IndexSubscribe => Outcome::Answered("holders"),
+        Kind::IndexHello
+        | Kind::OfIndex
+        | Kind::Assign
+        | Kind::Hello
+        | Kind::Cards
+        | Kind::Send
+        | Kind::Received
+        | Kind::Place
+        | Kind::Release
+        | Kind::Put
+        | Kind::OfUpload
+        | Kind::OfRelay => Outcome::Refused(RelayRefusalCode::Invalid),
     }
 }
 
@@ -89,7 +126,13 @@ fn asked(purpose: Purpose, caller: Caller, shown: Shown) -> Result<&'static str,
 async fn the_first_message_of_every_kind_by_everyone() {
     let place = Place::new().await;
     let before = place.snapshot().await;
-    let purposes = [RelayPurpose::Assign, RelayPurpose::Device, RelayPurpose::Upload, RelayPurpose::Node];
+    let purposes = [
+        RelayPurpose::Assign,
+        RelayPurpose::Device,
+        RelayPurpose::Upload,
+        RelayPurpose::Node,
+        RelayPurpose::Index,
+    ];
     for (purpose, caller) in purposes.into_iter().flat_map(|purpose| CALLERS.map(|caller| (purpose, caller)))
     {
         for message in relay_messages(&place) {
@@ -196,6 +239,48 @@ async fn every_proof_by_everyone_for_every_purpose() {
         }
         assert_eq!(place.snapshot().await, before, "{caller:?}");
     }
+    place.unharmed(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_to_the_index_by_everyone_changes_nothing_of_what_another_device_announced() {
+    let place = Place::new().await;
+    let before = place.snapshot().await;
+    let topic = place.version.secret.index_topic(&place.world.node.id());
+    let owner = place.owner.id();
+    let sealed = bytes::Bytes::from_static(b"the owner's");
+    let announce = IndexMessage::Announce { topic, holding: matrix::holding(), sealed: sealed.clone() };
+    let mut announced = place.owner.index(&place.world).await.unwrap();
+    announced.say(&RelayMessage::Index(Box::new(announce))).await;
+    for caller in [Caller::Sibling, Caller::Other, Caller::Stranger, Caller::Revoked] {
+        for message in relay_messages(&place) {
+            let mut index = match place.device(caller).index(&place.world).await {
+                Ok(index) => index,
+                Err(refused) => {
+                    assert_eq!((caller, refused), (Caller::Revoked, RelayRefusalCode::Revoked));
+                    continue;
+                }
+            };
+            index.say(&message).await;
+            let expected = indexed(kind(&message));
+            if expected == Outcome::Nothing {
+                index.say(&RelayMessage::Ping { nonce: 5 }).await;
+                assert_eq!(matrix::outcome(&mut index).await, Outcome::Answered("pong"), "{message:?}");
+            } else {
+                assert_eq!(matrix::outcome(&mut index).await, expected, "{caller:?}: {message:?}");
+            }
+            drop(index);
+            // Whoever asks is told of the owner what the owner has said.
+            let mut asks = place.stranger.index(&place.world).await.unwrap();
+            asks.say(&RelayMessage::Index(Box::new(IndexMessage::Subscribe { topic, owner }))).await;
+            let RelayMessage::Index(told) = asks.hear().await else { panic!("no answer") };
+            let IndexMessage::Holders { holders, .. } = *told else { panic!("{told:?}") };
+            let holder = holders.iter().find(|holder| holder.device == owner).unwrap();
+            assert_eq!((&holder.holding, &holder.sealed), (&matrix::holding(), &sealed), "{message:?}");
+        }
+    }
+    drop(announced);
+    assert_eq!(place.snapshot().await, before);
     place.unharmed(1).await;
 }
 

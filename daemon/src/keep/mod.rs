@@ -14,7 +14,7 @@ mod nearness;
 mod policy;
 mod records;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod told;
 mod upload;
 mod work;

@@ -1,14 +1,15 @@
 //! Looking up at relays who else holds a share that is being fetched.
 //!
-//! Asked are the relays that the ticket names and those that this device has joined: at the beginning, whenever nobody is
-//! there who gives anything, whenever a connection to a relay has come up, and now and then while no store is known.
+//! Asked for stores are the relays that the ticket names and those that this device has joined: at the beginning, whenever
+//! nobody is there who gives anything, whenever a connection to a relay has come up, and now and then while no store is known.
+//! Meanwhile their indexes are followed, which name devices (`index/`).
 
 use super::Transfer;
 use crate::daemon::Daemon;
 use crate::greeting::{self, HANDSHAKE, OpenError, broken};
-use crate::holders;
 use crate::relay::{RelayError, dial};
 use crate::shares::Share;
+use crate::{holders, index};
 use futures::future::join_all;
 use hither_carrier::{Link, MessageReader, write_message};
 use hither_proto::limits::MAX_FRAME_LOOKUP;
@@ -41,6 +42,7 @@ pub(super) async fn run(daemon: Arc<Daemon>, transfer: Arc<Transfer>, mut alone:
     if daemon.links.nearby().contains(&transfer.share.owner) {
         sleep(BEHIND).await;
     }
+    let following = index::follow(&daemon, transfer.share.id);
     let mut changes = daemon.relays.changes();
     let mut connected = relays_connected(&daemon);
     let mut pause = PAUSE.0;
@@ -54,7 +56,10 @@ pub(super) async fn run(daemon: Arc<Daemon>, transfer: Arc<Transfer>, mut alone:
                 (false, true) => FOR_GOOD_MEASURE,
             };
             tokio::select! {
-                () = sleep_until(looked + due) => break,
+                () = sleep_until(looked + due) => {
+                    following.again();
+                    break;
+                }
                 Ok(()) = changes.changed() => {
                     let before = std::mem::replace(&mut connected, relays_connected(&daemon));
                     if !connected.is_subset(&before) {

@@ -21,21 +21,8 @@ impl Message {
             Body::Open(m) => parse_open(&m)?,
             Body::Opened(m) => Self::Opened(Box::new(parse_opened(m)?)),
             Body::Refused(m) => Self::Refused(parse_refusal(&m)),
-            Body::Announce(m) => Self::Announce(Announcement {
-                version: m.version,
-                epoch: m.epoch,
-                seq: m.seq,
-                complete: m.complete,
-                held: Ranges::parse(&m.held)?,
-                has_manifest: m.has_manifest,
-            }),
-            Body::HaveDelta(m) => Self::HaveDelta(Delta {
-                version: m.version,
-                epoch: m.epoch,
-                seq: m.seq,
-                added: Ranges::parse(&m.added)?,
-                removed: Ranges::parse(&m.removed)?,
-            }),
+            Body::Announce(m) => Self::Announce(Announcement::parse(&m)?),
+            Body::HaveDelta(m) => Self::HaveDelta(Delta::parse(&m)?),
             Body::Claims(m) => Self::Claims(parse_claims(&m)?),
             Body::Terms(m) => Self::Terms(parse_terms(m)?),
             Body::Want(m) => Self::Want(parse_want(&m)?),
@@ -77,21 +64,8 @@ impl Message {
                 tcp_port: m.tcp_port.map_or(0, u32::from),
             }),
             Self::Refused(refusal) => Body::Refused(refusal_to_wire(*refusal)),
-            Self::Announce(m) => Body::Announce(wire::Announce {
-                version: m.version,
-                epoch: m.epoch,
-                seq: m.seq,
-                complete: m.complete,
-                held: m.held.to_wire(),
-                has_manifest: m.has_manifest,
-            }),
-            Self::HaveDelta(m) => Body::HaveDelta(wire::HaveDelta {
-                version: m.version,
-                epoch: m.epoch,
-                seq: m.seq,
-                added: m.added.to_wire(),
-                removed: m.removed.to_wire(),
-            }),
+            Self::Announce(m) => Body::Announce(m.to_wire()),
+            Self::HaveDelta(m) => Body::HaveDelta(m.to_wire()),
             Self::Claims(m) => Body::Claims(wire::Claims {
                 version: m.version,
                 fetching: m.fetching,
@@ -129,6 +103,52 @@ impl Message {
                 proof: proof.map(|proof| proof.as_bytes().to_vec().into()).unwrap_or_default(),
                 holders: holders.iter().take(MAX_HOLDERS).map(holder_to_wire).collect(),
             }),
+        }
+    }
+}
+
+impl Announcement {
+    pub(crate) fn parse(m: &wire::Announce) -> Result<Self, MessageError> {
+        Ok(Self {
+            version: m.version,
+            epoch: m.epoch,
+            seq: m.seq,
+            complete: m.complete,
+            held: Ranges::parse(&m.held)?,
+            has_manifest: m.has_manifest,
+        })
+    }
+
+    pub(crate) fn to_wire(&self) -> wire::Announce {
+        wire::Announce {
+            version: self.version,
+            epoch: self.epoch,
+            seq: self.seq,
+            complete: self.complete,
+            held: self.held.to_wire(),
+            has_manifest: self.has_manifest,
+        }
+    }
+}
+
+impl Delta {
+    pub(crate) fn parse(m: &wire::HaveDelta) -> Result<Self, MessageError> {
+        Ok(Self {
+            version: m.version,
+            epoch: m.epoch,
+            seq: m.seq,
+            added: Ranges::parse(&m.added)?,
+            removed: Ranges::parse(&m.removed)?,
+        })
+    }
+
+    pub(crate) fn to_wire(&self) -> wire::HaveDelta {
+        wire::HaveDelta {
+            version: self.version,
+            epoch: self.epoch,
+            seq: self.seq,
+            added: self.added.to_wire(),
+            removed: self.removed.to_wire(),
         }
     }
 }

@@ -77,11 +77,12 @@ impl RelayMessage {
             }
             Self::PutEnd => Body::PutEnd(wire::PutEnd {}),
             Self::PutDone => Body::PutDone(wire::PutDone {}),
+            Self::Index(message) => message.to_wire(),
         }
     }
 }
 
-fn key(device: &DeviceId) -> Bytes {
+pub(super) fn key(device: &DeviceId) -> Bytes {
     Bytes::copy_from_slice(device.as_bytes())
 }
 
@@ -93,7 +94,7 @@ fn message_id(id: &MessageId) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
 }
 
-fn addresses(relays: &[RelayAddress]) -> Vec<wire::RelayAddress> {
+pub(super) fn addresses(relays: &[RelayAddress]) -> Vec<wire::RelayAddress> {
     relays.iter().map(RelayAddress::to_wire).collect()
 }
 

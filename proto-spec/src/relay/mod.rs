@@ -2,6 +2,7 @@
 
 mod address;
 mod encode;
+mod index;
 mod parse;
 mod refusal;
 #[cfg(test)]
@@ -9,6 +10,7 @@ pub(crate) mod samples;
 mod url;
 
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
+pub use index::{IndexHolder, IndexMessage, index_node};
 pub use refusal::{RelayRefusal, RelayRefusalCode};
 pub use url::{RelayUrl, RelayUrlError};
 
@@ -31,6 +33,8 @@ pub enum RelayPurpose {
     Upload,
     /// Another node of the same fleet.
     Node,
+    /// Which devices hold a share: announces and subscribes, with [`IndexMessage`]s.
+    Index,
 }
 
 impl RelayPurpose {
@@ -40,6 +44,7 @@ impl RelayPurpose {
             wire::RelayPurpose::Device => Some(Self::Device),
             wire::RelayPurpose::Upload => Some(Self::Upload),
             wire::RelayPurpose::Node => Some(Self::Node),
+            wire::RelayPurpose::Index => Some(Self::Index),
             wire::RelayPurpose::Unspecified => None,
         }
     }
@@ -50,6 +55,7 @@ impl RelayPurpose {
             Some(Self::Device) => wire::RelayPurpose::Device,
             Some(Self::Upload) => wire::RelayPurpose::Upload,
             Some(Self::Node) => wire::RelayPurpose::Node,
+            Some(Self::Index) => wire::RelayPurpose::Index,
             None => wire::RelayPurpose::Unspecified,
         }
     }
@@ -289,6 +295,8 @@ pub enum RelayMessage {
     PutEnd,
     /// The version is complete and durable; it replaces the one before.
     PutDone,
+    /// Between a device and an index node.
+    Index(Box<IndexMessage>),
 }
 
 #[cfg(test)]

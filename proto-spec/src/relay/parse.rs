@@ -1,6 +1,9 @@
 //! From the wire to [`RelayMessage`]: the only place where a relay's or device's values are believed to be in bounds.
 
-use super::{Card, DeviceEntry, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, Welcome};
+use super::{
+    Card, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal,
+    Welcome,
+};
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
 use crate::ids::{ChunkId, Invitation, MessageId, ReadKey, ShareId, UserId};
@@ -68,12 +71,13 @@ impl RelayMessage {
             }
             Body::PutEnd(_) => Self::PutEnd,
             Body::PutDone(_) => Self::PutDone,
+            body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }
 }
 
 /// The list, when it has at most `max` elements.
-fn few<'a, T>(list: &'a [T], max: usize, what: &'static str) -> Parsed<&'a [T]> {
+pub(super) fn few<'a, T>(list: &'a [T], max: usize, what: &'static str) -> Parsed<&'a [T]> {
     if list.len() > max { Err(MessageError::Value(what)) } else { Ok(list) }
 }
 
@@ -81,7 +85,7 @@ fn address(address: Option<wire::RelayAddress>) -> Parsed<RelayAddress> {
     RelayAddress::parse(address.ok_or(MessageError::Malformed)?)
 }
 
-fn relays(list: Vec<wire::RelayAddress>) -> Parsed<Vec<RelayAddress>> {
+pub(super) fn relays(list: Vec<wire::RelayAddress>) -> Parsed<Vec<RelayAddress>> {
     few(&list, MAX_RELAYS, "number of relays")?;
     list.into_iter().map(RelayAddress::parse).collect()
 }
@@ -91,7 +95,7 @@ fn invitation(token: &[u8]) -> Parsed<Option<Invitation>> {
 }
 
 /// Something sealed: never empty, at most `max` bytes.
-fn sealed(bytes: Bytes, max: usize) -> Parsed<Bytes> {
+pub(super) fn sealed(bytes: Bytes, max: usize) -> Parsed<Bytes> {
     if bytes.is_empty() || bytes.len() > max {
         return Err(MessageError::Value("length of sealed data"));
     }

@@ -1,12 +1,22 @@
 //! One of everything, and the fullest of what has bounds, for the tests of this crate.
 
 use super::*;
+use crate::ids::IndexTopic;
 use crate::limits::*;
+use crate::message::{Announcement, Delta};
 use crate::range::PositionRange;
 
 /// The key whose seed is 32 bytes of 0x05.
 pub(crate) fn key() -> DeviceId {
     "12D3KooWHFd1gyNYFqxt7ke9FY2VoVVWY2XSPhvL9vg2pB6wQGfa".parse().unwrap()
+}
+
+/// The key of RFC 8032, section 7.1, test 1.
+pub(crate) fn other_key() -> DeviceId {
+    let hex = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let bytes: Vec<u8> =
+        (0..32).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect();
+    DeviceId::from_slice(&bytes).unwrap()
 }
 
 pub(crate) fn relay() -> RelayAddress {
@@ -103,6 +113,68 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
         RelayMessage::PutEnd,
         RelayMessage::PutDone,
     ]
+    .into_iter()
+    .chain(index().into_iter().map(|message| RelayMessage::Index(Box::new(message))))
+    .collect()
+}
+
+/// What a device holds, in so many runs.
+fn holding(runs: usize) -> Announcement {
+    let held = scattered(runs);
+    Announcement { version: 3, epoch: u64::MAX, seq: u64::MAX, complete: runs == 0, held, has_manifest: true }
+}
+
+fn change(runs: usize) -> Delta {
+    let (added, removed) = (scattered(runs), Ranges::default());
+    Delta { version: u64::MAX, epoch: u64::MAX, seq: u64::MAX, added, removed }
+}
+
+/// Runs at the far end of the largest share.
+fn scattered(runs: usize) -> Ranges {
+    let at = |run: u32| PositionRange::new(MAX_CHUNKS as u32 - 1 - run * 2, 1);
+    (0..runs as u32).filter_map(at).collect()
+}
+
+/// One message of every kind of the index.
+fn index() -> Vec<IndexMessage> {
+    let topic = IndexTopic::new([5; 32]);
+    let sealed: Bytes = vec![1; 40].into();
+    let holder =
+        |runs| IndexHolder { device: key(), same_site: true, holding: holding(runs), sealed: sealed.clone() };
+    let refusal = RelayRefusal { code: RelayRefusalCode::Quota, retry_after_ms: 250 };
+    vec![
+        IndexMessage::Hello,
+        IndexMessage::Welcome { nodes: vec![relay()], heartbeat_ms: 30_000 },
+        IndexMessage::Announce { topic, holding: holding(3), sealed: sealed.clone() },
+        IndexMessage::Delta { topic, change: change(2) },
+        IndexMessage::Withdraw { topic },
+        IndexMessage::Subscribe { topic, owner: key() },
+        IndexMessage::Unsubscribe { topic },
+        IndexMessage::Holders { topic, first: true, holders: vec![holder(0), holder(4)], gone: vec![key()] },
+        IndexMessage::Changed { topic, device: key(), change: change(1) },
+        IndexMessage::Resync { topic },
+        IndexMessage::Refused { topic, refusal },
+    ]
+}
+
+/// The longest messages of the index.
+pub(crate) fn fullest_index() -> Vec<RelayMessage> {
+    let topic = IndexTopic::new([5; 32]);
+    let sealed: Bytes = vec![1; MAX_INDEX_SEALED].into();
+    let holder =
+        |runs| IndexHolder { device: key(), same_site: true, holding: holding(runs), sealed: sealed.clone() };
+    let messages = [
+        IndexMessage::Announce { topic, holding: holding(MAX_INDEX_RANGES), sealed: sealed.clone() },
+        IndexMessage::Changed { topic, device: key(), change: change(MAX_INDEX_RANGES) },
+        IndexMessage::Holders {
+            topic,
+            first: true,
+            holders: vec![holder(MAX_INDEX_RANGES)],
+            gone: vec![key(); MAX_INDEX_HOLDERS],
+        },
+        IndexMessage::Welcome { nodes: vec![longest_relay(); MAX_RELAYS], heartbeat_ms: 600_000 },
+    ];
+    messages.into_iter().map(|message| RelayMessage::Index(Box::new(message))).collect()
 }
 
 /// The longest message of every kind that has a bound worth testing.

@@ -1,4 +1,4 @@
-use super::samples::{fullest, key, relay, samples};
+use super::samples::{fullest, fullest_index, key, relay, samples};
 use super::*;
 use crate::frame::{FRAME_PREFIX, decode_relay_frame, encode_relay_frame};
 use crate::limits::*;
@@ -21,7 +21,12 @@ fn every_message_round_trips() {
     // A sample of every kind: a new one must come into `samples` too.
     let mut kinds: Vec<_> = samples().iter().map(std::mem::discriminant).collect();
     kinds.dedup();
-    assert_eq!(kinds.len(), 26);
+    assert_eq!(kinds.len(), 27);
+    let index = samples().into_iter().filter_map(|message| match message {
+        RelayMessage::Index(message) => Some(std::mem::discriminant(&*message)),
+        _ => None,
+    });
+    assert_eq!(index.collect::<std::collections::HashSet<_>>().len(), 11);
 }
 
 #[test]
@@ -29,6 +34,10 @@ fn the_fullest_messages_fit_into_a_frame() {
     for message in fullest() {
         let length = round_trip(&message);
         assert!(length <= MAX_RELAY_FRAME, "{length}: {:?}", std::mem::discriminant(&message));
+    }
+    for message in fullest_index() {
+        let length = round_trip(&message);
+        assert!(length <= MAX_INDEX_FRAME, "{length}: {:?}", std::mem::discriminant(&message));
     }
 }
 
@@ -195,6 +204,53 @@ fn lists_and_chunks_of_an_upload_are_what_chunks_can_be() {
     assert!(chunk(3, 0, CHUNK_TAG).is_err() && chunk(3, 0, MAX_CHUNK + CHUNK_TAG + 1).is_err());
 }
 
+#[test]
+fn what_the_index_is_told_is_bounded() {
+    let ranges = |count: usize| vec![wire::Range { start: 1, count: 1 }; count];
+    let bytes = |length: usize| Bytes::from(vec![1; length]);
+    let held = |count| changed!(IndexAnnounce, |m| m.holding.as_mut().unwrap().held = ranges(count));
+    let added = |count| changed!(IndexDelta, |m| m.change.as_mut().unwrap().added = ranges(count));
+    let sealed = |length| changed!(IndexAnnounce, |m| m.sealed = bytes(length));
+    let nodes = |count| changed!(IndexWelcome, |m| m.nodes = vec![relay().to_wire(); count]);
+    let beat = |ms| changed!(IndexWelcome, |m| m.heartbeat_ms = ms);
+    let holders = |count| changed!(IndexHolders, |m| m.holders = vec![m.holders[0].clone(); count]);
+    let gone = |count| changed!(IndexHolders, |m| m.gone = vec![wire_key(); count]);
+    for (good, bad) in [
+        (held(MAX_INDEX_RANGES), held(MAX_INDEX_RANGES + 1)),
+        (added(MAX_INDEX_RANGES), added(MAX_INDEX_RANGES + 1)),
+        (sealed(MAX_INDEX_SEALED), sealed(MAX_INDEX_SEALED + 1)),
+        (sealed(1), sealed(0)),
+        (nodes(MAX_RELAYS), nodes(MAX_RELAYS + 1)),
+        (beat(*INDEX_HEARTBEAT_MS.start()), beat(*INDEX_HEARTBEAT_MS.start() - 1)),
+        (beat(*INDEX_HEARTBEAT_MS.end()), beat(*INDEX_HEARTBEAT_MS.end() + 1)),
+        (holders(MAX_INDEX_HOLDERS), holders(MAX_INDEX_HOLDERS + 1)),
+        (gone(MAX_INDEX_HOLDERS), gone(MAX_INDEX_HOLDERS + 1)),
+        (changed!(IndexWithdraw, |m| m.topic = bytes(32)), changed!(IndexWithdraw, |m| m.topic = bytes(31))),
+        (held(0), changed!(IndexAnnounce, |m| m.holding = None)),
+    ] {
+        assert!(good.is_ok() && bad.is_err(), "{good:?} {bad:?}");
+    }
+}
+
+#[test]
+fn every_share_belongs_to_one_node_and_moves_only_with_it() {
+    use super::samples::other_key;
+    let node = |key| RelayAddress { key, udp: Vec::new(), tcp: Vec::new() };
+    let nodes = [node(key()), node(other_key())];
+    assert_eq!(index_node(&crate::ids::ShareSecret::new([1; 16]), &[]), None);
+    let mut shares = [0; 2];
+    for number in 0..100 {
+        let secret = crate::ids::ShareSecret::new([number; 16]);
+        let (topic, at) = index_node(&secret, &nodes).unwrap();
+        assert_eq!(topic, secret.index_topic(&at.key));
+        let turned = [nodes[1].clone(), nodes[0].clone()];
+        assert_eq!(index_node(&secret, &turned).unwrap(), (topic, at), "whatever the order is");
+        assert_eq!(index_node(&secret, std::slice::from_ref(at)).unwrap(), (topic, at));
+        shares[usize::from(at.key == nodes[1].key)] += 1;
+    }
+    assert!(shares.iter().all(|share| *share > 25), "{shares:?}");
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_parsed_or_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -202,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_frames_are_refused_or_mean_what_they_say(which in 0usize..28, at in 0usize..400, xor in 1u8..) {
+    fn damaged_frames_are_refused_or_mean_what_they_say(which in 0usize..39, at in 0usize..400, xor in 1u8..) {
         let mut bytes = encode_relay_frame(&samples()[which]).split_off(FRAME_PREFIX);
         prop_assume!(!bytes.is_empty());
         let at = at % bytes.len();

@@ -119,6 +119,15 @@ impl Show {
                 self.line(&format!("{} damaged chunks found: hither-relay check --repair", store.damaged));
             }
         }
+        if let Some(index) = &stats.index {
+            self.line(&format!(
+                "index: {} shares, {} announcements ({}), {} subscriptions",
+                index.topics,
+                index.entries,
+                size(index.bytes),
+                index.subscriptions
+            ));
+        }
         if let Some(free) = stats.disk_free {
             self.line(&format!("{} free", size(free)));
         }

@@ -130,6 +130,9 @@ pub struct Stats {
     /// What is stored; `None`: the node does not store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreStats>,
+    /// What is in the index; `None`: the node has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexStats>,
     /// Free bytes under the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free: Option<u64>,
@@ -148,6 +151,19 @@ pub struct StoreStats {
     pub dedupe: f64,
     /// Damaged chunks found since the start.
     pub damaged: u64,
+}
+
+/// What is in the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexStats {
+    /// Shares that somebody announces or asks for.
+    pub topics: u64,
+    /// Announcements: a device that holds something of a share.
+    pub entries: u64,
+    /// Devices that are told of the holders of a share.
+    pub subscriptions: u64,
+    /// Memory of the announcements, about.
+    pub bytes: u64,
 }
 
 /// What a pass of giving space back has done.

@@ -3,8 +3,8 @@
 use super::backup::{Databases, back_up};
 use super::error::{AdminError, Code};
 use super::types::{
-    Checked, Collected, Device, Devices, Invite, Invited, Revoke, Revoked, Saved, Stats, StoreStats, User,
-    Users,
+    Checked, Collected, Device, Devices, IndexStats, Invite, Invited, Revoke, Revoked, Saved, Stats,
+    StoreStats, User, Users,
 };
 use crate::config::{Folder, Role};
 use crate::node::{Node, now_ms};
@@ -148,6 +148,12 @@ impl Admin {
             messages: mail.map(|mail| mail.messages),
             message_bytes: mail.map(|mail| mail.bytes),
             store,
+            index: node.index_held().map(|held| IndexStats {
+                topics: held.topics,
+                entries: held.entries,
+                subscriptions: held.subscriptions,
+                bytes: held.bytes,
+            }),
             disk_free: node.sample().await.disk_free,
         })
     }

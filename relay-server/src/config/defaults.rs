@@ -1,8 +1,8 @@
 //! What holds when nothing is configured.
 
 use super::{
-    ChunkConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, InvitationConfig, LimitsConfig, MailConfig,
-    OpsConfig, PlaceConfig, Rate, Role, Size, Span,
+    ChunkConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig, InvitationConfig, LimitsConfig,
+    MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
 };
 use hither_proto::limits::MAX_MESSAGE;
 use std::path::PathBuf;
@@ -19,12 +19,13 @@ impl Default for Config {
             port: DEFAULT_PORT,
             extra_tcp_ports: vec![443],
             loopback_only: false,
-            roles: vec![Role::Assign, Role::Front, Role::Control, Role::Store],
+            roles: vec![Role::Assign, Role::Front, Role::Control, Role::Store, Role::Index],
             guests: true,
             front: FrontConfig::default(),
             mail: MailConfig::default(),
             place: PlaceConfig::default(),
             store: ChunkConfig::default(),
+            index: IndexConfig::default(),
             fleet: FleetConfig::default(),
             limits: LimitsConfig::default(),
             invitation: InvitationConfig::default(),
@@ -107,6 +108,25 @@ impl Default for ChunkConfig {
     }
 }
 
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat: Span::secs(30),
+            entries: 200_000,
+            device_entries: 8_192,
+            address_entries: 32_768,
+            memory: Size(512 * MIB),
+            device_memory: Size(16 * MIB),
+            address_memory: Size(64 * MIB),
+            subscriptions: 20_000,
+            stream_subscriptions: 256,
+            streams: 20_000,
+            device_streams: 8,
+            guest_streams: 5_000,
+        }
+    }
+}
+
 impl Default for FleetConfig {
     fn default() -> Self {
         Self { control: String::new(), token_file: None, silence: Span::secs(15) }
@@ -132,6 +152,10 @@ impl Default for LimitsConfig {
             place: rate(10.0, 200.0),
             cards: rate(20.0, 1_024.0),
             ping: rate(5.0, 50.0),
+            index: rate(1.0, 50.0),
+            index_device: rate(100.0, 20_000.0),
+            index_address: rate(1_000.0, 100_000.0),
+            index_total: rate(50_000.0, 200_000.0),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From file, environment and flags to a [`Config`].
 
 use super::{Config, Rate, Role};
-use hither_proto::limits::{MAX_MESSAGE, RELAY_PING_MS};
+use hither_proto::limits::{INDEX_HEARTBEAT_MS, MAX_MESSAGE, RELAY_PING_MS};
 use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -120,6 +120,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !(MIN_PATIENCE..=MAX_PATIENCE).contains(&front.patience.0) {
         return wrong("front.patience must be between 100ms and 10m");
     }
+    let heartbeat = u32::try_from(config.index.heartbeat.as_millis());
+    if !heartbeat.is_ok_and(|heartbeat| INDEX_HEARTBEAT_MS.contains(&heartbeat)) {
+        return wrong("index.heartbeat must be between 1s and 10m");
+    }
     if config.roles.is_empty() {
         return wrong("a node without roles does nothing");
     }
@@ -152,6 +156,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         limits.place,
         limits.cards,
         limits.ping,
+        limits.index,
+        limits.index_device,
+        limits.index_address,
+        limits.index_total,
     ];
     if rates.iter().any(|rate| !rate.is_sound()) {
         return wrong("a rate needs per_second above 0 and burst of at least 1");
@@ -230,6 +238,7 @@ mod tests {
             "roles = [\"front\"]",
             "[fleet]\ncontrol = \"hither://a:1/#x\"",
             "[limits]\nsend = { per_second = 0.0, burst = 1.0 }",
+            "[index]\nheartbeat = \"500ms\"",
             "[mail]\nmax_message = \"1 MiB\"",
             "= 1",
         ] {

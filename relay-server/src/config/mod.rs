@@ -31,6 +31,8 @@ pub enum Role {
     Control,
     /// Keeps encrypted chunks.
     Store,
+    /// Knows which devices hold what, so that they find each other.
+    Index,
 }
 
 /// The whole configuration of a node.
@@ -63,6 +65,8 @@ pub struct Config {
     pub place: PlaceConfig,
     /// The chunk store of this node.
     pub store: ChunkConfig,
+    /// The index of this node.
+    pub index: IndexConfig,
     /// The other nodes.
     pub fleet: FleetConfig,
     /// What strangers and devices may ask for in a time.
@@ -153,6 +157,36 @@ pub struct ChunkConfig {
     pub guest_readers: usize,
 }
 
+/// `[index]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexConfig {
+    /// How often a device gives a sign of life; after three times as long what it announced is forgotten.
+    pub heartbeat: Span,
+    /// Most announcements at a time.
+    pub entries: usize,
+    /// Most of one device.
+    pub device_entries: usize,
+    /// Most from one address (one /64 network for IPv6).
+    pub address_entries: usize,
+    /// Memory for what is announced.
+    pub memory: Size,
+    /// The same of one device.
+    pub device_memory: Size,
+    /// The same from one address.
+    pub address_memory: Size,
+    /// Most subscriptions at a time. Each may have some 10 KiB in memory.
+    pub subscriptions: usize,
+    /// Most on one stream of a device.
+    pub stream_subscriptions: usize,
+    /// Most streams of devices at a time.
+    pub streams: usize,
+    /// Most streams of one device at a time.
+    pub device_streams: usize,
+    /// Most streams at a time of those that are nobody's device here.
+    pub guest_streams: usize,
+}
+
 /// `[fleet]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -199,6 +233,14 @@ pub struct LimitsConfig {
     pub cards: Rate,
     /// Pings of one device.
     pub ping: Rate,
+    /// Streams to the index of one device.
+    pub index: Rate,
+    /// What one device says to the index: messages, a long one counting as several.
+    pub index_device: Rate,
+    /// The same from one address.
+    pub index_address: Rate,
+    /// The same in all.
+    pub index_total: Rate,
 }
 
 /// So many in a second, and so many at once after a pause.

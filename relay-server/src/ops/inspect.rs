@@ -57,7 +57,8 @@ impl Inspect for Node {
             };
             let disk_free = free_bytes(Folder::of(&self.config).root());
             let devices_online = self.connections() as u64;
-            Sample { devices_online, draining: self.is_draining(), store, disk_free }
+            let index = self.index_held();
+            Sample { devices_online, draining: self.is_draining(), store, index, disk_free }
         }
         .boxed()
     }

@@ -73,6 +73,8 @@ labels! {
     Bulk = "bulk",
     /// Which stores hold a share.
     Lookup = "lookup",
+    /// Which devices hold what.
+    Index = "index",
 }
 
 labels! {
@@ -158,6 +160,7 @@ impl From<Option<RelayPurpose>> for Service {
             Some(RelayPurpose::Device) => Self::Device,
             Some(RelayPurpose::Upload) => Self::Upload,
             Some(RelayPurpose::Node) => Self::Node,
+            Some(RelayPurpose::Index) => Self::Index,
             None => Self::Unknown,
         }
     }

@@ -62,6 +62,10 @@ pub struct Metrics {
     pub uploads: Gauge,
     /// Readers' streams for chunks that are open.
     pub downloads: Gauge,
+    /// What devices said to the index: announcements, changes, withdrawals, subscriptions.
+    pub index_said: Counter,
+    /// Frames by which readers of the index were told of holders.
+    pub index_told: Counter,
     /// Uploads and placements refused for lack of quota.
     pub quota_refusals: Counter,
     /// How long a durable change of a database takes.
@@ -103,6 +107,8 @@ impl Metrics {
             chunks_out: r.counter("download_chunks", "Chunks given out"),
             uploads: r.gauge("uploads", "Uploads under way"),
             downloads: r.gauge("downloads", "Open streams of readers for chunks"),
+            index_said: r.counter("index_said", "What devices said to the index"),
+            index_told: r.counter("index_told", "Frames about holders sent to readers of the index"),
             quota_refusals: r.counter("quota_refusals", "Uploads and placements refused for lack of quota"),
             commits: By::register(&mut r.0, "commit_seconds", "Time to make a change durable", timing),
             commit_failures: By::register(

@@ -1,6 +1,7 @@
 //! What was found at one moment, and the gauges that show it.
 
 use super::metrics::Page;
+use crate::index::Held;
 use prometheus_client::metrics::gauge::Gauge;
 use std::sync::atomic::AtomicU64;
 
@@ -16,6 +17,8 @@ pub struct Sample {
     pub draining: bool,
     /// What is stored; `None`: this node does not store, or could not say.
     pub store: Option<StoreSample>,
+    /// What is in the index; `None`: this node has none.
+    pub index: Option<Held>,
     /// Free bytes of the disk under the data folder; `None`: unknown.
     pub disk_free: Option<u64>,
 }
@@ -69,6 +72,10 @@ pub(super) struct Sampled {
     physical: Gauge,
     live: Gauge,
     dedupe: Ratio,
+    index_topics: Gauge,
+    index_entries: Gauge,
+    index_subscriptions: Gauge,
+    index_bytes: Gauge,
     disk_free: Gauge,
 }
 
@@ -93,6 +100,10 @@ impl Sampled {
             physical: r.gauge("physical_bytes", "Bytes of the packs"),
             live: r.gauge("live_bytes", "Bytes of chunks that are kept or not collected yet"),
             dedupe: r.put("dedupe_ratio", "How often a live byte is kept, over all users", Ratio::default()),
+            index_topics: r.gauge("index_topics", "Shares that the index of this node has to do with"),
+            index_entries: r.gauge("index_entries", "Announcements in the index of this node"),
+            index_subscriptions: r.gauge("index_subscriptions", "Subscriptions at the index of this node"),
+            index_bytes: r.gauge("index_bytes", "Memory of the announcements in the index, about"),
             disk_free: r.gauge("disk_free_bytes", "Free bytes of the disk under the data folder"),
         }
     }
@@ -106,6 +117,12 @@ impl Sampled {
             set(&self.physical, store.physical);
             set(&self.live, store.live);
             self.dedupe.set(if store.live == 0 { 1.0 } else { store.logical as f64 / store.live as f64 });
+        }
+        if let Some(index) = &sample.index {
+            set(&self.index_topics, index.topics);
+            set(&self.index_entries, index.entries);
+            set(&self.index_subscriptions, index.subscriptions);
+            set(&self.index_bytes, index.bytes);
         }
         if let Some(free) = sample.disk_free {
             set(&self.disk_free, free);

@@ -14,7 +14,7 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 /// Longest time between two announcements.
@@ -41,12 +41,14 @@ pub(crate) struct Fleet {
     node: DeviceId,
     max_connections: u32,
     members: Mutex<BTreeMap<DeviceId, Member>>,
+    /// The nodes of the index, in the order of their keys.
+    indexes: watch::Sender<Vec<RelayAddress>>,
 }
 
 impl Fleet {
     pub(crate) fn new(config: &Config, node: DeviceId) -> Self {
         let max_connections = u32::try_from(config.front.max_connections).unwrap_or(u32::MAX).max(1);
-        Self { node, max_connections, members: Mutex::default() }
+        Self { node, max_connections, members: Mutex::default(), indexes: watch::Sender::default() }
     }
 
     /// Where a node is; `None`: it is not there (now).
@@ -78,6 +80,30 @@ impl Fleet {
         fronts.into_iter().take(MAX_RELAYS).map(|(.., member)| member.address.clone()).collect()
     }
 
+    /// Nodes of the index that are not going down (or all of them, if all are), and what becomes of them.
+    pub(crate) fn indexes(&self) -> watch::Receiver<Vec<RelayAddress>> {
+        self.indexes.subscribe()
+    }
+
+    /// Looks anew which nodes have the index.
+    fn look_for_indexes(&self) {
+        let members = self.members();
+        let of = |draining: bool| {
+            let there = members.values().filter(|m| m.record.index && (draining || !m.record.draining));
+            there.map(|member| member.address.clone()).take(MAX_RELAYS).collect::<Vec<_>>()
+        };
+        let mut found = of(false);
+        if found.is_empty() {
+            found = of(true);
+        }
+        self.indexes.send_if_modified(|before| {
+            *before != found && {
+                *before = found;
+                true
+            }
+        });
+    }
+
     fn learn(&self, change: &Change) -> Option<DeviceId> {
         let node = last_device(&change.key)?;
         let mut members = self.members();
@@ -94,6 +120,8 @@ impl Fleet {
                 members.remove(&node);
             }
         }
+        drop(members);
+        self.look_for_indexes();
         Some(node)
     }
 
@@ -134,10 +162,12 @@ pub(crate) async fn announce(node: &Node) -> Result<(), StateError> {
         draining: node.is_draining(),
         load: load(node),
         free: free(node).await,
+        index: node.plays(Role::Index),
     };
     let fleet = &node.services.fleet;
     let member = Member { address: node.address.clone(), record: record.clone() };
     fleet.members().insert(fleet.node, member);
+    fleet.look_for_indexes();
     let key = device_key(&fleet.node);
     node.services.session.put(node, bucket::NODES, &key, encode(&record), Expect::Any).await.map(drop)
 }
@@ -207,6 +237,7 @@ async fn watch_once(node: &Node, first: &mut Option<oneshot::Sender<()>>) -> Res
                 // Who was not among them has gone while nobody watched.
                 if let Some(seen) = seen.take() {
                     fleet.members().retain(|node, _| seen.contains(node));
+                    fleet.look_for_indexes();
                 }
                 first.take().map(|first| first.send(()));
             }
@@ -272,6 +303,32 @@ mod tests {
         for (device, front) in devices.iter().zip(before) {
             assert!(front == nodes[1] || first(device) == front);
         }
+    }
+
+    #[test]
+    fn a_draining_index_is_left_unless_it_is_the_last_and_changes_are_told_once() {
+        let nodes = [device(), device()];
+        let fleet = Fleet::new(&Config::default(), device());
+        let mut told = fleet.indexes();
+        let index = |node, draining| {
+            announced(&fleet, node, |record| (record.index, record.draining) = (true, draining));
+        };
+        let mut now = || {
+            let changed = told.has_changed().unwrap();
+            (changed, keys(told.borrow_and_update().clone()))
+        };
+        assert_eq!(now(), (false, vec![]));
+        index(nodes[0], false);
+        index(nodes[0], false);
+        assert_eq!(now(), (true, vec![nodes[0]]));
+        index(nodes[1], false);
+        assert_eq!(now().1.len(), 2);
+        index(nodes[0], true);
+        assert_eq!(now(), (true, vec![nodes[1]]));
+        index(nodes[1], true);
+        assert_eq!(now().1.len(), 2, "better one that goes than none");
+        index(nodes[1], true);
+        assert_eq!(now(), (false, fleet.indexes().borrow().iter().map(|node| node.key).collect()));
     }
 
     #[test]

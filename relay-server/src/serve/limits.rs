@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     SendBytes,
     Place,
     Cards,
+    Index,
 }
 
 /// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
@@ -59,9 +60,12 @@ impl Source {
 enum Who {
     Stream(Source),
     WrongInvitation(Source),
+    IndexSource(Source),
+    IndexDevice(DeviceId),
     Device(DeviceId, Kind),
     AllStreams,
     AllSends,
+    AllIndex,
     /// Whoever found no place in the table.
     Others,
 }
@@ -153,6 +157,7 @@ impl Limiter {
             Kind::SendBytes => rates.send_bytes,
             Kind::Place => rates.place,
             Kind::Cards => rates.cards,
+            Kind::Index => rates.index,
         };
         self.take(Who::Device(device, kind), rate, count as f64)
     }
@@ -162,6 +167,15 @@ impl Limiter {
         self.device(device, Kind::Send)?;
         self.device_many(device, Kind::SendBytes, bytes)?;
         self.take(Who::AllSends, self.rates.send_total, 1.0)
+    }
+
+    /// Something that a device says to the index, as long as `count` short messages. Its own part is looked at first, so that
+    /// who says too much takes nothing from the others.
+    pub(crate) fn index(&self, device: DeviceId, address: IpAddr, count: f64) -> Result<(), Duration> {
+        let rates = &self.rates;
+        self.take(Who::IndexDevice(device), rates.index_device, count)?;
+        self.take(Who::IndexSource(address.into()), rates.index_address, count)?;
+        self.take(Who::AllIndex, rates.index_total, count)
     }
 
     /// Whether an invitation from `address` is looked at, after those from there that were not valid. Many may be looked at
@@ -273,6 +287,22 @@ mod tests {
         limiter.table().swept = None;
         limiter.device(device(), Kind::Hello).unwrap();
         assert_eq!(limiter.table().buckets.len(), 1);
+    }
+
+    #[test]
+    fn the_index_is_limited_by_device_by_address_and_in_all() {
+        let rate = |burst| Rate { per_second: 0.001, burst };
+        let limiter = limiter(|rates| {
+            (rates.index_device, rates.index_address, rates.index_total) = (rate(2.0), rate(3.0), rate(4.0));
+        });
+        let (here, there) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let one = device();
+        limiter.index(one, here, 2.0).unwrap();
+        limiter.index(one, here, 1.0).unwrap_err();
+        limiter.index(device(), here, 1.0).unwrap();
+        limiter.index(device(), here, 1.0).unwrap_err();
+        limiter.index(device(), there, 1.0).unwrap();
+        limiter.index(device(), there, 1.0).unwrap_err();
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod assign;
 mod device;
 pub(crate) mod fleet;
 pub(crate) mod front;
+mod indexing;
 pub mod join;
 pub(crate) mod limits;
 pub(crate) mod lookup;
@@ -53,6 +54,7 @@ pub(crate) struct Services {
     pub(crate) traffic: traffic::Traffic,
     pub(crate) remote: front::poke::Remote,
     pub(crate) room: placement::Room,
+    pub(crate) indexing: indexing::Indexing,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -66,6 +68,7 @@ impl Services {
             traffic: traffic::Traffic::new(&config.store),
             remote: front::poke::Remote::default(),
             room: placement::Room::new(config.place.reserve.0),
+            indexing: indexing::Indexing::new(&config.index),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }
@@ -115,6 +118,7 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
     if node.store.is_some() {
         placement::start(node);
     }
+    indexing::start(node);
     node.spawn_until_stop(accept(Arc::clone(node)));
     Ok(())
 }
@@ -233,6 +237,7 @@ impl First {
             Self::Relay(RelayPurpose::Device) => Kind::Hello,
             Self::Relay(RelayPurpose::Upload) => Kind::Upload,
             Self::Relay(RelayPurpose::Node) => Kind::Node,
+            Self::Relay(RelayPurpose::Index) => Kind::Index,
             Self::Link(LinkOpen { purpose: Purpose::Lookup, .. }) => Kind::Lookup,
             Self::Link(_) => Kind::Read,
             Self::Foreign { .. } => return Ok(()),
@@ -256,12 +261,14 @@ fn relay(
     purpose: RelayPurpose,
 ) -> BoxFuture<'static, ()> {
     let role = match purpose {
-        RelayPurpose::Assign => Role::Assign,
-        RelayPurpose::Device => Role::Front,
-        RelayPurpose::Upload => Role::Store,
-        RelayPurpose::Node => Role::Control,
+        RelayPurpose::Assign => Some(Role::Assign),
+        RelayPurpose::Device => Some(Role::Front),
+        RelayPurpose::Upload => Some(Role::Store),
+        RelayPurpose::Node => Some(Role::Control),
+        // Every node says where the index is.
+        RelayPurpose::Index => None,
     };
-    if !node.plays(role) {
+    if role.is_some_and(|role| !node.plays(role)) {
         node.metrics.refused(Some(purpose), RelayRefusalCode::Role);
         return Box::pin(refuse::relay(stream, RelayRefusalCode::Role.into()));
     }
@@ -283,6 +290,9 @@ fn relay(
             })
         }
         RelayPurpose::Node => Box::pin(join::accept(node, stream)),
+        RelayPurpose::Index => {
+            Box::pin(indexing::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
+        }
     }
 }
 

@@ -140,6 +140,9 @@ pub struct NodeRecord {
     /// Bytes that uploads may still fill.
     #[prost(uint64, tag = "8")]
     pub free: u64,
+    /// It knows which devices hold what.
+    #[prost(bool, tag = "9")]
+    pub index: bool,
 }
 
 /// A share that is kept, or to be kept, for its owner.

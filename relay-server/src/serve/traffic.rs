@@ -40,7 +40,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    fn new(total: usize, each: usize) -> Self {
+    pub(crate) fn new(total: usize, each: usize) -> Self {
         Self { total, each, taken: Arc::default() }
     }
 

@@ -3,13 +3,13 @@
 // Fails by panicking.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use crate::storing_common::{Device, Open, Relay, Settings, Version, World, id, soon};
+use crate::storing_common::{Device, Open, Relay, Settings, Version, World, id, ranges, soon};
 use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::{
-    Announcement, Card, Claims, Delta, DeviceName, Message, MessageId, Opened, Proof, ProofKind, Purpose,
-    Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want,
-    Welcome,
+    Announcement, Card, Claims, Delta, DeviceName, IndexMessage, Message, MessageId, Opened, Proof,
+    ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space,
+    Terms, Want, Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -77,6 +77,18 @@ pub enum Kind {
     Put,
     /// Further messages of an upload.
     OfUpload,
+    /// The first message to the index.
+    IndexHello,
+    /// Says what the sender holds.
+    IndexAnnounce,
+    /// Says what has changed of that.
+    IndexDelta,
+    /// Says that it is nothing any more.
+    IndexWithdraw,
+    IndexSubscribe,
+    IndexUnsubscribe,
+    /// What only an index node says.
+    OfIndex,
     /// What only a relay says.
     OfRelay,
 }
@@ -95,6 +107,19 @@ pub fn kind(message: &RelayMessage) -> Kind {
         RelayMessage::Release { .. } => Kind::Release,
         RelayMessage::Put(_) => Kind::Put,
         RelayMessage::PutList { .. } | RelayMessage::PutChunk { .. } | RelayMessage::PutEnd => Kind::OfUpload,
+        RelayMessage::Index(message) => match &**message {
+            IndexMessage::Hello => Kind::IndexHello,
+            IndexMessage::Announce { .. } => Kind::IndexAnnounce,
+            IndexMessage::Delta { .. } => Kind::IndexDelta,
+            IndexMessage::Withdraw { .. } => Kind::IndexWithdraw,
+            IndexMessage::Subscribe { .. } => Kind::IndexSubscribe,
+            IndexMessage::Unsubscribe { .. } => Kind::IndexUnsubscribe,
+            IndexMessage::Welcome { .. }
+            | IndexMessage::Holders { .. }
+            | IndexMessage::Changed { .. }
+            | IndexMessage::Resync { .. }
+            | IndexMessage::Refused { .. } => Kind::OfIndex,
+        },
         RelayMessage::Refused(_)
         | RelayMessage::Assigned { .. }
         | RelayMessage::Welcome(_)
@@ -149,6 +174,12 @@ pub async fn outcome(relay: &mut Relay) -> Outcome {
             Ok(Some(RelayMessage::Placed { request: 5, .. })) => Outcome::Answered("placed"),
             Ok(Some(RelayMessage::Released { request: 5 })) => Outcome::Answered("released"),
             Ok(Some(RelayMessage::Missing { .. })) => Outcome::Answered("missing"),
+            Ok(Some(RelayMessage::Index(message))) => match *message {
+                IndexMessage::Welcome { .. } => Outcome::Answered("index welcome"),
+                IndexMessage::Holders { .. } => Outcome::Answered("holders"),
+                IndexMessage::Resync { .. } => Outcome::Answered("resync"),
+                other => panic!("an unexpected answer: {other:?}"),
+            },
             Ok(Some(other)) => panic!("an unexpected answer: {other:?}"),
             Ok(None) | Err(_) => Outcome::Closed,
         };
@@ -184,6 +215,7 @@ impl Place {
                 &mut limits.read,
                 &mut limits.lookup,
                 &mut limits.node,
+                &mut limits.index,
             ] {
                 *rate = much;
             }
@@ -323,6 +355,35 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         RelayMessage::Stored { space: Space::Data, ranges: none },
         RelayMessage::PutDone,
     ]
+    .into_iter()
+    .chain(index_messages(place).into_iter().map(|message| RelayMessage::Index(Box::new(message))))
+    .collect()
+}
+
+/// One message of every kind of the index, about the owner's share.
+pub fn index_messages(place: &Place) -> Vec<IndexMessage> {
+    let owner = place.owner.id();
+    let topic = place.version.secret.index_topic(&place.world.node.id());
+    let nothing = Ranges::default;
+    let change = || Delta { version: 1, epoch: 1, seq: 2, added: ranges(0..5), removed: nothing() };
+    vec![
+        IndexMessage::Hello,
+        IndexMessage::Announce { topic, holding: holding(), sealed: Bytes::from_static(b"elsewhere") },
+        IndexMessage::Delta { topic, change: change() },
+        IndexMessage::Withdraw { topic },
+        IndexMessage::Subscribe { topic, owner },
+        IndexMessage::Unsubscribe { topic },
+        IndexMessage::Welcome { nodes: vec![place.world.node.address.clone()], heartbeat_ms: 1000 },
+        IndexMessage::Holders { topic, first: true, holders: Vec::new(), gone: vec![owner] },
+        IndexMessage::Changed { topic, device: owner, change: change() },
+        IndexMessage::Resync { topic },
+        IndexMessage::Refused { topic, refusal: RelayRefusalCode::Busy.into() },
+    ]
+}
+
+/// Some of a share.
+pub fn holding() -> Announcement {
+    Announcement { version: 1, epoch: 1, seq: 1, complete: false, held: ranges(0..3), has_manifest: true }
 }
 
 /// One message of every kind of the link protocol; those that begin streams in a version that nobody speaks.
@@ -365,12 +426,7 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
         }),
         Message::Claims(Claims::default()),
         Message::Terms(Terms::default()),
-        Message::Want(Want {
-            request: 5,
-            space: data,
-            version: 1,
-            ranges: crate::storing_common::ranges(0..5),
-        }),
+        Message::Want(Want { request: 5, space: data, version: 1, ranges: ranges(0..5) }),
         Message::Cancel { request: 5 },
         Message::Chunk { request: 5, position: 0, length: 1000 },
         Message::Served { request: 5 },

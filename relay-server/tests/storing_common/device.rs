@@ -9,8 +9,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    DeviceId, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord, ReadKey, Refusal, RelayMessage,
-    RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
+    DeviceId, IndexMessage, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord, ReadKey, Refusal,
+    RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
 };
 use std::net::SocketAddr;
 use tokio::sync::Mutex;
@@ -70,6 +70,17 @@ impl Device {
         relay.say(&RelayMessage::Hello { invitation: None }).await;
         assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
         relay
+    }
+
+    /// A stream to the index, or why there is none.
+    pub async fn index(&self, world: &World) -> Result<Relay, RelayRefusalCode> {
+        let mut relay = self.relay(world, RelayPurpose::Index, CarrierKind::Quic).await;
+        relay.say(&RelayMessage::Index(Box::new(IndexMessage::Hello))).await;
+        match relay.hear().await {
+            RelayMessage::Index(message) if matches!(*message, IndexMessage::Welcome { .. }) => Ok(relay),
+            RelayMessage::Refused(refusal) => Err(refusal.code),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Asks where a share may be uploaded; the relay records it.

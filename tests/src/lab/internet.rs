@@ -1,6 +1,7 @@
 //! More than one network: LANs behind routers, and relays with public addresses.
 //!
-//! All LANs have the same private addresses, as at home; between them and to them there is no way. Everybody reaches a
+//! LANs have the same private addresses, as at home; between them and to them there is no way. Or they are sites of a company
+//! or of people who have public addresses: each has a network of its own, to which all others know the way. Everybody reaches a
 //! relay. The addresses are those of documentation (RFC 5737); the lab's own network plays the providers.
 
 use super::cable::Socket;
@@ -14,6 +15,8 @@ use std::process::Command;
 /// The network of the routers' public addresses, and of the relays: switch, beginning of the addresses.
 const HOMES: (&str, &str) = ("homes", "203.0.113");
 const HOSTS: (&str, &str) = ("hosts", "198.51.100");
+/// Beginning of the addresses of sites; the next number is the site's.
+const SITES: &str = "172.16";
 /// End of the provider's address in each: numbers of the lab begin with 1.
 const PROVIDER: u8 = 254;
 
@@ -28,6 +31,8 @@ pub struct Internet<'lab> {
 pub struct Lan<'lab> {
     lab: &'lab Lab,
     switch: String,
+    /// Its router's address in it.
+    inner: String,
     /// The way out.
     pub router: Router,
 }
@@ -50,7 +55,20 @@ impl<'lab> Internet<'lab> {
         let (provider, network) = HOMES;
         let (own, gateway) = (format!("{network}.{number}"), format!("{network}.{PROVIDER}"));
         let router = Router::new(&switch, provider, &own, &gateway);
-        Lan { lab: self.lab, switch, router }
+        Lan { lab: self.lab, switch, inner: INNER.into(), router }
+    }
+
+    /// A new site: its devices are reached from everywhere.
+    pub fn site(&self) -> Lan<'lab> {
+        let number = self.lab.number();
+        let switch = format!("site{number}");
+        make_switch(&switch);
+        let (provider, network) = HOMES;
+        let (own, gateway) = (format!("{network}.{number}"), format!("{network}.{PROVIDER}"));
+        let inner = format!("{SITES}.{number}.{PROVIDER}");
+        let router = Router::routing((&switch, &inner), provider, &own, &gateway);
+        tool(&mut command("ip", &format!("route add {SITES}.{number}.0/24 via {own}")));
+        Lan { lab: self.lab, switch, inner, router }
     }
 
     /// A place for a relay. It does not run yet.
@@ -71,12 +89,12 @@ impl Lan<'_> {
     /// A device in this LAN. Its daemon does not run yet.
     pub fn device(&self, name: &str) -> Device {
         let number = self.lab.number();
-        let (network, _) = INNER.rsplit_once('.').unwrap();
+        let (network, _) = self.inner.rsplit_once('.').unwrap();
         let socket = Socket {
             number,
             switch: self.switch.clone(),
             address: format!("{network}.{number}"),
-            router: Some(INNER.into()),
+            router: Some(self.inner.clone()),
         };
         let device = self.lab.device_at(name, socket);
         device.cable.connect();

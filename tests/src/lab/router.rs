@@ -1,4 +1,5 @@
-//! A router as people have at home: one public address for everybody behind it.
+//! A router as people have at home: one public address for everybody behind it; or as companies have: everybody behind it
+//! has an address that others reach.
 
 use super::cable::Protocol;
 use super::namespace::Namespace;
@@ -10,7 +11,7 @@ pub(super) const INNER: &str = "192.168.1.254";
 const LAN: &str = "lan0";
 const WAN: &str = "wan0";
 
-/// A router that translates addresses (masquerading), and lets in only what answers something.
+/// A router that translates addresses (masquerading), and lets in only what answers something; or one that just routes.
 #[derive(Debug)]
 pub struct Router {
     network: Namespace,
@@ -21,9 +22,19 @@ pub struct Router {
 impl Router {
     /// A router between the switch of a LAN and that of its provider, who has `gateway`.
     pub(super) fn new(lan: &str, provider: &str, address: &str, gateway: &str) -> Self {
+        let router = Self::routing((lan, INNER), provider, address, gateway);
+        router.rules(
+            "table inet nat {\n chain out {\n  type nat hook postrouting priority 100\n  oifname \"wan0\" masquerade\n }\n \
+             chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
+        );
+        router
+    }
+
+    /// The same without translation, with an address of its own in the LAN: who knows the way comes in.
+    pub(super) fn routing((lan, inner): (&str, &str), provider: &str, address: &str, gateway: &str) -> Self {
         let network = Namespace::new();
         let router = Self { network, address: address.to_owned() };
-        for (interface, switch, address) in [(LAN, lan, INNER), (WAN, provider, address)] {
+        for (interface, switch, address) in [(LAN, lan, inner), (WAN, provider, address)] {
             let (port, pid) = (format!("{lan}-{interface}"), router.network.pid());
             tool(&mut command("ip", &format!("link add {port} type veth peer name {interface} netns {pid}")));
             tool(&mut command("ip", &format!("link set {port} master {switch} up")));
@@ -32,10 +43,6 @@ impl Router {
         }
         router.inside(&format!("route add default via {gateway}"));
         forward(&router.network);
-        router.rules(
-            "table inet nat {\n chain out {\n  type nat hook postrouting priority 100\n  oifname \"wan0\" masquerade\n }\n \
-             chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
-        );
         router
     }
 

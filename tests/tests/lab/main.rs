@@ -12,6 +12,7 @@ mod common;
 mod daemon;
 mod follow;
 mod hostile;
+mod index;
 mod limits;
 mod network;
 mod redial;

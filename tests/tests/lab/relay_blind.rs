@@ -75,7 +75,8 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
             ("the network".to_owned(), capture.finish()),
         ];
         assert!(haystacks[0].1.len() > 1000, "it logs");
-        assert!(haystacks[2].1.len() as u64 > 6 * MIB, "{} bytes were heard", haystacks[2].1.len());
+        // The upload and the laptop's fetch; the index says at once that the tablet has the laptop beside it.
+        assert!(haystacks[2].1.len() as u64 > 4 * MIB, "{} bytes were heard", haystacks[2].1.len());
         world.relay.stop();
         files(&world.relay.data(), &mut haystacks);
         let chunks: usize =
@@ -95,6 +96,7 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
             ("a text in a file", b"nobody is to know".into()),
             ("content", content[1_000_000..1_000_032].into()),
             ("more content", content[..32].into()),
+            ("an address inside a network", format!("{}:47447", desk.cable.address()).into()),
             ("a device's name", b"Rechner".into()),
             ("another device's name", b"Laptop".into()),
             ("the name of one that is off", b"Telefon".into()),

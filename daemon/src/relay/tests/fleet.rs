@@ -229,7 +229,7 @@ async fn serve(fleet: &Fleet, key: DeviceId, stream: Stream) -> Option<()> {
             });
             fleet.tell_all();
         }
-        RelayPurpose::Upload | RelayPurpose::Node => {}
+        RelayPurpose::Upload | RelayPurpose::Node | RelayPurpose::Index => {}
     }
     Some(())
 }

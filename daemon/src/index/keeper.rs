@@ -1,0 +1,238 @@
+//! Decides which share is spoken of with which index node, and has it done.
+
+use super::holding;
+use super::node::{self, Want, Wants};
+use super::places::{MAX_PLACES, Unanswered};
+use crate::daemon::Daemon;
+use crate::relay::{RelayError, dial, open};
+use crate::shares::Share;
+use hither_proto::{DeviceId, IndexMessage, RelayAddress, RelayMessage, RelayPurpose, ShareId, index_node};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+/// Most index nodes that are spoken with.
+const MAX_NODES: usize = 32;
+/// How long at most until everything is looked at again.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The connection to one node.
+struct Node {
+    wants: watch::Sender<Arc<Wants>>,
+    stop: CancellationToken,
+}
+
+/// What runs.
+#[derive(Default)]
+struct Keeper {
+    /// Who listens to the inventory, by share.
+    listening: HashMap<ShareId, CancellationToken>,
+    nodes: HashMap<DeviceId, Node>,
+    /// Relays that this device joined, with whether they are connected.
+    joined: Vec<(RelayAddress, bool)>,
+}
+
+/// Keeps everything as it should be. Ends only when dropped.
+pub(super) async fn run(daemon: Arc<Daemon>) {
+    let mut keeper = Keeper::default();
+    let (mut shares, mut relays) = (daemon.shares.changes(), daemon.relays.changes());
+    loop {
+        keeper.look(&daemon);
+        let due = daemon.index.lock().places.next_due(|relay| keeper.may_ask(relay));
+        let latest = Instant::now() + LOOK;
+        let until = due.map_or(latest, |due| due.min(latest));
+        tokio::select! {
+            () = daemon.index.wake.notified() => {}
+            Ok(()) = shares.changed() => {}
+            Ok(()) = relays.changed() => {}
+            () = sleep_until(until.into()) => {}
+        }
+    }
+}
+
+impl Keeper {
+    /// A relay that this device joined is asked when it is connected: somebody else tries to reach it anyway.
+    fn may_ask(&self, relay: DeviceId) -> bool {
+        self.joined.iter().all(|(front, connected)| front.key != relay || *connected)
+    }
+
+    fn look(&mut self, daemon: &Arc<Daemon>) {
+        self.look_at_relays(daemon);
+        let shares = self.known_to_relays(daemon);
+        self.listen(daemon, &shares);
+        let spoken = spoken_of(daemon, shares);
+        let mut relays: Vec<RelayAddress> = Vec::new();
+        for relay in spoken.iter().flat_map(|(_, relays)| relays) {
+            if relays.len() < MAX_PLACES && relays.iter().all(|known| known.key != relay.key) {
+                relays.push(relay.clone());
+            }
+        }
+        let now = Instant::now();
+        let (due, wants) = {
+            let mut inner = daemon.index.lock();
+            inner.places.keep(&relays, now);
+            let due = inner.places.due(now, |relay| self.may_ask(relay));
+            (due, wants(&spoken, |relay| inner.places.nodes(relay).to_vec()))
+        };
+        for relay in due {
+            daemon.tasks.spawn_forever(ask(Arc::clone(daemon), relay));
+        }
+        self.speak(daemon, wants);
+    }
+
+    fn look_at_relays(&mut self, daemon: &Daemon) {
+        let before = std::mem::take(&mut self.joined);
+        for relay in daemon.relays.all() {
+            let connection = relay.connection();
+            let front = connection.as_ref().map_or_else(|| relay.front(), |c| c.relay.clone());
+            let new = connection.is_some() && !before.contains(&(front.clone(), true));
+            if new {
+                daemon.index.lock().places.reached(front.key, Instant::now());
+            }
+            self.joined.push((front, connection.is_some()));
+        }
+    }
+
+    /// The shares that a relay may be told of, each with those relays.
+    fn known_to_relays(&self, daemon: &Daemon) -> Vec<(Arc<Share>, Vec<RelayAddress>)> {
+        let mut tickets: HashMap<ShareId, Vec<RelayAddress>> = HashMap::new();
+        for transfer in daemon.transfers.all() {
+            tickets.entry(transfer.share.id).or_default().extend(transfer.ticket.relays.iter().cloned());
+        }
+        let shares = daemon.shares.all().into_iter().map(|share| {
+            let joined = self.joined.iter().map(|(front, _)| front.clone());
+            let relays = joined.chain(tickets.remove(&share.id).unwrap_or_default()).collect();
+            (share, relays)
+        });
+        shares.filter(|(_, relays): &(_, Vec<RelayAddress>)| !relays.is_empty()).collect()
+    }
+
+    /// Listens to the inventory about these shares, if anybody is to be told.
+    fn listen(&mut self, daemon: &Arc<Daemon>, shares: &[(Arc<Share>, Vec<RelayAddress>)]) {
+        if !daemon.config.index_announce {
+            return;
+        }
+        let there: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
+        self.listening.retain(|share, stop| {
+            let stays = there.contains(share);
+            if !stays {
+                stop.cancel();
+            }
+            stays
+        });
+        for (share, _) in shares {
+            self.listening.entry(share.id).or_insert_with(|| {
+                let stop = daemon.tasks.token.child_token();
+                daemon.tasks.spawn(holding::keep(Arc::clone(daemon), Arc::clone(share), stop.clone()));
+                stop
+            });
+        }
+    }
+
+    /// Has every node told its part, and ends the connections to those that have none.
+    fn speak(&mut self, daemon: &Arc<Daemon>, wants: BTreeMap<DeviceId, (RelayAddress, Wants)>) {
+        self.nodes.retain(|key, node| {
+            let stays = wants.contains_key(key);
+            if !stays {
+                node.stop.cancel();
+            }
+            stays
+        });
+        for (key, (address, wants)) in wants {
+            let wants = Arc::new(wants);
+            if let Some(node) = self.nodes.get(&key) {
+                node.wants.send_if_modified(|before| {
+                    *before != wants && {
+                        *before = wants;
+                        true
+                    }
+                });
+                continue;
+            }
+            if self.nodes.len() >= MAX_NODES {
+                continue;
+            }
+            let (sender, receiver) = watch::channel(wants);
+            let stop = daemon.tasks.token.child_token();
+            daemon.tasks.spawn(node::run(Arc::clone(daemon), address, receiver, stop.clone()));
+            self.nodes.insert(key, Node { wants: sender, stop });
+        }
+    }
+}
+
+/// What there is to be said or asked of shares, those that are being fetched first.
+fn spoken_of(
+    daemon: &Daemon,
+    shares: Vec<(Arc<Share>, Vec<RelayAddress>)>,
+) -> Vec<(Want, Vec<RelayAddress>)> {
+    let inner = daemon.index.lock();
+    let mut spoken: Vec<(Want, Vec<RelayAddress>)> = Vec::new();
+    for (share, relays) in shares {
+        let follow = inner.followed.get(&share.id).map(|followed| followed.asked);
+        if follow.is_some() || inner.holdings.get(&share.id).is_some_and(|holding| !holding.is_nothing()) {
+            spoken.push((Want { share, topic: None, follow }, relays));
+        }
+    }
+    spoken.sort_by_key(|(want, _)| want.follow.is_none());
+    spoken
+}
+
+/// What is spoken of with which node: each relay's nodes share the shares among them.
+fn wants(
+    spoken: &[(Want, Vec<RelayAddress>)],
+    nodes: impl Fn(DeviceId) -> Vec<RelayAddress>,
+) -> BTreeMap<DeviceId, (RelayAddress, Wants)> {
+    let mut all: BTreeMap<DeviceId, (RelayAddress, Wants)> = BTreeMap::new();
+    for (want, relays) in spoken {
+        for relay in relays {
+            let nodes = nodes(relay.key);
+            let Some((topic, node)) = index_node(&want.share.secret, &nodes) else { continue };
+            let (_, wants) = all.entry(node.key).or_insert_with(|| (node.clone(), Wants::default()));
+            wants.insert(want.share.id, Want { topic: Some(topic), ..want.clone() });
+        }
+    }
+    all
+}
+
+/// Asks a relay where the index is.
+async fn ask(daemon: Arc<Daemon>, relay: RelayAddress) {
+    let answer = where_is(&daemon, &relay).await;
+    let answer = answer.map_err(|error| {
+        tracing::debug!(relay = ?relay.key, %error, "where the index is was not answered");
+        match error {
+            RelayError::Refused(refusal) if refusal.retry_after_ms == 0 => Unanswered::Refused(refusal.code),
+            _ => Unanswered::Lost,
+        }
+    });
+    daemon.index.with_places(|places, now| places.answered(relay.key, answer, now));
+}
+
+async fn where_is(daemon: &Daemon, relay: &RelayAddress) -> Result<Vec<RelayAddress>, RelayError> {
+    let connection = daemon.relays.connected().into_iter().find(|c| c.relay.key == relay.key);
+    let own = connection.is_none();
+    let link = match connection {
+        Some(connection) => connection.link().clone(),
+        None => dial(&daemon.endpoint, relay).await?,
+    };
+    let asked = async {
+        let mut stream = open(link.clone(), RelayPurpose::Index).await?;
+        stream.send(&RelayMessage::Index(Box::new(IndexMessage::Hello))).await?;
+        let answer = stream.next().await?;
+        stream.stream.send.finish().await?;
+        match answer {
+            RelayMessage::Index(message) => match *message {
+                IndexMessage::Welcome { nodes, .. } => Ok(nodes),
+                _ => Err(RelayError::Unexpected),
+            },
+            _ => Err(RelayError::Unexpected),
+        }
+    };
+    let answer = asked.await;
+    if own {
+        link.close("asked");
+    }
+    answer
+}

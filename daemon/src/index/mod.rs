@@ -1,0 +1,137 @@
+//! The indexes of relays: this device says there what it holds of every share, and is told who holds what it fetches.
+//!
+//! `holding.rs` listens to the inventory as any session does; `places.rs` knows where the index is; `keeper.rs` decides which
+//! share is spoken of where; `node.rs` is the connection to one index node, `saying.rs` what goes there, `hearing.rs` what
+//! comes of what it tells; `seal.rs` keeps addresses from those who do not know the share.
+//!
+//! Invariants: spoken of is a share only with relays that this device joined and those that its ticket names, and held
+//! things only with `index.announce`; what an index tells is hearsay: it names devices to dial, whose sessions then say the truth.
+
+mod hearing;
+mod holding;
+mod keeper;
+mod node;
+mod places;
+mod saying;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+use crate::daemon::Daemon;
+use hither_proto::{DeviceId, RelayAddress, ShareId};
+use holding::Holding;
+use places::Places;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::{Notify, watch};
+
+/// What is said to indexes, and wanted of them.
+#[derive(Default)]
+pub(crate) struct Index {
+    inner: Mutex<Inner>,
+    /// Where and about what is spoken may have to change.
+    wake: Notify,
+    /// Something is to be said.
+    news: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What this device holds of the shares that its inventory has told of.
+    holdings: HashMap<ShareId, Holding>,
+    followed: HashMap<ShareId, Followed>,
+    places: Places,
+}
+
+/// A share that is being fetched.
+#[derive(Debug, Clone, Copy, Default)]
+struct Followed {
+    transfers: usize,
+    /// Counts how often its holders are asked for.
+    asked: u64,
+}
+
+impl Index {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is held of a share has changed.
+    fn holds(&self, share: ShareId, change: impl FnOnce(&mut Holding)) {
+        let other = {
+            let mut inner = self.lock();
+            let mut holding = inner.holdings.remove(&share).unwrap_or_default();
+            let before = holding.is_nothing();
+            change(&mut holding);
+            let nothing = holding.is_nothing();
+            // Nothing of a version is kept: what comes next is the difference to it.
+            if holding != Holding::default() {
+                inner.holdings.insert(share, holding);
+            }
+            before != nothing
+        };
+        if other {
+            self.wake.notify_one();
+        }
+        self.news.send_replace(());
+    }
+
+    /// Changes what is known of where the index is.
+    fn with_places<R>(&self, change: impl FnOnce(&mut Places, Instant) -> R) -> R {
+        let result = change(&mut self.lock().places, Instant::now());
+        self.wake.notify_one();
+        result
+    }
+
+    /// An index node says where the index is now.
+    fn moved(&self, node: DeviceId, nodes: &[RelayAddress]) {
+        self.with_places(|places, _| places.moved(node, nodes));
+    }
+
+    /// Who holds a share is to be asked anew.
+    fn ask_again(&self, share: ShareId) {
+        if let Some(followed) = self.lock().followed.get_mut(&share) {
+            followed.asked += 1;
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// A transfer's wish to be told who holds its share, until it is dropped.
+pub(crate) struct Following {
+    daemon: Arc<Daemon>,
+    share: ShareId,
+}
+
+impl Following {
+    /// Nobody gives anything: asks anew.
+    pub(crate) fn again(&self) {
+        self.daemon.index.ask_again(self.share);
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut inner = self.daemon.index.lock();
+        if let Some(followed) = inner.followed.get_mut(&self.share) {
+            followed.transfers -= 1;
+            if followed.transfers == 0 {
+                inner.followed.remove(&self.share);
+            }
+        }
+        self.daemon.index.wake.notify_one();
+    }
+}
+
+/// Has the engine told of a share's holders from now on.
+pub(crate) fn follow(daemon: &Arc<Daemon>, share: ShareId) -> Following {
+    daemon.index.lock().followed.entry(share).or_default().transfers += 1;
+    daemon.index.wake.notify_one();
+    Following { daemon: Arc::clone(daemon), share }
+}
+
+/// Begins to speak with indexes.
+pub(crate) fn start(daemon: &Arc<Daemon>) {
+    daemon.tasks.spawn_forever(keeper::run(Arc::clone(daemon)));
+}
