@@ -28,6 +28,7 @@ mod quic;
 mod reach;
 mod relay;
 mod reset;
+mod roaming;
 pub mod seal;
 mod settings;
 mod sightings;
