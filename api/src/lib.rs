@@ -14,6 +14,7 @@ mod limits;
 mod mail;
 mod paths;
 mod relay;
+mod schedule;
 mod types;
 mod upload;
 mod upload_rules;
@@ -23,13 +24,14 @@ pub use client::{Client, ClientError, Events};
 pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
-pub use limits::RateLimits;
+pub use limits::{DeviceLimit, DeviceLimitError, RateLimits};
 pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
     SentState, TicketNote,
 };
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
+pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use types::*;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};

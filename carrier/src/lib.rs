@@ -36,7 +36,7 @@ mod stream;
 mod tcp;
 mod tls;
 
-pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions};
+pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions, LookAnew};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};
 pub use framing::{

@@ -28,6 +28,7 @@ mod private;
 mod publish;
 mod records;
 mod relay;
+mod roaming;
 mod routes;
 mod run;
 mod session;

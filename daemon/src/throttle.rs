@@ -87,7 +87,7 @@ mod tests {
 
     fn throttles(lan: bool) -> Throttles {
         let upload = NonZeroU64::new(1_000_000);
-        Throttles::new(&RateLimits { upload, download: None, lan })
+        Throttles::new(&RateLimits { upload, lan, ..RateLimits::default() })
     }
 
     #[tokio::test(start_paused = true)]

@@ -70,17 +70,25 @@ impl<'lab> Internet<'lab> {
 impl Lan<'_> {
     /// A device in this LAN. Its daemon does not run yet.
     pub fn device(&self, name: &str) -> Device {
+        let device = self.lab.device_at(name, self.socket());
+        device.cable.connect();
+        device
+    }
+
+    /// A device that was somewhere else comes into this LAN, as it is.
+    pub fn welcome(&self, device: &mut Device) {
+        device.cable.plug(self.socket());
+    }
+
+    fn socket(&self) -> Socket {
         let number = self.lab.number();
         let (network, _) = INNER.rsplit_once('.').unwrap();
-        let socket = Socket {
+        Socket {
             number,
             switch: self.switch.clone(),
             address: format!("{network}.{number}"),
             router: Some(INNER.into()),
-        };
-        let device = self.lab.device_at(name, socket);
-        device.cable.connect();
-        device
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod relay_rights;
 mod relay_store;
 mod relay_world;
 mod resume;
+mod roaming;
 mod safety;
 mod scale;
 mod secrecy;
