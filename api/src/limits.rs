@@ -158,7 +158,8 @@ mod tests {
             "my phone upload=2000000B/s download=1000000B/s"
         );
         assert_eq!(limit("pAgATswh download=1MB").unwrap(), "pAgATswh download=1000000B/s");
-        for wrong in ["", "phone", "=2MB", "phone=", "phone=fast", "upload=2MB", "phone upload=1", "a=b=2MB"] {
+        for wrong in ["", "phone", "=2MB", "phone=", "phone=fast", "upload=2MB", "phone upload=1", "a=b=2MB"]
+        {
             assert!(limit(wrong).is_err(), "{wrong}");
         }
         assert!(limit("phone upload=1MB upload=2MB").is_err(), "said twice");

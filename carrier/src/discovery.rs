@@ -213,7 +213,7 @@ impl Search {
                     Ok(_) => {}
                     Err(_) => return,
                 },
-                () = self.anew.notified() => self.look_anew(),
+                () = self.anew.notified() => found = self.look_anew().unwrap_or(found),
                 () = again => {
                     self.announce.pop_front();
                     if let Err(error) = self.daemon.register(self.service.clone()) {
@@ -237,8 +237,9 @@ impl Search {
         }
     }
 
-    /// Uses interfaces that are new, and has those who were seen before answer. What fails comes by itself, later.
-    fn look_anew(&mut self) {
+    /// Uses interfaces that are new, begins to search as at the start (a neighbour who is just announcing itself does not
+    /// hear the first question), and has those who were seen before answer. What fails comes by itself, later.
+    fn look_anew(&mut self) -> Option<Receiver<ServiceEvent>> {
         self.looks += 1;
         if self.looks <= MAX_LOOKS {
             // Whatever is chosen once more, the library looks at the interfaces for it; the choice stays the same.
@@ -247,6 +248,7 @@ impl Search {
         for name in self.sightings.names() {
             let _ = self.daemon.verify(name, VERIFY);
         }
+        self.daemon.browse(SERVICE).ok()
     }
 
     fn take(&mut self, event: ServiceEvent) -> Vec<DiscoveryEvent> {

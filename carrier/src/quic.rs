@@ -18,7 +18,8 @@ use crate::tls::{SERVER_NAME, Tls};
 use hither_proto::DeviceId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, ServerConfig, TransportConfig, VarInt,
+    AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, ServerConfig, TransportConfig,
+    VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;

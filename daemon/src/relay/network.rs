@@ -23,7 +23,11 @@ const MAX_SETTLING: u32 = 100;
 /// This device's addresses, without those that lead to itself.
 pub(crate) fn addresses() -> BTreeSet<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.into_iter().filter(|interface| !interface.is_loopback()).map(|interface| interface.ip()).collect()
+    interfaces
+        .into_iter()
+        .filter(|interface| !interface.is_loopback())
+        .map(|interface| interface.ip())
+        .collect()
 }
 
 /// What is compared from one look to the next.
