@@ -8,6 +8,7 @@
 mod catalogue;
 mod client;
 mod config;
+mod config_keys;
 mod error;
 mod event;
 mod limits;
@@ -18,10 +19,12 @@ mod schedule;
 mod types;
 mod upload;
 mod upload_rules;
+mod world;
 
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events};
-pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
+pub use config::{Config, ConfigError};
+pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
 pub use limits::{DeviceLimit, DeviceLimitError, RateLimits};
@@ -35,3 +38,4 @@ pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use types::*;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
+pub use world::{BatteryInfo, LimitsInfo, Metered, WorldInfo, WorldRules};

@@ -18,6 +18,7 @@ use crate::throttle::Throttles;
 use crate::transfer::{Transfer, Transfers};
 use crate::watch::Watches;
 use crate::workers::Workers;
+use crate::world::World;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
@@ -61,6 +62,7 @@ pub(crate) struct Daemon {
     pub handles: Arc<Handles>,
     pub workers: Workers,
     pub throttles: Throttles,
+    pub world: World,
     pub tasks: Tasks,
     /// Held while a path is being published.
     pub publishing: Mutex<()>,
@@ -97,6 +99,7 @@ impl Daemon {
         let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
         let throttles = Throttles::new(&config.limits);
+        let world = World::new(&config.world);
         let daemon = Arc::new(Self {
             device,
             name: device_name(&config),
@@ -119,6 +122,7 @@ impl Daemon {
             handles: Handles::new(OPEN_FILES),
             workers: Workers::start().map_err(failure::internal)?,
             throttles,
+            world,
             tasks: Tasks::new(),
             publishing: Mutex::new(()),
             warnings: Mutex::new(warnings),

@@ -21,6 +21,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
     daemon.tasks.spawn_forever(open_sessions(Arc::clone(daemon), inputs));
     daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
+    crate::world::start(daemon);
     crate::catalogue::start(daemon);
     crate::relay::start(daemon);
     crate::keep::start(daemon);

@@ -40,5 +40,6 @@ mod upload;
 mod watch;
 mod why;
 mod workers;
+mod world;
 
 pub use run::run;

@@ -30,10 +30,13 @@ pub(crate) async fn run(daemon: Arc<Daemon>, look: Option<LookAnew>) {
 
 /// Takes up everything on the network that there is now.
 async fn arrive(daemon: Arc<Daemon>, look: Option<LookAnew>) {
+    let own = relay::addresses();
+    if own.is_empty() {
+        return; // Nowhere: nothing can be asked. The same network may be back in a moment, and links with it.
+    }
     if let Some(look) = look {
         look.look();
     }
-    let own = relay::addresses();
     // Before links are looked at: whoever is not linked need not wait for that.
     daemon.core.with(|engine, now| engine.handle_network_changed(now));
     daemon.links.network_changed(&own).await;

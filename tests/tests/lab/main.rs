@@ -33,3 +33,4 @@ mod several;
 mod sources;
 mod versions;
 mod whole;
+mod world;
