@@ -34,6 +34,7 @@ fn a7_the_system_tells_of_link_and_battery() {
         let shown = String::from_utf8(laptop.plain(&["status"]).output).unwrap();
         assert!(shown.contains("not metered") && shown.contains("29 %, low"), "{shown}");
         let found = String::from_utf8(laptop.plain(&["doctor"]).output).unwrap();
+        let found = found.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(found.contains("gives to others reluctantly"), "{found}");
         bus.power(29.0, 1);
         world.battery = Some(BatteryInfo { percent: 29, discharging: false });
