@@ -55,25 +55,15 @@ impl<'lab> Internet<'lab> {
 
     /// A place for a relay. It does not run yet.
     pub fn relay(&self, name: &str) -> Relay {
-        Relay::new(name, self.socket(), &self.lab.folder(name), self.lab.programs())
-    }
-
-    /// A device with a public address. Its daemon does not run yet.
-    pub fn device(&self, name: &str) -> Device {
-        let device = self.lab.device_at(name, self.socket());
-        device.cable.connect();
-        device
-    }
-
-    fn socket(&self) -> Socket {
         let number = self.lab.number();
         let (switch, network) = HOSTS;
-        Socket {
+        let socket = Socket {
             number,
             switch: switch.into(),
             address: format!("{network}.{number}"),
             router: Some(format!("{network}.{PROVIDER}")),
-        }
+        };
+        Relay::new(name, socket, &self.lab.folder(name), self.lab.programs())
     }
 }
 

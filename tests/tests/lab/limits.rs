@@ -1,6 +1,6 @@
 //! What the user allows a device to send and receive in a second.
 
-use hither_tests::lab::{self, MIB, Tree, fill, round_trips, until};
+use hither_tests::lab::{self, MIB, Tree, fill, until};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[test]
@@ -104,31 +104,6 @@ fn a7_limits_follow_the_schedule() {
         println!("{:.2} s in all", fetched.seconds);
         assert!((3.0..16.0).contains(&fetched.seconds), "{:.2} s", fetched.seconds);
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
-    });
-}
-
-#[test]
-fn a7_a_thin_uplink_stays_usable_beside_four_who_fetch() {
-    lab::run(|lab| {
-        let internet = lab.internet();
-        let desk = internet.device("desk");
-        desk.cable.shape_up(5);
-        let ticket = desk.share(&fill(desk.path("film.mkv"), 1, 64 * MIB)).ticket;
-        let lans: Vec<_> = (0..5).map(|_| internet.lan()).collect();
-        let devices: Vec<_> =
-            lans.iter().enumerate().map(|(n, lan)| lan.device(&format!("device{n}"))).collect();
-        let (asker, fetchers) = devices.split_last().unwrap();
-        let idle = round_trips(asker, &desk, 20);
-        let mut fetches: Vec<_> = fetchers.iter().map(|device| device.begin_fetch(&ticket, "got")).collect();
-        fetches.iter_mut().for_each(|fetch| fetch.reach(MIB / 4));
-        let busy = round_trips(asker, &desk, 100);
-        println!("idle: {:.1?}; busy: {:.1?}, worst tenth {:.1?}", idle[10], busy[50], busy[90]);
-        let given: u64 = fetchers.iter().map(|device| device.transfer().bytes).sum();
-        println!("given meanwhile: {} kB", given / 1000);
-        fetches.iter().for_each(|fetch| fetch.interrupt());
-        fetches.into_iter().for_each(|fetch| drop(fetch.finish().failed(130)));
-        // What the queue of the shaped link holds, 160 kB, takes a quarter of a second.
-        assert!(busy[50] < std::time::Duration::from_millis(400), "{:?}", busy[50]);
     });
 }
 
