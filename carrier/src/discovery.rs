@@ -213,7 +213,16 @@ impl Search {
                     Ok(_) => {}
                     Err(_) => return,
                 },
-                () = self.anew.notified() => found = self.look_anew().unwrap_or(found),
+                () = self.anew.notified() => {
+                    let Some(anew) = self.look_anew() else { continue };
+                    // What the search before has found or lost and not told yet counts too.
+                    let before: Vec<_> = std::mem::replace(&mut found, anew).drain().collect();
+                    for news in before.into_iter().flat_map(|event| self.take(event)).collect::<Vec<_>>() {
+                        if self.sender.send(news).await.is_err() {
+                            return;
+                        }
+                    }
+                }
                 () = again => {
                     self.announce.pop_front();
                     if let Err(error) = self.daemon.register(self.service.clone()) {

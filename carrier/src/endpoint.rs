@@ -271,9 +271,9 @@ impl Endpoint {
     }
 
     /// The network under this device became another one; `own` are its addresses now. TCP connections of other addresses
-    /// are broken off before this waits for anything. QUIC links of `device`, or all of them, are asked at once whether
-    /// they still lead there, and closed when nothing is heard for three round trips (0.5 s to 2 s); those that this device
-    /// dialled move to its new address by that. Returns how many connections were ended.
+    /// are broken off before this waits for anything. QUIC links are asked at once whether they still lead there, and closed
+    /// when nothing is heard for three round trips (0.5 s to 2 s); those that this device dialled move to its new address by
+    /// that. Returns how many connections were ended.
     pub async fn network_changed(&self, own: &BTreeSet<IpAddr>) -> usize {
         let stranded = self.core.roaming.leave(own);
         stranded + self.core.roaming.probe(|_| true, || self.ask_all()).await

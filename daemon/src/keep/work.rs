@@ -35,7 +35,7 @@ const FULL: Duration = Duration::from_secs(60);
 struct Running {
     /// The version that is being uploaded; `None`: it is being released.
     version: Option<u64>,
-    /// Where the relay is that asked for it.
+    /// Where the relay is by whose word it is done.
     relay: SocketAddr,
     stop: CancellationToken,
 }
