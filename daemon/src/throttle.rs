@@ -215,7 +215,8 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicU16, Ordering};
 
-    const FAR: [u8; 4] = [192, 0, 2, 1];
+    /// An address that nobody has (240.0.0.0/4), so that no machine that this runs on is near it.
+    const FAR: [u8; 4] = [240, 0, 0, 1];
 
     fn device() -> DeviceId {
         hither_carrier::Identity::generate().unwrap().device_id()
