@@ -1,123 +1,17 @@
-//! The configuration file: every key with its default, its check and its comment in one table.
+//! The configuration file: what is in force of it. `config_keys.rs` has every key with its check and its comment.
 //!
 //! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys are refused with the nearest known name,
 //! so that a typing error does not silently do nothing.
 
-use crate::costs::{CostMode, Costs};
+use crate::config_keys::{KEYS, Key, TEMPLATE, price};
+use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
-use crate::upload_rules::{NetworkRule, UploadRules, parse_size};
-use hither_proto::Price;
+use crate::upload_rules::{UploadRules, parse_size};
+use crate::world::{Metered, WorldRules, parse_percent};
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 use toml_edit::{DocumentMut, Item, Value};
-
-/// What a new configuration file looks like: every key with its default, commented out.
-pub const TEMPLATE: &str = "\
-# Hither's configuration. Every key is optional; what stands here behind '#' is the default.
-# Changes take effect when the daemon starts anew (hither down, hither up).
-
-# What this device calls itself towards devices that share something with it.
-# device_name = \"\"            # default: the host's name
-
-# UDP and TCP port; when it is taken another one is used. 0: any.
-# port = 47447
-
-# Carriers. QUIC is the default and the fallback; TCP is used for bulk data where it is faster.
-# quic = true
-# tcp = true
-
-# Find devices on the local network by mDNS.
-# discovery = true
-# Only these network interfaces, or all but these.
-# interfaces = []
-# ignore_interfaces = []
-
-# How long a fetch looks for a device that has the share before it gives up.
-# wait = \"15s\"
-
-# What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
-# fetched while this device is away. Not with: hither share --no-upload
-# upload.enabled = true
-# Only shares of at least, and at most, so many bytes: \"100MB\", \"2GiB\"; \"\" for any.
-# upload.min_size = \"\"
-# upload.max_size = \"\"
-# Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
-# upload.never_on = []
-
-# Relays that this device joined, or that a ticket names, are told what it holds of shares (not what they are), so that
-# devices on other networks find it.
-# index.announce = true
-
-# Most bytes in a second that this device sends and receives, in all: \"5MB\", \"40Mbit\"; \"\" for any.
-# limits.upload = \"\"
-# limits.download = \"\"
-# Whether that goes for the local network too.
-# limits.lan = false
-
-# How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
-# cost.mode = \"balanced\"
-# What a GiB costs, in your currency: from a store (whoever hosts it pays for traffic), over a metered connection.
-# cost.store = 0.09
-# cost.metered = 2.0
-
-# What is logged to hitherd.log: error, warn, info, debug or trace.
-# log = \"info\"
-";
-
-/// What a key holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Bool,
-    Port,
-    Duration,
-    Names,
-    Size,
-    Networks,
-    Rate,
-    Mode,
-    Price,
-    Level,
-}
-
-/// One key of the configuration.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// Its name in the file, with a dot where it stands in a table; `HITHER_` and the name in capitals, with `_` for a
-    /// dot, is its environment variable.
-    pub name: &'static str,
-    /// One line about it.
-    pub about: &'static str,
-    kind: Kind,
-}
-
-/// Every key.
-pub const KEYS: [Key; 20] = [
-    Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
-    Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
-    Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
-    Key { name: "tcp", about: "use the TCP carrier for bulk data", kind: Kind::Bool },
-    Key { name: "discovery", about: "find devices on the local network", kind: Kind::Bool },
-    Key { name: "interfaces", about: "only these network interfaces", kind: Kind::Names },
-    Key { name: "ignore_interfaces", about: "all but these network interfaces", kind: Kind::Names },
-    Key { name: "wait", about: "how long a fetch looks for a holder", kind: Kind::Duration },
-    Key { name: "upload.enabled", about: "upload what is shared to a store", kind: Kind::Bool },
-    Key { name: "upload.min_size", about: "upload no smaller shares", kind: Kind::Size },
-    Key { name: "upload.max_size", about: "upload no larger shares", kind: Kind::Size },
-    Key {
-        name: "upload.never_on",
-        about: "interfaces and networks not to upload over",
-        kind: Kind::Networks,
-    },
-    Key { name: "index.announce", about: "let relays name this device as a holder", kind: Kind::Bool },
-    Key { name: "limits.upload", about: "most bytes sent in a second", kind: Kind::Rate },
-    Key { name: "limits.download", about: "most bytes received in a second", kind: Kind::Rate },
-    Key { name: "limits.lan", about: "limit the local network too", kind: Kind::Bool },
-    Key { name: "cost.mode", about: "how readily paid sources are used", kind: Kind::Mode },
-    Key { name: "cost.store", about: "price of a GiB from a store", kind: Kind::Price },
-    Key { name: "cost.metered", about: "price of a GiB over a metered connection", kind: Kind::Price },
-    Key { name: "log", about: "what is logged", kind: Kind::Level },
-];
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +40,8 @@ pub struct Config {
     pub limits: RateLimits,
     /// What data costs.
     pub costs: Costs,
+    /// What is known of the link and the battery, and what follows from it.
+    pub world: WorldRules,
     /// Log filter.
     pub log: String,
 }
@@ -165,6 +61,7 @@ impl Default for Config {
             index_announce: true,
             limits: RateLimits::default(),
             costs: Costs::default(),
+            world: WorldRules::default(),
             log: "info".into(),
         }
     }
@@ -204,63 +101,6 @@ pub enum ConfigError {
 
 fn suggestion(nearest: &Option<&'static str>) -> String {
     nearest.map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default()
-}
-
-impl Kind {
-    const fn expected(self) -> &'static str {
-        match self {
-            Self::Text => "a text",
-            Self::Bool => "true or false",
-            Self::Port => "a number from 0 to 65535",
-            Self::Duration => "a duration like \"15s\" or \"2m\"",
-            Self::Names => "a list of names like [\"eth0\"]",
-            Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
-            Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
-            Self::Rate => "a rate of at least 10 kB a second like \"5MB\" or \"40Mbit\", or empty",
-            Self::Mode => "saver, balanced or fast",
-            Self::Price => "a price for each GiB, a number from 0 on",
-            Self::Level => "error, warn, info, debug or trace",
-        }
-    }
-
-    /// Parses what a person typed or an environment variable holds.
-    fn parse(self, text: &str) -> Option<Value> {
-        let value: Value = match self {
-            Self::Text | Self::Duration | Self::Size | Self::Rate | Self::Mode | Self::Level => text.into(),
-            Self::Price => text.trim().parse::<f64>().ok()?.into(),
-            Self::Bool => text.parse::<bool>().ok()?.into(),
-            Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
-            Self::Names | Self::Networks => {
-                text.split(',').map(str::trim).filter(|n| !n.is_empty()).collect::<toml_edit::Array>().into()
-            }
-        };
-        self.check(&value).then_some(value)
-    }
-
-    fn check(self, value: &Value) -> bool {
-        match self {
-            Self::Text => value.is_str(),
-            Self::Bool => value.is_bool(),
-            Self::Port => value.as_integer().is_some_and(|n| u16::try_from(n).is_ok()),
-            Self::Duration => value.as_str().is_some_and(|t| humantime::parse_duration(t).is_ok()),
-            Self::Names => value.as_array().is_some_and(|a| a.iter().all(Value::is_str)),
-            Self::Size => value.as_str().is_some_and(|t| t.is_empty() || parse_size(t).is_some()),
-            Self::Rate => value.as_str().is_some_and(|t| t.is_empty() || parse_rate(t).is_some()),
-            Self::Networks => value.as_array().is_some_and(|a| {
-                a.iter().all(|v| v.as_str().is_some_and(|t| t.parse::<NetworkRule>().is_ok()))
-            }),
-            Self::Mode => value.as_str().is_some_and(|t| t.parse::<CostMode>().is_ok()),
-            Self::Price => price(value).is_some(),
-            Self::Level => {
-                value.as_str().is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t))
-            }
-        }
-    }
-}
-
-/// A price, written with or without a fraction.
-fn price(value: &Value) -> Option<Price> {
-    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)).and_then(Price::per_gib)
 }
 
 fn key(name: &str) -> Result<&'static Key, ConfigError> {
@@ -313,7 +153,7 @@ impl Config {
     fn set(&mut self, name: &str, value: &Value) {
         let text = || value.as_str().unwrap_or_default().to_owned();
         let flag = || value.as_bool().unwrap_or_default();
-        let names = || {
+        let names = || -> Vec<String> {
             let names = value.as_array().into_iter().flatten();
             names.filter_map(|v| v.as_str().map(str::to_owned)).collect()
         };
@@ -329,13 +169,16 @@ impl Config {
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
             "upload.max_size" => self.upload.max_size = parse_size(&text()),
-            "upload.never_on" => {
-                self.upload.never_on = names().iter().filter_map(|name| name.parse().ok()).collect();
-            }
             "index.announce" => self.index_announce = flag(),
+            "upload.never_on" => self.upload.never_on = parsed(&names()),
+            "upload.metered" => self.upload.metered = flag(),
             "limits.upload" => self.limits.upload = parse_rate(&text()),
             "limits.download" => self.limits.download = parse_rate(&text()),
             "limits.lan" => self.limits.lan = flag(),
+            "limits.devices" => self.limits.devices = parsed(&names()),
+            "limits.schedule" => self.limits.schedule = parsed(&names()),
+            "network.metered" => self.world.metered = Metered::parse(&text()).unwrap_or_default(),
+            "battery.low" => self.world.low = parse_percent(&text()).unwrap_or(self.world.low),
             "cost.mode" => self.costs.mode = text().parse().unwrap_or_default(),
             "cost.store" => self.costs.store = price(value).unwrap_or_default(),
             "cost.metered" => self.costs.metered = price(value).unwrap_or_default(),
@@ -358,13 +201,16 @@ impl Config {
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self.upload.min_size.map(|size| format!("{size}B")).unwrap_or_default(),
             "upload.max_size" => self.upload.max_size.map(|size| format!("{size}B")).unwrap_or_default(),
-            "upload.never_on" => {
-                self.upload.never_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-            }
             "index.announce" => self.index_announce.to_string(),
+            "upload.never_on" => shown(&self.upload.never_on),
+            "upload.metered" => self.upload.metered.to_string(),
             "limits.upload" => self.limits.upload.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
             "limits.download" => self.limits.download.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
             "limits.lan" => self.limits.lan.to_string(),
+            "limits.devices" => shown(&self.limits.devices),
+            "limits.schedule" => shown(&self.limits.schedule),
+            "network.metered" => self.world.metered.name().to_owned(),
+            "battery.low" => format!("{}%", self.world.low),
             "cost.mode" => self.costs.mode.name().to_owned(),
             "cost.store" => self.costs.store.units_per_gib().to_string(),
             "cost.metered" => self.costs.metered.units_per_gib().to_string(),
@@ -396,10 +242,14 @@ impl Config {
     }
 }
 
-impl Key {
-    const fn bad_value(&self) -> ConfigError {
-        ConfigError::BadValue { name: self.name, expected: self.kind.expected() }
-    }
+/// What texts say that were checked before.
+fn parsed<T: FromStr>(texts: &[String]) -> Vec<T> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// A list as it can be set again.
+fn shown<T: ToString>(list: &[T]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// A table whose keys are written as `table.key = value`.
@@ -488,6 +338,14 @@ mod tests {
         let config = resolve("limits.upload = \"40Mbit\"", &[]).unwrap();
         assert_eq!(config.get("limits.upload").unwrap(), "5000000B/s");
         assert!(error("upload.never_on = [\"10.0.0.0/33\"]").contains("must be a list"));
+        assert!(error("limits.schedule = [\"8-18 upload=1MB\"]").contains("must be a list like"));
+        assert!(error("limits.devices = [\"phone\"]").contains("must be a list like"));
+        assert!(error("battery.low = \"101%\"").contains("must be a part"));
+        let lists = "limits.devices = [\"phone=2MB\"]\nlimits.schedule = [\"sat sun upload=any\"]";
+        let config = resolve(lists, &[("HITHER_NETWORK_METERED", "yes")]).unwrap();
+        assert_eq!(config.get("limits.devices").unwrap(), "phone upload=2000000B/s");
+        assert_eq!(config.get("limits.schedule").unwrap(), "sat sun 00:00-24:00 upload=any");
+        assert_eq!((config.world.metered, config.world.low), (Metered::Yes, 20));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         for (name, text) in [("upload.enabled", "false"), ("upload.min_size", "1kB"), ("port", "9")] {

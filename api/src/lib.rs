@@ -8,6 +8,7 @@
 mod catalogue;
 mod client;
 mod config;
+mod config_keys;
 mod costs;
 mod error;
 mod event;
@@ -15,25 +16,30 @@ mod limits;
 mod mail;
 mod paths;
 mod relay;
+mod schedule;
 mod types;
 mod upload;
 mod upload_rules;
 mod why;
+mod world;
 
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events};
-pub use config::{Config, ConfigError, KEYS, Key, TEMPLATE};
+pub use config::{Config, ConfigError};
+pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
-pub use limits::RateLimits;
+pub use limits::{DeviceLimit, DeviceLimitError, RateLimits};
 pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
     SentState, TicketNote,
 };
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
+pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use types::*;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
 pub use why::{PaidBecause, RunnerUp, Why, WhyNote, WhySource, WhySpan};
+pub use world::{BatteryInfo, LimitsInfo, Metered, WorldInfo, WorldRules};

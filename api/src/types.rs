@@ -4,6 +4,7 @@ use crate::costs::CostMode;
 use crate::event::{Phase, SourceBytes};
 use crate::relay::RelayInfo;
 use crate::upload::UploadInfo;
+use crate::world::{LimitsInfo, WorldInfo};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
@@ -219,6 +220,12 @@ pub struct Status {
     /// Messages that no relay has taken yet.
     #[serde(default)]
     pub outgoing: u64,
+    /// What is known of the link and the battery.
+    #[serde(default)]
+    pub world: WorldInfo,
+    /// The limits that are in force now.
+    #[serde(default)]
+    pub limits: LimitsInfo,
     /// Things the user should know (the store was rebuilt, a carrier could not start…).
     pub warnings: Vec<String>,
 }

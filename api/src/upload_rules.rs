@@ -14,11 +14,13 @@ pub struct UploadRules {
     pub max_size: Option<u64>,
     /// Not while the relay is reached over one of these.
     pub never_on: Vec<NetworkRule>,
+    /// Also while the link is metered.
+    pub metered: bool,
 }
 
 impl Default for UploadRules {
     fn default() -> Self {
-        Self { enabled: true, min_size: None, max_size: None, never_on: Vec::new() }
+        Self { enabled: true, min_size: None, max_size: None, never_on: Vec::new(), metered: false }
     }
 }
 

@@ -8,7 +8,8 @@
 //! both ends of a link come up together, that announcement and that question are usually lost on a neighbour who has
 //! not looked yet, and nothing repeats them; so the service is announced again [`ANNOUNCE_AGAIN`] after a new address.
 //! A device that vanishes without a goodbye is reported as gone only when its records expire (two minutes); the death
-//! of a link is noticed much sooner, by the link.
+//! of a link is noticed much sooner, by the link. Whoever knows sooner that the network is another one says so by
+//! [`LookAnew`]: then new interfaces are used at once, and those who were seen before must answer or are gone.
 
 use crate::interfaces::InterfaceFilter;
 use crate::sightings::{DiscoveryEvent, Service, Sightings};
@@ -19,8 +20,9 @@ use mdns_sd::{
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,11 @@ const IP_CHECK_SECONDS: u32 = 2;
 /// When the service is announced again after this device got a new address: once every neighbour has looked at its
 /// interfaces, and once more for a network that takes its time to forward (spanning tree, Wi-Fi).
 const ANNOUNCE_AGAIN: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(12)];
+/// How long a device may take to answer after the network changed; it is asked twice, a second apart (RFC 6762, section
+/// 10.4, would wait for 10 s).
+const VERIFY: Duration = Duration::from_secs(4);
+/// Most looks at once, before the library does by itself: each leaves an entry in its list of chosen interfaces.
+const MAX_LOOKS: u32 = 10_000;
 /// News that wait for the receiver; beyond it discovery waits, and the mDNS library drops what it cannot deliver.
 const MAX_EVENTS: usize = 256;
 /// Pause before a search that broke off is begun again.
@@ -61,10 +68,22 @@ impl Default for DiscoveryOptions {
     }
 }
 
+/// Has a running search look anew: the network is another one. Cheap to clone; calls that come together are one.
+#[derive(Debug, Clone)]
+pub struct LookAnew(Arc<Notify>);
+
+impl LookAnew {
+    /// Does so soon; what comes of it are events like any other.
+    pub fn look(&self) {
+        self.0.notify_one();
+    }
+}
+
 /// A running search and announcement. Dropping it ends both, without a goodbye; see [`shutdown`](Self::shutdown).
 pub struct Discovery {
     daemon: ServiceDaemon,
     name: String,
+    anew: Arc<Notify>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -84,14 +103,14 @@ impl Discovery {
         let filter = options.interfaces;
         let unwanted =
             IfPredicate::new(move |interface| !filter.wants(&interface.name, interface.is_loopback()));
-        daemon.disable_interface(IfKind::Predicate(unwanted))?;
+        daemon.disable_interface(IfKind::Predicate(unwanted.clone()))?;
         let service = announcement(device, port, tcp_port)?;
         let name = service.get_fullname().to_owned();
         let changes = daemon.monitor()?;
         daemon.register(service.clone())?;
         let found = daemon.browse(SERVICE)?;
         let (sender, receiver) = mpsc::channel(MAX_EVENTS);
-        let stop = CancellationToken::new();
+        let (stop, anew) = (CancellationToken::new(), Arc::new(Notify::new()));
         let search = Search {
             daemon: daemon.clone(),
             service,
@@ -99,6 +118,9 @@ impl Discovery {
             sightings: Sightings::new(device),
             sender,
             announce: VecDeque::new(),
+            unwanted,
+            anew: Arc::clone(&anew),
+            looks: 0,
         };
         let token = stop.clone();
         let task = tokio::spawn(async move {
@@ -107,7 +129,12 @@ impl Discovery {
                 () = token.cancelled() => {}
             }
         });
-        Ok((Self { daemon, name, stop, task }, receiver))
+        Ok((Self { daemon, name, anew, stop, task }, receiver))
+    }
+
+    /// For whoever learns that the network is another one.
+    pub fn look_anew(&self) -> LookAnew {
+        LookAnew(Arc::clone(&self.anew))
     }
 
     /// Says goodbye, so that others forget this device at once, and waits until that is sent and all is ended (up to
@@ -148,6 +175,12 @@ struct Search {
     sender: mpsc::Sender<DiscoveryEvent>,
     /// When to announce again.
     announce: VecDeque<Instant>,
+    /// Which interfaces are not used.
+    unwanted: IfPredicate,
+    /// Rung when the network is another one.
+    anew: Arc<Notify>,
+    /// How often that was.
+    looks: u32,
 }
 
 impl Search {
@@ -180,6 +213,16 @@ impl Search {
                     Ok(_) => {}
                     Err(_) => return,
                 },
+                () = self.anew.notified() => {
+                    let Some(anew) = self.look_anew() else { continue };
+                    // What the search before has found or lost and not told yet counts too.
+                    let before: Vec<_> = std::mem::replace(&mut found, anew).drain().collect();
+                    for news in before.into_iter().flat_map(|event| self.take(event)).collect::<Vec<_>>() {
+                        if self.sender.send(news).await.is_err() {
+                            return;
+                        }
+                    }
+                }
                 () = again => {
                     self.announce.pop_front();
                     if let Err(error) = self.daemon.register(self.service.clone()) {
@@ -201,6 +244,20 @@ impl Search {
                 Err(error) => tracing::warn!(%error, "the search for devices cannot go on"),
             }
         }
+    }
+
+    /// Uses interfaces that are new, begins to search as at the start (a neighbour who is just announcing itself does not
+    /// hear the first question), and has those who were seen before answer. What fails comes by itself, later.
+    fn look_anew(&mut self) -> Option<Receiver<ServiceEvent>> {
+        self.looks += 1;
+        if self.looks <= MAX_LOOKS {
+            // Whatever is chosen once more, the library looks at the interfaces for it; the choice stays the same.
+            let _ = self.daemon.disable_interface(IfKind::Predicate(self.unwanted.clone()));
+        }
+        for name in self.sightings.names() {
+            let _ = self.daemon.verify(name, VERIFY);
+        }
+        self.daemon.browse(SERVICE).ok()
     }
 
     fn take(&mut self, event: ServiceEvent) -> Vec<DiscoveryEvent> {

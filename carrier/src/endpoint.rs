@@ -6,13 +6,15 @@ use crate::error::{BindError, LinkError};
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::quic::{self, CODE, Configs, Port, Towards};
+use crate::roaming::Roaming;
 use crate::stream::Stream;
 use crate::tcp;
 use crate::tls::Tls;
 use futures::{StreamExt, stream};
 use hither_proto::DeviceId;
+use std::collections::BTreeSet;
 use std::future::ready;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -77,6 +79,9 @@ pub(crate) struct Core {
     pub(crate) tls: Tls,
     pub(crate) configs: Configs,
     pub(crate) quic: Option<quinn::Endpoint>,
+    /// The socket of QUIC.
+    socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
+    pub(crate) roaming: Roaming,
     pub(crate) bounds: Bounds,
     /// Whether this is a relay.
     pub(crate) relay: bool,
@@ -125,11 +130,11 @@ impl Endpoint {
         let configs = Configs::new(&tls, config)?;
         let socket_error = |carrier| move |source| BindError::Socket { carrier, source };
         let mut port = config.port;
-        let mut quic = None;
+        let (mut quic, mut socket) = (None, None);
         if config.quic {
-            let endpoint = quic::bind(identity, config, &configs)?;
+            let (endpoint, udp) = quic::bind(identity, config, &configs)?;
             port = endpoint.local_addr().map_err(socket_error("UDP"))?.port();
-            quic = Some(endpoint);
+            (quic, socket) = (Some(endpoint), Some(udp));
         }
         let (listeners, tcp_ports) = listen(port, config)?;
         let (sender, receiver) = mpsc::channel(MAX_INCOMING);
@@ -138,6 +143,8 @@ impl Endpoint {
             tls,
             configs,
             quic,
+            socket,
+            roaming: Roaming::new(),
             bounds: Bounds::new(&config.limits),
             relay: config.relay_idle.is_some(),
             incoming: sender,
@@ -260,6 +267,29 @@ impl Endpoint {
         tokio::select! {
             incoming = incoming.recv() => incoming,
             () = self.core.stop.cancelled() => None,
+        }
+    }
+
+    /// The network under this device became another one; `own` are its addresses now. TCP connections of other addresses
+    /// are broken off before this waits for anything. QUIC links are asked at once whether they still lead there, and closed
+    /// when nothing is heard for three round trips (0.5 s to 2 s); those that this device dialled move to its new address by
+    /// that. Returns how many connections were ended.
+    pub async fn network_changed(&self, own: &BTreeSet<IpAddr>) -> usize {
+        let stranded = self.core.roaming.leave(own);
+        stranded + self.core.roaming.probe(|_| true, || self.ask_all()).await
+    }
+
+    /// A device is said to be elsewhere now: its QUIC links are asked as by [`network_changed`](Self::network_changed).
+    pub async fn probe(&self, device: DeviceId) -> usize {
+        self.core.roaming.probe(|link| link.device() == device, || self.ask_all()).await
+    }
+
+    /// Makes every QUIC connection send something at once, from whatever address leads to the other side now.
+    fn ask_all(&self) {
+        if let (Some(quic), Some(socket)) = (&self.core.quic, &self.core.socket)
+            && let Err(error) = quic.rebind_abstract(Arc::clone(socket))
+        {
+            tracing::debug!(%error, "links are not asked whether they live");
         }
     }
 

@@ -28,6 +28,7 @@ mod quic;
 mod reach;
 mod relay;
 mod reset;
+mod roaming;
 pub mod seal;
 mod settings;
 mod sightings;
@@ -35,7 +36,7 @@ mod stream;
 mod tcp;
 mod tls;
 
-pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions};
+pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions, LookAnew};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};
 pub use framing::{

@@ -223,6 +223,16 @@ impl QuicLink {
         canonical(self.connection.remote_address())
     }
 
+    /// Whether it is not closed yet.
+    pub(crate) fn lives(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+
+    /// UDP datagrams that have arrived on it: acknowledgements count as much as data.
+    pub(crate) fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     pub(crate) fn exporter(&self) -> [u8; 32] {
         self.exporter
     }

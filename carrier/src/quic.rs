@@ -17,7 +17,10 @@ use crate::stream::{Hold, Stream};
 use crate::tls::{SERVER_NAME, Tls};
 use hither_proto::DeviceId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, RecvStream, SendStream, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, ServerConfig, TransportConfig,
+    VarInt,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -95,7 +98,7 @@ pub(crate) fn bind(
     identity: &Identity,
     config: &EndpointConfig,
     configs: &Configs,
-) -> Result<quinn::Endpoint, BindError> {
+) -> Result<(quinn::Endpoint, Arc<dyn AsyncUdpSocket>), BindError> {
     let fail = |source| BindError::Socket { carrier: "UDP", source };
     let port = Port { number: config.port, exact: config.exact_port, loopback_only: config.loopback_only };
     let enlarge = |socket: &Socket| buffers::enlarge(socket).map(drop);
@@ -104,7 +107,10 @@ pub(crate) fn bind(
     endpoint.max_udp_payload_size(MAX_PAYLOAD).map_err(tls_error)?;
     let server = ServerConfig::clone(&configs.lan.server);
     let runtime = Arc::new(quinn::TokioRuntime);
-    quinn::Endpoint::new(endpoint, Some(server), socket.into(), runtime).map_err(fail)
+    let socket = runtime.wrap_udp_socket(socket.into()).map_err(fail)?;
+    let bound = Arc::clone(&socket);
+    let quic = quinn::Endpoint::new_with_abstract_socket(endpoint, Some(server), bound, runtime);
+    Ok((quic.map_err(fail)?, socket))
 }
 
 /// Where a socket is to be bound.
@@ -179,8 +185,11 @@ pub(crate) async fn connect(
         }
         Err(_) => return Err(LinkError::TimedOut),
     };
-    let quic = QuicLink::new(connection)?;
-    let link = Link::quic(Arc::new(quic));
+    let quic = Arc::new(QuicLink::new(connection)?);
+    if !core.relay {
+        core.roaming.quic(&quic);
+    }
+    let link = Link::quic(quic);
     let (task_core, quic) = (Arc::clone(core), link.clone());
     core.tasks.spawn(async move {
         serve_streams(&task_core, &quic).await;
@@ -228,10 +237,13 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
 /// Hands an accepted connection to the owner of the endpoint, then its streams.
 async fn serve_connection(core: Arc<Core>, connection: Connection, _permit: ConnectionPermit) {
     let quic = match QuicLink::new(connection) {
-        Ok(quic) => quic,
+        Ok(quic) => Arc::new(quic),
         Err(error) => return tracing::debug!(%error, "a connection is refused"),
     };
-    let link = Link::quic(Arc::new(quic));
+    if !core.relay {
+        core.roaming.quic(&quic);
+    }
+    let link = Link::quic(quic);
     let Some(_place) = core.bounds.links.take(link.device()) else {
         tracing::debug!(device = %link.device(), "a connection is refused: too many of this device");
         link.close("too many connections");

@@ -81,6 +81,11 @@ impl Sightings {
         self.news(service.device)
     }
 
+    /// What the services are called.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.services.keys().cloned().collect()
+    }
+
     /// What is to be told about a device, if it differs from what was told last.
     fn news(&mut self, device: DeviceId) -> Option<DiscoveryEvent> {
         let claims: Vec<_> = self.services.values().filter(|service| service.device == device).collect();

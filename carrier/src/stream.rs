@@ -80,12 +80,12 @@ impl Stream {
     }
 
     pub(crate) fn tcp(
-        duplex: Duplex,
+        duplex: Arc<Duplex>,
         (device, remote, exporter): (DeviceId, SocketAddr, [u8; 32]),
         hold: Hold,
         opened_here: bool,
     ) -> Self {
-        let (hold, duplex) = (Arc::new(hold), Arc::new(duplex));
+        let hold = Arc::new(hold);
         Self {
             send: SendHalf { way: Send::Tcp(Arc::clone(&duplex)), ended: false, _hold: Arc::clone(&hold) },
             recv: RecvHalf { way: Recv::Tcp(duplex), _hold: hold },

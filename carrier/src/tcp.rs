@@ -235,7 +235,17 @@ async fn dial(
         return Err(LinkError::WrongDevice { found });
     }
     let known = (device, remote, exporter);
-    Ok((Stream::tcp(Duplex::new(io), known, Hold::dialled(permit), true), rtt))
+    Ok((Stream::tcp(duplex(core, io), known, Hold::dialled(permit), true), rtt))
+}
+
+/// A connection that is broken off when this device loses its end of it.
+fn duplex(core: &Core, io: Io) -> Arc<Duplex> {
+    let local = io.get_ref().0.socket().local_addr();
+    let duplex = Arc::new(Duplex::new(io));
+    if let (Ok(local), false) = (local, core.relay) {
+        core.roaming.tcp(local.ip(), &duplex);
+    }
+    duplex
 }
 
 /// Accepts connections until the endpoint closes.
@@ -275,7 +285,8 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
                         return;
                     };
                     let hold = Hold::accepted(stream, tcp, permit);
-                    let stream = Stream::tcp(Duplex::new(io), (device, remote, exporter), hold, false);
+                    let known = (device, remote, exporter);
+                    let stream = Stream::tcp(duplex(&task_core, io), known, hold, false);
                     // Fails only when the endpoint is gone; the stream is then dropped.
                     let _ = task_core.incoming.send(Incoming::Stream(stream)).await;
                 }

@@ -8,8 +8,10 @@ mod common;
 use bytes::Bytes;
 use common::*;
 use hither_carrier::{CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, LinkError, Stream};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::io::AsyncReadExt;
 use tokio::runtime::{Builder, Runtime};
 
 /// An endpoint whose process can die: its tasks are on a runtime of their own.
@@ -106,4 +108,29 @@ async fn somebody_else_cannot_end_them() {
     assert_eq!(other.endpoint.port(), port);
     assert_eq!(ended(&link, &mut stream).await, LinkError::TimedOut);
     other.dies().await;
+}
+
+#[tokio::test]
+async fn on_another_network_the_dead_are_told_from_the_living_at_once() {
+    let own = [Ipv4Addr::LOCALHOST.into()].into();
+    for dialled_by in [Side::Friend, Side::Mortal] {
+        let identity = Identity::generate().unwrap();
+        let (friend, mut mortal, living) = (endpoint(), Mortal::born(&identity, 0), endpoint());
+        let (dead, _stream) = mortal.linked(&friend, dialled_by).await;
+        let alive = connect(&friend, &living, CarrierKind::Quic).await.unwrap();
+        let (mut here, mut there) = joined(&alive, &living).await;
+        assert_eq!(friend.network_changed(&own).await, 0, "both answer");
+        mortal.dies().await;
+        assert_eq!(friend.probe(living.device()).await, 0, "only that one was meant");
+        let changed = Instant::now();
+        assert_eq!(friend.network_changed(&own).await, 1);
+        assert!(dead.close_reason().is_some() && alive.close_reason().is_none());
+        println!("told apart {:.1?} after the change", changed.elapsed());
+        assert!(changed.elapsed().as_secs() < 3);
+        // And what was going on goes on.
+        here.send.send_bytes(Bytes::from_static(b"y")).await.unwrap();
+        let mut heard = [0; 2];
+        soon(there.recv.read_exact(&mut heard)).await.unwrap();
+        assert_eq!(&heard, b"xy");
+    }
 }

@@ -40,7 +40,9 @@ pub(crate) fn budget(daemon: &Daemon, transfer: &Transfer) -> Budget {
 
 /// What sources cost this device now.
 pub(crate) fn prices(daemon: &Daemon) -> Prices {
-    Prices { store: daemon.config.costs.store, link: Price::FREE }
+    let costs = &daemon.config.costs;
+    let link = if daemon.world.facts().is_metered() { costs.metered } else { Price::FREE };
+    Prices { store: costs.store, link }
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ use crate::relay::Relays;
 use crate::routes::Routes;
 use crate::shares::{Share, Shares, Version};
 use crate::tasks::Tasks;
+use crate::terms::Listeners;
 use crate::throttle::Throttles;
 use crate::transfer::{Transfer, Transfers};
 use crate::watch::Watches;
 use crate::workers::Workers;
+use crate::world::World;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
@@ -50,6 +52,7 @@ pub(crate) struct Daemon {
     pub endpoint: Arc<Endpoint>,
     pub links: Links,
     pub shares: Shares,
+    pub listeners: Listeners,
     pub holders: Holders,
     pub index: Index,
     pub keep: Keep,
@@ -63,6 +66,7 @@ pub(crate) struct Daemon {
     pub handles: Arc<Handles>,
     pub workers: Workers,
     pub throttles: Throttles,
+    pub world: World,
     pub tasks: Tasks,
     /// Held while a path is being published.
     pub publishing: Mutex<()>,
@@ -99,6 +103,7 @@ impl Daemon {
         let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
         let throttles = Throttles::new(&config.limits);
+        let world = World::new(&config.world);
         let daemon = Arc::new(Self {
             device,
             name: device_name(&config),
@@ -109,6 +114,7 @@ impl Daemon {
             config,
             paths,
             shares: Shares::default(),
+            listeners: Listeners::default(),
             holders: Holders::default(),
             index: Index::default(),
             keep,
@@ -122,6 +128,7 @@ impl Daemon {
             handles: Handles::new(OPEN_FILES),
             workers: Workers::start().map_err(failure::internal)?,
             throttles,
+            world,
             tasks: Tasks::new(),
             publishing: Mutex::new(()),
             warnings: Mutex::new(warnings),

@@ -2,7 +2,8 @@
 
 use crate::daemon::Daemon;
 use crate::failure::size;
-use hither_api::{Finding, Level, RelayInfo, RelayState};
+use crate::world::Battery;
+use hither_api::{Finding, Level, Metered, RelayInfo, RelayState};
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
@@ -17,6 +18,9 @@ fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Int
 pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
     findings.extend(relays(daemon));
+    findings.extend(link(daemon));
+    findings.extend(battery(daemon));
+    findings.extend(limits(daemon));
     findings.extend(vpn());
     let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
@@ -135,6 +139,60 @@ fn space(daemon: &Daemon) -> Finding {
             "",
         ),
     }
+}
+
+/// What follows from a link that costs by volume.
+fn link(daemon: &Daemon) -> Option<Finding> {
+    let metered = daemon.world.facts().metered?;
+    let whose = match daemon.config.world.metered {
+        Metered::Auto => "",
+        _ => ", as you configured (network.metered)",
+    };
+    let message = match (metered, daemon.config.upload.metered) {
+        (false, _) => format!("The link to the internet is not metered{whose}."),
+        (true, true) => {
+            format!("The link to the internet is metered{whose}. Uploads to a relay go on (upload.metered).")
+        }
+        (true, false) => {
+            format!("The link to the internet is metered{whose}. Uploads to a relay wait for another one.")
+        }
+    };
+    let hint = match metered && !daemon.config.upload.metered {
+        true => {
+            "If it costs nothing: hither config set network.metered no. To upload all the same: hither config set upload.metered true"
+        }
+        false => "",
+    };
+    Some(finding("link", Level::Ok, message, hint))
+}
+
+/// What follows from a low battery.
+fn battery(daemon: &Daemon) -> Option<Finding> {
+    let facts = daemon.world.facts();
+    let Battery { percent, discharging } = facts.battery?;
+    let state = if discharging { "in use" } else { "not in use" };
+    if !facts.reluctant {
+        return Some(finding("battery", Level::Ok, format!("The battery is {state}, at {percent} %."), ""));
+    }
+    let message =
+        format!("The battery is {state} and low, at {percent} %. This device gives to others reluctantly.");
+    let hint = format!("That begins below {} % (battery.low).", daemon.config.world.low);
+    Some(finding("battery", Level::Ok, message, hint))
+}
+
+/// What slows everything down because the user wants it so.
+fn limits(daemon: &Daemon) -> Option<Finding> {
+    let limits = daemon.throttles.info();
+    let way = |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} at most {}/s", size(rate)));
+    let ways: Vec<String> =
+        way("sent", limits.upload).into_iter().chain(way("received", limits.download)).collect();
+    let because = limits.schedule.map(|rule| format!(" (limits.schedule: {rule})")).unwrap_or_default();
+    let where_ = if limits.lan { "" } else { ", outside the local network" };
+    let all = (!ways.is_empty()).then(|| format!("There is {}{where_}{because}.", ways.join(" and ")));
+    let devices = (!limits.devices.is_empty())
+        .then(|| format!("Limits for single devices{where_}: {}.", limits.devices.join(", ")));
+    let words: Vec<String> = all.into_iter().chain(devices).collect();
+    (!words.is_empty()).then(|| finding("limits", Level::Ok, words.join(" "), ""))
 }
 
 /// Tunnels tend to swallow the local network.

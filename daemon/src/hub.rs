@@ -3,7 +3,7 @@
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
-use crate::session;
+use crate::{roaming, session};
 use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming, InterfaceFilter};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,21 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
     daemon.tasks.spawn_forever(open_sessions(Arc::clone(daemon), inputs));
     daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
+    crate::world::start(daemon);
+    daemon.tasks.spawn_forever(crate::terms::follow(Arc::clone(daemon)));
     crate::catalogue::start(daemon);
     crate::relay::start(daemon);
     crate::keep::start(daemon);
     crate::index::start(daemon);
     crate::watch::start(daemon);
     crate::mail::start(daemon);
+    let discovery = start_discovery(daemon);
+    let look = discovery.as_ref().map(Discovery::look_anew);
+    daemon.tasks.spawn_forever(roaming::run(Arc::clone(daemon), look));
+    discovery
+}
+
+fn start_discovery(daemon: &Arc<Daemon>) -> Option<Discovery> {
     if !daemon.config.discovery {
         return None;
     }
@@ -95,6 +104,8 @@ async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent
                     let fetching: Vec<_> = engine.fetching().collect();
                     fetching.into_iter().for_each(|share| engine.handle_device_seen(share, device, now));
                 });
+                let of = Arc::clone(&daemon);
+                daemon.tasks.spawn(async move { of.links.check(device).await });
             }
             DiscoveryEvent::Gone { device } => {
                 daemon.links.gone(device);

@@ -176,7 +176,8 @@ impl Lane {
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
         let greeted = greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk).await;
         greeted.map_err(|e| e.to_string())?;
-        let limit = self.daemon.throttles.down(stream.remote.ip());
+        let name = self.daemon.links.name(self.device);
+        let limit = self.daemon.throttles.down(self.device, name.as_ref(), stream.remote.ip());
         Ok((stream.send, stream.recv, reader, limit))
     }
 

@@ -7,7 +7,7 @@ use futures::stream::{self, Stream};
 use hither_api::SourceKind;
 use hither_carrier::{CarrierKind, Endpoint, Link, LinkError, Stream as LinkStream};
 use hither_proto::{DeviceId, DeviceName, Host, HostPort, RelayAddress};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,11 +72,19 @@ pub(crate) struct Links {
     slots: Mutex<HashMap<(DeviceId, CarrierKind), Slot>>,
     /// Told whenever addresses in the book have changed.
     moved: watch::Sender<()>,
+    /// Counts up whenever the network is another one: dials begin anew.
+    network: watch::Sender<u64>,
 }
 
 impl Links {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self { endpoint, book: Mutex::default(), slots: Mutex::default(), moved: watch::Sender::new(()) }
+        Self {
+            endpoint,
+            book: Mutex::default(),
+            slots: Mutex::default(),
+            moved: watch::Sender::new(()),
+            network: watch::Sender::new(0),
+        }
     }
 
     fn book(&self) -> MutexGuard<'_, HashMap<DeviceId, Known>> {
@@ -235,9 +243,12 @@ impl Links {
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
         }
-        let joining = self.sightings(device, CarrierKind::Quic); // first, so that nothing is missed in between
-        let addresses = self.resolved(device, CarrierKind::Quic).await;
-        let link = self.endpoint.connect_quic_joined(device, &addresses, joining).await?;
+        let dial = async || {
+            let joining = self.sightings(device, CarrierKind::Quic); // first, so that nothing is missed in between
+            let addresses = self.resolved(device, CarrierKind::Quic).await;
+            self.endpoint.connect_quic_joined(device, &addresses, joining).await
+        };
+        let link = self.on_this_network(dial).await?;
         *open = Some(link.clone());
         Ok(link)
     }
@@ -249,6 +260,12 @@ impl Links {
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
         }
+        let link = self.on_this_network(|| self.dial_tcp(device, beside)).await?;
+        *open = Some(link.clone());
+        Ok(link)
+    }
+
+    async fn dial_tcp(&self, device: DeviceId, beside: Option<SocketAddr>) -> Result<Link, LinkError> {
         let joining = self.sightings(device, CarrierKind::Tcp);
         let port = self.book().get(&device).and_then(|known| known.tcp_port);
         // Behind which port of which host a store takes TCP, it says itself.
@@ -258,9 +275,48 @@ impl Links {
         let mut addresses = self.resolved(device, CarrierKind::Tcp).await;
         addresses.retain(|address| Some(*address) != beside);
         addresses.splice(0..0, beside);
-        let link = self.endpoint.connect_tcp_joined(device, &addresses, joining).await?;
-        *open = Some(link.clone());
-        Ok(link)
+        self.endpoint.connect_tcp_joined(device, &addresses, joining).await
+    }
+
+    /// Dials, and begins anew when the network becomes another one meanwhile: what was sent into the old one is lost, and
+    /// would be repeated later and later.
+    async fn on_this_network<F>(&self, dial: impl Fn() -> F) -> Result<Link, LinkError>
+    where
+        F: Future<Output = Result<Link, LinkError>>,
+    {
+        let mut network = self.network.subscribe();
+        loop {
+            tokio::select! {
+                dialled = dial() => return dialled,
+                Ok(()) = network.changed() => {}
+            }
+        }
+    }
+
+    /// The network became another one; `own` are this device's addresses now. Dials begin anew, and links that lead nowhere
+    /// any more are closed, some of them 2 s later: when this returns what is left of them has been looked at.
+    pub(crate) async fn network_changed(&self, own: &BTreeSet<IpAddr>) {
+        self.network.send_modify(|count| *count += 1);
+        // A TCP link is only an address that answered once: it may be another device's here.
+        for link in self.open().into_iter().filter(|link| link.carrier() == CarrierKind::Tcp) {
+            link.close("the network changed");
+        }
+        let ended = self.endpoint.network_changed(own).await;
+        let left = self.open();
+        tracing::debug!(ended, left = left.len(), "links after a change of the network");
+        left.iter().for_each(|link| self.leads(link, self.is_store(link.device())));
+    }
+
+    /// Discovery saw the device at other addresses than the links to it lead to: are they still any good?
+    pub(crate) async fn check(&self, device: DeviceId) {
+        let known = self.addresses(device, CarrierKind::Quic);
+        let elsewhere = |link: &Link| {
+            let (of_it, at) = (link.device() == device, link.remote().ip());
+            of_it && link.carrier() == CarrierKind::Quic && known.iter().all(|address| address.ip() != at)
+        };
+        if self.open().iter().any(elsewhere) {
+            self.endpoint.probe(device).await;
+        }
     }
 
     /// A stream over whatever connects: QUIC, or TCP (if that `may` be used) when QUIC fails or does not answer soon.

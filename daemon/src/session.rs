@@ -350,11 +350,13 @@ async fn attend(
     if let Some(elsewhere) = holders::elsewhere(daemon, share.id) {
         let _ = sender.send(elsewhere);
     }
+    daemon.listeners.add(daemon, id, stream.remote.ip(), sender);
     let close = daemon.tasks.token.child_token();
     let error =
         talk(daemon, share, device, &mut stream.send, &mut stream.recv, &mut reader, &mut outgoing, &close)
             .await;
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");
+    daemon.listeners.remove(id);
     daemon.core.routes.remove_session(id);
     daemon.core.with(|engine, _| engine.handle_unsubscribed(id));
 }

@@ -1,116 +1,303 @@
-//! The limits on what this device sends and receives: so many bytes a second over all streams together.
+//! The limits on what this device sends and receives: so many bytes a second over all streams together, besides over all
+//! streams of one device, and others at certain times of the week.
 //!
 //! A stream waits before it moves the next chunk, so that a chunk is never interrupted; the streams take turns in the order
-//! in which they came. What stays on the local network is not limited unless the user says so.
+//! in which they came. How fast it goes is looked at before every chunk, and while one waits: a limit that begins or ends
+//! counts at once for what is going on. What stays on the local network is not limited unless the user says so.
 
 use crate::links;
-use hither_api::RateLimits;
+use chrono::{Datelike, Local, Timelike};
+use hither_api::{LimitsInfo, RateLimits, ScheduleRule, WeekTime};
+use hither_proto::{DeviceId, DeviceName};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 /// How much of a pause may be made up for.
 const BURST: Duration = Duration::from_millis(200);
+/// How often somebody who waits looks whether other limits are in force: clocks are set, and laptops sleep.
+const LOOK: Duration = Duration::from_secs(2);
 
-/// One way.
+/// Tells the day and the time of day.
+type Clock = Box<dyn Fn() -> WeekTime + Send + Sync>;
+
+/// What was moved and is not paid for yet, at the rate of the moment.
 #[derive(Debug)]
-pub(crate) struct Throttle {
-    rate: NonZeroU64,
-    /// When what was taken so far will have been moved at that rate.
-    free_at: Mutex<Instant>,
+struct Debt {
+    /// Below zero: so much may be moved at once.
+    bytes: f64,
+    at: Instant,
 }
+
+/// One way, in all or of one device.
+#[derive(Debug)]
+struct Throttle(Mutex<Debt>);
 
 impl Throttle {
-    fn new(rate: NonZeroU64) -> Self {
-        Self { rate, free_at: Mutex::new(Instant::now()) }
+    fn new() -> Self {
+        Self(Mutex::new(Debt { bytes: 0.0, at: Instant::now() }))
     }
 
-    /// Waits until so many bytes may be moved. Whoever gives up waiting has taken nothing.
-    async fn take(&self, bytes: usize) {
-        let mut free_at = self.free_at.lock().await;
-        sleep_until(*free_at).await;
-        let takes = Duration::from_secs_f64(bytes as f64 / self.rate.get() as f64);
-        let from = Instant::now().checked_sub(BURST).map_or(*free_at, |since| since.max(*free_at));
-        *free_at = from + takes;
+    /// Waits until so many bytes may be moved at the rate that `rate` says. Whoever gives up waiting has taken nothing.
+    async fn take(&self, bytes: usize, rate: impl Fn() -> Option<NonZeroU64>) {
+        let mut debt = self.0.lock().await;
+        loop {
+            let now = Instant::now();
+            let Some(rate) = rate() else {
+                *debt = Debt { bytes: 0.0, at: now };
+                return;
+            };
+            let rate = rate.get() as f64;
+            let paid = debt.bytes - rate * (now - debt.at).as_secs_f64();
+            *debt = Debt { bytes: paid.max(-rate * BURST.as_secs_f64()), at: now };
+            if debt.bytes < 1.0 {
+                debt.bytes += bytes as f64;
+                return;
+            }
+            sleep(Duration::from_secs_f64((debt.bytes / rate).min(LOOK.as_secs_f64()))).await;
+        }
     }
 }
 
-/// Both ways, as the configuration has them.
-#[derive(Debug, Default)]
-pub(crate) struct Throttles {
-    up: Option<Arc<Throttle>>,
-    down: Option<Arc<Throttle>>,
-    lan: bool,
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
 }
+
+/// Both ways of one limit.
+#[derive(Debug)]
+struct Both {
+    up: Throttle,
+    down: Throttle,
+}
+
+impl Both {
+    fn new() -> Self {
+        Self { up: Throttle::new(), down: Throttle::new() }
+    }
+
+    const fn of(&self, way: Way) -> &Throttle {
+        match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        }
+    }
+}
+
+struct Inner {
+    limits: RateLimits,
+    clock: Clock,
+    all: Both,
+    /// One for each of `limits.devices`.
+    devices: Vec<Both>,
+}
+
+impl Inner {
+    /// The rule of the schedule that is in force.
+    fn rule(&self) -> Option<&ScheduleRule> {
+        if self.limits.schedule.is_empty() {
+            return None;
+        }
+        let now = (self.clock)();
+        self.limits.schedule.iter().find(|rule| rule.is_in_force(now))
+    }
+
+    /// The limit of all devices together, now.
+    fn rate(&self, way: Way) -> Option<NonZeroU64> {
+        let rule = self.rule();
+        match way {
+            Way::Up => rule.map_or(self.limits.upload, |rule| rule.upload(self.limits.upload)),
+            Way::Down => rule.map_or(self.limits.download, |rule| rule.download(self.limits.download)),
+        }
+    }
+
+    fn device_rate(&self, device: usize, way: Way) -> Option<NonZeroU64> {
+        let limit = self.limits.devices.get(device)?;
+        match way {
+            Way::Up => limit.upload,
+            Way::Down => limit.download,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        let RateLimits { upload, download, lan: _, devices, schedule } = &self.limits;
+        upload.is_none() && download.is_none() && devices.is_empty() && schedule.is_empty()
+    }
+}
+
+/// All limits, as the configuration has them.
+pub(crate) struct Throttles(Arc<Inner>);
 
 impl Throttles {
     pub(crate) fn new(limits: &RateLimits) -> Self {
-        let throttle = |rate: Option<NonZeroU64>| rate.map(|rate| Arc::new(Throttle::new(rate)));
-        Self { up: throttle(limits.upload), down: throttle(limits.download), lan: limits.lan }
+        Self::by(limits, Box::new(wall))
     }
 
-    /// What limits sending to an address.
-    pub(crate) fn up(&self, to: IpAddr) -> Limit {
-        self.limit(&self.up, to)
+    /// The same by another clock.
+    fn by(limits: &RateLimits, clock: Clock) -> Self {
+        let devices = limits.devices.iter().map(|_| Both::new()).collect();
+        Self(Arc::new(Inner { limits: limits.clone(), clock, all: Both::new(), devices }))
     }
 
-    /// What limits receiving from an address.
-    pub(crate) fn down(&self, from: IpAddr) -> Limit {
-        self.limit(&self.down, from)
+    /// What limits sending to a device or store that is called so, if that is known, at an address.
+    pub(crate) fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+        self.limit(Way::Up, to, name, at)
     }
 
-    fn limit(&self, throttle: &Option<Arc<Throttle>>, other: IpAddr) -> Limit {
+    /// What limits receiving from it.
+    pub(crate) fn down(&self, from: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+        self.limit(Way::Down, from, name, at)
+    }
+
+    fn limit(&self, way: Way, device: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
         // Whether it is near is looked up only when it matters.
-        Limit(throttle.clone().filter(|_| self.lan || !links::is_near(other)))
+        if self.0.is_free() || (!self.0.limits.lan && links::is_near(at)) {
+            return Limit(None);
+        }
+        let (id, short, name) = (device.to_string(), device.short(), name.map(ToString::to_string));
+        let means = self.0.limits.devices.iter().position(|limit| limit.means(&id, &short, name.as_deref()));
+        Limit(Some(Limited { inner: Arc::clone(&self.0), way, device: means }))
+    }
+
+    /// What is in force now.
+    pub(crate) fn info(&self) -> LimitsInfo {
+        let rate = |way| self.0.rate(way).map(NonZeroU64::get);
+        LimitsInfo {
+            upload: rate(Way::Up),
+            download: rate(Way::Down),
+            lan: self.0.limits.lan,
+            schedule: self.0.rule().map(ToString::to_string),
+            devices: self.0.limits.devices.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
+/// The clock on the wall: the user's own time.
+fn wall() -> WeekTime {
+    let now = Local::now();
+    let minute = (now.hour() * 60 + now.minute()) as u16;
+    WeekTime { day: now.weekday().num_days_from_monday() as u8, minute }
+}
+
 /// What limits one stream, if anything does.
-#[derive(Debug, Clone)]
-pub(crate) struct Limit(Option<Arc<Throttle>>);
+#[derive(Clone)]
+pub(crate) struct Limit(Option<Limited>);
+
+#[derive(Clone)]
+struct Limited {
+    inner: Arc<Inner>,
+    way: Way,
+    /// The limit that means its device.
+    device: Option<usize>,
+}
 
 impl Limit {
     /// Waits until so many bytes may be moved.
     pub(crate) async fn take(&self, bytes: usize) {
-        if let Some(throttle) = &self.0 {
-            throttle.take(bytes).await;
+        let Some(Limited { inner, way, device }) = &self.0 else { return };
+        // Its own limit first: whoever waits for that holds up nobody else.
+        if let Some(device) = *device
+            && let Some(both) = inner.devices.get(device)
+        {
+            both.of(*way).take(bytes, || inner.device_rate(device, *way)).await;
         }
+        inner.all.of(*way).take(bytes, || inner.rate(*way)).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    /// An address that nobody has (240.0.0.0/4), so that no machine that this runs on is near it.
+    const FAR: [u8; 4] = [240, 0, 0, 1];
+
+    fn device() -> DeviceId {
+        hither_carrier::Identity::generate().unwrap().device_id()
+    }
 
     fn throttles(lan: bool) -> Throttles {
         let upload = NonZeroU64::new(1_000_000);
-        Throttles::new(&RateLimits { upload, download: None, lan })
+        Throttles::new(&RateLimits { upload, lan, ..RateLimits::default() })
+    }
+
+    /// How long it takes to move ten chunks of 100 kB.
+    async fn takes(limit: Limit) -> f64 {
+        let began = Instant::now();
+        for _ in 0..10 {
+            limit.take(100_000).await;
+        }
+        began.elapsed().as_secs_f64()
     }
 
     #[tokio::test(start_paused = true)]
     async fn streams_together_keep_to_the_rate() {
-        let limit = throttles(true).up([192, 0, 2, 1].into());
-        let began = Instant::now();
-        let stream = |limit: Limit| async move {
-            for _ in 0..10 {
-                limit.take(100_000).await;
-            }
-        };
-        tokio::join!(stream(limit.clone()), stream(limit));
+        let limit = throttles(true).up(device(), None, FAR.into());
         // The last chunk is let go when the others are through; a pause of 0.2 s before is made up for.
-        let took = began.elapsed().as_secs_f64();
-        assert!((1.65..1.95).contains(&took), "{took}");
+        let (one, other) = tokio::join!(takes(limit.clone()), takes(limit));
+        assert!((1.65..1.95).contains(&one.max(other)), "{one} {other}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_limited_never_waits() {
         let began = Instant::now();
-        throttles(true).down([192, 0, 2, 1].into()).take(1 << 30).await;
-        throttles(false).up([127, 0, 0, 1].into()).take(1 << 30).await;
+        throttles(true).down(device(), None, FAR.into()).take(1 << 30).await;
+        throttles(false).up(device(), None, [127, 0, 0, 1].into()).take(1 << 30).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
-        throttles(false).up([192, 0, 2, 1].into()).take(1).await;
+        throttles(false).up(device(), None, FAR.into()).take(1).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_device_has_a_limit_of_its_own_within_that_of_all() {
+        let devices = vec!["phone=500kB".parse().unwrap(), "tablet download=200kB".parse().unwrap()];
+        let upload = NonZeroU64::new(1_000_000);
+        let throttles = Throttles::new(&RateLimits { upload, devices, ..RateLimits::default() });
+        let (phone, tablet) = (DeviceName::clean("phone"), DeviceName::clean("Tablet"));
+        let up = |name| throttles.up(device(), name, FAR.into());
+        let slow = takes(up(Some(&phone))).await;
+        assert!((1.7..1.9).contains(&slow), "{slow}");
+        let other = takes(up(None)).await;
+        assert!((0.6..0.9).contains(&other), "{other}");
+        // Two streams, to one phone and another one that is called so too, share its limit; the rest goes to others.
+        let (a, b, rest) = tokio::join!(takes(up(Some(&phone))), takes(up(Some(&phone))), takes(up(None)));
+        assert!((3.5..3.95).contains(&a.max(b)) && rest < 2.1, "{a} {b} {rest}");
+        let down = takes(throttles.down(device(), Some(&tablet), FAR.into())).await;
+        assert!((4.2..4.6).contains(&down), "{down}");
+        assert!(takes(throttles.down(device(), Some(&phone), FAR.into())).await < 0.01, "one way only");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schedule_begins_and_ends_in_the_middle() {
+        let minute = Arc::new(AtomicU16::new(7 * 60 + 59));
+        let of = Arc::clone(&minute);
+        let clock: Clock = Box::new(move || WeekTime { day: 2, minute: of.load(Ordering::Relaxed) });
+        let schedule = vec![
+            "mon-fri 08:00-18:00 upload=100kB".parse().unwrap(),
+            "08:00-20:00 upload=200kB download=any".parse().unwrap(),
+        ];
+        let limits = RateLimits { download: NonZeroU64::new(50_000), schedule, ..RateLimits::default() };
+        let throttles = Throttles::by(&limits, clock);
+        let limit = throttles.up(device(), None, FAR.into());
+        assert!(takes(limit.clone()).await < 0.01);
+        assert_eq!((throttles.info().schedule, throttles.info().download), (None, Some(50_000)));
+        minute.store(8 * 60, Ordering::Relaxed);
+        let slow = takes(limit.clone()).await;
+        assert!((8.5..9.1).contains(&slow), "{slow}");
+        assert_eq!(throttles.info().upload, Some(100_000), "the first that is in force");
+        // Whoever waits for a long time already goes on soon after the end.
+        limit.take(100_000_000).await;
+        let waiting = tokio::spawn(async move { limit.take(1).await });
+        sleep(Duration::from_secs(60)).await;
+        assert!(!waiting.is_finished());
+        minute.store(20 * 60, Ordering::Relaxed);
+        let ended = Instant::now();
+        waiting.await.unwrap();
+        assert!(ended.elapsed() <= LOOK);
     }
 }

@@ -70,7 +70,7 @@ enum Out {
 pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream, mut reader: MessageReader) {
     let id = daemon.next_stream();
     let Stream { send, mut recv, device, remote, .. } = stream;
-    let limit = daemon.throttles.up(remote.ip());
+    let limit = daemon.throttles.up(device, daemon.links.name(device).as_ref(), remote.ip());
     let (sender, inputs) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
     daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));

@@ -166,6 +166,14 @@ impl Engine {
         self.fetches.values_mut().for_each(|fetch| fetch.device_gone(device));
     }
 
+    /// The network under this device is another one: whoever could not be reached, or gave nothing, may do so now.
+    pub fn handle_network_changed(&mut self, now: Time) {
+        let shares: Vec<ShareId> = self.fetches.keys().copied().collect();
+        for share in shares {
+            self.with_fetch(share, now, |fetch, _| fetch.network_changed(now));
+        }
+    }
+
     /// A control session was opened and both sides proved that they know the secret.
     pub fn handle_session_opened(
         &mut self,

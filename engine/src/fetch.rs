@@ -160,6 +160,11 @@ impl Fetch {
         source.reprice(&self.spending.prices);
     }
 
+    /// What was learned of sources by their silence means nothing any more; those that are not reached are tried at once.
+    pub fn network_changed(&mut self, now: Time) {
+        self.sources.values_mut().for_each(|source| source.network_changed(now));
+    }
+
     pub fn device_gone(&mut self, device: DeviceId) {
         // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try whatever is heard.
         // Stores say no goodbye; a device that does so in the name of one changes nothing.

@@ -174,6 +174,12 @@ impl Source {
         }
     }
 
+    /// The network is another one: that it stalled was perhaps the old one's fault, and so was that it was not reached.
+    pub fn network_changed(&mut self, now: Time) {
+        (self.strikes, self.rests_until) = (0, None);
+        self.retry_now(now);
+    }
+
     /// It says what it claims, or that it does not fetch any more.
     pub fn claims(&mut self, said: &Claims, now: Time) {
         if self.session != Session::Open {
@@ -446,6 +452,21 @@ mod tests {
             source.stalled(now());
         }
         assert_eq!(source.stalled(now()), Duration::from_secs(300));
+    }
+
+    #[test]
+    fn another_network_is_another_chance() {
+        let mut source = open();
+        source.stalled(now());
+        source.stalled(now());
+        source.network_changed(now());
+        assert!(source.usable(1, Space::Data, now()) && !source.stalls_again());
+        source.closed(now(), Duration::from_secs(60));
+        source.network_changed(now());
+        assert_eq!(source.session, Session::Closed { retry_at: now() });
+        source.banned = true;
+        source.network_changed(now());
+        assert!(!source.usable(1, Space::Data, now()) && source.banned, "a lie stays one");
     }
 
     #[test]

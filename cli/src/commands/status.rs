@@ -4,9 +4,11 @@ use crate::commands::relay;
 use crate::commands::up::ports;
 use crate::daemon;
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, count, device, duration, grouped};
+use crate::show::{Align, Column, Table, bytes, count, device, duration, grouped};
 use console::Style;
-use hither_api::{Client, ClientError, Exit, LinkInfo, RelayInfo, RelayState, Status};
+use hither_api::{
+    BatteryInfo, Client, ClientError, Exit, LimitsInfo, LinkInfo, RelayInfo, RelayState, Status, WorldInfo,
+};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -52,7 +54,7 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn facts(status: &Status) -> [(&'static str, String); 8] {
+fn facts(status: &Status) -> Vec<(&'static str, String)> {
     let uploads = match status.uploads {
         0 => String::new(),
         number => format!(" ({number} not uploaded yet)"),
@@ -62,7 +64,7 @@ fn facts(status: &Status) -> [(&'static str, String); 8] {
         0 => "nothing is being fetched".into(),
         number => format!("{} running", count(number, "transfer")),
     };
-    [
+    let mut facts = vec![
         ("Device", format!("{} ({})", display_name(&status.name), status.device)),
         (
             "Daemon",
@@ -74,7 +76,40 @@ fn facts(status: &Status) -> [(&'static str, String); 8] {
         ("Nearby", count(status.nearby, "device")),
         ("Relays", relays(&status.relays)),
         ("Messages", messages(status)),
-    ]
+    ];
+    facts.extend(link(&status.world).map(|words| ("Link", words)));
+    facts.extend(battery(&status.world).map(|words| ("Battery", words)));
+    facts.extend(limits(&status.limits).map(|words| ("Limits", words)));
+    facts
+}
+
+/// Whether the link costs by volume, when that is known.
+fn link(world: &WorldInfo) -> Option<String> {
+    world.metered.map(|metered| if metered { "metered".into() } else { "not metered".into() })
+}
+
+fn battery(world: &WorldInfo) -> Option<String> {
+    let BatteryInfo { percent, discharging } = world.battery?;
+    let state = match (discharging, world.reluctant) {
+        (_, true) => ", low: this device gives to others reluctantly",
+        (true, _) => ", in use",
+        (false, _) => "",
+    };
+    Some(format!("{percent} %{state}"))
+}
+
+/// The limits in force now; nothing when there are none.
+fn limits(limits: &LimitsInfo) -> Option<String> {
+    let way = |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} {}/s", bytes(rate)));
+    let mut words: Vec<String> =
+        way("upload", limits.upload).into_iter().chain(way("download", limits.download)).collect();
+    words.extend(limits.devices.iter().map(|device| display_name(device)));
+    words.extend(limits.schedule.as_ref().map(|rule| format!("by the schedule ({})", display_name(rule))));
+    if words.is_empty() {
+        return None;
+    }
+    let lan = if limits.lan { "" } else { "; the local network is free" };
+    Some(words.join(", ") + lan)
 }
 
 fn relays(relays: &[RelayInfo]) -> String {
@@ -140,6 +175,8 @@ mod tests {
             relays: Vec::new(),
             unread: 1,
             outgoing: 2,
+            world: WorldInfo::default(),
+            limits: LimitsInfo::default(),
             warnings: Vec::new(),
         };
         let facts = facts(&status);
@@ -149,6 +186,24 @@ mod tests {
         assert_eq!(facts[4].1, "1 share, nothing is being fetched");
         assert_eq!(facts[6].1, "none (hither relay add URL)");
         assert_eq!(facts[7].1, "1 unread message (hither inbox), 2 to be sent (hither outbox)");
+        assert_eq!(facts.len(), 8, "what nobody knows is not shown");
+        let world = WorldInfo {
+            metered: Some(true),
+            battery: Some(BatteryInfo { percent: 12, discharging: true }),
+            reluctant: true,
+        };
+        let limits = LimitsInfo {
+            upload: Some(1_000_000),
+            schedule: Some("mon-fri 08:00-18:00 upload=1000000B/s".into()),
+            ..LimitsInfo::default()
+        };
+        let busy = super::facts(&Status { world, limits, ..status.clone() });
+        assert_eq!(busy[8].1, "metered");
+        assert_eq!(busy[9].1, "12 %, low: this device gives to others reluctantly");
+        assert_eq!(
+            busy[10].1,
+            "upload 1 MB/s, by the schedule (mon-fri 08:00-18:00 upload=1000000B/s); the local network is free"
+        );
         let deaf = Status { udp_port: None, ..status };
         assert_eq!(ports(&deaf), "none: no other device can connect");
     }

@@ -46,6 +46,8 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
         relays: daemon.relays.all().iter().map(|relay| relay.info()).collect(),
         unread: daemon.mail.inbox.unread(),
         outgoing: daemon.mail.outbox.len() as u64,
+        world: daemon.world.info(),
+        limits: daemon.throttles.info(),
         warnings: daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
     })
 }

@@ -1,6 +1,8 @@
 //! What is uploaded: the user's word for a share, then the rules of the configuration.
 
 use super::{Doing, Trouble};
+use crate::links::is_near;
+use crate::world::Facts;
 use hither_api::UploadRules;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -17,6 +19,8 @@ pub(super) enum Forbidden {
     Large,
     /// Not over the network that leads to the relay now.
     Network,
+    /// Not while the link costs by volume.
+    Metered,
 }
 
 impl Forbidden {
@@ -27,13 +31,16 @@ impl Forbidden {
             Self::Small => "smaller than upload.min_size",
             Self::Large => "larger than upload.max_size",
             Self::Network => "not over this network (upload.never_on)",
+            Self::Metered => "it waits for a link that is not metered (upload.metered)",
         }
     }
 }
 
 impl From<Forbidden> for Doing {
     fn from(why: Forbidden) -> Self {
-        Self::Off(Trouble { reason: None, words: why.words().into() })
+        let trouble = Trouble { reason: None, words: why.words().into() };
+        // That link is seldom the only one for long: nobody has to do anything.
+        if why == Forbidden::Metered { Self::Waits(trouble) } else { Self::Off(trouble) }
     }
 }
 
@@ -63,6 +70,13 @@ pub(super) fn network(rules: &UploadRules, relay: SocketAddr) -> Result<(), Forb
     let Some((interface, address)) = leads_to(relay) else { return Err(Forbidden::Network) };
     let forbidden = rules.never_on.iter().any(|rule| rule.means(&interface, address));
     if forbidden { Err(Forbidden::Network) } else { Ok(()) }
+}
+
+/// Whether the link may be used now, as it is metered or not. A relay on a network that this device is on itself is reached
+/// without it.
+pub(super) fn link(rules: &UploadRules, facts: &Facts, relay: SocketAddr) -> Result<(), Forbidden> {
+    let free = rules.metered || !facts.is_metered() || is_near(relay.ip());
+    if free { Ok(()) } else { Err(Forbidden::Metered) }
 }
 
 /// The interface that leads to an address, and this device's own address on it: the kernel's routing table is asked.
@@ -97,6 +111,19 @@ mod tests {
         let off = UploadRules { enabled: false, ..rules };
         assert_eq!(share(&off, false, 50), Err(Forbidden::Disabled));
         assert_eq!(share(&off, true, 50), Err(Forbidden::Asked));
+    }
+
+    #[test]
+    fn a_metered_link_is_spared_unless_the_user_says_otherwise() {
+        // Addresses that nobody has (240.0.0.0/4), so that no machine that this runs on is near them.
+        let (far, near) = ("240.0.0.1:9".parse().unwrap(), "127.0.0.1:9".parse().unwrap());
+        let metered = |metered| Facts { metered, ..Facts::default() };
+        let rules = UploadRules::default();
+        assert_eq!(link(&rules, &metered(Some(true)), far), Err(Forbidden::Metered));
+        assert_eq!(link(&rules, &metered(Some(true)), near), Ok(()));
+        assert_eq!(link(&rules, &metered(Some(false)), far), Ok(()));
+        assert_eq!(link(&rules, &metered(None), far), Ok(()));
+        assert_eq!(link(&UploadRules { metered: true, ..rules }, &metered(Some(true)), far), Ok(()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use futures::stream::FuturesUnordered;
 use hither_api::ErrorCode;
 use hither_proto::{RelayRefusalCode, ShareId};
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ const FULL: Duration = Duration::from_secs(60);
 struct Running {
     /// The version that is being uploaded; `None`: it is being released.
     version: Option<u64>,
+    /// Where the relay is by whose word it is done.
+    relay: SocketAddr,
     stop: CancellationToken,
 }
 
@@ -56,6 +59,7 @@ enum Due {
 /// Runs as long as the daemon does.
 pub(super) async fn run(daemon: Arc<Daemon>) {
     let mut changes = daemon.relays.changes();
+    let mut world = daemon.world.changes();
     let mut works = Works::new();
     let mut running: HashMap<ShareId, Running> = HashMap::new();
     let mut connected = 0;
@@ -78,6 +82,7 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
             }
             () = daemon.keep.wake.notified() => {}
             Ok(()) = changes.changed() => {}
+            Ok(()) = world.changed() => {}
             () = tokio::time::sleep_until(next.into()) => {}
         }
     }
@@ -88,8 +93,8 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
     let stopped = stop.clone();
     match due {
         Due::Upload(job) => {
-            let (share, version) = (job.share.id, job.version.number());
-            running.insert(share, Running { version: Some(version), stop });
+            let (share, version, relay) = (job.share.id, job.version.number(), job.connection.remote());
+            running.insert(share, Running { version: Some(version), relay, stop });
             let daemon = Arc::clone(daemon);
             works.push(Box::pin(async move {
                 let told = |bytes, total| {
@@ -106,7 +111,7 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
             }));
         }
         Due::Release(share, connection) => {
-            running.insert(share, Running { version: None, stop });
+            running.insert(share, Running { version: None, relay: connection.remote(), stop });
             works.push(Box::pin(async move { (share, Outcome::Released(connection.release(share).await)) }));
         }
     }
@@ -220,10 +225,16 @@ impl Look<'_> {
         for (share, running) in self.running.iter().filter(|(_, running)| running.version.is_some()) {
             let current = self.daemon.shares.get(*share).and_then(|share| share.current());
             let released = self.daemon.keep.entry(*share).record.is_some_and(|record| record.release);
-            if released || current.map(|version| version.number()) != running.version {
+            let forbidden = self.link(running.relay).is_err();
+            if released || forbidden || current.map(|version| version.number()) != running.version {
                 running.stop.cancel();
             }
         }
+    }
+
+    /// Whether a relay may be uploaded to over the link as it is.
+    fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
+        policy::link(&self.daemon.config.upload, &self.daemon.world.facts(), relay)
     }
 
     /// What is due, in order: what frees room first, then the smallest shares.
@@ -325,6 +336,7 @@ impl Look<'_> {
             return Err(Doing::Waits(Trouble { reason: Some(ErrorCode::NoRelay), words }));
         };
         policy::network(rules, connection.remote())?;
+        self.link(connection.remote())?;
         let relay = relay.key();
         let (share, version) = (Arc::clone(share), Arc::clone(version));
         Ok(Some(Job { share, version, connection, relay, expires: record.expires }))

@@ -28,6 +28,7 @@ pub(crate) use dial::RelayError;
 #[allow(unused_imports, reason = "for uploads to stores, and for reading from them")]
 pub(crate) use dial::{RelayStream, dial, open};
 pub(crate) use join::{join, leave};
+pub(crate) use network::addresses;
 pub(crate) use standing::{Relay, Standing};
 
 use crate::daemon::Daemon;
@@ -110,6 +111,11 @@ impl Relays {
     /// Follows connections and lists of devices.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Counts up whenever the network may be another one.
+    pub(crate) fn network(&self) -> watch::Receiver<u64> {
+        self.network.subscribe()
     }
 
     /// Whether some relay may be reached any moment: none has failed yet since it was tried last.

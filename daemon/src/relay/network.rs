@@ -20,6 +20,16 @@ const SETTLE: Duration = Duration::from_millis(300);
 #[cfg(target_os = "linux")]
 const MAX_SETTLING: u32 = 100;
 
+/// This device's addresses, without those that lead to itself.
+pub(crate) fn addresses() -> BTreeSet<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces
+        .into_iter()
+        .filter(|interface| !interface.is_loopback())
+        .map(|interface| interface.ip())
+        .collect()
+}
+
 /// What is compared from one look to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Look {
@@ -30,9 +40,7 @@ pub(crate) struct Look {
 
 impl Look {
     fn now() -> Self {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let addresses = interfaces.into_iter().filter(|i| !i.is_loopback()).map(|i| i.ip()).collect();
-        Self { addresses, wall: SystemTime::now(), monotonic: Instant::now() }
+        Self { addresses: addresses(), wall: SystemTime::now(), monotonic: Instant::now() }
     }
 
     /// Whether what worked at the time of `before` may not work any more.

@@ -109,6 +109,21 @@ impl Cable {
         tool(&mut command("ip", &format!("link set {} up", self.port)));
     }
 
+    /// Somebody takes the device away: the cable is pulled, and the system drops the address that went with it.
+    pub fn unplug(&self) {
+        self.cut();
+        self.inside("ip", &format!("link set {INTERFACE} down"));
+        self.inside("ip", &format!("addr flush dev {INTERFACE}"));
+    }
+
+    /// The device is plugged in elsewhere, and gets its address there at once.
+    pub(super) fn plug(&mut self, socket: Socket) {
+        let Socket { switch, address, router, .. } = socket;
+        tool(&mut command("ip", &format!("link set {} master {switch} up", self.port)));
+        (self.address, self.router) = (address, router);
+        self.connect();
+    }
+
     /// Limits what the device sends.
     pub fn shape_up(&self, mbit: u32) {
         self.inside("tc", &format!("qdisc replace dev {INTERFACE} root {}", bucket(mbit)));
@@ -155,7 +170,7 @@ impl Cable {
 }
 
 /// A queue that lets through so much: 10 ms at once, and at least what one call of the system may send.
-fn bucket(mbit: u32) -> String {
+pub(super) fn bucket(mbit: u32) -> String {
     let burst = (u64::from(mbit) * 1_000_000 / 8 / 100).max(128 << 10);
     format!("tbf rate {mbit}mbit burst {burst} latency 50ms")
 }

@@ -5,6 +5,7 @@ use super::cable::{Cable, Socket};
 use super::namespace::Namespace;
 use super::process::Process;
 use super::run::{Fetched, Plain, Run, Running, plain};
+use super::system_bus::SystemBus;
 use super::wait::{PATIENCE, until};
 use hither_api::{Event, Status, TransferInfo, Why};
 use rustix::process::Signal;
@@ -62,6 +63,20 @@ impl Device {
         self.settings.push((format!("HITHER_{}", key.replace('.', "_").to_uppercase()), value.into()));
     }
 
+    /// A variable of the environment of its programs. Counts from the daemon's next start.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.settings.push((name.into(), value.into()));
+    }
+
+    /// Starts the bus over which its system tells of itself. There is none before; a daemon that runs may notice late.
+    pub fn system_bus(&self) -> SystemBus {
+        SystemBus::start(&self.bus())
+    }
+
+    fn bus(&self) -> PathBuf {
+        self.folder.join("bus")
+    }
+
     /// A place for files of this device.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join("files").join(name)
@@ -91,6 +106,8 @@ impl Device {
             command.env_remove(name);
         }
         command.env("HITHER_HOME", self.home());
+        // Not that of the machine that the lab is on.
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.bus().display()));
         for (name, value) in &self.settings {
             command.env(name, value);
         }

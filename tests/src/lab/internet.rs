@@ -73,32 +73,50 @@ impl<'lab> Internet<'lab> {
 
     /// A place for a relay. It does not run yet.
     pub fn relay(&self, name: &str) -> Relay {
+        Relay::new(name, self.host(), &self.lab.folder(name), self.lab.programs())
+    }
+
+    /// A device beside the relays, with an address that everybody reaches. Its daemon does not run yet.
+    pub fn device(&self, name: &str) -> Device {
+        let device = self.lab.device_at(name, self.host());
+        device.cable.connect();
+        device
+    }
+
+    fn host(&self) -> Socket {
         let number = self.lab.number();
         let (switch, network) = HOSTS;
-        let socket = Socket {
+        Socket {
             number,
             switch: switch.into(),
             address: format!("{network}.{number}"),
             router: Some(format!("{network}.{PROVIDER}")),
-        };
-        Relay::new(name, socket, &self.lab.folder(name), self.lab.programs())
+        }
     }
 }
 
 impl Lan<'_> {
     /// A device in this LAN. Its daemon does not run yet.
     pub fn device(&self, name: &str) -> Device {
+        let device = self.lab.device_at(name, self.socket());
+        device.cable.connect();
+        device
+    }
+
+    /// A device that was somewhere else comes into this LAN, as it is.
+    pub fn welcome(&self, device: &mut Device) {
+        device.cable.plug(self.socket());
+    }
+
+    fn socket(&self) -> Socket {
         let number = self.lab.number();
         let (network, _) = self.inner.rsplit_once('.').unwrap();
-        let socket = Socket {
+        Socket {
             number,
             switch: self.switch.clone(),
             address: format!("{network}.{number}"),
             router: Some(self.inner.clone()),
-        };
-        let device = self.lab.device_at(name, socket);
-        device.cable.connect();
-        device
+        }
     }
 }
 

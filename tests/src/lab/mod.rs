@@ -25,6 +25,7 @@ mod relay;
 mod router;
 mod run;
 mod switch;
+mod system_bus;
 mod tool;
 mod tree;
 mod user;
@@ -43,6 +44,7 @@ pub use relay::Relay;
 pub use router::Router;
 pub use run::{Fetched, Plain, Run, Running};
 pub use switch::Lab;
+pub use system_bus::SystemBus;
 pub use tree::{Tree, fill, noise};
 pub use wait::{PATIENCE, until, within};
 

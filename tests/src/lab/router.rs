@@ -1,9 +1,10 @@
 //! A router as people have at home: one public address for everybody behind it; or as companies have: everybody behind it
 //! has an address that others reach.
 
-use super::cable::Protocol;
+use super::cable::{Protocol, bucket};
 use super::namespace::Namespace;
 use super::tool::{command, fed, tool};
+use serde_json::Value;
 
 /// The address of every router in its LAN.
 pub(super) const INNER: &str = "192.168.1.254";
@@ -44,6 +45,21 @@ impl Router {
         router.inside(&format!("route add default via {gateway}"));
         forward(&router.network);
         router
+    }
+
+    /// Limits what leaves and what enters the LAN, in Mbit/s.
+    pub fn shape(&self, up: u32, down: u32) {
+        for (interface, mbit) in [(WAN, up), (LAN, down)] {
+            let line = format!("qdisc replace dev {interface} root {}", bucket(mbit));
+            tool(self.network.command("tc").args(line.split_whitespace()));
+        }
+    }
+
+    /// Bytes that have entered the LAN so far.
+    pub fn entered(&self) -> u64 {
+        let text = tool(self.network.command("ip").args(["-s", "-j", "link", "show", "dev", LAN]));
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        parsed[0]["stats64"]["tx"]["bytes"].as_u64().unwrap()
     }
 
     /// Drops everything of a protocol that would go through it, and tells nobody.

@@ -38,10 +38,17 @@ impl Lab {
 
     /// A device whose interface is still down.
     pub fn unplugged(&self, name: &str) -> Device {
+        self.device_at(name, self.socket())
+    }
+
+    /// A device that was somewhere else comes to the switch, as it is.
+    pub fn welcome(&self, device: &mut Device) {
+        device.cable.plug(self.socket());
+    }
+
+    fn socket(&self) -> Socket {
         let number = self.number();
-        let socket =
-            Socket { number, switch: "switch".into(), address: format!("10.77.0.{number}"), router: None };
-        self.device_at(name, socket)
+        Socket { number, switch: "switch".into(), address: format!("10.77.0.{number}"), router: None }
     }
 
     /// A device whose cable leads elsewhere; its interface is still down.

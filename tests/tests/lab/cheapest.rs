@@ -75,14 +75,14 @@ fn bound(bytes: u64, from: &Device, to: &Device) -> f64 {
 }
 
 /// Whether the machine is quiet enough for the goals as they stand.
-fn is_strict() -> bool {
+pub(crate) fn is_strict() -> bool {
     std::env::var_os("HITHER_LAB_STRICT").is_some()
 }
 
 /// What the origin may give more than its goal while the machine does other things, in units of the file.
 const ROOM: f64 = 0.15;
 
-fn judge_time(seconds: f64, bound: f64, most: f64) {
+pub(crate) fn judge_time(seconds: f64, bound: f64, most: f64) {
     println!("time: {:.3} of the bound ({seconds:.2} s of {bound:.2} s)", seconds / bound);
     if is_strict() {
         assert!(seconds / bound <= most, "took {:.3} of the bound, {most} is allowed", seconds / bound);

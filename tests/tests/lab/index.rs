@@ -16,16 +16,16 @@ const SIZE: u64 = 48 * MIB;
 const UPLINK: u32 = 60;
 
 /// Three sites, and the nodes of a relay; the first one is what devices join.
-struct Sites<'lab> {
-    a: Lan<'lab>,
-    b: Lan<'lab>,
-    c: Lan<'lab>,
-    relays: Vec<Relay>,
+pub(crate) struct Sites<'lab> {
+    pub(crate) a: Lan<'lab>,
+    pub(crate) b: Lan<'lab>,
+    pub(crate) c: Lan<'lab>,
+    pub(crate) relays: Vec<Relay>,
 }
 
 impl<'lab> Sites<'lab> {
     /// A relay of nodes with these roles; empty for the usual ones.
-    fn new(lab: &'lab Lab, nodes: &[&str]) -> Self {
+    pub(crate) fn new(lab: &'lab Lab, nodes: &[&str]) -> Self {
         let internet = lab.internet();
         let (a, b, c) = (internet.site(), internet.site(), internet.site());
         let mut relays: Vec<Relay> = Vec::new();
@@ -47,7 +47,7 @@ impl<'lab> Sites<'lab> {
     }
 
     /// A device that does not look around itself, and has joined.
-    fn device(&self, lan: &Lan<'_>, name: &str) -> Device {
+    pub(crate) fn device(&self, lan: &Lan<'_>, name: &str) -> Device {
         let device = alone(lan, name);
         device.join(&self.relays[0].invitation());
         device
@@ -62,7 +62,7 @@ fn alone(lan: &Lan<'_>, name: &str) -> Device {
 }
 
 /// Shares a file; returns a ticket that says nothing of where it is.
-fn share(device: &Device, file: &Path, arguments: &[&str]) -> (String, String) {
+pub(crate) fn share(device: &Device, file: &Path, arguments: &[&str]) -> (String, String) {
     let run = device.hither(&[&["share", file.to_str().unwrap()], arguments].concat()).well();
     let done = run.lines.last().unwrap();
     let text = |name: &str| done[name].as_str().unwrap().to_owned();
@@ -72,7 +72,7 @@ fn share(device: &Device, file: &Path, arguments: &[&str]) -> (String, String) {
 
 /// Waits until the index knows of so many announcements.
 #[track_caller]
-fn announced(index: &Relay, entries: u64) {
+pub(crate) fn announced(index: &Relay, entries: u64) {
     until("announcements in the index", || {
         (index.stats()["index"]["entries"].as_u64().unwrap() >= entries).then_some(())
     });

@@ -1,0 +1,223 @@
+//! The keys of the configuration: each with its default, its check and its comment, in one table.
+
+use crate::config::ConfigError;
+use crate::costs::CostMode;
+use crate::limits::{DeviceLimit, parse_rate};
+use crate::schedule::ScheduleRule;
+use crate::upload_rules::{NetworkRule, parse_size};
+use crate::world::{Metered, parse_percent};
+use hither_proto::Price;
+use std::str::FromStr;
+use toml_edit::Value;
+
+/// What a new configuration file looks like: every key with its default, commented out.
+pub const TEMPLATE: &str = "\
+# Hither's configuration. Every key is optional; what stands here behind '#' is the default.
+# Changes take effect when the daemon starts anew (hither down, hither up).
+
+# What this device calls itself towards devices that share something with it.
+# device_name = \"\"            # default: the host's name
+
+# UDP and TCP port; when it is taken another one is used. 0: any.
+# port = 47447
+
+# Carriers. QUIC is the default and the fallback; TCP is used for bulk data where it is faster.
+# quic = true
+# tcp = true
+
+# Find devices on the local network by mDNS.
+# discovery = true
+# Only these network interfaces, or all but these.
+# interfaces = []
+# ignore_interfaces = []
+
+# How long a fetch looks for a device that has the share before it gives up.
+# wait = \"15s\"
+
+# What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
+# fetched while this device is away. Not with: hither share --no-upload
+# upload.enabled = true
+# Only shares of at least, and at most, so many bytes: \"100MB\", \"2GiB\"; \"\" for any.
+# upload.min_size = \"\"
+# upload.max_size = \"\"
+# Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
+# upload.never_on = []
+# Whether that goes on while the link is metered.
+# upload.metered = false
+
+# Relays that this device joined, or that a ticket names, are told what it holds of shares (not what they are), so that
+# devices on other networks find it.
+# index.announce = true
+
+# Most bytes in a second that this device sends and receives, in all: \"5MB\", \"40Mbit\"; \"\" for any.
+# limits.upload = \"\"
+# limits.download = \"\"
+# Whether that goes for the local network too.
+# limits.lan = false
+# The same for single devices, by name or id as hither devices shows them; \"phone=2MB\" is what is sent to it:
+# [\"phone=2MB\", \"tablet upload=1MB download=4MB\"]
+# limits.devices = []
+# Other limits at certain times, on this device's clock; the first that is in force counts, \"any\" lifts a limit:
+# [\"mon-fri 08:00-18:00 upload=1MB download=4MB\", \"22:00-06:00 upload=any\"]
+# limits.schedule = []
+
+# Whether the link to the internet costs by volume: \"yes\", \"no\", or \"auto\" for what the system knows.
+# network.metered = \"auto\"
+# Below how much charge this device gives to others reluctantly, while it runs on its battery; \"0%\" for never.
+# battery.low = \"20%\"
+
+# How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
+# cost.mode = \"balanced\"
+# What a GiB costs, in your currency: from a store (whoever hosts it pays for traffic), over a metered connection.
+# cost.store = 0.09
+# cost.metered = 2.0
+
+# What is logged to hitherd.log: error, warn, info, debug or trace.
+# log = \"info\"
+";
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Bool,
+    Port,
+    Duration,
+    Names,
+    Size,
+    Networks,
+    Rate,
+    DeviceLimits,
+    Schedule,
+    Metered,
+    Percent,
+    Mode,
+    Price,
+    Level,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name in the file, with a dot where it stands in a table; `HITHER_` and the name in capitals, with `_` for a
+    /// dot, is its environment variable.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// Every key.
+pub const KEYS: [Key; 25] = [
+    Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
+    Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
+    Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
+    Key { name: "tcp", about: "use the TCP carrier for bulk data", kind: Kind::Bool },
+    Key { name: "discovery", about: "find devices on the local network", kind: Kind::Bool },
+    Key { name: "interfaces", about: "only these network interfaces", kind: Kind::Names },
+    Key { name: "ignore_interfaces", about: "all but these network interfaces", kind: Kind::Names },
+    Key { name: "wait", about: "how long a fetch looks for a holder", kind: Kind::Duration },
+    Key { name: "upload.enabled", about: "upload what is shared to a store", kind: Kind::Bool },
+    Key { name: "upload.min_size", about: "upload no smaller shares", kind: Kind::Size },
+    Key { name: "upload.max_size", about: "upload no larger shares", kind: Kind::Size },
+    Key {
+        name: "upload.never_on",
+        about: "interfaces and networks not to upload over",
+        kind: Kind::Networks,
+    },
+    Key { name: "upload.metered", about: "upload over a metered link too", kind: Kind::Bool },
+    Key { name: "index.announce", about: "let relays name this device as a holder", kind: Kind::Bool },
+    Key { name: "limits.upload", about: "most bytes sent in a second", kind: Kind::Rate },
+    Key { name: "limits.download", about: "most bytes received in a second", kind: Kind::Rate },
+    Key { name: "limits.lan", about: "limit the local network too", kind: Kind::Bool },
+    Key { name: "limits.devices", about: "limits for single devices", kind: Kind::DeviceLimits },
+    Key { name: "limits.schedule", about: "other limits at certain times", kind: Kind::Schedule },
+    Key { name: "network.metered", about: "whether the link costs by volume", kind: Kind::Metered },
+    Key { name: "battery.low", about: "below how much charge it gives reluctantly", kind: Kind::Percent },
+    Key { name: "cost.mode", about: "how readily paid sources are used", kind: Kind::Mode },
+    Key { name: "cost.store", about: "price of a GiB from a store", kind: Kind::Price },
+    Key { name: "cost.metered", about: "price of a GiB over a metered connection", kind: Kind::Price },
+    Key { name: "log", about: "what is logged", kind: Kind::Level },
+];
+
+impl Kind {
+    pub(crate) const fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Bool => "true or false",
+            Self::Port => "a number from 0 to 65535",
+            Self::Duration => "a duration like \"15s\" or \"2m\"",
+            Self::Names => "a list of names like [\"eth0\"]",
+            Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
+            Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
+            Self::Rate => "a rate of at least 10 kB a second like \"5MB\" or \"40Mbit\", or empty",
+            Self::DeviceLimits => "a list like [\"phone=2MB\", \"tablet upload=1MB download=4MB\"]",
+            Self::Schedule => "a list like [\"mon-fri 08:00-18:00 upload=1MB download=4MB\"]",
+            Self::Metered => "auto, yes or no",
+            Self::Percent => "a part like \"20%\"",
+            Self::Mode => "saver, balanced or fast",
+            Self::Price => "a price for each GiB, a number from 0 on",
+            Self::Level => "error, warn, info, debug or trace",
+        }
+    }
+
+    /// Parses what a person typed or an environment variable holds.
+    pub(crate) fn parse(self, text: &str) -> Option<Value> {
+        let value: Value = match self {
+            Self::Text
+            | Self::Duration
+            | Self::Size
+            | Self::Rate
+            | Self::Metered
+            | Self::Percent
+            | Self::Mode
+            | Self::Level => text.into(),
+            Self::Price => text.trim().parse::<f64>().ok()?.into(),
+            Self::Bool => text.parse::<bool>().ok()?.into(),
+            Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
+            Self::Names | Self::Networks | Self::DeviceLimits | Self::Schedule => {
+                text.split(',').map(str::trim).filter(|n| !n.is_empty()).collect::<toml_edit::Array>().into()
+            }
+        };
+        self.check(&value).then_some(value)
+    }
+
+    pub(crate) fn check(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_str(),
+            Self::Bool => value.is_bool(),
+            Self::Port => value.as_integer().is_some_and(|n| u16::try_from(n).is_ok()),
+            Self::Duration => value.as_str().is_some_and(|t| humantime::parse_duration(t).is_ok()),
+            Self::Names => value.as_array().is_some_and(|a| a.iter().all(Value::is_str)),
+            Self::Size => value.as_str().is_some_and(|t| t.is_empty() || parse_size(t).is_some()),
+            Self::Rate => value.as_str().is_some_and(|t| t.is_empty() || parse_rate(t).is_some()),
+            Self::Networks => each::<NetworkRule>(value),
+            Self::DeviceLimits => each::<DeviceLimit>(value),
+            Self::Schedule => each::<ScheduleRule>(value),
+            Self::Metered => value.as_str().is_some_and(|t| Metered::parse(t).is_some()),
+            Self::Percent => value.as_str().is_some_and(|t| parse_percent(t).is_some()),
+            Self::Mode => value.as_str().is_some_and(|t| t.parse::<CostMode>().is_ok()),
+            Self::Price => price(value).is_some(),
+            Self::Level => {
+                value.as_str().is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t))
+            }
+        }
+    }
+}
+
+/// A price, written with or without a fraction.
+pub(crate) fn price(value: &Value) -> Option<Price> {
+    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)).and_then(Price::per_gib)
+}
+
+/// Whether it is a list of texts each of which says a `T`.
+fn each<T: FromStr>(value: &Value) -> bool {
+    let says = |value: &Value| value.as_str().is_some_and(|text| text.parse::<T>().is_ok());
+    value.as_array().is_some_and(|list| list.iter().all(says))
+}
+
+impl Key {
+    pub(crate) const fn bad_value(&self) -> ConfigError {
+        ConfigError::BadValue { name: self.name, expected: self.kind.expected() }
+    }
+}

@@ -1,0 +1,119 @@
+//! On what terms this device gives, and who is told: devices elsewhere that it costs something while the link is metered,
+//! everybody that it would rather not while the battery is low.
+//!
+//! Every session that another device opened listens. Told is only what changes: who hears nothing is given for free.
+
+use crate::costs;
+use crate::daemon::Daemon;
+use crate::links;
+use crate::world::Facts;
+use hither_engine::SessionId;
+use hither_proto::{Message, Price, Terms};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// One session that is told.
+struct Listener {
+    /// It is on this device's own network.
+    near: bool,
+    told: Terms,
+    sender: UnboundedSender<Message>,
+}
+
+/// Everybody who is told.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    sessions: Mutex<HashMap<SessionId, Listener>>,
+}
+
+impl Listeners {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Listener>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session begins to listen.
+    pub(crate) fn add(
+        &self,
+        daemon: &Daemon,
+        session: SessionId,
+        remote: IpAddr,
+        sender: UnboundedSender<Message>,
+    ) {
+        let mut listener = Listener { near: links::is_near(remote), told: Terms::default(), sender };
+        // Under the lock: a change is told either here or to all.
+        let mut sessions = self.lock();
+        listener.tell(daemon.config.costs.metered, &daemon.world.facts());
+        sessions.insert(session, listener);
+    }
+
+    /// It is over.
+    pub(crate) fn remove(&self, session: SessionId) {
+        self.lock().remove(&session);
+    }
+
+    fn tell_all(&self, metered: Price, facts: &Facts) {
+        self.lock().values_mut().for_each(|listener| listener.tell(metered, facts));
+    }
+}
+
+impl Listener {
+    fn tell(&mut self, metered: Price, facts: &Facts) {
+        let terms = terms(metered, facts, self.near);
+        if std::mem::replace(&mut self.told, terms) != terms {
+            let _ = self.sender.send(Message::Terms(terms)); // The session may be about to end.
+        }
+    }
+}
+
+fn terms(metered: Price, facts: &Facts, near: bool) -> Terms {
+    let price = if facts.is_metered() && !near { metered } else { Price::FREE };
+    Terms { price, reluctant: facts.reluctant }
+}
+
+/// Keeps prices and terms at what the world is like. Runs until it is dropped.
+pub(crate) async fn follow(daemon: Arc<Daemon>) {
+    let mut changes = daemon.world.changes();
+    loop {
+        let facts = *changes.borrow_and_update();
+        daemon.core.with(|engine, now| engine.set_prices(costs::prices(&daemon), now));
+        daemon.listeners.tell_all(daemon.config.costs.metered, &facts);
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+
+    #[test]
+    fn only_changes_are_told_and_a_metered_link_costs_nobody_nearby() {
+        let price = Price::per_gib(2.0).unwrap();
+        let (metered, tired) = (
+            Facts { metered: Some(true), ..Facts::default() },
+            Facts { reluctant: true, ..Facts::default() },
+        );
+        for near in [true, false] {
+            let (sender, mut heard) = mpsc::unbounded_channel();
+            let mut listener = Listener { near, told: Terms::default(), sender };
+            listener.tell(price, &Facts::default());
+            assert!(heard.try_recv().is_err(), "nothing to tell");
+            listener.tell(price, &metered);
+            let expected = (!near).then_some(Message::Terms(Terms { price, reluctant: false }));
+            assert_eq!(heard.try_recv().ok(), expected);
+            listener.tell(price, &tired);
+            listener.tell(price, &tired);
+            assert_eq!(
+                heard.try_recv().ok(),
+                Some(Message::Terms(Terms { reluctant: true, ..Terms::default() }))
+            );
+            listener.tell(price, &Facts::default());
+            assert_eq!(heard.try_recv().ok(), Some(Message::Terms(Terms::default())));
+            assert!(heard.try_recv().is_err());
+        }
+    }
+}

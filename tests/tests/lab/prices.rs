@@ -1,0 +1,147 @@
+//! What costs is asked for where waiting would cost more; what would rather not give is asked last.
+
+use crate::index::{Sites, announced, share};
+use hither_api::{ErrorCode, SourceKind};
+use hither_tests::lab::{self, Device, Fetched, Lab, MIB, Tree, fill, until};
+use std::path::PathBuf;
+
+const SIZE: u64 = 24 * MIB;
+/// What the origin's uplink carries: below what a store is worth to who waits in balanced mode (95 Mbit/s), and above what
+/// it is worth to who saves (10 Mbit/s).
+const UPLINK: u32 = 40;
+
+/// An origin with a thin uplink at one site, a store that has everything, and who fetches at another site.
+struct Shop<'lab> {
+    sites: Sites<'lab>,
+    desk: Device,
+    file: PathBuf,
+    ticket: String,
+}
+
+impl<'lab> Shop<'lab> {
+    fn new(lab: &'lab Lab) -> Self {
+        let sites = Sites::new(lab, &[""]);
+        let desk = sites.device(&sites.a, "desk");
+        let file = fill(desk.path("film.mkv"), 1, SIZE);
+        let (id, ticket) = share(&desk, &file, &[]);
+        desk.uploads(&id);
+        announced(&sites.relays[0], 1);
+        desk.cable.shape_up(UPLINK);
+        Self { sites, desk, file, ticket }
+    }
+
+    fn fetch(&self, device: &Device, arguments: &[&str]) -> Fetched {
+        let fetched =
+            device.hither(&[&["fetch", &self.ticket, "-o", "got", "--yes"], arguments].concat()).fetched();
+        Tree::of(&self.file).assert_same(&Tree::of(device.path("got/film.mkv")));
+        fetched
+    }
+}
+
+/// Bytes that came from a store, and what they cost.
+fn bought(fetched: &Fetched) -> (u64, f64) {
+    let stores = fetched.sources.iter().filter(|source| source.kind == SourceKind::Store);
+    stores.fold((0, 0.0), |(bytes, cost), source| (bytes + source.bytes, cost + source.cost))
+}
+
+#[test]
+fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
+    lab::run(|lab| {
+        let shop = Shop::new(lab);
+        let mut gave = Vec::new();
+        for mode in ["saver", "balanced"] {
+            let device = shop.sites.device(&shop.sites.b, mode);
+            let fetched = shop.fetch(&device, &["--mode", mode]);
+            let (bytes, cost) = bought(&fetched);
+            println!(
+                "{mode}: {:.2} s, {:.3} from the store for {cost:.6}",
+                fetched.seconds,
+                bytes as f64 / SIZE as f64
+            );
+            let due = bytes as f64 / (1u64 << 30) as f64 * 0.09;
+            assert!((cost - due).abs() <= due * 0.05 + 1e-9, "{cost} for {bytes} bytes");
+            let why = device.why(&fetched.transfer);
+            for source in &why.sources {
+                println!("  {}", source.words);
+            }
+            if mode == "balanced" {
+                let paid = why.sources.iter().find_map(|source| source.paid).expect("it says why it paid");
+                assert!(paid.cheaper_rate < paid.threshold, "{paid:?}");
+            }
+            gave.push(bytes);
+            device.down();
+        }
+        // In the first moment nobody has been measured; who saves is not asked to wait for that.
+        assert!(gave[0] <= 2 * MIB, "who saves bought {} bytes", gave[0]);
+        assert!(gave[1] >= SIZE / 4, "who does not bought only {} bytes", gave[1]);
+    });
+}
+
+#[test]
+fn a6_no_fetch_costs_more_than_it_may_and_it_goes_on_where_it_stopped() {
+    lab::run(|lab| {
+        let shop = Shop::new(lab);
+        shop.desk.down();
+        let device = shop.sites.device(&shop.sites.b, "laptop");
+        // A third of it, at 0.09 for a GiB.
+        let part = SIZE as f64 / (1u64 << 30) as f64 * 0.09 / 3.0;
+        let amount = format!("{part:.7}");
+        let arguments = ["fetch", &shop.ticket, "-o", "got", "--yes", "--wait", "3s", "--max-cost", &amount];
+        let error = device.hither(&arguments).failed(6);
+        assert_eq!(error.code, ErrorCode::TooDear);
+        let begun = device.transfer();
+        let cost: f64 = begun.sources.iter().map(|source| source.cost).sum();
+        println!("{} bytes for {cost:.7} of {amount}", begun.bytes);
+        assert!(begun.bytes > SIZE / 4 && begun.bytes < SIZE / 2 && cost <= part, "{begun:?}");
+        let fetched = shop.fetch(&device, &["--max-cost", "1"]);
+        let (bytes, cost) = bought(&fetched);
+        assert!(
+            bytes <= SIZE + 2 * MIB && cost <= part * 3.2,
+            "{bytes} bytes for {cost}: something was bought twice"
+        );
+    });
+}
+
+/// Of two who have it, one costs or is tired: the other one gives.
+fn the_other_gives(lab: &Lab, prepare: impl FnOnce(&mut Device)) {
+    let sites = Sites::new(lab, &[""]);
+    let mut desk = sites.device(&sites.a, "desk");
+    let other = sites.device(&sites.c, "other");
+    let file = fill(desk.path("film.mkv"), 1, SIZE);
+    let (_, ticket) = share(&desk, &file, &["--no-upload"]);
+    announced(&sites.relays[0], 1);
+    other.fetch(&ticket, "got");
+    announced(&sites.relays[0], 2);
+    desk.down();
+    prepare(&mut desk);
+    desk.up();
+    until("its terms", || (desk.status().world != Default::default()).then_some(()));
+    announced(&sites.relays[0], 2);
+    // Together they would be faster: one is asked because the other one is not.
+    [&desk, &other].iter().for_each(|device| device.cable.shape_up(UPLINK));
+    let laptop = sites.device(&sites.b, "laptop");
+    let fetched = laptop.fetch(&ticket, "got");
+    let (dear, free) = (fetched.from(&desk.id()), fetched.from(&other.id()));
+    println!("{dear} bytes from who asks for something, {free} from who does not");
+    // A span may be asked for before the terms are heard.
+    assert!(dear <= 2 * MIB && free >= SIZE - 2 * MIB);
+    // Where nobody else has it, it gives.
+    other.down();
+    let tablet = sites.device(&sites.b, "tablet");
+    laptop.down();
+    let fetched = tablet.fetch(&ticket, "got");
+    assert!(fetched.from(&desk.id()) == SIZE, "{:?}", fetched.sources);
+}
+
+#[test]
+fn a7_a_metered_link_is_spared_while_somebody_else_has_it() {
+    lab::run(|lab| the_other_gives(lab, |desk| desk.set("network.metered", "yes")));
+}
+
+#[test]
+fn a7_a_low_battery_is_spared_while_somebody_else_has_it() {
+    lab::run(|lab| {
+        let mut bus = None;
+        the_other_gives(lab, |desk| bus.insert(desk.system_bus()).power(9.0, 2));
+    });
+}
