@@ -21,7 +21,7 @@ pub(super) struct Copies {
 impl Copies {
     /// Another device holds these.
     pub(super) fn add(&mut self, positions: &RoaringBitmap) {
-        let mut carry = positions.clone();
+        let mut carry = plain(positions);
         for at in 0..BITS {
             if carry.is_empty() {
                 return;
@@ -38,7 +38,7 @@ impl Copies {
 
     /// A device that held these does not any more.
     pub(super) fn remove(&mut self, positions: &RoaringBitmap) {
-        let mut borrow = positions.clone();
+        let mut borrow = plain(positions);
         for bit in &mut self.bits {
             if borrow.is_empty() {
                 break;
@@ -90,6 +90,13 @@ impl Copies {
     pub(super) fn bytes(&self) -> u64 {
         self.bits.iter().map(|bit| bit.serialized_size() as u64).sum()
     }
+}
+
+/// The same without runs: operations between runs and bits take a hundred times as long as those between bits.
+fn plain(positions: &RoaringBitmap) -> RoaringBitmap {
+    let mut plain = positions.clone();
+    plain.remove_run_compression();
+    plain
 }
 
 #[cfg(test)]
