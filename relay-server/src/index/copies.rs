@@ -30,8 +30,10 @@ impl Copies {
                 self.bits.push(RoaringBitmap::new());
             }
             let bit = &mut self.bits[at];
+            bit.remove_run_compression();
             let both = &*bit & &carry;
             *bit ^= carry;
+            bit.optimize();
             carry = both;
         }
     }
@@ -43,8 +45,10 @@ impl Copies {
             if borrow.is_empty() {
                 break;
             }
+            bit.remove_run_compression();
             let lacking = &borrow - &*bit;
             *bit ^= borrow;
+            bit.optimize();
             borrow = lacking;
         }
         while self.bits.last().is_some_and(RoaringBitmap::is_empty) {
@@ -92,7 +96,8 @@ impl Copies {
     }
 }
 
-/// The same without runs: operations between runs and bits take a hundred times as long as those between bits.
+/// The same without runs: operations between runs and bits take many times as long as those between bits. At rest counts
+/// have runs, so that a short announcement of long runs takes little memory.
 fn plain(positions: &RoaringBitmap) -> RoaringBitmap {
     let mut plain = positions.clone();
     plain.remove_run_compression();
