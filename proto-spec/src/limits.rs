@@ -79,6 +79,8 @@ pub const MAX_CIPHERTEXT: u64 = 2 * MAX_SHARE;
 pub const MAX_INDEX_FRAME: usize = 256 * 1024;
 /// Most ranges in one announcement or delta to the index: three quarters of a longest frame, were each of the longest kind.
 pub const MAX_INDEX_RANGES: usize = 16_384;
+/// One past the highest number that the index counts with: [`MAX_CHUNKS`] in extents.
+pub const MAX_INDEX_POSITIONS: u32 = (MAX_CHUNKS / INDEX_EXTENT as u64) as u32;
 /// Longest sealed addresses of a holder, bytes.
 pub const MAX_INDEX_SEALED: usize = 1024;
 /// Most holders, and most that are gone, in one message of the index.

@@ -101,18 +101,17 @@ fn crowd(holders: u32, positions: u32) -> Result<(Index, Vec<DeviceId>), Failure
     let before_all = resident();
     for (name, kind, percent) in parts {
         let count = (holders * percent / 100).min(holders - first);
-        let announcements: Vec<_> = (0..count)
-            .map(|_| {
-                let held = Ranges::from_bitmap(&held(kind, positions, &mut random));
-                Announcement { version: 1, epoch: 1, seq: 1, complete: kind == 0, held, has_manifest: true }
-            })
-            .collect();
-        let (bytes, rss, begun) = (index.held().bytes, resident(), Instant::now());
-        for (number, holding) in (first..).zip(&announcements) {
-            let sealed = Bytes::from(vec![0; SEALED]);
-            index.announce(speaker(devices[number as usize], number), TOPIC, holding, sealed, begun)?;
+        let (bytes, rss, mut took) = (index.held().bytes, resident(), Duration::ZERO);
+        for number in first..first + count {
+            let held = Ranges::from_bitmap(&held(kind, positions, &mut random));
+            let complete = kind == 0;
+            let holding = Announcement { version: 1, epoch: 1, seq: 1, complete, held, has_manifest: true };
+            let (sealed, begun) = (Bytes::from(vec![0; SEALED]), Instant::now());
+            let speaker = speaker(devices[number as usize], number);
+            index.announce(speaker, TOPIC, &holding, sealed.clone(), begun)?;
+            took += begun.elapsed();
+            wire += frame(IndexMessage::Announce { topic: TOPIC, holding, sealed });
         }
-        let took = begun.elapsed();
         let (bytes, rss) = (index.held().bytes - bytes, resident().saturating_sub(rss));
         let per = |bytes: u64| bytes / u64::from(count.max(1));
         println!(
@@ -122,10 +121,6 @@ fn crowd(holders: u32, positions: u32) -> Result<(Index, Vec<DeviceId>), Failure
             took.as_secs_f64() * 1e6 / f64::from(count.max(1))
         );
         first += count;
-        for holding in announcements {
-            let sealed = Bytes::from(vec![0; SEALED]);
-            wire += frame(IndexMessage::Announce { topic: TOPIC, holding, sealed });
-        }
     }
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(

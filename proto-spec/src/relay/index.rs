@@ -7,8 +7,11 @@ use super::parse::{few, relays, sealed};
 use super::{RelayAddress, RelayRefusal};
 use crate::device::DeviceId;
 use crate::ids::{IndexTopic, ShareSecret};
-use crate::limits::{INDEX_HEARTBEAT_MS, MAX_INDEX_HOLDERS, MAX_INDEX_RANGES, MAX_INDEX_SEALED};
+use crate::limits::{
+    INDEX_HEARTBEAT_MS, MAX_INDEX_HOLDERS, MAX_INDEX_POSITIONS, MAX_INDEX_RANGES, MAX_INDEX_SEALED,
+};
 use crate::message::{Announcement, Delta, MessageError};
+use crate::range::Ranges;
 use crate::wire;
 use crate::wire::relay_frame::Body;
 use bytes::Bytes;
@@ -201,10 +204,10 @@ impl IndexMessage {
 
 fn holding(m: Option<wire::Announce>) -> Parsed<Announcement> {
     let m = m.ok_or(MessageError::Malformed)?;
-    if m.held.len() > MAX_INDEX_RANGES {
-        return Err(MessageError::Value("number of ranges"));
-    }
-    Announcement::parse(&m)
+    few(&m.held, MAX_INDEX_RANGES, "number of ranges")?;
+    let holding = Announcement::parse(&m)?;
+    in_bounds(&holding.held)?;
+    Ok(holding)
 }
 
 fn change(m: Option<wire::HaveDelta>) -> Parsed<Delta> {
@@ -212,7 +215,17 @@ fn change(m: Option<wire::HaveDelta>) -> Parsed<Delta> {
     if m.added.len() + m.removed.len() > MAX_INDEX_RANGES {
         return Err(MessageError::Value("number of ranges"));
     }
-    Delta::parse(&m)
+    let change = Delta::parse(&m)?;
+    in_bounds(&change.added)?;
+    in_bounds(&change.removed)?;
+    Ok(change)
+}
+
+fn in_bounds(ranges: &Ranges) -> Parsed<()> {
+    match ranges.as_slice().iter().all(|range| range.end() <= MAX_INDEX_POSITIONS) {
+        true => Ok(()),
+        false => Err(MessageError::Value("position")),
+    }
 }
 
 fn holders(m: wire::IndexHolders) -> Parsed<IndexMessage> {

@@ -129,9 +129,9 @@ fn change(runs: usize) -> Delta {
     Delta { version: u64::MAX, epoch: u64::MAX, seq: u64::MAX, added, removed }
 }
 
-/// Runs at the far end of the largest share.
+/// Runs at the far end of what the index counts with.
 fn scattered(runs: usize) -> Ranges {
-    let at = |run: u32| PositionRange::new(MAX_CHUNKS as u32 - 1 - run * 2, 1);
+    let at = |run: u32| PositionRange::new(MAX_INDEX_POSITIONS - 1 - run * 2, 1);
     (0..runs as u32).filter_map(at).collect()
 }
 

@@ -210,6 +210,13 @@ fn what_the_index_is_told_is_bounded() {
     let bytes = |length: usize| Bytes::from(vec![1; length]);
     let held = |count| changed!(IndexAnnounce, |m| m.holding.as_mut().unwrap().held = ranges(count));
     let added = |count| changed!(IndexDelta, |m| m.change.as_mut().unwrap().added = ranges(count));
+    let run = |start, count| {
+        changed!(IndexAnnounce, |m| m.holding.as_mut().unwrap().held = vec![wire::Range { start, count }])
+    };
+    let last = MAX_INDEX_POSITIONS - 1;
+    let removed = |start| {
+        changed!(IndexDelta, |m| m.change.as_mut().unwrap().removed = vec![wire::Range { start, count: 1 }])
+    };
     let sealed = |length| changed!(IndexAnnounce, |m| m.sealed = bytes(length));
     let nodes = |count| changed!(IndexWelcome, |m| m.nodes = vec![relay().to_wire(); count]);
     let beat = |ms| changed!(IndexWelcome, |m| m.heartbeat_ms = ms);
@@ -220,6 +227,8 @@ fn what_the_index_is_told_is_bounded() {
         (added(MAX_INDEX_RANGES), added(MAX_INDEX_RANGES + 1)),
         (sealed(MAX_INDEX_SEALED), sealed(MAX_INDEX_SEALED + 1)),
         (sealed(1), sealed(0)),
+        (run(last, 1), run(last, 2)),
+        (removed(last), removed(last + 1)),
         (nodes(MAX_RELAYS), nodes(MAX_RELAYS + 1)),
         (beat(*INDEX_HEARTBEAT_MS.start()), beat(*INDEX_HEARTBEAT_MS.start() - 1)),
         (beat(*INDEX_HEARTBEAT_MS.end()), beat(*INDEX_HEARTBEAT_MS.end() + 1)),

@@ -21,7 +21,7 @@ pub(super) struct Copies {
 impl Copies {
     /// Another device holds these.
     pub(super) fn add(&mut self, positions: &RoaringBitmap) {
-        let mut carry = positions.clone();
+        let mut carry = plain(positions);
         for at in 0..BITS {
             if carry.is_empty() {
                 return;
@@ -30,21 +30,25 @@ impl Copies {
                 self.bits.push(RoaringBitmap::new());
             }
             let bit = &mut self.bits[at];
+            bit.remove_run_compression();
             let both = &*bit & &carry;
             *bit ^= carry;
+            bit.optimize();
             carry = both;
         }
     }
 
     /// A device that held these does not any more.
     pub(super) fn remove(&mut self, positions: &RoaringBitmap) {
-        let mut borrow = positions.clone();
+        let mut borrow = plain(positions);
         for bit in &mut self.bits {
             if borrow.is_empty() {
                 break;
             }
+            bit.remove_run_compression();
             let lacking = &borrow - &*bit;
             *bit ^= borrow;
+            bit.optimize();
             borrow = lacking;
         }
         while self.bits.last().is_some_and(RoaringBitmap::is_empty) {
@@ -90,6 +94,14 @@ impl Copies {
     pub(super) fn bytes(&self) -> u64 {
         self.bits.iter().map(|bit| bit.serialized_size() as u64).sum()
     }
+}
+
+/// The same without runs: operations between runs and bits take many times as long as those between bits. At rest counts
+/// have runs, so that a short announcement of long runs takes little memory.
+fn plain(positions: &RoaringBitmap) -> RoaringBitmap {
+    let mut plain = positions.clone();
+    plain.remove_run_compression();
+    plain
 }
 
 #[cfg(test)]
