@@ -18,6 +18,7 @@ mod relay;
 mod types;
 mod upload;
 mod upload_rules;
+mod view;
 mod why;
 
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
@@ -36,4 +37,5 @@ pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
 pub use types::*;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
-pub use why::{PaidBecause, RunnerUp, Why, WhyNote, WhySource, WhySpan};
+pub use view::{MAX_CELLS, MapRun, MapState, SpanMap, TransferView, ViewSource};
+pub use why::{PaidBecause, RunnerUp, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan};

@@ -37,6 +37,7 @@ mod tasks;
 mod throttle;
 mod transfer;
 mod upload;
+mod view;
 mod watch;
 mod why;
 mod workers;

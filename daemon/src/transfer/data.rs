@@ -195,6 +195,7 @@ impl Getting<'_> {
         let repeated: RoaringBitmap = repeats.repeated().collect();
         self.copy_what_is_here(&repeats, &repeated).await?;
         let have = &self.durable | &self.written;
+        let copied = (&self.written | &repeated) - &self.durable;
         let lengths: Vec<u32> = self.manifest.chunks().iter().map(|c| c.length).collect();
         let wanted = wanted(&repeats, &repeated, &have, lengths.len() as u32);
         self.run.transfer.stages.set(Stage::Data {
@@ -205,6 +206,8 @@ impl Getting<'_> {
         self.run.set_phase(Phase::Fetching);
         self.run.transfer.meter().restart_rate();
         self.run.plan(self.version.number(), Space::Data, lengths, wanted);
+        let share = self.run.transfer.share.id;
+        self.run.daemon.core.with(|engine, _| engine.copied(share, &copied));
         self.fetch().await
     }
 
