@@ -3,6 +3,7 @@
 use crate::event::{SourceBytes, SourceKind, is_free};
 use crate::types::TransferInfo;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Why a transfer's bytes came from where they came (`GET /v1/transfers/{id}/why`).
@@ -16,6 +17,9 @@ pub struct Why {
     pub notes: Vec<WhyNote>,
     /// Where single spans came from, in the order in which they came (the most recent 1,000).
     pub spans: Vec<WhySpan>,
+    /// What people call the devices and stores in it, by device id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
 }
 
 /// One source in a [`Why`].
@@ -29,7 +33,7 @@ pub struct WhySource {
     /// Times it stalled, broke off, lied or lacked what it had announced.
     pub faults: u64,
     /// Spans by the rule that chose it.
-    pub rules: std::collections::BTreeMap<String, u64>,
+    pub rules: BTreeMap<String, u64>,
     /// The same rules in words, the most frequent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<WhyRule>,
