@@ -119,13 +119,7 @@ fn useless(daemon: &Daemon, device: DeviceId, summary: &SourceSummary) -> Source
     }
 }
 
-fn add(
-    daemon: &Daemon,
-    told: &mut WhySource,
-    device: DeviceId,
-    summary: &SourceSummary,
-    journal: &Journal,
-) {
+fn add(daemon: &Daemon, told: &mut WhySource, device: DeviceId, summary: &SourceSummary, journal: &Journal) {
     told.wasted += summary.wasted;
     told.faults += summary.faults;
     for (rule, count) in Rule::ALL.iter().zip(summary.spans).filter(|(_, count)| *count > 0) {
@@ -139,8 +133,8 @@ fn add(
 /// What was typical of the run that is told last stands for all.
 fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
     (told.expected_ms, told.actual_ms) = (Some(typical.expected), Some(typical.actual));
-    told.runner_up = typical.runner_up.as_ref().map(|Second { device, spans, expected, price }| {
-        UsualRunnerUp {
+    told.runner_up =
+        typical.runner_up.as_ref().map(|Second { device, spans, expected, price }| UsualRunnerUp {
             device: device.to_string(),
             name: daemon.links.name(*device).map(|name| name.to_string()).unwrap_or_default(),
             kind: daemon.links.way(*device),
@@ -148,8 +142,7 @@ fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
             expected_ms: *expected,
             price: price.units_per_gib(),
             cost: costs::units(price.of(told.source.bytes)),
-        }
-    });
+        });
 }
 
 /// Rules in words, the most frequent first.

@@ -13,7 +13,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
 use futures::StreamExt;
 use futures::stream::{self, Stream};
-use hither_api::{ApiError, Event, ErrorCode, FetchRequest, MAX_CELLS, ShareRequest, TransferView};
+use hither_api::{ApiError, ErrorCode, Event, FetchRequest, MAX_CELLS, ShareRequest, TransferView};
 use hither_proto::Ticket;
 use serde::Serialize;
 use std::convert::Infallible;

@@ -55,7 +55,15 @@ impl History {
 
 impl Meter {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { phase, bytes: 0, total: 0, files: 0, devices: 0, samples: VecDeque::new(), history: History::default() }
+        Self {
+            phase,
+            bytes: 0,
+            total: 0,
+            files: 0,
+            devices: 0,
+            samples: VecDeque::new(),
+            history: History::default(),
+        }
     }
 
     /// Takes a sample for the rate.

@@ -151,11 +151,7 @@ impl Transfer {
         self.sources_with(daemon, &given)
     }
 
-    fn sources_with(
-        &self,
-        daemon: &Daemon,
-        given: &BTreeMap<DeviceId, SourceSummary>,
-    ) -> Vec<SourceBytes> {
+    fn sources_with(&self, daemon: &Daemon, given: &BTreeMap<DeviceId, SourceSummary>) -> Vec<SourceBytes> {
         let mut sources = lock(&self.earlier).clone();
         for (device, summary) in given.iter().filter(|(_, s)| s.bytes + s.cost > 0) {
             let id = device.to_string();

@@ -30,9 +30,7 @@ struct Seen {
 }
 
 /// What is typical of every source, from the stories of its spans.
-pub(super) fn typical<'a>(
-    stories: impl Iterator<Item = &'a SpanStory>,
-) -> BTreeMap<DeviceId, Typical> {
+pub(super) fn typical<'a>(stories: impl Iterator<Item = &'a SpanStory>) -> BTreeMap<DeviceId, Typical> {
     let mut all: BTreeMap<DeviceId, Seen> = BTreeMap::new();
     for story in stories {
         let seen = all.entry(story.device).or_default();
