@@ -31,4 +31,5 @@ mod secrecy;
 mod several;
 mod sources;
 mod versions;
+mod view;
 mod whole;
