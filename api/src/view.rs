@@ -91,3 +91,35 @@ pub enum MapState {
     /// Most of it came from a source.
     Source,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nothing_is_not_told() {
+        let source = ViewSource {
+            device: "d".into(),
+            name: "laptop".into(),
+            kind: SourceKind::Lan,
+            open: true,
+            bytes: 4,
+            rate: 2,
+            in_flight: 1,
+            rtt_ms: None,
+            price: 0.0,
+            cost: 0.0,
+            faults: 0,
+        };
+        let told = serde_json::json!({
+            "device": "d", "name": "laptop", "kind": "lan", "open": true, "bytes": 4, "rate": 2, "in_flight": 1, "faults": 0,
+        });
+        assert_eq!(serde_json::to_value(&source).unwrap(), told);
+        assert_eq!(serde_json::from_value::<ViewSource>(told).unwrap(), source);
+        let run = MapRun { cells: 3, state: MapState::InFlight, source: Some(0) };
+        assert_eq!(
+            serde_json::to_value(run).unwrap(),
+            serde_json::json!({"cells": 3, "state": "in_flight", "source": 0})
+        );
+    }
+}

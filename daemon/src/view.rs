@@ -182,3 +182,63 @@ pub(crate) fn watch(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(n: usize) -> DeviceId {
+        // Not every 32 bytes are a key.
+        (0u8..=255).filter_map(|b| DeviceId::from_slice(&[b; 32]).ok()).nth(n).unwrap()
+    }
+
+    fn source(device: &str, kind: SourceKind, bytes: u64) -> ViewSource {
+        ViewSource { device: device.into(), kind, bytes, ..unknown() }
+    }
+
+    fn run(cells: u32, state: MapState, source: Option<u32>) -> MapRun {
+        MapRun { cells, state, source }
+    }
+
+    #[test]
+    fn cells_name_their_source_by_its_place() {
+        let (a, b) = (device(0), device(1));
+        // The same device by two ways: it gives by the later one now.
+        let sources = [
+            source(&a.to_string(), SourceKind::Relayed, 5),
+            source(&b.to_string(), SourceKind::Lan, 3),
+            source(&a.to_string(), SourceKind::Lan, 1),
+        ];
+        let shows = [Cell::Earlier, Cell::From(b), Cell::InFlight(a), Cell::Copied, Cell::Missing];
+        let runs: Vec<CellRun> = shows.into_iter().map(|shows| CellRun { cells: 2, shows }).collect();
+        let told = map(&runs, &sources).unwrap();
+        assert_eq!(told.cells, 10);
+        assert_eq!(
+            told.runs,
+            [
+                run(2, MapState::Earlier, None),
+                run(2, MapState::Source, Some(1)),
+                run(2, MapState::InFlight, Some(2)),
+                run(2, MapState::Local, None),
+                run(2, MapState::Missing, None),
+            ]
+        );
+        assert_eq!(map(&[], &sources), None, "what there is to get is not known");
+    }
+
+    #[test]
+    fn what_is_kept_speaks_of_the_sources_that_are_told_afterwards() {
+        let kept = Kept {
+            sources: vec![
+                ViewSource { faults: 3, ..source("a", SourceKind::Lan, 1) },
+                source("idle", SourceKind::Direct, 0),
+            ],
+            map: Some(SpanMap { cells: 1, runs: vec![run(1, MapState::Source, Some(0))] }),
+        };
+        let mut sources = vec![source("b", SourceKind::Lan, 9), source("a", SourceKind::Lan, 7)];
+        let map = kept.beside(&mut sources).unwrap();
+        assert_eq!(map.runs, [run(1, MapState::Source, Some(1))]);
+        let told: Vec<_> = sources.iter().map(|s| (s.device.as_str(), s.bytes, s.faults)).collect();
+        assert_eq!(told, [("b", 9, 0), ("a", 7, 3), ("idle", 0, 0)]);
+    }
+}

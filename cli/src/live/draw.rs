@@ -156,7 +156,8 @@ fn chosen(buffer: &mut Buffer, area: Rect, state: &State, transfer: &TransferInf
     }
     rest = pen::below(rest, air);
     if !view.sources.is_empty() && rest.height >= 2 {
-        let most = if rest.height <= 6 { rest.height / 2 } else { (rest.height - 5).max(3) };
+        // The map has at least two fifths of what is left.
+        let most = if rest.height <= 6 { rest.height / 2 } else { rest.height * 3 / 5 };
         let wanted = (view.sources.len() as u16).saturating_add(1);
         let part = pen::top(rest, wanted.min(most.max(2)));
         rows::draw(buffer, part, &view.sources, |source| state.mark(&source.device), ink);

@@ -97,13 +97,11 @@ impl Ink {
         (block, Style::new().fg(self.colour(shade)))
     }
 
-    /// The mark beside a source.
-    pub fn mark(self, mark: usize) -> (char, Style) {
-        let shade = Shade::From(mark);
-        if self.colours {
-            ('■', Style::new().fg(self.colour(shade)))
-        } else {
-            (letter(shade), Style::new())
+    /// A shade beside words.
+    pub fn sign(self, shade: Shade) -> (char, Style) {
+        match self.place(shade) {
+            ('█', style) => ('■', style),
+            other => other,
         }
     }
 

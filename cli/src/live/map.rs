@@ -89,7 +89,7 @@ pub fn legend(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
         if pen::width(words) + 2 > room.width {
             break;
         }
-        let (letter, style) = ink.place(*seen);
+        let (letter, style) = ink.sign(*seen);
         let mut sign = [0; 4];
         let sign = letter.encode_utf8(&mut sign).to_owned();
         used += 2 + pen::parts(buffer, room, &[(sign, style), (format!(" {words}"), ink.dim())]);

@@ -1,6 +1,6 @@
 //! The devices of a transfer, one a row.
 
-use super::ink::Ink;
+use super::ink::{Ink, Shade};
 use super::pen;
 use crate::show::{bytes, cost, device, kind_words};
 use hither_api::{SourceKind, ViewSource};
@@ -14,6 +14,10 @@ const NAME: (u16, u16) = (8, 26);
 const BAR: u16 = 40;
 /// Fewest columns of a bar that says something.
 const LEAST_BAR: u16 = 5;
+/// Columns of a bar before there are columns that are only nice to have.
+const GOOD_BAR: u16 = 20;
+/// How many of the most important columns go before a good bar.
+const BEFORE_BAR: u8 = 5;
 
 /// One column: its title and what it shows of a source.
 struct Field {
@@ -22,7 +26,7 @@ struct Field {
     text: fn(&ViewSource) -> String,
 }
 
-const HOW: Field = Field { title: "HOW", width: 15, text: how };
+const HOW: Field = Field { title: "HOW", width: 6, text: how };
 const RATE: Field = Field { title: "RATE", width: 9, text: rate };
 const BYTES: Field = Field { title: "BYTES", width: 7, text: |source| bytes(source.bytes) };
 const PING: Field = Field { title: "PING", width: 7, text: ping };
@@ -65,13 +69,15 @@ fn asked(source: &ViewSource) -> String {
 fn fields(sources: &[ViewSource], width: u16) -> Vec<Field> {
     let costs = sources.iter().any(|source| source.price > 0.0 || source.cost > 0.0);
     let faults = sources.iter().any(|source| source.faults > 0);
+    let longest = sources.iter().map(|source| pen::width(&how(source))).max().unwrap_or(0);
+    let how = Field { width: longest.max(HOW.width), ..HOW };
     // By how much each is missed; the bar needs room too.
     let wanted = [
         (0, RATE, true),
         (1, BYTES, true),
         (3, FAULTS, faults),
         (4, COST, costs),
-        (2, HOW, true),
+        (2, how, true),
         (5, PING, true),
         (6, PRICE, costs),
         (7, WAITS, true),
@@ -79,10 +85,11 @@ fn fields(sources: &[ViewSource], width: u16) -> Vec<Field> {
     let mut wanted: Vec<(u8, Field)> =
         wanted.into_iter().filter(|w| w.2).map(|(place, f, _)| (place, f)).collect();
     wanted.sort_by_key(|(importance, _)| *importance);
-    let mut room = width.saturating_sub(2 + NAME.0 + 2 + LEAST_BAR);
-    wanted.retain(|(_, field)| {
-        let fits = field.width + 2 <= room;
-        room -= if fits { field.width + 2 } else { 0 };
+    let mut used = 2 + NAME.0 + 2;
+    wanted.retain(|(importance, field)| {
+        let bar = if *importance < BEFORE_BAR { LEAST_BAR } else { GOOD_BAR };
+        let fits = used + field.width + 2 + bar <= width;
+        used += if fits { field.width + 2 } else { 0 };
         fits
     });
     let order = ["HOW", "RATE", "BYTES", "COST", "PER GIB", "PING", "ASKED", "FAULTS"];
@@ -147,8 +154,8 @@ impl Line {
         let quiet = !source.open && source.kind != SourceKind::Local;
         let style = if quiet { ink.dim() } else { Style::new() };
         let (letter, colour) = match source.kind {
-            SourceKind::Local => ink.place(super::ink::Shade::Copied),
-            _ => ink.mark(mark),
+            SourceKind::Local => ink.sign(Shade::Copied),
+            _ => ink.sign(Shade::From(mark)),
         };
         pen::left(buffer, pen::columns(area, 0, 1), &letter.to_string(), colour);
         let strong = if source.rate > 0 { ink.strong() } else { style };
