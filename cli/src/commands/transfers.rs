@@ -16,7 +16,7 @@ const WATCH: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   hither transfers                   what is and what was fetched
-  hither transfers --watch           who gives how fast, and which part came from whom
+  hither transfers --watch           live: who gives how fast, and what
   hither transfers --watch photos    the same of one of them
   hither transfers pause photos      stop one; resume lets it go on
   hither transfers cancel 3f2a       stop one and discard what it has so far";

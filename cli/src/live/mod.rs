@@ -54,8 +54,10 @@ fn terminal(error: &std::io::Error) -> ApiError {
 
 /// The views of the transfer that is looked at.
 enum Views {
-    /// None are wanted, or none are to be had.
+    /// None come at the moment.
     Off,
+    /// None are to be had.
+    Refused,
     Coming(Box<Events<TransferView>>),
 }
 
@@ -64,7 +66,7 @@ impl Views {
     async fn next(&mut self) -> Result<Option<TransferView>, ClientError> {
         match self {
             Self::Coming(events) => events.next().await,
-            Self::Off => pending().await,
+            Self::Off | Self::Refused => pending().await,
         }
     }
 }
@@ -91,7 +93,6 @@ impl Live {
         let mut keys = EventStream::new();
         let mut tick = interval(LIST);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.choose().await;
         loop {
             screen.draw(&self.state).map_err(|error| terminal(&error))?;
             tokio::select! {
@@ -108,8 +109,7 @@ impl Live {
                 view = self.views.next() => match view {
                     Ok(Some(view)) => self.state.look(view),
                     // The transfer is forgotten, or the daemon ends: the list will tell.
-                    Ok(None) => self.views = Views::Off,
-                    Err(error) => self.complain(error),
+                    Ok(None) | Err(_) => self.views = Views::Off,
                 },
                 done = acted(&mut self.acting) => {
                     self.acting = None;
@@ -123,10 +123,10 @@ impl Live {
         }
     }
 
-    /// Asks for the list; looks at another transfer when the one that was looked at is gone.
+    /// Asks for the list; looks at another transfer when the one that was looked at is gone, and again when its views ended.
     async fn list(&mut self) -> Result<(), ApiError> {
         let all = self.client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
-        if self.state.list(all) {
+        if self.state.list(all) || matches!(self.views, Views::Off) {
             self.choose().await;
         }
         Ok(())
@@ -138,14 +138,12 @@ impl Live {
         let Some(id) = self.state.chosen() else { return };
         match self.client.stream(&format!("/v1/transfers/{id}/view")).await {
             Ok(events) => self.views = Views::Coming(Box::new(events)),
-            Err(error) => self.complain(error),
+            Err(error) => {
+                // The list goes on without.
+                self.views = Views::Refused;
+                self.state.message = Some(sentence(&error.into_api().message));
+            }
         }
-    }
-
-    /// The list goes on without views.
-    fn complain(&mut self, error: ClientError) {
-        self.views = Views::Off;
-        self.state.message = Some(sentence(&error.into_api().message));
     }
 
     async fn act(&mut self, action: Action) {

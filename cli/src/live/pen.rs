@@ -89,6 +89,7 @@ pub fn plain_bar(buffer: &mut Buffer, area: Rect, part: f64, style: Style) {
 
 /// Values as bars upwards from the last row of a part, the latest at the right, as many columns each as fit.
 pub fn curve(buffer: &mut Buffer, area: Rect, values: &[u64], slots: usize, style: Style) {
+    let values = &values[values.len().saturating_sub(slots)..];
     let most = values.iter().copied().max().unwrap_or(0);
     if area.is_empty() || most == 0 {
         return;

@@ -69,5 +69,11 @@ fn a6_a_watcher_sees_who_gives_which_part() {
         assert_eq!(Some(earlier + now), done.map.as_ref().map(|map| map.cells), "{done:?}");
         assert!(done.sources.iter().all(|source| source.in_flight == 0 && source.rate == 0), "{done:?}");
         Tree::of(&file).assert_same(&Tree::of(phone.path("got/film.mkv")));
+
+        let why = String::from_utf8(phone.plain(&["why"]).output).unwrap();
+        println!("{why}");
+        for text in ["From desk: same network", "A part took", " parts  it was expected to be done first"] {
+            assert!(why.contains(text), "{text}: {why}");
+        }
     });
 }
