@@ -221,7 +221,7 @@ fn numbers(
     if transfer.devices > 0 && transfer.phase == Phase::Fetching {
         texts.push(count(transfer.devices.into(), "device"));
     }
-    if let Some(ended) = transfer.ended {
+    if let Some(ended) = transfer.ended.filter(|_| transfer.phase == Phase::Done) {
         texts.push(format!("took {}", duration(ended.saturating_sub(transfer.started))));
     }
     let cost: f64 = transfer.sources.iter().map(|source| source.cost).sum();

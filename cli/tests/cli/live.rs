@@ -53,13 +53,13 @@ fn a_transfer_is_watched_paused_and_left() {
     watching(&fake, "film.mkv");
     let mut terminal = at_terminal(&home, |_| ());
     // What changes is drawn letter by letter: only words that were not there before come in one piece.
-    for text in ["118 MB/s", "laptop", "last minute", " on its way"] {
+    for text in ["118 MB/s", "laptop", "last minute", "missing"] {
         terminal.wait_for(text);
     }
     terminal.type_in("p");
     fake.wait_for("POST /v1/transfers/t1/pause");
     terminal.type_in("?");
-    terminal.wait_for("Any key closes this.");
+    terminal.wait_for("choose");
     terminal.type_in("xq");
     assert!(!terminal.is_raw_at_the_end());
     let (status, screen) = terminal.end();

@@ -77,6 +77,8 @@ pub(super) async fn get(
         began_checkpoint: Instant::now(),
         next_checkpoint: Instant::now() + CHECKPOINT.1,
     };
+    // What an earlier run, or an earlier version, had counted is counted anew.
+    getting.run.transfer.meter().bytes = 0;
     getting.count(&getting.durable.clone());
     let outcome = getting.go(repeats).await;
     if let (Err(End::Cancelled), true) = (&outcome, serves) {

@@ -1,7 +1,7 @@
 //! What somebody sees who watches a transfer.
 
 use crate::common::pair;
-use hither_api::{MapState, Phase, TransferView};
+use hither_api::{MapState, Phase, TransferInfo, TransferView};
 use hither_tests::lab::{self, MIB, Tree, fill};
 
 /// Cells of the map that show this.
@@ -60,12 +60,22 @@ fn a6_a_watcher_sees_who_gives_which_part() {
         drop(fetch.finish());
         phone.up();
         let mut views = phone.api().views(&id).unwrap();
+        let goes_on = |view: &TransferView| {
+            (cells(view, MapState::Earlier) > 0 && cells(view, MapState::Source) > 0).then_some(())
+        };
+        views.wait_for("something new beside what was here", goes_on).expect("a view of the second run");
+        for call in ["pause", "resume"] {
+            let path = format!("/v1/transfers/{id}/{call}");
+            phone.api().post::<TransferInfo>(&path, &serde_json::json!({})).unwrap();
+        }
+        let mut views = phone.api().views(&id).unwrap();
         let done =
             views.wait_for("the end", |view| (view.transfer.phase == Phase::Done).then(|| view.clone()));
         let done = done.expect("the last view");
         let (earlier, now) = (cells(&done, MapState::Earlier), cells(&done, MapState::Source));
         println!("{earlier} cells were here before, {now} came afterwards");
         assert!(earlier > 0 && now > 0, "{done:?}");
+        assert_eq!(done.transfer.bytes, SIZE, "what was here before counts once");
         assert_eq!(Some(earlier + now), done.map.as_ref().map(|map| map.cells), "{done:?}");
         assert!(done.sources.iter().all(|source| source.in_flight == 0 && source.rate == 0), "{done:?}");
         Tree::of(&file).assert_same(&Tree::of(phone.path("got/film.mkv")));
