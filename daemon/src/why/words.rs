@@ -109,7 +109,12 @@ fn mbit(rate: f64) -> String {
 /// An amount of money with two digits that say something.
 fn amount(units: f64) -> String {
     let digits = if units >= 0.1 { 2 } else { (1.0 - units.max(1e-9).log10().floor()) as usize };
-    format!("{units:.digits$}")
+    let text = format!("{units:.digits$}");
+    // 0.070 says no more than 0.07.
+    match text.strip_suffix('0') {
+        Some(shorter) if digits > 2 => shorter.into(),
+        _ => text,
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +150,7 @@ mod tests {
         assert_eq!(
             source(&free, name),
             "From laptop-2: same network, 0.4 ms away. A part took 0.02 s; from the store it would have taken 0.31 s and cost \
-             0.090."
+             0.09."
         );
     }
 
@@ -161,7 +166,7 @@ mod tests {
         assert_eq!(
             source(&store, |id| name(if id == "a" { "b" } else { "a" })),
             "From the store: a store of a relay. A part took 1.2 s; from laptop-2 it would have taken 0.31 s and cost nothing. \
-             What costs less gave 60 Mbit/s, below your 95: waiting for it would have cost more. It cost 0.070."
+             What costs less gave 60 Mbit/s, below your 95: waiting for it would have cost more. It cost 0.07."
         );
     }
 
