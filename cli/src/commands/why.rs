@@ -99,7 +99,7 @@ fn words(session: &Session<'_>, why: &Why) {
     for source in &why.sources {
         session.out.result(&wrap("- ", &display_name(&source.words), width));
         for WhyRule { spans, words, .. } in &source.reasons {
-            let parts = format!("    {:>6}  ", count(*spans, "part"));
+            let parts = format!("    {:>9}  ", count(*spans, "part"));
             session.out.result(&wrap(&parts, &display_name(words), width));
         }
     }
