@@ -67,7 +67,7 @@ fn title(buffer: &mut Buffer, area: Rect, state: &State) {
     let used = pen::left(buffer, area, "Hither", state.ink.strong());
     let running = state.transfers.iter().filter(|t| !super::state::is_over(t.phase)).count();
     let over = state.transfers.len() - running;
-    let rate: u64 = state.transfers.iter().map(|transfer| transfer.rate).sum();
+    let rate = state.transfers.iter().fold(0u64, |sum, transfer| sum.saturating_add(transfer.rate));
     let mut words = Vec::new();
     if running > 0 {
         words.push(count(running as u64, "transfer"));

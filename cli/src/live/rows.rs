@@ -114,13 +114,14 @@ pub fn draw(
     line.head(buffer, pen::row(area, 0), ink);
     let rows = usize::from(area.height.saturating_sub(1));
     let shown = if sources.len() > rows { rows.saturating_sub(1) } else { sources.len() };
-    let all: u64 = sources.iter().map(|source| source.bytes).sum();
+    let all = sources.iter().fold(0u64, |sum, source| sum.saturating_add(source.bytes));
     for (number, source) in (1u16..).zip(&sources[..shown]) {
         line.source(buffer, pen::row(area, number), source, mark(source), all, ink);
     }
     let rest = &sources[shown..];
     if !rest.is_empty() && rows > 0 {
-        let (given, rate) = rest.iter().fold((0, 0), |(b, r), s| (b + s.bytes, r + s.rate));
+        let (given, rate) =
+            rest.iter().fold((0u64, 0u64), |(b, r), s| (b.saturating_add(s.bytes), r.saturating_add(s.rate)));
         let text = format!("  and {} more: {}, {}/s", rest.len(), bytes(given), bytes(rate));
         pen::left(buffer, pen::row(area, area.height - 1), &text, ink.dim());
     }

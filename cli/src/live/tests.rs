@@ -4,7 +4,7 @@ use super::draw::draw;
 use super::ink::Ink;
 use super::samples::{source, transfer, view};
 use super::state::State;
-use hither_api::{Phase, SourceKind, TransferView};
+use hither_api::{Phase, SourceKind, TransferInfo, TransferView};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -112,6 +112,28 @@ fn hostile_names_do_not_reach_the_screen() {
     hostile.sources.push(source("\u{1b}[1mbold\r", SourceKind::Lan, 77));
     for symbol in screen(&looking_at(hostile, true), 120, 40).content().iter().map(|cell| cell.symbol()) {
         assert!(!symbol.contains(['\u{1b}', '\u{202e}', '\u{7}', '\r', '\n']), "{symbol:?}");
+    }
+}
+
+#[test]
+fn no_number_is_too_large() {
+    let mut hostile = view("a");
+    for source in &mut hostile.sources {
+        (source.bytes, source.rate, source.in_flight, source.faults) =
+            (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+        (source.rtt_ms, source.price, source.cost) = (Some(f64::MAX), f64::INFINITY, f64::NAN);
+    }
+    hostile.history = vec![u64::MAX; 60];
+    (hostile.transfer.bytes, hostile.transfer.total, hostile.transfer.rate) = (u64::MAX, 1, u64::MAX);
+    hostile.transfer.ended = Some(u64::MAX);
+    let mut state = State::new(Ink::new(true), None);
+    state.list(vec![
+        hostile.transfer.clone(),
+        TransferInfo { transfer: "b".into(), ..hostile.transfer.clone() },
+    ]);
+    state.look(hostile);
+    for (width, height) in [(60, 15), (120, 40)] {
+        screen(&state, width, height);
     }
 }
 
