@@ -8,6 +8,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use tokio::net::UnixStream;
 
@@ -87,13 +88,18 @@ impl Client {
     /// `POST` of long work; the answer is a stream of events.
     pub async fn work(&self, path: &str, body: &impl Serialize) -> Result<Events, ClientError> {
         let response = self.send(Method::POST, path, Some(body)).await?;
-        Ok(Events { body: fail_unless_ok(response).await?.into_body(), buffer: Vec::new() })
+        Ok(Events::new(fail_unless_ok(response).await?))
     }
 
     /// `GET` of a stream of events.
     pub async fn events(&self, path: &str) -> Result<Events, ClientError> {
+        self.stream(path).await
+    }
+
+    /// `GET` of a stream of anything else that is told again and again.
+    pub async fn stream<T: DeserializeOwned>(&self, path: &str) -> Result<Events<T>, ClientError> {
         let response = self.send(Method::GET, path, None::<&()>).await?;
-        Ok(Events { body: fail_unless_ok(response).await?.into_body(), buffer: Vec::new() })
+        Ok(Events::new(fail_unless_ok(response).await?))
     }
 
     async fn call<T: DeserializeOwned>(
@@ -153,14 +159,19 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, ClientError> {
 
 /// A stream of events from the daemon.
 #[derive(Debug)]
-pub struct Events {
+pub struct Events<T = Event> {
     body: Incoming,
     buffer: Vec<u8>,
+    told: PhantomData<fn() -> T>,
 }
 
-impl Events {
+impl<T: DeserializeOwned> Events<T> {
+    fn new(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), buffer: Vec::new(), told: PhantomData }
+    }
+
     /// The next event; `None` when the daemon ended the stream. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(event) = self.take_line()? {
                 return Ok(Some(event));
@@ -178,7 +189,7 @@ impl Events {
 
     /// Takes the next `data:` line out of the buffer; other fields and comments are skipped (WHATWG, server-sent
     /// events, 9.2.6). The daemon sends every event in one data line.
-    fn take_line(&mut self) -> Result<Option<Event>, ClientError> {
+    fn take_line(&mut self) -> Result<Option<T>, ClientError> {
         while let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = self.buffer.drain(..=end).collect();
             if let Some(data) = line.strip_prefix(b"data:") {

@@ -20,6 +20,7 @@ mod schedule;
 mod types;
 mod upload;
 mod upload_rules;
+mod view;
 mod why;
 mod world;
 
@@ -41,5 +42,6 @@ pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use types::*;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
-pub use why::{PaidBecause, RunnerUp, Why, WhyNote, WhySource, WhySpan};
+pub use view::{MAX_CELLS, MapRun, MapState, SpanMap, TransferView, ViewSource};
+pub use why::{PaidBecause, RunnerUp, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan};
 pub use world::{BatteryInfo, LimitsInfo, Metered, WorldInfo, WorldRules};

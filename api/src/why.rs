@@ -1,8 +1,9 @@
 //! Why the bytes of a transfer came from where they came.
 
-use crate::event::{SourceBytes, is_free};
+use crate::event::{SourceBytes, SourceKind, is_free};
 use crate::types::TransferInfo;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Why a transfer's bytes came from where they came (`GET /v1/transfers/{id}/why`).
@@ -16,6 +17,9 @@ pub struct Why {
     pub notes: Vec<WhyNote>,
     /// Where single spans came from, in the order in which they came (the most recent 1,000).
     pub spans: Vec<WhySpan>,
+    /// What people call the devices and stores in it, by device id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
 }
 
 /// One source in a [`Why`].
@@ -29,7 +33,19 @@ pub struct WhySource {
     /// Times it stalled, broke off, lied or lacked what it had announced.
     pub faults: u64,
     /// Spans by the rule that chose it.
-    pub rules: std::collections::BTreeMap<String, u64>,
+    pub rules: BTreeMap<String, u64>,
+    /// The same rules in words, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<WhyRule>,
+    /// How long a span was expected to take, milliseconds: the median of its spans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<f64>,
+    /// How long a span took, milliseconds: the median of its spans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual_ms: Option<f64>,
+    /// Who mostly was the second choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_up: Option<UsualRunnerUp>,
     /// Round-trip time of its link, milliseconds, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<f64>,
@@ -38,6 +54,38 @@ pub struct WhySource {
     pub paid: Option<PaidBecause>,
     /// The same in words.
     pub words: String,
+}
+
+/// How often a rule chose a source (in [`WhySource`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WhyRule {
+    /// The rule.
+    pub rule: String,
+    /// Spans that it chose.
+    pub spans: u64,
+    /// What it says.
+    pub words: String,
+}
+
+/// Who mostly would have been taken instead (in [`WhySource`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UsualRunnerUp {
+    /// Device id.
+    pub device: String,
+    /// What the device calls itself; may be empty.
+    pub name: String,
+    /// How it would have given.
+    pub kind: SourceKind,
+    /// Spans of which it was the second choice.
+    pub spans: u64,
+    /// How long a span of them was expected to take, milliseconds: the median.
+    pub expected_ms: f64,
+    /// What it asked for each GiB, lately; absent when it was free.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub price: f64,
+    /// What all that the source gave would have cost there; absent when it was free.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub cost: f64,
 }
 
 /// One thing that happened to a source.

@@ -2,7 +2,7 @@
 //!
 //! Every command is one file in `commands` and ends in an [`Exit`] or an [`ApiError`]; only here the latter becomes
 //! an English sentence with a hint, or the last JSON line, and an exit status. `output` alone writes to the standard
-//! streams; `show` makes text of data and knows no streams.
+//! streams, but for `live`, which has the whole terminal while it runs; `show` makes text of data and knows no streams.
 //!
 //! Invariants: a ticket is never given to another process; names from elsewhere reach a terminal only through
 //! [`hither_proto::display_name`]; under `--json` standard output carries nothing but JSON lines.
@@ -12,6 +12,7 @@ mod commands;
 mod daemon;
 mod failure;
 mod input;
+mod live;
 mod output;
 mod pick;
 mod session;

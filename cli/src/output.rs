@@ -24,9 +24,13 @@ struct Stream {
 impl Stream {
     fn new(terminal: bool, no_color: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { terminal, colours: terminal && !no_color && !set("NO_COLOR") && !dumb }
+        Self { terminal, colours: terminal && !no_color && !set("NO_COLOR") && !is_dumb() }
     }
+}
+
+/// Whether the terminal can only be written on from left to right.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Where everything is written to.
@@ -69,6 +73,11 @@ impl Output {
     /// Whether a person reads standard output.
     pub const fn is_read_by_person(&self) -> bool {
         self.stdout.terminal && !self.json
+    }
+
+    /// Whether standard output is a terminal on which things can be drawn anywhere.
+    pub fn draws_screens(&self) -> bool {
+        self.is_read_by_person() && !is_dumb()
     }
 
     /// Whether a person can be asked: both where questions go and where answers come from are a terminal.
@@ -163,21 +172,6 @@ impl Output {
     /// Bytes that are the result, as they are.
     pub fn raw(&self, bytes: &[u8]) {
         self.write(bytes);
-    }
-
-    /// Lines in the place of the last `before` lines on a terminal; just the lines elsewhere.
-    pub fn redraw(&self, before: usize, lines: &[String]) {
-        if self.json {
-            return;
-        }
-        // Up to the first of the old lines, and clear from there to the end of the screen (ECMA-48 CPL and ED).
-        let back = if before > 0 && self.stdout.terminal {
-            format!("\u{1b}[{before}F\u{1b}[J")
-        } else {
-            String::new()
-        };
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.write(format!("{back}{text}").as_bytes());
     }
 
     /// A line on standard error, for people.

@@ -41,6 +41,7 @@ mod terms;
 mod throttle;
 mod transfer;
 mod upload;
+mod view;
 mod watch;
 mod why;
 mod workers;

@@ -1,12 +1,21 @@
 //! Where a transfer's bytes came from, in words and numbers.
+//!
+//! `why/typical.rs` has the medians, `why/words.rs` the sentences.
+
+mod typical;
+mod words;
 
 use crate::costs;
 use crate::daemon::Daemon;
 use crate::transfer::Transfer;
-use hither_api::{PaidBecause, RunnerUp, SourceBytes, SourceKind, Why, WhyNote, WhySource, WhySpan};
+use hither_api::{
+    PaidBecause, RunnerUp, SourceBytes, SourceKind, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan,
+};
 use hither_engine::policy::Rule;
-use hither_engine::{Journal, JournalEvent};
+use hither_engine::{Journal, SourceSummary};
 use hither_proto::DeviceId;
+use std::collections::{BTreeMap, BTreeSet};
+use typical::{Second, Typical, ms};
 
 /// Most spans told.
 const SPANS: usize = 1000;
@@ -32,43 +41,10 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
         sources: Vec::new(),
         notes: Vec::new(),
         spans: Vec::new(),
+        names: BTreeMap::new(),
     });
     why.transfer = transfer.info(daemon);
-    let mut known = std::mem::take(&mut why.sources);
-    for source in &why.transfer.sources {
-        let mut told =
-            match known.iter().position(|k| k.source.device == source.device && k.source.kind == source.kind)
-            {
-                Some(index) => known.swap_remove(index),
-                None => fresh(source),
-            };
-        told.source = source.clone();
-        if let Some(journal) = journal.filter(|_| source.kind != SourceKind::Local) {
-            add(daemon, &mut told, journal);
-        }
-        told.words = words(&told, why.transfer.sources.len());
-        why.sources.push(told);
-    }
-    why.sources.extend(known.into_iter().filter(|told| told.source.bytes == 0));
-    let useless = journal
-        .into_iter()
-        .flat_map(|j| j.sources())
-        .filter(|(_, s)| s.bytes == 0 && s.wasted + s.faults > 0);
-    for (device, summary) in useless {
-        let id = device.to_string();
-        if why.sources.iter().all(|told| told.source.device != id) {
-            let mut told = fresh(&SourceBytes {
-                device: id,
-                name: daemon.links.name(*device).map(|name| name.to_string()).unwrap_or_default(),
-                kind: daemon.links.way(*device),
-                bytes: 0,
-                cost: costs::units(summary.cost),
-            });
-            (told.wasted, told.faults) = (summary.wasted, summary.faults);
-            told.words = "It was asked, and gave nothing that could be used.".into();
-            why.sources.push(told);
-        }
-    }
+    why.sources = sources(daemon, &why, journal);
     if let Some(journal) = journal {
         why.notes.extend(journal.notes().map(|n| note(daemon, n)));
         let skip = journal.stories().count().saturating_sub(SPANS);
@@ -76,7 +52,44 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
         let extra = why.spans.len().saturating_sub(SPANS);
         why.spans.drain(..extra);
     }
+    why.names = names(daemon, &why);
+    let name = |id: &str| why.names.get(id).cloned().unwrap_or_else(|| "another device".into());
+    for told in &mut why.sources {
+        told.reasons = reasons(&told.rules);
+        told.words = words::source(told, name);
+    }
     why
+}
+
+/// Those that gave something, in the order of the transfer; then those that were asked in vain.
+fn sources(daemon: &Daemon, why: &Why, journal: Option<&Journal>) -> Vec<WhySource> {
+    let mut known = why.sources.clone();
+    let mut told: Vec<WhySource> = Vec::new();
+    for source in &why.transfer.sources {
+        let same = |k: &WhySource| k.source.device == source.device && k.source.kind == source.kind;
+        let before = known.iter().position(same).map(|index| known.swap_remove(index));
+        told.push(WhySource { source: source.clone(), ..before.unwrap_or_else(|| fresh(source)) });
+    }
+    told.extend(known.into_iter().filter(|told| told.source.bytes == 0));
+    let Some(journal) = journal else { return told };
+    let typical = typical::typical(journal.stories());
+    for (device, summary) in journal.sources() {
+        let id = device.to_string();
+        let place = told.iter().rposition(|t| t.source.device == id && t.source.kind != SourceKind::Local);
+        let place = match place {
+            Some(place) => place,
+            None if summary.wasted + summary.faults > 0 => {
+                told.push(fresh(&useless(daemon, *device, summary)));
+                told.len() - 1
+            }
+            None => continue,
+        };
+        add(daemon, &mut told[place], *device, summary, journal);
+        if let Some(typical) = typical.get(device) {
+            add_typical(daemon, &mut told[place], typical);
+        }
+    }
+    told
 }
 
 fn fresh(source: &SourceBytes) -> WhySource {
@@ -84,16 +97,29 @@ fn fresh(source: &SourceBytes) -> WhySource {
         source: source.clone(),
         wasted: 0,
         faults: 0,
-        rules: Default::default(),
+        rules: BTreeMap::new(),
+        reasons: Vec::new(),
+        expected_ms: None,
+        actual_ms: None,
+        runner_up: None,
         rtt_ms: None,
         paid: None,
         words: String::new(),
     }
 }
 
-fn add(daemon: &Daemon, told: &mut WhySource, journal: &Journal) {
-    let Ok(device) = told.source.device.parse::<DeviceId>() else { return };
-    let Some(summary) = journal.sources().get(&device) else { return };
+/// Who was asked and gave nothing that could be used.
+fn useless(daemon: &Daemon, device: DeviceId, summary: &SourceSummary) -> SourceBytes {
+    SourceBytes {
+        device: device.to_string(),
+        name: daemon.links.name(device).map(|name| name.to_string()).unwrap_or_default(),
+        kind: daemon.links.way(device),
+        bytes: 0,
+        cost: costs::units(summary.cost),
+    }
+}
+
+fn add(daemon: &Daemon, told: &mut WhySource, device: DeviceId, summary: &SourceSummary, journal: &Journal) {
     told.wasted += summary.wasted;
     told.faults += summary.faults;
     for (rule, count) in Rule::ALL.iter().zip(summary.spans).filter(|(_, count)| *count > 0) {
@@ -101,105 +127,88 @@ fn add(daemon: &Daemon, told: &mut WhySource, journal: &Journal) {
     }
     let paid = || journal.stories().filter(|story| story.device == device).find_map(|story| story.paid);
     told.paid = told.paid.or_else(|| paid().map(because));
-    told.rtt_ms = daemon.links.rtt(device).map(|rtt| rtt.as_secs_f64() * 1000.0).or(told.rtt_ms);
+    told.rtt_ms = daemon.links.rtt(device).map(ms).or(told.rtt_ms);
 }
 
-/// How near a source is, for the beginning of a sentence.
-const fn nearness(kind: SourceKind) -> &'static str {
-    match kind {
-        SourceKind::Lan | SourceKind::Local => "Same network",
-        SourceKind::Direct => "Directly, from another network",
-        SourceKind::Relayed => "Through a relay",
-        SourceKind::Store => "A store of a relay",
-    }
+/// What was typical of the run that is told last stands for all.
+fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
+    (told.expected_ms, told.actual_ms) = (Some(typical.expected), Some(typical.actual));
+    told.runner_up =
+        typical.runner_up.as_ref().map(|Second { device, spans, expected, price }| UsualRunnerUp {
+            device: device.to_string(),
+            name: daemon.links.name(*device).map(|name| name.to_string()).unwrap_or_default(),
+            kind: daemon.links.way(*device),
+            spans: *spans,
+            expected_ms: *expected,
+            price: price.units_per_gib(),
+            cost: costs::units(price.of(told.source.bytes)),
+        });
 }
 
-/// One sentence about a source.
-fn words(told: &WhySource, sources: usize) -> String {
-    if told.source.kind == SourceKind::Local {
-        return "It was on this device already, in another share or an earlier version: copied, not fetched."
-            .into();
-    }
-    let away = told.rtt_ms.map(|rtt| format!(", {rtt:.1} ms away")).unwrap_or_default();
-    let has = |rule: &str| told.rules.contains_key(rule);
-    let why = match (sources, told.source.kind) {
-        (1, SourceKind::Store) => "no device that has it could give it.",
-        (1, _) => "nobody else had it.",
-        _ if has("local_copy") => {
-            "it had these parts already, so that they did not come from farther away again."
-        }
-        _ if has("first_copy") || has("steal") => {
-            "nobody on this network had these parts; this device got them for all who fetch them here."
-        }
-        _ if has("paid") => "it costs, and sources that cost less were too slow to be waited for.",
-        (_, SourceKind::Store) => "asked where no device could give it.",
-        _ => "asked whenever it was expected to be done first.",
+/// Rules in words, the most frequent first.
+fn reasons(rules: &BTreeMap<String, u64>) -> Vec<WhyRule> {
+    let known = Rule::ALL.iter().filter_map(|rule| {
+        let spans = *rules.get(rule.name())?;
+        Some(WhyRule { rule: rule.name().into(), spans, words: words::rule(*rule).into() })
+    });
+    let mut reasons: Vec<WhyRule> = known.collect();
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.spans));
+    reasons
+}
+
+/// What everybody who is spoken of is called.
+fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
+    let spans = why.spans.iter().flat_map(|span| {
+        let others = span.runners_up.iter().map(|other| other.device.as_str());
+        others.chain([span.device.as_str()]).chain(span.claimer.as_deref())
+    });
+    let sources = why.sources.iter().flat_map(|told| {
+        [Some(&told.source.device), told.runner_up.as_ref().map(|other| &other.device)].into_iter().flatten()
+    });
+    let ids: BTreeSet<&str> = spans.chain(sources.map(String::as_str)).collect();
+    let parsed = ids.into_iter().filter_map(|id| Some((id, id.parse::<DeviceId>().ok()?)));
+    let called = |(id, device): (&str, DeviceId)| {
+        // A name may have been known in an earlier run, and not be told any more.
+        let told = || why.sources.iter().find(|s| s.source.device == id && !s.source.name.is_empty());
+        let stored = || why.names.get(id).cloned();
+        let name = daemon.links.name(device).map(|name| name.to_string());
+        let name = name.or_else(|| told().map(|told| told.source.name.clone())).or_else(stored);
+        (id.to_owned(), name.unwrap_or_else(|| nameless(daemon, device)))
     };
-    let mut text = format!("{}{away}; {why}", nearness(told.source.kind));
-    if let Some(PaidBecause { cheaper_rate, threshold }) = told.paid {
-        text.push_str(&format!(
-            " The others gave {} Mbit/s when it was first asked, below the {} Mbit/s from which on waiting is cheaper.",
-            mbit(cheaper_rate),
-            mbit(threshold)
-        ));
-    }
-    if told.source.cost > 0.0 {
-        text.push_str(&format!(" It cost {}.", amount(told.source.cost)));
-    }
-    if has("takeover") {
-        text.push_str(" Some parts another device meant to get, and did not.");
-    }
-    if has("moved") {
-        text.push_str(" It took over from a device that stalled, failed or gave damaged data.");
-    }
-    if has("tail") {
-        text.push_str(" Some of the last parts were asked of it too, because another device was slow.");
-    }
-    text
+    parsed.map(called).collect()
 }
 
-/// Megabits per second, rounded as people would.
-fn mbit(rate: f64) -> String {
-    let mbit = rate * 8.0 / 1e6;
-    if mbit < 9.95 { format!("{mbit:.1}") } else { format!("{mbit:.0}") }
+/// What a device or store without a name is called.
+fn nameless(daemon: &Daemon, device: DeviceId) -> String {
+    match daemon.links.way(device) {
+        SourceKind::Store => "the store".into(),
+        _ => format!("…{}", device.short()),
+    }
 }
 
-/// An amount of money with two digits that say something.
-fn amount(units: f64) -> String {
-    let digits = if units >= 0.1 { 2 } else { (1.0 - units.max(1e-9).log10().floor()) as usize };
-    format!("{units:.digits$}")
-}
-
-fn because(paid: hither_engine::Paid) -> PaidBecause {
+const fn because(paid: hither_engine::Paid) -> PaidBecause {
     PaidBecause { cheaper_rate: paid.cheaper, threshold: paid.threshold }
 }
 
-fn name(daemon: &Daemon, device: DeviceId) -> String {
-    daemon.links.name(device).map_or_else(|| format!("…{}", device.short()), |name| name.to_string())
-}
-
 fn note(daemon: &Daemon, note: &hither_engine::Note) -> WhyNote {
-    let who = name(daemon, note.device);
-    let (what, words) = match note.event {
-        JournalEvent::Stalled => {
-            ("stalled", format!("{who} gave nothing for too long; others were asked instead."))
-        }
-        JournalEvent::Lost => ("lost", format!("The connection to {who} broke.")),
-        JournalEvent::Lied => {
-            ("lied", format!("{who} gave damaged data; it is not asked again for this share."))
-        }
-        JournalEvent::NotHeld => ("not_held", format!("{who} did not have what it had announced.")),
+    use hither_engine::JournalEvent::{Lied, Lost, NotHeld, Stalled};
+    let name = daemon.links.name(note.device).map(|name| name.to_string());
+    let who = name.unwrap_or_else(|| nameless(daemon, note.device));
+    let what = match note.event {
+        Stalled => "stalled",
+        Lost => "lost",
+        Lied => "lied",
+        NotHeld => "not_held",
     };
     WhyNote {
         at: note.at.since_start().as_secs_f64(),
         device: note.device.to_string(),
         what: what.into(),
-        words,
+        words: words::event(&who, note.event),
     }
 }
 
 fn span(story: &hither_engine::SpanStory) -> WhySpan {
-    let ms = |d: std::time::Duration| d.as_secs_f64() * 1000.0;
     WhySpan {
         start: story.start,
         device: story.device.to_string(),
@@ -219,18 +228,5 @@ fn span(story: &hither_engine::SpanStory) -> WhySpan {
         paid: story.paid.map(because),
         rank: story.rank,
         claimer: story.claimer.map(|device| device.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_have_two_digits_that_say_something() {
-        for (units, text) in [(1.5, "1.50"), (0.25, "0.25"), (0.0123, "0.012"), (0.000_034_5, "0.000034")] {
-            assert_eq!(amount(units), text);
-        }
-        assert_eq!((mbit(7_500_000.0), mbit(500_000.0)), ("60".into(), "4.0".into()));
     }
 }

@@ -8,6 +8,7 @@ use crate::command::{Command, RequestId, SessionId, StreamId};
 use crate::fetch::{Arrival, Fetch, FetchProgress};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
+use crate::map::FetchView;
 use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::price::{Budget, Prices};
@@ -81,6 +82,12 @@ impl Engine {
         self.fetches.get(&share).map(|f| &f.journal)
     }
 
+    /// A fetch as it is now, its data as at most `cells` cells; `None` when there is none of this share. Looks at every span:
+    /// meant for a few times a second, while somebody watches.
+    pub fn view(&self, share: ShareId, cells: u32, now: Time) -> Option<FetchView> {
+        self.fetches.get(&share).map(|fetch| fetch.view(cells, now))
+    }
+
     /// Data positions held of a share.
     pub fn held(&self, share: ShareId) -> Option<&RoaringBitmap> {
         self.inventory.held(share)
@@ -135,6 +142,13 @@ impl Engine {
     /// Chunks were verified and written: those of a request, or (`None`) copies of what was here already.
     pub fn stored(&mut self, share: ShareId, request: Option<RequestId>, positions: &[u32], now: Time) {
         self.with_fetch(share, now, |fetch, commands| fetch.stored(request, positions, now, commands));
+    }
+
+    /// Some of what a plan of data did not want was copied from elsewhere on this device: shown as such by [`Self::view`].
+    pub fn copied(&mut self, share: ShareId, positions: &RoaringBitmap) {
+        if let Some(fetch) = self.fetches.get_mut(&share) {
+            fetch.copied(positions);
+        }
     }
 
     /// A chunk of a request did not verify: its source lied or its bytes were damaged.

@@ -8,6 +8,7 @@ use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
 use crate::group::Group;
 use crate::journal::{Journal, JournalEvent};
+use crate::map::Givers;
 use crate::policy::Policy;
 use crate::request::Request;
 use crate::site::{Site, SiteId};
@@ -102,6 +103,8 @@ pub(crate) struct Fetch {
     /// Spans that were taken away from a source.
     pub moved: BTreeSet<u32>,
     pub journal: Journal,
+    /// Who gave which span of the data.
+    pub givers: Givers,
     pub repair_at: Option<Time>,
     /// Since when something is missing and nothing is in flight.
     pub idle_since: Option<Time>,
@@ -139,6 +142,7 @@ impl Fetch {
             requests: BTreeMap::new(),
             moved: BTreeSet::new(),
             journal: Journal::default(),
+            givers: Givers::default(),
             repair_at: None,
             idle_since: None,
             gone: false,
@@ -311,10 +315,15 @@ impl Fetch {
         for &position in positions {
             let length = u64::from(self.spans.length(position).unwrap_or(0));
             let new = self.spans.got(position);
+            if self.space() != Some(Space::Data) {
+                continue;
+            }
             // Positions that were not asked for are repeats of one that was: nobody sent them.
-            if let Some(device) =
-                device.filter(|_| self.space() == Some(Space::Data) && asked.contains(position))
-            {
+            let giver = device.filter(|_| asked.contains(position));
+            if new {
+                self.credit(position, giver);
+            }
+            if let Some(device) = giver {
                 if new { self.journal.kept(device, length) } else { self.journal.wasted(device, length) }
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::fetch::{Fetch, Phase};
+use crate::map::Givers;
 use crate::spans::SpanTable;
 use crate::time::Time;
 use hither_proto::Space;
@@ -32,6 +33,8 @@ impl Fetch {
         self.decide_at = None;
         self.moved.clear();
         self.spans = SpanTable::new(plan.lengths, plan.wanted);
+        self.givers =
+            if plan.space == Space::Data { Givers::new(self.spans.len()) } else { Givers::default() };
         self.places = None;
         self.group.reset(now);
         self.data_done = false;

@@ -25,6 +25,13 @@ pub struct Span {
     requests: u8,
 }
 
+impl Span {
+    /// Whether nothing of it is missing.
+    pub const fn is_got(&self) -> bool {
+        self.missing == 0
+    }
+}
+
 /// All spans of one space (root, manifest or data) of a version.
 #[derive(Debug)]
 pub struct SpanTable {

@@ -1,5 +1,6 @@
 //! `hither transfers`.
 
+use crate::live;
 use crate::pick::{id_length, pick, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, now, state, wrap};
@@ -15,7 +16,8 @@ const WATCH: Duration = Duration::from_secs(1);
 const EXAMPLES: &str = "\
 Examples:
   hither transfers                   what is and what was fetched
-  hither transfers --watch           the same, kept up to date
+  hither transfers --watch           live: who gives how fast, and what
+  hither transfers --watch photos    the same of one of them
   hither transfers pause photos      stop one; resume lets it go on
   hither transfers cancel 3f2a       stop one and discard what it has so far";
 
@@ -23,9 +25,11 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// Keep showing them until Ctrl-C
+    /// Show them live until you press q
     #[arg(long)]
     watch: bool,
+    /// Only this one: its name, its id, or the beginning of its id
+    transfer: Option<String>,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -61,14 +65,35 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     match args.action {
         Some(action) => act(session, &client, &action).await,
-        None if args.watch => watch(session, &client).await,
         None => {
-            let transfers = all(&client).await?;
-            session.out.json_lines(&transfers);
-            lines(session, &transfers).iter().for_each(|line| session.out.result(line));
-            Ok(Exit::Done)
+            let only = only(&client, args.transfer.as_deref()).await?;
+            match args.watch {
+                true if session.out.draws_screens() => {
+                    live::watch(&client, only, session.out.has_colours()).await
+                }
+                true => watch(session, &client, only.as_deref()).await,
+                false => {
+                    let transfers = shown(&client, only.as_deref()).await?;
+                    session.out.json_lines(&transfers);
+                    lines(session, &transfers).iter().for_each(|line| session.out.result(line));
+                    Ok(Exit::Done)
+                }
+            }
         }
     }
+}
+
+/// The id of the one that is named, if one is.
+async fn only(client: &Client, wanted: Option<&str>) -> Result<Option<String>, ApiError> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    Ok(Some(pick(&all(client).await?, wanted)?.transfer.clone()))
+}
+
+/// Those that are shown: all, or the one with an id.
+async fn shown(client: &Client, only: Option<&str>) -> Result<Vec<TransferInfo>, ApiError> {
+    let mut transfers = all(client).await?;
+    transfers.retain(|transfer| only.is_none_or(|only| transfer.transfer == only));
+    Ok(transfers)
 }
 
 /// All transfers, the latest first.
@@ -94,22 +119,21 @@ async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome
     Ok(Exit::Done)
 }
 
-/// Shows the transfers until interrupted: on a terminal always in the same place, elsewhere whenever they change.
-async fn watch(session: &Session<'_>, client: &Client) -> Outcome {
-    let mut shown: Vec<TransferInfo> = Vec::new();
-    let mut drawn: Option<Vec<String>> = None;
+/// Tells of the transfers until interrupted, whenever they change: for programs and for terminals without screens.
+async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Outcome {
+    let mut before: Vec<TransferInfo> = Vec::new();
+    let mut told: Vec<String> = Vec::new();
     loop {
-        let transfers = all(client).await?;
-        for changed in transfers.iter().filter(|now| !shown.contains(now)) {
+        let transfers = shown(client, only).await?;
+        for changed in transfers.iter().filter(|now| !before.contains(now)) {
             session.out.json(changed);
         }
-        let mut lines = lines(session, &transfers);
-        lines.truncate(session.out.size().1.saturating_sub(1));
-        if drawn.as_ref() != Some(&lines) {
-            session.out.redraw(drawn.as_ref().map_or(0, Vec::len), &lines);
-            drawn = Some(lines);
+        let lines = lines(session, &transfers);
+        if told != lines {
+            lines.iter().for_each(|line| session.out.result(line));
+            told = lines;
         }
-        shown = transfers;
+        before = transfers;
         tokio::time::sleep(WATCH).await;
     }
 }

@@ -3,10 +3,11 @@
 use crate::pick::pick;
 use crate::session::{Outcome, Session};
 use crate::show::{
-    Align, Column, Table, ago, bytes, device, duration, grouped, kind_words, now, phase_words, wrap,
+    Align, Column, Table, ago, bytes, cost, count, device, duration, grouped, kind_words, now, phase_words,
+    wrap,
 };
 use console::Style;
-use hither_api::{ApiError, Client, ErrorCode, Exit, SourceKind, TransferInfo, Why, WhySource, WhySpan};
+use hither_api::{ApiError, Client, ErrorCode, Exit, SourceKind, TransferInfo, UsualRunnerUp, Why, WhyRule};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -21,29 +22,39 @@ Examples:
 pub struct Args {
     /// Its name, its id, or the beginning of its id; the latest when absent
     transfer: Option<String>,
-    /// Show where every single span came from, and what the second choice was
+    /// Show where every single span came from, what the other choices were, and what they cost
     #[arg(long)]
     spans: bool,
 }
 
-const SOURCES: [Column; 7] = [
+const SOURCES: [Column; 10] = [
     Column::new("SOURCE", Align::Left).flexible(),
     Column::new("HOW", Align::Left),
     Column::new("BYTES", Align::Right),
     Column::new("PING", Align::Right),
+    Column::new("A PART TOOK", Align::Right).sparse().optional(),
+    Column::new("COST", Align::Right).sparse(),
     Column::new("FAULTS", Align::Right),
     Column::new("WASTED", Align::Right).optional(),
+    Column::new("SECOND CHOICE", Align::Left).flexible().sparse().optional(),
     Column::new("SPANS BY RULE", Align::Left).flexible().optional(),
 ];
 
-const SPANS: [Column; 7] = [
+const SPANS: [Column; 14] = [
     Column::new("CHUNK", Align::Right),
     Column::new("SOURCE", Align::Left).flexible(),
     Column::new("RULE", Align::Left).flexible(),
     Column::new("EXPECTED", Align::Right),
     Column::new("TOOK", Align::Right),
+    Column::new("PRICE", Align::Right).sparse(),
     Column::new("SECOND CHOICE", Align::Left).flexible().optional(),
     Column::new("EXPECTED", Align::Right).optional(),
+    Column::new("PRICE", Align::Right).sparse().optional(),
+    Column::new("THIRD", Align::Left).flexible().sparse().optional(),
+    Column::new("EXPECTED", Align::Right).sparse().optional(),
+    Column::new("PRICE", Align::Right).sparse().optional(),
+    Column::new("RANK", Align::Right).sparse().optional(),
+    Column::new("CLAIMED BY", Align::Left).flexible().sparse().optional(),
 ];
 
 /// Runs the command.
@@ -58,7 +69,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     words(session, &why);
     if !why.sources.is_empty() {
         session.out.result("");
-        session.table(sources(&why.sources));
+        session.table(sources(&why));
     }
     if args.spans && !why.spans.is_empty() {
         session.out.result("");
@@ -87,6 +98,10 @@ fn words(session: &Session<'_>, why: &Why) {
     }
     for source in &why.sources {
         session.out.result(&wrap("- ", &display_name(&source.words), width));
+        for WhyRule { spans, words, .. } in &source.reasons {
+            let parts = format!("    {:>9}  ", count(*spans, "part"));
+            session.out.result(&wrap(&parts, &display_name(words), width));
+        }
     }
     if !why.notes.is_empty() {
         session.out.result(&format!("\n{}", session.out.paint(Style::new().bold(), "On the way")));
@@ -115,51 +130,80 @@ fn headline(transfer: &TransferInfo, now: u64) -> String {
     )
 }
 
-fn sources(sources: &[WhySource]) -> Table {
+fn sources(why: &Why) -> Table {
     let mut table = Table::new(&SOURCES);
-    for why in sources {
-        let source = &why.source;
-        let rules: Vec<String> = why
-            .rules
-            .iter()
-            .map(|(rule, spans)| format!("{} {}", display_name(rule), grouped(*spans)))
-            .collect();
+    for told in &why.sources {
+        let source = &told.source;
+        let rules =
+            told.rules.iter().map(|(rule, spans)| format!("{} {}", display_name(rule), grouped(*spans)));
         table.row([
             if source.kind == SourceKind::Local {
                 "this device".into()
             } else {
-                device(&source.name, &source.device)
+                called(why, &source.name, &source.device)
             },
             kind_words(source.kind).into(),
             bytes(source.bytes),
-            why.rtt_ms.map_or("–".into(), milliseconds),
-            grouped(why.faults),
-            bytes(why.wasted),
-            rules.join(", "),
+            told.rtt_ms.map_or("–".into(), milliseconds),
+            told.actual_ms.map_or(String::new(), milliseconds),
+            price(source.cost),
+            grouped(told.faults),
+            bytes(told.wasted),
+            told.runner_up.as_ref().map_or(String::new(), |other| second(why, other)),
+            rules.collect::<Vec<_>>().join(", "),
         ]);
     }
     table
 }
 
+/// The usual second choice, and what it would have meant.
+fn second(why: &Why, other: &UsualRunnerUp) -> String {
+    let who = called(why, &other.name, &other.device);
+    let cost = if other.cost > 0.0 { format!(", {}", price(other.cost)) } else { String::new() };
+    format!("{who} ({}{cost})", milliseconds(other.expected_ms))
+}
+
 fn spans(why: &Why) -> Table {
     let mut table = Table::new(&SPANS);
-    let known = |id: &str| {
-        let source = why.sources.iter().map(|why| &why.source).find(|source| source.device == id);
-        device(source.map_or("", |source| source.name.as_str()), id)
-    };
-    for WhySpan { start, device, rule, expected_ms, actual_ms, runners_up, .. } in &why.spans {
-        let second = runners_up.first();
+    for span in &why.spans {
+        let other = |place: usize, none: &str| match span.runners_up.get(place) {
+            Some(other) => {
+                [called(why, "", &other.device), milliseconds(other.expected_ms), price(other.price)]
+            }
+            None => [none.into(), String::new(), String::new()],
+        };
+        let ([second, soon, dear], [third, later, dearer]) = (other(0, "none"), other(1, ""));
         table.row([
-            grouped((*start).into()),
-            known(device),
-            display_name(rule),
-            milliseconds(*expected_ms),
-            milliseconds(*actual_ms),
-            second.map_or("none".into(), |other| known(&other.device)),
-            second.map_or("–".into(), |other| milliseconds(other.expected_ms)),
+            grouped(span.start.into()),
+            called(why, "", &span.device),
+            display_name(&span.rule),
+            milliseconds(span.expected_ms),
+            milliseconds(span.actual_ms),
+            price(span.price),
+            second,
+            soon,
+            dear,
+            third,
+            later,
+            dearer,
+            span.rank.map_or(String::new(), |rank| grouped(rank.into())),
+            span.claimer.as_ref().map_or(String::new(), |id| called(why, "", id)),
         ]);
     }
     table
+}
+
+/// A device by the name it has here, else by what it is called in the story, else by the end of its id.
+fn called(why: &Why, name: &str, id: &str) -> String {
+    match why.names.get(id) {
+        Some(called) if name.is_empty() => display_name(called),
+        _ => device(name, id),
+    }
+}
+
+/// What costs nothing is not worth a word.
+fn price(units: f64) -> String {
+    if units > 0.0 { cost(units) } else { String::new() }
 }
 
 fn milliseconds(span: f64) -> String {

@@ -1,6 +1,7 @@
 //! Data as text for people.
 
 mod count;
+mod money;
 mod offer;
 mod progress;
 mod qr;
@@ -12,6 +13,7 @@ mod transfer;
 mod wrap;
 
 pub use count::{bytes, count, grouped};
+pub use money::cost;
 pub use offer::{Offer, offer};
 pub use progress::{Progress, Standing};
 pub use qr::{Drawing, qr};

@@ -1,6 +1,6 @@
 //! How a fetch ended, in one sentence about what and one about whom.
 
-use super::{bytes, device, duration, kind_words};
+use super::{bytes, cost, device, duration, kind_words};
 use hither_api::{SourceBytes, SourceKind};
 use hither_proto::display_name;
 
@@ -41,20 +41,27 @@ fn origins(sources: &[SourceBytes]) -> String {
     let mut parts: Vec<String> = given.iter().take(named).map(|source| origin(source)).collect();
     if given.len() > named {
         let rest: u64 = given[named..].iter().map(|source| source.bytes).sum();
-        parts.push(format!("{} from {} others", bytes(rest), given.len() - named));
+        let paid: f64 = given[named..].iter().map(|source| source.cost).sum();
+        parts.push(format!("{} from {} others{}", bytes(rest), given.len() - named, costs(paid)));
     }
     if local > 0 {
         parts.push(format!("{} were already here", bytes(local)));
     }
-    parts.join(", ")
+    // Where something costs, commas stand within the parts.
+    parts.join(if given.iter().any(|source| source.cost > 0.0) { "; " } else { ", " })
 }
 
 fn origin(source: &SourceBytes) -> String {
     if source.kind == SourceKind::Store && source.name.is_empty() {
-        return format!("{} from a store", bytes(source.bytes));
+        return format!("{} from a store{}", bytes(source.bytes), costs(source.cost));
     }
     let who = device(&source.name, &source.device);
-    format!("{} from {who} ({})", bytes(source.bytes), kind_words(source.kind))
+    format!("{} from {who} ({}){}", bytes(source.bytes), kind_words(source.kind), costs(source.cost))
+}
+
+/// What comes behind a source that was paid for.
+fn costs(units: f64) -> String {
+    if units > 0.0 { format!(", costs {}", cost(units)) } else { String::new() }
 }
 
 #[cfg(test)]
@@ -89,6 +96,16 @@ mod tests {
         assert_eq!(
             origins(&sources),
             "6 MB from d6 (same network), 5 MB from d5 (same network), 4 MB from d4 (same network), 6 MB from 3 others"
+        );
+    }
+
+    #[test]
+    fn what_cost_something_says_so() {
+        let store = SourceBytes { cost: 0.0704, ..source("", SourceKind::Store, 840_000_000) };
+        assert_eq!(origins(std::slice::from_ref(&store)), "840 MB from a store, costs 0.07");
+        assert_eq!(
+            origins(&[store, source("laptop", SourceKind::Lan, 24_000_000)]),
+            "840 MB from a store, costs 0.07; 24 MB from laptop (same network)"
         );
     }
 }

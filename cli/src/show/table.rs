@@ -23,12 +23,13 @@ pub struct Column {
     align: Align,
     flexible: bool,
     optional: bool,
+    sparse: bool,
 }
 
 impl Column {
     /// A column that always shows all of its text.
     pub const fn new(title: &'static str, align: Align) -> Self {
-        Self { title, align, flexible: false, optional: false }
+        Self { title, align, flexible: false, optional: false, sparse: false }
     }
 
     /// Its text is cut when there is not enough room.
@@ -39,6 +40,11 @@ impl Column {
     /// It is left out when there is not enough room even so.
     pub const fn optional(self) -> Self {
         Self { optional: true, ..self }
+    }
+
+    /// It is left out when no row has a text in it.
+    pub const fn sparse(self) -> Self {
+        Self { sparse: true, ..self }
     }
 }
 
@@ -62,6 +68,7 @@ impl Table {
 
     /// Its lines, the titles first, at most `width` columns wide where that is possible.
     pub fn lines(mut self, width: usize) -> Vec<String> {
+        self.drop_empty();
         while self.least() > width && self.drop_column() {}
         let widths = self.widths(width);
         let titles = self.columns.iter().map(|column| column.title.to_owned()).collect();
@@ -90,11 +97,25 @@ impl Table {
     /// Leaves out the last optional column.
     fn drop_column(&mut self) -> bool {
         let Some(last) = self.columns.iter().rposition(|column| column.optional) else { return false };
-        self.columns.remove(last);
-        for row in &mut self.rows {
-            row.remove(last);
-        }
+        self.remove(last);
         true
+    }
+
+    /// Leaves out the sparse columns without any text.
+    fn drop_empty(&mut self) {
+        for index in (0..self.columns.len()).rev() {
+            let empty = |row: &Vec<String>| row.get(index).is_none_or(String::is_empty);
+            if self.columns[index].sparse && self.rows.iter().all(empty) {
+                self.remove(index);
+            }
+        }
+    }
+
+    fn remove(&mut self, column: usize) {
+        self.columns.remove(column);
+        for row in &mut self.rows {
+            row.remove(column);
+        }
     }
 
     /// Widths that fit: the widest flexible column gives way first.
@@ -159,5 +180,18 @@ mod tests {
         assert!(lines.iter().all(|line| measure_text_width(line) <= 40));
         let lines = table().lines(20);
         assert_eq!(lines, ["NAME            SIZE", "a                1 B", "写真 of a l…  1.2 GB"]);
+    }
+
+    #[test]
+    fn a_sparse_column_needs_a_text() {
+        let columns = [Column::new("NAME", Align::Left), Column::new("COST", Align::Right).sparse()];
+        let lines = |cost: &str| {
+            let mut table = Table::new(&columns);
+            table.row(["a".into(), String::new()]);
+            table.row(["b".into(), cost.into()]);
+            table.lines(80)
+        };
+        assert_eq!(lines(""), ["NAME", "a", "b"]);
+        assert_eq!(lines("0.07"), ["NAME  COST", "a", "b     0.07"]);
     }
 }

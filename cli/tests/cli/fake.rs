@@ -16,6 +16,8 @@ use tokio::sync::{Notify, mpsc};
 #[derive(Debug, Clone)]
 pub enum Step {
     Report(Event),
+    /// Say something that is no event.
+    Show(Value),
     /// Wait until the client accepts.
     AwaitAccept,
     /// Wait until the client pauses, then go on.
@@ -85,6 +87,15 @@ impl Fake {
         self.shared.asked.lock().unwrap().iter().map(|(request, _)| request.clone()).collect()
     }
 
+    /// Waits until it was asked this.
+    pub fn wait_for(&self, request: &str) {
+        let begun = std::time::Instant::now();
+        while !self.asked().iter().any(|asked| asked == request) {
+            assert!(begun.elapsed().as_secs() < 10, "{request} was not asked: {:?}", self.asked());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     /// The body of the first such request.
     pub fn body(&self, request: &str) -> Value {
         let asked = self.shared.asked.lock().unwrap();
@@ -100,6 +111,7 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
     }
     match request.as_str() {
         "POST /v1/shares" | "POST /v1/fetches" | "GET /v1/inbox/events" => return play(shared),
+        r if r.ends_with("/view") => return play(shared),
         r if r.ends_with("/upload") && !shared.failures.lock().unwrap().contains_key(r) => {
             return play(shared);
         }
@@ -126,11 +138,12 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
 
 fn play(shared: Arc<Shared>) -> Response {
     let script = shared.script.lock().unwrap().clone();
-    let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Value>();
     tokio::spawn(async move {
         for step in script {
             match step {
-                Step::Report(event) => drop(sender.send(event)),
+                Step::Report(event) => drop(sender.send(json!(event))),
+                Step::Show(value) => drop(sender.send(value)),
                 Step::AwaitAccept => shared.accepted.notified().await,
                 Step::AwaitPause => shared.paused.notified().await,
                 Step::Spool(path, bytes) => std::fs::write(path, bytes).unwrap(),
@@ -138,9 +151,9 @@ fn play(shared: Arc<Shared>) -> Response {
         }
     });
     let events = futures::stream::poll_fn(move |context| {
-        receiver.poll_recv(context).map(|event| {
-            event.map(|event| Ok::<_, std::io::Error>(format!(": ping\n\ndata: {}\n\n", json!(event))))
-        })
+        receiver
+            .poll_recv(context)
+            .map(|event| event.map(|event| Ok::<_, std::io::Error>(format!(": ping\n\ndata: {event}\n\n"))))
     });
     ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
 }

@@ -80,18 +80,40 @@ fn why_speaks_in_words_first() {
     fake.answers("GET /v1/transfers", json!([transfer("done")]));
     let source = json!({
         "device": OWNER, "name": "laptop", "kind": "lan", "bytes": 1000, "wasted": 0, "faults": 1, "rules": {"fastest": 12},
-        "rtt_ms": 0.4, "words": "Everything came from laptop: it is on the same network.",
+        "rtt_ms": 0.4, "words": "Everything came from laptop: it is on the same network.", "cost": 0.07,
+        "reasons": [{"rule": "fastest", "spans": 12, "words": "it was expected to be done first"}],
+        "expected_ms": 3.0, "actual_ms": 21.0,
+        "runner_up": {"device": "12D3KooWstore", "name": "", "kind": "store", "spans": 9, "expected_ms": 312.0, "price": 0.09, "cost": 0.2},
     });
     let note =
         json!({"at": 3.2, "device": OWNER, "what": "stalled", "words": "laptop stalled for a moment."});
     let span = json!({"start": 7, "device": OWNER, "rule": "fastest", "expected_ms": 3.0, "actual_ms": 4.5});
-    let why = json!({"transfer": transfer("done"), "sources": [source], "notes": [note], "spans": [span]});
+    let taken = json!({
+        "start": 9, "device": OWNER, "rule": "takeover", "expected_ms": 3.0, "actual_ms": 4.5, "price": 0.09,
+        "runners_up": [{"device": "12D3KooWstore", "expected_ms": 312.0, "price": 2.5}, {"device": "12D3KooWphone", "expected_ms": 900.0}],
+        "rank": 1, "claimer": "12D3KooWphone",
+    });
+    let names = json!({"12D3KooWstore": "the store", "12D3KooWphone": "phone\u{1b}[2J"});
+    let plain = json!({"transfer": transfer("done"), "sources": [source], "notes": [note], "spans": [span]});
+    let mut why = plain.clone();
+    why["spans"] = json!([span, taken]);
+    why["names"] = names;
     fake.answers("GET /v1/transfers/t1/why", why.clone());
     let ran = home.run("why --spans");
     let at = |text: &str| ran.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", ran.stdout));
     assert!(at("- Everything came from laptop") < at("3.2 s  laptop stalled"));
     assert!(at("3.2 s  laptop stalled") < at("SOURCE") && at("SOURCE") < at("SECOND CHOICE"));
+    assert!(at("12 parts  it was expected to be done first") < at("3.2 s  laptop stalled"));
+    assert!(at("COST") < at("the store (312 ms, 0.20)") && at("0.07") < at("CHUNK"));
+    assert!(at("PRICE") < at("312 ms   2.50") && at("THIRD") < at("phone\u{fffd}[2J"), "{}", ran.stdout);
+    assert!(at("RANK") < at("CLAIMED BY"));
     assert_eq!(home.run("why t1 --json").json(), [why]);
+
+    fake.answers("GET /v1/transfers/t1/why", plain);
+    let ran = home.run("why --spans");
+    for absent in ["THIRD", "PRICE", "RANK", "CLAIMED BY"] {
+        assert!(!ran.stdout.contains(absent), "{absent}: {}", ran.stdout);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod fake;
 mod fetch;
 mod home;
 mod lists;
+mod live;
 mod mail;
 mod relay;
 mod share;

@@ -13,13 +13,46 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A program at a terminal.
-struct Terminal {
+pub struct Terminal {
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
     child: std::process::Child,
 }
 
 impl Terminal {
+    /// The same with the terminal as the one that controls it: for programs that ask for its size, or take all of it.
+    pub fn controlling(command: &Command, columns: u16) -> Self {
+        let mut own = Command::new("setsid");
+        own.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
+        own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        own.current_dir(command.get_current_dir().unwrap());
+        Self::run(own, columns)
+    }
+
+    /// Gives it another size.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
+    }
+
+    /// What was shown until now does not count.
+    pub fn forget(&self) {
+        self.screen.lock().unwrap().clear();
+    }
+
+    /// Sends a signal to the program.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the program has ended; whether it left the terminal without line editing.
+    pub fn is_raw_at_the_end(&mut self) -> bool {
+        self.child.wait().unwrap();
+        let modes = rustix::termios::tcgetattr(&self.keyboard).unwrap().local_modes;
+        !modes.contains(rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO)
+    }
+
     fn run(mut command: Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -47,7 +80,7 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).replace("\r\n", "\n")
     }
 
-    fn wait_for(&self, text: &str) {
+    pub fn wait_for(&self, text: &str) {
         let begun = Instant::now();
         while !self.screen().contains(text) {
             assert!(begun.elapsed() < Duration::from_secs(10), "{text:?} is not shown: {}", self.screen());
@@ -55,11 +88,11 @@ impl Terminal {
         }
     }
 
-    fn type_in(&mut self, text: &str) {
+    pub fn type_in(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
 
-    fn end(mut self) -> (ExitStatus, String) {
+    pub fn end(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         // What was written last may still be on its way.
         std::thread::sleep(Duration::from_millis(100));

@@ -48,6 +48,7 @@ use utoipa::OpenApi;
         work::upload,
         work::fetch,
         work::events,
+        work::view,
         relays::relays,
         relays::join,
         relays::leave,
@@ -145,6 +146,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/transfers/{transfer}/resume", post(routes::resume))
         .route("/v1/transfers/{transfer}/why", get(routes::why))
         .route("/v1/transfers/{transfer}/events", get(work::events))
+        .route("/v1/transfers/{transfer}/view", get(work::view))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(relays::devices))
@@ -172,7 +174,7 @@ mod tests {
         let description = serde_json::to_value(Description::openapi()).unwrap();
         let calls: usize =
             description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
-        assert_eq!(calls, 32);
+        assert_eq!(calls, 33);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -143,7 +143,7 @@ pub(super) async fn ticket(State(daemon): Ctx, Path(id): Path<String>) -> Answer
     Ok(Json(TicketInfo { ticket: daemon.ticket(&share).to_string() }))
 }
 
-fn find(daemon: &Daemon, id: &str) -> Result<Arc<Transfer>, Failure> {
+pub(super) fn find(daemon: &Daemon, id: &str) -> Result<Arc<Transfer>, Failure> {
     let transfer = daemon.transfers.get(id);
     transfer.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such transfer.").into())
 }

@@ -3,17 +3,19 @@
 //! A share ends with its listener; a fetch goes on without one.
 
 use super::Failure;
+use super::routes::find;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::publish::{self, Cancel};
 use crate::transfer::{self, Request, Transfer};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
 use futures::StreamExt;
 use futures::stream::{self, Stream};
-use hither_api::{ApiError, ErrorCode, Event, FetchRequest, ShareRequest};
+use hither_api::{ApiError, ErrorCode, Event, FetchRequest, MAX_CELLS, ShareRequest, TransferView};
 use hither_proto::Ticket;
+use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,7 +25,7 @@ use tokio::sync::{broadcast, mpsc};
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_millis(200);
 
-pub(super) fn frame(event: &Event) -> Result<sse::Event, Infallible> {
+pub(super) fn frame(event: &impl Serialize) -> Result<sse::Event, Infallible> {
     let data = serde_json::to_string(event).unwrap_or_default();
     Ok(sse::Event::default().data(data))
 }
@@ -97,11 +99,28 @@ pub(super) async fn events(
     State(daemon): State<Arc<Daemon>>,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    let transfer = daemon
-        .transfers
-        .get(&id)
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such transfer."))?;
-    Ok(Sse::new(follow(transfer)))
+    Ok(Sse::new(follow(find(&daemon, &id)?)))
+}
+
+/// How finely a transfer is looked at.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+pub(super) struct Looking {
+    /// Most cells of the map, at most 4096; that many when absent.
+    cells: Option<u32>,
+}
+
+/// A transfer as it is now: from whom how fast, and a map of what is here. Told again a few times a second while it changes,
+/// until it is forgotten; hanging up changes nothing.
+#[utoipa::path(get, path = "/v1/transfers/{transfer}/view", params(("transfer" = String, Path), Looking), responses((status = 200, body = TransferView, content_type = "text/event-stream")))]
+pub(super) async fn view(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<String>,
+    Query(looking): Query<Looking>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let transfer = find(&daemon, &id)?;
+    let stop = daemon.tasks.token.clone().cancelled_owned();
+    let views = crate::view::watch(daemon, transfer, looking.cells.unwrap_or(MAX_CELLS));
+    Ok(Sse::new(views.take_until(stop).map(|view| frame(&view))))
 }
 
 struct Follow {

@@ -77,6 +77,8 @@ pub(super) async fn get(
         began_checkpoint: Instant::now(),
         next_checkpoint: Instant::now() + CHECKPOINT.1,
     };
+    // What an earlier run, or an earlier version, had counted is counted anew.
+    getting.run.transfer.meter().bytes = 0;
     getting.count(&getting.durable.clone());
     let outcome = getting.go(repeats).await;
     if let (Err(End::Cancelled), true) = (&outcome, serves) {
@@ -195,6 +197,7 @@ impl Getting<'_> {
         let repeated: RoaringBitmap = repeats.repeated().collect();
         self.copy_what_is_here(&repeats, &repeated).await?;
         let have = &self.durable | &self.written;
+        let copied = (&self.written | &repeated) - &self.durable;
         let lengths: Vec<u32> = self.manifest.chunks().iter().map(|c| c.length).collect();
         let wanted = wanted(&repeats, &repeated, &have, lengths.len() as u32);
         self.run.transfer.stages.set(Stage::Data {
@@ -205,6 +208,8 @@ impl Getting<'_> {
         self.run.set_phase(Phase::Fetching);
         self.run.transfer.meter().restart_rate();
         self.run.plan(self.version.number(), Space::Data, lengths, wanted);
+        let share = self.run.transfer.share.id;
+        self.run.daemon.core.with(|engine, _| engine.copied(share, &copied));
         self.fetch().await
     }
 

@@ -11,8 +11,12 @@ impl Run {
     /// Writes down how it ended and tells those who listen.
     pub(super) fn conclude(&self, end: End) {
         let (daemon, transfer) = (&self.daemon, &self.transfer);
+        *lock(&transfer.kept) = Some(crate::view::keep(daemon, transfer));
         let journal = daemon.core.with(|engine, _| engine.end_fetch(transfer.share.id));
-        let sources = transfer.sources_with(daemon, journal.as_ref());
+        let sources = match &journal {
+            Some(journal) => transfer.sources_with(daemon, journal.sources()),
+            None => transfer.sources(daemon),
+        };
         let seconds = self.began.elapsed().as_secs_f64();
         *lock(&transfer.earlier) = sources.clone();
         let (state, phase) = match &end {

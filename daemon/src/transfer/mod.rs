@@ -15,12 +15,13 @@ use crate::daemon::Daemon;
 use crate::lane::Sink;
 use crate::records::{TransferRecord, TransferState};
 use crate::shares::Share;
+use crate::view::Kept;
 use hither_api::{Event, Phase, SourceBytes, TransferInfo};
-use hither_engine::Journal;
-use hither_proto::{ShareId, Ticket};
+use hither_engine::SourceSummary;
+use hither_proto::{DeviceId, ShareId, Ticket};
 use meter::Meter;
 use stage::Stages;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc};
 
@@ -56,6 +57,8 @@ pub(crate) struct Transfer {
     /// The offer and the end of the present run, for those who begin to listen late.
     told: Mutex<Vec<Event>>,
     control: Mutex<Option<mpsc::UnboundedSender<Control>>>,
+    /// What the last run looked like at its end.
+    kept: Mutex<Option<Kept>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,6 +89,7 @@ impl Transfer {
             events: broadcast::Sender::new(EVENTS),
             told: Mutex::default(),
             control: Mutex::new(None),
+            kept: Mutex::default(),
         }
     }
 
@@ -141,16 +145,15 @@ impl Transfer {
 
     /// Bytes by source so far: earlier runs, this device itself, and what the engine's journal counts.
     pub(crate) fn sources(&self, daemon: &Daemon) -> Vec<SourceBytes> {
-        let journal =
-            self.is_running().then(|| daemon.core.with(|e, _| e.journal(self.share.id).cloned())).flatten();
-        self.sources_with(daemon, journal.as_ref())
+        // The totals alone: a journal may hold stories of tens of thousands of spans.
+        let given = || daemon.core.with(|e, _| e.journal(self.share.id).map(|j| j.sources().clone()));
+        let given = self.is_running().then(given).flatten().unwrap_or_default();
+        self.sources_with(daemon, &given)
     }
 
-    fn sources_with(&self, daemon: &Daemon, journal: Option<&Journal>) -> Vec<SourceBytes> {
+    fn sources_with(&self, daemon: &Daemon, given: &BTreeMap<DeviceId, SourceSummary>) -> Vec<SourceBytes> {
         let mut sources = lock(&self.earlier).clone();
-        for (device, summary) in
-            journal.iter().flat_map(|j| j.sources()).filter(|(_, s)| s.bytes + s.cost > 0)
-        {
+        for (device, summary) in given.iter().filter(|(_, s)| s.bytes + s.cost > 0) {
             let id = device.to_string();
             let kind = daemon.links.way(*device);
             let cost = costs::units(summary.cost);
@@ -169,6 +172,17 @@ impl Transfer {
         }
         sources.sort_by_key(|s| std::cmp::Reverse(s.bytes));
         sources
+    }
+
+    /// Expected seconds left, and the bytes of each of the last seconds.
+    pub(crate) fn pace(&self) -> (Option<u64>, Vec<u64>) {
+        let meter = self.meter();
+        (meter.remaining(), meter.history())
+    }
+
+    /// What the last run looked like at its end, if there was one since the daemon started.
+    pub(crate) fn kept_view(&self) -> Option<Kept> {
+        lock(&self.kept).clone()
     }
 
     pub(crate) fn info(&self, daemon: &Daemon) -> TransferInfo {

@@ -1,7 +1,7 @@
 //! The local API of one daemon, for tests that do not run in a runtime.
 
 use super::wait::PATIENCE;
-use hither_api::{Client, ClientError, Event, Events};
+use hither_api::{Client, ClientError, Event, Events, TransferView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -44,15 +44,21 @@ impl Api {
         let path = format!("/v1/transfers/{transfer}/events");
         Ok(Heard(wait(&path, self.0.events(&path))?))
     }
+
+    /// How a transfer looks from now on.
+    pub fn views(&self, transfer: &str) -> Result<Heard<TransferView>, ClientError> {
+        let path = format!("/v1/transfers/{transfer}/view");
+        Ok(Heard(wait(&path, self.0.stream(&path))?))
+    }
 }
 
 /// Events as they come.
 #[derive(Debug)]
-pub struct Heard(Events);
+pub struct Heard<T = Event>(Events<T>);
 
-impl Heard {
+impl<T: DeserializeOwned> Heard<T> {
     /// Waits for the next one of which `wanted` makes something; `None` when the stream ends before.
-    pub fn wait_for<T>(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> Option<T> {
+    pub fn wait_for<F>(&mut self, what: &str, mut wanted: impl FnMut(&T) -> Option<F>) -> Option<F> {
         wait(what, async {
             while let Ok(Some(event)) = self.0.next().await {
                 if let Some(found) = wanted(&event) {

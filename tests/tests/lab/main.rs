@@ -35,5 +35,6 @@ mod several;
 mod sites;
 mod sources;
 mod versions;
+mod view;
 mod whole;
 mod world;

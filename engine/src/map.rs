@@ -1,0 +1,345 @@
+//! Who gave which part of the data: what `hither transfers --watch` draws.
+//!
+//! Bounded: 3 bytes a span, and a drawing of at most [`MAX_CELLS`] cells whatever the size of the share. What a chunk costs is
+//! one look for its span. Invariant: whether a part is here or missing is the word of the span table alone; what is kept
+//! here only says by whom.
+
+use crate::fetch::Fetch;
+use crate::spans::{Span, SpanTable};
+use crate::time::Time;
+use hither_proto::{DeviceId, HolderKind, Price, Space};
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Most cells of a drawing: more than a large terminal can show.
+pub const MAX_CELLS: u32 = 4096;
+/// Nobody gave it since the plan was made: it was here before.
+const EARLIER: u16 = 0;
+/// It was copied on this device.
+const COPIED: u16 = 1;
+/// The number of the first device.
+const DEVICES: u16 = 2;
+
+/// What a cell shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// Most of it is missing, and nobody is asked for any of it.
+    Missing,
+    /// Some of it is asked of that device.
+    InFlight(DeviceId),
+    /// It was here before this run began.
+    Earlier,
+    /// It was copied from something else on this device.
+    Copied,
+    /// Most of it came from that device.
+    From(DeviceId),
+}
+
+/// So many cells in a row that show the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellRun {
+    /// How many, above zero.
+    pub cells: u32,
+    /// What they show.
+    pub shows: Cell,
+}
+
+/// One source as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceNow {
+    /// The device or store.
+    pub device: DeviceId,
+    /// Which of both it is.
+    pub kind: HolderKind,
+    /// Whether its session is open.
+    pub open: bool,
+    /// Bytes per second of data that came from it lately.
+    pub rate: f64,
+    /// Round-trip time of its link.
+    pub rtt: Duration,
+    /// What it costs for each GiB.
+    pub price: Price,
+    /// Bytes asked of it and not yet received.
+    pub in_flight: u64,
+}
+
+/// A fetch as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FetchView {
+    /// Everybody who has the share, or may have it.
+    pub sources: Vec<SourceNow>,
+    /// The data from its first span to its last, at most [`MAX_CELLS`] cells; empty while it is not known what there is to get.
+    pub map: Vec<CellRun>,
+}
+
+/// Who gave most of every span.
+#[derive(Debug, Default)]
+pub(crate) struct Givers {
+    /// By span: the number of who leads.
+    of: Vec<u16>,
+    /// By span: how many chunks who leads is ahead of all others (majority vote of Boyer and Moore: one candidate and one
+    /// count find whoever gave more than half).
+    ahead: Vec<u8>,
+    devices: Vec<DeviceId>,
+    numbers: BTreeMap<DeviceId, u16>,
+}
+
+impl Givers {
+    /// Nobody gave any of so many spans.
+    pub fn new(spans: u32) -> Self {
+        Self { of: vec![EARLIER; spans as usize], ahead: vec![0; spans as usize], ..Self::default() }
+    }
+
+    /// A device gave a chunk of a span.
+    pub fn gave(&mut self, span: u32, device: DeviceId) {
+        let number = self.number(device);
+        self.vote(span, number);
+    }
+
+    /// A chunk of a span was copied on this device.
+    pub fn copied(&mut self, span: u32) {
+        self.vote(span, COPIED);
+    }
+
+    fn vote(&mut self, span: u32, number: u16) {
+        let index = span as usize;
+        let (Some(of), Some(ahead)) = (self.of.get_mut(index), self.ahead.get_mut(index)) else { return };
+        match *ahead {
+            _ if *of == number => *ahead = ahead.saturating_add(1),
+            0 => (*of, *ahead) = (number, 1),
+            _ => *ahead -= 1,
+        }
+    }
+
+    /// The number of a device. Beyond as many as there are numbers a device is not told from what was here before.
+    fn number(&mut self, device: DeviceId) -> u16 {
+        if let Some(number) = self.numbers.get(&device) {
+            return *number;
+        }
+        let Some(number) = u16::try_from(self.devices.len()).ok().and_then(|n| n.checked_add(DEVICES)) else {
+            return EARLIER;
+        };
+        self.devices.push(device);
+        self.numbers.insert(device, number);
+        number
+    }
+
+    fn giver(&self, number: u16) -> Cell {
+        match number {
+            COPIED => Cell::Copied,
+            _ => number
+                .checked_sub(DEVICES)
+                .and_then(|n| self.devices.get(usize::from(n)))
+                .map_or(Cell::Earlier, |device| Cell::From(*device)),
+        }
+    }
+
+    /// All spans as at most `most` cells of equally many spans each (the last may have fewer).
+    fn draw(&self, spans: &SpanTable, asked: &BTreeMap<u32, DeviceId>, most: u32) -> Vec<CellRun> {
+        let size = spans.len().div_ceil(most.clamp(1, MAX_CELLS)).max(1);
+        let mut runs: Vec<CellRun> = Vec::new();
+        for start in (0..spans.len()).step_by(size as usize) {
+            let shows = self.cell(spans, asked, start..(start + size).min(spans.len()));
+            match runs.last_mut().filter(|run| run.shows == shows) {
+                Some(run) => run.cells += 1,
+                None => runs.push(CellRun { cells: 1, shows }),
+            }
+        }
+        runs
+    }
+
+    fn cell(&self, spans: &SpanTable, asked: &BTreeMap<u32, DeviceId>, cell: std::ops::Range<u32>) -> Cell {
+        if let Some((_, device)) = asked.range(cell.clone()).next() {
+            return Cell::InFlight(*device);
+        }
+        let (mut leader, mut ahead, mut here) = (EARLIER, 0u32, 0);
+        for index in cell.clone().filter(|index| spans.span(*index).is_some_and(Span::is_got)) {
+            here += 1;
+            let number = self.of.get(index as usize).copied().unwrap_or(EARLIER);
+            match ahead {
+                _ if leader == number => ahead += 1,
+                0 => (leader, ahead) = (number, 1),
+                _ => ahead -= 1,
+            }
+        }
+        if here > 0 && here * 2 >= cell.end - cell.start { self.giver(leader) } else { Cell::Missing }
+    }
+}
+
+impl Fetch {
+    /// These were copied from what is on this device: they are shown as such, if they are data that is not missing.
+    pub(crate) fn copied(&mut self, positions: &RoaringBitmap) {
+        for position in positions.iter().filter(|p| !self.spans.is_missing(*p)) {
+            self.givers.copied(self.spans.index_of(position));
+        }
+    }
+
+    /// Remembers who gave chunks of data; `None`: they are on this device more than once.
+    pub(crate) fn credit(&mut self, position: u32, device: Option<DeviceId>) {
+        let span = self.spans.index_of(position);
+        match device {
+            Some(device) => self.givers.gave(span, device),
+            None => self.givers.copied(span),
+        }
+    }
+
+    /// How it is now, its data as at most `cells` cells.
+    pub(crate) fn view(&self, cells: u32, now: Time) -> FetchView {
+        let sources = self.sources.values().filter(|source| !source.banned || source.is_open());
+        let sources = sources.map(|source| SourceNow {
+            device: source.device,
+            kind: source.kind,
+            open: source.is_open(),
+            rate: source.recent.rate(self.spending.began, now),
+            rtt: source.distance.rtt,
+            price: source.price,
+            in_flight: source.carriers.outstanding(),
+        });
+        // Root and manifest are small, and what there is to get is not known before they are here.
+        let data = self.space() == Some(Space::Data) || self.data_done;
+        let asked = self.requests.values().filter(|request| !request.awaited.is_empty());
+        let asked: BTreeMap<u32, DeviceId> = asked.map(|r| (r.span, r.device)).collect();
+        FetchView {
+            sources: sources.collect(),
+            map: if data { self.givers.draw(&self.spans, &asked, cells) } else { Vec::new() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::device;
+    use crate::{Command, Engine, EngineConfig, Plan};
+    use hither_proto::{Announcement, Ranges, ShareId, ShareSecret};
+
+    const CHUNK: u32 = 1 << 18;
+
+    fn start() -> Time {
+        Time::default()
+    }
+
+    fn share() -> ShareId {
+        ShareSecret::new([1; 16]).share_id()
+    }
+
+    fn run(cells: u32, shows: Cell) -> CellRun {
+        CellRun { cells, shows }
+    }
+
+    /// An engine that fetches so many chunks, four to a span, of which `wanted` are missing, from two whole holders.
+    fn engine(chunks: u32, wanted: impl IntoIterator<Item = u32>) -> Engine {
+        let mut engine = Engine::new(EngineConfig::new(device(0)));
+        engine.start_fetch(share(), device(1), None, None);
+        for holder in [device(1), device(2)] {
+            engine.handle_device_seen(share(), holder, start());
+            engine.handle_session_opened(share(), holder, 1, Duration::from_millis(1), start());
+            let said = Announcement {
+                version: 1,
+                epoch: 1,
+                seq: 1,
+                complete: true,
+                held: Ranges::default(),
+                has_manifest: true,
+            };
+            engine.handle_announced(share(), holder, said, start());
+        }
+        let (lengths, wanted) = (vec![CHUNK; chunks as usize], wanted.into_iter().collect());
+        engine.plan(share(), Plan { version: 1, space: Space::Data, lengths, wanted }, start());
+        engine
+    }
+
+    /// Everything asked for comes, at a time.
+    fn come(engine: &mut Engine, now: Time) -> BTreeMap<DeviceId, RoaringBitmap> {
+        let mut came: BTreeMap<DeviceId, RoaringBitmap> = BTreeMap::new();
+        while let Some(command) = engine.poll_command() {
+            let Command::Want { device, request, ranges, .. } = command else { continue };
+            for position in ranges.to_bitmap() {
+                engine.handle_arrival(share(), device, request, position, now);
+                engine.stored(share(), Some(request), &[position], now);
+                came.entry(device).or_default().insert(position);
+            }
+        }
+        came
+    }
+
+    fn map(engine: &Engine, cells: u32) -> Vec<CellRun> {
+        engine.view(share(), cells, start()).unwrap().map
+    }
+
+    #[test]
+    fn what_is_here_missing_copied_and_on_its_way_is_told_apart() {
+        // Spans 0 and 1 are here, of which 1 was copied; the others are asked for as far as the windows go.
+        let mut engine = engine(400, 8..400);
+        engine.copied(share(), &(4..8).chain(20..24).collect());
+        let before = map(&engine, MAX_CELLS);
+        assert_eq!(before[..2], [run(1, Cell::Earlier), run(1, Cell::Copied)]);
+        let flying = |run: &&CellRun| matches!(run.shows, Cell::InFlight(_));
+        assert!(before.iter().any(|r| flying(&r)) && before.iter().any(|r| r.shows == Cell::Missing));
+        assert_eq!(before.iter().map(|r| r.cells).sum::<u32>(), 100, "a cell for each span");
+
+        let came = come(&mut engine, start() + Duration::from_millis(100));
+        let after = map(&engine, MAX_CELLS);
+        assert_eq!(after[..2], [run(1, Cell::Earlier), run(1, Cell::Copied)]);
+        for (holder, positions) in &came {
+            let cells: u32 = after.iter().filter(|r| r.shows == Cell::From(*holder)).map(|r| r.cells).sum();
+            assert_eq!(u64::from(cells) * 4, positions.len(), "{holder:?}");
+        }
+        assert_eq!((came.len(), came.values().map(RoaringBitmap::len).sum::<u64>()), (2, 392));
+        assert!(after.iter().all(|r| !flying(&r) && r.shows != Cell::Missing));
+    }
+
+    #[test]
+    fn what_was_lost_again_is_missing_whoever_gave_it() {
+        let mut engine = engine(8, 0..8);
+        come(&mut engine, start() + Duration::from_millis(100));
+        assert!(map(&engine, 8).iter().all(|r| matches!(r.shows, Cell::From(_))));
+        for holder in [device(1), device(2)] {
+            engine.handle_session_failed(share(), holder, start());
+        }
+        engine.lost(share(), &(0..4).collect(), start());
+        assert_eq!(map(&engine, 8)[0], run(1, Cell::Missing));
+    }
+
+    #[test]
+    fn whoever_gave_most_of_a_span_has_it() {
+        let mut givers = Givers::new(1);
+        for giver in [1, 2, 2, 1, 2] {
+            givers.gave(0, device(giver));
+        }
+        assert_eq!(givers.giver(givers.of[0]), Cell::From(device(2)));
+        givers.gave(9, device(1)); // A span that does not exist changes nothing.
+        assert_eq!(givers.giver(u16::MAX), Cell::Earlier);
+    }
+
+    #[test]
+    fn a_large_share_has_a_small_map() {
+        const SPANS: u32 = 1_000_000;
+        let spans = SpanTable::new(vec![1 << 20; SPANS as usize], (SPANS / 2..SPANS).collect());
+        let mut givers = Givers::new(SPANS);
+        let (giver, asked) = (device(1), BTreeMap::from([(SPANS - 1, device(2))]));
+        (0..SPANS / 4).for_each(|span| givers.gave(span, giver));
+        let runs = givers.draw(&spans, &asked, u32::MAX);
+        let cells: u32 = runs.iter().map(|r| r.cells).sum();
+        assert!((3000..=MAX_CELLS).contains(&cells), "{cells}");
+        let shows: Vec<Cell> = runs.iter().map(|r| r.shows).collect();
+        assert_eq!(
+            shows,
+            [Cell::From(device(1)), Cell::Earlier, Cell::Missing, Cell::InFlight(device(2))],
+            "{runs:?}"
+        );
+        assert_eq!(givers.draw(&spans, &BTreeMap::new(), 1), [run(1, Cell::From(device(1)))]);
+        assert!(givers.of.capacity() * 2 + givers.ahead.capacity() <= 3 << 20, "a few bytes a span");
+    }
+
+    #[test]
+    fn root_and_manifest_have_no_map() {
+        let mut engine = engine(8, 0..8);
+        let plan = Plan { version: 1, space: Space::Root, lengths: vec![300], wanted: (0..1).collect() };
+        engine.plan(share(), plan, start());
+        come(&mut engine, start() + Duration::from_millis(1));
+        assert_eq!(map(&engine, 8), []);
+        assert_eq!(engine.view(ShareSecret::new([2; 16]).share_id(), 8, start()), None);
+    }
+}
