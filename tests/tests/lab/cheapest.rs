@@ -55,7 +55,7 @@ fn given(from: &str, devices: &[Device]) -> u64 {
 }
 
 /// Bytes that everybody received in vain.
-fn wasted(devices: &[Device]) -> u64 {
+pub(crate) fn wasted(devices: &[Device]) -> u64 {
     let of = |device: &Device| -> u64 {
         device.why(&device.transfer().transfer).sources.iter().map(|source| source.wasted).sum()
     };
@@ -90,7 +90,7 @@ pub(crate) fn judge_time(seconds: f64, bound: f64, most: f64) {
 }
 
 /// How often each rule chose a source, over all devices.
-fn rules(devices: &[Device]) -> BTreeMap<String, u64> {
+pub(crate) fn rules(devices: &[Device]) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for device in devices {
         for source in device.why(&device.transfer().transfer).sources {

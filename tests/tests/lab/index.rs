@@ -6,7 +6,7 @@
 
 use crate::common::ratio;
 use crate::relay_world::quick;
-use hither_api::{SourceKind, Why};
+use hither_api::{SourceKind, Why, WhySource};
 use hither_proto::Ticket;
 use hither_tests::lab::{self, Device, Fetched, Lab, Lan, MIB, Relay, Tree, fill, until};
 use std::path::Path;
@@ -93,7 +93,7 @@ fn gave(device: &Device, fetched: &Fetched, from: &[&Device]) {
     }
 }
 
-/// Two begin, a third one follows: it takes from both, and from the origin.
+/// Two begin at different sites, a third one follows: its site takes from the other one, and from the origin.
 fn fetch_from_each_other(sites: &Sites<'_>, upload: bool) {
     let desk = sites.device(&sites.a, "desk");
     let [one, two, far] =
@@ -110,12 +110,19 @@ fn fetch_from_each_other(sites: &Sites<'_>, upload: bool) {
     let mut begun = [&two, &far].map(|device| device.begin_fetch(&ticket, "got"));
     begun.iter_mut().for_each(|fetch| fetch.reach(SIZE / 4));
     let fetched = one.begin_fetch(&ticket, "got").finish().fetched();
-    gave(&one, &fetched, &[&two, &far, &desk]);
+    gave(&one, &fetched, &[&two]);
     for (device, fetch) in [&two, &far].into_iter().zip(begun) {
         fetch.finish().fetched();
         Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
     }
     Tree::of(&file).assert_same(&Tree::of(one.path("got/film.mkv")));
+    // One of the two at a site takes from each of the others: which one, their keys decide.
+    let sources = [&one, &two].map(|device| device.why(&device.transfer().transfer).sources);
+    for other in [&far, &desk] {
+        let id = other.id();
+        let from = |source: &WhySource| source.source.device == id && source.source.bytes > 0;
+        assert!(sources.iter().flatten().any(from), "nothing from {}", other.name);
+    }
     // The origin sent little more than everything once, to three.
     if !upload {
         let sent = ratio("the origin sent", desk.cable.traffic().sent, SIZE);
