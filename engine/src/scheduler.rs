@@ -45,7 +45,7 @@ impl Fetch {
                 Some(Pick::Take(index, rule)) => (index, rule),
                 Some(Pick::Wish(index)) if self.wish(index, now) => continue,
                 Some(Pick::Wish(_)) | None => {
-                    unused |= !self.is_member(device);
+                    unused |= !self.is_member(device) && !self.leaves_to_others(device, now);
                     ready.pop_first();
                     continue;
                 }

@@ -51,7 +51,9 @@ fn a2_an_origin_says_where_else_its_share_is() {
         ticket.relays.clear();
         let guest = world.one.device("guest");
         desk.cable.shape_up(20);
-        let mut fetch = guest.begin_fetch(&ticket.to_string(), "got");
+        // Who saves does not pay the store while the origin gives as much as that.
+        let arguments = ["fetch", &ticket.to_string(), "-o", "got", "--yes", "--mode", "saver"];
+        let mut fetch = guest.begin(&arguments);
         fetch.reach(SIZE / 4);
         desk.kill();
         let fetched = fetch.finish().fetched();
