@@ -144,11 +144,9 @@ impl Session {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
         let same_network = daemon.links.way(self.device) == SourceKind::Lan;
-        let distance = Distance {
-            rtt: self.link.rtt(),
-            same_network,
-            site: Some(crate::sites::site(self.link.remote().ip())),
-        };
+        // Whoever is on the same network is behind no link of another one, however late it answers.
+        let site = (!same_network).then(|| crate::sites::site(self.link.remote().ip()));
+        let distance = Distance { rtt: self.link.rtt(), same_network, site };
         daemon.core.with(|engine, now| {
             engine.handle_session_opened(share.id, self.device, version, distance, now);
             if self.link.carrier() == CarrierKind::Tcp {

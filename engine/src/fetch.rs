@@ -277,7 +277,6 @@ impl Fetch {
         }
         let carrier = request.carrier;
         self.arrived_from(device, carrier, length, now);
-        self.fed_by(device, now);
         self.paid(device, length, now);
         let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
         if self.spans.is_missing(position) {

@@ -6,7 +6,6 @@
 use crate::claims::{Own, Standing, Theirs};
 use crate::command::{Command, RequestId, SessionId};
 use crate::fetch::Fetch;
-use crate::mute::Mute;
 use crate::request::Request;
 use crate::source::Source;
 use crate::time::Time;
@@ -30,8 +29,6 @@ pub(crate) struct Group {
     pub mine: BTreeSet<u32>,
     /// What this device claims.
     pub own: Own,
-    /// Whether the others take what this device has.
-    pub mute: Mute,
     /// How long a first copy usually takes.
     pub usual: Duration,
     /// Plaintext bytes that nobody in the group has.
@@ -46,7 +43,6 @@ impl Default for Group {
             members: Vec::new(),
             mine: BTreeSet::new(),
             own: Own::default(),
-            mute: Mute::default(),
             usual: USUAL.0,
             lacks: u64::MAX,
             outside: 0.0,
@@ -60,7 +56,6 @@ impl Group {
         self.members.clear();
         self.mine.clear();
         self.own.clear(now);
-        self.mute = Mute::default();
         self.lacks = u64::MAX;
     }
 
@@ -204,7 +199,6 @@ impl Fetch {
 
     /// What is held (and announced next) needs no claim any more.
     pub(crate) fn announced_here(&mut self, held: &RoaringBitmap, now: Time) {
-        self.group.mute.told(held);
         let is_held = |(from, to): (u32, u32)| held.contains_range(from..to);
         let done: Vec<u32> = self
             .group
@@ -225,11 +219,10 @@ impl Fetch {
     }
 
     /// Counts what nobody in the group has.
-    pub(crate) fn recount(&mut self, now: Time) {
+    pub(crate) fn recount(&mut self) {
         if self.group.members.is_empty() {
             return;
         }
-        self.listen(now);
         let mut lacking = self.spans.missing().clone();
         let total = lacking.len().max(1);
         for held in self.members().filter_map(|s| s.held(Space::Data)) {

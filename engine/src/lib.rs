@@ -17,7 +17,6 @@ mod group;
 mod inventory;
 mod journal;
 mod map;
-mod mute;
 mod picks;
 mod plan;
 pub mod policy;

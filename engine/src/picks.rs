@@ -38,15 +38,9 @@ impl Fetch {
         match self.is_member(device) {
             true if !self.is_local(device, now) => None,
             true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
-            false if self.leaves_to_others(device, now) => None,
+            false if !self.is_gateway_to(source) => None,
             false => self.first_copy(source, now),
         }
-    }
-
-    /// Whether first copies from a source are for other members to get.
-    pub(crate) fn leaves_to_others(&self, device: DeviceId, now: Time) -> bool {
-        let elsewhere = || self.sources.get(&device).is_some_and(|source| !self.is_gateway_to(source));
-        !self.group.members.is_empty() && (self.group.mute.is_mute(now) || elsewhere())
     }
 
     /// While others fetch too who are no members, every device takes spans in an order of its own, of several places the

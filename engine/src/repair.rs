@@ -8,7 +8,6 @@ use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
 use crate::policy::{Decision, Policy, Rule, Situation};
-use crate::request::Request;
 use crate::source::{Session, Source};
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -72,10 +71,7 @@ impl Fetch {
         for device in self.silent(version, space, now) {
             self.give_up_on(device, now, commands);
         }
-        for id in self.thin(version, space, now) {
-            self.take_back(id, now, commands);
-        }
-        self.recount(now);
+        self.recount();
         true
     }
 
@@ -119,33 +115,6 @@ impl Fetch {
             // What a neighbour has can be had from elsewhere as a first copy, at a price.
             None if local => STALL.1 * source.patience(),
             None => STALL_ALONE * source.patience(),
-        }
-    }
-
-    /// Requests to neighbours that turned out to be so slow that what is asked of them comes sooner from elsewhere. Taken back
-    /// at once: a thin uplink carries the acknowledgements of what its own device fetches, and would for nothing be full.
-    fn thin(&self, version: u64, space: Space, now: Time) -> Vec<RequestId> {
-        let late = |request: &Request| {
-            let member = self.sources.get(&request.device).filter(|s| self.is_member(s.device));
-            let slow =
-                member.is_some_and(|s| s.carriers.rate(now).is_some() && !self.is_local(s.device, now));
-            slow && {
-                let size = self.spans.bytes_of(&self.spans.missing_in(request.span, None));
-                let others = self.situation(request.span, version, space, now).holders;
-                let others = others.iter().filter(|facts| facts.device != request.device && facts.trusted);
-                let sooner = others.map(|facts| facts.finish(size)).min();
-                sooner.is_some_and(|sooner| self.projected(request.device, now) > sooner * 2 + TAIL_SLACK)
-            }
-        };
-        let owed = self.requests.iter().filter(|(_, request)| !request.awaited.is_empty());
-        owed.filter(|(_, request)| late(request)).map(|(id, _)| *id).collect()
-    }
-
-    fn take_back(&mut self, id: RequestId, now: Time, commands: &mut Vec<Command>) {
-        if let Some(request) = self.requests.get(&id) {
-            self.moved.insert(request.span);
-            commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
-            self.abandon(id, now);
         }
     }
 

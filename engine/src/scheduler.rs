@@ -45,7 +45,7 @@ impl Fetch {
                 Some(Pick::Take(index, rule)) => (index, rule),
                 Some(Pick::Wish(index)) if self.wish(index, now) => continue,
                 Some(Pick::Wish(_)) | None => {
-                    unused |= !self.is_member(device) && !self.leaves_to_others(device, now);
+                    unused |= self.could_give(device, version, space);
                     ready.pop_first();
                     continue;
                 }
@@ -89,6 +89,12 @@ impl Fetch {
             of_site(device).is_some_and(|source| self.load(source, version, space, now).is_none())
         };
         ready.retain(|entry| !full(entry));
+    }
+
+    /// Whether a source that was not asked for anything has something that is missing: all of it is in flight already.
+    fn could_give(&self, device: DeviceId, version: u64, space: Space) -> bool {
+        let source = self.sources.get(&device).filter(|s| !self.is_member(s.device) && self.is_gateway_to(s));
+        source.is_some_and(|source| source.offers(version, space, self.spans.missing()))
     }
 
     /// Says that a span is wanted; `false` when enough is wanted already.

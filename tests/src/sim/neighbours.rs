@@ -50,7 +50,7 @@ fn mute_neighbour(s: &mut Setup) {
     let mute = s.fetcher(0);
     s.world.devices[mute].nature = Nature::Stalls { after: 0 };
     s.bound_by(50);
-    s.limits = Limits { time: (1.35, 0.0), origin: 1.3, waste: 0.02 };
+    s.limits = Limits { time: (1.35, 1.0), origin: 1.35, waste: 0.05 };
 }
 
 /// One of the neighbours has hardly any uplink.
@@ -61,7 +61,7 @@ fn thin_neighbour(s: &mut Setup) {
     let link = s.link(1, 1000);
     s.world.add_fetcher(link, None, 0);
     s.bound_by(50);
-    s.limits = Limits { time: (1.35, 0.0), origin: 1.3, waste: 0.02 };
+    s.limits = Limits { time: (1.35, 1.0), origin: 1.35, waste: 0.05 };
 }
 
 fn late_joiners(s: &mut Setup) {
