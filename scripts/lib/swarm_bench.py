@@ -21,13 +21,16 @@ def run(*argv):
 
 
 class Place:
-    """A namespace with a cable to the switch."""
+    """A namespace with a cable to the switch. Cables of namespaces that are gone go a moment later: no name is used twice."""
+    made = 0
 
     def __init__(self, number):
-        self.ns, self.address, self.children = f"{TAG}-{number}", f"10.96.0.{number + 10}", []
+        Place.made += 1
+        port = f"port{Place.made}"
+        self.ns, self.address, self.children = f"{TAG}-{Place.made}", f"10.96.0.{number + 10}", []
         run("ip", "netns", "add", self.ns)
-        run("ip", "link", "add", f"{TAG}p{number}", "netns", TAG, "type", "veth", "peer", "name", "net0", "netns", self.ns)
-        run("ip", "-n", TAG, "link", "set", f"{TAG}p{number}", "master", "switch", "up")
+        run("ip", "link", "add", port, "netns", TAG, "type", "veth", "peer", "name", "net0", "netns", self.ns)
+        run("ip", "-n", TAG, "link", "set", port, "master", "switch", "up")
         for line in (f"addr add {self.address}/24 dev net0", "link set net0 up", "link set lo up"):
             run("ip", "-n", self.ns, *line.split())
 
@@ -123,9 +126,7 @@ class Torrent:
         import libtorrent as lt
         self.root, self.fetchers, self.file = root, fetchers, file
         self.torrent = os.path.join(root, "file.torrent")
-        files = lt.file_storage()
-        lt.add_files(files, file)
-        made = lt.create_torrent(files, 256 << 10, lt.create_torrent.v1_only)
+        made = lt.create_torrent(lt.list_files(file), 256 << 10, lt.create_torrent.v1_only)
         made.add_tracker(f"http://{TRACKER.server_address[0]}:{TRACKER.server_address[1]}/announce")
         lt.set_piece_hashes(made, os.path.dirname(file))
         with open(self.torrent, "wb") as out:
