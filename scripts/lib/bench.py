@@ -271,7 +271,7 @@ ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem
                 self.round(shaped, "Hither", "quarter")
                 self.round(shaped, "Hither, QUIC alone", "quarter", HITHER_TCP="false")
                 self.net.unshape()
-        self.rows["Import of 1 GiB (in the page cache)"]["hither share"] = {
+        self.rows.setdefault("Import of 1 GiB (in the page cache)", {})["hither share"] = {
             "total": self.rows[lan]["Hither"]["share"], "cpu": self.rows[lan]["Hither"]["cpu_share"]}
         self.rest()
         if os.environ.get("HITHER_BENCH_LARGE"):
