@@ -55,10 +55,11 @@ impl Fetch {
                 ready.pop_first();
                 continue;
             };
-            let decision = Decision { rule: rule.unwrap_or(decision.rule), ..decision };
             let claimer = self.claim(index, space, rule, now);
             let rank = rule.filter(|rule| *rule != Rule::LocalCopy).and_then(|_| self.rank(index));
+            // Before the group's rule takes the place of the policy's: what made it worth its price is told in a group too.
             let reasons = Reasons { claimer, rank, ..situation.reasons(&decision) };
+            let decision = Decision { rule: rule.unwrap_or(decision.rule), ..decision };
             self.ask(index, space, version, &situation, &decision, reasons, now, next, commands);
             let chosen = &situation.holders[decision.source];
             let (asked, site) = ((chosen.outstanding, chosen.device), chosen.site);

@@ -106,7 +106,7 @@ impl Fetch {
         let outstanding = site.outstanding.max(facts.outstanding);
         match site.rate.measured() {
             // What it brings, it brings to all who ask there: this device's part of its link is not its devices' sum.
-            Some(rate) => SourceFacts { rate, measured: facts.measured, outstanding, room, ..facts },
+            Some(rate) => SourceFacts { rate, outstanding, room, ..facts },
             None => SourceFacts { outstanding, room, ..facts },
         }
     }

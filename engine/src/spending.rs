@@ -5,6 +5,7 @@
 use crate::fetch::Fetch;
 use crate::policy::SourceFacts;
 use crate::price::{Budget, Prices, Purse};
+use crate::rate::UNMEASURED_WAN;
 use crate::source::Source;
 use crate::time::Time;
 use hither_proto::{DeviceId, HolderKind, Price, Space, Terms};
@@ -14,9 +15,6 @@ use std::time::Duration;
 /// How long after the start what sources are expected to give counts, where it is more than what they gave: nobody has
 /// given anything in the first moment.
 const START: Duration = Duration::from_millis(1500);
-/// What a device of another network is expected to give before it was measured, bytes per second (source-selection design,
-/// rule 5: 10 Mbit/s).
-const FAR: f64 = 1_250_000.0;
 
 /// The money of one fetch.
 #[derive(Debug, Default)]
@@ -133,6 +131,6 @@ fn expectation(source: &Source, now: Time) -> f64 {
     match source.carriers.rate(now) {
         Some(rate) => rate,
         None if source.distance.is_near() => source.rate(now),
-        None => FAR,
+        None => UNMEASURED_WAN,
     }
 }
