@@ -131,6 +131,13 @@ impl CarrierChoice {
         };
         first.rate.measured().or(second.rate.measured())
     }
+
+    /// Whether what [`Self::rate`] says was measured more than once.
+    pub fn is_settled(&self, now: Time) -> bool {
+        let (quic, tcp) = (&self.quic.rate, &self.tcp.rate);
+        let (first, second) = if self.prefer(now) == Carrier::Quic { (quic, tcp) } else { (tcp, quic) };
+        if first.measured().is_some() { first.is_settled() } else { second.is_settled() }
+    }
 }
 
 #[cfg(test)]

@@ -202,6 +202,11 @@ impl Own {
     }
 
     /// Whether something is to be told now.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.tell_at.is_some_and(|at| at <= now)
+    }
+
+    /// The same; from then on it counts as told.
     pub fn take_due(&mut self, now: Time) -> bool {
         self.tell_at.take_if(|at| *at <= now).is_some()
     }

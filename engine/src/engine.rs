@@ -407,7 +407,11 @@ impl Engine {
     }
 
     fn tell(&mut self, now: Time) {
-        // What is held goes first: a claim ends only when others know of it.
+        // What is held goes first: a claim ends only when others know of it. Who hears that nobody gets a span any more, and not
+        // yet that somebody has it, gets it once more.
+        for (share, _) in self.fetches.iter().filter(|(_, fetch)| fetch.group.own.is_due(now)) {
+            self.inventory.hurry(*share, now);
+        }
         self.inventory.tell(now, &mut self.commands);
         for (share, fetch) in &mut self.fetches {
             fetch.tell_claims(&self.inventory.sessions_of(*share), now, &mut self.commands);

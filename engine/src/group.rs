@@ -128,7 +128,8 @@ impl Fetch {
 
     /// Whether a member gives so little that it is not worth waiting for.
     fn is_too_slow(&self, member: &Source, now: Time) -> bool {
-        member.rate(now) < self.group.outside * TOO_SLOW
+        // A packet that was lost while its stream was opened is no verdict: what it has would be got from outside again.
+        member.carriers.is_settled(now) && member.rate(now) < self.group.outside * TOO_SLOW
     }
 
     /// Whether what a source has is to come from members only, and not over a thin link again because it takes its time.
@@ -261,5 +262,91 @@ impl Fetch {
             let claims = |session| Command::Claims { session, claims: claims.clone() };
             commands.extend(sessions.iter().copied().map(claims));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::device;
+    use crate::{Command, Engine, EngineConfig, Plan, RequestId, SessionId, Time};
+    use hither_proto::{Announcement, Claims, DeviceId, HolderKind, ShareId, ShareSecret, Space};
+    use roaring::RoaringBitmap;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    const CHUNKS: u32 = 16;
+
+    fn at(ms: u64) -> Time {
+        Time::from_start(Duration::from_millis(ms))
+    }
+
+    fn share() -> ShareId {
+        ShareSecret::new([1; 16]).share_id()
+    }
+
+    /// A fetcher (0) with a neighbour (1) that fetches too, both of which ask a whole holder far away (2) for spans of one chunk.
+    fn beside_a_neighbour() -> Engine {
+        let mut engine = Engine::new(EngineConfig::new(device(0)));
+        engine.start_fetch(share(), device(2), None, None);
+        engine.hold(share(), 1, CHUNKS, RoaringBitmap::new(), at(0));
+        engine.handle_subscribed(SessionId(1), share());
+        meets(&mut engine, device(2), 30, true);
+        meets(&mut engine, device(1), 1, false);
+        let claims = Claims { version: 1, fetching: true, ..Claims::default() };
+        engine.handle_claims(share(), device(1), &claims, at(1));
+        let lengths = vec![1 << 20; CHUNKS as usize];
+        let wanted = (0..CHUNKS).collect();
+        engine.plan(share(), Plan { version: 1, space: Space::Data, lengths, wanted }, at(1));
+        engine
+    }
+
+    fn meets(engine: &mut Engine, other: DeviceId, rtt_ms: u64, complete: bool) {
+        engine.handle_holder_seen(share(), other, HolderKind::Device, at(0));
+        engine.handle_session_opened(share(), other, 1, Duration::from_millis(rtt_ms), at(0));
+        let held = Default::default();
+        let said = Announcement { version: 1, epoch: 1, seq: 1, complete, held, has_manifest: true };
+        engine.handle_announced(share(), other, said, at(0));
+    }
+
+    /// The engine runs to its end of `until`, and what it asks for comes 5 ms later: what it said meanwhile, in its order.
+    fn told(engine: &mut Engine, until: u64) -> Vec<Command> {
+        let (mut said, mut coming) = (Vec::new(), BTreeMap::<u64, Vec<(RequestId, u32)>>::new());
+        for ms in 2..until {
+            engine.handle_timeout(at(ms));
+            for (request, chunk) in coming.remove(&ms).unwrap_or_default() {
+                engine.stored(share(), Some(request), &[chunk], at(ms));
+                engine.durable(share(), &RoaringBitmap::from([chunk]), at(ms));
+            }
+            while let Some(command) = engine.poll_command() {
+                if let Command::Want { request, ranges, .. } = &command {
+                    let chunks = ranges.positions().map(|chunk| (*request, chunk));
+                    coming.entry(ms + 7).or_default().extend(chunks);
+                }
+                said.push(command);
+            }
+        }
+        said
+    }
+
+    /// Who hears that a span is not being got any more, and not that it is held, would get it again.
+    #[test]
+    fn a_claim_ends_only_when_the_others_know_what_came_of_it() {
+        let mut engine = beside_a_neighbour();
+        let (mut active, mut held, mut ended) = (RoaringBitmap::new(), RoaringBitmap::new(), 0);
+        for command in told(&mut engine, 400) {
+            match command {
+                Command::Delta { delta, .. } => held |= delta.added.to_bitmap(),
+                Command::Announce { announcement, .. } => held |= announcement.held.to_bitmap(),
+                Command::Claims { claims, .. } => {
+                    let now = claims.active.to_bitmap();
+                    let gone = &active - &now;
+                    assert!(gone.is_subset(&held), "{gone:?} is claimed no more, and only {held:?} is known");
+                    ended += gone.len();
+                    active = now;
+                }
+                _ => {}
+            }
+        }
+        assert!(ended >= 4, "only {ended} claims ended: nothing was shown");
     }
 }

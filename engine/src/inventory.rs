@@ -183,6 +183,12 @@ impl Inventory {
         }
     }
 
+    /// What is to be told of a share is told at `now`, without waiting for more.
+    pub fn hurry(&mut self, share: ShareId, now: Time) {
+        let tell_at = self.shares.get_mut(&share).and_then(|held| held.tell_at.as_mut());
+        tell_at.into_iter().for_each(|at| *at = now.min(*at));
+    }
+
     /// Whether something about a share is still to be told.
     pub fn has_news(&self, share: ShareId) -> bool {
         self.shares.get(&share).is_some_and(|held| held.tell_at.is_some())

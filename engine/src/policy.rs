@@ -151,7 +151,8 @@ pub trait Policy: std::fmt::Debug + Send {
 ///
 /// A source is skipped when `T(s) > 1.1 · max(W / R_others, min T_others) + 50 ms` (source-selection design, rule 3,
 /// for one fetcher): what it would bring late, the others bring sooner. Others that stalled and have given nothing since
-/// bring nothing soon, whatever was measured before. One that is much slower than the others together is spared.
+/// bring nothing soon, whatever was measured before. One that is much slower than the others together is spared, and so is
+/// one far away while a device on the own network would bring the span in about the same time (rule 1: local copies).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EarliestFinish;
 
@@ -159,6 +160,8 @@ pub struct EarliestFinish;
 /// save less time than that, and its link is thin for everybody (requirement A7; the mirror image of rule 1's "a neighbour
 /// slower than 10 % is ignored").
 const THIN: f64 = 0.1;
+/// How much longer than twice as long a device on the own network may take before one far away is asked for what both have.
+const NEARER: Duration = Duration::from_millis(50);
 /// Tolerance of the tail rule, so that equally fast sources do not exclude each other.
 const TAIL_FACTOR: f64 = 1.1;
 /// The same, for very short times.
@@ -198,6 +201,16 @@ impl EarliestFinish {
         };
         let others = holders.filter(|(i, facts)| *i != index && counts(facts));
         situation.holders[index].rate < together(others.map(|(_, facts)| facts)) * THIN
+    }
+
+    /// When a device on the own network would be done with the span, if one has it: where that is about as soon, it need not
+    /// cross a link that others use too. `None` for a second copy, and where nothing has moved for too long.
+    fn nearby(situation: &Situation) -> Option<Duration> {
+        if situation.beside.is_some() || situation.purse.urgent {
+            return None;
+        }
+        let near = situation.holders.iter().filter(|facts| facts.near && facts.trusted && !facts.reluctant);
+        near.map(|facts| facts.finish(situation.size)).min()
     }
 
     fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
@@ -248,8 +261,12 @@ impl Policy for EarliestFinish {
                 && situation.purse.affords(facts.price, situation.size)
                 && Self::counts(situation, facts)
         };
-        let &(best, finish) =
-            order.iter().find(|(index, _)| can(&holders[*index]) && !Self::is_thin(situation, *index))?;
+        let nearby = Self::nearby(situation);
+        let is_spared = |(index, finish): &(usize, Duration)| {
+            let nearer = !holders[*index].near && nearby.is_some_and(|near| near <= *finish * 2 + NEARER);
+            nearer || Self::is_thin(situation, *index)
+        };
+        let &(best, finish) = order.iter().find(|source| can(&holders[source.0]) && !is_spared(source))?;
         if Self::lengthens_the_tail(situation, best, finish) {
             return None;
         }
@@ -329,6 +346,30 @@ mod tests {
         for (remaining, holders, expected) in table {
             assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");
         }
+    }
+
+    #[test]
+    fn what_is_nearby_does_not_come_from_afar_without_need() {
+        use Rule::*;
+        let near = |outstanding, room| SourceFacts { near: true, ..facts(1, 20e6, outstanding, room) };
+        let far = || facts(2, 10e6, 0, MIB);
+        let table = [
+            // About as soon, though far is sooner: near, or wait until it has room.
+            (near(3 * MIB, MIB), Some((0, EarliestFinish))),
+            (near(3 * MIB, 0), None),
+            // A neighbour with a long queue keeps nobody from asking elsewhere; nor does one that stalled.
+            (near(12 * MIB, 0), Some((1, EarliestFinish))),
+            (SourceFacts { trusted: false, ..near(3 * MIB, 0) }, Some((1, EarliestFinish))),
+            (SourceFacts { reluctant: true, ..near(0, MIB) }, Some((1, EarliestFinish))),
+        ];
+        for (near, expected) in table {
+            let situation = situation(1000 * MIB, vec![near, far()]);
+            assert_eq!(chosen(&situation), expected, "{situation:?}");
+        }
+        // When nothing has moved for too long, nobody is spared.
+        let mut urgent = situation(1000 * MIB, vec![near(3 * MIB, 0), far()]);
+        urgent.purse.urgent = true;
+        assert_eq!(chosen(&urgent), Some((1, EarliestFinish)));
     }
 
     #[test]

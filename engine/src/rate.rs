@@ -29,12 +29,19 @@ pub struct RateEstimator {
     window_start: Time,
     window_bytes: u64,
     total: u64,
+    samples: u32,
 }
 
 impl RateEstimator {
     /// Starts with no measurement.
     pub const fn new() -> Self {
-        Self { mean: None, window_start: Time::from_start(Duration::ZERO), window_bytes: 0, total: 0 }
+        Self {
+            mean: None,
+            window_start: Time::from_start(Duration::ZERO),
+            window_bytes: 0,
+            total: 0,
+            samples: 0,
+        }
     }
 
     /// Something is outstanding again after nothing was.
@@ -71,11 +78,17 @@ impl RateEstimator {
     fn sample(&mut self, elapsed: Duration) {
         let sample = self.window_bytes as f64 / elapsed.as_secs_f64();
         self.mean = Some(self.mean.map_or(sample, |mean| mean + ALPHA * (sample - mean)));
+        self.samples = self.samples.saturating_add(1);
     }
 
     /// Bytes per second, when anything was measured.
     pub const fn measured(&self) -> Option<f64> {
         self.mean
+    }
+
+    /// Whether more than one stretch of time was measured: in the first one, streams were opened too.
+    pub const fn is_settled(&self) -> bool {
+        self.samples > 1
     }
 
     /// Bytes that arrived in all.

@@ -16,7 +16,7 @@ use crate::lane::Sink;
 use crate::records::{TransferRecord, TransferState};
 use crate::shares::Share;
 use crate::view::Kept;
-use hither_api::{Event, Phase, SourceBytes, TransferInfo};
+use hither_api::{CostMode, Event, Phase, SourceBytes, TransferInfo};
 use hither_engine::SourceSummary;
 use hither_proto::{DeviceId, ShareId, Ticket};
 use meter::Meter;
@@ -37,6 +37,11 @@ const EVENTS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Control {
     Accept,
+    /// How readily paid sources are used, and what all of it may cost, from now on; `None`: as before.
+    Spend {
+        mode: Option<CostMode>,
+        max_cost: Option<f64>,
+    },
     Pause,
     Cancel,
     /// The daemon ends: stop, and go on by itself next time.

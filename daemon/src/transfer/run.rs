@@ -115,13 +115,18 @@ impl Run {
         let pin = self.transfer.ticket.pin.as_ref().map(|pin| pin.version);
         let preferred = self.begun_head().map(|head| head.head().version);
         let nearby = self.daemon.links.nearby();
-        let budget = costs::budget(&self.daemon, &self.transfer);
+        self.daemon.core.with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
+        self.set_budget();
         self.daemon.core.with(|engine, now| {
-            engine.start_fetch(share, owner, pin, preferred);
-            engine.set_budget(share, budget, now);
             engine.handle_device_seen(share, owner, now);
             nearby.into_iter().for_each(|device| engine.handle_device_seen(share, device, now));
         });
+    }
+
+    /// Tells the engine what may be spent.
+    fn set_budget(&self) {
+        let budget = costs::budget(&self.daemon, &self.transfer);
+        self.daemon.core.with(|engine, now| engine.set_budget(self.transfer.share.id, budget, now));
     }
 
     /// Has relays asked who holds the share, until the token is cancelled.
@@ -413,6 +418,14 @@ impl Run {
             control = self.control.recv() => match control {
                 Some(Control::Accept) => {
                     self.transfer.update(&self.daemon, |record| record.accepted = true)?;
+                    Ok(Wake::Tick)
+                }
+                Some(Control::Spend { mode, max_cost }) => {
+                    self.transfer.update(&self.daemon, |record| {
+                        record.mode = mode.or(record.mode);
+                        record.max_cost = max_cost.or(record.max_cost);
+                    })?;
+                    self.set_budget();
                     Ok(Wake::Tick)
                 }
                 Some(Control::Pause) => Err(End::Paused),

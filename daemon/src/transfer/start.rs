@@ -67,12 +67,15 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
     Ok(transfer)
 }
 
-/// The same fetch is running already: its events are listened to by one more.
+/// The same fetch is running already: its events are listened to by one more, who may have another mind about its cost.
 fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, ApiError> {
     let record = running.record();
     if request.folder.as_ref() == Some(&record.folder) {
         if request.accept {
             running.control(Control::Accept);
+        }
+        if request.mode.is_some() || request.max_cost.is_some() {
+            running.control(Control::Spend { mode: request.mode, max_cost: request.max_cost });
         }
         return Ok(Arc::clone(running));
     }

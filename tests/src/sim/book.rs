@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 /// Most bytes that may be in flight to one source, beyond the span that may stand over its edge.
 const MAX_WINDOW: u64 = 16 * SPAN_BYTES;
-/// Most wake-ups of an engine in a second: ten looks at requests, a telling every 15 ms, and room for retries.
-const MAX_WAKES: u32 = 150;
+/// Most wake-ups of an engine in a second: ten looks at requests, what is held and what is claimed told every 10 ms each, and
+/// eight wishes that stand for 50 ms each; room for retries. An engine that spins is woken thousands of times.
+const MAX_WAKES: u32 = 10 + 100 + 100 + 8 * 20 + 30;
 
 #[derive(Debug)]
 struct Flight {

@@ -142,7 +142,7 @@ fn three_sites(s: &mut Setup) {
     s.world.devices[store].site = cloud;
     s.bound_by(100);
     s.limits = Limits { time: (1.35, 0.0), origin: 3.0, waste: 0.02 };
-    s.also = |world| entered_at_most(world, &[1, 2, 3], 1.2);
+    s.also = |world| entered_at_most(world, &[1, 2, 3], 1.12);
 }
 
 /// The same without a store: every byte leaves the origin's site over its thin uplink.

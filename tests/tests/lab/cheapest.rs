@@ -38,10 +38,19 @@ impl Home {
     }
 }
 
+/// Everybody fetches at once; seconds of each.
+fn each_fetches(devices: &[Device], ticket: &str) -> Vec<f64> {
+    let fetches: Vec<Running> = devices.iter().map(|device| device.begin_fetch(ticket, "got")).collect();
+    fetches.into_iter().map(|fetch| fetch.finish().fetched().seconds).collect()
+}
+
 /// Everybody fetches at once; seconds of the slowest.
 fn all_fetch(devices: &[Device], ticket: &str) -> f64 {
-    let fetches: Vec<Running> = devices.iter().map(|device| device.begin_fetch(ticket, "got")).collect();
-    fetches.into_iter().map(|fetch| fetch.finish().fetched().seconds).fold(0.0, f64::max)
+    slowest(&each_fetches(devices, ticket))
+}
+
+fn slowest(seconds: &[f64]) -> f64 {
+    seconds.iter().copied().fold(0.0, f64::max)
 }
 
 /// Payload bytes that `from` gave to everybody, those in vain included.
@@ -189,7 +198,8 @@ fn a6_a_source_that_lies_costs_little() {
     lab::run(|lab| beside(lab, Conduct::Lies, 0.5));
 }
 
-/// A phone with hardly any uplink takes and cannot give.
+/// A phone with hardly any uplink takes and cannot give: the others do without it, as in the design's simulation, which does
+/// not wait for the phone. It ends too, later: its acknowledgements share its uplink with what the others take of it.
 #[test]
 fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
     lab::run(|lab| {
@@ -198,9 +208,11 @@ fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
         desk.cable.shape_up(50);
         others[3].cable.shape_up(1);
         let bound = bound(SIZE, &desk, &others[0]);
-        let seconds = all_fetch(&others, &ticket);
+        let seconds = each_fetches(&others, &ticket);
         judge_origin(&desk, &others, SIZE, 1.30);
-        judge_time(seconds, bound, 1.35);
+        judge_time(slowest(&seconds[..3]), bound, 1.35);
+        println!("the phone itself:");
+        judge_time(seconds[3], bound, 2.0);
         all_have(&others, &file);
     });
 }

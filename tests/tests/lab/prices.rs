@@ -78,6 +78,24 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
 }
 
 #[test]
+fn a6_who_cannot_wait_any_longer_says_so_while_it_is_fetched() {
+    lab::run(|lab| {
+        let shop = Shop::new(lab);
+        let laptop = shop.sites.device(&shop.sites.b, "laptop");
+        let mut saving = laptop.begin(&["fetch", &shop.ticket, "-o", "got", "--yes", "--mode", "saver"]);
+        saving.reach(2 * MIB);
+        // A second one, of the same and to the same place, is the same transfer with another mind.
+        let hurried = shop.fetch(&laptop, &["--mode", "fast"]);
+        let fetched = saving.finish().fetched();
+        assert_eq!(hurried.transfer, fetched.transfer);
+        let (bytes, cost) = bought(&fetched);
+        println!("{bytes} bytes bought for {cost:.6}, {:.2} s", fetched.seconds);
+        assert!(bytes >= SIZE / 4, "only {bytes} bytes were bought by who is in a hurry");
+        assert_eq!(laptop.transfers().len(), 1);
+    });
+}
+
+#[test]
 fn a6_no_fetch_costs_more_than_it_may_and_it_goes_on_where_it_stopped() {
     lab::run(|lab| {
         let shop = Shop::new(lab);
