@@ -7,7 +7,7 @@
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
-use crate::policy::{Decision, Policy, Rule, Situation};
+use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
 use crate::source::{Session, Source};
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -148,8 +148,11 @@ impl Fetch {
         for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
             situation.beside = self.sources.get(&first).map(|source| source.price);
-            // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
-            let local = self.is_local(first, now) && projected < LOCAL;
+            // What a neighbour has does not come over a thin link a second time because the neighbour is slow, or because all
+            // of them are, on machines that have much to do.
+            let near = |facts: &SourceFacts| facts.device != first && self.is_local(facts.device, now);
+            let local =
+                self.is_local(first, now) && (projected < LOCAL || situation.holders.iter().any(near));
             situation
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));

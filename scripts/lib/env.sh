@@ -14,11 +14,12 @@ need_cargo() {
     fi
 }
 
-# need_tool NAME CRATE VERSION: a cargo sub-command, installed when it is missing.
+# need_tool NAME CRATE VERSION: a cargo sub-command, installed when it is missing. Without optimisation, which would take most of
+# the time: what they do is quickly done all the same.
 need_tool() {
     command -v "$1" >/dev/null 2>&1 && return
     say "installing $2 $3 (once)"
-    cargo install --locked --quiet "$2" --version "$3"
+    CARGO_PROFILE_DEV_DEBUG=none cargo install --debug --locked --quiet "$2" --version "$3"
 }
 
 need_nextest() { need_tool cargo-nextest cargo-nextest "^0.9"; }

@@ -34,7 +34,7 @@ const MAX_ENDED: usize = 200;
 const EVENTS: usize = 64;
 
 /// What the user wants of a running transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Control {
     Accept,
     /// How readily paid sources are used, and what all of it may cost, from now on; `None`: as before.
