@@ -8,6 +8,7 @@ use crate::hexed::Hex;
 use crate::holders::Holders;
 use crate::index::Index;
 use crate::keep::Keep;
+use crate::circuits::TurnedAway;
 use crate::links::Links;
 use crate::mail::Mail;
 use crate::records::{Records, ShareRecord};
@@ -60,6 +61,7 @@ pub(crate) struct Daemon {
     pub transfers: Transfers,
     pub records: Records,
     pub relays: Relays,
+    pub turned_away: TurnedAway,
     pub mail: Mail,
     pub catalogue: Catalogue,
     pub chunk_map: ChunkMap,
@@ -122,6 +124,7 @@ impl Daemon {
             transfers: Transfers::default(),
             records,
             relays,
+            turned_away: TurnedAway::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             catalogue: Catalogue::new(&storage),
             chunk_map,

@@ -144,19 +144,20 @@ impl Throttles {
         Self(Arc::new(Inner { limits: limits.clone(), clock, all: Both::new(), devices }))
     }
 
-    /// What limits sending to a device or store that is called so, if that is known, at an address.
-    pub(crate) fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+    /// What limits sending to a device or store that is called so, if that is known, at an address
+    /// (or behind a relay).
+    pub(crate) fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         self.limit(Way::Up, to, name, at)
     }
 
     /// What limits receiving from it.
-    pub(crate) fn down(&self, from: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+    pub(crate) fn down(&self, from: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         self.limit(Way::Down, from, name, at)
     }
 
-    fn limit(&self, way: Way, device: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+    fn limit(&self, way: Way, device: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         // Whether it is near is looked up only when it matters.
-        if self.0.is_free() || (!self.0.limits.lan && links::is_near(at)) {
+        if self.0.is_free() || (!self.0.limits.lan && at.is_some_and(links::is_near)) {
             return Limit(None);
         }
         let (id, short, name) = (device.to_string(), device.short(), name.map(ToString::to_string));

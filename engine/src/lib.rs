@@ -10,6 +10,7 @@
 mod carrier_choice;
 mod claims;
 mod command;
+mod distance;
 mod engine;
 mod facts;
 mod fetch;
@@ -44,6 +45,6 @@ pub use map::{Cell, CellRun, FetchView, MAX_CELLS, SourceNow};
 pub use plan::Plan;
 pub use price::{Budget, Mode, Prices, Purse};
 pub use site::SiteId;
-pub use source::Distance;
+pub use distance::Distance;
 pub use spans::SPAN_BYTES;
 pub use time::Time;

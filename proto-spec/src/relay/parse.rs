@@ -1,7 +1,7 @@
 //! From the wire to [`RelayMessage`]: the only place where a relay's or device's values are believed to be in bounds.
 
 use super::{
-    Card, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal,
+    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal,
     Welcome,
 };
 use crate::device::DeviceId;
@@ -71,7 +71,10 @@ impl RelayMessage {
             }
             Body::PutEnd(_) => Self::PutEnd,
             Body::PutDone(_) => Self::PutDone,
-            body => Self::Index(Box::new(IndexMessage::parse(body)?)),
+            body => match CircuitMessage::parse(body) {
+                Ok(message) => Self::Circuit(Box::new(message?)),
+                Err(body) => Self::Index(Box::new(IndexMessage::parse(body)?)),
+            },
         })
     }
 }
@@ -81,7 +84,7 @@ pub(super) fn few<'a, T>(list: &'a [T], max: usize, what: &'static str) -> Parse
     if list.len() > max { Err(MessageError::Value(what)) } else { Ok(list) }
 }
 
-fn address(address: Option<wire::RelayAddress>) -> Parsed<RelayAddress> {
+pub(super) fn address(address: Option<wire::RelayAddress>) -> Parsed<RelayAddress> {
     RelayAddress::parse(address.ok_or(MessageError::Malformed)?)
 }
 

@@ -1,0 +1,90 @@
+//! The first of all ways to a device that works: QUIC, TCP a moment later, a relay when neither answers soon.
+//!
+//! Invariant: a device that discovery sees on this network is asked through a relay only when it does not answer directly.
+
+use super::{Links, opened};
+use hither_carrier::{Circuits, Link, LinkError, Stream as LinkStream};
+use hither_proto::{DeviceId, ShareId};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long QUIC may go without an answer before TCP is tried beside it, where either will do. Beyond the round trip of
+/// most links, so that TCP is dialled in vain seldom (RFC 8305 has 250 ms for the same choice).
+const HEAD_START: Duration = Duration::from_millis(300);
+/// How long both may go without an answer before a relay is asked beside them: TCP has had time to answer.
+const DIRECT_FIRST: Duration = Duration::from_millis(600);
+/// How long the better way may still answer when the other one has been faster: both may have waited for the same address.
+const PREFERENCE: Duration = Duration::from_millis(100);
+
+type Opened = Result<(Link, LinkStream), LinkError>;
+
+impl Links {
+    /// A stream over whatever connects: directly (over TCP too if that `may` be used), or by `circuits`, for what is fetched of
+    /// `share`, when nothing answers directly or not soon.
+    pub(crate) async fn either(
+        &self,
+        device: DeviceId,
+        may: bool,
+        circuits: Option<(ShareId, Arc<dyn Circuits>)>,
+    ) -> Opened {
+        let mut direct = pin!(self.direct(device, may));
+        let Some((share, circuits)) = circuits else { return direct.await };
+        let mut relayed = pin!(opened(self.relayed(device, share, circuits)));
+        if self.nearby().contains(&device) {
+            return match direct.await {
+                Ok(direct) => Ok(direct),
+                Err(error) => relayed.await.map_err(|_| error),
+            };
+        }
+        match timeout(DIRECT_FIRST, &mut direct).await {
+            Ok(Ok(direct)) => return Ok(direct),
+            Ok(Err(error)) => return relayed.await.map_err(|_| error),
+            Err(_) => {}
+        }
+        tokio::select! {
+            biased;
+            answer = &mut direct => match answer {
+                Ok(direct) => Ok(direct),
+                Err(error) => relayed.await.map_err(|_| error),
+            },
+            answer = &mut relayed => match answer {
+                Ok(relayed) => Ok(preferred(direct).await.unwrap_or(relayed)),
+                Err(_) => direct.await,
+            },
+        }
+    }
+
+    /// A stream over whatever connects directly: QUIC, or TCP (if that `may` be used) when QUIC fails or does not answer
+    /// soon.
+    pub(crate) async fn direct(&self, device: DeviceId, may: bool) -> Opened {
+        let mut quic = pin!(opened(self.quic(device)));
+        if !may {
+            return quic.await;
+        }
+        // With its stream: only that tells of a TCP link from before whether it is still one.
+        let mut tcp = pin!(opened(self.tcp(device, None)));
+        match timeout(HEAD_START, &mut quic).await {
+            Ok(Ok(quic)) => return Ok(quic),
+            Ok(Err(error)) => return tcp.await.map_err(|_| error),
+            Err(_) => {}
+        }
+        tokio::select! {
+            biased;
+            answer = &mut quic => match answer {
+                Ok(quic) => Ok(quic),
+                Err(error) => tcp.await.map_err(|_| error),
+            },
+            answer = &mut tcp => match answer {
+                Ok(tcp) => Ok(preferred(quic).await.unwrap_or(tcp)),
+                Err(_) => quic.await,
+            },
+        }
+    }
+}
+
+/// The better of two ways, if it still answers.
+async fn preferred(better: impl Future<Output = Opened>) -> Option<(Link, LinkStream)> {
+    timeout(PREFERENCE, better).await.ok().and_then(Result::ok)
+}
