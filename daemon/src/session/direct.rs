@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Pause between attempts when nothing new is heard of the device: the first one, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// A control stream on a direct link, that takes the place of the one through the relay.
 pub(super) struct Moved {
