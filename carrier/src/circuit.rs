@@ -7,7 +7,7 @@ use crate::endpoint::{Core, Endpoint, Incoming};
 use crate::error::LinkError;
 use crate::link::Link;
 use crate::single::{SingleLink, Way};
-use crate::socket::Socket;
+use crate::socket::{End, Socket};
 use crate::stream::{CarrierKind, Hold, Stream};
 use futures::future::BoxFuture;
 use hither_proto::DeviceId;
@@ -19,7 +19,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// Makes circuits to one device: asks relays for them.
 pub trait Circuits: Send + Sync {
-    /// A stream to a relay that the relay has joined with one of the device: what is sent on it arrives there.
+    /// A stream to a relay that the relay has joined with one of the device: what is sent on it arrives there. It is alone on
+    /// its connection, which is closed with it.
     ///
     /// Errors: [`LinkError::Unreachable`] and [`LinkError::TimedOut`] mean that the device is not to be had that way any
     /// more, everything else may pass.
@@ -36,7 +37,7 @@ pub(crate) async fn connect(
     let beneath = circuits.open().await?;
     beneath.widen();
     let (remote, start) = (beneath.remote, Instant::now());
-    let shaken = handshake_with(core, device, Socket::Circuit(Box::new(beneath)));
+    let shaken = handshake_with(core, device, Socket::Circuit(End::new(beneath)));
     let (io, exporter) = timeout(HANDSHAKE_TIMEOUT, shaken).await.unwrap_or(Err(LinkError::TimedOut))?;
     let rtt = start.elapsed();
     let known = (device, remote, exporter);
@@ -57,20 +58,22 @@ impl Endpoint {
         Ok(SingleLink::make(Arc::clone(self.core()), Way::Circuit(circuits), first))
     }
 
-    /// The accepting end of a circuit that a relay says `from` asked for: once `from` has proven its key, the stream comes
+    /// The accepting end of a circuit that a relay says `from` asked for; it is alone on its connection, which is closed with it. Once `from` has proven its key, the stream comes
     /// out of [`accept`](Self::accept) like any other. The bounds are those of accepted TCP connections, with the relay's
     /// address as everybody's.
     pub async fn accept_circuit(&self, from: DeviceId, beneath: Stream) -> Result<(), LinkError> {
-        self.check(from)?;
         let (core, remote) = (self.core(), beneath.remote);
+        beneath.widen();
+        // From here on its connection is closed whatever comes of it.
+        let beneath = End::new(beneath);
+        self.check(from)?;
         let bounds = &core.bounds;
         let handshake = bounds.handshakes.take(remote.ip().into()).ok_or(LinkError::TooMany("handshakes"))?;
         let connection = bounds.dial().ok_or(LinkError::TooMany("connections"))?;
         let stream = bounds.streams.take(from).ok_or(LinkError::TooMany("streams"))?;
         let tcp = bounds.tcp.take(from).ok_or(LinkError::TooMany("connections of this device"))?;
-        beneath.widen();
         let acceptor = TlsAcceptor::from(core.tls.server());
-        let shaken = handshake_of(&acceptor, Socket::Circuit(Box::new(beneath)), false);
+        let shaken = handshake_of(&acceptor, Socket::Circuit(beneath), false);
         let shaken = timeout(HANDSHAKE_TIMEOUT, shaken).await.map_err(|_| LinkError::TimedOut)?;
         drop(handshake);
         let (io, device, exporter) = shaken.map_err(|error: io::Error| LinkError::Broken(error.to_string()))?;

@@ -1,10 +1,11 @@
 //! What a TLS connection of one stream runs over: a TCP socket of the system, or a stream through a relay.
 
-use crate::stream::Stream;
+use crate::stream::{RecvHalf, SendHalf, Stream};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -13,8 +14,41 @@ pub(crate) enum Socket {
     /// Of the system.
     Tcp(TcpStream),
     /// A stream to a relay that is joined with one of another device.
-    Circuit(Box<Stream>),
+    Circuit(End),
 }
+
+/// This device's end of a circuit. When it is dropped, the connection beneath is closed: it was for this stream alone.
+pub(crate) struct End(Option<Box<Stream>>);
+
+impl End {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self(Some(Box::new(stream)))
+    }
+
+    /// The stream: there until the drop.
+    fn stream(&mut self) -> io::Result<&mut Stream> {
+        self.0.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn recv(&mut self) -> io::Result<Pin<&mut RecvHalf>> {
+        Ok(Pin::new(&mut self.stream()?.recv))
+    }
+
+    fn send(&mut self) -> io::Result<Pin<&mut SendHalf>> {
+        Ok(Pin::new(&mut self.stream()?.send))
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let (Some(stream), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(stream.part(LAST_WORDS));
+        }
+    }
+}
+
+/// Longest time in which the last words of a circuit may arrive, and the other side's end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Socket {
     /// This device's end, where that is an address of its own.
@@ -30,11 +64,16 @@ impl Socket {
         match (self, how) {
             // It fails only if it is closed already.
             (Self::Tcp(socket), how) => drop(socket2::SockRef::from(&*socket).shutdown(how)),
-            (Self::Circuit(stream), Shutdown::Write) => stream.send.cut(),
-            (Self::Circuit(stream), Shutdown::Read) => stream.recv.stop(),
-            (Self::Circuit(stream), Shutdown::Both) => {
-                stream.send.reset();
-                stream.recv.stop();
+            (Self::Circuit(end), how) => {
+                let Ok(stream) = end.stream() else { return };
+                match how {
+                    Shutdown::Write => stream.send.cut(),
+                    Shutdown::Read => stream.recv.stop(),
+                    Shutdown::Both => {
+                        stream.send.reset();
+                        stream.recv.stop();
+                    }
+                }
             }
         }
     }
@@ -48,7 +87,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, into),
-            Self::Circuit(stream) => Pin::new(&mut stream.recv).poll_read(cx, into),
+            Self::Circuit(end) => end.recv()?.poll_read(cx, into),
         }
     }
 }
@@ -57,7 +96,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, data),
-            Self::Circuit(stream) => Pin::new(&mut stream.send).poll_write(cx, data),
+            Self::Circuit(end) => end.send()?.poll_write(cx, data),
         }
     }
 
@@ -68,28 +107,29 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
-            Self::Circuit(stream) => Pin::new(&mut stream.send).poll_write_vectored(cx, pieces),
+            Self::Circuit(end) => end.send()?.poll_write_vectored(cx, pieces),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
-            Self::Circuit(stream) => stream.send.is_write_vectored(),
+            // See `SendHalf`.
+            Self::Circuit(_) => true,
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Circuit(stream) => Pin::new(&mut stream.send).poll_flush(cx),
+            Self::Circuit(end) => end.send()?.poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Circuit(stream) => Pin::new(&mut stream.send).poll_shutdown(cx),
+            Self::Circuit(end) => end.send()?.poll_shutdown(cx),
         }
     }
 }

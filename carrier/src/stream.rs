@@ -18,7 +18,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
 /// What carries a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,6 +113,24 @@ impl Stream {
         }
         if let Recv::Tls(duplex) = &self.recv.way {
             duplex.widen();
+        }
+    }
+}
+
+impl Stream {
+    /// Lets the last words of a stream that is not used any more arrive, and waits for the other side's end, for as long as
+    /// `patience`; then closes the QUIC connection beneath, if it is one.
+    pub(crate) async fn part(mut self: Box<Self>, patience: Duration) {
+        let last = async {
+            // What was not finished is broken off by the drop, and nothing of it is to arrive.
+            if self.send.delivered().await.is_ok() {
+                let mut waste = [const { Bytes::new() }; 8];
+                while matches!(self.recv.receive(&mut waste, 4096).await, Ok(Some(_))) {}
+            }
+        };
+        let _ = timeout(patience, last).await;
+        if let Some(link) = &self.link {
+            link.close(CODE, b"the circuit ended");
         }
     }
 }

@@ -243,6 +243,11 @@ impl Links {
         }
     }
 
+    /// Whether nothing is known of where it is.
+    fn is_lost(&self, device: DeviceId) -> bool {
+        self.book().get(&device).is_none_or(|known| known.store.is_none() && known.all().is_empty())
+    }
+
     fn is_store(&self, device: DeviceId) -> bool {
         self.book().get(&device).is_some_and(|known| known.store.is_some())
     }

@@ -190,7 +190,7 @@ fn token(config: &Config) -> Result<Option<FleetToken>, NodeError> {
 
 fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
     let front = &config.front;
-    // One for each circuit at either end, and those that devices have besides.
+    // A connection with a stream for each circuit at either end, and those that devices have besides.
     let circuits = u32::try_from(config.circuit.device.saturating_mul(2)).unwrap_or(u32::MAX);
     let streams = Limits::default().streams_per_device.saturating_add(circuits);
     let limits = Limits {
@@ -202,6 +202,7 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         streams: front.max_connections.saturating_mul(2),
         streams_per_device: streams,
         tcp_per_device: streams as usize,
+        links_per_device: streams as usize,
         ..Limits::default()
     };
     let wanted = EndpointConfig {

@@ -3,6 +3,7 @@
 //! Invariant: a device that discovery sees on this network is asked through a relay only when it does not answer directly.
 
 use super::{Links, opened};
+use hither_carrier::bounds::DIAL_TIMEOUT;
 use hither_carrier::{Circuits, Link, LinkError, Stream as LinkStream};
 use hither_proto::{DeviceId, ShareId};
 use std::pin::pin;
@@ -13,7 +14,8 @@ use tokio::time::timeout;
 /// How long QUIC may go without an answer before TCP is tried beside it, where either will do. Beyond the round trip of
 /// most links, so that TCP is dialled in vain seldom (RFC 8305 has 250 ms for the same choice).
 const HEAD_START: Duration = Duration::from_millis(300);
-/// How long both may go without an answer before a relay is asked beside them: TCP has had time to answer.
+/// How long both may go without an answer before a relay is asked beside them: TCP has had time to answer, and an index to say
+/// where the device is.
 const DIRECT_FIRST: Duration = Duration::from_millis(600);
 /// How long the better way may still answer when the other one has been faster: both may have waited for the same address.
 const PREFERENCE: Duration = Duration::from_millis(100);
@@ -29,16 +31,12 @@ impl Links {
         may: bool,
         circuits: Option<(ShareId, Arc<dyn Circuits>)>,
     ) -> Opened {
-        let mut direct = pin!(self.direct(device, may));
-        let Some((share, circuits)) = circuits else { return direct.await };
+        let Some((share, circuits)) = circuits else { return self.direct(device, may).await };
+        let mut direct = pin!(self.direct_once_known(device, may));
         let mut relayed = pin!(opened(self.relayed(device, share, circuits)));
-        if self.nearby().contains(&device) {
-            return match direct.await {
-                Ok(direct) => Ok(direct),
-                Err(error) => relayed.await.map_err(|_| error),
-            };
-        }
-        match timeout(DIRECT_FIRST, &mut direct).await {
+        // Only silence makes it ask a relay for a device that is on this network.
+        let first = if self.nearby().contains(&device) { DIAL_TIMEOUT } else { DIRECT_FIRST };
+        match timeout(first, &mut direct).await {
             Ok(Ok(direct)) => return Ok(direct),
             Ok(Err(error)) => return relayed.await.map_err(|_| error),
             Err(_) => {}
@@ -51,9 +49,21 @@ impl Links {
             },
             answer = &mut relayed => match answer {
                 Ok(relayed) => Ok(preferred(direct).await.unwrap_or(relayed)),
-                Err(_) => direct.await,
+                // Nobody may ever say where it is.
+                Err(error) => timeout(DIAL_TIMEOUT, direct).await.unwrap_or(Err(error)),
             },
         }
+    }
+
+    /// The same as [`direct`](Self::direct) as soon as anything is known of where the device is: an index or discovery may be
+    /// about to tell.
+    async fn direct_once_known(&self, device: DeviceId, may: bool) -> Opened {
+        let mut moves = self.moves();
+        while self.is_lost(device) {
+            // An error means that the daemon ends.
+            moves.changed().await.map_err(|_| LinkError::Closed)?;
+        }
+        self.direct(device, may).await
     }
 
     /// A stream over whatever connects directly: QUIC, or TCP (if that `may` be used) when QUIC fails or does not answer

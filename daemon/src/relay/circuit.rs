@@ -1,25 +1,27 @@
 //! This device's end of circuits: asking a relay for one, taking one that another device asked for.
 //!
-//! Bounds: one task for every offer, at most [`MAX_ACCEPTING`] at a time; beyond it offers are declined. Links to relays
-//! that this device did not join are kept for the next circuit, at most [`MAX_LINKS`] of them.
+//! Every circuit has a connection to the relay of its own, so that one which is not read holds up no other. Bounds: one task for
+//! every offer, at most [`MAX_ACCEPTING`] at a time, beyond which offers are declined; the ways to [`MAX_REACHED`] relays that this
+//! device did not join are remembered.
 
 use super::RelayConnection;
 use super::dial::{self, RelayError, RelayStream};
 use crate::daemon::Daemon;
-use hither_carrier::{Link, Stream};
+use hither_carrier::{CarrierKind, Link, Stream};
 use hither_proto::{
     CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose, RelayRefusalCode,
 };
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// Most circuits that are being accepted at a time.
 const MAX_ACCEPTING: usize = 32;
-/// Most links to relays that are kept for circuits.
-const MAX_LINKS: usize = 8;
+/// Most relays whose whereabouts are remembered.
+const MAX_REACHED: usize = 8;
 /// How often a relay may name another node of its fleet: the device may have moved on meanwhile.
 const MAX_HOPS: usize = 3;
 /// Longest wait for a stream of a relay.
@@ -33,24 +35,32 @@ pub(crate) struct Offer {
     pub knock: Knock,
 }
 
-/// Links for circuits to relays to which there is no long connection.
+/// Where relays were reached to which there is no long connection, so that the next circuit finds the way at once.
 #[derive(Debug, Default)]
-pub(crate) struct RelayLinks(Mutex<HashMap<DeviceId, Link>>);
+pub(crate) struct Reached(Mutex<HashMap<DeviceId, (CarrierKind, SocketAddr)>>);
 
-impl RelayLinks {
-    fn get(&self, relay: DeviceId) -> Option<Link> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|_, link| link.close_reason().is_none());
-        links.get(&relay).cloned()
+impl Reached {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, (CarrierKind, SocketAddr)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a link, unless there are too many; then it lives as long as what is open on it.
+    fn get(&self, relay: DeviceId) -> Option<(CarrierKind, SocketAddr)> {
+        self.lock().get(&relay).copied()
+    }
+
+    /// Remembers where a link leads; some other relay is forgotten for it when there are too many.
     fn keep(&self, link: &Link) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        links.retain(|_, link| link.close_reason().is_none());
-        if links.len() < MAX_LINKS {
-            links.insert(link.device(), link.clone());
+        let mut known = self.lock();
+        if known.len() >= MAX_REACHED
+            && let Some(other) = known.keys().find(|other| **other != link.device()).copied()
+        {
+            known.remove(&other);
         }
+        known.insert(link.device(), (link.carrier(), link.remote()));
+    }
+
+    fn forget(&self, relay: DeviceId) {
+        self.lock().remove(&relay);
     }
 }
 
@@ -63,10 +73,9 @@ pub(crate) async fn connect(
 ) -> Result<Stream, RelayError> {
     let mut at = relay.clone();
     for _ in 0..MAX_HOPS {
-        let mut stream = begin(daemon, &at).await?;
-        stream.send(&about(CircuitMessage::Connect { to, knock })).await?;
-        match answer(&mut stream).await? {
-            CircuitMessage::Connected => return Ok(stream.stream),
+        let mut begun = begin(daemon, &at).await?;
+        match begun.ask(CircuitMessage::Connect { to, knock }).await? {
+            CircuitMessage::Connected => return begun.into_stream(),
             CircuitMessage::At { front } if front.key != at.key => at = front,
             _ => return Err(RelayError::Unexpected),
         }
@@ -78,27 +87,78 @@ fn about(message: CircuitMessage) -> RelayMessage {
     RelayMessage::Circuit(Box::new(message))
 }
 
-async fn answer(stream: &mut RelayStream) -> Result<CircuitMessage, RelayError> {
-    match stream.next().await? {
-        RelayMessage::Circuit(message) => Ok(*message),
-        _ => Err(RelayError::Unexpected),
+/// A stream that may become a circuit. Its connection is closed if it does not.
+struct Begun(Option<RelayStream>);
+
+impl Begun {
+    async fn ask(&mut self, message: CircuitMessage) -> Result<CircuitMessage, RelayError> {
+        let stream = self.0.as_mut().ok_or(RelayError::Ended)?;
+        stream.send(&about(message)).await?;
+        match stream.next().await? {
+            RelayMessage::Circuit(message) => Ok(*message),
+            _ => Err(RelayError::Unexpected),
+        }
+    }
+
+    /// It is one.
+    fn into_stream(mut self) -> Result<Stream, RelayError> {
+        self.0.take().map(|stream| stream.stream).ok_or(RelayError::Ended)
     }
 }
 
-/// A stream to a relay: on the link of the long connection where there is one.
-async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<RelayStream, RelayError> {
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // A TCP connection goes with its stream; the link may be that of others.
+        if let Some(stream) = self.0.take().filter(|stream| stream.link.carrier() == CarrierKind::Quic) {
+            stream.link.close("no circuit");
+        }
+    }
+}
+
+/// A stream to a relay, alone on its connection: one that is not read must not hold up the long connection or another circuit.
+async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayError> {
     let connected = daemon.relays.connected().into_iter().find(|c| c.relay.key == relay.key);
-    let link = connected.map(|connection| connection.link().clone());
-    if let Some(link) = link.or_else(|| daemon.relays.links.get(relay.key)) {
-        return open(link).await;
+    if let Some(connection) = connected {
+        return beside(daemon, &connection).await;
+    }
+    let reached = &daemon.relays.reached;
+    if let Some(known) = reached.get(relay.key) {
+        match again(daemon, relay.key, known).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => tracing::debug!(relay = ?relay.key, %error, "not where it was"),
+        }
+        reached.forget(relay.key);
     }
     let link = dial::dial(&daemon.endpoint, relay).await?;
-    daemon.relays.links.keep(&link);
+    reached.keep(&link);
     open(link).await
 }
 
-async fn open(link: Link) -> Result<RelayStream, RelayError> {
-    timeout(OPEN, dial::open(link, RelayPurpose::Circuit)).await.unwrap_or(Err(RelayError::Silent))
+/// A stream on the way on which the long connection is.
+async fn beside(daemon: &Daemon, connection: &RelayConnection) -> Result<Begun, RelayError> {
+    match connection.carrier() {
+        // Every stream is a connection.
+        CarrierKind::Tcp => open(connection.link().clone()).await,
+        carrier => again(daemon, connection.relay.key, (carrier, connection.remote())).await,
+    }
+}
+
+async fn again(
+    daemon: &Daemon,
+    relay: DeviceId,
+    (carrier, at): (CarrierKind, SocketAddr),
+) -> Result<Begun, RelayError> {
+    let endpoint = &daemon.endpoint;
+    let link = match carrier {
+        CarrierKind::Tcp => endpoint.connect_relay_tcp(relay, &[at]).await?,
+        CarrierKind::Quic | CarrierKind::Relayed => endpoint.connect_relay_quic(relay, &[at]).await?,
+    };
+    open(link).await
+}
+
+async fn open(link: Link) -> Result<Begun, RelayError> {
+    let opened = timeout(OPEN, dial::open(link, RelayPurpose::Circuit)).await;
+    Ok(Begun(Some(opened.unwrap_or(Err(RelayError::Silent))?)))
 }
 
 /// Takes, until the connection ends, the circuits that others ask for and that this device wants.
@@ -115,11 +175,11 @@ pub(super) async fn receive(
             connection.tell(about(CircuitMessage::Decline { circuit: offer.circuit })).await;
             continue;
         };
-        let (of, link, stop) = (Arc::clone(&daemon), connection.link().clone(), daemon.tasks.token.clone());
+        let (of, by, stop) = (Arc::clone(&daemon), Arc::clone(&connection), daemon.tasks.token.clone());
         daemon.tasks.spawn(async move {
             let from = offer.from;
             let accepted = tokio::select! {
-                accepted = accept(&of, link, offer) => accepted,
+                accepted = accept(&of, &by, offer) => accepted,
                 () = stop.cancelled() => return,
             };
             if let Err(error) = accepted {
@@ -136,12 +196,11 @@ fn is_wanted(daemon: &Daemon, offer: &Offer) -> bool {
     offer.from != daemon.device && daemon.shares.all().iter().any(|share| known(&share.secret))
 }
 
-async fn accept(daemon: &Daemon, link: Link, offer: Offer) -> Result<(), RelayError> {
-    let mut stream = open(link).await?;
-    stream.send(&about(CircuitMessage::Accept { circuit: offer.circuit })).await?;
-    match answer(&mut stream).await? {
+async fn accept(daemon: &Daemon, connection: &RelayConnection, offer: Offer) -> Result<(), RelayError> {
+    let mut begun = beside(daemon, connection).await?;
+    match begun.ask(CircuitMessage::Accept { circuit: offer.circuit }).await? {
         CircuitMessage::Connected => {}
         _ => return Err(RelayError::Unexpected),
     }
-    Ok(daemon.endpoint.accept_circuit(offer.from, stream.stream).await?)
+    Ok(daemon.endpoint.accept_circuit(offer.from, begun.into_stream()?).await?)
 }

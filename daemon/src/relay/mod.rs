@@ -55,8 +55,8 @@ pub(crate) struct Relays {
     network: watch::Sender<u64>,
     /// Held while a relay is joined or left.
     joining: tokio::sync::Mutex<()>,
-    /// Ways to other relays, for circuits.
-    links: circuit::RelayLinks,
+    /// Where other relays are, for circuits.
+    reached: circuit::Reached,
 }
 
 impl Relays {
@@ -75,7 +75,7 @@ impl Relays {
             changes,
             network: watch::Sender::new(0),
             joining: tokio::sync::Mutex::new(()),
-            links: circuit::RelayLinks::default(),
+            reached: circuit::Reached::default(),
         })
     }
 

@@ -197,7 +197,8 @@ pub struct CircuitConfig {
     pub enabled: bool,
     /// Whether ticket holders who are nobody's user may ask for one (if `guests` lets them in at all).
     pub guests: bool,
-    /// Most at a time. Each may have some 8 MiB in memory when both devices are far away and fast.
+    /// Most at a time. What each has in memory is what its two connections may hold: up to 16 MiB each way when one device is
+    /// far away and fast and the other does not read.
     pub total: usize,
     /// Most that one device has asked for, and most that others have to it.
     pub device: usize,
