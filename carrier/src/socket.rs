@@ -18,16 +18,20 @@ pub(crate) enum Socket {
 }
 
 /// This device's end of a circuit. When it is dropped, the connection beneath is closed: it was for this stream alone.
-pub(crate) struct End(Option<Box<Stream>>);
+pub(crate) struct End {
+    /// There until the drop.
+    stream: Option<Box<Stream>>,
+    /// This side has said its last words.
+    finished: bool,
+}
 
 impl End {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self(Some(Box::new(stream)))
+        Self { stream: Some(Box::new(stream)), finished: false }
     }
 
-    /// The stream: there until the drop.
     fn stream(&mut self) -> io::Result<&mut Stream> {
-        self.0.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn recv(&mut self) -> io::Result<Pin<&mut RecvHalf>> {
@@ -41,13 +45,16 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        if let (Some(stream), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(stream.part(LAST_WORDS));
+        let Some(stream) = self.stream.take() else { return };
+        match (self.finished, tokio::runtime::Handle::try_current()) {
+            (true, Ok(runtime)) => drop(runtime.spawn(stream.part(LAST_WORDS))),
+            // What is still on its way here is not wanted any more.
+            _ => stream.abandon(),
         }
     }
 }
 
-/// Longest time in which the last words of a circuit may arrive, and the other side's end.
+/// Longest time in which the last words of a circuit may arrive.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Socket {
@@ -129,7 +136,10 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Circuit(end) => end.send()?.poll_shutdown(cx),
+            Self::Circuit(end) => {
+                end.finished = true;
+                end.send()?.poll_shutdown(cx)
+            }
         }
     }
 }

@@ -118,22 +118,35 @@ impl Stream {
 }
 
 impl Stream {
-    /// Lets the last words of a stream that is not used any more arrive, and waits for the other side's end, for as long as
-    /// `patience`; then closes the QUIC connection beneath, if it is one.
+    /// Lets the last words of a stream that was finished arrive, for as long as `patience`, and then abandons it.
     pub(crate) async fn part(mut self: Box<Self>, patience: Duration) {
         let last = async {
-            // What was not finished is broken off by the drop, and nothing of it is to arrive.
             if self.send.delivered().await.is_ok() {
-                let mut waste = [const { Bytes::new() }; 8];
-                while matches!(self.recv.receive(&mut waste, 4096).await, Ok(Some(_))) {}
+                // Delivered is what the other side's system has: it is read by the time that its own end comes, or soon.
+                let (mut waste, mut left) = ([const { Bytes::new() }; 8], LINGER);
+                while let Ok(Some(read @ 1..)) = self.recv.receive(&mut waste, 4096).await {
+                    left = left.saturating_sub(waste[..read].iter().map(Bytes::len).sum());
+                    if left == 0 {
+                        return;
+                    }
+                }
             }
         };
         let _ = timeout(patience, last).await;
+        self.abandon();
+    }
+
+    /// Breaks it off, and the QUIC connection beneath, if it is one.
+    pub(crate) fn abandon(mut self: Box<Self>) {
+        self.send.cut();
         if let Some(link) = &self.link {
             link.close(CODE, b"the circuit ended");
         }
     }
 }
+
+/// Most bytes that are read of what nobody wants, while last words arrive.
+const LINGER: usize = 256 * 1024;
 
 /// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are dropped.
 pub(crate) struct Hold {

@@ -248,6 +248,12 @@ impl Links {
         self.book().get(&device).is_none_or(|known| known.store.is_none() && known.all().is_empty())
     }
 
+    /// Whether an index or discovery says where it is.
+    fn is_told_of(&self, device: DeviceId) -> bool {
+        let told = |known: &Known| !(known.addresses.is_empty() && known.indexed.is_empty());
+        self.book().get(&device).is_some_and(|known| known.store.is_some() || told(known))
+    }
+
     fn is_store(&self, device: DeviceId) -> bool {
         self.book().get(&device).is_some_and(|known| known.store.is_some())
     }

@@ -9,7 +9,7 @@ use hither_proto::{DeviceId, ShareId};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// How long QUIC may go without an answer before TCP is tried beside it, where either will do. Beyond the round trip of
 /// most links, so that TCP is dialled in vain seldom (RFC 8305 has 250 ms for the same choice).
@@ -55,13 +55,19 @@ impl Links {
         }
     }
 
-    /// The same as [`direct`](Self::direct) as soon as anything is known of where the device is: an index or discovery may be
-    /// about to tell.
+    /// The same as [`direct`](Self::direct) as soon as something is known of where the device is.
+    ///
+    /// An index or discovery may be about to tell. What else is heard in the first moment is not acted upon: an index
+    /// also tells who else has what is wanted, maybe for less, and who is asked first is asked for much.
     async fn direct_once_known(&self, device: DeviceId, may: bool) -> Opened {
-        let mut moves = self.moves();
-        while self.is_lost(device) {
-            // An error means that the daemon ends.
-            moves.changed().await.map_err(|_| LinkError::Closed)?;
+        let (mut moves, soon) = (self.moves(), Instant::now() + DIRECT_FIRST);
+        let mut patient = self.is_lost(device);
+        while self.is_lost(device) || (patient && !self.is_told_of(device)) {
+            tokio::select! {
+                // An error means that the daemon ends.
+                moved = moves.changed() => moved.map_err(|_| LinkError::Closed)?,
+                () = sleep_until(soon), if patient => patient = false,
+            }
         }
         self.direct(device, may).await
     }

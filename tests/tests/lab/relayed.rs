@@ -100,6 +100,8 @@ fn d3_a_relay_that_restarts_in_the_middle_of_a_circuit_is_waited_for() {
         assert!(fetched.sources.iter().all(|source| source.kind == SourceKind::Relayed));
         let sent = world.relay.cable.traffic().sent - before;
         let sent = ratio("the relay sent", sent, SIZE);
+        let wasted: u64 = laptop.why(&fetched.transfer).sources.iter().map(|source| source.wasted).sum();
+        println!("{wasted} bytes came in vain");
         // What was on its way at each end, and what no checkpoint had covered, is sent again; nothing that was durable.
         assert!(sent < 1.25, "{sent}");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
