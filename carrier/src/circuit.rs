@@ -76,7 +76,8 @@ impl Endpoint {
         let shaken = handshake_of(&acceptor, Socket::Circuit(beneath), false);
         let shaken = timeout(HANDSHAKE_TIMEOUT, shaken).await.map_err(|_| LinkError::TimedOut)?;
         drop(handshake);
-        let (io, device, exporter) = shaken.map_err(|error: io::Error| LinkError::Broken(error.to_string()))?;
+        let (io, device, exporter) =
+            shaken.map_err(|error: io::Error| LinkError::Broken(error.to_string()))?;
         if device != from {
             return Err(LinkError::WrongDevice { found: device });
         }

@@ -47,9 +47,9 @@ impl Drop for End {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
         match (self.finished, tokio::runtime::Handle::try_current()) {
-            (true, Ok(runtime)) => drop(runtime.spawn(stream.part(LAST_WORDS))),
+            (true, Ok(runtime)) => drop(runtime.spawn((*stream).part(LAST_WORDS))),
             // What is still on its way here is not wanted any more.
-            _ => stream.abandon(),
+            _ => (*stream).abandon(),
         }
     }
 }
@@ -87,11 +87,7 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, into),
             Self::Circuit(end) => end.recv()?.poll_read(cx, into),

@@ -119,7 +119,7 @@ impl Stream {
 
 impl Stream {
     /// Lets the last words of a stream that was finished arrive, for as long as `patience`, and then abandons it.
-    pub(crate) async fn part(mut self: Box<Self>, patience: Duration) {
+    pub(crate) async fn part(mut self, patience: Duration) {
         let last = async {
             if self.send.delivered().await.is_ok() {
                 // Delivered is what the other side's system has: it is read by the time that its own end comes, or soon.
@@ -137,7 +137,7 @@ impl Stream {
     }
 
     /// Breaks it off, and the QUIC connection beneath, if it is one.
-    pub(crate) fn abandon(mut self: Box<Self>) {
+    pub(crate) fn abandon(mut self) {
         self.send.cut();
         if let Some(link) = &self.link {
             link.close(CODE, b"the circuit ended");

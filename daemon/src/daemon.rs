@@ -1,6 +1,7 @@
 //! The daemon: everything it consists of, how it starts, what it remembers of shares, how it ends.
 
 use crate::catalogue::Catalogue;
+use crate::circuits::TurnedAway;
 use crate::clock::unix_seconds;
 use crate::core::Core;
 use crate::failure;
@@ -8,7 +9,6 @@ use crate::hexed::Hex;
 use crate::holders::Holders;
 use crate::index::Index;
 use crate::keep::Keep;
-use crate::circuits::TurnedAway;
 use crate::links::Links;
 use crate::mail::Mail;
 use crate::records::{Records, ShareRecord};

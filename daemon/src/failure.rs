@@ -171,10 +171,7 @@ pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
 }
 
 /// The same, when a relay refused to connect this device to anybody.
-pub(crate) fn unreached(
-    waiting: Option<Waiting>,
-    refused: Option<(String, RelayRefusalCode)>,
-) -> ApiError {
+pub(crate) fn unreached(waiting: Option<Waiting>, refused: Option<(String, RelayRefusalCode)>) -> ApiError {
     let error = self::waiting(waiting);
     let (Some((relay, code)), ErrorCode::NoHolder) = (refused, error.code) else { return error };
     let (why, hint) = match code {

@@ -185,7 +185,11 @@ impl Lane {
         let greeted = greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk).await;
         greeted.map_err(|e| e.to_string())?;
         let name = self.daemon.links.name(self.device);
-        let limit = self.daemon.throttles.down(self.device, name.as_ref(), links::place(stream.carrier, stream.remote));
+        let limit = self.daemon.throttles.down(
+            self.device,
+            name.as_ref(),
+            links::place(stream.carrier, stream.remote),
+        );
         Ok((stream.send, stream.recv, reader, limit))
     }
 

@@ -136,7 +136,8 @@ impl CarrierChoice {
 
     /// The carrier that is best now.
     pub fn prefer(&self, now: Time) -> Carrier {
-        let usable = |c: Carrier| self.of(c).available && self.of(c).failed_until.is_none_or(|until| until <= now);
+        let usable =
+            |c: Carrier| self.of(c).available && self.of(c).failed_until.is_none_or(|until| until <= now);
         let direct = match (usable(Carrier::Quic), usable(Carrier::Tcp)) {
             (true, true) => Some(self.direct()),
             (true, false) => Some(Carrier::Quic),

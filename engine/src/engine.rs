@@ -5,6 +5,7 @@
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, SessionId, StreamId};
+use crate::distance::Distance;
 use crate::fetch::{Arrival, Fetch, FetchProgress};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
@@ -13,7 +14,6 @@ use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::price::{Budget, Prices};
 use crate::serving::Serving;
-use crate::distance::Distance;
 use crate::time::Time;
 use hither_proto::{
     Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Terms, Want,

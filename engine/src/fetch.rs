@@ -6,13 +6,13 @@
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
+use crate::distance::Distance;
 use crate::group::Group;
 use crate::journal::{Journal, JournalEvent};
 use crate::map::Givers;
 use crate::policy::Policy;
 use crate::request::Request;
 use crate::site::{Site, SiteId};
-use crate::distance::Distance;
 use crate::source::{Continuity, Session, Source};
 use crate::spans::SpanTable;
 use crate::spending::Spending;
@@ -264,7 +264,9 @@ impl Fetch {
     /// A device whose session is open is somewhere else now, or reached in another way. What is on its way from it
     /// counts for its new site.
     pub fn moved(&mut self, device: DeviceId, distance: Distance, now: Time) {
-        let Some(source) = self.sources.get_mut(&device).filter(|s| s.session == Session::Open) else { return };
+        let Some(source) = self.sources.get_mut(&device).filter(|s| s.session == Session::Open) else {
+            return;
+        };
         let (before, outstanding) = (source.site(), source.carriers.outstanding());
         source.distance = distance;
         source.settle_way(&self.spending.prices, now);

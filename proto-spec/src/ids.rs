@@ -74,7 +74,12 @@ public_id!(
     "Names a message between devices: 16 random bytes of the sender, the same on every attempt."
 );
 
-public_id!(CircuitId, 16, "a circuit's id", "Names a circuit at the relay that joins it: 16 random bytes of the relay.");
+public_id!(
+    CircuitId,
+    16,
+    "a circuit's id",
+    "Names a circuit at the relay that joins it: 16 random bytes of the relay."
+);
 
 public_id!(
     IndexTopic,

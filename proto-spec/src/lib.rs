@@ -39,7 +39,8 @@ pub use frame::{
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    ChunkId, ChunkKey, CircuitId, IdError, IndexTopic, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId,
+    ChunkId, ChunkKey, CircuitId, IdError, IndexTopic, Invitation, MessageId, ReadKey, ShareId, ShareSecret,
+    UserId,
 };
 pub use knock::Knock;
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
@@ -52,9 +53,9 @@ pub use price::{Price, PriceError};
 pub use proof::{Proof, Side};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, CircuitMessage, DeviceEntry, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, Put, PutRecord,
-    RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError,
-    Welcome, index_node,
+    Card, CircuitMessage, DeviceEntry, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness,
+    Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl,
+    RelayUrlError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

@@ -12,11 +12,11 @@
 )]
 
 use hither_proto::{
-    Announcement, ChunkId, ChunkKey, ChunkRecord, CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind,
-    IndexMessage, Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind,
-    Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root,
-    ShareSecret, Side, SignedHead, Space, Terms, Ticket, Want, claim_weight, decode_frame,
-    decode_relay_frame, encode_frame, encode_relay_frame,
+    Announcement, ChunkId, ChunkKey, ChunkRecord, CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head,
+    Holder, HolderKind, IndexMessage, Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId,
+    PositionRange, Proof, ProofKind, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
+    RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space, Terms, Ticket, Want,
+    claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;

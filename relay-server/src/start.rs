@@ -203,7 +203,6 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         streams_per_device: streams,
         tcp_per_device: streams as usize,
         links_per_device: streams as usize,
-        ..Limits::default()
     };
     let wanted = EndpointConfig {
         port: config.port,

@@ -68,10 +68,7 @@ async fn joined(
 /// Whether nothing more comes of a stream.
 async fn has_ended(relay: &mut Relay) {
     let mut rest = Vec::new();
-    soon(async {
-        while matches!(relay.recv.read_buf(&mut rest).await, Ok(1..)) {}
-    })
-    .await;
+    soon(async { while matches!(relay.recv.read_buf(&mut rest).await, Ok(1..)) {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,8 +159,7 @@ async fn who_may_ask_for_a_circuit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_was_asked_can_take_a_circuit_and_nobody_waits_for_long() {
     let (world, user) = world(|config| config.circuit.accept = Span::millis(700)).await;
-    let (one, two, three) =
-        (world.device(&user).await, world.device(&user).await, world.device(&user).await);
+    let (one, two, three) = (world.device(&user).await, world.device(&user).await, world.device(&user).await);
     let mut talk = two.talk(&world).await;
     let mut caller = one.circuit(&world, connect(&one, two.id()), CarrierKind::Quic).await;
     let (circuit, ..) = offered(&mut talk).await;
@@ -202,8 +198,7 @@ async fn too_many_are_refused_and_harm_nobody() {
         (config.circuit.device, config.circuit.guest_device) = (2, 1);
     })
     .await;
-    let (one, two, three) =
-        (world.device(&user).await, world.device(&user).await, world.device(&user).await);
+    let (one, two, three) = (world.device(&user).await, world.device(&user).await, world.device(&user).await);
     let (mut talk, mut other) = (two.talk(&world).await, three.talk(&world).await);
     let (quic, guest) = (CarrierKind::Quic, Device::new());
     let (mut caller, mut called) = joined(&world, (&one, quic), (&two, quic), &mut talk).await;

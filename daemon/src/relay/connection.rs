@@ -11,7 +11,8 @@ use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
 use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
-    CircuitMessage, DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
+    CircuitMessage, DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal,
+    ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;

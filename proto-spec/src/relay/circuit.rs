@@ -5,9 +5,9 @@
 //! [`At`](CircuitMessage::At) or a refusal. On the long connection: [`Incoming`](CircuitMessage::Incoming) and
 //! [`Decline`](CircuitMessage::Decline).
 
+use super::RelayAddress;
 use super::encode::key;
 use super::parse::address;
-use super::RelayAddress;
 use crate::device::DeviceId;
 use crate::ids::CircuitId;
 use crate::knock::Knock;
@@ -57,17 +57,17 @@ pub enum CircuitMessage {
 }
 
 impl CircuitMessage {
-    /// Gives a body of another kind back.
-    pub(super) fn parse(body: Body) -> Result<Parsed<Self>, Body> {
-        Ok(match body {
+    pub(super) fn parse(body: Body) -> Parsed<Self> {
+        match body {
             Body::Connect(m) => connect(&m),
             Body::Connected(_) => Ok(Self::Connected),
-            Body::ConnectAt(m) => address(m.front).map(|front| Self::At { front }),
+            Body::ConnectAt(m) => Ok(Self::At { front: address(m.front)? }),
             Body::Incoming(m) => incoming(&m),
-            Body::Accept(m) => circuit(&m.circuit).map(|circuit| Self::Accept { circuit }),
-            Body::Decline(m) => circuit(&m.circuit).map(|circuit| Self::Decline { circuit }),
-            other => return Err(other),
-        })
+            Body::Accept(m) => Ok(Self::Accept { circuit: circuit(&m.circuit)? }),
+            Body::Decline(m) => Ok(Self::Decline { circuit: circuit(&m.circuit)? }),
+            // The others are messages of another kind.
+            _ => Err(MessageError::Malformed),
+        }
     }
 
     pub(super) fn to_wire(&self) -> Body {

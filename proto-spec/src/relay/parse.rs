@@ -1,8 +1,8 @@
 //! From the wire to [`RelayMessage`]: the only place where a relay's or device's values are believed to be in bounds.
 
 use super::{
-    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal,
-    Welcome,
+    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
+    RelayRefusal, Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -71,10 +71,13 @@ impl RelayMessage {
             }
             Body::PutEnd(_) => Self::PutEnd,
             Body::PutDone(_) => Self::PutDone,
-            body => match CircuitMessage::parse(body) {
-                Ok(message) => Self::Circuit(Box::new(message?)),
-                Err(body) => Self::Index(Box::new(IndexMessage::parse(body)?)),
-            },
+            body @ (Body::Connect(_)
+            | Body::Connected(_)
+            | Body::ConnectAt(_)
+            | Body::Incoming(_)
+            | Body::Accept(_)
+            | Body::Decline(_)) => Self::Circuit(Box::new(CircuitMessage::parse(body)?)),
+            body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }
 }

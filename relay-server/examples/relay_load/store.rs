@@ -192,7 +192,8 @@ pub async fn run(options: &Options, gib: f64, chunk: usize, rounds: usize) -> Re
         let first = bare::run(options, &version.data).await?;
         let (up, up_cpu) = measured(options, version.bytes(), upload(options, &sockets, &version)).await?;
         let second = bare::run(options, &version.data).await?;
-        let (down, down_cpu) = measured(options, version.bytes(), download(options, owner.id, &version)).await?;
+        let (down, down_cpu) =
+            measured(options, version.bytes(), download(options, owner.id, &version)).await?;
         let third = bare::run(options, &version.data).await?;
         let rss = Usage::now(options)?.rss_kib;
         let bare = Bare::between(&Bare::between(&first, &third), &second);

@@ -1,8 +1,8 @@
 //! What holds when nothing is configured.
 
 use super::{
-    ChunkConfig, CircuitConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig, InvitationConfig, LimitsConfig,
-    MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
+    ChunkConfig, CircuitConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig,
+    InvitationConfig, LimitsConfig, MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
 };
 use hither_proto::limits::MAX_MESSAGE;
 use std::path::PathBuf;

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::{
     Announcement, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName, IndexMessage, Knock, Message,
-    MessageId, Opened, Proof,
-    ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space,
-    Terms, Want, Welcome,
+    MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage,
+    RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;

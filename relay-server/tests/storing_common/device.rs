@@ -9,8 +9,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord, ReadKey, Refusal,
-    RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
+    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord,
+    ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
 };
 use std::net::SocketAddr;
 use tokio::sync::Mutex;

@@ -4,7 +4,6 @@ use crate::common::ratio;
 use crate::relay_world::{Fleet, World, join_all};
 use hither_api::{ErrorCode, Finding, SourceKind};
 use hither_tests::lab::{self, Device, MIB, Relay, Shared, Tree, fill, noise, until};
-use serde_json::Value;
 use std::path::Path;
 
 /// Shares something that is uploaded nowhere.
@@ -70,7 +69,10 @@ fn d3_devices_behind_two_routers_are_joined_by_the_relay() {
         let haystacks = [("the network", heard), ("the log", world.relay.log().into_bytes())];
         for wanted in [&content[..32], &content[600_000..600_032], b"Kontoauszug", secret.expose()] {
             for (place, bytes) in &haystacks {
-                assert!(!bytes.windows(wanted.len()).any(|window| window == wanted), "{wanted:?} is in {place}");
+                assert!(
+                    !bytes.windows(wanted.len()).any(|window| window == wanted),
+                    "{wanted:?} is in {place}"
+                );
             }
         }
     });
@@ -131,7 +133,9 @@ fn d3_a_device_that_comes_near_is_not_asked_through_the_relay_any_more() {
         let fetched = fetch.finish().fetched();
         let passed = world.relay.cable.traffic().total() - before;
         println!("{:.1} s; {:?}; {passed} bytes more passed the relay", fetched.seconds, fetched.sources);
-        let of = |kind: SourceKind| fetched.sources.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>();
+        let of = |kind: SourceKind| {
+            fetched.sources.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>()
+        };
         assert_eq!(of(SourceKind::Relayed) + of(SourceKind::Lan), SIZE);
         assert!(of(SourceKind::Relayed) >= SIZE / 8 && of(SourceKind::Lan) > SIZE / 4);
         assert!(passed < SIZE / 4, "{passed} bytes passed the relay although the way is direct");
@@ -160,7 +164,9 @@ fn d3_a_direct_way_that_opens_in_the_middle_is_taken_without_a_move() {
         site.router.open();
         let fetched = fetch.finish().fetched();
         println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
-        let of = |kind: SourceKind| fetched.sources.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>();
+        let of = |kind: SourceKind| {
+            fetched.sources.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>()
+        };
         assert_eq!(of(SourceKind::Relayed) + of(SourceKind::Direct), SIZE);
         assert!(of(SourceKind::Relayed) >= SIZE / 8);
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));

@@ -68,7 +68,8 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
     let refusal = match *first {
         CircuitMessage::Connect { to, knock } => match connect(&node, stream, to, knock).await {
             Ok(()) => return,
-            Err((back, refusal)) => {
+            Err(refused) => {
+                let (back, refusal) = *refused;
                 stream = back;
                 refusal
             }
@@ -97,14 +98,14 @@ async fn connect(
     mut stream: Stream,
     to: DeviceId,
     knock: Knock,
-) -> Result<(), (Stream, RelayRefusal)> {
+) -> Result<(), Box<(Stream, RelayRefusal)>> {
     let caller = match who(node, &stream).await {
         Ok(caller) => caller,
-        Err(refusal) => return Err((stream, refusal)),
+        Err(refusal) => return Err(Box::new((stream, refusal))),
     };
     let Some(places) = node.services.circuits.places.enter(caller.device, to, caller.address, caller.guest)
     else {
-        return Err((stream, refuse::busy(LATER)));
+        return Err(Box::new((stream, refuse::busy(LATER))));
     };
     // Before anything is told to anybody: a revocation that comes from now on is heard.
     let revoked = [node.services.revocation_of(caller.device), node.services.revocation_of(to)];
@@ -121,7 +122,7 @@ async fn connect(
             let _ = stream.send.finish().await; // the device has gone if not
             return Ok(());
         }
-        Err(refusal) => return Err((stream, refusal)),
+        Err(refusal) => return Err(Box::new((stream, refusal))),
     };
     node.metrics.services.of(Service::Circuit).add_one();
     let _open = node.metrics.circuit();

@@ -19,7 +19,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hither_carrier::{FramingError, RelayReader, Stream};
-use hither_proto::{Card, CircuitMessage, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode};
+use hither_proto::{
+    Card, CircuitMessage, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
