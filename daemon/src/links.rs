@@ -243,6 +243,11 @@ impl Links {
         }
     }
 
+    /// Where a device may be, as far as is known.
+    pub(crate) fn whereabouts(&self, device: DeviceId) -> Vec<SocketAddr> {
+        self.book().get(&device).map(Known::all).unwrap_or_default()
+    }
+
     /// Whether nothing is known of where it is.
     fn is_lost(&self, device: DeviceId) -> bool {
         self.book().get(&device).is_none_or(|known| known.store.is_none() && known.all().is_empty())
@@ -388,6 +393,15 @@ impl Links {
     /// Ends the links to a store that nothing is fetched from any more: it has many guests, and need not keep them all.
     pub(crate) fn leave(&self, store: DeviceId) {
         for link in self.open().into_iter().filter(|link| link.device() == store) {
+            link.close("nothing more to fetch");
+        }
+    }
+
+    /// Ends the link to a device through a relay, for a share of which nothing is fetched from it any more.
+    pub(crate) fn leave_relayed(&self, device: DeviceId, share: ShareId) {
+        let lane = (device, CarrierKind::Relayed, Some(share));
+        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
+        if let Some(link) = slot.and_then(|slot| slot.try_lock().ok()?.take()) {
             link.close("nothing more to fetch");
         }
     }

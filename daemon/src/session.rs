@@ -61,6 +61,10 @@ pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
             None
         }
     };
+    // Before the engine may wish for the next session, which would take it for a way that works.
+    if daemon.core.routes.is_latest(&key) {
+        daemon.links.leave_relayed(device, share.id);
+    }
     // Under the engine's lock: it must not wish for the next session between the question and the answer.
     daemon.core.with(|engine, now| match refusal {
         _ if !daemon.core.routes.remove_peer(&key) => {}

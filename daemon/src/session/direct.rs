@@ -41,14 +41,18 @@ pub(super) async fn look(
         let mut pause = PAUSE.0;
         loop {
             moves.mark_unchanged();
+            let before = daemon.links.whereabouts(device);
             match attempt(&daemon, &share, device).await {
                 Ok(moved) => return moved,
                 Err(error) => tracing::debug!(?device, error, "no direct way"),
             }
             let news = async {
-                tokio::select! {
-                    Ok(()) = moves.changed() => {}
-                    Ok(()) = network.changed() => {}
+                // Others move too.
+                while daemon.links.whereabouts(device) == before {
+                    tokio::select! {
+                        Ok(()) = moves.changed() => {}
+                        Ok(()) = network.changed() => return,
+                    }
                 }
             };
             pause = match timeout(pause, news).await {
