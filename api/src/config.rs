@@ -181,6 +181,7 @@ impl Config {
             "battery.low" => self.world.low = parse_percent(&text()).unwrap_or(self.world.low),
             "cost.mode" => self.costs.mode = text().parse().unwrap_or_default(),
             "cost.store" => self.costs.store = price(value).unwrap_or_default(),
+            "cost.relayed" => self.costs.relayed = price(value).unwrap_or_default(),
             "cost.metered" => self.costs.metered = price(value).unwrap_or_default(),
             "log" => self.log = text(),
             _ => {}
@@ -213,6 +214,7 @@ impl Config {
             "battery.low" => format!("{}%", self.world.low),
             "cost.mode" => self.costs.mode.name().to_owned(),
             "cost.store" => self.costs.store.units_per_gib().to_string(),
+            "cost.relayed" => self.costs.relayed.units_per_gib().to_string(),
             "cost.metered" => self.costs.metered.units_per_gib().to_string(),
             _ => self.log.clone(),
         })

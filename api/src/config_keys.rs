@@ -68,8 +68,10 @@ pub const TEMPLATE: &str = "\
 
 # How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
 # cost.mode = \"balanced\"
-# What a GiB costs, in your currency: from a store (whoever hosts it pays for traffic), over a metered connection.
+# What a GiB costs, in your currency: from a store, from a device through a relay (whoever hosts them pays for traffic),
+# over a metered connection.
 # cost.store = 0.09
+# cost.relayed = 0.09
 # cost.metered = 2.0
 
 # What is logged to hitherd.log: error, warn, info, debug or trace.
@@ -108,7 +110,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 25] = [
+pub const KEYS: [Key; 26] = [
     Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
     Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
     Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
@@ -136,6 +138,7 @@ pub const KEYS: [Key; 25] = [
     Key { name: "battery.low", about: "below how much charge it gives reluctantly", kind: Kind::Percent },
     Key { name: "cost.mode", about: "how readily paid sources are used", kind: Kind::Mode },
     Key { name: "cost.store", about: "price of a GiB from a store", kind: Kind::Price },
+    Key { name: "cost.relayed", about: "price of a GiB from a device through a relay", kind: Kind::Price },
     Key { name: "cost.metered", about: "price of a GiB over a metered connection", kind: Kind::Price },
     Key { name: "log", about: "what is logged", kind: Kind::Level },
 ];

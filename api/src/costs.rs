@@ -49,6 +49,8 @@ pub struct Costs {
     pub mode: CostMode,
     /// Price of what comes from a store (its owner pays for traffic, mostly).
     pub store: Price,
+    /// Price of what comes from a device through a relay (its owner pays for that traffic too).
+    pub relayed: Price,
     /// Price of what goes over a metered connection.
     pub metered: Price,
 }
@@ -59,6 +61,7 @@ impl Default for Costs {
         Self {
             mode: CostMode::Balanced,
             store: Price::per_gib(0.09).unwrap_or_default(),
+            relayed: Price::per_gib(0.09).unwrap_or_default(),
             metered: Price::per_gib(2.0).unwrap_or_default(),
         }
     }

@@ -169,9 +169,12 @@ pub struct LinkInfo {
     pub device: String,
     /// What it calls itself; empty while no share in common has been proven.
     pub name: String,
-    /// `quic` or `tcp`.
+    /// `quic`, `tcp` or `relay`.
     pub carrier: String,
-    /// Its address.
+    /// The relay that it leads through, as `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    /// Its address, or the relay's.
     pub address: String,
     /// Round-trip time, milliseconds.
     pub rtt_ms: f64,

@@ -1,14 +1,14 @@
-//! Reading ahead from a TCP socket, so that TLS, which asks for 4 KiB at a time, costs few calls of the system.
+//! Reading ahead from a socket, so that TLS, which asks for 4 KiB at a time, costs few calls of the system.
 
+use crate::socket::Socket;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A socket with a buffer in front of its reading side; unlike tokio's it can grow. Writes go through.
 pub(crate) struct ReadAhead {
-    socket: TcpStream,
+    socket: Socket,
     buffer: Vec<u8>,
     /// What of the buffer was read from the socket and not given out: from here to there.
     start: usize,
@@ -19,7 +19,7 @@ pub(crate) struct ReadAhead {
 
 impl ReadAhead {
     /// Reads at most `ahead` bytes at once.
-    pub(crate) fn new(ahead: usize, socket: TcpStream) -> Self {
+    pub(crate) fn new(ahead: usize, socket: Socket) -> Self {
         Self { socket, buffer: vec![0; ahead], start: 0, end: 0, wanted: ahead }
     }
 
@@ -29,8 +29,13 @@ impl ReadAhead {
     }
 
     /// The socket.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    /// The same, to break it off.
+    pub(crate) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,13 +96,13 @@ impl AsyncWrite for ReadAhead {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]
     async fn nothing_is_lost_when_it_grows() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut here = ReadAhead::new(16, listener.accept().await.unwrap().0);
+        let mut here = ReadAhead::new(16, Socket::Tcp(listener.accept().await.unwrap().0));
         let sent: Vec<u8> = (0..5000u32).map(|n| n as u8).collect();
         let (mut from, mut to) = there.into_split();
         to.write_all(&sent).await.unwrap();

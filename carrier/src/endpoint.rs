@@ -7,6 +7,7 @@ use crate::identity::Identity;
 use crate::link::Link;
 use crate::quic::{self, CODE, Configs, Port, Towards};
 use crate::roaming::Roaming;
+use crate::single::{SingleLink, Way};
 use crate::stream::Stream;
 use crate::tcp;
 use crate::tls::Tls;
@@ -258,7 +259,7 @@ impl Endpoint {
         self.check(device)?;
         let dial = async |address| Ok((address, tcp::connect(&self.core, device, address, towards).await?));
         let (address, first) = race(addresses, joining, dial).await?;
-        Ok(Link::tcp(Arc::clone(&self.core), address, first, towards))
+        Ok(SingleLink::make(Arc::clone(&self.core), Way::Tcp(address, towards), first))
     }
 
     /// The next link or stream that another device began; `None` after [`close`](Self::close).
@@ -317,7 +318,11 @@ impl Endpoint {
         }
     }
 
-    fn check(&self, device: DeviceId) -> Result<(), LinkError> {
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn check(&self, device: DeviceId) -> Result<(), LinkError> {
         match (device == self.core.device, self.core.stop.is_cancelled()) {
             (true, _) => Err(LinkError::Ourselves),
             (_, true) => Err(LinkError::Closed),

@@ -1,4 +1,4 @@
-//! Links between devices: discovery, QUIC, TCP + TLS.
+//! Links between devices: discovery, QUIC, TCP + TLS, circuits through relays.
 //!
 //! An [`Endpoint`] owns the sockets. It dials devices by identity and address and gives a [`Link`], from which
 //! [`Stream`]s are opened; what others open to us comes out of [`Endpoint::accept`], on whatever carrier it arrived.
@@ -16,8 +16,10 @@
 mod ahead;
 pub mod bounds;
 mod buffers;
+mod circuit;
 mod dial;
 mod discovery;
+mod duplex;
 mod endpoint;
 mod error;
 mod framing;
@@ -32,10 +34,13 @@ mod roaming;
 pub mod seal;
 mod settings;
 mod sightings;
+mod single;
+mod socket;
 mod stream;
 mod tcp;
 mod tls;
 
+pub use circuit::Circuits;
 pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions, LookAnew};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};

@@ -1,26 +1,20 @@
 //! A link: the way to one device over one carrier, from which streams are opened.
 
 use crate::bounds::DIAL_TIMEOUT;
-use crate::endpoint::Core;
 use crate::error::LinkError;
-use crate::quic::{CODE, Towards};
+use crate::quic::CODE;
 use crate::reach::canonical;
+use crate::single::SingleLink;
 use crate::stream::{CarrierKind, Hold, Stream};
-use crate::tcp;
 use crate::tls::{EXPORTER_LABEL, peer_device};
 use hither_proto::DeviceId;
 use quinn::Connection;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-
-/// How long the connection that proved a TCP link's identity is kept for the first stream.
-const SPARE_KEEP: Duration = Duration::from_secs(2);
+use tokio::time::timeout;
 
 /// The way to one device over one carrier. Clones are the same link.
 #[derive(Clone)]
@@ -29,7 +23,7 @@ pub struct Link(Inner);
 #[derive(Clone)]
 enum Inner {
     Quic(Arc<QuicLink>),
-    Tcp(Arc<TcpLink>),
+    Single(Arc<SingleLink>),
 }
 
 impl Link {
@@ -37,41 +31,14 @@ impl Link {
         Self(Inner::Quic(link))
     }
 
-    /// Makes a link of the address at which a first connection, the `spare`, was made.
-    pub(crate) fn tcp(
-        core: Arc<Core>,
-        address: SocketAddr,
-        (spare, rtt): (Stream, Duration),
-        towards: Towards,
-    ) -> Self {
-        let link = TcpLink {
-            device: spare.device,
-            address,
-            towards,
-            rtt: AtomicU64::new(rtt.as_nanos() as u64),
-            spare: Mutex::new(Some(spare)),
-            closed: CancellationToken::new(),
-            reason: OnceLock::new(),
-            core,
-        };
-        let link = Arc::new(link);
-        let (weak, stop) = (Arc::downgrade(&link), link.core.stop.clone());
-        link.core.tasks.spawn(async move {
-            tokio::select! {
-                () = sleep(SPARE_KEEP) => {}
-                () = stop.cancelled() => {}
-            }
-            if let Some(link) = weak.upgrade() {
-                drop(link.take_spare());
-            }
-        });
-        Self(Inner::Tcp(link))
+    pub(crate) fn single(link: Arc<SingleLink>) -> Self {
+        Self(Inner::Single(link))
     }
 
     pub(crate) fn as_quic(&self) -> Option<&QuicLink> {
         match &self.0 {
             Inner::Quic(link) => Some(link),
-            Inner::Tcp(_) => None,
+            Inner::Single(_) => None,
         }
     }
 
@@ -79,7 +46,7 @@ impl Link {
     pub fn device(&self) -> DeviceId {
         match &self.0 {
             Inner::Quic(link) => link.device,
-            Inner::Tcp(link) => link.device,
+            Inner::Single(link) => link.device(),
         }
     }
 
@@ -87,47 +54,45 @@ impl Link {
     pub fn carrier(&self) -> CarrierKind {
         match &self.0 {
             Inner::Quic(_) => CarrierKind::Quic,
-            Inner::Tcp(_) => CarrierKind::Tcp,
+            Inner::Single(link) => link.carrier(),
         }
     }
 
-    /// Where the other device is (now: on QUIC a device may move).
+    /// Where the other device is (now: on QUIC a device may move); of a link through a relay, where that is.
     pub fn remote(&self) -> SocketAddr {
         match &self.0 {
             Inner::Quic(link) => link.remote(),
-            Inner::Tcp(link) => link.address,
+            Inner::Single(link) => link.remote(),
         }
     }
 
-    /// Round-trip time: on QUIC the current estimate, on TCP that of the latest connection's handshake.
+    /// Round-trip time: on QUIC the current estimate, otherwise that of the latest connection's handshake.
     pub fn rtt(&self) -> Duration {
         match &self.0 {
             Inner::Quic(link) => link.connection.rtt(),
-            Inner::Tcp(link) => Duration::from_nanos(link.rtt.load(Ordering::Relaxed)),
+            Inner::Single(link) => link.rtt(),
         }
     }
 
     /// Opens a stream. The other side learns of it with the first byte sent.
     ///
-    /// On QUIC it waits, up to 5 s, when the other side has no place for one more; on TCP it makes a connection.
+    /// On QUIC it waits, up to 5 s, when the other side has no place for one more; on TCP it makes a connection, through a relay a
+    /// circuit.
     pub async fn open(&self) -> Result<Stream, LinkError> {
         match &self.0 {
             Inner::Quic(link) => link.open().await,
-            Inner::Tcp(link) => link.open().await,
+            Inner::Single(link) => link.open().await,
         }
     }
 
     /// Waits until the link is dead and says why.
     ///
-    /// On QUIC that is noticed at the latest 10 s after the other side fell silent. A TCP link has no connection of
-    /// its own: it is dead when the other side cannot be reached for a new stream, or after [`close`](Self::close).
+    /// On QUIC that is noticed at the latest 10 s after the other side fell silent. Another link has no connection
+    /// of its own: it is dead when the other side cannot be reached for a new stream, or after [`close`](Self::close).
     pub async fn closed(&self) -> LinkError {
         match &self.0 {
             Inner::Quic(link) => link.connection.closed().await.into(),
-            Inner::Tcp(link) => {
-                link.closed.cancelled().await;
-                link.reason.get().cloned().unwrap_or(LinkError::Closed)
-            }
+            Inner::Single(link) => link.closed().await,
         }
     }
 
@@ -135,22 +100,20 @@ impl Link {
     pub fn close_reason(&self) -> Option<LinkError> {
         match &self.0 {
             Inner::Quic(link) => link.connection.close_reason().map(LinkError::from),
-            Inner::Tcp(link) => {
-                link.closed.is_cancelled().then(|| link.reason.get().cloned().unwrap_or(LinkError::Closed))
-            }
+            Inner::Single(link) => link.close_reason(),
         }
     }
 
-    /// Closes the link; the other side is shown `reason`. On QUIC all its streams break off; on TCP streams that are
-    /// open live on.
+    /// Closes the link; the other side is shown `reason`. On QUIC all its streams break off; on others
+    /// streams that are open live on.
     pub fn close(&self, reason: &'static str) {
         match &self.0 {
             Inner::Quic(link) => link.connection.close(CODE, reason.as_bytes()),
-            Inner::Tcp(link) => link.end(LinkError::Closed),
+            Inner::Single(link) => link.end(LinkError::Closed),
         }
     }
 
-    /// Counters of a QUIC link; TCP keeps none here.
+    /// Counters of a QUIC link; others keep none here.
     pub fn stats(&self) -> Option<LinkStats> {
         let stats = self.as_quic()?.connection.stats();
         Some(LinkStats {
@@ -242,59 +205,6 @@ impl QuicLink {
             Ok(Ok(halves)) => Ok(Stream::quic(self, halves, Hold::nothing(), true)),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(LinkError::TooMany("streams on this link")),
-        }
-    }
-}
-
-/// An address at which a device was found to listen.
-struct TcpLink {
-    core: Arc<Core>,
-    device: DeviceId,
-    address: SocketAddr,
-    towards: Towards,
-    /// Nanoseconds.
-    rtt: AtomicU64,
-    /// The connection that proved the identity, while it is fresh and unused.
-    spare: Mutex<Option<Stream>>,
-    closed: CancellationToken,
-    reason: OnceLock<LinkError>,
-}
-
-impl TcpLink {
-    fn take_spare(&self) -> Option<Stream> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn end(&self, reason: LinkError) {
-        let _ = self.reason.set(reason); // the first reason counts
-        drop(self.take_spare());
-        self.closed.cancel();
-    }
-
-    async fn open(&self) -> Result<Stream, LinkError> {
-        if self.closed.is_cancelled() {
-            return Err(LinkError::Closed);
-        }
-        if let Some(spare) = self.take_spare() {
-            return Ok(spare);
-        }
-        match tcp::connect(&self.core, self.device, self.address, self.towards).await {
-            Ok((stream, rtt)) => {
-                self.rtt.store(rtt.as_nanos() as u64, Ordering::Relaxed);
-                Ok(stream)
-            }
-            Err(error) => {
-                // A handshake that is broken off may only mean that the other side has no place left; that nobody, or
-                // somebody else, answers means that this is no way to the device any more.
-                let dead = matches!(
-                    error,
-                    LinkError::Unreachable(_) | LinkError::TimedOut | LinkError::WrongDevice { .. }
-                );
-                if dead {
-                    self.end(error.clone());
-                }
-                Err(error)
-            }
         }
     }
 }

@@ -7,9 +7,9 @@
 //!
 //! Bound: the tables have an entry for every connection that lives, and at most as many again for ones that ended.
 
+use crate::duplex::Duplex;
 use crate::link::QuicLink;
 use crate::quic::CODE;
-use crate::tcp::Duplex;
 use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -4,11 +4,11 @@
 //! was not finished arrives as an error, never as an end, so that cut-off data cannot pass for complete data.
 
 use crate::bounds::{ConnectionPermit, Permit};
+use crate::duplex::Duplex;
 use crate::link::QuicLink;
 use crate::quic::CODE;
 use crate::reach::Reach;
 use crate::settings::wide_window;
-use crate::tcp::Duplex;
 use bytes::{BufMut, Bytes, BytesMut};
 use hither_proto::DeviceId;
 use std::fmt;
@@ -18,7 +18,9 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
 /// What carries a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +29,8 @@ pub enum CarrierKind {
     Quic,
     /// TCP with TLS 1.3: one connection is one stream. About half the processor time of QUIC.
     Tcp,
+    /// TLS 1.3 over two streams that a relay has joined: one circuit is one stream.
+    Relayed,
 }
 
 impl fmt::Display for CarrierKind {
@@ -34,6 +38,7 @@ impl fmt::Display for CarrierKind {
         f.write_str(match self {
             Self::Quic => "QUIC",
             Self::Tcp => "TCP",
+            Self::Relayed => "relay",
         })
     }
 }
@@ -49,7 +54,7 @@ pub struct Stream {
     pub device: DeviceId,
     /// What carries it.
     pub carrier: CarrierKind,
-    /// Where the other end is.
+    /// Where the other end is; of a circuit: the relay.
     pub remote: SocketAddr,
     /// The TLS exporter of the connection (label "EXPORTER-hither-v1", empty context): equal at both ends, different
     /// on every connection. Streams of one QUIC connection share it.
@@ -79,7 +84,9 @@ impl Stream {
         }
     }
 
-    pub(crate) fn tcp(
+    /// A TLS connection that is one stream: over TCP, or a circuit.
+    pub(crate) fn tls(
+        carrier: CarrierKind,
         duplex: Arc<Duplex>,
         (device, remote, exporter): (DeviceId, SocketAddr, [u8; 32]),
         hold: Hold,
@@ -87,10 +94,10 @@ impl Stream {
     ) -> Self {
         let hold = Arc::new(hold);
         Self {
-            send: SendHalf { way: Send::Tcp(Arc::clone(&duplex)), ended: false, _hold: Arc::clone(&hold) },
-            recv: RecvHalf { way: Recv::Tcp(duplex), _hold: hold },
+            send: SendHalf { way: Send::Tls(Arc::clone(&duplex)), ended: false, _hold: Arc::clone(&hold) },
+            recv: RecvHalf { way: Recv::Tls(duplex), _hold: hold },
             device,
-            carrier: CarrierKind::Tcp,
+            carrier,
             remote,
             exporter,
             opened_here,
@@ -104,11 +111,42 @@ impl Stream {
         if let Some(link) = &self.link {
             link.set_receive_window(wide_window(Reach::of(self.remote.ip()) == Reach::Lan));
         }
-        if let Recv::Tcp(duplex) = &self.recv.way {
+        if let Recv::Tls(duplex) = &self.recv.way {
             duplex.widen();
         }
     }
 }
+
+impl Stream {
+    /// Lets the last words of a stream that was finished arrive, for as long as `patience`, and then abandons it.
+    pub(crate) async fn part(mut self, patience: Duration) {
+        let last = async {
+            if self.send.delivered().await.is_ok() {
+                // Delivered is what the other side's system has: it is read by the time that its own end comes, or soon.
+                let (mut waste, mut left) = ([const { Bytes::new() }; 8], LINGER);
+                while let Ok(Some(read @ 1..)) = self.recv.receive(&mut waste, 4096).await {
+                    left = left.saturating_sub(waste[..read].iter().map(Bytes::len).sum());
+                    if left == 0 {
+                        return;
+                    }
+                }
+            }
+        };
+        let _ = timeout(patience, last).await;
+        self.abandon();
+    }
+
+    /// Breaks it off, and the QUIC connection beneath, if it is one.
+    pub(crate) fn abandon(mut self) {
+        self.send.cut();
+        if let Some(link) = &self.link {
+            link.close(CODE, b"the circuit ended");
+        }
+    }
+}
+
+/// Most bytes that are read of what nobody wants, while last words arrive.
+const LINGER: usize = 256 * 1024;
 
 /// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are dropped.
 pub(crate) struct Hold {
@@ -147,7 +185,7 @@ impl Hold {
 
 enum Send {
     Quic(quinn::SendStream),
-    Tcp(Arc<Duplex>),
+    Tls(Arc<Duplex>),
 }
 
 /// The sending half of a stream. Dropped before [`finish`](Self::finish), it is reset.
@@ -170,7 +208,7 @@ impl SendHalf {
     pub async fn send_all(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
         match &mut self.way {
             Send::Quic(send) => send.write_all_chunks(pieces).await.map_err(io::Error::from),
-            Send::Tcp(duplex) => {
+            Send::Tls(duplex) => {
                 write_pieces(duplex, pieces).await?;
                 poll_fn(|cx| duplex.poll_flush(cx)).await
             }
@@ -185,7 +223,7 @@ impl SendHalf {
         self.ended = true;
         match &mut self.way {
             Send::Quic(send) => send.finish().map_err(io::Error::from),
-            Send::Tcp(duplex) => poll_fn(|cx| duplex.poll_shutdown(cx)).await,
+            Send::Tls(duplex) => poll_fn(|cx| duplex.poll_shutdown(cx)).await,
         }
     }
 
@@ -198,7 +236,18 @@ impl SendHalf {
                 Ok(Some(_)) => Err(io::ErrorKind::BrokenPipe.into()),
                 Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
             },
-            Send::Tcp(_) => Ok(()),
+            Send::Tls(_) => Ok(()),
+        }
+    }
+
+    /// Breaks this way off and leaves the other one: the other side reads an error.
+    pub(crate) fn cut(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            match &mut self.way {
+                // Left to itself, quinn would finish the stream as if it were complete.
+                Send::Quic(send) => drop(send.reset(CODE)), // fails only when it has ended already
+                Send::Tls(duplex) => duplex.cut(),
+            }
         }
     }
 
@@ -207,7 +256,7 @@ impl SendHalf {
         self.ended = true;
         match &mut self.way {
             Send::Quic(send) => drop(send.reset(CODE)), // fails only when it has ended already
-            Send::Tcp(duplex) => duplex.abort(),
+            Send::Tls(duplex) => duplex.abort(),
         }
     }
 }
@@ -245,13 +294,7 @@ async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes]) -> io::Result<()> {
 
 impl Drop for SendHalf {
     fn drop(&mut self) {
-        if !self.ended {
-            match &mut self.way {
-                // Left to itself, quinn would finish the stream as if it were complete.
-                Send::Quic(send) => drop(send.reset(CODE)),
-                Send::Tcp(duplex) => duplex.cut(),
-            }
-        }
+        self.cut();
     }
 }
 
@@ -265,14 +308,40 @@ impl AsyncWrite for SendHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.way {
             Send::Quic(send) => AsyncWrite::poll_write(Pin::new(send), cx, data),
-            Send::Tcp(duplex) => duplex.poll_write_vectored(cx, &[IoSlice::new(data)]),
+            Send::Tls(duplex) => duplex.poll_write_vectored(cx, &[IoSlice::new(data)]),
         }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.way {
+            Send::Quic(send) => {
+                let mut written = 0;
+                for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+                    match AsyncWrite::poll_write(Pin::new(send), cx, piece) {
+                        Poll::Ready(Ok(part)) => written += part,
+                        other if written == 0 => return other,
+                        // Said again when it is asked again.
+                        _ => break,
+                    }
+                }
+                Poll::Ready(Ok(written))
+            }
+            Send::Tls(duplex) => duplex.poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.way {
             Send::Quic(send) => AsyncWrite::poll_flush(Pin::new(send), cx),
-            Send::Tcp(duplex) => duplex.poll_flush(cx),
+            Send::Tls(duplex) => duplex.poll_flush(cx),
         }
     }
 
@@ -280,14 +349,14 @@ impl AsyncWrite for SendHalf {
         self.ended = true;
         match &mut self.way {
             Send::Quic(send) => AsyncWrite::poll_shutdown(Pin::new(send), cx),
-            Send::Tcp(duplex) => duplex.poll_shutdown(cx),
+            Send::Tls(duplex) => duplex.poll_shutdown(cx),
         }
     }
 }
 
 enum Recv {
     Quic(quinn::RecvStream),
-    Tcp(Arc<Duplex>),
+    Tls(Arc<Duplex>),
 }
 
 /// The receiving half of a stream.
@@ -313,11 +382,28 @@ impl RecvHalf {
         Ok(())
     }
 
+    /// What comes next: puts pieces of it into `pieces`, without copying them on QUIC, elsewhere one of up to `most` bytes.
+    /// Returns how many; `None` at the end. Cancel safe.
+    pub async fn receive(&mut self, pieces: &mut [Bytes], most: usize) -> io::Result<Option<usize>> {
+        match &mut self.way {
+            Recv::Quic(recv) => Ok(recv.read_chunks(pieces).await?),
+            Recv::Tls(_) => {
+                let Some(piece) = pieces.first_mut() else { return Ok(Some(0)) };
+                let mut buffer = BytesMut::with_capacity(most);
+                if self.read_buf(&mut (&mut buffer).limit(most)).await? == 0 {
+                    return Ok(None);
+                }
+                *piece = buffer.freeze();
+                Ok(Some(1))
+            }
+        }
+    }
+
     /// Tells the other side that nothing more will be read. On TCP the whole connection goes, both ways.
     pub fn stop(&mut self) {
         match &mut self.way {
             Recv::Quic(recv) => drop(recv.stop(CODE)), // fails only when it has ended already
-            Recv::Tcp(duplex) => duplex.abort(),
+            Recv::Tls(duplex) => duplex.abort(),
         }
     }
 }
@@ -336,7 +422,7 @@ impl AsyncRead for RecvHalf {
     ) -> Poll<io::Result<()>> {
         match &mut self.way {
             Recv::Quic(recv) => AsyncRead::poll_read(Pin::new(recv), cx, buffer),
-            Recv::Tcp(duplex) => duplex.poll_read(cx, buffer),
+            Recv::Tls(duplex) => duplex.poll_read(cx, buffer),
         }
     }
 }

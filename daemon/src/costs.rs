@@ -42,7 +42,7 @@ pub(crate) fn budget(daemon: &Daemon, transfer: &Transfer) -> Budget {
 pub(crate) fn prices(daemon: &Daemon) -> Prices {
     let costs = &daemon.config.costs;
     let link = if daemon.world.facts().is_metered() { costs.metered } else { Price::FREE };
-    Prices { store: costs.store, link }
+    Prices { store: costs.store, relayed: costs.relayed, link }
 }
 
 #[cfg(test)]

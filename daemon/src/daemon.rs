@@ -1,6 +1,7 @@
 //! The daemon: everything it consists of, how it starts, what it remembers of shares, how it ends.
 
 use crate::catalogue::Catalogue;
+use crate::circuits::TurnedAway;
 use crate::clock::unix_seconds;
 use crate::core::Core;
 use crate::failure;
@@ -60,6 +61,7 @@ pub(crate) struct Daemon {
     pub transfers: Transfers,
     pub records: Records,
     pub relays: Relays,
+    pub turned_away: TurnedAway,
     pub mail: Mail,
     pub catalogue: Catalogue,
     pub chunk_map: ChunkMap,
@@ -122,6 +124,7 @@ impl Daemon {
             transfers: Transfers::default(),
             records,
             relays,
+            turned_away: TurnedAway::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             catalogue: Catalogue::new(&storage),
             chunk_map,

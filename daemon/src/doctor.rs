@@ -3,7 +3,10 @@
 use crate::daemon::Daemon;
 use crate::failure::size;
 use crate::world::Battery;
-use hither_api::{Finding, Level, Metered, RelayInfo, RelayState};
+use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
+use hither_carrier::{CarrierKind, Link};
+use hither_proto::DeviceId;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
@@ -18,6 +21,7 @@ fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Int
 pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
     findings.extend(relays(daemon));
+    findings.extend(relayed(daemon));
     findings.extend(link(daemon));
     findings.extend(battery(daemon));
     findings.extend(limits(daemon));
@@ -116,6 +120,25 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
         }
     };
     daemon.relays.all().iter().map(|relay| one(relay.info())).collect()
+}
+
+/// Every device that is reached through a relay.
+fn relayed(daemon: &Daemon) -> Vec<Finding> {
+    let links = daemon.links.open();
+    let devices: BTreeSet<DeviceId> = links
+        .iter()
+        .filter(|link| link.carrier() == CarrierKind::Relayed)
+        .map(Link::device)
+        .filter(|device| daemon.links.way(*device) == SourceKind::Relayed)
+        .collect();
+    let one = |device: DeviceId| {
+        let name = daemon.links.name(device).map_or_else(|| device.short(), |name| name.to_string());
+        let relay = daemon.links.relay_to(device).unwrap_or_default();
+        let message = format!("{name} is reached through the relay {relay}.");
+        let hint = "No direct way to it was found: a router or firewall is in between. What it gives passes the relay, encrypted.";
+        finding("relayed", Level::Ok, message, hint)
+    };
+    devices.into_iter().map(one).collect()
 }
 
 fn space(daemon: &Daemon) -> Finding {

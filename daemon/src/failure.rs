@@ -170,6 +170,24 @@ pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
     .with_hint("Its owner made it with a faulty or hostile program. Nothing was written.")
 }
 
+/// The same, when a relay refused to connect this device to anybody.
+pub(crate) fn unreached(waiting: Option<Waiting>, refused: Option<(String, RelayRefusalCode)>) -> ApiError {
+    let error = self::waiting(waiting);
+    let (Some((relay, code)), ErrorCode::NoHolder) = (refused, error.code) else { return error };
+    let (why, hint) = match code {
+        RelayRefusalCode::NotRegistered => (
+            "connects only devices that have joined it",
+            "Ask its owner for an invitation (hither relay add), or fetch on the network of a device that has the share.",
+        ),
+        _ => (
+            "connects no devices to each other",
+            "Fetch on the network of a device that has the share, or when it has been uploaded.",
+        ),
+    };
+    let relay = display_name(&relay);
+    ApiError::new(error.code, format!("{} The relay {relay} {why}.", error.message)).with_hint(hint)
+}
+
 pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
     match waiting {
         Some(Waiting::Damaged) => {

@@ -1,6 +1,6 @@
 //! Lanes: the fetching side of bulk streams to one device over one carrier.
 //!
-//! A lane opens its streams when it is first asked for something. On TCP it uses two, so that both ends can encrypt and
+//! A lane opens its streams when it is first asked for something. On TCP and through a relay it uses two, so that both ends can encrypt and
 //! decrypt on two cores; on QUIC one is as fast as many. When a stream breaks, the whole lane starts over: the engine
 //! is told and gives out the work again.
 
@@ -10,6 +10,7 @@ use crate::routes::{LaneInput, PeerKey, TransferInput};
 use crate::session::Lanes;
 use crate::shares::Share;
 use crate::throttle::Limit;
+use crate::{circuits, links};
 use futures::future::BoxFuture;
 use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, write_message};
 use hither_engine::{Arrival, Carrier, RequestId};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Streams of a TCP lane.
+/// Streams of a lane whose streams are connections of their own.
 const TCP_STREAMS: usize = 2;
 /// How long a payload may make no progress before its stream counts as broken; the engine moves the work long before.
 const PAYLOAD: Duration = Duration::from_secs(30);
@@ -70,10 +71,13 @@ pub(crate) fn make(
 ) -> (Lanes, Vec<BoxFuture<'static, ()>>) {
     let mut lanes = HashMap::new();
     let mut futures: Vec<BoxFuture<'static, ()>> = Vec::new();
-    for carrier in [Carrier::Quic, Carrier::Tcp] {
-        if carrier == Carrier::Quic && control == CarrierKind::Tcp {
-            continue;
-        }
+    // A session through a relay may move to a direct way, and not the other way round: then it is another session.
+    let carriers = Carrier::ALL.into_iter().filter(|carrier| match carrier {
+        Carrier::Quic => control != CarrierKind::Tcp,
+        Carrier::Tcp => true,
+        Carrier::Relayed => control == CarrierKind::Relayed,
+    });
+    for carrier in carriers {
         let (sender, receiver) = mpsc::unbounded_channel();
         lanes.insert(carrier, sender);
         let (device, kind) = (key.device, key.kind);
@@ -115,7 +119,7 @@ impl Lane {
 
     /// Opens the streams and works until one of them breaks; returns why.
     async fn work(&self, first: LaneInput, inputs: &mut mpsc::UnboundedReceiver<LaneInput>) -> String {
-        let count = if self.carrier == Carrier::Tcp { TCP_STREAMS } else { 1 };
+        let count = if self.carrier == Carrier::Quic { 1 } else { TCP_STREAMS };
         let spaces = Arc::<Spaces>::default();
         let mut senders = Vec::new();
         let mut readers = tokio::task::JoinSet::new();
@@ -171,13 +175,21 @@ impl Lane {
         let link = match self.carrier {
             Carrier::Quic => self.daemon.links.quic(self.device).await,
             Carrier::Tcp => self.daemon.links.tcp(self.device, None).await,
+            Carrier::Relayed => {
+                let circuits = circuits::Way::new(&self.daemon, &self.share, self.device);
+                self.daemon.links.relayed(self.device, self.share.id, circuits).await
+            }
         };
         let mut stream = link.map_err(|e| e.to_string())?.open().await.map_err(|e| e.to_string())?;
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
         let greeted = greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk).await;
         greeted.map_err(|e| e.to_string())?;
         let name = self.daemon.links.name(self.device);
-        let limit = self.daemon.throttles.down(self.device, name.as_ref(), stream.remote.ip());
+        let limit = self.daemon.throttles.down(
+            self.device,
+            name.as_ref(),
+            links::place(stream.carrier, stream.remote),
+        );
         Ok((stream.send, stream.recv, reader, limit))
     }
 

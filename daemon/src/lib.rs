@@ -10,6 +10,7 @@
 
 mod api;
 mod catalogue;
+mod circuits;
 mod clock;
 mod core;
 mod costs;

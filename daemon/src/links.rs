@@ -2,14 +2,15 @@
 //!
 //! Invariant: an address is only a hint; a link belongs to the device whose key TLS proved.
 
+mod either;
+
 use futures::future::join_all;
 use futures::stream::{self, Stream};
 use hither_api::SourceKind;
-use hither_carrier::{CarrierKind, Endpoint, Link, LinkError, Stream as LinkStream};
-use hither_proto::{DeviceId, DeviceName, Host, HostPort, RelayAddress};
+use hither_carrier::{CarrierKind, Circuits, Endpoint, Link, LinkError, Stream as LinkStream};
+use hither_proto::{DeviceId, DeviceName, Host, HostPort, RelayAddress, ShareId};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -21,12 +22,6 @@ const MAX_KNOWN: usize = 1024;
 const MAX_ADDRESSES: usize = 16;
 /// Longest wait for the addresses of a store's name.
 const RESOLVE: Duration = Duration::from_secs(5);
-
-/// How long QUIC may go without an answer before TCP is tried beside it, where either will do. Beyond the round trip of
-/// most links, so that TCP is dialled in vain seldom (RFC 8305 has 250 ms for the same choice).
-const HEAD_START: Duration = Duration::from_millis(300);
-/// How long QUIC may still answer when TCP has been faster: both may have waited for the same address.
-const PREFERENCE: Duration = Duration::from_millis(100);
 
 /// What is known of where a device is.
 #[derive(Debug, Clone, Default)]
@@ -45,8 +40,12 @@ pub(crate) struct Known {
     pub(crate) name: Option<DeviceName>,
     /// Where it listens, when it is a store.
     store: Option<RelayAddress>,
-    /// Where the last session with it led.
+    /// Where the last session with it led, when that was not through a relay.
     way: Option<SourceKind>,
+    /// The last session with it leads through a relay.
+    relayed: bool,
+    /// The relay that made the last circuit to it, as people call it.
+    through: Option<String>,
 }
 
 impl Known {
@@ -62,14 +61,17 @@ impl Known {
     }
 }
 
-/// One slot per device and carrier; its lock makes concurrent dials one.
+/// One slot per device and carrier; its lock makes concurrent dials one. Through a relay one is let in about a share, so
+/// that there is one per share too.
 type Slot = Arc<AsyncMutex<Option<Link>>>;
+/// What a slot is for.
+type Lane = (DeviceId, CarrierKind, Option<ShareId>);
 
 /// The address book and the open links.
 pub(crate) struct Links {
     endpoint: Arc<Endpoint>,
     book: Mutex<HashMap<DeviceId, Known>>,
-    slots: Mutex<HashMap<(DeviceId, CarrierKind), Slot>>,
+    slots: Mutex<HashMap<Lane, Slot>>,
     /// Told whenever addresses in the book have changed.
     moved: watch::Sender<()>,
     /// Counts up whenever the network is another one: dials begin anew.
@@ -156,17 +158,38 @@ impl Links {
 
     /// A session with a device or store is open on this link: what comes from it comes that way.
     pub(crate) fn leads(&self, link: &Link, store: bool) {
+        if link.carrier() == CarrierKind::Relayed {
+            return self.change(link.device(), |known| known.relayed = true);
+        }
         let way = match is_near(link.remote().ip()) {
             _ if store => SourceKind::Store,
             true => SourceKind::Lan,
             false => SourceKind::Direct,
         };
-        self.change(link.device(), |known| known.way = Some(way));
+        self.change(link.device(), |known| (known.way, known.relayed) = (Some(way), false));
     }
 
     /// How what a device gives reaches this one.
     pub(crate) fn way(&self, device: DeviceId) -> SourceKind {
-        self.book().get(&device).and_then(|known| known.way).unwrap_or(SourceKind::Lan)
+        match self.book().get(&device) {
+            Some(known) if known.relayed => SourceKind::Relayed,
+            known => known.and_then(|known| known.way).unwrap_or(SourceKind::Lan),
+        }
+    }
+
+    /// How what came from a device without a relay reached this one.
+    pub(crate) fn direct_way(&self, device: DeviceId) -> SourceKind {
+        self.book().get(&device).and_then(|known| known.way).unwrap_or(SourceKind::Direct)
+    }
+
+    /// A relay made a circuit to the device.
+    pub(crate) fn through(&self, device: DeviceId, relay: String) {
+        self.change(device, |known| known.through = Some(relay));
+    }
+
+    /// The relay that made the last circuit to the device.
+    pub(crate) fn relay_to(&self, device: DeviceId) -> Option<String> {
+        self.book().get(&device).and_then(|known| known.through.clone())
     }
 
     /// What a device told after a proof.
@@ -187,14 +210,14 @@ impl Links {
         self.book().get(&device).and_then(|known| known.name.clone())
     }
 
-    fn slot(&self, device: DeviceId, carrier: CarrierKind) -> Slot {
+    fn slot(&self, lane: Lane) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         // Slots of links that ended are dropped as new ones come: as many stay as there are links and dials.
         slots.retain(|_, slot| {
             Arc::strong_count(slot) > 1
                 || slot.try_lock().is_ok_and(|link| link.as_ref().is_some_and(|l| l.close_reason().is_none()))
         });
-        Arc::clone(slots.entry((device, carrier)).or_default())
+        Arc::clone(slots.entry(lane).or_default())
     }
 
     /// Where the device may be for a carrier.
@@ -215,7 +238,25 @@ impl Links {
         match carrier {
             CarrierKind::Quic => look_up(&store.udp).await,
             CarrierKind::Tcp => look_up(&store.tcp).await,
+            // Stores have addresses of their own.
+            CarrierKind::Relayed => Vec::new(),
         }
+    }
+
+    /// Where a device may be, as far as is known.
+    pub(crate) fn whereabouts(&self, device: DeviceId) -> Vec<SocketAddr> {
+        self.book().get(&device).map(Known::all).unwrap_or_default()
+    }
+
+    /// Whether nothing is known of where it is.
+    fn is_lost(&self, device: DeviceId) -> bool {
+        self.book().get(&device).is_none_or(|known| known.store.is_none() && known.all().is_empty())
+    }
+
+    /// Whether an index or discovery says where it is.
+    fn is_told_of(&self, device: DeviceId) -> bool {
+        let told = |known: &Known| !(known.addresses.is_empty() && known.indexed.is_empty());
+        self.book().get(&device).is_some_and(|known| known.store.is_some() || told(known))
     }
 
     fn is_store(&self, device: DeviceId) -> bool {
@@ -238,7 +279,7 @@ impl Links {
 
     /// A QUIC link to the device: the open one, or a new one.
     pub(crate) async fn quic(&self, device: DeviceId) -> Result<Link, LinkError> {
-        let slot = self.slot(device, CarrierKind::Quic);
+        let slot = self.slot((device, CarrierKind::Quic, None));
         let mut open = slot.lock().await;
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
@@ -255,7 +296,7 @@ impl Links {
 
     /// A TCP link to the device, at the address where `beside` reaches it (or those known when there is none).
     pub(crate) async fn tcp(&self, device: DeviceId, beside: Option<SocketAddr>) -> Result<Link, LinkError> {
-        let slot = self.slot(device, CarrierKind::Tcp);
+        let slot = self.slot((device, CarrierKind::Tcp, None));
         let mut open = slot.lock().await;
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
@@ -304,7 +345,9 @@ impl Links {
         let ended = self.endpoint.network_changed(own).await;
         let left = self.open();
         tracing::debug!(ended, left = left.len(), "links after a change of the network");
-        left.iter().for_each(|link| self.leads(link, self.is_store(link.device())));
+        // Circuits say nothing of where anybody is.
+        let direct = left.iter().filter(|link| link.carrier() != CarrierKind::Relayed);
+        direct.for_each(|link| self.leads(link, self.is_store(link.device())));
     }
 
     /// Discovery saw the device at other addresses than the links to it lead to: are they still any good?
@@ -319,35 +362,27 @@ impl Links {
         }
     }
 
-    /// A stream over whatever connects: QUIC, or TCP (if that `may` be used) when QUIC fails or does not answer soon.
-    pub(crate) async fn either(&self, device: DeviceId, may: bool) -> Result<(Link, LinkStream), LinkError> {
-        let mut quic = pin!(opened(self.quic(device)));
-        if !may {
-            return quic.await;
+    /// A link to the device through a relay, for what is fetched of a share: the open one, or a new one by `circuits`.
+    pub(crate) async fn relayed(
+        &self,
+        device: DeviceId,
+        share: ShareId,
+        circuits: Arc<dyn Circuits>,
+    ) -> Result<Link, LinkError> {
+        let slot = self.slot((device, CarrierKind::Relayed, Some(share)));
+        let mut open = slot.lock().await;
+        if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
+            return Ok(link.clone());
         }
-        // With its stream: only that tells of a TCP link from before whether it is still one.
-        let mut tcp = pin!(opened(self.tcp(device, None)));
-        match timeout(HEAD_START, &mut quic).await {
-            Ok(Ok(quic)) => return Ok(quic),
-            Ok(Err(error)) => return tcp.await.map_err(|_| error),
-            Err(_) => {}
-        }
-        tokio::select! {
-            biased;
-            answer = &mut quic => match answer {
-                Ok(quic) => Ok(quic),
-                Err(error) => tcp.await.map_err(|_| error),
-            },
-            answer = &mut tcp => match answer {
-                Ok(tcp) => Ok(timeout(PREFERENCE, quic).await.ok().and_then(Result::ok).unwrap_or(tcp)),
-                Err(_) => quic.await,
-            },
-        }
+        let dial = || self.endpoint.connect_circuits(device, Arc::clone(&circuits));
+        let link = self.on_this_network(dial).await?;
+        *open = Some(link.clone());
+        Ok(link)
     }
 
     /// A device connected to us: its link serves our own streams to it too, unless there is one already.
     pub(crate) fn accepted(&self, link: Link) {
-        let slot = self.slot(link.device(), link.carrier());
+        let slot = self.slot((link.device(), link.carrier(), None));
         if let Ok(mut open) = slot.try_lock()
             && open.as_ref().is_none_or(|old| old.close_reason().is_some())
         {
@@ -362,6 +397,15 @@ impl Links {
         }
     }
 
+    /// Ends the link to a device through a relay, for a share of which nothing is fetched from it any more.
+    pub(crate) fn leave_relayed(&self, device: DeviceId, share: ShareId) {
+        let lane = (device, CarrierKind::Relayed, Some(share));
+        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
+        if let Some(link) = slot.and_then(|slot| slot.try_lock().ok()?.take()) {
+            link.close("nothing more to fetch");
+        }
+    }
+
     /// Links that are open now.
     pub(crate) fn open(&self) -> Vec<Link> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -372,10 +416,23 @@ impl Links {
             .collect()
     }
 
-    /// Round-trip time of the link to a device, when there is one.
+    /// Round-trip time of the link to a device, when there is one: of the one that its session is on.
     pub(crate) fn rtt(&self, device: DeviceId) -> Option<Duration> {
-        self.open().into_iter().find(|link| link.device() == device).map(|link| link.rtt())
+        let relayed = self.way(device) == SourceKind::Relayed;
+        let mut links: Vec<Link> = self.open().into_iter().filter(|link| link.device() == device).collect();
+        links.sort_by_key(|link| (link.carrier() == CarrierKind::Relayed) != relayed);
+        links.first().map(Link::rtt)
     }
+
+    /// Waits until addresses in the book have changed.
+    pub(crate) fn moves(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+}
+
+/// The address that tells how near the other end of a stream is; `None`: it is behind a relay.
+pub(crate) fn place(carrier: CarrierKind, remote: SocketAddr) -> Option<IpAddr> {
+    (carrier != CarrierKind::Relayed).then_some(remote.ip())
 }
 
 /// Whether an address is on a network that this device is on itself.

@@ -142,6 +142,11 @@ impl Routes {
         latest
     }
 
+    /// Whether no other session with that device was wished for since.
+    pub(crate) fn is_latest(&self, key: &PeerKey) -> bool {
+        self.lock().peers.get(&(key.share, key.device)).is_some_and(|peer| peer.number == key.number)
+    }
+
     /// Whether any fetch has to do with a device or store.
     pub(crate) fn has_peer(&self, device: DeviceId) -> bool {
         self.lock().peers.keys().any(|(_, peer)| *peer == device)

@@ -5,13 +5,15 @@
 //! or when nothing was heard for [`SILENCE`] although pings are answered at once: that, not discovery, tells who is there.
 //! Whoever opened it says nothing of its own holdings: who wants to know opens a session itself.
 
+mod direct;
+
 use crate::daemon::Daemon;
 use crate::greeting::{HANDSHAKE, OpenError, greet};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
-use crate::{holders, lane};
+use crate::{circuits, holders, lane, links};
 use hither_api::SourceKind;
-use hither_carrier::{CarrierKind, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
+use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
@@ -59,6 +61,10 @@ pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
             None
         }
     };
+    // Before the engine may wish for the next session, which would take it for a way that works.
+    if daemon.core.routes.is_latest(&key) {
+        daemon.links.leave_relayed(device, share.id);
+    }
     // Under the engine's lock: it must not wish for the next session between the question and the answer.
     daemon.core.with(|engine, now| match refusal {
         _ if !daemon.core.routes.remove_peer(&key) => {}
@@ -70,20 +76,27 @@ pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
     }
 }
 
+/// Both halves of a control stream.
+struct Control {
+    send: SendHalf,
+    recv: RecvHalf,
+    reader: MessageReader,
+}
+
 struct Session {
     device: DeviceId,
     kind: HolderKind,
     link: Link,
     head: SignedHead,
     tcp: bool,
-    send: SendHalf,
-    recv: RecvHalf,
-    reader: MessageReader,
+    control: Control,
 }
 
-async fn open(daemon: &Daemon, share: &Share, key: &PeerKey) -> Result<Session, OpenError> {
+async fn open(daemon: &Arc<Daemon>, share: &Share, key: &PeerKey) -> Result<Session, OpenError> {
     let (device, kind) = (key.device, key.kind);
-    let (link, mut stream) = daemon.links.either(device, daemon.config.tcp).await?;
+    let circuits = (kind == HolderKind::Device)
+        .then(|| (share.id, circuits::Way::new(daemon, share, device) as Arc<dyn Circuits>));
+    let (link, mut stream) = daemon.links.either(device, daemon.config.tcp, circuits).await?;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
     let (opened, head) = greet(&mut stream, &mut reader, share, kind, Purpose::Control).await?;
     daemon.links.introduced(device, opened.device_name.clone(), opened.tcp_port);
@@ -92,7 +105,8 @@ async fn open(daemon: &Daemon, share: &Share, key: &PeerKey) -> Result<Session, 
         holders::proven(daemon, share.id, device);
     }
     let tcp = opened.tcp_port.is_some();
-    Ok(Session { device, kind, link, head, tcp, send: stream.send, recv: stream.recv, reader })
+    let control = Control { send: stream.send, recv: stream.recv, reader };
+    Ok(Session { device, kind, link, head, tcp, control })
 }
 
 impl Session {
@@ -114,6 +128,31 @@ impl Session {
         for lane in started {
             daemon.tasks.spawn(lane);
         }
+        let (found, mut moves) = mpsc::channel(1);
+        match self.link.carrier() {
+            CarrierKind::Relayed => {
+                let looking =
+                    direct::look(Arc::clone(daemon), Arc::clone(share), self.device, found, close.clone());
+                daemon.tasks.spawn(looking);
+            }
+            _ => drop(found),
+        }
+        let error = loop {
+            self.look_for_tcp(daemon, share, close);
+            let talk = Talk { daemon, share, device: self.device, close };
+            match talk.run(&mut self.control, &mut outgoing, &mut moves).await {
+                Ok(moved) => self.moves(daemon, share, moved),
+                Err(error) => break error,
+            }
+        };
+        close.cancel();
+        daemon.core.routes.remove_session(id);
+        // What the stream says of a link that ended is only that it did.
+        self.link.close_reason().map_or(error, |reason| reason.to_string())
+    }
+
+    /// Beside QUIC TCP is tried, for bulk data.
+    fn look_for_tcp(&self, daemon: &Arc<Daemon>, share: &Share, close: &CancellationToken) {
         if self.tcp && self.link.carrier() == CarrierKind::Quic && daemon.config.tcp {
             daemon.tasks.spawn(try_tcp(
                 Arc::clone(daemon),
@@ -123,30 +162,45 @@ impl Session {
                 close.clone(),
             ));
         }
-        let error = talk(
-            daemon,
-            share,
-            self.device,
-            &mut self.send,
-            &mut self.recv,
-            &mut self.reader,
-            &mut outgoing,
-            close,
-        )
-        .await;
-        close.cancel();
-        daemon.core.routes.remove_session(id);
-        // What the stream says of a link that ended is only that it did.
-        self.link.close_reason().map_or(error, |reason| reason.to_string())
+    }
+
+    /// Goes on over a direct link.
+    fn moves(&mut self, daemon: &Daemon, share: &Share, moved: direct::Moved) {
+        tracing::debug!(device = ?self.device, share = ?share.id, link = ?moved.link, "a session moves to a direct way");
+        (self.link, self.head, self.tcp) = (moved.link, moved.head, moved.tcp);
+        // The other side announces everything anew on it.
+        self.control = moved.control;
+        daemon.links.leads(&self.link, false);
+        learn(daemon, share, &self.head);
+        let (version, distance) = (self.head.head().version, self.distance(daemon));
+        let carrier = match self.link.carrier() {
+            CarrierKind::Tcp => Carrier::Tcp,
+            CarrierKind::Quic | CarrierKind::Relayed => Carrier::Quic,
+        };
+        daemon.core.with(|engine, now| {
+            engine.handle_head(share.id, self.device, version, now);
+            engine.handle_moved(share.id, self.device, distance, now);
+            engine.handle_carrier(share.id, self.device, carrier, true, now);
+        });
+    }
+
+    fn distance(&self, daemon: &Daemon) -> Distance {
+        let way = daemon.links.way(self.device);
+        let (same_network, relayed) = (way == SourceKind::Lan, way == SourceKind::Relayed);
+        // Whoever is on the same network is behind no link of another one, however late it answers. Of what is behind a
+        // relay nothing is known but that it is somewhere else.
+        let site = match (relayed, same_network) {
+            (true, _) => Some(crate::sites::behind_relay(self.device)),
+            (false, true) => None,
+            (false, false) => Some(crate::sites::site(self.link.remote().ip())),
+        };
+        Distance { rtt: self.link.rtt(), same_network, site, relayed }
     }
 
     fn tell_engine(&self, daemon: &Daemon, share: &Share) {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
-        let same_network = daemon.links.way(self.device) == SourceKind::Lan;
-        // Whoever is on the same network is behind no link of another one, however late it answers.
-        let site = (!same_network).then(|| crate::sites::site(self.link.remote().ip()));
-        let distance = Distance { rtt: self.link.rtt(), same_network, site };
+        let distance = self.distance(daemon);
         daemon.core.with(|engine, now| {
             engine.handle_session_opened(share.id, self.device, version, distance, now);
             if self.link.carrier() == CarrierKind::Tcp {
@@ -184,47 +238,54 @@ async fn try_tcp(
     }
 }
 
-/// Passes messages both ways until something ends it.
-#[allow(clippy::too_many_arguments, reason = "both halves of a stream and whom they speak for")]
-async fn talk(
-    daemon: &Arc<Daemon>,
-    share: &Arc<Share>,
+/// Who speaks on a control stream, and of what.
+struct Talk<'a> {
+    daemon: &'a Arc<Daemon>,
+    share: &'a Arc<Share>,
     device: DeviceId,
-    send: &mut SendHalf,
-    recv: &mut RecvHalf,
-    reader: &mut MessageReader,
-    outgoing: &mut mpsc::UnboundedReceiver<Message>,
-    close: &CancellationToken,
-) -> String {
-    let mut ping = tokio::time::interval(PING);
-    let mut heard = tokio::time::Instant::now();
-    loop {
-        let out = tokio::select! {
-            () = close.cancelled() => return "closed here".into(),
-            incoming = reader.next(recv) => match incoming {
-                Ok(Some(message)) => {
-                    heard = tokio::time::Instant::now();
-                    match handle(daemon, share, device, message) {
-                        Some(answer) => answer,
-                        None => continue,
+    close: &'a CancellationToken,
+}
+
+impl Talk<'_> {
+    /// Passes messages both ways until the stream is to be left for another one, or something ends it.
+    async fn run(
+        &self,
+        control: &mut Control,
+        outgoing: &mut mpsc::UnboundedReceiver<Message>,
+        moves: &mut mpsc::Receiver<direct::Moved>,
+    ) -> Result<direct::Moved, String> {
+        let Control { send, recv, reader } = control;
+        let mut ping = tokio::time::interval(PING);
+        let mut heard = tokio::time::Instant::now();
+        loop {
+            let out = tokio::select! {
+                () = self.close.cancelled() => return Err("closed here".into()),
+                Some(moved) = moves.recv() => return Ok(moved),
+                incoming = reader.next(recv) => match incoming {
+                    Ok(Some(message)) => {
+                        heard = tokio::time::Instant::now();
+                        match handle(self.daemon, self.share, self.device, message) {
+                            Some(answer) => answer,
+                            None => continue,
+                        }
                     }
+                    Ok(None) => return Err("the other device closed it".into()),
+                    Err(error) => return Err(error.to_string()),
+                },
+                Some(message) = outgoing.recv() => message,
+                _ = ping.tick() => {
+                    if heard.elapsed() > SILENCE {
+                        return Err("nothing was heard for too long".into());
+                    }
+                    Message::Ping { nonce: heard.elapsed().as_millis() as u64 }
                 }
-                Ok(None) => return "the other device closed it".into(),
-                Err(error) => return error.to_string(),
-            },
-            Some(message) = outgoing.recv() => message,
-            _ = ping.tick() => {
-                if heard.elapsed() > SILENCE {
-                    return "nothing was heard for too long".into();
-                }
-                Message::Ping { nonce: heard.elapsed().as_millis() as u64 }
+            };
+            // A peer that does not read would block this task: the same patience as for silence.
+            match tokio::time::timeout(SILENCE, write_message(send, &out)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err("the other device does not read".into()),
             }
-        };
-        // A peer that does not read would block this task: the same patience as for silence.
-        match tokio::time::timeout(SILENCE, write_message(send, &out)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.to_string(),
-            Err(_) => return "the other device does not read".into(),
         }
     }
 }
@@ -328,8 +389,8 @@ fn admit(
 async fn attend(
     daemon: &Arc<Daemon>,
     share: &Arc<Share>,
-    mut stream: Stream,
-    mut reader: MessageReader,
+    stream: Stream,
+    reader: MessageReader,
     shown: &SignedHead,
 ) {
     let id = daemon.next_session();
@@ -348,11 +409,14 @@ async fn attend(
     if let Some(elsewhere) = holders::elsewhere(daemon, share.id) {
         let _ = sender.send(elsewhere);
     }
-    daemon.listeners.add(daemon, id, stream.remote.ip(), sender);
+    daemon.listeners.add(daemon, id, links::place(stream.carrier, stream.remote), sender);
     let close = daemon.tasks.token.child_token();
-    let error =
-        talk(daemon, share, device, &mut stream.send, &mut stream.recv, &mut reader, &mut outgoing, &close)
-            .await;
+    // Whoever opened it moves it: by opening another one.
+    let (_, mut moves) = mpsc::channel(1);
+    let mut control = Control { send: stream.send, recv: stream.recv, reader };
+    let talk = Talk { daemon, share, device, close: &close };
+    let ended = talk.run(&mut control, &mut outgoing, &mut moves).await;
+    let error = ended.err().unwrap_or_default();
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");
     daemon.listeners.remove(id);
     daemon.core.routes.remove_session(id);

@@ -1,6 +1,7 @@
 //! Which devices seem to share a link to the rest of the world, by the addresses at which they are reached.
 
 use hither_engine::SiteId;
+use hither_proto::DeviceId;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Bits of a private IPv4 network that is reached through a router or a VPN: what people make most.
@@ -15,6 +16,13 @@ pub(crate) fn site(remote: IpAddr) -> SiteId {
         IpAddr::V4(ip) => 1 << 32 | u64::from(u32::from(ip)),
         IpAddr::V6(ip) => 1 << 63 | (u128::from(ip) >> (128 - SITE_V6)) as u64,
     })
+}
+
+/// A device of which nothing is known but that it is behind a relay: somewhere else, by itself.
+pub(crate) fn behind_relay(device: DeviceId) -> SiteId {
+    let [a, b, c, d, e, f, g, h, ..] = *device.as_bytes();
+    // Apart from networks: those of IPv6 begin with 1, others are small.
+    SiteId(u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 2 | 1 << 62)
 }
 
 /// Private, or shared by a provider's customers (RFC 6598): not an address of one router on the internet.

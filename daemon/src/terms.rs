@@ -38,10 +38,11 @@ impl Listeners {
         &self,
         daemon: &Daemon,
         session: SessionId,
-        remote: IpAddr,
+        remote: Option<IpAddr>,
         sender: UnboundedSender<Message>,
     ) {
-        let mut listener = Listener { near: links::is_near(remote), told: Terms::default(), sender };
+        let mut listener =
+            Listener { near: remote.is_some_and(links::is_near), told: Terms::default(), sender };
         // Under the lock: a change is told either here or to all.
         let mut sessions = self.lock();
         listener.tell(daemon.config.costs.metered, &daemon.world.facts());

@@ -144,19 +144,20 @@ impl Throttles {
         Self(Arc::new(Inner { limits: limits.clone(), clock, all: Both::new(), devices }))
     }
 
-    /// What limits sending to a device or store that is called so, if that is known, at an address.
-    pub(crate) fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+    /// What limits sending to a device or store that is called so, if that is known, at an address
+    /// (or behind a relay).
+    pub(crate) fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         self.limit(Way::Up, to, name, at)
     }
 
     /// What limits receiving from it.
-    pub(crate) fn down(&self, from: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+    pub(crate) fn down(&self, from: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         self.limit(Way::Down, from, name, at)
     }
 
-    fn limit(&self, way: Way, device: DeviceId, name: Option<&DeviceName>, at: IpAddr) -> Limit {
+    fn limit(&self, way: Way, device: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         // Whether it is near is looked up only when it matters.
-        if self.0.is_free() || (!self.0.limits.lan && links::is_near(at)) {
+        if self.0.is_free() || (!self.0.limits.lan && at.is_some_and(links::is_near)) {
             return Limit(None);
         }
         let (id, short, name) = (device.to_string(), device.short(), name.map(ToString::to_string));
@@ -213,10 +214,11 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicU16, Ordering};
 
     /// An address that nobody has (240.0.0.0/4), so that no machine that this runs on is near it.
-    const FAR: [u8; 4] = [240, 0, 0, 1];
+    const FAR: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(240, 0, 0, 1)));
 
     fn device() -> DeviceId {
         hither_carrier::Identity::generate().unwrap().device_id()
@@ -238,7 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn streams_together_keep_to_the_rate() {
-        let limit = throttles(true).up(device(), None, FAR.into());
+        let limit = throttles(true).up(device(), None, FAR);
         // The last chunk is let go when the others are through; a pause of 0.2 s before is made up for.
         let (one, other) = tokio::join!(takes(limit.clone()), takes(limit));
         assert!((1.65..1.95).contains(&one.max(other)), "{one} {other}");
@@ -247,10 +249,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_limited_never_waits() {
         let began = Instant::now();
-        throttles(true).down(device(), None, FAR.into()).take(1 << 30).await;
-        throttles(false).up(device(), None, [127, 0, 0, 1].into()).take(1 << 30).await;
+        throttles(true).down(device(), None, FAR).take(1 << 30).await;
+        throttles(false).up(device(), None, Some([127, 0, 0, 1].into())).take(1 << 30).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
-        throttles(false).up(device(), None, FAR.into()).take(1).await;
+        throttles(false).up(device(), None, FAR).take(1).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -259,7 +261,7 @@ mod tests {
         let upload = NonZeroU64::new(1_000_000);
         let throttles = Throttles::new(&RateLimits { upload, devices, ..RateLimits::default() });
         let (phone, tablet) = (DeviceName::clean("phone"), DeviceName::clean("Tablet"));
-        let up = |name| throttles.up(device(), name, FAR.into());
+        let up = |name| throttles.up(device(), name, FAR);
         let slow = takes(up(Some(&phone))).await;
         assert!((1.7..1.9).contains(&slow), "{slow}");
         let other = takes(up(None)).await;
@@ -267,9 +269,9 @@ mod tests {
         // Two streams, to one phone and another one that is called so too, share its limit; the rest goes to others.
         let (a, b, rest) = tokio::join!(takes(up(Some(&phone))), takes(up(Some(&phone))), takes(up(None)));
         assert!((3.5..3.95).contains(&a.max(b)) && rest < 2.4, "{a} {b} {rest}");
-        let down = takes(throttles.down(device(), Some(&tablet), FAR.into())).await;
+        let down = takes(throttles.down(device(), Some(&tablet), FAR)).await;
         assert!((4.2..4.6).contains(&down), "{down}");
-        assert!(takes(throttles.down(device(), Some(&phone), FAR.into())).await < 0.01, "one way only");
+        assert!(takes(throttles.down(device(), Some(&phone), FAR)).await < 0.01, "one way only");
     }
 
     #[tokio::test(start_paused = true)]
@@ -283,7 +285,7 @@ mod tests {
         ];
         let limits = RateLimits { download: NonZeroU64::new(50_000), schedule, ..RateLimits::default() };
         let throttles = Throttles::by(&limits, clock);
-        let limit = throttles.up(device(), None, FAR.into());
+        let limit = throttles.up(device(), None, FAR);
         assert!(takes(limit.clone()).await < 0.01);
         assert_eq!((throttles.info().schedule, throttles.info().download), (None, Some(50_000)));
         minute.store(8 * 60, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! being read while one is written. A reader that takes nothing for [`STALLED`] is cut off, so that it holds no slot.
 
 use crate::daemon::Daemon;
+use crate::links;
 use crate::routes::UploadInput;
 use crate::shares::{ServeError, Share, Version};
 use crate::throttle::Limit;
@@ -69,8 +70,9 @@ enum Out {
 /// Serves one bulk stream until it ends.
 pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream, mut reader: MessageReader) {
     let id = daemon.next_stream();
-    let Stream { send, mut recv, device, remote, .. } = stream;
-    let limit = daemon.throttles.up(device, daemon.links.name(device).as_ref(), remote.ip());
+    let Stream { send, mut recv, device, carrier, remote, .. } = stream;
+    let limit =
+        daemon.throttles.up(device, daemon.links.name(device).as_ref(), links::place(carrier, remote));
     let (sender, inputs) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
     daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));

@@ -1,7 +1,9 @@
-//! QUIC or TCP towards one device: measured on the first mebibytes of each, then the faster one.
+//! QUIC, TCP or through a relay towards one device: measured on the first mebibytes of each, then the fastest that is worth
+//! its price.
 //!
 //! QUIC is the default and the fallback. TCP is tried once it connects; before a trial what is outstanding on the other
-//! carrier is waited for, so that neither measurement contains the other's traffic. Pure.
+//! carriers is waited for, so that no measurement contains another's traffic. A relay carries what no direct way carries,
+//! and beside one only what the direct way was measured to be too slow for. Pure.
 
 use crate::rate::RateEstimator;
 use crate::time::Time;
@@ -14,6 +16,13 @@ pub enum Carrier {
     Quic,
     /// TLS 1.3 over TCP.
     Tcp,
+    /// A circuit through a relay.
+    Relayed,
+}
+
+impl Carrier {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Quic, Self::Tcp, Self::Relayed];
 }
 
 /// Bytes after which a carrier counts as measured: enough to be out of slow start on a LAN.
@@ -32,18 +41,47 @@ struct State {
 }
 
 /// The choice for one device.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CarrierChoice {
     quic: State,
     tcp: State,
+    relayed: State,
+    /// A direct way that is slower than this, bytes per second, is not worth what the relay costs more.
+    worth: f64,
+}
+
+impl Default for CarrierChoice {
+    fn default() -> Self {
+        let [quic, tcp, relayed] = Default::default();
+        Self { quic, tcp, relayed, worth: f64::INFINITY }
+    }
 }
 
 impl CarrierChoice {
-    fn state(&mut self, carrier: Carrier) -> &mut State {
+    const fn of(&self, carrier: Carrier) -> &State {
+        match carrier {
+            Carrier::Quic => &self.quic,
+            Carrier::Tcp => &self.tcp,
+            Carrier::Relayed => &self.relayed,
+        }
+    }
+
+    const fn state(&mut self, carrier: Carrier) -> &mut State {
         match carrier {
             Carrier::Quic => &mut self.quic,
             Carrier::Tcp => &mut self.tcp,
+            Carrier::Relayed => &mut self.relayed,
         }
+    }
+
+    /// Below which rate of the direct way a faster relay is worth its price, bytes per second.
+    pub const fn set_worth(&mut self, rate: f64) {
+        self.worth = rate;
+    }
+
+    /// Whether it can be reached through a relay.
+    pub const fn has_relayed(&self) -> bool {
+        self.relayed.available
     }
 
     /// A carrier connects now, or does not any more.
@@ -85,31 +123,41 @@ impl CarrierChoice {
         }
     }
 
-    /// Bytes asked for and not yet received, over both.
+    /// Bytes asked for and not yet received, over all.
     pub const fn outstanding(&self) -> u64 {
-        self.quic.outstanding + self.tcp.outstanding
+        self.quic.outstanding + self.tcp.outstanding + self.relayed.outstanding
     }
 
-    /// The carrier to ask over now; `None`: wait for what is outstanding on the other one first.
+    /// The carrier to ask over now; `None`: wait for what is outstanding on another one first.
     pub fn pick(&self, now: Time) -> Option<Carrier> {
         let choice = self.prefer(now);
-        let other = match choice {
-            Carrier::Quic => &self.tcp,
-            Carrier::Tcp => &self.quic,
-        };
-        (other.outstanding == 0).then_some(choice)
+        (self.outstanding() == self.of(choice).outstanding).then_some(choice)
     }
 
-    fn prefer(&self, now: Time) -> Carrier {
-        let usable = |s: &State| s.available && s.failed_until.is_none_or(|until| until <= now);
-        match (usable(&self.quic), usable(&self.tcp)) {
-            (true, false) => return Carrier::Quic,
-            (false, true) => return Carrier::Tcp,
-            (false, false) => {
-                return if self.tcp.available && !self.quic.available { Carrier::Tcp } else { Carrier::Quic };
-            }
-            (true, true) => {}
+    /// The carrier that is best now.
+    pub fn prefer(&self, now: Time) -> Carrier {
+        let usable =
+            |c: Carrier| self.of(c).available && self.of(c).failed_until.is_none_or(|until| until <= now);
+        let direct = match (usable(Carrier::Quic), usable(Carrier::Tcp)) {
+            (true, true) => Some(self.direct()),
+            (true, false) => Some(Carrier::Quic),
+            (false, true) => Some(Carrier::Tcp),
+            (false, false) => None,
+        };
+        match (direct, usable(Carrier::Relayed)) {
+            (Some(direct), true) if self.is_outdone(direct) => Carrier::Relayed,
+            (Some(direct), _) => direct,
+            (None, true) => Carrier::Relayed,
+            // All rest: whichever is there at all.
+            (None, false) if self.quic.available => Carrier::Quic,
+            (None, false) if self.tcp.available => Carrier::Tcp,
+            (None, false) if self.relayed.available => Carrier::Relayed,
+            (None, false) => Carrier::Quic,
         }
+    }
+
+    /// QUIC or TCP, where both can be used.
+    fn direct(&self) -> Carrier {
         // The trial of TCP comes first as soon as TCP is there: it is the likely winner (half the CPU per byte).
         if self.tcp.rate.total() < TRIAL_BYTES {
             return Carrier::Tcp;
@@ -123,13 +171,21 @@ impl CarrierChoice {
         }
     }
 
+    /// Whether the relay was measured to be faster than a direct carrier, and that one is slow enough to pay for it.
+    fn is_outdone(&self, direct: Carrier) -> bool {
+        let (direct, relayed) = (self.of(direct), &self.relayed);
+        let tried = direct.rate.total().min(relayed.rate.total()) >= TRIAL_BYTES;
+        match (direct.rate.measured(), relayed.rate.measured()) {
+            (Some(direct), Some(relayed)) => tried && relayed > direct * ADVANTAGE && direct < self.worth,
+            _ => false,
+        }
+    }
+
     /// Measured rate of the carrier in use, bytes per second.
     pub fn rate(&self, now: Time) -> Option<f64> {
-        let (first, second) = match self.prefer(now) {
-            Carrier::Quic => (&self.quic, &self.tcp),
-            Carrier::Tcp => (&self.tcp, &self.quic),
-        };
-        first.rate.measured().or(second.rate.measured())
+        let best = self.of(self.prefer(now)).rate.measured();
+        let other = |carrier: Carrier| self.of(carrier).rate.measured();
+        best.or_else(|| Carrier::ALL.into_iter().find_map(other))
     }
 
     /// Whether what [`Self::rate`] says was measured more than once.
@@ -200,5 +256,52 @@ mod tests {
         choice.failed(Carrier::Tcp, at(0));
         assert_eq!(choice.pick(at(1)), Some(Carrier::Quic));
         assert_eq!(choice.pick(at(30_001)), Some(Carrier::Tcp));
+    }
+
+    fn times(choice: &mut CarrierChoice, start: u64, mib: u64, ms: [u64; 3]) -> Vec<Carrier> {
+        let mut now = start;
+        let one = |_| {
+            let carrier = choice.pick(at(now)).unwrap();
+            choice.asked(carrier, 1 << 20, at(now));
+            now += ms[carrier as usize];
+            choice.arrived(carrier, 1 << 20, at(now));
+            carrier
+        };
+        (0..mib).map(one).collect()
+    }
+
+    #[test]
+    fn a_relay_carries_what_no_direct_way_does_and_is_left_when_there_is_one() {
+        let mut choice = CarrierChoice::default();
+        choice.set_available(Carrier::Relayed, true);
+        assert!(times(&mut choice, 0, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Relayed));
+        choice.asked(Carrier::Relayed, 1000, at(1100));
+        choice.set_available(Carrier::Quic, true);
+        assert_eq!(choice.pick(at(1100)), None, "what is on its way comes first");
+        choice.arrived(Carrier::Relayed, 1000, at(1101));
+        assert!(times(&mut choice, 1200, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Quic));
+        // It stays ready.
+        choice.failed(Carrier::Quic, at(3000));
+        assert_eq!(choice.pick(at(3001)), Some(Carrier::Relayed));
+    }
+
+    #[test]
+    fn a_faster_relay_is_used_beside_a_slow_direct_way_where_it_is_worth_its_price() {
+        let measured = || {
+            let mut choice = CarrierChoice::default();
+            choice.set_available(Carrier::Relayed, true);
+            times(&mut choice, 0, 10, [400, 20, 50]);
+            choice.set_available(Carrier::Quic, true);
+            let used = times(&mut choice, 1000, 40, [400, 20, 50]);
+            (choice, used)
+        };
+        let (mut choice, used) = measured();
+        assert_eq!(used.iter().filter(|c| **c == Carrier::Quic).count(), 8, "its trial");
+        assert_eq!(used.last(), Some(&Carrier::Relayed));
+        // 2.6 MB/s directly are enough for who would not pay for more than 1 MB/s.
+        choice.set_worth(1e6);
+        assert_eq!(choice.pick(at(30_000)), Some(Carrier::Quic));
+        choice.set_worth(1e7);
+        assert_eq!(choice.pick(at(30_000)), Some(Carrier::Relayed));
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, SessionId, StreamId};
+use crate::distance::Distance;
 use crate::fetch::{Arrival, Fetch, FetchProgress};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
@@ -13,7 +14,6 @@ use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::price::{Budget, Prices};
 use crate::serving::Serving;
-use crate::source::Distance;
 use crate::time::Time;
 use hither_proto::{
     Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Terms, Want,
@@ -243,6 +243,15 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.terms(device, terms));
     }
 
+    /// A device is said to be there again, or there is a new way to everybody (`None`): whoever was not reached is tried at
+    /// once.
+    pub fn handle_back(&mut self, device: Option<DeviceId>, now: Time) {
+        let shares: Vec<ShareId> = self.fetches.keys().copied().collect();
+        for share in shares {
+            self.with_fetch(share, now, |fetch, _| fetch.retry(device, now));
+        }
+    }
+
     /// A carrier to a device connects now, or does not any more.
     pub fn handle_carrier(
         &mut self,
@@ -252,7 +261,12 @@ impl Engine {
         available: bool,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.set_available(device, carrier, available));
+        self.with_fetch(share, now, |fetch, _| fetch.set_available(device, carrier, available, now));
+    }
+
+    /// A device whose session is open is reached in another way now.
+    pub fn handle_moved(&mut self, share: ShareId, device: DeviceId, distance: Distance, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.moved(device, distance, now));
     }
 
     /// The bulk stream of a carrier to a device broke.

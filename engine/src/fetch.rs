@@ -6,13 +6,14 @@
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
+use crate::distance::Distance;
 use crate::group::Group;
 use crate::journal::{Journal, JournalEvent};
 use crate::map::Givers;
 use crate::policy::Policy;
 use crate::request::Request;
 use crate::site::{Site, SiteId};
-use crate::source::{Continuity, Distance, Session, Source};
+use crate::source::{Continuity, Session, Source};
 use crate::spans::SpanTable;
 use crate::spending::Spending;
 use crate::time::Time;
@@ -164,6 +165,12 @@ impl Fetch {
         source.reprice(&self.spending.prices);
     }
 
+    /// A source (or any) may be reached again: it is tried at once. Makes nobody a source.
+    pub fn retry(&mut self, device: Option<DeviceId>, now: Time) {
+        let meant = |source: &&mut Source| device.is_none_or(|device| device == source.device);
+        self.sources.values_mut().filter(meant).for_each(|source| source.retry_now(now));
+    }
+
     /// What was learned of sources by their silence means nothing any more; those that are not reached are tried at once.
     pub fn network_changed(&mut self, now: Time) {
         self.sources.values_mut().for_each(|source| source.network_changed(now));
@@ -181,8 +188,9 @@ impl Fetch {
     pub fn session_opened(&mut self, device: DeviceId, head_version: u64, distance: Distance, now: Time) {
         let Some(source) = self.sources.get_mut(&device) else { return };
         source.opened(head_version, distance, now);
-        source.reprice(&self.spending.prices);
-        source.carriers.set_available(Carrier::Quic, true);
+        let carrier = if distance.relayed { Carrier::Relayed } else { Carrier::Quic };
+        source.carriers.set_available(carrier, true);
+        source.settle_way(&self.spending.prices, now);
         self.gone = false;
         self.head_shown(device == self.owner, head_version, now);
     }
@@ -227,8 +235,7 @@ impl Fetch {
     fn session_ended(&mut self, device: DeviceId, pause: Duration, now: Time) {
         self.drop_requests_of(device, now);
         if let Some(source) = self.sources.get_mut(&device) {
-            source.carriers.set_available(Carrier::Quic, false);
-            source.carriers.set_available(Carrier::Tcp, false);
+            Carrier::ALL.into_iter().for_each(|carrier| source.carriers.set_available(carrier, false));
             source.closed(now, pause);
         }
     }
@@ -247,9 +254,30 @@ impl Fetch {
         }
     }
 
-    pub fn set_available(&mut self, device: DeviceId, carrier: Carrier, available: bool) {
+    pub fn set_available(&mut self, device: DeviceId, carrier: Carrier, available: bool, now: Time) {
         if let Some(source) = self.sources.get_mut(&device) {
             source.carriers.set_available(carrier, available);
+            source.settle_way(&self.spending.prices, now);
+        }
+    }
+
+    /// A device whose session is open is somewhere else now, or reached in another way. What is on its way from it
+    /// counts for its new site.
+    pub fn moved(&mut self, device: DeviceId, distance: Distance, now: Time) {
+        let Some(source) = self.sources.get_mut(&device).filter(|s| s.session == Session::Open) else {
+            return;
+        };
+        let (before, outstanding) = (source.site(), source.carriers.outstanding());
+        source.distance = distance;
+        source.settle_way(&self.spending.prices, now);
+        let after = source.site();
+        if before != after {
+            if let Some(site) = before.and_then(|site| self.sites.get_mut(&site)) {
+                site.settled(outstanding, now);
+            }
+            if let Some(site) = after {
+                self.sites.entry(site).or_default().asked(outstanding, now);
+            }
         }
     }
 
@@ -277,7 +305,7 @@ impl Fetch {
         }
         let carrier = request.carrier;
         self.arrived_from(device, carrier, length, now);
-        self.paid(device, length, now);
+        self.paid(device, carrier, length, now);
         let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
         if self.spans.is_missing(position) {
             request.arrived.insert(position);
@@ -306,7 +334,9 @@ impl Fetch {
         now: Time,
         commands: &mut Vec<Command>,
     ) {
-        let device = id.and_then(|id| self.requests.get(&id)).map(|r| r.device);
+        let request = id.and_then(|id| self.requests.get(&id));
+        let (device, relayed) =
+            (request.map(|r| r.device), request.is_some_and(|r| r.carrier == Carrier::Relayed));
         if id.is_some() && device.is_none() {
             return; // A late copy of something planned before: its positions mean something else now.
         }
@@ -323,7 +353,10 @@ impl Fetch {
                 self.credit(position, giver);
             }
             if let Some(device) = giver {
-                if new { self.journal.kept(device, length) } else { self.journal.wasted(device, length) }
+                match new {
+                    true => self.journal.kept(device, length, relayed),
+                    false => self.journal.wasted(device, length),
+                }
             }
         }
         if let Some(id) = id {

@@ -26,6 +26,10 @@ pub struct SourceSummary {
     pub faults: u64,
     /// What its bytes cost, those in vain included, nanos.
     pub cost: u64,
+    /// How much of `bytes` came through a relay.
+    pub relayed: u64,
+    /// How much of `cost` is for what came through a relay.
+    pub relayed_cost: u64,
 }
 
 /// Where one span came from.
@@ -122,17 +126,20 @@ impl Journal {
         self.notes.iter()
     }
 
-    pub(crate) fn kept(&mut self, device: DeviceId, bytes: u64) {
-        self.sources.entry(device).or_default().bytes += bytes;
+    pub(crate) fn kept(&mut self, device: DeviceId, bytes: u64, relayed: bool) {
+        let source = self.sources.entry(device).or_default();
+        source.bytes += bytes;
+        source.relayed += if relayed { bytes } else { 0 };
     }
 
     pub(crate) fn wasted(&mut self, device: DeviceId, bytes: u64) {
         self.sources.entry(device).or_default().wasted += bytes;
     }
 
-    pub(crate) fn cost(&mut self, device: DeviceId, nanos: u64) {
-        let cost = &mut self.sources.entry(device).or_default().cost;
-        *cost = cost.saturating_add(nanos);
+    pub(crate) fn cost(&mut self, device: DeviceId, nanos: u64, relayed: bool) {
+        let source = self.sources.entry(device).or_default();
+        source.cost = source.cost.saturating_add(nanos);
+        source.relayed_cost = source.relayed_cost.saturating_add(if relayed { nanos } else { 0 });
     }
 
     /// What all of it cost, nanos.

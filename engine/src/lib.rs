@@ -10,6 +10,7 @@
 mod carrier_choice;
 mod claims;
 mod command;
+mod distance;
 mod engine;
 mod facts;
 mod fetch;
@@ -37,6 +38,7 @@ mod version;
 
 pub use carrier_choice::Carrier;
 pub use command::{Command, RequestId, SessionId, StreamId, Waiting};
+pub use distance::Distance;
 pub use engine::{Engine, EngineConfig};
 pub use fetch::{Arrival, FetchProgress, Phase};
 pub use journal::{Journal, JournalEvent, Note, Paid, RunnerUp, SourceSummary, SpanStory};
@@ -44,6 +46,5 @@ pub use map::{Cell, CellRun, FetchView, MAX_CELLS, SourceNow};
 pub use plan::Plan;
 pub use price::{Budget, Mode, Prices, Purse};
 pub use site::SiteId;
-pub use source::Distance;
 pub use spans::SPAN_BYTES;
 pub use time::Time;

@@ -47,6 +47,8 @@ impl Mode {
 pub struct Prices {
     /// What a store costs, on top of what it says itself.
     pub store: Price,
+    /// What passes a relay on its way from a device costs, on top of what the device says itself.
+    pub relayed: Price,
     /// What this device's own link costs: for everything that does not come from its own network.
     pub link: Price,
 }

@@ -100,6 +100,7 @@ impl Fetch {
         broken.into_iter().for_each(|id| self.abandon(id, now));
         if let Some(source) = self.sources.get_mut(&device) {
             source.carriers.failed(carrier, now);
+            source.settle_way(&self.spending.prices, now);
         }
     }
 

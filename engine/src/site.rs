@@ -29,7 +29,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    fn asked(&mut self, bytes: u64, now: Time) {
+    pub(crate) fn asked(&mut self, bytes: u64, now: Time) {
         if self.outstanding == 0 {
             self.rate.busy(now);
         }
@@ -41,7 +41,7 @@ impl Site {
         self.settled(bytes, now);
     }
 
-    fn settled(&mut self, bytes: u64, now: Time) {
+    pub(crate) fn settled(&mut self, bytes: u64, now: Time) {
         self.outstanding = self.outstanding.saturating_sub(bytes);
         if self.outstanding == 0 {
             self.rate.idle(now);

@@ -2,8 +2,9 @@
 //!
 //! Invariant: nothing here is believed beyond costing time; a chunk counts only when its bytes verified.
 
-use crate::carrier_choice::CarrierChoice;
+use crate::carrier_choice::{Carrier, CarrierChoice};
 use crate::claims::Theirs;
+use crate::distance::Distance;
 use crate::price::Prices;
 use crate::rate::Recent;
 use crate::site::SiteId;
@@ -18,35 +19,8 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const BUSY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 /// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// Round-trip time below which a device is a neighbour (source-selection design, "Words").
-const NEAR: Duration = Duration::from_millis(5);
-/// The same for a device on a network that this one is on itself: a busy machine answers late, and stays near.
-const NEAR_ON_SAME_NETWORK: Duration = Duration::from_millis(100);
 /// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
 pub(crate) const MAX_PATIENCE: u32 = 4;
-
-/// How far away a device is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Distance {
-    /// Round-trip time of its link.
-    pub rtt: Duration,
-    /// Its address is on a network that this device is on itself, by the system's word and not by hearsay.
-    pub same_network: bool,
-    /// The network that it is on, when that is another one.
-    pub site: Option<SiteId>,
-}
-
-impl Distance {
-    pub(crate) fn is_near(self) -> bool {
-        self.rtt < NEAR || (self.same_network && self.rtt < NEAR_ON_SAME_NETWORK)
-    }
-}
-
-impl From<Duration> for Distance {
-    fn from(rtt: Duration) -> Self {
-        Self { rtt, same_network: false, site: None }
-    }
-}
 
 /// Where the control session with a source stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +53,8 @@ pub(crate) struct Source {
     terms: Terms,
     /// What it costs here, by its terms, its kind and its distance.
     pub price: Price,
+    /// What it is asked for goes through a relay now.
+    over_relay: bool,
     /// What it gave lately.
     pub recent: Recent,
     /// What it claims, once it said that it fetches the share too.
@@ -122,6 +98,7 @@ impl Source {
             distance: Duration::from_millis(1).into(),
             terms: Terms::default(),
             price: Price::FREE,
+            over_relay: false,
             recent: Recent::default(),
             theirs: None,
             carriers: CarrierChoice::default(),
@@ -200,9 +177,21 @@ impl Source {
 
     /// What it costs may be something else now.
     pub fn reprice(&mut self, prices: &Prices) {
+        self.price = self.price_over(self.over_relay, prices);
+    }
+
+    /// What it costs through a relay, or directly.
+    pub fn price_over(&self, relay: bool, prices: &Prices) -> Price {
         let store = if self.kind == HolderKind::Store { prices.store } else { Price::FREE };
+        let relayed = if relay { prices.relayed } else { Price::FREE };
         let link = if self.distance.is_near() { Price::FREE } else { prices.link };
-        self.price = self.terms.price.plus(store).plus(link);
+        self.terms.price.plus(store).plus(relayed).plus(link)
+    }
+
+    /// The carrier that is best may be another one now.
+    pub fn settle_way(&mut self, prices: &Prices, now: Time) {
+        self.over_relay = self.carriers.prefer(now) == Carrier::Relayed;
+        self.reprice(prices);
     }
 
     /// Whether it has not stalled, or has given something since.

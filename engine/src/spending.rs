@@ -2,6 +2,7 @@
 //!
 //! Only data counts: root and manifest are small, and nothing can be decided before they are here.
 
+use crate::carrier_choice::Carrier;
 use crate::fetch::Fetch;
 use crate::policy::SourceFacts;
 use crate::price::{Budget, Prices, Purse};
@@ -49,6 +50,7 @@ impl Fetch {
     /// Adds up what came lately, once for many decisions.
     pub(crate) fn reckon(&mut self, space: Space, now: Time) {
         self.spending.given.clear();
+        self.weigh_ways(now);
         if space != Space::Data || self.sources.values().all(|source| source.price.is_free()) {
             return;
         }
@@ -71,6 +73,18 @@ impl Fetch {
         }
         self.spending.given =
             given.into_iter().map(|(price, (lately, expected))| (price, lately.max(expected))).collect();
+    }
+
+    /// Decides for every device that is reached through a relay whether it is asked that way now.
+    fn weigh_ways(&mut self, now: Time) {
+        let (purse, prices) = (self.purse(), self.spending.prices);
+        for source in self.sources.values_mut().filter(|source| source.carriers.has_relayed()) {
+            let price = source.price_over(true, &prices);
+            // Where it cannot be paid, a slow way is better than none.
+            let affords = purse.affords(price, crate::SPAN_BYTES);
+            source.carriers.set_worth(if affords { purse.threshold(prices.relayed) } else { 0.0 });
+            source.settle_way(&prices, now);
+        }
     }
 
     /// The facts of a source, with what those cheaper than it give.
@@ -101,14 +115,16 @@ impl Fetch {
     }
 
     /// So many bytes came from a source.
-    pub(crate) fn paid(&mut self, device: DeviceId, bytes: u64, now: Time) {
+    pub(crate) fn paid(&mut self, device: DeviceId, carrier: Carrier, bytes: u64, now: Time) {
         if self.space() != Some(Space::Data) {
             return;
         }
         let Some(source) = self.sources.get_mut(&device) else { return };
         source.recent.arrived(bytes, now);
-        if !source.price.is_free() {
-            self.journal.cost(device, source.price.of(bytes));
+        let relayed = carrier == Carrier::Relayed;
+        let price = source.price_over(relayed, &self.spending.prices);
+        if !price.is_free() {
+            self.journal.cost(device, price.of(bytes), relayed);
         }
     }
 

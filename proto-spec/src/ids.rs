@@ -75,6 +75,13 @@ public_id!(
 );
 
 public_id!(
+    CircuitId,
+    16,
+    "a circuit's id",
+    "Names a circuit at the relay that joins it: 16 random bytes of the relay."
+);
+
+public_id!(
     IndexTopic,
     32,
     "an index topic",

@@ -13,6 +13,7 @@ mod device;
 mod frame;
 mod head;
 mod ids;
+mod knock;
 pub mod limits;
 mod manifest;
 mod message;
@@ -38,8 +39,10 @@ pub use frame::{
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    ChunkId, ChunkKey, IdError, IndexTopic, Invitation, MessageId, ReadKey, ShareId, ShareSecret, UserId,
+    ChunkId, ChunkKey, CircuitId, IdError, IndexTopic, Invitation, MessageId, ReadKey, ShareId, ShareSecret,
+    UserId,
 };
+pub use knock::Knock;
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
 pub use message::{
     Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
@@ -50,9 +53,9 @@ pub use price::{Price, PriceError};
 pub use proof::{Proof, Side};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, DeviceEntry, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, Put, PutRecord,
-    RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError,
-    Welcome, index_node,
+    Card, CircuitMessage, DeviceEntry, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness,
+    Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl,
+    RelayUrlError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

@@ -12,11 +12,11 @@
 )]
 
 use hither_proto::{
-    Announcement, ChunkId, ChunkKey, ChunkRecord, Claims, Delta, DeviceId, Head, Holder, HolderKind,
-    IndexMessage, Invitation, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKind,
-    Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root,
-    ShareSecret, Side, SignedHead, Space, Terms, Ticket, Want, claim_weight, decode_frame,
-    decode_relay_frame, encode_frame, encode_relay_frame,
+    Announcement, ChunkId, ChunkKey, ChunkRecord, CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head,
+    Holder, HolderKind, IndexMessage, Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId,
+    PositionRange, Proof, ProofKind, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
+    RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space, Terms, Ticket, Want,
+    claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;
@@ -129,6 +129,7 @@ fn vectors() -> Vec<(&'static str, String)> {
         ),
         ("index topic of the secret at that relay", hex(secret.index_topic(&owner).as_bytes())),
         ("index address key of that device", hex(secret.index_address_key(&owner).expose())),
+        ("knock of that device at itself", hex(Knock::make(&secret, &owner, &owner).as_bytes())),
     ]
     .into_iter()
     .chain(relay_frames(&url).into_iter().map(|(name, message)| (name, hex(&encode_relay_frame(&message)))))
@@ -170,6 +171,7 @@ fn relay_frames(url: &RelayUrl) -> Vec<(&'static str, RelayMessage)> {
     ]
     .into_iter()
     .chain(index_frames(url.key).into_iter().map(|(name, m)| (name, RelayMessage::Index(Box::new(m)))))
+    .chain(circuit_frames(url.key).into_iter().map(|(name, m)| (name, RelayMessage::Circuit(Box::new(m)))))
     .collect()
 }
 
@@ -194,6 +196,17 @@ fn index_frames(device: DeviceId) -> Vec<(&'static str, IndexMessage)> {
         ),
         ("relay frame: subscription at the index", IndexMessage::Subscribe { topic, owner: device }),
         ("relay frame: change of a holder", IndexMessage::Changed { topic, device, change }),
+    ]
+}
+
+/// Frames about circuits: the relay of the other vectors asks for one to itself, which no relay would join.
+fn circuit_frames(device: DeviceId) -> Vec<(&'static str, CircuitMessage)> {
+    let knock = Knock::make(&ShareSecret::new([1; 16]), &device, &device);
+    let circuit = CircuitId::new([8; 16]);
+    vec![
+        ("relay frame: connect", CircuitMessage::Connect { to: device, knock }),
+        ("relay frame: incoming", CircuitMessage::Incoming { circuit, from: device, knock }),
+        ("relay frame: accept", CircuitMessage::Accept { circuit }),
     ]
 }
 

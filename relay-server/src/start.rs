@@ -190,6 +190,9 @@ fn token(config: &Config) -> Result<Option<FleetToken>, NodeError> {
 
 fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
     let front = &config.front;
+    // A connection with a stream for each circuit at either end, and those that devices have besides.
+    let circuits = u32::try_from(config.circuit.device.saturating_mul(2)).unwrap_or(u32::MAX);
+    let streams = Limits::default().streams_per_device.saturating_add(circuits);
     let limits = Limits {
         connections: front.max_connections,
         connections_per_address: front.max_connections_per_address,
@@ -197,7 +200,9 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         handshakes_per_address: front.max_handshakes_per_address,
         retry_above: front.max_handshakes / 4,
         streams: front.max_connections.saturating_mul(2),
-        ..Limits::default()
+        streams_per_device: streams,
+        tcp_per_device: streams as usize,
+        links_per_device: streams as usize,
     };
     let wanted = EndpointConfig {
         port: config.port,

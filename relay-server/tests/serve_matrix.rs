@@ -48,6 +48,12 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
             (Kind::IndexHello, _) => Outcome::Answered("index welcome"),
             _ => Outcome::Refused(RelayRefusalCode::Invalid),
         },
+        // The owner is not there, and offered nothing. (What there is when it is, is in serve_circuit.rs.)
+        RelayPurpose::Circuit => match (kind, caller) {
+            (Kind::Connect, Caller::Revoked) => Outcome::Refused(RelayRefusalCode::Revoked),
+            (Kind::Connect | Kind::Accept, _) => Outcome::Refused(RelayRefusalCode::NotFound),
+            _ => Outcome::Refused(RelayRefusalCode::Invalid),
+        },
     }
 }
 
@@ -60,7 +66,9 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     };
     match kind {
         Kind::Ping => (Outcome::Answered("pong"), &[]),
-        Kind::Pong | Kind::Received => (Outcome::Nothing, &[]),
+        Kind::Pong | Kind::Received | Kind::Decline => (Outcome::Nothing, &[]),
+        // Circuits are on streams of their own.
+        Kind::Connect | Kind::Accept => (Outcome::Refused(RelayRefusalCode::Invalid), &[]),
         Kind::Cards if sibling => (Outcome::Nothing, &["cards"]),
         Kind::Cards => (Outcome::Nothing, &[]),
         Kind::Send if sibling => (Outcome::Answered("sent"), &["mail"]),
@@ -103,6 +111,9 @@ fn indexed(kind: Kind) -> Outcome {
         | Kind::Release
         | Kind::Put
         | Kind::OfUpload
+        | Kind::Connect
+        | Kind::Accept
+        | Kind::Decline
         | Kind::OfRelay => Outcome::Refused(RelayRefusalCode::Invalid),
     }
 }
@@ -132,6 +143,7 @@ async fn the_first_message_of_every_kind_by_everyone() {
         RelayPurpose::Upload,
         RelayPurpose::Node,
         RelayPurpose::Index,
+        RelayPurpose::Circuit,
     ];
     for (purpose, caller) in purposes.into_iter().flat_map(|purpose| CALLERS.map(|caller| (purpose, caller)))
     {

@@ -17,7 +17,7 @@ GIB = os.environ.get("HITHER_BENCH_GIB", "1")
 TCP = os.environ.get("HITHER_BENCH_TCP") == "1"
 RELAY = Path(os.environ["HITHER_BENCH_RELAY"]) / "hither-relay"
 LOAD = Path(os.environ["HITHER_BENCH_LOAD"]) / "relay_load"
-COMMANDS = ["idle", "push", "mail", "storm", "store", "hostile"]
+COMMANDS = ["idle", "push", "mail", "storm", "store", "circuit", "hostile"]
 
 # All devices come from one address: what is limited for an address is raised, everything else is as by default.
 CONFIG = """
@@ -184,6 +184,14 @@ def store():
         [v["carrier"], v["round"], v["bare_mib_s"], v["upload_mib_s"], v["upload_part"], v["download_mib_s"],
          v["download_part"], v["bare_cpu_s_per_gib"], *(f"{v[way + '_cpu_s_per_gib']}, {v[way + '_load_cpu_s_per_gib']}"
          for way in ("upload", "download"))] for v in found])
+
+
+def circuit():
+    found = [value for tcp in (True, False) for value in load(["circuit", GIB], tcp)]
+    head = ["carrier", "round", "bare TCP + TLS, MiB/s", "circuit, MiB/s", "part", "processor s/GiB: bare, both ends",
+            "relay", "generator"]
+    keys = ["carrier", "round", "bare_mib_s", "mib_s", "part", "bare_cpu_s_per_gib", "cpu_s_per_gib", "load_cpu_s_per_gib"]
+    table(f"Circuit, {GIB} GiB", head, [[v[key] for key in keys] for v in found])
 
 
 def elsewhere():

@@ -27,6 +27,8 @@ pub fn address(endpoint: &Endpoint, carrier: CarrierKind) -> SocketAddr {
     match carrier {
         CarrierKind::Quic => loopback(endpoint.port()),
         CarrierKind::Tcp => loopback(endpoint.tcp_port().unwrap()),
+        // A circuit has no address.
+        CarrierKind::Relayed => loopback(0),
     }
 }
 
@@ -43,6 +45,7 @@ pub async fn connect_at(
     match carrier {
         CarrierKind::Quic => from.connect_quic(to.device(), addresses).await,
         CarrierKind::Tcp => from.connect_tcp(to.device(), addresses).await,
+        CarrierKind::Relayed => Err(LinkError::NoAddress),
     }
 }
 

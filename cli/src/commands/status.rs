@@ -144,11 +144,19 @@ fn table(session: &Session<'_>, links: &[LinkInfo]) {
             if link.name.is_empty() { "(not known yet)".into() } else { display_name(&link.name) },
             device("", &link.device),
             display_name(&link.carrier).to_uppercase(),
-            display_name(&link.address),
+            at(link),
             format!("{:.1} ms", link.rtt_ms),
         ]);
     }
     session.table(table);
+}
+
+/// Where a link leads: to an address, or through a relay.
+fn at(link: &LinkInfo) -> String {
+    match &link.relay {
+        Some(relay) => format!("through {}", display_name(relay)),
+        None => display_name(&link.address),
+    }
 }
 
 #[cfg(test)]

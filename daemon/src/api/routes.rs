@@ -3,6 +3,7 @@
 use super::{Answer, Failure};
 use crate::daemon::Daemon;
 use crate::failure;
+use crate::relay::carrier_name;
 use crate::shares::Share;
 use crate::transfer::{self, Control, Transfer};
 use axum::Json;
@@ -21,10 +22,10 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
     let links = daemon.links.open().into_iter().map(|link| LinkInfo {
         device: link.device().to_string(),
         name: daemon.links.name(link.device()).map(|n| n.to_string()).unwrap_or_default(),
-        carrier: match link.carrier() {
-            CarrierKind::Quic => "quic".into(),
-            CarrierKind::Tcp => "tcp".into(),
-        },
+        carrier: carrier_name(link.carrier()).into(),
+        relay: (link.carrier() == CarrierKind::Relayed)
+            .then(|| daemon.links.relay_to(link.device()))
+            .flatten(),
         address: link.remote().to_string(),
         rtt_ms: link.rtt().as_secs_f64() * 1000.0,
     });

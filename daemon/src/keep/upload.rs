@@ -92,7 +92,7 @@ pub(super) async fn run(
     let link = dial(&daemon.endpoint, &store).await?;
     let _closing = Closing(link.clone());
     let RelayStream { stream, mut reader, .. } = open(link, RelayPurpose::Upload).await?;
-    let limit = daemon.throttles.up(stream.device, None, stream.remote.ip());
+    let limit = daemon.throttles.up(stream.device, None, Some(stream.remote.ip()));
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
     let hear = hear(&mut recv, &mut reader, &chunks, asked, &told);

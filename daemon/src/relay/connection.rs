@@ -5,12 +5,14 @@
 //! when the connection ends fails as lost.
 
 use super::cards::Published;
+use super::circuit::Offer;
 use super::dial::RelayStream;
 use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
 use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
-    DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
+    CircuitMessage, DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal,
+    ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 const MAX_PENDING: usize = 256;
 /// Most messages that wait to be written.
 const MAX_QUEUED: usize = 64;
-/// Most messages from other devices that wait to be made durable, and most other news.
+/// Most messages from other devices that wait to be made durable, most circuits that they ask for, and most other news.
 const MAX_NEWS: usize = 32;
 /// Longest wait for the answer to a request. The relay makes things durable first, and may be far away.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -123,17 +125,18 @@ pub(crate) struct RelayConnection {
 }
 
 /// Where what the relay tells goes to.
+#[derive(Debug)]
 struct Out {
     notices: mpsc::Sender<Notice>,
     deliveries: mpsc::Sender<Delivery>,
+    offers: mpsc::Sender<Offer>,
 }
 
 /// The other ends of a connection's queues.
 #[derive(Debug)]
 pub(crate) struct Ends {
     outgoing: mpsc::Receiver<RelayMessage>,
-    notices: mpsc::Sender<Notice>,
-    deliveries: mpsc::Sender<Delivery>,
+    out: Out,
 }
 
 /// What comes out of a connection.
@@ -141,6 +144,7 @@ pub(crate) struct Ends {
 pub(crate) struct News {
     pub notices: mpsc::Receiver<Notice>,
     pub deliveries: mpsc::Receiver<Delivery>,
+    pub offers: mpsc::Receiver<Offer>,
 }
 
 impl RelayConnection {
@@ -153,6 +157,7 @@ impl RelayConnection {
         let (outgoing, written) = mpsc::channel(MAX_QUEUED);
         let (notices, notice) = mpsc::channel(MAX_NEWS);
         let (deliveries, delivery) = mpsc::channel(MAX_NEWS);
+        let (offers, offer) = mpsc::channel(MAX_NEWS);
         let period = Duration::from_millis(u64::from(welcome.ping_ms));
         let connection = Self {
             relay,
@@ -168,16 +173,15 @@ impl RelayConnection {
             published: Mutex::default(),
             closed: CancellationToken::new(),
         };
-        let ends = Ends { outgoing: written, notices, deliveries };
-        (Arc::new(connection), ends, News { notices: notice, deliveries: delivery })
+        let ends = Ends { outgoing: written, out: Out { notices, deliveries, offers } };
+        (Arc::new(connection), ends, News { notices: notice, deliveries: delivery, offers: offer })
     }
 
     /// Works until the connection ends. After it nothing of the connection is left but the object.
     pub(crate) async fn run(&self, stream: RelayStream, ends: Ends) -> End {
         let RelayStream { stream, mut reader, .. } = stream;
         let (mut send, mut recv) = (stream.send, stream.recv);
-        let Ends { outgoing, notices, deliveries } = ends;
-        let out = Out { notices, deliveries };
+        let Ends { outgoing, out } = ends;
         let end = tokio::select! {
             end = self.read(&mut recv, &mut reader, &out) => end,
             end = write(&mut send, outgoing) => end,
@@ -269,6 +273,12 @@ impl RelayConnection {
             | RelayMessage::Placed { request, .. }
             | RelayMessage::Released { request }
             | RelayMessage::Failed { request, .. } => self.answer(request, message),
+            RelayMessage::Circuit(message) => {
+                // One too many is left to expire: nobody may hold the others up by asking.
+                if let CircuitMessage::Incoming { circuit, from, knock } = *message {
+                    let _ = out.offers.try_send(Offer { circuit, from, knock });
+                }
+            }
             _ => {}
         }
         Ok(())

@@ -46,10 +46,11 @@ impl Relay {
     }
 }
 
-const fn carrier_name(carrier: CarrierKind) -> &'static str {
+pub(crate) const fn carrier_name(carrier: CarrierKind) -> &'static str {
     match carrier {
         CarrierKind::Quic => "quic",
         CarrierKind::Tcp => "tcp",
+        CarrierKind::Relayed => "relay",
     }
 }
 

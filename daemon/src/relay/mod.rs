@@ -8,6 +8,7 @@
 //! when no relay is reached; what a relay says of a device's name and addresses counts only when that device signed it.
 
 mod cards;
+pub(crate) mod circuit;
 mod connection;
 mod describe;
 mod devices;
@@ -23,7 +24,7 @@ mod task;
 pub(crate) mod tests;
 
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
-pub(crate) use describe::{devices, name_of};
+pub(crate) use describe::{carrier_name, devices, name_of};
 pub(crate) use dial::RelayError;
 #[allow(unused_imports, reason = "for uploads to stores, and for reading from them")]
 pub(crate) use dial::{RelayStream, dial, open};
@@ -54,6 +55,8 @@ pub(crate) struct Relays {
     network: watch::Sender<u64>,
     /// Held while a relay is joined or left.
     joining: tokio::sync::Mutex<()>,
+    /// Where other relays are, for circuits.
+    reached: circuit::Reached,
 }
 
 impl Relays {
@@ -72,6 +75,7 @@ impl Relays {
             changes,
             network: watch::Sender::new(0),
             joining: tokio::sync::Mutex::new(()),
+            reached: circuit::Reached::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use super::connection::{Delivery, End, News, Notice, RelayConnection};
 use super::dial::{self, RelayError, RelayStream};
 use super::select::{Select, Step};
 use super::standing::{Relay, Standing};
-use super::{cards, devices};
+use super::{cards, circuit, devices};
 use crate::daemon::Daemon;
 use hither_carrier::Link;
 use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
@@ -266,7 +266,7 @@ impl Keeper {
     async fn connected(&mut self, relay: RelayAddress, stream: RelayStream, welcome: Welcome) {
         let entries = welcome.devices.clone();
         let (connection, ends, news) = RelayConnection::new(relay, &stream, welcome);
-        let News { notices, deliveries } = news;
+        let News { notices, deliveries, offers } = news;
         let (ended, end) = oneshot::channel();
         let (running, token) = (Arc::clone(&connection), self.daemon.tasks.token.clone());
         self.daemon.tasks.spawn(async move {
@@ -276,6 +276,8 @@ impl Keeper {
             }
         });
         self.deliver(&connection, deliveries);
+        let taking = circuit::receive(Arc::clone(&self.daemon), Arc::clone(&connection), offers);
+        self.daemon.tasks.spawn_forever(taking);
         self.select.connected(connection.relay.key, Instant::now());
         self.relay.welcomed(connection.welcome());
         tracing::info!(relay = %self.relay.url.at, at = %connection.remote(), carrier = %connection.carrier(), "connected to a relay");
@@ -306,10 +308,14 @@ impl Keeper {
         };
         // Opening cards and writing block; that the runtime ends meanwhile is no failure.
         let _ = tokio::task::spawn_blocking(work).await;
+        // Whoever is at the relay may be reached through it.
+        self.daemon.core.with(|engine, now| engine.handle_back(None, now));
     }
 
     async fn devices_changed(&self, changed: Vec<DeviceEntry>, removed: Vec<DeviceId>) {
         let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        let here: Vec<DeviceId> =
+            changed.iter().filter(|entry| entry.online).map(|entry| entry.device).collect();
         let work = move || {
             let opened = opened(&daemon, &changed);
             if relay.change_devices(|list| list.change(&changed, &removed, opened)) {
@@ -320,6 +326,9 @@ impl Keeper {
             }
         };
         let _ = tokio::task::spawn_blocking(work).await;
+        self.daemon.core.with(|engine, now| {
+            here.into_iter().for_each(|device| engine.handle_back(Some(device), now));
+        });
         self.publish();
     }
 

@@ -16,7 +16,7 @@ use crate::lane::Sink;
 use crate::records::{TransferRecord, TransferState};
 use crate::shares::Share;
 use crate::view::Kept;
-use hither_api::{CostMode, Event, Phase, SourceBytes, TransferInfo};
+use hither_api::{CostMode, Event, Phase, SourceBytes, SourceKind, TransferInfo};
 use hither_engine::SourceSummary;
 use hither_proto::{DeviceId, ShareId, Ticket};
 use meter::Meter;
@@ -159,20 +159,17 @@ impl Transfer {
     fn sources_with(&self, daemon: &Daemon, given: &BTreeMap<DeviceId, SourceSummary>) -> Vec<SourceBytes> {
         let mut sources = lock(&self.earlier).clone();
         for (device, summary) in given.iter().filter(|(_, s)| s.bytes + s.cost > 0) {
-            let id = device.to_string();
-            let kind = daemon.links.way(*device);
-            let cost = costs::units(summary.cost);
-            match sources.iter_mut().find(|s| s.device == id && s.kind == kind) {
-                Some(source) => {
-                    (source.bytes, source.cost) = (source.bytes + summary.bytes, source.cost + cost)
-                }
-                None => sources.push(SourceBytes {
-                    device: id,
-                    name: daemon.links.name(*device).map(|n| n.to_string()).unwrap_or_default(),
-                    kind,
-                    bytes: summary.bytes,
-                    cost,
-                }),
+            let relayed = (SourceKind::Relayed, summary.relayed, summary.relayed_cost);
+            let direct = summary.bytes.saturating_sub(summary.relayed);
+            let direct_cost = summary.cost.saturating_sub(summary.relayed_cost);
+            // Last what is as it is now.
+            let now = daemon.links.way(*device);
+            let parts = match now {
+                SourceKind::Relayed => [(daemon.links.direct_way(*device), direct, direct_cost), relayed],
+                way => [relayed, (way, direct, direct_cost)],
+            };
+            for (kind, bytes, cost) in parts.into_iter().filter(|(_, bytes, cost)| bytes + cost > 0) {
+                give(daemon, &mut sources, *device, (kind, bytes, costs::units(cost)));
             }
         }
         sources.sort_by_key(|s| std::cmp::Reverse(s.bytes));
@@ -211,6 +208,26 @@ impl Transfer {
                 self.sources(daemon)
             },
         }
+    }
+}
+
+/// Adds what a device gave in one way.
+fn give(
+    daemon: &Daemon,
+    sources: &mut Vec<SourceBytes>,
+    device: DeviceId,
+    (kind, bytes, cost): (SourceKind, u64, f64),
+) {
+    let id = device.to_string();
+    match sources.iter_mut().find(|s| s.device == id && s.kind == kind) {
+        Some(source) => (source.bytes, source.cost) = (source.bytes + bytes, source.cost + cost),
+        None => sources.push(SourceBytes {
+            name: daemon.links.name(device).map(|name| name.to_string()).unwrap_or_default(),
+            device: id,
+            kind,
+            bytes,
+            cost,
+        }),
     }
 }
 

@@ -486,7 +486,8 @@ impl Run {
             (None, true, _) => None,
         };
         if patience.is_some_and(|patience| self.reached.elapsed() >= patience) {
-            return Err(failure::waiting(waiting).into());
+            let refused = self.daemon.turned_away.take(share);
+            return Err(failure::unreached(waiting, refused).into());
         }
         Ok(())
     }

@@ -78,6 +78,7 @@ impl RelayMessage {
             Self::PutEnd => Body::PutEnd(wire::PutEnd {}),
             Self::PutDone => Body::PutDone(wire::PutDone {}),
             Self::Index(message) => message.to_wire(),
+            Self::Circuit(message) => message.to_wire(),
         }
     }
 }

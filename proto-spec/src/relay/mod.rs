@@ -1,6 +1,7 @@
 //! What a device and a relay say to each other, as types that can only hold what passed the checks.
 
 mod address;
+mod circuit;
 mod encode;
 mod index;
 mod parse;
@@ -10,6 +11,7 @@ pub(crate) mod samples;
 mod url;
 
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
+pub use circuit::CircuitMessage;
 pub use index::{IndexHolder, IndexMessage, index_node};
 pub use refusal::{RelayRefusal, RelayRefusalCode};
 pub use url::{RelayUrl, RelayUrlError};
@@ -35,6 +37,8 @@ pub enum RelayPurpose {
     Node,
     /// Which devices hold a share: announces and subscribes, with [`IndexMessage`]s.
     Index,
+    /// One end of a circuit, with [`CircuitMessage`]s.
+    Circuit,
 }
 
 impl RelayPurpose {
@@ -45,6 +49,7 @@ impl RelayPurpose {
             wire::RelayPurpose::Upload => Some(Self::Upload),
             wire::RelayPurpose::Node => Some(Self::Node),
             wire::RelayPurpose::Index => Some(Self::Index),
+            wire::RelayPurpose::Circuit => Some(Self::Circuit),
             wire::RelayPurpose::Unspecified => None,
         }
     }
@@ -56,6 +61,7 @@ impl RelayPurpose {
             Some(Self::Upload) => wire::RelayPurpose::Upload,
             Some(Self::Node) => wire::RelayPurpose::Node,
             Some(Self::Index) => wire::RelayPurpose::Index,
+            Some(Self::Circuit) => wire::RelayPurpose::Circuit,
             None => wire::RelayPurpose::Unspecified,
         }
     }
@@ -297,6 +303,8 @@ pub enum RelayMessage {
     PutDone,
     /// Between a device and an index node.
     Index(Box<IndexMessage>),
+    /// About a circuit.
+    Circuit(Box<CircuitMessage>),
 }
 
 #[cfg(test)]

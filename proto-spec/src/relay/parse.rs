@@ -1,8 +1,8 @@
 //! From the wire to [`RelayMessage`]: the only place where a relay's or device's values are believed to be in bounds.
 
 use super::{
-    Card, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal,
-    Welcome,
+    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
+    RelayRefusal, Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -71,6 +71,12 @@ impl RelayMessage {
             }
             Body::PutEnd(_) => Self::PutEnd,
             Body::PutDone(_) => Self::PutDone,
+            body @ (Body::Connect(_)
+            | Body::Connected(_)
+            | Body::ConnectAt(_)
+            | Body::Incoming(_)
+            | Body::Accept(_)
+            | Body::Decline(_)) => Self::Circuit(Box::new(CircuitMessage::parse(body)?)),
             body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }
@@ -81,7 +87,7 @@ pub(super) fn few<'a, T>(list: &'a [T], max: usize, what: &'static str) -> Parse
     if list.len() > max { Err(MessageError::Value(what)) } else { Ok(list) }
 }
 
-fn address(address: Option<wire::RelayAddress>) -> Parsed<RelayAddress> {
+pub(super) fn address(address: Option<wire::RelayAddress>) -> Parsed<RelayAddress> {
     RelayAddress::parse(address.ok_or(MessageError::Malformed)?)
 }
 

@@ -1,7 +1,8 @@
 //! One of everything, and the fullest of what has bounds, for the tests of this crate.
 
 use super::*;
-use crate::ids::IndexTopic;
+use crate::ids::{CircuitId, IndexTopic, ShareSecret};
+use crate::knock::Knock;
 use crate::limits::*;
 use crate::message::{Announcement, Delta};
 use crate::range::PositionRange;
@@ -115,7 +116,22 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
     ]
     .into_iter()
     .chain(index().into_iter().map(|message| RelayMessage::Index(Box::new(message))))
+    .chain(circuits().into_iter().map(|message| RelayMessage::Circuit(Box::new(message))))
     .collect()
+}
+
+/// One message of every kind about circuits.
+pub(crate) fn circuits() -> Vec<CircuitMessage> {
+    let circuit = CircuitId::new([5; 16]);
+    let knock = Knock::make(&ShareSecret::new([1; 16]), &other_key(), &key());
+    vec![
+        CircuitMessage::Connect { to: key(), knock },
+        CircuitMessage::Connected,
+        CircuitMessage::At { front: relay() },
+        CircuitMessage::Incoming { circuit, from: other_key(), knock },
+        CircuitMessage::Accept { circuit },
+        CircuitMessage::Decline { circuit },
+    ]
 }
 
 /// What a device holds, in so many runs.

@@ -1,4 +1,4 @@
-use super::samples::{fullest, fullest_index, key, relay, samples};
+use super::samples::{circuits, fullest, fullest_index, key, relay, samples};
 use super::*;
 use crate::frame::{FRAME_PREFIX, decode_relay_frame, encode_relay_frame};
 use crate::limits::*;
@@ -21,7 +21,7 @@ fn every_message_round_trips() {
     // A sample of every kind: a new one must come into `samples` too.
     let mut kinds: Vec<_> = samples().iter().map(std::mem::discriminant).collect();
     kinds.dedup();
-    assert_eq!(kinds.len(), 27);
+    assert_eq!(kinds.len(), 28);
     let index = samples().into_iter().filter_map(|message| match message {
         RelayMessage::Index(message) => Some(std::mem::discriminant(&*message)),
         _ => None,
@@ -57,7 +57,8 @@ fn what_a_stranger_may_say_fits_into_a_short_frame() {
     let head = crate::head::SignedHead::sign(head, |_| [7; 64]).to_unchecked();
     let put = Put { share: ShareId::new([5; 16]), head, read_key: ReadKey::new([6; 32]), keep_s: u64::MAX };
     let hello = RelayMessage::Hello { invitation: Some(Invitation::new([9; 16])) };
-    for message in [RelayMessage::Assign, hello, RelayMessage::Put(Box::new(put))] {
+    let circuits = circuits().into_iter().map(|message| RelayMessage::Circuit(Box::new(message)));
+    for message in circuits.chain([RelayMessage::Assign, hello, RelayMessage::Put(Box::new(put))]) {
         assert!(round_trip(&message) <= MAX_RELAY_FRAME_UNKNOWN, "{message:?}");
     }
 }
@@ -242,6 +243,23 @@ fn what_the_index_is_told_is_bounded() {
 }
 
 #[test]
+fn messages_about_circuits_are_complete() {
+    let bytes = |length: usize| Bytes::from(vec![1; length]);
+    for (good, bad) in [
+        (changed!(Connect, |m| m.knock = bytes(32)), changed!(Connect, |m| m.knock = bytes(31))),
+        (changed!(Connect, |m| m.to = wire_key()), changed!(Connect, |m| m.to = bytes(31))),
+        (changed!(Incoming, |m| m.circuit = bytes(16)), changed!(Incoming, |m| m.circuit = bytes(17))),
+        (changed!(Incoming, |m| m.from = wire_key()), changed!(Incoming, |m| m.from = bytes(0))),
+        (changed!(Incoming, |m| m.knock = bytes(32)), changed!(Incoming, |m| m.knock = bytes(33))),
+        (changed!(Accept, |m| m.circuit = bytes(16)), changed!(Accept, |m| m.circuit = bytes(0))),
+        (changed!(Decline, |m| m.circuit = bytes(16)), changed!(Decline, |m| m.circuit = bytes(15))),
+        (changed!(ConnectAt, |m| m.front = Some(relay().to_wire())), changed!(ConnectAt, |m| m.front = None)),
+    ] {
+        assert!(good.is_ok() && bad.is_err(), "{good:?} {bad:?}");
+    }
+}
+
+#[test]
 fn every_share_belongs_to_one_node_and_moves_only_with_it() {
     use super::samples::other_key;
     let node = |key| RelayAddress { key, udp: Vec::new(), tcp: Vec::new() };
@@ -267,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_frames_are_refused_or_mean_what_they_say(which in 0usize..39, at in 0usize..400, xor in 1u8..) {
+    fn damaged_frames_are_refused_or_mean_what_they_say(which in 0usize..45, at in 0usize..400, xor in 1u8..) {
         let mut bytes = encode_relay_frame(&samples()[which]).split_off(FRAME_PREFIX);
         prop_assume!(!bytes.is_empty());
         let at = at % bytes.len();

@@ -7,7 +7,8 @@
 //! - `mail RATE SECONDS`: messages for devices that are away, which then come and fetch them;
 //! - `storm N`: devices that all come back after the relay was restarted (by whoever reads "holding" here);
 //! - `attack SECONDS`: hostile clients, for measuring everybody else beside them;
-//! - `store GIB`: an upload and a download beside a bare TCP + TLS stream of the same bytes.
+//! - `store GIB`: an upload and a download beside a bare TCP + TLS stream of the same bytes;
+//! - `circuit GIB`: a circuit between two devices beside such a stream.
 //!
 //! Every measurement is one JSON line on standard output and one line for people on standard error. All devices come from
 //! one address, so the relay's limits for addresses must be raised (`scripts/relay-bench` does). Invitations are made with
@@ -15,6 +16,7 @@
 
 mod attack;
 mod bare;
+mod circuit;
 mod device;
 mod fleet;
 mod idle;
@@ -124,6 +126,14 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// A circuit between two devices
+    Circuit {
+        /// Gibibytes
+        gib: f64,
+        /// How often it is measured
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
 }
 
 #[tokio::main]
@@ -141,5 +151,6 @@ async fn main() -> Result<(), Failure> {
         Command::Attack { seconds } => attack::run(&options, seconds).await,
         Command::Sink => bare::sink().await,
         Command::Store { gib, chunk, rounds } => store::run(&options, gib, chunk, rounds).await,
+        Command::Circuit { gib, rounds } => circuit::run(&options, gib, rounds).await,
     }
 }

@@ -26,11 +26,12 @@ const WANT: u32 = 64;
 const WANTS: u32 = 4;
 
 /// Mebibytes in a second.
-fn rate(bytes: u64, began: Instant) -> f64 {
+pub fn rate(bytes: u64, began: Instant) -> f64 {
     bytes as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64()
 }
 
-async fn dial(options: &Options, endpoint: &Endpoint) -> Result<Stream, Failure> {
+/// A stream to the relay, on a link of its own.
+pub async fn dial(options: &Options, endpoint: &Endpoint) -> Result<Stream, Failure> {
     let relay = options.relay.address();
     let known = if options.tcp { &relay.tcp } else { &relay.udp };
     let at: Vec<SocketAddr> = known.iter().filter_map(|at| at.socket_addr()).collect();
@@ -146,16 +147,16 @@ async fn download(options: &Options, owner: DeviceId, version: &Version) -> Resu
 }
 
 /// Waits for what reaches a rate; besides gives the seconds of processor for each GiB of the relay and of this process.
-async fn measured(
+pub async fn measured(
     options: &Options,
-    version: &Version,
+    bytes: u64,
     work: impl Future<Output = Result<f64, Failure>>,
 ) -> Result<(f64, [f64; 2]), Failure> {
     let both = || Ok::<_, Failure>([Usage::now(options)?, Usage::of(std::process::id())?]);
     let before = both()?;
     let rate = work.await?;
     let after = both()?;
-    let gib = version.bytes() as f64 / f64::from(1 << 30);
+    let gib = bytes as f64 / f64::from(1 << 30);
     let cpu = [0, 1].map(|who| (after[who].cpu_ms - before[who].cpu_ms) as f64 / 1000.0 / gib);
     Ok((rate, cpu))
 }
@@ -189,9 +190,10 @@ pub async fn run(options: &Options, gib: f64, chunk: usize, rounds: usize) -> Re
         bare::run(options, &version.data).await?;
         // Before and after each: a machine is not equally fast all the time.
         let first = bare::run(options, &version.data).await?;
-        let (up, up_cpu) = measured(options, &version, upload(options, &sockets, &version)).await?;
+        let (up, up_cpu) = measured(options, version.bytes(), upload(options, &sockets, &version)).await?;
         let second = bare::run(options, &version.data).await?;
-        let (down, down_cpu) = measured(options, &version, download(options, owner.id, &version)).await?;
+        let (down, down_cpu) =
+            measured(options, version.bytes(), download(options, owner.id, &version)).await?;
         let third = bare::run(options, &version.data).await?;
         let rss = Usage::now(options)?.rss_kib;
         let bare = Bare::between(&Bare::between(&first, &third), &second);

@@ -1,8 +1,8 @@
 //! What holds when nothing is configured.
 
 use super::{
-    ChunkConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig, InvitationConfig, LimitsConfig,
-    MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
+    ChunkConfig, CircuitConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig,
+    InvitationConfig, LimitsConfig, MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
 };
 use hither_proto::limits::MAX_MESSAGE;
 use std::path::PathBuf;
@@ -26,6 +26,7 @@ impl Default for Config {
             place: PlaceConfig::default(),
             store: ChunkConfig::default(),
             index: IndexConfig::default(),
+            circuit: CircuitConfig::default(),
             fleet: FleetConfig::default(),
             limits: LimitsConfig::default(),
             invitation: InvitationConfig::default(),
@@ -127,6 +128,24 @@ impl Default for IndexConfig {
     }
 }
 
+impl Default for CircuitConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            guests: true,
+            total: 1024,
+            device: 48,
+            address: 256,
+            guest_total: 256,
+            guest_device: 8,
+            accept: Span::secs(5),
+            idle: Span::secs(60),
+            rate: Size(0),
+            guest_rate: Size(0),
+        }
+    }
+}
+
 impl Default for FleetConfig {
     fn default() -> Self {
         Self { control: String::new(), token_file: None, silence: Span::secs(15) }
@@ -156,6 +175,7 @@ impl Default for LimitsConfig {
             index_device: rate(100.0, 20_000.0),
             index_address: rate(1_000.0, 100_000.0),
             index_total: rate(50_000.0, 200_000.0),
+            circuit: rate(10.0, 200.0),
         }
     }
 }

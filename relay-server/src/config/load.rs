@@ -4,6 +4,7 @@ use super::{Config, Rate, Role};
 use hither_proto::limits::{INDEX_HEARTBEAT_MS, MAX_MESSAGE, RELAY_PING_MS};
 use serde::Deserialize;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml_edit::{DocumentMut, Item, Table, Value};
@@ -17,6 +18,9 @@ const ENV_OTHERS: [&str; 2] = ["CONFIG", "FLEET_TOKEN"];
 /// Bounds of the patience with a device's pings.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
+/// Bounds of the waits for whoever is asked for a circuit, and for anything to be said on one.
+const CIRCUIT_ACCEPT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+const CIRCUIT_IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Longest configuration file, bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -124,6 +128,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if !heartbeat.is_ok_and(|heartbeat| INDEX_HEARTBEAT_MS.contains(&heartbeat)) {
         return wrong("index.heartbeat must be between 1s and 10m");
     }
+    let circuit = &config.circuit;
+    if !CIRCUIT_ACCEPT.contains(&circuit.accept.0) || !CIRCUIT_IDLE.contains(&circuit.idle.0) {
+        return wrong("circuit.accept must be between 100ms and 1m, circuit.idle between 1s and 1day");
+    }
     if config.roles.is_empty() {
         return wrong("a node without roles does nothing");
     }
@@ -160,6 +168,7 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         limits.index_device,
         limits.index_address,
         limits.index_total,
+        limits.circuit,
     ];
     if rates.iter().any(|rate| !rate.is_sound()) {
         return wrong("a rate needs per_second above 0 and burst of at least 1");
@@ -240,6 +249,8 @@ mod tests {
             "[limits]\nsend = { per_second = 0.0, burst = 1.0 }",
             "[index]\nheartbeat = \"500ms\"",
             "[mail]\nmax_message = \"1 MiB\"",
+            "[circuit]\nidle = \"0s\"",
+            "[circuit]\naccept = \"2m\"",
             "= 1",
         ] {
             with(file, &[]).unwrap_err();

@@ -67,6 +67,8 @@ pub struct Config {
     pub store: ChunkConfig,
     /// The index of this node.
     pub index: IndexConfig,
+    /// Circuits between devices.
+    pub circuit: CircuitConfig,
     /// The other nodes.
     pub fleet: FleetConfig,
     /// What strangers and devices may ask for in a time.
@@ -187,6 +189,35 @@ pub struct IndexConfig {
     pub guest_streams: usize,
 }
 
+/// `[circuit]`: joining streams of devices that do not reach each other directly.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CircuitConfig {
+    /// Whether this node joins any.
+    pub enabled: bool,
+    /// Whether ticket holders who are nobody's user may ask for one (if `guests` lets them in at all).
+    pub guests: bool,
+    /// Most at a time. What each has in memory is what its two connections may hold: up to 16 MiB each way when one device is
+    /// far away and fast and the other does not read.
+    pub total: usize,
+    /// Most that one device has asked for, and most that others have to it.
+    pub device: usize,
+    /// Most that were asked for from one address (one /64 network for IPv6).
+    pub address: usize,
+    /// Most at a time that guests have asked for.
+    pub guest_total: usize,
+    /// Most that one guest has asked for.
+    pub guest_device: usize,
+    /// How long a device may take to accept one.
+    pub accept: Span,
+    /// One that carries nothing for so long is ended.
+    pub idle: Span,
+    /// Most bytes a second each way of one circuit; 0: as many as there is room for.
+    pub rate: Size,
+    /// The same for circuits of guests.
+    pub guest_rate: Size,
+}
+
 /// `[fleet]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -241,6 +272,8 @@ pub struct LimitsConfig {
     pub index_address: Rate,
     /// The same in all.
     pub index_total: Rate,
+    /// Ends of circuits of one device.
+    pub circuit: Rate,
 }
 
 /// So many in a second, and so many at once after a pause.

@@ -52,6 +52,8 @@ labels! {
     Quic = "quic",
     /// TLS over TCP.
     Tcp = "tcp",
+    /// A circuit. A relay has none of its own.
+    Relayed = "relay",
 }
 
 labels! {
@@ -75,6 +77,8 @@ labels! {
     Lookup = "lookup",
     /// Which devices hold what.
     Index = "index",
+    /// Streams of two devices that are joined.
+    Circuit = "circuit",
 }
 
 labels! {
@@ -149,6 +153,7 @@ impl From<CarrierKind> for Carrier {
         match carrier {
             CarrierKind::Quic => Self::Quic,
             CarrierKind::Tcp => Self::Tcp,
+            CarrierKind::Relayed => Self::Relayed,
         }
     }
 }
@@ -161,6 +166,7 @@ impl From<Option<RelayPurpose>> for Service {
             Some(RelayPurpose::Upload) => Self::Upload,
             Some(RelayPurpose::Node) => Self::Node,
             Some(RelayPurpose::Index) => Self::Index,
+            Some(RelayPurpose::Circuit) => Self::Circuit,
             None => Self::Unknown,
         }
     }

@@ -62,6 +62,12 @@ pub struct Metrics {
     pub uploads: Gauge,
     /// Readers' streams for chunks that are open.
     pub downloads: Gauge,
+    /// Circuits that are open.
+    pub circuits: Gauge,
+    /// Circuits made.
+    pub circuits_opened: Counter,
+    /// Bytes passed on over circuits, both ways.
+    pub circuit_bytes: Counter,
     /// What devices said to the index: announcements, changes, withdrawals, subscriptions.
     pub index_said: Counter,
     /// Frames by which readers of the index were told of holders.
@@ -107,6 +113,9 @@ impl Metrics {
             chunks_out: r.counter("download_chunks", "Chunks given out"),
             uploads: r.gauge("uploads", "Uploads under way"),
             downloads: r.gauge("downloads", "Open streams of readers for chunks"),
+            circuits: r.gauge("circuits", "Open circuits between devices"),
+            circuits_opened: r.counter("circuits_opened", "Circuits made between devices"),
+            circuit_bytes: r.counter("circuit_bytes", "Bytes passed on over circuits, both ways"),
             index_said: r.counter("index_said", "What devices said to the index"),
             index_told: r.counter("index_told", "Frames about holders sent to readers of the index"),
             quota_refusals: r.counter("quota_refusals", "Uploads and placements refused for lack of quota"),
@@ -139,6 +148,12 @@ impl Metrics {
     /// Counts a reader's stream until the answer is dropped.
     pub fn download(&self) -> Counted {
         Counted::enter(&self.downloads)
+    }
+
+    /// Counts a circuit, as open until the answer is dropped.
+    pub fn circuit(&self) -> Counted {
+        self.circuits_opened.add_one();
+        Counted::enter(&self.circuits)
     }
 
     /// Sets the gauges of users, devices and mailboxes.

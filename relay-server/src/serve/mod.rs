@@ -4,6 +4,7 @@
 //! a rate (see `limits`); nothing said here names a device's user to anybody else's device.
 
 mod assign;
+mod circuit;
 mod device;
 pub(crate) mod fleet;
 pub(crate) mod front;
@@ -55,6 +56,7 @@ pub(crate) struct Services {
     pub(crate) remote: front::poke::Remote,
     pub(crate) room: placement::Room,
     pub(crate) indexing: indexing::Indexing,
+    pub(crate) circuits: circuit::Circuits,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -69,6 +71,10 @@ impl Services {
             remote: front::poke::Remote::default(),
             room: placement::Room::new(config.place.reserve.0),
             indexing: indexing::Indexing::new(&config.index),
+            circuits: circuit::Circuits {
+                offers: circuit::Offers::default(),
+                places: circuit::Places::new(&config.circuit),
+            },
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }
@@ -238,6 +244,7 @@ impl First {
             Self::Relay(RelayPurpose::Upload) => Kind::Upload,
             Self::Relay(RelayPurpose::Node) => Kind::Node,
             Self::Relay(RelayPurpose::Index) => Kind::Index,
+            Self::Relay(RelayPurpose::Circuit) => Kind::Circuit,
             Self::Link(LinkOpen { purpose: Purpose::Lookup, .. }) => Kind::Lookup,
             Self::Link(_) => Kind::Read,
             Self::Foreign { .. } => return Ok(()),
@@ -265,8 +272,8 @@ fn relay(
         RelayPurpose::Device => Some(Role::Front),
         RelayPurpose::Upload => Some(Role::Store),
         RelayPurpose::Node => Some(Role::Control),
-        // Every node says where the index is.
-        RelayPurpose::Index => None,
+        // Every node says where the index is, and where a device is.
+        RelayPurpose::Index | RelayPurpose::Circuit => None,
     };
     if role.is_some_and(|role| !node.plays(role)) {
         node.metrics.refused(Some(purpose), RelayRefusalCode::Role);
@@ -292,6 +299,9 @@ fn relay(
         RelayPurpose::Node => Box::pin(join::accept(node, stream)),
         RelayPurpose::Index => {
             Box::pin(indexing::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
+        }
+        RelayPurpose::Circuit => {
+            Box::pin(circuit::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
         }
     }
 }

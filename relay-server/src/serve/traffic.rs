@@ -31,46 +31,46 @@ impl Traffic {
     }
 }
 
-/// Places for streams: so many in all, so many of one device.
+/// Places for streams: so many in all, so many of one device (or whatever else they are counted by).
 #[derive(Debug, Clone)]
-pub(crate) struct Slots {
+pub(crate) struct Slots<K: Eq + Hash + Copy = DeviceId> {
     total: usize,
     each: usize,
-    taken: Arc<Mutex<HashMap<DeviceId, usize>>>,
+    taken: Arc<Mutex<HashMap<K, usize>>>,
 }
 
-impl Slots {
+impl<K: Eq + Hash + Copy> Slots<K> {
     pub(crate) fn new(total: usize, each: usize) -> Self {
         Self { total, each, taken: Arc::default() }
     }
 
     /// A place, until it is dropped; `None`: there is none left.
-    pub(crate) fn enter(&self, device: DeviceId) -> Option<Slot> {
+    pub(crate) fn enter(&self, of: K) -> Option<Slot<K>> {
         let mut taken = lock(&self.taken);
         let all: usize = taken.values().sum();
-        let of_device = taken.get(&device).copied().unwrap_or(0);
-        if all >= self.total || of_device >= self.each {
+        let own = taken.get(&of).copied().unwrap_or(0);
+        if all >= self.total || own >= self.each {
             return None;
         }
-        taken.insert(device, of_device + 1);
-        Some(Slot { taken: Arc::clone(&self.taken), device })
+        taken.insert(of, own + 1);
+        Some(Slot { taken: Arc::clone(&self.taken), of })
     }
 }
 
 /// A place of [`Slots`].
 #[derive(Debug)]
-pub(crate) struct Slot {
-    taken: Arc<Mutex<HashMap<DeviceId, usize>>>,
-    device: DeviceId,
+pub(crate) struct Slot<K: Eq + Hash + Copy = DeviceId> {
+    taken: Arc<Mutex<HashMap<K, usize>>>,
+    of: K,
 }
 
-impl Drop for Slot {
+impl<K: Eq + Hash + Copy> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
-        if let Some(count) = taken.get_mut(&self.device) {
+        if let Some(count) = taken.get_mut(&self.of) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.device);
+                taken.remove(&self.of);
             }
         }
     }

@@ -7,9 +7,9 @@ use crate::storing_common::{Device, Open, Relay, Settings, Version, World, id, r
 use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::{
-    Announcement, Card, Claims, Delta, DeviceName, IndexMessage, Message, MessageId, Opened, Proof,
-    ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space,
-    Terms, Want, Welcome,
+    Announcement, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName, IndexMessage, Knock, Message,
+    MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage,
+    RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -89,6 +89,12 @@ pub enum Kind {
     IndexUnsubscribe,
     /// What only an index node says.
     OfIndex,
+    /// Asks for a circuit to the owner.
+    Connect,
+    /// Takes a circuit that was offered to nobody.
+    Accept,
+    /// Does not take it.
+    Decline,
     /// What only a relay says.
     OfRelay,
 }
@@ -119,6 +125,14 @@ pub fn kind(message: &RelayMessage) -> Kind {
             | IndexMessage::Changed { .. }
             | IndexMessage::Resync { .. }
             | IndexMessage::Refused { .. } => Kind::OfIndex,
+        },
+        RelayMessage::Circuit(message) => match &**message {
+            CircuitMessage::Connect { .. } => Kind::Connect,
+            CircuitMessage::Accept { .. } => Kind::Accept,
+            CircuitMessage::Decline { .. } => Kind::Decline,
+            CircuitMessage::Connected | CircuitMessage::At { .. } | CircuitMessage::Incoming { .. } => {
+                Kind::OfRelay
+            }
         },
         RelayMessage::Refused(_)
         | RelayMessage::Assigned { .. }
@@ -216,6 +230,7 @@ impl Place {
                 &mut limits.lookup,
                 &mut limits.node,
                 &mut limits.index,
+                &mut limits.circuit,
             ] {
                 *rate = much;
             }
@@ -357,6 +372,7 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
     ]
     .into_iter()
     .chain(index_messages(place).into_iter().map(|message| RelayMessage::Index(Box::new(message))))
+    .chain(circuit_messages(place).into_iter().map(|message| RelayMessage::Circuit(Box::new(message))))
     .collect()
 }
 
@@ -378,6 +394,20 @@ pub fn index_messages(place: &Place) -> Vec<IndexMessage> {
         IndexMessage::Changed { topic, device: owner, change: change() },
         IndexMessage::Resync { topic },
         IndexMessage::Refused { topic, refusal: RelayRefusalCode::Busy.into() },
+    ]
+}
+
+/// One message of every kind about circuits, to the owner.
+pub fn circuit_messages(place: &Place) -> Vec<CircuitMessage> {
+    let (owner, circuit) = (place.owner.id(), CircuitId::new([5; 16]));
+    let knock = Knock::make(&place.version.secret, &place.stranger.id(), &owner);
+    vec![
+        CircuitMessage::Connect { to: owner, knock },
+        CircuitMessage::Accept { circuit },
+        CircuitMessage::Decline { circuit },
+        CircuitMessage::Connected,
+        CircuitMessage::At { front: place.world.node.address.clone() },
+        CircuitMessage::Incoming { circuit, from: owner, knock },
     ]
 }
 

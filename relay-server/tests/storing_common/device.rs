@@ -9,8 +9,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    DeviceId, IndexMessage, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord, ReadKey, Refusal,
-    RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
+    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord,
+    ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
 };
 use std::net::SocketAddr;
 use tokio::sync::Mutex;
@@ -52,6 +52,7 @@ impl Device {
                 let to: Vec<SocketAddr> = addresses(&at.tcp);
                 self.endpoint.connect_tcp(at.key, &to).await.unwrap().open().await.unwrap()
             }
+            CarrierKind::Relayed => panic!("a relay is reached directly"),
         }
     }
 
@@ -62,6 +63,13 @@ impl Device {
         write_message(&mut stream.send, &open).await.unwrap();
         let Stream { send, recv, .. } = stream;
         Relay { send, recv, reader: RelayReader::new(MAX_RELAY_FRAME) }
+    }
+
+    /// Begins one end of a circuit.
+    pub async fn circuit(&self, world: &World, message: CircuitMessage, carrier: CarrierKind) -> Relay {
+        let mut relay = self.relay(world, RelayPurpose::Circuit, carrier).await;
+        relay.say(&RelayMessage::Circuit(Box::new(message))).await;
+        relay
     }
 
     /// The long connection of a device that is registered.

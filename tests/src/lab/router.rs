@@ -70,6 +70,18 @@ impl Router {
         ));
     }
 
+    /// Lets nobody in who was not asked, as one that translates addresses does.
+    pub fn shut(&self) {
+        self.rules(
+            "table inet shut {\n chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
+        );
+    }
+
+    /// Lets everybody in again.
+    pub fn open(&self) {
+        tool(self.network.command("nft").args(["delete", "table", "inet", "shut"]));
+    }
+
     /// Lets everything through again.
     pub fn unblock(&self) {
         tool(self.network.command("nft").args(["delete", "table", "inet", "lab"]));

@@ -156,7 +156,7 @@ impl World {
         let (share, device) = (self.share, self.devices[to].id);
         let (here, there) = (self.devices[from].site, self.devices[to].site);
         let site = (here != there).then_some(SiteId(there as u64));
-        let distance = Distance { rtt, same_network: false, site };
+        let distance = Distance { rtt, same_network: false, site, relayed: false };
         let id = self.sessions[&session].opener_id;
         let of = &mut self.devices[from];
         of.peers.insert(to, session);

@@ -106,7 +106,7 @@ impl World {
             sites: vec![Site::everywhere()],
             meets: (SECOND, SECOND),
             mode: Mode::Balanced,
-            prices: Prices { store: Price::per_gib(0.09).unwrap_or_default(), link: Price::FREE },
+            prices: Prices { store: Price::per_gib(0.09).unwrap_or_default(), ..Prices::default() },
             share: ShareSecret::new([7; 16]).share_id(),
             owner: 0,
             contents: [(1, content)].into(),

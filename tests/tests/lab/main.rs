@@ -26,6 +26,7 @@ mod relay_paths;
 mod relay_rights;
 mod relay_store;
 mod relay_world;
+mod relayed;
 mod resume;
 mod roaming;
 mod safety;

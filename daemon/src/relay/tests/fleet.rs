@@ -196,6 +196,7 @@ async fn serve(fleet: &Fleet, key: DeviceId, stream: Stream) -> Option<()> {
     let Ok(Some(Message::RelayOpen { purpose, .. })) = reader.next(&mut recv).await else { return None };
     let mut reader = reader.into_relay(MAX_RELAY_FRAME);
     match purpose? {
+        RelayPurpose::Circuit => return None,
         RelayPurpose::Assign => {
             assert_eq!(reader.next(&mut recv).await.ok()?, Some(RelayMessage::Assign));
             let relays = fleet.state().assigned.clone();

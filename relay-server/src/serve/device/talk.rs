@@ -19,7 +19,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hither_carrier::{FramingError, RelayReader, Stream};
-use hither_proto::{Card, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode};
+use hither_proto::{
+    Card, CircuitMessage, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
@@ -293,6 +295,10 @@ impl<'a> Talk<'a> {
         if let Some(relays) = pending.move_to {
             self.out.push(&RelayMessage::Move { relays });
         }
+        for (circuit, from, knock) in pending.offers {
+            let offer = CircuitMessage::Incoming { circuit, from, knock };
+            self.out.push(&RelayMessage::Circuit(Box::new(offer)));
+        }
         if pending.mail {
             self.inbox.look(Instant::now());
         }
@@ -366,6 +372,12 @@ impl<'a> Talk<'a> {
             RelayMessage::Release { request, share } => {
                 self.place(place::Wanted { request, share, asked: now.into_std(), place: None });
             }
+            RelayMessage::Circuit(message) => match *message {
+                CircuitMessage::Decline { circuit } => {
+                    self.node.services.circuits.offers.decline(circuit, &self.connection.device);
+                }
+                _ => return Some(Ended::Refused(Some(RelayRefusalCode::Invalid.into()))),
+            },
             _ => return Some(Ended::Refused(Some(RelayRefusalCode::Invalid.into()))),
         }
         None

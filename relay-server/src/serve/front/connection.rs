@@ -4,7 +4,7 @@
 //! the device is.
 
 use hither_proto::limits::MAX_DEVICES;
-use hither_proto::{DeviceId, RelayAddress, UserId};
+use hither_proto::{CircuitId, DeviceId, Knock, RelayAddress, UserId};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,9 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most senders that wait for one reader's acknowledgement; beyond it the oldest are told that it was not forwarded.
 const MAX_WAITING: usize = 1024;
+
+/// Most offers of circuits that wait to be written to one connection; beyond it they are left to expire.
+const MAX_OFFERS: usize = 64;
 
 /// Why a connection ends although its device did not end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(crate) struct Pending {
     pub(crate) move_to: Option<Vec<RelayAddress>>,
     /// The connection must end.
     pub(crate) end: Option<End>,
+    /// Circuits that were asked for: what it is called, by whom, what the device shows.
+    pub(crate) offers: Vec<(CircuitId, DeviceId, Knock)>,
     waiting: Vec<Waiting>,
     /// The device has acknowledged everything up to this.
     acknowledged: u64,
@@ -146,6 +151,15 @@ impl Connection {
                     }
                     pending.waiting.push(waiting);
                 }
+            }
+        });
+    }
+
+    /// A device asks for a circuit.
+    pub(crate) fn offer(&self, circuit: CircuitId, from: DeviceId, knock: Knock) {
+        self.leave(|pending| {
+            if pending.offers.len() < MAX_OFFERS {
+                pending.offers.push((circuit, from, knock));
             }
         });
     }

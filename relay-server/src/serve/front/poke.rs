@@ -168,7 +168,11 @@ pub(crate) async fn heard(node: &Arc<Node>, word: &[u8]) {
 }
 
 /// The front that has a device now, if it is another one.
-async fn front_of(node: &Node, user: &UserId, device: &DeviceId) -> Result<Option<DeviceId>, StateError> {
+pub(crate) async fn front_of(
+    node: &Node,
+    user: &UserId,
+    device: &DeviceId,
+) -> Result<Option<DeviceId>, StateError> {
     let Some(entry) = node.state.get(bucket::PRESENCE, &presence_key(user, device)).await? else {
         return Ok(None);
     };

@@ -1,0 +1,187 @@
+//! A TLS connection that is one stream, used by two halves: what TCP connections and circuits have in common.
+
+use crate::ahead::ReadAhead;
+use crate::endpoint::Core;
+use crate::error::LinkError;
+use crate::socket::Socket;
+use crate::tls::{ALPN, EXPORTER_LABEL, SERVER_NAME, TlsError, peer_device};
+use hither_proto::DeviceId;
+use rustls::pki_types::ServerName;
+use socket2::SockRef;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// Bytes read from the socket at once.
+const READ_BUFFER: usize = 64 * 1024;
+/// The same at a relay, which holds thousands of connections that are silent most of the time: one TLS record.
+const RELAY_READ_BUFFER: usize = 16 * 1024 + 256;
+/// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB): 256 KiB of payload
+/// with what announces it and what TLS adds, so that no few bytes are left over for a write of their own.
+const WRITE_BUFFER: usize = 272 * 1024;
+/// Longest time, and most bytes, spent on reading what nobody wants before a socket is closed.
+const LINGER: (Duration, usize) = (Duration::from_secs(2), 1024 * 1024);
+
+pub(crate) type Io = TlsStream<ReadAhead>;
+
+/// A TLS connection used by two halves. A lock, as in `tokio::io::split`, but with ways to break it off.
+pub(crate) struct Duplex {
+    io: Mutex<Io>,
+    /// The other side's end was read, or the connection was broken off: nothing is left to linger for.
+    drained: AtomicBool,
+}
+
+impl Duplex {
+    pub(crate) fn new(mut io: Io) -> Self {
+        match &mut io {
+            TlsStream::Client(io) => io.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER)),
+            TlsStream::Server(io) => io.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER)),
+        }
+        Self { io: Mutex::new(io), drained: AtomicBool::new(false) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Io> {
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads more at once from now on: for bulk data.
+    pub(crate) fn widen(&self) {
+        match &mut *self.lock() {
+            TlsStream::Client(io) => io.get_mut().0.widen(READ_BUFFER),
+            TlsStream::Server(io) => io.get_mut().0.widen(READ_BUFFER),
+        }
+    }
+
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut *self.lock()).poll_read(cx, buffer);
+        let ended = match &result {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if ended {
+            self.drained.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write_vectored(cx, pieces)
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_flush(cx)
+    }
+
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_shutdown(cx)
+    }
+
+    /// Breaks off both ways at once. Without TLS' closing message the other side reads an error, not an end.
+    pub(crate) fn abort(&self) {
+        self.drained.store(true, Ordering::Relaxed);
+        self.shut(Shutdown::Both);
+    }
+
+    /// Breaks off the way there.
+    pub(crate) fn cut(&self) {
+        self.shut(Shutdown::Write);
+    }
+
+    fn shut(&self, how: Shutdown) {
+        match &mut *self.lock() {
+            TlsStream::Client(io) => io.get_mut().0.socket_mut().shut(how),
+            TlsStream::Server(io) => io.get_mut().0.socket_mut().shut(how),
+        }
+    }
+}
+
+impl Drop for Duplex {
+    /// Closing a socket with unread data makes the kernel send a reset, which destroys what the other side has not
+    /// read yet of our last words. So what still comes is read and thrown away for a moment. (The stream under a circuit
+    /// does that itself, if it must.)
+    fn drop(&mut self) {
+        if *self.drained.get_mut() {
+            return;
+        }
+        let io = self.io.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Socket::Tcp(socket) = io.get_ref().0.socket() else { return };
+        let socket = SockRef::from(socket).try_clone();
+        if let (Ok(socket), Ok(runtime)) = (socket, tokio::runtime::Handle::try_current()) {
+            let _ = socket.shutdown(Shutdown::Write);
+            runtime.spawn(linger(socket.into()));
+        }
+    }
+}
+
+async fn linger(socket: std::net::TcpStream) {
+    let Ok(mut socket) = TcpStream::from_std(socket) else { return };
+    let drain = async {
+        let mut waste = [0; 4096];
+        let mut left = LINGER.1;
+        while let Ok(read @ 1..) = socket.read(&mut waste).await {
+            left = left.saturating_sub(read);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LINGER.0, drain).await;
+}
+
+/// What TLS proved about a finished handshake: the other device and the connection's exporter.
+fn proven(io: &Io) -> Result<(DeviceId, [u8; 32]), TlsError> {
+    let (_, state) = io.get_ref();
+    if state.alpn_protocol() != Some(ALPN) {
+        return Err(TlsError::Protocol);
+    }
+    let device = peer_device(state.peer_certificates())?;
+    let exporter = match io {
+        TlsStream::Client(io) => io.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None),
+        TlsStream::Server(io) => io.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None),
+    };
+    Ok((device, exporter?))
+}
+
+/// The dialling side of a handshake; nobody but `device` may answer.
+pub(crate) async fn handshake_with(
+    core: &Core,
+    device: DeviceId,
+    socket: Socket,
+) -> Result<(Io, [u8; 32]), LinkError> {
+    let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
+    let (config, verifier) = core.tls.client(device).map_err(|error| broken(&error))?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| broken(&error))?;
+    let socket = ReadAhead::new(READ_BUFFER, socket);
+    let io = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(|error| {
+        verifier.refused().map_or_else(|| broken(&error), |found| LinkError::WrongDevice { found })
+    })?;
+    let io = Io::from(io);
+    let (found, exporter) = proven(&io).map_err(|error| broken(&error))?;
+    if found == device { Ok((io, exporter)) } else { Err(LinkError::WrongDevice { found }) }
+}
+
+/// The accepting side: whoever comes, and the connection's exporter.
+pub(crate) async fn handshake_of(
+    acceptor: &TlsAcceptor,
+    socket: Socket,
+    relay: bool,
+) -> io::Result<(Io, DeviceId, [u8; 32])> {
+    let buffer = if relay { RELAY_READ_BUFFER } else { READ_BUFFER };
+    let io = Io::from(acceptor.accept(ReadAhead::new(buffer, socket)).await?);
+    let (device, exporter) = proven(&io).map_err(io::Error::other)?;
+    Ok((io, device, exporter))
+}

@@ -1,0 +1,141 @@
+//! What a TLS connection of one stream runs over: a TCP socket of the system, or a stream through a relay.
+
+use crate::stream::{RecvHalf, SendHalf, Stream};
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes both ways, not encrypted here.
+pub(crate) enum Socket {
+    /// Of the system.
+    Tcp(TcpStream),
+    /// A stream to a relay that is joined with one of another device.
+    Circuit(End),
+}
+
+/// This device's end of a circuit. When it is dropped, the connection beneath is closed: it was for this stream alone.
+pub(crate) struct End {
+    /// There until the drop.
+    stream: Option<Box<Stream>>,
+    /// This side has said its last words.
+    finished: bool,
+}
+
+impl End {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream: Some(Box::new(stream)), finished: false }
+    }
+
+    fn stream(&mut self) -> io::Result<&mut Stream> {
+        self.stream.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    fn recv(&mut self) -> io::Result<Pin<&mut RecvHalf>> {
+        Ok(Pin::new(&mut self.stream()?.recv))
+    }
+
+    fn send(&mut self) -> io::Result<Pin<&mut SendHalf>> {
+        Ok(Pin::new(&mut self.stream()?.send))
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        match (self.finished, tokio::runtime::Handle::try_current()) {
+            (true, Ok(runtime)) => drop(runtime.spawn((*stream).part(LAST_WORDS))),
+            // What is still on its way here is not wanted any more.
+            _ => (*stream).abandon(),
+        }
+    }
+}
+
+/// Longest time in which the last words of a circuit may arrive.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+impl Socket {
+    /// This device's end, where that is an address of its own.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Circuit(_) => None,
+        }
+    }
+
+    /// Breaks ways off, without a word to the other side.
+    pub(crate) fn shut(&mut self, how: Shutdown) {
+        match (self, how) {
+            // It fails only if it is closed already.
+            (Self::Tcp(socket), how) => drop(socket2::SockRef::from(&*socket).shutdown(how)),
+            (Self::Circuit(end), how) => {
+                let Ok(stream) = end.stream() else { return };
+                match how {
+                    Shutdown::Write => stream.send.cut(),
+                    Shutdown::Read => stream.recv.stop(),
+                    Shutdown::Both => {
+                        stream.send.reset();
+                        stream.recv.stop();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, into),
+            Self::Circuit(end) => end.recv()?.poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, data),
+            Self::Circuit(end) => end.send()?.poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Circuit(end) => end.send()?.poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => socket.is_write_vectored(),
+            // See `SendHalf`.
+            Self::Circuit(_) => true,
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Circuit(end) => end.send()?.poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Circuit(end) => {
+                end.finished = true;
+                end.send()?.poll_shutdown(cx)
+            }
+        }
+    }
+}

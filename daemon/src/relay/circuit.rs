@@ -1,0 +1,206 @@
+//! This device's end of circuits: asking a relay for one, taking one that another device asked for.
+//!
+//! Every circuit has a connection to the relay of its own, so that one which is not read holds up no other. Bounds: one task for
+//! every offer, at most [`MAX_ACCEPTING`] at a time, beyond which offers are declined; the ways to [`MAX_REACHED`] relays that this
+//! device did not join are remembered.
+
+use super::RelayConnection;
+use super::dial::{self, RelayError, RelayStream};
+use crate::daemon::Daemon;
+use hither_carrier::{CarrierKind, Link, Stream};
+use hither_proto::{
+    CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose, RelayRefusalCode,
+};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+/// Most circuits that are being accepted at a time.
+const MAX_ACCEPTING: usize = 32;
+/// Most relays whose whereabouts are remembered.
+const MAX_REACHED: usize = 8;
+/// How often a relay may name another node of its fleet: the device may have moved on meanwhile.
+const MAX_HOPS: usize = 3;
+/// Longest wait for a stream of a relay.
+const OPEN: Duration = Duration::from_secs(5);
+
+/// A circuit that another device asks for, as the relay says.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub circuit: CircuitId,
+    pub from: DeviceId,
+    pub knock: Knock,
+}
+
+/// Where relays were reached to which there is no long connection, so that the next circuit finds the way at once.
+#[derive(Debug, Default)]
+pub(crate) struct Reached(Mutex<HashMap<DeviceId, (CarrierKind, SocketAddr)>>);
+
+impl Reached {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, (CarrierKind, SocketAddr)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, relay: DeviceId) -> Option<(CarrierKind, SocketAddr)> {
+        self.lock().get(&relay).copied()
+    }
+
+    /// Remembers where a link leads; some other relay is forgotten for it when there are too many.
+    fn keep(&self, link: &Link) {
+        let mut known = self.lock();
+        if known.len() >= MAX_REACHED
+            && let Some(other) = known.keys().find(|other| **other != link.device()).copied()
+        {
+            known.remove(&other);
+        }
+        known.insert(link.device(), (link.carrier(), link.remote()));
+    }
+
+    fn forget(&self, relay: DeviceId) {
+        self.lock().remove(&relay);
+    }
+}
+
+/// Asks a relay, or the node of its fleet that it names, for a circuit.
+pub(crate) async fn connect(
+    daemon: &Daemon,
+    relay: &RelayAddress,
+    to: DeviceId,
+    knock: Knock,
+) -> Result<Stream, RelayError> {
+    let mut at = relay.clone();
+    for _ in 0..MAX_HOPS {
+        let mut begun = begin(daemon, &at).await?;
+        match begun.ask(CircuitMessage::Connect { to, knock }).await? {
+            CircuitMessage::Connected => return begun.into_stream(),
+            CircuitMessage::At { front } if front.key != at.key => at = front,
+            _ => return Err(RelayError::Unexpected),
+        }
+    }
+    Err(RelayError::Refused(RelayRefusalCode::NotFound.into()))
+}
+
+fn about(message: CircuitMessage) -> RelayMessage {
+    RelayMessage::Circuit(Box::new(message))
+}
+
+/// A stream that may become a circuit. Its connection is closed if it does not.
+struct Begun(Option<RelayStream>);
+
+impl Begun {
+    async fn ask(&mut self, message: CircuitMessage) -> Result<CircuitMessage, RelayError> {
+        let stream = self.0.as_mut().ok_or(RelayError::Ended)?;
+        stream.send(&about(message)).await?;
+        match stream.next().await? {
+            RelayMessage::Circuit(message) => Ok(*message),
+            _ => Err(RelayError::Unexpected),
+        }
+    }
+
+    /// It is one.
+    fn into_stream(mut self) -> Result<Stream, RelayError> {
+        self.0.take().map(|stream| stream.stream).ok_or(RelayError::Ended)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // A TCP connection goes with its stream; the link may be that of others.
+        if let Some(stream) = self.0.take().filter(|stream| stream.link.carrier() == CarrierKind::Quic) {
+            stream.link.close("no circuit");
+        }
+    }
+}
+
+/// A stream to a relay, alone on its connection: one that is not read must not hold up the long connection or another circuit.
+async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayError> {
+    let connected = daemon.relays.connected().into_iter().find(|c| c.relay.key == relay.key);
+    if let Some(connection) = connected {
+        return beside(daemon, &connection).await;
+    }
+    let reached = &daemon.relays.reached;
+    if let Some(known) = reached.get(relay.key) {
+        match again(daemon, relay.key, known).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => tracing::debug!(relay = ?relay.key, %error, "not where it was"),
+        }
+        reached.forget(relay.key);
+    }
+    let link = dial::dial(&daemon.endpoint, relay).await?;
+    reached.keep(&link);
+    open(link).await
+}
+
+/// A stream on the way on which the long connection is.
+async fn beside(daemon: &Daemon, connection: &RelayConnection) -> Result<Begun, RelayError> {
+    match connection.carrier() {
+        // Every stream is a connection.
+        CarrierKind::Tcp => open(connection.link().clone()).await,
+        carrier => again(daemon, connection.relay.key, (carrier, connection.remote())).await,
+    }
+}
+
+async fn again(
+    daemon: &Daemon,
+    relay: DeviceId,
+    (carrier, at): (CarrierKind, SocketAddr),
+) -> Result<Begun, RelayError> {
+    let endpoint = &daemon.endpoint;
+    let link = match carrier {
+        CarrierKind::Tcp => endpoint.connect_relay_tcp(relay, &[at]).await?,
+        CarrierKind::Quic | CarrierKind::Relayed => endpoint.connect_relay_quic(relay, &[at]).await?,
+    };
+    open(link).await
+}
+
+async fn open(link: Link) -> Result<Begun, RelayError> {
+    let opened = timeout(OPEN, dial::open(link, RelayPurpose::Circuit)).await;
+    Ok(Begun(Some(opened.unwrap_or(Err(RelayError::Silent))?)))
+}
+
+/// Takes, until the connection ends, the circuits that others ask for and that this device wants.
+pub(super) async fn receive(
+    daemon: Arc<Daemon>,
+    connection: Arc<RelayConnection>,
+    mut offers: mpsc::Receiver<Offer>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_ACCEPTING));
+    while let Some(offer) = offers.recv().await {
+        let place = Arc::clone(&places).try_acquire_owned();
+        let (Ok(place), true) = (place, is_wanted(&daemon, &offer)) else {
+            tracing::debug!(from = ?offer.from, "a circuit is declined");
+            connection.tell(about(CircuitMessage::Decline { circuit: offer.circuit })).await;
+            continue;
+        };
+        let (of, by, stop) = (Arc::clone(&daemon), Arc::clone(&connection), daemon.tasks.token.clone());
+        daemon.tasks.spawn(async move {
+            let from = offer.from;
+            let accepted = tokio::select! {
+                accepted = accept(&of, &by, offer) => accepted,
+                () = stop.cancelled() => return,
+            };
+            if let Err(error) = accepted {
+                tracing::debug!(?from, %error, "a circuit came to nothing");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Whoever shows that they know a share that is here may come and prove it: nobody else is listened to.
+fn is_wanted(daemon: &Daemon, offer: &Offer) -> bool {
+    let known = |secret| offer.knock.verify(secret, &offer.from, &daemon.device);
+    offer.from != daemon.device && daemon.shares.all().iter().any(|share| known(&share.secret))
+}
+
+async fn accept(daemon: &Daemon, connection: &RelayConnection, offer: Offer) -> Result<(), RelayError> {
+    let mut begun = beside(daemon, connection).await?;
+    match begun.ask(CircuitMessage::Accept { circuit: offer.circuit }).await? {
+        CircuitMessage::Connected => {}
+        _ => return Err(RelayError::Unexpected),
+    }
+    Ok(daemon.endpoint.accept_circuit(offer.from, begun.into_stream()?).await?)
+}
