@@ -190,9 +190,11 @@ impl CarrierChoice {
 
     /// Whether what [`Self::rate`] says was measured more than once.
     pub fn is_settled(&self, now: Time) -> bool {
-        let (quic, tcp) = (&self.quic.rate, &self.tcp.rate);
-        let (first, second) = if self.prefer(now) == Carrier::Quic { (quic, tcp) } else { (tcp, quic) };
-        if first.measured().is_some() { first.is_settled() } else { second.is_settled() }
+        let rate = |carrier: Carrier| &self.of(carrier).rate;
+        let best = Some(rate(self.prefer(now))).filter(|rate| rate.measured().is_some());
+        let measured =
+            best.or_else(|| Carrier::ALL.into_iter().map(rate).find(|rate| rate.measured().is_some()));
+        measured.is_some_and(|rate| rate.is_settled())
     }
 }
 
