@@ -71,6 +71,9 @@ impl RelayMessage {
             }
             Body::PutEnd(_) => Self::PutEnd,
             Body::PutDone(_) => Self::PutDone,
+            Body::GroupRequest(m) => super::group::parse_request(m)?,
+            Body::GroupAnswer(m) => super::group::parse_answer(m)?,
+            Body::GroupNews(m) => super::group::parse_news(m)?,
             body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }

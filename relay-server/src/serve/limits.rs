@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     Place,
     Cards,
     Index,
+    Group,
 }
 
 /// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
@@ -158,6 +159,7 @@ impl Limiter {
             Kind::Place => rates.place,
             Kind::Cards => rates.cards,
             Kind::Index => rates.index,
+            Kind::Group => rates.group,
         };
         self.take(Who::Device(device, kind), rate, count as f64)
     }

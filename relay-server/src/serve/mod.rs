@@ -7,6 +7,7 @@ mod assign;
 mod device;
 pub(crate) mod fleet;
 pub(crate) mod front;
+pub(crate) mod groups;
 mod indexing;
 pub mod join;
 pub(crate) mod limits;
@@ -55,6 +56,7 @@ pub(crate) struct Services {
     pub(crate) remote: front::poke::Remote,
     pub(crate) room: placement::Room,
     pub(crate) indexing: indexing::Indexing,
+    pub(crate) groups: groups::Table,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -69,6 +71,7 @@ impl Services {
             remote: front::poke::Remote::default(),
             room: placement::Room::new(config.place.reserve.0),
             indexing: indexing::Indexing::new(&config.index),
+            groups: groups::Table::default(),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }
@@ -115,6 +118,9 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
     session::start(node).await?;
     fleet::start(node).await?;
     front::start(node).await?;
+    if node.plays(Role::Front) {
+        groups::start(node).await?;
+    }
     if node.store.is_some() {
         placement::start(node);
     }
