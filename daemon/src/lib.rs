@@ -17,6 +17,7 @@ mod daemon;
 mod doctor;
 mod failure;
 mod greeting;
+mod groups;
 mod hexed;
 mod holders;
 mod hub;

@@ -10,7 +10,8 @@ use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
 use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
-    DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
+    DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId, Nearness, RelayAddress,
+    RelayMessage, RelayRefusal, ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -82,6 +83,8 @@ pub(crate) enum Notice {
     Devices { changed: Vec<DeviceEntry>, removed: Vec<DeviceId> },
     /// Go to another relay.
     Move(Vec<RelayAddress>),
+    /// Something about groups changed; `all`: anything may have.
+    Groups { changes: Vec<GroupChange>, all: bool },
 }
 
 /// A message from another device, still sealed.
@@ -262,12 +265,16 @@ impl RelayConnection {
             RelayMessage::Move { relays } => {
                 let _ = out.notices.send(Notice::Move(relays)).await;
             }
+            RelayMessage::GroupNews { changes, all } => {
+                let _ = out.notices.send(Notice::Groups { changes, all }).await;
+            }
             RelayMessage::Deliver { seq, from, id, sealed, taken_ms } => {
                 let _ = out.deliveries.send(Delivery { seq, from, id, sealed, taken_ms }).await;
             }
             RelayMessage::Sent { request, .. }
             | RelayMessage::Placed { request, .. }
             | RelayMessage::Released { request }
+            | RelayMessage::GroupAnswered { request, .. }
             | RelayMessage::Failed { request, .. } => self.answer(request, message),
             _ => {}
         }
@@ -376,6 +383,15 @@ impl RelayConnection {
     ) -> Result<RelayAddress, RequestError> {
         match self.request(|request| RelayMessage::Place { request, share, bytes, near }).await? {
             RelayMessage::Placed { store, .. } => Ok(store),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Asks something about groups, or wants something changed.
+    pub(crate) async fn group(&self, what: GroupRequest) -> Result<GroupAnswer, RequestError> {
+        let what = Box::new(what);
+        match self.request(|request| RelayMessage::Group { request, what }).await? {
+            RelayMessage::GroupAnswered { answer, .. } => Ok(*answer),
             _ => Err(RequestError::Unexpected),
         }
     }

@@ -167,6 +167,11 @@ pub(crate) async fn find(daemon: &Daemon, wanted: &str) -> Result<DeviceInfo, Ap
     }
 }
 
+/// Whether some device of the user is meant, as far as is known now.
+pub(crate) fn knows(daemon: &Daemon, wanted: &str) -> bool {
+    devices::resolve(&devices(daemon), wanted).is_ok()
+}
+
 /// Sends this device's card anew to whoever has another one.
 pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
     for relay in daemon.relays.all() {
@@ -180,6 +185,7 @@ pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon.tasks.spawn_forever(network::watch(daemon.relays.network.clone()));
     for relay in daemon.relays.all() {
+        daemon.tasks.spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
         daemon.tasks.spawn_forever(task::run(Arc::clone(daemon), relay, None));
     }
 }
