@@ -11,6 +11,7 @@ mod cheapest;
 mod common;
 mod daemon;
 mod follow;
+mod groups;
 mod hostile;
 mod index;
 mod limits;
