@@ -25,10 +25,10 @@ Examples:
   hither share concert.flac --group choir
   hither fetch annas-phone/concert.flac
 
-The members of a group need no tickets of each other. Their devices may belong to
-different users of the same relay. The relay keeps the list of members but can
-neither change it nor read names or shares, but for the name of a group that is
-findable.";
+The members of a group need no tickets of each other. Their devices may belong
+to different users of the same relay. The relay keeps the list of members but
+can neither change it nor read names or shares, but for the name of a group that
+is findable.";
 
 /// Groups: share with other people's devices by name, without tickets
 #[derive(Debug, clap::Args)]

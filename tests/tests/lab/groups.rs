@@ -8,7 +8,7 @@ use std::path::Path;
 /// A device of a user of its own.
 pub(crate) fn stranger(world: &World<'_>, lan: &Lan<'_>, name: &str) -> Device {
     let device = lan.device(name);
-    let invited = world.relay.admin(&["invite", "--label", name]).well().lines.pop().unwrap();
+    let invited = world.relay.admin(&["invite", "--label", "somebody"]).well().lines.pop().unwrap();
     device.join(invited["url"].as_str().unwrap());
     device
 }
@@ -25,8 +25,10 @@ pub(crate) fn groups(device: &Device) -> Vec<GroupInfo> {
     device.api().get("/v1/groups").unwrap()
 }
 
+/// The members of a group and those who ask; nobody while the device is no member.
 pub(crate) fn members(device: &Device, group: &str) -> Vec<GroupMemberInfo> {
-    device.api().get(&format!("/v1/groups/{group}/members")).unwrap_or_default()
+    let escaped: String = group.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    device.api().get(&format!("/v1/groups/{escaped}/members")).unwrap_or_default()
 }
 
 /// Waits until a device stands with a group as wanted.

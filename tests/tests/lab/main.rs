@@ -12,6 +12,8 @@ mod common;
 mod daemon;
 mod follow;
 mod groups;
+mod groups_joining;
+mod groups_sharing;
 mod hostile;
 mod index;
 mod limits;

@@ -224,7 +224,7 @@ mod tests {
         };
         let lines = members(&[member, asking], 280).lines(100);
         assert!(lines[1].starts_with("pho\u{fffd}ne         aaaaaaaa  member  online"), "{lines:?}");
-        assert!(lines[1].ends_with("s4 (1.0 kB), s3 (1.0 kB), s2 (1.0 kB) and 2 more"), "{lines:?}");
+        assert!(lines[1].ends_with("s4 (1 kB), s3 (1 kB), s2 (1 kB) and 2 more"), "{lines:?}");
         assert_eq!(lines[2], "(no name yet)  aaaaaaaa  –       asked 3 min ago  –");
     }
 }
