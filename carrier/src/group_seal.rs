@@ -66,7 +66,7 @@ pub fn seal(
 /// Opens what the member `author` (as the relay says) said.
 pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
     let length = sealed.len();
-    if length < SALT + HEADER + TAG || length > MAX_GROUP_NOTE {
+    if !(SALT + HEADER + TAG..=MAX_GROUP_NOTE).contains(&length) {
         return Err(OpenError::Length { length });
     }
     let (salt, ciphertext) = sealed.split_first_chunk::<SALT>().ok_or(OpenError::Length { length })?;

@@ -12,8 +12,8 @@
 )]
 
 use hither_proto::{
-    Action, DeviceId, GroupEntry, GroupId, GroupInvite, GroupName, GroupRequest, GroupSecret, Membership, NameSeal,
-    Policy, RelayMessage, SignedEntry, decode_relay_frame, encode_relay_frame,
+    Action, DeviceId, GroupEntry, GroupId, GroupInvite, GroupName, GroupRequest, GroupSecret, Membership,
+    NameSeal, Policy, RelayMessage, SignedEntry, decode_relay_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use std::fmt::Write as _;

@@ -167,7 +167,7 @@ async fn every_request_by_everyone_who_may_not() {
         let add = caller.entry(&place.group, Action::Add { device: own });
         assert_eq!(caller.append(&add, &[]).await, NOT_FOUND);
         let stolen = place.admin.signed(place.group.next_entry(admin, 1, Action::Promote { device: member }));
-        assert_eq!(caller.append(&stolen, &[]).await, INVALID, "an entry is taken from its author only");
+        assert_eq!(caller.append(&stolen, &[]).await, NOT_FOUND, "also what an admin has signed");
         assert_eq!(caller.ask(GroupRequest::Mine).await, Ok(GroupAnswer::Mine(vec![])));
     }
     assert_eq!(place.stranger.standing(group).await, GroupStanding::None);
@@ -364,6 +364,24 @@ async fn what_a_node_had_begun_when_it_died_is_taken_up() {
     };
     assert_eq!((total, standing), (3, GroupStanding::Member));
     relay.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_relay_has_lost_is_brought_back_by_any_member() {
+    let mut place = Place::new(Policy::Approval).await;
+    let group = place.group.group();
+    // As if restored from a backup: the admin had let somebody in, and only the member knows.
+    let add = place.admin.entry(&place.group, Action::Add { device: place.stranger.id() });
+    assert_eq!(place.admin.append(&add, &[]).await, NOT_FOUND, "its author needs its consent");
+    assert_eq!(place.asker.append(&add, &[]).await, NOT_FOUND);
+    assert_eq!(place.member.append(&add, &[]).await, Ok(GroupAnswer::Done));
+    assert_eq!(place.stranger.standing(group).await, GroupStanding::Member);
+    // Nobody writes in the name of another.
+    place.group.apply(&add).unwrap();
+    let forged = place.group.next_entry(place.admin.id(), 1, Action::Promote { device: place.member.id() });
+    let forged = place.member.signed(forged);
+    assert_eq!(place.member.append(&forged, &[]).await, INVALID);
+    place.relay.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

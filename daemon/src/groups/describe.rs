@@ -10,7 +10,7 @@ use hither_api::{
     GroupState,
 };
 use hither_proto::{DeviceId, GroupId, GroupInvite, NameSeal, Policy, Role, display_name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How this device stands with a group.
@@ -157,6 +157,35 @@ pub(crate) async fn members(daemon: &Arc<Daemon>, wanted: &str) -> Result<Vec<Gr
     Ok(all)
 }
 
+/// The device that `wanted` means of these with their names: by its id or short id or by its name, in this order; a name in any
+/// case when no name is exactly that. `None`: none of them.
+pub(super) fn meant(all: &[(DeviceId, String)], wanted: &str) -> Option<Result<DeviceId, ApiError>> {
+    let lower = wanted.to_lowercase();
+    let of = |is_meant: &dyn Fn(DeviceId, &str) -> bool| -> BTreeSet<DeviceId> {
+        all.iter().filter(|(device, name)| is_meant(*device, name)).map(|(device, _)| *device).collect()
+    };
+    let mut found = of(&|device, _| device.to_string() == wanted || device.short() == wanted);
+    if found.is_empty() {
+        found = of(&|_, name| name == wanted);
+    }
+    if found.is_empty() {
+        found = of(&|_, name| name.to_lowercase() == lower);
+    }
+    let mut ids = found.iter();
+    match (ids.next(), ids.next()) {
+        (None, _) => None,
+        (Some(one), None) => Some(Ok(*one)),
+        (Some(_), Some(_)) => {
+            let ids: Vec<_> = found.iter().map(DeviceId::short).collect();
+            let message =
+                format!("\"{}\" could be several devices: {}.", display_name(wanted), ids.join(", "));
+            Some(Err(
+                ApiError::new(ErrorCode::BadRequest, message).with_hint("Give one of these ids instead.")
+            ))
+        }
+    }
+}
+
 /// The device that a user means: a member, or with `asking` one who asks or an own device.
 pub(super) async fn device(
     daemon: &Arc<Daemon>,
@@ -165,30 +194,14 @@ pub(super) async fn device(
     asking: bool,
 ) -> Result<DeviceId, ApiError> {
     let members = known.membership.iter().flat_map(|m| m.members().keys().copied());
-    let mut all: Vec<(DeviceId, String)> = match asking {
+    let all: Vec<(DeviceId, String)> = match asking {
         true => known.askers.iter().map(|asker| (asker.device, asker.name.clone())).collect(),
         false => members.map(|device| (device, name_of(daemon, known, device))).collect(),
     };
-    let lower = wanted.to_lowercase();
-    let ways: [&dyn Fn(&(DeviceId, String)) -> bool; 3] = [
-        &|(device, _)| device.to_string() == wanted || device.short() == wanted,
-        &|(_, name)| name == wanted,
-        &|(_, name)| name.to_lowercase() == lower,
-    ];
-    for is_meant in ways {
-        let found: Vec<_> = all.iter().filter(|one| is_meant(one)).map(|(device, _)| *device).collect();
-        match found.as_slice() {
-            [] => {}
-            [one] => return Ok(*one),
-            several => {
-                let ids: Vec<_> = several.iter().map(DeviceId::short).collect();
-                let message =
-                    format!("\"{}\" could be several devices: {}.", display_name(wanted), ids.join(", "));
-                return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Give one of these ids."));
-            }
-        }
+    let found = meant(&all, wanted);
+    if let Some(found) = found {
+        return found;
     }
-    all.clear();
     // A device of the user needs not ask.
     if asking && let Ok(own) = relay::find(daemon, wanted).await {
         return own.device.parse().map_err(crate::failure::internal);

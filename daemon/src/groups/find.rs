@@ -1,7 +1,7 @@
 //! A share of a member by its name, so that it can be fetched without a ticket.
 
 use super::Known;
-use super::describe::name_of;
+use super::describe::{meant, name_of};
 use super::store::Stands;
 use crate::catalogue::Entry;
 use crate::clock::unix_seconds;
@@ -9,7 +9,6 @@ use crate::daemon::Daemon;
 use hither_api::{ApiError, ErrorCode, FoundShare, ListedShare};
 use hither_proto::{DeviceId, GroupId, display_name};
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -25,7 +24,6 @@ fn joined(daemon: &Daemon) -> Vec<(GroupId, Known)> {
 
 /// The member of some group that a user means: by its id, short id or name, in this order.
 pub(crate) fn member(daemon: &Daemon, wanted: &str) -> Option<Result<DeviceId, ApiError>> {
-    let lower = wanted.to_lowercase();
     let mut all: Vec<(DeviceId, String)> = Vec::new();
     for (_, known) in joined(daemon) {
         let members = known.membership.iter().flat_map(|m| m.members().keys().copied());
@@ -33,28 +31,7 @@ pub(crate) fn member(daemon: &Daemon, wanted: &str) -> Option<Result<DeviceId, A
             members.filter(|one| *one != daemon.device).map(|one| (one, name_of(daemon, &known, one))),
         );
     }
-    let ways: [&dyn Fn(&(DeviceId, String)) -> bool; 3] = [
-        &|(device, _)| device.to_string() == wanted || device.short() == wanted,
-        &|(_, name)| name == wanted,
-        &|(_, name)| name.to_lowercase() == lower,
-    ];
-    for is_meant in ways {
-        let found: BTreeSet<_> = all.iter().filter(|one| is_meant(one)).map(|(device, _)| *device).collect();
-        let mut ids = found.iter();
-        match (ids.next(), ids.next()) {
-            (None, _) => {}
-            (Some(one), None) => return Some(Ok(*one)),
-            (Some(_), Some(_)) => {
-                let ids: Vec<_> = found.iter().map(DeviceId::short).collect();
-                let message =
-                    format!("\"{}\" could be several devices: {}.", display_name(wanted), ids.join(", "));
-                return Some(Err(
-                    ApiError::new(ErrorCode::BadRequest, message).with_hint("Give one of these ids instead.")
-                ));
-            }
-        }
-    }
-    None
+    meant(&all, wanted)
 }
 
 fn listed(daemon: &Daemon, known: &Known, owner: DeviceId, entry: &Entry) -> Option<ListedShare> {

@@ -35,10 +35,14 @@ use hither_proto::{
     DeviceId, DeviceName, GroupAsked, GroupChange, GroupId, GroupInvite, GroupMember, GroupName, GroupSecret,
     Membership, ShareId, display_name,
 };
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{GroupRecord, Store, Told};
 use tokio::sync::watch;
+
+/// A way in which a group can be meant.
+type Way<'a> = dyn Fn(&GroupId, &Known) -> bool + 'a;
 
 /// Who wants to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,9 +247,9 @@ impl Groups {
     /// Begins to know a group, unless it is known. Blocks.
     fn insert(&self, group: GroupId, record: GroupRecord) -> Result<(), StorageError> {
         let mut all = self.lock();
-        if !all.contains_key(&group) {
+        if let Entry::Vacant(place) = all.entry(group) {
             self.store.put_record(group, &record)?;
-            all.insert(group, Known::new(record));
+            place.insert(Known::new(record));
         }
         drop(all);
         self.changed();
@@ -305,7 +309,7 @@ impl Groups {
         let all = self.all();
         let lower = wanted.to_lowercase();
         let id = wanted.parse::<GroupInvite>().ok().map(|invite| invite.0);
-        let ways: [&dyn Fn(&GroupId, &Known) -> bool; 4] = [
+        let ways: [&Way<'_>; 4] = [
             &|group, _| id == Some(*group) || group.to_string() == lower,
             &|_, known| known.record.name.as_deref() == Some(wanted),
             &|_, known| known.record.name.as_ref().is_some_and(|name| name.to_lowercase() == lower),

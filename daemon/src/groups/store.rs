@@ -147,6 +147,24 @@ impl Store {
         self.storage.commit(batch)
     }
 
+    /// At most `most` entries from a number on, in order. Blocks.
+    pub(super) fn entries(
+        &self,
+        group: GroupId,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<Vec<u8>>, StorageError> {
+        let mut all = Vec::new();
+        self.storage.scan(LOG, group.as_bytes(), &mut |key, value| {
+            let number = key.get(GroupId::LEN..).and_then(|number| number.try_into().ok());
+            if number.is_some_and(|number| u64::from_be_bytes(number) >= from) {
+                all.push(value.to_vec());
+            }
+            if all.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(all)
+    }
+
     /// What a member told. Blocks.
     pub(super) fn put_told(&self, group: GroupId, all: &[(DeviceId, Told)]) -> Result<(), StorageError> {
         let mut batch = Batch::new();

@@ -10,16 +10,20 @@ use crate::relay::{RelayConnection, RequestError};
 use hither_carrier::group_seal::Place;
 use hither_content::storage::StorageError;
 use hither_proto::{
-    DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed, GroupStanding,
-    LogError, Membership, NameSeal, SignedEntry,
+    Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed, GroupStanding,
+    LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Pages of a log that are asked for at once: more than the longest log has.
 const MAX_PAGES: usize = 1024;
+/// The same of a group that is not known yet (some 32 MiB).
+const MAX_FRESH_PAGES: usize = 64;
 /// Members whose notes are asked for with one request.
 const NOTES: usize = 64;
+/// Entries that are brought back before the relay is asked again how far it is.
+const BROUGHT_BACK: usize = 64;
 /// What is told when a relay has forgotten a request.
 const FORGOTTEN: &str = "The request was not answered in time.";
 
@@ -38,7 +42,7 @@ pub(super) enum SyncError {
     /// The entries do not follow from what is known.
     #[error("the relay shows a log that cannot be: {0}")]
     Log(#[from] LogError),
-    /// The relay has fewer entries than it showed before.
+    /// The relay has fewer entries than it showed before, and others in their place.
     #[error("the relay has lost entries of the group's log")]
     Lost,
     /// The relay answered something else.
@@ -74,8 +78,12 @@ pub(super) async fn log(
     relay: DeviceId,
     group: GroupId,
 ) -> Result<(), SyncError> {
-    for _ in 0..MAX_PAGES {
-        let from = daemon.groups.get(&group).and_then(|known| known.membership).map_or(0, |m| m.entries());
+    // Of a group that is not known yet: all of it says whether it is one to know.
+    let mut held = Vec::new();
+    for page in 0..MAX_PAGES {
+        let known = daemon.groups.get(&group);
+        let fresh = known.is_none();
+        let from = known.and_then(|known| known.membership).map_or(held.len() as u64, |m| m.entries());
         let answer = connection.group(GroupRequest::Log { group, from }).await?;
         let GroupAnswer::Log { standing, total, entries, sealed } = answer else {
             return Err(SyncError::Unexpected);
@@ -84,9 +92,15 @@ pub(super) async fn log(
             return blocking(daemon, move |daemon| outside(daemon, group, standing, sealed)).await;
         }
         if total < from {
-            return Err(SyncError::Lost);
+            bring_back(daemon, connection, group, total).await?;
+            continue;
         }
         let got = entries.len() as u64;
+        held.extend(entries);
+        if fresh && from + got < total && got > 0 && page < MAX_FRESH_PAGES {
+            continue;
+        }
+        let entries = std::mem::take(&mut held);
         blocking(daemon, move |daemon| {
             let opened =
                 entries.iter().map(|bytes| SignedEntry::open(bytes)).collect::<Result<Vec<_>, _>>()?;
@@ -97,7 +111,7 @@ pub(super) async fn log(
             Ok(())
         })
         .await?;
-        if from + got >= total {
+        if from + got >= total || daemon.groups.get(&group).is_none() {
             return Ok(());
         }
         if got == 0 {
@@ -105,6 +119,35 @@ pub(super) async fn log(
         }
     }
     Err(SyncError::Unexpected)
+}
+
+/// The relay has lost entries, as one that was restored from a backup: they are appended again, in order.
+async fn bring_back(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+    from: u64,
+) -> Result<(), SyncError> {
+    let lost =
+        blocking(daemon, move |daemon| Ok(daemon.groups.store.entries(group, from, BROUGHT_BACK)?)).await?;
+    tracing::info!(?group, entries = lost.len(), "entries that the relay has lost are brought back");
+    if lost.is_empty() {
+        return Err(SyncError::Lost);
+    }
+    for entry in lost {
+        let what = GroupRequest::Append { group, entry: entry.into(), keys: Vec::new() };
+        match connection.group(what).await {
+            Ok(GroupAnswer::Done) => {}
+            // Another member is doing the same.
+            Ok(GroupAnswer::Behind { .. }) => return Ok(()),
+            Ok(_) => return Err(SyncError::Unexpected),
+            Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::Invalid => {
+                return Err(SyncError::Lost);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The relay says that this device is no member. Blocks.
@@ -138,6 +181,21 @@ fn outside(
     Ok(())
 }
 
+/// Whether this device is in a group that it knows nothing of by its own doing, or by that of another device of its user:
+/// its store was rebuilt, or the other device let it in.
+fn agreed(daemon: &Daemon, relay: DeviceId, entries: &[SignedEntry]) -> bool {
+    let this = daemon.device;
+    let by = entries.iter().rev().map(SignedEntry::entry).find_map(|entry| match entry.action {
+        Action::Create { .. } if entry.author == this => Some(this),
+        Action::Add { device } if device == this => Some(entry.author),
+        _ => None,
+    });
+    let relays = daemon.relays.all();
+    let relay = relays.iter().find(|one| one.url.key == relay);
+    let own = |by: DeviceId| relay.is_some_and(|relay| relay.with_devices(|list| list.get(by).is_some()));
+    by.is_some_and(|by| by == this || own(by))
+}
+
 /// Takes entries that follow what is known; those that are known are passed over. They are durable when this returns. Blocks.
 fn absorb(
     daemon: &Daemon,
@@ -145,6 +203,10 @@ fn absorb(
     group: GroupId,
     entries: &[SignedEntry],
 ) -> Result<(), SyncError> {
+    if daemon.groups.get(&group).is_none() && !agreed(daemon, relay, entries) {
+        tracing::warn!(?group, "a group names this device, which has not asked for that; ignored");
+        return Ok(());
+    }
     daemon.groups.insert(group, GroupRecord::new(relay, Stands::Member))?;
     let mut all = daemon.groups.lock();
     let Some(known) = all.get_mut(&group) else { return Ok(()) };

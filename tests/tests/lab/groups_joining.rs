@@ -4,6 +4,8 @@ use crate::groups::{group, groups, knows, members, stands, stranger};
 use crate::relay_world::{Fleet, World};
 use hither_api::{ErrorCode, GroupInfo, GroupRole, GroupState};
 use hither_tests::lab::{self, Device, until};
+use std::fs;
+use std::path::Path;
 
 /// Waits until somebody asks whom this device may approve.
 #[track_caller]
@@ -157,7 +159,8 @@ fn b2_members_at_different_fronts_of_a_fleet_see_each_other() {
             .iter()
             .map(|name| {
                 let device = fleet.two.device(name);
-                let invited = fleet.control.admin(&["invite", "--label", "somebody"]).well().lines.pop().unwrap();
+                let invited =
+                    fleet.control.admin(&["invite", "--label", "somebody"]).well().lines.pop().unwrap();
                 device.join(invited["url"].as_str().unwrap());
                 device
             })
@@ -184,6 +187,57 @@ fn b2_members_at_different_fronts_of_a_fleet_see_each_other() {
             until("the policy", || {
                 (groups(device)[0].policy == Some(hither_api::GroupPolicy::Approval)).then_some(())
             });
+        }
+    });
+}
+
+/// Copies a folder with everything in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let (path, beside) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&path, &beside),
+            kind if kind.is_file() => drop(fs::copy(&path, &beside).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn b2_members_bring_back_what_a_relay_from_a_backup_has_lost() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (anna, bert) = (stranger(&world, &world.one, "anna"), stranger(&world, &world.two, "bert"));
+        let cleo = stranger(&world, &world.two, "cleo");
+        let hidden = group(&anna, &["create", "choir", "--policy", "open"]);
+        group(&bert, &["join", &hidden.invite]);
+        knows(&anna, "choir", &[("anna", true), ("bert", true)]);
+        world.relay.stop();
+        let (data, backup) = (world.relay.data(), world.relay.data().with_extension("backup"));
+        copy(&data, &backup);
+        world.relay.start();
+        anna.is_connected();
+        bert.is_connected();
+        // What the backup knows nothing of.
+        cleo.is_connected();
+        group(&cleo, &["join", &hidden.invite]);
+        group(&anna, &["policy", "choir", "approval"]);
+        for device in [&anna, &bert, &cleo] {
+            knows(device, "choir", &[("anna", true), ("bert", true), ("cleo", true)]);
+        }
+        world.relay.stop();
+        fs::remove_dir_all(&data).unwrap();
+        copy(&backup, &data);
+        world.relay.start();
+        for device in [&anna, &bert, &cleo] {
+            let group = until("the policy that was lost", || {
+                stands(device, "choir", GroupState::Member)
+                    .policy
+                    .filter(|policy| *policy == hither_api::GroupPolicy::Approval)
+            });
+            println!("{}: {group:?}", device.name);
+            knows(device, "choir", &[("anna", true), ("bert", true), ("cleo", true)]);
         }
     });
 }

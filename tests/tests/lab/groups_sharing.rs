@@ -51,7 +51,7 @@ fn b2_what_several_members_share_is_fetched_once() {
         assert!(first >= SIZE, "{first}");
         let second = fetch(&cleo, "bert/copy of the film.mkv", "second");
         assert_eq!(second, 0, "what is the same is here already");
-        Tree::of(&one).assert_same(&Tree::of(cleo.path("second/copy of the film.mkv")));
+        Tree::of(&two).assert_same(&Tree::of(cleo.path("second/copy of the film.mkv")));
         // Not so with a share of its own: nobody outside can compare.
         let alone = fill(anna.path("alone.mkv"), 1, SIZE);
         let ticket = anna.share(&alone);

@@ -173,9 +173,11 @@ async fn append(
     let invalid = || Refused::from(RelayRefusalCode::Invalid);
     let signed = SignedEntry::open(bytes).map_err(|_| invalid())?;
     let device = &connection.device;
-    if signed.entry().author != *device || signed.group() != *group {
+    if signed.group() != *group {
         return Err(invalid());
     }
+    // What another member wrote is brought back by any member, when this relay has lost it: it fits in its place only.
+    let own = signed.entry().author == *device;
     if book::is_there(node, &signed).await? {
         // It may have been put by a front that died then.
         book::load(node, group).await?;
@@ -183,7 +185,7 @@ async fn append(
     }
     let known = book::load(node, group).await?;
     let after = match (known, &signed.entry().action) {
-        (None, Action::Create { .. }) => {
+        (None, Action::Create { .. }) if own => {
             if book::listed(node, device).await?.len() >= MAX_GROUPS {
                 return Ok(GroupAnswer::No(GroupNo::TooManyGroups));
             }
@@ -198,7 +200,8 @@ async fn append(
                 Err(LogError::Full) => return Ok(GroupAnswer::No(GroupNo::Full)),
                 Err(_) => return Err(invalid()),
             }
-            if let Action::Add { device: new } = action
+            if own
+                && let Action::Add { device: new } = action
                 && let Some(no) = may_add(node, connection, group, new).await?
             {
                 return Ok(GroupAnswer::No(no));

@@ -145,7 +145,7 @@ impl News {
         node: &Arc<Node>,
         device: DeviceId,
     ) -> Option<impl Future<Output = RelayMessage> + Send + use<>> {
-        if self.busy || !(self.all || !self.changes.is_empty()) {
+        if self.busy || (!self.all && self.changes.is_empty()) {
             return None;
         }
         let (changes, all) = (std::mem::take(&mut self.changes), std::mem::take(&mut self.all));
