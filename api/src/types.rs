@@ -114,6 +114,9 @@ pub struct ShareInfo {
     /// When it ends by itself, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// Name of the group that it is shared with, or its id when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Whether a new version is published whenever something in it changes.
     #[serde(default)]
     pub watched: bool,

@@ -26,9 +26,10 @@ pub struct Args {
     pub all: bool,
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     Column::new("SHARE", Align::Left),
     Column::new("NAME", Align::Left).flexible(),
+    Column::new("GROUP", Align::Left).flexible().sparse(),
     Column::new("FILES", Align::Right),
     Column::new("SIZE", Align::Right),
     Column::new("FROM", Align::Left).optional(),
@@ -120,6 +121,7 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
         table.row([
             short(&share.share, length).to_owned(),
             display_name(&share.name),
+            share.group.as_deref().map(display_name).unwrap_or_default(),
             grouped(share.files),
             bytes(share.bytes),
             if share.mine { "this device".into() } else { device("", &share.owner) },
@@ -178,6 +180,7 @@ mod tests {
             held: 4000,
             published: 1000,
             expires: Some(1180 + 7 * 86_400),
+            group: None,
             watched: false,
             trouble: None,
             upload: None,

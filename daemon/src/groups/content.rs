@@ -193,3 +193,95 @@ pub(super) fn open_note(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Re
         shares,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_proto::{Action, GroupEntry, Policy, ShareSecret, SignedEntry, Ticket};
+
+    fn group(by: &Identity, name: NameSeal, secret: &GroupSecret) -> Membership {
+        let (group, author) = (GroupId::new([0; 32]), by.device_id());
+        let action =
+            Action::Create { name, key: secret.mark(), policy: Policy::Open, admins: [author].into() };
+        let entry = GroupEntry { group, number: 0, previous: [0; 32], author, time_ms: 1, action };
+        Membership::begin(&SignedEntry::sign(entry, |message| by.sign(message))).unwrap()
+    }
+
+    #[test]
+    fn a_secret_and_a_name_count_only_when_the_log_has_their_marks() {
+        let (by, reader) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let to = reader.device_id();
+        let name = GroupName::parse("choir").unwrap();
+        let (secret, salt) = (GroupSecret::new([1; 32]), [2; 32]);
+        let known = group(&by, NameSeal::Sealed(name.mark(&salt)), &secret);
+        let inner = Inner { secret: secret.clone(), name: name.clone(), salt: Some(salt) };
+        let sealed = |inner: &Inner| {
+            let mut sealed = seal_keys(&by, known.group(), inner, [&to]).unwrap().pop().unwrap();
+            sealed.device = by.device_id();
+            sealed
+        };
+        let opened = open_key(&reader, &known, &sealed(&inner)).unwrap();
+        assert_eq!((opened.name.as_str(), opened.secret == secret), ("choir", true));
+        for wrong in [
+            Inner { secret: GroupSecret::new([9; 32]), ..inner.clone() },
+            Inner { name: GroupName::parse("band").unwrap(), ..inner.clone() },
+            Inner { salt: Some([3; 32]), ..inner.clone() },
+            Inner { salt: None, ..inner.clone() },
+        ] {
+            assert!(open_key(&reader, &known, &sealed(&wrong)).is_none());
+        }
+        // Of another group, or for another device.
+        let other = group(&by, NameSeal::Clear(name), &secret);
+        assert!(open_key(&reader, &other, &sealed(&inner)).is_none());
+        assert!(open_key(&by, &known, &sealed(&inner)).is_none());
+    }
+
+    fn entry(owner: DeviceId, number: u16, name: String) -> Entry {
+        let mut secret = [7; 16];
+        secret[..2].copy_from_slice(&number.to_be_bytes());
+        let ticket =
+            Ticket { secret: ShareSecret::new(secret), owner, hints: vec![], relays: vec![], pin: None };
+        let ticket = ticket.to_string();
+        Entry { ticket, name, version: 1, files: 1, bytes: 1, published: u64::from(number), expires: None }
+    }
+
+    #[test]
+    fn a_note_holds_the_newest_shares_and_those_of_its_author_only() {
+        let (by, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let author = by.device_id();
+        let many: Vec<_> = (0..2000).map(|number| entry(author, number, format!("{number:0200}"))).collect();
+        let (payload, content) = note(&DeviceName::clean("desk"), many.clone());
+        assert!(payload.len() <= group_seal::MAX_PAYLOAD);
+        assert_eq!(content, note(&DeviceName::clean("desk"), many).1, "its time does not count");
+        let secret = GroupSecret::new([1; 32]);
+        let place = Place { group: GroupId::new([1; 32]), generation: 1, secret: &secret };
+        let told =
+            open_note(place, author, &group_seal::seal(&by, place, [1; 16], &payload).unwrap()).unwrap();
+        assert!(told.shares.len() > 50 && told.shares[0].published == 1999, "{}", told.shares.len());
+        let strange = vec![entry(other.device_id(), 1, "theirs".into()), entry(author, 2, "a/b".into())];
+        let (payload, _) = note(&DeviceName::clean("de\u{1b}sk"), strange);
+        let told =
+            open_note(place, author, &group_seal::seal(&by, place, [2; 16], &payload).unwrap()).unwrap();
+        assert!(told.shares.is_empty() && told.name == "de\u{fffd}sk");
+        let nonsense = group_seal::seal(&by, place, [3; 16], b"{}").unwrap();
+        assert!(matches!(open_note(place, author, &nonsense), Err(NoteError::Malformed)));
+    }
+
+    #[test]
+    fn requests_and_reasons_are_for_their_readers_and_safe_to_show() {
+        let (by, reader) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let group = GroupId::new([1; 32]);
+        let sealed =
+            seal_ask(&by, group, &DeviceName::clean("phone"), &[reader.device_id()]).unwrap().pop().unwrap();
+        let mut asked = GroupAsked { device: by.device_id(), asked_ms: 1, sealed: sealed.sealed };
+        assert_eq!(open_ask(&reader, group, &asked).as_deref(), Some("phone"));
+        assert_eq!(open_ask(&reader, GroupId::new([2; 32]), &asked), None);
+        asked.device = reader.device_id();
+        assert_eq!(open_ask(&reader, group, &asked), None, "nobody asks for another");
+        let long = format!("no\u{1b}{}", "x".repeat(1000));
+        let mut sealed = seal_refusal(&by, group, reader.device_id(), &long).unwrap();
+        sealed.device = by.device_id();
+        let reason = open_refusal(&reader, group, &sealed).unwrap();
+        assert!(reason.starts_with("no\u{fffd}x") && reason.len() <= MAX_REASON);
+    }
+}

@@ -15,7 +15,7 @@ use crate::hexed::Hex;
 use crate::relay::{Relay, RelayConnection, RequestError};
 use hither_carrier::group_seal::{self, Place};
 use hither_proto::limits::GROUP_DIGEST;
-use hither_proto::{DeviceId, GroupAnswer, GroupId, GroupRequest, Joining, Membership};
+use hither_proto::{DeviceId, GroupAnswer, GroupId, GroupRequest, Joining, Membership, RelayRefusalCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const STEP: Duration = Duration::from_secs(4);
 /// Pause after something failed.
 const AGAIN: Duration = Duration::from_secs(3);
+/// Pause after a relay has not answered at all.
+const MUTE: Duration = Duration::from_secs(600);
 /// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
@@ -44,8 +46,8 @@ struct Keeper {
     relay: Arc<Relay>,
     /// The connection that knows which groups to tell of.
     greeted: Option<std::time::Instant>,
-    /// The relay knows no groups: it is of an earlier version. Until the next connection.
-    mute: bool,
+    /// The relay says nothing of groups: it is of an earlier version, or overloaded. It is asked again then.
+    mute: Option<Instant>,
     logs: BTreeSet<GroupId>,
     rolls: BTreeSet<GroupId>,
     /// Since when something is to be done.
@@ -59,7 +61,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
     let (mut changes, mut wake) = (daemon.relays.changes(), daemon.groups.wake.subscribe());
     let left = relay.left.clone();
     let (logs, rolls, duties) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-    let mut keeper = Keeper { daemon, relay, greeted: None, mute: false, logs, rolls, duties, next: None };
+    let mut keeper = Keeper { daemon, relay, greeted: None, mute: None, logs, rolls, duties, next: None };
     loop {
         changes.mark_unchanged();
         wake.mark_unchanged();
@@ -88,14 +90,18 @@ impl Keeper {
             return;
         };
         if self.greeted != Some(connection.since) {
-            (self.greeted, self.mute) = (Some(connection.since), false);
+            (self.greeted, self.mute) = (Some(connection.since), None);
             self.logs.clear();
             if !self.greet(&connection).await {
                 return;
             }
         }
-        if self.mute {
-            return;
+        if let Some(until) = self.mute {
+            self.wake_at(until);
+            if Instant::now() < until || !self.greet(&connection).await {
+                return;
+            }
+            self.mute = None;
         }
         let heard = self.daemon.groups.take_heard(key);
         if heard.all && !self.greet(&connection).await {
@@ -128,8 +134,10 @@ impl Keeper {
                 true
             }
             Err(SyncError::Request(RequestError::TimedOut)) => {
-                tracing::info!(relay = %self.relay.url.at, "the relay knows nothing of groups");
-                self.mute = true;
+                tracing::info!(relay = %self.relay.url.at, "the relay says nothing of groups");
+                let until = Instant::now() + MUTE;
+                self.mute = Some(until);
+                self.wake_at(until);
                 false
             }
             Err(error) => {
@@ -153,8 +161,19 @@ impl Keeper {
             self.rolls.insert(group);
         }
         while let Some(group) = self.rolls.first().copied() {
-            if self.known(group).is_some() {
-                sync::roll(&self.daemon, connection, group).await?;
+            let rolled = match self.known(group) {
+                Some(_) => sync::roll(&self.daemon, connection, group).await,
+                None => Ok(()),
+            };
+            match rolled {
+                Ok(()) => {}
+                // It is no member any more, and has not heard so yet.
+                Err(SyncError::Request(RequestError::Refused(refusal)))
+                    if refusal.code == RelayRefusalCode::NotFound =>
+                {
+                    self.logs.insert(group);
+                }
+                Err(error) => return Err(error),
             }
             self.rolls.remove(&group);
         }

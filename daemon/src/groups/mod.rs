@@ -293,6 +293,12 @@ impl Groups {
             && !groups.iter().any(|group| of(group).is_some_and(|m| m.role(device).is_some()))
     }
 
+    /// What a group is called, or its id (hexadecimal) when that is not known.
+    pub(crate) fn name(&self, group: &str) -> String {
+        let name = GroupId::from_hex(group).ok().and_then(|group| Some(self.lock().get(&group)?.name()));
+        name.filter(|name| !name.is_empty()).unwrap_or_else(|| group.to_owned())
+    }
+
     /// The group that a user means, of which this device is a member: by its name, id or word.
     pub(crate) fn resolve(&self, wanted: &str, this: &DeviceId) -> Result<(GroupId, Known), ApiError> {
         let found = self.resolve_any(wanted)?;

@@ -169,7 +169,8 @@ pub(crate) async fn find(daemon: &Daemon, wanted: &str) -> Result<DeviceInfo, Ap
 
 /// Whether some device of the user is meant, as far as is known now.
 pub(crate) fn knows(daemon: &Daemon, wanted: &str) -> bool {
-    devices::resolve(&devices(daemon), wanted).is_ok()
+    // Several are some.
+    !matches!(devices::resolve(&devices(daemon), wanted), Err(error) if error.code == ErrorCode::NotFound)
 }
 
 /// Sends this device's card anew to whoever has another one.

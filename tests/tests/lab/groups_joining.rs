@@ -241,3 +241,22 @@ fn b2_members_bring_back_what_a_relay_from_a_backup_has_lost() {
         }
     });
 }
+
+#[test]
+fn b4_several_join_at_once_and_every_member_has_the_same_list() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let names = ["anna", "bert", "cleo", "dora", "emil", "fred"];
+        let devices: Vec<_> = names.iter().map(|name| stranger(&world, &world.two, name)).collect();
+        group(&devices[0], &["create", "choir", "--findable", "--policy", "open"]);
+        group(&devices[1], &["join", "choir"]);
+        // Two members let in whoever asks, at the same time.
+        let joining: Vec<_> = devices[2..].iter().map(|one| one.begin(&["group", "join", "choir"])).collect();
+        for run in joining {
+            let joined: GroupInfo = serde_json::from_value(run.finish().well().lines.pop().unwrap()).unwrap();
+            assert_eq!(joined.state, GroupState::Member);
+        }
+        let all: Vec<_> = names.iter().map(|name| (*name, true)).collect();
+        devices.iter().for_each(|device| knows(device, "choir", &all));
+    });
+}
