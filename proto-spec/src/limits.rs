@@ -106,6 +106,8 @@ pub const MAX_GROUP_ALLOWED: usize = 256;
 pub const MAX_GROUP_REMOVED: usize = 512;
 /// Most entries in the log of a group. Then nothing more can be written: make a new group.
 pub const MAX_GROUP_LOG: u64 = 16_384;
+/// Most bytes of all entries of a group's log together.
+pub const MAX_GROUP_LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// Longest name of a group, bytes.
 pub const MAX_GROUP_NAME: usize = 64;
 /// Longest entry of a group's log, bytes: full lists of admins and of who is allowed.

@@ -17,7 +17,7 @@ Examples:
   hither group create family --policy open
   hither group search choir
   hither group join choir                      by its name, when it is findable
-  hither group join hithergroup1…              else by the word that members have
+  hither group join hithergroup1…              by the word that members have
   hither group members choir                   who is in it, who is there, and
                                                what they share
   hither group approve choir annas-phone

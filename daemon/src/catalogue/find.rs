@@ -62,7 +62,7 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiEr
 
 /// The share of a name that a device has; the newest, when there are several.
 pub(crate) async fn find(daemon: &Arc<Daemon>, request: &FindRequest) -> Result<FoundShare, ApiError> {
-    mail::settle(daemon).await;
+    relay::settle(daemon).await;
     // The user's own devices go first; a member of a group is known at once or not at all.
     if !relay::knows(daemon, &request.owner)
         && let Some(member) = groups::member(daemon, &request.owner)

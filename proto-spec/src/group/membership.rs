@@ -4,7 +4,7 @@
 use super::entry::{Action, Entry, NameSeal, Policy, SignedEntry};
 use crate::device::DeviceId;
 use crate::ids::{GroupId, KeyMark};
-use crate::limits::{MAX_GROUP_LOG, MAX_GROUP_MEMBERS, MAX_GROUP_REMOVED};
+use crate::limits::{MAX_GROUP_LOG, MAX_GROUP_LOG_BYTES, MAX_GROUP_MEMBERS, MAX_GROUP_REMOVED};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a member may do.
@@ -77,6 +77,8 @@ pub struct Membership {
     pub(super) group: GroupId,
     pub(super) next: u64,
     pub(super) last: [u8; 32],
+    /// Of all entries, bytes.
+    pub(super) size: u64,
     pub(super) name: NameSeal,
     pub(super) policy: Policy,
     pub(super) members: BTreeMap<DeviceId, Role>,
@@ -108,6 +110,7 @@ impl Membership {
             group: first.group(),
             next: 1,
             last: first.hash(),
+            size: first.bytes().len() as u64,
             name: name.clone(),
             policy: policy.clone(),
             members: [(*author, role)].into(),
@@ -146,6 +149,10 @@ impl Membership {
             return Err(LogError::Chain);
         }
         self.allowed(author, action)?;
+        let size = self.size + signed.bytes().len() as u64;
+        if size > MAX_GROUP_LOG_BYTES {
+            return Err(LogError::Full);
+        }
         match action {
             Action::Create { .. } => {}
             Action::Add { device } => {
@@ -173,6 +180,7 @@ impl Membership {
             Action::Rotate { key } => self.begin_generation(*key),
         }
         self.next += 1;
+        self.size = size;
         self.last = signed.hash();
         Ok(())
     }

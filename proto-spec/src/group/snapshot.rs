@@ -16,6 +16,7 @@ impl Membership {
         out.extend_from_slice(self.group.as_bytes());
         out.extend_from_slice(&self.next.to_be_bytes());
         out.extend_from_slice(&self.last);
+        out.extend_from_slice(&self.size.to_be_bytes());
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(self.key.as_bytes());
         match &self.name {
@@ -49,6 +50,7 @@ impl Membership {
         let group = GroupId::new(reader.array()?);
         let next = u64::from_be_bytes(reader.array()?);
         let last = reader.array()?;
+        let size = u64::from_be_bytes(reader.array()?);
         let generation = u64::from_be_bytes(reader.array()?);
         let key = KeyMark::new(reader.array()?);
         let name = match reader.byte()? {
@@ -68,6 +70,6 @@ impl Membership {
         if !reader.0.is_empty() {
             return Err(EntryError::Malformed);
         }
-        Ok(Self { group, next, last, name, policy, members, named, removed, generation, key, stale })
+        Ok(Self { group, next, last, size, name, policy, members, named, removed, generation, key, stale })
     }
 }

@@ -1,7 +1,9 @@
 use super::*;
 use crate::device::DeviceId;
 use crate::ids::{GroupId, KeyMark};
-use crate::limits::{MAX_GROUP_ALLOWED, MAX_GROUP_ENTRY, MAX_GROUP_MEMBERS, MAX_GROUP_NAMED};
+use crate::limits::{
+    MAX_GROUP_ALLOWED, MAX_GROUP_ENTRY, MAX_GROUP_LOG_BYTES, MAX_GROUP_MEMBERS, MAX_GROUP_NAMED,
+};
 use libp2p_identity::ed25519;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -170,6 +172,26 @@ fn a_group_is_bounded() {
     assert_eq!(SignedEntry::open(long.bytes()), Ok(long.clone()));
     let longer = first(&a, Policy::AllowList(some(MAX_GROUP_ALLOWED + 1)), &admins);
     assert_eq!(SignedEntry::open(longer.bytes()), Err(EntryError::Malformed));
+}
+
+#[test]
+fn a_log_is_bounded_by_its_bytes_too() {
+    let [a, ..] = signers();
+    let mut group = Membership::begin(&first(&a, Policy::Open, &[a.id()])).unwrap();
+    let lists: [BTreeSet<_>; 2] = [0, 1]
+        .map(|from| (from..from + MAX_GROUP_ALLOWED as u16).map(|seed| Signer::new(seed).id()).collect());
+    let mut bytes = 0;
+    for policy in lists.iter().cycle().map(|list| Policy::AllowList(list.clone())) {
+        let entry = a.next(&group, Action::SetPolicy { policy });
+        match group.apply(&entry) {
+            Ok(()) => bytes += entry.bytes().len() as u64,
+            Err(error) => {
+                assert_eq!(error, LogError::Full);
+                break;
+            }
+        }
+    }
+    assert!(bytes < MAX_GROUP_LOG_BYTES && bytes > MAX_GROUP_LOG_BYTES - MAX_GROUP_ENTRY as u64, "{bytes}");
 }
 
 #[test]

@@ -208,7 +208,9 @@ impl<'a> Talk<'a> {
                 Done::Acknowledged(Inbox::ack(&node, &connection.device, up_to).await)
             }));
         }
-        if let Some(compose) = self.news.begin(node, connection.device) {
+        if !self.out.is_full()
+            && let Some(compose) = self.news.begin(node, connection.device)
+        {
             self.work.push(Box::pin(async move { Done::News(compose.await) }));
         }
         let listing = &mut self.listing;

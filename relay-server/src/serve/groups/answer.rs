@@ -124,7 +124,11 @@ async fn work(node: &Node, connection: &Connection, what: GroupRequest) -> Answe
 }
 
 /// What the log says, to a member.
-pub(super) async fn member(node: &Node, device: &DeviceId, group: &GroupId) -> Result<Membership, Refused> {
+pub(super) async fn member(
+    node: &Node,
+    device: &DeviceId,
+    group: &GroupId,
+) -> Result<Arc<Membership>, Refused> {
     let known = book::load(node, group).await?.filter(|known| known.role(device).is_some());
     known.ok_or_else(|| RelayRefusalCode::NotFound.into())
 }
@@ -191,7 +195,8 @@ async fn append(
             }
             Membership::begin(&signed).map_err(|_| invalid())?
         }
-        (Some(mut known), action) if known.role(device).is_some() => {
+        (Some(known), action) if known.role(device).is_some() => {
+            let mut known = (*known).clone();
             if signed.entry().number != known.entries() {
                 return Ok(GroupAnswer::Behind { next: known.entries() });
             }

@@ -11,10 +11,11 @@ use super::records::{
 };
 use crate::node::Node;
 use crate::serve::registry::encode;
-use crate::state::{Expect, MAX_PAGE, StateError};
+use crate::state::{Entry, Expect, MAX_PAGE, StateError};
 use bytes::Bytes;
 use hither_proto::limits::MAX_GROUPS;
 use hither_proto::{Action, DeviceId, GroupId, Membership, NameSeal, Policy, SignedEntry};
+use std::sync::Arc;
 
 /// Attempts at a change that others make at the same time.
 const ATTEMPTS: usize = 16;
@@ -30,14 +31,14 @@ pub(super) enum Appended {
 }
 
 /// What the log of a group says; `None`: there is no such group, or it has ended.
-pub(super) async fn load(node: &Node, group: &GroupId) -> Result<Option<Membership>> {
+pub(super) async fn load(node: &Node, group: &GroupId) -> Result<Option<Arc<Membership>>> {
     for _ in 0..ATTEMPTS {
         let kept = node.state.get(bucket::GROUPS, &group_key(group)).await?;
         let (known, revision) = match &kept {
-            Some(entry) => (Some(decode(&entry.value)?), Some(entry.revision)),
+            Some(entry) => (Some(read(node, group, entry)?), Some(entry.revision)),
             None => (None, None),
         };
-        let next = known.as_ref().map_or(0, Membership::entries);
+        let next = known.as_ref().map_or(0, |known| known.entries());
         let Some(entry) = node.state.get(bucket::LOG, &entry_key(group, next)).await? else {
             return match known {
                 Some(ended) if ended.members().is_empty() => {
@@ -48,9 +49,19 @@ pub(super) async fn load(node: &Node, group: &GroupId) -> Result<Option<Membersh
             };
         };
         let signed = SignedEntry::open(&entry.value).map_err(|_| damaged())?;
-        catch_up(node, known, revision, &signed).await?;
+        catch_up(node, known.map(|known| (*known).clone()), revision, &signed).await?;
     }
     Err(StateError::Busy("entries of one group at a time".into()))
+}
+
+/// What a record says.
+fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Arc<Membership>> {
+    if let Some(known) = node.services.groups.read(group, entry.revision) {
+        return Ok(known);
+    }
+    let known = Arc::new(decode(&entry.value)?);
+    node.services.groups.keep(entry.revision, &known);
+    Ok(known)
 }
 
 /// Puts an entry that may be appended at the end of the log.

@@ -3,9 +3,12 @@
 //! A device listens from its first question about its groups until its connection ends. Invariant: a device is told of a
 //! group only while it is a member, and once more when it is one no longer.
 
-use hither_proto::{DeviceId, GroupId};
+use hither_proto::{DeviceId, GroupId, Membership};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most groups whose members are kept in memory (at most some 60 KiB each); beyond it all are read anew.
+const MAX_READ: usize = 1024;
 
 /// Something that is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,11 +27,30 @@ struct Tables {
 
 /// The devices that listen; as many as there are connections, each to at most [`hither_proto::limits::MAX_GROUPS`].
 #[derive(Debug, Default)]
-pub(crate) struct Table(Mutex<Tables>);
+pub(crate) struct Table {
+    tables: Mutex<Tables>,
+    /// What logs say, and the revision of the record that says so.
+    read: Mutex<HashMap<GroupId, (u64, Arc<Membership>)>>,
+}
 
 impl Table {
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the log of a group says, when the record of that revision was read before.
+    pub(super) fn read(&self, group: &GroupId, revision: u64) -> Option<Arc<Membership>> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.get(group).filter(|(of, _)| *of == revision).map(|(_, known)| Arc::clone(known))
+    }
+
+    /// It was read: checking every key in it takes its time.
+    pub(super) fn keep(&self, revision: u64, known: &Arc<Membership>) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.len() >= MAX_READ && !read.contains_key(&known.group()) {
+            read.clear();
+        }
+        read.insert(known.group(), (revision, Arc::clone(known)));
     }
 
     /// A device listens.
