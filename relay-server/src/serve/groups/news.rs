@@ -195,7 +195,7 @@ async fn seen(
     let known = book::load(node, group).await.map_err(drop)?;
     let both =
         |known: &hither_proto::Membership| known.role(&reader).is_some() && known.role(&device).is_some();
-    if !known.as_ref().is_some_and(both) {
+    if !known.as_deref().is_some_and(both) {
         return Ok(None);
     }
     members::presence(node, device).await.map(Some).map_err(drop)
