@@ -40,6 +40,9 @@ fn a_group_is_made_with_its_admins_and_policy_and_its_word_is_printed() {
     let asked = fake.body("POST /v1/groups");
     assert_eq!((&asked["policy"], &asked["allow"]), (&json!("allow_list"), &json!(["phone", "desk"])));
     assert_eq!((&asked["admins"], &asked["findable"]), (&json!(["laptop"]), &json!(false)));
+    // By default an admin approves.
+    let (home, fake) = Home::running();
+    fake.answers("POST /v1/groups", group("member"));
     home.run("group create choir");
     assert_eq!(fake.body("POST /v1/groups")["policy"], "approval");
 }

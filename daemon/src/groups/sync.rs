@@ -141,7 +141,11 @@ async fn bring_back(
             // Another member is doing the same.
             Ok(GroupAnswer::Behind { .. }) => return Ok(()),
             Ok(_) => return Err(SyncError::Unexpected),
-            Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::Invalid => {
+            // Others are in their place, or it is this device's own addition of one that has not asked, as far as the relay
+            // knows: any other member brings that back.
+            Err(RequestError::Refused(refusal))
+                if matches!(refusal.code, RelayRefusalCode::Invalid | RelayRefusalCode::NotFound) =>
+            {
                 return Err(SyncError::Lost);
             }
             Err(error) => return Err(error.into()),

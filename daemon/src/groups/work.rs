@@ -27,6 +27,11 @@ pub(super) struct At {
     pub connection: Arc<RelayConnection>,
 }
 
+/// Whether this device still belongs to the relay that keeps a group.
+fn is_joined(daemon: &Daemon, known: &Known) -> bool {
+    daemon.relays.all().iter().any(|relay| relay.url.key.to_string() == known.record.relay)
+}
+
 /// The relay that keeps a group; an error when it is not connected.
 pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
     relay::settle(daemon).await;
@@ -189,12 +194,18 @@ pub(crate) async fn leave(daemon: &Arc<Daemon>, wanted: &str) -> Result<GroupInf
     let (group, known) = daemon.groups.resolve_any(wanted)?;
     let info = info(daemon, group, &known);
     match &known.record.stands {
+        // Its relay was left: nothing more can be said there.
+        _ if !is_joined(daemon, &known) => {}
         Stands::Member => {
             let at = at(daemon, &known).await?;
             let leaving = Change::Plain(Action::Leave);
-            append::append(daemon, &at.connection, at.relay.url.key, group, leaving)
-                .await
-                .map_err(|error| failed(&error))?;
+            match append::append(daemon, &at.connection, at.relay.url.key, group, leaving).await {
+                Ok(()) => {}
+                // The relay knows no such group of this device any more: there is nothing to leave.
+                Err(AppendError::Sync(SyncError::Request(RequestError::Refused(refusal))))
+                    if refusal.code == RelayRefusalCode::NotFound => {}
+                Err(error) => return Err(failed(&error)),
+            }
         }
         Stands::Asking => {
             let at = at(daemon, &known).await?;

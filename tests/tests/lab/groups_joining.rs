@@ -178,9 +178,10 @@ fn b2_members_at_different_fronts_of_a_fleet_see_each_other() {
         let all: Vec<_> = names.iter().map(|name| (*name, *name != "dora")).collect();
         devices[..3].iter().for_each(|device| knows(device, "choir", &all));
         // A front dies: its devices go to the other one, and hear what is new.
+        let killed = fleet.members[0].key();
         fleet.members[0].kill();
         devices[..3].iter().for_each(|device| {
-            device.is_connected();
+            until("another front", || device.is_connected().front.filter(|front| *front != killed).map(drop));
         });
         group(&devices[0], &["policy", "choir", "approval"]);
         for device in &devices[1..3] {
