@@ -178,6 +178,7 @@ fn outside(
         if !known.record.is_member() {
             // What members told is not for this device any more, and opens nothing new.
             known.told.clear();
+            known.unreadable.clear();
             known.seen.clear();
             known.askers.clear();
         }
@@ -228,6 +229,7 @@ fn absorb(
         let out: Vec<_> = known.told.keys().filter(|device| after.role(device).is_none()).copied().collect();
         daemon.groups.store.put_log(&after, &new, &out)?;
         out.iter().for_each(|device| drop(known.told.remove(device)));
+        known.unreadable.retain(|device, _| after.role(device).is_some());
         known.seen.retain(|device, _| after.role(device).is_some());
         known.askers.retain(|asker| after.role(&asker.device).is_none());
         tracing::debug!(?group, entries = after.entries(), members = after.members().len(), "a group's log");
@@ -350,18 +352,19 @@ fn read(
         match content::open_note(place, note.device, &note.sealed) {
             // A relay may be behind, or pretend to be: an older note changes nothing.
             Ok(told) if told.made_ms >= before => fresh.push((note.device, told)),
-            Ok(_) => drop(unreadable.insert(note.device, digest)),
+            Ok(_) => drop(unreadable.insert(note.device, digest.clone())),
             Err(error) => {
                 // Of an earlier generation, until that member seals it anew.
                 tracing::debug!(from = ?note.device, %error, "what a member told cannot be read");
-                unreadable.insert(note.device, digest);
+                unreadable.insert(note.device, digest.clone());
             }
         }
         // What the relay said in the roll may be of another moment: what is read counts.
         if let Some(seen) = known.seen.get(&note.device)
-            && let Some(digest) = seen.digest
+            && let Some(rolled) = seen.digest
+            && digest != rolled
         {
-            unreadable.entry(note.device).or_insert_with(|| digest.to_vec());
+            unreadable.entry(note.device).or_insert_with(|| rolled.to_vec());
         }
     }
     daemon.groups.store.put_told(place.group, &fresh)?;
