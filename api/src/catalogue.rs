@@ -22,6 +22,9 @@ pub struct ListedShare {
     pub bytes: u64,
     /// When that version was published, Unix seconds.
     pub published: u64,
+    /// Name of the group that it is shared with; absent: it is a share of another device of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// When it ends by itself, Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,

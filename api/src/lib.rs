@@ -12,6 +12,7 @@ mod config_keys;
 mod costs;
 mod error;
 mod event;
+mod group;
 mod limits;
 mod mail;
 mod paths;
@@ -31,6 +32,10 @@ pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
+pub use group::{
+    CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole,
+    GroupShare, GroupState, JoinGroup, SearchGroups, SetGroupPolicy,
+};
 pub use limits::{DeviceLimit, DeviceLimitError, RateLimits};
 pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,

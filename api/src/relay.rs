@@ -81,6 +81,9 @@ pub struct DeviceInfo {
     pub last_seen: Option<u64>,
     /// It is on the same network as this one, as far as can be told.
     pub same_network: bool,
+    /// It is not the user's: it is a member of these groups of this device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Hosts of the relays that list it.
     pub relays: Vec<String>,
     /// Where it says that it can be reached.

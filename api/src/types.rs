@@ -33,6 +33,9 @@ pub struct ShareRequest {
     /// Publish a new version whenever something in it changes, until the share ends.
     #[serde(default)]
     pub watch: bool,
+    /// The group that it is shared with, by its name or id: its members see it and need no ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Devices of the user, each by its name, short id or id, that the ticket is sent to, sealed. Nothing is read before
     /// they are found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -111,6 +114,9 @@ pub struct ShareInfo {
     /// When it ends by itself, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+    /// Name of the group that it is shared with, or its id when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Whether a new version is published whenever something in it changes.
     #[serde(default)]
     pub watched: bool,

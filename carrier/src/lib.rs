@@ -11,7 +11,8 @@
 //!   connection or stream is refused at once.
 //! - Nothing here parses or trusts what is said on a stream, beyond the length of a frame.
 //!
-//! [`seal`] is beside the links: what devices write to each other through a relay.
+//! [`seal`] and [`group_seal`] are beside the links: what devices write to each other, or to all members of a group, through
+//! a relay.
 
 mod ahead;
 pub mod bounds;
@@ -23,6 +24,7 @@ mod duplex;
 mod endpoint;
 mod error;
 mod framing;
+pub mod group_seal;
 mod identity;
 mod interfaces;
 mod link;

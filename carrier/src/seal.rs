@@ -19,7 +19,7 @@
 
 use crate::identity::{Identity, IdentityError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
-use hither_proto::limits::{MAX_CARD, MAX_MESSAGE};
+use hither_proto::limits::{MAX_CARD, MAX_GROUP_SEALED, MAX_MESSAGE};
 use hither_proto::{DeviceId, MessageId};
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_128 as HPKE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
@@ -44,6 +44,14 @@ pub enum SealPurpose {
     Card,
     /// A message.
     Message,
+    /// The secret of a group, for a member. What is about a group has the group's [`GroupId::seal_id`] for its id.
+    ///
+    /// [`GroupId::seal_id`]: hither_proto::GroupId::seal_id
+    GroupKey,
+    /// A request to join a group, for one of its members.
+    GroupAsk,
+    /// Why a device may not join a group.
+    GroupRefusal,
 }
 
 impl SealPurpose {
@@ -51,6 +59,9 @@ impl SealPurpose {
         match self {
             Self::Card => 1,
             Self::Message => 2,
+            Self::GroupKey => 3,
+            Self::GroupAsk => 4,
+            Self::GroupRefusal => 5,
         }
     }
 
@@ -59,6 +70,7 @@ impl SealPurpose {
         match self {
             Self::Card => MAX_CARD,
             Self::Message => MAX_MESSAGE,
+            Self::GroupKey | Self::GroupAsk | Self::GroupRefusal => MAX_GROUP_SEALED,
         }
     }
 
@@ -225,7 +237,7 @@ const fn step(length: usize) -> usize {
 }
 
 /// The length that `length` is padded to.
-const fn padded(length: usize) -> usize {
+pub(crate) const fn padded(length: usize) -> usize {
     if length <= SHORTEST { SHORTEST } else { length.next_multiple_of(step(length)) }
 }
 

@@ -1,8 +1,8 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    completions, config, devices, doctor, down, fetch, inbox, list, man, outbox, relay, send, share, status,
-    ticket, transfers, unshare, up, why,
+    completions, config, devices, doctor, down, fetch, group, inbox, list, man, outbox, relay, send, share,
+    status, ticket, transfers, unshare, up, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -62,6 +62,7 @@ pub enum Command {
     Transfers(transfers::Args),
     Why(why::Args),
     Devices(devices::Args),
+    Group(group::Args),
     Send(send::Args),
     Inbox(inbox::Args),
     Outbox(outbox::Args),
@@ -137,7 +138,7 @@ mod tests {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.global.json && !cli.global.quiet);
         }
-        assert_eq!(parse("hither group").err(), Some(ErrorKind::InvalidSubcommand));
+        assert_eq!(parse("hither groups").err(), Some(ErrorKind::InvalidSubcommand));
         assert_eq!(parse("hither").err(), Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
     }
 }

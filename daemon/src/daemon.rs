@@ -5,6 +5,7 @@ use crate::circuits::TurnedAway;
 use crate::clock::unix_seconds;
 use crate::core::Core;
 use crate::failure;
+use crate::groups::Groups;
 use crate::hexed::Hex;
 use crate::holders::Holders;
 use crate::index::Index;
@@ -64,6 +65,7 @@ pub(crate) struct Daemon {
     pub turned_away: TurnedAway,
     pub mail: Mail,
     pub catalogue: Catalogue,
+    pub groups: Groups,
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
     pub workers: Workers,
@@ -127,6 +129,7 @@ impl Daemon {
             turned_away: TurnedAway::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             catalogue: Catalogue::new(&storage),
+            groups: Groups::load(&storage).map_err(|e| failure::storage(&e))?,
             chunk_map,
             handles: Handles::new(OPEN_FILES),
             workers: Workers::start().map_err(failure::internal)?,
@@ -270,6 +273,7 @@ impl Daemon {
         self.forget_version(&known, old);
         self.keep.shared(share.id);
         self.catalogue.changed();
+        self.groups.wake();
     }
 
     /// Removes what was kept of the version before the current one.
@@ -325,6 +329,7 @@ impl Daemon {
             no_list: false,
             expires: None,
             watch: None,
+            group: None,
         };
         self.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
         let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
@@ -341,6 +346,7 @@ impl Daemon {
         self.core.with(|engine, _| engine.release(share.id));
         self.shares.remove(share.id);
         self.catalogue.changed();
+        self.groups.wake();
         if let Some(record) = record {
             let chunks = share.current().map(|v| v.manifest());
             let removed =

@@ -18,6 +18,7 @@ mod daemon;
 mod doctor;
 mod failure;
 mod greeting;
+mod groups;
 mod hexed;
 mod holders;
 mod hub;

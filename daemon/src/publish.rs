@@ -7,7 +7,7 @@ use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
 use crate::mail;
-use crate::records::{PartRecord, ShareRecord, WatchRecord};
+use crate::records::{GroupShareRecord, PartRecord, ShareRecord, WatchRecord};
 use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_content::{
@@ -104,14 +104,18 @@ fn try_publish(
     let name = request.name.as_deref().map(parse_name).transpose()?.or_else(|| name_of_several(&paths));
     // One publication at a time: they compete for the same disk and cores, and two of one path would race.
     let _turn = daemon.publishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let earlier = find_earlier(daemon, &paths, name.as_ref());
+    let source = source(daemon, only, request)?;
+    let earlier = find_earlier(daemon, &paths, name.as_ref(), source.group.as_ref());
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
         return Err(ended());
     }
     let domain = match earlier.as_ref().and_then(|(_, record)| record.domain.as_ref()) {
         Some(domain) => stored_domain(&domain.0)?,
-        None => DomainSecret::random().map_err(failure::internal)?,
+        None => match source.domain.clone() {
+            Some(domain) => domain,
+            None => DomainSecret::random().map_err(failure::internal)?,
+        },
     };
     let before = earlier.as_ref().and_then(|(share, _)| share.current());
     let stamps = before.as_ref().map(|version| version.holding().stamps().clone());
@@ -153,8 +157,51 @@ fn try_publish(
         None => Arc::new(Share::new(new_secret()?, daemon.device)),
     };
     let version = before.as_ref().map_or(1, |b| b.number() + 1);
-    let done = store(daemon, &share, request, &domain, &imported, version)?;
+    let group = source.group.clone();
+    let done =
+        store(daemon, &share, request, &Source { domain: Some(domain), ..source }, &imported, version)?;
+    if let Some(group) = group {
+        end_older(daemon, share.id, &paths, &group);
+    }
     Ok((share, done))
+}
+
+/// Ends what was the same share for the same group before somebody left it: it has another ticket now.
+fn end_older(daemon: &Daemon, new: ShareId, paths: &[PathBuf], group: &GroupShareRecord) {
+    let Some(name) = daemon.share_record(new).map(|record| record.name) else { return };
+    for (share, record) in daemon.share_records() {
+        let older = record
+            .group
+            .as_ref()
+            .is_some_and(|of| of.group == group.group && of.generation < group.generation);
+        if older && share.id != new && record.name == name && record.paths() == paths {
+            // It stays: that is a second share of the same name, the older of the two.
+            if let Err(error) = daemon.unshare(&share) {
+                tracing::warn!(%error, "an older share for a group could not be ended");
+            }
+        }
+    }
+}
+
+/// With whom a share is shared, and where it dedupes.
+struct Source {
+    group: Option<GroupShareRecord>,
+    /// The group's; absent: a share of its own has one of its own.
+    domain: Option<DomainSecret>,
+}
+
+/// A share of a group keeps the generation with which it was made as long as it changes by itself; shared anew after somebody
+/// has left, it becomes another share, which that one knows nothing of.
+fn source(daemon: &Daemon, only: Option<ShareId>, request: &ShareRequest) -> Result<Source, ApiError> {
+    if let Some(record) = only.and_then(|only| daemon.share_record(only)) {
+        return Ok(Source { group: record.group, domain: None });
+    }
+    let Some(wanted) = &request.group else { return Ok(Source { group: None, domain: None }) };
+    let (group, generation, domain) = daemon.groups.domain(wanted, &daemon.device)?;
+    Ok(Source {
+        group: Some(GroupShareRecord { group: group.to_string(), generation }),
+        domain: Some(domain),
+    })
 }
 
 /// Paths from a user, each once, in the order of their names.
@@ -205,16 +252,18 @@ fn parse_name(name: &str) -> Result<EntryName, ApiError> {
         .map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("The name cannot be used: {e}.")))
 }
 
-/// The share that this device made of the same paths under the same name.
+/// The share that this device made of the same paths under the same name, for the same group or none.
 fn find_earlier(
     daemon: &Daemon,
     paths: &[PathBuf],
     name: Option<&EntryName>,
+    group: Option<&GroupShareRecord>,
 ) -> Option<(Arc<Share>, ShareRecord)> {
     let file_name = paths.first()?.file_name()?.to_str()?;
     let called = name.map_or(file_name, |n| n.as_str());
     daemon.share_records().into_iter().find_map(|(share, record)| {
         let same = record.domain.is_some()
+            && record.group.as_ref() == group
             && record.paths() == paths
             && share.current().is_some_and(|v| v.manifest().name().as_str() == called);
         same.then_some((share, record))
@@ -272,6 +321,7 @@ fn unchanged(
     daemon.hold_whole(share.id, &version);
     daemon.keep.shared(share.id);
     daemon.catalogue.changed();
+    daemon.groups.wake();
     Ok(done(daemon, share, &version))
 }
 
@@ -285,10 +335,11 @@ fn store(
     daemon: &Arc<Daemon>,
     share: &Arc<Share>,
     request: &ShareRequest,
-    domain: &DomainSecret,
+    source: &Source,
     imported: &Imported,
     number: u64,
 ) -> Result<Done, ApiError> {
+    let Some(domain) = &source.domain else { return Err(failure::internal("a share without a domain")) };
     let mut salt = [0u8; 16];
     getrandom::fill(&mut salt).map_err(failure::internal)?;
     let inputs =
@@ -315,6 +366,7 @@ fn store(
         no_list: request.no_list,
         expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
         watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
+        group: source.group.clone(),
     };
     daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
     let layout = Layout::new(Arc::clone(&imported.manifest));

@@ -50,6 +50,9 @@ pub(crate) struct ShareRecord {
     /// A new version is published whenever something changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchRecord>,
+    /// The group that it was shared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupShareRecord>,
 }
 
 /// Where one of several paths of a share is.
@@ -65,6 +68,14 @@ impl ShareRecord {
         let more = self.more.iter().map(|part| part.parent.join(&part.file_name));
         std::iter::once(self.parent.join(&self.file_name)).chain(more).collect()
     }
+}
+
+/// With which group something is shared, and since which generation of its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GroupShareRecord {
+    /// Hexadecimal.
+    pub group: String,
+    pub generation: u64,
 }
 
 /// How a share is published anew when something in it changes.

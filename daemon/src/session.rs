@@ -17,7 +17,8 @@ use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendH
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    DeviceId, HolderKind, Message, Opened, Proof, ProofKind, Purpose, Refusal, ShareId, Side, SignedHead,
+    DeviceId, GroupId, HolderKind, Message, Opened, Proof, ProofKind, Purpose, Refusal, ShareId, Side,
+    SignedHead,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -367,7 +368,8 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     }
 }
 
-/// Who may do what: knowledge of the share's secret, proven on this very connection, and nothing else.
+/// Who may do what: knowledge of the share's secret, proven on this very connection; of what is shared with a group, unless the
+/// group has removed the device.
 fn admit(
     daemon: &Daemon,
     stream: &Stream,
@@ -379,6 +381,11 @@ fn admit(
     let Some(purpose) = purpose.filter(|_| protocol == PROTOCOL) else { return Err(Refusal::Protocol) };
     let share = daemon.shares.get(share).ok_or(Refusal::NotFound)?;
     if !proof.verify(&share.secret, &stream.exporter, Side::Opener) {
+        return Err(Refusal::NotFound);
+    }
+    let group = daemon.share_record(share.id).and_then(|record| GroupId::from_hex(&record.group?.group).ok());
+    // A member that was removed knows the secret of what was shared with it, and gets nothing more of it here.
+    if daemon.groups.bars(share.id, group, &stream.device) {
         return Err(Refusal::NotFound);
     }
     // Who begins to fetch it has nothing to show yet, and will in a moment.

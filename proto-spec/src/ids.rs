@@ -89,6 +89,19 @@ public_id!(
      knowing it is the right to announce and to ask there."
 );
 
+public_id!(
+    GroupId,
+    32,
+    "a group id",
+    "Names a group: BLAKE3 of the first entry of its log, so that who knows it can check the whole log."
+);
+public_id!(
+    KeyMark,
+    32,
+    "the mark of a group's secret",
+    "Stands for one generation of a group's secret in the group's log; says nothing about it."
+);
+
 macro_rules! secret {
     ($name:ident, $len:literal, $what:literal, $doc:literal) => {
         #[doc = $doc]
@@ -127,11 +140,49 @@ secret!(
     "a read key",
     "What a store knows of a share's secret: enough to check who may read ciphertext, not to decrypt any of it."
 );
+secret!(
+    GroupSecret,
+    32,
+    "a group's secret",
+    "One generation of what the members of a group have in common: opens what they say of themselves and their shares."
+);
 secret!(Invitation, 16, "an invitation", "Lets a device register at a relay: who has it may spend it.");
 
 impl MessageId {
     /// The id that things sealed outside of a message have (a device's card): 16 zero bytes.
     pub const NONE: Self = Self([0; 16]);
+}
+
+impl GroupSecret {
+    /// What stands for this secret in the log of its group.
+    pub fn mark(&self) -> KeyMark {
+        KeyMark(blake3::derive_key("hither.v1 group key mark", &self.0))
+    }
+
+    /// Secret of the domain in which everything that is shared with this generation of the group dedupes.
+    pub fn domain(&self) -> [u8; 32] {
+        blake3::derive_key("hither.v1 group domain", &self.0)
+    }
+
+    /// Key of the one thing that is sealed under this secret with the random `salt`.
+    pub fn note_key(&self, salt: &[u8; 16]) -> [u8; 32] {
+        let material = [&self.0[..], salt].concat();
+        blake3::derive_key("hither.v1 group note", &material)
+    }
+}
+
+impl GroupId {
+    /// Parses the 64 hexadecimal digits that `Display` prints.
+    pub fn from_hex(text: &str) -> Result<Self, IdError> {
+        from_hex("a group id in hexadecimal", text).map(Self)
+    }
+
+    /// Stands in the place of a message's id in what is sealed for a device about this group.
+    pub fn seal_id(&self) -> MessageId {
+        let mut id = [0; 16];
+        blake3::Hasher::new_derive_key("hither.v1 group seal").update(&self.0).finalize_xof().fill(&mut id);
+        MessageId(id)
+    }
 }
 
 impl ShareId {
@@ -153,13 +204,13 @@ impl Invitation {
     }
 }
 
-fn from_hex(what: &'static str, text: &str) -> Result<[u8; 16], IdError> {
-    let wrong = || IdError { what, expected: 32, actual: text.len() };
+fn from_hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], IdError> {
+    let wrong = || IdError { what, expected: 2 * N, actual: text.len() };
     // `from_str_radix` would take a sign.
-    if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(wrong());
     }
-    let mut bytes = [0u8; 16];
+    let mut bytes = [0u8; N];
     for (i, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
     }

@@ -11,6 +11,7 @@
 mod claim;
 mod device;
 mod frame;
+mod group;
 mod head;
 mod ids;
 mod knock;
@@ -37,10 +38,14 @@ pub use frame::{
     FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
     frame_length,
 };
+pub use group::{
+    Action, Entry as GroupEntry, EntryError, GroupInvite, GroupInviteError, GroupName, GroupNameError,
+    Joining, LogError, Membership, NameSeal, Policy, Role, SignedEntry,
+};
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    ChunkId, ChunkKey, CircuitId, IdError, IndexTopic, Invitation, MessageId, ReadKey, ShareId, ShareSecret,
-    UserId,
+    ChunkId, ChunkKey, CircuitId, GroupId, GroupSecret, IdError, IndexTopic, Invitation, KeyMark, MessageId,
+    ReadKey, ShareId, ShareSecret, UserId,
 };
 pub use knock::Knock;
 pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
@@ -53,9 +58,10 @@ pub use price::{Price, PriceError};
 pub use proof::{Proof, Side};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, CircuitMessage, DeviceEntry, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness,
-    Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl,
-    RelayUrlError, Welcome, index_node,
+    Card, CircuitMessage, DeviceEntry, GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin,
+    GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed, GroupStanding, Host, HostPort, HostPortError,
+    IndexHolder, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose,
+    RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

@@ -95,3 +95,38 @@ pub const INDEX_HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=600_000;
 pub const RELAY_PING_MS: std::ops::RangeInclusive<u32> = 100..=600_000;
 /// Longest wait that a relay may ask for, milliseconds (one hour); a longer one is cut.
 pub const MAX_RETRY_MS: u32 = 3_600_000;
+
+/// Most members of a group.
+pub const MAX_GROUP_MEMBERS: usize = 512;
+/// Most devices that a group names as admins before they have joined.
+pub const MAX_GROUP_NAMED: usize = 32;
+/// Most devices on the allow-list of a group.
+pub const MAX_GROUP_ALLOWED: usize = 256;
+/// Most devices that a group remembers to have removed, the latest: only an admin lets them in again.
+pub const MAX_GROUP_REMOVED: usize = 512;
+/// Most entries in the log of a group. Then nothing more can be written: make a new group.
+pub const MAX_GROUP_LOG: u64 = 16_384;
+/// Most bytes of all entries of a group's log together.
+pub const MAX_GROUP_LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// Longest name of a group, bytes.
+pub const MAX_GROUP_NAME: usize = 64;
+/// Longest entry of a group's log, bytes: full lists of admins and of who is allowed.
+pub const MAX_GROUP_ENTRY: usize = 12 * 1024;
+/// Longest sealed secret of a group, request to join or refusal, bytes.
+pub const MAX_GROUP_SEALED: usize = 1024;
+/// Longest sealed note of a member, bytes.
+pub const MAX_GROUP_NOTE: usize = 48 * 1024;
+/// Most devices that a request to join is sealed for.
+pub const MAX_GROUP_READERS: usize = 16;
+/// Most requests to join that a group keeps.
+pub const MAX_GROUP_ASKS: usize = 128;
+/// Most groups that one device is a member of.
+pub const MAX_GROUPS: usize = 64;
+/// Most groups in the answer to a search.
+pub const MAX_GROUP_FOUND: usize = 50;
+/// Most changes of groups told with one message.
+pub const MAX_GROUP_NEWS: usize = 256;
+/// Most bytes of entries or notes in one answer.
+pub const MAX_GROUP_PAGE: usize = 512 * 1024;
+/// Length of the digest of a note, bytes.
+pub const GROUP_DIGEST: usize = 16;

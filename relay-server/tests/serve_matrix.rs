@@ -76,6 +76,8 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
         // A place of its own, for a share of the same id: it counts for its own user.
         Kind::Place if sibling => (Outcome::Answered("placed"), &["usage"]),
         Kind::Place => (Outcome::Answered("placed"), &[]),
+        // No group of its.
+        Kind::Group => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         // The one that it could release was placed by itself just before: see `Place`.
         Kind::Release => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         Kind::Hello | Kind::Assign | Kind::Put | Kind::OfUpload | Kind::OfRelay => {
@@ -114,6 +116,7 @@ fn indexed(kind: Kind) -> Outcome {
         | Kind::Connect
         | Kind::Accept
         | Kind::Decline
+        | Kind::Group
         | Kind::OfRelay => Outcome::Refused(RelayRefusalCode::Invalid),
     }
 }

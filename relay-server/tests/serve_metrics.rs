@@ -62,6 +62,9 @@ async fn every_request_is_timed_and_what_expired_is_counted() {
     bulk.want(1, 1, Space::Data, 0..3).await;
     assert_eq!(bulk.answer(1).await.chunks.len(), 3);
     let mut talk = one.talk(&world).await;
+    let what = Box::new(hither_proto::GroupRequest::Mine);
+    talk.say(&RelayMessage::Group { request: 3, what }).await;
+    talk.find(|answer| matches!(answer, RelayMessage::GroupAnswered { request: 3, .. }).then_some(())).await;
     talk.say(&RelayMessage::Release { request: 2, share: version.share() }).await;
     talk.find(|answer| matches!(answer, RelayMessage::Released { request: 2 }).then_some(())).await;
 
@@ -73,6 +76,7 @@ async fn every_request_is_timed_and_what_expired_is_counted() {
                 Request::Assign
                 | Request::Cards
                 | Request::Send
+                | Request::Group
                 | Request::Place
                 | Request::Release
                 | Request::Put

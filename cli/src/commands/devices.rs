@@ -13,18 +13,20 @@ Examples:
 Commands that take a device take its name, the short id shown here, or its whole
 id (with --json).";
 
-/// List your devices: online or not, last seen, on this network or not
+/// List your devices and those of your groups: online or not, last seen, on this network or not
 ///
-/// Devices that joined the same relay by the same invitation are yours (hither relay add).
+/// Devices that joined the same relay by the same invitation are yours (hither relay add). Others are members of groups that
+/// this device is in (hither group).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column::new("DEVICE", Align::Left).flexible(),
     Column::new("ID", Align::Left),
     Column::new("STATE", Align::Left),
     Column::new("NETWORK", Align::Left),
+    Column::new("GROUPS", Align::Left).flexible().sparse(),
     Column::new("RELAY", Align::Left).flexible().optional(),
 ];
 
@@ -55,6 +57,7 @@ fn table(devices: &[DeviceInfo], now: u64) -> Table {
             display_name(&device.short),
             state(device, now),
             network(device).into(),
+            display_name(&device.groups.join(", ")),
             display_name(&device.relays.join(", ")),
         ]);
     }

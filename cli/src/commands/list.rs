@@ -21,14 +21,15 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Also what your other devices share, as far as they told this one; each line of JSON has its device
+    /// Also what your other devices and members of your groups share, as far as they told this one; each line of JSON has its device
     #[arg(long, short)]
     pub all: bool,
 }
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 10] = [
     Column::new("SHARE", Align::Left),
     Column::new("NAME", Align::Left).flexible(),
+    Column::new("GROUP", Align::Left).flexible().sparse(),
     Column::new("FILES", Align::Right),
     Column::new("SIZE", Align::Right),
     Column::new("FROM", Align::Left).optional(),
@@ -65,7 +66,7 @@ async fn all(session: &Session<'_>, client: &Client, shares: Vec<ShareInfo>) -> 
     show(session, shares);
     session.out.say("");
     if others.is_empty() {
-        session.out.say("Your other devices have told of no shares.");
+        session.out.say("Your other devices, and members of your groups, have told of no shares.");
     } else {
         session.table(table_of_others(&others, now()));
         session.out.say("\nFetch one with: hither fetch DEVICE/NAME");
@@ -120,6 +121,7 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
         table.row([
             short(&share.share, length).to_owned(),
             display_name(&share.name),
+            share.group.as_deref().map(display_name).unwrap_or_default(),
             grouped(share.files),
             bytes(share.bytes),
             if share.mine { "this device".into() } else { device("", &share.owner) },
@@ -132,9 +134,10 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
     table
 }
 
-const COLUMNS_OF_OTHERS: [Column; 6] = [
+const COLUMNS_OF_OTHERS: [Column; 7] = [
     Column::new("DEVICE", Align::Left).flexible(),
     Column::new("NAME", Align::Left).flexible(),
+    Column::new("GROUP", Align::Left).flexible().sparse(),
     Column::new("FILES", Align::Right),
     Column::new("SIZE", Align::Right),
     Column::new("PUBLISHED", Align::Left).optional(),
@@ -147,6 +150,7 @@ fn table_of_others(shares: &[ListedShare], now: u64) -> Table {
         table.row([
             device(&share.device_name, &share.device),
             display_name(&share.name),
+            share.group.as_deref().map(display_name).unwrap_or_default(),
             grouped(share.files),
             bytes(share.bytes),
             ago(share.published, now),
@@ -176,6 +180,7 @@ mod tests {
             held: 4000,
             published: 1000,
             expires: Some(1180 + 7 * 86_400),
+            group: None,
             watched: false,
             trouble: None,
             upload: None,

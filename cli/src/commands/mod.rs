@@ -6,6 +6,7 @@ pub mod devices;
 pub mod doctor;
 pub mod down;
 pub mod fetch;
+pub mod group;
 pub mod inbox;
 pub mod list;
 pub mod man;
@@ -48,6 +49,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Transfers(args) => transfers::run(session, args).await,
         Command::Why(args) => why::run(session, args).await,
         Command::Devices(args) => devices::run(session, args).await,
+        Command::Group(args) => group::run(session, args).await,
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,
         Command::Outbox(args) => outbox::run(session, args).await,

@@ -5,7 +5,7 @@ use crate::pick::{Named, pick};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, count, duration, now};
 use clap::Subcommand;
-use hither_api::{ApiError, Exit, RelayInfo, RelayRequest, RelayState};
+use hither_api::{ApiError, Exit, GroupInfo, RelayInfo, RelayRequest, RelayState};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -94,6 +94,10 @@ async fn add(session: &Session<'_>, url: Option<String>) -> Outcome {
         0 | 1 => "This is your first device there. On the next one run the same command.".into(),
         number => format!("You have {} there: hither devices", count(number, "device")),
     });
+    // Only a word more: whatever it says, the relay was joined.
+    if client.get::<Vec<GroupInfo>>("/v1/groups").await.is_ok_and(|groups| groups.is_empty()) {
+        session.out.say("It is in no group yet. Find one with: hither group search NAME");
+    }
     Ok(Exit::Done)
 }
 

@@ -18,6 +18,7 @@ Examples:
   hither share photos/ --watch            also share what appears there later
   hither share film.mkv --wait-upload     return when it is at the relay
   hither share film.mkv --to phone        also send the ticket to your phone
+  hither share film.mkv --group choir     for the members of a group
   hither share film.mkv | ssh nas hither fetch --yes
 
 What is shared stays where it is and is not copied. The ticket is a secret:
@@ -35,6 +36,9 @@ pub struct Args {
     /// Call the share so instead of by the file's or folder's own name (of several: that of the folder they are in)
     #[arg(long)]
     pub name: Option<String>,
+    /// Share it with this group, by its name or id: its members see it and need no ticket (see: hither group)
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
     /// Also send the ticket to this device of yours, sealed: its name, short id or id; may be given again for more
     #[arg(long, value_name = "DEVICE")]
     pub to: Vec<String>,
@@ -107,6 +111,7 @@ async fn share(session: &Session<'_>, client: &Client, args: &Args, paths: Vec<P
         no_list: args.no_list,
         skip_unsharable: args.skip_unsharable,
         watch: args.watch,
+        group: args.group.clone(),
         to: args.to.clone(),
     };
     let done = follow(session, client, &request).await?;

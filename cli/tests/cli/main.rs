@@ -5,6 +5,7 @@
 
 mod fake;
 mod fetch;
+mod group;
 mod home;
 mod lists;
 mod live;

@@ -36,7 +36,16 @@ fn a_relay_is_joined_by_argument_environment_or_standard_input() {
     let mut child = home.hither("relay add").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(format!(" {}\n", url()).as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(fake.asked().len(), 3);
+    let joined = fake.asked().into_iter().filter(|asked| asked.starts_with("POST"));
+    assert_eq!(joined.count(), 3);
+    // A device that is in no group is told so.
+    fake.answers("GET /v1/groups", json!([]));
+    let ran = home.run(&format!("relay add {}", url()));
+    assert!(
+        ran.stdout.contains("in no group") && ran.stdout.contains("hither group search"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
 //! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs`, `mail.rs` and `catalogue.rs` those about relays,
-//! devices, messages and what devices share. Invariant: the socket is in a folder only this user may enter, and a connection from another user id is closed before a byte is read.
+//! devices, messages and what devices share, `groups.rs` those about groups. Invariant: the socket is in a folder only this user may enter, and a connection from another user id is closed before a byte is read.
 
 mod catalogue;
+mod groups;
 mod mail;
 mod relays;
 mod routes;
@@ -64,6 +65,14 @@ use utoipa::OpenApi;
         mail::events,
         catalogue::list,
         catalogue::find,
+        groups::list,
+        groups::create,
+        groups::search,
+        groups::join,
+        groups::leave,
+        groups::members,
+        groups::decide,
+        groups::policy,
     ),
     components(schemas(hither_api::Event))
 )]
@@ -160,6 +169,13 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/inbox/{id}/save", post(mail::save))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
+        .route("/v1/groups", get(groups::list).post(groups::create))
+        .route("/v1/groups/search", post(groups::search))
+        .route("/v1/groups/join", post(groups::join))
+        .route("/v1/groups/{group}", delete(groups::leave))
+        .route("/v1/groups/{group}/members", get(groups::members))
+        .route("/v1/groups/{group}/devices", post(groups::decide))
+        .route("/v1/groups/{group}/policy", post(groups::policy))
         .route("/v1/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
         .fallback(|| async { Failure(ApiError::new(ErrorCode::NotFound, "There is no such call.")) })
         .with_state(daemon)
@@ -174,7 +190,7 @@ mod tests {
         let description = serde_json::to_value(Description::openapi()).unwrap();
         let calls: usize =
             description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
-        assert_eq!(calls, 33);
+        assert_eq!(calls, 41);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -48,9 +48,11 @@ fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
     })
 }
 
-/// The user's devices, this one first. Waits a moment for relays that are being connected.
+/// The user's devices, this one first, then members of its groups. Waits a moment for relays that are being connected.
 #[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = [DeviceInfo])))]
 pub(super) async fn devices(State(daemon): Ctx) -> Json<Vec<DeviceInfo>> {
     relay::settle(&daemon).await;
-    Json(relay::devices(&daemon))
+    let mut devices = relay::devices(&daemon);
+    devices.extend(crate::groups::devices(&daemon, &devices));
+    Json(devices)
 }

@@ -106,6 +106,7 @@ fn info(
         held,
         published: head.published_ms / 1000,
         expires: record.expires,
+        group: record.group.as_ref().map(|of| daemon.groups.name(&of.group)),
         watched: record.watch.is_some(),
         trouble: daemon.watches.trouble(share.id),
         upload: daemon.upload_info(share),

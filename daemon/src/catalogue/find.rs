@@ -4,7 +4,7 @@ use super::notice::Entry;
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::{mail, relay};
+use crate::{groups, mail, relay};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, FindRequest, FoundShare, ListedShare};
 use hither_proto::{DeviceId, ShareId, display_name};
 use std::cmp::Reverse;
@@ -25,6 +25,7 @@ fn listed(device: &DeviceInfo, share: ShareId, entry: &Entry) -> ListedShare {
         files: entry.files,
         bytes: entry.bytes,
         published: entry.published,
+        group: None,
         expires: entry.expires,
     }
 }
@@ -39,7 +40,7 @@ fn shares_of(daemon: &Daemon, device: DeviceId) -> Result<Vec<(ShareId, Entry)>,
     Ok(all)
 }
 
-/// Everything that the user's other devices share, without tickets.
+/// Everything that the user's other devices and members of this device's groups share, without tickets.
 pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiError> {
     mail::settle(daemon).await;
     let of = Arc::clone(daemon);
@@ -49,6 +50,11 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiEr
             let Ok(id) = device.device.parse() else { continue };
             all.extend(shares_of(&of, id)?.iter().map(|(share, entry)| listed(device, *share, entry)));
         }
+        // What a device of the user shares with a group was told twice.
+        let of_groups = groups::shares(&of).into_iter();
+        let of_groups: Vec<_> =
+            of_groups.filter(|one| all.iter().all(|other| other.share != one.share)).collect();
+        all.extend(of_groups);
         Ok(all)
     };
     tokio::task::spawn_blocking(look).await.map_err(failure::internal)?
@@ -56,6 +62,13 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiEr
 
 /// The share of a name that a device has; the newest, when there are several.
 pub(crate) async fn find(daemon: &Arc<Daemon>, request: &FindRequest) -> Result<FoundShare, ApiError> {
+    relay::settle(daemon).await;
+    // The user's own devices go first; a member of a group is known at once or not at all.
+    if !relay::knows(daemon, &request.owner)
+        && let Some(member) = groups::member(daemon, &request.owner)
+    {
+        return groups::find(daemon, member?, &request.name).await;
+    }
     let device = relay::find(daemon, &request.owner).await?;
     if device.this {
         return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself.")

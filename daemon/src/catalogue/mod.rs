@@ -16,15 +16,15 @@ mod tests;
 mod told;
 
 pub(crate) use find::{find, list};
-pub(crate) use notice::{Digest, Notice};
+pub(crate) use notice::{Digest, Entry, Notice};
 
 use crate::daemon::Daemon;
 use crate::records::ShareRecord;
 use crate::shares::Share;
 use copies::Copies;
 use hither_content::storage::{Storage, StorageError};
-use hither_proto::{DeviceId, ShareId};
-use notice::{Entry, Own};
+use hither_proto::{DeviceId, GroupId, ShareId};
+use notice::Own;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
@@ -70,8 +70,9 @@ impl Catalogue {
 
     /// Looks at what is shared now.
     fn refresh(&self, daemon: &Daemon) {
+        let told = |(_, record): &(Arc<Share>, ShareRecord)| !record.no_list;
         let entry = |(share, record): (Arc<Share>, ShareRecord)| entry(daemon, &share, record);
-        let own = Own::new(daemon.share_records().into_iter().filter_map(entry).collect());
+        let own = Own::new(daemon.share_records().into_iter().filter(told).filter_map(entry).collect());
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(own);
     }
 
@@ -102,9 +103,18 @@ fn is_listed(daemon: &Daemon, device: DeviceId) -> bool {
     daemon.relays.all().iter().any(|relay| relay.presence(device).is_some())
 }
 
-/// What is told of a share; nothing of those of others, and of those that are to be kept out.
+/// What is told to the members of a group.
+pub(crate) fn shared_with(daemon: &Daemon, group: GroupId) -> Vec<Entry> {
+    let group = group.to_string();
+    let of =
+        |(_, record): &(Arc<Share>, ShareRecord)| record.group.as_ref().is_some_and(|of| of.group == group);
+    let entry = |(share, record): (Arc<Share>, ShareRecord)| entry(daemon, &share, record);
+    daemon.share_records().into_iter().filter(of).filter_map(entry).map(|(_, entry)| entry).collect()
+}
+
+/// What is told of a share; nothing of those of others.
 fn entry(daemon: &Daemon, share: &Share, record: ShareRecord) -> Option<(ShareId, Entry)> {
-    let version = share.current().filter(|_| share.owner == daemon.device && !record.no_list)?;
+    let version = share.current().filter(|_| share.owner == daemon.device)?;
     let head = version.head.head();
     let entry = Entry {
         ticket: daemon.lasting_ticket(share).to_string(),

@@ -42,7 +42,7 @@ impl std::fmt::Debug for Entry {
 
 impl Entry {
     /// The share, when this device may speak of it and everything is as it should be.
-    pub(super) fn checked(&self, from: DeviceId) -> Option<ShareId> {
+    pub(crate) fn checked(&self, from: DeviceId) -> Option<ShareId> {
         let ticket: Ticket = self.ticket.parse().ok()?;
         EntryName::parse(&self.name).ok()?;
         (ticket.owner == from && ticket.pin.is_none()).then(|| ticket.share())
@@ -65,7 +65,7 @@ impl Entry {
     }
 
     /// About how long it is in a message, bytes.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         // The field names, the numbers at their longest, and a name in which every character is escaped.
         200 + self.ticket.len() + 2 * self.name.len()
     }

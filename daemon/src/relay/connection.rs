@@ -11,8 +11,8 @@ use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
 use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
-    CircuitMessage, DeviceEntry, DeviceId, MessageId, Nearness, RelayAddress, RelayMessage, RelayRefusal,
-    ShareId, Welcome,
+    CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId, Nearness,
+    RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -84,6 +84,8 @@ pub(crate) enum Notice {
     Devices { changed: Vec<DeviceEntry>, removed: Vec<DeviceId> },
     /// Go to another relay.
     Move(Vec<RelayAddress>),
+    /// Something about groups changed; `all`: anything may have.
+    Groups { changes: Vec<GroupChange>, all: bool },
 }
 
 /// A message from another device, still sealed.
@@ -266,12 +268,16 @@ impl RelayConnection {
             RelayMessage::Move { relays } => {
                 let _ = out.notices.send(Notice::Move(relays)).await;
             }
+            RelayMessage::GroupNews { changes, all } => {
+                let _ = out.notices.send(Notice::Groups { changes, all }).await;
+            }
             RelayMessage::Deliver { seq, from, id, sealed, taken_ms } => {
                 let _ = out.deliveries.send(Delivery { seq, from, id, sealed, taken_ms }).await;
             }
             RelayMessage::Sent { request, .. }
             | RelayMessage::Placed { request, .. }
             | RelayMessage::Released { request }
+            | RelayMessage::GroupAnswered { request, .. }
             | RelayMessage::Failed { request, .. } => self.answer(request, message),
             RelayMessage::Circuit(message) => {
                 // One too many is left to expire: nobody may hold the others up by asking.
@@ -386,6 +392,15 @@ impl RelayConnection {
     ) -> Result<RelayAddress, RequestError> {
         match self.request(|request| RelayMessage::Place { request, share, bytes, near }).await? {
             RelayMessage::Placed { store, .. } => Ok(store),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Asks something about groups, or wants something changed.
+    pub(crate) async fn group(&self, what: GroupRequest) -> Result<GroupAnswer, RequestError> {
+        let what = Box::new(what);
+        match self.request(|request| RelayMessage::Group { request, what }).await? {
+            RelayMessage::GroupAnswered { answer, .. } => Ok(*answer),
             _ => Err(RequestError::Unexpected),
         }
     }

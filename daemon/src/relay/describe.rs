@@ -88,6 +88,7 @@ fn this_device(daemon: &Daemon, relays: Vec<String>) -> DeviceInfo {
         online: true,
         last_seen: Some(unix_seconds()),
         same_network: true,
+        groups: Vec::new(),
         relays,
         addresses: daemon.addresses().iter().map(ToString::to_string).collect(),
         as_of: None,

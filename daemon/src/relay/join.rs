@@ -37,6 +37,7 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Rel
     saving.await.map_err(failure::internal)?.map_err(|error| failure::storage(&error))?;
     relays.put(Arc::clone(&relay));
     let mut changes = relays.changes();
+    daemon.tasks.spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
     daemon.tasks.spawn_forever(task::run(Arc::clone(daemon), Arc::clone(&relay), Some(first)));
     // The list of devices is there, and cards are on their way, when the connection stands.
     while matches!(relay.standing(), Standing::Connecting) {

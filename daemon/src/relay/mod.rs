@@ -171,6 +171,12 @@ pub(crate) async fn find(daemon: &Daemon, wanted: &str) -> Result<DeviceInfo, Ap
     }
 }
 
+/// Whether some device of the user is meant, as far as is known now.
+pub(crate) fn knows(daemon: &Daemon, wanted: &str) -> bool {
+    // Several are some.
+    !matches!(devices::resolve(&devices(daemon), wanted), Err(error) if error.code == ErrorCode::NotFound)
+}
+
 /// Sends this device's card anew to whoever has another one.
 pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
     for relay in daemon.relays.all() {
@@ -184,6 +190,7 @@ pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon.tasks.spawn_forever(network::watch(daemon.relays.network.clone()));
     for relay in daemon.relays.all() {
+        daemon.tasks.spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
         daemon.tasks.spawn_forever(task::run(Arc::clone(daemon), relay, None));
     }
 }

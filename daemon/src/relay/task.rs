@@ -173,6 +173,10 @@ impl Keeper {
                 self.devices_changed(changed, removed).await;
                 false
             }
+            Event::Notice(Notice::Groups { changes, all }) => {
+                self.daemon.groups.heard(self.relay.url.key, changes, all);
+                false
+            }
             Event::Notice(Notice::Move(relays)) => {
                 tracing::info!(relay = %self.relay.url.at, "the relay asks to go to another one");
                 self.select.moved(relays, Instant::now());

@@ -136,6 +136,8 @@ fn request(record: &ShareRecord) -> ShareRequest {
         no_list: record.no_list,
         skip_unsharable: record.watch.is_some_and(|watch| watch.skip_unsharable),
         watch: true,
+        // It stays what it is.
+        group: None,
         to: Vec::new(),
     }
 }

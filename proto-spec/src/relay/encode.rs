@@ -79,6 +79,9 @@ impl RelayMessage {
             Self::PutDone => Body::PutDone(wire::PutDone {}),
             Self::Index(message) => message.to_wire(),
             Self::Circuit(message) => message.to_wire(),
+            Self::Group { request, what } => Body::GroupRequest(what.to_wire(*request)),
+            Self::GroupAnswered { request, answer } => Body::GroupAnswer(answer.to_wire(*request)),
+            Self::GroupNews { changes, all } => Body::GroupNews(super::group::news_to_wire(changes, *all)),
         }
     }
 }

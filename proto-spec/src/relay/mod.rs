@@ -3,6 +3,10 @@
 mod address;
 mod circuit;
 mod encode;
+mod group;
+#[cfg(test)]
+#[path = "group/samples.rs"]
+mod group_samples;
 mod index;
 mod parse;
 mod refusal;
@@ -12,6 +16,10 @@ mod url;
 
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
 pub use circuit::CircuitMessage;
+pub use group::{
+    GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote,
+    GroupRequest, GroupSealed, GroupStanding,
+};
 pub use index::{IndexHolder, IndexMessage, index_node};
 pub use refusal::{RelayRefusal, RelayRefusalCode};
 pub use url::{RelayUrl, RelayUrlError};
@@ -305,6 +313,27 @@ pub enum RelayMessage {
     Index(Box<IndexMessage>),
     /// About a circuit.
     Circuit(Box<CircuitMessage>),
+    /// A device asks something about a group, or wants something changed.
+    Group {
+        /// Chosen by the device, unique on its connection.
+        request: u64,
+        /// What.
+        what: Box<GroupRequest>,
+    },
+    /// The answer.
+    GroupAnswered {
+        /// The request.
+        request: u64,
+        /// What.
+        answer: Box<GroupAnswer>,
+    },
+    /// Something about groups of the device changed: it asks for what it wants to know.
+    GroupNews {
+        /// What; at most [`MAX_GROUP_NEWS`](crate::limits::MAX_GROUP_NEWS).
+        changes: Vec<GroupChange>,
+        /// Anything may have changed.
+        all: bool,
+    },
 }
 
 #[cfg(test)]

@@ -77,6 +77,9 @@ impl RelayMessage {
             | Body::Incoming(_)
             | Body::Accept(_)
             | Body::Decline(_)) => Self::Circuit(Box::new(CircuitMessage::parse(body)?)),
+            Body::GroupRequest(m) => super::group::parse_request(m)?,
+            Body::GroupAnswer(m) => super::group::parse_answer(m)?,
+            Body::GroupNews(m) => super::group::parse_news(m)?,
             body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }

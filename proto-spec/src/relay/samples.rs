@@ -117,6 +117,7 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
     .into_iter()
     .chain(index().into_iter().map(|message| RelayMessage::Index(Box::new(message))))
     .chain(circuits().into_iter().map(|message| RelayMessage::Circuit(Box::new(message))))
+    .chain(group_samples::samples())
     .collect()
 }
 
@@ -222,4 +223,7 @@ pub(crate) fn fullest() -> Vec<RelayMessage> {
         RelayMessage::Stored { space: Space::Data, ranges: scattered },
         RelayMessage::PutChunk { space: Space::Root, position: 0, length: MAX_ROOT },
     ]
+    .into_iter()
+    .chain(group_samples::fullest())
+    .collect()
 }

@@ -170,6 +170,7 @@ impl Default for LimitsConfig {
             send_total: rate(20_000.0, 20_000.0),
             place: rate(10.0, 200.0),
             cards: rate(20.0, 1_024.0),
+            group: rate(20.0, 1_000.0),
             ping: rate(5.0, 50.0),
             index: rate(1.0, 50.0),
             index_device: rate(100.0, 20_000.0),

@@ -262,6 +262,8 @@ pub struct LimitsConfig {
     pub place: Rate,
     /// Cards of one device.
     pub cards: Rate,
+    /// Requests about groups of one device, a long one counting as several.
+    pub group: Rate,
     /// Pings of one device.
     pub ping: Rate,
     /// Streams to the index of one device.

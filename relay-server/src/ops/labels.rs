@@ -123,6 +123,8 @@ labels! {
     Cards = "cards",
     /// A message for another device, until it is durable.
     Send = "send",
+    /// Anything about groups.
+    Group = "group",
     /// Where to upload a share.
     Place = "place",
     /// No longer keeping a share.

@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     Cards,
     Index,
     Circuit,
+    Group,
 }
 
 /// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
@@ -160,6 +161,7 @@ impl Limiter {
             Kind::Cards => rates.cards,
             Kind::Index => rates.index,
             Kind::Circuit => rates.circuit,
+            Kind::Group => rates.group,
         };
         self.take(Who::Device(device, kind), rate, count as f64)
     }

@@ -8,6 +8,7 @@ mod circuit;
 mod device;
 pub(crate) mod fleet;
 pub(crate) mod front;
+pub(crate) mod groups;
 mod indexing;
 pub mod join;
 pub(crate) mod limits;
@@ -57,6 +58,7 @@ pub(crate) struct Services {
     pub(crate) room: placement::Room,
     pub(crate) indexing: indexing::Indexing,
     pub(crate) circuits: circuit::Circuits,
+    pub(crate) groups: groups::Table,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -75,6 +77,7 @@ impl Services {
                 offers: circuit::Offers::default(),
                 places: circuit::Places::new(&config.circuit),
             },
+            groups: groups::Table::default(),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }
@@ -121,6 +124,9 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
     session::start(node).await?;
     fleet::start(node).await?;
     front::start(node).await?;
+    if node.plays(Role::Front) {
+        groups::start(node).await?;
+    }
     if node.store.is_some() {
         placement::start(node);
     }

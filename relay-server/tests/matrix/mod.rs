@@ -7,9 +7,9 @@ use crate::storing_common::{Device, Open, Relay, Settings, Version, World, id, r
 use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::{
-    Announcement, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName, IndexMessage, Knock, Message,
-    MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage,
-    RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
+    Announcement, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName, GroupAnswer, GroupId,
+    GroupRequest, IndexMessage, Knock, Message, MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord,
+    Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -95,6 +95,8 @@ pub enum Kind {
     Accept,
     /// Does not take it.
     Decline,
+    /// A question about a group, or a change of one: see `serve_groups` for each.
+    Group,
     /// What only a relay says.
     OfRelay,
 }
@@ -134,7 +136,10 @@ pub fn kind(message: &RelayMessage) -> Kind {
                 Kind::OfRelay
             }
         },
+        RelayMessage::Group { .. } => Kind::Group,
         RelayMessage::Refused(_)
+        | RelayMessage::GroupAnswered { .. }
+        | RelayMessage::GroupNews { .. }
         | RelayMessage::Assigned { .. }
         | RelayMessage::Welcome(_)
         | RelayMessage::DevicesChanged { .. }
@@ -326,6 +331,7 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
     let (owner, share, address) = (place.owner.id(), place.version.share(), place.world.node.address.clone());
     let (sealed, none) = (Bytes::from_static(b"from elsewhere"), Ranges::default());
     let refusal = RelayRefusalCode::Busy.into();
+    let group = GroupId::new([9; 32]);
     let put = Put {
         share,
         head: place.version.head.to_unchecked(),
@@ -369,6 +375,9 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         RelayMessage::Missing { root: true, manifest: none.clone(), data: none.clone() },
         RelayMessage::Stored { space: Space::Data, ranges: none },
         RelayMessage::PutDone,
+        RelayMessage::Group { request: 5, what: Box::new(GroupRequest::Roll { group }) },
+        RelayMessage::GroupAnswered { request: 5, answer: Box::new(GroupAnswer::Done) },
+        RelayMessage::GroupNews { changes: Vec::new(), all: true },
     ]
     .into_iter()
     .chain(index_messages(place).into_iter().map(|message| RelayMessage::Index(Box::new(message))))

@@ -76,13 +76,15 @@ impl Relay {
 pub struct Device {
     pub endpoint: Arc<Endpoint>,
     pub id: DeviceId,
+    pub identity: Identity,
 }
 
 impl Device {
     pub fn new() -> Self {
         let config = EndpointConfig { loopback_only: true, ..EndpointConfig::default() };
         let identity = Identity::generate().unwrap();
-        Self { id: identity.device_id(), endpoint: Arc::new(Endpoint::bind(&identity, &config).unwrap()) }
+        let endpoint = Arc::new(Endpoint::bind(&identity, &config).unwrap());
+        Self { id: identity.device_id(), endpoint, identity }
     }
 
     /// A stream on which its purpose was said.

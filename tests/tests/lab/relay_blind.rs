@@ -8,10 +8,10 @@ use std::fs;
 use std::path::Path;
 
 /// Something that can be searched, and what it is.
-type Haystack = (String, Vec<u8>);
+pub(crate) type Haystack = (String, Vec<u8>);
 
 /// Every file below a folder.
-fn files(folder: &Path, found: &mut Vec<Haystack>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<Haystack>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         let kind = entry.file_type().unwrap();
@@ -24,7 +24,7 @@ fn files(folder: &Path, found: &mut Vec<Haystack>) {
 }
 
 /// Where some bytes are.
-fn search<'a>(haystacks: &'a [Haystack], wanted: &[u8]) -> Vec<&'a str> {
+pub(crate) fn search<'a>(haystacks: &'a [Haystack], wanted: &[u8]) -> Vec<&'a str> {
     let here = |haystack: &[u8]| haystack.windows(wanted.len()).any(|window| window == wanted);
     haystacks.iter().filter(|(_, bytes)| here(bytes)).map(|(name, _)| name.as_str()).collect()
 }
@@ -34,7 +34,7 @@ fn hex(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What the test itself leaves in every place that is searched, so that it is known to be searched.
-const MARKER: &str = "kaninchen-under-the-hat";
+pub(crate) const MARKER: &str = "kaninchen-under-the-hat";
 
 #[test]
 fn a_relay_learns_no_names_no_contents_and_no_secrets() {

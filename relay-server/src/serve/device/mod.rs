@@ -173,6 +173,7 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
     let current = node.services.front.remove(connection);
     tracing::debug!(device = %connection.device, ?ended, "a long connection ended");
     if current {
+        node.services.groups.forget(&connection.device);
         // First when it was seen, then that it is gone, so that others are told both at once.
         if let Err(error) = node.registry.saw(&connection.device).await {
             tracing::debug!(%error, "a time of last contact could not be written down");

@@ -11,6 +11,7 @@ use super::{Ended, cards, list, now, place, refusal_of, seen_later, welcome};
 use crate::node::Node;
 use crate::ops::labels::Request;
 use crate::serve::front::{Connection, Pending, poke};
+use crate::serve::groups;
 use crate::serve::limits::{Bucket, Kind};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
@@ -41,6 +42,8 @@ const LIST_AGAIN: Duration = Duration::from_secs(1);
 pub(super) enum Done {
     /// An answer.
     Answer(RelayMessage),
+    /// What changed of groups.
+    News(RelayMessage),
     /// The changes of the list.
     Listed(Result<Update, RegistryError>),
     /// What is in the mailbox.
@@ -86,6 +89,7 @@ struct Talk<'a> {
     inbox: Inbox,
     sends: Sends,
     listing: Listing,
+    news: groups::News,
     /// Those that wait, and when they came.
     cards: VecDeque<(Instant, Vec<Card>)>,
     carding: bool,
@@ -155,6 +159,7 @@ impl<'a> Talk<'a> {
             inbox: Inbox::new(&node.config.mail),
             sends: Sends::default(),
             listing: Listing::default(),
+            news: groups::News::default(),
             cards: VecDeque::new(),
             carding: false,
             places: VecDeque::new(),
@@ -204,6 +209,11 @@ impl<'a> Talk<'a> {
                 poke::tell(&node, &connection.device, up_to, waiters).await;
                 Done::Acknowledged(Inbox::ack(&node, &connection.device, up_to).await)
             }));
+        }
+        if !self.out.is_full()
+            && let Some(compose) = self.news.begin(node, connection.device)
+        {
+            self.work.push(Box::pin(async move { Done::News(compose.await) }));
         }
         let listing = &mut self.listing;
         if !listing.busy && !self.out.is_full() && listing.due.is_some_and(|due| due <= now) {
@@ -302,6 +312,7 @@ impl<'a> Talk<'a> {
         if pending.mail {
             self.inbox.look(Instant::now());
         }
+        self.news.left(pending.groups, pending.all_groups);
         if pending.all || !pending.changed.is_empty() {
             for device in &pending.changed {
                 self.sends.forget(device);
@@ -361,6 +372,13 @@ impl<'a> Talk<'a> {
                 }
                 self.cards.push_back((now, cards));
             }
+            RelayMessage::Group { request, what } => {
+                let (node, connection) = (Arc::clone(self.node), Arc::clone(self.connection));
+                let asked = now.into_std();
+                self.work.push(Box::pin(async move {
+                    Done::Answer(groups::answer(node, connection, request, *what, asked).await)
+                }));
+            }
             RelayMessage::Place { request, share, bytes, near } => {
                 self.place(place::Wanted {
                     request,
@@ -404,6 +422,10 @@ impl<'a> Talk<'a> {
     fn done(&mut self, done: Done) -> Option<Ended> {
         match done {
             Done::Answer(message) => self.out.push(&message),
+            Done::News(message) => {
+                self.news.end();
+                self.out.push(&message);
+            }
             Done::Placed(message) => {
                 self.placing = false;
                 self.out.push(&message);

@@ -3,7 +3,8 @@
 //! Whatever is left is a flag, a member of a bounded set or the last of its kind, so that nothing piles up however slow
 //! the device is.
 
-use hither_proto::limits::MAX_DEVICES;
+use crate::serve::groups::Change;
+use hither_proto::limits::{MAX_DEVICES, MAX_GROUP_NEWS};
 use hither_proto::{CircuitId, DeviceId, Knock, RelayAddress, UserId};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,10 @@ pub(crate) struct Pending {
     pub(crate) changed: BTreeSet<DeviceId>,
     /// Everything may have changed.
     pub(crate) all: bool,
+    /// What changed of the groups that the device listens to.
+    pub(crate) groups: BTreeSet<Change>,
+    /// Anything about them may have changed.
+    pub(crate) all_groups: bool,
     /// There is something in the mailbox.
     pub(crate) mail: bool,
     /// The device should go there.
@@ -133,7 +138,18 @@ impl Connection {
 
     /// Anything may have changed.
     pub(crate) fn unsure(&self) {
-        self.leave(|pending| (pending.all, pending.mail) = (true, true));
+        self.leave(|pending| (pending.all, pending.mail, pending.all_groups) = (true, true, true));
+    }
+
+    /// Something about a group of the device changed.
+    pub(crate) fn group(&self, change: Change) {
+        self.leave(|pending| {
+            if pending.groups.len() < MAX_GROUP_NEWS {
+                pending.groups.insert(change);
+            } else {
+                pending.all_groups = true;
+            }
+        });
     }
 
     /// Something is in the mailbox. `waiting` is told when it was acknowledged.

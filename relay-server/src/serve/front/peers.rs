@@ -7,6 +7,7 @@ use super::poke;
 use super::{Connection, End};
 use crate::config::Role;
 use crate::node::{Node, NodeError, now_ms};
+use crate::serve::groups;
 use crate::serve::records::{Device, Presence, bucket, first_user, front_subject, last_device, presence_key};
 use crate::serve::registry::{encode, user_of};
 use crate::state::{Change, Event, Expect, StateError};
@@ -76,10 +77,11 @@ async fn watch_once(
 }
 
 /// A device came or went, somewhere.
-fn presence_changed(node: &Node, change: &Change) {
+fn presence_changed(node: &Arc<Node>, change: &Change) {
     let (Some(user), Some(device)) = (first_user(&change.key), last_device(&change.key)) else { return };
     let front = &node.services.front;
     front.changed(&user, &device);
+    groups::presence_changed(node, device);
     let Some(connection) = front.get(&device) else { return };
     let Some(entry) = &change.entry else { return };
     let Ok(presence) = Presence::decode(&entry.value[..]) else { return };

@@ -1,0 +1,175 @@
+//! Finding a group and asking to join it.
+
+use super::append::AppendError;
+use super::content;
+use super::describe::{info, state};
+use super::store::{GroupRecord, Stands};
+use super::sync::{self, SyncError};
+use super::work::{At, connected, failed, no_of, told};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::relay::RequestError;
+use hither_api::{ApiError, ErrorCode, FoundGroup, GroupInfo, GroupPolicy, GroupState, JoinGroup};
+use hither_proto::limits::MAX_GROUP_NAME;
+use hither_proto::{
+    GroupAnswer, GroupFound, GroupId, GroupInvite, GroupJoin, GroupRequest, RelayRefusalCode, display_name,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long is waited to be let in by somebody who is there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const fn policy(policy: GroupJoin) -> GroupPolicy {
+    match policy {
+        GroupJoin::Open => GroupPolicy::Open,
+        GroupJoin::AllowList => GroupPolicy::AllowList,
+        GroupJoin::Approval => GroupPolicy::Approval,
+    }
+}
+
+/// Groups whose names contain a text, at every relay.
+pub(crate) async fn search(daemon: &Arc<Daemon>, text: &str) -> Result<Vec<FoundGroup>, ApiError> {
+    let mut all = Vec::new();
+    for at in connected(daemon).await? {
+        for found in find(&at, text).await? {
+            let known = daemon.groups.get(&found.group);
+            all.push(FoundGroup {
+                group: found.group.to_string(),
+                name: found.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+                policy: policy(found.policy),
+                members: u64::from(found.members),
+                relay: at.relay.url.at.to_string(),
+                state: known.map(|known| state(&known)),
+            });
+        }
+    }
+    Ok(all)
+}
+
+async fn find(at: &At, text: &str) -> Result<Vec<GroupFound>, ApiError> {
+    if text.len() > MAX_GROUP_NAME {
+        return Ok(Vec::new());
+    }
+    match at.connection.group(GroupRequest::Find { text: text.to_owned() }).await {
+        Ok(GroupAnswer::Found { found, .. }) => Ok(found),
+        Ok(_) => Err(failed(&SyncError::Unexpected.into())),
+        Err(error) => Err(failed(&error.into())),
+    }
+}
+
+/// Which group is meant, when this device has nothing to do with it yet.
+async fn meant(all: &[At], wanted: &str) -> Result<Option<GroupId>, ApiError> {
+    if let Ok(GroupInvite(group)) = wanted.parse() {
+        return Ok(Some(group));
+    }
+    if let Ok(group) = GroupId::from_hex(wanted) {
+        return Ok(Some(group));
+    }
+    let lower = wanted.to_lowercase();
+    let mut found = Vec::new();
+    for at in all {
+        let named = find(at, wanted).await?.into_iter();
+        found.extend(
+            named.filter(|one| one.name.as_ref().is_some_and(|name| name.as_str().to_lowercase() == lower)),
+        );
+    }
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one.group)),
+        several => {
+            let ids: Vec<_> = several.iter().map(|one| one.group.to_string()).collect();
+            let message =
+                format!("Several groups are called \"{}\": {}.", display_name(wanted), ids.join(", "));
+            Err(ApiError::new(ErrorCode::BadRequest, message)
+                .with_hint("Ask a member for the word of the right one, and give that or the id."))
+        }
+    }
+}
+
+/// Asks to join a group, and waits a moment for the answer.
+pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<GroupInfo, ApiError> {
+    let all = connected(daemon).await?;
+    let wanted = request.group.trim();
+    if let Ok((group, known)) = daemon.groups.resolve_any(wanted)
+        && known.membership_of(&daemon.device).is_some()
+    {
+        return Ok(info(daemon, group, &known));
+    }
+    let group = match meant(&all, wanted).await? {
+        Some(group) => group,
+        None => daemon.groups.resolve_any(wanted).map(|(group, _)| group).map_err(|_| unknown(wanted))?,
+    };
+    let mut changes = daemon.groups.changes();
+    let (at, name) = ask(daemon, all, group, wanted).await?;
+    let record = GroupRecord { name, ..GroupRecord::new(at.relay.url.key, Stands::Asking) };
+    let of = Arc::clone(daemon);
+    let keep = move || {
+        of.groups.insert(group, record.clone())?;
+        of.groups.update(group, |known| {
+            known.record.stands = Stands::Asking;
+            known.record.name = record.name.or_else(|| known.record.name.take());
+        })
+    };
+    let kept = tokio::task::spawn_blocking(keep).await.map_err(failure::internal)?;
+    kept.map_err(|error| failure::storage(&error))?;
+    // What was answered before it was known here that it was asked.
+    sync::log(daemon, &at.connection, at.relay.url.key, group)
+        .await
+        .map_err(|error| failed(&AppendError::from(error)))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let now = told(daemon, group)?;
+        match now.state {
+            // A member that cannot read what the others say yet is as good as none.
+            GroupState::Member if daemon.groups.get(&group).is_some_and(|known| known.secret().is_some()) => {
+                daemon.groups.wake();
+                return Ok(now);
+            }
+            GroupState::Refused => {
+                let reason = now.reason.unwrap_or_default();
+                return Err(ApiError::new(ErrorCode::Refused, format!("Refused: {reason}")));
+            }
+            _ => {}
+        }
+        if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+            return told(daemon, group);
+        }
+    }
+}
+
+fn unknown(wanted: &str) -> ApiError {
+    let message = format!("There is no group \"{}\" that can be found by its name.", display_name(wanted));
+    ApiError::new(ErrorCode::NotFound, message)
+        .with_hint("Search with: hither group search NAME. Of others a member has a word to join with: hither group list")
+}
+
+/// Leaves the request at the relay that keeps the group, which is found by asking all.
+async fn ask(
+    daemon: &Arc<Daemon>,
+    all: Vec<At>,
+    group: GroupId,
+    wanted: &str,
+) -> Result<(At, Option<String>), ApiError> {
+    for at in all {
+        let (found, readers) = match at.connection.group(GroupRequest::Look { group }).await {
+            Ok(GroupAnswer::How { group, readers }) => (group, readers),
+            Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => continue,
+            Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
+            Err(error) => return Err(failed(&error.into())),
+        };
+        let parts = content::seal_ask(&daemon.identity, group, &daemon.name, &readers);
+        let parts = parts.map_err(failure::internal)?;
+        match at.connection.group(GroupRequest::Ask { group, parts }).await {
+            // It is a member, and will learn so with the log.
+            Ok(GroupAnswer::Done | GroupAnswer::No(hither_proto::GroupNo::Member)) => {
+                return Ok((at, found.name.map(|name| name.as_str().to_owned())));
+            }
+            Ok(GroupAnswer::No(no)) => return Err(no_of(no)),
+            Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
+            Err(error) => return Err(failed(&error.into())),
+        }
+    }
+    Err(unknown(wanted))
+}

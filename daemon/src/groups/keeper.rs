@@ -1,0 +1,346 @@
+//! What a device does for its groups by itself, at one relay: follows their logs, lets in who may join, sees that every
+//! member has the secret, begins the next generation when somebody has left, and tells what it shares.
+//!
+//! Any member may do most of that, and one is enough. Who comes first is the same for all: it follows from what is to be done and
+//! who is there. The others take it over one after the other when nothing has happened for a while.
+
+use super::Known;
+use super::append::{self, AppendError, Change};
+use super::content;
+use super::store::Published;
+use super::sync::{self, SyncError, blocking};
+use crate::catalogue;
+use crate::daemon::Daemon;
+use crate::hexed::Hex;
+use crate::relay::{Relay, RelayConnection, RequestError};
+use hither_carrier::group_seal::{self, Place};
+use hither_proto::limits::GROUP_DIGEST;
+use hither_proto::{DeviceId, GroupAnswer, GroupId, GroupRequest, Joining, Membership, RelayRefusalCode};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long each member waits for the one before it.
+const STEP: Duration = Duration::from_secs(4);
+/// Pause after something failed.
+const AGAIN: Duration = Duration::from_secs(3);
+/// Pause after a relay has not answered at all.
+const MUTE: Duration = Duration::from_secs(600);
+/// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
+/// Something that one member has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Duty {
+    /// Let a device in.
+    Admit(DeviceId),
+    /// Hand the secret to a member that has none.
+    HandOn(DeviceId),
+    /// Begin the next generation.
+    Rotate,
+}
+
+struct Keeper {
+    daemon: Arc<Daemon>,
+    relay: Arc<Relay>,
+    /// The connection that knows which groups to tell of.
+    greeted: Option<std::time::Instant>,
+    /// The relay says nothing of groups: it is of an earlier version, or overloaded. It is asked again then.
+    mute: Option<Instant>,
+    logs: BTreeSet<GroupId>,
+    rolls: BTreeSet<GroupId>,
+    /// Since when something is to be done.
+    duties: BTreeMap<(GroupId, Duty), Instant>,
+    /// When there is something to do although nothing is heard.
+    next: Option<Instant>,
+}
+
+/// Works until the relay is left or the daemon ends.
+pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
+    let (mut changes, mut wake) = (daemon.relays.changes(), daemon.groups.wake.subscribe());
+    let left = relay.left.clone();
+    let (logs, rolls, duties) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+    let mut keeper = Keeper { daemon, relay, greeted: None, mute: None, logs, rolls, duties, next: None };
+    loop {
+        changes.mark_unchanged();
+        wake.mark_unchanged();
+        keeper.round().await;
+        let until = keeper.next.take().unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
+        tokio::select! {
+            () = left.cancelled() => return,
+            Ok(()) = changes.changed() => {}
+            Ok(()) = wake.changed() => {}
+            () = tokio::time::sleep_until(until.min(Instant::now() + HOUSEKEEPING)) => {}
+        }
+    }
+}
+
+impl Keeper {
+    fn wake_at(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    async fn round(&mut self) {
+        let key = self.relay.url.key;
+        let Some(connection) = self.relay.connection() else {
+            if self.greeted.take().is_some() {
+                self.daemon.groups.disconnected(key);
+            }
+            return;
+        };
+        if self.greeted != Some(connection.since) {
+            (self.greeted, self.mute) = (Some(connection.since), None);
+            self.logs.clear();
+            if !self.greet(&connection).await {
+                return;
+            }
+        }
+        if let Some(until) = self.mute {
+            self.wake_at(until);
+            if Instant::now() < until || !self.greet(&connection).await {
+                return;
+            }
+            self.mute = None;
+        }
+        let heard = self.daemon.groups.take_heard(key);
+        if heard.all && !self.greet(&connection).await {
+            return;
+        }
+        self.logs.extend(heard.logs);
+        self.rolls.extend(heard.rolls);
+        if let Err(error) = self.work(&connection).await {
+            self.failed(&error);
+        }
+    }
+
+    fn failed(&mut self, error: &SyncError) {
+        tracing::debug!(relay = %self.relay.url.at, %error, "groups are looked at again later");
+        let pause = match error {
+            SyncError::Request(RequestError::Refused(refusal)) => {
+                AGAIN.max(Duration::from_millis(u64::from(refusal.retry_after_ms)))
+            }
+            _ => AGAIN,
+        };
+        self.wake_at(Instant::now() + pause);
+    }
+
+    /// Asks which groups there are, so that everything about them is looked at. Says whether that worked.
+    async fn greet(&mut self, connection: &RelayConnection) -> bool {
+        match sync::mine(connection).await {
+            Ok(groups) => {
+                self.logs.extend(groups);
+                self.logs.extend(self.daemon.groups.at(self.relay.url.key));
+                true
+            }
+            Err(SyncError::Request(RequestError::TimedOut)) => {
+                tracing::info!(relay = %self.relay.url.at, "the relay says nothing of groups");
+                let until = Instant::now() + MUTE;
+                self.mute = Some(until);
+                self.wake_at(until);
+                false
+            }
+            Err(error) => {
+                self.greeted = None;
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    async fn work(&mut self, connection: &RelayConnection) -> Result<(), SyncError> {
+        let relay = self.relay.url.key;
+        while let Some(group) = self.logs.first().copied() {
+            match sync::log(&self.daemon, connection, relay, group).await {
+                Ok(()) => {}
+                Err(SyncError::Request(error)) => return Err(error.into()),
+                // One group that is not as it should be must not keep the others from being looked at.
+                Err(error) => self.daemon.warn(format!("A group cannot be followed: {error}.")),
+            }
+            self.logs.remove(&group);
+            self.rolls.insert(group);
+        }
+        while let Some(group) = self.rolls.first().copied() {
+            let rolled = match self.known(group) {
+                Some(_) => sync::roll(&self.daemon, connection, group).await,
+                None => Ok(()),
+            };
+            match rolled {
+                Ok(()) => {}
+                // It is no member any more, and has not heard so yet.
+                Err(SyncError::Request(RequestError::Refused(refusal)))
+                    if refusal.code == RelayRefusalCode::NotFound =>
+                {
+                    self.logs.insert(group);
+                }
+                Err(error) => return Err(error),
+            }
+            self.rolls.remove(&group);
+        }
+        let groups = self.daemon.groups.at(relay);
+        let mut all = BTreeSet::new();
+        for group in groups {
+            self.publish(connection, group).await?;
+            for duty in self.duties_of(group) {
+                all.insert((group, duty));
+            }
+        }
+        self.duties.retain(|key, _| all.contains(key));
+        for (group, duty) in all {
+            self.attend(connection, group, duty).await?;
+        }
+        if !self.logs.is_empty() || !self.rolls.is_empty() {
+            // What was done has changed something.
+            self.wake_at(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// What is known of a group, while this device is a member.
+    fn known(&self, group: GroupId) -> Option<(Known, Membership)> {
+        let known = self.daemon.groups.get(&group)?;
+        let membership = known.membership_of(&self.daemon.device)?.clone();
+        Some((known, membership))
+    }
+
+    /// What there is to do for a group.
+    fn duties_of(&self, group: GroupId) -> Vec<Duty> {
+        let Some((known, membership)) = self.known(group) else { return Vec::new() };
+        if known.secret().is_none() {
+            return Vec::new();
+        }
+        if membership.is_stale() {
+            return vec![Duty::Rotate];
+        }
+        let asking = known.askers.iter().filter(|asker| membership.joining(&asker.device) == Joining::Free);
+        let poor = known.seen.values().filter(|member| !member.key);
+        asking
+            .map(|asker| Duty::Admit(asker.device))
+            .chain(poor.map(|member| Duty::HandOn(member.device)))
+            .collect()
+    }
+
+    /// Does something, when it is this device's turn.
+    async fn attend(
+        &mut self,
+        connection: &RelayConnection,
+        group: GroupId,
+        duty: Duty,
+    ) -> Result<(), SyncError> {
+        let Some((known, membership)) = self.known(group) else { return Ok(()) };
+        let now = Instant::now();
+        let since = *self.duties.entry((group, duty)).or_insert(now);
+        let due = since + STEP * place(&known, &membership, self.daemon.device, duty);
+        if now < due {
+            self.wake_at(due);
+            return Ok(());
+        }
+        let (daemon, relay) = (&self.daemon, self.relay.url.key);
+        let done = match duty {
+            Duty::Admit(device) => {
+                append::append(daemon, connection, relay, group, Change::Add(device)).await
+            }
+            Duty::Rotate => append::append(daemon, connection, relay, group, Change::Rotate).await,
+            Duty::HandOn(device) => hand_on(daemon, connection, group, device).await,
+        };
+        // Whatever came of it: how things are now.
+        self.rolls.insert(group);
+        match done {
+            Ok(()) => {
+                tracing::info!(?group, ?duty, "done for a group");
+                self.duties.remove(&(group, duty));
+            }
+            Err(AppendError::Sync(SyncError::Request(error @ RequestError::Lost))) => {
+                return Err(error.into());
+            }
+            // It is done, or cannot be any more: the roll will say. Else it is tried again, not at once.
+            Err(error) => {
+                tracing::debug!(?group, ?duty, %error, "not done for a group");
+                self.duties.insert((group, duty), now + AGAIN);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a group what this device shares with it, when that is not what was told.
+    async fn publish(&self, connection: &RelayConnection, group: GroupId) -> Result<(), SyncError> {
+        let Some((known, membership)) = self.known(group) else { return Ok(()) };
+        let Some(secret) = known.secret() else { return Ok(()) };
+        let shares = catalogue::shared_with(&self.daemon, group);
+        let (payload, told) = content::note(&self.daemon.name, shares);
+        let generation = membership.generation();
+        let at_relay = known.seen.get(&self.daemon.device).and_then(|member| member.digest);
+        let same = known.record.published.as_ref().is_some_and(|published| {
+            published.generation == generation
+                && published.content.0 == told
+                && at_relay.is_some_and(|digest| published.digest.0 == digest)
+        });
+        if same {
+            return Ok(());
+        }
+        let sealed = blocking(&self.daemon, move |daemon| {
+            let salt = append::random().map_err(|error| SyncError::Internal(error.to_string()))?;
+            let place = Place { group, generation, secret: &secret };
+            group_seal::seal(&daemon.identity, place, salt, &payload)
+                .map_err(|error| SyncError::Internal(error.to_string()))
+        })
+        .await?;
+        let mut digest = [0; GROUP_DIGEST];
+        digest.copy_from_slice(&blake3::hash(&sealed).as_bytes()[..GROUP_DIGEST]);
+        match connection.group(GroupRequest::Note { group, sealed: sealed.into() }).await {
+            Ok(GroupAnswer::Done) => {}
+            Ok(_) => return Err(SyncError::Unexpected),
+            // It is no member any more, and will hear so.
+            Err(RequestError::Refused(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let device = self.daemon.device;
+        let published = Published { generation, content: Hex(told.to_vec()), digest: Hex(digest.to_vec()) };
+        blocking(&self.daemon, move |daemon| {
+            daemon.groups.update(group, |known| {
+                known.record.published = Some(published);
+                if let Some(seen) = known.seen.get_mut(&device) {
+                    seen.digest = Some(digest);
+                }
+            })?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Hands the secret of this generation to a member that has none.
+async fn hand_on(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+    device: DeviceId,
+) -> Result<(), AppendError> {
+    let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
+    let inner = append::inner(&known)?;
+    let keys = content::seal_keys(&daemon.identity, group, &inner, [&device])?;
+    match connection.group(GroupRequest::Keys { group, keys }).await? {
+        GroupAnswer::Done => Ok(()),
+        _ => Err(SyncError::Unexpected.into()),
+    }
+}
+
+/// The place of this device among those who could do something now, from 0.
+fn place(known: &Known, membership: &Membership, this: DeviceId, duty: Duty) -> u32 {
+    let subject = match duty {
+        Duty::Admit(device) | Duty::HandOn(device) => Some(device),
+        Duty::Rotate => None,
+    };
+    let rank = |device: &DeviceId| {
+        let subject = subject.as_ref().map_or([0; 32], |subject| *subject.as_bytes());
+        *blake3::hash(&[*device.as_bytes(), subject].concat()).as_bytes()
+    };
+    let own = rank(&this);
+    let there = |device: &&DeviceId| {
+        **device != this
+            && Some(**device) != subject
+            && known.seen.get(device).is_some_and(|member| member.online && member.key)
+    };
+    let before = membership.members().keys().filter(there).filter(|device| rank(device) < own).count();
+    u32::try_from(before).unwrap_or(u32::MAX).min(16)
+}

@@ -1,0 +1,376 @@
+//! Asking a relay about groups, and believing only what can be checked.
+
+use super::content::{self, Inner};
+use super::store::{GroupRecord, Stands, Told};
+use super::{Known, asker};
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::hexed::Hex;
+use crate::relay::{RelayConnection, RequestError};
+use hither_carrier::group_seal::Place;
+use hither_content::storage::StorageError;
+use hither_proto::{
+    Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed, GroupStanding,
+    LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Pages of a log that are asked for at once: more than the longest log has.
+const MAX_PAGES: usize = 1024;
+/// The same of a group that is not known yet (some 32 MiB).
+const MAX_FRESH_PAGES: usize = 64;
+/// Members whose notes are asked for with one request.
+const NOTES: usize = 64;
+/// Entries that are brought back before the relay is asked again how far it is.
+const BROUGHT_BACK: usize = 64;
+/// What is told when a relay has forgotten a request.
+const FORGOTTEN: &str = "The request was not answered in time.";
+
+/// Why something is not known as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SyncError {
+    /// The relay.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The store here.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What the relay shows is no entry.
+    #[error("the relay shows a log that cannot be: {0}")]
+    Entry(#[from] EntryError),
+    /// The entries do not follow from what is known.
+    #[error("the relay shows a log that cannot be: {0}")]
+    Log(#[from] LogError),
+    /// The relay has fewer entries than it showed before, and others in their place.
+    #[error("the relay has lost entries of the group's log")]
+    Lost,
+    /// The relay answered something else.
+    #[error("the relay answered something else than expected")]
+    Unexpected,
+    /// The daemon ends.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Runs what blocks.
+pub(super) async fn blocking<T: Send + 'static>(
+    daemon: &Arc<Daemon>,
+    work: impl FnOnce(&Daemon) -> Result<T, SyncError> + Send + 'static,
+) -> Result<T, SyncError> {
+    let of = Arc::clone(daemon);
+    let done = tokio::task::spawn_blocking(move || work(&of)).await;
+    done.map_err(|error| SyncError::Internal(failure::internal(error).message))?
+}
+
+/// Which groups this device is in, as the relay says; from then on the relay tells what changes.
+pub(super) async fn mine(connection: &RelayConnection) -> Result<Vec<GroupId>, SyncError> {
+    match connection.group(GroupRequest::Mine).await? {
+        GroupAnswer::Mine(groups) => Ok(groups),
+        _ => Err(SyncError::Unexpected),
+    }
+}
+
+/// Learns the log of a group, and how this device stands with it.
+pub(super) async fn log(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    relay: DeviceId,
+    group: GroupId,
+) -> Result<(), SyncError> {
+    // Of a group that is not known yet: all of it says whether it is one to know.
+    let mut held = Vec::new();
+    for page in 0..MAX_PAGES {
+        let known = daemon.groups.get(&group);
+        let fresh = known.is_none();
+        let from = known.and_then(|known| known.membership).map_or(held.len() as u64, |m| m.entries());
+        let answer = connection.group(GroupRequest::Log { group, from }).await?;
+        let GroupAnswer::Log { standing, total, entries, sealed } = answer else {
+            return Err(SyncError::Unexpected);
+        };
+        if standing != GroupStanding::Member {
+            return blocking(daemon, move |daemon| outside(daemon, group, standing, sealed)).await;
+        }
+        if total < from {
+            bring_back(daemon, connection, group, total).await?;
+            continue;
+        }
+        let got = entries.len() as u64;
+        held.extend(entries);
+        if fresh && from + got < total && got > 0 && page < MAX_FRESH_PAGES {
+            continue;
+        }
+        let entries = std::mem::take(&mut held);
+        blocking(daemon, move |daemon| {
+            let opened =
+                entries.iter().map(|bytes| SignedEntry::open(bytes)).collect::<Result<Vec<_>, _>>()?;
+            absorb(daemon, relay, group, &opened)?;
+            if let Some(sealed) = sealed {
+                take_key(daemon, group, &sealed)?;
+            }
+            Ok(())
+        })
+        .await?;
+        if from + got >= total || daemon.groups.get(&group).is_none() {
+            return Ok(());
+        }
+        if got == 0 {
+            return Err(SyncError::Unexpected);
+        }
+    }
+    Err(SyncError::Unexpected)
+}
+
+/// The relay has lost entries, as one that was restored from a backup: they are appended again, in order.
+async fn bring_back(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+    from: u64,
+) -> Result<(), SyncError> {
+    let lost =
+        blocking(daemon, move |daemon| Ok(daemon.groups.store.entries(group, from, BROUGHT_BACK)?)).await?;
+    tracing::info!(?group, entries = lost.len(), "entries that the relay has lost are brought back");
+    if lost.is_empty() {
+        return Err(SyncError::Lost);
+    }
+    for entry in lost {
+        let what = GroupRequest::Append { group, entry: entry.into(), keys: Vec::new() };
+        match connection.group(what).await {
+            Ok(GroupAnswer::Done) => {}
+            // Another member is doing the same.
+            Ok(GroupAnswer::Behind { .. }) => return Ok(()),
+            Ok(_) => return Err(SyncError::Unexpected),
+            // Others are in their place, or it is this device's own addition of one that has not asked, as far as the relay
+            // knows: any other member brings that back.
+            Err(RequestError::Refused(refusal))
+                if matches!(refusal.code, RelayRefusalCode::Invalid | RelayRefusalCode::NotFound) =>
+            {
+                return Err(SyncError::Lost);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// The relay says that this device is no member. Blocks.
+fn outside(
+    daemon: &Daemon,
+    group: GroupId,
+    standing: GroupStanding,
+    sealed: Option<GroupSealed>,
+) -> Result<(), SyncError> {
+    let reason = sealed.and_then(|sealed| content::open_refusal(&daemon.identity, group, &sealed));
+    daemon.groups.update(group, |known| {
+        known.record.stands = match (standing, known.record.stands.clone()) {
+            (GroupStanding::Refused, _) => {
+                Stands::Refused(reason.unwrap_or_else(|| "An admin declined.".into()))
+            }
+            (GroupStanding::Asking, _) => Stands::Asking,
+            (_, Stands::Asking) => Stands::Refused(FORGOTTEN.into()),
+            (_, Stands::Member) => {
+                tracing::info!(?group, "this device is no member of a group any more");
+                Stands::Removed
+            }
+            (_, other) => other,
+        };
+        if !known.record.is_member() {
+            // What members told is not for this device any more, and opens nothing new.
+            known.told.clear();
+            known.unreadable.clear();
+            known.seen.clear();
+            known.askers.clear();
+        }
+    })?;
+    Ok(())
+}
+
+/// Whether this device is in a group that it knows nothing of by its own doing, or by that of another device of its user:
+/// its store was rebuilt, or the other device let it in.
+fn agreed(daemon: &Daemon, relay: DeviceId, entries: &[SignedEntry]) -> bool {
+    let this = daemon.device;
+    let by = entries.iter().rev().map(SignedEntry::entry).find_map(|entry| match entry.action {
+        Action::Create { .. } if entry.author == this => Some(this),
+        Action::Add { device } if device == this => Some(entry.author),
+        _ => None,
+    });
+    let relays = daemon.relays.all();
+    let relay = relays.iter().find(|one| one.url.key == relay);
+    let own = |by: DeviceId| relay.is_some_and(|relay| relay.with_devices(|list| list.get(by).is_some()));
+    by.is_some_and(|by| by == this || own(by))
+}
+
+/// Takes entries that follow what is known; those that are known are passed over. They are durable when this returns. Blocks.
+fn absorb(
+    daemon: &Daemon,
+    relay: DeviceId,
+    group: GroupId,
+    entries: &[SignedEntry],
+) -> Result<(), SyncError> {
+    if daemon.groups.get(&group).is_none() && !agreed(daemon, relay, entries) {
+        tracing::warn!(?group, "a group names this device, which has not asked for that; ignored");
+        return Ok(());
+    }
+    daemon.groups.insert(group, GroupRecord::new(relay, Stands::Member))?;
+    let mut all = daemon.groups.lock();
+    let Some(known) = all.get_mut(&group) else { return Ok(()) };
+    let before = known.membership.clone();
+    let next = before.as_ref().map_or(0, Membership::entries);
+    let new: Vec<_> = entries.iter().filter(|entry| entry.entry().number >= next).cloned().collect();
+    let after = match before {
+        Some(mut membership) => {
+            new.iter().try_for_each(|entry| membership.apply(entry))?;
+            membership
+        }
+        None => Membership::replay(group, &new)?,
+    };
+    if !new.is_empty() {
+        let out: Vec<_> = known.told.keys().filter(|device| after.role(device).is_none()).copied().collect();
+        daemon.groups.store.put_log(&after, &new, &out)?;
+        out.iter().for_each(|device| drop(known.told.remove(device)));
+        known.unreadable.retain(|device, _| after.role(device).is_some());
+        known.seen.retain(|device, _| after.role(device).is_some());
+        known.askers.retain(|asker| after.role(&asker.device).is_none());
+        tracing::debug!(?group, entries = after.entries(), members = after.members().len(), "a group's log");
+    }
+    let clear = match after.name() {
+        NameSeal::Clear(name) => Some(name.as_str().to_owned()),
+        NameSeal::Sealed(_) => None,
+    };
+    let stands = if after.role(&daemon.device).is_some() { Stands::Member } else { Stands::Removed };
+    known.membership = Some(after);
+    drop(all);
+    daemon.groups.update(group, |known| {
+        known.record.stands = stands;
+        known.record.name = clear.or_else(|| known.record.name.take());
+    })?;
+    Ok(())
+}
+
+/// Takes the secret that a member sealed for this device. Blocks.
+fn take_key(daemon: &Daemon, group: GroupId, sealed: &GroupSealed) -> Result<(), SyncError> {
+    let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
+    let Some(membership) = known.membership.as_ref().filter(|_| known.secret().is_none()) else {
+        return Ok(());
+    };
+    match content::open_key(&daemon.identity, membership, sealed) {
+        Some(inner) => keep_inner(daemon, group, &inner)?,
+        None => tracing::warn!(?group, from = ?sealed.device, "a secret for a group is not that of its log"),
+    }
+    Ok(())
+}
+
+/// Keeps what members know. Blocks.
+pub(super) fn keep_inner(daemon: &Daemon, group: GroupId, inner: &Inner) -> Result<(), StorageError> {
+    daemon.groups.update(group, |known| {
+        known.record.secret = Some(Hex(inner.secret.expose().to_vec()));
+        known.record.name = Some(inner.name.as_str().to_owned());
+        known.record.salt = inner.salt.map(|salt| Hex(salt.to_vec()));
+        known.unreadable.clear();
+    })
+}
+
+/// Learns who is there, who asks, and what members say that is new.
+pub(super) async fn roll(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+) -> Result<(), SyncError> {
+    let answer = connection.group(GroupRequest::Roll { group }).await?;
+    let GroupAnswer::Members { members, askers } = answer else { return Err(SyncError::Unexpected) };
+    blocking(daemon, move |daemon| {
+        let askers: Vec<_> = askers.iter().map(|asked| asker(&daemon.identity, group, asked)).collect();
+        daemon.groups.update(group, |known| {
+            let Known { membership: Some(membership), .. } = known else { return };
+            let member = |device: &DeviceId| membership.role(device).is_some();
+            known.seen = members
+                .iter()
+                .filter(|one| member(&one.device))
+                .map(|one| (one.device, one.clone()))
+                .collect();
+            known.askers = askers.into_iter().filter(|asker| !member(&asker.device)).collect();
+        })?;
+        Ok(())
+    })
+    .await?;
+    notes(daemon, connection, group).await
+}
+
+/// Members whose notes are others than those that are known here.
+fn stale_notes(daemon: &Daemon, known: &Known) -> Vec<DeviceId> {
+    let others = known.seen.values().filter(|member| member.device != daemon.device);
+    let stale = others.filter(|member| {
+        let Some(digest) = &member.digest else { return false };
+        let told = known.told.get(&member.device).map(|told| told.digest.0.as_slice());
+        let unreadable = known.unreadable.get(&member.device).map(Vec::as_slice);
+        told != Some(&digest[..]) && unreadable != Some(&digest[..])
+    });
+    stale.map(|member| member.device).collect()
+}
+
+/// Learns what members say that is new.
+async fn notes(daemon: &Arc<Daemon>, connection: &RelayConnection, group: GroupId) -> Result<(), SyncError> {
+    loop {
+        let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
+        let Some(secret) = known.secret() else { return Ok(()) };
+        let mut devices = stale_notes(daemon, &known);
+        devices.truncate(NOTES);
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let wanted = devices.clone();
+        let GroupAnswer::Notes(notes) = connection.group(GroupRequest::Notes { group, devices }).await?
+        else {
+            return Err(SyncError::Unexpected);
+        };
+        let none = notes.is_empty();
+        blocking(daemon, move |daemon| {
+            let generation = known.membership.as_ref().map_or(0, Membership::generation);
+            read(daemon, &known, Place { group, generation, secret: &secret }, &notes, &wanted)
+        })
+        .await?;
+        if none {
+            return Ok(());
+        }
+    }
+}
+
+/// Opens notes and keeps what they say. Blocks.
+fn read(
+    daemon: &Daemon,
+    known: &Known,
+    place: Place<'_>,
+    notes: &[GroupNote],
+    wanted: &[DeviceId],
+) -> Result<(), SyncError> {
+    let mut fresh: Vec<(DeviceId, Told)> = Vec::new();
+    let mut unreadable = BTreeMap::new();
+    for note in notes.iter().filter(|note| wanted.contains(&note.device)) {
+        let digest = blake3::hash(&note.sealed).as_bytes()[..hither_proto::limits::GROUP_DIGEST].to_vec();
+        let before = known.told.get(&note.device).map_or(0, |told| told.made_ms);
+        match content::open_note(place, note.device, &note.sealed) {
+            // A relay may be behind, or pretend to be: an older note changes nothing.
+            Ok(told) if told.made_ms >= before => fresh.push((note.device, told)),
+            Ok(_) => drop(unreadable.insert(note.device, digest.clone())),
+            Err(error) => {
+                // Of an earlier generation, until that member seals it anew.
+                tracing::debug!(from = ?note.device, %error, "what a member told cannot be read");
+                unreadable.insert(note.device, digest.clone());
+            }
+        }
+        // What the relay said in the roll may be of another moment: what is read counts.
+        if let Some(seen) = known.seen.get(&note.device)
+            && let Some(rolled) = seen.digest
+            && digest != rolled
+        {
+            unreadable.entry(note.device).or_insert_with(|| rolled.to_vec());
+        }
+    }
+    daemon.groups.store.put_told(place.group, &fresh)?;
+    daemon.groups.update(place.group, |known| {
+        known.unreadable.extend(unreadable);
+        known.told.extend(fresh);
+    })?;
+    Ok(())
+}
