@@ -94,3 +94,27 @@ async fn cards(node: &Node, reader: &Connection) -> Result<BTreeMap<DeviceId, By
         }
     }
 }
+
+/// Changes of the list of devices.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    pub(super) changed: Vec<DeviceEntry>,
+    pub(super) removed: Vec<DeviceId>,
+}
+
+/// What changed; `told`: compare with everything, because anything may have.
+pub(super) async fn update(
+    node: &Node,
+    connection: &Connection,
+    changed: &BTreeSet<DeviceId>,
+    told: Option<Vec<DeviceId>>,
+) -> Result<Update> {
+    let Some(told) = told else {
+        let (changed, removed) = some(node, connection, changed).await?;
+        return Ok(Update { changed, removed });
+    };
+    let changed = everything(node, connection).await?;
+    let here: BTreeSet<_> = changed.iter().map(|entry| entry.device).collect();
+    let removed = told.into_iter().filter(|device| !here.contains(device)).collect();
+    Ok(Update { changed, removed })
+}

@@ -20,9 +20,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hither_carrier::{FramingError, RelayReader, Stream};
-use hither_proto::{
-    Card, CircuitMessage, DeviceEntry, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode,
-};
+use hither_proto::{Card, CircuitMessage, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode};
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,7 +43,7 @@ pub(super) enum Done {
     /// What changed of groups.
     News(RelayMessage),
     /// The changes of the list.
-    Listed(Result<Update, RegistryError>),
+    Listed(Result<list::Update, RegistryError>),
     /// What is in the mailbox.
     Read(Result<Vec<Item>, StateError>),
     /// The mailbox forgot what was received.
@@ -56,13 +54,6 @@ pub(super) enum Done {
     Carded(Result<(), RegistryError>),
     /// A share was placed or released.
     Placed(RelayMessage),
-}
-
-/// Changes of the list of devices.
-#[derive(Debug, Default)]
-pub(super) struct Update {
-    changed: Vec<DeviceEntry>,
-    removed: Vec<DeviceId>,
 }
 
 type Work = BoxFuture<'static, Done>;
@@ -222,7 +213,7 @@ impl<'a> Talk<'a> {
             let told = std::mem::take(&mut listing.all).then(|| listing.told.clone());
             let (node, connection) = (Arc::clone(node), Arc::clone(connection));
             self.work.push(Box::pin(async move {
-                Done::Listed(update(&node, &connection, &changed, told).await)
+                Done::Listed(list::update(&node, &connection, &changed, told).await)
             }));
         }
         if !self.carding
@@ -458,12 +449,12 @@ impl<'a> Talk<'a> {
         None
     }
 
-    fn listed(&mut self, result: Result<Update, RegistryError>) {
+    fn listed(&mut self, result: Result<list::Update, RegistryError>) {
         let now = Instant::now();
         self.listing.busy = false;
         match result {
-            Ok(Update { changed, removed }) if changed.is_empty() && removed.is_empty() => {}
-            Ok(Update { changed, removed }) => {
+            Ok(list::Update { changed, removed }) if changed.is_empty() && removed.is_empty() => {}
+            Ok(list::Update { changed, removed }) => {
                 self.listing.last = Some(now);
                 let told = &mut self.listing.told;
                 told.retain(|device| !removed.contains(device));
@@ -481,21 +472,4 @@ impl<'a> Talk<'a> {
             }
         }
     }
-}
-
-/// What changed; `told`: compare with everything, because anything may have.
-async fn update(
-    node: &Node,
-    connection: &Connection,
-    changed: &BTreeSet<DeviceId>,
-    told: Option<Vec<DeviceId>>,
-) -> Result<Update, RegistryError> {
-    let Some(told) = told else {
-        let (changed, removed) = list::some(node, connection, changed).await?;
-        return Ok(Update { changed, removed });
-    };
-    let changed = list::everything(node, connection).await?;
-    let here: BTreeSet<_> = changed.iter().map(|entry| entry.device).collect();
-    let removed = told.into_iter().filter(|device| !here.contains(device)).collect();
-    Ok(Update { changed, removed })
 }
