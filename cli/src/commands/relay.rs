@@ -96,7 +96,7 @@ async fn add(session: &Session<'_>, url: Option<String>) -> Outcome {
     });
     // Only a word more: whatever it says, the relay was joined.
     if client.get::<Vec<GroupInfo>>("/v1/groups").await.is_ok_and(|groups| groups.is_empty()) {
-        session.out.say("It is in no group yet. Find one with: hither group search NAME");
+        session.out.say("This device is in no group yet. Find one with: hither group search NAME");
     }
     Ok(Exit::Done)
 }
