@@ -81,6 +81,11 @@ impl Theirs {
         }
     }
 
+    /// The positions that it claims.
+    pub fn ranges(&self) -> impl Iterator<Item = std::ops::Range<u32>> + '_ {
+        self.claims.iter().map(|(start, claim)| *start..claim.end)
+    }
+
     /// It announced something new.
     pub fn progressed(&mut self, now: Time) {
         self.progress = now;

@@ -11,7 +11,8 @@ use crate::source::Source;
 use crate::time::Time;
 use hither_proto::{Claims, DeviceId, HolderKind, Space, claim_weight};
 use roaring::RoaringBitmap;
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A neighbour slower than this part of the fastest source outside is not waited for. The source-selection design, rule 1,
@@ -39,6 +40,20 @@ pub(crate) struct Group {
     pub lacks: u64,
     /// Rate of the fastest source outside it, bytes per second.
     outside: f64,
+    /// Who claims something of a span, or did until lately. Asking every member about every span would be most of the work of
+    /// a fetch among many.
+    claimers: BTreeMap<u32, Vec<DeviceId>>,
+    /// What members that can be waited for have, found when it is first asked for in a round of the scheduler.
+    near: OnceCell<Near>,
+}
+
+/// What is to be had nearby.
+#[derive(Debug, Default)]
+struct Near {
+    everything: bool,
+    held: RoaringBitmap,
+    /// Something idle is in it; may be true where few is not.
+    idle: bool,
 }
 
 impl Default for Group {
@@ -51,6 +66,8 @@ impl Default for Group {
             settle: SETTLE,
             lacks: u64::MAX,
             outside: 0.0,
+            claimers: BTreeMap::new(),
+            near: OnceCell::new(),
         }
     }
 }
@@ -86,6 +103,7 @@ impl Fetch {
             Space::Root | Space::Manifest => Vec::new(),
         };
         let outside = self.sources.values().filter(|s| members.binary_search(&s.device).is_err());
+        self.group.near = OnceCell::new();
         self.group.outside = outside.filter_map(|s| s.carriers.rate(now)).fold(0.0, f64::max);
         if members != self.group.members {
             // Devices that have much to do answer late, on any network.
@@ -98,6 +116,7 @@ impl Fetch {
                 true => BTreeSet::new(),
                 false => (0..self.spans.len()).filter(|index| self.is_first(*index)).collect(),
             };
+            self.gather_claims();
         }
     }
 
@@ -130,9 +149,57 @@ impl Fetch {
 
     /// Whether a member that can be waited for has something of a span that is missing here.
     pub(crate) fn is_near(&self, index: u32, now: Time) -> bool {
-        self.members()
-            .filter(|s| s.usable_soon(self.version, Space::Data) && !self.is_too_slow(s, now))
-            .any(|s| s.held(Space::Data).is_none_or(|held| self.spans.is_wanted_of(index, held)))
+        let near = self.near(now);
+        near.everything || self.spans.is_wanted_of(index, &near.held)
+    }
+
+    /// Whether there may be a span that nobody was asked for and that a member can give.
+    pub(crate) fn is_idle_nearby(&self, now: Time) -> bool {
+        self.near(now).idle
+    }
+
+    fn near(&self, now: Time) -> &Near {
+        self.group.near.get_or_init(|| self.gather_near(now))
+    }
+
+    fn gather_near(&self, now: Time) -> Near {
+        let mut near = Near::default();
+        let usable = |s: &&Source| s.usable_soon(self.version, Space::Data) && !self.is_too_slow(s, now);
+        for source in self.members().filter(usable) {
+            match source.held(Space::Data) {
+                None => near.everything = true,
+                Some(held) => near.held |= held,
+            }
+        }
+        let idle =
+            |near: &Near| self.spans.idle_from(0).any(|index| self.spans.is_wanted_of(index, &near.held));
+        near.idle = near.everything || !self.spans.few_idle() || idle(&near);
+        near
+    }
+
+    /// Notes what members claim.
+    fn gather_claims(&mut self) {
+        let mut claimers: BTreeMap<u32, Vec<DeviceId>> = BTreeMap::new();
+        for source in self.members() {
+            for range in source.theirs.iter().flat_map(Theirs::ranges) {
+                // Claims are of one span each; of what is claimed otherwise the first counts, as it is only a hint.
+                let of_span = claimers.entry(self.spans.index_of(range.start)).or_default();
+                if of_span.last() != Some(&source.device) {
+                    of_span.push(source.device);
+                }
+            }
+        }
+        self.group.claimers = claimers;
+    }
+
+    /// The members that claim, or claimed until lately, something of a span, and how they stand.
+    fn claims_on(&self, index: u32, now: Time) -> impl Iterator<Item = (DeviceId, Standing)> + '_ {
+        let span = self.spans.span(index);
+        let claimers = self.group.claimers.get(&index).map_or(&[][..], Vec::as_slice);
+        claimers.iter().filter_map(move |device| {
+            let theirs = self.sources.get(device)?.theirs.as_ref()?;
+            Some((*device, theirs.standing(span?, self.group.usual, now)?))
+        })
     }
 
     /// Whether a member gives so little that it is not worth waiting for.
@@ -149,12 +216,7 @@ impl Fetch {
 
     /// The strongest claim of a member on a span, and whose it is.
     pub(crate) fn claimed(&self, index: u32, now: Time) -> Option<(DeviceId, Standing)> {
-        let span = self.spans.span(index)?;
-        let claim = |s: &Source| {
-            let standing = s.theirs.as_ref()?.standing(span, self.group.usual, now)?;
-            Some((s.device, standing))
-        };
-        self.members().filter_map(claim).max_by_key(|(_, standing)| match standing {
+        self.claims_on(index, now).max_by_key(|(_, standing)| match standing {
             Standing::Stale => 0,
             Standing::Tentative => 1,
             Standing::Active => 2,
@@ -164,17 +226,14 @@ impl Fetch {
     /// Whether this device must give way: somebody is getting a span that it only wishes for, or wants the same with more
     /// right.
     fn must_give_way(&self, index: u32, wish: bool, now: Time) -> bool {
-        let (Some(span), Some((start, _))) = (self.spans.span(index), self.spans.range_of(index)) else {
-            return true;
-        };
+        let Some((start, _)) = self.spans.range_of(index) else { return true };
         let mine = claim_weight(self.device, self.share, start);
-        self.members().any(|s| {
-            let standing = s.theirs.as_ref().and_then(|t| t.standing(span, self.group.usual, now));
-            let outranked = || claim_weight(s.device, self.share, start) > mine;
+        self.claims_on(index, now).any(|(device, standing)| {
+            let outranked = || claim_weight(device, self.share, start) > mine;
             match standing {
-                Some(Standing::Active) => wish || outranked(),
-                Some(Standing::Tentative) => wish && outranked(),
-                Some(Standing::Stale) | None => false,
+                Standing::Active => wish || outranked(),
+                Standing::Tentative => wish && outranked(),
+                Standing::Stale => false,
             }
         })
     }
@@ -252,6 +311,9 @@ impl Fetch {
     pub fn claims_said(&mut self, device: DeviceId, said: &Claims, now: Time) {
         if let Some(source) = self.sources.get_mut(&device).filter(|s| s.kind == HolderKind::Device) {
             source.claims(said, now);
+        }
+        if self.is_member(device) {
+            self.gather_claims();
         }
     }
 

@@ -36,7 +36,7 @@ impl Fetch {
             return self.next_alone(source, space).map(|index| Pick::Take(index, Some(Rule::Liveness)));
         }
         match self.is_member(device) {
-            true if !self.is_local(device, now) => None,
+            true if !self.is_local(device, now) || !self.is_idle_nearby(now) => None,
             true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
             false if !self.is_gateway_to(source) => None,
             false => self.first_copy(source, now),
@@ -130,23 +130,39 @@ impl Fetch {
             return Some(Pick::Take(index, Some(if taken_over { Rule::Takeover } else { Rule::Steal })));
         }
         let free = |index: u32| open(index) && self.claimed(index, now).is_none();
-        let own = (0..self.places()).filter_map(|n| {
-            let place = self.place(n);
-            let mine = self.group.mine.range(place..).chain(self.group.mine.range(..place)).copied();
+        let own = |n| {
+            let (place, mine) = (self.place(n), &self.group.mine);
+            if self.spans.few_idle() {
+                return self.spans.idle_from(place).find(|index| mine.contains(index) && free(*index));
+            }
+            let mine = mine.range(place..).chain(mine.range(..place)).copied();
             mine.take(LOOKS).find(|index| free(*index))
-        });
-        if let Some(index) = self.rarest(own, now) {
+        };
+        if let Some(index) = self.rarest(self.from_places(own), now) {
             return Some(Pick::Take(index, Some(Rule::FirstCopy)));
         }
         let wanted = |index: &u32| {
-            let claimed = self.claimed(*index, now).is_some_and(|(_, standing)| standing != Standing::Stale);
-            !claimed && !self.group.own.is_wished(*index) && open(*index)
+            let claimed =
+                || self.claimed(*index, now).is_some_and(|(_, standing)| standing != Standing::Stale);
+            !self.group.own.is_wished(*index) && open(*index) && !claimed()
         };
         let wished = |n| {
             let place = self.own_place(self.wishes * PLACES + n);
             self.spans.idle_from(place).take(LOOKS).find(wanted)
         };
-        self.rarest((0..self.places()).filter_map(wished), now).map(Pick::Wish)
+        self.rarest(self.from_places(wished), now).map(Pick::Wish)
+    }
+
+    /// What is found from several places on. Where few spans are idle each place shows all of them: when the first one has
+    /// nothing the others have nothing either.
+    fn from_places(&self, find: impl Fn(u64) -> Option<u32>) -> impl Iterator<Item = u32> {
+        let (few, mut ended) = (self.spans.few_idle(), false);
+        let next = move |n| {
+            let found = (!ended).then(|| find(n));
+            ended |= few && found == Some(None);
+            found
+        };
+        (0..self.places()).map_while(next).flatten()
     }
 
     /// Of several spans one that no other network has or is getting, if there is one: what they have can be had from them

@@ -12,6 +12,9 @@ pub const SPAN_BYTES: u64 = 1 << 20;
 /// Most chunks in one span, so that one damaged or lost answer costs little.
 const SPAN_CHUNKS: u32 = 64;
 
+/// Up to so many idle spans are looked at one by one.
+const FEW_IDLE: usize = 256;
+
 /// A run of consecutive positions scheduled together.
 #[derive(Debug, Clone)]
 pub struct Span {
@@ -113,6 +116,11 @@ impl SpanTable {
         self.idle.is_empty()
     }
 
+    /// Whether so few spans are idle that each of them may be looked at.
+    pub fn few_idle(&self) -> bool {
+        self.idle.len() <= FEW_IDLE
+    }
+
     /// Number of spans.
     pub fn len(&self) -> u32 {
         self.spans.len() as u32
@@ -137,9 +145,14 @@ impl SpanTable {
         looks: u32,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
+        let mut left = looks;
+        if self.few_idle() {
+            // Few spans to look at: cheaper than to compare everything that is held with everything that is wanted.
+            let mut idle = self.idle_from(from).filter(|index| self.is_wanted_of(*index, held));
+            return idle.by_ref().take(left as usize).find(|index| accept(*index));
+        }
         let common = held & &self.wanted;
         let start = self.span(from).map_or(0, |span| span.start);
-        let mut left = looks;
         self.idle_in(&common, start..self.positions(), &mut left, &accept)
             .or_else(|| self.idle_in(&common, 0..start, &mut left, &accept))
     }
