@@ -52,8 +52,8 @@ pub(crate) struct Group {
 struct Near {
     everything: bool,
     held: RoaringBitmap,
-    /// Something idle is in it; may be true where few is not.
-    idle: bool,
+    /// The idle spans of which something is in it, ascending; `None` where many are idle.
+    idle: Option<Vec<u32>>,
 }
 
 impl Default for Group {
@@ -153,9 +153,10 @@ impl Fetch {
         near.everything || self.spans.is_wanted_of(index, &near.held)
     }
 
-    /// Whether there may be a span that nobody was asked for and that a member can give.
-    pub(crate) fn is_idle_nearby(&self, now: Time) -> bool {
-        self.near(now).idle
+    /// The spans that were idle when this round began and that some member has something of, ascending; `None`: there are many,
+    /// look for yourself.
+    pub(crate) fn idle_nearby(&self, now: Time) -> Option<&[u32]> {
+        self.near(now).idle.as_deref()
     }
 
     fn near(&self, now: Time) -> &Near {
@@ -171,9 +172,10 @@ impl Fetch {
                 Some(held) => near.held |= held,
             }
         }
-        let idle =
-            |near: &Near| self.spans.idle_from(0).any(|index| self.spans.is_wanted_of(index, &near.held));
-        near.idle = near.everything || !self.spans.few_idle() || idle(&near);
+        if self.spans.few_idle() && !near.everything {
+            let has = |index: &u32| self.spans.is_wanted_of(*index, &near.held);
+            near.idle = Some(self.spans.idle_from(0).filter(has).collect());
+        }
         near
     }
 

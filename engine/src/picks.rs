@@ -36,7 +36,7 @@ impl Fetch {
             return self.next_alone(source, space).map(|index| Pick::Take(index, Some(Rule::Liveness)));
         }
         match self.is_member(device) {
-            true if !self.is_local(device, now) || !self.is_idle_nearby(now) => None,
+            true if !self.is_local(device, now) => None,
             true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
             false if !self.is_gateway_to(source) => None,
             false => self.first_copy(source, now),
@@ -107,15 +107,23 @@ impl Fetch {
     fn local_copy(&self, member: &Source, now: Time) -> Option<u32> {
         let place = self.place(0);
         let Some(held) = member.held(Space::Data) else { return self.spans.idle_from(place).next() };
+        let idle = |accept: &dyn Fn(u32) -> bool| match self.idle_nearby(now) {
+            Some(near) => {
+                let (before, after) = near.split_at(near.partition_point(|index| *index < place));
+                let has = |index: &u32| self.spans.is_idle(*index) && self.spans.is_wanted_of(*index, held);
+                after.iter().chain(before).copied().filter(has).find(|index| accept(*index))
+            }
+            None => self.spans.idle_of(held, place, LOOKS as u32, accept),
+        };
         let whole = |index: u32| self.spans.is_whole_of(index, held);
-        self.spans.idle_of(held, place, LOOKS as u32, whole).or_else(|| {
+        idle(&whole).or_else(|| {
             let quiet = member.carriers.outstanding() == 0;
             let given_up = |index: u32| {
                 let span = self.spans.span(index);
                 let claim = span.and_then(|s| member.theirs.as_ref()?.standing(s, self.group.usual, now));
                 claim != Some(Standing::Active)
             };
-            quiet.then(|| self.spans.idle_of(held, place, LOOKS as u32, given_up)).flatten()
+            quiet.then(|| idle(&given_up)).flatten()
         })
     }
 
