@@ -146,7 +146,7 @@ impl Fetch {
             let mine = mine.range(place..).chain(mine.range(..place)).copied();
             mine.take(LOOKS).find(|index| free(*index))
         };
-        if let Some(index) = self.rarest(self.from_places(own), now) {
+        if let Some(index) = self.rarest(self.at_places(own), now) {
             return Some(Pick::Take(index, Some(Rule::FirstCopy)));
         }
         let wanted = |index: &u32| {
@@ -158,12 +158,12 @@ impl Fetch {
             let place = self.own_place(self.wishes * PLACES + n);
             self.spans.idle_from(place).take(LOOKS).find(wanted)
         };
-        self.rarest(self.from_places(wished), now).map(Pick::Wish)
+        self.rarest(self.at_places(wished), now).map(Pick::Wish)
     }
 
     /// What is found from several places on. Where few spans are idle each place shows all of them: when the first one has
     /// nothing the others have nothing either.
-    fn from_places(&self, find: impl Fn(u64) -> Option<u32>) -> impl Iterator<Item = u32> {
+    fn at_places(&self, find: impl Fn(u64) -> Option<u32>) -> impl Iterator<Item = u32> {
         let (few, mut ended) = (self.spans.few_idle(), false);
         let next = move |n| {
             let found = (!ended).then(|| find(n));
