@@ -194,13 +194,6 @@ def circuit():
     table(f"Circuit, {GIB} GiB", head, [[v[key] for key in keys] for v in found])
 
 
-def elsewhere():
-    """Attackers have machines of their own: here they get what processor time the others leave, so that what they cost is
-    what the relay does for them, and not that they run on its cores."""
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def hostile():
     """Everybody alone and beside hostile clients, in turns, on one relay with the limits that it has by default."""
     rounds, seconds = HOSTILE
@@ -216,8 +209,7 @@ def hostile():
                 for who in ("alone", "beside"):
                     attack = None
                     if who == "beside":
-                        attack = subprocess.Popen(
-                            command + ["attack", str(seconds + 6)], stdout=subprocess.PIPE, text=True, preexec_fn=elsewhere)
+                        attack = subprocess.Popen(command + ["attack", str(seconds + 6)], stdout=subprocess.PIPE, text=True)
                         attack.stdout.readline()
                     lines = subprocess.run(push, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
                     found[who] += [json.loads(line) for line in lines]
