@@ -78,6 +78,8 @@ impl Group {
         self.members.clear();
         self.mine.clear();
         self.own.clear(now);
+        self.claimers.clear();
+        self.near = OnceCell::new();
         self.lacks = u64::MAX;
     }
 
@@ -381,7 +383,7 @@ mod tests {
         engine.handle_announced(share(), other, said, at(0));
     }
 
-    /// The engine runs to its end of `until`, and what it asks for comes 5 ms later: what it said meanwhile, in its order.
+    /// The engine runs to its end of `until`, and what it asks for comes 7 ms later: what it said meanwhile, in its order.
     fn told(engine: &mut Engine, until: u64) -> Vec<Command> {
         let (mut said, mut coming) = (Vec::new(), BTreeMap::<u64, Vec<(RequestId, u32)>>::new());
         for ms in 2..until {
