@@ -383,14 +383,19 @@ mod tests {
         engine.handle_announced(share(), other, said, at(0));
     }
 
-    /// The engine runs to its end of `until`, and what it asks for comes 7 ms later: what it said meanwhile, in its order.
+    /// What the engine says until then, in its order. What it asks for comes 7 ms later and is durable 4 ms after that: then
+    /// something else is claimed already, and about to be told.
     fn told(engine: &mut Engine, until: u64) -> Vec<Command> {
         let (mut said, mut coming) = (Vec::new(), BTreeMap::<u64, Vec<(RequestId, u32)>>::new());
+        let mut written = BTreeMap::<u64, RoaringBitmap>::new();
         for ms in 2..until {
             engine.handle_timeout(at(ms));
             for (request, chunk) in coming.remove(&ms).unwrap_or_default() {
                 engine.stored(share(), Some(request), &[chunk], at(ms));
-                engine.durable(share(), &RoaringBitmap::from([chunk]), at(ms));
+                written.entry(ms + 4).or_default().insert(chunk);
+            }
+            if let Some(chunks) = written.remove(&ms) {
+                engine.durable(share(), &chunks, at(ms));
             }
             while let Some(command) = engine.poll_command() {
                 if let Command::Want { request, ranges, .. } = &command {
@@ -411,6 +416,10 @@ mod tests {
         for command in told(&mut engine, 400) {
             match command {
                 Command::Delta { delta, .. } => held |= delta.added.to_bitmap(),
+                // Of who has everything no positions are told.
+                Command::Announce { announcement, .. } if announcement.complete => {
+                    held.insert_range(0..CHUNKS);
+                }
                 Command::Announce { announcement, .. } => held |= announcement.held.to_bitmap(),
                 Command::Claims { claims, .. } => {
                     let now = claims.active.to_bitmap();
