@@ -206,27 +206,26 @@ mod tests {
         Time::from_start(Duration::from_millis(ms))
     }
 
-    /// Moves `mib` MiB over whatever the choice picks, at the given MiB per ms, and returns the carriers used.
-    fn run(choice: &mut CarrierChoice, start: u64, mib: u64, quic_ms: u64, tcp_ms: u64) -> Vec<Carrier> {
+    /// Moves `mib` MiB over whatever the choice picks, each in so many ms by carrier, and returns the carriers used.
+    fn run(choice: &mut CarrierChoice, start: u64, mib: u64, ms: [u64; 3]) -> Vec<Carrier> {
         let mut now = start;
-        (0..mib)
-            .map(|_| {
-                let carrier = choice.pick(at(now)).unwrap();
-                choice.asked(carrier, 1 << 20, at(now));
-                now += if carrier == Carrier::Quic { quic_ms } else { tcp_ms };
-                choice.arrived(carrier, 1 << 20, at(now));
-                carrier
-            })
-            .collect()
+        let one = |_| {
+            let carrier = choice.pick(at(now)).unwrap();
+            choice.asked(carrier, 1 << 20, at(now));
+            now += ms[carrier as usize];
+            choice.arrived(carrier, 1 << 20, at(now));
+            carrier
+        };
+        (0..mib).map(one).collect()
     }
 
     #[test]
     fn quic_until_tcp_connects_then_the_faster_one() {
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Quic, true);
-        assert!(run(&mut choice, 0, 20, 40, 20).iter().all(|c| *c == Carrier::Quic));
+        assert!(run(&mut choice, 0, 20, [40, 20, 0]).iter().all(|c| *c == Carrier::Quic));
         choice.set_available(Carrier::Tcp, true);
-        assert!(run(&mut choice, 1000, 30, 40, 20).iter().all(|c| *c == Carrier::Tcp));
+        assert!(run(&mut choice, 1000, 30, [40, 20, 0]).iter().all(|c| *c == Carrier::Tcp));
     }
 
     #[test]
@@ -234,7 +233,7 @@ mod tests {
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Quic, true);
         choice.set_available(Carrier::Tcp, true);
-        let used = run(&mut choice, 0, 40, 30, 60);
+        let used = run(&mut choice, 0, 40, [30, 60, 0]);
         assert_eq!(used.iter().filter(|c| **c == Carrier::Tcp).count(), 8);
         assert_eq!(used.last(), Some(&Carrier::Quic));
     }
@@ -260,28 +259,16 @@ mod tests {
         assert_eq!(choice.pick(at(30_001)), Some(Carrier::Tcp));
     }
 
-    fn times(choice: &mut CarrierChoice, start: u64, mib: u64, ms: [u64; 3]) -> Vec<Carrier> {
-        let mut now = start;
-        let one = |_| {
-            let carrier = choice.pick(at(now)).unwrap();
-            choice.asked(carrier, 1 << 20, at(now));
-            now += ms[carrier as usize];
-            choice.arrived(carrier, 1 << 20, at(now));
-            carrier
-        };
-        (0..mib).map(one).collect()
-    }
-
     #[test]
     fn a_relay_carries_what_no_direct_way_does_and_is_left_when_there_is_one() {
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Relayed, true);
-        assert!(times(&mut choice, 0, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Relayed));
+        assert!(run(&mut choice, 0, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Relayed));
         choice.asked(Carrier::Relayed, 1000, at(1100));
         choice.set_available(Carrier::Quic, true);
         assert_eq!(choice.pick(at(1100)), None, "what is on its way comes first");
         choice.arrived(Carrier::Relayed, 1000, at(1101));
-        assert!(times(&mut choice, 1200, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Quic));
+        assert!(run(&mut choice, 1200, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Quic));
         // It stays ready.
         choice.failed(Carrier::Quic, at(3000));
         assert_eq!(choice.pick(at(3001)), Some(Carrier::Relayed));
@@ -292,9 +279,9 @@ mod tests {
         let measured = || {
             let mut choice = CarrierChoice::default();
             choice.set_available(Carrier::Relayed, true);
-            times(&mut choice, 0, 10, [400, 20, 50]);
+            run(&mut choice, 0, 10, [400, 20, 50]);
             choice.set_available(Carrier::Quic, true);
-            let used = times(&mut choice, 1000, 40, [400, 20, 50]);
+            let used = run(&mut choice, 1000, 40, [400, 20, 50]);
             (choice, used)
         };
         let (mut choice, used) = measured();
