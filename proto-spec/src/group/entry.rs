@@ -183,16 +183,7 @@ impl Entry {
         match &self.action {
             Action::Create { name, key, policy, admins } => {
                 out.push(1);
-                match name {
-                    NameSeal::Sealed(mark) => {
-                        out.push(0);
-                        out.extend_from_slice(mark);
-                    }
-                    NameSeal::Clear(name) => {
-                        out.extend_from_slice(&[1, name.as_str().len() as u8]);
-                        out.extend_from_slice(name.as_str().as_bytes());
-                    }
-                }
+                name.encode(&mut out);
                 out.extend_from_slice(key.as_bytes());
                 policy.encode(&mut out);
                 encode_devices(admins, &mut out);
@@ -237,16 +228,7 @@ impl Action {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
         Ok(match reader.byte()? {
             1 => Self::Create {
-                name: match reader.byte()? {
-                    0 => NameSeal::Sealed(reader.array()?),
-                    1 => {
-                        let length = usize::from(reader.byte()?);
-                        let text =
-                            std::str::from_utf8(reader.take(length)?).map_err(|_| EntryError::Malformed)?;
-                        NameSeal::Clear(GroupName::parse(text).map_err(|_| EntryError::Malformed)?)
-                    }
-                    _ => return Err(EntryError::Malformed),
-                },
+                name: NameSeal::decode(reader)?,
                 key: KeyMark::new(reader.array()?),
                 policy: Policy::decode(reader)?,
                 admins: reader.devices(MAX_GROUP_NAMED)?,
@@ -259,6 +241,33 @@ impl Action {
             7 => Self::Rotate { key: KeyMark::new(reader.array()?) },
             _ => return Err(EntryError::Malformed),
         })
+    }
+}
+
+impl NameSeal {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Sealed(mark) => {
+                out.push(0);
+                out.extend_from_slice(mark);
+            }
+            Self::Clear(name) => {
+                out.extend_from_slice(&[1, name.as_str().len() as u8]);
+                out.extend_from_slice(name.as_str().as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, EntryError> {
+        match reader.byte()? {
+            0 => Ok(Self::Sealed(reader.array()?)),
+            1 => {
+                let length = usize::from(reader.byte()?);
+                let text = std::str::from_utf8(reader.take(length)?).map_err(|_| EntryError::Malformed)?;
+                Ok(Self::Clear(GroupName::parse(text).map_err(|_| EntryError::Malformed)?))
+            }
+            _ => Err(EntryError::Malformed),
+        }
     }
 }
 

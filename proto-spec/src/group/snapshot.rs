@@ -3,7 +3,6 @@
 
 use super::entry::{EntryError, NameSeal, Policy, Reader, encode_devices};
 use super::membership::{Membership, Role};
-use super::name::GroupName;
 use crate::ids::{GroupId, KeyMark};
 use crate::limits::{MAX_GROUP_MEMBERS, MAX_GROUP_NAMED, MAX_GROUP_REMOVED};
 
@@ -19,16 +18,7 @@ impl Membership {
         out.extend_from_slice(&self.size.to_be_bytes());
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(self.key.as_bytes());
-        match &self.name {
-            NameSeal::Sealed(mark) => {
-                out.push(0);
-                out.extend_from_slice(mark);
-            }
-            NameSeal::Clear(name) => {
-                out.extend_from_slice(&[1, name.as_str().len() as u8]);
-                out.extend_from_slice(name.as_str().as_bytes());
-            }
-        }
+        self.name.encode(&mut out);
         self.policy.encode(&mut out);
         let of = |wanted: Role| -> Vec<_> {
             self.members.iter().filter(|(_, role)| **role == wanted).map(|(device, _)| *device).collect()
@@ -53,14 +43,7 @@ impl Membership {
         let size = u64::from_be_bytes(reader.array()?);
         let generation = u64::from_be_bytes(reader.array()?);
         let key = KeyMark::new(reader.array()?);
-        let name = match reader.byte()? {
-            0 => NameSeal::Sealed(reader.array()?),
-            _ => {
-                let length = usize::from(reader.byte()?);
-                let text = std::str::from_utf8(reader.take(length)?).map_err(|_| EntryError::Malformed)?;
-                NameSeal::Clear(GroupName::parse(text).map_err(|_| EntryError::Malformed)?)
-            }
-        };
+        let name = NameSeal::decode(&mut reader)?;
         let policy = Policy::decode(&mut reader)?;
         let admins = reader.devices(MAX_GROUP_MEMBERS)?.into_iter().map(|device| (device, Role::Admin));
         let others = reader.devices(MAX_GROUP_MEMBERS)?.into_iter().map(|device| (device, Role::Member));
