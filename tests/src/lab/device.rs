@@ -133,7 +133,12 @@ impl Device {
 
     /// Shares a path.
     pub fn share(&self, path: &Path) -> Shared {
-        let run = self.hither(&["share", path.to_str().unwrap()]).well();
+        self.share_with(path, &[])
+    }
+
+    /// Shares a path, with options.
+    pub fn share_with(&self, path: &Path, options: &[&str]) -> Shared {
+        let run = self.hither(&[&["share", path.to_str().unwrap()], options].concat()).well();
         let done = run.lines.last().unwrap();
         let text = |name: &str| done[name].as_str().unwrap().to_owned();
         Shared {

@@ -63,11 +63,9 @@ fn alone(lan: &Lan<'_>, name: &str) -> Device {
 
 /// Shares a file; returns a ticket that says nothing of where it is.
 pub(crate) fn share(device: &Device, file: &Path, arguments: &[&str]) -> (String, String) {
-    let run = device.hither(&[&["share", file.to_str().unwrap()], arguments].concat()).well();
-    let done = run.lines.last().unwrap();
-    let text = |name: &str| done[name].as_str().unwrap().to_owned();
-    let ticket: Ticket = text("ticket").parse().unwrap();
-    (text("share"), Ticket { hints: Vec::new(), ..ticket }.to_string())
+    let shared = device.share_with(file, arguments);
+    let ticket: Ticket = shared.ticket.parse().unwrap();
+    (shared.share, Ticket { hints: Vec::new(), ..ticket }.to_string())
 }
 
 /// Waits until the index knows of so many announcements.

@@ -88,12 +88,7 @@ fn e2_a_relay_that_restarts_in_the_middle_of_a_fetch_is_waited_for() {
         world.relay.cable.shape_up(40);
         let before = world.relay.cable.traffic().sent;
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
-        fetch.reach(SIZE / 4);
-        world.relay.kill();
-        world.relay.start();
-        fetch.reach(SIZE * 2 / 3);
-        world.relay.stop();
-        world.relay.start();
+        world.restarts_during(&mut fetch, SIZE);
         let fetched = fetch.finish().fetched();
         println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
         assert_eq!(fetched.from(&world.relay.key()), SIZE);

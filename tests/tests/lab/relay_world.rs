@@ -1,6 +1,6 @@
 //! What the tests of relays use: two LANs behind routers, and a relay that both reach.
 
-use hither_tests::lab::{Device, Lab, Lan, Relay};
+use hither_tests::lab::{Device, Lab, Lan, Relay, Running};
 
 /// Time between pings: short, so that a test need not wait for it, and long enough for a busy machine.
 pub(crate) const PING: u64 = 2;
@@ -27,6 +27,17 @@ impl<'lab> World<'lab> {
         prepare(&mut relay);
         relay.start();
         Self { one, two, relay }
+    }
+
+    /// While a fetch of `size` bytes is under way, the relay dies and comes back, and later ends in order and comes back:
+    /// devices are told to go first.
+    pub(crate) fn restarts_during(&self, fetch: &mut Running, size: u64) {
+        fetch.reach(size / 4);
+        self.relay.kill();
+        self.relay.start();
+        fetch.reach(size * 2 / 3);
+        self.relay.stop();
+        self.relay.start();
     }
 
     /// The user's devices `desk`, in the first LAN, and `laptop`, in the second: they have joined and see each other.

@@ -8,15 +8,7 @@ use std::path::Path;
 
 /// Shares something that is uploaded nowhere.
 fn share(device: &Device, path: &Path) -> Shared {
-    let run = device.hither(&["share", path.to_str().unwrap(), "--no-upload"]).well();
-    let done = run.lines.last().unwrap();
-    let text = |name: &str| done[name].as_str().unwrap().to_owned();
-    Shared {
-        share: text("share"),
-        ticket: text("ticket"),
-        version: done["version"].as_u64().unwrap(),
-        bytes: done["bytes"].as_u64().unwrap(),
-    }
+    device.share_with(path, &["--no-upload"])
 }
 
 /// One of the relay's numbers.
@@ -89,13 +81,7 @@ fn d3_a_relay_that_restarts_in_the_middle_of_a_circuit_is_waited_for() {
         world.relay.cable.shape_up(40);
         let before = world.relay.cable.traffic().sent;
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
-        fetch.reach(SIZE / 4);
-        world.relay.kill();
-        world.relay.start();
-        fetch.reach(SIZE * 2 / 3);
-        // In order: devices are told to go, and circuits end with it.
-        world.relay.stop();
-        world.relay.start();
+        world.restarts_during(&mut fetch, SIZE);
         let fetched = fetch.finish().fetched();
         println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
         assert_eq!(fetched.from(&desk.id()), SIZE);
