@@ -11,20 +11,14 @@
     reason = "tests"
 )]
 
+mod pinned;
+
 use hither_proto::{
     Action, DeviceId, GroupEntry, GroupId, GroupInvite, GroupName, GroupRequest, GroupSecret, Membership,
     NameSeal, Policy, RelayMessage, SignedEntry, decode_relay_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
-use std::fmt::Write as _;
-use std::path::PathBuf;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, b| {
-        write!(text, "{b:02x}").unwrap();
-        text
-    })
-}
+use pinned::{Vector, assert_pinned, assert_quoted, hex};
 
 fn pair() -> Keypair {
     Keypair::from(SecretKey::try_from_bytes([5u8; 32]).unwrap())
@@ -54,7 +48,7 @@ fn request() -> RelayMessage {
 }
 
 /// Name and bytes (or text) of every vector.
-fn vectors() -> Vec<(&'static str, String)> {
+fn vectors() -> Vec<Vector> {
     let secret = GroupSecret::new([1; 32]);
     let [first, second] = log();
     let name = GroupName::parse("choir").unwrap();
@@ -72,18 +66,9 @@ fn vectors() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
 #[test]
 fn the_code_makes_the_pinned_bytes_and_understands_them() {
-    let text: String = vectors().iter().map(|(name, value)| format!("# {name}\n{value}\n\n")).collect();
-    if std::env::var_os("HITHER_WRITE_VECTORS").is_some() {
-        std::fs::write(path("vectors/groups-v1.txt"), &text).unwrap();
-    }
-    let pinned = std::fs::read_to_string(path("vectors/groups-v1.txt")).unwrap();
-    assert_eq!(text, pinned, "the wire format changed; is that meant?");
+    assert_pinned("vectors/groups-v1.txt", &vectors());
     let [first, second] = log();
     assert_eq!(SignedEntry::open(first.bytes()).unwrap(), first);
     let group = Membership::replay(first.group(), [&first, &second]).unwrap();
@@ -94,9 +79,5 @@ fn the_code_makes_the_pinned_bytes_and_understands_them() {
 
 #[test]
 fn the_specification_quotes_every_vector() {
-    let spec = std::fs::read_to_string(path("SPEC.md")).unwrap();
-    for (name, value) in vectors() {
-        let row = format!("| {name} | `{value}` |");
-        assert!(spec.contains(&row), "SPEC.md must have this row:\n{row}");
-    }
+    assert_quoted(&vectors());
 }

@@ -11,6 +11,8 @@
     reason = "tests"
 )]
 
+mod pinned;
+
 use hither_proto::{
     Announcement, ChunkId, ChunkKey, ChunkRecord, CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head,
     Holder, HolderKind, IndexMessage, Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId,
@@ -19,15 +21,7 @@ use hither_proto::{
     claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
-use std::fmt::Write as _;
-use std::path::PathBuf;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, b| {
-        write!(text, "{b:02x}").unwrap();
-        text
-    })
-}
+use pinned::{Vector, assert_pinned, assert_quoted, hex};
 
 fn unhex(text: &str) -> Vec<u8> {
     (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
@@ -46,7 +40,7 @@ fn manifest() -> Manifest {
 }
 
 /// Name and bytes (or text) of every vector.
-fn vectors() -> Vec<(&'static str, String)> {
+fn vectors() -> Vec<Vector> {
     let pair = Keypair::from(SecretKey::try_from_bytes([5u8; 32]).unwrap());
     let owner = DeviceId::from_slice(&pair.public().to_bytes()).unwrap();
     let secret = ShareSecret::new([1; 16]);
@@ -210,27 +204,14 @@ fn circuit_frames(device: DeviceId) -> Vec<(&'static str, CircuitMessage)> {
     ]
 }
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
 #[test]
 fn the_code_makes_the_pinned_bytes() {
-    let text: String = vectors().iter().map(|(name, value)| format!("# {name}\n{value}\n\n")).collect();
-    if std::env::var_os("HITHER_WRITE_VECTORS").is_some() {
-        std::fs::write(path("vectors/v1.txt"), &text).unwrap();
-    }
-    let pinned = std::fs::read_to_string(path("vectors/v1.txt")).unwrap();
-    assert_eq!(text, pinned, "the wire format changed; is that meant?");
+    assert_pinned("vectors/v1.txt", &vectors());
 }
 
 #[test]
 fn the_specification_quotes_every_vector() {
-    let spec = std::fs::read_to_string(path("SPEC.md")).unwrap();
-    for (name, value) in vectors() {
-        let row = format!("| {name} | `{value}` |");
-        assert!(spec.contains(&row), "SPEC.md must have this row:\n{row}");
-    }
+    assert_quoted(&vectors());
 }
 
 #[test]
