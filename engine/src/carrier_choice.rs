@@ -181,20 +181,19 @@ impl CarrierChoice {
         }
     }
 
-    /// Measured rate of the carrier in use, bytes per second.
+    /// Measured rate of the carrier in use (of another one, while it was not measured itself), bytes per second.
     pub fn rate(&self, now: Time) -> Option<f64> {
-        let best = self.of(self.prefer(now)).rate.measured();
-        let other = |carrier: Carrier| self.of(carrier).rate.measured();
-        best.or_else(|| Carrier::ALL.into_iter().find_map(other))
+        self.measured(now)?.measured()
     }
 
     /// Whether what [`Self::rate`] says was measured more than once.
     pub fn is_settled(&self, now: Time) -> bool {
-        let rate = |carrier: Carrier| &self.of(carrier).rate;
-        let best = Some(rate(self.prefer(now))).filter(|rate| rate.measured().is_some());
-        let measured =
-            best.or_else(|| Carrier::ALL.into_iter().map(rate).find(|rate| rate.measured().is_some()));
-        measured.is_some_and(|rate| rate.is_settled())
+        self.measured(now).is_some_and(RateEstimator::is_settled)
+    }
+
+    fn measured(&self, now: Time) -> Option<&RateEstimator> {
+        let carriers = std::iter::once(self.prefer(now)).chain(Carrier::ALL);
+        carriers.map(|carrier| &self.of(carrier).rate).find(|rate| rate.measured().is_some())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::claims::Standing;
 use crate::fetch::Fetch;
 use crate::policy::Rule;
 use crate::source::Source;
+use crate::spans::FEW_IDLE;
 use crate::time::Time;
 use hither_proto::{DeviceId, HolderKind, Space};
 use roaring::RoaringBitmap;
@@ -15,6 +16,8 @@ use roaring::RoaringBitmap;
 const PLACES: u64 = 8;
 /// Most spans looked at for one decision.
 const LOOKS: usize = 256;
+// Who looks at all of few from one place need not look from another.
+const _: () = assert!(LOOKS >= FEW_IDLE);
 
 /// What to do for a source with room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ pub const SPAN_BYTES: u64 = 1 << 20;
 const SPAN_CHUNKS: u32 = 64;
 
 /// Up to so many idle spans are looked at one by one.
-const FEW_IDLE: usize = 256;
+pub(crate) const FEW_IDLE: usize = 256;
 
 /// A run of consecutive positions scheduled together.
 #[derive(Debug, Clone)]
@@ -145,14 +145,14 @@ impl SpanTable {
         looks: u32,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        let mut left = looks;
         if self.few_idle() {
             // Few spans to look at: cheaper than to compare everything that is held with everything that is wanted.
-            let mut idle = self.idle_from(from).filter(|index| self.is_wanted_of(*index, held));
-            return idle.by_ref().take(left as usize).find(|index| accept(*index));
+            let idle = self.idle_from(from).filter(|index| self.is_wanted_of(*index, held));
+            return idle.take(looks as usize).find(|index| accept(*index));
         }
         let common = held & &self.wanted;
         let start = self.span(from).map_or(0, |span| span.start);
+        let mut left = looks;
         self.idle_in(&common, start..self.positions(), &mut left, &accept)
             .or_else(|| self.idle_in(&common, 0..start, &mut left, &accept))
     }
