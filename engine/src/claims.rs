@@ -15,8 +15,8 @@ use hither_proto::{Claims, PositionRange, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long after saying so a tentative claim holds if nobody objects, at least: two coalescing delays and some round trips.
-pub(crate) const SETTLE: Duration = Duration::from_millis(50);
+/// How long after saying so a tentative claim holds if nobody objects: two coalescing delays and some round trips.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How long changes are gathered before they are told, as for what is held.
 const COALESCE: Duration = Duration::from_millis(10);
 /// Most tentative claims at a time.
@@ -140,12 +140,12 @@ impl Own {
         }
     }
 
-    /// Announces the wish to get a span, granted after `settle`; `false` when there are enough wishes.
-    pub fn wish(&mut self, span: u32, settle: Duration, now: Time) -> bool {
+    /// Announces the wish to get a span; `false` when there are enough wishes.
+    pub fn wish(&mut self, span: u32, now: Time) -> bool {
         if self.tentative.contains_key(&span) || self.tentative.len() >= MAX_TENTATIVE {
             return false;
         }
-        self.tentative.insert(span, now + settle);
+        self.tentative.insert(span, now + SETTLE);
         self.changed(now);
         true
     }
@@ -278,7 +278,7 @@ mod tests {
         let spans = table();
         let mut own = Own::default();
         own.get(3, at(0));
-        assert!(own.wish(1, SETTLE, at(0)) && !own.wish(1, SETTLE, at(1)));
+        assert!(own.wish(1, at(0)) && !own.wish(1, at(1)));
         assert!(!own.take_due(at(9)) && own.take_due(at(10)));
         let told = own.told(7, |index| spans.span(index).map(|s| (s.start, s.start + s.count)));
         assert_eq!((told.active, told.tentative), (runs(&[12, 13, 14, 15]), runs(&[4, 5, 6, 7])));
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(own.granted(at(50)).collect::<Vec<_>>(), [1]);
         own.get(1, at(50));
         assert!(own.take_due(at(60)) && own.granted(at(99)).next().is_none());
-        assert_eq!((4..40).filter(|span| own.wish(*span, SETTLE, at(60))).count(), MAX_TENTATIVE);
+        assert_eq!((4..40).filter(|span| own.wish(*span, at(60))).count(), MAX_TENTATIVE);
         own.release(1, at(60));
         assert_eq!(own.getting().collect::<Vec<_>>(), [3]);
     }

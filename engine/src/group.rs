@@ -3,7 +3,7 @@
 //! A device belongs to the group when it says on its session that it fetches this version, is near by its handshake's
 //! round trip, and serves. Nothing else makes it a member, so that a claim costs who made it some work and us only time.
 
-use crate::claims::{Own, SETTLE, Standing, Theirs};
+use crate::claims::{Own, Standing, Theirs};
 use crate::command::{Command, RequestId, SessionId};
 use crate::fetch::Fetch;
 use crate::request::Request;
@@ -18,8 +18,6 @@ use std::time::Duration;
 /// A neighbour slower than this part of the fastest source outside is not waited for. The source-selection design, rule 1,
 /// has 0.1 of what is free outside; what is measured is the part of it that this device gets beside its neighbours.
 const TOO_SLOW: f64 = 0.2;
-/// How many round trips of the farthest member a wish waits.
-const ROUND_TRIPS: u32 = 4;
 /// What a span is taken to last before one was got, and at most.
 const USUAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -34,8 +32,6 @@ pub(crate) struct Group {
     pub own: Own,
     /// How long a first copy usually takes.
     pub usual: Duration,
-    /// How long it takes until everybody has objected to a wish who would.
-    pub settle: Duration,
     /// Plaintext bytes that nobody in the group has.
     pub lacks: u64,
     /// Rate of the fastest source outside it, bytes per second.
@@ -63,7 +59,6 @@ impl Default for Group {
             mine: BTreeSet::new(),
             own: Own::default(),
             usual: USUAL.0,
-            settle: SETTLE,
             lacks: u64::MAX,
             outside: 0.0,
             claimers: BTreeMap::new(),
@@ -108,10 +103,6 @@ impl Fetch {
         self.group.near = OnceCell::new();
         self.group.outside = outside.filter_map(|s| s.carriers.rate(now)).fold(0.0, f64::max);
         if members != self.group.members {
-            // Devices that have much to do answer late, on any network.
-            let rtt =
-                members.iter().filter_map(|device| self.sources.get(device)).map(|s| s.distance.rtt).max();
-            self.group.settle = SETTLE.max(rtt.unwrap_or_default() * ROUND_TRIPS);
             self.group.members = members;
             self.group.lacks = u64::MAX;
             self.group.mine = match self.group.members.is_empty() {

@@ -7,7 +7,7 @@
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
-use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
+use crate::policy::{Decision, Policy, Rule, Situation};
 use crate::source::{Session, Source};
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -23,9 +23,6 @@ const STALL_ALONE: Duration = Duration::from_secs(15);
 const LIVENESS: Duration = Duration::from_secs(3);
 /// A neighbour that needs longer for what it owes is not near in any sense that matters.
 const LOCAL: Duration = Duration::from_secs(1);
-/// Most spans that are asked for a second time at once, the latest first: where everybody is slow, as on a machine that has
-/// much to do, second copies of everything would make it slower still.
-const MAX_RACES: usize = 4;
 /// Added to twice the alternative's time before a second copy is asked for.
 const TAIL_SLACK: Duration = Duration::from_millis(300);
 
@@ -142,34 +139,23 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
-        let (raced, alone): (Vec<_>, Vec<_>) = self
+        let late: Vec<(u32, DeviceId, Duration)> = self
             .requests
             .iter()
-            .filter(|(_, r)| !r.awaited.is_empty())
-            .partition(|(id, r)| self.raced(**id, r.span));
-        // Each of them counts twice.
-        let mut room = MAX_RACES.saturating_sub(raced.len() / 2);
-        let mut late: Vec<(u32, DeviceId, Duration)> =
-            alone.into_iter().map(|(_, r)| (r.span, r.device, self.projected(r.device, now))).collect();
-        late.sort_by_key(|(span, _, projected)| (std::cmp::Reverse(*projected), *span));
+            .filter(|(id, r)| !r.awaited.is_empty() && !self.raced(**id, r.span))
+            .map(|(_, r)| (r.span, r.device, self.projected(r.device, now)))
+            .collect();
         for (span, first, projected) in late {
-            if room == 0 {
-                break;
-            }
             let mut situation = self.situation(span, version, space, now);
             situation.beside = self.sources.get(&first).map(|source| source.price);
-            // What a neighbour has does not come over a thin link a second time because the neighbour is slow, or because all
-            // of them are, on machines that have much to do.
-            let near = |facts: &SourceFacts| facts.device != first && self.is_local(facts.device, now);
-            let local =
-                self.is_local(first, now) && (projected < LOCAL || situation.holders.iter().any(near));
+            // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
+            let local = self.is_local(first, now) && projected < LOCAL;
             situation
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));
             let Some(decision) = policy.choose(&situation) else { continue };
             if projected > decision.finish * 2 + TAIL_SLACK {
                 self.ask_again(span, space, version, &situation, decision, now, next, commands);
-                room -= 1;
             }
         }
     }

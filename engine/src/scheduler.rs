@@ -101,7 +101,7 @@ impl Fetch {
     /// Says that a span is wanted; `false` when enough is wanted already.
     fn wish(&mut self, index: u32, now: Time) -> bool {
         self.wishes += 1;
-        self.group.own.wish(index, self.group.settle, now)
+        self.group.own.wish(index, now)
     }
 
     /// A first copy is being got: the others need not, also those who join later. Whose claim is taken over, if one is.
