@@ -4,10 +4,11 @@
 //! for too long loses its requests to others and rests. In the tail, when nothing is idle, a span whose source would
 //! take much longer than another is asked for a second time; whichever copy comes first counts.
 
+use crate::claims::Standing;
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
-use crate::policy::{Decision, Policy, Rule, Situation};
+use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
 use crate::source::{Session, Source};
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -148,16 +149,30 @@ impl Fetch {
         for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
             situation.beside = self.sources.get(&first).map(|source| source.price);
-            // What a neighbour has does not come over a thin link a second time because the neighbour is slow.
-            let local = self.is_local(first, now) && projected < LOCAL;
+            // What a neighbour has does not come over a thin link a second time because the neighbour is slow, nor when another
+            // one has it too.
+            let near = |facts: &SourceFacts| facts.device != first && self.is_local(facts.device, now);
+            let local =
+                (self.is_local(first, now) && projected < LOCAL) || situation.holders.iter().any(near);
             situation
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));
             let Some(decision) = policy.choose(&situation) else { continue };
-            if projected > decision.finish * 2 + TAIL_SLACK {
-                self.ask_again(span, space, version, &situation, decision, now, next, commands);
+            let outside = !self.is_member(situation.holders[decision.source].device);
+            if projected <= decision.finish * 2 + TAIL_SLACK || (outside && self.is_being_got(span, now)) {
+                continue;
             }
+            if outside && space == Space::Data {
+                // All neighbours wait for the same: one of them gets it.
+                self.group.own.get(span, now);
+            }
+            self.ask_again(span, space, version, &situation, decision, now, next, commands);
         }
+    }
+
+    /// Whether a member says that it gets a span from outside.
+    fn is_being_got(&self, span: u32, now: Time) -> bool {
+        self.claimed(span, now).is_some_and(|(_, standing)| standing == Standing::Active)
     }
 
     #[allow(clippy::too_many_arguments, reason = "passes a decision on with all that it needs")]
