@@ -5,11 +5,13 @@
 
 use crate::daemon::Daemon;
 use crate::relay::{self, RelayError};
+use crate::routes::PeerKey;
 use crate::shares::Share;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hither_carrier::{Circuits, LinkError, Stream};
+use hither_engine::Carrier;
 use hither_proto::{DeviceId, Knock, RelayAddress, RelayRefusalCode, ShareId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -77,6 +79,22 @@ impl Circuits for Way {
             Ok(stream)
         }
         .boxed()
+    }
+}
+
+/// Looks for a relay beside a direct way that is slow, and tells the engine when there is one.
+pub(crate) async fn find(daemon: Arc<Daemon>, key: PeerKey) {
+    let (share, device) = (key.share, key.device);
+    let Some(way) = daemon.shares.get(share).map(|share| Way::new(&daemon, &share, device)) else { return };
+    let found = tokio::select! {
+        found = daemon.links.relayed(device, share, way) => found,
+        () = key.close.cancelled() => return,
+    };
+    match found {
+        Ok(_) => {
+            daemon.core.with(|engine, now| engine.handle_carrier(share, device, Carrier::Relayed, true, now));
+        }
+        Err(error) => tracing::debug!(?device, %error, "no relay beside a slow way"),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
-use crate::{roaming, session};
+use crate::{circuits, roaming, session};
 use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming, InterfaceFilter};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     let timer = Arc::clone(daemon);
     daemon.tasks.spawn_forever(async move { timer.core.run_timer().await });
     daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
-    daemon.tasks.spawn_forever(open_sessions(Arc::clone(daemon), inputs));
+    daemon.tasks.spawn_forever(work(Arc::clone(daemon), inputs));
     daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
     crate::world::start(daemon);
     daemon.tasks.spawn_forever(crate::terms::follow(Arc::clone(daemon)));
@@ -82,12 +82,19 @@ async fn accept(daemon: Arc<Daemon>) {
     }
 }
 
-async fn open_sessions(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<HubInput>) {
-    while let Some(HubInput::OpenSession(key)) = inputs.recv().await {
+/// Does what the engine wants done that needs a task of its own.
+async fn work(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<HubInput>) {
+    while let Some(input) = inputs.recv().await {
         let (of, token) = (Arc::clone(&daemon), daemon.tasks.token.clone());
+        let task = async move {
+            match input {
+                HubInput::OpenSession(key) => session::run(of, key).await,
+                HubInput::FindRelay(key) => circuits::find(of, key).await,
+            }
+        };
         daemon.tasks.spawn(async move {
             tokio::select! {
-                () = session::run(of, key) => {}
+                () = task => {}
                 () = token.cancelled() => {}
             }
         });

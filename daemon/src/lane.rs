@@ -71,11 +71,12 @@ pub(crate) fn make(
 ) -> (Lanes, Vec<BoxFuture<'static, ()>>) {
     let mut lanes = HashMap::new();
     let mut futures: Vec<BoxFuture<'static, ()>> = Vec::new();
-    // A session through a relay may move to a direct way, and not the other way round: then it is another session.
+    // A session through a relay may move to a direct way; beside a direct one a relay may carry chunks.
     let carriers = Carrier::ALL.into_iter().filter(|carrier| match carrier {
         Carrier::Quic => control != CarrierKind::Tcp,
         Carrier::Tcp => true,
-        Carrier::Relayed => control == CarrierKind::Relayed,
+        // No relay stands in for a store.
+        Carrier::Relayed => key.kind == HolderKind::Device,
     });
     for carrier in carriers {
         let (sender, receiver) = mpsc::unbounded_channel();

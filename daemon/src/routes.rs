@@ -46,6 +46,7 @@ pub(crate) enum UploadInput {
 #[derive(Debug)]
 pub(crate) enum HubInput {
     OpenSession(PeerKey),
+    FindRelay(PeerKey),
 }
 
 /// A fetch's dealings with one device, from the engine's wish for a session to the session's end.
@@ -188,6 +189,13 @@ impl Routes {
             Command::OpenSession { share, device, kind } => {
                 let _ = self.hub.send(HubInput::OpenSession(self.new_peer(share, device, kind)));
             }
+            Command::FindRelay { share, device } => {
+                if let Some(Peer { number, close, .. }) = self.lock().peers.get(&(share, device)) {
+                    let (kind, number, close) = (HolderKind::Device, *number, close.clone());
+                    let _ =
+                        self.hub.send(HubInput::FindRelay(PeerKey { share, device, kind, number, close }));
+                }
+            }
             Command::CloseSession { share, device } => {
                 if let Some(peer) = self.lock().peers.get(&(share, device)) {
                     peer.close.cancel();
@@ -259,7 +267,9 @@ mod tests {
         let device = hither_carrier::Identity::generate().unwrap().device_id();
         let mut open = || {
             routes.dispatch(Command::OpenSession { share, device, kind: HolderKind::Device });
-            let HubInput::OpenSession(key) = told.try_recv().unwrap();
+            let HubInput::OpenSession(key) = told.try_recv().unwrap() else {
+                panic!("a session was wished for")
+            };
             key
         };
         let first = open();

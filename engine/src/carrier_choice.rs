@@ -1,9 +1,11 @@
 //! QUIC, TCP or through a relay towards one device: measured on the first mebibytes of each, then the fastest that is worth
 //! its price.
 //!
-//! QUIC is the default and the fallback. TCP is tried once it connects; before a trial what is outstanding on the other
-//! carriers is waited for, so that no measurement contains another's traffic. A relay carries what no direct way carries,
-//! and beside one only what the direct way was measured to be too slow for. Pure.
+//! QUIC is the default and the fallback. TCP is tried once it connects, then QUIC; a trial ends soon where it shows that the one
+//! before was faster. Before a trial what is outstanding on the other carriers is waited for, so that no measurement contains
+//! another's traffic. On a thin link that would take long: there the one tried before goes on beside the trial. A relay carries
+//! what no direct way carries. Beside one it is tried when the direct way was measured to be too slow, and used when it is
+//! clearly faster. Pure.
 
 use crate::rate::RateEstimator;
 use crate::time::Time;
@@ -27,8 +29,17 @@ impl Carrier {
 
 /// Bytes after which a carrier counts as measured: enough to be out of slow start on a LAN.
 const TRIAL_BYTES: u64 = 8 << 20;
+/// After so much time a carrier that is too slow for that many bytes counts as measured too.
+const TRIAL_TIME: Duration = Duration::from_secs(3);
+/// After so much time a carrier that is slower than the one tried before has had its trial.
+const TRIAL_BRIEF: Duration = Duration::from_secs(1);
+/// Where the direct carrier tried before is slower than this, bytes per second, the next one is tried beside it, with one request
+/// at a time. It seems slower than it is then, and has to be about as fast all the same.
+const THIN: f64 = 1e7;
 /// How much faster the other carrier must have been to be preferred: noise must not flip the choice.
 const ADVANTAGE: f64 = 1.1;
+/// The same for a relay beside a direct way: what it carries costs somebody something.
+const ADVANTAGE_RELAYED: f64 = 1.5;
 /// A carrier that failed is left alone for this long.
 const REST: Duration = Duration::from_secs(30);
 
@@ -38,6 +49,16 @@ struct State {
     available: bool,
     failed_until: Option<Time>,
     outstanding: u64,
+}
+
+impl State {
+    fn is_usable(&self, now: Time) -> bool {
+        self.available && self.failed_until.is_none_or(|until| until <= now)
+    }
+
+    fn is_tried(&self) -> bool {
+        self.rate.total() >= TRIAL_BYTES || self.rate.measured_for() >= TRIAL_TIME
+    }
 }
 
 /// The choice for one device.
@@ -91,7 +112,11 @@ impl CarrierChoice {
 
     /// A request over this carrier broke.
     pub fn failed(&mut self, carrier: Carrier, now: Time) {
-        self.state(carrier).failed_until = Some(now + REST);
+        // Beside a direct way nothing waits for a relay: whether there is one is found out first.
+        let beside = carrier == Carrier::Relayed && (self.quic.available || self.tcp.available);
+        let state = self.state(carrier);
+        state.failed_until = Some(now + REST);
+        state.available &= !beside;
     }
 
     /// `bytes` were asked for over this carrier.
@@ -131,20 +156,29 @@ impl CarrierChoice {
     /// The carrier to ask over now; `None`: wait for what is outstanding on another one first.
     pub fn pick(&self, now: Time) -> Option<Carrier> {
         let choice = self.prefer(now);
-        (self.outstanding() == self.of(choice).outstanding).then_some(choice)
+        let state = self.of(choice);
+        if state.is_tried() {
+            return Some(choice);
+        }
+        match self.thin_beside(choice, now) {
+            Some(tried) => Some(if state.outstanding == 0 { choice } else { tried }),
+            None => (self.outstanding() == state.outstanding).then_some(choice),
+        }
+    }
+
+    /// The direct carrier that goes on beside the trial of another one, where the link is thin.
+    fn thin_beside(&self, choice: Carrier, now: Time) -> Option<Carrier> {
+        let goes_on = |carrier: &Carrier| {
+            let state = self.of(*carrier);
+            let thin = state.rate.measured().is_some_and(|rate| rate < THIN);
+            *carrier != choice && state.is_usable(now) && state.is_tried() && thin
+        };
+        [Carrier::Tcp, Carrier::Quic].into_iter().find(goes_on)
     }
 
     /// The carrier that is best now.
     pub fn prefer(&self, now: Time) -> Carrier {
-        let usable =
-            |c: Carrier| self.of(c).available && self.of(c).failed_until.is_none_or(|until| until <= now);
-        let direct = match (usable(Carrier::Quic), usable(Carrier::Tcp)) {
-            (true, true) => Some(self.direct()),
-            (true, false) => Some(Carrier::Quic),
-            (false, true) => Some(Carrier::Tcp),
-            (false, false) => None,
-        };
-        match (direct, usable(Carrier::Relayed)) {
+        match (self.direct(now), self.relayed.is_usable(now)) {
             (Some(direct), true) if self.is_outdone(direct) => Carrier::Relayed,
             (Some(direct), _) => direct,
             (None, true) => Carrier::Relayed,
@@ -156,29 +190,47 @@ impl CarrierChoice {
         }
     }
 
-    /// QUIC or TCP, where both can be used.
-    fn direct(&self) -> Carrier {
+    /// Whether the direct way was measured, and is too slow.
+    pub fn is_slow(&self, now: Time) -> bool {
+        self.direct(now).is_some_and(|direct| self.too_slow(direct).is_some())
+    }
+
+    /// QUIC or TCP, whichever is better of those that can be used.
+    fn direct(&self, now: Time) -> Option<Carrier> {
+        match (self.quic.is_usable(now), self.tcp.is_usable(now)) {
+            (true, true) => Some(self.quic_or_tcp()),
+            (true, false) => Some(Carrier::Quic),
+            (false, true) => Some(Carrier::Tcp),
+            (false, false) => None,
+        }
+    }
+
+    fn quic_or_tcp(&self) -> Carrier {
         // The trial of TCP comes first as soon as TCP is there: it is the likely winner (half the CPU per byte).
-        if self.tcp.rate.total() < TRIAL_BYTES {
+        if !self.tcp.is_tried() {
             return Carrier::Tcp;
         }
-        if self.quic.rate.total() < TRIAL_BYTES {
-            return Carrier::Quic;
-        }
+        let tried = self.quic.is_tried() || self.quic.rate.measured_for() >= TRIAL_BRIEF;
         match (self.quic.rate.measured(), self.tcp.rate.measured()) {
-            (Some(quic), Some(tcp)) if tcp > quic * ADVANTAGE => Carrier::Tcp,
+            (Some(quic), Some(tcp)) if tried && tcp > quic * ADVANTAGE => Carrier::Tcp,
             _ => Carrier::Quic,
         }
     }
 
-    /// Whether the relay was measured to be faster than a direct carrier, and that one is slow enough to pay for it.
+    /// The rate of a direct carrier that was measured and is slow enough to pay for a relay.
+    fn too_slow(&self, direct: Carrier) -> Option<f64> {
+        let state = self.of(direct);
+        state.rate.measured().filter(|rate| state.is_tried() && *rate < self.worth)
+    }
+
+    /// Whether the relay takes the place of a direct carrier that is too slow: it was measured to be faster, or is to be.
     fn is_outdone(&self, direct: Carrier) -> bool {
-        let (direct, relayed) = (self.of(direct), &self.relayed);
-        let tried = direct.rate.total().min(relayed.rate.total()) >= TRIAL_BYTES;
-        match (direct.rate.measured(), relayed.rate.measured()) {
-            (Some(direct), Some(relayed)) => tried && relayed > direct * ADVANTAGE && direct < self.worth,
-            _ => false,
-        }
+        let Some(direct) = self.too_slow(direct) else { return false };
+        let (relayed, tried) = (&self.relayed.rate, self.relayed.is_tried());
+        relayed.measured().is_none_or(|rate| {
+            let promises = rate > direct || relayed.measured_for() < TRIAL_BRIEF;
+            rate > direct * ADVANTAGE_RELAYED || (promises && !tried)
+        })
     }
 
     /// Measured rate of the carrier in use (of another one, while it was not measured itself), bytes per second.
@@ -238,6 +290,31 @@ mod tests {
     }
 
     #[test]
+    fn on_a_thin_link_a_trial_takes_seconds_and_not_mebibytes() {
+        let mut choice = CarrierChoice::default();
+        choice.set_available(Carrier::Quic, true);
+        choice.set_available(Carrier::Tcp, true);
+        let used = run(&mut choice, 0, 20, [900, 500, 0]);
+        let quic = used.iter().position(|c| *c == Carrier::Quic).unwrap();
+        assert_eq!(quic, 6, "3 s of TCP");
+        assert_eq!(used.iter().filter(|c| **c == Carrier::Quic).count(), 2, "1 s");
+        // TCP goes on beside it, before and after.
+        let mut choice = CarrierChoice::default();
+        choice.set_available(Carrier::Quic, true);
+        choice.set_available(Carrier::Tcp, true);
+        run(&mut choice, 0, 6, [900, 500, 0]);
+        choice.asked(Carrier::Tcp, 1 << 20, at(3000));
+        assert_eq!(choice.pick(at(3001)), Some(Carrier::Quic));
+        choice.asked(Carrier::Quic, 1 << 20, at(3001));
+        assert_eq!(choice.pick(at(3002)), Some(Carrier::Tcp), "one at a time");
+        choice.arrived(Carrier::Quic, 1 << 20, at(3900));
+        assert_eq!(choice.pick(at(3900)), Some(Carrier::Quic));
+        choice.asked(Carrier::Quic, 1 << 20, at(3900));
+        choice.arrived(Carrier::Quic, 1 << 19, at(4900));
+        assert_eq!(choice.pick(at(4900)), Some(Carrier::Tcp), "nothing waits for what is still on its way");
+    }
+
+    #[test]
     fn a_switch_waits_for_what_is_outstanding() {
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Quic, true);
@@ -286,10 +363,38 @@ mod tests {
         let (mut choice, used) = measured();
         assert_eq!(used.iter().filter(|c| **c == Carrier::Quic).count(), 8, "its trial");
         assert_eq!(used.last(), Some(&Carrier::Relayed));
+        assert!(choice.is_slow(at(30_000)));
         // 2.6 MB/s directly are enough for who would not pay for more than 1 MB/s.
         choice.set_worth(1e6);
         assert_eq!(choice.pick(at(30_000)), Some(Carrier::Quic));
+        assert!(!choice.is_slow(at(30_000)));
         choice.set_worth(1e7);
         assert_eq!(choice.pick(at(30_000)), Some(Carrier::Relayed));
+        // When it breaks there is a way without it, until one is found again.
+        choice.failed(Carrier::Relayed, at(30_000));
+        assert_eq!(choice.pick(at(90_000)), Some(Carrier::Quic));
+        assert!(!choice.has_relayed());
+    }
+
+    #[test]
+    fn a_relay_beside_a_slow_direct_way_is_left_after_its_trial_if_it_is_hardly_faster() {
+        let mut choice = CarrierChoice::default();
+        choice.set_available(Carrier::Quic, true);
+        run(&mut choice, 0, 2, [400, 0, 0]);
+        assert!(!choice.is_slow(at(800)), "it was not tried for long");
+        run(&mut choice, 800, 8, [400, 0, 0]);
+        assert!(choice.is_slow(at(4000)), "and is too slow for any price of a relay that costs nothing");
+        choice.set_available(Carrier::Relayed, true);
+        let used = run(&mut choice, 4000, 40, [400, 0, 300]);
+        assert_eq!(used.iter().filter(|c| **c == Carrier::Relayed).count(), 8, "its trial");
+        assert_eq!(used.last(), Some(&Carrier::Quic));
+        // A trial of one that is slower ends soon.
+        let mut choice = CarrierChoice::default();
+        choice.set_available(Carrier::Quic, true);
+        run(&mut choice, 0, 10, [400, 0, 0]);
+        choice.set_available(Carrier::Relayed, true);
+        let used = run(&mut choice, 4000, 40, [400, 0, 1500]);
+        assert_eq!(used.iter().filter(|c| **c == Carrier::Relayed).count(), 1);
+        assert_eq!(used.last(), Some(&Carrier::Quic));
     }
 }

@@ -149,8 +149,9 @@ pub trait Policy: std::fmt::Debug + Send {
 /// `N · v / p` (source-selection design, rule 4). One that would rather not give counts only where nobody else can. Whoever
 /// stalled and has given nothing since keeps nobody out. A device on the own network that was not tried yet does.
 ///
-/// A source is skipped when `T(s) > 1.1 · max(W / R_others, min T_others) + 50 ms` (source-selection design, rule 3,
-/// for one fetcher): what it would bring late, the others bring sooner. Others that stalled and have given nothing since
+/// A source is skipped when `T(s) > 1.1 · max((W - w) / R_others, min T_others) + 50 ms`: what it would bring late, the others
+/// bring sooner. That is rule 3 of the source-selection design for one fetcher, but for `w`, what the source itself would then
+/// owe: the others need not bring that. Others that stalled and have given nothing since
 /// bring nothing soon, whatever was measured before. One that is much slower than the others together is spared, and so is
 /// one far away while a device on the own network would bring the span in about the same time (rule 1: local copies).
 #[derive(Debug, Clone, Copy, Default)]
@@ -220,7 +221,9 @@ impl EarliestFinish {
         };
         let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else { return false };
         let rate = together(others()).max(1.0);
-        let drain = Duration::from_secs_f64((situation.remaining as f64 / rate).min(1e6));
+        let own = situation.holders[index].outstanding + situation.size;
+        let rest = situation.remaining.saturating_sub(own);
+        let drain = Duration::from_secs_f64((rest as f64 / rate).min(1e6));
         finish > drain.max(soonest).mul_f64(TAIL_FACTOR) + TAIL_SLACK
     }
 
@@ -346,6 +349,9 @@ mod tests {
         for (remaining, holders, expected) in table {
             assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");
         }
+        // In the end both are done at about the same time: the last MiB that the slow one takes is not the other's to bring.
+        let two = || vec![facts(1, 1e6, 0, MIB), facts(2, 4e6, MIB, 0)];
+        assert_eq!((choose(5 * MIB, two()), choose(4 * MIB, two())), (Some((0, EarliestFinish)), None));
     }
 
     #[test]

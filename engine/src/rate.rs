@@ -30,6 +30,7 @@ pub struct RateEstimator {
     window_bytes: u64,
     total: u64,
     samples: u32,
+    measured_for: Duration,
 }
 
 impl RateEstimator {
@@ -41,6 +42,7 @@ impl RateEstimator {
             window_bytes: 0,
             total: 0,
             samples: 0,
+            measured_for: Duration::ZERO,
         }
     }
 
@@ -79,6 +81,7 @@ impl RateEstimator {
         let sample = self.window_bytes as f64 / elapsed.as_secs_f64();
         self.mean = Some(self.mean.map_or(sample, |mean| mean + ALPHA * (sample - mean)));
         self.samples = self.samples.saturating_add(1);
+        self.measured_for += elapsed;
     }
 
     /// Bytes per second, when anything was measured.
@@ -89,6 +92,11 @@ impl RateEstimator {
     /// Whether more than one stretch of time was measured: in the first one, streams were opened too.
     pub const fn is_settled(&self) -> bool {
         self.samples > 1
+    }
+
+    /// How much time the measurements cover.
+    pub const fn measured_for(&self) -> Duration {
+        self.measured_for
     }
 
     /// Bytes that arrived in all.

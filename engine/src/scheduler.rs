@@ -31,7 +31,7 @@ impl Fetch {
     ) {
         let (Some(version), Some(space)) = (self.version, self.space()) else { return };
         self.regroup(version, space, now);
-        self.reckon(space, now);
+        self.reckon(space, now, commands);
         self.look_around(space);
         // Who stands in here is asked what it could give next. Every round changes only the source that is asked, so that
         // the others need no second look: with many sources, that look would be most of the work of a fetch.

@@ -55,6 +55,8 @@ pub(crate) struct Source {
     pub price: Price,
     /// What it is asked for goes through a relay now.
     over_relay: bool,
+    /// When a relay to it may be looked for again.
+    look_again_at: Option<Time>,
     /// What it gave lately.
     pub recent: Recent,
     /// What it claims, once it said that it fetches the share too.
@@ -99,6 +101,7 @@ impl Source {
             terms: Terms::default(),
             price: Price::FREE,
             over_relay: false,
+            look_again_at: None,
             recent: Recent::default(),
             theirs: None,
             carriers: CarrierChoice::default(),
@@ -119,6 +122,7 @@ impl Source {
         self.head_version = self.head_version.max(head_version);
         self.distance = distance;
         self.failures = 0;
+        self.look_again_at = None;
         self.last_progress = now;
     }
 
@@ -192,6 +196,16 @@ impl Source {
     pub fn settle_way(&mut self, prices: &Prices, now: Time) {
         self.over_relay = self.carriers.prefer(now) == Carrier::Relayed;
         self.reprice(prices);
+    }
+
+    /// Whether a relay to it should be looked for now: not again for some time.
+    pub fn misses_relay(&mut self, now: Time, pause: Duration) -> bool {
+        let due = self.look_again_at.is_none_or(|at| at <= now);
+        let misses = due && self.session == Session::Open && self.carriers.is_slow(now);
+        if misses {
+            self.look_again_at = Some(now + pause);
+        }
+        misses
     }
 
     /// Whether it has not stalled, or has given something since.

@@ -3,6 +3,7 @@
 //! Only data counts: root and manifest are small, and nothing can be decided before they are here.
 
 use crate::carrier_choice::Carrier;
+use crate::command::Command;
 use crate::fetch::Fetch;
 use crate::policy::SourceFacts;
 use crate::price::{Budget, Prices, Purse};
@@ -16,6 +17,10 @@ use std::time::Duration;
 /// How long after the start what sources are expected to give counts, where it is more than what they gave: nobody has
 /// given anything in the first moment.
 const START: Duration = Duration::from_millis(1500);
+/// A relay is looked for beside a slow direct way where what is missing would take longer than this.
+const LONG: Duration = Duration::from_secs(10);
+/// When no relay was found, how long until one is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The money of one fetch.
 #[derive(Debug, Default)]
@@ -48,9 +53,9 @@ impl Fetch {
     }
 
     /// Adds up what came lately, once for many decisions.
-    pub(crate) fn reckon(&mut self, space: Space, now: Time) {
+    pub(crate) fn reckon(&mut self, space: Space, now: Time, commands: &mut Vec<Command>) {
         self.spending.given.clear();
-        self.weigh_ways(now);
+        self.weigh_ways(space, now, commands);
         if space != Space::Data || self.sources.values().all(|source| source.price.is_free()) {
             return;
         }
@@ -75,15 +80,32 @@ impl Fetch {
             given.into_iter().map(|(price, (lately, expected))| (price, lately.max(expected))).collect();
     }
 
-    /// Decides for every device that is reached through a relay whether it is asked that way now.
-    fn weigh_ways(&mut self, now: Time) {
+    /// Decides for every device that is reached through a relay whether it is asked that way now, and looks for a relay to those
+    /// that are too slow without one.
+    fn weigh_ways(&mut self, space: Space, now: Time, commands: &mut Vec<Command>) {
+        let far = |source: &Source| source.kind == HolderKind::Device && !source.distance.is_near();
+        if !self.sources.values().any(|source| source.carriers.has_relayed() || far(source)) {
+            return;
+        }
         let (purse, prices) = (self.purse(), self.spending.prices);
-        for source in self.sources.values_mut().filter(|source| source.carriers.has_relayed()) {
-            let price = source.price_over(true, &prices);
+        let lately = |source: &Source| source.recent.rate(self.spending.began, now);
+        let all: f64 = self.sources.values().map(lately).sum();
+        let cheaper = |source: &&Source| source.price < prices.relayed;
+        let direct: f64 = self.sources.values().filter(cheaper).map(lately).sum();
+        let is_long = space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
+        let (began, size) = (self.spending.began, f64::from(self.group.size()));
+        for source in self.sources.values_mut() {
             // Where it cannot be paid, a slow way is better than none.
-            let affords = purse.affords(price, crate::SPAN_BYTES);
-            source.carriers.set_worth(if affords { purse.threshold(prices.relayed) } else { 0.0 });
-            source.settle_way(&prices, now);
+            let affords = purse.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
+            let own = if source.price < prices.relayed { source.recent.rate(began, now) } else { 0.0 };
+            // What the others give for less counts beside this one's direct way.
+            let worth = purse.threshold(prices.relayed) - (direct - own).max(0.0) * size;
+            source.carriers.set_worth(if affords { worth } else { 0.0 });
+            if source.carriers.has_relayed() {
+                source.settle_way(&prices, now);
+            } else if is_long && far(source) && source.misses_relay(now, LOOK_AGAIN) {
+                commands.push(Command::FindRelay { share: self.share, device: source.device });
+            }
         }
     }
 
@@ -148,5 +170,77 @@ fn expectation(source: &Source, now: Time) -> f64 {
         Some(rate) => rate,
         None if source.distance.is_near() => source.rate(now),
         None => UNMEASURED_WAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::price::{Budget, Mode};
+    use crate::testing::device;
+    use crate::{Engine, EngineConfig, Plan};
+    use hither_proto::{Announcement, Ranges, ShareId, ShareSecret};
+
+    const CHUNK: u32 = 1 << 20;
+
+    fn share() -> ShareId {
+        ShareSecret::new([1; 16]).share_id()
+    }
+
+    /// A device so many milliseconds away gives 1 MiB each second; in which seconds a relay to it was looked for, which costs so
+    /// much for each GiB.
+    fn looked_for(rtt_ms: u64, chunks: u32, (price, budget): (f64, Budget), seconds: u64) -> Vec<u64> {
+        let (holder, at) = (device(1), |ms| Time::from_start(Duration::from_millis(ms)));
+        let prices = Prices { relayed: Price::per_gib(price).unwrap(), ..Prices::default() };
+        let mut engine = Engine::new(EngineConfig::new(device(0)));
+        engine.set_prices(prices, at(0));
+        engine.start_fetch(share(), holder, None, None);
+        engine.set_budget(share(), budget, at(0));
+        engine.handle_holder_seen(share(), holder, HolderKind::Device, at(0));
+        engine.handle_session_opened(share(), holder, 1, Duration::from_millis(rtt_ms), at(0));
+        let held = Ranges::default();
+        let said = Announcement { version: 1, epoch: 1, seq: 1, complete: true, held, has_manifest: true };
+        engine.handle_announced(share(), holder, said, at(0));
+        let (lengths, wanted) = (vec![CHUNK; chunks as usize], (0..chunks).collect());
+        engine.plan(share(), Plan { version: 1, space: Space::Data, lengths, wanted }, at(0));
+        let (mut asked, mut found) = (std::collections::VecDeque::new(), Vec::new());
+        for second in 0..seconds {
+            engine.handle_timeout(at(second * 1000));
+            while let Some(command) = engine.poll_command() {
+                match command {
+                    Command::Want { request, ranges, .. } => {
+                        asked.extend(ranges.positions().map(|position| (request, position)));
+                    }
+                    Command::FindRelay { .. } => found.push(second),
+                    _ => {}
+                }
+            }
+            let Some((request, position)) = asked.pop_front() else { continue };
+            let now = at(second * 1000 + 999);
+            engine.handle_arrival(share(), holder, request, position, now);
+            engine.stored(share(), Some(request), &[position], now);
+        }
+        found
+    }
+
+    #[test]
+    fn a_relay_is_looked_for_where_the_direct_way_is_slow_and_much_is_missing() {
+        let balanced = Budget::default();
+        // 8.4 Mbit/s, where a relay is worth its price below 95.
+        let found = looked_for(30, 200, (0.09, balanced), 100);
+        assert!(found.len() == 1 && (3..8).contains(&found[0]), "{found:?}");
+        let found = looked_for(30, 800, (0.09, balanced), 700);
+        assert_eq!(found.len(), 3, "again from time to time: {found:?}");
+        assert_eq!(looked_for(1, 200, (0.09, balanced), 100), [], "it is on this network");
+        assert_eq!(looked_for(30, 10, (0.09, balanced), 100), [], "it is not worth while");
+    }
+
+    #[test]
+    fn a_relay_that_is_not_worth_its_price_or_cannot_be_paid_is_not_looked_for() {
+        let saver = Budget { mode: Mode::Saver, ..Budget::default() };
+        assert_eq!(looked_for(30, 200, (0.09, saver), 100).len(), 1, "below 9.5 Mbit/s");
+        assert_eq!(looked_for(30, 200, (0.2, saver), 100), [], "4.3 Mbit/s would do");
+        let broke = Budget { max_cost: Some(0), ..Budget::default() };
+        assert_eq!(looked_for(30, 200, (0.09, broke), 100), []);
     }
 }

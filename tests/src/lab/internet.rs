@@ -17,6 +17,8 @@ const HOMES: (&str, &str) = ("homes", "203.0.113");
 const HOSTS: (&str, &str) = ("hosts", "198.51.100");
 /// Beginning of the addresses of sites; the next number is the site's.
 const SITES: &str = "172.16";
+/// All of them.
+pub const ALL_SITES: &str = "172.16.0.0/16";
 /// End of the provider's address in each: numbers of the lab begin with 1.
 const PROVIDER: u8 = 254;
 

@@ -13,6 +13,7 @@
 mod api;
 mod cable;
 mod capture;
+mod delay;
 mod device;
 mod goodput;
 mod holder;
@@ -38,7 +39,7 @@ pub use device::{Device, Shared};
 pub use goodput::goodput;
 pub use holder::{Conduct, Holder};
 pub use inside::run;
-pub use internet::{Internet, Lan};
+pub use internet::{ALL_SITES, Internet, Lan};
 pub use process::Process;
 pub use relay::Relay;
 pub use router::Router;

@@ -2,9 +2,11 @@
 //! has an address that others reach.
 
 use super::cable::{Protocol, bucket};
+use super::delay;
 use super::namespace::Namespace;
 use super::tool::{command, fed, tool};
 use serde_json::Value;
+use std::time::Duration;
 
 /// The address of every router in its LAN.
 pub(super) const INNER: &str = "192.168.1.254";
@@ -18,6 +20,8 @@ pub struct Router {
     network: Namespace,
     /// Its public address.
     pub address: String,
+    /// The provider's.
+    gateway: String,
 }
 
 impl Router {
@@ -34,7 +38,7 @@ impl Router {
     /// The same without translation, with an address of its own in the LAN: who knows the way comes in.
     pub(super) fn routing((lan, inner): (&str, &str), provider: &str, address: &str, gateway: &str) -> Self {
         let network = Namespace::new();
-        let router = Self { network, address: address.to_owned() };
+        let router = Self { network, address: address.to_owned(), gateway: gateway.to_owned() };
         for (interface, switch, address) in [(LAN, lan, inner), (WAN, provider, address)] {
             let (port, pid) = (format!("{lan}-{interface}"), router.network.pid());
             tool(&mut command("ip", &format!("link add {port} type veth peer name {interface} netns {pid}")));
@@ -51,6 +55,32 @@ impl Router {
     pub fn shape(&self, up: u32, down: u32) {
         for (interface, mbit) in [(WAN, up), (LAN, down)] {
             let line = format!("qdisc replace dev {interface} root {}", bucket(mbit));
+            tool(self.network.command("tc").args(line.split_whitespace()));
+        }
+    }
+
+    /// Everything that leaves takes so long.
+    pub fn delay(&self, time: Duration) {
+        delay::start(&self.network, time);
+        self.inside(&format!("link set {} up", delay::INTERFACE));
+        self.inside(&format!("route replace default dev {}", delay::INTERFACE));
+        // What comes back from there goes out; what comes in passes it by.
+        self.inside(&format!("route add default via {} dev {WAN} table 100", self.gateway));
+        self.inside(&format!("rule add iif {} lookup 100", delay::INTERFACE));
+        self.inside(&format!("rule add iif {WAN} lookup main"));
+    }
+
+    /// Limits what leaves for a network (`a.b.c.d/n`), in Mbit/s: the way there is bad, and that to everybody else is not.
+    pub fn shape_to(&self, network: &str, mbit: u32) {
+        for line in [
+            format!("qdisc replace dev {WAN} root handle 1: htb default 1"),
+            format!("class replace dev {WAN} parent 1: classid 1:1 htb rate 10gbit quantum 60000"),
+            format!("class replace dev {WAN} parent 1: classid 1:2 htb rate 10gbit quantum 60000"),
+            format!("qdisc replace dev {WAN} parent 1:2 {}", bucket(mbit)),
+            format!(
+                "filter replace dev {WAN} parent 1: protocol ip prio 1 u32 match ip dst {network} flowid 1:2"
+            ),
+        ] {
             tool(self.network.command("tc").args(line.split_whitespace()));
         }
     }

@@ -51,6 +51,8 @@ impl World {
         match command {
             Command::OpenSession { device, .. } => self.open_session(from, device),
             Command::CloseSession { device, .. } => self.close_session(from, device),
+            // There are none here.
+            Command::FindRelay { .. } => {}
             Command::VersionChosen { version, .. } => {
                 self.note(from, "chosen", [version, 0, 0]);
                 if self.devices[from].stage.version() == Some(version) {

@@ -37,6 +37,7 @@ mod scale;
 mod secrecy;
 mod several;
 mod sites;
+mod slow_way;
 mod sources;
 mod versions;
 mod view;

@@ -5,11 +5,14 @@ use crate::common::ratio;
 use crate::index::{announced, share};
 use crate::relay_world::quick;
 use hither_tests::lab::{self, Device, Lan, MIB, Relay, Running, Tree, fill, goodput};
+use std::time::Duration;
 
 const SIZE: u64 = 64 * MIB;
 /// Links of every site, Mbit/s.
 const UP: u32 = 20;
 const DOWN: u32 = 100;
+/// How long what leaves a site takes: a neighbour is who answers sooner.
+const WAY: Duration = Duration::from_millis(10);
 /// Devices that fetch at each site.
 const DEVICES: usize = 3;
 /// Part of a frame that is not payload, TLS and acknowledgements of what the site sends included.
@@ -26,6 +29,7 @@ fn a4_a6_three_sites_with_a_store_take_one_copy_each() {
     lab::run(|lab| {
         let internet = lab.internet();
         let sites = [(); 3].map(|()| internet.site());
+        sites.iter().for_each(|lan| lan.router.delay(WAY));
         let mut relay = quick(internet.relay("relay"));
         relay.set("invitation.devices=20");
         relay.start();
