@@ -195,31 +195,40 @@ def circuit():
 
 
 def hostile():
-    """Everybody alone and beside hostile clients, in turns, on one relay with the limits that it has by default."""
+    """Everybody alone, with hostile clients at another relay of this machine, and beside them, in turns; default limits.
+
+    Hostile clients, and a relay that refuses them, take processor time wherever they are. What they do to the others of a
+    relay is the difference between the last two."""
     rounds, seconds = HOSTILE
-    found = {"alone": [], "beside": []}
+    found = {"alone": [], "hostile clients elsewhere": [], "beside hostile clients": []}
     attacks = []
-    with tempfile.TemporaryDirectory(prefix="hither-relay-bench-") as folder:
-        relay = Relay(folder, PLAIN)
-        command = [LOAD, "--relay", relay.url, "--bin", RELAY, "--data", relay.folder / "data"]
-        command += ["--pid-file", relay.folder / "pid"]
-        push = command + ["push", "400", str(seconds), "--pairs", "20"]
+    with tempfile.TemporaryDirectory(prefix="hither-relay-bench-") as one, \
+            tempfile.TemporaryDirectory(prefix="hither-relay-bench-") as two:
+        relay, other = Relay(one, PLAIN), Relay(two, PLAIN)
+
+        def command(of):
+            return [LOAD, "--relay", of.url, "--bin", RELAY, "--data", of.folder / "data", "--pid-file", of.folder / "pid"]
+
         try:
             for _ in range(rounds):
-                for who in ("alone", "beside"):
-                    attack = None
-                    if who == "beside":
-                        attack = subprocess.Popen(command + ["attack", str(seconds + 6)], stdout=subprocess.PIPE, text=True)
+                for who, victim in zip(found, (None, other, relay)):
+                    if victim:
+                        attack = command(victim) + ["attack", str(seconds + 6)]
+                        attack = subprocess.Popen(attack, stdout=subprocess.PIPE, text=True)
                         attack.stdout.readline()
+                    push = command(relay) + ["push", "400", str(seconds), "--pairs", "20"]
                     lines = subprocess.run(push, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
                     found[who] += [json.loads(line) for line in lines]
-                    if attack:
-                        attacks.append(json.loads(attack.communicate()[0].splitlines()[-1]))
+                    if victim:
+                        said = json.loads(attack.communicate()[0].splitlines()[-1])
+                        if victim is relay:
+                            attacks.append(said)
         finally:
             relay.stop()
+            other.stop()
     head = ["", "delivered", "lost", "delivery p50, ms", "p99, ms", "answer p50, ms", "p99, ms", "relay, % of a core"]
     middle = lambda values: round(statistics.median(values), 2)
-    table(f"400 messages/s of others beside hostile clients, medians of {rounds}", head, [
+    table(f"400 messages/s of others, medians of {rounds}", head, [
         [who, sum(v["delivered"] for v in of), sum(v["lost"] for v in of),
          *(middle([v[what][which] for v in of]) for what in ("delivery", "answer") for which in ("p50_ms", "p99_ms")),
          middle([v["cpu_percent"] for v in of])] for who, of in found.items()])
