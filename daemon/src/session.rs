@@ -202,6 +202,7 @@ impl Session {
         let version = self.head.head().version;
         learn(daemon, share, &self.head);
         let distance = self.distance(daemon);
+        tracing::debug!(device = ?self.device, share = ?share.id, ?distance, "a session is open");
         daemon.core.with(|engine, now| {
             engine.handle_session_opened(share.id, self.device, version, distance, now);
             if self.link.carrier() == CarrierKind::Tcp {
