@@ -1,8 +1,9 @@
 //! QUIC, TCP or through a relay towards one device: measured on the first mebibytes of each, then the fastest that is worth
 //! its price.
 //!
-//! QUIC is the default and the fallback. TCP is tried once it connects, then QUIC; a trial ends soon where it shows that the one
-//! before was faster. Before a trial what is outstanding on the other carriers is waited for, so that no measurement contains
+//! QUIC is the default and the fallback. TCP is tried once it connects: before QUIC on the own network, where it takes half the
+//! processor time, and after QUIC towards devices far away, where several TCP connections through one shallow queue were measured to
+//! leave a third of the link unused. A trial ends soon where it shows that the one before was faster. Before a trial what is outstanding on the other carriers is waited for, so that no measurement contains
 //! another's traffic. On a thin link that would take long: there the one tried before goes on beside the trial. A relay carries
 //! what no direct way carries. Beside one it is tried when the direct way was measured to be too slow, and used when it is
 //! clearly faster. Pure.
@@ -69,12 +70,14 @@ pub struct CarrierChoice {
     relayed: State,
     /// A direct way that is slower than this, bytes per second, is not worth what the relay costs more.
     worth: f64,
+    /// It is far away.
+    far: bool,
 }
 
 impl Default for CarrierChoice {
     fn default() -> Self {
         let [quic, tcp, relayed] = Default::default();
-        Self { quic, tcp, relayed, worth: f64::INFINITY }
+        Self { quic, tcp, relayed, worth: f64::INFINITY, far: false }
     }
 }
 
@@ -98,6 +101,11 @@ impl CarrierChoice {
     /// Below which rate of the direct way a faster relay is worth its price, bytes per second.
     pub const fn set_worth(&mut self, rate: f64) {
         self.worth = rate;
+    }
+
+    /// Whether the device is far away.
+    pub const fn set_far(&mut self, far: bool) {
+        self.far = far;
     }
 
     /// Whether it can be reached through a relay.
@@ -206,16 +214,19 @@ impl CarrierChoice {
     }
 
     fn quic_or_tcp(&self) -> Carrier {
-        // The trial of TCP comes first as soon as TCP is there: it is the likely winner (half the CPU per byte). Where little is moved
-        // there is no second one, however long it takes: many neighbours at once would only have more to do.
-        if self.tcp.rate.total() < TRIAL_BYTES {
-            return Carrier::Tcp;
+        let (first, second) =
+            if self.far { (Carrier::Quic, Carrier::Tcp) } else { (Carrier::Tcp, Carrier::Quic) };
+        // Where little is moved there is no second trial, however long it takes: many neighbours at once would only have more to do.
+        if self.of(first).rate.total() < TRIAL_BYTES {
+            return first;
         }
-        let tried = self.quic.is_tried() || self.quic.rate.measured_for() >= TRIAL_BRIEF;
-        match (self.quic.rate.measured(), self.tcp.rate.measured()) {
-            (Some(quic), Some(tcp)) if tried && tcp > quic * ADVANTAGE => Carrier::Tcp,
-            _ => Carrier::Quic,
-        }
+        let (Some(quic), Some(tcp)) = (self.quic.rate.measured(), self.tcp.rate.measured()) else {
+            return second;
+        };
+        let better = if tcp > quic * ADVANTAGE { Carrier::Tcp } else { Carrier::Quic };
+        let state = self.of(second);
+        let tried = state.is_tried() || (better == first && state.rate.measured_for() >= TRIAL_BRIEF);
+        if tried { better } else { second }
     }
 
     /// The rate of a direct carrier that was measured and is slow enough to pay for a relay.
@@ -313,6 +324,23 @@ mod tests {
         choice.asked(Carrier::Quic, 1 << 20, at(4900));
         choice.arrived(Carrier::Quic, 1 << 19, at(5900));
         assert_eq!(choice.pick(at(5900)), Some(Carrier::Tcp), "nothing waits for what is still on its way");
+    }
+
+    #[test]
+    fn far_away_quic_comes_first_and_stays_unless_tcp_is_clearly_faster() {
+        let used = |quic, tcp| {
+            let mut choice = CarrierChoice::default();
+            choice.set_far(true);
+            choice.set_available(Carrier::Quic, true);
+            choice.set_available(Carrier::Tcp, true);
+            run(&mut choice, 0, 40, [quic, tcp, 0])
+        };
+        let thin = used(500, 500);
+        assert_eq!(thin.iter().filter(|c| **c == Carrier::Tcp).count(), 2, "1 s");
+        assert!(thin[..8].iter().all(|c| *c == Carrier::Quic) && thin.last() == Some(&Carrier::Quic));
+        let faster = used(500, 300);
+        assert_eq!(faster.last(), Some(&Carrier::Tcp));
+        assert_eq!(faster.iter().filter(|c| **c == Carrier::Quic).count(), 8);
     }
 
     #[test]

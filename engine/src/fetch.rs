@@ -268,7 +268,7 @@ impl Fetch {
             return;
         };
         let (before, outstanding) = (source.site(), source.carriers.outstanding());
-        source.distance = distance;
+        source.found_at(distance);
         source.settle_way(&self.spending.prices, now);
         let after = source.site();
         if before != after {

@@ -120,10 +120,16 @@ impl Source {
         self.session = Session::Open;
         // A still newer one may have come over the session that it opened here.
         self.head_version = self.head_version.max(head_version);
-        self.distance = distance;
+        self.found_at(distance);
         self.failures = 0;
         self.look_again_at = None;
         self.last_progress = now;
+    }
+
+    /// It is that far away now.
+    pub fn found_at(&mut self, distance: Distance) {
+        self.distance = distance;
+        self.carriers.set_far(!distance.is_near());
     }
 
     /// The session ended or could not be opened; it is tried again after `at_least`, later each time.
