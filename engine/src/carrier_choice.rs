@@ -174,6 +174,13 @@ impl CarrierChoice {
         }
     }
 
+    /// Whether a carrier on trial beside another one waits for a request: it gets one, whatever is asked of the other.
+    pub fn waits_on_trial(&self, now: Time) -> bool {
+        let choice = self.prefer(now);
+        let state = self.of(choice);
+        !state.is_tried() && state.outstanding == 0 && self.thin_beside(choice, now).is_some()
+    }
+
     /// The direct carrier that goes on beside the trial of another one, where the link is thin.
     fn thin_beside(&self, choice: Carrier, now: Time) -> Option<Carrier> {
         let goes_on = |carrier: &Carrier| {
@@ -187,7 +194,7 @@ impl CarrierChoice {
     /// The carrier that is best now.
     pub fn prefer(&self, now: Time) -> Carrier {
         match (self.direct(now), self.relayed.is_usable(now)) {
-            (Some(direct), true) if self.is_outdone(direct) => Carrier::Relayed,
+            (Some(_), true) if self.is_outdone(now) => Carrier::Relayed,
             (Some(direct), _) => direct,
             (None, true) => Carrier::Relayed,
             // All rest: whichever is there at all.
@@ -200,7 +207,7 @@ impl CarrierChoice {
 
     /// Whether the direct way was measured, and is too slow.
     pub fn is_slow(&self, now: Time) -> bool {
-        self.direct(now).is_some_and(|direct| self.too_slow(direct).is_some())
+        self.too_slow(now).is_some()
     }
 
     /// QUIC or TCP, whichever is better of those that can be used.
@@ -229,15 +236,17 @@ impl CarrierChoice {
         if tried { better } else { second }
     }
 
-    /// The rate of a direct carrier that was measured and is slow enough to pay for a relay.
-    fn too_slow(&self, direct: Carrier) -> Option<f64> {
-        let state = self.of(direct);
-        state.rate.measured().filter(|rate| state.is_tried() && *rate < self.worth)
+    /// The rate of the direct way, where it was measured and is slow enough to pay for a relay. That another carrier is still to be
+    /// tried changes nothing: it has the same line.
+    fn too_slow(&self, now: Time) -> Option<f64> {
+        let tried =
+            [&self.quic, &self.tcp].into_iter().filter(|state| state.is_usable(now) && state.is_tried());
+        tried.filter_map(|state| state.rate.measured()).reduce(f64::max).filter(|rate| *rate < self.worth)
     }
 
-    /// Whether the relay takes the place of a direct carrier that is too slow: it was measured to be faster, or is to be.
-    fn is_outdone(&self, direct: Carrier) -> bool {
-        let Some(direct) = self.too_slow(direct) else { return false };
+    /// Whether the relay takes the place of a direct way that is too slow: it was measured to be faster, or is to be.
+    fn is_outdone(&self, now: Time) -> bool {
+        let Some(direct) = self.too_slow(now) else { return false };
         let (relayed, tried) = (&self.relayed.rate, self.relayed.is_tried());
         relayed.measured().is_none_or(|rate| {
             let promises = rate > direct || relayed.measured_for() < TRIAL_BRIEF;
@@ -316,8 +325,10 @@ mod tests {
         choice.set_available(Carrier::Tcp, true);
         run(&mut choice, 0, 8, [900, 500, 0]);
         choice.asked(Carrier::Tcp, 1 << 20, at(4000));
+        assert!(choice.waits_on_trial(at(4001)));
         assert_eq!(choice.pick(at(4001)), Some(Carrier::Quic));
         choice.asked(Carrier::Quic, 1 << 20, at(4001));
+        assert!(!choice.waits_on_trial(at(4002)));
         assert_eq!(choice.pick(at(4002)), Some(Carrier::Tcp), "one at a time");
         choice.arrived(Carrier::Quic, 1 << 20, at(4900));
         assert_eq!(choice.pick(at(4900)), Some(Carrier::Quic));

@@ -99,6 +99,10 @@ impl Fetch {
     /// A source as the policy sees it: what its site does counts, and so does what sources that cost less give.
     pub(crate) fn facts_of(&self, source: &Source, now: Time) -> SourceFacts {
         let facts = self.priced(source.facts(now));
+        // What is asked of one carrier does not keep another one from its trial.
+        if source.carriers.waits_on_trial(now) {
+            return SourceFacts { site: source.site(), room: facts.room.max(SPAN_BYTES), ..facts };
+        }
         let Some(id) = source.site() else { return facts };
         let facts = SourceFacts { site: Some(id), ..facts };
         let Some(site) = self.sites.get(&id) else { return facts };

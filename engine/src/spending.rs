@@ -97,13 +97,15 @@ impl Fetch {
         for source in self.sources.values_mut() {
             // Where it cannot be paid, a slow way is better than none.
             let affords = purse.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
-            let own = if source.price < prices.relayed { source.recent.rate(began, now) } else { 0.0 };
+            let gave = source.recent.rate(began, now);
+            let own = if source.price < prices.relayed { gave } else { 0.0 };
             // What the others give for less counts beside this one's direct way.
             let worth = purse.threshold(prices.relayed) - (direct - own).max(0.0) * size;
             source.carriers.set_worth(if affords { worth } else { 0.0 });
             if source.carriers.has_relayed() {
                 source.settle_way(&prices, now);
-            } else if is_long && far(source) && source.misses_relay(now, LOOK_AGAIN) {
+            // Two direct carriers, while one of them is on trial, give more together than either.
+            } else if is_long && far(source) && gave < worth && source.misses_relay(now, LOOK_AGAIN) {
                 commands.push(Command::FindRelay { share: self.share, device: source.device });
             }
         }
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn a_relay_that_is_not_worth_its_price_or_cannot_be_paid_is_not_looked_for() {
         let saver = Budget { mode: Mode::Saver, ..Budget::default() };
-        assert_eq!(looked_for(30, 200, (0.09, saver), 100).len(), 1, "below 9.5 Mbit/s");
+        assert_eq!(looked_for(30, 200, (0.07, saver), 100).len(), 1, "below 12.3 Mbit/s");
         assert_eq!(looked_for(30, 200, (0.2, saver), 100), [], "4.3 Mbit/s would do");
         let broke = Budget { max_cost: Some(0), ..Budget::default() };
         assert_eq!(looked_for(30, 200, (0.09, broke), 100), []);

@@ -62,12 +62,15 @@ fn a3_an_origin_that_dies_in_the_middle_of_a_fetch_is_not_missed() {
         let mut fetches = [&laptop, &phone].map(|device| device.begin_fetch(&shared.ticket, "got"));
         fetches.iter_mut().for_each(|fetch| fetch.reach(SIZE / 8));
         desk.kill();
+        let mut stored = 0;
         for (device, fetch) in [&laptop, &phone].into_iter().zip(fetches) {
             let fetched = fetch.finish().fetched();
             println!("{}: {:?}", device.name, fetched.sources);
-            assert!(by(&fetched, SourceKind::Store) > SIZE / 4, "{:?}", fetched.sources);
+            stored += by(&fetched, SourceKind::Store);
             Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
         }
+        // What one of them has the other may get from it, through the relay.
+        assert!(stored > SIZE / 2, "{stored} bytes came from the store");
     });
 }
 
