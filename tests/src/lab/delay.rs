@@ -30,7 +30,8 @@ pub(super) fn start(network: &Namespace, delay: Duration) {
 
 fn make(place: &File) -> SyncDevice {
     Namespace::enter(place);
-    DeviceBuilder::new().name(INTERFACE).mtu(MTU).build_sync().unwrap()
+    let made = DeviceBuilder::new().name(INTERFACE).mtu(MTU).build_sync();
+    made.unwrap_or_else(|error| panic!("a way that takes time needs /dev/net/tun: {error}"))
 }
 
 fn keep(device: &SyncDevice, delay: Duration, sender: &Sender<Kept>) {
