@@ -3,10 +3,12 @@
 //!
 //! QUIC is the default and the fallback. TCP is tried once it connects: before QUIC on the own network, where it takes half the
 //! processor time, and after QUIC towards devices far away, where several TCP connections through one shallow queue were measured to
-//! leave a third of the link unused. A trial ends soon where it shows that the one before was faster. Before a trial what is outstanding on the other carriers is waited for, so that no measurement contains
-//! another's traffic. On a thin link that would take long: there the one tried before goes on beside the trial. A relay carries
-//! what no direct way carries. Beside one it is tried when the direct way was measured to be too slow, and used when it is
-//! clearly faster. Pure.
+//! leave a third of the link unused. A trial ends soon where it shows that the one before was faster. Before a trial what is
+//! outstanding on the other carriers is waited for, so that no measurement contains another's traffic. On a thin link that would
+//! take long: there the one tried before goes on beside the trial.
+//!
+//! A relay carries what no direct way carries. Beside one it is tried when the direct way was measured to be too slow, and used when
+//! it is clearly faster. Pure.
 
 use crate::rate::RateEstimator;
 use crate::time::Time;

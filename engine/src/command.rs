@@ -111,7 +111,7 @@ pub enum Command {
         /// What to say.
         delta: Delta,
     },
-    /// Tell a session which first copies are being got.
+    /// Tell a session which spans are being got from outside the group.
     Claims {
         /// The session.
         session: SessionId,

@@ -151,9 +151,9 @@ pub trait Policy: std::fmt::Debug + Send {
 ///
 /// A source is skipped when `T(s) > 1.1 · max((W - w) / R_others, min T_others) + 50 ms`: what it would bring late, the others
 /// bring sooner. That is rule 3 of the source-selection design for one fetcher, but for `w`, what the source itself would then
-/// owe: the others need not bring that. Others that stalled and have given nothing since
-/// bring nothing soon, whatever was measured before. One that is much slower than the others together is spared, and so is
-/// one far away while a device on the own network would bring the span in about the same time (rule 1: local copies).
+/// owe: the others need not bring that. Others that stalled and have given nothing since bring nothing soon, whatever was measured
+/// before. One that is much slower than the others together is spared, and so is one far away while a device on the own network
+/// would bring the span in about the same time (rule 1: local copies).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EarliestFinish;
 

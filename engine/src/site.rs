@@ -98,11 +98,14 @@ impl Fetch {
 
     /// A source as the policy sees it: what its site does counts, and so does what sources that cost less give.
     pub(crate) fn facts_of(&self, source: &Source, now: Time) -> SourceFacts {
-        let facts = self.priced(source.facts(now));
+        let facts = self.facts_at_its_site(source, now);
         // What is asked of one carrier does not keep another one from its trial.
-        if source.carriers.waits_on_trial(now) {
-            return SourceFacts { site: source.site(), room: facts.room.max(SPAN_BYTES), ..facts };
-        }
+        let trial = if source.carriers.waits_on_trial(now) { SPAN_BYTES } else { 0 };
+        SourceFacts { room: facts.room.max(trial), ..facts }
+    }
+
+    fn facts_at_its_site(&self, source: &Source, now: Time) -> SourceFacts {
+        let facts = self.priced(source.facts(now));
         let Some(id) = source.site() else { return facts };
         let facts = SourceFacts { site: Some(id), ..facts };
         let Some(site) = self.sites.get(&id) else { return facts };

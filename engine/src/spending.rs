@@ -88,24 +88,24 @@ impl Fetch {
             return;
         }
         let (purse, prices) = (self.purse(), self.spending.prices);
-        let lately = |source: &Source| source.recent.rate(self.spending.began, now);
-        let all: f64 = self.sources.values().map(lately).sum();
-        let cheaper = |source: &&Source| source.price < prices.relayed;
-        let direct: f64 = self.sources.values().filter(cheaper).map(lately).sum();
-        let is_long = space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
         let (began, size) = (self.spending.began, f64::from(self.group.size()));
+        let lately = |source: &Source| source.recent.rate(began, now);
+        // The part of it that costs less than a relay.
+        let cheaply = |source: &Source| if source.price < prices.relayed { lately(source) } else { 0.0 };
+        let all: f64 = self.sources.values().map(lately).sum();
+        let cheap: f64 = self.sources.values().map(cheaply).sum();
+        let is_long = space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
         for source in self.sources.values_mut() {
             // Where it cannot be paid, a slow way is better than none.
             let affords = purse.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
-            let gave = source.recent.rate(began, now);
-            let own = if source.price < prices.relayed { gave } else { 0.0 };
             // What the others give for less counts beside this one's direct way.
-            let worth = purse.threshold(prices.relayed) - (direct - own).max(0.0) * size;
+            let worth = purse.threshold(prices.relayed) - (cheap - cheaply(source)).max(0.0) * size;
             source.carriers.set_worth(if affords { worth } else { 0.0 });
             if source.carriers.has_relayed() {
                 source.settle_way(&prices, now);
             // Two direct carriers, while one of them is on trial, give more together than either.
-            } else if is_long && far(source) && gave < worth && source.misses_relay(now, LOOK_AGAIN) {
+            } else if is_long && far(source) && lately(source) < worth && source.misses_relay(now, LOOK_AGAIN)
+            {
                 commands.push(Command::FindRelay { share: self.share, device: source.device });
             }
         }

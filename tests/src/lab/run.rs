@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::wait::PATIENCE;
-use hither_api::{ApiError, Done, Event, SourceBytes};
+use hither_api::{ApiError, Done, Event, SourceBytes, SourceKind};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
@@ -78,6 +78,11 @@ impl Fetched {
     /// Bytes that one device gave.
     pub fn from(&self, device: &str) -> u64 {
         self.sources.iter().filter(|source| source.device == device).map(|source| source.bytes).sum()
+    }
+
+    /// Bytes that came over ways of one kind.
+    pub fn by(&self, kind: SourceKind) -> u64 {
+        self.sources.iter().filter(|source| source.kind == kind).map(|source| source.bytes).sum()
     }
 }
 

@@ -90,8 +90,6 @@ pub(crate) fn is_strict() -> bool {
 
 /// What the origin may give more than its goal while the machine does other things, in units of the file.
 const ROOM: f64 = 0.15;
-/// The same where seventeen daemons share it, so that all of them answer late: without claims it would be several files.
-const CROWDED: f64 = 0.6;
 
 pub(crate) fn judge_time(seconds: f64, bound: f64, most: f64) {
     println!("time: {:.3} of the bound ({seconds:.2} s of {bound:.2} s)", seconds / bound);
@@ -114,8 +112,7 @@ pub(crate) fn rules(devices: &[Device]) -> BTreeMap<String, u64> {
 fn judge_origin(origin: &Device, devices: &[Device], size: u64, most: f64) {
     println!("{:?}, {} KiB in vain", rules(devices), wasted(devices) >> 10);
     let ratio = ratio("the origin gave", given(&origin.id(), devices), size);
-    let room = if devices.len() > 8 { CROWDED } else { ROOM };
-    let most = if is_strict() { most } else { most + room };
+    let most = if is_strict() { most } else { most + ROOM };
     assert!(ratio <= most, "the origin gave {ratio:.3} of the file, {most} is allowed");
 }
 

@@ -4,13 +4,8 @@ use crate::common::ratio;
 use crate::relay_world::{World, join_all};
 use hither_api::{SourceKind, UploadState};
 use hither_proto::Ticket;
-use hither_tests::lab::{self, Fetched, MIB, Tree, fill};
+use hither_tests::lab::{self, MIB, Tree, fill};
 use std::fs;
-
-/// Bytes that came over ways of one kind.
-fn by(fetched: &Fetched, kind: SourceKind) -> u64 {
-    fetched.sources.iter().filter(|source| source.kind == kind).map(|source| source.bytes).sum()
-}
 
 #[test]
 fn a1_a3_a_share_is_fetched_from_the_store_with_its_origin_there_and_away() {
@@ -28,7 +23,7 @@ fn a1_a3_a_share_is_fetched_from_the_store_with_its_origin_there_and_away() {
         before.assert_same(&Tree::of(laptop.path("got/things")));
         println!("with the origin: {:?}", fetched.sources);
         // The rest is holes of a sparse file.
-        assert!(by(&fetched, SourceKind::Store) > 5_000_000, "{:?}", fetched.sources);
+        assert!(fetched.by(SourceKind::Store) > 5_000_000, "{:?}", fetched.sources);
         let store = fetched.sources.iter().find(|source| source.kind == SourceKind::Store).unwrap();
         assert_eq!(store.device, world.relay.key());
         // Away, with everybody else who has it. This one knows nothing but the ticket: it never joined.
@@ -39,7 +34,7 @@ fn a1_a3_a_share_is_fetched_from_the_store_with_its_origin_there_and_away() {
         before.assert_same(&Tree::of(phone.path("got/things")));
         println!("without the origin: {:?}", fetched.sources);
         let others = [SourceKind::Lan, SourceKind::Direct, SourceKind::Relayed];
-        assert!(others.iter().all(|kind| by(&fetched, *kind) == 0), "{:?}", fetched.sources);
+        assert!(others.iter().all(|kind| fetched.by(*kind) == 0), "{:?}", fetched.sources);
         assert!(phone.api().get::<Vec<hither_api::RelayInfo>>("/v1/relays").unwrap().is_empty());
     });
 }
@@ -66,7 +61,8 @@ fn a3_an_origin_that_dies_in_the_middle_of_a_fetch_is_not_missed() {
         for (device, fetch) in [&laptop, &phone].into_iter().zip(fetches) {
             let fetched = fetch.finish().fetched();
             println!("{}: {:?}", device.name, fetched.sources);
-            stored += by(&fetched, SourceKind::Store);
+            stored += fetched.by(SourceKind::Store);
+            assert!(SIZE - fetched.from(&desk.id()) > SIZE / 2, "{:?}", fetched.sources);
             Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
         }
         // What one of them has the other may get from it, through the relay.

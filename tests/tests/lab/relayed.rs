@@ -119,11 +119,8 @@ fn d3_a_device_that_comes_near_is_not_asked_through_the_relay_any_more() {
         let fetched = fetch.finish().fetched();
         let passed = world.relay.cable.traffic().total() - before;
         println!("{:.1} s; {:?}; {passed} bytes more passed the relay", fetched.seconds, fetched.sources);
-        let of = |kind: SourceKind| {
-            fetched.sources.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>()
-        };
-        assert_eq!(of(SourceKind::Relayed) + of(SourceKind::Lan), SIZE);
-        assert!(of(SourceKind::Relayed) >= SIZE / 8 && of(SourceKind::Lan) > SIZE / 4);
+        assert_eq!(fetched.by(SourceKind::Relayed) + fetched.by(SourceKind::Lan), SIZE);
+        assert!(fetched.by(SourceKind::Relayed) >= SIZE / 8 && fetched.by(SourceKind::Lan) > SIZE / 4);
         assert!(passed < SIZE / 4, "{passed} bytes passed the relay although the way is direct");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
@@ -150,11 +147,8 @@ fn d3_a_direct_way_that_opens_in_the_middle_is_taken_without_a_move() {
         site.router.open();
         let fetched = fetch.finish().fetched();
         println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
-        let of = |kind: SourceKind| {
-            fetched.sources.iter().filter(|s| s.kind == kind).map(|s| s.bytes).sum::<u64>()
-        };
-        assert_eq!(of(SourceKind::Relayed) + of(SourceKind::Direct), SIZE);
-        assert!(of(SourceKind::Relayed) >= SIZE / 8);
+        assert_eq!(fetched.by(SourceKind::Relayed) + fetched.by(SourceKind::Direct), SIZE);
+        assert!(fetched.by(SourceKind::Relayed) >= SIZE / 8);
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }

@@ -5,11 +5,6 @@ use hither_api::SourceKind;
 use hither_tests::lab::{self, ALL_SITES, Fetched, Lab, MIB, Tree, fill};
 use std::time::Duration;
 
-/// Bytes that came in one way.
-fn by(fetched: &Fetched, kind: SourceKind) -> u64 {
-    fetched.sources.iter().filter(|source| source.kind == kind).map(|source| source.bytes).sum()
-}
-
 /// A device fetches so many bytes from one at another site: over a direct way of so many Mbit/s, beside a relay of so many.
 fn fetched_over(lab: &Lab, (direct, relayed): (u32, u32), size: u64, mode: &str) -> Fetched {
     let internet = lab.internet();
@@ -28,7 +23,7 @@ fn fetched_over(lab: &Lab, (direct, relayed): (u32, u32), size: u64, mode: &str)
     let fetched = laptop.hither(&arguments).fetched();
     println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
     Tree::of(&file).assert_same(&Tree::of(into.join("film.mkv")));
-    assert_eq!(by(&fetched, SourceKind::Direct) + by(&fetched, SourceKind::Relayed), size);
+    assert_eq!(fetched.by(SourceKind::Direct) + fetched.by(SourceKind::Relayed), size);
     let why = laptop.why(&fetched.transfer);
     let vain: u64 = why.sources.iter().map(|source| source.wasted).sum();
     assert!(vain <= MIB, "{vain} bytes came in vain");
@@ -41,8 +36,8 @@ fn d3_a_relay_takes_the_place_of_a_slow_direct_way() {
         const SIZE: u64 = 32 * MIB;
         let fetched = fetched_over(lab, (8, 60), SIZE, "balanced");
         // Directly it would take 34 s.
-        assert!(by(&fetched, SourceKind::Relayed) > SIZE * 3 / 4);
-        assert!(by(&fetched, SourceKind::Direct) >= MIB, "it comes first, and is measured");
+        assert!(fetched.by(SourceKind::Relayed) > SIZE * 3 / 4);
+        assert!(fetched.by(SourceKind::Direct) >= MIB, "it comes first, and is measured");
         assert!(fetched.seconds < 20.0, "{}", fetched.seconds);
     });
 }
@@ -52,7 +47,7 @@ fn d3_a_relay_that_is_no_faster_is_left_again() {
     lab::run(|lab| {
         const SIZE: u64 = 32 * MIB;
         let fetched = fetched_over(lab, (16, 4), SIZE, "balanced");
-        let relayed = by(&fetched, SourceKind::Relayed);
+        let relayed = fetched.by(SourceKind::Relayed);
         assert!((1..=2 * MIB).contains(&relayed), "{relayed} bytes: it is tried with a span or two");
     });
 }
@@ -63,6 +58,6 @@ fn d3_a_relay_that_is_not_worth_its_price_is_not_tried() {
         const SIZE: u64 = 32 * MIB;
         // Who saves waits at 9.5 Mbit/s and more.
         let fetched = fetched_over(lab, (16, 60), SIZE, "saver");
-        assert_eq!(by(&fetched, SourceKind::Relayed), 0);
+        assert_eq!(fetched.by(SourceKind::Relayed), 0);
     });
 }
