@@ -56,13 +56,14 @@ fn a3_an_origin_that_dies_in_the_middle_of_a_fetch_is_not_missed() {
         world.relay.cable.shape_up(50);
         let mut fetches = [&laptop, &phone].map(|device| device.begin_fetch(&shared.ticket, "got"));
         fetches.iter_mut().for_each(|fetch| fetch.reach(SIZE / 8));
+        let origin = desk.id();
         desk.kill();
         let mut stored = 0;
         for (device, fetch) in [&laptop, &phone].into_iter().zip(fetches) {
             let fetched = fetch.finish().fetched();
             println!("{}: {:?}", device.name, fetched.sources);
             stored += fetched.by(SourceKind::Store);
-            assert!(SIZE - fetched.from(&desk.id()) > SIZE / 2, "{:?}", fetched.sources);
+            assert!(SIZE - fetched.from(&origin) > SIZE / 2, "{:?}", fetched.sources);
             Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
         }
         // What one of them has the other may get from it, through the relay.
