@@ -4,7 +4,7 @@
 
 use crate::ids::{IdError, fixed};
 use crate::limits::MAX_DEVICE_NAME;
-use crate::name::display_name;
+use crate::name::{display_name, is_visible};
 use libp2p_identity as libp2p;
 use std::{fmt, str::FromStr};
 
@@ -74,18 +74,21 @@ impl FromStr for DeviceId {
     }
 }
 
-/// What a device calls itself, made safe to show: no control characters, at most [`MAX_DEVICE_NAME`] bytes.
+/// What a device calls itself, made safe to show: no control or invisible characters, at most [`MAX_DEVICE_NAME`] bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeviceName(String);
 
 impl DeviceName {
-    /// Cleans any text into a device name; never fails, an empty result becomes "unnamed device".
+    /// Cleans any text into a device name; never fails, one that shows nothing becomes "unnamed device".
     pub fn clean(text: &str) -> Self {
+        if !is_visible(text) {
+            return Self("unnamed device".into());
+        }
         let mut name = display_name(text.trim());
         while name.len() > MAX_DEVICE_NAME {
             name.pop();
         }
-        if name.is_empty() { Self("unnamed device".into()) } else { Self(name) }
+        Self(name)
     }
 
     /// The cleaned text.

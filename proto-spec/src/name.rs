@@ -91,15 +91,58 @@ fn is_device_name(name: &str) -> bool {
     }
 }
 
-/// Makes any text safe to print on one line of a terminal: control characters and invisible direction overrides
-/// become U+FFFD, nothing else changes.
+/// Makes any text safe to print on one line of a terminal, and two texts that differ look different: control characters and
+/// whatever shows nothing become U+FFFD, nothing else changes. What joins emoji to one picture stays between emoji.
 pub fn display_name(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_invisible_format(c) { '\u{fffd}' } else { c }).collect()
+    let mut shown = String::with_capacity(text.len());
+    let (mut before, mut rest) = (None, text.chars().peekable());
+    while let Some(c) = rest.next() {
+        let joins = match c {
+            // "Presentation selector 16": the picture, not the letter.
+            '\u{fe0f}' => before.is_some_and(is_pictograph),
+            '\u{200d}' => {
+                before.is_some_and(|c| is_pictograph(c) || c == '\u{fe0f}')
+                    && rest.peek().copied().is_some_and(is_pictograph)
+            }
+            _ => false,
+        };
+        let hidden = c.is_control() || (is_invisible(c) && !joins);
+        shown.push(if hidden { '\u{fffd}' } else { c });
+        before = Some(c);
+    }
+    shown
 }
 
-/// Bidirectional controls and line separators (Unicode Bidi_Control, Zl, Zp): "Trojan Source", CVE-2021-42574.
-fn is_invisible_format(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// Returns whether a text has anything that a person could see.
+pub(crate) fn is_visible(text: &str) -> bool {
+    text.chars().any(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c))
+}
+
+/// Characters that show nothing and take no place: Default_Ignorable_Code_Point of Unicode 17 (DerivedCoreProperties.txt), and with
+/// them bidirectional controls ("Trojan Source", CVE-2021-42574); line and paragraph separators (Zl, Zp); interlinear annotations
+/// (U+FFF9 to U+FFFB); and the two letters that are drawn as blanks (U+2800, U+3164).
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Blocks of pictures that are joined or given a presentation (Extended_Pictographic of emoji-data.txt, by whole blocks): arrows to
+/// miscellaneous symbols, and everything from mahjong tiles to the symbols that are still to come.
+const fn is_pictograph(c: char) -> bool {
+    matches!(c, '\u{203c}'..='\u{2049}' | '\u{2122}'..='\u{27bf}' | '\u{2934}'..='\u{2b55}' | '\u{3030}'..='\u{303d}' | '\u{1f000}'..='\u{1faff}')
 }
 
 #[cfg(test)]
@@ -149,5 +192,45 @@ mod tests {
     #[test]
     fn shown_names_cannot_move_the_cursor_or_the_text_direction() {
         assert_eq!(display_name("a\u{1b}]0;x\u{7}b\u{202e}c"), "a\u{fffd}]0;x\u{fffd}b\u{fffd}c");
+    }
+
+    #[test]
+    fn field_d7_names_that_differ_look_different() {
+        let hidden = [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{115f}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{2060}',
+            '\u{2063}',
+            '\u{2800}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{e0061}',
+            '\u{e01ef}',
+        ];
+        for c in hidden {
+            assert_eq!(display_name(&format!("lap{c}top")), "lap\u{fffd}top", "{:x}", u32::from(c));
+            assert!(!is_visible(&format!(" {c}{c}\u{a0}")), "{:x}", u32::from(c));
+        }
+        assert!(is_visible("a") && !is_visible("\u{2003}\u{3000}"));
+    }
+
+    #[test]
+    fn what_joins_emoji_stays_between_emoji_only() {
+        for whole in [
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
+            "\u{2764}\u{fe0f}\u{200d}\u{1f525}",
+            "日本語 Ünïcödé",
+        ] {
+            assert_eq!(display_name(whole), whole);
+        }
+        assert_eq!(display_name("\u{1f468}\u{200d}x"), "\u{1f468}\u{fffd}x");
+        assert_eq!(display_name("\u{200d}\u{1f468}"), "\u{fffd}\u{1f468}");
     }
 }

@@ -1,7 +1,7 @@
 //! What a group is called.
 
 use crate::limits::MAX_GROUP_NAME;
-use crate::name::display_name;
+use crate::name::{display_name, is_visible};
 use std::fmt;
 
 /// Why a text is no name for a group.
@@ -28,7 +28,7 @@ impl GroupName {
         if text.len() > MAX_GROUP_NAME {
             return Err(GroupNameError::TooLong);
         }
-        if text.trim().is_empty() || text.trim() != text {
+        if !is_visible(text) || text.trim() != text {
             return Err(GroupNameError::Empty);
         }
         if display_name(text) != text {

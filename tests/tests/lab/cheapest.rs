@@ -1,10 +1,13 @@
 //! Every chunk from where it is cheapest: the table of the source-selection design, with real programs and shaped links.
 //!
-//! Bytes are always judged, with some room: on a busy machine devices meet later. With `HITHER_LAB_STRICT=1` there is none,
-//! and times are judged too, which are only printed otherwise.
+//! Shares of bytes are judged with some room, because on a busy machine devices meet later, and only where the processors had
+//! time left while it was measured ([`Machine`]): otherwise the devices wait for them and not for their links. With
+//! `HITHER_LAB_STRICT=1` they are judged whatever the machine does, without room, and times too, which are only printed otherwise.
 
 use crate::common::ratio;
-use hither_tests::lab::{self, Conduct, Device, Holder, Lab, MIB, Running, Tree, fill, goodput, within};
+use hither_tests::lab::{
+    self, Conduct, Device, Holder, Lab, MIB, Machine, Running, Tree, fill, goodput, within,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,11 +112,17 @@ pub(crate) fn rules(devices: &[Device]) -> BTreeMap<String, u64> {
     all
 }
 
-fn judge_origin(origin: &Device, devices: &[Device], size: u64, most: f64) {
+/// Asserts that a share of bytes is at most `most`, where the machine had time to show it.
+pub(crate) fn judge_share(machine: &Machine, what: &str, share: f64, most: f64) {
+    if is_strict() || machine.kept_up() {
+        assert!(share <= most, "{what}: {share:.3} of the file, {most} is allowed");
+    }
+}
+
+fn judge_origin(machine: &Machine, origin: &Device, devices: &[Device], size: u64, most: f64) {
     println!("{:?}, {} KiB in vain", rules(devices), wasted(devices) >> 10);
     let ratio = ratio("the origin gave", given(&origin.id(), devices), size);
-    let most = if is_strict() { most } else { most + ROOM };
-    assert!(ratio <= most, "the origin gave {ratio:.3} of the file, {most} is allowed");
+    judge_share(machine, "the origin gave", ratio, if is_strict() { most } else { most + ROOM });
 }
 
 /// So many fetch at once from one thin origin.
@@ -122,8 +131,9 @@ fn of_a_thin_origin(lab: &Lab, count: usize, origin: f64, time: f64) {
     let Home { desk, file, ticket, others } = Home::new(lab, SIZE, count);
     desk.cable.shape_up(50);
     let bound = bound(SIZE, &desk, &others[0]);
+    let machine = Machine::watch();
     let seconds = all_fetch(&others, &ticket);
-    judge_origin(&desk, &others, SIZE, origin);
+    judge_origin(&machine, &desk, &others, SIZE, origin);
     judge_time(seconds, bound, time);
     all_have(&others, &file);
 }
@@ -155,11 +165,12 @@ fn of_four_sources(lab: &Lab, links: [u32; 4], time: f64) {
         together += goodput(device, &laptop, PROBE / 2);
     }
     let all = [laptop];
+    let machine = Machine::watch();
     let seconds = all_fetch(&all, &ticket);
     println!("{:?}", rules(&all));
     let vain = ratio("in vain", wasted(&all), SIZE);
     judge_time(seconds, SIZE as f64 / together, time);
-    assert!(vain <= 0.02, "{vain:.3} of the bytes came in vain");
+    judge_share(&machine, "in vain", vain, 0.02);
     all_have(&all, &file);
 }
 
@@ -185,13 +196,15 @@ fn beside(lab: &Lab, conduct: Conduct, more: f64) {
     others[0].sees(2);
     desk.cable.shape_up(100);
     let bound = bound(SIZE, &desk, &others[0]);
+    let machine = Machine::watch();
     let seconds = all_fetch(&others, &ticket);
     println!("it gave {} KiB", bad.given() >> 10);
     let vain = ratio("in vain", wasted(&others), SIZE);
     judge_time(seconds, bound, (bound * 1.1 + more) / bound);
     assert!(bad.asked() > 0, "it was never asked, so that nothing was shown");
     // A span is given at most: the first one is on trial.
-    assert!(bad.given() <= 2 * MIB && vain <= 0.05, "{} bytes, {vain:.3} in vain", bad.given());
+    assert!(bad.given() <= 2 * MIB, "{} bytes", bad.given());
+    judge_share(&machine, "in vain", vain, 0.05);
     all_have(&others, &file);
 }
 
@@ -215,8 +228,9 @@ fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
         desk.cable.shape_up(50);
         others[3].cable.shape_up(1);
         let bound = bound(SIZE, &desk, &others[0]);
+        let machine = Machine::watch();
         let seconds = each_fetches(&others, &ticket);
-        judge_origin(&desk, &others, SIZE, 1.30);
+        judge_origin(&machine, &desk, &others, SIZE, 1.30);
         judge_time(slowest(&seconds[..3]), bound, 1.35);
         println!("the phone itself:");
         judge_time(seconds[3], bound, 2.0);
@@ -230,7 +244,7 @@ fn a5_a_thin_origin_that_leaves_half_way_has_given_different_halves() {
         const SIZE: u64 = 64 * MIB;
         let Home { desk, file, ticket, others } = Home::new(lab, SIZE, 4);
         desk.cable.shape_up(50);
-        let before = desk.cable.traffic().sent;
+        let (before, machine) = (desk.cable.traffic().sent, Machine::watch());
         let fetches: Vec<Running> = others.iter().map(|device| device.begin_fetch(&ticket, "got")).collect();
         within(Duration::from_secs(60), "half of it on the cable", || {
             (desk.cable.traffic().sent - before >= SIZE / 2).then_some(())
@@ -246,7 +260,7 @@ fn a5_a_thin_origin_that_leaves_half_way_has_given_different_halves() {
         for fetch in fetches {
             fetch.finish().fetched();
         }
-        judge_origin(&desk, &others, SIZE, 1.15);
+        judge_origin(&machine, &desk, &others, SIZE, 1.15);
         all_have(&others, &file);
     });
 }
@@ -258,6 +272,7 @@ fn a5_who_joins_last_waits_for_nothing() {
         let Home { desk, file, ticket, mut others } = Home::new(lab, SIZE, 6);
         desk.cable.shape_up(50);
         let late = others.split_off(3);
+        let machine = Machine::watch();
         all_fetch(&others, &ticket);
         for device in late {
             let fetched = device.fetch(&ticket, "got");
@@ -265,7 +280,7 @@ fn a5_who_joins_last_waits_for_nothing() {
             judge_time(fetched.seconds, 2.0, 1.0);
             others.push(device);
         }
-        judge_origin(&desk, &others, SIZE, 1.15);
+        judge_origin(&machine, &desk, &others, SIZE, 1.15);
         all_have(&others, &file);
     });
 }
