@@ -1,7 +1,8 @@
 //! Uploads: the serving side of bulk streams.
 //!
 //! The engine decides what is sent when; here chunks are read, sealed and written to the stream, the next ones already
-//! being read while one is written. A reader that takes nothing for [`STALLED`] is cut off, so that it holds no slot.
+//! being read while one is written. A reader that takes less than [`PIECE`] in [`STALLED`] (9 kB/s) is cut off, so that it holds
+//! neither a slot nor memory; a link may be as slow as that, however long a chunk is.
 
 use crate::daemon::Daemon;
 use crate::links;
@@ -19,8 +20,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// How long a write may make no progress.
+/// How long a reader may take for one piece of a chunk, or for a message.
 const STALLED: Duration = Duration::from_secs(30);
+/// Bytes of a chunk that are written at once.
+const PIECE: usize = 256 * 1024;
 /// Chunks that are read ahead of the one being written.
 const AHEAD: usize = 4;
 
@@ -128,8 +131,7 @@ async fn serve(
         if let Out::Chunk { payload, .. } = &next {
             limit.take(payload.len()).await;
         }
-        let written = tokio::time::timeout(STALLED, write(&mut send, &next)).await;
-        if !matches!(written, Ok(Ok(()))) {
+        if write(&mut send, &next).await.is_err() {
             send.reset();
             running.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
             return;
@@ -141,16 +143,28 @@ async fn serve(
     }
 }
 
+/// Writes as long as the reader takes something.
 async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
     match out {
         Out::Chunk { request, position, payload } => {
             let header =
                 Message::Chunk { request: *request, position: *position, length: payload.len() as u32 };
-            write_chunk_frame(send, &header, payload.clone()).await
+            let mut rest = payload.clone();
+            let first = rest.split_to(rest.len().min(PIECE));
+            in_time(write_chunk_frame(send, &header, first)).await?;
+            while !rest.is_empty() {
+                let piece = rest.split_to(rest.len().min(PIECE));
+                in_time(send.send_bytes(piece)).await?;
+            }
+            Ok(())
         }
-        Out::Message(message) => write_message(send, message).await,
-        Out::End { request } => write_message(send, &Message::Served { request: *request }).await,
+        Out::Message(message) => in_time(write_message(send, message)).await,
+        Out::End { request } => in_time(write_message(send, &Message::Served { request: *request })).await,
     }
+}
+
+async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+    tokio::time::timeout(STALLED, write).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Begins what the engine wants; returns what is to be said at once.
