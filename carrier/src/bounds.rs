@@ -1,23 +1,28 @@
 //! How much others can make us hold, all in one place.
 //!
-//! Every bound is a table of counts; taking a place gives a permit whose drop gives it back. A full table refuses at
-//! once, it never queues: whoever waits in a queue is held, too.
+//! Taking a place gives a permit whose drop gives it back. What costs a stranger nothing to fill turns nobody away when it is
+//! full: unfinished handshakes ([`Handshakes`]) and connections ([`Places`]) give their place to newer ones, and what this device
+//! dials has places of its own. What is bounded by device ([`Counts`]) refuses at once. Nothing queues: whoever waits in a
+//! queue is held, too.
 
+use crate::handshakes::Handshakes;
+use crate::places::{Place, Places};
+use crate::vouched::Vouched;
 use hither_proto::DeviceId;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Most connections at once, dialled and accepted, QUIC and TCP together.
+/// Most accepted connections at once, QUIC and TCP together; and again as many dialled ones.
 pub const MAX_CONNECTIONS: usize = 1024;
 /// Most accepted connections from one address (one /64 network for IPv6). At 4 MiB of window each, one machine
 /// without any right here can make us buffer 256 MiB at worst.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
-/// Most accepted connections whose handshake is not finished.
+/// Most accepted connections of one carrier whose handshake is not finished. Beyond it the oldest goes.
 pub const MAX_HANDSHAKES: usize = 64;
-/// Most of those from one address (one /64 network for IPv6).
+/// Most of those from one address (one /64 network for IPv6). Beyond it the oldest of that address goes.
 pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 8;
 /// With this many unfinished handshakes a QUIC client must first show that its source address is its own (a Retry),
 /// so that forged addresses cannot fill the table.
@@ -45,11 +50,13 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much others can make one endpoint hold. The default is that of a device: the constants of this module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections at once, dialled and accepted, QUIC and TCP together.
+    /// Most accepted connections at once, QUIC and TCP together; and again as many dialled ones. Beyond it the oldest goes of those
+    /// that nobody has vouched for.
     pub connections: usize,
-    /// Most accepted connections from one address (one /64 network for IPv6).
+    /// Most accepted connections from one address (one /64 network for IPv6), and most open streams from there of devices that nobody
+    /// has vouched for.
     pub connections_per_address: usize,
-    /// Most accepted connections whose handshake is not finished.
+    /// Most accepted connections of one carrier whose handshake is not finished. Beyond it the oldest goes.
     pub handshakes: usize,
     /// Most of those from one address (one /64 network for IPv6).
     pub handshakes_per_address: usize,
@@ -85,6 +92,20 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Source(IpAddr);
 
+/// The network around an address that one party may well own: the /24 of an IPv4 address, the /48 of an IPv6 one (what RFC 6177
+/// gives to one site at most).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Site(IpAddr);
+
+impl From<IpAddr> for Site {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() >> 8 << 8)),
+        })
+    }
+}
+
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
@@ -118,11 +139,6 @@ impl<K: Eq + Hash + Copy> Counts<K> {
         Some(Permit { counts: Arc::clone(self), key })
     }
 
-    /// Places taken, over all keys.
-    pub(crate) fn taken(&self) -> usize {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0
-    }
-
     fn give_back(&self, key: K) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, counts) = &mut *state;
@@ -150,12 +166,18 @@ impl<K: Eq + Hash + Copy> Drop for Permit<K> {
 
 /// The tables of one endpoint.
 pub(crate) struct Bounds {
-    /// All connections.
-    pub(crate) connections: Arc<Counts<()>>,
-    /// Accepted connections by address.
-    pub(crate) addresses: Arc<Counts<Source>>,
-    /// Unfinished handshakes by address.
-    pub(crate) handshakes: Arc<Counts<Source>>,
+    /// Dialled connections.
+    dialled: Arc<Counts<()>>,
+    /// Accepted connections.
+    pub(crate) places: Arc<Places>,
+    /// Unfinished handshakes over QUIC.
+    pub(crate) quic_handshakes: Arc<Handshakes>,
+    /// Unfinished handshakes over TCP.
+    pub(crate) tcp_handshakes: Arc<Handshakes>,
+    /// Unfinished handshakes over circuits.
+    pub(crate) circuit_handshakes: Arc<Handshakes>,
+    /// Devices that keep their places.
+    pub(crate) vouched: Arc<Vouched>,
     /// Unfinished handshakes from which on sources must prove their addresses.
     pub(crate) retry_above: usize,
     /// Accepted QUIC connections by device.
@@ -163,18 +185,26 @@ pub(crate) struct Bounds {
     /// Accepted TCP connections by device.
     pub(crate) tcp: Arc<Counts<DeviceId>>,
     /// Accepted streams by device.
-    pub(crate) streams: Arc<Counts<DeviceId>>,
+    streams: Arc<Counts<DeviceId>>,
+    /// Accepted streams by address, while nobody has vouched for their device.
+    stream_places: Arc<Places>,
     /// Most of those of one device.
     pub(crate) streams_per_device: u32,
 }
 
 impl Bounds {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let connections = limits.connections;
+        let (connections, each) = (limits.connections, limits.connections_per_address);
+        let vouched = Arc::<Vouched>::default();
+        let handshakes = || Handshakes::new(limits.handshakes, limits.handshakes_per_address);
         Self {
-            connections: Counts::new(connections, connections),
-            addresses: Counts::new(connections, limits.connections_per_address),
-            handshakes: Counts::new(limits.handshakes, limits.handshakes_per_address),
+            dialled: Counts::new(connections, connections),
+            places: Places::new(connections, each, Arc::clone(&vouched)),
+            quic_handshakes: handshakes(),
+            tcp_handshakes: handshakes(),
+            circuit_handshakes: handshakes(),
+            stream_places: Places::new(limits.streams, each, Arc::clone(&vouched)),
+            vouched,
             retry_above: limits.retry_above,
             links: Counts::new(connections, limits.links_per_device),
             tcp: Counts::new(connections, limits.tcp_per_device),
@@ -184,22 +214,22 @@ impl Bounds {
     }
 }
 
-/// Places held for as long as a connection lives.
-pub(crate) struct ConnectionPermit {
-    _connection: Permit<()>,
-    _address: Option<Permit<Source>>,
+/// The places of one accepted stream.
+pub(crate) struct StreamPermit {
+    _device: Permit<DeviceId>,
+    _address: Place,
 }
 
 impl Bounds {
-    /// A place for an accepted connection from `address`.
-    pub(crate) fn accept(&self, address: IpAddr) -> Option<ConnectionPermit> {
-        let address = self.addresses.take(address.into())?;
-        Some(ConnectionPermit { _connection: self.connections.take(())?, _address: Some(address) })
+    /// A place for a dialled connection.
+    pub(crate) fn dial(&self) -> Option<Permit<()>> {
+        self.dialled.take(())
     }
 
-    /// A place for a dialled connection.
-    pub(crate) fn dial(&self) -> Option<ConnectionPermit> {
-        Some(ConnectionPermit { _connection: self.connections.take(())?, _address: None })
+    /// A place for a stream that `device` has opened from `address`.
+    pub(crate) fn stream(&self, device: DeviceId, address: IpAddr) -> Option<StreamPermit> {
+        let by_device = self.streams.take(device)?;
+        Some(StreamPermit { _device: by_device, _address: self.stream_places.take_free(address, device)? })
     }
 }
 
@@ -214,11 +244,9 @@ mod tests {
         assert!(counts.take('a').is_none(), "the bound of one key");
         let b = counts.take('b').unwrap();
         assert!(counts.take('c').is_none(), "the bound of all");
-        assert_eq!(counts.taken(), 3);
         drop(a);
         assert!(counts.take('a').is_some());
         drop(b);
-        assert_eq!(counts.taken(), 0);
         assert!(counts.state.lock().unwrap().1.is_empty());
     }
 
@@ -229,5 +257,10 @@ mod tests {
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
         assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
         assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+        let site = |text: &str| Site::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(site("2001:db8:0:1::1"), site("2001:db8:0:ffff::2"));
+        assert_ne!(site("2001:db8:0:1::1"), site("2001:db8:1:1::1"));
+        assert_eq!(site("10.0.0.1"), site("::ffff:10.0.0.255"));
+        assert_ne!(site("10.0.0.1"), site("10.0.1.1"));
     }
 }

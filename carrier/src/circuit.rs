@@ -38,9 +38,9 @@ pub(crate) async fn connect(
     beneath.widen();
     let (remote, start) = (beneath.remote, Instant::now());
     let shaken = handshake_with(core, device, Socket::Circuit(End::new(beneath)));
-    let (io, exporter) = timeout(HANDSHAKE_TIMEOUT, shaken).await.unwrap_or(Err(LinkError::TimedOut))?;
+    let (io, binding) = timeout(HANDSHAKE_TIMEOUT, shaken).await.unwrap_or(Err(LinkError::TimedOut))?;
     let rtt = start.elapsed();
-    let known = (device, remote, exporter);
+    let known = (device, remote, binding);
     let hold = Hold::dialled(permit);
     Ok((Stream::tls(CarrierKind::Relayed, Arc::new(Duplex::new(io)), known, hold, true), rtt))
 }
@@ -68,22 +68,27 @@ impl Endpoint {
         let beneath = End::new(beneath);
         self.check(from)?;
         let bounds = &core.bounds;
-        let handshake = bounds.handshakes.take(remote.ip().into()).ok_or(LinkError::TooMany("handshakes"))?;
-        let connection = bounds.dial().ok_or(LinkError::TooMany("connections"))?;
-        let stream = bounds.streams.take(from).ok_or(LinkError::TooMany("streams"))?;
+        let handshake = bounds.circuit_handshakes.begin(remote.ip());
+        let stream = bounds.stream(from, remote.ip()).ok_or(LinkError::TooMany("streams"))?;
         let tcp = bounds.tcp.take(from).ok_or(LinkError::TooMany("connections of this device"))?;
         let acceptor = TlsAcceptor::from(core.tls.server());
-        let shaken = handshake_of(&acceptor, Socket::Circuit(beneath), false);
-        let shaken = timeout(HANDSHAKE_TIMEOUT, shaken).await.map_err(|_| LinkError::TimedOut)?;
+        let shaken = handshake_of(core, &acceptor, Socket::Circuit(beneath));
+        let shaken = tokio::select! {
+            shaken = timeout(HANDSHAKE_TIMEOUT, shaken) => shaken.map_err(|_| LinkError::TimedOut)?,
+            () = handshake.evicted() => return Err(LinkError::TooMany("handshakes")),
+        };
         drop(handshake);
-        let (io, device, exporter) =
+        let (io, device, binding) =
             shaken.map_err(|error: io::Error| LinkError::Broken(error.to_string()))?;
         if device != from {
             return Err(LinkError::WrongDevice { found: device });
         }
-        let hold = Hold::accepted(stream, tcp, connection);
-        let known = (device, remote, exporter);
-        let stream = Stream::tls(CarrierKind::Relayed, Arc::new(Duplex::new(io)), known, hold, false);
+        let place = bounds.places.take(remote.ip(), from).ok_or(LinkError::TooMany("connections"))?;
+        let duplex = Arc::new(Duplex::new(io));
+        duplex.abort_when(place.evicted(), &core.tasks);
+        let hold = Hold::accepted(stream, tcp, place);
+        let known = (device, remote, binding);
+        let stream = Stream::tls(CarrierKind::Relayed, duplex, known, hold, false);
         core.incoming.send(Incoming::Stream(stream)).await.map_err(|_| LinkError::Closed)
     }
 }

@@ -4,8 +4,8 @@ use crate::ahead::ReadAhead;
 use crate::endpoint::Core;
 use crate::error::LinkError;
 use crate::socket::Socket;
-use crate::tls::{ALPN, EXPORTER_LABEL, SERVER_NAME, TlsError, peer_device};
-use hither_proto::DeviceId;
+use crate::tls::{ALPN, EXPORTER_LABEL, ONLY_STREAM, SERVER_NAME, TlsError, exporter_context, peer_device};
+use hither_proto::{DeviceId, StreamBinding};
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Bytes read from the socket at once.
 const READ_BUFFER: usize = 64 * 1024;
@@ -96,6 +98,17 @@ impl Duplex {
         self.shut(Shutdown::Both);
     }
 
+    /// Breaks off both ways when `evicted` is cancelled, if it still exists then.
+    pub(crate) fn abort_when(self: &Arc<Self>, evicted: CancellationToken, tasks: &TaskTracker) {
+        let weak = Arc::downgrade(self);
+        tasks.spawn(async move {
+            evicted.cancelled().await;
+            if let Some(duplex) = weak.upgrade() {
+                duplex.abort();
+            }
+        });
+    }
+
     /// Breaks off the way there.
     pub(crate) fn cut(&self) {
         self.shut(Shutdown::Write);
@@ -142,18 +155,26 @@ async fn linger(socket: std::net::TcpStream) {
     let _ = timeout(LINGER.0, drain).await;
 }
 
-/// What TLS proved about a finished handshake: the other device and the connection's exporter.
-fn proven(io: &Io) -> Result<(DeviceId, [u8; 32]), TlsError> {
+/// What TLS proved about a finished handshake of the device `own`: the other device, and what binds to the stream.
+fn proven(io: &Io, own: DeviceId) -> Result<(DeviceId, StreamBinding), TlsError> {
     let (_, state) = io.get_ref();
     if state.alpn_protocol() != Some(ALPN) {
         return Err(TlsError::Protocol);
     }
     let device = peer_device(state.peer_certificates())?;
-    let exporter = match io {
-        TlsStream::Client(io) => io.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None),
-        TlsStream::Server(io) => io.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None),
+    let context = exporter_context(ONLY_STREAM);
+    let (label, context) = (EXPORTER_LABEL, Some(&context[..]));
+    let binding = match io {
+        TlsStream::Client(io) => {
+            let exporter = io.get_ref().1.export_keying_material([0; 32], label, context)?;
+            StreamBinding::new(exporter, own, device)
+        }
+        TlsStream::Server(io) => {
+            let exporter = io.get_ref().1.export_keying_material([0; 32], label, context)?;
+            StreamBinding::new(exporter, device, own)
+        }
     };
-    Ok((device, exporter?))
+    Ok((device, binding))
 }
 
 /// The dialling side of a handshake; nobody but `device` may answer.
@@ -161,7 +182,7 @@ pub(crate) async fn handshake_with(
     core: &Core,
     device: DeviceId,
     socket: Socket,
-) -> Result<(Io, [u8; 32]), LinkError> {
+) -> Result<(Io, StreamBinding), LinkError> {
     let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
     let (config, verifier) = core.tls.client(device).map_err(|error| broken(&error))?;
     let name = ServerName::try_from(SERVER_NAME).map_err(|error| broken(&error))?;
@@ -170,18 +191,18 @@ pub(crate) async fn handshake_with(
         verifier.refused().map_or_else(|| broken(&error), |found| LinkError::WrongDevice { found })
     })?;
     let io = Io::from(io);
-    let (found, exporter) = proven(&io).map_err(|error| broken(&error))?;
-    if found == device { Ok((io, exporter)) } else { Err(LinkError::WrongDevice { found }) }
+    let (found, binding) = proven(&io, core.device).map_err(|error| broken(&error))?;
+    if found == device { Ok((io, binding)) } else { Err(LinkError::WrongDevice { found }) }
 }
 
-/// The accepting side: whoever comes, and the connection's exporter.
+/// The accepting side: any device may come.
 pub(crate) async fn handshake_of(
+    core: &Core,
     acceptor: &TlsAcceptor,
     socket: Socket,
-    relay: bool,
-) -> io::Result<(Io, DeviceId, [u8; 32])> {
-    let buffer = if relay { RELAY_READ_BUFFER } else { READ_BUFFER };
+) -> io::Result<(Io, DeviceId, StreamBinding)> {
+    let buffer = if core.relay { RELAY_READ_BUFFER } else { READ_BUFFER };
     let io = Io::from(acceptor.accept(ReadAhead::new(buffer, socket)).await?);
-    let (device, exporter) = proven(&io).map_err(io::Error::other)?;
-    Ok((io, device, exporter))
+    let (device, binding) = proven(&io, core.device).map_err(io::Error::other)?;
+    Ok((io, device, binding))
 }

@@ -294,6 +294,17 @@ impl Endpoint {
         }
     }
 
+    /// Vouches for a device: it has proven that it belongs here, and keeps its places when strangers come in crowds. Of many devices the
+    /// latest 65,536 are remembered.
+    pub fn vouch(&self, device: DeviceId) {
+        self.core.bounds.vouched.add(device);
+    }
+
+    /// Vouches for a device no more.
+    pub fn disown(&self, device: DeviceId) {
+        self.core.bounds.vouched.remove(&device);
+    }
+
     /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides have been told and all tasks
     /// have ended. TCP streams that are in use live on in their owners' hands.
     pub async fn close(&self) {

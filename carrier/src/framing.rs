@@ -64,9 +64,10 @@ pub async fn write_message(send: &mut SendHalf, message: &Message) -> io::Result
     send.send_bytes(encode_frame(message).into()).await
 }
 
-/// Sends a [`Message::Chunk`] and the payload that it announces, in one go and without copying the payload on QUIC.
+/// Sends a [`Message::Chunk`] and the payload that it announces, or the beginning of it, in one go and without copying the payload on
+/// QUIC.
 pub async fn write_chunk_frame(send: &mut SendHalf, header: &Message, payload: Bytes) -> io::Result<()> {
-    debug_assert!(matches!(header, Message::Chunk { length, .. } if *length as usize == payload.len()));
+    debug_assert!(matches!(header, Message::Chunk { length, .. } if *length as usize >= payload.len()));
     send.send_all(&mut [encode_frame(header).into(), payload]).await
 }
 

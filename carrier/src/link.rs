@@ -6,9 +6,9 @@ use crate::quic::CODE;
 use crate::reach::canonical;
 use crate::single::SingleLink;
 use crate::stream::{CarrierKind, Hold, Stream};
-use crate::tls::{EXPORTER_LABEL, peer_device};
-use hither_proto::DeviceId;
-use quinn::Connection;
+use crate::tls::{EXPORTER_LABEL, exporter_context, peer_device};
+use hither_proto::{DeviceId, StreamBinding};
+use quinn::{Connection, StreamId, VarInt};
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::net::SocketAddr;
@@ -150,28 +150,37 @@ pub struct LinkStats {
 /// A QUIC connection whose other end is known.
 pub(crate) struct QuicLink {
     connection: Connection,
+    own: DeviceId,
     device: DeviceId,
-    exporter: [u8; 32],
+    /// Held once more by every open stream.
+    used: Arc<()>,
 }
 
 impl QuicLink {
-    /// Reads from a finished handshake what it proved; closes the connection if that is nothing.
-    pub(crate) fn new(connection: Connection) -> Result<Self, LinkError> {
+    /// Reads from a finished handshake of the device `own` what it proved; closes the connection if that is nothing.
+    pub(crate) fn new(connection: Connection, own: DeviceId) -> Result<Self, LinkError> {
         let chain =
             connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-        let mut exporter = [0; 32];
-        let exported = connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"");
-        match (peer_device(chain.as_ref().map(|chain| chain.as_slice())), exported) {
-            (Ok(device), Ok(())) => Ok(Self { connection, device, exporter }),
-            (Err(error), _) => {
+        match peer_device(chain.as_ref().map(|chain| chain.as_slice())) {
+            Ok(device) => Ok(Self { connection, own, device, used: Arc::default() }),
+            Err(error) => {
                 connection.close(CODE, b"no device key");
                 Err(LinkError::Broken(error.to_string()))
             }
-            (_, Err(_)) => {
-                connection.close(CODE, b"no exporter");
-                Err(LinkError::Broken("TLS gives no exporter".into()))
-            }
         }
+    }
+
+    /// What proofs on one stream are bound to.
+    pub(crate) fn binding(&self, stream: StreamId, opened_here: bool) -> Result<StreamBinding, LinkError> {
+        let context = exporter_context(VarInt::from(stream).into_inner());
+        let mut exporter = [0; 32];
+        self.connection
+            .export_keying_material(&mut exporter, EXPORTER_LABEL, &context)
+            .map_err(|_| LinkError::Broken("TLS gives no exporter".into()))?;
+        Ok(match opened_here {
+            true => StreamBinding::new(exporter, self.own, self.device),
+            false => StreamBinding::new(exporter, self.device, self.own),
+        })
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -191,18 +200,24 @@ impl QuicLink {
         self.connection.close_reason().is_none()
     }
 
+    /// Shows, while it is held, that something is open here.
+    pub(crate) fn used(&self) -> Arc<()> {
+        Arc::clone(&self.used)
+    }
+
+    /// Streams that are open, whoever has opened them.
+    pub(crate) fn streams(&self) -> usize {
+        Arc::strong_count(&self.used) - 1
+    }
+
     /// UDP datagrams that have arrived on it: acknowledgements count as much as data.
     pub(crate) fn heard(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
     }
 
-    pub(crate) fn exporter(&self) -> [u8; 32] {
-        self.exporter
-    }
-
     async fn open(&self) -> Result<Stream, LinkError> {
         match timeout(DIAL_TIMEOUT, self.connection.open_bi()).await {
-            Ok(Ok(halves)) => Ok(Stream::quic(self, halves, Hold::nothing(), true)),
+            Ok(Ok(halves)) => Stream::quic(self, halves, Hold::opened(self.used()), true),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(LinkError::TooMany("streams on this link")),
         }

@@ -4,7 +4,7 @@
 //! arrived for 10 s is closed as timed out; the other side's next life ends it sooner (see `reset.rs`). Nothing else
 //! watches links.
 
-use crate::bounds::{ConnectionPermit, HANDSHAKE_TIMEOUT};
+use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::buffers;
 use crate::endpoint::{Core, EndpointConfig, Incoming};
 use crate::error::{BindError, LinkError};
@@ -35,7 +35,7 @@ pub(crate) const CODE: VarInt = VarInt::from_u32(0);
 /// shorter, counts too; above both the device's pings find out first.
 const RELAY_IDLE: Duration = Duration::from_secs(1800);
 
-/// A relay looks that often whether anything is open on a connection, and closes it otherwise: anyone can make one.
+/// How often it is looked whether anything is open on an accepted connection: otherwise it is closed, because anyone can make one.
 const UNUSED: Duration = Duration::from_secs(30);
 
 /// Configurations for one distance.
@@ -185,7 +185,7 @@ pub(crate) async fn connect(
         }
         Err(_) => return Err(LinkError::TimedOut),
     };
-    let quic = Arc::new(QuicLink::new(connection)?);
+    let quic = Arc::new(QuicLink::new(connection, core.device)?);
     if !core.relay {
         core.roaming.quic(&quic);
     }
@@ -202,17 +202,12 @@ pub(crate) async fn connect(
 pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
         let remote = incoming.remote_address();
-        let crowded = core.bounds.handshakes.taken() >= core.bounds.retry_above;
+        let crowded = core.bounds.quic_handshakes.open() >= core.bounds.retry_above;
         if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
             let _ = incoming.retry(); // fails only if it may not be retried
             continue;
         }
-        let places = (core.bounds.handshakes.take(remote.ip().into()), core.bounds.accept(remote.ip()));
-        let (Some(handshake), Some(permit)) = places else {
-            tracing::debug!(%remote, "a connection is refused: too many");
-            incoming.refuse();
-            continue;
-        };
+        let handshake = core.bounds.quic_handshakes.begin(remote.ip());
         let config = Arc::clone(&core.configs.of(remote).server);
         let task_core = Arc::clone(&core);
         core.tasks.spawn(async move {
@@ -220,12 +215,16 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
                 Ok(connecting) => connecting,
                 Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
             };
-            match timeout(HANDSHAKE_TIMEOUT, connecting).await {
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE_TIMEOUT, connecting) => shaken,
+                () = handshake.evicted() => return tracing::debug!(%remote, "a handshake made room for a newer one"),
+            };
+            match shaken {
                 Ok(Ok(connection)) => {
                     drop(handshake);
                     // A task of its own: this one is as large as a handshake is, and a relay has thousands.
                     let tasks = task_core.tasks.clone();
-                    tasks.spawn(serve_connection(task_core, connection, permit));
+                    tasks.spawn(serve_connection(task_core, connection));
                 }
                 Ok(Err(error)) => tracing::debug!(%remote, %error, "a handshake failed"),
                 Err(_) => tracing::debug!(%remote, "a handshake took too long"),
@@ -235,8 +234,8 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
 }
 
 /// Hands an accepted connection to the owner of the endpoint, then its streams.
-async fn serve_connection(core: Arc<Core>, connection: Connection, _permit: ConnectionPermit) {
-    let quic = match QuicLink::new(connection) {
+async fn serve_connection(core: Arc<Core>, connection: Connection) {
+    let quic = match QuicLink::new(connection, core.device) {
         Ok(quic) => Arc::new(quic),
         Err(error) => return tracing::debug!(%error, "a connection is refused"),
     };
@@ -244,42 +243,48 @@ async fn serve_connection(core: Arc<Core>, connection: Connection, _permit: Conn
         core.roaming.quic(&quic);
     }
     let link = Link::quic(quic);
-    let Some(_place) = core.bounds.links.take(link.device()) else {
-        tracing::debug!(device = %link.device(), "a connection is refused: too many of this device");
+    let device = link.device();
+    let (of_device, place) =
+        (core.bounds.links.take(device), core.bounds.places.take(link.remote().ip(), device));
+    let (Some(_of_device), Some(place)) = (of_device, place) else {
+        tracing::debug!(%device, "a connection is refused: too many");
         link.close("too many connections");
         return;
     };
-    match core.relay {
-        true => serve_used(&core, &link).await,
-        false => {
-            if core.incoming.send(Incoming::Link(link.clone())).await.is_ok() {
-                serve_streams(&core, &link).await;
-            }
+    let serve = async {
+        if core.relay || core.incoming.send(Incoming::Link(link.clone())).await.is_ok() {
+            serve_used(&core, &link).await;
+        }
+    };
+    let evicted = place.evicted();
+    tokio::select! {
+        () = serve => {}
+        () = evicted.cancelled() => {
+            tracing::debug!(%device, "a connection made room for a newer one");
+            link.close("too many connections");
         }
     }
 }
 
-/// The same as [`serve_streams`] at a relay: a connection on which nothing is open is closed after a while, and one may
-/// open more streams once it uses half of those that it begins with.
+/// The same as [`serve_streams`] for an accepted connection: it is closed when nothing is open on it for a while, and at a relay one
+/// may open more streams once it uses half of those that it begins with.
 async fn serve_used(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
-    let used = Arc::new(());
-    let mut few = true;
+    let mut few = core.relay;
     loop {
         match timeout(UNUSED, quic.connection().accept_bi()).await {
             Ok(Ok(halves)) => {
-                if few && Arc::strong_count(&used) > RELAY_STREAMS as usize / 2 {
+                if few && quic.streams() >= RELAY_STREAMS as usize / 2 {
                     few = false;
                     let most = VarInt::from_u32(core.bounds.streams_per_device);
                     quic.connection().set_max_concurrent_bi_streams(most);
                 }
-                if !hand_over(core, link, quic, halves, Some(&used)).await {
+                if !hand_over(core, link, quic, halves).await {
                     return;
                 }
             }
             Ok(Err(_)) => return,
-            // Every open stream holds one.
-            Err(_) if Arc::strong_count(&used) == 1 => return link.close("nothing is open"),
+            Err(_) if quic.streams() == 0 => return link.close("nothing is open"),
             Err(_) => {}
         }
     }
@@ -289,7 +294,7 @@ async fn serve_used(core: &Arc<Core>, link: &Link) {
 async fn serve_streams(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
     while let Ok(halves) = quic.connection().accept_bi().await {
-        if !hand_over(core, link, quic, halves, None).await {
+        if !hand_over(core, link, quic, halves).await {
             return;
         }
     }
@@ -301,14 +306,19 @@ async fn hand_over(
     link: &Link,
     quic: &QuicLink,
     (mut send, mut recv): (SendStream, RecvStream),
-    used: Option<&Arc<()>>,
 ) -> bool {
-    let Some(place) = core.bounds.streams.take(link.device()) else {
+    let Some(place) = core.bounds.stream(link.device(), link.remote().ip()) else {
         // Both fail only if the stream is gone already.
         let _ = (send.reset(CODE), recv.stop(CODE));
         return true;
     };
-    let hold = Hold::stream(place, used.map(Arc::clone));
-    let stream = Stream::quic(quic, (send, recv), hold, false);
+    let hold = Hold::stream(place, quic.used());
+    let stream = match Stream::quic(quic, (send, recv), hold, false) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(device = %link.device(), %error, "a stream is refused");
+            return true;
+        }
+    };
     core.incoming.send(Incoming::Stream(stream)).await.is_ok()
 }

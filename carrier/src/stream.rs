@@ -1,16 +1,18 @@
 //! A stream between two devices, the same on every carrier: bytes both ways, each way ended by itself.
 //!
-//! Invariants: both ends know each other's device and hold the same exporter of the connection beneath; a way that
+//! Invariants: both ends know each other's device and hold the same binding, which no other stream has; a way that
 //! was not finished arrives as an error, never as an end, so that cut-off data cannot pass for complete data.
 
-use crate::bounds::{ConnectionPermit, Permit};
+use crate::bounds::{Permit, StreamPermit};
 use crate::duplex::Duplex;
+use crate::error::LinkError;
 use crate::link::QuicLink;
+use crate::places::Place;
 use crate::quic::CODE;
 use crate::reach::Reach;
 use crate::settings::wide_window;
 use bytes::{BufMut, Bytes, BytesMut};
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, StreamBinding};
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -56,9 +58,9 @@ pub struct Stream {
     pub carrier: CarrierKind,
     /// Where the other end is; of a circuit: the relay.
     pub remote: SocketAddr,
-    /// The TLS exporter of the connection (label "EXPORTER-hither-v1", empty context): equal at both ends, different
-    /// on every connection. Streams of one QUIC connection share it.
-    pub exporter: [u8; 32],
+    /// What proofs on this stream are bound to: equal at both ends, different on every other stream, those of the same
+    /// connection included.
+    pub binding: StreamBinding,
     /// Whether this device opened the stream.
     pub opened_here: bool,
     link: Option<quinn::Connection>,
@@ -70,25 +72,26 @@ impl Stream {
         (send, recv): (quinn::SendStream, quinn::RecvStream),
         hold: Hold,
         opened_here: bool,
-    ) -> Self {
+    ) -> Result<Self, LinkError> {
         let hold = Arc::new(hold);
-        Self {
+        let binding = link.binding(send.id(), opened_here)?;
+        Ok(Self {
             send: SendHalf { way: Send::Quic(send), ended: false, _hold: Arc::clone(&hold) },
             recv: RecvHalf { way: Recv::Quic(recv), _hold: hold },
             device: link.device(),
             carrier: CarrierKind::Quic,
             remote: link.remote(),
-            exporter: link.exporter(),
+            binding,
             opened_here,
             link: Some(link.connection().clone()),
-        }
+        })
     }
 
     /// A TLS connection that is one stream: over TCP, or a circuit.
     pub(crate) fn tls(
         carrier: CarrierKind,
         duplex: Arc<Duplex>,
-        (device, remote, exporter): (DeviceId, SocketAddr, [u8; 32]),
+        (device, remote, binding): (DeviceId, SocketAddr, StreamBinding),
         hold: Hold,
         opened_here: bool,
     ) -> Self {
@@ -99,7 +102,7 @@ impl Stream {
             device,
             carrier,
             remote,
-            exporter,
+            binding,
             opened_here,
             link: None,
         }
@@ -149,37 +152,35 @@ impl Stream {
 const LINGER: usize = 256 * 1024;
 
 /// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are dropped.
+#[derive(Default)]
 pub(crate) struct Hold {
-    _stream: Option<Permit<DeviceId>>,
+    _stream: Option<StreamPermit>,
     _tcp: Option<Permit<DeviceId>>,
-    _connection: Option<ConnectionPermit>,
+    _dialled: Option<Permit<()>>,
+    _place: Option<Place>,
     /// Shows that something is open on the link.
     _used: Option<Arc<()>>,
 }
 
 impl Hold {
-    /// A stream that this device opened on a connection that is counted elsewhere.
-    pub(crate) fn nothing() -> Self {
-        Self { _stream: None, _tcp: None, _connection: None, _used: None }
+    /// A stream that this device opened on a QUIC connection that is counted elsewhere.
+    pub(crate) fn opened(used: Arc<()>) -> Self {
+        Self { _used: Some(used), ..Self::default() }
     }
 
     /// An accepted stream of a QUIC connection.
-    pub(crate) fn stream(stream: Permit<DeviceId>, used: Option<Arc<()>>) -> Self {
-        Self { _stream: Some(stream), _used: used, ..Self::nothing() }
+    pub(crate) fn stream(stream: StreamPermit, used: Arc<()>) -> Self {
+        Self { _stream: Some(stream), _used: Some(used), ..Self::default() }
     }
 
-    /// A dialled TCP connection.
-    pub(crate) fn dialled(connection: ConnectionPermit) -> Self {
-        Self { _connection: Some(connection), ..Self::nothing() }
+    /// A dialled connection that is one stream.
+    pub(crate) fn dialled(connection: Permit<()>) -> Self {
+        Self { _dialled: Some(connection), ..Self::default() }
     }
 
-    /// An accepted TCP connection.
-    pub(crate) fn accepted(
-        stream: Permit<DeviceId>,
-        tcp: Permit<DeviceId>,
-        connection: ConnectionPermit,
-    ) -> Self {
-        Self { _stream: Some(stream), _tcp: Some(tcp), _connection: Some(connection), _used: None }
+    /// An accepted connection that is one stream.
+    pub(crate) fn accepted(stream: StreamPermit, tcp: Permit<DeviceId>, place: Place) -> Self {
+        Self { _stream: Some(stream), _tcp: Some(tcp), _place: Some(place), ..Self::default() }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::quic::{Port, Towards, dual_stack};
 use crate::reach::canonical;
 use crate::socket::Socket;
 use crate::stream::{CarrierKind, Hold, Stream};
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, StreamBinding};
 use socket2::{Protocol, SockRef, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -86,8 +86,8 @@ async fn dial(
     let rtt = start.elapsed();
     prepare(&socket, towards == Towards::Relay).map_err(unreachable)?;
     let remote = canonical(socket.peer_addr().map_err(unreachable)?);
-    let (io, exporter) = handshake_with(core, device, Socket::Tcp(socket)).await?;
-    let known = (device, remote, exporter);
+    let (io, binding) = handshake_with(core, device, Socket::Tcp(socket)).await?;
+    let known = (device, remote, binding);
     let hold = Hold::dialled(permit);
     Ok((Stream::tls(CarrierKind::Tcp, duplex(core, io), known, hold, true), rtt))
 }
@@ -118,29 +118,30 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
                 continue;
             }
         };
-        let places = (core.bounds.handshakes.take(remote.ip().into()), core.bounds.accept(remote.ip()));
-        let (Some(handshake), Some(permit)) = places else {
-            tracing::debug!(%remote, "a connection is refused: too many");
-            continue; // dropping the socket closes it
-        };
+        let handshake = core.bounds.tcp_handshakes.begin(remote.ip());
         let (task_core, acceptor) = (Arc::clone(&core), acceptor.clone());
         core.tasks.spawn(async move {
             let handshaken = tokio::select! {
-                result = timeout(HANDSHAKE_TIMEOUT, prepared(&acceptor, socket, task_core.relay)) => result,
+                result = timeout(HANDSHAKE_TIMEOUT, prepared(&task_core, &acceptor, socket)) => result,
                 () = task_core.stop.cancelled() => return,
+                // Dropping the socket closes it.
+                () = handshake.evicted() => return tracing::debug!(%remote, "a handshake made room for a newer one"),
             };
             drop(handshake);
             match handshaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok((io, device, exporter)) => {
+                Ok((io, device, binding)) => {
                     let bounds = &task_core.bounds;
-                    let places = (bounds.streams.take(device), bounds.tcp.take(device));
-                    let (Some(stream), Some(tcp)) = places else {
-                        tracing::debug!(%device, "a connection is refused: too many of this device");
+                    let ip = remote.ip();
+                    let places = (bounds.stream(device, ip), bounds.tcp.take(device), bounds.places.take(ip, device));
+                    let (Some(stream), Some(tcp), Some(place)) = places else {
+                        tracing::debug!(%device, "a connection is refused: too many");
                         return;
                     };
-                    let hold = Hold::accepted(stream, tcp, permit);
-                    let known = (device, remote, exporter);
-                    let stream = Stream::tls(CarrierKind::Tcp, duplex(&task_core, io), known, hold, false);
+                    let duplex = duplex(&task_core, io);
+                    duplex.abort_when(place.evicted(), &task_core.tasks);
+                    let hold = Hold::accepted(stream, tcp, place);
+                    let known = (device, remote, binding);
+                    let stream = Stream::tls(CarrierKind::Tcp, duplex, known, hold, false);
                     // Fails only when the endpoint is gone; the stream is then dropped.
                     let _ = task_core.incoming.send(Incoming::Stream(stream)).await;
                 }
@@ -151,10 +152,10 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
 }
 
 async fn prepared(
+    core: &Core,
     acceptor: &TlsAcceptor,
     socket: TcpStream,
-    relay: bool,
-) -> io::Result<(Io, DeviceId, [u8; 32])> {
-    prepare(&socket, relay)?;
-    handshake_of(acceptor, Socket::Tcp(socket), relay).await
+) -> io::Result<(Io, DeviceId, StreamBinding)> {
+    prepare(&socket, core.relay)?;
+    handshake_of(core, acceptor, Socket::Tcp(socket)).await
 }

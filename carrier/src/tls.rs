@@ -22,8 +22,15 @@ use std::sync::{Arc, OnceLock};
 
 /// Protocol name negotiated on every connection.
 pub(crate) const ALPN: &[u8] = b"hither/1";
-/// Label of the exporter (RFC 8446, section 7.5) that binds what is said on a stream to its connection.
-pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-hither-v1";
+/// Label of the exporter (RFC 8446, section 7.5) that binds what is said on a stream to that stream.
+pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-hither-v2";
+/// Number of the one stream of a connection that is one stream.
+pub(crate) const ONLY_STREAM: u64 = 0;
+
+/// Returns the exporter's context for one stream of a connection: its number, which on QUIC also says which end opened it.
+pub(crate) const fn exporter_context(stream: u64) -> [u8; 8] {
+    stream.to_be_bytes()
+}
 /// Name given to TLS libraries that insist on one. Never sent (no SNI) and never checked.
 pub(crate) const SERVER_NAME: &str = "hither.invalid";
 /// DER in front of the 32 key bytes in a SubjectPublicKeyInfo of an ed25519 key (RFC 8410, section 4).

@@ -12,6 +12,7 @@ use hither_carrier::{
     RelayReader, write_chunk_frame, write_message, write_put_chunk, write_relay_message,
 };
 use hither_proto::{Message, RelayMessage, RelayPurpose, Space};
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,21 +80,35 @@ async fn another_device_is_not_taken_for_the_expected_one() {
 }
 
 #[tokio::test]
-async fn both_ends_know_each_other_and_share_an_exporter_of_their_own() {
+async fn both_ends_know_each_other_and_share_a_binding_of_their_own() {
     let (a, b) = (endpoint(), endpoint());
-    let mut exporters = Vec::new();
+    let mut bindings = HashSet::new();
     for carrier in BOTH.into_iter().chain(BOTH) {
         let link = connect(&a, &b, carrier).await.unwrap();
         let (here, mut there) = joined(&link, &b).await;
         assert_eq!(there.recv.read_u8().await.unwrap(), b'x');
         assert_eq!((there.device, there.carrier, there.opened_here), (a.device(), carrier, false));
-        assert_eq!(here.exporter, there.exporter);
-        assert_ne!(here.exporter, [0; 32]);
-        exporters.push(here.exporter);
+        assert_eq!(here.binding, there.binding);
+        assert!(bindings.insert(here.binding), "another connection, another binding");
+        let (more, beside) = joined(&link, &b).await;
+        assert_eq!(more.binding, beside.binding);
+        assert!(bindings.insert(more.binding), "another stream of the same link, another binding");
     }
-    exporters.sort();
-    exporters.dedup();
-    assert_eq!(exporters.len(), 4, "another connection, another exporter");
+}
+
+#[tokio::test]
+async fn a_stream_back_on_the_same_connection_has_another_binding() {
+    let (a, b) = (endpoint(), endpoint());
+    let link = connect(&a, &b, CarrierKind::Quic).await.unwrap();
+    let Some(Incoming::Link(back)) = soon(b.accept()).await else { panic!("the link is announced first") };
+    let mut there = link.open().await.unwrap();
+    there.send.write_all(b"x").await.unwrap();
+    let opened_there = next_stream(&b).await;
+    let mut here = back.open().await.unwrap();
+    here.send.write_all(b"x").await.unwrap();
+    let opened_here = next_stream(&a).await;
+    assert_eq!((there.binding, here.binding), (opened_there.binding, opened_here.binding));
+    assert_ne!(there.binding, here.binding);
 }
 
 #[tokio::test]

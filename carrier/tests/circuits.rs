@@ -82,7 +82,7 @@ async fn a_circuit_is_a_stream_between_two_proven_devices() {
         for _ in 0..3 {
             let (mut here, mut there) = soon(async { joined(&link, &to).await }).await;
             assert_eq!((there.carrier, there.device), (CarrierKind::Relayed, from.device()));
-            assert_eq!((here.exporter, here.opened_here, there.opened_here), (there.exporter, true, false));
+            assert_eq!((here.binding, here.opened_here, there.opened_here), (there.binding, true, false));
             there.recv.read_exact(&mut [0]).await.unwrap();
             let sent = vec![7; 3_000_000];
             let (asks, answers) = (

@@ -7,7 +7,8 @@ mod common;
 
 use common::*;
 use hither_carrier::bounds::{
-    MAX_HANDSHAKES_PER_ADDRESS, MAX_LINKS_PER_DEVICE, MAX_STREAMS_PER_DEVICE, MAX_TCP_PER_DEVICE,
+    MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES_PER_ADDRESS, MAX_LINKS_PER_DEVICE, MAX_STREAMS_PER_DEVICE,
+    MAX_TCP_PER_DEVICE,
 };
 use hither_carrier::{CarrierKind, Endpoint, LinkError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -128,20 +129,73 @@ async fn a_client_without_a_key_or_with_tls_1_2_gets_nowhere() {
 }
 
 #[tokio::test]
-async fn unfinished_handshakes_of_one_address_are_bounded() {
+async fn field_d5_silent_handshakes_are_bounded_and_shut_nobody_out() {
     let victim = endpoint();
     let mut held = Vec::new();
-    for _ in 0..MAX_HANDSHAKES_PER_ADDRESS {
+    for _ in 0..3 * MAX_HANDSHAKES_PER_ADDRESS {
         held.push(knock(&victim).await);
     }
-    // One more is closed at once, without a word.
-    turned_away(knock(&victim).await).await;
-    // The bound holds over both carriers.
+    // The oldest ones made room, without a word.
+    let kept = held.split_off(2 * MAX_HANDSHAKES_PER_ADDRESS);
+    for oldest in held {
+        turned_away(oldest).await;
+    }
+    // Whoever comes now is let in on both carriers, from the same address too.
+    works(&victim).await;
+    drop(kept);
+}
+
+#[tokio::test]
+async fn field_d5_a_flood_of_silent_connections_does_not_stop_an_honest_one() {
+    let victim = endpoint();
+    let at = address(&victim, CarrierKind::Tcp);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let flood = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut held = std::collections::VecDeque::new();
+            while !stop.is_cancelled() {
+                if let Ok(connection) = TcpStream::connect(at).await {
+                    held.push_back(connection);
+                }
+                if held.len() > 200 {
+                    held.pop_front();
+                }
+                // About as many as a thin link of an attacker brings.
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    });
     let friend = endpoint();
-    assert!(matches!(connect(&friend, &victim, CarrierKind::Quic).await, Err(LinkError::Broken(_))));
-    // When one goes, there is room again.
-    drop(held);
-    soon(async { while connect(&friend, &victim, CarrierKind::Quic).await.is_err() {} }).await;
+    for _ in 0..5 {
+        let link = connect(&friend, &victim, CarrierKind::Tcp).await.unwrap();
+        let _stream = said(&link).await;
+        while next_stream(&victim).await.device != friend.device() {}
+    }
+    stop.cancel();
+    flood.await.unwrap();
+}
+
+#[tokio::test]
+async fn field_d5_strangers_do_not_take_the_places_of_a_vouched_device() {
+    let (victim, friend) = (endpoint(), endpoint());
+    victim.vouch(friend.device());
+    let link = connect(&friend, &victim, CarrierKind::Quic).await.unwrap();
+    let (mut mine, mut there) = joined(&link, &victim).await;
+    let mut crowd = Vec::new();
+    // Keys cost nothing: every one of them is another device.
+    for _ in 0..MAX_CONNECTIONS_PER_ADDRESS + 20 {
+        let stranger = endpoint();
+        let link = connect(&stranger, &victim, CarrierKind::Quic).await.unwrap();
+        crowd.push((stranger, link));
+    }
+    let closed = crowd.iter().filter(|(_, link)| link.close_reason().is_some()).count();
+    assert!(closed >= 20, "{closed} of the oldest made room");
+    assert!(link.close_reason().is_none());
+    mine.send.write_all(b"y").await.unwrap();
+    let mut heard = [0; 2];
+    soon(there.recv.read_exact(&mut heard)).await.unwrap();
+    assert_eq!(&heard, b"xy");
 }
 
 #[tokio::test]

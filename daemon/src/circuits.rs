@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hither_carrier::{Circuits, LinkError, Stream};
 use hither_engine::Carrier;
-use hither_proto::{DeviceId, Knock, RelayAddress, RelayRefusalCode, ShareId};
+use hither_proto::{DeviceId, Knock, RelayAddress, RelayRefusalCode, ShareId, ShareSecret};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -59,14 +59,22 @@ pub(crate) struct Way {
     /// Weak: links are the daemon's.
     daemon: Weak<Daemon>,
     share: ShareId,
+    secret: ShareSecret,
+    from: DeviceId,
     device: DeviceId,
-    knock: Knock,
 }
 
 impl Way {
     pub(crate) fn new(daemon: &Arc<Daemon>, share: &Share, device: DeviceId) -> Arc<Self> {
-        let knock = Knock::make(&share.secret, &daemon.device, &device);
-        Arc::new(Self { daemon: Arc::downgrade(daemon), share: share.id, device, knock })
+        let (secret, from) = (share.secret.clone(), daemon.device);
+        Arc::new(Self { daemon: Arc::downgrade(daemon), share: share.id, secret, from, device })
+    }
+
+    /// What is shown to the device through one relay.
+    fn knock(&self) -> Result<Knock, LinkError> {
+        let mut salt = [0; Knock::SALT];
+        getrandom::fill(&mut salt).map_err(|error| LinkError::Broken(error.to_string()))?;
+        Ok(Knock::make(&self.secret, &self.from, &self.device, salt))
     }
 }
 
@@ -138,8 +146,9 @@ async fn ask(daemon: &Daemon, way: &Way) -> Result<(Stream, String), LinkError> 
     let mut failure = LinkError::NoAddress;
     loop {
         if let Some(Candidate { relay, name }) = waiting.pop_front() {
+            let knock = way.knock()?;
             asked.push(async move {
-                let made = relay::circuit::connect(daemon, &relay, way.device, way.knock).await;
+                let made = relay::circuit::connect(daemon, &relay, way.device, knock).await;
                 (made, name)
             });
         }

@@ -117,6 +117,9 @@ pub(crate) fn heard(daemon: &Daemon, share: &Share, holders: &[Holder]) {
                 daemon.links.hearsay(address.key, places.filter_map(HostPort::socket_addr).collect());
             }
         }
+        if *kind == HolderKind::Device {
+            share.name_holder(address.key);
+        }
         daemon.core.with(|engine, now| engine.handle_holder_seen(share.id, address.key, *kind, now));
     }
 }

@@ -9,6 +9,7 @@
 //! announced was durable before.
 
 mod api;
+mod blind;
 mod catalogue;
 mod circuits;
 mod clock;

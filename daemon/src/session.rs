@@ -8,7 +8,7 @@
 mod direct;
 
 use crate::daemon::Daemon;
-use crate::greeting::{HANDSHAKE, OpenError, greet};
+use crate::greeting::{HANDSHAKE, OpenError, greet, greet_device};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
 use crate::{circuits, holders, lane, links};
@@ -17,8 +17,8 @@ use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendH
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    DeviceId, GroupId, HolderKind, Message, Opened, Proof, ProofKind, Purpose, Refusal, ShareId, Side,
-    SignedHead,
+    BlindQuery, BlindReply, DeviceId, GroupId, HolderKind, Message, Opened, Proof, ProofKey, ProofKind,
+    Purpose, Refusal, ShareId, Side, SignedHead,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -99,7 +99,11 @@ async fn open(daemon: &Arc<Daemon>, share: &Share, key: &PeerKey) -> Result<Sess
         .then(|| (share.id, circuits::Way::new(daemon, share, device) as Arc<dyn Circuits>));
     let (link, mut stream) = daemon.links.either(device, daemon.config.tcp, circuits).await?;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let (opened, head) = greet(&mut stream, &mut reader, share, kind, Purpose::Control).await?;
+    let (opened, head) = match kind {
+        HolderKind::Device => greet_device(&mut stream, &mut reader, share, Purpose::Control).await?,
+        HolderKind::Store => greet(&mut stream, &mut reader, share, kind, Purpose::Control).await?,
+    };
+    daemon.endpoint.vouch(device);
     daemon.links.introduced(device, opened.device_name.clone(), opened.tcp_port);
     daemon.links.leads(&link, kind == HolderKind::Store);
     if kind == HolderKind::Store {
@@ -333,27 +337,10 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
 /// A stream that another device opened: checks its proof and serves it as what it was opened for.
 pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
-    let Ok(Ok(Some(Message::Open { protocol, share, proof, proof_kind, purpose, .. }))) = first else {
-        stream.send.reset();
-        return;
-    };
-    // Lookups and read keys are for relays.
-    let purpose = purpose.filter(|&purpose| proof_kind == ProofKind::Secret && purpose != Purpose::Lookup);
-    let (share, purpose) = match admit(&daemon, &stream, protocol, share, proof, purpose) {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            tracing::debug!(device = ?stream.device, ?refusal, "a stream was refused");
-            let said = write_message(&mut stream.send, &Message::Refused(refusal)).await;
-            if said.is_ok() {
-                let _ = stream.send.finish().await;
-            }
-            return;
-        }
-    };
+    let Some((share, purpose)) = admitted(&daemon, &mut stream, &mut reader).await else { return };
     let Some(head) = share.head() else { return };
     let opened = Message::Opened(Box::new(Opened {
-        proof: Proof::make(&share.secret, &stream.exporter, Side::Acceptor),
+        proof: Proof::make(&ProofKey::of_secret(&share.secret), &stream.binding, Side::Acceptor, purpose),
         head: head.to_unchecked(),
         device_name: daemon.name.clone(),
         tcp_port: daemon.endpoint.tcp_port(),
@@ -369,7 +356,72 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     }
 }
 
-/// Who may do what: knowledge of the share's secret, proven on this very connection; of what is shared with a group, unless the
+/// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`, the stream is done with.
+async fn admitted(
+    daemon: &Daemon,
+    stream: &mut Stream,
+    reader: &mut MessageReader,
+) -> Option<(Arc<Share>, Purpose)> {
+    let mut asked = None;
+    loop {
+        let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
+        let refusal = match first {
+            Ok(Ok(Some(Message::BlindQuery { protocol, query }))) if asked.is_none() => {
+                match recognised(daemon, stream, protocol, &query) {
+                    Ok(share) => {
+                        let reply = BlindReply::make(&share.blind, &stream.binding);
+                        asked = Some(share.id);
+                        write_message(&mut stream.send, &Message::BlindReply { reply }).await.ok()?;
+                        continue;
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+            Ok(Ok(Some(Message::Open { protocol, share, proof, proof_kind, purpose, .. }))) => {
+                // Lookups and read keys are for relays.
+                let purpose = purpose.filter(|&of| proof_kind == ProofKind::Secret && of != Purpose::Lookup);
+                // Whoever asked about one share has no reason to open another one on the same stream.
+                match admit(daemon, stream, protocol, share, proof, purpose) {
+                    Ok(admitted) if asked.is_none_or(|asked| asked == share) => return Some(admitted),
+                    Ok(_) => Refusal::NotFound,
+                    Err(refusal) => refusal,
+                }
+            }
+            _ => {
+                stream.send.reset();
+                return None;
+            }
+        };
+        tracing::debug!(device = ?stream.device, ?refusal, "a stream was refused");
+        if write_message(&mut stream.send, &Message::Refused(refusal)).await.is_ok() {
+            let _ = stream.send.finish().await;
+        }
+        return None;
+    }
+}
+
+/// The share that another device asks about without naming it.
+fn recognised(
+    daemon: &Daemon,
+    stream: &Stream,
+    protocol: u32,
+    query: &BlindQuery,
+) -> Result<Arc<Share>, Refusal> {
+    if protocol != PROTOCOL {
+        return Err(Refusal::Protocol);
+    }
+    let share = daemon.shares.recognise(query, &stream.binding)?.ok_or(Refusal::NotFound)?;
+    if is_barred(daemon, &share, &stream.device) { Err(Refusal::NotFound) } else { Ok(share) }
+}
+
+/// Returns whether a group has removed the device with which the share was shared: it still knows the secret, and gets nothing
+/// more of it here.
+fn is_barred(daemon: &Daemon, share: &Share, device: &DeviceId) -> bool {
+    let group = daemon.share_record(share.id).and_then(|record| GroupId::from_hex(&record.group?.group).ok());
+    daemon.groups.bars(share.id, group, device)
+}
+
+/// Who may do what: knowledge of the share's secret, proven on this very stream; of what is shared with a group, unless the
 /// group has removed the device.
 fn admit(
     daemon: &Daemon,
@@ -381,14 +433,14 @@ fn admit(
 ) -> Result<(Arc<Share>, Purpose), Refusal> {
     let Some(purpose) = purpose.filter(|_| protocol == PROTOCOL) else { return Err(Refusal::Protocol) };
     let share = daemon.shares.get(share).ok_or(Refusal::NotFound)?;
-    if !proof.verify(&share.secret, &stream.exporter, Side::Opener) {
+    let key = ProofKey::of_secret(&share.secret);
+    if !proof.verify(&key, &stream.binding, Side::Opener, purpose)
+        || is_barred(daemon, &share, &stream.device)
+    {
         return Err(Refusal::NotFound);
     }
-    let group = daemon.share_record(share.id).and_then(|record| GroupId::from_hex(&record.group?.group).ok());
-    // A member that was removed knows the secret of what was shared with it, and gets nothing more of it here.
-    if daemon.groups.bars(share.id, group, &stream.device) {
-        return Err(Refusal::NotFound);
-    }
+    share.name_holder(stream.device);
+    daemon.endpoint.vouch(stream.device);
     // Who begins to fetch it has nothing to show yet, and will in a moment.
     if share.head().is_none() { Err(Refusal::Busy(SOON)) } else { Ok((share, purpose)) }
 }

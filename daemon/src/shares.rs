@@ -2,14 +2,19 @@
 //!
 //! Invariant: what [`Version::read_sealed`] gives was verified against its id; a share without a version serves nothing.
 
+use crate::blind::Budget;
 use hither_content::{Holding, ManifestFile, ReadChunkError};
-use hither_proto::{DeviceId, Manifest, ShareId, ShareSecret, SignedHead, Space};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use hither_proto::{
+    BlindKey, BlindQuery, DeviceId, Manifest, Refusal, ShareId, ShareSecret, SignedHead, Space, StreamBinding,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// Most heads of one share that are remembered.
 const MAX_HEADS: usize = 16;
+/// Most devices of which is remembered that they were named as holders of one share; others are asked blindly.
+const MAX_NAMED: usize = 1024;
 
 /// One version of a share as it is here, complete or not.
 pub(crate) struct Version {
@@ -75,7 +80,11 @@ pub(crate) struct Share {
     pub id: ShareId,
     pub secret: ShareSecret,
     pub owner: DeviceId,
+    /// What asks about the share, and answers, without naming it.
+    pub blind: BlindKey,
     versions: RwLock<Versions>,
+    /// Devices that somebody who knows the share has named as holders, or that have proven to know it.
+    named: Mutex<HashSet<DeviceId>>,
 }
 
 #[derive(Default)]
@@ -89,7 +98,21 @@ struct Versions {
 
 impl Share {
     pub(crate) fn new(secret: ShareSecret, owner: DeviceId) -> Self {
-        Self { id: secret.share_id(), secret, owner, versions: RwLock::default() }
+        let (id, blind) = (secret.share_id(), BlindKey::of_secret(&secret));
+        Self { id, secret, owner, blind, versions: RwLock::default(), named: Mutex::default() }
+    }
+
+    /// Remembers a device as one to which this device may prove that it knows the share.
+    pub(crate) fn name_holder(&self, device: DeviceId) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.len() < MAX_NAMED {
+            named.insert(device);
+        }
+    }
+
+    /// Returns whether this device has a reason to prove to another one that it knows the share.
+    pub(crate) fn is_named(&self, device: &DeviceId) -> bool {
+        *device == self.owner || self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(device)
     }
 
     fn read<R>(&self, f: impl FnOnce(&Versions) -> R) -> R {
@@ -171,6 +194,8 @@ pub(crate) struct Shares {
     by_id: RwLock<HashMap<ShareId, Arc<Share>>>,
     /// Told when a share comes or goes.
     changes: watch::Sender<()>,
+    /// What may be spent on the questions of strangers.
+    budget: Budget,
 }
 
 impl Shares {
@@ -190,6 +215,19 @@ impl Shares {
     pub(crate) fn remove(&self, id: ShareId) {
         self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.changes.send_replace(());
+    }
+
+    /// The share that another device asks about without naming it, if it is known here.
+    ///
+    /// Errors: [`Refusal::Busy`] when strangers have asked for more work than they get.
+    pub(crate) fn recognise(
+        &self,
+        query: &BlindQuery,
+        stream: &StreamBinding,
+    ) -> Result<Option<Arc<Share>>, Refusal> {
+        let all = self.all();
+        self.budget.spend(all.len()).map_err(Refusal::Busy)?;
+        Ok(all.into_iter().find(|share| query.verify(&share.blind, stream)))
     }
 
     /// Every share.

@@ -1,8 +1,9 @@
 //! What a device shows before another one opens a circuit to it: that it knows a share the other may hold.
 //!
-//! `knock = BLAKE3-keyed(derive(secret, "hither.v1 circuit knock"), from ‖ to)`. It is bound to both devices, so that who
-//! overhears one can neither use it nor see that two devices ask for the same share. It only decides who is listened to:
-//! over the circuit everything is proven as on any link.
+//! `knock = salt (16) ‖ first 16 bytes of BLAKE3-keyed(derive(secret, "hither.v2 circuit knock"), from ‖ to ‖ salt)`. It is bound to
+//! both devices in their roles, so that a relay that passes it on can use it for nobody else, and no two are alike, so that
+//! a relay does not see that the same share is asked for again. It only decides who is listened to: over the circuit
+//! everything is proven as on any link.
 
 use crate::device::DeviceId;
 use crate::ids::{IdError, ShareSecret, fixed};
@@ -17,18 +18,26 @@ impl Knock {
     /// Length in bytes.
     pub const LEN: usize = 32;
 
-    /// What the device `from` shows the device `to`.
-    pub fn make(secret: &ShareSecret, from: &DeviceId, to: &DeviceId) -> Self {
-        let key = Zeroizing::new(secret.derive("hither.v1 circuit knock"));
-        let mut both = [0; 2 * DeviceId::LEN];
-        both[..DeviceId::LEN].copy_from_slice(from.as_bytes());
-        both[DeviceId::LEN..].copy_from_slice(to.as_bytes());
-        Self(*blake3::keyed_hash(&key, &both).as_bytes())
+    /// Length of the salt, bytes.
+    pub const SALT: usize = 16;
+
+    /// Makes what the device `from` shows the device `to`. The salt is random for each circuit.
+    pub fn make(secret: &ShareSecret, from: &DeviceId, to: &DeviceId, salt: [u8; Self::SALT]) -> Self {
+        let key = Zeroizing::new(secret.derive("hither.v2 circuit knock"));
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        hasher.update(from.as_bytes()).update(to.as_bytes()).update(&salt);
+        let mut knock = [0; Self::LEN];
+        let (front, back) = knock.split_at_mut(Self::SALT);
+        front.copy_from_slice(&salt);
+        hasher.finalize_xof().fill(back);
+        Self(knock)
     }
 
-    /// Whether it was made of this secret for these two, in constant time.
+    /// Returns whether it was made of this secret for these two, in constant time.
     pub fn verify(&self, secret: &ShareSecret, from: &DeviceId, to: &DeviceId) -> bool {
-        Self::make(secret, from, to).0.ct_eq(&self.0).into()
+        let mut salt = [0; Self::SALT];
+        salt.copy_from_slice(&self.0[..Self::SALT]);
+        Self::make(secret, from, to, salt).0.ct_eq(&self.0).into()
     }
 
     /// Parses what came from outside.
@@ -65,12 +74,24 @@ mod tests {
     fn a_knock_holds_for_its_share_and_these_two_only() {
         let (one, two) = (key(), other_key());
         let secret = ShareSecret::new([1; 16]);
-        let knock = Knock::make(&secret, &one, &two);
+        let knock = Knock::make(&secret, &one, &two, [7; 16]);
         assert!(knock.verify(&secret, &one, &two));
         assert!(!knock.verify(&secret, &two, &one));
         assert!(!knock.verify(&secret, &one, &one));
         assert!(!knock.verify(&ShareSecret::new([2; 16]), &one, &two));
+        for at in 0..Knock::LEN {
+            let mut changed = *knock.as_bytes();
+            changed[at] ^= 1;
+            assert!(!Knock(changed).verify(&secret, &one, &two), "byte {at} counts");
+        }
         assert!(Knock::from_slice(&knock.as_bytes()[1..]).is_err());
         assert_eq!(Knock::from_slice(knock.as_bytes()), Ok(knock));
+    }
+
+    #[test]
+    fn no_two_knocks_about_one_share_are_alike() {
+        let (secret, one, two) = (ShareSecret::new([1; 16]), key(), other_key());
+        let knocks = [[7; 16], [8; 16]].map(|salt| *Knock::make(&secret, &one, &two, salt).as_bytes());
+        assert_ne!(knocks[0][Knock::SALT..], knocks[1][Knock::SALT..]);
     }
 }

@@ -55,7 +55,7 @@ pub use message::{
 };
 pub use name::{EntryName, NameError, display_name};
 pub use price::{Price, PriceError};
-pub use proof::{Proof, Side};
+pub use proof::{BlindKey, BlindQuery, BlindReply, Proof, ProofKey, ProofPurpose, Side, StreamBinding};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
     Card, CircuitMessage, DeviceEntry, GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin,

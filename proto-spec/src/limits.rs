@@ -1,7 +1,10 @@
 //! Every bound of the protocol in one place. A value beyond its bound is refused by the parser that meets it.
 
 /// Version of the link protocol spoken by this build ([`crate::wire::Open::protocol`]).
-pub const PROTOCOL: u32 = 1;
+///
+/// Version 1 bound proofs to a connection and a side alone, so that whoever got one could send it back on a stream of the same
+/// connection. It is refused.
+pub const PROTOCOL: u32 = 2;
 /// Longest frame accepted before the other side has proven that it may talk to us, bytes.
 pub const MAX_FRAME_UNPROVEN: usize = 1024;
 /// Longest frame accepted afterwards, bytes (an announcement of a badly fragmented million-chunk share fits).

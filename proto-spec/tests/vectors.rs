@@ -14,11 +14,12 @@
 mod pinned;
 
 use hither_proto::{
-    Announcement, ChunkId, ChunkKey, ChunkRecord, CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head,
-    Holder, HolderKind, IndexMessage, Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId,
-    PositionRange, Proof, ProofKind, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
-    RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space, Terms, Ticket, Want,
-    claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
+    Announcement, BlindKey, BlindQuery, BlindReply, ChunkId, ChunkKey, ChunkRecord, CircuitId,
+    CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage, Invitation, Knock,
+    Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKey, ProofKind, ProofPurpose,
+    Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root,
+    ShareSecret, Side, SignedHead, Space, StreamBinding, Terms, Ticket, Want, claim_weight, decode_frame,
+    decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use pinned::{Vector, assert_pinned, assert_quoted, hex};
@@ -39,12 +40,19 @@ fn manifest() -> Manifest {
     builder.finish(vec![record(0x10, 10)]).unwrap()
 }
 
+fn seeded(n: u8) -> Keypair {
+    Keypair::from(SecretKey::try_from_bytes([n; 32]).unwrap())
+}
+
 /// Name and bytes (or text) of every vector.
 fn vectors() -> Vec<Vector> {
-    let pair = Keypair::from(SecretKey::try_from_bytes([5u8; 32]).unwrap());
+    let pair = seeded(5);
     let owner = DeviceId::from_slice(&pair.public().to_bytes()).unwrap();
     let secret = ShareSecret::new([1; 16]);
-    let exporter = [2u8; 32];
+    let other = DeviceId::from_slice(&seeded(6).public().to_bytes()).unwrap();
+    let stream = StreamBinding::new([2; 32], other, owner);
+    let (by_secret, by_key) = (ProofKey::of_secret(&secret), ProofKey::of_read_key(&secret.read_key()));
+    let blind = BlindKey::of_secret(&secret);
     let ticket = Ticket {
         secret: secret.clone(),
         owner,
@@ -64,9 +72,12 @@ fn vectors() -> Vec<Vector> {
         published_ms: 1_700_000_000_000,
     };
     let signed = SignedHead::sign(head, |m| pair.sign(m).try_into().unwrap());
-    let opener = Proof::make(&secret, &exporter, Side::Opener);
+    let opener = Proof::make(&by_secret, &stream, Side::Opener, Purpose::Control);
+    let acceptor = Proof::make(&by_secret, &stream, Side::Acceptor, Purpose::Control);
+    let reader = Proof::make(&by_key, &stream, Side::Opener, Purpose::Lookup);
+    let fleet = ProofKey::of_fleet(b"a secret of some length");
     let open = Message::Open {
-        protocol: 1,
+        protocol: 2,
         share: secret.share_id(),
         proof: opener,
         proof_kind: ProofKind::Secret,
@@ -76,14 +87,13 @@ fn vectors() -> Vec<Vector> {
     let ranges = [PositionRange::new(0, 4).unwrap(), PositionRange::new(9, 1).unwrap()].into_iter().collect();
     let want = Message::Want(Want { request: 7, space: Space::Data, version: 3, ranges });
     let chunk = Message::Chunk { request: 7, position: 9, length: 65552 };
-    let store = Side::Opener;
     let at = "relay.example:47447".parse().unwrap();
     let url = RelayUrl { at, key: owner, invitation: Some(Invitation::new([7; 16])) };
     let relayed = Ticket { relays: vec![url.address()], ..ticket.clone() };
     let by_read_key = Message::Open {
-        protocol: 1,
+        protocol: 2,
         share: secret.share_id(),
-        proof: Proof::make_with_read_key(&secret.read_key(), &exporter, store),
+        proof: reader,
         proof_kind: ProofKind::ReadKey,
         owner: Some(owner),
         purpose: Some(Purpose::Lookup),
@@ -92,12 +102,14 @@ fn vectors() -> Vec<Vector> {
         proof: None,
         holders: vec![Holder { kind: HolderKind::Store, address: url.address() }],
     };
+    let query = Message::BlindQuery { protocol: 2, query: BlindQuery::make(&blind, &stream) };
+    let reply = Message::BlindReply { reply: BlindReply::make(&blind, &stream) };
     vec![
         ("device id of the key", owner.to_string()),
         ("share id of the secret", secret.share_id().to_string()),
         ("root key of version 3, salt 16 × 06", hex(secret.root_key(3, &[6; 16]).expose())),
         ("proof of the opener", hex(opener.as_bytes())),
-        ("proof of the acceptor", hex(Proof::make(&secret, &exporter, Side::Acceptor).as_bytes())),
+        ("proof of the acceptor", hex(acceptor.as_bytes())),
         ("ticket with one hint", ticket.to_string()),
         ("signed head", hex(&signed.to_unchecked().encode())),
         ("root of one manifest chunk", hex(&Root::new(vec![record(0x20, 99)]).unwrap().encode())),
@@ -106,10 +118,15 @@ fn vectors() -> Vec<Vector> {
         ("frame: want", hex(&encode_frame(&want))),
         ("frame: chunk header", hex(&encode_frame(&chunk))),
         ("read key of the secret", hex(secret.read_key().expose())),
+        ("proof of a reader to a store", hex(reader.as_bytes())),
         (
-            "proof of a reader to a store",
-            hex(Proof::make_with_read_key(&secret.read_key(), &exporter, store).as_bytes()),
+            "proof of a node that joins a fleet",
+            hex(Proof::make(&fleet, &stream, Side::Opener, ProofPurpose::Fleet).as_bytes()),
         ),
+        ("blind query", hex(BlindQuery::make(&blind, &stream).as_bytes())),
+        ("blind reply", hex(BlindReply::make(&blind, &stream).as_bytes())),
+        ("frame: blind query", hex(&encode_frame(&query))),
+        ("frame: blind reply", hex(&encode_frame(&reply))),
         ("ticket with one hint and a relay", relayed.to_string()),
         ("relay URL with an invitation of 16 × 07", url.to_string()),
         ("frame: open by read key", hex(&encode_frame(&by_read_key))),
@@ -123,7 +140,7 @@ fn vectors() -> Vec<Vector> {
         ),
         ("index topic of the secret at that relay", hex(secret.index_topic(&owner).as_bytes())),
         ("index address key of that device", hex(secret.index_address_key(&owner).expose())),
-        ("knock of that device at itself", hex(Knock::make(&secret, &owner, &owner).as_bytes())),
+        ("knock of that device at itself", hex(Knock::make(&secret, &owner, &owner, [7; 16]).as_bytes())),
     ]
     .into_iter()
     .chain(relay_frames(&url).into_iter().map(|(name, message)| (name, hex(&encode_relay_frame(&message)))))
@@ -140,7 +157,7 @@ fn terms() -> Message {
 }
 
 fn relay_open() -> Message {
-    Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Device) }
+    Message::RelayOpen { protocol: 2, purpose: Some(RelayPurpose::Device) }
 }
 
 /// Frames of the relay protocol.
@@ -195,7 +212,7 @@ fn index_frames(device: DeviceId) -> Vec<(&'static str, IndexMessage)> {
 
 /// Frames about circuits: the relay of the other vectors asks for one to itself, which no relay would join.
 fn circuit_frames(device: DeviceId) -> Vec<(&'static str, CircuitMessage)> {
-    let knock = Knock::make(&ShareSecret::new([1; 16]), &device, &device);
+    let knock = Knock::make(&ShareSecret::new([1; 16]), &device, &device, [7; 16]);
     let circuit = CircuitId::new([8; 16]);
     vec![
         ("relay frame: connect", CircuitMessage::Connect { to: device, knock }),
@@ -232,6 +249,8 @@ fn the_pinned_bytes_are_understood() {
         "frame: relay open, device",
         "frame: claims",
         "frame: terms",
+        "frame: blind query",
+        "frame: blind reply",
     ] {
         let bytes = unhex(&value(name));
         let message = decode_frame(&bytes[4..]).unwrap().unwrap();

@@ -21,7 +21,7 @@ async fn world(change: impl FnOnce(&mut Config)) -> (World, UserId) {
 }
 
 fn knock(from: &Device, to: DeviceId) -> Knock {
-    Knock::make(&ShareSecret::new([1; 16]), &from.id(), &to)
+    Knock::make(&ShareSecret::new([1; 16]), &from.id(), &to, [7; Knock::SALT])
 }
 
 fn connect(from: &Device, to: DeviceId) -> CircuitMessage {

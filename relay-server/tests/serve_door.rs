@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hither_carrier::{MessageReader, RelayReader, write_message, write_relay_message};
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    Message, Proof, ProofKind, Purpose, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId,
-    ShareSecret, Side,
+    Message, Proof, ProofKey, ProofKind, Purpose, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode,
+    ShareId, ShareSecret, Side,
 };
 use hither_relay::config::{Rate, Role, Span};
 use serve_common::{Device, Relay, SOON, refused};
@@ -89,7 +89,12 @@ async fn other_versions_and_roles_are_refused_in_their_own_language() {
         "{answer:?}"
     );
     let mut stream = link.open().await.unwrap();
-    let proof = Proof::make(&ShareSecret::new([1; 16]), &stream.exporter, Side::Opener);
+    let proof = Proof::make(
+        &ProofKey::of_secret(&ShareSecret::new([1; 16])),
+        &stream.binding,
+        Side::Opener,
+        Purpose::Bulk,
+    );
     let open = Message::Open {
         protocol: PROTOCOL + 1,
         share: ShareId::new([1; 16]),

@@ -9,12 +9,15 @@ mod storing_common;
 use hither_carrier::{CarrierKind, MessageReader, Stream, write_message, write_relay_message};
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    IndexMessage, Message, Proof, ProofKind, Purpose, ReadKey, Refusal, RelayMessage, RelayPurpose,
+    IndexMessage, Message, Proof, ProofKey, ProofKind, Purpose, ReadKey, Refusal, RelayMessage, RelayPurpose,
     RelayRefusalCode, ShareSecret, Side,
 };
 use hither_relay::ops::labels::Request;
 use matrix::{CALLERS, Caller, Kind, Outcome, Place, Shown, kind, link_messages, relay_messages};
 use storing_common::{Device, soon};
+
+/// What a device reaches a relay over by itself.
+const CARRIERS: [CarrierKind; 2] = [CarrierKind::Tcp, CarrierKind::Quic];
 
 /// What comes of a message that is the first one of its stream.
 fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
@@ -130,9 +133,16 @@ fn asked(purpose: Purpose, caller: Caller, shown: Shown) -> Result<&'static str,
         // Who knows the ticket may read, registered or not.
         (Shown::Right, Purpose::Control | Purpose::Bulk) => Ok("opened"),
         (Shown::Right, Purpose::Lookup) => Ok("elsewhere"),
-        (Shown::Replayed | Shown::Reflected | Shown::Forged | Shown::Secret | Shown::OtherOwner, _) => {
-            Err(Some(Refusal::NotFound))
-        }
+        (
+            Shown::Replayed
+            | Shown::Borrowed
+            | Shown::OtherPurpose
+            | Shown::Reflected
+            | Shown::Forged
+            | Shown::Secret
+            | Shown::OtherOwner,
+            _,
+        ) => Err(Some(Refusal::NotFound)),
     }
 }
 
@@ -216,19 +226,28 @@ async fn every_proof_by_everyone_for_every_purpose() {
     let key = place.version.secret.read_key();
     for caller in CALLERS {
         let device = place.device(caller);
+        let lender = if caller == Caller::Other { Caller::Sibling } else { Caller::Other };
         for purpose in [Purpose::Control, Purpose::Bulk, Purpose::Lookup] {
-            for shown in Shown::ALL {
-                let stream = device.open(&place.world, CarrierKind::Tcp).await;
-                let elsewhere = device.open(&place.world, CarrierKind::Tcp).await;
-                let make = |key: &ReadKey, stream: &Stream, side| {
-                    Proof::make_with_read_key(key, &stream.exporter, side)
+            let cells = Shown::ALL.into_iter().flat_map(|shown| CARRIERS.map(|carrier| (shown, carrier)));
+            for (shown, carrier) in cells {
+                let stream = device.open(&place.world, carrier).await;
+                let elsewhere = match shown {
+                    Shown::Borrowed => place.device(lender).open(&place.world, carrier).await,
+                    _ => device.open(&place.world, carrier).await,
                 };
+                let make = |key: &ReadKey, stream: &Stream, side| {
+                    Proof::make(&ProofKey::of_read_key(key), &stream.binding, side, purpose)
+                };
+                let other = if purpose == Purpose::Bulk { Purpose::Control } else { Purpose::Bulk };
+                let secret = ProofKey::of_secret(&place.version.secret);
+                let by_key = ProofKey::of_read_key(&key);
                 let proof = match shown {
                     Shown::Right | Shown::OtherOwner | Shown::NoOwner => make(&key, &stream, Side::Opener),
-                    Shown::Replayed => make(&key, &elsewhere, Side::Opener),
+                    Shown::Replayed | Shown::Borrowed => make(&key, &elsewhere, Side::Opener),
+                    Shown::OtherPurpose => Proof::make(&by_key, &stream.binding, Side::Opener, other),
                     Shown::Reflected => make(&key, &stream, Side::Acceptor),
                     Shown::Forged => make(&ReadKey::new([7; 32]), &stream, Side::Opener),
-                    Shown::Secret => Proof::make(&place.version.secret, &stream.exporter, Side::Opener),
+                    Shown::Secret => Proof::make(&secret, &stream.binding, Side::Opener, purpose),
                 };
                 let open = Message::Open {
                     protocol: PROTOCOL,
@@ -247,9 +266,10 @@ async fn every_proof_by_everyone_for_every_purpose() {
                     Some(Message::Elsewhere { .. }) => Ok("elsewhere"),
                     Some(Message::Refused(refusal)) => Err(Some(refusal)),
                     None => Err(None),
-                    other => panic!("{caller:?} {purpose:?} {shown:?}: {other:?}"),
+                    other => panic!("{caller:?} {purpose:?} {shown:?} {carrier}: {other:?}"),
                 };
-                assert_eq!(answer, asked(purpose, caller, shown), "{caller:?} {purpose:?} {shown:?}");
+                let cell = format!("{caller:?} {purpose:?} {shown:?} {carrier}");
+                assert_eq!(answer, asked(purpose, caller, shown), "{cell}");
             }
         }
         assert_eq!(place.snapshot().await, before, "{caller:?}");
@@ -314,7 +334,10 @@ async fn nothing_else_begins_a_stream() {
             let spoken = match &message {
                 // Those that begin streams, in another version.
                 Message::Open { .. } | Message::RelayOpen { .. } => true,
-                Message::Opened(_)
+                // Devices ask each other like that, and never a relay.
+                Message::BlindQuery { .. }
+                | Message::BlindReply { .. }
+                | Message::Opened(_)
                 | Message::Refused(_)
                 | Message::Announce(_)
                 | Message::HaveDelta(_)

@@ -381,6 +381,7 @@ fn name(daemon: &Daemon, share: &Share, known: &mut Topic) {
     for (device, addresses) in known.hearing.name(share.owner, &have) {
         tracing::debug!(share = ?share.id, ?device, ?addresses, "an index names a holder");
         daemon.links.indexed(device, addresses);
+        share.name_holder(device);
         daemon.core.with(|engine, now| engine.handle_holder_seen(share.id, device, HolderKind::Device, now));
     }
 }

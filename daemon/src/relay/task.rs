@@ -304,6 +304,7 @@ impl Keeper {
 
     async fn list_anew(&self, entries: Vec<DeviceEntry>) {
         let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        entries.iter().for_each(|entry| daemon.endpoint.vouch(entry.device));
         let work = move || {
             let opened = opened(&daemon, &entries);
             relay.change_devices(|list| list.replace(&entries, opened));
@@ -320,6 +321,8 @@ impl Keeper {
         let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
         let here: Vec<DeviceId> =
             changed.iter().filter(|entry| entry.online).map(|entry| entry.device).collect();
+        changed.iter().for_each(|entry| daemon.endpoint.vouch(entry.device));
+        removed.iter().for_each(|device| daemon.endpoint.disown(*device));
         let work = move || {
             let opened = opened(&daemon, &changed);
             if relay.change_devices(|list| list.change(&changed, &removed, opened)) {

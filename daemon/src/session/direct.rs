@@ -5,11 +5,11 @@
 
 use super::Control;
 use crate::daemon::Daemon;
-use crate::greeting::greet;
+use crate::greeting::greet_device;
 use crate::shares::Share;
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
-use hither_proto::{DeviceId, HolderKind, Purpose, SignedHead};
+use hither_proto::{DeviceId, Purpose, SignedHead};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -73,7 +73,7 @@ async fn attempt(daemon: &Daemon, share: &Share, device: DeviceId) -> Result<Mov
     let (link, mut stream) =
         daemon.links.direct(device, daemon.config.tcp).await.map_err(|error| error.to_string())?;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let greeted = greet(&mut stream, &mut reader, share, HolderKind::Device, Purpose::Control).await;
+    let greeted = greet_device(&mut stream, &mut reader, share, Purpose::Control).await;
     let (opened, head) = greeted.map_err(|error| error.to_string())?;
     let tcp = opened.tcp_port.is_some();
     daemon.links.introduced(device, opened.device_name.clone(), opened.tcp_port);

@@ -121,7 +121,7 @@ async fn ask(share: &Share, link: &Link) -> Result<Vec<Holder>, OpenError> {
     let answer = timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
     match answer.map_err(|_| OpenError::TimedOut)?.map_err(broken)? {
         Some(Message::Elsewhere { proof: Some(proof), holders })
-            if greeting::holds(share, HolderKind::Store, &stream, &proof) =>
+            if greeting::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) =>
         {
             Ok(holders)
         }

@@ -9,7 +9,7 @@ use crate::head::UncheckedHead;
 use crate::ids::ShareId;
 use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
 use crate::price::Price;
-use crate::proof::Proof;
+use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::Ranges;
 use crate::relay::{RelayAddress, RelayPurpose};
 use crate::wire;
@@ -19,6 +19,10 @@ impl Message {
     pub(crate) fn parse(body: Body) -> Result<Self, MessageError> {
         Ok(match body {
             Body::Open(m) => parse_open(&m)?,
+            Body::BlindQuery(m) => {
+                Self::BlindQuery { protocol: m.protocol, query: BlindQuery::from_slice(&m.query)? }
+            }
+            Body::BlindReply(m) => Self::BlindReply { reply: BlindReply::from_slice(&m.reply)? },
             Body::Opened(m) => Self::Opened(Box::new(parse_opened(m)?)),
             Body::Refused(m) => Self::Refused(parse_refusal(&m)),
             Body::Announce(m) => Self::Announce(Announcement::parse(&m)?),
@@ -57,6 +61,13 @@ impl Message {
                 .into(),
                 owner: owner.map(|owner| owner.as_bytes().to_vec().into()).unwrap_or_default(),
             }),
+            Self::BlindQuery { protocol, query } => Body::BlindQuery(wire::BlindQuery {
+                protocol: *protocol,
+                query: query.as_bytes().to_vec().into(),
+            }),
+            Self::BlindReply { reply } => {
+                Body::BlindReply(wire::BlindReply { reply: reply.as_bytes().to_vec().into() })
+            }
             Self::Opened(m) => Body::Opened(wire::Opened {
                 proof: m.proof.as_bytes().to_vec().into(),
                 head: Some(m.head.to_wire()),
@@ -180,7 +191,8 @@ fn parse_open(m: &wire::Open) -> Result<Message, MessageError> {
     })
 }
 
-const fn purpose_to_wire(purpose: Option<Purpose>) -> wire::Purpose {
+/// What a stream is for, for the wire.
+pub(crate) const fn purpose_to_wire(purpose: Option<Purpose>) -> wire::Purpose {
     match purpose {
         Some(Purpose::Control) => wire::Purpose::Control,
         Some(Purpose::Bulk) => wire::Purpose::Bulk,

@@ -2,13 +2,13 @@
 
 mod codec;
 
-pub(crate) use codec::{parse_space, space_to_wire};
+pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
 
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::{IdError, ShareId};
 use crate::price::Price;
-use crate::proof::Proof;
+use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::{RangeError, Ranges};
 use crate::relay::{HostPortError, RelayAddress, RelayPurpose};
 
@@ -193,6 +193,18 @@ pub enum Message {
         owner: Option<DeviceId>,
         /// What the stream is for; `None`: something (a purpose or a kind of proof) of a later version.
         purpose: Option<Purpose>,
+    },
+    /// First message on a stream to a device that nobody has named as a holder of what is looked for.
+    BlindQuery {
+        /// Protocol version spoken.
+        protocol: u32,
+        /// Names the share to a device that knows its secret, and to nobody else.
+        query: BlindQuery,
+    },
+    /// The share is known here: the opener goes on with [`Message::Open`].
+    BlindReply {
+        /// Shows that the secret is known.
+        reply: BlindReply,
     },
     /// The open is granted.
     Opened(Box<Opened>),

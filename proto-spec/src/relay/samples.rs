@@ -20,6 +20,13 @@ pub(crate) fn other_key() -> DeviceId {
     DeviceId::from_slice(&bytes).unwrap()
 }
 
+/// The key whose seed is 32 bytes of `n`.
+pub(crate) fn seeded(n: u8) -> DeviceId {
+    use libp2p_identity::ed25519::{Keypair, SecretKey};
+    let pair = Keypair::from(SecretKey::try_from_bytes([n; 32]).unwrap());
+    DeviceId::from_slice(&pair.public().to_bytes()).unwrap()
+}
+
 pub(crate) fn relay() -> RelayAddress {
     let udp = vec!["relay.example:47447".parse().unwrap(), "[2001:db8::1]:47447".parse().unwrap()];
     RelayAddress { key: key(), udp, tcp: vec!["192.0.2.7:443".parse().unwrap()] }
@@ -124,7 +131,7 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
 /// One message of every kind about circuits.
 pub(crate) fn circuits() -> Vec<CircuitMessage> {
     let circuit = CircuitId::new([5; 16]);
-    let knock = Knock::make(&ShareSecret::new([1; 16]), &other_key(), &key());
+    let knock = Knock::make(&ShareSecret::new([1; 16]), &other_key(), &key(), [7; Knock::SALT]);
     vec![
         CircuitMessage::Connect { to: key(), knock },
         CircuitMessage::Connected,

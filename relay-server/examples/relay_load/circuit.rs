@@ -60,7 +60,7 @@ async fn pass(
     wire: &mut Wire,
     bytes: u64,
 ) -> Result<f64, Failure> {
-    let knock = Knock::make(&ShareSecret::new([1; 16]), &from.device(), &device);
+    let knock = Knock::make(&ShareSecret::new([1; 16]), &from.device(), &device, [7; Knock::SALT]);
     let mut caller = begin(options, from, CircuitMessage::Connect { to: device, knock }).await?;
     let circuit = offered(wire).await?;
     let mut called = begin(options, to, CircuitMessage::Accept { circuit }).await?;

@@ -14,7 +14,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_PUT_LIST, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    DeviceId, Message, Proof, ProofKind, Purpose, Put, Ranges, RelayMessage, RelayPurpose, Side, Space, Want,
+    DeviceId, Message, Proof, ProofKey, ProofKind, Purpose, Put, Ranges, RelayMessage, RelayPurpose, Side,
+    Space, Want,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -106,7 +107,12 @@ async fn download(options: &Options, owner: DeviceId, version: &Version) -> Resu
     let open = Message::Open {
         protocol: PROTOCOL,
         share: version.share(),
-        proof: Proof::make_with_read_key(&version.key, &stream.exporter, Side::Opener),
+        proof: Proof::make(
+            &ProofKey::of_read_key(&version.key),
+            &stream.binding,
+            Side::Opener,
+            Purpose::Bulk,
+        ),
         proof_kind: ProofKind::ReadKey,
         owner: Some(owner),
         purpose: Some(Purpose::Bulk),

@@ -1,8 +1,8 @@
 //! How nodes of one fleet know each other: by a secret that each proves to the other on the very connection.
 //!
 //! Right after `RelayOpen` the opening node sends 32 bytes, the other one answers with 32 bytes, and then the stream
-//! belongs to the state ([`crate::state::serve`], [`crate::state::Remote`]). Both are keyed BLAKE3 of the connection's TLS
-//! exporter and the side, so that neither can be replayed or reflected.
+//! belongs to the state ([`crate::state::serve`], [`crate::state::Remote`]). Both are proofs as devices make them
+//! ([`hither_proto::Proof`]), bound to the stream, both nodes' keys, the side and the purpose, so that neither can be replayed or reflected.
 
 use super::refuse;
 use crate::node::Node;
@@ -11,12 +11,13 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use hither_carrier::{Endpoint, SendHalf, Stream, write_message};
 use hither_proto::limits::PROTOCOL;
-use hither_proto::{Message, RelayPurpose, RelayRefusalCode, RelayUrl};
+use hither_proto::{
+    Message, Proof, ProofKey, ProofPurpose, RelayPurpose, RelayRefusalCode, RelayUrl, Side, StreamBinding,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 /// Longest wait for a proof.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,21 +28,23 @@ const MAX_TOKEN: usize = 1024;
 
 /// The secret of a fleet.
 #[derive(Clone)]
-pub struct FleetToken(Zeroizing<[u8; 32]>);
+pub struct FleetToken(ProofKey);
 
 impl FleetToken {
     /// Makes it of a text of 22 to 1024 characters; space around it does not count. `None`: too short or too long.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        let key = || Zeroizing::new(blake3::derive_key("hither.v1 relay fleet token", text.as_bytes()));
-        (MIN_TOKEN..=MAX_TOKEN).contains(&text.len()).then(|| Self(key()))
+        let fits = (MIN_TOKEN..=MAX_TOKEN).contains(&text.len());
+        fits.then(|| Self(ProofKey::of_fleet(text.as_bytes())))
     }
 
-    fn proof(&self, exporter: &[u8; 32], opener: bool) -> blake3::Hash {
-        let mut input = [0; 33];
-        input[..32].copy_from_slice(exporter);
-        input[32] = if opener { 1 } else { 2 };
-        blake3::keyed_hash(&self.0, &input)
+    fn proof(&self, stream: &StreamBinding, side: Side) -> Proof {
+        Proof::make(&self.0, stream, side, ProofPurpose::Fleet)
+    }
+
+    fn holds(&self, shown: &[u8; 32], stream: &StreamBinding, side: Side) -> bool {
+        // Compares in constant time.
+        Proof::from_slice(shown).is_ok_and(|proof| proof.verify(&self.0, stream, side, ProofPurpose::Fleet))
     }
 }
 
@@ -61,12 +64,11 @@ pub(crate) async fn accept(node: Arc<Node>, mut stream: Stream) {
         Ok(Ok(_)) => {}
         _ => return,
     }
-    // Compares in constant time.
-    if token.proof(&stream.exporter, true) != shown {
+    if !token.holds(&shown, &stream.binding, Side::Opener) {
         tracing::warn!(node = %stream.device, "a node that does not know the fleet's secret was refused");
         return refuse::relay(stream, RelayRefusalCode::NotRegistered.into()).await;
     }
-    let own = token.proof(&stream.exporter, false);
+    let own = token.proof(&stream.binding, Side::Acceptor);
     if send(&mut stream.send, own.as_bytes()).await.is_err() {
         return;
     }
@@ -100,11 +102,11 @@ impl Joining {
         let mut stream = link.open().await.map_err(|error| broken(&error))?;
         let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(RelayPurpose::Node) };
         write_message(&mut stream.send, &open).await.map_err(|error| broken(&error))?;
-        let own = self.token.proof(&stream.exporter, true);
+        let own = self.token.proof(&stream.binding, Side::Opener);
         send(&mut stream.send, own.as_bytes()).await.map_err(|error| broken(&error))?;
         let mut shown = [0; 32];
         let read = timeout(PATIENCE, stream.recv.read_exact(&mut shown)).await;
-        if !matches!(read, Ok(Ok(_))) || self.token.proof(&stream.exporter, false) != shown {
+        if !matches!(read, Ok(Ok(_))) || !self.token.holds(&shown, &stream.binding, Side::Acceptor) {
             return Err(StateError::Protocol("it does not prove to belong to the fleet".into()));
         }
         Ok(Remote::new(stream.recv, stream.send))
@@ -126,11 +128,16 @@ mod tests {
         let token = FleetToken::new("a secret of some length").unwrap();
         let same = FleetToken::new(" a secret of some length\n").unwrap();
         let other = FleetToken::new("another secret of some length").unwrap();
-        let proof = token.proof(&[7; 32], true);
-        assert_eq!(proof, same.proof(&[7; 32], true));
-        assert_ne!(proof, other.proof(&[7; 32], true));
-        assert_ne!(proof, token.proof(&[8; 32], true));
-        assert_ne!(proof, token.proof(&[7; 32], false));
+        let node = || hither_carrier::Identity::generate().unwrap().device_id();
+        let (one, two) = (node(), node());
+        let stream = StreamBinding::new([7; 32], one, two);
+        let proof = *token.proof(&stream, Side::Opener).as_bytes();
+        assert!(same.holds(&proof, &stream, Side::Opener));
+        assert!(!other.holds(&proof, &stream, Side::Opener));
+        assert!(!token.holds(&proof, &stream, Side::Acceptor));
+        for another in [StreamBinding::new([8; 32], one, two), StreamBinding::new([7; 32], two, one)] {
+            assert!(!token.holds(&proof, &another, Side::Opener));
+        }
         assert!(FleetToken::new("short").is_none());
         assert_eq!(format!("{token:?}"), "FleetToken(secret)");
     }

@@ -47,11 +47,11 @@ async fn look_up(node: &Node, stream: &Stream, open: &LinkOpen) -> Result<Messag
     let record = entry.and_then(|entry| decode::<ShareRecord>(&entry.value, "a share").ok());
     // Before the first version is complete there is no read key, and nothing to be told.
     let key = record.as_ref().and_then(|record| ReadKey::from_slice(&record.read_key).ok());
-    let right = holds(key.as_ref().unwrap_or(&NO_READ_KEY), stream, &open.proof);
+    let right = holds(key.as_ref().unwrap_or(&NO_READ_KEY), stream, open);
     let (Some(key), Some(record), true) = (key, record, right) else { return Err(Refusal::NotFound) };
     let store = DeviceId::from_slice(&record.store).map_err(|_| Refusal::NotFound)?;
     // A store that is away has no address now: the share is known, and nobody is there who holds it.
     let address = node.services.fleet.address_of(&store);
     let holders = address.map(|address| Holder { kind: HolderKind::Store, address }).into_iter().collect();
-    Ok(Message::Elsewhere { proof: Some(our_proof(&key, stream)), holders })
+    Ok(Message::Elsewhere { proof: Some(our_proof(&key, stream, open)), holders })
 }

@@ -77,7 +77,7 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: Message
         Err(refusal) => return refuse(&node, stream, service, asked, refusal).await,
     };
     let opened = Message::Opened(Box::new(Opened {
-        proof: our_proof(&version.read_key, &stream),
+        proof: our_proof(&version.read_key, &stream, &open),
         head: version.head.to_unchecked(),
         device_name: DeviceName::clean(NAME),
         tcp_port: node.endpoint.tcp_port(),
@@ -86,6 +86,7 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: Message
         return;
     }
     node.metrics.requests.of(Request::Open).since(asked.into_std());
+    node.endpoint.vouch(stream.device);
     reader.set_max(MAX_FRAME);
     let subject = Subject { owner: admitted.owner, share: open.share, read_key: version.read_key.clone() };
     let serving = async {

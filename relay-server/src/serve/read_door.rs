@@ -11,7 +11,7 @@ use crate::node::Node;
 use crate::ops::labels::Service;
 use crate::store::{Store, StoredVersion};
 use hither_carrier::Stream;
-use hither_proto::{DeviceId, Proof, ProofKind, ReadKey, Refusal, Side};
+use hither_proto::{DeviceId, Proof, ProofKey, ProofKind, ReadKey, Refusal, Side};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -71,7 +71,7 @@ pub(super) async fn version(
     // Every one is tried, whichever holds, and one when there is none.
     let none = [NO_READ_KEY];
     let keys = versions.iter().map(|version| &version.read_key).chain(&none);
-    let held: Vec<bool> = keys.map(|key| holds(key, stream, &open.proof)).collect();
+    let held: Vec<bool> = keys.map(|key| holds(key, stream, open)).collect();
     versions
         .into_iter()
         .zip(held)
@@ -79,14 +79,14 @@ pub(super) async fn version(
         .ok_or(Refusal::NotFound)
 }
 
-/// Whether a proof was made of a key, in constant time.
-pub(super) fn holds(key: &ReadKey, stream: &Stream, proof: &Proof) -> bool {
-    proof.verify_with_read_key(key, &stream.exporter, Side::Opener)
+/// Returns whether the reader's proof was made of a key, in constant time.
+pub(super) fn holds(key: &ReadKey, stream: &Stream, open: &LinkOpen) -> bool {
+    open.proof.verify(&ProofKey::of_read_key(key), &stream.binding, Side::Opener, open.purpose)
 }
 
 /// Our proof to the reader.
-pub(super) fn our_proof(key: &ReadKey, stream: &Stream) -> Proof {
-    Proof::make_with_read_key(key, &stream.exporter, Side::Acceptor)
+pub(super) fn our_proof(key: &ReadKey, stream: &Stream, open: &LinkOpen) -> Proof {
+    Proof::make(&ProofKey::of_read_key(key), &stream.binding, Side::Acceptor, open.purpose)
 }
 
 /// Ends a stream with a refusal, and "not found" at its time.

@@ -6,10 +6,12 @@
 use crate::storing_common::{Device, Open, Relay, Settings, Version, World, id, ranges, soon};
 use bytes::Bytes;
 use hither_carrier::CarrierKind;
+use hither_proto::limits::PROTOCOL;
 use hither_proto::{
-    Announcement, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName, GroupAnswer, GroupId,
-    GroupRequest, IndexMessage, Knock, Message, MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord,
-    Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
+    Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName,
+    GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock, Message, MessageId, Opened, Proof, ProofKind,
+    Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms,
+    Want, Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -34,10 +36,14 @@ pub const CALLERS: [Caller; 5] =
 /// What a reader shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// A proof of the read key, on this connection.
+    /// A proof of the read key, on this stream.
     Right,
-    /// One that was made on another connection.
+    /// One that was made on another stream: on TCP of another connection, on QUIC of the same one.
     Replayed,
+    /// One that another device made, towards the same relay.
+    Borrowed,
+    /// One for another purpose.
+    OtherPurpose,
     /// One that only the relay makes.
     Reflected,
     /// One of another key.
@@ -51,9 +57,11 @@ pub enum Shown {
 }
 
 impl Shown {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Right,
         Self::Replayed,
+        Self::Borrowed,
+        Self::OtherPurpose,
         Self::Reflected,
         Self::Forged,
         Self::Secret,
@@ -409,7 +417,7 @@ pub fn index_messages(place: &Place) -> Vec<IndexMessage> {
 /// One message of every kind about circuits, to the owner.
 pub fn circuit_messages(place: &Place) -> Vec<CircuitMessage> {
     let (owner, circuit) = (place.owner.id(), CircuitId::new([5; 16]));
-    let knock = Knock::make(&place.version.secret, &place.stranger.id(), &owner);
+    let knock = Knock::make(&place.version.secret, &place.stranger.id(), &owner, [7; Knock::SALT]);
     vec![
         CircuitMessage::Connect { to: owner, knock },
         CircuitMessage::Accept { circuit },
@@ -441,6 +449,8 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
             purpose: Some(Purpose::Bulk),
         },
         Message::RelayOpen { protocol: 99, purpose: Some(RelayPurpose::Device) },
+        Message::BlindQuery { protocol: PROTOCOL, query: BlindQuery::from_slice(&[7; 32]).unwrap() },
+        Message::BlindReply { reply: BlindReply::from_slice(&[7; 32]).unwrap() },
         Message::Opened(Box::new(Opened {
             proof: proof(),
             head: head.clone(),

@@ -9,8 +9,9 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKind, Purpose, Put, PutRecord,
-    ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
+    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKey, ProofKind, Purpose, Put,
+    PutRecord, ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side,
+    Space, Want,
 };
 use std::net::SocketAddr;
 use tokio::sync::Mutex;
@@ -132,11 +133,14 @@ impl Device {
     /// Opens a stream to read a share; the answer is checked.
     pub async fn read(&self, world: &World, open: &Open, carrier: CarrierKind) -> Result<Reader, Refusal> {
         let mut stream = self.open(world, carrier).await;
-        let exporter = stream.exporter;
-        let proof = match open.kind {
-            ProofKind::ReadKey => Proof::make_with_read_key(&open.key, &exporter, Side::Opener),
-            ProofKind::Secret => Proof::make(&ShareSecret::new([9; 16]), &exporter, Side::Opener),
+        let binding = stream.binding;
+        let by_key = ProofKey::of_read_key(&open.key);
+        let key = match open.kind {
+            ProofKind::ReadKey => by_key.clone(),
+            ProofKind::Secret => ProofKey::of_secret(&ShareSecret::new([9; 16])),
         };
+        let proof = Proof::make(&key, &binding, Side::Opener, open.purpose);
+        let right = |proof: &Proof| proof.verify(&by_key, &binding, Side::Acceptor, open.purpose);
         let message = Message::Open {
             protocol: PROTOCOL,
             share: open.share,
@@ -152,11 +156,11 @@ impl Device {
         match answer {
             Message::Refused(refusal) => Err(refusal),
             Message::Opened(opened) => {
-                assert!(opened.proof.verify_with_read_key(&open.key, &exporter, Side::Acceptor));
+                assert!(right(&opened.proof));
                 Ok(Reader { opened: Some(*opened), first: None, send, recv, reader })
             }
             elsewhere @ Message::Elsewhere { proof, .. } if open.purpose == Purpose::Lookup => {
-                assert!(proof.unwrap().verify_with_read_key(&open.key, &exporter, Side::Acceptor));
+                assert!(right(&proof.unwrap()));
                 Ok(Reader { opened: None, first: Some(elsewhere), send, recv, reader })
             }
             other => panic!("an unexpected answer: {other:?}"),

@@ -99,6 +99,11 @@ impl Cable {
         }
     }
 
+    /// The device takes one more address of its network.
+    pub(super) fn also(&self, address: std::net::Ipv4Addr) {
+        self.inside("ip", &format!("addr add {address}/24 dev {INTERFACE}"));
+    }
+
     /// Somebody pulls the cable.
     pub fn cut(&self) {
         tool(&mut command("ip", &format!("link set {} down", self.port)));

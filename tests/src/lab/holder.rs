@@ -21,6 +21,8 @@ pub enum Conduct {
     Lies,
     /// Sends nothing, ever.
     Stalls,
+    /// Sends nothing, and says that another device has everything.
+    Names(DeviceId, SocketAddr),
 }
 
 /// A dishonest holder, found by multicast like every other. Ends when dropped.
@@ -86,7 +88,7 @@ impl Holder {
 }
 
 /// Runs on this thread, whose network the sockets are in.
-fn drive<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn drive<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 

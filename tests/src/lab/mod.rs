@@ -3,7 +3,7 @@
 //! A test is a closure given to [`run()`]. It runs inside fresh namespaces, whose network is the switch; every
 //! [`Device`] has a namespace with one cable into it, a home, a daemon when it is up, and files. Cables can be shaped,
 //! cut and filtered; multicast goes over the switch as over any other. [`Holder`] is a device that does not keep to the
-//! rules. Where there is more than one network, [`Internet`] joins LANs behind routers and [`Relay`]s. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
+//! rules, [`Stranger`] one that knows no ticket. Where there is more than one network, [`Internet`] joins LANs behind routers and [`Relay`]s. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
 //! lab's folder.
 //!
 //! Root, or a system that lets anybody make namespaces, is needed. Where there is neither a test says so and passes;
@@ -13,18 +13,21 @@
 mod api;
 mod cable;
 mod capture;
+mod crowd;
 mod delay;
 mod device;
 mod goodput;
 mod holder;
 mod inside;
 mod internet;
+mod machine;
 mod namespace;
 mod peer;
 mod process;
 mod relay;
 mod router;
 mod run;
+mod stranger;
 mod switch;
 mod system_bus;
 mod tool;
@@ -35,15 +38,18 @@ mod wait;
 pub use api::Api;
 pub use cable::{Cable, Protocol, Traffic};
 pub use capture::Capture;
+pub use crowd::{Hoarder, Silent, listens};
 pub use device::{Device, Shared};
 pub use goodput::goodput;
 pub use holder::{Conduct, Holder};
 pub use inside::run;
 pub use internet::{ALL_SITES, Internet, Lan};
+pub use machine::Machine;
 pub use process::Process;
 pub use relay::Relay;
 pub use router::Router;
 pub use run::{Fetched, Plain, Run, Running};
+pub use stranger::{Loot, Stranger};
 pub use switch::Lab;
 pub use system_bus::SystemBus;
 pub use tree::{Tree, fill, noise};

@@ -6,8 +6,9 @@ use hither_carrier::{
 };
 use hither_proto::limits::{CHUNK_TAG, MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    Announcement, DeviceName, Message, Opened, PositionRange, Proof, ProofKind, Purpose, Ranges, Refusal,
-    ShareId, ShareSecret, Side, SignedHead, Space, Ticket, Want,
+    Announcement, BlindKey, BlindReply, DeviceName, Holder, HolderKind, HostPort, Message, Opened,
+    PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayAddress, ShareId, ShareSecret,
+    Side, SignedHead, Space, Ticket, Want,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MADE_UP: usize = 64 << 10;
 
 /// A stream whose open was granted.
-struct Granted {
+pub(super) struct Granted {
     send: SendHalf,
     recv: RecvHalf,
     reader: MessageReader,
@@ -30,8 +31,8 @@ async fn open(
     secret: &ShareSecret,
     purpose: Purpose,
 ) -> Result<Granted, Refusal> {
-    let Stream { mut send, mut recv, exporter, .. } = link.open().await.unwrap();
-    let proof = Proof::make(secret, &exporter, Side::Opener);
+    let Stream { mut send, mut recv, binding, .. } = link.open().await.unwrap();
+    let proof = Proof::make(&ProofKey::of_secret(secret), &binding, Side::Opener, purpose);
     let open = Message::Open {
         protocol: PROTOCOL,
         share,
@@ -116,15 +117,28 @@ impl Answering {
     /// Keeps one stream that another device opened. Ends when that device ends it.
     pub(super) async fn keep(self: Arc<Self>, mut stream: Stream) {
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-        let first = reader.next(&mut stream.recv).await;
-        let Ok(Some(Message::Open { share, purpose, .. })) = first else { return };
+        let mut first = reader.next(&mut stream.recv).await;
+        let secret = &self.knowledge.ticket.secret;
+        if let Ok(Some(Message::BlindQuery { query, .. })) = &first {
+            let blind = BlindKey::of_secret(secret);
+            let known = query.verify(&blind, &stream.binding);
+            let answer = match known {
+                true => Message::BlindReply { reply: BlindReply::make(&blind, &stream.binding) },
+                false => Message::Refused(Refusal::NotFound),
+            };
+            if write_message(&mut stream.send, &answer).await.is_err() || !known {
+                return;
+            }
+            first = reader.next(&mut stream.recv).await;
+        }
+        let Ok(Some(Message::Open { share, purpose: Some(purpose), .. })) = first else { return };
         if share != self.knowledge.ticket.share() {
             let _ = write_message(&mut stream.send, &Message::Refused(Refusal::NotFound)).await;
             return;
         }
         reader.set_max(MAX_FRAME);
         let opened = Message::Opened(Box::new(Opened {
-            proof: Proof::make(&self.knowledge.ticket.secret, &stream.exporter, Side::Acceptor),
+            proof: Proof::make(&ProofKey::of_secret(secret), &stream.binding, Side::Acceptor, purpose),
             head: self.knowledge.head.to_unchecked(),
             device_name: DeviceName::clean("friendly neighbour"),
             tcp_port: self.tcp_port,
@@ -134,7 +148,7 @@ impl Answering {
             return;
         }
         let _ = match purpose {
-            Some(Purpose::Control) => self.attend(stream, reader).await,
+            Purpose::Control => self.attend(stream, reader).await,
             _ => self.serve(stream, reader).await,
         };
     }
@@ -149,6 +163,12 @@ impl Answering {
             has_manifest: true,
         };
         write_message(&mut stream.send, &Message::Announce(announcement)).await?;
+        if let Conduct::Names(key, at) = self.conduct {
+            let at = vec![HostPort::try_from(at).unwrap()];
+            let address = RelayAddress { key, udp: at.clone(), tcp: at };
+            let holders = vec![Holder { kind: HolderKind::Device, address }];
+            write_message(&mut stream.send, &Message::Elsewhere { proof: None, holders }).await?;
+        }
         while let Ok(Some(message)) = reader.next(&mut stream.recv).await {
             if let Message::Ping { nonce } = message {
                 write_message(&mut stream.send, &Message::Pong { nonce }).await?;
@@ -162,7 +182,7 @@ impl Answering {
             let Message::Want(want) = message else { continue };
             if want.space == Space::Data {
                 self.asked.fetch_add(want.ranges.total(), Ordering::Relaxed);
-                if self.conduct == Conduct::Stalls {
+                if self.conduct != Conduct::Lies {
                     continue;
                 }
             }
@@ -187,4 +207,30 @@ impl Answering {
             None => super::noise(u64::from(position), MADE_UP + CHUNK_TAG as usize),
         }
     }
+}
+
+/// Asks for all chunks of files on so many streams and reads none of them; gives what must be kept.
+pub(super) async fn hoard(ticket: &Ticket, streams: usize) -> Vec<(Link, Granted)> {
+    let endpoint =
+        Endpoint::bind(&hither_carrier::Identity::generate().unwrap(), &Default::default()).unwrap();
+    let links = [
+        endpoint.connect_quic(ticket.owner, &ticket.hints).await.unwrap(),
+        endpoint.connect_tcp(ticket.owner, &ticket.hints).await.unwrap(),
+    ];
+    let mut held = Vec::new();
+    for number in 0..streams {
+        let link = &links[number % links.len()];
+        let Ok(mut granted) = open(link, ticket.share(), &ticket.secret, Purpose::Bulk).await else { break };
+        let head = SignedHead::open(&granted.opened.head, ticket.share(), ticket.owner).unwrap();
+        let (version, chunks) = (head.head().version, head.head().chunks);
+        for request in 0..2 {
+            let ranges: Ranges = PositionRange::new(0, chunks).into_iter().collect();
+            let want = Want { request, space: Space::Data, version, ranges };
+            write_message(&mut granted.send, &Message::Want(want)).await.unwrap();
+        }
+        held.push((link.clone(), granted));
+    }
+    // Dropping the endpoint would close its links.
+    std::mem::forget(endpoint);
+    held
 }

@@ -10,6 +10,8 @@ mod catalogue;
 mod cheapest;
 mod common;
 mod daemon;
+mod field_crowds;
+mod field_strangers;
 mod follow;
 mod groups;
 mod groups_joining;

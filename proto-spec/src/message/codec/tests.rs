@@ -3,12 +3,15 @@
 use super::*;
 use crate::frame::{FRAME_PREFIX, decode_frame, encode_frame, frame_length};
 use crate::ids::ShareSecret;
-use crate::proof::Side;
-use crate::relay::samples::{key, longest_relay, relay};
+use crate::proof::{BlindKey, ProofKey, Side, StreamBinding};
+use crate::relay::samples::{key, longest_relay, other_key, relay};
 use proptest::prelude::*;
 
 fn samples() -> Vec<Message> {
-    let proof = Proof::make(&ShareSecret::new([1; 16]), &[2; 32], Side::Opener);
+    let secret = ShareSecret::new([1; 16]);
+    let stream = StreamBinding::new([2; 32], other_key(), key());
+    let proof = Proof::make(&ProofKey::of_secret(&secret), &stream, Side::Opener, Purpose::Control);
+    let blind = BlindKey::of_secret(&secret);
     let ranges: Ranges =
         [(0, 3), (9, 1)].into_iter().filter_map(|(s, n)| crate::range::PositionRange::new(s, n)).collect();
     vec![
@@ -28,6 +31,8 @@ fn samples() -> Vec<Message> {
             owner: Some(key()),
             purpose: Some(Purpose::Lookup),
         },
+        Message::BlindQuery { protocol: 2, query: BlindQuery::make(&blind, &stream) },
+        Message::BlindReply { reply: BlindReply::make(&blind, &stream) },
         Message::Opened(Box::new(Opened {
             proof,
             head: UncheckedHead::default(),
@@ -134,7 +139,12 @@ fn claims_are_bounded_and_only_who_fetches_has_any() {
 
 #[test]
 fn the_longest_answer_to_a_lookup_fits_its_frame() {
-    let Message::Elsewhere { proof, .. } = &samples()[16] else { panic!("not an answer to a lookup") };
+    let samples = samples();
+    let proof = samples.iter().find_map(|message| match message {
+        Message::Elsewhere { proof, .. } => Some(proof),
+        _ => None,
+    });
+    let proof = proof.expect("an answer to a lookup");
     let holders = vec![Holder { kind: HolderKind::Store, address: longest_relay() }; MAX_HOLDERS];
     let frame = encode_frame(&Message::Elsewhere { proof: *proof, holders });
     assert!(frame.len() <= crate::limits::MAX_FRAME_LOOKUP, "{}", frame.len());

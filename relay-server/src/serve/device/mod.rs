@@ -119,6 +119,7 @@ async fn admit(
         limiter.wrong_invitation(address);
     }
     let registered = admitted.map_err(|error| refusal_of(&error))?;
+    node.endpoint.vouch(device);
     if registered.new {
         node.metrics.registered.add_one();
         tracing::info!(%device, "a device was registered");
