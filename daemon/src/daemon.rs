@@ -16,6 +16,7 @@ use crate::records::{Records, ShareRecord};
 use crate::relay::Relays;
 use crate::routes::Routes;
 use crate::shares::{Share, Shares, Version};
+use crate::stamp_clock::StampClock;
 use crate::tasks::Tasks;
 use crate::terms::Listeners;
 use crate::throttle::Throttles;
@@ -61,6 +62,7 @@ pub(crate) struct Daemon {
     pub watches: Watches,
     pub transfers: Transfers,
     pub records: Records,
+    pub stamps: StampClock,
     pub relays: Relays,
     pub turned_away: TurnedAway,
     pub mail: Mail,
@@ -104,6 +106,7 @@ impl Daemon {
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         let device = identity.device_id();
         let records = Records::new(Arc::clone(&storage));
+        let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
         let throttles = Throttles::new(&config.limits);
@@ -125,6 +128,7 @@ impl Daemon {
             watches: Watches::default(),
             transfers: Transfers::default(),
             records,
+            stamps,
             relays,
             turned_away: TurnedAway::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,

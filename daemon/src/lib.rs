@@ -39,6 +39,7 @@ mod run;
 mod session;
 mod shares;
 mod sites;
+mod stamp_clock;
 mod tasks;
 mod terms;
 mod throttle;

@@ -24,6 +24,7 @@ mod proof;
 mod range;
 mod relay;
 mod root;
+pub mod stamp;
 mod ticket;
 
 /// Types generated from the `.proto` files. Not for use beyond this crate's parsers and encoders.

@@ -2,13 +2,15 @@
 
 use super::notice::{Digest, Notice};
 use super::told::{self, MAX_AWAY, Told};
+use crate::clock::unix_millis;
 use crate::daemon::Daemon;
+use crate::relay::records::CardRecord;
 use crate::relay::{RelayConnection, RequestError};
 use crate::{failure, mail, relay};
 use hither_api::ApiError;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, StorageError, Table};
-use hither_proto::{DeviceId, MessageId};
+use hither_proto::{DeviceId, MessageId, stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
@@ -43,12 +45,17 @@ pub(super) struct Listed {
 /// The user's other devices.
 pub(super) fn listed(daemon: &Daemon) -> BTreeMap<DeviceId, Listed> {
     let mut all: BTreeMap<DeviceId, Listed> = BTreeMap::new();
+    let now = unix_millis();
     for relay in daemon.relays.all() {
         relay.with_devices(|list| {
             for (device, known) in list.iter().filter(|(device, _)| *device != daemon.device) {
                 let one = all.entry(device).or_default();
                 one.online |= known.online;
-                if let Some(card) = known.card.as_ref().filter(|card| card.made_ms > one.card_ms) {
+                let newer = |card: &&CardRecord| {
+                    let order = |stamp| (stamp::is_plausible(stamp, now), stamp);
+                    one.card_ms == 0 || order(card.made_ms) > order(one.card_ms)
+                };
+                if let Some(card) = known.card.as_ref().filter(newer) {
                     (one.card_ms, one.digest) = (card.made_ms, card.catalogue.clone());
                 }
             }

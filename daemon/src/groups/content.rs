@@ -5,7 +5,6 @@
 
 use super::store::Told;
 use crate::catalogue::Entry;
-use crate::clock::unix_millis;
 use crate::hexed::Hex;
 use hither_carrier::Identity;
 use hither_carrier::group_seal::{self, Place};
@@ -45,7 +44,7 @@ struct RefusalNote {
 
 /// What a member says of itself.
 #[derive(Serialize, Deserialize)]
-struct Note {
+pub(super) struct Note {
     made_ms: u64,
     name: String,
     shares: Vec<Entry>,
@@ -153,9 +152,9 @@ fn shortened(text: &str) -> String {
     text
 }
 
-/// What this device says of itself, before it is sealed: the newest shares, as many as fit. And what tells it from another
-/// such thing: its time aside.
-pub(super) fn note(name: &DeviceName, mut shares: Vec<Entry>) -> (Vec<u8>, [u8; 32]) {
+/// What this device says of itself, before it is stamped and sealed: the newest shares, as many as fit. And what tells it from
+/// another such thing: its stamp aside.
+pub(super) fn note(name: &DeviceName, mut shares: Vec<Entry>) -> (Note, [u8; 32]) {
     shares.sort_by_key(|entry| std::cmp::Reverse((entry.published, entry.name.clone())));
     let mut room = ROOM;
     shares.retain(|entry| {
@@ -164,10 +163,17 @@ pub(super) fn note(name: &DeviceName, mut shares: Vec<Entry>) -> (Vec<u8>, [u8; 
         room = if fits { room - length } else { 0 };
         fits
     });
-    let mut note = Note { made_ms: 0, name: name.as_str().to_owned(), shares };
+    let note = Note { made_ms: 0, name: name.as_str().to_owned(), shares };
     let content = *blake3::hash(&json(&note)).as_bytes();
-    note.made_ms = unix_millis();
-    (json(&note), content)
+    (note, content)
+}
+
+impl Note {
+    /// The bytes to be sealed.
+    pub(super) fn stamped(mut self, stamp: u64) -> Vec<u8> {
+        self.made_ms = stamp;
+        json(&self)
+    }
 }
 
 /// Why a note is not believed.

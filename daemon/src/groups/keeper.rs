@@ -267,7 +267,7 @@ impl Keeper {
         let Some((known, membership)) = self.known(group) else { return Ok(()) };
         let Some(secret) = known.secret() else { return Ok(()) };
         let shares = catalogue::shared_with(&self.daemon, group);
-        let (payload, told) = content::note(&self.daemon.name, shares);
+        let (note, told) = content::note(&self.daemon.name, shares);
         let generation = membership.generation();
         let at_relay = known.seen.get(&self.daemon.device).and_then(|member| member.digest);
         let same = known.record.published.as_ref().is_some_and(|published| {
@@ -281,6 +281,7 @@ impl Keeper {
         let sealed = blocking(&self.daemon, move |daemon| {
             let salt = append::random().map_err(|error| SyncError::Internal(error.to_string()))?;
             let place = Place { group, generation, secret: &secret };
+            let payload = note.stamped(daemon.stamps.next()?);
             group_seal::seal(&daemon.identity, place, salt, &payload)
                 .map_err(|error| SyncError::Internal(error.to_string()))
         })

@@ -3,6 +3,7 @@
 use super::content::{self, Inner};
 use super::store::{GroupRecord, Stands, Told};
 use super::{Known, asker};
+use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
@@ -11,7 +12,7 @@ use hither_carrier::group_seal::Place;
 use hither_content::storage::StorageError;
 use hither_proto::{
     Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed, GroupStanding,
-    LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry,
+    LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry, stamp,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -345,13 +346,13 @@ fn read(
     wanted: &[DeviceId],
 ) -> Result<(), SyncError> {
     let mut fresh: Vec<(DeviceId, Told)> = Vec::new();
-    let mut unreadable = BTreeMap::new();
+    let (mut unreadable, now) = (BTreeMap::new(), unix_millis());
     for note in notes.iter().filter(|note| wanted.contains(&note.device)) {
         let digest = blake3::hash(&note.sealed).as_bytes()[..hither_proto::limits::GROUP_DIGEST].to_vec();
         let before = known.told.get(&note.device).map_or(0, |told| told.made_ms);
         match content::open_note(place, note.device, &note.sealed) {
             // A relay may be behind, or pretend to be: an older note changes nothing.
-            Ok(told) if told.made_ms >= before => fresh.push((note.device, told)),
+            Ok(told) if stamp::replaces(before, told.made_ms, now) => fresh.push((note.device, told)),
             Ok(_) => drop(unreadable.insert(note.device, digest.clone())),
             Err(error) => {
                 // Of an earlier generation, until that member seals it anew.

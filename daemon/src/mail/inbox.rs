@@ -12,7 +12,7 @@ use crate::relay::Delivery;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, stamp};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -233,8 +233,12 @@ fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Lett
         message: delivery.id.to_string(),
         from: delivery.from.to_string(),
         received: unix_seconds(),
-        // A letter of a later format does not say: the relay's clock does.
-        made_ms: if letter.made_ms == 0 { delivery.taken_ms } else { letter.made_ms },
+        // A letter of a later format does not say, and a clock may be wrong: then the relay's clock says when it took it.
+        made_ms: match letter.made_ms {
+            0 => delivery.taken_ms,
+            made if stamp::is_plausible(made, delivery.taken_ms) => made,
+            _ => delivery.taken_ms,
+        },
         read: false,
         content,
     };

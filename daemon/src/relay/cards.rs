@@ -5,7 +5,6 @@
 
 use super::connection::RelayConnection;
 use super::records::CardRecord;
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
@@ -25,13 +24,13 @@ pub(crate) struct Published {
     readers: HashSet<DeviceId>,
 }
 
-/// This device's card now.
+/// This device's card now, without a stamp.
 fn own(daemon: &Daemon) -> CardRecord {
     CardRecord {
         name: daemon.name.as_str().to_owned(),
         addresses: daemon.addresses(),
         tcp_port: daemon.endpoint.tcp_port(),
-        made_ms: unix_millis(),
+        made_ms: 0,
         catalogue: Some(daemon.catalogue.digest()),
     }
 }
@@ -80,13 +79,20 @@ pub(crate) async fn publish(daemon: &Arc<Daemon>, connection: &Arc<RelayConnecti
 }
 
 fn seal_missing(daemon: &Daemon, connection: &RelayConnection, readers: Vec<DeviceId>) -> Vec<Card> {
-    let card = own(daemon);
+    let mut card = own(daemon);
     let mut published = connection.published.lock().unwrap_or_else(PoisonError::into_inner);
     let same = published
         .card
         .as_ref()
         .is_some_and(|old| CardRecord { made_ms: card.made_ms, ..old.clone() } == card);
     if !same {
+        match daemon.stamps.next() {
+            Ok(stamp) => card.made_ms = stamp,
+            Err(error) => {
+                tracing::error!(%error, "this device's card cannot be stamped");
+                return Vec::new();
+            }
+        }
         *published = Published { card: Some(card), readers: HashSet::new() };
     }
     let Some(bytes) = published.card.as_ref().and_then(|card| serde_json::to_vec(card).ok()) else {

@@ -1,11 +1,11 @@
 //! Relays and devices as the local API shows them.
 
 use super::standing::{Relay, Standing};
-use crate::clock::unix_seconds;
+use crate::clock::{unix_millis, unix_seconds};
 use crate::daemon::Daemon;
 use hither_api::{DeviceInfo, RelayInfo, RelayState};
 use hither_carrier::CarrierKind;
-use hither_proto::{DeviceId, DeviceName};
+use hither_proto::{DeviceId, DeviceName, stamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -130,6 +130,8 @@ pub(crate) fn name_of(daemon: &Daemon, device: DeviceId) -> String {
         daemon.relays.all().into_iter().filter_map(|relay| {
             relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
         });
-    let newest = cards.max_by_key(|card| card.made_ms).map(|card| DeviceName::clean(&card.name));
+    let now = unix_millis();
+    let newest = cards.max_by_key(|card| (stamp::is_plausible(card.made_ms, now), card.made_ms));
+    let newest = newest.map(|card| DeviceName::clean(&card.name));
     newest.or_else(|| daemon.links.name(device)).map(|name| name.to_string()).unwrap_or_default()
 }

@@ -1,9 +1,10 @@
 //! The user's devices as one relay tells them, and as a user names them.
 
 use super::records::{CardRecord, DeviceRecord};
+use crate::clock::unix_millis;
 use hither_api::{ApiError, DeviceInfo, ErrorCode};
 use hither_proto::limits::MAX_DEVICES;
-use hither_proto::{DeviceEntry, DeviceId, display_name};
+use hither_proto::{DeviceEntry, DeviceId, display_name, stamp};
 use std::collections::BTreeMap;
 
 /// One device of the user.
@@ -60,6 +61,7 @@ impl DeviceList {
         removed: &[DeviceId],
         open: impl Fn(&DeviceEntry) -> Option<CardRecord>,
     ) -> bool {
+        let now = unix_millis();
         let mut lasting = false;
         for device in removed {
             lasting |= self.0.remove(device).is_some();
@@ -71,7 +73,9 @@ impl DeviceList {
             let before = self.0.get(&entry.device).map(|known| known.card.clone());
             let old = before.clone().flatten();
             // A relay may be behind, or pretend to be: an older card changes nothing.
-            let newer = |card: &CardRecord| old.as_ref().is_none_or(|old| card.made_ms >= old.made_ms);
+            let newer = |card: &CardRecord| {
+                old.as_ref().is_none_or(|old| stamp::replaces(old.made_ms, card.made_ms, now))
+            };
             let card = open(entry).filter(newer).or(old.clone());
             lasting |= before != Some(card.clone());
             let DeviceEntry { device, online, last_seen_ms, same_network, .. } = *entry;

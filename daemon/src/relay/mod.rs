@@ -16,7 +16,7 @@ mod dial;
 mod join;
 mod network;
 mod pulse;
-mod records;
+pub(crate) mod records;
 mod select;
 mod standing;
 mod task;
