@@ -5,7 +5,7 @@ use crate::failure::size;
 use crate::world::Battery;
 use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
 use hither_carrier::{CarrierKind, Link};
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, display_name};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -245,17 +245,15 @@ fn unservable(daemon: &Daemon) -> Vec<Finding> {
         let Some(version) = share.current() else { continue };
         let chunks = u64::from(version.head.head().chunks);
         let held = daemon.recheck(&share, &version);
-        if held < chunks {
-            let message = format!(
-                "\"{}\" changed since it was shared: {} of {chunks} chunks can still be given.",
-                record.name, held
-            );
-            findings.push(finding(
-                "shares",
-                Level::Warning,
-                message,
-                "Share it again to publish its new version.",
-            ));
+        let words = daemon.watches.trouble(share.id).or_else(|| daemon.health.of(share.id).words);
+        if let Some(words) = words {
+            let name = display_name(&record.name);
+            let given = if held < chunks {
+                format!(" {held} of {chunks} chunks can be given.")
+            } else {
+                String::new()
+            };
+            findings.push(finding("shares", Level::Warning, format!("\"{name}\": {words}{given}"), ""));
         }
     }
     findings

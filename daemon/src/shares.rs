@@ -7,6 +7,7 @@ use hither_proto::{DeviceId, Manifest, ShareId, ShareSecret, SignedHead, Space};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Most heads of one share that are remembered.
 const MAX_HEADS: usize = 16;
@@ -75,6 +76,8 @@ pub(crate) struct Share {
     pub id: ShareId,
     pub secret: ShareSecret,
     pub owner: DeviceId,
+    /// Cancelled when the share ends here: whatever is being told or given of it stops.
+    pub ended: CancellationToken,
     versions: RwLock<Versions>,
 }
 
@@ -89,7 +92,13 @@ struct Versions {
 
 impl Share {
     pub(crate) fn new(secret: ShareSecret, owner: DeviceId) -> Self {
-        Self { id: secret.share_id(), secret, owner, versions: RwLock::default() }
+        Self {
+            id: secret.share_id(),
+            secret,
+            owner,
+            ended: CancellationToken::new(),
+            versions: RwLock::default(),
+        }
     }
 
     fn read<R>(&self, f: impl FnOnce(&Versions) -> R) -> R {
@@ -188,7 +197,10 @@ impl Shares {
     }
 
     pub(crate) fn remove(&self, id: ShareId) {
-        self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let ended = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(share) = ended {
+            share.ended.cancel();
+        }
         self.changes.send_replace(());
     }
 

@@ -10,6 +10,7 @@ mod catalogue;
 mod cheapest;
 mod common;
 mod daemon;
+mod field_share;
 mod follow;
 mod groups;
 mod groups_joining;
