@@ -274,6 +274,9 @@ pub struct Status {
     /// The limits that are in force now.
     #[serde(default)]
     pub limits: LimitsInfo,
+    /// What of Hither's own data was lost, until it is acknowledged (`POST /v1/losses/acknowledge`); also in `warnings`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
     /// Things the user should know (the store was rebuilt, a carrier could not start…).
     pub warnings: Vec<String>,
 }

@@ -12,6 +12,7 @@ use crate::holders::Holders;
 use crate::index::Index;
 use crate::keep::Keep;
 use crate::links::Links;
+use crate::losses::{self, Losses};
 use crate::mail::Mail;
 use crate::records::{LeftOutRecord, Records, ShareRecord};
 use crate::relay::Relays;
@@ -80,6 +81,8 @@ pub(crate) struct Daemon {
     pub publishing: Mutex<()>,
     /// What the user should know; shown by status and doctor.
     pub warnings: Mutex<Vec<String>>,
+    /// What of Hither's own data was lost.
+    pub losses: Losses,
     share_records: Mutex<HashMap<ShareId, ShareRecord>>,
     next_id: AtomicU64,
     /// Told when a share gets another end.
@@ -96,15 +99,18 @@ impl Daemon {
         for folder in [&paths.data, &paths.manifests(), &paths.spool()] {
             crate::private::create_folder(folder).map_err(failure::internal)?;
         }
+        let (losses, before) = (Losses::open(&paths), losses::Before::look(&paths));
+        losses.key(&paths, before).map_err(failure::internal)?;
         let identity = Identity::load_or_create(&paths.key()).map_err(failure::internal)?;
         let (storage, opened) = hither_content::storage::open(&paths.store(), DEFAULT_ENGINE)
             .map_err(|e| failure::storage(&e))?;
-        let mut warnings = Vec::new();
+        losses.store(&paths, before, opened == Opened::Fresh).map_err(failure::internal)?;
         if let Opened::Rebuilt { moved_to, reason } = opened {
-            warnings.push(format!(
+            let words = format!(
                 "The metadata store was damaged ({reason}). It is kept in {}; what was shared must be shared again.",
                 moved_to.display()
-            ));
+            );
+            losses.add(words).map_err(failure::internal)?;
         }
         let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let endpoint =
@@ -147,7 +153,8 @@ impl Daemon {
             world,
             tasks: Tasks::new(),
             publishing: Mutex::new(()),
-            warnings: Mutex::new(warnings),
+            warnings: Mutex::default(),
+            losses,
             share_records: Mutex::default(),
             next_id: AtomicU64::new(1),
             ends_changed: Notify::new(),

@@ -26,6 +26,11 @@ pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     findings.extend(battery(daemon));
     findings.extend(limits(daemon));
     findings.extend(vpn());
+    findings.extend(
+        daemon.losses.told().into_iter().map(|w| {
+            finding("data", Level::Problem, w, "When you have read it: hither status --acknowledge")
+        }),
+    );
     let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
     findings.extend(unservable(daemon));

@@ -9,7 +9,7 @@ use crate::publish;
 use crate::records::ShareRecord;
 use crate::shares::{Share, Version};
 use hither_api::ShareState;
-use hither_content::{Affected, Findings, Holding, RootError, check_roots};
+use hither_content::{Affected, Findings, Holding, RootError, check_mounts, check_roots};
 use hither_proto::{ShareId, display_name};
 use roaring::RoaringBitmap;
 use std::collections::{HashMap, HashSet};
@@ -125,7 +125,8 @@ impl Daemon {
 
     /// What the user should know, and what is wrong with shares.
     pub(crate) fn all_warnings(&self) -> Vec<String> {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut warnings = self.losses.told();
+        warnings.extend(self.warnings.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         for (share, record) in self.share_records() {
             let words = self.watches.trouble(share.id).or_else(|| self.health.of(share.id).words);
             warnings.extend(words.map(|words| format!("\"{}\": {words}", display_name(&record.name))));
@@ -153,7 +154,9 @@ pub(crate) fn lost(findings: &Findings) -> RoaringBitmap {
 
 /// What is to be said of a share.
 fn condition(daemon: &Daemon, share: &Share, record: &ShareRecord, findings: &Findings) -> Condition {
-    if let Err((path, error)) = check_roots(publish::parts(record).iter(), &record.roots()) {
+    let parts = publish::parts(record);
+    let there = check_roots(parts.iter(), &record.roots());
+    if let Err((path, error)) = there.and_then(|()| check_mounts(&parts, &record.mounts)) {
         let path = display_name(&path.to_string_lossy());
         let state = match error {
             RootError::Io(_) => ShareState::Unreadable,

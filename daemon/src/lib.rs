@@ -29,6 +29,7 @@ mod keep;
 mod lane;
 mod links;
 mod loading;
+mod losses;
 mod mail;
 mod private;
 mod publish;

@@ -59,7 +59,9 @@ impl Daemon {
         let number = head.head().version;
         let file = ManifestFile::open(&self.manifest_path(secret.share_id(), number), head.head(), &secret)?;
         let layout = Layout::new(Arc::new(file.decode()?));
-        let stamps = Stamps::decode(&std::fs::read(self.stamps_path(secret.share_id(), number))?)?;
+        // Without them everything is compared with what was shared.
+        let stamps = std::fs::read(self.stamps_path(secret.share_id(), number));
+        let stamps = stamps.ok().and_then(|bytes| Stamps::decode(&bytes).ok()).unwrap_or_default();
         let holding = Holding::new(&self.handles, crate::publish::parts(record), layout, stamps);
         let share = self.shares.get_or_insert(&secret, owner);
         let version = Arc::new(Version::new(head, Arc::new(file), holding));
@@ -70,6 +72,10 @@ impl Daemon {
 
     /// Removes manifests and spooled files that nothing refers to: a crash may have left them.
     pub(crate) fn remove_orphans(&self) {
+        if self.losses.keeps(&self.paths.data) {
+            tracing::warn!("nothing is tidied up: data that was lost may need what lies there");
+            return;
+        }
         let mut wanted: Vec<String> = Vec::new();
         for (share, _) in self.share_records() {
             wanted.extend(share.current().map(|v| format!("{}-{}", share.id, v.number())));

@@ -51,6 +51,7 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
         outgoing: daemon.mail.outbox.len() as u64,
         world: daemon.world.info(),
         limits: daemon.throttles.info(),
+        losses: daemon.losses.told(),
         warnings: daemon.all_warnings(),
     })
 }
@@ -60,6 +61,14 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
 pub(super) async fn shutdown(State(daemon): Ctx) -> Json<Value> {
     daemon.tasks.token.cancel();
     Json(json!({}))
+}
+
+/// The user has read what was lost: it is not told any more.
+#[utoipa::path(post, path = "/v1/losses/acknowledge", responses((status = 200)))]
+pub(super) async fn acknowledge(State(daemon): Ctx) -> Answer<Value> {
+    let acknowledged = tokio::task::spawn_blocking(move || daemon.losses.acknowledge()).await;
+    acknowledged.map_err(failure::internal)?.map_err(failure::internal)?;
+    Ok(Json(json!({})))
 }
 
 /// What works, what does not, and what could be done about it.

@@ -11,6 +11,7 @@ mod cheapest;
 mod common;
 mod daemon;
 mod field_share;
+mod field_share_files;
 mod follow;
 mod groups;
 mod groups_joining;
