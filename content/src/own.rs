@@ -4,6 +4,7 @@
 //! a symbolic link, nor a bind mount, nor a rename, nor another spelling hides them; data of other devices and of relays
 //! is known by the key file that lies in it; a copy of this device's key is known by its content.
 
+use crate::partial::is_partial_name;
 use crate::platform::{self, Dir, Kind, Stat};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -18,6 +19,9 @@ pub(crate) const DEVICE: &str = "it is the data of a Hither device, with its pri
 pub(crate) const RELAY: &str = "it is the data of a Hither relay, with its private key";
 /// The same of a copy of the key.
 pub(crate) const KEY: &str = "it is a copy of this device's private key";
+
+/// The same of a fetch that is under way.
+const UNFINISHED: &str = "it is an unfinished fetch";
 
 /// The key file of a device, and what lies beside it.
 const DEVICE_KEY: &str = "device.key";
@@ -215,8 +219,13 @@ pub(crate) fn refuses_folder(dir: &Dir, names: &[OsString]) -> Option<&'static s
     holds_device(|name| data.stat(OsStr::new(name))).then_some(DEVICE)
 }
 
-/// Why what is at a path is never shared, by the folders on the way to it: one of them is another device's or a relay's.
+/// Why what is at a path is never shared, by the folders on the way to it: one of them is another device's or a relay's, or
+/// an unfinished fetch.
 pub(crate) fn refuses_place(path: &Path) -> Option<&'static str> {
+    let unfinished = |name: &OsStr| name.to_str().is_some_and(is_partial_name);
+    if path.iter().any(unfinished) {
+        return Some(UNFINISHED);
+    }
     path.ancestors().skip(1).find_map(|folder| {
         let stat = |name: &str| platform::stat_path(&folder.join(name));
         if holds_device(stat) {
@@ -306,5 +315,6 @@ mod tests {
         assert_eq!(refuses_place(&root.join("other/data/store/x")), Some(DEVICE));
         assert_eq!(refuses_place(&root.join("relay/state")), Some(RELAY));
         assert_eq!(refuses_place(&root.join("other/film.mkv")), None);
+        assert_eq!(refuses_place(&root.join("a.hither-partial/film.mkv")), Some(UNFINISHED));
     }
 }

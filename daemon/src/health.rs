@@ -94,9 +94,12 @@ impl Daemon {
         // What is being fetched grows by itself.
         let whole = !holding.stamps().as_slice().is_empty() && self.transfers.running(share.id).is_none();
         let held = self.core.with(|engine, now| {
-            engine.withdraw(share.id, &lost, now);
-            if whole && engine.held(share.id).is_some() {
-                engine.durable(share.id, &(RoaringBitmap::from_iter(0..chunks) - &lost), now);
+            // A newer version becomes current before the engine holds it: what was seen is not said of that one.
+            if share.current().is_some_and(|current| current.number() == version.number()) {
+                engine.withdraw(share.id, &lost, now);
+                if whole && engine.held(share.id).is_some() {
+                    engine.durable(share.id, &(RoaringBitmap::from_iter(0..chunks) - &lost), now);
+                }
             }
             engine.held(share.id).map_or(0, RoaringBitmap::len)
         });

@@ -56,15 +56,19 @@ pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationT
         above: None,
         lost: false,
     };
-    watch.open().await;
+    // What is not there is watched when it comes back.
+    if watch.is_there().await {
+        watch.open().await;
+    }
     let mut check = Instant::now() + CHECK;
     loop {
         // What changes is waited for, however long ago the last look was.
         let due = watch.seen.settle().due().unwrap_or(watch.look);
+        let until = if watch.lost { check } else { due.min(check) };
         tokio::select! {
             () = stop.cancelled() => return,
             () = watch.seen.news.notified() => continue,
-            () = tokio::time::sleep_until(due.min(check).into()) => {}
+            () = tokio::time::sleep_until(until.into()) => {}
         }
         // Also before each version: it is not made of something else.
         let there = watch.is_there().await;

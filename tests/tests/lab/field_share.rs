@@ -96,6 +96,7 @@ fn field_a1_own_folders_are_refused_by_whatever_path() {
         fs::hard_link(key(&desk), desk.path("hard")).unwrap();
         fs::copy(key(&desk), desk.path("copied.pem")).unwrap();
         fill(desk.path("mine"), 1, 1000);
+        fill(desk.path("film.mkv.hither-partial"), 2, 1000);
         let own = [
             home.clone(),
             home.join("data"),
@@ -107,6 +108,7 @@ fn field_a1_own_folders_are_refused_by_whatever_path() {
             mount.clone(),
             desk.path("hard"),
             desk.path("copied.pem"),
+            desk.path("film.mkv.hither-partial"),
         ];
         for path in &own {
             let error = desk.hither(&["share", path.to_str().unwrap()]).failed(4);
@@ -120,7 +122,7 @@ fn field_a1_own_folders_are_refused_by_whatever_path() {
         // Inside of what is shared the same are left out.
         let run = desk.hither(&["share", desk.path("").to_str().unwrap()]).well();
         let warnings = run.lines.iter().filter(|line| line["event"] == "warning").count();
-        assert_eq!(warnings, 3, "{:?}", run.lines);
+        assert_eq!(warnings, 4, "{:?}", run.lines);
         assert_eq!(run.lines.last().unwrap()["files"], 1, "{:?}", run.lines.last());
     });
 }
