@@ -33,6 +33,8 @@ const BESIDE_RELAY_KEY: [&str; 5] = ["state", "index", "chunks", "admin.sock", "
 const HOME: [&str; 3] = ["config.toml", "data", "hither.sock"];
 /// Longest key file, bytes: one of a megabyte is none.
 const MAX_KEY: u64 = 4096;
+/// Folders whose files come and go: they are known as folders. A file that is gone leaves its inode to somebody else's.
+const PASSING: [&str; 2] = ["manifests", "spool"];
 /// How deep own folders are looked into; they are not deeper than this.
 const DEPTH: u32 = 8;
 
@@ -188,6 +190,7 @@ impl OwnSeen {
                 }
             } else if self.folders.insert(id)
                 && depth < DEPTH
+                && !PASSING.into_iter().any(|passing| name == passing)
                 && let Ok(inner) = dir.open_dir(&name)
             {
                 self.add_all(&inner, depth + 1);

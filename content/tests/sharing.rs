@@ -6,7 +6,8 @@ mod common;
 
 use common::{domain, fetch, holding, noise, share};
 use hither_content::{
-    Handles, ImportError, ImportOptions, ImportPhase, LARGE_FILE, MAX_NOTES, ReadChunkError, import,
+    Handles, ImportError, ImportOptions, ImportPhase, LARGE_FILE, MAX_NOTES, ReadChunkError, Unreadable,
+    import,
 };
 use hither_proto::{EntryKind, EntryName, Manifest};
 use std::ffi::OsStr;
@@ -179,7 +180,7 @@ fn a_file_that_keeps_changing_is_named() {
     };
     options.progress = &write;
     match import(&top, &domain(), &options) {
-        Err(ImportError::Changing { path }) => assert_eq!(path, "log"),
+        Err(ImportError::Read { path, source: Unreadable::Changing }) => assert_eq!(path, "log"),
         result => panic!("{result:?}"),
     }
     assert_eq!(share(&top).manifest.files(), 2);

@@ -83,15 +83,15 @@ impl Seen {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a path lies in a folder that belongs to Hither itself, or is one.
+    /// Whether a path lies in a folder that belongs to Hither itself. Of files only the folder counts: what was Hither's may
+    /// be deleted by now, and its inode that of a file of the user.
     fn is_own(&self, own: &OwnSeen, path: &Path) -> bool {
         let mut known = self.lock_own();
         if known.len() >= MAX_FOLDERS {
             known.clear();
         }
         let folder = path.parent().unwrap_or(path);
-        let inside = *known.entry(folder.to_owned()).or_insert_with(|| own.ignores_folder(folder));
-        inside || own.covers(path)
+        *known.entry(folder.to_owned()).or_insert_with(|| own.ignores_folder(folder))
     }
 
     fn told(&self, of: &[PathBuf], own: &OwnSeen, told: notify::Result<Event>) {

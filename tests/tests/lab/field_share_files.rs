@@ -84,6 +84,54 @@ fn field_b1_content_decides_and_not_its_stamp() {
 }
 
 #[test]
+fn field_a5_b1_what_may_not_be_read_now_is_not_taken_for_deleted_or_changed() {
+    lab::run(|lab| {
+        const NOBODY: u32 = 65_534;
+        let desk = lab.device("desk");
+        let (folder, single) = (desk.path("folder"), fill(desk.path("single"), 3, 1000));
+        fill(folder.join("a"), 1, 1000);
+        fill(folder.join("sub/b"), 2, 1000);
+        let mode = |path: &Path, mode: &str| tool("chmod", &[mode, path.to_str().unwrap()]);
+        let watch = ["share", folder.to_str().unwrap(), "--watch", "--skip-unsharable"];
+        let Some(run) = desk.hither_as(NOBODY, &watch) else { return };
+        let id = run.well().lines.last().unwrap()["share"].as_str().unwrap().to_owned();
+        let list = || desk.hither_as(NOBODY, &["list"]).unwrap().well().lines;
+        let told = |id: &str| list().into_iter().find(|line| line["share"] == *id).unwrap();
+        let trouble = |words: &str| {
+            lab::until(&format!("trouble: {words}"), || {
+                let line = told(&id);
+                line["trouble"].as_str().is_some_and(|text| text.contains(words)).then_some(line)
+            })
+        };
+        let version = |number: u64| {
+            lab::until(&format!("version {number}"), || {
+                Some(told(&id)).filter(|line| line["version"] == number && line["trouble"].is_null())
+            })
+        };
+        mode(&folder.join("sub"), "000");
+        fs::write(folder.join("c"), "c").unwrap();
+        assert_eq!(trouble("sub")["version"], 1, "what cannot be read is not deleted");
+        mode(&folder.join("sub"), "755");
+        assert_eq!(version(2)["files"], 3);
+        mode(&folder, "000");
+        assert_eq!(trouble("cannot be read")["version"], 2);
+        mode(&folder, "755");
+        fs::write(folder.join("d"), "d").unwrap();
+        assert_eq!(version(3)["files"], 4);
+        // A file that is not watched: unreadable is not changed.
+        let run = desk.hither_as(NOBODY, &["share", single.to_str().unwrap()]).unwrap().well();
+        let id = run.lines.last().unwrap()["share"].as_str().unwrap().to_owned();
+        mode(&single, "000");
+        let line = told(&id);
+        assert_eq!((line["state"].as_str(), line["held"].as_u64()), (Some("unreadable"), Some(0)));
+        assert!(line["trouble"].as_str().unwrap().contains("permission denied"), "{line}");
+        mode(&single, "644");
+        assert_eq!((told(&id)["state"].as_str(), &told(&id)["held"]), (Some("whole"), &line["chunks"]));
+        desk.hither_as(NOBODY, &["down"]).unwrap().well();
+    });
+}
+
+#[test]
 fn field_b2_a_changed_file_is_said_where_it_is_shared() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
