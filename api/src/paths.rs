@@ -50,6 +50,11 @@ impl Paths {
         Self { config: home.join("config.toml"), data: home.join("data"), socket: home.join("hither.sock") }
     }
 
+    /// Folders that belong to Hither as a whole, beside that of its data: `HITHER_HOME`, or the one of its configuration.
+    pub fn own_folders(&self) -> Vec<PathBuf> {
+        self.config.parent().map(Path::to_owned).into_iter().collect()
+    }
+
     /// Whether the socket's path is too long for the system.
     pub fn socket_too_long(&self) -> bool {
         self.socket.as_os_str().len() > MAX_SOCKET
@@ -98,10 +103,12 @@ mod tests {
     fn hither_home_wins_over_xdg_over_home() {
         let all = [("HITHER_HOME", "/h"), ("HOME", "/u"), ("XDG_DATA_HOME", "/d")];
         assert_eq!(resolve(&all).unwrap(), Paths::in_home(Path::new("/h")));
+        assert_eq!(resolve(&all).unwrap().own_folders(), [Path::new("/h")]);
         let xdg =
             resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "/d"), ("XDG_RUNTIME_DIR", "/run/user/1")]).unwrap();
         assert_eq!(xdg.data, Path::new("/d/hither"));
         assert_eq!(xdg.config, Path::new("/u/.config/hither/config.toml"));
+        assert_eq!(xdg.own_folders(), [Path::new("/u/.config/hither")]);
         assert_eq!(xdg.socket, Path::new("/run/user/1/hither.sock"));
         assert_eq!(
             resolve(&[("HOME", "/u")]).unwrap().socket,

@@ -120,12 +120,51 @@ pub struct ShareInfo {
     /// Whether a new version is published whenever something in it changes.
     #[serde(default)]
     pub watched: bool,
-    /// Why what changed in a watched share could not be published, in words.
+    /// How its files stand.
+    #[serde(default)]
+    pub state: ShareState,
+    /// What is wrong with its files, or why what changed in a watched share could not be published, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// What lies in it and is not shared, the first 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// How many that are in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out_total: u64,
     /// How its upload stands; absent for shares of others, and while no relay is joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<UploadInfo>,
+}
+
+/// How the files of a share stand (in [`ShareInfo`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShareState {
+    /// They are what was shared, as far as is known.
+    #[default]
+    Whole,
+    /// Some have another content.
+    Changed,
+    /// Some, or all, are not there any more.
+    Gone,
+    /// Some, or all, cannot be read now.
+    Unreadable,
+    /// Something else is where it was: another folder or disk.
+    Moved,
+}
+
+/// Something that lies in a share and is left out of it (in [`ShareInfo`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeftOut {
+    /// Path below the shared one, safe to show.
+    pub path: String,
+    /// Why, in words that complete "… is not shared because …".
+    pub reason: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The ticket of a share (`GET /v1/shares/{id}/ticket`).
@@ -235,6 +274,9 @@ pub struct Status {
     /// The limits that are in force now.
     #[serde(default)]
     pub limits: LimitsInfo,
+    /// What of Hither's own data was lost, until it is acknowledged (`POST /v1/losses/acknowledge`); also in `warnings`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
     /// Things the user should know (the store was rebuilt, a carrier could not start…).
     pub warnings: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use hither_api::{ApiError, ErrorCode, ShareInfo, TransferInfo};
 use hither_proto::display_name;
+use std::path::{Path, PathBuf};
 
 /// Fewest characters of an id that are shown.
 const SHORT: usize = 8;
@@ -67,6 +68,39 @@ pub fn pick<'a, T: Named>(all: &'a [T], wanted: &str) -> Result<&'a T, ApiError>
                 .with_hint(format!("Give the id instead. See them all with: {}", T::LIST)))
         }
     }
+}
+
+/// The share that `wanted` means: as [`pick`] says, or by the path that it is at, however that is spelled.
+pub fn pick_share<'a>(shares: &'a [ShareInfo], wanted: &str) -> Result<&'a ShareInfo, ApiError> {
+    let picked = pick(shares, wanted);
+    if picked.as_ref().is_ok_and(|share| !wanted.contains('/') || share.share == wanted) {
+        return picked;
+    }
+    let Some(path) = resolved(Path::new(wanted)) else { return picked };
+    let at: Vec<&ShareInfo> =
+        shares.iter().filter(|share| share.more_paths.is_empty() && Path::new(&share.path) == path).collect();
+    match at.as_slice() {
+        [] => picked,
+        [one] => Ok(one),
+        several => {
+            let length = id_length(shares);
+            let ids: Vec<&str> = several.iter().map(|one| short(&one.share, length)).collect();
+            let message = format!("{} is shared several times: {}.", display_name(wanted), ids.join(", "));
+            Err(ApiError::new(ErrorCode::BadRequest, message)
+                .with_hint("Give the id instead. See them all with: hither list"))
+        }
+    }
+}
+
+/// What a path leads to; of something that is gone, the folder that it was in is looked at.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Some(path);
+    }
+    let name = path.file_name()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder)).ok()?;
+    Some(folder.join(name))
 }
 
 /// How many characters of the ids tell all of them apart.

@@ -44,7 +44,7 @@ impl<'a> Session<'a> {
             Some(status) => status,
             None => daemon::start(&paths, &client).await?,
         };
-        self.compare_versions(&status);
+        self.heed(&status);
         Ok((client, status))
     }
 
@@ -75,14 +75,17 @@ impl<'a> Session<'a> {
         lines
     }
 
-    /// Says so when the daemon is another version than this program.
-    pub fn compare_versions(&self, status: &Status) {
+    /// Says so when the daemon is another version than this program, and what of Hither's data was lost.
+    pub fn heed(&self, status: &Status) {
         let own = env!("CARGO_PKG_VERSION");
         if status.version != own {
             self.out.warning(&format!(
                 "The daemon is version {}, this is {own}. Restart it: hither down, then hither up.",
                 status.version
             ));
+        }
+        for loss in &status.losses {
+            self.out.warning(&format!("{loss} (When you have read this: hither status --acknowledge)"));
         }
     }
 }

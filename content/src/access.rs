@@ -56,6 +56,11 @@ impl Access {
         &self.layout
     }
 
+    /// Where all parts are.
+    pub(crate) const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// Where the first part is: the top entry, unless there are several.
     pub(crate) const fn place(&self) -> &Place {
         self.parts.first()

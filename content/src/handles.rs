@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// An open file or folder.
 #[derive(Debug, Clone)]
@@ -21,8 +22,8 @@ type Key = (u64, u32);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each handle with the time of its last use.
-    open: HashMap<Key, (Handle, u64)>,
+    /// Each handle with the number and the time of its last use.
+    open: HashMap<Key, (Handle, u64, Instant)>,
     time: u64,
 }
 
@@ -49,8 +50,8 @@ impl Handles {
         let mut state = self.lock();
         state.time += 1;
         let time = state.time;
-        state.open.get_mut(&(owner, entry)).map(|(handle, used)| {
-            *used = time;
+        state.open.get_mut(&(owner, entry)).map(|(handle, used, at)| {
+            (*used, *at) = (time, Instant::now());
             handle.clone()
         })
     }
@@ -62,11 +63,11 @@ impl Handles {
         // The limit is a few hundred, so looking through all of them costs less than opening one.
         if state.open.len() >= self.limit
             && !state.open.contains_key(&(owner, entry))
-            && let Some(oldest) = state.open.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key)
+            && let Some(oldest) = state.open.iter().min_by_key(|(_, (_, used, _))| *used).map(|(key, _)| *key)
         {
             state.open.remove(&oldest);
         }
-        state.open.insert((owner, entry), (handle, time));
+        state.open.insert((owner, entry), (handle, time, Instant::now()));
     }
 
     pub(crate) fn forget(&self, owner: u64, entry: u32) {
@@ -75,6 +76,11 @@ impl Handles {
 
     pub(crate) fn forget_owner(&self, owner: u64) {
         self.lock().open.retain(|(of, _), _| *of != owner);
+    }
+
+    /// Closes what was not used for so long: an open file keeps its disk from being unmounted.
+    pub fn close_unused(&self, span: Duration) {
+        self.lock().open.retain(|_, (_, _, used)| used.elapsed() < span);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -99,7 +105,11 @@ mod tests {
         assert!(handles.get(a, 2).is_none() && handles.get(a, 1).is_some() && handles.get(b, 1).is_some());
         handles.put(b, 1, handle);
         assert!(handles.get(a, 1).is_some());
+        handles.close_unused(Duration::from_secs(60));
+        assert!(handles.get(a, 1).is_some(), "it was used just now");
         handles.forget_owner(a);
         assert!(handles.get(a, 1).is_none() && handles.get(b, 1).is_some());
+        handles.close_unused(Duration::ZERO);
+        assert!(handles.get(b, 1).is_none());
     }
 }

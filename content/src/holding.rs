@@ -9,15 +9,14 @@ use crate::crypt::{matches_record, reseal_chunk};
 use crate::cut::LARGE_FILE;
 use crate::handles::Handles;
 use crate::layout::{Extent, Layout};
+use crate::own::OwnSeen;
 use crate::place::Parts;
-use crate::platform::{self, Kind};
+use crate::platform;
 use crate::stamp::Stamps;
 use hither_proto::{ChunkRecord, Manifest};
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a chunk could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +76,11 @@ impl Holding {
         Self { access, stamps: Stamps::default() }
     }
 
+    /// The same files with other stamps.
+    pub fn with_stamps(&self, handles: &Arc<Handles>, stamps: Stamps) -> Self {
+        Self::new(handles, self.access.parts().clone(), Arc::clone(self.layout()), stamps)
+    }
+
     /// What is in it.
     pub fn manifest(&self) -> &Arc<Manifest> {
         self.access.layout().manifest()
@@ -115,28 +119,22 @@ impl Holding {
         reseal_chunk(record, out).map_err(|_| self.changed(read.suspect))
     }
 
-    /// Asks the file system about every file, without reading any: the positions of files that are gone or whose
-    /// stamps differ, ascending, as runs that do not overlap. Stops early, with what was found, when `cancel` is set.
-    pub fn changed_positions(&self, cancel: &AtomicBool) -> Vec<Range<u32>> {
-        let layout = self.access.layout();
-        let mut changed: Vec<Range<u32>> = Vec::new();
-        for (file, stamp) in (0..).zip(self.stamps.as_slice()) {
-            if cancel.load(Ordering::Relaxed) {
-                break;
-            }
-            let entry = layout.entry_of(file);
-            let stat = self.access.above(entry).and_then(|dir| dir.stat(self.access.name(entry)));
-            if stat.is_ok_and(|stat| stat.kind == Kind::File && stamp.same(&stat)) {
-                continue;
-            }
-            let positions = layout.positions_of(file);
-            match changed.last_mut().filter(|last| positions.start <= last.end) {
-                Some(last) => last.end = last.end.max(positions.end),
-                None if positions.is_empty() => {}
-                None => changed.push(positions),
-            }
-        }
-        changed
+    /// The way to its files.
+    pub(crate) const fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Whether one of the files is a file of Hither itself, as older versions could share them.
+    pub fn holds_own(&self, own: &OwnSeen) -> bool {
+        (0..).zip(self.stamps.as_slice()).any(|(file, stamp)| {
+            let entry = self.access.layout().entry_of(file);
+            own.may_be_file(stamp.inode)
+                && self
+                    .access
+                    .above(entry)
+                    .and_then(|dir| dir.stat(self.access.name(entry)))
+                    .is_ok_and(|stat| own.knows(&stat))
+        })
     }
 
     /// An open file, for sharing its blocks.

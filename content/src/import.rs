@@ -4,19 +4,25 @@
 //! reads and cuts the rest while `sealing` hashes and encrypts it on the other cores. Invariants: the same tree gives
 //! the same manifest however it was read; a share is of files as they were at one time each, never of a torn mixture.
 
-use crate::crypt::{DomainSecret, SealError};
+use crate::before::Before;
+use crate::crypt::DomainSecret;
 use crate::cut::{Cutter, LARGE_FILE, SMALL_AVERAGE, average_for};
 use crate::folders::Folders;
-use crate::place::Parts;
+use crate::import_error::shown;
+pub use crate::import_error::{ImportError, Unreadable};
+use crate::notes::{MAX_NOTES, Notes};
+use crate::own::OwnSeen;
+use crate::place::{Parts, Place};
 use crate::reading::{ReadError, Reader};
 use crate::reuse::Matched;
 pub use crate::reuse::Previous;
+use crate::root::RootId;
 use crate::sealing::Sealing;
 use crate::stamp::{FileStamp, Stamps};
-use crate::tree::{Notes, Tree, TreeEntry, TreeKind, WalkError, WalkOptions, walk};
+use crate::tree::{Tree, TreeEntry, TreeKind, WalkError, WalkOptions, walk};
 use hither_proto::limits::{MAX_CHUNKS, MAX_SHARE};
 use hither_proto::{ChunkRecord, EntryName, Manifest, ManifestBuilder, ManifestError, display_name};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -64,6 +70,10 @@ pub struct ImportOptions<'a> {
     pub skip_unshareable: bool,
     /// The version before: its unchanged files are not read again, and its average chunk size is kept.
     pub previous: Option<Previous<'a>>,
+    /// What was shared there before and must still be there: set it when nobody asks for this import.
+    pub before: Option<Before<'a>>,
+    /// What belongs to this device's Hither and is left out; of other devices and relays it is known by itself.
+    pub own: Option<&'a OwnSeen>,
     /// Called on the importing thread, at least once for every mebibyte read.
     pub progress: &'a dyn Fn(ImportProgress),
     /// Set it to stop the import soon.
@@ -73,7 +83,15 @@ pub struct ImportOptions<'a> {
 impl<'a> ImportOptions<'a> {
     /// Nothing special.
     pub fn new(cancel: &'a AtomicBool) -> Self {
-        Self { name: None, skip_unshareable: false, previous: None, progress: &|_| {}, cancel }
+        Self {
+            name: None,
+            skip_unshareable: false,
+            previous: None,
+            before: None,
+            own: None,
+            progress: &|_| {},
+            cancel,
+        }
     }
 }
 
@@ -86,71 +104,14 @@ pub struct Imported {
     pub stamps: Stamps,
     /// Where it is.
     pub place: Parts,
+    /// What the places are of, in their order.
+    pub roots: Vec<RootId>,
+    /// Folders below the top on which something is mounted, the first 64.
+    pub mounts: Vec<String>,
     /// What was left out.
     pub skipped: Notes,
     /// Bytes that were read; the rest was known from the version before.
     pub read_bytes: u64,
-}
-
-/// Why a path was not imported.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// Nothing is there.
-    #[error("{} does not exist", shown(.path))]
-    NotFound {
-        /// What was to be shared.
-        path: PathBuf,
-    },
-    /// Neither a file nor a folder.
-    #[error("{} is {kind}, which cannot be shared", shown(.path))]
-    Special {
-        /// What was to be shared.
-        path: PathBuf,
-        /// What it is, in words.
-        kind: &'static str,
-    },
-    /// Entries of one folder cannot have one name.
-    #[error("several of the paths are called {name:?}")]
-    SameName {
-        /// The name, safe to show.
-        name: String,
-    },
-    /// Some of it is unreadable or has names that other systems refuse.
-    #[error("{} of the entries cannot be shared: {notes}", .notes.total)]
-    Unshareable {
-        /// Which, and why.
-        notes: Notes,
-    },
-    /// More than a share may hold.
-    #[error("too much for one share: the {0} is beyond the limit")]
-    TooLarge(&'static str),
-    /// A file or folder kept changing.
-    #[error("{path:?} keeps changing while it is read")]
-    Changing {
-        /// Path below the shared one, safe to show.
-        path: String,
-    },
-    /// A file or folder could not be read.
-    #[error("{path:?} cannot be read: {source}")]
-    Read {
-        /// Path, safe to show.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Stopped by the caller.
-    #[error("sharing was cancelled")]
-    Cancelled,
-    /// The tree does not make a manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// A chunk could not be sealed.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-}
-
-fn shown(path: &Path) -> String {
-    display_name(&path.to_string_lossy())
 }
 
 /// Imports the file or folder at `path`; symlinks in the path itself are followed, those inside are kept as links.
@@ -168,32 +129,50 @@ pub fn import_parts(
     domain: &DomainSecret,
     options: &ImportOptions<'_>,
 ) -> Result<Imported, ImportError> {
-    let mut excluded = HashSet::new();
-    for pass in 1.. {
-        let tree = walk_tree(paths, options, &excluded)?;
-        let changing = match Pass::new(&tree, domain, options)?.run()? {
+    let places = paths.iter().map(|path| {
+        Place::resolve(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ImportError::NotFound { path: path.clone() },
+            _ => ImportError::Read { path: shown(path), source: error.into() },
+        })
+    });
+    let parts = Parts::new(places.collect::<Result<_, _>>()?);
+    let parts = parts.ok_or_else(|| ImportError::NotFound { path: PathBuf::new() })?;
+    import_at(&parts, domain, options)
+}
+
+/// The same of places, which are taken as they are: what is a symlink there is not followed.
+pub fn import_at(
+    parts: &Parts,
+    domain: &DomainSecret,
+    options: &ImportOptions<'_>,
+) -> Result<Imported, ImportError> {
+    let mut excluded = HashMap::new();
+    let mut changes = 0;
+    loop {
+        let tree = walk_tree(parts, options, &excluded)?;
+        let (path, source) = match Pass::new(&tree, domain, options)?.run()? {
             Outcome::Done(imported) => return Ok(imported),
-            Outcome::TreeChanged { path } => path,
-            Outcome::Unreadable { path, source } => {
-                // Top-level files are not skipped, and a tree in which this goes on forever is reported as it is.
-                if !options.skip_unshareable || path.is_empty() || excluded.len() >= crate::tree::MAX_NOTES {
-                    return Err(ImportError::Read { path: display_name(&path), source });
-                }
-                excluded.insert(path);
+            Outcome::TreeChanged { .. } if changes + 1 < PASSES => {
+                changes += 1;
                 continue;
             }
+            Outcome::TreeChanged { path } => (path, Unreadable::Changing),
+            Outcome::Unreadable { path, source } => (path, source),
         };
-        if pass >= PASSES {
-            return Err(ImportError::Changing { path: display_name(&changing) });
+        // The top is not skipped, nor what the version before had; a tree in which this goes on forever is reported as it is.
+        let kept = || options.before.as_ref().is_some_and(|before| before.paths().contains(&path));
+        if !options.skip_unshareable || path.is_empty() || excluded.len() >= MAX_NOTES || kept() {
+            let path = if path.is_empty() { shown(&parts.first().path()) } else { display_name(&path) };
+            return Err(ImportError::Read { path, source });
         }
+        excluded.insert(path, format!("it cannot be read: {source}"));
     }
-    Err(ImportError::Cancelled)
 }
 
 fn walk_tree(
-    paths: &[PathBuf],
+    parts: &Parts,
     options: &ImportOptions<'_>,
-    exclude: &HashSet<String>,
+    exclude: &HashMap<String, String>,
 ) -> Result<Tree, ImportError> {
     let progress = |entries| {
         (options.progress)(ImportProgress {
@@ -210,15 +189,19 @@ fn walk_tree(
         name: options.name.as_ref(),
         skip_unshareable: options.skip_unshareable,
         exclude,
+        own: options.own,
+        before: options.before.as_ref(),
     };
-    walk(paths, &options).map_err(|error| match error {
+    walk(parts, &options).map_err(|error| match error {
         WalkError::NotFound(path) => ImportError::NotFound { path },
         WalkError::Special(path, kind) => ImportError::Special { path, kind },
+        WalkError::Moved(path, source) => ImportError::Moved { path, source },
+        WalkError::Own(path, reason) => ImportError::Own { path, reason },
         WalkError::SameName(name) => ImportError::SameName { name },
         WalkError::Unshareable(notes) => ImportError::Unshareable { notes },
         WalkError::Absurd(what) => ImportError::TooLarge(what),
         WalkError::Cancelled => ImportError::Cancelled,
-        WalkError::Io(path, source) => ImportError::Read { path: shown(&path), source },
+        WalkError::Io(path, source) => ImportError::Read { path: shown(&path), source: source.into() },
     })
 }
 
@@ -231,7 +214,7 @@ enum Outcome {
     },
     Unreadable {
         path: String,
-        source: io::Error,
+        source: Unreadable,
     },
 }
 
@@ -355,7 +338,7 @@ impl<'a> Pass<'a> {
         if large {
             reader.large_file(dir, name, cutter).map_err(stop)
         } else if walked.size == 0 {
-            // Nothing to read; that it grew since the walk is seen next time.
+            reader.empty_file(dir, name).map_err(stop)?;
             Ok(FileStamp::of_walked(&walked))
         } else {
             reader.small_file(dir, name, &walked, cutter).map_err(stop)
@@ -367,8 +350,9 @@ impl<'a> Pass<'a> {
         let path = self.path_of(stop.file);
         match stop.error {
             ReadError::TreeChanged => Ok(Outcome::TreeChanged { path }),
-            ReadError::Io(source) => Ok(Outcome::Unreadable { path, source }),
-            ReadError::Changing => Err(ImportError::Changing { path: display_name(&path) }),
+            ReadError::Io(source) => Ok(Outcome::Unreadable { path, source: source.into() }),
+            ReadError::Changing => Ok(Outcome::Unreadable { path, source: Unreadable::Changing }),
+            ReadError::Endless => Ok(Outcome::Unreadable { path, source: Unreadable::Endless }),
             ReadError::Seal(error) => Err(error.into()),
             ReadError::TooManyChunks => Err(ImportError::TooLarge("number of chunks")),
             ReadError::Cancelled => Err(ImportError::Cancelled),
@@ -418,6 +402,8 @@ impl<'a> Pass<'a> {
             manifest: Arc::new(builder.finish(chunks)?),
             stamps: Stamps::new(stamps),
             place: self.tree.parts.clone(),
+            roots: self.tree.roots.clone(),
+            mounts: self.tree.mounts.clone(),
             skipped: self.tree.skipped.clone(),
             read_bytes,
         })

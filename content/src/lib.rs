@@ -8,20 +8,27 @@
 //! verified; no symlink inside a share or a target is ever followed; no second copy of a file is kept.
 
 mod access;
+mod before;
 mod chunk_map;
 mod crypt;
 mod cut;
+mod examine;
 mod folders;
 mod handles;
 mod holding;
 mod import;
+mod import_error;
 mod layout;
+mod listing;
 mod manifest_file;
+mod notes;
+mod own;
 mod partial;
 mod place;
 mod platform;
 mod reading;
 mod reuse;
+mod root;
 mod sealing;
 mod stamp;
 pub mod storage;
@@ -29,23 +36,28 @@ mod target;
 mod tree;
 mod version;
 
+pub use before::Before;
 pub use chunk_map::{ChunkMap, HoldingNumber, Located};
 pub use crypt::{
     Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk,
 };
 pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
+pub use examine::{Affected, Findings};
 pub use handles::Handles;
 pub use holding::{Holding, ReadChunkError};
 pub use import::{
-    ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, import, import_parts,
+    ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, Unreadable, import,
+    import_at, import_parts,
 };
 pub use layout::{Extent, Extents, Layout};
 pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
+pub use notes::{MAX_NOTES, Note, Notes};
+pub use own::{OwnData, OwnSeen};
 pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
 pub use place::{Parts, Place};
+pub use root::{FolderId, RootError, RootId, check_mounts, check_roots, folders_above};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use target::{
     CopyError, FetchTarget, FinishError, Finished, IfExists, PrepareError, TargetOptions, WriteError,
 };
-pub use tree::{MAX_NOTES, Note, Notes};
 pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

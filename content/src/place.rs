@@ -1,8 +1,9 @@
 //! Where what is shared is on this device.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where an entry of a share is on this device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,6 +15,18 @@ pub struct Place {
 }
 
 impl Place {
+    /// The place that a path leads to, resolved by the file system: symlinks in it are followed, the last one too. The root of
+    /// a file system is `.` in itself.
+    ///
+    /// Fails where the path leads nowhere or may not be walked.
+    pub fn resolve(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        Ok(match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => Self { parent: parent.to_owned(), name: name.to_owned() },
+            _ => Self { parent: path, name: OsString::from(".") },
+        })
+    }
+
     /// Path of the entry.
     pub fn path(&self) -> PathBuf {
         self.parent.join(&self.name)

@@ -30,6 +30,8 @@ pub(crate) enum ReadError {
     TreeChanged,
     /// It changed during every attempt.
     Changing,
+    /// It is not as long as the system says, although nothing changes it.
+    Endless,
     Io(io::Error),
     Seal(SealError),
     /// More chunks than a share may have.
@@ -120,6 +122,16 @@ impl<'a> Reader<'a> {
         self.sealing.close(&mut self.scratch);
     }
 
+    /// Makes sure that a file which the system calls empty is.
+    pub(crate) fn empty_file(&mut self, dir: &Dir, name: &OsStr) -> Result<(), ReadError> {
+        let file = dir.open_read(name)?;
+        if platform::read_full_at(&file, &mut [0], 0)? == 0 {
+            return Ok(());
+        }
+        let grown = platform::stat_file(&file)?.size > 0;
+        Err(if grown { ReadError::TreeChanged } else { ReadError::Endless })
+    }
+
     /// Reads a small file into the run.
     pub(crate) fn small_file(
         &mut self,
@@ -151,6 +163,9 @@ impl<'a> Reader<'a> {
                 self.report(read as u64)?;
                 return Ok(FileStamp::new(&after));
             }
+            if before == Walked::from(&after) && attempt > 1 {
+                return Err(ReadError::Endless);
+            }
             // The first mismatch may be older than this reading; try at once.
             if attempt > 1 {
                 self.wait(&mut pause)?;
@@ -179,7 +194,11 @@ impl<'a> Reader<'a> {
                 self.end(cutter)?;
                 return Ok(FileStamp::new(&before));
             }
+            let changed = whole || Walked::from(&platform::stat_file(&file)?) != Walked::from(&before);
             self.abandon(attempt);
+            if !changed {
+                return Err(ReadError::Endless);
+            }
             self.wait(&mut pause)?;
         }
         Err(ReadError::Changing)

@@ -1,62 +1,25 @@
 //! What is to be shared: paths walked into entries.
 //!
 //! Invariants: the order is that of the bytes of the names, so the same tree gives the same entries everywhere;
-//! symlinks are kept and never followed; what cannot be shared is collected completely before anything is read.
+//! symlinks are kept and never followed; what cannot be shared is collected completely before anything is read; what
+//! belongs to Hither itself is never an entry.
 
+use crate::before::Before;
+use crate::listing::{ListError, TOO_MANY, in_words, list};
+use crate::notes::Notes;
+use crate::own::{self, OwnSeen};
 use crate::partial::is_partial_name;
 use crate::place::{Parts, Place};
 use crate::platform::{Dir, Kind, Stat};
-use hither_proto::limits::{MAX_DEPTH, MAX_ENTRIES, MAX_TARGET};
+use crate::root::{self, Opened, RootError, RootId};
+use hither_proto::limits::{MAX_DEPTH, MAX_ENTRIES, MAX_SHARE, MAX_TARGET};
 use hither_proto::{EntryName, display_name};
-use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fmt;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// How many problems are kept in words; the rest are counted.
-pub const MAX_NOTES: usize = 100;
-
-/// Something in the tree that is not shared, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// Path below the shared one, safe to show.
-    pub path: String,
-    /// Why, in words that complete "… is not shared because …".
-    pub reason: String,
-}
-
-/// Problems, the first [`MAX_NOTES`] in words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Notes {
-    /// The first of them.
-    pub first: Vec<Note>,
-    /// How many there are.
-    pub total: u64,
-}
-
-impl Notes {
-    pub(crate) fn add(&mut self, path: String, reason: impl Into<String>) {
-        self.total += 1;
-        if self.first.len() < MAX_NOTES {
-            self.first.push(Note { path, reason: reason.into() });
-        }
-    }
-}
-
-impl fmt::Display for Notes {
-    /// The first three, and how many more.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, note) in self.first.iter().take(3).enumerate() {
-            write!(f, "{}{:?}: {}", if index > 0 { "; " } else { "" }, note.path, note.reason)?;
-        }
-        match self.total.saturating_sub(3) {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
-    }
-}
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +46,14 @@ pub(crate) struct Tree {
     pub(crate) entries: Vec<TreeEntry>,
     /// What was left out although everything else can be shared.
     pub(crate) skipped: Notes,
+    /// What the parts are of, in their order.
+    pub(crate) roots: Vec<RootId>,
+    /// Folders below the top on which something is mounted, the first [`MAX_MOUNTS`].
+    pub(crate) mounts: Vec<String>,
 }
+
+/// How many mounted folders are remembered.
+const MAX_MOUNTS: usize = 64;
 
 /// Why a path cannot be walked.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +62,10 @@ pub(crate) enum WalkError {
     NotFound(PathBuf),
     #[error("{path} is {1}", path = .0.display())]
     Special(PathBuf, &'static str),
+    #[error("{path}: {1}", path = .0.display())]
+    Moved(PathBuf, RootError),
+    #[error("{path} cannot be shared: {1}", path = .0.display())]
+    Own(PathBuf, &'static str),
     #[error("several are called {0}")]
     SameName(String),
     #[error("some of it cannot be shared")]
@@ -113,50 +87,82 @@ pub(crate) struct WalkOptions<'a> {
     pub(crate) name: Option<&'a EntryName>,
     /// Leave out what cannot be shared instead of failing.
     pub(crate) skip_unshareable: bool,
-    /// Paths below the top to leave out: they turned out to be unreadable.
-    pub(crate) exclude: &'a HashSet<String>,
+    /// Paths below the top to leave out, and why: they turned out to be unreadable.
+    pub(crate) exclude: &'a HashMap<String, String>,
+    /// What belongs to this device's Hither.
+    pub(crate) own: Option<&'a OwnSeen>,
+    /// What must still be there.
+    pub(crate) before: Option<&'a Before<'a>>,
 }
 
-/// Walks a path, or several as the entries of one folder; symlinks in the paths themselves are followed.
-pub(crate) fn walk(paths: &[PathBuf], options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
-    let places = paths.iter().map(|path| locate(path)).collect::<Result<Vec<_>, _>>()?;
-    let parts = Parts::new(places).ok_or_else(|| WalkError::NotFound(PathBuf::new()))?;
-    let mut walker =
-        Walker { options, entries: Vec::new(), skipped: Notes::default(), refused: Notes::default() };
+/// Walks what is at a place, or at several as the entries of one folder. The places are taken as they are: no path to them
+/// is interpreted, and a symlink on the way or at the end is not what was meant.
+pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
+    for place in parts.iter() {
+        refuse_own(place, options.own)?;
+    }
+    let mut walker = Walker {
+        options,
+        entries: Vec::new(),
+        skipped: Notes::default(),
+        refused: Notes::default(),
+        roots: Vec::new(),
+        mounts: Vec::new(),
+        readable: OnceCell::new(),
+    };
     if parts.are_several() {
-        walker.parts(&parts)?
+        walker.parts(parts)?
     } else {
         walker.top(parts.first())?
     }
-    let Walker { entries, skipped, refused, .. } = walker;
+    let Walker { entries, skipped, refused, roots, mounts, .. } = walker;
     if refused.total > 0 {
         return Err(WalkError::Unshareable(refused));
     }
-    Ok(Tree { parts, entries, skipped })
+    let gone = options.before.and_then(|before| before.mounts.iter().find(|was| !mounts.contains(was)));
+    if let Some(gone) = gone {
+        return Err(WalkError::Moved(parts.first().path(), RootError::Unmounted(display_name(gone))));
+    }
+    Ok(Tree { parts: parts.clone(), entries, skipped, roots, mounts })
 }
 
-fn locate(path: &Path) -> Result<Place, WalkError> {
-    let path = path.canonicalize().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => WalkError::NotFound(path.to_owned()),
-        _ => WalkError::Io(path.to_owned(), error),
-    })?;
-    Ok(match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => Place { parent: parent.to_owned(), name: name.to_owned() },
-        // The root of a file system has no name of its own.
-        _ => Place { parent: path, name: OsString::from(".") },
-    })
+/// Fails when somebody asks for what belongs to Hither itself, or for something inside it.
+fn refuse_own(place: &Place, seen: Option<&OwnSeen>) -> Result<(), WalkError> {
+    let path = place.path();
+    let refused = match seen {
+        Some(seen) if seen.covers(&path) => Some(own::OWN),
+        _ => own::refuses_place(&path),
+    };
+    let refused = refused.map_or_else(
+        || {
+            let Opened { parent, stat, .. } = open(place)?;
+            if stat.kind == Kind::Folder {
+                let dir = parent.open_dir(&place.name).map_err(|error| WalkError::Io(path.clone(), error))?;
+                return Ok(own::refuses_folder(&dir, &list_part(&dir, place)?));
+            }
+            Ok(seen.and_then(|seen| seen.refuses(&parent, &place.name, &stat)))
+        },
+        |reason| Ok(Some(reason)),
+    )?;
+    refused.map_or(Ok(()), |reason| Err(WalkError::Own(path, reason)))
 }
 
 /// Opens the folder that a place is in and looks at what is there.
-fn open(place: &Place) -> Result<(Dir, Stat), WalkError> {
-    let parent =
-        Dir::open_exact(&place.parent).map_err(|error| WalkError::Io(place.parent.clone(), error))?;
-    let stat = parent.stat(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
-    match stat.kind {
+fn open(place: &Place) -> Result<Opened, WalkError> {
+    opened(place, root::open(place))
+}
+
+fn opened(place: &Place, opened: Result<Opened, RootError>) -> Result<Opened, WalkError> {
+    let opened = opened.map_err(|error| match error {
+        RootError::Gone => WalkError::NotFound(place.path()),
+        RootError::Io(error) => WalkError::Io(place.path(), error),
+        error => WalkError::Moved(place.path(), error),
+    })?;
+    match opened.stat.kind {
         // The path has been resolved: what is a symlink now was swapped in just now.
         Kind::Symlink => Err(WalkError::NotFound(place.path())),
         Kind::Special(what) => Err(WalkError::Special(place.path(), what)),
-        Kind::File | Kind::Folder => Ok((parent, stat)),
+        Kind::File | Kind::Folder => Ok(opened),
     }
 }
 
@@ -178,17 +184,41 @@ fn file(stat: &Stat) -> TreeKind {
     TreeKind::File { size: stat.size, ctime_ns: stat.ctime_ns, inode: stat.inode }
 }
 
+/// The same of a part itself.
+fn list_part(dir: &Dir, place: &Place) -> Result<Vec<OsString>, WalkError> {
+    list(dir).map_err(|error| match error {
+        ListError::TooMany => WalkError::Absurd(TOO_MANY),
+        ListError::Io(error) => WalkError::Io(place.path(), error),
+    })
+}
+
 struct Walker<'a> {
     options: &'a WalkOptions<'a>,
     entries: Vec<TreeEntry>,
     skipped: Notes,
     refused: Notes,
+    roots: Vec<RootId>,
+    mounts: Vec<String>,
+    /// Paths below the top that the version before had; made when something cannot be read.
+    readable: OnceCell<HashSet<String>>,
 }
 
 impl Walker<'_> {
+    /// Opens a part, which must be what it was before.
+    fn open_known(&self, number: usize, place: &Place) -> Result<Opened, WalkError> {
+        match self.options.before.and_then(|before| before.roots.get(number)) {
+            Some(known) => match root::open_known(place, known) {
+                Err(error) => Err(WalkError::Moved(place.path(), error)),
+                found => opened(place, found),
+            },
+            None => open(place),
+        }
+    }
+
     /// Walks the only part: it is the top.
     fn top(&mut self, place: &Place) -> Result<(), WalkError> {
-        let (parent, stat) = open(place)?;
+        let Opened { parent, stat, id } = self.open_known(0, place)?;
+        self.roots.push(id);
         let name = match self.options.name {
             Some(name) => name.as_str().to_owned(),
             None => top_name(place)?,
@@ -196,7 +226,7 @@ impl Walker<'_> {
         if stat.kind == Kind::Folder {
             let dir = parent.open_dir(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
             self.push(0, name, TreeKind::Folder, &stat)?;
-            return self.folder(&dir, 1, "");
+            return self.folder(&dir, list_part(&dir, place)?, 1, "");
         }
         if !parent.readable(&place.name, &stat) {
             return Err(WalkError::Io(place.path(), io::ErrorKind::PermissionDenied.into()));
@@ -213,7 +243,7 @@ impl Walker<'_> {
             if !EntryName::parse(&name).map_or(true, |name| names.insert(name.collision_key())) {
                 return Err(WalkError::SameName(display_name(&name)));
             }
-            newest = newest.max(open(place)?.1.mtime_ns);
+            newest = newest.max(open(place)?.stat.mtime_ns);
         }
         let default = || format!("{} items", names.len());
         let name = self.options.name.map_or_else(default, |name| name.as_str().to_owned());
@@ -225,8 +255,9 @@ impl Walker<'_> {
             mtime_ns: newest,
         });
         let mut keys = HashSet::new();
-        for place in parts.iter() {
-            let (parent, _) = open(place)?;
+        for (number, place) in parts.iter().enumerate() {
+            let Opened { parent, id, .. } = self.open_known(number, place)?;
+            self.roots.push(id);
             self.entry(&parent, place.name.clone(), 1, "", &mut keys)?;
         }
         Ok(())
@@ -240,25 +271,18 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// Walks an open folder whose entries have this depth; `path` is the folder's below the top, with a slash.
-    fn folder(&mut self, dir: &Dir, depth: u32, path: &str) -> Result<(), WalkError> {
+    /// Why what has this name belongs to Hither itself, if it does.
+    fn own(&self, dir: &Dir, name: &OsStr, stat: &Stat) -> Option<&'static str> {
+        self.options.own.and_then(|own| own.refuses(dir, name, stat))
+    }
+
+    /// Walks an open folder with these names, whose entries have this depth; `path` is the folder's below the top, with a
+    /// slash.
+    fn folder(&mut self, dir: &Dir, names: Vec<OsString>, depth: u32, path: &str) -> Result<(), WalkError> {
         if self.options.cancel.load(Ordering::Relaxed) {
             return Err(WalkError::Cancelled);
         }
         (self.options.progress)(self.entries.len() as u64);
-        let mut names = Vec::new();
-        let listed = dir.names(&mut |name| {
-            names.push(name);
-            if names.len() as u64 > MAX_ENTRIES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
-        });
-        match listed {
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-                return Err(WalkError::Absurd("number of files in one folder"));
-            }
-            Err(error) => return Err(WalkError::Io(PathBuf::from(display_name(path)), error)),
-            Ok(()) => {}
-        }
-        names.sort_unstable_by(|a, b| a.as_encoded_bytes().cmp(b.as_encoded_bytes()));
         let mut keys = HashSet::with_capacity(names.len());
         for name in names {
             self.entry(dir, name, depth, path, &mut keys)?;
@@ -280,10 +304,14 @@ impl Walker<'_> {
             // Gone since the folder was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
-                self.refuse(shown(), format!("it cannot be read: {error}"));
+                self.unreadable(&format!("{path}{}", name.to_string_lossy()), &error);
                 return Ok(());
             }
         };
+        if let Some(reason) = self.own(dir, &name, &stat) {
+            self.skipped.add_first(shown(), reason);
+            return Ok(());
+        }
         if let Kind::Special(what) = stat.kind {
             self.skipped.add(shown(), format!("it is {what}"));
             return Ok(());
@@ -300,9 +328,9 @@ impl Walker<'_> {
             return Ok(());
         }
         if !self.options.exclude.is_empty()
-            && self.options.exclude.contains(&format!("{path}{}", parsed.as_str()))
+            && let Some(reason) = self.options.exclude.get(&format!("{path}{}", parsed.as_str()))
         {
-            self.skipped.add(shown(), "it cannot be read");
+            self.skipped.add(shown(), reason.clone());
             return Ok(());
         }
         if !keys.insert(parsed.collision_key()) {
@@ -313,7 +341,13 @@ impl Walker<'_> {
             Kind::Folder => self.subfolder(dir, parsed.as_str(), depth, path, &stat),
             Kind::Symlink => self.link(dir, parsed.as_str(), depth, path, &stat),
             _ if !dir.readable(&name, &stat) => {
-                self.refuse(shown(), "it cannot be read: permission denied".to_owned());
+                let error = io::ErrorKind::PermissionDenied.into();
+                self.unreadable(&format!("{path}{}", parsed.as_str()), &error);
+                Ok(())
+            }
+            // Pseudo files say so, /proc/kcore for one.
+            _ if stat.size > MAX_SHARE => {
+                self.refuse(shown(), "it is larger than a share may be".to_owned());
                 Ok(())
             }
             _ => self.push(depth, parsed.as_str().to_owned(), file(&stat), &stat),
@@ -336,12 +370,27 @@ impl Walker<'_> {
         }
         match dir.open_dir(name.as_ref()) {
             Ok(inner) => {
+                let names = match list(&inner) {
+                    Ok(names) => names,
+                    Err(ListError::TooMany) => return Err(WalkError::Absurd(TOO_MANY)),
+                    Err(ListError::Io(error)) => {
+                        self.unreadable(path.trim_end_matches('/'), &error);
+                        return Ok(());
+                    }
+                };
+                if self.mounts.len() < MAX_MOUNTS && dir.is_mount_root(name.as_ref()) {
+                    self.mounts.push(path.trim_end_matches('/').to_owned());
+                }
+                if let Some(reason) = own::refuses_folder(&inner, &names) {
+                    self.skipped.add_first(display_name(path.trim_end_matches('/')), reason);
+                    return Ok(());
+                }
                 self.push(depth, name.to_owned(), TreeKind::Folder, stat)?;
-                self.folder(&inner, depth + 1, &path)
+                self.folder(&inner, names, depth + 1, &path)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => {
-                self.refuse(display_name(&path), format!("it cannot be read: {error}"));
+                self.unreadable(path.trim_end_matches('/'), &error);
                 Ok(())
             }
         }
@@ -353,7 +402,7 @@ impl Walker<'_> {
             Ok(target) => target.into_string(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
-                self.refuse(shown(), format!("it cannot be read: {error}"));
+                self.unreadable(&format!("{path}{name}"), &error);
                 return Ok(());
             }
         };
@@ -369,6 +418,20 @@ impl Walker<'_> {
                 self.refuse(shown(), "it is a link to a name that is not Unicode".to_owned());
                 Ok(())
             }
+        }
+    }
+
+    /// Notes what cannot be read. What the version before had is not left out for that: it would be taken for deleted.
+    fn unreadable(&mut self, path: &str, error: &io::Error) {
+        let reason = format!("it cannot be read: {}", in_words(error));
+        if self
+            .options
+            .before
+            .is_some_and(|before| self.readable.get_or_init(|| before.paths()).contains(path))
+        {
+            self.refused.add(display_name(path), reason);
+        } else {
+            self.refuse(display_name(path), reason);
         }
     }
 

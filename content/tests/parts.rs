@@ -45,7 +45,7 @@ fn several_paths_arrive_as_one_folder() {
     assert_eq!(names(&imported), expected);
     assert!(imported.place.are_several());
     let source = holding(&Handles::new(8), &imported);
-    assert!(source.changed_positions(&AtomicBool::new(false)).is_empty());
+    assert!(source.examine(u64::MAX, &AtomicBool::new(false)).lost.is_empty());
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
     fetch_all(&source, &target);
     let top = target.finish().unwrap().place.path();
@@ -87,7 +87,7 @@ fn a_part_that_was_renamed_or_vanished_is_missed_alone() {
     let last = source.layout().positions() - 1;
     source.read_sealed(last, &mut out).unwrap();
     fs::rename(&paths[0], from.path().join("one/renamed.bin")).unwrap();
-    let changed = source.changed_positions(&AtomicBool::new(false));
+    let changed = source.examine(u64::MAX, &AtomicBool::new(false)).lost;
     let file = (0..source.layout().files()).last().unwrap();
     assert_eq!(changed, [source.layout().positions_of(file)], "the large file alone");
     assert!(matches!(source.read_sealed(last, &mut out), Err(ReadChunkError::Gone { .. })));
@@ -96,7 +96,7 @@ fn a_part_that_was_renamed_or_vanished_is_missed_alone() {
     fs::rename(from.path().join("one/renamed.bin"), &paths[0]).unwrap();
     source.read_sealed(last, &mut out).unwrap();
     fs::remove_dir_all(&paths[1]).unwrap();
-    assert!(!source.changed_positions(&AtomicBool::new(false)).is_empty());
+    assert!(!source.examine(u64::MAX, &AtomicBool::new(false)).lost.is_empty());
     assert!(matches!(share(&paths, None), Err(ImportError::NotFound { path }) if path == paths[1]));
 }
 

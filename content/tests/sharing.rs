@@ -6,7 +6,8 @@ mod common;
 
 use common::{domain, fetch, holding, noise, share};
 use hither_content::{
-    Handles, ImportError, ImportOptions, ImportPhase, LARGE_FILE, MAX_NOTES, ReadChunkError, import,
+    Handles, ImportError, ImportOptions, ImportPhase, LARGE_FILE, MAX_NOTES, ReadChunkError, Unreadable,
+    import,
 };
 use hither_proto::{EntryKind, EntryName, Manifest};
 use std::ffi::OsStr;
@@ -179,7 +180,7 @@ fn a_file_that_keeps_changing_is_named() {
     };
     options.progress = &write;
     match import(&top, &domain(), &options) {
-        Err(ImportError::Changing { path }) => assert_eq!(path, "log"),
+        Err(ImportError::Read { path, source: Unreadable::Changing }) => assert_eq!(path, "log"),
         result => panic!("{result:?}"),
     }
     assert_eq!(share(&top).manifest.files(), 2);
@@ -254,7 +255,7 @@ fn chunks_of_changed_and_vanished_files_are_not_handed_out() {
     fs::rename(top.join("linked"), dir.path().join("elsewhere")).unwrap();
     symlink("../elsewhere", top.join("linked")).unwrap();
     fs::write(top.join("touched"), [&content[..], b"touched"].concat()).unwrap();
-    let mut bad = [0; 5];
+    let (mut bad, mut failed) = ([0; 5], Vec::new());
     let file_at = |position| source.layout().extents(position).unwrap().next().unwrap().file as usize;
     for position in all.clone() {
         let (sealed, plain) =
@@ -263,6 +264,7 @@ fn chunks_of_changed_and_vanished_files_are_not_handed_out() {
         let Err(error) = sealed else { continue };
         assert!(buffer.is_empty());
         bad[file_at(position)] += 1;
+        failed.push(position);
         match (file_at(position), error) {
             (0, ReadChunkError::Changed { path }) => assert_eq!(path, "top/changed"),
             (1, ReadChunkError::Changed { path }) => assert_eq!(path, "top/cut"),
@@ -273,9 +275,16 @@ fn chunks_of_changed_and_vanished_files_are_not_handed_out() {
     }
     let chunks_each = source.layout().positions_of(2).len();
     assert_eq!(bad, [1, chunks_each, chunks_each, chunks_each, 0]);
-    // Only asking the file system finds all five: that the last was rewritten with the same bytes it cannot know.
-    let found = source.changed_positions(&AtomicBool::new(false));
-    assert_eq!(found, std::slice::from_ref(&all));
+    // A look finds the same: contents decide, so that the last, rewritten with the same bytes, is still held.
+    let findings = source.examine(u64::MAX, &AtomicBool::new(false));
+    let lost: Vec<u32> = findings.lost.iter().cloned().flatten().collect();
+    assert_eq!(lost, failed);
+    let of = |affected: &hither_content::Affected| (affected.files, affected.first.clone());
+    assert_eq!((of(&findings.changed), of(&findings.gone)), ((2, "changed".into()), (2, "gone".into())));
+    assert!(findings.stamps.is_some() && !findings.more && findings.unreadable.files == 0);
+    // What would take too long is left for later, and counts as held.
+    let later = source.examine(1000, &AtomicBool::new(false));
+    assert!(later.more && later.changed.files == 0 && later.gone.files == 2);
     // Everything moved away.
     fs::rename(&top, dir.path().join("moved")).unwrap();
     let fresh = holding(&Handles::new(4), &imported);

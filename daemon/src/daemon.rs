@@ -2,17 +2,19 @@
 
 use crate::catalogue::Catalogue;
 use crate::circuits::TurnedAway;
-use crate::clock::unix_seconds;
+use crate::clock::unix_millis;
 use crate::core::Core;
 use crate::failure;
 use crate::groups::Groups;
+use crate::health::{self, Health};
 use crate::hexed::Hex;
 use crate::holders::Holders;
 use crate::index::Index;
 use crate::keep::Keep;
 use crate::links::Links;
+use crate::losses::{self, Losses};
 use crate::mail::Mail;
-use crate::records::{Records, ShareRecord};
+use crate::records::{LeftOutRecord, Records, ShareRecord};
 use crate::relay::Relays;
 use crate::routes::Routes;
 use crate::shares::{Share, Shares, Version};
@@ -27,20 +29,21 @@ use crate::world::World;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
-use hither_content::{ChunkMap, Handles, Holding, HoldingNumber, Layout, ManifestFile, Place, Stamps};
+use hither_content::{ChunkMap, Findings, Handles, HoldingNumber, OwnData, Place, Stamps};
 use hither_engine::{SessionId, StreamId};
-use hither_proto::{
-    DeviceId, DeviceName, Message, RelayAddress, ShareId, ShareSecret, SignedHead, Ticket, UncheckedHead,
-};
+use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// Files of all holdings that are kept open at once.
 const OPEN_FILES: usize = 256;
+/// Bytes of a share that are read where files look different, before it is announced; the rest is compared later.
+const AT_START: u64 = 16 << 20;
 /// Addresses put into a ticket: enough for a wired and a wireless network in both families.
 const TICKET_HINTS: usize = 4;
 
@@ -74,14 +77,22 @@ pub(crate) struct Daemon {
     pub throttles: Throttles,
     pub world: World,
     pub tasks: Tasks,
+    /// What belongs to Hither itself and is never shared.
+    pub own: OwnData,
     /// Held while a path is being published.
     pub publishing: Mutex<()>,
     /// What the user should know; shown by status and doctor.
     pub warnings: Mutex<Vec<String>>,
+    /// What of Hither's own data was lost.
+    pub losses: Losses,
     share_records: Mutex<HashMap<ShareId, ShareRecord>>,
     next_id: AtomicU64,
+    /// Told when a share gets another end.
+    pub ends_changed: Notify,
+    /// How the files of the shares stand.
+    pub health: Health,
     /// Set when the daemon ends: long looks at the disk stop.
-    ending: AtomicBool,
+    pub(crate) ending: AtomicBool,
 }
 
 impl Daemon {
@@ -90,15 +101,18 @@ impl Daemon {
         for folder in [&paths.data, &paths.manifests(), &paths.spool()] {
             crate::private::create_folder(folder).map_err(failure::internal)?;
         }
+        let (losses, before) = (Losses::open(&paths), losses::Before::look(&paths));
+        losses.key(&paths, before).map_err(failure::internal)?;
         let identity = Identity::load_or_create(&paths.key()).map_err(failure::internal)?;
         let (storage, opened) = hither_content::storage::open(&paths.store(), DEFAULT_ENGINE)
             .map_err(|e| failure::storage(&e))?;
-        let mut warnings = Vec::new();
+        losses.store(&paths, before, opened == Opened::Fresh).map_err(failure::internal)?;
         if let Opened::Rebuilt { moved_to, reason } = opened {
-            warnings.push(format!(
+            let words = format!(
                 "The metadata store was damaged ({reason}). It is kept in {}; what was shared must be shared again.",
                 moved_to.display()
-            ));
+            );
+            losses.add(words).map_err(failure::internal)?;
         }
         let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let endpoint =
@@ -111,8 +125,10 @@ impl Daemon {
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
         let throttles = Throttles::new(&config.limits);
         let world = World::new(&config.world);
+        let own = OwnData::open(&paths.data, &paths.own_folders());
         let daemon = Arc::new(Self {
             device,
+            own,
             name: device_name(&config),
             identity,
             core: Core::new(device, routes),
@@ -141,9 +157,12 @@ impl Daemon {
             world,
             tasks: Tasks::new(),
             publishing: Mutex::new(()),
-            warnings: Mutex::new(warnings),
+            warnings: Mutex::default(),
+            losses,
             share_records: Mutex::default(),
             next_id: AtomicU64::new(1),
+            ends_changed: Notify::new(),
+            health: Health::default(),
             ending: AtomicBool::new(false),
         });
         daemon.core.with(|engine, now| engine.set_prices(crate::costs::prices(&daemon), now));
@@ -194,6 +213,7 @@ impl Daemon {
 
     pub(crate) fn set_share_record(&self, share: ShareId, record: ShareRecord) {
         self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share, record);
+        self.ends_changed.notify_one();
     }
 
     /// What others fetch a share with.
@@ -248,23 +268,21 @@ impl Daemon {
     /// Says that all of a version is held, as far as its files are still what they were.
     pub(crate) fn hold_whole(&self, share: ShareId, version: &Version) {
         let chunks = version.head.head().chunks;
-        let mut held = RoaringBitmap::from_iter(0..chunks);
-        for changed in version.holding().changed_positions(&self.ending) {
-            held.remove_range(changed);
+        let findings = version.holding().examine(AT_START, &self.ending);
+        if findings != Findings::default() {
+            self.health.suspect(share);
         }
+        let held = RoaringBitmap::from_iter(0..chunks) - health::lost(&findings);
         self.core.with(|engine, now| engine.hold(share, version.number(), chunks, held, now));
     }
 
-    /// Looks whether the files of a version are still what they were; returns how many chunks can be given.
-    pub(crate) fn recheck(&self, share: &Share, version: &Version) -> u64 {
-        let mut changed = RoaringBitmap::new();
-        for range in version.holding().changed_positions(&self.ending) {
-            changed.insert_range(range);
-        }
-        self.core.with(|engine, now| {
-            engine.withdraw(share.id, &changed, now);
-            engine.held(share.id).map_or(0, RoaringBitmap::len)
-        })
+    /// Whether the daemon ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn write_stamps(&self, share: ShareId, version: u64, stamps: &Stamps) -> std::io::Result<()> {
+        crate::private::write_file(&self.stamps_path(share, version), &stamps.encode())
     }
 
     /// A version is published: it replaces the one before, and everyone who listens hears of it.
@@ -275,6 +293,7 @@ impl Daemon {
         self.hold_whole(share.id, version);
         let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
         self.forget_version(&known, old);
+        self.ends_changed.notify_one();
         self.keep.shared(share.id);
         self.catalogue.changed();
         self.groups.wake();
@@ -334,6 +353,9 @@ impl Daemon {
             expires: None,
             watch: None,
             group: None,
+            left_out: LeftOutRecord::default(),
+            roots: Vec::new(),
+            mounts: Vec::new(),
         };
         self.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
         let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
@@ -346,6 +368,7 @@ impl Daemon {
         self.records.remove_share(&share.id.to_string()).map_err(|e| failure::storage(&e))?;
         self.keep.release(&self.records, share.id);
         self.watches.stop(share.id);
+        self.health.forget(share.id);
         let record = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).remove(&share.id);
         self.core.with(|engine, _| engine.release(share.id));
         self.shares.remove(share.id);
@@ -365,83 +388,18 @@ impl Daemon {
 
     /// Ends the shares whose time is over. Returns when the next one ends, Unix seconds.
     pub(crate) fn end_expired(&self) -> Option<u64> {
-        let now = unix_seconds();
+        let now = unix_millis();
         for (share, record) in self.share_records() {
-            if record.expires.is_some_and(|at| at <= now) {
+            if record.expires.is_some_and(|at| at.saturating_mul(1000) <= now) {
                 tracing::info!(share = ?share.id, "a share ended: its time is over");
                 if let Err(error) = self.unshare(&share) {
                     tracing::error!(%error, "an expired share could not be ended");
                     self.core.with(|engine, _| engine.release(share.id));
+                    share.ended.cancel();
                 }
             }
         }
         self.share_records().into_iter().filter_map(|(_, record)| record.expires).min()
-    }
-
-    // --- starting ---
-
-    fn load_shares(&self) -> Result<(), ApiError> {
-        for (id, record) in self.records.shares().map_err(|e| failure::storage(&e))? {
-            match self.load_share(&record) {
-                Ok(share) => {
-                    tracing::info!(share = id, "serving again");
-                    self.set_share_record(share, record);
-                }
-                Err(error) => {
-                    self.warn(format!(
-                        "\"{}\" is not shared any more: {error}. Share it again.",
-                        record.name
-                    ));
-                    if let Err(error) = self.records.remove_share(&id) {
-                        tracing::error!(%error, "a broken share could not be forgotten");
-                    }
-                    if let Err(error) = self.chunk_map.remove(HoldingNumber(record.holding), None) {
-                        tracing::error!(%error, "a broken share stays in the chunk map");
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn load_share(&self, record: &ShareRecord) -> Result<ShareId, Box<dyn std::error::Error>> {
-        let secret = ShareSecret::from_slice(&record.secret.0)?;
-        let owner: DeviceId = record.owner.parse()?;
-        let head = SignedHead::open(&UncheckedHead::decode(&record.head.0)?, secret.share_id(), owner)?;
-        let number = head.head().version;
-        let file = ManifestFile::open(&self.manifest_path(secret.share_id(), number), head.head(), &secret)?;
-        let layout = Layout::new(Arc::new(file.decode()?));
-        let stamps = Stamps::decode(&std::fs::read(self.stamps_path(secret.share_id(), number))?)?;
-        let holding = Holding::new(&self.handles, crate::publish::parts(record), layout, stamps);
-        let share = self.shares.get_or_insert(&secret, owner);
-        let version = Arc::new(Version::new(head, Arc::new(file), holding));
-        share.advance(Arc::clone(&version));
-        self.hold_whole(share.id, &version);
-        Ok(share.id)
-    }
-
-    /// Removes manifests and spooled files that nothing refers to: a crash may have left them.
-    fn remove_orphans(&self) {
-        let mut wanted: Vec<String> = Vec::new();
-        for (share, _) in self.share_records() {
-            wanted.extend(share.current().map(|v| format!("{}-{}", share.id, v.number())));
-        }
-        let transfers: Vec<_> = self.transfers.all().iter().map(|t| t.record()).collect();
-        let unfinished = |share: &str| {
-            transfers.iter().any(|t| t.share == share && t.ended.is_none_or(|_| t.head.is_some()))
-        };
-        for name in names_in(&self.paths.manifests()) {
-            let version = name.strip_suffix(".stamps").unwrap_or(&name);
-            let share = version.split('-').next().unwrap_or_default();
-            if !wanted.iter().any(|w| w == version) && !unfinished(share) {
-                let _ = std::fs::remove_file(self.paths.manifests().join(&name));
-            }
-        }
-        for name in names_in(&self.paths.spool()) {
-            if !transfers.iter().any(|t| t.id == name) {
-                let _ = std::fs::remove_dir_all(self.paths.spool().join(&name));
-            }
-        }
     }
 
     /// Stops everything in order: transfers are saved, links closed, the store flushed.
@@ -453,11 +411,6 @@ impl Daemon {
         self.tasks.stop().await;
         self.endpoint.close().await;
     }
-}
-
-fn names_in(folder: &std::path::Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// What this device calls itself: as configured, else the host's name.

@@ -5,7 +5,7 @@ use crate::failure::size;
 use crate::world::Battery;
 use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
 use hither_carrier::{CarrierKind, Link};
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, display_name};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::PoisonError;
@@ -26,6 +26,11 @@ pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     findings.extend(battery(daemon));
     findings.extend(limits(daemon));
     findings.extend(vpn());
+    findings.extend(
+        daemon.losses.told().into_iter().map(|w| {
+            finding("data", Level::Problem, w, "When you have read it: hither status --acknowledge")
+        }),
+    );
     let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
     findings.extend(unservable(daemon));
@@ -245,17 +250,15 @@ fn unservable(daemon: &Daemon) -> Vec<Finding> {
         let Some(version) = share.current() else { continue };
         let chunks = u64::from(version.head.head().chunks);
         let held = daemon.recheck(&share, &version);
-        if held < chunks {
-            let message = format!(
-                "\"{}\" changed since it was shared: {} of {chunks} chunks can still be given.",
-                record.name, held
-            );
-            findings.push(finding(
-                "shares",
-                Level::Warning,
-                message,
-                "Share it again to publish its new version.",
-            ));
+        let words = daemon.watches.trouble(share.id).or_else(|| daemon.health.of(share.id).words);
+        if let Some(words) = words {
+            let name = display_name(&record.name);
+            let given = if held < chunks {
+                format!(" {held} of {chunks} chunks can be given.")
+            } else {
+                String::new()
+            };
+            findings.push(finding("shares", Level::Warning, format!("\"{name}\": {words}{given}"), ""));
         }
     }
     findings

@@ -4,7 +4,7 @@ use crate::relay::RelayError;
 use hither_api::{ApiError, ErrorCode};
 use hither_carrier::LinkError;
 use hither_content::storage::StorageError;
-use hither_content::{FinishError, ImportError, ManifestFileError, PrepareError, WriteError};
+use hither_content::{FinishError, ImportError, ManifestFileError, PrepareError, Unreadable, WriteError};
 use hither_engine::Waiting;
 use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
 use std::path::Path;
@@ -93,16 +93,28 @@ pub(crate) fn import(error: &ImportError) -> ApiError {
         ImportError::Special { path, .. } => {
             ApiError::new(ErrorCode::Unreadable, format!("{} is neither a file nor a folder.", shown(path)))
         }
+        ImportError::Moved { path, source } => {
+            ApiError::new(ErrorCode::Unreadable, format!("{}: {source}.", shown(path))).with_hint(
+                "It goes on by itself when that is back. To share what is there now, share it again.",
+            )
+        }
+        ImportError::Own { path, reason } => {
+            ApiError::new(ErrorCode::Refused, format!("{} is never shared: {reason}.", shown(path)))
+                .with_hint("Share what is beside it. Of a folder above it, everything else is shared.")
+        }
         ImportError::SameName { name } => {
             ApiError::new(ErrorCode::BadRequest, format!("Several of the paths are called {name}."))
                 .with_hint("Share the folder that they are in, or one after the other.")
         }
         ImportError::Unshareable { .. } => ApiError::new(ErrorCode::Unsharable, format!("{error}."))
             .with_hint("Rename or repair them, or leave them out with --skip-unsharable."),
-        ImportError::Changing { path, .. } => {
-            ApiError::new(ErrorCode::Changing, format!("{} keeps changing while it is read.", shown(path)))
-                .with_hint("Share it again when whatever writes to it is done.")
-        }
+        ImportError::Read { path, source: Unreadable::Changing } => ApiError::new(
+            ErrorCode::Changing,
+            format!("{} keeps changing while it is read.", shown(path)),
+        )
+        .with_hint(
+            "Share it again when whatever writes to it is done, or leave it out with --skip-unsharable.",
+        ),
         ImportError::Cancelled => ApiError::new(ErrorCode::Interrupted, "Sharing was stopped."),
         ImportError::Read { path, source } => {
             ApiError::new(ErrorCode::Unreadable, format!("{} cannot be read: {source}.", shown(path)))

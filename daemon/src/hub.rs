@@ -1,6 +1,6 @@
 //! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions, expiry, relays, uploads, messages.
 
-use crate::clock::unix_seconds;
+use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
 use crate::{circuits, roaming, session};
@@ -11,8 +11,10 @@ use tokio::sync::mpsc;
 
 /// Most streams that are being admitted or served at once.
 const MAX_STREAMS: usize = 1024;
-/// How often expiry is looked at, at least: a share with a time may be added at any moment.
+/// How often expiry is looked at, at least.
 const EXPIRY: Duration = Duration::from_secs(60);
+/// Pause between two looks, at least, milliseconds: a share that could not be ended is tried again.
+const MIN_EXPIRY: u64 = 20;
 
 /// Starts them all. Returns discovery, to be shut down with a goodbye.
 pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInput>) -> Option<Discovery> {
@@ -21,6 +23,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
     daemon.tasks.spawn_forever(work(Arc::clone(daemon), inputs));
     daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
+    daemon.tasks.spawn_forever(crate::health::run(Arc::clone(daemon)));
     crate::world::start(daemon);
     daemon.tasks.spawn_forever(crate::terms::follow(Arc::clone(daemon)));
     crate::catalogue::start(daemon);
@@ -122,11 +125,18 @@ async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent
     }
 }
 
+/// Ends each share when its time is over, to the moment.
 async fn expire(daemon: Arc<Daemon>) {
     loop {
         let of = Arc::clone(&daemon);
         let next = tokio::task::spawn_blocking(move || of.end_expired()).await.unwrap_or(None);
-        let until = next.map_or(EXPIRY, |at| Duration::from_secs(at.saturating_sub(unix_seconds()).max(1)));
-        tokio::time::sleep(until.min(EXPIRY)).await;
+        // A clock that is set tells nobody: it is looked at now and then.
+        let until = next.map_or(EXPIRY, |at| {
+            Duration::from_millis(at.saturating_mul(1000).saturating_sub(unix_millis()).max(MIN_EXPIRY))
+        });
+        tokio::select! {
+            () = tokio::time::sleep(until.min(EXPIRY)) => {}
+            () = daemon.ends_changed.notified() => {}
+        }
     }
 }

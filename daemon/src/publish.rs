@@ -2,23 +2,26 @@
 //!
 //! Order matters: manifest file, chunk map and record are durable before the share is announced or its ticket given.
 
-use crate::clock::{unix_millis, unix_seconds};
+use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
 use crate::mail;
-use crate::records::{GroupShareRecord, PartRecord, ShareRecord, WatchRecord};
+use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, WatchRecord};
 use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_content::{
-    DomainSecret, Holding, ImportOptions, Imported, Layout, ManifestFile, Parts, Place, Previous, Stamps,
-    VersionInputs, import_parts, seal_version,
+    Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile, Parts, Place,
+    Previous, Stamps, VersionInputs, import_at, seal_version,
 };
-use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead};
-use std::path::{Component, Path, PathBuf};
+use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead, display_name};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
+
+/// Of what a version leaves out so much is remembered in words.
+const MAX_LEFT_OUT: usize = 20;
 
 /// Cancels the work when dropped: the command that asked for it is gone.
 pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
@@ -100,7 +103,13 @@ fn try_publish(
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) -> Result<(Arc<Share>, Done), ApiError> {
-    let paths = clean_all(&request.paths)?;
+    let renewed = only.and_then(|only| daemon.share_record(only));
+    let places = match &renewed {
+        // They were resolved when it was shared; what they lead to now is no matter of words.
+        Some(record) => parts(record),
+        None => resolve_all(&request.paths)?,
+    };
+    let paths: Vec<PathBuf> = places.iter().map(Place::path).collect();
     let name = request.name.as_deref().map(parse_name).transpose()?.or_else(|| name_of_several(&paths));
     // One publication at a time: they compete for the same disk and cores, and two of one path would race.
     let _turn = daemon.publishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -131,7 +140,13 @@ fn try_publish(
             devices: 0,
         });
     };
+    let own = daemon.own.look();
+    let roots = renewed.as_ref().map(ShareRecord::roots).unwrap_or_default();
+    // Nobody asked for a new version: what was shared must still be there.
+    let shared = renewed.as_ref().zip(manifest.as_ref());
     let options = ImportOptions {
+        before: shared.map(|(record, manifest)| Before { roots: &roots, mounts: &record.mounts, manifest }),
+        own: Some(&own),
         name,
         skip_unshareable: request.skip_unsharable,
         previous: manifest
@@ -141,12 +156,12 @@ fn try_publish(
         progress: &report,
         cancel,
     };
-    let imported = import_parts(&paths, &domain, &options).map_err(|e| failure::import(&e))?;
+    let imported = import_at(&places, &domain, &options).map_err(|e| failure::import(&e))?;
     warn(&imported, events);
     if let Some((share, record)) = &earlier
         && before.as_ref().is_some_and(|b| *b.manifest() == *imported.manifest)
     {
-        let done = unchanged(daemon, share, record, request, &imported)?;
+        let done = unchanged(daemon, share, record, request, &source, &imported)?;
         return Ok((Arc::clone(share), done));
     }
     if only.is_some_and(|only| daemon.shares.get(only).is_none()) {
@@ -185,6 +200,8 @@ fn end_older(daemon: &Daemon, new: ShareId, paths: &[PathBuf], group: &GroupShar
 
 /// With whom a share is shared, and where it dedupes.
 struct Source {
+    /// When the share ends, Unix seconds.
+    expires: Option<u64>,
     group: Option<GroupShareRecord>,
     /// The group's; absent: a share of its own has one of its own.
     domain: Option<DomainSecret>,
@@ -194,25 +211,25 @@ struct Source {
 /// has left, it becomes another share, which that one knows nothing of.
 fn source(daemon: &Daemon, only: Option<ShareId>, request: &ShareRequest) -> Result<Source, ApiError> {
     if let Some(record) = only.and_then(|only| daemon.share_record(only)) {
-        return Ok(Source { group: record.group, domain: None });
+        return Ok(Source { expires: record.expires, group: record.group, domain: None });
     }
-    let Some(wanted) = &request.group else { return Ok(Source { group: None, domain: None }) };
+    let expires =
+        request.keep_seconds.map(|keep| (unix_millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
+    let Some(wanted) = &request.group else { return Ok(Source { expires, group: None, domain: None }) };
     let (group, generation, domain) = daemon.groups.domain(wanted, &daemon.device)?;
     Ok(Source {
+        expires,
         group: Some(GroupShareRecord { group: group.to_string(), generation }),
         domain: Some(domain),
     })
 }
 
-/// Paths from a user, each once, in the order of their names.
-fn clean_all(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ApiError> {
-    let mut clean = paths.iter().map(|path| clean(path)).collect::<Result<Vec<_>, _>>()?;
-    clean.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
-    clean.dedup();
-    if clean.is_empty() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "There is no path to share."));
-    }
-    Ok(clean)
+/// What paths from a user lead to, each once, in the order of their names.
+fn resolve_all(paths: &[PathBuf]) -> Result<Parts, ApiError> {
+    let mut places = paths.iter().map(|path| resolve(path)).collect::<Result<Vec<_>, _>>()?;
+    places.sort_by(|a, b| (&a.name, &a.parent).cmp(&(&b.name, &b.parent)));
+    places.dedup();
+    Parts::new(places).ok_or_else(|| ApiError::new(ErrorCode::BadRequest, "There is no path to share."))
 }
 
 /// What a share of several paths is called unless its user says otherwise: as the folder that all of them are in, else by
@@ -224,27 +241,27 @@ fn name_of_several(paths: &[PathBuf]) -> Option<EntryName> {
     name.or_else(|| EntryName::parse(&format!("{} items", paths.len())).ok())
 }
 
-/// A path from a user: absolute, without `.` and `..`, with text that can be stored.
-fn clean(path: &Path) -> Result<PathBuf, ApiError> {
-    let refuse = |what: &str| Err(ApiError::new(ErrorCode::BadRequest, what));
+/// What a path from a user leads to, by the file system and not by its text, with names that can be stored.
+fn resolve(path: &Path) -> Result<Place, ApiError> {
+    let refuse = |code, what: String| Err(ApiError::new(code, what));
+    let shown = display_name(&path.to_string_lossy());
     if !path.is_absolute() {
-        return refuse("The path must be absolute.");
+        return refuse(ErrorCode::BadRequest, format!("The path must be absolute: {shown}."));
     }
-    if path.to_str().is_none() {
-        return refuse("The path is not valid UTF-8.");
+    let place = Place::resolve(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => failure::import(&ImportError::NotFound { path: path.to_owned() }),
+        _ => failure::import(&ImportError::Read { path: shown.clone(), source: error.into() }),
+    })?;
+    if place.path().to_str().is_none() {
+        return refuse(ErrorCode::Unsharable, format!("The path is not valid UTF-8: {shown}."));
     }
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(clean.pop()),
-            Component::CurDir => {}
-            part => clean.push(part),
-        }
+    if place.name == "." {
+        return refuse(
+            ErrorCode::BadRequest,
+            "The root of a file system cannot be shared as a whole.".into(),
+        );
     }
-    if clean.file_name().is_none() {
-        return refuse("The root of a file system cannot be shared as a whole.");
-    }
-    Ok(clean)
+    Ok(place)
 }
 
 fn parse_name(name: &str) -> Result<EntryName, ApiError> {
@@ -283,6 +300,7 @@ fn new_secret() -> Result<ShareSecret, ApiError> {
 
 fn warn(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
     for warning in &imported.skipped.first {
+        tracing::warn!(path = warning.path, reason = warning.reason, "left out of a share");
         let message = format!("{} is not shared because {}.", warning.path, warning.reason);
         let _ = events.send(Event::Warning { message });
     }
@@ -292,22 +310,39 @@ fn warn(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
     }
 }
 
+/// What is remembered of what an import left out.
+fn left_out(imported: &Imported) -> LeftOutRecord {
+    let notes = imported.skipped.first.iter().take(MAX_LEFT_OUT);
+    let first = notes.map(|note| (note.path.clone(), note.reason.clone())).collect();
+    LeftOutRecord { first, total: imported.skipped.total }
+}
+
 /// Nothing changed since it was shared: the same version and ticket, with the new options.
 fn unchanged(
     daemon: &Arc<Daemon>,
     share: &Arc<Share>,
     record: &ShareRecord,
     request: &ShareRequest,
+    source: &Source,
     imported: &Imported,
 ) -> Result<Done, ApiError> {
     let Some(version) = share.current() else { return Err(failure::internal("a share without a version")) };
+    let before = record;
     let record = ShareRecord {
+        left_out: left_out(imported),
+        roots: imported.roots.iter().map(|root| (*root).into()).collect(),
+        mounts: imported.mounts.clone(),
         no_upload: request.no_upload,
         no_list: request.no_list,
-        expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
+        expires: source.expires,
         watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
         ..record.clone()
     };
+    if record == *before && imported.stamps == *version.holding().stamps() {
+        // Nothing is written: a watched folder may hold the very disk that it would be written to.
+        daemon.hold_whole(share.id, &version);
+        return Ok(done(daemon, share, &version));
+    }
     write_stamps(daemon, share, version.number(), &imported.stamps)?;
     daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
     daemon.set_share_record(share.id, record);
@@ -326,8 +361,7 @@ fn unchanged(
 }
 
 fn write_stamps(daemon: &Daemon, share: &Share, version: u64, stamps: &Stamps) -> Result<(), ApiError> {
-    crate::private::write_file(&daemon.stamps_path(share.id, version), &stamps.encode())
-        .map_err(failure::internal)
+    daemon.write_stamps(share.id, version, stamps).map_err(failure::internal)
 }
 
 /// Seals a version, makes all of it durable, then announces it.
@@ -364,9 +398,12 @@ fn store(
         files: imported.manifest.files(),
         no_upload: request.no_upload,
         no_list: request.no_list,
-        expires: request.keep_seconds.map(|keep| unix_seconds().saturating_add(keep)),
+        expires: source.expires,
         watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
         group: source.group.clone(),
+        left_out: left_out(imported),
+        roots: imported.roots.iter().map(|root| (*root).into()).collect(),
+        mounts: imported.mounts.clone(),
     };
     daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
     let layout = Layout::new(Arc::clone(&imported.manifest));

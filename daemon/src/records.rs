@@ -4,6 +4,7 @@
 
 use crate::hexed::Hex;
 use hither_api::{CostMode, Existing, SourceBytes};
+use hither_content::RootId;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use roaring::RoaringBitmap;
 use serde::de::DeserializeOwned;
@@ -53,6 +54,50 @@ pub(crate) struct ShareRecord {
     /// The group that it was shared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupShareRecord>,
+    /// What lies in it and was left out of this version.
+    #[serde(default, skip_serializing_if = "LeftOutRecord::is_nothing")]
+    pub left_out: LeftOutRecord,
+    /// What its paths were of when it was published; none in records of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<RootRecord>,
+    /// Folders in it on which something was mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<String>,
+}
+
+/// A folder that was shared, or that a shared file is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RootRecord {
+    pub device: u64,
+    pub inode: u64,
+    pub born_ns: i64,
+    pub folder: bool,
+}
+
+impl From<RootId> for RootRecord {
+    fn from(RootId { device, inode, born_ns, folder }: RootId) -> Self {
+        Self { device, inode, born_ns, folder }
+    }
+}
+
+impl From<RootRecord> for RootId {
+    fn from(RootRecord { device, inode, born_ns, folder }: RootRecord) -> Self {
+        Self { device, inode, born_ns, folder }
+    }
+}
+
+/// What a version left out, the first few in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeftOutRecord {
+    /// Path below the top, and why, in words that complete "… is not shared because …".
+    pub first: Vec<(String, String)>,
+    pub total: u64,
+}
+
+impl LeftOutRecord {
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.total == 0
+    }
 }
 
 /// Where one of several paths of a share is.
@@ -63,6 +108,11 @@ pub(crate) struct PartRecord {
 }
 
 impl ShareRecord {
+    /// What its paths were of.
+    pub(crate) fn roots(&self) -> Vec<RootId> {
+        self.roots.iter().map(|root| RootId::from(*root)).collect()
+    }
+
     /// Every path of the share.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         let more = self.more.iter().map(|part| part.parent.join(&part.file_name));

@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 const PING: Duration = Duration::from_secs(5);
 /// Silence after which the other side counts as gone.
 const SILENCE: Duration = Duration::from_secs(15);
+/// How long the last words of a share that ended may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// After how long a device that fetches the share itself and knows nothing of it yet is worth another try, milliseconds.
 const SOON: u32 = 100;
 
@@ -266,6 +268,15 @@ impl Talk<'_> {
         loop {
             let out = tokio::select! {
                 () = self.close.cancelled() => return Err("closed here".into()),
+                () = self.share.ended.cancelled() => {
+                    // Only its owner's word ends a share for others.
+                    if self.share.owner == self.daemon.device {
+                        let gone = Message::Refused(Refusal::Gone);
+                        let _ = tokio::time::timeout(FAREWELL, write_message(send, &gone)).await;
+                        let _ = tokio::time::timeout(FAREWELL, send.finish()).await;
+                    }
+                    return Err("the share ended here".into());
+                }
                 Some(moved) = moves.recv() => return Ok(moved),
                 incoming = reader.next(recv) => match incoming {
                     Ok(Some(message)) => {
@@ -323,6 +334,10 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
                 }
                 Err(error) => tracing::debug!(?device, %error, "a device showed a bad head"),
             }
+            None
+        }
+        Message::Refused(refusal) if device == share.owner => {
+            daemon.core.with(|engine, now| engine.handle_session_refused(share.id, device, refusal, now));
             None
         }
         Message::Elsewhere { holders, .. } => {

@@ -10,6 +10,7 @@ use hither_proto::{
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Most heads of one share that are remembered.
 const MAX_HEADS: usize = 16;
@@ -82,6 +83,8 @@ pub(crate) struct Share {
     pub owner: DeviceId,
     /// What asks about the share, and answers, without naming it.
     pub blind: BlindKey,
+    /// Cancelled when the share ends here: whatever is being told or given of it stops.
+    pub ended: CancellationToken,
     versions: RwLock<Versions>,
     /// Devices that somebody who knows the share has named as holders, or that have proven to know it.
     named: Mutex<HashSet<DeviceId>>,
@@ -98,8 +101,15 @@ struct Versions {
 
 impl Share {
     pub(crate) fn new(secret: ShareSecret, owner: DeviceId) -> Self {
-        let (id, blind) = (secret.share_id(), BlindKey::of_secret(&secret));
-        Self { id, secret, owner, blind, versions: RwLock::default(), named: Mutex::default() }
+        Self {
+            id: secret.share_id(),
+            blind: BlindKey::of_secret(&secret),
+            secret,
+            owner,
+            ended: CancellationToken::new(),
+            versions: RwLock::default(),
+            named: Mutex::default(),
+        }
     }
 
     /// Remembers a device as one to which this device may prove that it knows the share.
@@ -213,7 +223,10 @@ impl Shares {
     }
 
     pub(crate) fn remove(&self, id: ShareId) {
-        self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let ended = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(share) = ended {
+            share.ended.cancel();
+        }
         self.changes.send_replace(());
     }
 

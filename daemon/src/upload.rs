@@ -88,6 +88,8 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
                 reader.next(&mut recv).await
             } => message,
             () = &mut serving => break,
+            // What is on its way is reset: nothing more is given.
+            () = share.ended.cancelled() => break,
             () = daemon.tasks.token.cancelled() => break,
         };
         match message {
@@ -241,6 +243,7 @@ fn lost(
         }
         _ => tracing::warn!(?share, position, %error, "a chunk cannot be read"),
     }
+    daemon.health.suspect(share);
     let current = daemon.shares.get(share).and_then(|s| s.current()).map(|v| v.number());
     if space == Space::Data && version.is_some_and(|v| Some(v.number()) == current) {
         daemon.core.with(|engine, now| engine.withdraw(share, &std::iter::once(position).collect(), now));

@@ -89,7 +89,21 @@ fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
         for words in share.trouble.iter().chain(upload.map(|upload| &upload.words)) {
             session.out.say(&session.wrapped(&format!("{name}: {words}")));
         }
+        if let Some(words) = left_out(share) {
+            session.out.say(&session.wrapped(&format!("{name}: {words}")));
+        }
     }
+}
+
+/// What lies in a share and is not shared, in a sentence.
+fn left_out(share: &ShareInfo) -> Option<String> {
+    let first = share.left_out.first()?;
+    let (path, reason) = (display_name(&first.path), display_name(&first.reason));
+    let more = match share.left_out_total.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" {more} more are left out: hither list --json"),
+    };
+    Some(format!("{path} is not shared because {reason}.{more}"))
 }
 
 /// How an upload stands, in a word or two.
@@ -182,7 +196,10 @@ mod tests {
             expires: Some(1180 + 7 * 86_400),
             group: None,
             watched: false,
+            state: hither_api::ShareState::Whole,
             trouble: None,
+            left_out: Vec::new(),
+            left_out_total: 0,
             upload: None,
         };
         let mine = ShareInfo { share: "ff".repeat(16), mine: true, expires: None, ..share.clone() };

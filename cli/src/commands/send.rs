@@ -76,12 +76,7 @@ fn goods(args: &Args) -> Result<Goods, ApiError> {
     }
     let exist = args.items.iter().filter(|path| path.symlink_metadata().is_ok()).count();
     if args.file || (!args.text && exist == args.items.len()) {
-        return args
-            .items
-            .iter()
-            .map(|path| share::absolute(path))
-            .collect::<Result<_, _>>()
-            .map(Goods::Paths);
+        return args.items.iter().map(|path| share::named(path)).collect::<Result<_, _>>().map(Goods::Paths);
     }
     if !args.text && exist > 0 {
         return bad(
@@ -135,6 +130,7 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
 
 /// Shares what is too large for a message; the daemon sends the ticket.
 async fn offer(session: &Session<'_>, client: &Client, to: String, paths: Vec<PathBuf>) -> Outcome {
+    let paths = paths.iter().map(|path| share::absolute(path)).collect::<Result<_, _>>()?;
     let request = ShareRequest { paths, to: vec![to], ..ShareRequest::default() };
     let done = share::follow(session, client, &request).await?;
     match done {

@@ -82,24 +82,32 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     share(session, &client, &args, paths).await
 }
 
-/// The path from the root; a symbolic link at its end stays one.
+/// What a path leads to, from the root, as the file system resolves it here and now: symbolic links, `.` and `..` mean what
+/// they mean to every other program that is given this path.
 pub fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
+    let absolute = std::fs::canonicalize(path)
+        .map_err(|error| failure::io(ErrorCode::Unreadable, shown(path), &error))?;
+    in_text(absolute)
+}
+
+/// The same for what keeps the name that it was given, also when that is a symbolic link's.
+pub fn named(path: &Path) -> Result<PathBuf, ApiError> {
     let unreadable = |error: &std::io::Error| failure::io(ErrorCode::Unreadable, shown(path), error);
-    std::fs::symlink_metadata(path).map_err(|error| unreadable(&error))?;
-    let absolute = std::path::absolute(path).map_err(|error| unreadable(&error))?;
-    let plain: PathBuf = absolute.components().collect();
-    let absolute = match plain.file_name() {
-        // "..": what it is called is known only to the file system.
-        None => std::fs::canonicalize(path).map_err(|error| unreadable(&error))?,
-        // "link/" means the folder behind the link.
-        Some(_) if plain.is_symlink() => absolute,
-        Some(_) => plain,
-    };
-    if absolute.to_str().is_none() {
-        let message = format!("The path is not UTF-8: {}.", shown(&absolute));
+    std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+    let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let Some(name) = path.file_name().filter(|_| !ends_in_slash) else { return absolute(path) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::canonicalize(folder).map_err(|error| unreadable(&error))?;
+    in_text(folder.join(name))
+}
+
+/// A path that the local API can carry.
+fn in_text(path: PathBuf) -> Result<PathBuf, ApiError> {
+    if path.to_str().is_none() {
+        let message = format!("The path is not UTF-8: {}.", shown(&path));
         return Err(ApiError::new(ErrorCode::Unsharable, message).with_hint("Rename it."));
     }
-    Ok(absolute)
+    Ok(path)
 }
 
 async fn share(session: &Session<'_>, client: &Client, args: &Args, paths: Vec<PathBuf>) -> Outcome {
@@ -193,17 +201,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_become_absolute_and_links_stay_links() {
+    fn paths_mean_what_they_mean_to_the_file_system() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().canonicalize().unwrap();
-        std::fs::create_dir(home.join("real")).unwrap();
-        std::os::unix::fs::symlink("real", home.join("link")).unwrap();
-        assert_eq!(absolute(&home.join("link")).unwrap(), home.join("link"));
-        assert_eq!(absolute(&home.join("real/")).unwrap().as_os_str(), home.join("real").as_os_str());
-        assert!(absolute(&home.join("link/")).unwrap().to_str().unwrap().ends_with("link/"));
-        assert_eq!(absolute(&home.join("real/..")).unwrap(), home);
-        assert_eq!(absolute(Path::new(".")).unwrap(), std::env::current_dir().unwrap());
-        assert_eq!(absolute(&home.join("none")).unwrap_err().code, ErrorCode::Unreadable);
+        std::fs::create_dir_all(home.join("deep/inner")).unwrap();
+        std::fs::write(home.join("deep/s"), "in deep").unwrap();
+        std::fs::write(home.join("s"), "at home").unwrap();
+        std::os::unix::fs::symlink("deep/inner", home.join("link")).unwrap();
+        std::os::unix::fs::symlink("s", home.join("to s")).unwrap();
+        assert_eq!(absolute(&home.join("link")).unwrap(), home.join("deep/inner"));
+        assert_eq!(absolute(&home.join("link/")).unwrap(), home.join("deep/inner"));
+        assert_eq!(absolute(&home.join("link/../s")).unwrap(), home.join("deep/s"));
+        assert_eq!(absolute(&home.join("deep/..")).unwrap(), home);
+        assert_eq!(absolute(&home.join("./deep//inner/.")).unwrap(), home.join("deep/inner"));
+        assert_eq!(
+            absolute(Path::new(".")).unwrap(),
+            std::env::current_dir().unwrap().canonicalize().unwrap()
+        );
+        for wrong in ["none", "s/", "s/.."] {
+            assert_eq!(absolute(&home.join(wrong)).unwrap_err().code, ErrorCode::Unreadable, "{wrong}");
+        }
+        assert_eq!(named(&home.join("to s")).unwrap(), home.join("to s"));
+        assert_eq!(named(&home.join("link/../s")).unwrap(), home.join("deep/s"));
+        assert_eq!(named(&home.join("link/..")).unwrap(), home.join("deep"));
+        assert_eq!(named(&home.join("none")).unwrap_err().code, ErrorCode::Unreadable);
     }
 
     #[test]

@@ -21,7 +21,11 @@ It does not start the daemon: it fails (exit status 1) when none runs.";
 /// Show the daemon, its links and what it does
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {}
+pub struct Args {
+    /// Say that you have read what was lost of Hither's own data: it is not told any more
+    #[arg(long)]
+    pub acknowledge: bool,
+}
 
 const COLUMNS: [Column; 5] = [
     Column::new("CONNECTED", Align::Left).flexible(),
@@ -32,10 +36,13 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// Runs the command.
-pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = Client::new(session.paths()?.socket);
+    if args.acknowledge {
+        client.post::<serde_json::Value>("/v1/losses/acknowledge", &()).await?;
+    }
     let status = daemon::status(&client).await?.ok_or(ClientError::NotRunning)?;
-    session.compare_versions(&status);
+    session.heed(&status);
     session.out.json(&status);
     for (label, text) in facts(&status) {
         let label = session.out.paint(Style::new().dim(), &format!("{label:<10}"));
@@ -49,7 +56,8 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
         table(session, &status.links);
     }
     if !session.out.is_json() {
-        status.warnings.iter().for_each(|warning| session.out.warning(warning));
+        let told = |warning: &&String| !status.losses.contains(warning);
+        status.warnings.iter().filter(told).for_each(|warning| session.out.warning(warning));
     }
     Ok(Exit::Done)
 }
@@ -185,6 +193,7 @@ mod tests {
             outgoing: 2,
             world: WorldInfo::default(),
             limits: LimitsInfo::default(),
+            losses: Vec::new(),
             warnings: Vec::new(),
         };
         let facts = facts(&status);

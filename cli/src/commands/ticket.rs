@@ -1,7 +1,7 @@
 //! `hither ticket`.
 
 use crate::commands::share::print_ticket;
-use crate::pick::pick;
+use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
 use hither_api::{Exit, ShareInfo, TicketInfo};
 
@@ -16,7 +16,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Its name, its id, or the beginning of its id
+    /// Its name, its id, the beginning of its id, or its path
     share: String,
     /// Draw no QR code
     #[arg(long)]
@@ -27,7 +27,7 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
-    let share = pick(&shares, &args.share)?;
+    let share = pick_share(&shares, &args.share)?;
     let info = client.get::<TicketInfo>(&format!("/v1/shares/{}/ticket", share.share)).await?;
     session.out.json(&info);
     print_ticket(session, &info.ticket, args.no_qr);

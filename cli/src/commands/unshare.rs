@@ -1,6 +1,6 @@
 //! `hither unshare`.
 
-use crate::pick::pick;
+use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
 use hither_api::{Exit, ShareInfo};
 use hither_proto::display_name;
@@ -9,6 +9,7 @@ const EXAMPLES: &str = "\
 Examples:
   hither unshare photos        by name
   hither unshare 3f2a          by the beginning of its id (see hither list)
+  hither unshare ./photos      by its path
 
 The files stay where they are. Devices that already fetched it keep what they
 have.";
@@ -17,7 +18,7 @@ have.";
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Its name, its id, or the beginning of its id
+    /// Its name, its id, the beginning of its id, or its path
     share: String,
 }
 
@@ -25,7 +26,7 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
-    let share = pick(&shares, &args.share)?;
+    let share = pick_share(&shares, &args.share)?;
     let ended = client.delete::<ShareInfo>(&format!("/v1/shares/{}", share.share)).await?;
     session.out.json(&ended);
     session.out.say(&format!("{} is no longer shared by this device.", display_name(&ended.name)));

@@ -22,7 +22,7 @@ use std::io;
 
 pub(crate) use system::{
     Dir, can_share_blocks, clone_range, data_from, finish_file, hint_sequential, is_gone, preallocate,
-    read_at, stat_file, sync_data, write_at,
+    read_at, stat_file, stat_path, sync_data, write_at,
 };
 
 /// What stands behind a name.

@@ -97,6 +97,11 @@ impl Dir {
         Ok(self.0.symlink_metadata(name)?.created().map_or(0, |time| since_epoch(time.into_std())))
     }
 
+    /// Whether something is mounted on the folder of this name: it does not tell.
+    pub(crate) fn is_mount_root(&self, _: &OsStr) -> bool {
+        false
+    }
+
     /// Whether this user may read what has this name.
     pub(crate) fn readable(&self, name: &OsStr, _: &Stat) -> bool {
         self.open_read(name).is_ok()
@@ -219,6 +224,15 @@ fn convert(kind: Kind, metadata: &cap_std::fs::Metadata, (device, inode, links):
 /// Whether an error means that the name no longer stands for what it did.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// What a path leads to; symlinks in it are followed.
+pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
+    let path = path.canonicalize()?;
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Dir::open(parent)?.stat(name),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 pub(crate) fn stat_file(file: &File) -> io::Result<Stat> {

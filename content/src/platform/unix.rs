@@ -104,6 +104,21 @@ impl Dir {
         }
     }
 
+    /// Whether something is mounted on the folder of this name; `false` where the system does not tell.
+    pub(crate) fn is_mount_root(&self, name: &OsStr) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{StatxAttributes, StatxFlags};
+            fs::statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+                .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = name;
+            false
+        }
+    }
+
     /// Whether this user may read what `stat` describes, which has this name.
     pub(crate) fn readable(&self, name: &OsStr, stat: &Stat) -> bool {
         let me = rustix::process::geteuid();
@@ -284,6 +299,11 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     // A symlink that must not be followed is ELOOP, or ENOTDIR where a folder was expected.
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
+/// What a path leads to; symlinks in it are followed.
+pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
+    Ok(convert(&fs::statat(CWD, path, AtFlags::empty())?))
 }
 
 pub(crate) fn stat_file(file: &File) -> io::Result<Stat> {

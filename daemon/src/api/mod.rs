@@ -35,6 +35,7 @@ use utoipa::OpenApi;
         routes::status,
         routes::shutdown,
         routes::doctor,
+        routes::acknowledge,
         routes::shares,
         routes::unshare,
         routes::ticket,
@@ -143,6 +144,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/status", get(routes::status))
         .route("/v1/shutdown", post(routes::shutdown))
         .route("/v1/doctor", get(routes::doctor))
+        .route("/v1/losses/acknowledge", post(routes::acknowledge))
         .route("/v1/shares", get(routes::shares).post(work::share))
         .route("/v1/shares/{share}", delete(routes::unshare))
         .route("/v1/shares/{share}/ticket", get(routes::ticket))
@@ -190,7 +192,7 @@ mod tests {
         let description = serde_json::to_value(Description::openapi()).unwrap();
         let calls: usize =
             description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
-        assert_eq!(calls, 41);
+        assert_eq!(calls, 42);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -8,11 +8,13 @@ use crate::shares::Share;
 use crate::transfer::{self, Control, Transfer};
 use axum::Json;
 use axum::extract::{Path, State};
-use hither_api::{ApiError, ErrorCode, Finding, LinkInfo, ShareInfo, Status, TicketInfo, TransferInfo, Why};
+use hither_api::{
+    ApiError, ErrorCode, Finding, LeftOut, LinkInfo, ShareInfo, Status, TicketInfo, TransferInfo, Why,
+};
 use hither_carrier::CarrierKind;
 use hither_proto::ShareId;
 use serde_json::{Value, json};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 type Ctx = State<Arc<Daemon>>;
 
@@ -49,7 +51,8 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
         outgoing: daemon.mail.outbox.len() as u64,
         world: daemon.world.info(),
         limits: daemon.throttles.info(),
-        warnings: daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        losses: daemon.losses.told(),
+        warnings: daemon.all_warnings(),
     })
 }
 
@@ -58,6 +61,14 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
 pub(super) async fn shutdown(State(daemon): Ctx) -> Json<Value> {
     daemon.tasks.token.cancel();
     Json(json!({}))
+}
+
+/// The user has read what was lost: it is not told any more.
+#[utoipa::path(post, path = "/v1/losses/acknowledge", responses((status = 200)))]
+pub(super) async fn acknowledge(State(daemon): Ctx) -> Answer<Value> {
+    let acknowledged = tokio::task::spawn_blocking(move || daemon.losses.acknowledge()).await;
+    acknowledged.map_err(failure::internal)?.map_err(failure::internal)?;
+    Ok(Json(json!({})))
 }
 
 /// What works, what does not, and what could be done about it.
@@ -92,6 +103,9 @@ fn info(
     held: u64,
 ) -> ShareInfo {
     let head = version.head.head();
+    let health = daemon.health.of(share.id);
+    let left_out = record.left_out.first.iter();
+    let left_out = left_out.map(|(path, reason)| LeftOut { path: path.clone(), reason: reason.clone() });
     ShareInfo {
         share: share.id.to_string(),
         name: record.name.clone(),
@@ -108,7 +122,10 @@ fn info(
         expires: record.expires,
         group: record.group.as_ref().map(|of| daemon.groups.name(&of.group)),
         watched: record.watch.is_some(),
-        trouble: daemon.watches.trouble(share.id),
+        state: health.state,
+        trouble: daemon.watches.trouble(share.id).or(health.words),
+        left_out: left_out.collect(),
+        left_out_total: record.left_out.total,
         upload: daemon.upload_info(share),
     }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 async fn start(home: &Path, name: &str) -> Device {
-    let device = Device::start(home, name).await;
+    // What is shared lies beside it: what is in it is never shared.
+    let device = Device::start(&home.join("own"), name).await;
     super::start(&device.daemon);
     device
 }

@@ -9,6 +9,7 @@ use crate::failure;
 use crate::relay;
 use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNote};
 use hither_carrier::seal::{self, SealError, SealPurpose};
+use hither_content::{OwnData, OwnSeen};
 use hither_proto::{DeviceId, EntryName, MessageId, Ticket, display_name};
 use std::fs::File;
 use std::io::Read;
@@ -89,7 +90,7 @@ fn write(
     to: DeviceId,
     request: SendRequest,
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
-    let content = content(request)?;
+    let content = content(&daemon.own, request)?;
     let (kind, summary) = (content.kind(), content.summary());
     let mut id = [0_u8; MessageId::LEN];
     getrandom::fill(&mut id).map_err(failure::internal)?;
@@ -130,10 +131,10 @@ fn too_long() -> ApiError {
         .with_hint("Put it into a file and send that: large files travel as a share.")
 }
 
-fn content(request: SendRequest) -> Result<Content, ApiError> {
+fn content(own: &OwnData, request: SendRequest) -> Result<Content, ApiError> {
     match (request.text, request.files.is_empty(), request.ticket) {
         (Some(text), true, None) if !text.is_empty() => Ok(Content::Text(text)),
-        (None, false, None) => files(&request.files),
+        (None, false, None) => files(&own.look(), &request.files),
         (None, true, Some(note)) => ticket(note),
         _ => Err(ApiError::new(
             ErrorCode::BadRequest,
@@ -147,13 +148,18 @@ fn ticket(note: TicketNote) -> Result<Content, ApiError> {
     Ok(Content::Ticket(TicketNote { ticket: ticket.to_string(), ..note }))
 }
 
-fn files(paths: &[PathBuf]) -> Result<Content, ApiError> {
+fn files(own: &OwnSeen, paths: &[PathBuf]) -> Result<Content, ApiError> {
     if paths.len() > MAX_FILES {
         return Err(too_long());
     }
     let mut left = SealPurpose::Message.max_payload() as u64;
     let mut files: Vec<SmallFile> = Vec::new();
     for path in paths {
+        if let Some(reason) = own.refuses_path(path) {
+            let shown = display_name(&path.to_string_lossy());
+            let message = format!("{shown} is never sent: {reason}.");
+            return Err(ApiError::new(ErrorCode::Refused, message).with_hint("Send something else."));
+        }
         let file = read(path, left)?;
         left -= file.bytes.len() as u64;
         if files.iter().any(|other| other.name.collision_key() == file.name.collision_key()) {

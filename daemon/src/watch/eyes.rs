@@ -1,17 +1,22 @@
 //! What the system tells of changes under a path.
 //!
 //! A file is watched through its folder, because editors replace files; a folder also through the one above it, because it
-//! may itself be replaced. Reading is no change: publishing reads everything.
+//! may itself be replaced. Reading is no change: publishing reads everything. What Hither itself writes is none either:
+//! it is never shared, and publishing writes it.
 
 use super::settle::Settle;
+use hither_content::OwnSeen;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
+
+/// Most folders of which is remembered whose they are.
+const MAX_FOLDERS: usize = 1024;
 
 /// What was seen so far.
 #[derive(Debug, Default)]
@@ -23,6 +28,8 @@ pub(super) struct Seen {
     blind: AtomicBool,
     /// A watched path itself came or went: it must be watched anew.
     moved: AtomicBool,
+    /// Folders that something was told of, and whether they belong to Hither itself.
+    own: Mutex<HashMap<PathBuf, bool>>,
 }
 
 /// Watches as long as it lives.
@@ -32,9 +39,10 @@ impl Eyes {
     /// Begins to watch paths; walks the whole trees, so call it where blocking is allowed.
     ///
     /// Fails where the system cannot watch, or not so much.
-    pub(super) fn open(paths: &[PathBuf], seen: &Arc<Seen>) -> notify::Result<Self> {
+    pub(super) fn open(paths: &[PathBuf], own: OwnSeen, seen: &Arc<Seen>) -> notify::Result<Self> {
         let (of, to) = (paths.to_vec(), Arc::clone(seen));
-        let told = move |told: notify::Result<Event>| to.told(&of, told);
+        to.lock_own().clear();
+        let told = move |told: notify::Result<Event>| to.told(&of, &own, told);
         let mut watcher = RecommendedWatcher::new(told, Config::default().with_follow_symlinks(false))?;
         let parents: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
         // A symbolic link is shared as a link.
@@ -71,9 +79,24 @@ impl Seen {
         self.moved.swap(false, Ordering::Relaxed)
     }
 
-    fn told(&self, of: &[PathBuf], told: notify::Result<Event>) {
+    fn lock_own(&self) -> MutexGuard<'_, HashMap<PathBuf, bool>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a path lies in a folder that belongs to Hither itself. Of files only the folder counts: what was Hither's may
+    /// be deleted by now, and its inode that of a file of the user.
+    fn is_own(&self, own: &OwnSeen, path: &Path) -> bool {
+        let mut known = self.lock_own();
+        if known.len() >= MAX_FOLDERS {
+            known.clear();
+        }
+        let folder = path.parent().unwrap_or(path);
+        *known.entry(folder.to_owned()).or_insert_with(|| own.ignores_folder(folder))
+    }
+
+    fn told(&self, of: &[PathBuf], own: &OwnSeen, told: notify::Result<Event>) {
         match told {
-            Ok(event) if self.take(of, &event, Instant::now()) => self.news.notify_one(),
+            Ok(event) if self.take(of, own, &event, Instant::now()) => self.news.notify_one(),
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(%error, "a change could not be watched");
@@ -85,19 +108,21 @@ impl Seen {
     }
 
     /// Notes what an event says; `false` when it is none of ours.
-    fn take(&self, of: &[PathBuf], event: &Event, now: Instant) -> bool {
+    fn take(&self, of: &[PathBuf], own: &OwnSeen, event: &Event, now: Instant) -> bool {
         if event.need_rescan() {
             self.settle().changed(now);
             return true;
         }
-        let ours: Vec<&PathBuf> =
-            event.paths.iter().filter(|path| of.iter().any(|of| path.starts_with(of))).collect();
+        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+            return false;
+        }
+        let below = event.paths.iter().filter(|path| of.iter().any(|of| path.starts_with(of)));
+        let ours: Vec<&PathBuf> = below.filter(|path| !self.is_own(own, path)).collect();
         let itself = ours.iter().any(|path| of.contains(path));
         let mut settle = self.settle();
         for path in &ours {
             match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => settle.closed(path, now),
-                EventKind::Access(_) => return false,
                 EventKind::Modify(ModifyKind::Data(_)) => settle.written(path, now),
                 EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => settle.closed(path, now),
                 _ => settle.changed(now),
@@ -130,7 +155,7 @@ mod tests {
         std::fs::create_dir_all(path.join("sub")).unwrap();
         std::fs::write(path.join("sub/a"), "a").unwrap();
         let seen = Arc::new(Seen::default());
-        let _eyes = Eyes::open(std::slice::from_ref(&path), &seen).unwrap();
+        let _eyes = Eyes::open(std::slice::from_ref(&path), OwnSeen::default(), &seen).unwrap();
         std::fs::read(path.join("sub/a")).unwrap();
         std::fs::write(folder.path().join("another"), "beside it").unwrap();
         // What comes later is told later: when this is seen, the reading would have been.
@@ -152,7 +177,7 @@ mod tests {
         let path = folder.join("report.txt");
         std::fs::write(&path, "1").unwrap();
         let seen = Arc::new(Seen::default());
-        let _eyes = Eyes::open(std::slice::from_ref(&path), &seen).unwrap();
+        let _eyes = Eyes::open(std::slice::from_ref(&path), OwnSeen::default(), &seen).unwrap();
         for text in ["2", "3"] {
             std::fs::write(folder.join("report.txt~"), text).unwrap();
             std::fs::rename(folder.join("report.txt~"), &path).unwrap();
@@ -165,7 +190,7 @@ mod tests {
     fn an_overflow_is_a_change() {
         let seen = Seen::default();
         let event = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        assert!(seen.take(&["/shared".into()], &event, Instant::now()));
+        assert!(seen.take(&["/shared".into()], &OwnSeen::default(), &event, Instant::now()));
         assert!(seen.settle().due().is_some());
     }
 }

@@ -1,11 +1,12 @@
 //! The task of one watched share: waits until changes are over, then publishes a new version.
 
 use super::eyes::{Eyes, Seen};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
+use crate::failure;
 use crate::publish;
 use crate::records::ShareRecord;
 use hither_api::{ApiError, ErrorCode, ShareRequest};
+use hither_content::{FolderId, ImportError, RootError, check_mounts, check_roots, folders_above};
 use hither_proto::{ShareId, display_name};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 const LOOK: Duration = Duration::from_secs(600);
 /// The same where the system cannot tell of changes.
 const LOOK_BLIND: Duration = Duration::from_secs(60);
+/// How often is looked whether what is at the paths is still what was shared: an unmounted disk or a folder above that was
+/// replaced tells nothing.
+const CHECK: Duration = Duration::from_secs(2);
 /// How soon is looked again when the path was not there or could not be read.
 const LOOK_LOST: Duration = Duration::from_secs(30);
 
@@ -30,21 +34,47 @@ struct Watch {
     eyes: Option<Eyes>,
     /// When to look although nothing was heard.
     look: Instant,
+    /// The folders above the paths, when they were looked at last.
+    above: Option<Vec<FolderId>>,
+    /// What was shared is not there.
+    lost: bool,
 }
 
 /// Runs until the share ends or is not watched any more.
 pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationToken) {
     let Some(record) = record(&daemon, share) else { return daemon.watches.stop(share) };
     let (paths, seen, name, look) = (record.paths(), Arc::default(), record.name, Instant::now());
-    let mut watch = Watch { daemon, share, stop: stop.clone(), paths, name, seen, eyes: None, look };
-    watch.open().await;
+    let mut watch = Watch {
+        daemon,
+        share,
+        stop: stop.clone(),
+        paths,
+        name,
+        seen,
+        eyes: None,
+        look,
+        above: None,
+        lost: false,
+    };
+    // What is not there is watched when it comes back.
+    if watch.is_there().await {
+        watch.open().await;
+    }
+    let mut check = Instant::now() + CHECK;
     loop {
         // What changes is waited for, however long ago the last look was.
         let due = watch.seen.settle().due().unwrap_or(watch.look);
+        let until = if watch.lost { check } else { due.min(check) };
         tokio::select! {
             () = stop.cancelled() => return,
             () = watch.seen.news.notified() => continue,
-            () = tokio::time::sleep_until(due.into()) => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        // Also before each version: it is not made of something else.
+        let there = watch.is_there().await;
+        check = Instant::now() + CHECK;
+        if !there || (Instant::now() < due && Instant::now() < watch.look) {
+            continue;
         }
         if watch.seen.take_moved() {
             watch.open().await;
@@ -60,11 +90,50 @@ fn record(daemon: &Daemon, share: ShareId) -> Option<ShareRecord> {
 }
 
 impl Watch {
+    /// Whether what was shared is still at its paths; says so when it is not, and looks at it when it is back.
+    async fn is_there(&mut self) -> bool {
+        let Some(record) = record(&self.daemon, self.share) else { return true };
+        let looked = tokio::task::spawn_blocking(move || {
+            let parts = publish::parts(&record);
+            check_roots(parts.iter(), &record.roots())?;
+            check_mounts(&parts, &record.mounts)?;
+            Ok(folders_above(parts.iter()))
+        });
+        let looked: Result<Vec<FolderId>, (PathBuf, RootError)> = match looked.await {
+            Ok(looked) => looked,
+            Err(error) => {
+                tracing::error!(%error, "a watched share could not be looked at");
+                return true;
+            }
+        };
+        match looked {
+            Ok(above) => {
+                if self.lost || self.above.as_ref().is_some_and(|before| *before != above) {
+                    tracing::info!(share = ?self.share, "what is watched is back, or in another folder");
+                    self.open().await;
+                    self.look = Instant::now();
+                }
+                (self.lost, self.above) = (false, Some(above));
+                true
+            }
+            Err((path, source)) => {
+                let error = failure::import(&ImportError::Moved { path, source });
+                let words = format!("{} {}", error.message, error.hint);
+                if !std::mem::replace(&mut self.lost, true) {
+                    tracing::warn!(share = ?self.share, words, "what is watched is not there: nothing is published");
+                }
+                self.daemon.watches.set_trouble(self.share, Some(words));
+                false
+            }
+        }
+    }
+
     /// Has the system tell of changes; where it cannot, says so and looks instead.
     async fn open(&mut self) {
         self.eyes = None;
         let (paths, seen) = (self.paths.clone(), Arc::clone(&self.seen));
-        let opened = tokio::task::spawn_blocking(move || Eyes::open(&paths, &seen)).await;
+        let daemon = Arc::clone(&self.daemon);
+        let opened = tokio::task::spawn_blocking(move || Eyes::open(&paths, daemon.own.look(), &seen)).await;
         match opened {
             Ok(Ok(eyes)) => self.eyes = Some(eyes),
             Ok(Err(error)) if self.seen.becomes_blind() => self.say_blind(&error.to_string()),
@@ -131,7 +200,8 @@ fn request(record: &ShareRecord) -> ShareRequest {
     ShareRequest {
         paths: record.paths(),
         name: (!record.more.is_empty() || record.name != record.file_name).then(|| record.name.clone()),
-        keep_seconds: record.expires.map(|at| at.saturating_sub(unix_seconds())),
+        // Its end stays where it is.
+        keep_seconds: None,
         no_upload: record.no_upload,
         no_list: record.no_list,
         skip_unsharable: record.watch.is_some_and(|watch| watch.skip_unsharable),

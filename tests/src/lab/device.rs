@@ -126,6 +126,37 @@ impl Device {
         self.begin(arguments).finish()
     }
 
+    /// Runs `hither` with these arguments and `--json` as a user who may not do everything; what it has is given to that
+    /// user. `None` where there is no such user.
+    pub fn hither_as(&self, user: u32, arguments: &[&str]) -> Option<Run> {
+        let id = user.to_string();
+        let mut setpriv = vec!["--reuid", &id, "--regid", &id, "--clear-groups", "--"];
+        let may = Command::new("setpriv").args(&setpriv).arg("true").output();
+        if !may.is_ok_and(|ended| ended.status.success()) {
+            println!("nobody else can be made a user here");
+            return None;
+        }
+        if !self.home().exists() {
+            fs::create_dir_all(self.home()).unwrap();
+            for above in self.folder.ancestors().take(2) {
+                fs::set_permissions(above, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            }
+            assert!(Command::new("chown").arg("-R").arg(&id).arg(&self.folder).status().unwrap().success());
+        }
+        let plain = self.command(arguments);
+        let mut command = self.network.command("setpriv");
+        let program = self.programs.join("hither");
+        setpriv.push(program.to_str().unwrap());
+        command.args(&setpriv).args(arguments).arg("--json").current_dir(self.path(""));
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Some(Running::start(command).finish())
+    }
+
     /// Runs `hither` as it is for people and pipes.
     pub fn plain(&self, arguments: &[&str]) -> Plain {
         plain(self.command(arguments))

@@ -1,0 +1,240 @@
+//! How the files of each share stand: whether they are still what was shared, and what to say when they are not.
+//!
+//! A look asks the file system about every file and reads those that look different; it is taken when somebody asks, when
+//! something could not be served, and now and then. Invariants: nothing is withdrawn before its content was compared; what
+//! can be given again is announced again; a look never takes more than a small part of the time.
+
+use crate::daemon::Daemon;
+use crate::publish;
+use crate::records::ShareRecord;
+use crate::shares::{Share, Version};
+use hither_api::ShareState;
+use hither_content::{Affected, Findings, Holding, RootError, check_mounts, check_roots};
+use hither_proto::{ShareId, display_name};
+use roaring::RoaringBitmap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Bytes that are read while somebody waits for the answer; the rest is compared later.
+const AT_ONCE: u64 = 256 << 20;
+/// Pause between two looks at everything, at least; and so many times as long as the last one took.
+const PAUSE: Duration = Duration::from_secs(15);
+const PAUSE_TIMES: u32 = 50;
+/// Files that nobody asked for are closed after this time, so that disks can be unmounted.
+const CLOSE: Duration = Duration::from_secs(5);
+/// Pause before what could not be served is looked at: more may follow.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// What is known of one share's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub state: ShareState,
+    /// What is wrong, a sentence or two; `None` when nothing is.
+    pub words: Option<String>,
+}
+
+/// What is known of all shares' files.
+#[derive(Default)]
+pub(crate) struct Health {
+    known: Mutex<HashMap<ShareId, Condition>>,
+    suspects: Mutex<HashSet<ShareId>>,
+    wake: Notify,
+}
+
+impl Health {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, Condition>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a share's files stood when they were looked at last.
+    pub(crate) fn of(&self, share: ShareId) -> Condition {
+        self.lock().get(&share).cloned().unwrap_or_default()
+    }
+
+    /// Something of a share could not be given: it is looked at soon.
+    pub(crate) fn suspect(&self, share: ShareId) {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(share);
+        self.wake.notify_one();
+    }
+
+    /// A share ended.
+    pub(crate) fn forget(&self, share: ShareId) {
+        self.lock().remove(&share);
+    }
+
+    fn set(&self, share: ShareId, name: &str, now: Condition) {
+        let before = self.lock().insert(share, now.clone()).unwrap_or_default();
+        match &now.words {
+            Some(words) if before.words.as_ref() != Some(words) => {
+                tracing::warn!(?share, name, words, "the files of a share are not what they were");
+            }
+            None if before.words.is_some() => tracing::info!(?share, name, "a share is whole again"),
+            _ => {}
+        }
+    }
+}
+
+impl Daemon {
+    /// Looks at the files of a version while somebody waits; returns how many chunks can be given.
+    pub(crate) fn recheck(&self, share: &Share, version: &Version) -> u64 {
+        self.look_at(share, version, AT_ONCE)
+    }
+
+    /// Looks at the files of a version, and says what of it can be given.
+    fn look_at(&self, share: &Share, version: &Version, budget: u64) -> u64 {
+        let holding = version.holding();
+        let findings = holding.examine(budget, &self.ending);
+        if findings.more && !self.is_ending() {
+            self.health.suspect(share.id);
+        }
+        let chunks = version.head.head().chunks;
+        let lost = lost(&findings);
+        // What is being fetched grows by itself.
+        let whole = !holding.stamps().as_slice().is_empty() && self.transfers.running(share.id).is_none();
+        let held = self.core.with(|engine, now| {
+            // A newer version becomes current before the engine holds it: what was seen is not said of that one.
+            if share.current().is_some_and(|current| current.number() == version.number()) {
+                engine.withdraw(share.id, &lost, now);
+                if whole && engine.held(share.id).is_some() {
+                    engine.durable(share.id, &(RoaringBitmap::from_iter(0..chunks) - &lost), now);
+                }
+            }
+            engine.held(share.id).map_or(0, RoaringBitmap::len)
+        });
+        if let Some(record) = self.share_record(share.id) {
+            self.keep_stamps(share, version, &holding, &findings);
+            self.health.set(share.id, &record.name, condition(self, share, &record, &findings));
+        }
+        held
+    }
+
+    /// Remembers stamps that changed where the content did not, so that it is not read again each time.
+    fn keep_stamps(&self, share: &Share, version: &Version, seen: &Arc<Holding>, findings: &Findings) {
+        let Some(stamps) = &findings.stamps else { return };
+        // Whoever publishes has newer ones.
+        let Ok(_turn) = self.publishing.try_lock() else { return };
+        let current = share.current().is_some_and(|current| current.number() == version.number());
+        if !current || !Arc::ptr_eq(&version.holding(), seen) {
+            return;
+        }
+        if let Err(error) = self.write_stamps(share.id, version.number(), stamps) {
+            tracing::warn!(%error, "stamps of files could not be kept");
+            return;
+        }
+        version.set_holding(seen.with_stamps(&self.handles, stamps.clone()));
+    }
+
+    /// What the user should know, and what is wrong with shares.
+    pub(crate) fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.losses.told();
+        warnings.extend(self.warnings.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        for (share, record) in self.share_records() {
+            let words = self.watches.trouble(share.id).or_else(|| self.health.of(share.id).words);
+            warnings.extend(words.map(|words| format!("\"{}\": {words}", display_name(&record.name))));
+        }
+        warnings
+    }
+
+    fn look_again(&self, share: ShareId) {
+        if let Some(share) = self.shares.get(share)
+            && let Some(version) = share.current()
+        {
+            self.look_at(&share, &version, u64::MAX);
+        }
+    }
+}
+
+/// Positions that cannot be given.
+pub(crate) fn lost(findings: &Findings) -> RoaringBitmap {
+    let mut lost = RoaringBitmap::new();
+    for range in &findings.lost {
+        lost.insert_range(range.clone());
+    }
+    lost
+}
+
+/// What is to be said of a share.
+fn condition(daemon: &Daemon, share: &Share, record: &ShareRecord, findings: &Findings) -> Condition {
+    let parts = publish::parts(record);
+    let there = check_roots(parts.iter(), &record.roots());
+    if let Err((path, error)) = there.and_then(|()| check_mounts(&parts, &record.mounts)) {
+        let path = display_name(&path.to_string_lossy());
+        let state = match error {
+            RootError::Io(_) => ShareState::Unreadable,
+            RootError::Gone => ShareState::Gone,
+            RootError::Other(_) | RootError::Unmounted(_) => ShareState::Moved,
+        };
+        let words = format!(
+            "{path}: {error}. It goes on by itself when that is back. To share what is there now, share it again."
+        );
+        return Condition { state, words: Some(words) };
+    }
+    let mine = share.owner == daemon.device;
+    let (since, then) = match (mine, record.watch.is_some()) {
+        (true, false) => ("it was shared", "share it again."),
+        (true, true) => ("the last version", "a new one is published by itself."),
+        (false, _) => ("it was fetched", "what changed is not given to others."),
+    };
+    if findings.unreadable.files > 0 {
+        let Affected { reason, .. } = &findings.unreadable;
+        let words = format!(
+            "{} cannot be read: {reason}. It is given again when it can be.",
+            subject(&findings.unreadable, record)
+        );
+        return Condition { state: ShareState::Unreadable, words: Some(words) };
+    }
+    if findings.changed.files > 0 {
+        let words = format!("{} changed since {since}: {then}", subject(&findings.changed, record));
+        return Condition { state: ShareState::Changed, words: Some(words) };
+    }
+    if findings.gone.files > 0 {
+        let words = match findings.gone.files {
+            1 => format!("{} is not there any more: {then}", subject(&findings.gone, record)),
+            _ => format!("{} are not there any more: {then}", subject(&findings.gone, record)),
+        };
+        return Condition { state: ShareState::Gone, words: Some(words) };
+    }
+    Condition::default()
+}
+
+/// The files that something is said of.
+fn subject(of: &Affected, record: &ShareRecord) -> String {
+    let first = if of.first.is_empty() { display_name(&record.file_name) } else { of.first.clone() };
+    match of.files.saturating_sub(1) {
+        0 => first,
+        1 => format!("{first} and another file"),
+        more => format!("{first} and {more} other files"),
+    }
+}
+
+/// Looks at what could not be served, and at everything now and then.
+pub(crate) async fn run(daemon: Arc<Daemon>) {
+    let mut next = Instant::now() + PAUSE;
+    loop {
+        let tick = (Instant::now() + CLOSE).min(next);
+        tokio::select! {
+            () = daemon.health.wake.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep_until(tick.into()) => {}
+        }
+        daemon.handles.close_unused(CLOSE);
+        let mut wanted =
+            std::mem::take(&mut *daemon.health.suspects.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = Instant::now() >= next;
+        if all {
+            wanted.extend(daemon.share_records().iter().map(|(share, _)| share.id));
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        let (of, begun) = (Arc::clone(&daemon), Instant::now());
+        let looks = move || wanted.into_iter().for_each(|share| of.look_again(share));
+        if let Err(error) = tokio::task::spawn_blocking(looks).await {
+            tracing::error!(%error, "the files of shares could not be looked at");
+        }
+        if all {
+            next = Instant::now() + PAUSE.max(begun.elapsed().saturating_mul(PAUSE_TIMES));
+        }
+    }
+}
