@@ -45,7 +45,8 @@ pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
 pub use place::{Parts, Place};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use target::{
-    CopyError, FetchTarget, FinishError, Finished, IfExists, PrepareError, TargetOptions, WriteError,
+    CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions, WriteError,
+    target_name,
 };
 pub use tree::{MAX_NOTES, Note, Notes};
 pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

@@ -312,7 +312,7 @@ impl Daemon {
         let share = &transfer.share;
         let manifest = version.manifest();
         crate::private::write_file(&self.stamps_path(share.id, version.number()), &stamps.encode())
-            .map_err(failure::internal)?;
+            .map_err(|e| failure::own_files(&e))?;
         let holding = self.chunk_map.add(share.id, version.number(), manifest.chunks());
         let record = ShareRecord {
             secret: Hex(share.secret.expose().to_vec()),
@@ -434,7 +434,7 @@ impl Daemon {
             }
         }
         for name in names_in(&self.paths.spool()) {
-            if !transfers.iter().any(|t| t.id == name) {
+            if !transfers.iter().any(|t| t.id == name && t.spooled) {
                 let _ = std::fs::remove_dir_all(self.paths.spool().join(&name));
             }
         }

@@ -15,6 +15,7 @@ mod cable;
 mod capture;
 mod delay;
 mod device;
+mod forge;
 mod goodput;
 mod holder;
 mod inside;

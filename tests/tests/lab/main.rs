@@ -10,6 +10,8 @@ mod catalogue;
 mod cheapest;
 mod common;
 mod daemon;
+mod field_fetch;
+mod field_fetch_ends;
 mod follow;
 mod groups;
 mod groups_joining;
