@@ -59,8 +59,7 @@ fn what_an_earlier_version_left_is_replaced_and_nothing_else() {
     // A third version does not take the second for the user's, nor the user's for the second.
     put(&things.join("a"), "3");
     let third = update(&things, to.path(), Some(second.holding));
-    assert_eq!(third.kept.len(), 1);
-    assert_eq!(third.kept[0].copy, None, "nothing new came for it");
+    assert_eq!((third.kept, third.apart), (vec![], true), "nothing new came for it, and it was told");
     assert_eq!(fs::read_to_string(got.join("a")).unwrap(), "3");
     assert_eq!(names(&got), ["a", "b", "b (conflict of desk-1)", "both"]);
     assert_eq!(names(to.path()), ["things"]);

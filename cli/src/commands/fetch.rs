@@ -53,7 +53,8 @@ pub struct Args {
     /// Write beside what exists, under another name
     #[arg(long)]
     pub rename: bool,
-    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it
+    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it. What is not as it was fetched stays, and
+    /// the new one is written beside it
     #[arg(long)]
     pub follow: bool,
     /// How readily sources that cost something are used: saver, balanced or fast

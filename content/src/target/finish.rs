@@ -30,6 +30,8 @@ pub struct Finished {
     pub kept: Vec<Kept>,
     /// How much more of it there is than [`Self::kept`] tells.
     pub kept_more: u64,
+    /// Whether anything of the share is not where the share has it, be it told now or with an earlier version.
+    pub apart: bool,
 }
 
 impl FetchTarget {
@@ -53,11 +55,12 @@ impl FetchTarget {
         self.sync_dirty(File::sync_all)?;
         let placed = self.move_into_place(if_exists)?;
         self.above.sync().map_err(|error| self.failed(0, error))?;
+        let apart = placed.is_apart();
         let Placed { name, kept, kept_more, stamps, .. } = placed;
         let place = Place { parent: self.access.place().parent.clone(), name };
         let layout = Arc::clone(self.access.layout());
         let holding = Holding::new(self.access.handles(), place.clone(), layout, stamps.clone());
-        Ok(Finished { place, stamps, holding, kept, kept_more })
+        Ok(Finished { place, stamps, holding, kept, kept_more, apart })
     }
 
     /// Makes sure that a file, or symlink, or folder is there and gives a file its mode and time.

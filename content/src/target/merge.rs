@@ -66,6 +66,11 @@ impl Placed {
         self.existing.get(&entry).copied()
     }
 
+    /// Whether anything is not where the share has it.
+    pub(super) fn is_apart(&self) -> bool {
+        !self.left.is_empty() || !self.beside.is_empty()
+    }
+
     fn note(&mut self, kept: Kept) {
         if self.kept.len() < MAX_KEPT {
             self.kept.push(kept);
@@ -171,7 +176,9 @@ impl FetchTarget {
                 }
                 Verdict::Keep => {
                     placed.left.insert(way.entry);
-                    placed.note(Kept { path: self.path_of(placed, way.entry), copy: None });
+                    if !verdicts.was_told(way.entry) {
+                        placed.note(Kept { path: self.path_of(placed, way.entry), copy: None });
+                    }
                     true
                 }
                 Verdict::Beside => self.put_beside(way, placed)?,

@@ -179,6 +179,12 @@ impl<'a> Verdicts<'a> {
         }
     }
 
+    /// Whether the earlier version was not there either: then it was told that something stays.
+    pub(super) fn was_told(&self, entry: u32) -> bool {
+        let stamp = self.counterpart(entry).and_then(|(before, old)| before.stamp(old));
+        stamp == Some(&FileStamp::UNKNOWN)
+    }
+
     /// Removes what the earlier version left where the share has `entry`; `false` when something else is there.
     pub(super) fn remove(&self, entry: u32, dir: &Dir, name: &OsStr) -> io::Result<bool> {
         self.counterpart(entry).map_or(Ok(false), |(before, old)| before.remove(old, dir, name))

@@ -334,7 +334,7 @@ impl Getting<'_> {
         let finished = blocking(move || target.finish()).await?.map_err(|e| failure::finish(&e))?;
         let path = finished.place.path();
         self.tell_kept(&finished);
-        let apart = !finished.kept.is_empty();
+        let apart = finished.apart;
         self.version.set_holding(finished.holding);
         let (daemon, transfer) = (Arc::clone(&self.run.daemon), Arc::clone(&self.run.transfer));
         let (version, place, stamps) = (Arc::clone(&self.version), finished.place, finished.stamps);

@@ -58,7 +58,12 @@ impl Run {
         }
         let changed = record.chosen.as_ref().and_then(|chosen| change(chosen, manifest));
         if let (Some(chosen), Some(changed), true) = (&record.chosen, changed, record.accepted) {
-            self.tell_change(chosen, changed, manifest);
+            let message = describe(chosen, changed, manifest);
+            if changed == Change::Kind && !record.follow {
+                return Err(ApiError::new(ErrorCode::Refused, message).into());
+            }
+            tracing::warn!(transfer = self.transfer.id, "{message}");
+            self.transfer.emit(Event::Warning { message });
             if changed == Change::Kind {
                 return Ok(Answer::Skip);
             }
@@ -153,21 +158,17 @@ impl Run {
         self.transfer.update(&self.daemon, |record| record.choose(title, folder))?;
         Ok(())
     }
+}
 
-    /// A later version is not what was agreed to, and nobody is asked.
-    fn tell_change(&self, chosen: &Chosen, changed: Change, manifest: &Manifest) {
-        let (kept, now) = (display_name(&chosen.name), manifest.name());
-        let message = match changed {
-            Change::Name => format!("The share is called {now} now; it is still written as {kept}."),
-            Change::Kind => {
-                let (was, is) = if chosen.folder { ("a folder", "a file") } else { ("a file", "a folder") };
-                format!(
-                    "The share was {was} and is {is} now ({now}): that version is not written. Fetch it to another folder to have it."
-                )
-            }
-        };
-        tracing::warn!(transfer = self.transfer.id, "{message}");
-        self.transfer.emit(Event::Warning { message });
+/// How a later version is not what was agreed to, when nobody is asked.
+fn describe(chosen: &Chosen, changed: Change, manifest: &Manifest) -> String {
+    let (kept, now) = (display_name(&chosen.name), manifest.name());
+    let (was, is) = if chosen.folder { ("a folder", "a file") } else { ("a file", "a folder") };
+    match changed {
+        Change::Name => format!("The share is called {now} now; it is still written as {kept}."),
+        Change::Kind => format!(
+            "The share was {was} and is {is} now ({now}): that version is not written. Fetch it to another folder to have it."
+        ),
     }
 }
 

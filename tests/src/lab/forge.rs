@@ -54,7 +54,7 @@ fn changed(manifest: &Manifest, change: impl Fn(&mut Entry, &mut String)) -> Man
         change(&mut entry, &mut name);
         let Entry { depth, kind, mode, mtime_ns, .. } = entry;
         match kind {
-            EntryKind::File { size, .. } => builder.file(depth, &name, mode, mtime_ns, size),
+            EntryKind::File { size, .. } => builder.file(depth, &name, mode, mtime_ns, size).map(drop),
             EntryKind::Folder => builder.folder(depth, &name, mode, mtime_ns),
             EntryKind::Symlink { target } => builder.symlink(depth, &name, mtime_ns, &target),
         }

@@ -126,8 +126,8 @@ fn field_d2_a_changed_name_is_a_new_question() {
         let (_, second, path) = events.wait_for("a second offer", offer).unwrap();
         assert!(path.ends_with("got/notes.txt"), "{path}");
         // What was shown before is not what is asked now.
-        assert_eq!(accept(&first).unwrap_err().code, ErrorCode::OfferChanged);
-        assert_eq!(accept("").unwrap_err().code, ErrorCode::BadRequest);
+        assert_eq!(accept(&first).unwrap_err().into_api().code, ErrorCode::OfferChanged);
+        assert_eq!(accept("").unwrap_err().into_api().code, ErrorCode::BadRequest);
         accept(&second).unwrap();
         accept(&second).unwrap();
         assert_eq!(events.wait_for("a version", number), Some(2));
@@ -359,7 +359,7 @@ fn field_d3_yes_is_for_what_was_shown() {
         let (_, again, _) = events.wait_for("the offer again", offer).unwrap();
         assert_eq!(again, second);
         assert_eq!(read(&keys), "mine");
-        assert_eq!(accept(&head).unwrap_err().code, ErrorCode::OfferChanged);
+        assert_eq!(accept(&head).unwrap_err().into_api().code, ErrorCode::OfferChanged);
         accept(&second).unwrap();
         events.wait_for("the end", |event| event.is_last().then_some(())).unwrap();
         assert_eq!(read(&keys), "first");

@@ -6,7 +6,8 @@
 
 use crate::common::pair;
 use hither_api::{ErrorCode, Event};
-use hither_tests::lab::{self, Device, MIB, Tree, fill, noise};
+use hither_tests::lab::{self, Device, MIB, Process, Tree, fill, noise};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,25 @@ fn field_b2_an_ended_share_is_said_to_have_ended() {
     });
 }
 
+#[test]
+fn field_b2_a_device_that_is_seen_and_silent_is_said_to_be() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let ticket = desk.share(&fill(desk.path("film.mkv"), 1, MIB)).ticket;
+        laptop.up();
+        laptop.sees(1);
+        // It is not gone, it says nothing more: as behind a firewall.
+        let process = Process::find(desk.status().pid).unwrap();
+        process.signal(Signal::STOP);
+        let into = laptop.path("got");
+        let fetch = ["fetch", &ticket, "--yes", "--wait", "4s", "-o", into.to_str().unwrap()];
+        let error = laptop.hither(&fetch).failed(3);
+        assert!(error.message.contains("is seen on this network, but does not answer"), "{error:?}");
+        process.signal(Signal::CONT);
+        laptop.fetch(&ticket, "got");
+    });
+}
+
 /// Begins a fetch to standard output, as the command does, and stops it when so many bytes are here; its path when it
 /// is whole before.
 fn spool(device: &Device, ticket: &str, until: u64) -> Option<PathBuf> {
@@ -181,5 +201,28 @@ fn field_c_the_offer_shows_where_it_will_be_and_took_counts_no_pause() {
         let transfer = laptop.transfer();
         let between = transfer.ended.unwrap().saturating_sub(transfer.started) as f64;
         assert!(transfer.seconds < between - 2.0, "{} of {between} s", transfer.seconds);
+    });
+}
+
+#[test]
+fn field_c15_an_own_disk_without_room_is_said_and_forgiven() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let home = laptop.path("../home");
+        lab.disk(&home, 12 * MIB);
+        let ticket = desk.share(&fill(desk.path("film.mkv"), 1, MIB)).ticket;
+        laptop.up();
+        let ballast = home.join("ballast");
+        let mut file = fs::File::create(&ballast).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
+        drop(file);
+        // Not only the first time: the store of metadata refuses everything once the system has failed it.
+        for _ in 0..2 {
+            let error = laptop.begin_fetch(&ticket, "got").finish().failed(6);
+            assert_eq!(error.code, ErrorCode::NoSpace);
+        }
+        fs::remove_file(&ballast).unwrap();
+        laptop.fetch(&ticket, "got");
+        assert_eq!(names(&laptop.path("got")), ["film.mkv"]);
     });
 }
