@@ -10,9 +10,10 @@ use hither_content::{
     WriteError, is_partial_name,
 };
 use hither_proto::EntryName;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A folder with small files, a large one, a subfolder, an empty file and folder, and a link.
@@ -29,6 +30,13 @@ fn sample(dir: &Path, name: &str) -> Holding {
     set_mtime(&top.join("sub"), 1_500_000_000, 5);
     set_mtime(&top, 1_500_000_001, 6);
     holding(&Handles::new(16), &share(&top))
+}
+
+/// The same with another mode of one folder: one that was there keeps its own.
+fn with_mode(mut seen: BTreeMap<PathBuf, Seen>, folder: &str, is: u32) -> BTreeMap<PathBuf, Seen> {
+    let Some(Seen::Folder { mode, .. }) = seen.get_mut(Path::new(folder)) else { panic!("no {folder}") };
+    *mode = is;
+    seen
 }
 
 fn sample_file(dir: &Path, name: &str, size: usize) -> Holding {
@@ -116,12 +124,7 @@ fn overwriting_a_folder_replaces_its_files_and_keeps_the_others() {
     assert!(
         matches!(seen.remove(Path::new("outside")), Some(Seen::File { content, .. }) if content == b"kept too")
     );
-    // A folder that was there keeps its mode.
-    let mut wanted = look(&from.path().join("share"));
-    if let Some(Seen::Folder { mode, .. }) = wanted.get_mut(Path::new("sub")) {
-        *mode = 0o500;
-    }
-    assert_eq!(seen, wanted);
+    assert_eq!(seen, with_mode(look(&from.path().join("share")), "sub", 0o500));
     assert_eq!(names(to.path()), ["share"]);
     fetch(&finished.holding, 0);
 }
@@ -163,7 +166,7 @@ fn a_killed_replacement_goes_on() {
     };
     assert!(matches!(resume(IfExists::Rename), Err(PrepareError::PartialVanished)));
     resume(IfExists::Overwrite).unwrap().finish().unwrap();
-    assert_eq!(look(&from.path().join("share")), look(&top));
+    assert_eq!(with_mode(look(&from.path().join("share")), "sub", 0o755), look(&top));
     assert_eq!(names(to.path()), ["share"]);
 }
 

@@ -32,6 +32,8 @@ pub fn offer() -> Event {
         bytes: 864_000_000,
         path: "/x/photos".into(),
         owner: OWNER.into(),
+        head: "1-ab".into(),
+        agreed: false,
     }
 }
 

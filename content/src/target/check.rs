@@ -178,7 +178,11 @@ pub(super) fn find_conflict(layout: &Layout, above: &Dir, target: &OsStr) -> io:
                 let (found, wanted) = (kind.describe(), wanted.describe());
                 return Ok(Some(Conflict { path: layout.shown(index), found, wanted }));
             }
-            Some(_) if is_folder => open.push(dir.map(|dir| dir.open_dir(name)).transpose()?),
+            Some(_) if is_folder => open.push(match dir.map(|dir| dir.open_dir(name)) {
+                // Its mode forbids to look. It is opened when something is put into it; a conflict shows then.
+                Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                opened => opened.transpose()?,
+            }),
             _ if is_folder => open.push(None),
             _ => {}
         }
