@@ -147,6 +147,10 @@ pub struct TicketInfo {
     pub ticket: String,
 }
 
+fn is_none_yet(seconds: &f64) -> bool {
+    *seconds <= 0.0
+}
+
 /// One transfer (`GET /v1/transfers`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TransferInfo {
@@ -173,8 +177,8 @@ pub struct TransferInfo {
     /// When it ended, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
-    /// How long it was at work up to its last stop, pauses left out, seconds.
-    #[serde(default)]
+    /// How long it was at work up to its last stop, pauses left out, seconds; absent before the first.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
     pub seconds: f64,
     /// Why it failed or waits.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -326,8 +326,10 @@ async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
 
 async fn pause(client: &Client, begun: &Begun) -> Result<(), ApiError> {
     let transfer = match &begun.transfer {
-        // It stays for a while: run again, the command copies what is here.
-        Some(_) if begun.fetched => return Ok(()),
+        Some(transfer) if begun.fetched => {
+            client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
+            return Ok(());
+        }
         Some(transfer) => transfer.clone(),
         // Nothing was offered yet: the transfer is found by its share, if it exists at all.
         None => {
