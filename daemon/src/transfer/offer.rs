@@ -179,7 +179,8 @@ mod tests {
 
     fn manifest(name: &str, folder: bool) -> Manifest {
         let mut builder = ManifestBuilder::new(65_536).unwrap();
-        if folder { builder.folder(0, name, 0o755, 0) } else { builder.file(0, name, 0o644, 0, 0) }.unwrap();
+        if folder { builder.folder(0, name, 0o755, 0) } else { builder.file(0, name, 0o644, 0, 0).map(drop) }
+            .unwrap();
         builder.finish(Vec::new()).unwrap()
     }
 
