@@ -69,6 +69,8 @@ pub enum ErrorCode {
     TooLong,
     /// The user declined.
     Declined,
+    /// What was accepted is not what is offered (any more).
+    OfferChanged,
     /// Every source gave damaged data.
     Damaged,
     /// What is in the share must not be written here.
@@ -101,6 +103,7 @@ impl ErrorCode {
             | Self::TargetExists
             | Self::NotWritable
             | Self::NotASingleFile
+            | Self::OfferChanged
             | Self::TooLong
             | Self::NoDaemon
             | Self::Internal => Exit::Failed,
@@ -112,7 +115,7 @@ impl ErrorCode {
         match self {
             Self::BadRequest | Self::BadTicket | Self::NewerTicket => 400,
             Self::NotFound => 404,
-            Self::AlreadyFetching | Self::TargetExists => 409,
+            Self::AlreadyFetching | Self::TargetExists | Self::OfferChanged => 409,
             Self::Refused | Self::Declined | Self::HostileShare => 403,
             Self::NoSpace | Self::OverQuota => 507,
             Self::TooDear => 402,

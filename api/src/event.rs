@@ -110,10 +110,26 @@ pub enum Event {
         files: u64,
         /// Bytes of all files.
         bytes: u64,
-        /// Where it would be written.
+        /// Where it will be written.
         path: String,
         /// Who shares it: device id.
         owner: String,
+        /// What exactly is offered: an answer names it, so that nobody agrees to something else.
+        #[serde(default)]
+        head: String,
+        /// Whether nobody need be asked: this very offer was agreed to before.
+        #[serde(default)]
+        agreed: bool,
+    },
+    /// Something that was not fetched is where a later version has something, and stays.
+    Conflict {
+        /// The transfer.
+        transfer: String,
+        /// What stays.
+        path: String,
+        /// Where the version's was written instead; absent when the version brought nothing new there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copy: Option<String>,
     },
     /// A version is here, and later ones are waited for.
     Version {

@@ -81,6 +81,18 @@ pub struct FetchRequest {
     /// Most that it may cost in all, in units of currency; absent: as much as the mode finds right.
     #[serde(default)]
     pub max_cost: Option<f64>,
+    /// Permission bits that nothing written gets, as with `umask`; absent: those of the daemon. Write permission for
+    /// group and others is never given.
+    #[serde(default)]
+    pub umask: Option<u32>,
+}
+
+/// `POST /v1/transfers/{id}/accept`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AcceptRequest {
+    /// What was offered (`head` of the event `offer`). When something else is offered by now, nothing is accepted.
+    #[serde(default)]
+    pub head: String,
 }
 
 /// One share (`GET /v1/shares`).
@@ -174,6 +186,10 @@ pub struct TicketInfo {
     pub ticket: String,
 }
 
+fn is_none_yet(seconds: &f64) -> bool {
+    *seconds <= 0.0
+}
+
 /// One transfer (`GET /v1/transfers`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TransferInfo {
@@ -200,6 +216,9 @@ pub struct TransferInfo {
     /// When it ended, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
+    /// How long it was at work up to its last stop, pauses left out, seconds; absent before the first.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub seconds: f64,
     /// Why it failed or waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -50,6 +50,7 @@ pub const fn hint(code: ErrorCode) -> &'static str {
         ErrorCode::BadRequest
         | ErrorCode::NotFound
         | ErrorCode::Declined
+        | ErrorCode::OfferChanged
         | ErrorCode::HostileShare
         | ErrorCode::Interrupted => "",
     }

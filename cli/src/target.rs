@@ -2,6 +2,7 @@
 
 use crate::failure::{self, shown};
 use hither_api::{ApiError, ErrorCode};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A folder that exists, and the folders that were made for it.
@@ -25,12 +26,22 @@ impl Target {
             return Err(ApiError::new(ErrorCode::NotWritable, message).with_hint("-o takes a folder."));
         }
         let made = folder.ancestors().take_while(|f| !f.exists()).map(Path::to_owned).collect();
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| failure::io(ErrorCode::NotWritable, shown(&folder), &error))?;
+        let failed = |error: &std::io::Error| {
+            let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+            let code = if full { ErrorCode::NoSpace } else { ErrorCode::NotWritable };
+            failure::io(code, shown(&folder), error)
+        };
+        std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+        // The file system says which folder that is, here, where the words were said: however it is spelled, it is one.
+        let folder = folder.canonicalize().map_err(|error| failed(&error))?;
+        if folder.to_str().is_none() {
+            let message = format!("The folder's path is not UTF-8: {}.", shown(&folder));
+            return Err(ApiError::new(ErrorCode::NotWritable, message));
+        }
         Ok(Self { folder, made })
     }
 
-    /// Its absolute path.
+    /// Its path, absolute and without links.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -54,7 +65,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let deep = home.path().join("a/b");
         let target = Target::open(Some(&deep)).unwrap();
-        assert!(deep.is_dir() && target.folder() == deep);
+        assert!(deep.is_dir() && target.folder() == deep.canonicalize().unwrap());
         target.undo();
         assert!(!home.path().join("a").exists() && home.path().exists());
 
@@ -62,6 +73,23 @@ mod tests {
         std::fs::write(home.path().join("a/kept"), "").unwrap();
         target.undo();
         assert!(!deep.exists() && home.path().join("a/kept").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn every_spelling_of_a_folder_is_the_same_one() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().canonicalize().unwrap();
+        std::fs::create_dir_all(home.join("deep/inner")).unwrap();
+        std::fs::create_dir(home.join("s")).unwrap();
+        std::os::unix::fs::symlink(home.join("deep/inner"), home.join("link")).unwrap();
+        let open = |path: &str| Target::open(Some(&home.join(path))).unwrap().folder().to_owned();
+        for spelled in ["deep/inner", "link", "link/", "link/.", "deep/../deep//inner", "s/../link"] {
+            assert_eq!(open(spelled), home.join("deep/inner"), "{spelled}");
+        }
+        // ".." after a link is where the file system says, not one word less.
+        assert_eq!(open("link/../made"), home.join("deep/made"));
+        assert!(!home.join("made").exists());
     }
 
     #[test]

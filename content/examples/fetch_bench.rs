@@ -80,7 +80,7 @@ fn main() {
             open_chunk(&chunks[position as usize], buffer).expect("a sound chunk");
         });
     });
-    let options = TargetOptions { if_exists: IfExists::Rename, name: None };
+    let options = TargetOptions::new(IfExists::Rename);
     let target =
         FetchTarget::prepare(&handles, into.as_ref(), Arc::clone(&layout), &options).expect("a target");
     let zeros = vec![1; chunks.iter().map(|chunk| chunk.length as usize).max().unwrap_or(0)];

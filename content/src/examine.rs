@@ -122,7 +122,7 @@ impl Holding {
 
     /// Compares the content of a file; its stamp of now when it is what was shared.
     fn compare(&self, file: u32, findings: &mut Findings, cancel: &AtomicBool) -> Option<FileStamp> {
-        let before = self.stat(file);
+        let before = self.stat_file(file);
         let size = self.layout().size_of(file);
         let (mut buffer, mut lost) = (Vec::new(), false);
         for position in self.layout().positions_of(file) {
@@ -143,7 +143,7 @@ impl Holding {
                 }
             }
         }
-        let stat = before.ok().filter(|stat| self.stat(file).is_ok_and(|after| after == *stat))?;
+        let stat = before.ok().filter(|stat| self.stat_file(file).is_ok_and(|after| after == *stat))?;
         if lost || stat.size != size {
             findings.changed.add(|| self.below_top(file), String::new());
             return None;
@@ -151,7 +151,7 @@ impl Holding {
         Some(FileStamp::new(&stat))
     }
 
-    fn stat(&self, file: u32) -> io::Result<platform::Stat> {
+    fn stat_file(&self, file: u32) -> io::Result<platform::Stat> {
         let entry = self.layout().entry_of(file);
         self.access().above(entry)?.stat(self.access().name(entry))
     }

@@ -10,8 +10,8 @@ use crate::cut::LARGE_FILE;
 use crate::handles::Handles;
 use crate::layout::{Extent, Layout};
 use crate::own::OwnSeen;
-use crate::place::Parts;
-use crate::platform;
+use crate::place::{Parts, Place};
+use crate::platform::{self, Stat};
 use crate::stamp::Stamps;
 use hither_proto::{ChunkRecord, Manifest};
 use std::fs::File;
@@ -135,6 +135,24 @@ impl Holding {
                     .and_then(|dir| dir.stat(self.access.name(entry)))
                     .is_ok_and(|stat| own.knows(&stat))
         })
+    }
+
+    /// Where it is: the first of several parts.
+    pub fn place(&self) -> &Place {
+        self.access.place()
+    }
+
+    /// What the file system says of a file's entry; `None` when it cannot be asked.
+    pub(crate) fn stat(&self, entry: u32) -> Option<Stat> {
+        self.access.above(entry).and_then(|dir| dir.stat(self.access.name(entry))).ok()
+    }
+
+    /// Whether a file's entry has the content that it was shared with. Small files that share a chunk vouch for each other:
+    /// when one of them has changed, none is intact.
+    pub(crate) fn is_intact(&self, entry: u32) -> bool {
+        let Some(file) = self.access.layout().file_of(entry) else { return false };
+        let mut buffer = Vec::new();
+        self.access.layout().positions_of(file).all(|position| self.read_chunk(position, &mut buffer).is_ok())
     }
 
     /// An open file, for sharing its blocks.

@@ -58,6 +58,7 @@ pub use place::{Parts, Place};
 pub use root::{FolderId, RootError, RootId, check_mounts, check_roots, folders_above};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use target::{
-    CopyError, FetchTarget, FinishError, Finished, IfExists, PrepareError, TargetOptions, WriteError,
+    CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions, WriteError,
+    target_name,
 };
 pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

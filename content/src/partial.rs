@@ -4,6 +4,7 @@
 //! another fetch's partial of the same name, or anything put in its place, is left alone.
 
 use crate::platform::{Dir, Kind, Stat};
+use hither_proto::display_name;
 use hither_proto::limits::MAX_NAME;
 use std::ffi::OsStr;
 use std::io;
@@ -25,14 +26,31 @@ pub(crate) fn partial_name(name: &str, attempt: u32, max: usize) -> String {
 /// The `attempt`th name (from 2) beside an existing `name`: `name (2).ext`, at most `max` bytes. A number that `name`
 /// has already is replaced.
 pub(crate) fn numbered_name(name: &str, attempt: u32, max: usize, is_folder: bool) -> String {
-    let dot = name.rfind('.').filter(|dot| *dot > 0 && !is_folder && name.len() - dot <= 16);
-    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let (stem, extension) = split(name, is_folder);
     let end = format!(" ({attempt}){extension}");
     let digits = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let numbered = stem.strip_suffix(')').and_then(|stem| stem.rsplit_once(" ("));
     let stem =
         numbered.filter(|(stem, number)| !stem.is_empty() && digits(number)).map_or(stem, |(stem, _)| stem);
     format!("{}{end}", cut_to(stem, max.saturating_sub(end.len())))
+}
+
+/// The `attempt`th name (from 1) of what is written beside an existing `name`: `name (conflict of ORIGIN).ext`, at most
+/// `max` bytes. `origin` may be any text.
+pub(crate) fn conflict_name(name: &str, origin: &str, attempt: u32, max: usize, is_folder: bool) -> String {
+    /// Longest origin that is shown, bytes.
+    const ORIGIN: usize = 64;
+    let (stem, extension) = split(name, is_folder);
+    let clean: String = display_name(origin).replace(['/', '\\', '\u{fffd}'], "_");
+    let number = if attempt == 1 { String::new() } else { format!(" {attempt}") };
+    let end = format!(" (conflict of {}{number}){extension}", cut_to(&clean, ORIGIN));
+    format!("{}{end}", cut_to(stem, max.saturating_sub(end.len())))
+}
+
+/// A name in its stem and its extension, with its dot.
+fn split(name: &str, is_folder: bool) -> (&str, &str) {
+    let dot = name.rfind('.').filter(|dot| *dot > 0 && !is_folder && name.len() - dot <= 16);
+    name.split_at(dot.unwrap_or(name.len()))
 }
 
 /// The longest beginning of at most `max` bytes that ends between characters.
@@ -145,6 +163,14 @@ mod tests {
         assert_eq!(numbered_name(" (2)", 3, 255, true), " (2) (3)");
         assert_eq!(numbered_name("a (x)", 2, 255, true), "a (x) (2)");
         assert_eq!(numbered_name(&format!("{}.jpeg", "x".repeat(250)), 10, 255, false).len(), 255);
+    }
+
+    #[test]
+    fn conflicts_say_where_they_come_from() {
+        let name = |name, origin, attempt| conflict_name(name, origin, attempt, 255, false);
+        assert_eq!(name("a.txt", "desk-2026-11-29", 1), "a (conflict of desk-2026-11-29).txt");
+        assert_eq!(name("a.txt", "de/sk\n", 2), "a (conflict of de_sk_ 2).txt");
+        assert!(name(&format!("{}.txt", "x".repeat(251)), &"y".repeat(300), 10).len() <= 255);
     }
 
     #[test]

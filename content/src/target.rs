@@ -5,6 +5,9 @@
 //! has (`copy`); [`FetchTarget::checkpoint`] makes them durable; [`FetchTarget::finish`] gives everything its modes
 //! and times and moves it into place (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
 //!
+//! Where something is already, `finish` merges (`merge`): what may be replaced is asked of `verdict`, and folders get their
+//! modes in `folders`.
+//!
 //! Invariants: nothing but the partial is touched before `finish`; everything is opened through handles of folders, by
 //! one name at a time, and a symlink that somebody plants is an error or is replaced, never followed; new files are
 //! readable by this user only until they are finished.
@@ -14,12 +17,19 @@ mod copy;
 mod discard;
 mod error;
 mod finish;
+mod folders;
+mod merge;
+mod options;
 mod resume;
+mod verdict;
 mod write;
 
+pub use check::target_name;
 pub use copy::CopyError;
 pub use error::{FinishError, PrepareError, WriteError};
 pub use finish::Finished;
+pub use merge::Kept;
+pub use options::{IfExists, TargetOptions};
 
 use crate::access::Access;
 use crate::handles::Handles;
@@ -29,32 +39,12 @@ use crate::partial::{PartialRef, partial_name};
 use crate::place::Place;
 use crate::platform::Dir;
 use check::Checked;
-use hither_proto::{EntryName, Manifest};
+use hither_proto::Manifest;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
-
-/// What to do about a file or folder that has the share's name already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfExists {
-    /// Fetch nothing.
-    Fail,
-    /// Replace a file; replace the files of the same names in a folder and leave its other files alone.
-    Overwrite,
-    /// Fetch to `name (2)`.
-    Rename,
-}
-
-/// How to fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetOptions {
-    /// What to do about a file or folder that has the share's name already.
-    pub if_exists: IfExists,
-    /// Another name for the share's top entry on this device.
-    pub name: Option<EntryName>,
-}
 
 /// How many names are tried before giving up.
 const MAX_NAMES: u32 = 1000;
@@ -67,7 +57,7 @@ pub struct FetchTarget {
     /// The folder that the partial and the finished share are in.
     above: Arc<Dir>,
     partial: PartialRef,
-    if_exists: IfExists,
+    options: TargetOptions,
     state: Mutex<write::State>,
     /// Held while a file that more than one chunk is written into is created.
     creating: Mutex<()>,
@@ -97,7 +87,7 @@ impl FetchTarget {
             above,
             layout,
             partial,
-            options.if_exists,
+            options.clone(),
             write::State::fresh(single_file),
         ))
     }
@@ -112,14 +102,14 @@ impl FetchTarget {
         dir: &Path,
         layout: Arc<Layout>,
         partial: &PartialRef,
-        if_exists: IfExists,
+        options: &TargetOptions,
         durable: &[Range<u32>],
     ) -> Result<Self, PrepareError> {
         let (parent, above) = check::open_parent(dir)?;
         let single_file = layout.manifest().is_single_file();
         resume::recognise(&above, &parent, partial, single_file)?;
         let state = write::State::fresh(single_file);
-        let target = Self::with(handles, parent, above, layout, partial.clone(), if_exists, state);
+        let target = Self::with(handles, parent, above, layout, partial.clone(), options.clone(), state);
         resume::find_files(&target, durable)?;
         Ok(target)
     }
@@ -130,7 +120,7 @@ impl FetchTarget {
         above: Arc<Dir>,
         layout: Arc<Layout>,
         partial: PartialRef,
-        if_exists: IfExists,
+        options: TargetOptions,
         state: write::State,
     ) -> Self {
         let place = Place { parent, name: OsString::from(&partial.name) };
@@ -139,7 +129,7 @@ impl FetchTarget {
             access,
             above,
             partial,
-            if_exists,
+            options,
             state: Mutex::new(state),
             creating: Mutex::default(),
             noting: RwLock::default(),

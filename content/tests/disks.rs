@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{fetch, fetch_all, holding, look, names, noise, prepare, share};
+use common::{fetch, fetch_all, holding, look, names, noise, options, prepare, share};
 use hither_content::{FetchTarget, Handles, Holding, IfExists, PrepareError, WriteError};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,8 @@ fn a_disk_that_fills_up_stops_the_fetch_and_nothing_durable_is_lost() {
     let (handles, layout) = (Handles::new(4), Arc::clone(source.layout()));
     let durable = std::slice::from_ref(&written);
     let target =
-        FetchTarget::resume(&handles, disk.path(), layout, &stored, IfExists::Fail, durable).unwrap();
+        FetchTarget::resume(&handles, disk.path(), layout, &stored, &options(IfExists::Fail), durable)
+            .unwrap();
     for position in written.end..source.layout().positions() {
         target.write_chunk(position, &fetch(&source, position)).unwrap();
     }

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{domain, fetch, fetch_all, holding, look, names, noise, prepare, set_mtime, share, shuffled};
+use common::{
+    domain, fetch, fetch_all, holding, look, names, noise, options, prepare, set_mtime, share, shuffled,
+};
 use hither_content::{FetchTarget, Handles, Holding, IfExists, ImportOptions, LARGE_FILE, Layout, import};
 use proptest::prelude::*;
 use std::fs;
@@ -138,9 +140,15 @@ fn fetch_with_kills(source: &Holding, dir: &Path, seed: u64, kills: u32) -> Path
             let partial = hither_content::PartialRef::decode(&stored).unwrap();
             let ranges: Vec<_> =
                 (0..layout.positions()).filter(|p| durable[*p as usize]).map(|p| p..p + 1).collect();
-            target =
-                FetchTarget::resume(&handles, dir, Arc::clone(layout), &partial, IfExists::Fail, &ranges)
-                    .unwrap();
+            target = FetchTarget::resume(
+                &handles,
+                dir,
+                Arc::clone(layout),
+                &partial,
+                &options(IfExists::Fail),
+                &ranges,
+            )
+            .unwrap();
         }
     }
     let finished = target.finish().unwrap();
@@ -156,7 +164,7 @@ fn expected(path: &Path) -> std::collections::BTreeMap<PathBuf, common::Seen> {
     let mut seen = look(path);
     for entry in seen.values_mut() {
         if let common::Seen::File { mode, .. } | common::Seen::Folder { mode, .. } = entry {
-            *mode &= 0o777;
+            *mode &= 0o755;
         }
     }
     seen

@@ -10,9 +10,10 @@ use hither_content::{
     WriteError, is_partial_name,
 };
 use hither_proto::EntryName;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A folder with small files, a large one, a subfolder, an empty file and folder, and a link.
@@ -29,6 +30,13 @@ fn sample(dir: &Path, name: &str) -> Holding {
     set_mtime(&top.join("sub"), 1_500_000_000, 5);
     set_mtime(&top, 1_500_000_001, 6);
     holding(&Handles::new(16), &share(&top))
+}
+
+/// The same with another mode of one folder: one that was there keeps its own.
+fn with_mode(mut seen: BTreeMap<PathBuf, Seen>, folder: &str, is: u32) -> BTreeMap<PathBuf, Seen> {
+    let Some(Seen::Folder { mode, .. }) = seen.get_mut(Path::new(folder)) else { panic!("no {folder}") };
+    *mode = is;
+    seen
 }
 
 fn sample_file(dir: &Path, name: &str, size: usize) -> Holding {
@@ -84,7 +92,8 @@ fn a_name_taken_meanwhile_is_an_error_that_can_be_answered() {
 fn another_name_can_be_chosen() {
     let Places { from, to } = places();
     let source = sample(from.path(), "share");
-    let options = TargetOptions { if_exists: IfExists::Fail, name: Some(EntryName::parse("mine").unwrap()) };
+    let name = Some(EntryName::parse("mine").unwrap());
+    let options = TargetOptions { name, ..options(IfExists::Fail) };
     let target =
         FetchTarget::prepare(&Handles::new(16), to.path(), Arc::clone(source.layout()), &options).unwrap();
     fetch_all(&source, &target);
@@ -115,7 +124,7 @@ fn overwriting_a_folder_replaces_its_files_and_keeps_the_others() {
     assert!(
         matches!(seen.remove(Path::new("outside")), Some(Seen::File { content, .. }) if content == b"kept too")
     );
-    assert_eq!(seen, look(&from.path().join("share")));
+    assert_eq!(seen, with_mode(look(&from.path().join("share")), "sub", 0o500));
     assert_eq!(names(to.path()), ["share"]);
     fetch(&finished.holding, 0);
 }
@@ -151,13 +160,13 @@ fn a_killed_replacement_goes_on() {
             to.path(),
             Arc::clone(source.layout()),
             &partial,
-            if_exists,
+            &options(if_exists),
             std::slice::from_ref(&all),
         )
     };
     assert!(matches!(resume(IfExists::Rename), Err(PrepareError::PartialVanished)));
     resume(IfExists::Overwrite).unwrap().finish().unwrap();
-    assert_eq!(look(&from.path().join("share")), look(&top));
+    assert_eq!(with_mode(look(&from.path().join("share")), "sub", 0o755), look(&top));
     assert_eq!(names(to.path()), ["share"]);
 }
 
@@ -313,7 +322,8 @@ fn a_partial_that_is_replaced_is_not_written_to() {
     target.discard().unwrap();
     let durable = std::slice::from_ref(&(0..1));
     let layout = Arc::clone(source.layout());
-    let resumed = FetchTarget::resume(&Handles::new(4), to.path(), layout, &stored, IfExists::Fail, durable);
+    let resumed =
+        FetchTarget::resume(&Handles::new(4), to.path(), layout, &stored, &options(IfExists::Fail), durable);
     assert!(matches!(resumed, Err(PrepareError::NotOurs)));
     FetchTarget::discard_partial(to.path(), &stored).unwrap();
     assert_eq!(names(&outside), ["keep"]);
@@ -325,7 +335,14 @@ fn only_the_very_partial_is_taken_up_again() {
     let Places { from, to } = places();
     let (one, two) = (sample(from.path(), "share"), sample_file(from.path(), "file", 500_000));
     let resume = |layout: &Arc<Layout>, partial: &PartialRef, durable: &[std::ops::Range<u32>]| {
-        FetchTarget::resume(&Handles::new(4), to.path(), Arc::clone(layout), partial, IfExists::Fail, durable)
+        FetchTarget::resume(
+            &Handles::new(4),
+            to.path(),
+            Arc::clone(layout),
+            partial,
+            &options(IfExists::Fail),
+            durable,
+        )
     };
     let target = prepare(to.path(), two.layout(), IfExists::Fail).unwrap();
     target.write_chunk(0, &fetch(&two, 0)).unwrap();
@@ -384,7 +401,8 @@ fn files_lost_from_a_partial_are_missed() {
         let (stored, layout) = (target.partial().clone(), Arc::clone(source.layout()));
         drop(target);
         let all = std::slice::from_ref(&(0..layout.positions())).to_vec();
-        let resumed = FetchTarget::resume(&Handles::new(4), to.path(), layout, &stored, IfExists::Fail, &all);
+        let resumed =
+            FetchTarget::resume(&Handles::new(4), to.path(), layout, &stored, &options(IfExists::Fail), &all);
         assert!(matches!(resumed, Err(PrepareError::PartialVanished)), "{lost:?}");
         FetchTarget::discard_partial(to.path(), &stored).unwrap();
         assert_eq!(names(to.path()).len(), 0);

@@ -335,7 +335,7 @@ impl Daemon {
         let share = &transfer.share;
         let manifest = version.manifest();
         crate::private::write_file(&self.stamps_path(share.id, version.number()), &stamps.encode())
-            .map_err(failure::internal)?;
+            .map_err(|e| failure::own_files(&e))?;
         let holding = self.chunk_map.add(share.id, version.number(), manifest.chunks());
         let record = ShareRecord {
             secret: Hex(share.secret.expose().to_vec()),

@@ -76,8 +76,25 @@ fn refused(at: &hither_proto::HostPort, refusal: RelayRefusal) -> ApiError {
 }
 
 pub(crate) fn storage(error: &StorageError) -> ApiError {
+    if error.is_full() {
+        return own_disk_full();
+    }
     ApiError::new(ErrorCode::Internal, format!("The daemon's store failed: {error}."))
         .with_hint("Is the disk that holds Hither's data full or read-only? See: hither doctor")
+}
+
+/// There is no room for what the daemon keeps itself.
+fn own_disk_full() -> ApiError {
+    ApiError::new(ErrorCode::NoSpace, "The disk that holds Hither's data is full.")
+        .with_hint("Make room and run the same command again.")
+}
+
+/// The daemon's own files cannot be written.
+pub(crate) fn own_files(error: &std::io::Error) -> ApiError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => own_disk_full(),
+        _ => internal(error),
+    }
 }
 
 pub(crate) fn internal(what: impl std::fmt::Display) -> ApiError {
@@ -146,6 +163,7 @@ pub(crate) fn prepare(error: &PrepareError) -> ApiError {
                 "Replace it with --overwrite, keep both with --rename, or write elsewhere with -o.",
             )
         }
+        PrepareError::NoSpace { needed: 0, .. } => write(&WriteError::NoSpace),
         PrepareError::NoSpace { needed, free } => ApiError::new(
             ErrorCode::NoSpace,
             format!("Not enough space: {} are needed and {} are free.", size(*needed), size(*free)),
@@ -171,7 +189,7 @@ pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
     match error {
         ManifestFileError::Manifest(_) => {}
         ManifestFileError::NoSpace => {
-            return ApiError::new(ErrorCode::NoSpace, "The disk that holds Hither's data is full.");
+            return own_disk_full();
         }
         error => return internal(error),
     }
@@ -180,6 +198,27 @@ pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
         format!("What is in this share must not be written here: {error}."),
     )
     .with_hint("Its owner made it with a faulty or hostile program. Nothing was written.")
+}
+
+/// The owner is there and does not have what is missing: it has changed since, and that version will not come back.
+pub(crate) fn changed_at_owner() -> ApiError {
+    ApiError::new(
+        ErrorCode::NoHolder,
+        "What is missing has changed at the device that shared it, and no other device that is there has it.",
+    )
+    .with_hint("What is here is kept. Ask for it to be shared again; then run the same command: it goes on.")
+}
+
+/// The owner is seen on this network, and no connection to it comes about.
+pub(crate) fn seen_only(error: ApiError) -> ApiError {
+    if error.code != ErrorCode::NoHolder {
+        return error;
+    }
+    ApiError::new(
+        ErrorCode::NoHolder,
+        "The device that shared it is seen on this network, but does not answer.",
+    )
+    .with_hint("Does a firewall on it or on this device keep Hither out? See: hither doctor, on both.")
 }
 
 /// The same, when a relay refused to connect this device to anybody.
@@ -213,6 +252,11 @@ pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
                 )
         }
         Some(Waiting::Gone) => ApiError::new(ErrorCode::Refused, "Its owner ended this share."),
+        Some(Waiting::Unknown) => ApiError::new(
+            ErrorCode::NoHolder,
+            "The device that made this ticket is there, but the share has ended or never existed.",
+        )
+        .with_hint("Ask for a new ticket."),
         Some(Waiting::NotHeld) => ApiError::new(
             ErrorCode::NoHolder,
             "Devices that know this share are there, but none of them has what is missing.",

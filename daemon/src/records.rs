@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SHARES: Table = Table::new("shares");
@@ -145,6 +145,22 @@ pub(crate) enum TransferState {
     Failed,
 }
 
+/// What the user agreed to when the first version of a followed share was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    /// The share's own name then.
+    pub title: String,
+    /// Its name in the folder that is written into.
+    pub name: String,
+    /// Whether it is a folder; else a file.
+    pub folder: bool,
+}
+
+/// Of records that were made when every share gave its modes away.
+const fn usual_umask() -> u32 {
+    0o022
+}
+
 /// A fetch, running or ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TransferRecord {
@@ -158,7 +174,20 @@ pub(crate) struct TransferRecord {
     /// Written for standard output: removed with the transfer.
     pub spooled: bool,
     pub existing: Existing,
+    /// Whatever is offered is accepted.
     pub accepted: bool,
+    /// The one offer that was agreed to, when not every one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<String>,
+    /// What the first version was written as: later ones are too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+    /// Permission bits that nothing written gets.
+    #[serde(default = "usual_umask")]
+    pub umask: u32,
+    /// Something of the user stays where the version followed has something else.
+    #[serde(default)]
+    pub apart: bool,
     /// Later versions are fetched too.
     #[serde(default)]
     pub follow: bool,
@@ -193,6 +222,20 @@ pub(crate) struct TransferRecord {
     pub sources: Vec<SourceBytes>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl TransferRecord {
+    /// Remembers as what a version was written, for all later ones: under the name that the first one got.
+    pub(crate) fn choose(&mut self, title: &str, folder: bool) {
+        let name = match &self.chosen {
+            Some(chosen) => chosen.name.clone(),
+            None => {
+                let name = Path::new(&self.path).file_name();
+                name.map_or_else(|| title.to_owned(), |name| name.to_string_lossy().into_owned())
+            }
+        };
+        self.chosen = Some(Chosen { title: title.to_owned(), name, folder });
+    }
 }
 
 /// The records in the store.

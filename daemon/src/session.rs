@@ -5,21 +5,21 @@
 //! or when nothing was heard for [`SILENCE`] although pings are answered at once: that, not discovery, tells who is there.
 //! Whoever opened it says nothing of its own holdings: who wants to know opens a session itself.
 
+mod accepted;
 mod direct;
 
+pub(crate) use accepted::accept;
+
 use crate::daemon::Daemon;
-use crate::greeting::{HANDSHAKE, OpenError, greet, greet_device};
+use crate::greeting::{OpenError, greet, greet_device};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
-use crate::{circuits, holders, lane, links};
+use crate::{circuits, holders, lane};
 use hither_api::SourceKind;
-use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendHalf, Stream, write_message};
+use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendHalf, write_message};
 use hither_engine::{Carrier, Distance};
-use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
-use hither_proto::{
-    BlindQuery, BlindReply, DeviceId, GroupId, HolderKind, Message, Opened, Proof, ProofKey, ProofKind,
-    Purpose, Refusal, ShareId, Side, SignedHead,
-};
+use hither_proto::limits::MAX_FRAME_UNPROVEN;
+use hither_proto::{DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -347,155 +347,6 @@ fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) ->
         Message::Ping { nonce } => Some(Message::Pong { nonce }),
         _ => None,
     }
-}
-
-/// A stream that another device opened: checks its proof and serves it as what it was opened for.
-pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
-    let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let Some((share, purpose)) = admitted(&daemon, &mut stream, &mut reader).await else { return };
-    let Some(head) = share.head() else { return };
-    let opened = Message::Opened(Box::new(Opened {
-        proof: Proof::make(&ProofKey::of_secret(&share.secret), &stream.binding, Side::Acceptor, purpose),
-        head: head.to_unchecked(),
-        device_name: daemon.name.clone(),
-        tcp_port: daemon.endpoint.tcp_port(),
-    }));
-    if write_message(&mut stream.send, &opened).await.is_err() {
-        return;
-    }
-    reader.set_max(MAX_FRAME);
-    match purpose {
-        Purpose::Control => attend(&daemon, &share, stream, reader, &head).await,
-        Purpose::Bulk => crate::upload::run(&daemon, &share, stream, reader).await,
-        Purpose::Lookup => {}
-    }
-}
-
-/// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`, the stream is done with.
-async fn admitted(
-    daemon: &Daemon,
-    stream: &mut Stream,
-    reader: &mut MessageReader,
-) -> Option<(Arc<Share>, Purpose)> {
-    let mut asked = None;
-    loop {
-        let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
-        let refusal = match first {
-            Ok(Ok(Some(Message::BlindQuery { protocol, query }))) if asked.is_none() => {
-                match recognised(daemon, stream, protocol, &query) {
-                    Ok(share) => {
-                        let reply = BlindReply::make(&share.blind, &stream.binding);
-                        asked = Some(share.id);
-                        write_message(&mut stream.send, &Message::BlindReply { reply }).await.ok()?;
-                        continue;
-                    }
-                    Err(refusal) => refusal,
-                }
-            }
-            Ok(Ok(Some(Message::Open { protocol, share, proof, proof_kind, purpose, .. }))) => {
-                // Lookups and read keys are for relays.
-                let purpose = purpose.filter(|&of| proof_kind == ProofKind::Secret && of != Purpose::Lookup);
-                // Whoever asked about one share has no reason to open another one on the same stream.
-                match admit(daemon, stream, protocol, share, proof, purpose) {
-                    Ok(admitted) if asked.is_none_or(|asked| asked == share) => return Some(admitted),
-                    Ok(_) => Refusal::NotFound,
-                    Err(refusal) => refusal,
-                }
-            }
-            _ => {
-                stream.send.reset();
-                return None;
-            }
-        };
-        tracing::debug!(device = ?stream.device, ?refusal, "a stream was refused");
-        if write_message(&mut stream.send, &Message::Refused(refusal)).await.is_ok() {
-            let _ = stream.send.finish().await;
-        }
-        return None;
-    }
-}
-
-/// The share that another device asks about without naming it.
-fn recognised(
-    daemon: &Daemon,
-    stream: &Stream,
-    protocol: u32,
-    query: &BlindQuery,
-) -> Result<Arc<Share>, Refusal> {
-    if protocol != PROTOCOL {
-        return Err(Refusal::Protocol);
-    }
-    let share = daemon.shares.recognise(query, &stream.binding)?.ok_or(Refusal::NotFound)?;
-    if is_barred(daemon, &share, &stream.device) { Err(Refusal::NotFound) } else { Ok(share) }
-}
-
-/// Returns whether a group has removed the device with which the share was shared: it still knows the secret, and gets nothing
-/// more of it here.
-fn is_barred(daemon: &Daemon, share: &Share, device: &DeviceId) -> bool {
-    let group = daemon.share_record(share.id).and_then(|record| GroupId::from_hex(&record.group?.group).ok());
-    daemon.groups.bars(share.id, group, device)
-}
-
-/// Who may do what: knowledge of the share's secret, proven on this very stream; of what is shared with a group, unless the
-/// group has removed the device.
-fn admit(
-    daemon: &Daemon,
-    stream: &Stream,
-    protocol: u32,
-    share: ShareId,
-    proof: Proof,
-    purpose: Option<Purpose>,
-) -> Result<(Arc<Share>, Purpose), Refusal> {
-    let Some(purpose) = purpose.filter(|_| protocol == PROTOCOL) else { return Err(Refusal::Protocol) };
-    let share = daemon.shares.get(share).ok_or(Refusal::NotFound)?;
-    let key = ProofKey::of_secret(&share.secret);
-    if !proof.verify(&key, &stream.binding, Side::Opener, purpose)
-        || is_barred(daemon, &share, &stream.device)
-    {
-        return Err(Refusal::NotFound);
-    }
-    share.name_holder(stream.device);
-    daemon.endpoint.vouch(stream.device);
-    // Who begins to fetch it has nothing to show yet, and will in a moment.
-    if share.head().is_none() { Err(Refusal::Busy(SOON)) } else { Ok((share, purpose)) }
-}
-
-/// Keeps a session that another device opened.
-async fn attend(
-    daemon: &Arc<Daemon>,
-    share: &Arc<Share>,
-    stream: Stream,
-    reader: MessageReader,
-    shown: &SignedHead,
-) {
-    let id = daemon.next_session();
-    let device = stream.device;
-    let (sender, mut outgoing) = mpsc::unbounded_channel();
-    daemon.core.routes.add_session(id, share.id, sender.clone());
-    // What became the head since was told before this session could hear it.
-    if let Some(newer) = share.head().filter(|head| head.head().version != shown.head().version) {
-        let _ = sender.send(Message::NewHead(newer.to_unchecked()));
-    }
-    daemon.core.with(|engine, now| {
-        engine.handle_subscribed(id, share.id);
-        // Whoever knows the secret wants the share, so it will soon have something of it.
-        engine.handle_device_seen(share.id, device, now);
-    });
-    if let Some(elsewhere) = holders::elsewhere(daemon, share.id) {
-        let _ = sender.send(elsewhere);
-    }
-    daemon.listeners.add(daemon, id, links::place(stream.carrier, stream.remote), sender);
-    let close = daemon.tasks.token.child_token();
-    // Whoever opened it moves it: by opening another one.
-    let (_, mut moves) = mpsc::channel(1);
-    let mut control = Control { send: stream.send, recv: stream.recv, reader };
-    let talk = Talk { daemon, share, device, close: &close };
-    let ended = talk.run(&mut control, &mut outgoing, &mut moves).await;
-    let error = ended.err().unwrap_or_default();
-    tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");
-    daemon.listeners.remove(id);
-    daemon.core.routes.remove_session(id);
-    daemon.core.with(|engine, _| engine.handle_unsubscribed(id));
 }
 
 /// The lanes of one peer, by carrier.

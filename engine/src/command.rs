@@ -28,6 +28,8 @@ pub enum Waiting {
     TooDear,
     /// Its owner ended the share.
     Gone,
+    /// Its owner is there and does not know the share, and nobody else has it.
+    Unknown,
 }
 
 /// One thing to do.

@@ -55,6 +55,8 @@ pub struct FetchProgress {
     pub missing_bytes: u64,
     /// Devices on the same network that fetch the same, and wait for what is got here.
     pub neighbours: u32,
+    /// Whether the owner is connected: what it does not have, it will not have again.
+    pub owner: bool,
 }
 
 /// What the loop should do with a chunk that begins to arrive.
@@ -110,6 +112,8 @@ pub(crate) struct Fetch {
     /// Since when something is missing and nothing is in flight.
     pub idle_since: Option<Time>,
     pub gone: bool,
+    /// The owner was reached and does not know the share.
+    pub unknown: bool,
 }
 
 impl Fetch {
@@ -147,6 +151,7 @@ impl Fetch {
             repair_at: None,
             idle_since: None,
             gone: false,
+            unknown: false,
         }
     }
 
@@ -192,6 +197,7 @@ impl Fetch {
         source.carriers.set_available(carrier, true);
         source.settle_way(&self.spending.prices, now);
         self.gone = false;
+        self.unknown &= device != self.owner;
         self.head_shown(device == self.owner, head_version, now);
     }
 
@@ -207,7 +213,10 @@ impl Fetch {
     pub fn session_refused(&mut self, device: DeviceId, refusal: Refusal, now: Time) {
         let pause = match refusal {
             Refusal::Busy(ms) => Duration::from_millis(u64::from(ms)),
-            Refusal::NotFound => ASK_AGAIN,
+            Refusal::NotFound => {
+                self.unknown |= device == self.owner;
+                ASK_AGAIN
+            }
             Refusal::Protocol => Duration::from_secs(60),
             Refusal::Gone => {
                 self.gone |= device == self.owner;
@@ -476,6 +485,7 @@ impl Fetch {
             giving: giving.len() as u32,
             missing_bytes: self.spans.missing_bytes(),
             neighbours: self.group.members.len() as u32,
+            owner: self.sources.get(&self.owner).is_some_and(|s| s.session == Session::Open && !s.banned),
         }
     }
 }

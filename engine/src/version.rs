@@ -88,7 +88,11 @@ impl Fetch {
         }
         if self.connected().next().is_none() {
             let lied = self.sources.values().any(|s| s.banned);
-            return Some(if lied { Waiting::Damaged } else { Waiting::NoHolder });
+            return Some(match (lied, self.unknown) {
+                (true, _) => Waiting::Damaged,
+                (false, true) => Waiting::Unknown,
+                (false, false) => Waiting::NoHolder,
+            });
         }
         let undecided = self.version.is_none() && self.decide_at.is_none();
         let nothing = self.version.zip(self.space()).is_some_and(|(version, space)| {

@@ -7,8 +7,8 @@ use crate::target::Target;
 use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
-    ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Existing, Exit, FetchRequest,
-    FindRequest, FoundShare, Phase, Status, TransferInfo,
+    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Existing, Exit,
+    FetchRequest, FindRequest, FoundShare, Phase, Status, TransferInfo,
 };
 use hither_proto::{Ticket, display_name};
 use std::cell::RefCell;
@@ -53,7 +53,8 @@ pub struct Args {
     /// Write beside what exists, under another name
     #[arg(long)]
     pub rename: bool,
-    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it
+    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it. What is not as it was fetched stays, and
+    /// the new one is written beside it
     #[arg(long)]
     pub follow: bool,
     /// How readily sources that cost something are used: saver, balanced or fast
@@ -141,6 +142,7 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         follow: args.follow,
         mode: args.mode,
         max_cost: args.max_cost,
+        umask: Some(hither_api::umask()),
     };
     let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
@@ -179,6 +181,14 @@ async fn by_name(session: &Session<'_>, owner: &str, name: &str) -> Result<(Stri
     Ok((found.ticket, ticket))
 }
 
+/// What is asked, as the daemon must be told of it.
+struct Question<'a> {
+    transfer: &'a str,
+    head: &'a str,
+    /// It was answered before.
+    agreed: bool,
+}
+
 /// A fetch whose events are followed.
 struct Following<'a> {
     session: &'a Session<'a>,
@@ -201,13 +211,19 @@ impl Following<'_> {
                     progress.show(&Standing { phase, bytes, total, files, rate, remaining, devices });
                 }
                 Event::Warning { message } => progress.suspend(|| self.session.warn_people(&message)),
-                Event::Offer { transfer, name, single_file, files, bytes, path, owner, .. } => {
+                Event::Conflict { path, copy, .. } => {
+                    let message = show::conflict(&path, copy.as_deref());
+                    progress.suspend(|| self.session.warn_people(&message));
+                }
+                Event::Offer {
+                    transfer, name, single_file, files, bytes, path, owner, head, agreed, ..
+                } => {
                     self.begun.borrow_mut().transfer = Some(transfer.clone());
                     progress.clear();
                     let path = (!self.args.to_stdout()).then_some(path.as_str());
                     let owner = self.owner(&owner).await;
                     let offer = show::Offer { name: &name, single_file, files, bytes, owner: &owner, path };
-                    self.answer(&transfer, &offer).await?;
+                    self.answer(&Question { transfer: &transfer, head: &head, agreed }, &offer).await?;
                 }
                 Event::Version { version, path, bytes, seconds, sources, .. } => {
                     progress.clear();
@@ -237,8 +253,9 @@ impl Following<'_> {
     }
 
     /// Shows what is offered and, unless the user agreed beforehand, asks.
-    async fn answer(&self, transfer: &str, offer: &show::Offer<'_>) -> Result<(), ApiError> {
-        if self.args.yes {
+    async fn answer(&self, question: &Question<'_>, offer: &show::Offer<'_>) -> Result<(), ApiError> {
+        let transfer = question.transfer;
+        if self.args.yes || question.agreed {
             self.session.out.note(&show::offer(offer));
             return Ok(());
         }
@@ -246,8 +263,15 @@ impl Following<'_> {
         match input::yes(self.session.out, "Fetch it?").await {
             Some(true) => {
                 let path = format!("/v1/transfers/{transfer}/accept");
-                self.client.post::<serde_json::Value>(&path, &serde_json::json!({})).await?;
-                Ok(())
+                let request = AcceptRequest { head: question.head.into() };
+                match self.client.post::<serde_json::Value>(&path, &request).await {
+                    // What is offered now is on its way, and is asked about.
+                    Err(ClientError::Api(error)) if error.code == ErrorCode::OfferChanged => {
+                        self.session.out.note("The share changed while you were asked.");
+                        Ok(())
+                    }
+                    answered => Ok(answered.map(drop)?),
+                }
             }
             Some(false) => {
                 self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;

@@ -166,7 +166,11 @@ pub async fn follow(
             Event::Warning { message } => progress.suspend(|| session.warn_people(&message)),
             Event::Error(error) => return Err(error),
             Event::Done(done) => return Ok(done),
-            Event::Offer { .. } | Event::Version { .. } | Event::Upload(_) | Event::Message(_) => {}
+            Event::Offer { .. }
+            | Event::Conflict { .. }
+            | Event::Version { .. }
+            | Event::Upload(_)
+            | Event::Message(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

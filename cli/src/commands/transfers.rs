@@ -198,6 +198,7 @@ mod tests {
             devices: 2,
             started: 10,
             ended: None,
+            seconds: 0.0,
             reason: None,
             sources: Vec::new(),
         };

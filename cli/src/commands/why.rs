@@ -121,7 +121,7 @@ fn headline(transfer: &TransferInfo, now: u64) -> String {
         (bytes_done, total) if bytes_done < total => format!(", {} of {}", bytes(bytes_done), bytes(total)),
         (_, total) => format!(", {}", bytes(total)),
     };
-    let took = transfer.ended.map(|end| format!(", took {}", duration(end.saturating_sub(transfer.started))));
+    let took = transfer.ended.map(|_| format!(", took {}", duration(transfer.seconds.round() as u64)));
     format!(
         "{name}: {}{size}, started {}{}",
         phase_words(transfer.phase),
@@ -233,6 +233,7 @@ mod tests {
             devices: 0,
             started: 100,
             ended: Some(112),
+            seconds: 12.0,
             reason: None,
             sources: Vec::new(),
         };

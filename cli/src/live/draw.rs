@@ -221,8 +221,8 @@ fn numbers(
     if transfer.devices > 0 && transfer.phase == Phase::Fetching {
         texts.push(count(transfer.devices.into(), "device"));
     }
-    if let Some(ended) = transfer.ended.filter(|_| transfer.phase == Phase::Done) {
-        texts.push(format!("took {}", duration(ended.saturating_sub(transfer.started))));
+    if transfer.phase == Phase::Done {
+        texts.push(format!("took {}", duration(transfer.seconds.round() as u64)));
     }
     let cost: f64 = transfer.sources.iter().map(|source| source.cost).sum();
     if cost > 0.0 {

@@ -17,7 +17,7 @@ const COLUMNS: u32 = 2;
 const LEGEND: [(Shade, &str); 4] = [
     (Shade::InFlight(0), "on its way"),
     (Shade::Copied, "copied here"),
-    (Shade::Earlier, "here before"),
+    (Shade::Earlier, "fetched earlier"),
     (Shade::Missing, "missing"),
 ];
 

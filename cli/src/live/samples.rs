@@ -16,6 +16,7 @@ pub fn transfer(id: &str, phase: Phase, started: u64) -> TransferInfo {
         devices: 2,
         started,
         ended: None,
+        seconds: 0.0,
         reason: None,
         sources: Vec::new(),
     }

@@ -67,7 +67,8 @@ fn a_large_terminal_shows_everything() {
     ] {
         assert!(all.contains(text), "{text}: {all}");
     }
-    for text in ["on its way", "copied here", "here before", "missing", "31 ms", "FAULTS", "same network"] {
+    for text in ["on its way", "copied here", "fetched earlier", "missing", "31 ms", "FAULTS", "same network"]
+    {
         assert!(all.contains(text), "{text}: {all}");
     }
     for letters in ["====", "++++", "aa", "bb", "CCC", "····"] {
@@ -162,6 +163,7 @@ fn what_ended_stays_and_says_how_long_it_took() {
     let mut done = view("a");
     done.transfer.phase = Phase::Done;
     (done.transfer.bytes, done.transfer.rate, done.transfer.ended) = (done.transfer.total, 0, Some(134));
+    done.transfer.seconds = 125.2; // Pauses are not among them.
     let all = lines(&looking_at(done.clone(), false), 80, 24).join("\n");
     assert!(all.contains("3 GB · took 2 min 5 s") && all.contains("AAAA"), "{all}");
     done.map = None;

@@ -14,7 +14,7 @@ mod wrap;
 
 pub use count::{bytes, count, grouped};
 pub use money::cost;
-pub use offer::{Offer, offer};
+pub use offer::{Offer, conflict, offer};
 pub use progress::{Progress, Standing};
 pub use qr::{Drawing, qr};
 pub use source::{device, kind_words};

@@ -28,6 +28,21 @@ pub fn offer(offer: &Offer<'_>) -> String {
     format!("{} ({what})\n  from {}\n  to   {target}", display_name(offer.name), display_name(offer.owner))
 }
 
+/// What stays where a later version has something else.
+pub fn conflict(path: &str, copy: Option<&str>) -> String {
+    let path = display_name(path);
+    match copy {
+        Some(copy) => {
+            let name = copy.rsplit('/').next().unwrap_or(copy);
+            format!(
+                "{path} is not what was fetched and stays as it is; the new one is beside it: {}",
+                display_name(name)
+            )
+        }
+        None => format!("{path} is not what was fetched and stays as it is."),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,8 @@ pub fn offer() -> Event {
         bytes: 864_000_000,
         path: "/x/photos".into(),
         owner: OWNER.into(),
+        head: "1-ab".into(),
+        agreed: false,
     }
 }
 
@@ -70,7 +72,7 @@ fn a_fetch_ends_with_a_summary() {
     assert!(folder.is_dir());
     assert_eq!(
         fake.body("POST /v1/fetches"),
-        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false, "mode": null, "max_cost": null})
+        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false, "mode": null, "max_cost": null, "umask": hither_api::umask()})
     );
 }
 

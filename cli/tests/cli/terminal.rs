@@ -121,6 +121,8 @@ fn the_user_is_asked_and_may_agree() {
     assert_eq!(screen.matches("Fetch it?").count(), 2, "nonsense is asked again: {screen}");
     assert!(screen.contains("840 MB from laptop (same network)"), "{screen}");
     assert_eq!(fake.asked(), ["POST /v1/fetches", "POST /v1/transfers/t1/accept"]);
+    // The answer is for what was shown and nothing else.
+    assert_eq!(fake.body("POST /v1/transfers/t1/accept")["head"], "1-ab");
     assert_eq!(fake.body("POST /v1/fetches")["accept"], false);
 }
 

@@ -45,6 +45,16 @@ impl Dir {
         self.0.open_dir_nofollow(name).map(Self)
     }
 
+    /// Modes do not keep anybody out here.
+    pub(crate) fn open_own_dir(&self, _: &OsStr, refused: io::Error) -> io::Result<Self> {
+        Err(refused)
+    }
+
+    /// There are no modes that could be set without opening.
+    pub(crate) fn set_mode_at(&self, _: &OsStr, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Creates a folder.
     pub(crate) fn make_dir(&self, name: &OsStr) -> io::Result<()> {
         self.0.create_dir(name)

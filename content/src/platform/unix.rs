@@ -46,6 +46,41 @@ impl Dir {
         Ok(Self(fs::openat(&self.0, name, DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty())?))
     }
 
+    /// Opens a folder inside this one that belongs to this user but whose mode does not let it be opened, which is what
+    /// `refused` says; the mode is widened for its owner. Anything else is `refused`.
+    pub(crate) fn open_own_dir(&self, name: &OsStr, refused: io::Error) -> io::Result<Self> {
+        if refused.kind() != io::ErrorKind::PermissionDenied {
+            return Err(refused);
+        }
+        let stat = self.stat(name)?;
+        if stat.kind != Kind::Folder || stat.mode & 0o700 == 0o700 {
+            return Err(refused);
+        }
+        self.set_mode_at(name, stat.mode | 0o700).map_err(|_| refused)?;
+        self.open_dir(name)
+    }
+
+    /// Sets the permission bits of a file or folder that this user owns but may not be able to open.
+    pub(crate) fn set_mode_at(&self, name: &OsStr, mode: u32) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            // A handle of what has the name now, be it a symlink; /proc leads to that very thing, and the system sets no
+            // mode of a symlink.
+            let handle =
+                fs::openat(&self.0, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            let kind = convert(&fs::fstat(&handle)?).kind;
+            if !matches!(kind, Kind::File | Kind::Folder) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let number = std::os::fd::AsRawFd::as_raw_fd(&handle);
+            Ok(fs::chmod(format!("/proc/self/fd/{number}"), permissions(mode))?)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            Ok(fs::chmodat(&self.0, name, permissions(mode), AtFlags::SYMLINK_NOFOLLOW)?)
+        }
+    }
+
     /// Creates a folder that only this user may enter.
     pub(crate) fn make_dir(&self, name: &OsStr) -> io::Result<()> {
         Ok(fs::mkdirat(&self.0, name, Mode::RWXU)?)

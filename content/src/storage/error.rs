@@ -58,6 +58,12 @@ impl StorageError {
         matches!(self, Self::Damaged(_))
     }
 
+    /// Whether the disk is full, or the user's quota used up.
+    pub fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
     pub(super) fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { what, source }
     }

@@ -7,8 +7,9 @@
 use super::error::guarded;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
 use redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 /// Most lazily committed batches that wait for a durable one.
 const MAX_LAZY: usize = 1024;
@@ -27,7 +28,9 @@ const fn definition(table: Table) -> Definition {
 
 /// A [`Storage`] in a redb database.
 pub struct RedbStorage {
-    db: redb::Database,
+    dir: PathBuf,
+    /// `None` only after it had to be opened again and could not.
+    db: RwLock<Option<redb::Database>>,
     /// Batches and bytes committed lazily since the last durable commit. Only a bound: need not be exact.
     lazy: AtomicUsize,
     lazy_bytes: AtomicUsize,
@@ -38,35 +41,61 @@ impl RedbStorage {
     /// page's checksum first, which takes a few seconds per GiB.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         std::fs::create_dir_all(dir).map_err(StorageError::io("creating the store's folder"))?;
-        let db = guarded(NAME, || {
-            redb::Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE)).map_err(|error| {
-                match error {
-                    redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked { path: dir.to_owned() },
-                    redb::DatabaseError::UpgradeRequired(format) => {
-                        StorageError::Engine(format!("the store has redb's old file format {format}"))
-                    }
-                    other => engine_error(other),
-                }
-            })
-        })?;
+        let db = guarded(NAME, || open_file(dir))?;
         // The name of the file redb has just made must survive too.
         #[cfg(unix)]
         std::fs::File::open(dir)
             .and_then(|folder| folder.sync_all())
             .map_err(StorageError::io("syncing the store's folder"))?;
-        Ok(Self { db, lazy: AtomicUsize::new(0), lazy_bytes: AtomicUsize::new(0) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            db: RwLock::new(Some(db)),
+            lazy: AtomicUsize::new(0),
+            lazy_bytes: AtomicUsize::new(0),
+        })
     }
 
     /// Verifies every page's checksum.
     pub(super) fn check(&mut self) -> Result<(), StorageError> {
-        match guarded(NAME, || self.db.check_integrity().map_err(engine_error))? {
-            true => Ok(()),
-            false => Err(StorageError::Damaged("redb's integrity check failed".into())),
+        let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match guarded(NAME, || db.as_mut().map(|db| db.check_integrity().map_err(engine_error)).transpose())?
+        {
+            Some(true) => Ok(()),
+            _ => Err(StorageError::Damaged("redb's integrity check failed".into())),
         }
     }
 
+    /// Begins something. After the system has failed to write once, redb does nothing more until it is opened again, which
+    /// is tried here: the disk may have room again.
+    fn with_db<T>(
+        &self,
+        begin: impl Fn(&redb::Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StorageError> {
+        if let Some(db) = &*self.db.read().unwrap_or_else(PoisonError::into_inner) {
+            match begin(db) {
+                Err(redb::Error::PreviousIo) => {}
+                begun => return begun.map_err(engine_error),
+            }
+        }
+        let mut place = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have opened it meanwhile.
+        if let Some(db) = &*place {
+            match begin(db) {
+                Err(redb::Error::PreviousIo) => {}
+                begun => return begun.map_err(engine_error),
+            }
+        }
+        // Two handles would lock each other out.
+        *place = None;
+        let db = open_file(&self.dir)?;
+        tracing::warn!("the store was opened again after the system had failed to write");
+        let begun = begin(&db).map_err(engine_error);
+        *place = Some(db);
+        begun
+    }
+
     fn begin(&self, durability: Durability) -> Result<WriteTransaction, StorageError> {
-        let mut transaction = self.db.begin_write().map_err(engine_error)?;
+        let mut transaction = self.with_db(|db| db.begin_write().map_err(Into::into))?;
         transaction.set_durability(durability).map_err(engine_error)?;
         Ok(transaction)
     }
@@ -97,12 +126,25 @@ impl RedbStorage {
 
     /// The table for reading in a snapshot of now, or `None` if nothing was ever put into it.
     fn rows(&self, table: Table) -> Result<Option<Rows>, StorageError> {
-        match self.db.begin_read().map_err(engine_error)?.open_table(definition(table)) {
+        self.with_db(|db| match db.begin_read()?.open_table(definition(table)) {
             Ok(rows) => Ok(Some(rows)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(engine_error(error)),
-        }
+            Err(error) => Err(error.into()),
+        })
     }
+}
+
+/// Opens, or makes, the database in a folder.
+fn open_file(dir: &Path) -> Result<redb::Database, StorageError> {
+    redb::Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE)).map_err(
+        |error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked { path: dir.to_owned() },
+            redb::DatabaseError::UpgradeRequired(format) => {
+                StorageError::Engine(format!("the store has redb's old file format {format}"))
+            }
+            other => engine_error(other),
+        },
+    )
 }
 
 impl Storage for RedbStorage {

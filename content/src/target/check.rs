@@ -1,19 +1,22 @@
 //! Everything that can go wrong with a target, asked before anything is written.
 
 use super::{IfExists, MAX_NAMES, PrepareError, TargetOptions};
+use crate::crypt::matches_record;
 use crate::layout::Layout;
 use crate::partial::numbered_name;
 use crate::platform::{Dir, Kind, Space};
-use hither_proto::{EntryKind, Manifest};
+use hither_proto::{ChunkId, ChunkRecord, EntryKind, Manifest};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Consecutive equal chunks beyond this many are taken for a hole when space is counted: content-defined cutting
-/// gives equal neighbours for little else than long stretches of one byte. Should they be something else, writing
-/// them reports the full disk.
-const HOLE_CHUNKS: u32 = 4;
+/// So many consecutive equal chunks may be a hole: content-defined cutting gives equal neighbours for little else than long
+/// stretches of one byte. Whether they are is found out; the sender's word for it is not taken.
+const HOLE_CHUNKS: usize = 4;
+/// Most different chunks that are looked at for that; any further ones count as data.
+const MAX_LOOKS: usize = 64;
 
 /// A target that can be fetched to.
 pub(super) struct Checked {
@@ -42,12 +45,14 @@ pub(super) fn check(
     let max_name = usize::try_from(space.max_name.min(4096)).unwrap_or(255);
     let target = match options.if_exists {
         IfExists::Rename => free_name(&above, name, max_name, !manifest.is_single_file()).map_err(failed)?,
-        IfExists::Fail | IfExists::Overwrite => name.to_owned(),
+        IfExists::Fail | IfExists::Overwrite | IfExists::Update => name.to_owned(),
     };
     check_limits(layout, name, &space)?;
     match above.stat(OsStr::new(&target)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
+        // What is there is looked at when everything is here.
+        Ok(_) if options.if_exists == IfExists::Update => {}
         Ok(_) if options.if_exists != IfExists::Overwrite => {
             return Err(PrepareError::Exists { path: parent.join(&target) });
         }
@@ -63,6 +68,18 @@ pub(super) fn check(
         return Err(PrepareError::NoSpace { needed, free: space.free });
     }
     Ok(Checked { parent, above, target, max_name })
+}
+
+/// The name that a share would get in the folder `dir` now.
+pub fn target_name(dir: &Path, manifest: &Manifest, options: &TargetOptions) -> Result<String, PrepareError> {
+    let name = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
+    if options.if_exists != IfExists::Rename {
+        return Ok(name.to_owned());
+    }
+    let (parent, above) = open_parent(dir)?;
+    let failed = |error| PrepareError::from_io(&parent, error);
+    let max_name = usize::try_from(above.space().map_err(failed)?.max_name.min(4096)).unwrap_or(255);
+    free_name(&above, name, max_name, !manifest.is_single_file()).map_err(failed)
 }
 
 /// Opens the folder to fetch into; symlinks in the path that the user gave are followed, once.
@@ -100,18 +117,29 @@ fn check_limits(layout: &Layout, name: &str, space: &Space) -> Result<(), Prepar
     Ok(())
 }
 
-/// Bytes that the share takes, its holes left out.
+/// Bytes that the share takes: the length of all its files, without those that are surely zeros and so are not written.
 fn needed_bytes(manifest: &Manifest) -> u64 {
-    let (mut needed, mut repeats) = (0, 0);
-    let mut before = None;
-    for chunk in manifest.chunks() {
-        repeats = if before == Some(&chunk.id) { repeats + 1 } else { 0 };
-        before = Some(&chunk.id);
-        if repeats < HOLE_CHUNKS {
-            needed += u64::from(chunk.length);
-        }
+    let mut zeros: HashMap<ChunkId, bool> = HashMap::new();
+    let runs = manifest.chunks().chunk_by(|a, b| a.id == b.id);
+    let needed = runs.map(|run| {
+        let length: u64 = run.iter().map(|chunk| u64::from(chunk.length)).sum();
+        let hole = run.len() >= HOLE_CHUNKS && is_hole(&run[0], &mut zeros);
+        if hole { 0 } else { length }
+    });
+    needed.sum()
+}
+
+/// Whether a chunk is all zeros, as its id says.
+fn is_hole(chunk: &ChunkRecord, known: &mut HashMap<ChunkId, bool>) -> bool {
+    if let Some(known) = known.get(&chunk.id) {
+        return *known;
     }
-    needed
+    if known.len() >= MAX_LOOKS {
+        return false;
+    }
+    let zeros = matches_record(chunk, &vec![0; chunk.length as usize], &mut Vec::new());
+    known.insert(chunk.id, zeros);
+    zeros
 }
 
 /// Something that cannot be replaced by what the share has there.
@@ -150,10 +178,36 @@ pub(super) fn find_conflict(layout: &Layout, above: &Dir, target: &OsStr) -> io:
                 let (found, wanted) = (kind.describe(), wanted.describe());
                 return Ok(Some(Conflict { path: layout.shown(index), found, wanted }));
             }
-            Some(_) if is_folder => open.push(dir.map(|dir| dir.open_dir(name)).transpose()?),
+            Some(_) if is_folder => open.push(match dir.map(|dir| dir.open_dir(name)) {
+                // Its mode forbids to look. It is opened when something is put into it; a conflict shows then.
+                Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                opened => opened.transpose()?,
+            }),
             _ if is_folder => open.push(None),
             _ => {}
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::{DomainSecret, seal_chunk};
+    use hither_proto::ManifestBuilder;
+
+    /// What a file takes that is one chunk again and again.
+    fn repeated(mut chunk: Vec<u8>, times: usize) -> u64 {
+        let record = seal_chunk(&DomainSecret::new([1; 32]), &mut chunk).unwrap();
+        let mut builder = ManifestBuilder::new(65_536).unwrap();
+        builder.file(0, "f", 0o644, 0, u64::from(record.length) * times as u64).unwrap();
+        needed_bytes(&builder.finish(vec![record; times]).unwrap())
+    }
+
+    #[test]
+    fn only_what_is_surely_zero_takes_no_room() {
+        assert_eq!(repeated(vec![7; 100_000], 10_000), 1_000_000_000);
+        assert_eq!(repeated(vec![0; 100_000], 10_000), 0);
+        assert_eq!(repeated(vec![0; 100_000], HOLE_CHUNKS - 1), 300_000);
+    }
 }

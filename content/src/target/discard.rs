@@ -32,12 +32,12 @@ impl FetchTarget {
     }
 }
 
-fn remove_partial(above: &Dir, partial: &PartialRef) -> Result<(), WriteError> {
+pub(super) fn remove_partial(above: &Dir, partial: &PartialRef) -> Result<(), WriteError> {
     let failed = |error| WriteError::from_io(|| display_name(&partial.name), error);
     let name = OsStr::new(&partial.name);
     match partial.find(above).map_err(failed)? {
         Some((true, stat)) if stat.kind == Kind::Folder => {
-            let dir = above.open_dir(name).map_err(failed)?;
+            let dir = open(above, name).map_err(failed)?;
             empty(&dir, 0).map_err(failed)?;
             above.remove_dir(name).map_err(failed)
         }
@@ -46,8 +46,13 @@ fn remove_partial(above: &Dir, partial: &PartialRef) -> Result<(), WriteError> {
     }
 }
 
+/// Opens a folder that a fetch made, also one whose final mode does not allow it.
+fn open(above: &Dir, name: &OsStr) -> io::Result<Dir> {
+    above.open_dir(name).or_else(|error| above.open_own_dir(name, error))
+}
+
 /// Removes everything in a folder; symlinks are removed, not followed.
-pub(super) fn empty(dir: &Dir, depth: u32) -> io::Result<()> {
+fn empty(dir: &Dir, depth: u32) -> io::Result<()> {
     // A share has at most MAX_DEPTH levels; deeper ones were not made by a fetch.
     if depth > MAX_DEPTH {
         return Err(io::ErrorKind::DirectoryNotEmpty.into());
@@ -65,7 +70,7 @@ pub(super) fn empty(dir: &Dir, depth: u32) -> io::Result<()> {
             stat => stat?,
         };
         if stat.kind == Kind::Folder {
-            let inner = dir.open_dir(&name)?;
+            let inner = open(dir, &name)?;
             empty(&inner, depth + 1)?;
             dir.remove_dir(&name)?;
         } else {

@@ -4,14 +4,14 @@
 //! user asked for it; folders get their modes last, because a folder that may not be written to could not be filled.
 //! Every step can be repeated after a crash.
 
-use super::check::{find_conflict, free_name};
-use super::write::FEW;
+use super::check::free_name;
+use super::merge::{Kept, Placed};
 use super::{FetchTarget, FinishError, IfExists, MAX_NAMES, WriteError};
 use crate::holding::Holding;
 use crate::place::Place;
 use crate::platform::{self, Dir, Kind, Stat};
 use crate::stamp::{FileStamp, Stamps};
-use hither_proto::{Entry, EntryKind};
+use hither_proto::EntryKind;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -26,6 +26,12 @@ pub struct Finished {
     pub stamps: Stamps,
     /// For serving it.
     pub holding: Holding,
+    /// What was there and stays, the first of it.
+    pub kept: Vec<Kept>,
+    /// How much more of it there is than [`Self::kept`] tells.
+    pub kept_more: u64,
+    /// Whether anything of the share is not where the share has it, be it told now or with an earlier version.
+    pub apart: bool,
 }
 
 impl FetchTarget {
@@ -35,7 +41,7 @@ impl FetchTarget {
     /// After an error the partial (or, when files are being replaced one by one, the rest of it) is still there, and
     /// finishing can be tried again.
     pub fn finish(&self) -> Result<Finished, FinishError> {
-        self.finish_with(self.if_exists)
+        self.finish_with(self.options.if_exists)
     }
 
     /// Like [`Self::finish`], with another answer to the question what to do about an existing file.
@@ -46,14 +52,15 @@ impl FetchTarget {
             self.complete(entry, if_exists)?;
         }
         self.access.close();
-        self.make_durable()?;
-        let name = self.move_into_place(if_exists)?;
+        self.sync_dirty(File::sync_all)?;
+        let placed = self.move_into_place(if_exists)?;
         self.above.sync().map_err(|error| self.failed(0, error))?;
+        let apart = placed.is_apart();
+        let Placed { name, kept, kept_more, stamps, .. } = placed;
         let place = Place { parent: self.access.place().parent.clone(), name };
         let layout = Arc::clone(self.access.layout());
-        let stamps = self.stamps(&place);
         let holding = Holding::new(self.access.handles(), place.clone(), layout, stamps.clone());
-        Ok(Finished { place, stamps, holding })
+        Ok(Finished { place, stamps, holding, kept, kept_more, apart })
     }
 
     /// Makes sure that a file, or symlink, or folder is there and gives a file its mode and time.
@@ -94,7 +101,7 @@ impl FetchTarget {
                 return if size == 0 {
                     self.file_for_writing(entry).map_err(failed)?;
                     self.finish_file(&above, entry).map_err(failed)
-                } else if if_exists == IfExists::Overwrite && self.moved_before(entry) {
+                } else if self.may_have_moved(if_exists, entry) {
                     Ok(())
                 } else {
                     Err(FinishError::Incomplete { path: self.shown_entry(entry) })
@@ -106,27 +113,31 @@ impl FetchTarget {
             // A file of one chunk that begins with nothing: only its length can be missing.
             return Err(FinishError::Incomplete { path: self.shown_entry(entry) });
         }
-        let Entry { mode, mtime_ns, .. } = self.entry(entry);
-        if self.is_finished(entry) || (stat.mode == mode & 0o777 && stat.mtime_ns == *mtime_ns) {
+        let done = stat.mode == self.mode_of(entry) && stat.mtime_ns == self.entry(entry).mtime_ns;
+        if self.is_finished(entry) || done {
             return Ok(());
         }
         self.finish_file(&above, entry).map_err(failed)
     }
 
     fn finish_file(&self, above: &Dir, entry: u32) -> io::Result<()> {
-        let Entry { mode, mtime_ns, .. } = self.entry(entry);
         // Closed first: on some systems closing a handle that was written through changes the time again.
         self.access.forget(entry);
         let file = above
             .open_write(self.access.name(entry))
             .or_else(|_| above.open_read(self.access.name(entry)))?;
-        platform::finish_file(&file, *mode, *mtime_ns)?;
+        platform::finish_file(&file, self.mode_of(entry), self.entry(entry).mtime_ns)?;
         self.mark_metadata(entry, file);
         Ok(())
     }
 
+    /// Whether a file is not in the partial because an earlier, interrupted finish has put it where it belongs.
+    pub(super) fn may_have_moved(&self, if_exists: IfExists, entry: u32) -> bool {
+        matches!(if_exists, IfExists::Overwrite | IfExists::Update) && self.moved_before(entry)
+    }
+
     /// Whether an earlier, interrupted finish has moved a file over the one it replaces.
-    pub(super) fn moved_before(&self, entry: u32) -> bool {
+    fn moved_before(&self, entry: u32) -> bool {
         let mut names = vec![entry];
         let mut at = entry;
         while at != 0 {
@@ -148,71 +159,24 @@ impl FetchTarget {
             stat.kind == Kind::File
                 && Some(stat.size) == size
                 && stat.mtime_ns == wanted.mtime_ns
-                && stat.mode == wanted.mode & 0o777
+                // Narrower where it replaced something that was.
+                && stat.mode & !self.mode_of(entry) == 0
         })
     }
 
-    /// Gives folders their modes and times, innermost first, and syncs everything.
-    fn make_durable(&self) -> Result<(), FinishError> {
-        self.sync_dirty(File::sync_all)?;
-        self.finish_folders(&self.above, self.partial_name())?;
-        self.sync_folders(self.partial_name())
-    }
-
-    /// Sets the modes and times of the share's folders at `top` in `above`, innermost first.
-    fn finish_folders(&self, above: &Dir, top: &OsStr) -> Result<(), FinishError> {
-        let entries = self.manifest().entries();
-        // The open folders on the way down, each with its entry.
-        let mut open: Vec<(u32, Dir)> = Vec::new();
-        let close = |open: &mut Vec<(u32, Dir)>, depth: usize| -> Result<(), WriteError> {
-            while open.len() > depth {
-                let Some((entry, dir)) = open.pop() else { break };
-                let Entry { mode, mtime_ns, .. } = &entries[entry as usize];
-                dir.finish(*mode, *mtime_ns).map_err(|error| self.failed(entry, error))?;
-            }
-            Ok(())
-        };
-        for (index, entry) in (0u32..).zip(entries) {
-            if !matches!(entry.kind, EntryKind::Folder) {
-                continue;
-            }
-            close(&mut open, entry.depth as usize)?;
-            let name = if index == 0 { top } else { self.access.name(index) };
-            let dir = open.last().map_or(above, |(_, dir)| dir).open_dir(name);
-            open.push((index, dir.map_err(|error| self.failed(index, error))?));
-        }
-        Ok(close(&mut open, 0)?)
-    }
-
-    /// Syncs the share's folders at `top`: one by one, or when they are many with their whole file system.
-    fn sync_folders(&self, top: &OsStr) -> Result<(), FinishError> {
-        let entries = self.manifest().entries();
-        let is_folder = |entry: &Entry| matches!(entry.kind, EntryKind::Folder);
-        if entries.iter().filter(|entry| is_folder(entry)).count() > FEW
-            && self.above.sync_file_system().map_err(|error| self.failed(0, error))?
-        {
-            return Ok(());
-        }
-        let mut open: Vec<Dir> = Vec::new();
-        for (index, entry) in (0u32..).zip(entries).filter(|(_, entry)| is_folder(entry)) {
-            open.truncate(entry.depth as usize);
-            let name = if index == 0 { top } else { self.access.name(index) };
-            let dir = open.last().unwrap_or(&self.above).open_dir(name);
-            let dir = dir.and_then(|dir| dir.sync().map(|()| dir));
-            open.push(dir.map_err(|error| self.failed(index, error))?);
-        }
-        Ok(())
-    }
-
-    /// Gives the partial its final name; returns it.
-    fn move_into_place(&self, if_exists: IfExists) -> Result<OsString, FinishError> {
+    /// Gives the partial its final name, or its entries theirs where something is already.
+    fn move_into_place(&self, if_exists: IfExists) -> Result<Placed, FinishError> {
         let target = OsStr::new(&self.partial.target);
         let failed = |error| FinishError::from(self.failed(0, error));
         for _ in 0..MAX_NAMES {
-            match self.above.rename_new(self.partial_name(), &self.above, target) {
-                Ok(()) => return Ok(target.to_owned()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            match self.above.stat(target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(placed) = self.move_whole(target)? {
+                        return Ok(placed);
+                    }
+                }
                 Err(error) => return Err(failed(error)),
+                Ok(_) => {}
             }
             match if_exists {
                 IfExists::Fail => {
@@ -223,106 +187,58 @@ impl FetchTarget {
                     let name =
                         free_name(&self.above, &self.partial.target, max, is_folder).map_err(failed)?;
                     let name = OsString::from(name);
-                    match self.above.rename_new(self.partial_name(), &self.above, &name) {
-                        Ok(()) => return Ok(name),
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                        Err(error) => return Err(failed(error)),
+                    if let Some(placed) = self.move_whole(&name)? {
+                        return Ok(placed);
                     }
                 }
-                IfExists::Overwrite => {
-                    self.replace(target)?;
-                    return Ok(target.to_owned());
-                }
+                IfExists::Overwrite | IfExists::Update => return self.merge(target, if_exists),
             }
         }
         Err(failed(io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn max_name(&self) -> usize {
+    /// Gives the whole partial a name; `None` when something has it.
+    fn move_whole(&self, name: &OsStr) -> Result<Option<Placed>, FinishError> {
+        let mut placed = Placed::at(self.partial_name().to_owned());
+        // Before a folder's mode may forbid it. What is in a folder does not change when that gets another name.
+        placed.stamps = self.stamps(&placed);
+        self.finish_folders(&placed)?;
+        match self.above.rename_new(self.partial_name(), &self.above, name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) => return Err(self.failed(0, error).into()),
+        }
+        name.clone_into(&mut placed.name);
+        if self.manifest().is_single_file() {
+            placed.stamps = self.stamps(&placed);
+        }
+        Ok(Some(placed))
+    }
+
+    pub(super) fn max_name(&self) -> usize {
         let max = self.above.space().map_or(255, |space| space.max_name);
         usize::try_from(max.min(4096)).unwrap_or(255)
     }
 
-    /// Moves the partial over what exists.
-    fn replace(&self, target: &OsStr) -> Result<(), FinishError> {
-        let found = find_conflict(self.access.layout(), &self.above, target);
-        if let Some(conflict) = found.map_err(|error| self.failed(0, error))? {
-            let (path, found, wanted) = (conflict.path, conflict.found, conflict.wanted);
-            return Err(FinishError::Conflict { path, found, wanted });
-        }
-        if self.manifest().is_single_file() {
-            let moved = self.above.rename(self.partial_name(), &self.above, target);
-            return moved.map_err(|error| self.failed(0, error).into());
-        }
-        self.merge(target)?;
-        self.finish_folders(&self.above, target)?;
-        self.sync_folders(target)?;
-        // Empty folders are all that is left.
-        let left = self.above.open_dir(self.partial_name()).and_then(|dir| super::discard::empty(&dir, 0));
-        left.and_then(|()| self.above.remove_dir(self.partial_name()))
-            .map_err(|error| self.failed(0, error).into())
-    }
-
-    /// Moves every file and symlink, and every folder that is not there yet, from the partial to the target.
-    fn merge(&self, target: &OsStr) -> Result<(), FinishError> {
-        // The open folders on the way down: of the partial and of the target; `None` below one that moved whole.
-        let mut open: Vec<Option<(Dir, Dir)>> = Vec::new();
-        for (index, entry) in (0u32..).zip(self.manifest().entries()) {
-            let failed = |error| FinishError::from(self.failed(index, error));
-            open.truncate(entry.depth as usize);
-            let (from_name, to_name) = match index {
-                0 => (self.partial_name(), target),
-                _ => (self.access.name(index), self.access.name(index)),
-            };
-            let (from, to): (&Dir, &Dir) = match open.last() {
-                None => (&self.above, &self.above),
-                Some(Some((from, to))) => (from, to),
-                Some(None) => {
-                    if matches!(entry.kind, EntryKind::Folder) {
-                        open.push(None);
-                    }
-                    continue;
-                }
-            };
-            if matches!(entry.kind, EntryKind::Folder) {
-                let source = from.open_dir(from_name).map_err(failed)?;
-                // A folder that may not be written to cannot give its entries away; it got its mode already.
-                source.set_mode(0o700).map_err(failed)?;
-                match from.rename_new(from_name, to, to_name) {
-                    Ok(()) => {
-                        source.set_mode(entry.mode).map_err(failed)?;
-                        open.push(None);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        let existing = to.open_dir(to_name).map_err(failed)?;
-                        existing.set_mode(0o700).map_err(failed)?;
-                        open.push(Some((source, existing)));
-                    }
-                    Err(error) => return Err(failed(error)),
-                }
-                continue;
-            }
-            match from.rename(from_name, to, to_name) {
-                Ok(()) => {}
-                // Moved by an earlier finish that was interrupted; `complete_file` has made sure of it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// The stamps of the files in place; of one that cannot be asked about, one that vouches for nothing.
-    fn stamps(&self, place: &Place) -> Stamps {
+    /// The stamps of the files in place; of one that is not there, or cannot be asked about, one that vouches for nothing.
+    pub(super) fn stamps(&self, placed: &Placed) -> Stamps {
         let layout = self.access.layout();
         let mut open: Vec<Option<Dir>> = Vec::new();
         let mut stamps = Vec::with_capacity(layout.files() as usize);
         for (index, entry) in (0u32..).zip(self.manifest().entries()) {
             open.truncate(entry.depth as usize);
-            let name = if index == 0 { place.name.as_os_str() } else { self.access.name(index) };
-            let dir = open.last().map_or(Some(&*self.above), Option::as_ref);
+            let name = if index == 0 { placed.name.as_os_str() } else { self.access.name(index) };
+            let dir = match open.last() {
+                None => Some(&*self.above),
+                Some(dir) => dir.as_ref(),
+            };
+            let dir = dir.filter(|_| !placed.is_elsewhere(index));
             match entry.kind {
-                EntryKind::Folder => open.push(dir.and_then(|dir| dir.open_dir(name).ok())),
+                EntryKind::Folder => {
+                    let open_dir =
+                        |dir: &Dir| dir.open_dir(name).or_else(|error| dir.open_own_dir(name, error)).ok();
+                    open.push(dir.and_then(open_dir));
+                }
                 EntryKind::File { .. } => {
                     let stat = dir.and_then(|dir| dir.stat(name).ok()).filter(|stat| stat.kind == Kind::File);
                     stamps.push(stat.as_ref().map_or(FileStamp::UNKNOWN, FileStamp::new));
@@ -333,7 +249,7 @@ impl FetchTarget {
         Stamps::new(stamps)
     }
 
-    fn failed(&self, entry: u32, error: io::Error) -> WriteError {
+    pub(super) fn failed(&self, entry: u32, error: io::Error) -> WriteError {
         WriteError::from_io(|| self.shown_entry(entry), error)
     }
 }

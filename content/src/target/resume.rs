@@ -1,6 +1,6 @@
 //! Taking up a partial that an earlier life left.
 
-use super::{FetchTarget, IfExists, PrepareError};
+use super::{FetchTarget, PrepareError};
 use crate::partial::PartialRef;
 use crate::platform::{Dir, Kind};
 use std::ffi::OsStr;
@@ -19,9 +19,18 @@ pub(super) fn recognise(
     match partial.find(above) {
         Ok(Some((true, stat))) if stat.kind == wanted => Ok(()),
         Ok(Some(_)) => Err(PrepareError::NotOurs),
+        Ok(None) if taken_back(above, partial, wanted) => Ok(()),
         Ok(None) => Err(PrepareError::PartialVanished),
         Err(error) => Err(PrepareError::from_io(&parent.join(&partial.name), error)),
     }
+}
+
+/// A crash came after the partial got its final name and before anybody wrote that down: the very same file or folder is
+/// there. It gets the name of the partial again, and is finished once more.
+fn taken_back(above: &Dir, partial: &PartialRef, wanted: Kind) -> bool {
+    let finished = PartialRef { name: partial.target.clone(), ..partial.clone() };
+    let ours = matches!(finished.find(above), Ok(Some((true, stat))) if stat.kind == wanted);
+    ours && above.rename_new(OsStr::new(&finished.name), above, OsStr::new(&partial.name)).is_ok()
 }
 
 /// Checks that every file with a durable chunk is there at its full length, and remembers that it is.
@@ -43,7 +52,10 @@ pub(super) fn find_files(target: &FetchTarget, durable: &[Range<u32>]) -> Result
             }
             next = extent.file + 1;
             let entry = layout.entry_of(extent.file);
-            let stat = target.access.above(entry).and_then(|above| above.stat(target.access.name(entry)));
+            let above = target.access.above_or(entry, &|above, folder, error| {
+                above.open_own_dir(target.access.name(folder), error)
+            });
+            let stat = above.and_then(|above| above.stat(target.access.name(entry)));
             match stat {
                 Ok(stat)
                     if stat.kind == Kind::File
@@ -53,8 +65,7 @@ pub(super) fn find_files(target: &FetchTarget, durable: &[Range<u32>]) -> Result
                 // An interrupted finish had begun to replace existing files one by one.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
-                        && target.if_exists == IfExists::Overwrite
-                        && target.moved_before(entry) =>
+                        && target.may_have_moved(target.options.if_exists, entry) =>
                 {
                     continue;
                 }

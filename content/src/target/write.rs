@@ -188,8 +188,7 @@ impl FetchTarget {
             Err(error) => return Err(error),
         };
         platform::write_all_at(&handle, bytes, 0)?;
-        let Entry { mode, mtime_ns, .. } = self.entry(entry);
-        platform::finish_file(&handle, *mode, *mtime_ns)?;
+        platform::finish_file(&handle, self.mode_of(entry), self.entry(entry).mtime_ns)?;
         let mut state = self.state();
         state.made.insert(entry);
         state.finished.insert(entry);
@@ -258,7 +257,7 @@ impl FetchTarget {
     /// Makes a folder that could not be opened, unless it was there before.
     pub(super) fn make_folder(&self, above: &Dir, folder: u32, error: io::Error) -> io::Result<Dir> {
         if error.kind() != io::ErrorKind::NotFound {
-            return Err(error);
+            return above.open_own_dir(self.access.name(folder), error);
         }
         if self.state().made.contains(folder) {
             // Another thread may have made it just now; otherwise it was removed, and this says so.
@@ -310,6 +309,11 @@ impl FetchTarget {
 
     pub(super) fn entry(&self, entry: u32) -> &Entry {
         &self.manifest().entries()[entry as usize]
+    }
+
+    /// The permission bits that an entry gets here.
+    pub(super) fn mode_of(&self, entry: u32) -> u32 {
+        self.options.mode(self.entry(entry).mode)
     }
 
     pub(super) fn shown_entry(&self, entry: u32) -> String {

@@ -49,7 +49,7 @@ pub fn holding(handles: &Arc<Handles>, imported: &Imported) -> Holding {
 }
 
 pub fn options(if_exists: IfExists) -> TargetOptions {
-    TargetOptions { if_exists, name: None }
+    TargetOptions::new(if_exists)
 }
 
 pub fn prepare(dir: &Path, layout: &Arc<Layout>, if_exists: IfExists) -> Result<FetchTarget, PrepareError> {

@@ -5,11 +5,12 @@ use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::carrier_name;
 use crate::shares::Share;
-use crate::transfer::{self, Control, Transfer};
+use crate::transfer::{self, Agreement, Control, Transfer};
 use axum::Json;
 use axum::extract::{Path, State};
 use hither_api::{
-    ApiError, ErrorCode, Finding, LeftOut, LinkInfo, ShareInfo, Status, TicketInfo, TransferInfo, Why,
+    AcceptRequest, ApiError, ErrorCode, Finding, LeftOut, LinkInfo, ShareInfo, Status, TicketInfo,
+    TransferInfo, Why,
 };
 use hither_carrier::CarrierKind;
 use hither_proto::ShareId;
@@ -179,10 +180,27 @@ pub(super) async fn transfer(State(daemon): Ctx, Path(id): Path<String>) -> Answ
     Ok(Json(find(&daemon, &id)?.info(&daemon)))
 }
 
-/// Accepts what is offered: writing begins.
-#[utoipa::path(post, path = "/v1/transfers/{transfer}/accept", params(("transfer" = String, Path)), responses((status = 200)))]
-pub(super) async fn accept(State(daemon): Ctx, Path(id): Path<String>) -> Answer<Value> {
-    find(&daemon, &id)?.control(Control::Accept);
+/// Accepts what was offered: writing begins. Refused when that is not what is offered now.
+#[utoipa::path(post, path = "/v1/transfers/{transfer}/accept", params(("transfer" = String, Path)), request_body = AcceptRequest, responses((status = 200)))]
+pub(super) async fn accept(
+    State(daemon): Ctx,
+    Path(id): Path<String>,
+    Json(request): Json<AcceptRequest>,
+) -> Answer<Value> {
+    let transfer = find(&daemon, &id)?;
+    if request.head.is_empty() {
+        let why = "An answer must name what was offered: head of the event offer.";
+        return Err(ApiError::new(ErrorCode::BadRequest, why).into());
+    }
+    if !transfer.is_running() || transfer.offered().as_ref() != Some(&request.head) {
+        return Err(ApiError::new(
+            ErrorCode::OfferChanged,
+            "The share has changed: what was accepted is not what is offered now.",
+        )
+        .with_hint("Look at what is offered now, and accept that.")
+        .into());
+    }
+    transfer.control(Control::Accept(Agreement::Offer(request.head)));
     Ok(Json(json!({})))
 }
 

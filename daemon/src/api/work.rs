@@ -87,6 +87,7 @@ pub(super) async fn fetch(
         follow: request.follow,
         mode: request.mode,
         max_cost: request.max_cost,
+        umask: request.umask.unwrap_or_else(hither_api::umask) & 0o777,
         wait: request.wait_seconds.map(Duration::from_secs),
     };
     let transfer = transfer::begin(&daemon, request)?;

@@ -111,6 +111,7 @@ impl Device {
             follow: false,
             mode: None,
             max_cost: None,
+            umask: 0o022,
             wait: Some(Duration::from_secs(30)),
         };
         let transfer = transfer::begin(&self.daemon, request).unwrap();

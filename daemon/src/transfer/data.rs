@@ -4,16 +4,14 @@
 
 use super::run::{End, Got, Run, Wake, blocking};
 use super::stage::{Repeats, Stage};
+use super::target::{discard_partial, open_target};
 use super::{Transfer, lock};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::hexed::Hex;
 use crate::routes::TransferInput;
 use crate::shares::Version;
-use hither_api::{Existing, Phase, SourceBytes, SourceKind};
-use hither_content::{
-    FetchTarget, IfExists, Layout, ManifestFile, PartialRef, PrepareError, TargetOptions, WriteError,
-};
+use hither_api::{ErrorCode, Event, Phase, SourceBytes, SourceKind};
+use hither_content::{FetchTarget, Finished, ManifestFile, WriteError};
 use hither_proto::{Manifest, Message, SignedHead, Space};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -99,63 +97,6 @@ async fn ended(checkpoint: &mut Option<JoinHandle<Saved>>) -> Result<Saved, Join
         Some(running) => running.await,
         None => std::future::pending().await,
     }
-}
-
-/// Opens the partial files of an earlier run, or prepares new ones.
-async fn open_target(run: &Run, manifest: &Arc<Manifest>) -> Result<(Arc<FetchTarget>, RoaringBitmap), End> {
-    let record = run.transfer.record();
-    let (daemon, manifest) = (Arc::clone(&run.daemon), Arc::clone(manifest));
-    let id = run.transfer.id.clone();
-    let opened = blocking(move || {
-        let layout = Layout::new(manifest);
-        let if_exists = match record.existing {
-            Existing::Fail => IfExists::Fail,
-            Existing::Overwrite => IfExists::Overwrite,
-            Existing::Rename => IfExists::Rename,
-        };
-        let options = TargetOptions { if_exists, name: None };
-        if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
-            let durable = daemon.records.durable(&id).map_err(|e| failure::storage(&e))?;
-            let (layout, runs) = (Arc::clone(&layout), ranges(&durable));
-            match FetchTarget::resume(&daemon.handles, &record.folder, layout, &partial, if_exists, &runs) {
-                Ok(target) => return Ok((target, durable)),
-                Err(PrepareError::PartialVanished | PrepareError::NotOurs) => {}
-                Err(error) => return Err(failure::prepare(&error)),
-            }
-        }
-        std::fs::create_dir_all(&record.folder).map_err(|source| {
-            let path = record.folder.clone();
-            failure::prepare(&PrepareError::Io { path, source })
-        })?;
-        let target = FetchTarget::prepare(&daemon.handles, &record.folder, layout, &options);
-        daemon.records.clear_durable(&id).map_err(|e| failure::storage(&e))?;
-        Ok((target.map_err(|e| failure::prepare(&e))?, RoaringBitmap::new()))
-    })
-    .await?;
-    let (target, durable) = opened?;
-    let partial = Hex(target.partial().encode());
-    run.transfer.update(&run.daemon, |record| record.partial = Some(partial))?;
-    Ok((Arc::new(target), durable))
-}
-
-/// Removes the partial files of the version begun, if there are any.
-pub(super) async fn discard_partial(run: &Run) -> Result<(), End> {
-    let record = run.transfer.record();
-    if let Some(partial) = record.partial.as_ref().and_then(|p| PartialRef::decode(&p.0).ok()) {
-        let folder = record.folder;
-        blocking(move || FetchTarget::discard_partial(&folder, &partial))
-            .await?
-            .map_err(|e| failure::write(&e))?;
-    }
-    if record.partial.is_some() {
-        run.transfer.update(&run.daemon, |record| record.partial = None)?;
-    }
-    Ok(())
-}
-
-fn ranges(positions: &RoaringBitmap) -> Vec<std::ops::Range<u32>> {
-    let runs = hither_proto::Ranges::from_bitmap(positions);
-    runs.as_slice().iter().map(|run| run.iter()).collect()
 }
 
 /// Shows and serves the version while it is fetched, unless it is here whole already.
@@ -300,7 +241,7 @@ impl Getting<'_> {
                     }
                 }
                 Wake::Input(_) => {}
-                Wake::Tick => self.run.give_up_if_alone()?,
+                Wake::Tick => self.run.give_up_if_alone().map_err(|end| self.with_missing(end))?,
             }
             // While inputs come without a pause too.
             if self.checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
@@ -308,6 +249,16 @@ impl Getting<'_> {
             }
             self.checkpoint();
         }
+    }
+
+    /// A fetch that ends because something is not to be had says what that is.
+    fn with_missing(&self, end: End) -> End {
+        let End::Failed(mut error) = end else { return end };
+        if error.code == ErrorCode::NoHolder {
+            let missing = super::missing::describe(&self.manifest, &(&self.durable | &self.written));
+            error.message = format!("{} {missing}", error.message);
+        }
+        End::Failed(error)
     }
 
     /// Starts a checkpoint when one is due.
@@ -382,6 +333,8 @@ impl Getting<'_> {
         let target = Arc::clone(&self.target);
         let finished = blocking(move || target.finish()).await?.map_err(|e| failure::finish(&e))?;
         let path = finished.place.path();
+        self.tell_kept(&finished);
+        let apart = finished.apart;
         self.version.set_holding(finished.holding);
         let (daemon, transfer) = (Arc::clone(&self.run.daemon), Arc::clone(&self.run.transfer));
         let (version, place, stamps) = (Arc::clone(&self.version), finished.place, finished.stamps);
@@ -395,14 +348,39 @@ impl Getting<'_> {
             // A file on its way to standard output is gone in a moment.
             unserve(&self.run.daemon, &transfer);
         }
+        let (version, manifest) = (self.version.number(), &self.manifest);
         self.run.transfer.update(&self.run.daemon, |record| {
             record.path = path.display().to_string();
             record.partial = None;
+            record.apart = apart;
+            if record.follow {
+                record.followed = Some(version);
+                record.choose(manifest.name().as_str(), !manifest.is_single_file());
+            }
         })?;
         if let Err(error) = self.run.daemon.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
         Ok(Got::Whole(Data { path, bytes: self.manifest.bytes() }))
+    }
+}
+
+impl Getting<'_> {
+    /// Tells what of the user stays where this version has something else.
+    fn tell_kept(&self, finished: &Finished) {
+        let transfer = &self.run.transfer;
+        for kept in &finished.kept {
+            let path = kept.path.display().to_string();
+            let copy = kept.copy.as_ref().map(|copy| copy.display().to_string());
+            tracing::warn!(transfer = transfer.id, path, ?copy, "something that was not fetched stays");
+            transfer.emit(Event::Conflict { transfer: transfer.id.clone(), path, copy });
+        }
+        if finished.kept_more > 0 {
+            let message =
+                format!("{} more files that were not fetched stay as they are.", finished.kept_more);
+            tracing::warn!(transfer = transfer.id, "{message}");
+            transfer.emit(Event::Warning { message });
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The end of a transfer's run: written down, told, tidied up.
 
 use super::run::{End, Run};
-use super::{Transfer, lock};
+use super::{Transfer, lock, spool};
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::records::TransferState;
@@ -42,12 +42,17 @@ impl Run {
         }
         *lock(&transfer.control) = None;
         // Nothing was written and nothing can go on: such a failure is told and forgotten.
-        let nothing_left = matches!(end, End::Failed(_)) && transfer.record().partial.is_none();
+        let record = transfer.record();
+        let nothing_left =
+            matches!(end, End::Failed(_)) && record.partial.is_none() && record.chosen.is_none();
         self.announce_end(end, sources);
         if nothing_left {
             self.discard();
         }
         if state == TransferState::Done {
+            if transfer.record().spooled {
+                spool::expire(daemon, transfer);
+            }
             daemon.transfers.forget_old(daemon);
         }
         daemon.workers.buffers.clear();

@@ -1,14 +1,19 @@
 //! Transfers: one per share being fetched, each a task of its own that survives the command that began it.
 //!
-//! `stage.rs` is what the disk threads see, `run.rs` the task, `data.rs` the getting of files, `meter.rs` the numbers.
+//! `stage.rs` is what the disk threads see, `run.rs` the task, `offer.rs` the question, `target.rs` where it is written,
+//! `data.rs` the getting of files, `meter.rs` the numbers.
 
 mod data;
 mod end;
 mod lookup;
 mod meter;
+mod missing;
+mod offer;
 mod run;
+mod spool;
 mod stage;
 mod start;
+mod target;
 
 use crate::costs;
 use crate::daemon::Daemon;
@@ -33,10 +38,19 @@ const MAX_ENDED: usize = 200;
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS: usize = 64;
 
+/// What somebody agrees to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// Whatever is offered.
+    Always,
+    /// The one thing that was shown.
+    Offer(String),
+}
+
 /// What the user wants of a running transfer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Control {
-    Accept,
+    Accept(Agreement),
     /// How readily paid sources are used, and what all of it may cost, from now on; `None`: as before.
     Spend {
         mode: Option<CostMode>,
@@ -122,6 +136,9 @@ impl Transfer {
 
     fn emit(&self, event: Event) {
         let mut told = lock(&self.told);
+        if matches!(event, Event::Offer { .. }) {
+            told.retain(|told| !matches!(told, Event::Offer { .. })); // Only the last one can be answered.
+        }
         if event.is_last() || matches!(event, Event::Offer { .. }) {
             told.push(event.clone());
         }
@@ -137,6 +154,15 @@ impl Transfer {
     /// Where it stands, as an event.
     pub(crate) fn progress(&self) -> Event {
         self.meter().event()
+    }
+
+    /// What is offered now, if something is: the head that an answer names.
+    pub(crate) fn offered(&self) -> Option<String> {
+        let told = lock(&self.told);
+        told.iter().rev().find_map(|event| match event {
+            Event::Offer { head, .. } => Some(head.clone()),
+            _ => None,
+        })
     }
 
     /// Tells the running task something; `false` when it does not run.
@@ -202,6 +228,7 @@ impl Transfer {
             devices: meter.devices,
             started: record.started,
             ended: record.ended,
+            seconds: record.seconds,
             reason: record.reason,
             sources: {
                 drop(meter);

@@ -3,18 +3,18 @@
 //! Everything that can end it is an [`End`]; what was durable by then stays, so that it can go on.
 
 use super::data::{self, Data};
+use super::offer::Answer;
 use super::stage::Stage;
 use super::{Control, Transfer, lookup};
 use crate::costs;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::hexed::Hex;
 use crate::routes::TransferInput;
-use hither_api::{ApiError, ErrorCode, Event, Existing, Phase};
+use hither_api::{ApiError, ErrorCode, Event, Phase};
 use hither_content::ManifestFile;
 use hither_engine::{Plan, Waiting};
 use hither_proto::limits::CHUNK_TAG;
-use hither_proto::{EntryKind, Manifest, Pin, SignedHead, Space};
+use hither_proto::{Pin, SignedHead, Space};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -26,6 +26,11 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_millis(200);
 /// How long others may answer before a version that is whole on this device is taken as the latest.
 const LOCAL_HEAD: Duration = Duration::from_secs(1);
+
+/// A list of files and chunks longer than this is not fetched before somebody agreed, bytes: half a million files, or 4 TiB.
+const LARGE_MANIFEST: u64 = 64 << 20;
+/// How long somebody else may turn up who has what the owner, who is there, does not have.
+const FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// Why a transfer's task ends.
 pub(super) enum End {
@@ -154,11 +159,7 @@ impl Run {
 
     /// From nothing to the end. A newer version, when the one begun is not to be had any more, starts over.
     async fn drive(&mut self) -> Result<End, End> {
-        let mut head = self.choose_version().await?;
-        if self.transfer.record().followed == Some(head.head().version) && self.is_whole(head.head().version)
-        {
-            head = self.newer_than(head.head().version).await?;
-        }
+        let mut head = self.first_version().await?;
         loop {
             let manifest_file = match self.manifest(&head).await? {
                 Got::Whole(file) => file,
@@ -173,12 +174,15 @@ impl Run {
                 blocking(move || file.decode()).await?.map_err(|e| failure::manifest(&e))?
             };
             let manifest = Arc::new(manifest);
-            self.offer(&head, &manifest).await?;
-            let manifest_version = head.head().version;
+            let version = head.head().version;
+            if let Answer::Skip = self.offer(&head, &manifest).await? {
+                head = self.newer_than(version).await?;
+                continue;
+            }
             match data::get(self, head, manifest_file, manifest).await? {
                 Got::Whole(Data { path, bytes }) if self.transfer.record().follow => {
-                    self.note_version(manifest_version, &path, bytes)?;
-                    head = self.newer_than(manifest_version).await?;
+                    self.tell_version(version, &path, bytes);
+                    head = self.newer_than(version).await?;
                 }
                 Got::Whole(Data { path, bytes }) => return Ok(End::Done { path, bytes }),
                 Got::NewVersion(newer) => head = *newer,
@@ -186,12 +190,26 @@ impl Run {
         }
     }
 
+    /// The version to begin with: the latest, or when it is here and later ones are followed, the one after.
+    async fn first_version(&mut self) -> Result<SignedHead, End> {
+        let record = self.transfer.record();
+        let followed = record.followed.filter(|_| record.follow);
+        // What the user keeps of their own there makes no version whole, and is nothing to fetch again.
+        if let Some(here) =
+            followed.filter(|here| record.apart && self.transfer.share.version(*here).is_some())
+        {
+            return self.newer_than(here).await;
+        }
+        let head = self.choose_version().await?;
+        let version = head.head().version;
+        if followed == Some(version) && self.is_whole(version) {
+            return self.newer_than(version).await;
+        }
+        Ok(head)
+    }
+
     /// A version is here, and later ones are waited for: they replace it.
-    fn note_version(&self, version: u64, path: &std::path::Path, bytes: u64) -> Result<(), End> {
-        self.transfer.update(&self.daemon, |record| {
-            record.followed = Some(version);
-            record.existing = Existing::Overwrite;
-        })?;
+    fn tell_version(&self, version: u64, path: &std::path::Path, bytes: u64) {
         let sources = self.transfer.sources(&self.daemon);
         self.transfer.emit(Event::Version {
             transfer: self.transfer.id.clone(),
@@ -201,7 +219,6 @@ impl Run {
             seconds: self.began.elapsed().as_secs_f64(),
             sources,
         });
-        Ok(())
     }
 
     /// Waits for a head above `version`; holders show it as soon as they know it.
@@ -290,6 +307,7 @@ impl Run {
                 Got::NewVersion(newer) => return Ok(Got::NewVersion(newer)),
             },
         };
+        self.proportionate(&file)?;
         let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
         let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
         self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) });
@@ -300,6 +318,20 @@ impl Run {
         let synced = Arc::clone(&file);
         blocking(move || synced.sync()).await?.map_err(|e| failure::manifest(&e))?;
         Ok(Got::Whole(file))
+    }
+
+    /// What comes before the question is little, unless the user has agreed to whatever comes.
+    fn proportionate(&self, file: &ManifestFile) -> Result<(), ApiError> {
+        let length = file.root().manifest_length();
+        if length <= LARGE_MANIFEST || self.transfer.record().accepted {
+            return Ok(());
+        }
+        let size = failure::size(length);
+        Err(ApiError::new(
+            ErrorCode::Refused,
+            format!("The list of files of this share alone is {size} long."),
+        )
+        .with_hint("It takes about three times as much memory to read. Pass --yes to fetch it all the same."))
     }
 
     async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Got<Arc<ManifestFile>>, End> {
@@ -349,75 +381,13 @@ impl Run {
         }
     }
 
-    /// Shows what is in the share and waits until somebody says yes.
-    async fn offer(&mut self, head: &SignedHead, manifest: &Manifest) -> Result<(), End> {
-        let record = self.transfer.record();
-        if record.spooled && !manifest.is_single_file() {
-            return Err(ApiError::new(
-                ErrorCode::NotASingleFile,
-                "Only a single file can go to standard output; this is a folder.",
-            )
-            .with_hint("Give a folder to write into with -o.")
-            .into());
-        }
-        let name = manifest.name().to_string();
-        let path = record.folder.join(manifest.name().as_str());
-        let stored = Hex(head.to_unchecked().encode());
-        if record.head.as_ref() != Some(&stored) {
-            // Another version than the one begun: nothing of that one's positions means anything now.
-            data::discard_partial(self).await?;
-        }
-        self.transfer.update(&self.daemon, |record| {
-            record.head = Some(stored);
-            record.name = name.clone();
-            record.path = path.display().to_string();
-            record.total = manifest.bytes();
-        })?;
-        {
-            let mut meter = self.transfer.meter();
-            meter.total = manifest.bytes();
-            meter.files = manifest.files();
-        }
-        let folders = manifest.entries().iter().filter(|e| e.kind == EntryKind::Folder).count();
-        tracing::info!(
-            transfer = self.transfer.id,
-            files = manifest.files(),
-            folders,
-            bytes = manifest.bytes(),
-            "offered"
-        );
-        if record.followed.is_some() {
-            return Ok(()); // Accepted once for all versions.
-        }
-        self.transfer.emit(Event::Offer {
-            transfer: self.transfer.id.clone(),
-            share: self.transfer.share.id.to_string(),
-            name,
-            single_file: manifest.is_single_file(),
-            files: manifest.files(),
-            bytes: manifest.bytes(),
-            path: path.display().to_string(),
-            owner: self.transfer.share.owner.to_string(),
-        });
-        if !record.accepted {
-            self.set_phase(Phase::Offered);
-        }
-        let asked = Instant::now();
-        while !self.transfer.record().accepted {
-            self.wake().await?;
-        }
-        // The time that somebody took to think is not the transfer's.
-        self.began += asked.elapsed();
-        Ok(())
-    }
-
     /// The next thing to react to; what the user wants ends it or is done here.
     pub(super) async fn wake(&mut self) -> Result<Wake, End> {
         tokio::select! {
             biased;
             control = self.control.recv() => match control {
-                Some(Control::Accept) => {
-                    self.transfer.update(&self.daemon, |record| record.accepted = true)?;
+                Some(Control::Accept(to)) => {
+                    self.agree(to)?;
                     Ok(Wake::Tick)
                 }
                 Some(Control::Spend { mode, max_cost }) => {
@@ -460,6 +430,7 @@ impl Run {
         let share = self.transfer.share.id;
         let progress = self.daemon.core.with(|engine, now| engine.progress(share, now));
         let waiting = progress.as_ref().and_then(|p| p.waiting);
+        let owner = progress.as_ref().is_some_and(|p| p.owner);
         self.alone.send_if_modified(|alone| std::mem::replace(alone, waiting.is_some()) != waiting.is_some());
         {
             self.neighbours = progress.as_ref().map_or(0, |p| p.neighbours);
@@ -477,8 +448,12 @@ impl Run {
             self.ever_reached = true;
             return Ok(());
         }
+        let changed = owner && waiting == Some(Waiting::NotHeld) && self.transfer.record().followed.is_none();
         let patience = match (self.wait, self.ever_reached, waiting) {
             (_, _, Some(Waiting::Gone)) => Some(Duration::ZERO),
+            // Others may have it, and are asked meanwhile; the owner may be about to publish anew.
+            (_, _, Some(Waiting::Unknown)) => Some(FOR_OTHERS),
+            (_, _, Some(Waiting::NotHeld)) if changed => Some(FOR_OTHERS),
             (Some(wait), _, _) => Some(wait),
             (None, false, _) | (None, _, Some(Waiting::Damaged | Waiting::TooDear)) => {
                 Some(self.daemon.config.wait)
@@ -486,10 +461,21 @@ impl Run {
             (None, true, _) => None,
         };
         if patience.is_some_and(|patience| self.reached.elapsed() >= patience) {
-            let refused = self.daemon.turned_away.take(share);
-            return Err(failure::unreached(waiting, refused).into());
+            return Err(self.unreached(waiting, changed).into());
         }
         Ok(())
+    }
+
+    /// Why nothing more comes.
+    fn unreached(&self, waiting: Option<Waiting>, changed: bool) -> ApiError {
+        let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
+        let refused = self.daemon.turned_away.take(share);
+        if changed {
+            return failure::changed_at_owner();
+        }
+        let silent = matches!(waiting, Some(Waiting::NoHolder) | None) && refused.is_none();
+        let error = failure::unreached(waiting, refused);
+        if silent && self.daemon.links.nearby().contains(&owner) { failure::seen_only(error) } else { error }
     }
 }
 

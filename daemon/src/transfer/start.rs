@@ -1,10 +1,11 @@
 //! Beginning a transfer, going on with an old one, and taking all of them up again after a restart.
 
-use super::{Control, Transfer, lock, run};
+use super::end::discard;
+use super::{Agreement, Control, Transfer, lock, run, spool};
 use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::records::{TransferRecord, TransferState};
+use crate::records::{Chosen, TransferRecord, TransferState};
 use hither_api::{ApiError, CostMode, ErrorCode, Existing, Phase};
 use hither_proto::Ticket;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub(crate) struct Request {
     pub mode: Option<CostMode>,
     /// Most that it may cost.
     pub max_cost: Option<f64>,
+    /// Permission bits that nothing written gets.
+    pub umask: u32,
     /// Give up when no holder was reached for so long.
     pub wait: Option<Duration>,
 }
@@ -42,12 +45,14 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
     if let Some(running) = daemon.transfers.running(share.id) {
         return attach(&running, &request);
     }
+    if let Some(whole) = spool::unread(daemon, &request) {
+        return Ok(whole);
+    }
     let transfer = match resumable(daemon, &request) {
         Some(transfer) => {
             transfer.update(daemon, |record| {
                 record.state = TransferState::Active;
-                record.existing = request.existing;
-                record.accepted |= request.accept;
+                choose_again(record, &request);
                 record.follow = request.follow;
                 (record.mode, record.max_cost) = (request.mode, request.max_cost);
                 record.ended = None;
@@ -67,12 +72,21 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
     Ok(transfer)
 }
 
+/// What the command that was run again says counts, but for what was chosen when a first version was written.
+fn choose_again(record: &mut TransferRecord, request: &Request) {
+    if record.chosen.is_none() || request.existing == Existing::Overwrite {
+        record.existing = request.existing;
+    }
+    record.accepted = request.accept;
+    record.umask = request.umask;
+}
+
 /// The same fetch is running already: its events are listened to by one more, who may have another mind about its cost.
 fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, ApiError> {
     let record = running.record();
-    if request.folder.as_ref() == Some(&record.folder) {
+    if same_target(request, &record) {
         if request.accept {
-            running.control(Control::Accept);
+            running.control(Control::Accept(Agreement::Always));
         }
         if request.mode.is_some() || request.max_cost.is_some() {
             running.control(Control::Spend { mode: request.mode, max_cost: request.max_cost });
@@ -86,13 +100,24 @@ fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, A
     .with_hint("Wait for it (hither transfers --watch) or stop it (hither transfers cancel)."))
 }
 
+/// Whether a request is for where a transfer writes, however that is spelled.
+fn same_target(request: &Request, record: &TransferRecord) -> bool {
+    let resolved = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    match &request.folder {
+        Some(folder) => {
+            !record.spooled && (*folder == record.folder || resolved(folder) == resolved(&record.folder))
+        }
+        None => record.spooled,
+    }
+}
+
 fn resumable(daemon: &Daemon, request: &Request) -> Option<Arc<Transfer>> {
     daemon.transfers.all().into_iter().find(|transfer| {
         let record = transfer.record();
         transfer.ticket.secret == request.ticket.secret
             && transfer.ticket.pin == request.ticket.pin
             && matches!(record.state, TransferState::Paused | TransferState::Failed)
-            && request.folder.as_ref() == Some(&record.folder)
+            && same_target(request, &record)
     })
 }
 
@@ -102,11 +127,7 @@ fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiE
     let id = crate::hexed::encode(&random);
     let (folder, spooled) = match &request.folder {
         Some(folder) => (folder.clone(), false),
-        None => {
-            let folder = daemon.paths.spool().join(&id);
-            crate::private::create_folder(&folder).map_err(failure::internal)?;
-            (folder, true)
-        }
+        None => (spool::folder(daemon, &id)?, true),
     };
     Ok(TransferRecord {
         id,
@@ -117,6 +138,10 @@ fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiE
         spooled,
         existing: request.existing,
         accepted: request.accept,
+        agreed: None,
+        chosen: None,
+        umask: request.umask,
+        apart: false,
         follow: request.follow,
         followed: None,
         mode: request.mode,
@@ -160,9 +185,24 @@ pub(crate) fn resume(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) -> Result<(
     Ok(())
 }
 
+/// Records of before say only where the version followed is; and that any later one replaces what is there, which nobody
+/// chose.
+fn remember_choice(record: &mut TransferRecord) {
+    let path = PathBuf::from(&record.path);
+    if record.followed.is_some()
+        && record.chosen.is_none()
+        && let Some(name) = path.file_name()
+    {
+        let name = name.to_string_lossy().into_owned();
+        record.chosen = Some(Chosen { title: record.name.clone(), name, folder: path.is_dir() });
+        record.existing = Existing::Fail;
+    }
+}
+
 /// After a start of the daemon: loads every transfer, and goes on with those that were running.
 pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
-    for (id, record) in daemon.records.transfers().map_err(|e| failure::storage(&e))? {
+    for (id, mut record) in daemon.records.transfers().map_err(|e| failure::storage(&e))? {
+        remember_choice(&mut record);
         let Ok(ticket) = record.ticket.parse::<Ticket>() else {
             tracing::warn!(transfer = id, "a transfer's ticket cannot be read; left alone");
             continue;
@@ -172,6 +212,10 @@ pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
         daemon.links.hinted(ticket.owner, &ticket.hints);
         let transfer = Arc::new(Transfer::new(record, ticket, share));
         daemon.transfers.insert(Arc::clone(&transfer));
+        if spool::is_left_over(&transfer.record()) {
+            discard(daemon, &transfer);
+            continue;
+        }
         if active {
             tracing::info!(transfer = id, "going on with a transfer");
             start(daemon, &transfer, None);

@@ -45,6 +45,11 @@ impl Api {
         Ok(Heard(wait(&path, self.0.events(&path))?))
     }
 
+    /// Begins long work; its events.
+    pub fn work(&self, path: &str, body: &impl Serialize) -> Result<Heard, ClientError> {
+        Ok(Heard(wait(path, self.0.work(path, body))?))
+    }
+
     /// How a transfer looks from now on.
     pub fn views(&self, transfer: &str) -> Result<Heard<TransferView>, ClientError> {
         let path = format!("/v1/transfers/{transfer}/view");

@@ -82,7 +82,7 @@ impl Device {
         self.folder.join("files").join(name)
     }
 
-    fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.folder.join("home")
     }
 
@@ -112,6 +112,31 @@ impl Device {
             command.env(name, value);
         }
         command
+    }
+
+    /// `hither` as a shell runs that has that umask.
+    pub fn masked(&self, umask: u32, arguments: &[&str]) -> Plain {
+        let hither = self.command(arguments);
+        let mut command = self.network.command("sh");
+        command
+            .arg("-c")
+            .arg(format!("umask {umask:o}; exec \"$0\" \"$@\""))
+            .arg(self.programs.join("hither"));
+        command.args(arguments).current_dir(self.folder.join("files"));
+        for (name, value) in hither.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        plain(command)
+    }
+
+    /// Starts `hither` in one of its folders, with these arguments and `--json`.
+    pub fn begin_in(&self, folder: &Path, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.arg("--json").current_dir(folder);
+        Running::start(command)
     }
 
     /// Starts `hither` with these arguments and `--json`.

@@ -16,6 +16,7 @@ mod capture;
 mod crowd;
 mod delay;
 mod device;
+mod forge;
 mod goodput;
 mod holder;
 mod inside;

@@ -11,6 +11,8 @@ mod cheapest;
 mod common;
 mod daemon;
 mod field_crowds;
+mod field_fetch;
+mod field_fetch_ends;
 mod field_share;
 mod field_share_files;
 mod field_strangers;
