@@ -10,6 +10,7 @@
 mod access;
 mod before;
 mod chunk_map;
+mod clock;
 mod crypt;
 mod cut;
 mod examine;
@@ -38,6 +39,7 @@ mod version;
 
 pub use before::Before;
 pub use chunk_map::{ChunkMap, HoldingNumber, Located};
+pub use clock::{KeptClock, read_clocks};
 pub use crypt::{
     Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk,
 };

@@ -2,7 +2,6 @@
 
 use crate::catalogue::Catalogue;
 use crate::circuits::TurnedAway;
-use crate::clock::unix_millis;
 use crate::core::Core;
 use crate::failure;
 use crate::groups::Groups;
@@ -29,7 +28,7 @@ use crate::world::World;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
-use hither_content::{ChunkMap, Findings, Handles, HoldingNumber, OwnData, Place, Stamps};
+use hither_content::{ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps};
 use hither_engine::{SessionId, StreamId};
 use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
 use roaring::RoaringBitmap;
@@ -66,6 +65,8 @@ pub(crate) struct Daemon {
     pub transfers: Transfers,
     pub records: Records,
     pub stamps: StampClock,
+    /// What deadlines are counted on.
+    pub time: KeptClock,
     pub relays: Relays,
     pub turned_away: TurnedAway,
     pub mail: Mail,
@@ -120,6 +121,7 @@ impl Daemon {
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         let device = identity.device_id();
         let records = Records::new(Arc::clone(&storage));
+        let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
@@ -145,6 +147,7 @@ impl Daemon {
             transfers: Transfers::default(),
             records,
             stamps,
+            time,
             relays,
             turned_away: TurnedAway::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
@@ -386,9 +389,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// Ends the shares whose time is over. Returns when the next one ends, Unix seconds.
+    /// Ends the shares whose time is over. Returns when the next one ends, seconds of [`Self::time`].
     pub(crate) fn end_expired(&self) -> Option<u64> {
-        let now = unix_millis();
+        let now = self.time.millis();
         for (share, record) in self.share_records() {
             if record.expires.is_some_and(|at| at.saturating_mul(1000) <= now) {
                 tracing::info!(share = ?share.id, "a share ended: its time is over");
@@ -410,6 +413,7 @@ impl Daemon {
         }
         self.tasks.stop().await;
         self.endpoint.close().await;
+        self.time.keep();
     }
 }
 

@@ -1,6 +1,5 @@
 //! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions, expiry, relays, uploads, messages.
 
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
 use crate::{circuits, roaming, session};
@@ -132,7 +131,9 @@ async fn expire(daemon: Arc<Daemon>) {
         let next = tokio::task::spawn_blocking(move || of.end_expired()).await.unwrap_or(None);
         // A clock that is set tells nobody: it is looked at now and then.
         let until = next.map_or(EXPIRY, |at| {
-            Duration::from_millis(at.saturating_mul(1000).saturating_sub(unix_millis()).max(MIN_EXPIRY))
+            Duration::from_millis(
+                at.saturating_mul(1000).saturating_sub(daemon.time.millis()).max(MIN_EXPIRY),
+            )
         });
         tokio::select! {
             () = tokio::time::sleep(until.min(EXPIRY)) => {}

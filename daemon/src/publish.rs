@@ -200,7 +200,7 @@ fn end_older(daemon: &Daemon, new: ShareId, paths: &[PathBuf], group: &GroupShar
 
 /// With whom a share is shared, and where it dedupes.
 struct Source {
-    /// When the share ends, Unix seconds.
+    /// When the share ends, seconds of [`Daemon::time`].
     expires: Option<u64>,
     group: Option<GroupShareRecord>,
     /// The group's; absent: a share of its own has one of its own.
@@ -214,7 +214,7 @@ fn source(daemon: &Daemon, only: Option<ShareId>, request: &ShareRequest) -> Res
         return Ok(Source { expires: record.expires, group: record.group, domain: None });
     }
     let expires =
-        request.keep_seconds.map(|keep| (unix_millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
+        request.keep_seconds.map(|keep| (daemon.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
     let Some(wanted) = &request.group else { return Ok(Source { expires, group: None, domain: None }) };
     let (group, generation, domain) = daemon.groups.domain(wanted, &daemon.device)?;
     Ok(Source {

@@ -8,7 +8,7 @@
 mod accepted;
 mod direct;
 
-pub(crate) use accepted::accept;
+pub(crate) use accepted::{accept, barred};
 
 use crate::daemon::Daemon;
 use crate::greeting::{OpenError, greet, greet_device};

@@ -5,10 +5,10 @@
 //! neither a slot nor memory; a link may be as slow as that, however long a chunk is.
 
 use crate::daemon::Daemon;
-use crate::links;
 use crate::routes::UploadInput;
 use crate::shares::{ServeError, Share, Version};
 use crate::throttle::Limit;
+use crate::{links, session};
 use bytes::Bytes;
 use hither_carrier::{MessageReader, SendHalf, Stream, write_chunk_frame, write_message};
 use hither_content::ReadChunkError;
@@ -80,6 +80,7 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
     let backlog = Arc::new(Backlog::default());
     daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));
     daemon.core.with(|engine, _| engine.handle_stream_opened(id, device));
+    let mut barred = std::pin::pin!(session::barred(daemon, share, &device));
     let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, &backlog, &limit));
     loop {
         let message = tokio::select! {
@@ -90,6 +91,7 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
             () = &mut serving => break,
             // What is on its way is reset: nothing more is given.
             () = share.ended.cancelled() => break,
+            () = &mut barred => break,
             () = daemon.tasks.token.cancelled() => break,
         };
         match message {

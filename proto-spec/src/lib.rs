@@ -26,6 +26,7 @@ mod relay;
 mod root;
 pub mod stamp;
 mod ticket;
+pub mod timeline;
 
 /// Types generated from the `.proto` files. Not for use beyond this crate's parsers and encoders.
 #[allow(missing_docs, clippy::all, unreachable_pub)]

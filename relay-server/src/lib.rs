@@ -7,6 +7,7 @@
 //! - [`start`]: from a configuration to a running node. [`config`]: what an operator may set. [`admin`]: the sub-commands. [`ops`]: metrics, health, signals, logs.
 
 pub mod admin;
+mod clock;
 pub mod config;
 pub mod index;
 mod node;

@@ -12,7 +12,7 @@ use hither_carrier::{BindError, Endpoint, Identity, IdentityError};
 use hither_proto::{DeviceId, RelayAddress};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -175,8 +175,4 @@ impl Node {
     }
 }
 
-/// What time it is, Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
+pub(crate) use crate::clock::now_ms;

@@ -88,6 +88,7 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let folder = Folder::of(&config);
     let lock = lock(&folder)?;
+    crate::clock::begin(folder.root());
     let token = token(&config)?;
     let identity = Arc::new(Identity::load_or_create(&folder.key()).map_err(NodeError::Identity)?);
     let endpoint = Arc::new(bind(&identity, &config)?);
@@ -131,6 +132,7 @@ impl Running {
     pub async fn kill(self) {
         let Self { node, store, embedded, _lock, .. } = self;
         node.stop().await;
+        crate::clock::keep();
         drop(node);
         if let Some(store) = store {
             close(store).await;

@@ -120,7 +120,7 @@ fn info(
         chunks: u64::from(head.chunks),
         held,
         published: head.published_ms / 1000,
-        expires: record.expires,
+        expires: record.expires.map(|at| daemon.time.to_wall(at)),
         group: record.group.as_ref().map(|of| daemon.groups.name(&of.group)),
         watched: record.watch.is_some(),
         state: health.state,

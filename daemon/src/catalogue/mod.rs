@@ -123,7 +123,7 @@ fn entry(daemon: &Daemon, share: &Share, record: ShareRecord) -> Option<(ShareId
         files: record.files,
         bytes: head.bytes,
         published: head.published_ms / 1000,
-        expires: record.expires,
+        expires: record.expires.map(|at| daemon.time.to_wall(at)),
     };
     Some((share.id, entry))
 }

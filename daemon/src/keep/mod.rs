@@ -21,7 +21,6 @@ mod work;
 
 pub(crate) use told::follow;
 
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::holders;
 use crate::records::Records;
@@ -186,10 +185,12 @@ impl Entry {
         self.doing = Doing::Waits(trouble);
     }
 
-    /// Whether a version is at the store, looked at not too long ago.
-    fn is_kept(&self, version: u64) -> bool {
-        let fresh =
-            |record: &KeptRecord| unix_seconds() < record.checked.saturating_add(LOOK_AGAIN.as_secs());
+    /// Whether a version is at the store, looked at not too long before `now`, seconds of the clock of deadlines.
+    fn is_kept(&self, version: u64, now: u64) -> bool {
+        // What was looked at later than now was looked at by a clock that was wrong.
+        let fresh = |record: &KeptRecord| {
+            (record.checked..record.checked.saturating_add(LOOK_AGAIN.as_secs())).contains(&now)
+        };
         self.record
             .as_ref()
             .is_some_and(|record| !record.release && record.version == version && fresh(record))

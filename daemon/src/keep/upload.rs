@@ -5,7 +5,6 @@
 
 use super::KeptRecord;
 use super::chunks::{Chunks, Missing, ReadFailed};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::hexed::Hex;
 use crate::relay::{RelayConnection, RelayError, RelayStream, RequestError, dial, open};
@@ -96,7 +95,7 @@ pub(super) async fn run(
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
     let hear = hear(&mut recv, &mut reader, &chunks, asked, &told);
-    let say = say(daemon, &mut send, &chunks, put(job), missing, &limit);
+    let say = say(daemon, &mut send, &chunks, put(job, daemon.time.seconds()), missing, &limit);
     let mut hear = std::pin::pin!(hear);
     tokio::select! {
         heard = &mut hear => heard?,
@@ -114,7 +113,7 @@ pub(super) async fn run(
             }
         }
     }
-    (record.version, record.bytes, record.checked) = (job.version.number(), total, unix_seconds());
+    (record.version, record.bytes, record.checked) = (job.version.number(), total, daemon.time.seconds());
     save(daemon, job, record.clone()).await?;
     tracing::info!(share = ?share.id, version = record.version, bytes = total, "uploaded");
     Ok(record)
@@ -139,8 +138,8 @@ async fn save(daemon: &Arc<Daemon>, job: &Job, record: KeptRecord) -> Result<(),
     saving.await.unwrap_or(Ok(()))
 }
 
-fn put(job: &Job) -> RelayMessage {
-    let now = unix_seconds();
+/// The upload of a job; `now`: seconds of the clock of deadlines.
+fn put(job: &Job, now: u64) -> RelayMessage {
     RelayMessage::Put(Box::new(Put {
         share: job.share.id,
         head: job.version.head.to_unchecked(),

@@ -322,7 +322,7 @@ impl Look<'_> {
             }
             return Err(why.into());
         }
-        if entry.is_kept(version.number()) {
+        if entry.is_kept(version.number(), self.daemon.time.seconds()) {
             self.show(share.id, Doing::Nothing);
             return Ok(None);
         }

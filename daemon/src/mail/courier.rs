@@ -2,7 +2,6 @@
 //! until a relay has them.
 
 use super::outbox::{Outcome, Waiting};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::{RelayConnection, RequestError};
@@ -159,8 +158,9 @@ fn pause(pauses: &mut Pauses, reader: DeviceId, least: Duration) {
 async fn clean(daemon: &Arc<Daemon>) {
     let of = Arc::clone(daemon);
     let work = move || {
-        of.mail.outbox.expire(unix_seconds())?;
-        of.mail.inbox.forget_old()
+        let now = of.time.seconds();
+        of.mail.outbox.expire(now)?;
+        of.mail.inbox.forget_old(now)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}

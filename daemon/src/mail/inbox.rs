@@ -85,11 +85,12 @@ impl Inbox {
     }
 
     /// Takes deliveries in their order. They are durable when this returns. `aside` takes what is not for the user, and
-    /// makes it durable; it may be given something twice. Blocks.
+    /// makes it durable; it may be given something twice. `now`: seconds of the clock of deadlines. Blocks.
     pub(crate) fn take(
         &self,
         identity: &Identity,
         deliveries: &[Delivery],
+        now: u64,
         aside: &mut dyn FnMut(DeviceId, &Notice) -> Result<(), StorageError>,
     ) -> Result<Taken, StorageError> {
         // One at a time: two relays may deliver the same message.
@@ -115,9 +116,13 @@ impl Inbox {
                     taken.new += 1;
                 }
                 Some(Inside::Notice(notice)) => aside(delivery.from, &notice)?,
-                None => {}
+                // It never can be read, so that there is nothing to know again; and whoever delivers may make up any number of those.
+                None => {
+                    taken.upto = Some(delivery.seq);
+                    continue;
+                }
             }
-            batch.put(SEEN, &seen, &unix_seconds().to_be_bytes());
+            batch.put(SEEN, &seen, &now.to_be_bytes());
             fresh.insert(seen);
             taken.upto = Some(delivery.seq);
         }
@@ -191,15 +196,15 @@ impl Inbox {
         Ok(Some(record))
     }
 
-    /// Forgets which messages arrived longer than [`REMEMBER`] ago, and the oldest beyond [`MAX_SEEN`]. Blocks.
-    pub(super) fn forget_old(&self) -> Result<(), StorageError> {
+    /// Forgets which messages arrived longer than [`REMEMBER`] before `now`, seconds of the clock of deadlines, and the oldest beyond [`MAX_SEEN`]. Blocks.
+    pub(super) fn forget_old(&self, now: u64) -> Result<(), StorageError> {
         let mut seen = Vec::new();
         self.storage.scan(SEEN, b"", &mut |key, value| {
             seen.push((records::number(value).unwrap_or_default(), key.to_vec()));
             ControlFlow::Continue(())
         })?;
         seen.sort_unstable();
-        let horizon = unix_seconds().saturating_sub(REMEMBER.as_secs());
+        let horizon = now.saturating_sub(REMEMBER.as_secs());
         let old = seen.iter().take_while(|(at, _)| *at < horizon).count();
         let forget = old.max(seen.len().saturating_sub(MAX_SEEN));
         for keys in seen[..forget].chunks(FORGET_BATCH) {

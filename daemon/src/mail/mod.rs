@@ -72,7 +72,9 @@ pub(crate) async fn receive(
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let (of, got) = (Arc::clone(&daemon), std::mem::take(&mut batch));
         let take = move || {
-            of.mail.inbox.take(&of.identity, &got, &mut |from, notice| of.catalogue.take(&of, from, notice))
+            of.mail.inbox.take(&of.identity, &got, of.time.seconds(), &mut |from, notice| {
+                of.catalogue.take(&of, from, notice)
+            })
         };
         let taken = tokio::task::spawn_blocking(take).await;
         let taken = match taken {

@@ -187,7 +187,7 @@ pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
             sent,
             kind: record.kind,
             summary: display_name(&record.summary),
-            made: record.made,
+            made: daemon.time.to_wall(record.made),
         }
     };
     daemon.mail.outbox.list().into_iter().map(tell).collect()

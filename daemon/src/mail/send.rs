@@ -3,7 +3,7 @@
 use super::content::{Content, Letter, MAX_FILES, SmallFile};
 use super::outbox::{AddError, Outcome};
 use super::records::OutgoingRecord;
-use crate::clock::{unix_millis, unix_seconds};
+use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay;
@@ -110,7 +110,7 @@ fn write(
     let record = OutgoingRecord {
         message: id.to_string(),
         to: to.to_string(),
-        made: unix_seconds(),
+        made: daemon.time.seconds(),
         kind,
         summary,
         sealed: sealed.len() as u64,

@@ -103,6 +103,16 @@ fn is_barred(daemon: &Daemon, share: &Share, device: &DeviceId) -> bool {
     daemon.groups.bars(share.id, group, device)
 }
 
+/// Waits until a group has removed the device with which the share was shared.
+pub(crate) async fn barred(daemon: &Daemon, share: &Share, device: &DeviceId) {
+    let mut changes = daemon.groups.changes();
+    while !is_barred(daemon, share, device) {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await; // the daemon ends
+        }
+    }
+}
+
 /// Who may do what: knowledge of the share's secret, proven on this very stream; of what is shared with a group, unless the
 /// group has removed the device.
 fn admit(
@@ -157,8 +167,10 @@ async fn attend(
     let (_, mut moves) = mpsc::channel(1);
     let mut control = Control { send: stream.send, recv: stream.recv, reader };
     let talk = Talk { daemon, share, device, close: &close };
-    let ended = talk.run(&mut control, &mut outgoing, &mut moves).await;
-    let error = ended.err().unwrap_or_default();
+    let error = tokio::select! {
+        ended = talk.run(&mut control, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
+        () = barred(daemon, share, &device) => "its group has removed the device".into(),
+    };
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");
     daemon.listeners.remove(id);
     daemon.core.routes.remove_session(id);

@@ -1,7 +1,7 @@
 //! How large, how long, how many.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Says what time it is, Unix milliseconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -56,7 +56,7 @@ impl Default for StoreConfig {
             free_floor: 256 << 20,
             pending_grace: Duration::from_secs(24 * 3600),
             dead_grace: Duration::from_secs(600),
-            clock: Arc::new(system_ms),
+            clock: Arc::new(crate::clock::now_ms),
         }
     }
 }
@@ -77,10 +77,6 @@ impl std::fmt::Debug for StoreConfig {
             .field("free_floor", &self.free_floor)
             .finish_non_exhaustive()
     }
-}
-
-fn system_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 /// Milliseconds of a duration, at most what fits.

@@ -68,6 +68,13 @@ impl Device {
         self.settings.push((name.into(), value.into()));
     }
 
+    /// Sets the wall clock of its programs wrong by so many seconds. Counts from the daemon's next start.
+    pub fn set_wall_clock(&mut self, offset: i64) {
+        let library = super::wall_clock::library(&self.folder);
+        self.env("LD_PRELOAD", &library.display().to_string());
+        self.env(super::wall_clock::OFFSET, &offset.to_string());
+    }
+
     /// Starts the bus over which its system tells of itself. There is none before; a daemon that runs may notice late.
     pub fn system_bus(&self) -> SystemBus {
         SystemBus::start(&self.bus())

@@ -35,6 +35,7 @@ mod tool;
 mod tree;
 mod user;
 mod wait;
+mod wall_clock;
 
 pub use api::Api;
 pub use cable::{Cable, Protocol, Traffic};

@@ -220,7 +220,11 @@ pub(super) async fn hoard(ticket: &Ticket, streams: usize) -> Vec<(Link, Granted
     let mut held = Vec::new();
     for number in 0..streams {
         let link = &links[number % links.len()];
-        let Ok(mut granted) = open(link, ticket.share(), &ticket.secret, Purpose::Bulk).await else { break };
+        let Ok(granted) = open(link, ticket.share(), &ticket.secret, Purpose::Bulk).await else { break };
+        held.push((link.clone(), granted));
+    }
+    // Afterwards, because what is not read fills the window that the answers to opens need too.
+    for (_, granted) in &mut held {
         let head = SignedHead::open(&granted.opened.head, ticket.share(), ticket.owner).unwrap();
         let (version, chunks) = (head.head().version, head.head().chunks);
         for request in 0..2 {
@@ -228,7 +232,6 @@ pub(super) async fn hoard(ticket: &Ticket, streams: usize) -> Vec<(Link, Granted
             let want = Want { request, space: Space::Data, version, ranges };
             write_message(&mut granted.send, &Message::Want(want)).await.unwrap();
         }
-        held.push((link.clone(), granted));
     }
     // Dropping the endpoint would close its links.
     std::mem::forget(endpoint);

@@ -26,6 +26,7 @@ use super::{
     Answer, Appended, Depth, Entry, Expect, Item, MAX_PUBLISH, MAX_VALUE, NewItem, Page, Record, Session,
     State, StateError, Subscription, WATCH_DEPTH, Watch, name,
 };
+use crate::clock::now_ms;
 use bytes::Bytes;
 use disk::Disk;
 use futures::future::BoxFuture;
@@ -36,7 +37,7 @@ use sessions::Sessions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -119,12 +120,6 @@ fn write_epoch(storage: &dyn Storage, epoch: u64) -> Result<(), StorageError> {
     let mut batch = Batch::new();
     batch.put(rows::META, rows::EPOCH, &epoch.to_be_bytes());
     storage.commit(batch)
-}
-
-/// Milliseconds since 1970 by this machine's clock.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A [`State`] on a [`Storage`] that this process has for itself. It stops when dropped; [`Self::close`] also waits for that.
