@@ -50,9 +50,16 @@ impl Paths {
         Self { config: home.join("config.toml"), data: home.join("data"), socket: home.join("hither.sock") }
     }
 
-    /// Folders that belong to Hither as a whole, beside that of its data: `HITHER_HOME`, or the one of its configuration.
+    /// Folders that belong to Hither as a whole, beside that of its data: the one of its configuration, where that is not
+    /// `HITHER_HOME`, in which a user may keep other things too.
     pub fn own_folders(&self) -> Vec<PathBuf> {
-        self.config.parent().map(Path::to_owned).into_iter().collect()
+        let folder = self.config.parent().filter(|folder| !self.data.starts_with(folder));
+        folder.map(Path::to_owned).into_iter().collect()
+    }
+
+    /// Files that belong to Hither wherever they lie: its configuration and its socket.
+    pub fn own_files(&self) -> Vec<PathBuf> {
+        vec![self.config.clone(), self.socket.clone()]
     }
 
     /// Whether the socket's path is too long for the system.
@@ -103,7 +110,11 @@ mod tests {
     fn hither_home_wins_over_xdg_over_home() {
         let all = [("HITHER_HOME", "/h"), ("HOME", "/u"), ("XDG_DATA_HOME", "/d")];
         assert_eq!(resolve(&all).unwrap(), Paths::in_home(Path::new("/h")));
-        assert_eq!(resolve(&all).unwrap().own_folders(), [Path::new("/h")]);
+        assert!(resolve(&all).unwrap().own_folders().is_empty(), "what else lies there is the user's");
+        assert_eq!(
+            resolve(&all).unwrap().own_files(),
+            [Path::new("/h/config.toml"), Path::new("/h/hither.sock")]
+        );
         let xdg =
             resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "/d"), ("XDG_RUNTIME_DIR", "/run/user/1")]).unwrap();
         assert_eq!(xdg.data, Path::new("/d/hither"));

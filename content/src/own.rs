@@ -59,22 +59,27 @@ pub struct OwnData {
     data: PathBuf,
     /// Folders that are left out as a whole without being looked into.
     folders: Vec<PathBuf>,
+    /// Files elsewhere.
+    files: Vec<PathBuf>,
     /// Handles from the start, of the data folder and of the others, so that they are known after they have been moved.
     open: (Option<Dir>, Vec<Dir>),
 }
 
 impl OwnData {
-    /// Own folders: `data`, which holds the key, and others. Those that cannot be opened are looked for at each
-    /// [`Self::look`] again.
-    pub fn open(data: &Path, folders: &[PathBuf]) -> Self {
+    /// Own folders: `data`, which holds the key, and others; and files that lie elsewhere. Those that cannot be opened are looked
+    /// for at each [`Self::look`] again.
+    pub fn open(data: &Path, folders: &[PathBuf], files: &[PathBuf]) -> Self {
         let others = folders.iter().filter_map(|folder| Dir::open(folder).ok()).collect();
         let open = (Dir::open(data).ok(), others);
-        Self { data: data.to_owned(), folders: folders.to_vec(), open }
+        Self { data: data.to_owned(), folders: folders.to_vec(), files: files.to_vec(), open }
     }
 
     /// What belongs to Hither now.
     pub fn look(&self) -> OwnSeen {
         let mut seen = OwnSeen::default();
+        let stats = self.files.iter().filter_map(|file| platform::stat_path(file).ok());
+        seen.files
+            .extend(stats.filter(|stat| stat.kind != Kind::Folder).filter_map(|stat| FileId::of(&stat)));
         let (data, others) = &self.open;
         let now: Vec<Dir> = self.folders.iter().filter_map(|folder| Dir::open(folder).ok()).collect();
         for folder in others.iter().chain(&now) {
@@ -273,13 +278,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         home(&root.join("h"), "secret");
-        let own = OwnData::open(&root.join("h/data"), &[root.join("h")]);
+        fs::write(root.join("h/config.toml"), "# mine").unwrap();
+        fs::write(root.join("h/film.mkv"), "").unwrap();
+        let own = OwnData::open(&root.join("h/data"), &[], &[root.join("h/config.toml")]);
         std::os::unix::fs::symlink("h", root.join("link")).unwrap();
         fs::hard_link(root.join("h/data/device.key"), root.join("hard")).unwrap();
-        for path in ["h", "h/data", "h/data/manifests/deep/m", "link/data/device.key", "hard"] {
+        for path in ["h/config.toml", "h/data", "h/data/manifests/deep/m", "link/data/device.key", "hard"] {
             assert!(own.look().covers(&root.join(path)), "{path}");
         }
-        assert!(!own.look().covers(&root) && !own.look().covers(&root.join("missing")));
+        for path in ["", "missing", "h", "h/film.mkv"] {
+            assert!(!own.look().covers(&root.join(path)), "{path}");
+        }
         fs::rename(root.join("h"), root.join("moved")).unwrap();
         assert!(own.look().covers(&root.join("moved/data/device.key")));
     }
@@ -288,7 +297,7 @@ mod tests {
     fn a_copy_of_the_key_is_known_by_its_content() {
         let folder = tempfile::tempdir().unwrap();
         home(folder.path(), "secret");
-        let seen = OwnData::open(&folder.path().join("data"), &[]).look();
+        let seen = OwnData::open(&folder.path().join("data"), &[], &[]).look();
         assert!(!format!("{seen:?}").contains("secret"));
         fs::write(folder.path().join("copy"), "secret").unwrap();
         fs::write(folder.path().join("other"), "SECRET").unwrap();

@@ -127,7 +127,7 @@ impl Daemon {
         let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
         let throttles = Throttles::new(&config.limits);
         let world = World::new(&config.world);
-        let own = OwnData::open(&paths.data, &paths.own_folders());
+        let own = OwnData::open(&paths.data, &paths.own_folders(), &paths.own_files());
         let daemon = Arc::new(Self {
             device,
             own,

@@ -255,3 +255,53 @@ fn put_record(batch: &mut Batch, number: u64, record: &MessageRecord) {
     let bytes = serde_json::to_vec(record).unwrap_or_default();
     batch.put(INBOX, &records::number_key(number), &bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::content::{Content, Letter};
+    use hither_carrier::seal::{SealPurpose, seal};
+    use hither_content::storage::MemoryStorage;
+    use hither_proto::MessageId;
+
+    fn delivery(from: DeviceId, number: u8, sealed: Vec<u8>) -> Delivery {
+        Delivery {
+            seq: u64::from(number),
+            from,
+            id: MessageId::new([number; 16]),
+            taken_ms: 1,
+            sealed: sealed.into(),
+        }
+    }
+
+    fn seen(inbox: &Inbox) -> usize {
+        let mut count = 0;
+        let counted = inbox.storage.scan(SEEN, b"", &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        counted.unwrap();
+        count
+    }
+
+    #[test]
+    fn field_d8_what_cannot_be_read_pushes_nothing_out_of_what_was_seen() {
+        let inbox = Inbox::open(Arc::new(MemoryStorage::default())).unwrap();
+        let (reader, author) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let from = author.device_id();
+        let letter = Letter { made_ms: 7, content: Content::Text("hello".into()) }.encode();
+        let id = MessageId::new([1; 16]);
+        let sealed = seal(&author, reader.device_id(), SealPurpose::Message, &id, &letter).unwrap();
+        let take =
+            |deliveries: &[Delivery]| inbox.take(&reader, deliveries, 100, &mut |_, _| Ok(())).unwrap();
+        assert_eq!(take(&[delivery(from, 1, sealed.clone())]).new, 1);
+        // Whoever delivers makes up as many as it likes; they are done with, and leave nothing.
+        let made_up: Vec<Delivery> =
+            (2..200).map(|number| delivery(from, number, vec![number; 64])).collect();
+        let taken = take(&made_up);
+        assert_eq!((taken.new, taken.upto), (0, Some(199)));
+        assert_eq!(seen(&inbox), 1);
+        // So that what was shown once is not shown again.
+        assert_eq!(take(&[delivery(from, 1, sealed)]).new, 0);
+    }
+}

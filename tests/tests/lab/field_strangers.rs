@@ -6,7 +6,7 @@
 //! fleet: `relay-server/tests/serve_matrix.rs` and `serve_fleet.rs`; every field of the transcript: `proto-spec/src/proof.rs`.
 
 use crate::common::pair;
-use hither_tests::lab::{self, Conduct, Holder, Loot, MIB, Stranger, Tree, fill, until};
+use hither_tests::lab::{self, At, Caller, Conduct, Holder, Loot, MIB, Stranger, Tree, fill, probe, until};
 use std::net::SocketAddr;
 
 /// What a stranger may have got at most: nothing.
@@ -78,5 +78,49 @@ fn field_d1_a_stranger_that_a_holder_names_gets_nothing_for_the_proofs_it_reflec
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
         until("the stranger was shown a proof", || Some(stranger.loot()).filter(|loot| loot.opens > 0));
         nothing(&stranger.loot());
+    });
+}
+
+/// What may be seen after a message; everything else is a way in.
+fn expected(caller: Caller, at: At, message: &str) -> &'static [&'static str] {
+    const SILENT: &[&str] = &["ended", "nothing"];
+    let begins = matches!(message, "open, control" | "open, bulk");
+    match (caller, at) {
+        // Whatever a stranger says, it is refused, cut off or ignored.
+        (Caller::Stranger, _) => &["ended", "nothing", "refused"],
+        (Caller::Holder, At::First) if begins => &["opened"],
+        (Caller::Holder, At::First) if message == "blind query" => &["blind reply"],
+        (Caller::Holder, At::First) => &["ended", "nothing", "refused"],
+        (Caller::Holder, At::AfterQuery) if begins => &["opened"],
+        (Caller::Holder, At::AfterQuery) => &["ended", "nothing", "refused"],
+        (Caller::Holder, At::Control) if message == "ping" => &["pong"],
+        (Caller::Holder, At::Bulk) if message == "want" => &["chunk", "not held", "served"],
+        // A second open, somebody else's part, or an answer to nothing.
+        (Caller::Holder, At::Control | At::Bulk) => SILENT,
+    }
+}
+
+#[test]
+fn field_d1_every_message_by_every_caller_at_every_place_on_each_carrier() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let place = lab.device("corner");
+        let file = fill(desk.path("film.mkv"), 1, 4 * MIB);
+        let ticket = desk.share(&file).ticket;
+        let outcomes = probe(&place, &desk, &ticket);
+        let mut wrong = Vec::new();
+        for ((caller, carrier, at, message), seen) in &outcomes {
+            println!("{caller:?} | {carrier} | {at:?} | {message} | {seen}");
+            if !expected(*caller, *at, message).contains(seen) {
+                wrong.push(format!("{caller:?} {carrier} {at:?} {message}: {seen}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_eq!(outcomes.len(), 2 * 2 * 4 * 22, "kinds of messages by caller, carrier and place");
+        // It is none the worse for it.
+        laptop.fetch(&ticket, "got");
+        Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
+        assert_eq!(desk.hither(&["list"]).well().lines.len(), 1);
+        assert!(!desk.log().contains("panicked"), "a task has died");
     });
 }
