@@ -1,6 +1,7 @@
 //! Finding devices on the local network by multicast DNS (RFC 6762, RFC 6763), and being found.
 //!
-//! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port. The instance is called by the
+//! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port, and `call=1` while this device would like others
+//! to connect to it because it does not get through to them ([`Call`]). The instance is called by the
 //! device's short id, not by its name, which would tell everyone on the network whose device it is.
 //!
 //! Addresses, interfaces that come and go, and both IP versions are followed by the mDNS library: every
@@ -22,7 +23,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -79,11 +80,23 @@ impl LookAnew {
     }
 }
 
+/// Has this device announced as one that others should connect to, or not any more. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Call(watch::Sender<bool>);
+
+impl Call {
+    /// Says so from now on, or no longer.
+    pub fn set(&self, calls: bool) {
+        self.0.send_if_modified(|before| std::mem::replace(before, calls) != calls);
+    }
+}
+
 /// A running search and announcement. Dropping it ends both, without a goodbye; see [`shutdown`](Self::shutdown).
 pub struct Discovery {
     daemon: ServiceDaemon,
     name: String,
     anew: Arc<Notify>,
+    call: Call,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -104,13 +117,14 @@ impl Discovery {
         let unwanted =
             IfPredicate::new(move |interface| !filter.wants(&interface.name, interface.is_loopback()));
         daemon.disable_interface(IfKind::Predicate(unwanted.clone()))?;
-        let service = announcement(device, port, tcp_port)?;
+        let service = announcement(device, port, tcp_port, false)?;
         let name = service.get_fullname().to_owned();
         let changes = daemon.monitor()?;
         daemon.register(service.clone())?;
         let found = daemon.browse(SERVICE)?;
         let (sender, receiver) = mpsc::channel(MAX_EVENTS);
         let (stop, anew) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let (call, calls) = watch::channel(false);
         let search = Search {
             daemon: daemon.clone(),
             service,
@@ -121,6 +135,8 @@ impl Discovery {
             unwanted,
             anew: Arc::clone(&anew),
             looks: 0,
+            announced: (device, port, tcp_port),
+            calls,
         };
         let token = stop.clone();
         let task = tokio::spawn(async move {
@@ -129,12 +145,17 @@ impl Discovery {
                 () = token.cancelled() => {}
             }
         });
-        Ok((Self { daemon, name, anew, stop, task }, receiver))
+        Ok((Self { daemon, name, anew, call: Call(call), stop, task }, receiver))
     }
 
     /// For whoever learns that the network is another one.
     pub fn look_anew(&self) -> LookAnew {
         LookAnew(Arc::clone(&self.anew))
+    }
+
+    /// For whoever learns that others are not reached.
+    pub fn call(&self) -> Call {
+        self.call.clone()
     }
 
     /// Says goodbye, so that others forget this device at once, and waits until that is sent and all is ended (up to
@@ -158,10 +179,16 @@ impl Drop for Discovery {
     }
 }
 
-fn announcement(device: DeviceId, port: u16, tcp_port: Option<u16>) -> Result<ServiceInfo, mdns_sd::Error> {
+fn announcement(
+    device: DeviceId,
+    port: u16,
+    tcp_port: Option<u16>,
+    calls: bool,
+) -> Result<ServiceInfo, mdns_sd::Error> {
     let short = device.short();
     let mut texts = vec![("v", VERSION.to_owned()), ("id", device.to_string())];
     texts.extend(tcp_port.map(|port| ("tcp", port.to_string())));
+    texts.extend(calls.then(|| ("call", "1".to_owned())));
     // Host names ignore case, the short id does not: two devices in 2^40 may share a name, and mDNS then renames one.
     let host = format!("hither-{}.local.", short.to_lowercase());
     Ok(ServiceInfo::new(SERVICE, &short, &host, "", port, &texts[..])?.enable_addr_auto())
@@ -181,6 +208,10 @@ struct Search {
     anew: Arc<Notify>,
     /// How often that was.
     looks: u32,
+    /// What is announced: the device and its ports.
+    announced: (DeviceId, u16, Option<u16>),
+    /// Whether others should connect to this device.
+    calls: watch::Receiver<bool>,
 }
 
 impl Search {
@@ -223,6 +254,14 @@ impl Search {
                         }
                     }
                 }
+                Ok(()) = self.calls.changed() => {
+                    let (device, port, tcp_port) = self.announced;
+                    let calls = *self.calls.borrow_and_update();
+                    if let Ok(service) = announcement(device, port, tcp_port, calls) {
+                        self.service = service;
+                        self.announce.push_front(Instant::now());
+                    }
+                }
                 () = again => {
                     self.announce.pop_front();
                     if let Err(error) = self.daemon.register(self.service.clone()) {
@@ -263,7 +302,14 @@ impl Search {
     fn take(&mut self, event: ServiceEvent) -> Vec<DiscoveryEvent> {
         match event {
             ServiceEvent::ServiceResolved(service) => match parse(&service, self.loopback) {
-                Some(parsed) => self.sightings.see(&service.fullname, parsed),
+                Some(parsed) => {
+                    let device = parsed.device;
+                    let mut news = self.sightings.see(&service.fullname, parsed);
+                    if service.get_property_val_str("call") == Some("1") && self.sightings.knows(device) {
+                        news.push(DiscoveryEvent::Calls { device });
+                    }
+                    news
+                }
                 None => {
                     tracing::debug!("a service that is not what it should be is ignored");
                     Vec::new()
@@ -343,7 +389,7 @@ mod tests {
     #[test]
     fn the_announcement_names_no_one() {
         let device = Identity::generate().unwrap().device_id();
-        let service = announcement(device, 7, Some(8)).unwrap();
+        let service = announcement(device, 7, Some(8), false).unwrap();
         assert_eq!(service.get_fullname(), format!("{}.{SERVICE}", device.short()));
         assert_eq!(service.get_property_val_str("id"), Some(device.to_string().as_str()));
         assert!(service.is_addr_auto());

@@ -46,7 +46,7 @@ mod tls;
 mod vouched;
 
 pub use circuit::Circuits;
-pub use discovery::{Discovery, DiscoveryError, DiscoveryOptions, LookAnew};
+pub use discovery::{Call, Discovery, DiscoveryError, DiscoveryOptions, LookAnew};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};
 pub use framing::{

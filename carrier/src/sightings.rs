@@ -27,6 +27,12 @@ pub enum DiscoveryEvent {
         /// TCP port on the same addresses.
         tcp_port: Option<u16>,
     },
+    /// A device that is there asks to be connected to: it looks for something and does not get through to somebody. A hint like
+    /// any other, said as often as it is heard.
+    Calls {
+        /// Who claims to call.
+        device: DeviceId,
+    },
     /// A device has said goodbye or was not heard any more.
     Gone {
         /// Who was there.
@@ -79,6 +85,11 @@ impl Sightings {
     pub(crate) fn lose(&mut self, name: &str) -> Option<DiscoveryEvent> {
         let service = self.services.remove(name)?;
         self.news(service.device)
+    }
+
+    /// Returns whether a device is there.
+    pub(crate) fn knows(&self, device: DeviceId) -> bool {
+        self.told.contains_key(&device)
     }
 
     /// What the services are called.

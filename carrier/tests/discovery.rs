@@ -22,8 +22,16 @@ async fn devices_appear_once_and_say_goodbye() {
     let found = soon(seen_by_a.recv()).await.unwrap();
     let addresses = vec!["127.0.0.1:4003".parse().unwrap()];
     assert_eq!(found, DiscoveryEvent::Seen { device: b, addresses, tcp_port: None });
+    // It asks to be connected to, and does not any more.
+    second.call().set(true);
+    assert_eq!(soon(seen_by_a.recv()).await.unwrap(), DiscoveryEvent::Calls { device: b });
+    second.call().set(false);
     soon(second.shutdown()).await;
-    assert_eq!(soon(seen_by_a.recv()).await.unwrap(), DiscoveryEvent::Gone { device: b });
+    let mut last = soon(seen_by_a.recv()).await.unwrap();
+    while last == (DiscoveryEvent::Calls { device: b }) {
+        last = soon(seen_by_a.recv()).await.unwrap();
+    }
+    assert_eq!(last, DiscoveryEvent::Gone { device: b });
     assert_eq!(soon(seen_by_b.recv()).await, None, "the search ended");
     soon(first.shutdown()).await;
     assert_eq!(soon(seen_by_a.recv()).await, None);

@@ -20,6 +20,7 @@ fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Int
 /// Looks at everything.
 pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
+    findings.extend(crate::firewall::finding(daemon));
     findings.extend(relays(daemon));
     findings.extend(relayed(daemon));
     findings.extend(link(daemon));

@@ -33,6 +33,10 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     crate::mail::start(daemon);
     let discovery = start_discovery(daemon);
     let look = discovery.as_ref().map(Discovery::look_anew);
+    if let Some(call) = discovery.as_ref().map(Discovery::call) {
+        let of = Arc::clone(daemon);
+        daemon.tasks.spawn_forever(async move { of.links.run_calls(call).await });
+    }
     daemon.tasks.spawn_forever(roaming::run(Arc::clone(daemon), look));
     discovery
 }
@@ -115,6 +119,13 @@ async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent
                 });
                 let of = Arc::clone(&daemon);
                 daemon.tasks.spawn(async move { of.links.check(device).await });
+            }
+            // Whoever has nothing to give need not answer.
+            DiscoveryEvent::Calls { device } => {
+                if !daemon.shares.all().is_empty() {
+                    let of = Arc::clone(&daemon);
+                    daemon.tasks.spawn(async move { of.links.answer_call(device).await });
+                }
             }
             DiscoveryEvent::Gone { device } => {
                 daemon.links.gone(device);

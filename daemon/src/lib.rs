@@ -18,6 +18,7 @@ mod costs;
 mod daemon;
 mod doctor;
 mod failure;
+mod firewall;
 mod greeting;
 mod groups;
 mod health;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an address is only a hint; a link belongs to the device whose key TLS proved.
 
+mod calling;
 mod either;
 
 use futures::future::join_all;
@@ -76,6 +77,7 @@ pub(crate) struct Links {
     moved: watch::Sender<()>,
     /// Counts up whenever the network is another one: dials begin anew.
     network: watch::Sender<u64>,
+    calling: calling::Calling,
 }
 
 impl Links {
@@ -86,6 +88,7 @@ impl Links {
             slots: Mutex::default(),
             moved: watch::Sender::new(()),
             network: watch::Sender::new(0),
+            calling: calling::Calling::default(),
         }
     }
 
@@ -289,7 +292,11 @@ impl Links {
             let addresses = self.resolved(device, CarrierKind::Quic).await;
             self.endpoint.connect_quic_joined(device, &addresses, joining).await
         };
-        let link = self.on_this_network(dial).await?;
+        let link = tokio::select! {
+            dialled = self.on_this_network(dial) => dialled?,
+            // It may get through to this device where this one does not get through to it.
+            link = self.comes(device) => link,
+        };
         *open = Some(link.clone());
         Ok(link)
     }
@@ -382,11 +389,14 @@ impl Links {
 
     /// A device connected to us: its link serves our own streams to it too, unless there is one already.
     pub(crate) fn accepted(&self, link: Link) {
+        self.got_through();
         let slot = self.slot((link.device(), link.carrier(), None));
-        if let Ok(mut open) = slot.try_lock()
-            && open.as_ref().is_none_or(|old| old.close_reason().is_some())
-        {
-            *open = Some(link);
+        match slot.try_lock() {
+            Ok(mut open) if open.as_ref().is_none_or(|old| old.close_reason().is_some()) => {
+                *open = Some(link)
+            }
+            Ok(_) => {}
+            Err(_) => self.came_meanwhile(link),
         }
     }
 

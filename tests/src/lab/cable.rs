@@ -148,6 +148,12 @@ impl Cable {
         fed(self.device.command("nft").args(["-f", "-"]), &rules);
     }
 
+    /// A firewall as desktops have it: only answers and multicast DNS come in.
+    pub fn shut(&self) {
+        let rules = "table inet lab {\n chain input {\n  type filter hook input priority 0; policy drop\n  iif lo accept\n  ct state established,related accept\n  udp dport 5353 accept\n  meta l4proto icmp accept\n }\n}\n";
+        fed(self.device.command("nft").args(["-f", "-"]), rules);
+    }
+
     /// Drops everything that arrives from another device, whatever the protocol.
     pub fn shun(&self, other: &Self) {
         let text = tool(other.device.command("ip").args(["-j", "link", "show", "dev", INTERFACE]));

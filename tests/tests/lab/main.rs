@@ -14,6 +14,7 @@ mod field_clocks;
 mod field_crowds;
 mod field_fetch;
 mod field_fetch_ends;
+mod field_firewalls;
 mod field_groups;
 mod field_share;
 mod field_share_files;

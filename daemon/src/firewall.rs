@@ -1,0 +1,27 @@
+//! What can be told of a firewall on this device: others are reached from here and do not get through to here.
+
+use crate::daemon::Daemon;
+use hither_api::{Finding, Level};
+
+/// What is found, if anything speaks for a firewall.
+pub(crate) fn finding(daemon: &Daemon) -> Option<Finding> {
+    let device = daemon.links.shut_out()?;
+    let name = daemon.links.name(device).map_or_else(|| device.short(), |name| name.to_string());
+    let (port, tcp) = (daemon.endpoint.port(), daemon.endpoint.tcp_port());
+    let ports = match tcp {
+        Some(tcp) if tcp != port => format!("UDP {port} and TCP {tcp}"),
+        Some(_) => format!("UDP and TCP {port}"),
+        None => format!("UDP {port}"),
+    };
+    Some(Finding {
+        check: "firewall".into(),
+        level: Level::Warning,
+        message: format!(
+            "{name} sees this device and does not get through to it: a firewall on this device seems to let nothing in. What it fetches comes over connections that this device makes."
+        ),
+        hint: format!(
+            "Let in {ports}, for example: sudo ufw allow {port}; or with firewalld: sudo firewall-cmd --add-port={port}/udp --add-port={}/tcp",
+            tcp.unwrap_or(port)
+        ),
+    })
+}
