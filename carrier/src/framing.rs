@@ -11,7 +11,9 @@ use hither_proto::{
 };
 use std::io;
 use std::marker::PhantomData;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
 
 /// Why no message could be read.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,9 @@ pub async fn write_put_chunk(send: &mut SendHalf, header: &RelayMessage, payload
     send.send_all(&mut [encode_relay_frame(header).into(), payload]).await
 }
 
+/// Bytes of a payload that must arrive within a reader's patience.
+pub const PIECE: usize = 256 * 1024;
+
 /// Reads the messages of the link protocol.
 pub type MessageReader = FrameReader<Message>;
 
@@ -144,10 +149,13 @@ impl<M: WireMessage> FrameReader<M> {
     }
 
     /// The same, appended to a buffer of the caller's that can be reused. Not cancel safe: give the stream up then.
+    ///
+    /// Fails with `TimedOut` when less than [`PIECE`] arrives within `patience`: a link may be thin, however long a chunk is.
     pub async fn payload_into(
         &mut self,
         recv: &mut RecvHalf,
         buffer: &mut Vec<u8>,
+        patience: Duration,
     ) -> Result<(), FramingError> {
         if self.payload == 0 {
             return Err(FramingError::NoPayload);
@@ -155,10 +163,17 @@ impl<M: WireMessage> FrameReader<M> {
         let mut missing = std::mem::take(&mut self.payload);
         buffer.reserve(missing);
         while missing > 0 {
-            match recv.read_buf(&mut (&mut *buffer).limit(missing)).await? {
-                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                read => missing -= read,
-            }
+            let piece = async {
+                let until = missing.saturating_sub(PIECE);
+                while missing > until {
+                    match recv.read_buf(&mut (&mut *buffer).limit(missing)).await? {
+                        0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                        read => missing -= read,
+                    }
+                }
+                Ok(())
+            };
+            timeout(patience, piece).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         }
         Ok(())
     }

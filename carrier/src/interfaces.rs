@@ -12,6 +12,14 @@ pub struct InterfaceFilter {
 }
 
 impl InterfaceFilter {
+    /// Returns whether the interface called `name` must not be used, even where there is no other.
+    pub fn excludes(&self, name: &str) -> bool {
+        match self.include.is_empty() {
+            true => matches_any(&self.exclude, name),
+            false => !matches_any(&self.include, name),
+        }
+    }
+
     /// Whether the interface called `name` is to be used.
     pub fn wants(&self, name: &str, is_loopback: bool) -> bool {
         if self.loopback_only || is_loopback {

@@ -33,7 +33,7 @@ use hither_engine::{SessionId, StreamId};
 use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -247,25 +247,11 @@ impl Daemon {
         self.relays.addresses_for_ticket(self.keep.relay_of(share.id))
     }
 
-    /// Addresses at which others may reach this device, best first.
+    /// Addresses at which others may reach this device, best first: those that discovery announces.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|interface| !interface.is_loopback() && self.uses(&interface.name))
-            .map(|interface| interface.ip())
-            // A link-local address means nothing without its interface.
-            .filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()))
-            .collect();
-        ips.sort_by_key(|ip| ip.is_ipv6());
-        ips.truncate(TICKET_HINTS);
+        let ips =
+            crate::interfaces::reachable_addresses(&crate::interfaces::filter(&self.config), TICKET_HINTS);
         ips.into_iter().map(|ip| SocketAddr::new(ip, self.endpoint.port())).collect()
-    }
-
-    fn uses(&self, interface: &str) -> bool {
-        let listed = |list: &[String]| list.iter().any(|name| name == interface);
-        (self.config.interfaces.is_empty() || listed(&self.config.interfaces))
-            && !listed(&self.config.ignore_interfaces)
     }
 
     /// Says that all of a version is held, as far as its files are still what they were.

@@ -3,7 +3,7 @@
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
 use crate::{circuits, roaming, session};
-use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming, InterfaceFilter};
+use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -45,14 +45,8 @@ fn start_discovery(daemon: &Arc<Daemon>) -> Option<Discovery> {
     if !daemon.config.discovery {
         return None;
     }
-    let options = DiscoveryOptions {
-        interfaces: InterfaceFilter {
-            include: daemon.config.interfaces.clone(),
-            exclude: daemon.config.ignore_interfaces.clone(),
-            loopback_only: false,
-        },
-        ..Default::default()
-    };
+    let options =
+        DiscoveryOptions { interfaces: crate::interfaces::filter(&daemon.config), ..Default::default() };
     match Discovery::start(daemon.device, daemon.endpoint.port(), daemon.endpoint.tcp_port(), options) {
         Ok((discovery, events)) => {
             daemon.tasks.spawn_forever(discover(Arc::clone(daemon), events));

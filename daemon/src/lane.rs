@@ -20,12 +20,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Streams of a lane whose streams are connections of their own.
 const TCP_STREAMS: usize = 2;
-/// How long a payload may make no progress before its stream counts as broken; the engine moves the work long before.
+/// How long 256 KiB of a payload may take before its stream counts as broken; the engine moves the work long before.
 const PAYLOAD: Duration = Duration::from_secs(30);
+/// Silence, while something was asked for, after which it is asked whether the link still leads anywhere: the other device may have lost
+/// the end of it, which it cannot say over it.
+const SILENT: Duration = Duration::from_secs(1);
 /// What the positions of the requests on their way count. An entry goes with the answer that ends its request, or when
 /// the request is taken back.
 #[derive(Debug, Default)]
@@ -54,6 +58,11 @@ impl Spaces {
     /// The space of a request that has not ended.
     fn of(&self, request: RequestId) -> Option<Space> {
         self.lock().get(&request).copied()
+    }
+
+    /// Whether anything is on its way.
+    fn any(&self) -> bool {
+        !self.lock().is_empty()
     }
 
     /// A request has ended; `false` when it was not on its way.
@@ -203,7 +212,16 @@ impl Lane {
         limit: &Limit,
     ) -> String {
         loop {
-            let message = match reader.next(&mut recv).await {
+            let next = match timeout(SILENT, reader.next(&mut recv)).await {
+                Ok(next) => next,
+                Err(_) => {
+                    if spaces.any() {
+                        self.suspect();
+                    }
+                    continue;
+                }
+            };
+            let message = match next {
                 Ok(Some(message)) => message,
                 Ok(None) => return "the other device ended the stream".into(),
                 Err(error) => return error.to_string(),
@@ -248,6 +266,29 @@ impl Lane {
         Ok(())
     }
 
+    /// Asks, beside, whether the link to the device still leads anywhere; it is closed if it does not.
+    fn suspect(&self) {
+        if self.carrier == Carrier::Quic {
+            let (of, device) = (Arc::clone(&self.daemon), self.device);
+            self.daemon.tasks.spawn(async move { of.links.suspect(device).await });
+        }
+    }
+
+    async fn payload(
+        &self,
+        recv: &mut RecvHalf,
+        reader: &mut MessageReader,
+        payload: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let mut read = std::pin::pin!(reader.payload_into(recv, payload, PAYLOAD));
+        loop {
+            match timeout(SILENT, &mut read).await {
+                Ok(read) => return read.map_err(|error| error.to_string()),
+                Err(_) => self.suspect(),
+            }
+        }
+    }
+
     async fn chunk(
         &self,
         request: RequestId,
@@ -260,8 +301,7 @@ impl Lane {
         let space = spaces.of(request);
         let room = self.daemon.workers.room(length as usize).await;
         let mut payload = self.daemon.workers.buffers.take();
-        let read = tokio::time::timeout(PAYLOAD, reader.payload_into(recv, &mut payload)).await;
-        read.map_err(|_| "a chunk stopped in the middle")?.map_err(|e| e.to_string())?;
+        self.payload(recv, reader, &mut payload).await?;
         let (share, device) = (self.share.id, self.device);
         let arrival =
             self.daemon.core.with(|engine, now| engine.handle_arrival(share, device, request, position, now));

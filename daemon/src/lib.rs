@@ -27,6 +27,7 @@ mod holders;
 mod hub;
 mod index;
 mod instance;
+mod interfaces;
 mod keep;
 mod lane;
 mod links;

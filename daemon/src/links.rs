@@ -369,6 +369,13 @@ impl Links {
         }
     }
 
+    /// The device is silent though something is expected of it: does its link still lead anywhere? One look at a time.
+    pub(crate) async fn suspect(&self, device: DeviceId) {
+        let Some(_looking) = self.calling.look_at(device) else { return };
+        let ended = self.endpoint.probe(device).await;
+        tracing::debug!(?device, ended, "a silent device was looked for");
+    }
+
     /// A link to the device through a relay, for what is fetched of a share: the open one, or a new one by `circuits`.
     pub(crate) async fn relayed(
         &self,

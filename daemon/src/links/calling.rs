@@ -6,7 +6,7 @@
 use super::Links;
 use hither_carrier::{Call, Link};
 use hither_proto::DeviceId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -29,6 +29,8 @@ pub(super) struct Calling {
     /// Links that came while a dial to the same device was under way: the latest of each.
     came: watch::Sender<HashMap<DeviceId, Link>>,
     called: Mutex<HashMap<DeviceId, Instant>>,
+    /// Silent devices whose links are being looked at.
+    suspected: Mutex<HashSet<DeviceId>>,
     /// A device that called, did not get through to this one before, and was reached at once.
     shut_out: Mutex<Option<DeviceId>>,
 }
@@ -43,6 +45,22 @@ struct Waiting<'a>(&'a watch::Sender<usize>);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// A look at the links of one device.
+pub(super) struct Looking<'a>(&'a Mutex<HashSet<DeviceId>>, DeviceId);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        lock(self.0).remove(&self.1);
+    }
+}
+
+impl Calling {
+    /// Begins a look at the links of a device; `None`: one is under way.
+    pub(super) fn look_at(&self, device: DeviceId) -> Option<Looking<'_>> {
+        lock(&self.suspected).insert(device).then(|| Looking(&self.suspected, device))
     }
 }
 

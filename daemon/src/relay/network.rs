@@ -20,12 +20,13 @@ const SETTLE: Duration = Duration::from_millis(300);
 #[cfg(target_os = "linux")]
 const MAX_SETTLING: u32 = 100;
 
-/// This device's addresses, without those that lead to itself.
+/// This device's addresses on interfaces that are connected, without those that lead to itself: an interface whose cable was pulled
+/// keeps its addresses, and nothing reaches them.
 pub(crate) fn addresses() -> BTreeSet<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     interfaces
         .into_iter()
-        .filter(|interface| !interface.is_loopback())
+        .filter(|interface| !interface.is_loopback() && interface.is_oper_up())
         .map(|interface| interface.ip())
         .collect()
 }

@@ -19,7 +19,7 @@ use hither_proto::{
 };
 use serde_json::json;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Chunks of one request of a reader.
 const WANT: u32 = 64;
@@ -137,7 +137,7 @@ async fn download(options: &Options, owner: DeviceId, version: &Version) -> Resu
         match reader.next(&mut stream.recv).await? {
             Some(Message::Chunk { length, .. }) => {
                 buffer.clear();
-                reader.payload_into(&mut stream.recv, &mut buffer).await?;
+                reader.payload_into(&mut stream.recv, &mut buffer, Duration::from_secs(30)).await?;
                 bytes += u64::from(length);
             }
             Some(Message::Served { .. }) => served += 1,

@@ -5,8 +5,8 @@ use super::tool::{command, fed, tool};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The interface of every device.
-const INTERFACE: &str = "net0";
+/// The interfaces of devices: the one that all have, and the one of those that have two.
+const INTERFACES: [&str; 2] = ["net0", "net1"];
 
 /// What a filter is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,17 +72,28 @@ pub struct Cable {
     port: String,
     address: String,
     router: Option<String>,
+    interface: &'static str,
 }
 
 impl Cable {
     /// A cable into a switch, without an address at the device's end.
     pub(super) fn new(device: &Arc<Namespace>, socket: Socket) -> Self {
+        Self::at(device, socket, INTERFACES[0])
+    }
+
+    /// A second one of the same device. What is cut off is not used for sending, as where something looks after the network.
+    pub(super) fn second(device: &Arc<Namespace>, socket: Socket) -> Self {
+        tool(device.command("sysctl").args(["-q", "-w", "net.ipv4.conf.all.ignore_routes_with_linkdown=1"]));
+        Self::at(device, socket, INTERFACES[1])
+    }
+
+    fn at(device: &Arc<Namespace>, socket: Socket, interface: &'static str) -> Self {
         let Socket { number, switch, address, router } = socket;
         let port = format!("port{number}");
         let pid = device.pid();
-        tool(&mut command("ip", &format!("link add {port} type veth peer name {INTERFACE} netns {pid}")));
+        tool(&mut command("ip", &format!("link add {port} type veth peer name {interface} netns {pid}")));
         tool(&mut command("ip", &format!("link set {port} master {switch} up")));
-        Self { device: Arc::clone(device), port, address, router }
+        Self { device: Arc::clone(device), port, address, router, interface }
     }
 
     /// The device's address, once it has one.
@@ -92,8 +103,8 @@ impl Cable {
 
     /// The device's interface comes up and gets its address.
     pub fn connect(&self) {
-        self.inside("ip", &format!("addr add {}/24 dev {INTERFACE}", self.address));
-        self.inside("ip", &format!("link set {INTERFACE} up"));
+        self.inside("ip", &format!("addr add {}/24 dev {}", self.address, self.interface));
+        self.inside("ip", &format!("link set {} up", self.interface));
         if let Some(router) = &self.router {
             self.inside("ip", &format!("route add default via {router}"));
         }
@@ -101,7 +112,7 @@ impl Cable {
 
     /// The device takes one more address of its network.
     pub(super) fn also(&self, address: std::net::Ipv4Addr) {
-        self.inside("ip", &format!("addr add {address}/24 dev {INTERFACE}"));
+        self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));
     }
 
     /// Somebody pulls the cable.
@@ -117,8 +128,8 @@ impl Cable {
     /// Somebody takes the device away: the cable is pulled, and the system drops the address that went with it.
     pub fn unplug(&self) {
         self.cut();
-        self.inside("ip", &format!("link set {INTERFACE} down"));
-        self.inside("ip", &format!("addr flush dev {INTERFACE}"));
+        self.inside("ip", &format!("link set {} down", self.interface));
+        self.inside("ip", &format!("addr flush dev {}", self.interface));
     }
 
     /// The device is plugged in elsewhere, and gets its address there at once.
@@ -131,7 +142,7 @@ impl Cable {
 
     /// Limits what the device sends.
     pub fn shape_up(&self, mbit: u32) {
-        self.inside("tc", &format!("qdisc replace dev {INTERFACE} root {}", bucket(mbit)));
+        self.inside("tc", &format!("qdisc replace dev {} root {}", self.interface, bucket(mbit)));
     }
 
     /// Limits what the device receives.
@@ -154,9 +165,15 @@ impl Cable {
         fed(self.device.command("nft").args(["-f", "-"]), rules);
     }
 
+    /// Drops multicast: devices are not found.
+    pub fn block_multicast(&self) {
+        let rules = "table inet lab {\n chain input {\n  type filter hook input priority 0\n  udp dport 5353 drop\n }\n}\n";
+        fed(self.device.command("nft").args(["-f", "-"]), rules);
+    }
+
     /// Drops everything that arrives from another device, whatever the protocol.
     pub fn shun(&self, other: &Self) {
-        let text = tool(other.device.command("ip").args(["-j", "link", "show", "dev", INTERFACE]));
+        let text = tool(other.device.command("ip").args(["-j", "link", "show", "dev", other.interface]));
         let parsed: Value = serde_json::from_str(&text).unwrap();
         let address = parsed[0]["address"].as_str().unwrap();
         let rules = format!(

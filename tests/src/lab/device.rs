@@ -58,6 +58,25 @@ impl Device {
         }
     }
 
+    /// A bridge as containers have them: up, with an address, and with something on it.
+    pub fn bridge(&self, name: &str, address: &str) {
+        let port = format!("c{}", &name[name.len() - 6..]);
+        for line in [
+            format!("link add {name} type bridge"),
+            format!("link add {port} type veth peer name {port}x"),
+            format!("link set {port} master {name} up"),
+            format!("link set {port}x up"),
+            format!("addr add {address}/16 dev {name}"),
+            format!("link set {name} up"),
+        ] {
+            super::tool::tool(self.network.command("ip").args(line.split(' ')));
+        }
+    }
+
+    pub(super) fn second_cable(&self, socket: Socket) -> Cable {
+        Cable::second(&self.network, socket)
+    }
+
     /// A setting of this device, by its name in the configuration. Counts from the daemon's next start.
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.push((format!("HITHER_{}", key.replace('.', "_").to_uppercase()), value.into()));

@@ -1,6 +1,6 @@
 //! What joins the devices of one test.
 
-use super::cable::Socket;
+use super::cable::{Cable, Socket};
 use super::capture::Capture;
 use super::device::Device;
 use super::internet::Internet;
@@ -39,6 +39,13 @@ impl Lab {
     /// A device whose interface is still down.
     pub fn unplugged(&self, name: &str) -> Device {
         self.device_at(name, self.socket())
+    }
+
+    /// A second cable of a device into the same switch, with an address of its own.
+    pub fn second_cable(&self, device: &Device) -> Cable {
+        let cable = device.second_cable(self.socket());
+        cable.connect();
+        cable
     }
 
     /// A device that was somewhere else comes to the switch, as it is.

@@ -16,6 +16,7 @@ mod field_fetch;
 mod field_fetch_ends;
 mod field_firewalls;
 mod field_groups;
+mod field_links;
 mod field_share;
 mod field_share_files;
 mod field_strangers;
