@@ -80,15 +80,6 @@ pub fn paths(error: PathsError) -> ApiError {
         .with_hint("Set HITHER_HOME to a folder of your own.")
 }
 
-/// The socket cannot be made where it should be.
-pub fn socket_too_long(socket: &Path) -> ApiError {
-    ApiError::new(
-        ErrorCode::Internal,
-        format!("The path of the daemon's socket is too long for this system: {}.", shown(socket)),
-    )
-    .with_hint("Set HITHER_HOME to a folder with a shorter path.")
-}
-
 /// A text that is no ticket. The text itself is never repeated: it may be almost one.
 pub fn ticket(error: &TicketError) -> ApiError {
     let code = match error {

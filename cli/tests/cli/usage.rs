@@ -64,12 +64,3 @@ fn completions_and_manual_pages_are_made() {
         assert!(pages.join(page).is_file(), "{page}");
     }
 }
-
-#[test]
-fn a_socket_path_that_is_too_long_is_said_beforehand() {
-    let home = Home::empty();
-    let output =
-        home.hither("list").env("HITHER_HOME", format!("/tmp/{}", "x".repeat(120))).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("too long"));
-}

@@ -11,6 +11,7 @@ mod cheapest;
 mod common;
 mod daemon;
 mod field_crowds;
+mod field_local;
 mod field_share;
 mod field_share_files;
 mod field_strangers;
