@@ -73,10 +73,10 @@ async fn ask(paths: &Paths) -> Result<Asked, ApiError> {
     }
 }
 
-/// Whether two folders are there and not the same, however they are spelled.
+/// Whether a folder is there and not the other one, however they are spelled.
 fn is_another(one: &Path, other: &Path) -> bool {
     let identity = |path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
-    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one != other)
+    identity(one).is_ok_and(|one| identity(other).ok() != Some(one))
 }
 
 /// The daemon's program: beside this one, else the first in `PATH`.

@@ -13,6 +13,9 @@ use std::sync::PoisonError;
 /// Less free space than this where the daemon keeps its data is a warning, bytes.
 const LITTLE_SPACE: u64 = 500_000_000;
 
+/// Fewer open files than this are a warning.
+const FEW_FILES: u64 = 1024;
+
 fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Into<String>) -> Finding {
     Finding { check: check.into(), level, message: message.into(), hint: hint.into() }
 }
@@ -25,6 +28,7 @@ pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     findings.extend(link(daemon));
     findings.extend(battery(daemon));
     findings.extend(limits(daemon));
+    findings.extend(open_files(hither_content::open_files_limit()));
     findings.extend(vpn());
     findings.extend(
         daemon.losses.told().into_iter().map(|w| {
@@ -167,6 +171,18 @@ fn space(daemon: &Daemon) -> Finding {
             "",
         ),
     }
+}
+
+/// Says so when few files may be open at once.
+fn open_files(limit: u64) -> Option<Finding> {
+    (limit < FEW_FILES).then(|| {
+        finding(
+            "files",
+            Level::Warning,
+            format!("The daemon may have no more than {limit} files and connections open at once. Hither gets slow when many devices fetch."),
+            "Raise it where the daemon is started (ulimit -n, or LimitNOFILE of its service), then: hither down && hither up",
+        )
+    })
 }
 
 /// What follows from a link that costs by volume.

@@ -82,6 +82,7 @@ fn try_run(foreground: bool) -> Result<Ended, String> {
         let path = path.display().to_string();
         move |e: std::io::Error| format!("{path}: {e}")
     };
+    hither_content::raise_open_files();
     let warnings = crate::ownership::examine(&paths)?;
     crate::private::create_folder(&paths.data).map_err(at(&paths.data))?;
     let Some(_lock) = instance::lock(&paths.lock()).map_err(at(&paths.lock()))? else {

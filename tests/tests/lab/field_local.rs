@@ -3,7 +3,7 @@
 //! B8, siblings: `XDG_RUNTIME_DIR` with and without, another `TMPDIR`, the home through a link and spelled otherwise, what a
 //! dead daemon left, a path too long for a socket, a session's folder that goes away while the daemon runs, two homes with
 //! one folder for sockets. B9: the daemon is killed, or told to stop, and a command follows at once; every command once.
-//! D3: folders and keys of others, or open to them, a link in the place of the home, a socket that somebody else serves.
+//! B7: a hard limit of 256 open files, with 200 shares, before and after a restart. D3: folders and keys of others, or open to them, a link in the place of the home, a socket that somebody else serves.
 
 use hither_tests::lab;
 use std::fs;
@@ -150,5 +150,35 @@ fn field_d3_what_others_could_change_or_read_is_looked_at() {
         desk.env("HITHER_HOME", link.to_str().unwrap());
         let error = desk.hither(&["up"]).failed(1);
         assert!(error.message.contains("symbolic link"), "{}", error.message);
+    });
+}
+
+#[test]
+fn field_b7_few_open_files_are_enough_for_many_shares() {
+    lab::run(|lab| {
+        let (desk, laptop) = (lab.device("desk"), lab.device("laptop"));
+        // The limit counts for whatever the command starts, the daemon above all.
+        let limits = rustix::process::Rlimit { current: Some(256), maximum: Some(256) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limits).unwrap();
+        desk.up();
+        let shares: Vec<_> = (0..200u64)
+            .map(|number| desk.share(&lab::fill(desk.path(&format!("file {number}")), number, 1000)))
+            .collect();
+        let doctor = desk.hither(&["doctor"]).well();
+        let files = doctor.lines.iter().find(|finding| finding["check"] == "files").expect("a word about it");
+        assert_eq!(files["level"], "warning");
+        laptop.up();
+        laptop.sees(1);
+        for number in [0, 100, 199] {
+            laptop.fetch(&shares[number].ticket, "got");
+        }
+        desk.kill();
+        desk.up();
+        laptop.sees(1);
+        for number in [1, 101, 198] {
+            laptop.fetch(&shares[number].ticket, "got");
+            lab::Tree::of(desk.path(&format!("file {number}")))
+                .assert_same(&lab::Tree::of(laptop.path(&format!("got/file {number}"))));
+        }
     });
 }
