@@ -35,7 +35,7 @@ pub const fn hint(code: ErrorCode) -> &'static str {
             "Is the other device on, and in this network? hither doctor helps to find out."
         }
         ErrorCode::NoRelay => {
-            "Is this device online, and the relay running? hither doctor helps to find out."
+            "See how your relays stand, and what can be done: hither relay list"
         }
         ErrorCode::OverQuota => "Delete what is not needed any more.",
         ErrorCode::TooDear => "Run the same command again with a higher --max-cost.",

@@ -124,8 +124,8 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
                 relay.host,
                 relay.retry_seconds.unwrap_or_default()
             );
-            let hint = "Is this device online, and the relay running? Firewalls must let through its port, UDP or TCP.";
-            finding("relay", Level::Warning, message, hint)
+            let level = if relay.lasting { Level::Problem } else { Level::Warning };
+            finding("relay", level, message, relay.hint.unwrap_or_default())
         }
     };
     daemon.relays.all().iter().map(|relay| one(relay.info())).collect()
