@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn texts_of_tls_reach_nobody() {
-        let of = |error: rustls::Error| LinkError::of_handshake(&io::Error::new(io::ErrorKind::InvalidData, error));
+        let of = |error: rustls::Error| {
+            LinkError::of_handshake(&io::Error::new(io::ErrorKind::InvalidData, error))
+        };
         let portal = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert_eq!(of(portal), LinkError::NotHither);
         assert!(LinkError::NotHither.to_string().contains("login page"));

@@ -16,6 +16,9 @@ const LITTLE_SPACE: u64 = 500_000_000;
 /// Fewer open files than this are a warning.
 const FEW_FILES: u64 = 1024;
 
+/// What a finding is called that says that no relay was joined; `hither doctor` knows it.
+const NO_RELAY: &str = "no relay";
+
 fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Into<String>) -> Finding {
     Finding { check: check.into(), level, message: message.into(), hint: hint.into() }
 }
@@ -128,7 +131,14 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
             finding("relay", level, message, relay.hint.unwrap_or_default())
         }
     };
-    daemon.relays.all().iter().map(|relay| one(relay.info())).collect()
+    let all = daemon.relays.all();
+    if all.is_empty() {
+        let message =
+            "No relay was joined: only devices on this network are reached, and only while they are on.";
+        let hint = "To reach others, and to leave things for them: hither relay add URL";
+        return vec![finding(NO_RELAY, Level::Ok, message, hint)];
+    }
+    all.iter().map(|relay| one(relay.info())).collect()
 }
 
 /// Every device that is reached through a relay.

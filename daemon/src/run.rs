@@ -109,7 +109,8 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
             .map_err(|e| e.to_string())?
             .map_err(|e| e.message)?
     };
-    warnings.into_iter().for_each(|warning| daemon.warn(warning));
+    let unknown = daemon.config.unknown.clone();
+    warnings.into_iter().chain(unknown).for_each(|warning| daemon.warn(warning));
     let listener = Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
     let discovery = hub::start(&daemon, inputs);
     tracing::info!(device = %daemon.device, port = daemon.endpoint.port(), "the daemon runs");

@@ -174,7 +174,9 @@ pub fn outcome(sent: &SentInfo) -> String {
                     format!("Waiting on this device: {why}. {hint} Until then it stays here (hither outbox).")
                 }
                 None => {
-                    format!("Waiting on this device: {why}. It is sent by itself as soon as that is possible.")
+                    format!(
+                        "Waiting on this device: {why}. It is sent by itself as soon as that is possible."
+                    )
                 }
             }
         }

@@ -135,6 +135,9 @@ async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Ou
             lines.iter().for_each(|line| session.out.result(line));
             told = lines;
         }
+        if session.out.is_unread() {
+            return Ok(Exit::Done);
+        }
         before = transfers;
         tokio::time::sleep(WATCH).await;
     }

@@ -182,6 +182,9 @@ pub fn interrupt(home: &Home, fake: &Fake, line: &str, until: Until, signal: Sig
         Until::Noted(text) => read_until(child.stderr.as_mut().unwrap(), text),
     }
     kill_process(Pid::from_raw(child.id().try_into().unwrap()).unwrap(), signal).unwrap();
+    // Nothing is read before it has ended: where a test says that nobody reads, a reader that drains the pipe would let the
+    // program finish before it sees the signal.
+    child.wait().unwrap();
     Ran::from(child.wait_with_output().unwrap())
 }
 

@@ -93,8 +93,14 @@ pub(super) fn describe(
     name: String,
     outcome: Outcome,
 ) -> SentInfo {
-    let mut sent =
-        SentInfo { message, to: to.to_string(), name, state: outcome.state, reason: outcome.reason, hint: None };
+    let mut sent = SentInfo {
+        message,
+        to: to.to_string(),
+        name,
+        state: outcome.state,
+        reason: outcome.reason,
+        hint: None,
+    };
     if sent.state == SentState::Waiting
         && let Some((host, trouble)) = daemon.relays.stuck(to)
     {

@@ -20,9 +20,9 @@ pub(crate) mod records;
 mod select;
 mod standing;
 mod task;
-mod trouble;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trouble;
 
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
 pub(crate) use describe::{carrier_name, devices, name_of};

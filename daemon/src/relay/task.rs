@@ -32,7 +32,8 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<Fi
     let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
     let network = daemon.relays.network.subscribe();
     let left = relay.left.clone();
-    let mut keeper = Keeper { daemon, relay, select, network, held: None, link: None, trouble: Trouble::default() };
+    let mut keeper =
+        Keeper { daemon, relay, select, network, held: None, link: None, trouble: Trouble::default() };
     tokio::select! {
         () = keeper.work(first) => {}
         () = left.cancelled() => {}

@@ -45,10 +45,9 @@ impl From<&RelayError> for Trouble {
                 error.to_string(),
                 "On a network with a login page, log in first: open any web page. Otherwise another program has the relay's port, or something in between looks into connections.",
             ),
-            RelayError::Unexpected => Self::lasting(
-                error.to_string(),
-                "Is Hither on this device, or on the relay, out of date?",
-            ),
+            RelayError::Unexpected => {
+                Self::lasting(error.to_string(), "Is Hither on this device, or on the relay, out of date?")
+            }
             RelayError::Ended => Self::passing(error.to_string(), ""),
             RelayError::Link(_) | RelayError::Broken(_) | RelayError::Silent => {
                 Self::passing(display_name(&error.to_string()), SILENT)
@@ -85,7 +84,9 @@ impl From<RelayRefusal> for Trouble {
             RelayRefusalCode::Busy => {
                 Self::passing(why, "It has as many connections as it takes. Nothing needs to be done here.")
             }
-            RelayRefusalCode::GoingAway => Self::passing(why, "It is being restarted, or ended for good: ask its owner."),
+            RelayRefusalCode::GoingAway => {
+                Self::passing(why, "It is being restarted, or ended for good: ask its owner.")
+            }
             RelayRefusalCode::Other | RelayRefusalCode::Invalid | RelayRefusalCode::NotFound => {
                 Self::lasting(why, "Is Hither on this device, or on the relay, out of date?")
             }
