@@ -62,7 +62,7 @@ pub struct RelayInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Nothing changes before somebody does something about it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lasting: bool,
     /// When it is tried again, seconds from now.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -157,7 +157,7 @@ pub fn trouble(relay: &RelayInfo) -> Option<String> {
     let why = relay.reason.as_ref().filter(|why| !why.is_empty())?;
     let again =
         relay.retry_seconds.map(|s| format!(" Next attempt in {}.", duration(s.max(1)))).unwrap_or_default();
-    let hint = relay.hint.as_ref().map(|hint| format!("\n  {}", display_name(hint))).unwrap_or_default();
+    let hint = relay.hint.as_ref().map(|hint| format!("\n{}", display_name(hint))).unwrap_or_default();
     Some(format!("{}: {}.{again}{hint}", display_name(&relay.host), display_name(why)))
 }
 

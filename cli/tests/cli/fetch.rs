@@ -94,7 +94,7 @@ fn errors_have_the_statuses_of_the_contract() {
         (ErrorCode::NoSpace, 6),
         (ErrorCode::TargetExists, 1),
     ] {
-        fake.plays([Report(Event::Error(ApiError::new(code, "it went wrong")))]);
+        fake.plays([Report(Event::Error(ApiError::new(code, "It went wrong")))]);
         let ran = home.run(&format!("fetch {} -y -o made", ticket()));
         assert_eq!((ran.exit, ran.stdout.as_str()), (Some(exit), ""));
         assert!(ran.stderr.starts_with("Error: It went wrong.\n"), "{}", ran.stderr);
