@@ -256,7 +256,8 @@ mod tests {
         let (by, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let author = by.device_id();
         let many: Vec<_> = (0..2000).map(|number| entry(author, number, format!("{number:0200}"))).collect();
-        let (payload, content) = note(&DeviceName::clean("desk"), many.clone());
+        let (told, content) = note(&DeviceName::clean("desk"), many.clone());
+        let payload = told.stamped(1);
         assert!(payload.len() <= group_seal::MAX_PAYLOAD);
         assert_eq!(content, note(&DeviceName::clean("desk"), many).1, "its time does not count");
         let secret = GroupSecret::new([1; 32]);
@@ -265,7 +266,7 @@ mod tests {
             open_note(place, author, &group_seal::seal(&by, place, [1; 16], &payload).unwrap()).unwrap();
         assert!(told.shares.len() > 50 && told.shares[0].published == 1999, "{}", told.shares.len());
         let strange = vec![entry(other.device_id(), 1, "theirs".into()), entry(author, 2, "a/b".into())];
-        let (payload, _) = note(&DeviceName::clean("de\u{1b}sk"), strange);
+        let payload = note(&DeviceName::clean("de\u{1b}sk"), strange).0.stamped(2);
         let told =
             open_note(place, author, &group_seal::seal(&by, place, [2; 16], &payload).unwrap()).unwrap();
         assert!(told.shares.is_empty() && told.name == "de\u{fffd}sk");
