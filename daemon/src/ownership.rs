@@ -150,7 +150,7 @@ mod tests {
         let (_home, paths, own) = home();
         mode(&paths.key(), 0o620);
         assert!(examine_as(&paths, own).unwrap_err().contains("device.key can be written"));
-        let (home, paths, own) = self::home();
+        let (home, paths, own) = home();
         mode(home.path(), 0o777);
         assert!(examine_as(&paths, own).is_err());
         mode(home.path(), 0o1777);

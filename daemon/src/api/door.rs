@@ -184,7 +184,7 @@ mod tests {
             (paths.socket.as_path(), Some(paths.socket.clone()))
         );
         // The same folder for sockets, other data.
-        let (_other, mut other) = self::home();
+        let (_other, mut other) = home();
         other.socket.clone_from(&paths.socket);
         let second = Door::open(&other).unwrap();
         assert_eq!(second.open.place, other.data.join("hither.sock"));
