@@ -1,7 +1,7 @@
 //! The configuration file: what is in force of it. `config_keys.rs` has every key with its check and its comment.
 //!
-//! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys are refused with the nearest known name,
-//! so that a typing error does not silently do nothing.
+//! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys of the file are told with the nearest known name,
+//! so that a typing error does not silently do nothing, and stop nothing: a newer version may have written them.
 
 use crate::config_keys::{KEYS, Key, TEMPLATE, price};
 use crate::costs::Costs;
@@ -44,6 +44,8 @@ pub struct Config {
     pub world: WorldRules,
     /// Log filter.
     pub log: String,
+    /// Keys of the file that this version does not know, in words: mistyped, or of a newer version. They count for nothing.
+    pub unknown: Vec<String>,
 }
 
 impl Default for Config {
@@ -63,6 +65,7 @@ impl Default for Config {
             costs: Costs::default(),
             world: WorldRules::default(),
             log: "info".into(),
+            unknown: Vec::new(),
         }
     }
 }
@@ -89,6 +92,14 @@ pub enum ConfigError {
         /// A known name that is close to it.
         nearest: Option<&'static str>,
     },
+    /// What is wrong, and where it stands.
+    #[error("{place}: {what}")]
+    At {
+        /// The file, or the environment variable.
+        place: String,
+        /// What is wrong there.
+        what: Box<Self>,
+    },
     /// A value of the wrong kind.
     #[error("\"{name}\" must be {expected}")]
     BadValue {
@@ -97,6 +108,16 @@ pub enum ConfigError {
         /// What it takes.
         expected: &'static str,
     },
+}
+
+impl ConfigError {
+    /// The same with the place where it stands; what names its place already stays as it is.
+    fn at(self, place: impl std::fmt::Display) -> Self {
+        match self {
+            Self::At { .. } | Self::Io { .. } => self,
+            what => Self::At { place: place.to_string(), what: Box::new(what) },
+        }
+    }
 }
 
 fn suggestion(nearest: &Option<&'static str>) -> String {
@@ -131,19 +152,34 @@ fn distance(a: &str, b: &str) -> usize {
 impl Config {
     /// What is in force: environment over file over defaults. A missing file is an empty one.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::resolve(&read(path)?, |name| std::env::var(name).ok())
+        let in_file = |what: ConfigError| what.at(path.display());
+        let mut config = Self::resolve(&read(path).map_err(in_file)?, |name| std::env::var(name).ok())
+            .map_err(|what| if matches!(what, ConfigError::At { .. }) { what } else { in_file(what) })?;
+        for words in &mut config.unknown {
+            *words = format!("{}: {words}. It is ignored.", path.display());
+        }
+        Ok(config)
     }
 
     fn resolve(file: &DocumentMut, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for (name, item) in flat(file) {
-            let key = key(&name)?;
+            let key = match key(&name) {
+                Ok(key) => key,
+                // A newer version may have written it: what is known counts all the same.
+                Err(error) => {
+                    config.unknown.push(error.to_string().trim_end_matches('?').to_owned());
+                    continue;
+                }
+            };
             let value = item.as_value().filter(|v| key.kind.check(v)).ok_or_else(|| key.bad_value())?;
             config.set(key.name, value);
         }
         for key in &KEYS {
-            if let Some(text) = env(&format!("HITHER_{}", key.name.replace('.', "_").to_uppercase())) {
-                config.set(key.name, &key.kind.parse(&text).ok_or_else(|| key.bad_value())?);
+            let variable = format!("HITHER_{}", key.name.replace('.', "_").to_uppercase());
+            if let Some(text) = env(&variable) {
+                let value = key.kind.parse(&text).ok_or_else(|| key.bad_value().at(&variable))?;
+                config.set(key.name, &value);
             }
         }
         Ok(config)
@@ -225,23 +261,62 @@ impl Config {
         let key = key(name)?;
         let value = key.kind.parse(text).ok_or_else(|| key.bad_value())?;
         let mut file = if path.exists() { read(path)? } else { TEMPLATE.parse()? };
-        Self::resolve(&file, |_| None)?;
-        match key.name.split_once('.') {
-            None => file[key.name] = Item::Value(value),
-            Some((table, name)) => {
-                let table = file.entry(table).or_insert_with(|| Item::Table(dotted()));
-                table[name] = Item::Value(value);
-            }
-        }
-        let io = |source| ConfigError::Io { path: path.display().to_string(), source };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(io)?;
-        }
-        // Written beside and renamed, so that a crash leaves the old file or the new one.
-        let beside = path.with_extension("toml.new");
-        std::fs::write(&beside, file.to_string()).map_err(io)?;
-        std::fs::rename(&beside, path).map_err(io)
+        Self::resolve(&file, |_| None).map_err(|what| what.at(path.display()))?;
+        let text = match beside_its_comment(&file, key.name, &value) {
+            Some(text) => text,
+            None => changed(&mut file, key.name, value),
+        };
+        save(path, &text).map_err(|source| ConfigError::Io { path: path.display().to_string(), source })
     }
+}
+
+/// The file with one value changed where it stands, or added.
+fn changed(file: &mut DocumentMut, name: &str, value: Value) -> String {
+    match name.split_once('.') {
+        None => file[name] = Item::Value(value),
+        Some((table, name)) => {
+            let table = file.entry(table).or_insert_with(|| Item::Table(dotted()));
+            table[name] = Item::Value(value);
+        }
+    }
+    file.to_string()
+}
+
+/// The file with a new value behind the line that names its default in a comment, else at the end of what stands before any
+/// table; `None` where the key is set already or would not be read there.
+fn beside_its_comment(file: &DocumentMut, name: &str, value: &Value) -> Option<String> {
+    if flat(file).iter().any(|(known, _)| known == name) {
+        return None;
+    }
+    let text = file.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    let tables = lines.iter().position(|line| line.trim_start().starts_with('[')).unwrap_or(lines.len());
+    let is_its_comment = |line: &&str| {
+        let comment = line.trim_start().strip_prefix('#').map(str::trim_start);
+        comment
+            .and_then(|rest| rest.strip_prefix(name))
+            .is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let at = lines[..tables].iter().position(is_its_comment).map_or(tables, |line| line + 1);
+    let line = format!("{name} = {}", value.to_string().trim());
+    let mut written: Vec<&str> = lines[..at].to_vec();
+    written.push(&line);
+    written.extend(&lines[at..]);
+    let written = written.join("\n") + "\n";
+    let parsed: DocumentMut = written.parse().ok()?;
+    let before = flat(file).len();
+    let after = flat(&parsed);
+    (after.len() == before + 1 && after.iter().any(|(known, _)| known == name)).then_some(written)
+}
+
+/// Written beside and renamed, so that a crash leaves the old file or the new one.
+fn save(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let beside = path.with_extension("toml.new");
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, path)
 }
 
 /// What texts say that were checked before.
@@ -304,10 +379,19 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let error = |file: &str| resolve(file, &[]).unwrap_err().to_string();
-        assert_eq!(error("prot = 1"), "there is no configuration key \"prot\"; did you mean \"port\"?");
+        let config = resolve("prot = 1\nport = 5\n[new]\nthing = { a = 1 }", &[]).unwrap();
+        assert_eq!(config.port, 5);
+        assert_eq!(
+            config.unknown,
+            [
+                "there is no configuration key \"prot\"; did you mean \"port\"",
+                "there is no configuration key \"new.thing\""
+            ]
+        );
         assert_eq!(error("port = 65536"), "\"port\" must be a number from 0 to 65535");
         assert_eq!(error("quic = \"yes\""), "\"quic\" must be true or false");
-        assert!(error("something_else_entirely = 1").ends_with("entirely\""));
+        let variable = resolve("", &[("HITHER_QUIC", "maybe")]).unwrap_err().to_string();
+        assert_eq!(variable, "HITHER_QUIC: \"quic\" must be true or false");
     }
 
     #[test]
@@ -334,7 +418,7 @@ mod tests {
             assert_eq!(config.get("upload.max_size").unwrap(), "2147483648B");
         }
         let error = |file: &str| resolve(file, &[]).unwrap_err().to_string();
-        assert!(error("[upload]\nmax = 1").contains("\"upload.max\""));
+        assert!(resolve("[upload]\nmax = 1", &[]).unwrap().unknown[0].contains("\"upload.max\""));
         assert!(error("upload.max_size = \"big\"").contains("must be a size"));
         assert!(error("limits.upload = \"9kB\"").contains("at least 10 kB"));
         let config = resolve("limits.upload = \"40Mbit\"", &[]).unwrap();
@@ -367,5 +451,37 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("# Carriers.") && text.contains("port = 1234"), "{text}");
         assert_eq!(Config::load(&path).unwrap().port, 1234);
+        assert!(text.starts_with("# Hither's configuration"), "the head stays the head: {text}");
+        assert!(
+            text.contains("# port = 47447\nport = 1234\n")
+                && text.contains("# log = \"info\"\nlog = \"debug\"\n")
+        );
+        std::fs::write(&path, "# Mine.\n\nquic = true\n\n[upload]\nenabled = true\n").unwrap();
+        for (name, value) in
+            [("wait", "1m"), ("upload.metered", "true"), ("upload.enabled", "false"), ("cost.store", "1")]
+        {
+            Config::write(&path, name, value).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let config = Config::load(&path).unwrap();
+        assert!(
+            text.starts_with("# Mine.\n") && config.quic && config.upload.metered && !config.upload.enabled,
+            "{text}"
+        );
+        assert_eq!((config.wait, config.unknown.len()), (Duration::from_secs(60), 0));
+    }
+
+    #[test]
+    fn the_file_is_named_where_something_is_wrong_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        for wrong in ["port = = 3", "port = true"] {
+            std::fs::write(&path, wrong).unwrap();
+            let error = Config::load(&path).unwrap_err().to_string();
+            assert!(error.starts_with(path.to_str().unwrap()), "{error}");
+        }
+        std::fs::write(&path, "future = 1").unwrap();
+        let unknown = Config::load(&path).unwrap().unknown;
+        assert!(unknown[0].starts_with(path.to_str().unwrap()) && unknown[0].ends_with("It is ignored."));
     }
 }

@@ -27,6 +27,8 @@ pub enum Exit {
     NoSpace = 6,
     /// Interrupted; can be resumed.
     Interrupted = 130,
+    /// Whoever read standard output went away before everything was written, as if by SIGPIPE.
+    Unread = 141,
 }
 
 /// What went wrong, for scripts. Codes are stable; new ones may come.

@@ -14,10 +14,12 @@ mod error;
 mod event;
 mod group;
 mod limits;
+mod listening;
 mod mail;
 mod paths;
 mod relay;
 mod schedule;
+mod socket;
 mod types;
 mod umask;
 mod upload;
@@ -27,7 +29,7 @@ mod why;
 mod world;
 
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
-pub use client::{Client, ClientError, Events};
+pub use client::{Client, ClientError, Events, Revival};
 pub use config::{Config, ConfigError};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
@@ -38,6 +40,7 @@ pub use group::{
     GroupShare, GroupState, JoinGroup, SearchGroups, SetGroupPolicy,
 };
 pub use limits::{DeviceLimit, DeviceLimitError, RateLimits};
+pub use listening::{encode_listening, read_listening};
 pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
     SentState, TicketNote,
@@ -45,6 +48,7 @@ pub use mail::{
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
+pub use socket::SocketAddress;
 pub use types::*;
 pub use umask::umask;
 pub use upload::{UploadInfo, UploadState};

@@ -10,7 +10,7 @@ pub struct Paths {
     pub config: PathBuf,
     /// The folder of everything the daemon keeps: key, store, manifests, logs.
     pub data: PathBuf,
-    /// The socket of the local API.
+    /// The usual place of the local API's socket; [`Self::listening`] says where it is.
     pub socket: PathBuf,
 }
 
@@ -18,9 +18,6 @@ pub struct Paths {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither HITHER_HOME nor HOME is set: where should Hither keep its data?")]
 pub struct PathsError;
-
-/// Longest path a Unix socket can have on every system (macOS: 104 with the final NUL).
-const MAX_SOCKET: usize = 103;
 
 impl Paths {
     /// By the environment.
@@ -62,11 +59,6 @@ impl Paths {
         vec![self.config.clone(), self.socket.clone()]
     }
 
-    /// Whether the socket's path is too long for the system.
-    pub fn socket_too_long(&self) -> bool {
-        self.socket.as_os_str().len() > MAX_SOCKET
-    }
-
     /// The device key.
     pub fn key(&self) -> PathBuf {
         self.data.join("device.key")
@@ -95,6 +87,11 @@ impl Paths {
     /// Held by the one daemon that runs.
     pub fn lock(&self) -> PathBuf {
         self.data.join("hitherd.lock")
+    }
+
+    /// Says where the daemon that holds the lock listens, see [`crate::read_listening`].
+    pub fn listening(&self) -> PathBuf {
+        self.data.join("hitherd.socket")
     }
 }
 

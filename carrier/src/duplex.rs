@@ -188,7 +188,8 @@ pub(crate) async fn handshake_with(
     let name = ServerName::try_from(SERVER_NAME).map_err(|error| broken(&error))?;
     let socket = ReadAhead::new(READ_BUFFER, socket);
     let io = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(|error| {
-        verifier.refused().map_or_else(|| broken(&error), |found| LinkError::WrongDevice { found })
+        let failed = || LinkError::of_handshake(&error);
+        verifier.refused().map_or_else(failed, |found| LinkError::WrongDevice { found })
     })?;
     let io = Io::from(io);
     let (found, binding) = proven(&io, core.device).map_err(|error| broken(&error))?;

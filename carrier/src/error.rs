@@ -46,6 +46,9 @@ pub enum LinkError {
         /// Who answered.
         found: DeviceId,
     },
+    /// What answered speaks no Hither: a login page, a proxy, another program.
+    #[error("another program answers there (a login page of the network, or a proxy)")]
+    NotHither,
     /// A bound on this side is reached.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -75,7 +78,30 @@ impl From<quinn::ConnectionError> for LinkError {
                 let reason = &close.reason[..close.reason.len().min(80)];
                 Self::ClosedByPeer(hither_proto::display_name(&String::from_utf8_lossy(reason)))
             }
+            // The texts of TLS are for its programmers.
+            E::TransportError(error) if u64::from(error.code) >> 8 == 1 => {
+                tracing::debug!(%error, "a handshake failed");
+                Self::Broken("no secure connection could be made".into())
+            }
             other => Self::Broken(hither_proto::display_name(&other.to_string())),
+        }
+    }
+}
+
+impl LinkError {
+    /// Why a handshake of TLS over TCP failed, in words for people.
+    pub(crate) fn of_handshake(error: &io::Error) -> Self {
+        tracing::debug!(%error, "a handshake failed");
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            // An answer that is no TLS at all, or TLS of somebody else.
+            Some(rustls::Error::InvalidMessage(_) | rustls::Error::PeerIncompatible(_)) => Self::NotHither,
+            Some(rustls::Error::AlertReceived(_)) => Self::NotHither,
+            Some(_) => Self::Broken("no secure connection could be made".into()),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Broken("it was closed before a secure connection was made".into())
+            }
+            None => Self::Broken(error.to_string()),
         }
     }
 }
@@ -83,5 +109,22 @@ impl From<quinn::ConnectionError> for LinkError {
 impl From<LinkError> for io::Error {
     fn from(error: LinkError) -> Self {
         Self::new(io::ErrorKind::ConnectionAborted, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_tls_reach_nobody() {
+        let of = |error: rustls::Error| {
+            LinkError::of_handshake(&io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        let portal = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert_eq!(of(portal), LinkError::NotHither);
+        assert!(LinkError::NotHither.to_string().contains("login page"));
+        let other = of(rustls::Error::General("BadDer".into())).to_string();
+        assert!(!other.contains("BadDer"), "{other}");
     }
 }

@@ -3,6 +3,7 @@
 use crate::failure::{self, shown};
 use crate::input::{RELAY_VARIABLE, TICKET_VARIABLE};
 use hither_api::{ALREADY_RUNNING, ApiError, Client, ClientError, ErrorCode, Paths, Status};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -23,15 +24,59 @@ const GRACE: Duration = Duration::from_millis(300);
 /// Most bytes kept of what a daemon says before it answers.
 const MAX_LAST_WORDS: u64 = 16 << 10;
 
+/// A client of the daemon that starts it anew when it dies.
+pub fn client(paths: &Paths) -> Client {
+    let home = paths.clone();
+    Client::of(paths).reviving(move || {
+        let home = home.clone();
+        Box::pin(async move { running(&home).await.map(drop) })
+    })
+}
+
+/// The daemon, which is started when none runs.
+pub async fn running(paths: &Paths) -> Result<Status, ApiError> {
+    match ask(paths).await? {
+        Asked::Runs(status) => Ok(status),
+        Asked::Silent(_) => start(paths).await,
+    }
+}
+
 /// What the daemon says of itself; `None` when none runs.
-pub async fn status(client: &Client) -> Result<Option<Status>, ApiError> {
-    match timeout(ANSWER, client.get::<Status>("/v1/status")).await {
-        Ok(Ok(status)) => Ok(Some(status)),
-        Ok(Err(ClientError::NotRunning)) => Ok(None),
+pub async fn status(paths: &Paths) -> Result<Option<Status>, ApiError> {
+    match ask(paths).await? {
+        Asked::Runs(status) => Ok(Some(status)),
+        Asked::Silent(stranger @ ClientError::Stranger { .. }) => Err(stranger.into()),
+        Asked::Silent(_) => Ok(None),
+    }
+}
+
+/// What came of asking a daemon how it is.
+enum Asked {
+    Runs(Status),
+    /// None runs, it is just ending, or another user's is where it should be.
+    Silent(ClientError),
+}
+
+async fn ask(paths: &Paths) -> Result<Asked, ApiError> {
+    match timeout(ANSWER, Client::of(paths).get::<Status>("/v1/status")).await {
+        // Two homes can have one folder for sockets.
+        Ok(Ok(status)) if is_another(Path::new(&status.home), &paths.data) => {
+            Ok(Asked::Silent(ClientError::NotRunning))
+        }
+        Ok(Ok(status)) => Ok(Asked::Runs(status)),
+        Ok(Err(error @ (ClientError::NotRunning | ClientError::Gone | ClientError::Stranger { .. }))) => {
+            Ok(Asked::Silent(error))
+        }
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(ApiError::new(ErrorCode::NoDaemon, "The Hither daemon does not answer.")
             .with_hint("End the process hitherd, then start it with: hither up")),
     }
+}
+
+/// Whether a folder is there and not the other one, however they are spelled.
+fn is_another(one: &Path, other: &Path) -> bool {
+    let identity = |path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+    identity(one).is_ok_and(|one| identity(other).ok() != Some(one))
 }
 
 /// The daemon's program: beside this one, else the first in `PATH`.
@@ -57,21 +102,22 @@ pub fn environment() -> Vec<(&'static str, Option<PathBuf>)> {
 }
 
 /// Starts a daemon of its own process group and waits until it answers.
-pub async fn start(paths: &Paths, client: &Client) -> Result<Status, ApiError> {
+async fn start(paths: &Paths) -> Result<Status, ApiError> {
     let program = program()?;
-    let deadline = Instant::now() + START;
+    let (mut deadline, patience) = (Instant::now() + START, Instant::now() + END);
     let mut newborn = Newborn::spawn(&program)?;
     let mut pause = Duration::from_millis(5);
     let mut give_up = None;
     loop {
-        if let Some(status) = status(client).await? {
+        if let Asked::Runs(status) = ask(paths).await? {
             return Ok(status);
         }
         if give_up.is_none() && newborn.has_ended() {
-            if newborn.gave_way(paths) && Instant::now() < deadline {
+            if newborn.gave_way(paths) && Instant::now() < patience {
                 // Another daemon holds the lock: it is about to answer, or about to end.
                 sleep(Duration::from_millis(200)).await;
                 newborn = Newborn::spawn(&program)?;
+                deadline = Instant::now() + START;
                 continue;
             }
             give_up = Some(Instant::now() + GRACE);
@@ -167,13 +213,10 @@ fn last_log_line(log: &Path) -> String {
 }
 
 /// Waits until a daemon that was told to end is gone: nobody answers and nobody holds its lock.
-pub async fn wait_until_gone(paths: &Paths, client: &Client, pid: u32) -> Result<(), ApiError> {
+pub async fn wait_until_gone(paths: &Paths, pid: u32) -> Result<(), ApiError> {
     let deadline = Instant::now() + END;
     while Instant::now() < deadline {
-        let silent = matches!(
-            timeout(Duration::from_secs(1), client.get::<Status>("/v1/status")).await,
-            Ok(Err(ClientError::NotRunning))
-        );
+        let silent = matches!(timeout(Duration::from_secs(1), ask(paths)).await, Ok(Ok(Asked::Silent(_))));
         if silent && is_free(&paths.lock()) {
             return Ok(());
         }

@@ -19,6 +19,13 @@ pub fn sentence(text: &str) -> String {
     sentence
 }
 
+/// A message as it is shown: what is in it may be the user's, a path or a name, and stays as it was written.
+pub fn told(message: &str) -> String {
+    let message = display_name(message);
+    let ended = message.ends_with(['.', '!', '?']);
+    if ended || message.is_empty() { message } else { message + "." }
+}
+
 /// What could be done about an error whose sender gave no hint; empty when nothing general can be said.
 pub const fn hint(code: ErrorCode) -> &'static str {
     match code {
@@ -34,9 +41,7 @@ pub const fn hint(code: ErrorCode) -> &'static str {
         ErrorCode::NoHolder => {
             "Is the other device on, and in this network? hither doctor helps to find out."
         }
-        ErrorCode::NoRelay => {
-            "Is this device online, and the relay running? hither doctor helps to find out."
-        }
+        ErrorCode::NoRelay => "See how your relays stand, and what can be done: hither relay list",
         ErrorCode::OverQuota => "Delete what is not needed any more.",
         ErrorCode::TooDear => "Run the same command again with a higher --max-cost.",
         ErrorCode::TooLong => "Send it as a file.",
@@ -81,15 +86,6 @@ pub fn paths(error: PathsError) -> ApiError {
         .with_hint("Set HITHER_HOME to a folder of your own.")
 }
 
-/// The socket cannot be made where it should be.
-pub fn socket_too_long(socket: &Path) -> ApiError {
-    ApiError::new(
-        ErrorCode::Internal,
-        format!("The path of the daemon's socket is too long for this system: {}.", shown(socket)),
-    )
-    .with_hint("Set HITHER_HOME to a folder with a shorter path.")
-}
-
 /// A text that is no ticket. The text itself is never repeated: it may be almost one.
 pub fn ticket(error: &TicketError) -> ApiError {
     let code = match error {
@@ -110,13 +106,21 @@ pub fn relay_url(error: &RelayUrlError) -> ApiError {
 
 /// A configuration that was refused.
 pub fn config(error: &ConfigError) -> ApiError {
-    let (code, hint) = match error {
+    let what = match error {
+        ConfigError::At { what, .. } => what,
+        error => error,
+    };
+    let (code, hint) = match what {
+        ConfigError::At { .. } => (ErrorCode::Internal, ""),
         ConfigError::UnknownKey { .. } => (ErrorCode::BadRequest, "List all keys with: hither config get"),
         ConfigError::BadValue { .. } => (ErrorCode::BadRequest, "Correct it with: hither config edit"),
         ConfigError::Syntax(_) => (ErrorCode::Internal, "Correct it with: hither config edit"),
         ConfigError::Io { .. } => (ErrorCode::Internal, "Show where it is with: hither config path"),
     };
-    ApiError::new(code, sentence(&first_lines(&error.to_string()))).with_hint(hint)
+    let text = first_lines(&error.to_string());
+    // What begins with a place begins with the user's words.
+    let message = if std::ptr::eq(what, error) { sentence(&text) } else { told(&text) };
+    ApiError::new(code, message).with_hint(hint)
 }
 
 /// A TOML error draws a picture over several lines; on one line its first and its last say enough.
@@ -154,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn words_of_the_user_stay_as_they_were_written() {
+        let error = io(ErrorCode::Unreadable, "missing.txt", &std::io::Error::from_raw_os_error(2));
+        assert_eq!(told(&error.message), "missing.txt: no such file or directory.");
+        assert_eq!(told("a\u{1b}[2J"), "a\u{fffd}[2J.");
+    }
+
+    #[test]
     fn tickets_fail_as_wrong_usage_and_are_not_repeated() {
         let error = ticket(&TicketError::Checksum);
         assert_eq!((error.code, error.code.exit()), (ErrorCode::BadTicket, Exit::Usage));
@@ -169,8 +180,8 @@ mod tests {
         let error = config(&hither_api::Config::load(&path).unwrap_err());
         assert_eq!(error.code, ErrorCode::Internal);
         assert!(!error.message.contains('\n') && error.message.contains("line 1"), "{}", error.message);
-        std::fs::write(&path, "prot = 3\n").unwrap();
-        let error = config(&hither_api::Config::load(&path).unwrap_err());
+        assert!(error.message.starts_with(path.to_str().unwrap()), "{}", error.message);
+        let error = config(&hither_api::Config::write(&path, "prot", "3").unwrap_err());
         assert_eq!(error.code.exit(), Exit::Usage);
         assert_eq!(error.message, "There is no configuration key \"prot\"; did you mean \"port\"?");
     }

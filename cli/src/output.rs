@@ -3,7 +3,7 @@
 //! Standard output carries results (or, under `--json`, JSON lines), standard error everything else.
 
 use crate::cli::Global;
-use crate::failure::{hint, sentence};
+use crate::failure::{hint, told};
 use console::{Style, Term};
 use hither_api::{ApiError, ErrorCode, Event, Exit};
 use hither_proto::display_name;
@@ -197,7 +197,7 @@ impl Output {
         if self.json {
             return self.json(&Event::Error(error.clone()));
         }
-        let message = sentence(&display_name(&error.message));
+        let message = told(&error.message);
         let hint = if error.hint.is_empty() { hint(error.code) } else { &error.hint };
         let hint = display_name(hint);
         if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Declined) {
@@ -214,12 +214,19 @@ impl Output {
     pub fn finish(&self, exit: Exit) -> Exit {
         match self.failed.get() {
             // Whoever read it has seen enough (`hither list | head -1`).
-            None | Some(ErrorKind::BrokenPipe) => exit,
+            None => exit,
+            Some(ErrorKind::BrokenPipe) if exit == Exit::Done => Exit::Unread,
+            Some(ErrorKind::BrokenPipe) => exit,
             Some(kind) => {
                 self.write_stderr(&format!("Error: standard output cannot be written: {kind}.\n"));
                 if exit == Exit::Done { Exit::Failed } else { exit }
             }
         }
+    }
+
+    /// Whether whoever read standard output has gone: what goes on only to tell more can end.
+    pub fn is_unread(&self) -> bool {
+        self.failed.get() == Some(ErrorKind::BrokenPipe)
     }
 
     fn write(&self, bytes: &[u8]) {

@@ -24,11 +24,7 @@ impl<'a> Session<'a> {
 
     /// Where this device's things live.
     pub fn paths(&self) -> Result<Paths, ApiError> {
-        let paths = Paths::from_env().map_err(failure::paths)?;
-        if paths.socket_too_long() {
-            return Err(failure::socket_too_long(&paths.socket));
-        }
-        Ok(paths)
+        Paths::from_env().map_err(failure::paths)
     }
 
     /// A client of the daemon, which is started when it does not run.
@@ -39,13 +35,9 @@ impl<'a> Session<'a> {
     /// The same with what the daemon says of itself.
     pub async fn daemon_status(&self) -> Result<(Client, Status), ApiError> {
         let paths = self.paths()?;
-        let client = Client::new(&paths.socket);
-        let status = match daemon::status(&client).await? {
-            Some(status) => status,
-            None => daemon::start(&paths, &client).await?,
-        };
+        let status = daemon::running(&paths).await?;
         self.heed(&status);
-        Ok((client, status))
+        Ok((daemon::client(&paths), status))
     }
 
     /// A warning that under `--json` is on standard output already.

@@ -3,6 +3,7 @@
 //! Invariant: at most `limit` handles are cached, whatever the number of shares and fetches; what has been evicted is
 //! opened again by its owner. A handle that somebody is using stays open until they are done.
 
+use crate::open_files::{register, share_of_limit};
 use crate::platform::Dir;
 use std::collections::HashMap;
 use std::fs::File;
@@ -36,9 +37,12 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// A cache of at most `limit` handles (at least 1).
+    /// A cache of at most `limit` handles (at least 1), and of fewer where the process may open few files.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit: limit.max(1), state: Mutex::default(), owners: AtomicU64::new(0) })
+        let limit = share_of_limit(limit);
+        let handles = Arc::new(Self { limit, state: Mutex::default(), owners: AtomicU64::new(0) });
+        register(&handles);
+        handles
     }
 
     /// A number for a new owner of handles.
@@ -76,6 +80,11 @@ impl Handles {
 
     pub(crate) fn forget_owner(&self, owner: u64) {
         self.lock().open.retain(|(of, _), _| *of != owner);
+    }
+
+    /// Closes everything that nobody is using.
+    pub(crate) fn close_all(&self) {
+        self.lock().open.clear();
     }
 
     /// Closes what was not used for so long: an open file keeps its disk from being unmounted.

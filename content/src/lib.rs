@@ -23,6 +23,7 @@ mod layout;
 mod listing;
 mod manifest_file;
 mod notes;
+mod open_files;
 mod own;
 mod partial;
 mod place;
@@ -54,6 +55,7 @@ pub use import::{
 pub use layout::{Extent, Extents, Layout};
 pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
 pub use notes::{MAX_NOTES, Note, Notes};
+pub use open_files::{open_files_limit, raise_open_files, share_of_limit};
 pub use own::{OwnData, OwnSeen};
 pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
 pub use place::{Parts, Place};

@@ -5,6 +5,7 @@
 //! only once its header is durable; a manifest chunk in it counts only when it has been compared with its id.
 
 use crate::crypt::{OpenRootError, chunk_id, matches_record, open_root, reseal_chunk};
+use crate::open_files::SparingFile;
 use crate::platform::{self, Dir};
 use crate::version::SealedVersion;
 use hither_proto::limits::MAX_ROOT;
@@ -12,7 +13,8 @@ use hither_proto::{ChunkRecord, Head, Manifest, ManifestError, Root, ShareSecret
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 const MAGIC: &[u8; 8] = b"hithmf1\n";
 const HEADER: usize = 12;
@@ -52,8 +54,7 @@ impl From<io::Error> for ManifestFileError {
 /// A version's manifest on disk, whole or still being fetched.
 #[derive(Debug)]
 pub struct ManifestFile {
-    path: PathBuf,
-    file: File,
+    file: SparingFile,
     sealed_root: Vec<u8>,
     root: Root,
     /// Where each manifest chunk begins in the file, bytes.
@@ -97,7 +98,7 @@ impl ManifestFile {
         file.sync_all()?;
         dir.rename(&new, &dir, &name)?;
         dir.sync()?;
-        Ok(Self::with(path, file, sealed_root.to_vec(), root))
+        Ok(Self::with(SparingFile::new(path, file)?, sealed_root.to_vec(), root))
     }
 
     /// Opens the file again; the sealed root in it must be the one that `head` names.
@@ -123,10 +124,10 @@ impl ManifestFile {
         if platform::stat_file(&file)?.size != (HEADER + sealed_root.len()) as u64 + root.manifest_length() {
             return Err(ManifestFileError::Damaged);
         }
-        Ok(Self::with(path, file, sealed_root, root))
+        Ok(Self::with(SparingFile::new(path, file)?, sealed_root, root))
     }
 
-    fn with(path: &Path, file: File, sealed_root: Vec<u8>, root: Root) -> Self {
+    fn with(file: SparingFile, sealed_root: Vec<u8>, root: Root) -> Self {
         let mut at = (HEADER + sealed_root.len()) as u64;
         let start = |record: &ChunkRecord| {
             let start = at;
@@ -134,7 +135,7 @@ impl ManifestFile {
             start
         };
         let starts = root.records().iter().map(start).collect();
-        Self { path: path.to_owned(), file, sealed_root, root, starts }
+        Self { file, sealed_root, root, starts }
     }
 
     /// Names the manifest's chunks.
@@ -153,12 +154,12 @@ impl ManifestFile {
         if !matches_record(record, plaintext, &mut Vec::new()) {
             return Err(ManifestFileError::Chunk(position));
         }
-        Ok(platform::write_all_at(&self.file, plaintext, start)?)
+        Ok(platform::write_all_at(&*self.opened()?, plaintext, start)?)
     }
 
     /// Makes everything written durable.
     pub fn sync(&self) -> Result<(), ManifestFileError> {
-        Ok(platform::sync_data(&self.file)?)
+        Ok(platform::sync_data(&*self.opened()?)?)
     }
 
     /// Reads a manifest chunk's plaintext into `out`, compared with its id.
@@ -195,7 +196,7 @@ impl ManifestFile {
         let length = usize::try_from(self.root.manifest_length()).map_err(|_| ManifestFileError::Damaged)?;
         let mut encoded = vec![0; length];
         let start = (HEADER + self.sealed_root.len()) as u64;
-        if platform::read_full_at(&self.file, &mut encoded, start)? < length {
+        if platform::read_full_at(&*self.opened()?, &mut encoded, start)? < length {
             return Err(ManifestFileError::Damaged);
         }
         Ok(Manifest::decode(&encoded)?)
@@ -203,14 +204,21 @@ impl ManifestFile {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Removes the file.
     pub fn remove(self) -> Result<(), ManifestFileError> {
-        let (dir, name) = split(&self.path)?;
+        let (dir, name) = split(self.file.path())?;
         drop(self);
         Ok(dir.remove_file(&name)?)
+    }
+
+    fn opened(&self) -> io::Result<Arc<File>> {
+        self.file.get(|| {
+            let (dir, name) = split(self.file.path()).map_err(|_| io::ErrorKind::NotFound)?;
+            dir.open_write(&name)
+        })
     }
 
     fn chunk(&self, position: u32) -> Result<(&ChunkRecord, u64), ManifestFileError> {
@@ -222,7 +230,7 @@ impl ManifestFile {
     fn load(&self, position: u32, out: &mut Vec<u8>) -> Result<&ChunkRecord, ManifestFileError> {
         let (record, start) = self.chunk(position)?;
         out.resize(record.length as usize, 0);
-        if platform::read_full_at(&self.file, out, start)? < out.len() {
+        if platform::read_full_at(&*self.opened()?, out, start)? < out.len() {
             return Err(ManifestFileError::Damaged);
         }
         Ok(record)

@@ -13,6 +13,12 @@ use std::sync::PoisonError;
 /// Less free space than this where the daemon keeps its data is a warning, bytes.
 const LITTLE_SPACE: u64 = 500_000_000;
 
+/// Fewer open files than this are a warning.
+const FEW_FILES: u64 = 1024;
+
+/// What a finding is called that says that no relay was joined; `hither doctor` knows it.
+const NO_RELAY: &str = "no relay";
+
 fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Into<String>) -> Finding {
     Finding { check: check.into(), level, message: message.into(), hint: hint.into() }
 }
@@ -26,6 +32,7 @@ pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     findings.extend(link(daemon));
     findings.extend(battery(daemon));
     findings.extend(limits(daemon));
+    findings.extend(open_files(hither_content::open_files_limit()));
     findings.extend(vpn());
     findings.extend(
         daemon.losses.told().into_iter().map(|w| {
@@ -121,11 +128,18 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
                 relay.host,
                 relay.retry_seconds.unwrap_or_default()
             );
-            let hint = "Is this device online, and the relay running? Firewalls must let through its port, UDP or TCP.";
-            finding("relay", Level::Warning, message, hint)
+            let level = if relay.lasting { Level::Problem } else { Level::Warning };
+            finding("relay", level, message, relay.hint.unwrap_or_default())
         }
     };
-    daemon.relays.all().iter().map(|relay| one(relay.info())).collect()
+    let all = daemon.relays.all();
+    if all.is_empty() {
+        let message =
+            "No relay was joined: only devices on this network are reached, and only while they are on.";
+        let hint = "To reach others, and to leave things for them: hither relay add URL";
+        return vec![finding(NO_RELAY, Level::Ok, message, hint)];
+    }
+    all.iter().map(|relay| one(relay.info())).collect()
 }
 
 /// Every device that is reached through a relay.
@@ -168,6 +182,18 @@ fn space(daemon: &Daemon) -> Finding {
             "",
         ),
     }
+}
+
+/// Says so when few files may be open at once.
+fn open_files(limit: u64) -> Option<Finding> {
+    (limit < FEW_FILES).then(|| {
+        finding(
+            "files",
+            Level::Warning,
+            format!("The daemon may have no more than {limit} files and connections open at once. Hither gets slow when many devices fetch."),
+            "Raise it where the daemon is started (ulimit -n, or LimitNOFILE of its service), then: hither down && hither up",
+        )
+    })
 }
 
 /// What follows from a link that costs by volume.

@@ -1,6 +1,6 @@
 //! Errors of the libraries as errors of the API: a code, one sentence, a hint.
 
-use crate::relay::RelayError;
+use crate::relay::{RelayError, Trouble};
 use hither_api::{ApiError, ErrorCode};
 use hither_carrier::LinkError;
 use hither_content::storage::StorageError;
@@ -49,6 +49,7 @@ pub(crate) fn relay(at: &hither_proto::HostPort, error: &RelayError) -> ApiError
         )
         .with_hint("Copy the URL again. If the relay was set up anew, ask its owner for a new one."),
         RelayError::Refused(refusal) => refused(at, *refusal),
+        RelayError::Link(LinkError::NotHither) => unreachable(error, Trouble::from(error).hint),
         error => unreachable(error, "Is it running, and do firewalls let its port through (UDP or TCP)?"),
     }
 }

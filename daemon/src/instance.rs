@@ -2,7 +2,7 @@
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use tracing_subscriber::EnvFilter;
 
@@ -30,7 +30,9 @@ pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Resul
     );
     let filter = || EnvFilter::try_new(&ours).unwrap_or_else(|_| EnvFilter::new("info"));
     if foreground {
-        tracing_subscriber::fmt().with_env_filter(filter()).with_writer(io::stderr).init();
+        let colours =
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        tracing_subscriber::fmt().with_env_filter(filter()).with_ansi(colours).with_writer(io::stderr).init();
         return Ok(());
     }
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() > MAX_LOG) {

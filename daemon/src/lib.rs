@@ -34,6 +34,7 @@ mod links;
 mod loading;
 mod losses;
 mod mail;
+mod ownership;
 mod private;
 mod publish;
 mod records;

@@ -1,5 +1,6 @@
 //! The daemon's life from first to last line.
 
+use crate::api::Door;
 use crate::daemon::Daemon;
 use crate::routes::Routes;
 use crate::{api, hub, instance};
@@ -77,20 +78,13 @@ enum Ended {
 fn try_run(foreground: bool) -> Result<Ended, String> {
     let paths = Paths::from_env().map_err(|e| e.to_string())?;
     let config = Config::load(&paths.config).map_err(|e| e.to_string())?;
-    if paths.socket_too_long() {
-        return Err(format!(
-            "the path of the socket, {}, is too long for this system",
-            paths.socket.display()
-        ));
-    }
     let at = |path: &std::path::Path| {
         let path = path.display().to_string();
         move |e: std::io::Error| format!("{path}: {e}")
     };
+    hither_content::raise_open_files();
+    let warnings = crate::ownership::examine(&paths)?;
     crate::private::create_folder(&paths.data).map_err(at(&paths.data))?;
-    if let Some(folder) = paths.socket.parent() {
-        crate::private::create_folder(folder).map_err(at(folder))?;
-    }
     let Some(_lock) = instance::lock(&paths.lock()).map_err(at(&paths.lock()))? else {
         return Ok(Ended::OtherRuns);
     };
@@ -100,12 +94,12 @@ fn try_run(foreground: bool) -> Result<Ended, String> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|e| format!("the runtime does not start: {e}"))?;
-    let result = runtime.block_on(serve(paths, config));
+    let result = runtime.block_on(serve(paths, config, warnings));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result.map(|()| Ended::InOrder)
 }
 
-async fn serve(paths: Paths, config: Config) -> Result<(), String> {
+async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<(), String> {
     let (sender, inputs) = mpsc::unbounded_channel();
     let daemon: Arc<Daemon> = {
         let paths = paths.clone();
@@ -115,7 +109,9 @@ async fn serve(paths: Paths, config: Config) -> Result<(), String> {
             .map_err(|e| e.to_string())?
             .map_err(|e| e.message)?
     };
-    let listener = api::listen(&paths.socket).map_err(|e| format!("{}: {e}", paths.socket.display()))?;
+    let unknown = daemon.config.unknown.clone();
+    warnings.into_iter().chain(unknown).for_each(|warning| daemon.warn(warning));
+    let listener = Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
     let discovery = hub::start(&daemon, inputs);
     tracing::info!(device = %daemon.device, port = daemon.endpoint.port(), "the daemon runs");
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
@@ -141,8 +137,7 @@ async fn serve(paths: Paths, config: Config) -> Result<(), String> {
     if answered.is_err() {
         tracing::info!("somebody was still listening to the local API");
     }
-    // The socket's absence tells the world that the daemon is gone: last.
-    if let Err(error) = std::fs::remove_file(&paths.socket) {
+    if let Err(error) = Door::remove(&paths) {
         tracing::warn!(%error, "the socket stays behind");
     }
     Ok(())

@@ -67,6 +67,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Fewer open files than this are not enough for many devices at once.
+const FEW_FILES: u64 = 4096;
+
 /// Flag > environment > file > default.
 fn configuration(options: &Options) -> Result<Config, String> {
     let mut overrides = Overrides::from_env();
@@ -85,6 +88,13 @@ fn run(config: Config, json: bool) -> ExitCode {
     if let Err(error) = start_log(&config.ops.log, config.ops.log_json) {
         banner::failed(json, &error.to_string());
         return ExitCode::from(2);
+    }
+    let files = hither_content::raise_open_files();
+    if files < FEW_FILES {
+        tracing::warn!(
+            files,
+            "this process may open few files: devices may be turned away; raise it with ulimit -n or LimitNOFILE"
+        );
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

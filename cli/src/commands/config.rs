@@ -66,7 +66,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Outcome {
         }
         Action::Edit => {
             edit(&path)?;
-            Config::load(&path).map_err(|error| failure::config(&error))?;
+            load(session, &path)?;
             changed(session);
         }
         Action::Path => {
@@ -82,8 +82,15 @@ fn changed(session: &Session<'_>) {
     session.out.note("It takes effect when the daemon is restarted: hither down && hither up");
 }
 
-fn get(session: &Session<'_>, path: &Path, wanted: Option<&str>) -> Result<(), ApiError> {
+/// What is in force; keys that count for nothing are told.
+fn load(session: &Session<'_>, path: &Path) -> Result<Config, ApiError> {
     let config = Config::load(path).map_err(|error| failure::config(&error))?;
+    config.unknown.iter().for_each(|words| session.out.warning(words));
+    Ok(config)
+}
+
+fn get(session: &Session<'_>, path: &Path, wanted: Option<&str>) -> Result<(), ApiError> {
+    let config = load(session, path)?;
     let value = |key: &str| config.get(key).map_err(|error| failure::config(&error));
     if let Some(key) = wanted {
         let value = value(key)?;

@@ -14,6 +14,9 @@ Examples:
 Exit status: 0 when everything works, perhaps not as well as it could; 1 when
 something does not.";
 
+/// The finding that no relay was joined.
+const NO_RELAY: &str = "no relay";
+
 /// Find out what is reachable and what blocks it
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -31,7 +34,8 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
         return Ok(Exit::Failed);
     }
     if findings.iter().all(|finding| finding.level == Level::Ok) {
-        session.out.say("Everything works.");
+        let alone = findings.iter().any(|finding| finding.check == NO_RELAY);
+        session.out.say(if alone { "Everything works on this network." } else { "Everything works." });
     }
     Ok(Exit::Done)
 }

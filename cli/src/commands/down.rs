@@ -18,18 +18,18 @@ pub struct Args {}
 /// Runs the command.
 pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
     let paths = session.paths()?;
-    let client = Client::new(&paths.socket);
-    let Some(status) = daemon::status(&client).await? else {
+    let client = Client::of(&paths);
+    let Some(status) = daemon::status(&paths).await? else {
         session.out.json(&json!({"event": "done"}));
         session.out.say("Hither was not running.");
         return Ok(Exit::Done);
     };
     match client.post::<Value>("/v1/shutdown", &json!({})).await {
         // A daemon that is gone before its answer arrives did what it was asked to do.
-        Ok(_) | Err(ClientError::NotRunning | ClientError::Broken(_)) => {}
-        Err(ClientError::Api(error)) => return Err::<Exit, ApiError>(error),
+        Ok(_) | Err(ClientError::NotRunning | ClientError::Gone | ClientError::Broken(_)) => {}
+        Err(error) => return Err::<Exit, ApiError>(error.into()),
     }
-    daemon::wait_until_gone(&paths, &client, status.pid).await?;
+    daemon::wait_until_gone(&paths, status.pid).await?;
     session.out.json(&json!({"event": "done"}));
     session.out.say("Hither is stopped.");
     Ok(Exit::Done)

@@ -319,7 +319,7 @@ async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
         () = signals::interrupted() => Ok(()),
     };
     if let Err(error) = paused {
-        session.out.warning(&format!("The transfer may still run: {}", failure::sentence(&error.message)));
+        session.out.warning(&format!("The transfer may still run: {}", failure::told(&error.message)));
     }
     signals::stopped().with_hint("Run the same command to go on.")
 }

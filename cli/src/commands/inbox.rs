@@ -182,7 +182,7 @@ async fn stream(session: &Session<'_>, follow: bool) -> Outcome {
     while let Some(event) = events.next().await? {
         if let Event::Message(message) = event {
             show_new(session, message);
-            if !follow {
+            if !follow || session.out.is_unread() {
                 return Ok(Exit::Done);
             }
         }

@@ -48,8 +48,9 @@ enum Action {
     },
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column::new("RELAY", Align::Left).flexible(),
+    Column::new("KEY", Align::Left),
     Column::new("STATE", Align::Left),
     Column::new("BY", Align::Left),
     Column::new("PING", Align::Right),
@@ -120,6 +121,7 @@ fn table(relays: &[RelayInfo], now: u64) -> Table {
     for relay in relays {
         table.row([
             display_name(&relay.host),
+            short(&relays.iter().map(|relay| relay.relay.as_str()).collect::<Vec<_>>(), &relay.relay),
             state(relay.state).into(),
             relay.carrier.as_deref().map_or("–".into(), |carrier| display_name(carrier).to_uppercase()),
             relay.rtt_ms.map_or("–".into(), |rtt| format!("{rtt:.1} ms")),
@@ -128,6 +130,17 @@ fn table(relays: &[RelayInfo], now: u64) -> Table {
         ]);
     }
     table
+}
+
+/// The beginning of a key, as long as it takes to tell it from the others: what the other commands take.
+fn short(all: &[&str], key: &str) -> String {
+    const SHORTEST: usize = 14;
+    let alone = |length: &usize| {
+        let start = key.get(..*length).unwrap_or(key);
+        all.iter().filter(|other| other.starts_with(start)).count() < 2
+    };
+    let length = (SHORTEST..key.len()).find(alone).unwrap_or(key.len());
+    display_name(key.get(..length).unwrap_or(key))
 }
 
 /// How a relay stands, in a word.
@@ -139,12 +152,13 @@ pub const fn state(state: RelayState) -> &'static str {
     }
 }
 
-/// Why a relay is not connected.
+/// Why a relay is not connected, and on a line of its own what could be done.
 pub fn trouble(relay: &RelayInfo) -> Option<String> {
     let why = relay.reason.as_ref().filter(|why| !why.is_empty())?;
     let again =
         relay.retry_seconds.map(|s| format!(" Next attempt in {}.", duration(s.max(1)))).unwrap_or_default();
-    Some(format!("{}: {}.{again}", display_name(&relay.host), display_name(why)))
+    let hint = relay.hint.as_ref().map(|hint| format!("\n{}", display_name(hint))).unwrap_or_default();
+    Some(format!("{}: {}.{again}{hint}", display_name(&relay.host), display_name(why)))
 }
 
 async fn remove(session: &Session<'_>, wanted: &str) -> Outcome {
@@ -186,6 +200,8 @@ mod tests {
             carrier: None,
             rtt_ms: None,
             reason: Some("the relay did not answer in time".into()),
+            hint: None,
+            lasting: false,
             retry_seconds: Some(0),
         }
     }
@@ -212,6 +228,6 @@ mod tests {
             "h\u{fffd}:1: the relay did not answer in time. Next attempt in 1 s."
         );
         let lines = table(&[relay("k", "relay.example:47447")], 400).lines(60);
-        assert_eq!(lines[1], "relay.example:47447  waiting  –      –        2  5 min ago");
+        assert_eq!(lines[1], "relay.example:47447  k    waiting  –      –        2  5 min ago");
     }
 }

@@ -167,7 +167,18 @@ pub fn outcome(sent: &SentInfo) -> String {
         SentState::AtRelay => format!("Waiting at the relay: {name} gets it when it comes online."),
         SentState::Waiting => {
             let why = reason.unwrap_or_else(|| "no relay is reached".into());
-            format!("Waiting on this device: {why}. It is sent by itself as soon as that is possible.")
+            match &sent.hint {
+                // Nothing is promised that does not come by itself.
+                Some(hint) => {
+                    let hint = display_name(hint);
+                    format!("Waiting on this device: {why}. {hint} Until then it stays here (hither outbox).")
+                }
+                None => {
+                    format!(
+                        "Waiting on this device: {why}. It is sent by itself as soon as that is possible."
+                    )
+                }
+            }
         }
         SentState::Failed => {
             format!("It cannot be sent to {name}: {}.", reason.unwrap_or_else(|| "the relay refused".into()))
@@ -235,6 +246,7 @@ mod tests {
                 name: "phone".into(),
                 state,
                 reason,
+                hint: None,
             })
         };
         assert_eq!(sent(SentState::Delivered, None), "Delivered to phone.");
@@ -244,5 +256,18 @@ mod tests {
         );
         assert!(sent(SentState::Waiting, None).starts_with("Waiting on this device: no relay is reached."));
         assert_eq!(sent(SentState::Failed, Some("no")), "It cannot be sent to phone: no.");
+        let stuck = SentInfo {
+            message: String::new(),
+            to: "12D3abcdefgh".into(),
+            name: "phone".into(),
+            state: SentState::Waiting,
+            reason: Some("it cannot be given to r:1: this device was revoked at the relay".into()),
+            hint: Some("Ask its owner.".into()),
+        };
+        assert_eq!(
+            outcome(&stuck),
+            "Waiting on this device: it cannot be given to r:1: this device was revoked at the relay. Ask its owner. Until \
+             then it stays here (hither outbox)."
+        );
     }
 }

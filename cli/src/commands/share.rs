@@ -153,7 +153,11 @@ pub async fn follow(
     client: &Client,
     request: &ShareRequest,
 ) -> Result<Done, ApiError> {
-    let mut events = client.work("/v1/shares", request).await?;
+    // What was shared once is shared under the same ticket again; what was sent once would be there twice.
+    let mut events = match request.to.is_empty() {
+        true => client.work("/v1/shares", request).await?,
+        false => client.work_once("/v1/shares", request).await?,
+    };
     let mut progress = Progress::new(session.out);
     while let Some(event) = events.next().await? {
         if !event.is_last() {

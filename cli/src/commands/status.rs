@@ -37,11 +37,13 @@ const COLUMNS: [Column; 5] = [
 
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
-    let client = Client::new(session.paths()?.socket);
+    let paths = session.paths()?;
+    let mut status = daemon::status(&paths).await?.ok_or(ClientError::NotRunning)?;
     if args.acknowledge {
+        let client = Client::of(&paths);
         client.post::<serde_json::Value>("/v1/losses/acknowledge", &()).await?;
+        status = client.get("/v1/status").await?;
     }
-    let status = daemon::status(&client).await?.ok_or(ClientError::NotRunning)?;
     session.heed(&status);
     session.out.json(&status);
     for (label, text) in facts(&status) {

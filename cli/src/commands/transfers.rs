@@ -67,6 +67,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Some(action) => act(session, &client, &action).await,
         None => {
             let only = only(&client, args.transfer.as_deref()).await?;
+            // Who looks on does not start a daemon again that somebody has stopped.
+            let client = if args.watch { client.watching() } else { client };
             match args.watch {
                 true if session.out.draws_screens() => {
                     live::watch(&client, only, session.out.has_colours()).await
@@ -132,6 +134,9 @@ async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Ou
         if told != lines {
             lines.iter().for_each(|line| session.out.result(line));
             told = lines;
+        }
+        if session.out.is_unread() {
+            return Ok(Exit::Done);
         }
         before = transfers;
         tokio::time::sleep(WATCH).await;

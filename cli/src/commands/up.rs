@@ -2,7 +2,7 @@
 
 use crate::session::{Outcome, Session};
 use crate::{daemon, failure};
-use hither_api::{ApiError, Client, ErrorCode, Exit, Status};
+use hither_api::{ApiError, ErrorCode, Exit, Status};
 use hither_proto::display_name;
 use std::os::unix::process::CommandExt;
 
@@ -71,7 +71,7 @@ async fn become_daemon(session: &Session<'_>) -> ApiError {
 
 async fn prepare(session: &Session<'_>) -> Result<std::path::PathBuf, ApiError> {
     let paths = session.paths()?;
-    if let Some(status) = daemon::status(&Client::new(&paths.socket)).await? {
+    if let Some(status) = daemon::status(&paths).await? {
         let message = format!("The daemon is already running (process {}).", status.pid);
         return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Stop it first: hither down"));
     }

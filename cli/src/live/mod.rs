@@ -16,7 +16,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use crate::failure::{self, sentence};
+use crate::failure::{self, told};
 use crate::session::Outcome;
 use crate::signals;
 use crossterm::event::{Event as Input, EventStream};
@@ -114,7 +114,7 @@ impl Live {
                 done = acted(&mut self.acting) => {
                     self.acting = None;
                     if let Err(error) = done {
-                        self.state.message = Some(sentence(&error.into_api().message));
+                        self.state.message = Some(told(&error.into_api().message));
                     }
                     self.list().await?;
                 }
@@ -141,7 +141,7 @@ impl Live {
             Err(error) => {
                 // The list goes on without.
                 self.views = Views::Refused;
-                self.state.message = Some(sentence(&error.into_api().message));
+                self.state.message = Some(told(&error.into_api().message));
             }
         }
     }

@@ -96,7 +96,7 @@ fn errors_have_the_statuses_of_the_contract() {
         (ErrorCode::NoSpace, 6),
         (ErrorCode::TargetExists, 1),
     ] {
-        fake.plays([Report(Event::Error(ApiError::new(code, "it went wrong")))]);
+        fake.plays([Report(Event::Error(ApiError::new(code, "It went wrong")))]);
         let ran = home.run(&format!("fetch {} -y -o made", ticket()));
         assert_eq!((ran.exit, ran.stdout.as_str()), (Some(exit), ""));
         assert!(ran.stderr.starts_with("Error: It went wrong.\n"), "{}", ran.stderr);
@@ -184,6 +184,9 @@ pub fn interrupt(home: &Home, fake: &Fake, line: &str, until: Until, signal: Sig
         Until::Noted(text) => read_until(child.stderr.as_mut().unwrap(), text),
     }
     kill_process(Pid::from_raw(child.id().try_into().unwrap()).unwrap(), signal).unwrap();
+    // Nothing is read before it has ended: where a test says that nobody reads, a reader that drains the pipe would let the
+    // program finish before it sees the signal.
+    child.wait().unwrap();
     Ran::from(child.wait_with_output().unwrap())
 }
 

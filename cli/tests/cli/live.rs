@@ -104,7 +104,7 @@ fn interrupts_signals_and_errors_give_the_terminal_back() {
 
     let terminal = at_terminal(&home, |_| ());
     terminal.wait_for("laptop");
-    fake.fails("GET /v1/transfers", ApiError::new(ErrorCode::Internal, "it broke"));
+    fake.fails("GET /v1/transfers", ApiError::new(ErrorCode::Internal, "It broke"));
     let (status, screen) = terminal.end();
     assert_eq!(status.code(), Some(1));
     is_given_back(&screen, "It broke.");

@@ -149,7 +149,7 @@ fn what_does_not_exist_is_found_out_before_anything_is_shared() {
     let ran = home.run("share . none");
     assert_eq!((ran.exit, ran.stdout.as_str()), (Some(1), ""));
     assert!(
-        ran.stderr.starts_with("Error: None: no such file") || ran.stderr.starts_with("Error: \"none\""),
+        ran.stderr.starts_with("Error: none: no such file") || ran.stderr.starts_with("Error: \"none\""),
         "{}",
         ran.stderr
     );

@@ -3,6 +3,9 @@
 use crate::fake::Fake;
 use crate::home::{Home, write_program};
 use serde_json::json;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Puts a script in the place of the daemon's program.
@@ -110,4 +113,115 @@ fn in_the_foreground_the_program_becomes_the_daemon() {
     install(&home, "echo running $1; exit 7");
     let ran = home.run("up --foreground");
     assert_eq!((ran.exit, ran.stdout.as_str()), (Some(7), "running --foreground\n"));
+}
+
+/// Says in the data folder where the daemon listens.
+fn record(home: &Home, socket: &Path) {
+    let data = home.folder.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("hitherd.socket"), hither_api::encode_listening(socket)).unwrap();
+}
+
+#[test]
+fn the_data_folder_says_where_the_daemon_listens() {
+    let home = Home::empty();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let socket = elsewhere.path().join("other.sock");
+    let _fake = Fake::start(&socket);
+    assert_eq!(home.run("status").exit, Some(1), "nothing says where it is");
+    record(&home, &socket);
+    let ran = home.run("status --json");
+    assert_eq!(ran.json(), [crate::fake::status()], "{}", ran.stderr);
+    // However the home is spelled.
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(home.folder.path(), &link).unwrap();
+    for spelled in [link.join("."), link, "bin/..".into()] {
+        let output = home.hither("status --json").env("HITHER_HOME", &spelled).output().unwrap();
+        assert!(output.status.success(), "{}", spelled.display());
+    }
+}
+
+#[test]
+fn what_a_dead_daemon_left_leads_nobody_astray() {
+    let (home, _fake) = Home::running();
+    let dead = home.folder.path().join("dead.sock");
+    drop(UnixListener::bind(&dead).unwrap());
+    // A program that another test was just starting may have had it a moment longer.
+    while std::os::unix::net::UnixStream::connect(&dead).is_ok() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for stale in [dead.as_path(), Path::new("/none/hither.sock"), home.folder.path()] {
+        record(&home, stale);
+        let ran = home.run("status --json");
+        assert_eq!(ran.json(), [crate::fake::status()], "{}: {}", stale.display(), ran.stderr);
+    }
+}
+
+#[test]
+fn a_daemon_with_other_data_is_not_taken_for_this_one() {
+    let (home, fake) = Home::running();
+    let other = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.folder.path().join("data")).unwrap();
+    let mut status = crate::fake::status();
+    status["home"] = json!(other.path());
+    fake.answers("GET /v1/status", status.clone());
+    assert!(home.run("status").stderr.contains("not running"));
+    status["home"] = json!(home.folder.path().join("bin/../data"));
+    fake.answers("GET /v1/status", status);
+    assert_eq!(home.run("status").exit, Some(0));
+}
+
+/// A daemon that says how it is and dies at the next request, after it read it.
+fn dying(home: &Home) -> std::thread::JoinHandle<String> {
+    let socket = home.socket();
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        let read = |stream: &mut std::os::unix::net::UnixStream| {
+            let mut bytes = [0; 4096];
+            let length = stream.read(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes[..length]).lines().next().unwrap().to_owned()
+        };
+        let mut stream = listener.accept().unwrap().0;
+        read(&mut stream);
+        let status = crate::fake::status().to_string();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", status.len());
+        stream.write_all((head + &status).as_bytes()).unwrap();
+        let mut stream = listener.accept().unwrap().0;
+        let asked = read(&mut stream);
+        std::fs::remove_file(&socket).unwrap();
+        asked
+    })
+}
+
+const STARTS: &str = "touch \"$HITHER_HOME/started\"; sleep 2";
+
+#[test]
+fn a_daemon_that_dies_before_it_answers_is_started_again() {
+    for line in ["list --json", "share bin/hither --json"] {
+        let home = Home::empty();
+        install(&home, STARTS);
+        let dying = dying(&home);
+        let listening = listen_once_started(&home);
+        let ran = home.run(line);
+        let fake = listening.join().unwrap();
+        let asked = dying.join().unwrap();
+        assert_eq!(asked, format!("{} HTTP/1.1", fake.asked()[0]), "{}", ran.stderr);
+        assert!(!ran.stdout.contains("may be done"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn what_could_be_done_twice_is_not_asked_again() {
+    let home = Home::empty();
+    install(&home, STARTS);
+    let dying = dying(&home);
+    let ran = home.run("share bin/hither --to phone");
+    assert!(dying.join().unwrap().starts_with("POST /v1/shares"));
+    assert_eq!(ran.exit, Some(1));
+    assert!(
+        ran.stderr.contains("may be done or not") && ran.stderr.contains("before you ask again"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!home.folder.path().join("started").exists());
 }

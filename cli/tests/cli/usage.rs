@@ -2,6 +2,7 @@
 
 use crate::home::Home;
 use serde_json::json;
+use std::process::Stdio;
 
 #[test]
 fn wrong_usage_is_status_2_also_as_json() {
@@ -66,10 +67,76 @@ fn completions_and_manual_pages_are_made() {
 }
 
 #[test]
-fn a_socket_path_that_is_too_long_is_said_beforehand() {
+fn a_path_is_shown_as_it_was_typed() {
+    let (home, _fake) = Home::running();
+    let ran = home.run("share missing.txt");
+    assert_eq!(
+        (ran.exit, ran.stderr.lines().next()),
+        (Some(1), Some("Error: missing.txt: no such file or directory."))
+    );
+    let ran = home.run("send phone --file ärger/x");
+    assert!(ran.stderr.starts_with("Error: ärger/x: no such file"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_key_of_a_newer_version_is_a_warning_that_names_file_and_key() {
     let home = Home::empty();
-    let output =
-        home.hither("list").env("HITHER_HOME", format!("/tmp/{}", "x".repeat(120))).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("too long"));
+    let file = home.folder.path().join("config.toml");
+    std::fs::write(&file, "port = 7\nfuture.thing = true\n").unwrap();
+    let ran = home.run("config get port");
+    assert_eq!((ran.exit, ran.stdout.as_str()), (Some(0), "7\n"), "{}", ran.stderr);
+    let words = format!(
+        "Warning: {}: there is no configuration key \"future.thing\". It is ignored.\n",
+        file.display()
+    );
+    assert_eq!(ran.stderr, words);
+    std::fs::write(&file, "port = true\n").unwrap();
+    let ran = home.run("config get port");
+    assert!(
+        ran.stderr.starts_with(&format!("Error: {}: \"port\" must be", file.display())),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn whoever_has_seen_enough_ends_it_without_a_word() {
+    let (home, fake) = Home::running();
+    let transfers: Vec<_> = (0..20_000).map(|_| crate::fake::transfer("done")).collect();
+    fake.answers("GET /v1/transfers", serde_json::json!(transfers));
+    for line in
+        ["transfers --json", "transfers", "transfers --watch --json", "completions bash", "config get"]
+    {
+        let mut child = home.hither(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(141), "{line}");
+        assert!(output.stderr.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn the_doctor_says_how_far_it_looked() {
+    let (home, fake) = Home::running();
+    let fine =
+        |check: &str| serde_json::json!({"check": check, "level": "ok", "message": "Fine.", "hint": ""});
+    fake.answers("GET /v1/doctor", serde_json::json!([fine("ports"), fine("relay")]));
+    assert!(home.run("doctor").stdout.ends_with("\nEverything works.\n"));
+    fake.answers("GET /v1/doctor", serde_json::json!([fine("ports"), fine("no relay")]));
+    assert!(home.run("doctor").stdout.ends_with("\nEverything works on this network.\n"));
+}
+
+#[test]
+fn the_pages_keep_their_examples_line_by_line() {
+    let home = Home::empty();
+    assert_eq!(home.run("man pages").exit, Some(0));
+    let page = std::fs::read_to_string(home.folder.path().join("pages/hither-down.1")).unwrap();
+    let examples = page.split(".SH EXAMPLES\n.nf\n").nth(1).unwrap_or_else(|| panic!("{page}"));
+    let lines: Vec<&str> = examples.lines().take(3).collect();
+    assert!(
+        lines[0].contains("hither down")
+            && lines[1].contains("hither down && hither up")
+            && lines[2] == ".fi",
+        "{lines:?}"
+    );
 }

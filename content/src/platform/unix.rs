@@ -1,6 +1,7 @@
 //! Folders and files by handle, with rustix. The calls that only Linux has fall back where they are missing.
 
 use super::{Data, Kind, Space, Stat};
+use crate::open_files::with_room;
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -27,11 +28,15 @@ const WRITE_FLAGS: OFlags =
 impl Dir {
     /// Opens a folder by a path that the user of this device gave; symlinks in it are followed.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(fs::openat(CWD, path, DIR_FLAGS, Mode::empty())?))
+        with_room(|| Ok(Self(fs::openat(CWD, path, DIR_FLAGS, Mode::empty())?)))
     }
 
     /// Opens a folder by an absolute path that had no symlinks when it was recorded and must have none now.
     pub(crate) fn open_exact(path: &Path) -> io::Result<Self> {
+        with_room(|| Self::try_open_exact(path))
+    }
+
+    fn try_open_exact(path: &Path) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         match fs::openat2(CWD, path, DIR_FLAGS, Mode::empty(), fs::ResolveFlags::NO_SYMLINKS) {
             // Kernels before 5.6, and sandboxes that do not know the call.
@@ -43,7 +48,7 @@ impl Dir {
 
     /// Opens a folder inside this one.
     pub(crate) fn open_dir(&self, name: &OsStr) -> io::Result<Self> {
-        Ok(Self(fs::openat(&self.0, name, DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty())?))
+        with_room(|| Ok(Self(fs::openat(&self.0, name, DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty())?)))
     }
 
     /// Opens a folder inside this one that belongs to this user but whose mode does not let it be opened, which is what
@@ -88,18 +93,18 @@ impl Dir {
 
     /// Opens an existing file for reading.
     pub(crate) fn open_read(&self, name: &OsStr) -> io::Result<File> {
-        Ok(fs::openat(&self.0, name, READ_FLAGS, Mode::empty())?.into())
+        with_room(|| Ok(fs::openat(&self.0, name, READ_FLAGS, Mode::empty())?.into()))
     }
 
     /// Opens an existing file for reading and writing.
     pub(crate) fn open_write(&self, name: &OsStr) -> io::Result<File> {
-        Ok(fs::openat(&self.0, name, WRITE_FLAGS, Mode::empty())?.into())
+        with_room(|| Ok(fs::openat(&self.0, name, WRITE_FLAGS, Mode::empty())?.into()))
     }
 
     /// Creates a file that only this user may read; fails when anything has that name.
     pub(crate) fn create(&self, name: &OsStr) -> io::Result<File> {
         let flags = WRITE_FLAGS | OFlags::CREATE | OFlags::EXCL;
-        Ok(fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+        with_room(|| Ok(fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?.into()))
     }
 
     /// Calls `visit` with every name in the folder, in no order, until it returns an error.

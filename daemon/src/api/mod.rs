@@ -1,9 +1,11 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
 //! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs`, `mail.rs` and `catalogue.rs` those about relays,
-//! devices, messages and what devices share, `groups.rs` those about groups. Invariant: the socket is in a folder only this user may enter, and a connection from another user id is closed before a byte is read.
+//! devices, messages and what devices share, `groups.rs` those about groups; `door.rs` is the socket. Invariant: a connection
+//! from another user id is closed before a byte is read.
 
 mod catalogue;
+mod door;
 mod groups;
 mod mail;
 mod relays;
@@ -15,12 +17,10 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+pub(crate) use door::Door;
 use hither_api::{ApiError, ErrorCode};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use tokio::net::unix::SocketAddr;
-use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
@@ -99,43 +99,8 @@ impl IntoResponse for Failure {
 /// What a call answers.
 type Answer<T> = Result<axum::Json<T>, Failure>;
 
-/// A listener that takes connections of this user only.
-pub(crate) struct OwnUser(UnixListener);
-
-/// Opens the socket. The caller holds the instance lock, so a socket that exists is a dead daemon's.
-pub(crate) fn listen(path: &Path) -> io::Result<OwnUser> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    Ok(OwnUser(listener))
-}
-
-impl axum::serve::Listener for OwnUser {
-    type Io = UnixStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
-            let own = rustix::process::geteuid().as_raw();
-            match stream.peer_cred() {
-                Ok(peer) if peer.uid() == own => return (stream, address),
-                Ok(peer) => tracing::warn!(user = peer.uid(), "another user tried the local API"),
-                Err(error) => tracing::warn!(%error, "a connection to the local API without a user"),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
-
 /// Serves the API until `stop`; answers that were begun by then are finished.
-pub(crate) async fn serve(daemon: Arc<Daemon>, listener: OwnUser, stop: CancellationToken) -> io::Result<()> {
+pub(crate) async fn serve(daemon: Arc<Daemon>, listener: Door, stop: CancellationToken) -> io::Result<()> {
     axum::serve(listener, router(daemon)).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

@@ -1,7 +1,9 @@
 //! The inbox as the local API shows it, and what users do with messages.
 
 use super::inbox::Inbox;
+use super::outbox::Outcome;
 use super::records::{self, MessageRecord, StoredContent, StoredFile};
+use super::send::describe;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::name_of;
@@ -180,8 +182,13 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
 pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
     let tell = |(number, record, reason): (u64, records::OutgoingRecord, Option<String>)| {
         let state = if record.failed.is_some() { SentState::Failed } else { SentState::Waiting };
-        let name = record.to.parse().map(|to| name_of(daemon, to)).unwrap_or_default();
-        let sent = SentInfo { message: record.message, to: record.to, name, state, reason };
+        let sent = match record.to.parse() {
+            Ok(to) => describe(daemon, record.message, to, name_of(daemon, to), Outcome { state, reason }),
+            Err(_) => {
+                let (message, name, hint) = (record.message, String::new(), None);
+                SentInfo { message, to: record.to, name, state, reason, hint }
+            }
+        };
         OutgoingInfo {
             id: number,
             sent,

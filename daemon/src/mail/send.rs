@@ -70,6 +70,7 @@ pub(crate) async fn send_ticket(
             name: reader.name.clone(),
             state: SentState::Failed,
             reason: Some(error.message.trim_end_matches('.').to_owned()),
+            hint: None,
         })
     });
     futures::future::join_all(each).await
@@ -81,7 +82,32 @@ async fn deliver(daemon: &Arc<Daemon>, reader: &Reader, request: SendRequest) ->
     let (message, mut told) = written.await.map_err(failure::internal)??;
     let outcome = follow(daemon, to, &mut told).await;
     let name = reader.name.clone();
-    Ok(SentInfo { message, to: to.to_string(), name, state: outcome.state, reason: outcome.reason })
+    Ok(describe(daemon, message, to, name, outcome))
+}
+
+/// A message as it stands; what waits for what never comes by itself says what must be done.
+pub(super) fn describe(
+    daemon: &Daemon,
+    message: String,
+    to: DeviceId,
+    name: String,
+    outcome: Outcome,
+) -> SentInfo {
+    let mut sent = SentInfo {
+        message,
+        to: to.to_string(),
+        name,
+        state: outcome.state,
+        reason: outcome.reason,
+        hint: None,
+    };
+    if sent.state == SentState::Waiting
+        && let Some((host, trouble)) = daemon.relays.stuck(to)
+    {
+        sent.reason = Some(format!("it cannot be given to {host}: {}", trouble.why));
+        sent.hint = Some(trouble.hint.to_owned());
+    }
+    sent
 }
 
 /// Reads, seals and keeps a message. Blocks.

@@ -25,6 +25,8 @@ impl Relay {
             carrier: None,
             rtt_ms: None,
             reason: None,
+            hint: None,
+            lasting: false,
             retry_seconds: None,
         };
         match self.standing() {
@@ -36,9 +38,12 @@ impl Relay {
                 info.carrier = Some(carrier_name(connection.carrier()).into());
                 info.rtt_ms = Some(connection.rtt().as_secs_f64() * 1000.0);
             }
-            Standing::Waiting { why, until } => {
+            Standing::Waiting { trouble, until } => {
                 info.state = RelayState::Waiting;
-                info.reason = Some(why.split(" (os error").next().unwrap_or(&why).to_owned());
+                let why = trouble.why.split(" (os error").next().unwrap_or(&trouble.why);
+                info.reason = Some(why.to_owned());
+                info.hint = (!trouble.hint.is_empty()).then(|| trouble.hint.to_owned());
+                info.lasting = trouble.lasting;
                 info.retry_seconds = Some(until.saturating_duration_since(Instant::now()).as_secs());
             }
         }

@@ -123,7 +123,8 @@ async fn race<T>(
 /// Of two reasons the one that says more.
 fn telling(quic: LinkError, tcp: LinkError) -> LinkError {
     let rank = |error: &LinkError| match error {
-        LinkError::WrongDevice { .. } => 3,
+        LinkError::WrongDevice { .. } => 4,
+        LinkError::NotHither => 3,
         LinkError::TimedOut => 1,
         LinkError::NoCarrier | LinkError::NoAddress => 0,
         _ => 2,

@@ -22,6 +22,7 @@ mod standing;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trouble;
 
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
 pub(crate) use describe::{carrier_name, devices, name_of};
@@ -31,6 +32,7 @@ pub(crate) use dial::{RelayStream, dial, open};
 pub(crate) use join::{join, leave};
 pub(crate) use network::addresses;
 pub(crate) use standing::{Relay, Standing};
+pub(crate) use trouble::Trouble;
 
 use crate::daemon::Daemon;
 use crate::records::Records;
@@ -101,6 +103,22 @@ impl Relays {
             }
         }
         away
+    }
+
+    /// Why nothing can be sent to `device` before somebody does something: the host of a relay that lists it, and its trouble.
+    /// `None` while some way may open by itself.
+    pub(crate) fn stuck(&self, device: DeviceId) -> Option<(String, Trouble)> {
+        let ways = self.all().into_iter().filter(|relay| relay.presence(device).is_some());
+        let mut stuck = None;
+        for relay in ways {
+            match relay.standing() {
+                Standing::Waiting { trouble, .. } if trouble.lasting => {
+                    stuck = stuck.or(Some((relay.url.at.to_string(), trouble)));
+                }
+                _ => return None,
+            }
+        }
+        stuck
     }
 
     /// What a ticket tells of relays: a front of every fleet, as many as a ticket takes. `first`: the one that keeps the

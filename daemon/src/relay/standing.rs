@@ -3,6 +3,7 @@
 use super::connection::RelayConnection;
 use super::devices::DeviceList;
 use super::records::RelayRecord;
+use super::trouble::Trouble;
 use crate::clock::{unix_millis, unix_seconds};
 use crate::hexed::Hex;
 use crate::records::Records;
@@ -22,8 +23,8 @@ pub(crate) enum Standing {
     Connected(Arc<RelayConnection>),
     /// Nothing is done until then.
     Waiting {
-        /// What went wrong last, in words.
-        why: String,
+        /// What went wrong last.
+        trouble: Trouble,
         until: Instant,
     },
 }

@@ -6,6 +6,7 @@ use super::connection::{Delivery, End, News, Notice, RelayConnection};
 use super::dial::{self, RelayError, RelayStream};
 use super::select::{Select, Step};
 use super::standing::{Relay, Standing};
+use super::trouble::Trouble;
 use super::{cards, circuit, devices};
 use crate::daemon::Daemon;
 use hither_carrier::Link;
@@ -31,7 +32,8 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<Fi
     let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
     let network = daemon.relays.network.subscribe();
     let left = relay.left.clone();
-    let mut keeper = Keeper { daemon, relay, select, network, held: None, link: None, why: String::new() };
+    let mut keeper =
+        Keeper { daemon, relay, select, network, held: None, link: None, trouble: Trouble::default() };
     tokio::select! {
         () = keeper.work(first) => {}
         () = left.cancelled() => {}
@@ -103,8 +105,8 @@ struct Keeper {
     held: Option<Held>,
     /// The link on which an assignment was asked for: the same relay is connected on it.
     link: Option<Spare>,
-    /// What went wrong last, in words.
-    why: String,
+    /// What went wrong last.
+    trouble: Trouble,
 }
 
 impl Keeper {
@@ -136,7 +138,7 @@ impl Keeper {
             return self.relay.set_standing(Standing::Connected(Arc::clone(&held.connection)));
         }
         self.relay.set_standing(match step {
-            Step::Wait(until) => Standing::Waiting { why: self.why.clone(), until: *until },
+            Step::Wait(until) => Standing::Waiting { trouble: self.trouble.clone(), until: *until },
             _ => Standing::Connecting,
         });
     }
@@ -184,7 +186,7 @@ impl Keeper {
             }
             Event::End(end) => {
                 tracing::info!(relay = %self.relay.url.at, %end, "the long connection ended");
-                self.why = end.to_string();
+                self.trouble = Trouble::from(&end);
                 self.held = None;
                 let busy = matches!(self.select.step(), Step::Assign(_) | Step::Try(_));
                 self.select.lost(Instant::now());
@@ -263,7 +265,7 @@ impl Keeper {
 
     fn failed(&mut self, what: &str, error: &RelayError) {
         tracing::debug!(relay = %self.relay.url.at, what, %error, "the relay did not give what was asked for");
-        self.why = error.to_string();
+        self.trouble = error.into();
     }
 
     /// A relay of the fleet welcomed this device: its connection takes the place of the one before.

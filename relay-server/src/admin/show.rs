@@ -66,9 +66,13 @@ impl Show {
         if self.json {
             return self.object(device);
         }
-        let seen = if device.seen_ms == 0 { "never".into() } else { time(device.seen_ms) };
+        let seen = match device.seen_ms {
+            _ if device.online => "online".into(),
+            0 => "last seen never".into(),
+            at => format!("last seen {}", time(at)),
+        };
         let revoked = if device.revoked { "  REVOKED" } else { "" };
-        self.line(&format!("{}  user {}  last seen {seen}{revoked}", device.device, device.user));
+        self.line(&format!("{}  user {}  {seen}{revoked}", device.device, device.user));
     }
 
     pub(super) fn end_of_list(&self, count: usize, what: &str) {

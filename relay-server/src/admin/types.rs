@@ -83,6 +83,9 @@ pub struct Device {
     pub registered_ms: u64,
     /// When it was connected last, about, Unix milliseconds; 0: never.
     pub seen_ms: u64,
+    /// It is connected now, to this node or another one of the fleet.
+    #[serde(default)]
+    pub online: bool,
     /// It may do nothing any more.
     pub revoked: bool,
 }

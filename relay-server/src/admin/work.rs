@@ -9,7 +9,7 @@ use super::types::{
 use crate::config::{Folder, Role};
 use crate::node::{Node, now_ms};
 use crate::ops::{Gates, Inspect, sample_mail};
-use crate::serve::records::{hex, unhex};
+use crate::serve::records::{bucket, hex, presence_key, unhex};
 use crate::store::{CheckReport, Store};
 use hither_proto::{DeviceId, HostPort, RelayUrl, UserId};
 use std::path::PathBuf;
@@ -88,15 +88,21 @@ impl Admin {
         let user = user.map(parse_user).transpose()?;
         let (infos, more) = self.node.registry.devices(after.as_ref()).await?;
         let next = infos.last().filter(|_| more).map(|info| info.device.to_string());
-        let devices = infos.into_iter().filter(|info| user.is_none_or(|user| user == info.user));
-        let devices = devices.map(|info| Device {
-            device: info.device.to_string(),
-            user: hex(info.user.as_bytes()),
-            registered_ms: info.registered_ms,
-            seen_ms: info.seen_ms,
-            revoked: info.revoked,
-        });
-        Ok(Devices { devices: devices.collect(), next })
+        let mut devices = Vec::new();
+        for info in infos.into_iter().filter(|info| user.is_none_or(|user| user == info.user)) {
+            // When a device was seen is written when it goes, and seldom before: presence says who is there.
+            let presence = presence_key(&info.user, &info.device);
+            let online = self.node.state.get(bucket::PRESENCE, &presence).await?.is_some();
+            devices.push(Device {
+                device: info.device.to_string(),
+                user: hex(info.user.as_bytes()),
+                registered_ms: info.registered_ms,
+                seen_ms: info.seen_ms,
+                online,
+                revoked: info.revoked,
+            });
+        }
+        Ok(Devices { devices, next })
     }
 
     pub(super) async fn revoke(&self, revoke: Revoke) -> Result<Revoked, AdminError> {

@@ -2,7 +2,8 @@
 //!
 //! Nothing secret and no names are logged anywhere; devices and shares appear by the first digits of their ids.
 
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -22,9 +23,19 @@ const OURS: [&str; 3] = ["hither_relay", "hither_carrier", "hither_content"];
 
 /// Logs from now on what passes `filter`: a level, or a filter in the syntax of `tracing`.
 pub fn start_log(filter: &str, json: bool) -> Result<(), LogError> {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(parse(filter)?)
+        .with_ansi(has_colours(io::stderr().is_terminal(), |name| std::env::var_os(name)))
+        .with_writer(io::stderr);
     let started = if json { subscriber.json().finish().try_init() } else { subscriber.finish().try_init() };
     started.map_err(|_| LogError::Twice)
+}
+
+/// Whether lines are coloured: for a person at a terminal who has not said no, never in a file or a journal.
+fn has_colours(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = variable("TERM").is_some_and(|term| term == "dumb");
+    terminal && !refused && !dumb
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
@@ -45,6 +56,14 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_terminals_see_colours() {
+        let none = |_: &str| None;
+        assert!(has_colours(true, none) && !has_colours(false, none));
+        assert!(!has_colours(true, |name| (name == "NO_COLOR").then(|| "1".into())));
+        assert!(!has_colours(true, |name| (name == "TERM").then(|| "dumb".into())));
+    }
 
     #[test]
     fn levels_and_filters_are_understood_and_typing_errors_are_not() {

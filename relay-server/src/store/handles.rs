@@ -68,7 +68,7 @@ impl PackFiles {
         }
         let file = Arc::new(File::open(self.dir.join(pack::name(pack)))?);
         let mut files = self.lock();
-        if files.open.len() >= MAX_OPEN
+        if files.open.len() >= hither_content::share_of_limit(MAX_OPEN)
             && let Some(oldest) = files.open.iter().min_by_key(|(_, open)| open.used).map(|(pack, _)| *pack)
         {
             files.open.remove(&oldest);
@@ -94,12 +94,12 @@ mod tests {
         let read = |pack, length| files.read(&Buffers::new(0), pack, 0, length);
         let path = |pack| dir.path().join(pack::name(pack));
         std::fs::create_dir_all(path(PackNumber(0)).parent().unwrap()).unwrap();
-        for number in 0..MAX_OPEN as u64 + 20 {
+        for number in 0..hither_content::share_of_limit(MAX_OPEN) as u64 + 20 {
             std::fs::write(path(PackNumber(number)), number.to_be_bytes()).unwrap();
             assert_eq!(read(PackNumber(number), 8).unwrap(), number.to_be_bytes()[..]);
         }
-        assert_eq!(files.lock().open.len(), MAX_OPEN);
-        let last = PackNumber(MAX_OPEN as u64 + 19);
+        assert_eq!(files.lock().open.len(), hither_content::share_of_limit(MAX_OPEN));
+        let last = PackNumber(hither_content::share_of_limit(MAX_OPEN) as u64 + 19);
         std::fs::remove_file(path(last)).unwrap();
         read(last, 8).unwrap();
         files.forget(last);

@@ -17,6 +17,7 @@ mod field_fetch_ends;
 mod field_firewalls;
 mod field_groups;
 mod field_links;
+mod field_local;
 mod field_share;
 mod field_share_files;
 mod field_strangers;
