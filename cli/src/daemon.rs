@@ -36,7 +36,7 @@ pub fn client(paths: &Paths) -> Client {
 /// The daemon, which is started when none runs.
 pub async fn running(paths: &Paths) -> Result<Status, ApiError> {
     match ask(paths).await? {
-        Asked::Runs(status) => Ok(status),
+        Asked::Runs(status) => Ok(*status),
         Asked::Silent(_) => start(paths).await,
     }
 }
@@ -44,7 +44,7 @@ pub async fn running(paths: &Paths) -> Result<Status, ApiError> {
 /// What the daemon says of itself; `None` when none runs.
 pub async fn status(paths: &Paths) -> Result<Option<Status>, ApiError> {
     match ask(paths).await? {
-        Asked::Runs(status) => Ok(Some(status)),
+        Asked::Runs(status) => Ok(Some(*status)),
         Asked::Silent(stranger @ ClientError::Stranger { .. }) => Err(stranger.into()),
         Asked::Silent(_) => Ok(None),
     }
@@ -52,7 +52,7 @@ pub async fn status(paths: &Paths) -> Result<Option<Status>, ApiError> {
 
 /// What came of asking a daemon how it is.
 enum Asked {
-    Runs(Status),
+    Runs(Box<Status>),
     /// None runs, it is just ending, or another user's is where it should be.
     Silent(ClientError),
 }
@@ -63,7 +63,7 @@ async fn ask(paths: &Paths) -> Result<Asked, ApiError> {
         Ok(Ok(status)) if is_another(Path::new(&status.home), &paths.data) => {
             Ok(Asked::Silent(ClientError::NotRunning))
         }
-        Ok(Ok(status)) => Ok(Asked::Runs(status)),
+        Ok(Ok(status)) => Ok(Asked::Runs(Box::new(status))),
         Ok(Err(error @ (ClientError::NotRunning | ClientError::Gone | ClientError::Stranger { .. }))) => {
             Ok(Asked::Silent(error))
         }
@@ -110,7 +110,7 @@ async fn start(paths: &Paths) -> Result<Status, ApiError> {
     let mut give_up = None;
     loop {
         if let Asked::Runs(status) = ask(paths).await? {
-            return Ok(status);
+            return Ok(*status);
         }
         if give_up.is_none() && newborn.has_ended() {
             if newborn.gave_way(paths) && Instant::now() < patience {

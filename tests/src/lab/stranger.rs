@@ -92,12 +92,15 @@ fn lock(loot: &Mutex<Loot>) -> MutexGuard<'_, Loot> {
     loot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where a device is: its addresses, and its TCP port.
+type Seen = (Vec<SocketAddr>, Option<u16>);
+
 /// What all streams of a stranger share.
 #[derive(Clone)]
 struct Attack {
     endpoint: Arc<Endpoint>,
     links: Arc<Mutex<HashMap<DeviceId, Link>>>,
-    seen: Arc<Mutex<HashMap<DeviceId, (Vec<SocketAddr>, Option<u16>)>>>,
+    seen: Arc<Mutex<HashMap<DeviceId, Seen>>>,
     loot: Arc<Mutex<Loot>>,
 }
 

@@ -408,6 +408,6 @@ fn field_d4_a_share_gives_nobody_more_than_the_user_does() {
         let got = into.join("things");
         assert_eq!(["run", "setuid", "shared"].map(|name| mode(got.join(name))), [0o755, 0o755, 0o644]);
         assert_eq!(mode(got.join("there")), 0o755);
-        Tree::of(&things.join("mine")).assert_same(&Tree::of(got.join("mine")));
+        Tree::of(things.join("mine")).assert_same(&Tree::of(got.join("mine")));
     });
 }

@@ -346,7 +346,7 @@ fn field_a5_another_folder_at_the_path_is_none_of_the_share() {
         fill(parent.join("shared/c"), 4, 1000);
         lab::until("a version there", || fine().filter(|share| share.version == 3 && share.files == 3));
         // Whoever says so shares the new one, under the same ticket.
-        fs::rename(parent.join("shared"), &desk.path("old")).unwrap();
+        fs::rename(parent.join("shared"), desk.path("old")).unwrap();
         fill(parent.join("shared/new"), 5, 1000);
         lab::until("another folder", trouble);
         let again = desk.share_with(&parent.join("shared"), &["--watch"]);
