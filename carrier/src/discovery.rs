@@ -263,7 +263,10 @@ impl Search {
     fn take(&mut self, event: ServiceEvent) -> Vec<DiscoveryEvent> {
         match event {
             ServiceEvent::ServiceResolved(service) => match parse(&service, self.loopback) {
-                Some(parsed) => self.sightings.see(&service.fullname, parsed),
+                Some(parsed) => {
+                    let news = self.sightings.see(&service.fullname, parsed).into_iter();
+                    news.filter_map(|news| elsewhere(news, self.service.get_port())).collect()
+                }
                 None => {
                     tracing::debug!("a service that is not what it should be is ignored");
                     Vec::new()
@@ -288,6 +291,14 @@ fn parse(service: &ResolvedService, loopback: bool) -> Option<Service> {
     let addresses = service.addresses.iter().filter_map(|ip| address(ip, service.port, loopback));
     let addresses: BTreeSet<_> = addresses.collect();
     (!addresses.is_empty()).then_some(Service { device, addresses, tcp_port })
+}
+
+/// Leaves out of what is announced in this device's name where this program is, which listens at `port`.
+fn elsewhere(news: DiscoveryEvent, port: u16) -> Option<DiscoveryEvent> {
+    let DiscoveryEvent::Ourselves { mut addresses, tcp_port } = news else { return Some(news) };
+    let own: BTreeSet<_> = if_addrs::get_if_addrs().ok()?.iter().map(if_addrs::Interface::ip).collect();
+    addresses.retain(|at| at.port() != port || !own.contains(&at.ip()));
+    (!addresses.is_empty()).then_some(DiscoveryEvent::Ourselves { addresses, tcp_port })
 }
 
 /// An address that can be dialled: link-local IPv6 with its scope, nothing that cannot be a device's own.

@@ -15,6 +15,7 @@ mod field_crowds;
 mod field_fetch;
 mod field_fetch_ends;
 mod field_groups;
+mod field_rollback;
 mod field_share;
 mod field_share_files;
 mod field_strangers;
