@@ -55,14 +55,7 @@ pub(crate) async fn look(daemon: &Daemon, addresses: &[SocketAddr], tcp_port: Op
     if twins.told.load(Ordering::Relaxed) || twins.looking.swap(true, Ordering::Relaxed) {
         return;
     }
-    let dialled = match daemon.endpoint.connect_quic(daemon.device, addresses).await {
-        Ok(link) => Ok(link),
-        Err(_) => {
-            let at = |address: &SocketAddr| SocketAddr::new(address.ip(), tcp_port.unwrap_or(address.port()));
-            let tcp: Vec<SocketAddr> = addresses.iter().map(at).collect();
-            daemon.endpoint.connect_tcp(daemon.device, &tcp).await
-        }
-    };
+    let dialled = daemon.endpoint.connect_twin(addresses, tcp_port).await;
     match dialled {
         // Only who has the key comes as far.
         Ok(link) => {
