@@ -344,3 +344,77 @@ impl Shares {
         self.changes.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+    use hither_proto::{ChunkId, Head};
+
+    struct Owner {
+        identity: Identity,
+        share: Share,
+    }
+
+    impl Owner {
+        fn new() -> Self {
+            let identity = Identity::generate().unwrap();
+            let share = Share::new(ShareSecret::new([1; 16]), identity.device_id());
+            Self { identity, share }
+        }
+
+        fn head(&self, version: u64, published_ms: u64, root: u8) -> SignedHead {
+            let head = Head {
+                share: self.share.id,
+                version,
+                root: ChunkId::new([root; 32]),
+                root_length: 100,
+                salt: [0; 16],
+                chunks: 1,
+                manifest_chunks: 1,
+                bytes: 1,
+                published_ms,
+            };
+            SignedHead::sign(head, |message| self.identity.sign(message))
+        }
+    }
+
+    #[test]
+    fn of_two_heads_of_one_number_all_count_the_same_whichever_comes_first() {
+        let owner = Owner::new();
+        let (older, newer) = (owner.head(2, 10, 9), owner.head(2, 20, 1));
+        let larger = owner.head(2, 20, 2);
+        for order in [[&older, &newer, &larger], [&larger, &newer, &older], [&newer, &larger, &older]] {
+            let Owner { share, .. } = Owner::new();
+            for head in order {
+                share.saw(head);
+            }
+            assert_eq!(share.head_of(2).as_ref(), Some(&larger));
+            assert!(share.is_passed_over(&older) && share.is_passed_over(&newer));
+            assert!(!share.is_passed_over(&larger));
+        }
+    }
+
+    #[test]
+    fn what_was_begun_stays_and_the_owner_is_told_of_the_other_one() {
+        let owner = Owner::new();
+        let (older, newer) = (owner.head(2, 10, 9), owner.head(2, 20, 1));
+        let share = &owner.share;
+        let mut heads = share.heads();
+        assert!(share.saw(&older) && heads.has_changed().unwrap());
+        heads.mark_unchanged();
+        assert_eq!(share.take_head(2), Some(older.clone()));
+        assert!(!share.saw(&newer), "its number is known");
+        assert!(heads.has_changed().unwrap());
+        heads.mark_unchanged();
+        assert!(!share.saw(&newer) && !heads.has_changed().unwrap(), "no news any more");
+        assert_eq!(share.head_of(2), Some(older.clone()));
+        assert_eq!(share.unknown_to(&newer), [older.clone()]);
+        assert_eq!(share.unknown_to(&older), [newer]);
+        assert_eq!(share.unknown_to(&owner.head(3, 30, 1)), [], "it has gone past both");
+        assert_eq!(share.next_number(), 3);
+        share.saw(&owner.head(7, 5, 1));
+        assert_eq!(share.next_number(), 8);
+        assert_eq!(share.unknown_to(&owner.head(1, 1, 1)).len(), 2);
+    }
+}
