@@ -240,7 +240,9 @@ mod tests {
             let mut engine = Engine::new(EngineConfig::new(device(0)));
             let now = Time::default();
             engine.start_fetch(share, device(OWNER), None, None);
-            engine.handle_device_seen(share, device(OTHER), now);
+            for who in [OWNER, OTHER].map(device) {
+                engine.handle_device_seen(share, who, now);
+            }
             engine.handle_session_opened(share, device(OTHER), 3, Duration::from_millis(1), now);
             engine.handle_session_opened(share, device(OWNER), 2, Duration::from_millis(1), now);
             let mut table = Table { engine, share, now, asked: Vec::new() };
