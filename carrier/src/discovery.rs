@@ -304,7 +304,9 @@ impl Search {
             ServiceEvent::ServiceResolved(service) => match parse(&service, self.loopback) {
                 Some(parsed) => {
                     let device = parsed.device;
-                    let mut news = self.sightings.see(&service.fullname, parsed);
+                    let news = self.sightings.see(&service.fullname, parsed).into_iter();
+                    let port = self.service.get_port();
+                    let mut news: Vec<_> = news.filter_map(|news| elsewhere(news, port)).collect();
                     if service.get_property_val_str("call") == Some("1") && self.sightings.knows(device) {
                         news.push(DiscoveryEvent::Calls { device });
                     }
@@ -334,6 +336,14 @@ fn parse(service: &ResolvedService, loopback: bool) -> Option<Service> {
     let addresses = service.addresses.iter().filter_map(|ip| address(ip, service.port, loopback));
     let addresses: BTreeSet<_> = addresses.collect();
     (!addresses.is_empty()).then_some(Service { device, addresses, tcp_port })
+}
+
+/// Leaves out of what is announced in this device's name where this program is, which listens at `port`.
+fn elsewhere(news: DiscoveryEvent, port: u16) -> Option<DiscoveryEvent> {
+    let DiscoveryEvent::Ourselves { mut addresses, tcp_port } = news else { return Some(news) };
+    let own: BTreeSet<_> = if_addrs::get_if_addrs().ok()?.iter().map(if_addrs::Interface::ip).collect();
+    addresses.retain(|at| at.port() != port || !own.contains(&at.ip()));
+    (!addresses.is_empty()).then_some(DiscoveryEvent::Ourselves { addresses, tcp_port })
 }
 
 /// An address that can be dialled: link-local IPv6 with its scope, nothing that cannot be a device's own.

@@ -215,8 +215,18 @@ impl Endpoint {
         joining: impl futures::Stream<Item = SocketAddr>,
         towards: Towards,
     ) -> Result<Link, LinkError> {
-        let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
         self.check(device)?;
+        self.race_quic(device, addresses, joining, towards).await
+    }
+
+    async fn race_quic(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        joining: impl futures::Stream<Item = SocketAddr>,
+        towards: Towards,
+    ) -> Result<Link, LinkError> {
+        let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
         // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight attempts.
         let v6 = endpoint.local_addr().is_ok_and(|local| local.is_ipv6());
         let usable = |address: &SocketAddr| v6 || address.is_ipv4();
@@ -258,6 +268,30 @@ impl Endpoint {
         towards: Towards,
     ) -> Result<Link, LinkError> {
         self.check(device)?;
+        self.race_tcp(device, addresses, joining, towards).await
+    }
+
+    /// Dials whoever announces this very device at addresses that are not its own, first over QUIC, then over TCP at the same
+    /// addresses and `tcp_port`. A link says that another machine there has this device's key; it is good for nothing else.
+    pub async fn connect_twin(
+        &self,
+        addresses: &[SocketAddr],
+        tcp_port: Option<u16>,
+    ) -> Result<Link, LinkError> {
+        let device = self.core.device;
+        let quic = self.race_quic(device, addresses, stream::empty(), Towards::Device).await;
+        let (Err(_), Some(port)) = (&quic, tcp_port) else { return quic };
+        let addresses: Vec<_> = addresses.iter().map(|at| SocketAddr::new(at.ip(), port)).collect();
+        self.race_tcp(device, &addresses, stream::empty(), Towards::Device).await
+    }
+
+    async fn race_tcp(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+        joining: impl futures::Stream<Item = SocketAddr>,
+        towards: Towards,
+    ) -> Result<Link, LinkError> {
         let dial = async |address| Ok((address, tcp::connect(&self.core, device, address, towards).await?));
         let (address, first) = race(addresses, joining, dial).await?;
         Ok(SingleLink::make(Arc::clone(&self.core), Way::Tcp(address, towards), first))

@@ -33,6 +33,13 @@ pub enum DiscoveryEvent {
         /// Who claims to call.
         device: DeviceId,
     },
+    /// Somebody else announces this very device: what is left of an earlier run, or another machine with its key.
+    Ourselves {
+        /// Where that is, at most 16 addresses.
+        addresses: Vec<SocketAddr>,
+        /// TCP port on the same addresses.
+        tcp_port: Option<u16>,
+    },
     /// A device has said goodbye or was not heard any more.
     Gone {
         /// Who was there.
@@ -62,11 +69,12 @@ impl Sightings {
 
     /// Takes note of an announcement; gives news of the devices concerned, if any.
     pub(crate) fn see(&mut self, name: &str, mut service: Service) -> Vec<DiscoveryEvent> {
-        if service.device == self.ourselves {
-            return Vec::new();
-        }
         while service.addresses.len() > MAX_SEEN {
             service.addresses.pop_last();
+        }
+        if service.device == self.ourselves {
+            let addresses = service.addresses.into_iter().collect();
+            return vec![DiscoveryEvent::Ourselves { addresses, tcp_port: service.tcp_port }];
         }
         let device = service.device;
         let known = self.services.get(name).map(|service| service.device);
@@ -161,7 +169,8 @@ mod tests {
     fn only_changes_are_news() {
         let (us, them) = (device(), device());
         let mut sightings = Sightings::new(us);
-        assert_eq!(sightings.see("us", service(us, &["10.0.0.1:1"], None)), []);
+        let ours = sightings.see("us", service(us, &["10.0.0.1:1"], None));
+        assert!(matches!(&ours[..], [DiscoveryEvent::Ourselves { .. }]), "{ours:?}");
         let first = sightings.see("them", service(them, &["10.0.0.2:1"], None));
         let addresses = vec!["10.0.0.2:1".parse().unwrap()];
         assert_eq!(first, [DiscoveryEvent::Seen { device: them, addresses, tcp_port: None }]);

@@ -15,6 +15,7 @@ use crate::losses::{self, Losses};
 use crate::mail::Mail;
 use crate::records::{LeftOutRecord, Records, ShareRecord};
 use crate::relay::Relays;
+use crate::rollback::Rollbacks;
 use crate::routes::Routes;
 use crate::shares::{Share, Shares, Version};
 use crate::stamp_clock::StampClock;
@@ -22,6 +23,7 @@ use crate::tasks::Tasks;
 use crate::terms::Listeners;
 use crate::throttle::Throttles;
 use crate::transfer::{Transfer, Transfers};
+use crate::twins::Twins;
 use crate::watch::Watches;
 use crate::workers::Workers;
 use crate::world::World;
@@ -86,6 +88,10 @@ pub(crate) struct Daemon {
     pub warnings: Mutex<Vec<String>>,
     /// What of Hither's own data was lost.
     pub losses: Losses,
+    /// Shares of which others knew more than this device's data.
+    pub rollbacks: Rollbacks,
+    /// Another machine with this device's key.
+    pub twins: Twins,
     share_records: Mutex<HashMap<ShareId, ShareRecord>>,
     next_id: AtomicU64,
     /// Told when a share gets another end.
@@ -162,6 +168,8 @@ impl Daemon {
             publishing: Mutex::new(()),
             warnings: Mutex::default(),
             losses,
+            rollbacks: Rollbacks::default(),
+            twins: Twins::new().map_err(failure::internal)?,
             share_records: Mutex::default(),
             next_id: AtomicU64::new(1),
             ends_changed: Notify::new(),

@@ -2,7 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
-use crate::{circuits, roaming, session};
+use crate::{circuits, roaming, session, twins};
 use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,10 @@ async fn accept(daemon: Arc<Daemon>) {
     let slots = Arc::new(tokio::sync::Semaphore::new(MAX_STREAMS));
     while let Some(incoming) = daemon.endpoint.accept().await {
         match incoming {
-            Incoming::Link(link) => daemon.links.accepted(link),
+            Incoming::Link(link) => {
+                twins::met(&daemon, &link);
+                daemon.links.accepted(link);
+            }
             Incoming::Stream(stream) => {
                 // Beyond the bound the stream is dropped, which resets it.
                 let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
@@ -120,6 +123,10 @@ async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent
                     let of = Arc::clone(&daemon);
                     daemon.tasks.spawn(async move { of.links.answer_call(device).await });
                 }
+            }
+            DiscoveryEvent::Ourselves { addresses, tcp_port } => {
+                let of = Arc::clone(&daemon);
+                daemon.tasks.spawn(async move { twins::look(&of, &addresses, tcp_port).await });
             }
             DiscoveryEvent::Gone { device } => {
                 daemon.links.gone(device);

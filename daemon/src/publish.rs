@@ -171,7 +171,7 @@ fn try_publish(
         Some((share, _)) => share,
         None => Arc::new(Share::new(new_secret()?, daemon.device)),
     };
-    let version = before.as_ref().map_or(1, |b| b.number() + 1);
+    let version = share.next_number();
     let group = source.group.clone();
     let done =
         store(daemon, &share, request, &Source { domain: Some(domain), ..source }, &imported, version)?;

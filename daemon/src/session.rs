@@ -14,12 +14,12 @@ use crate::daemon::Daemon;
 use crate::greeting::{OpenError, greet, greet_device};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
-use crate::{circuits, holders, lane};
+use crate::{circuits, holders, lane, rollback};
 use hither_api::SourceKind;
 use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendHalf, write_message};
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
-use hither_proto::{DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead};
+use hither_proto::{DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead, UncheckedHead};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ const SILENCE: Duration = Duration::from_secs(15);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// After how long a device that fetches the share itself and knows nothing of it yet is worth another try, milliseconds.
 const SOON: u32 = 100;
+/// Heads of which is remembered that the owner was told of them on one stream.
+const MAX_TOLD: usize = 16;
 
 /// Opens a session about a share that is being fetched and keeps it until it ends. The engine is told everything.
 pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
@@ -147,7 +149,8 @@ impl Session {
         let error = loop {
             self.look_for_tcp(daemon, share, close);
             let talk = Talk { daemon, share, device: self.device, close };
-            match talk.run(&mut self.control, &mut outgoing, &mut moves).await {
+            let shown = Some(self.head.clone());
+            match talk.run(&mut self.control, shown, &mut outgoing, &mut moves).await {
                 Ok(moved) => self.moves(daemon, share, moved),
                 Err(error) => break error,
             }
@@ -172,14 +175,14 @@ impl Session {
     }
 
     /// Goes on over a direct link.
-    fn moves(&mut self, daemon: &Daemon, share: &Share, moved: direct::Moved) {
+    fn moves(&mut self, daemon: &Arc<Daemon>, share: &Arc<Share>, moved: direct::Moved) {
         tracing::debug!(device = ?self.device, share = ?share.id, link = ?moved.link, "a session moves to a direct way");
         (self.link, self.head, self.tcp) = (moved.link, moved.head, moved.tcp);
         // The other side announces everything anew on it.
         self.control = moved.control;
         daemon.links.leads(&self.link, false);
         learn(daemon, share, &self.head);
-        let (version, distance) = (self.head.head().version, self.distance(daemon));
+        let (version, distance) = (counted(share, &self.head), self.distance(daemon));
         let carrier = match self.link.carrier() {
             CarrierKind::Tcp => Carrier::Tcp,
             CarrierKind::Quic | CarrierKind::Relayed => Carrier::Quic,
@@ -204,9 +207,9 @@ impl Session {
         Distance { rtt: self.link.rtt(), same_network, site, relayed }
     }
 
-    fn tell_engine(&self, daemon: &Daemon, share: &Share) {
-        let version = self.head.head().version;
+    fn tell_engine(&self, daemon: &Arc<Daemon>, share: &Arc<Share>) {
         learn(daemon, share, &self.head);
+        let version = counted(share, &self.head);
         let distance = self.distance(daemon);
         tracing::debug!(device = ?self.device, share = ?share.id, ?distance, "a session is open");
         daemon.core.with(|engine, now| {
@@ -219,11 +222,18 @@ impl Session {
     }
 }
 
-/// Remembers a head that was checked, and wakes the transfer when it is a new one.
-fn learn(daemon: &Daemon, share: &Share, head: &SignedHead) {
+/// Remembers a head that was checked, and wakes the transfer when it is a new one. An owner that does not know it goes past it.
+fn learn(daemon: &Arc<Daemon>, share: &Arc<Share>, head: &SignedHead) {
     if share.saw(head) {
         daemon.core.routes.tell_transfer(share.id, TransferInput::NewHead);
     }
+    rollback::look(daemon, share);
+}
+
+/// The version of a head as the engine counts it: none when another head of that version is preferred, for it knows versions by
+/// their numbers and would mix the two.
+fn counted(share: &Share, head: &SignedHead) -> u64 {
+    if share.is_passed_over(head) { 0 } else { head.head().version }
 }
 
 /// Sees whether the bulk carrier connects, and tells the engine when it does.
@@ -259,9 +269,14 @@ impl Talk<'_> {
     async fn run(
         &self,
         control: &mut Control,
+        mut shown: Option<SignedHead>,
         outgoing: &mut mpsc::UnboundedReceiver<Message>,
         moves: &mut mpsc::Receiver<direct::Moved>,
     ) -> Result<direct::Moved, String> {
+        let mut heads = self.share.heads();
+        heads.mark_changed();
+        let counts = shown.as_ref().is_some_and(|shown| !self.share.is_passed_over(shown));
+        let mut told = Vec::new();
         let Control { send, recv, reader } = control;
         let mut ping = tokio::time::interval(PING);
         let mut heard = tokio::time::Instant::now();
@@ -281,7 +296,7 @@ impl Talk<'_> {
                 incoming = reader.next(recv) => match incoming {
                     Ok(Some(message)) => {
                         heard = tokio::time::Instant::now();
-                        match handle(self.daemon, self.share, self.device, message) {
+                        match self.handle(&mut shown, message) {
                             Some(answer) => answer,
                             None => continue,
                         }
@@ -290,6 +305,17 @@ impl Talk<'_> {
                     Err(error) => return Err(error.to_string()),
                 },
                 Some(message) = outgoing.recv() => message,
+                Ok(()) = heads.changed() => {
+                    let Some(shown) = &shown else { continue };
+                    if counts && self.share.is_passed_over(shown) {
+                        // The next session counts it as what it is.
+                        return Err("another head of the same version is preferred".into());
+                    }
+                    match self.unknown_to_owner(shown, &mut told) {
+                        Some(unknown) => Message::NewHead(unknown.to_unchecked()),
+                        None => continue,
+                    }
+                }
                 _ = ping.tick() => {
                     if heard.elapsed() > SILENCE {
                         return Err("nothing was heard for too long".into());
@@ -305,47 +331,64 @@ impl Talk<'_> {
             }
         }
     }
-}
 
-fn handle(daemon: &Daemon, share: &Share, device: DeviceId, message: Message) -> Option<Message> {
-    match message {
-        Message::Announce(announcement) => {
-            daemon.core.with(|engine, now| engine.handle_announced(share.id, device, announcement, now));
-            None
+    /// Something that the share's owner, who shows `shown`, may not know, and was not told on this stream.
+    fn unknown_to_owner(&self, shown: &SignedHead, told: &mut Vec<SignedHead>) -> Option<SignedHead> {
+        if self.device != self.share.owner {
+            return None;
         }
-        Message::HaveDelta(delta) => {
-            daemon.core.with(|engine, now| engine.handle_delta(share.id, device, &delta, now));
-            None
+        let unknown = self.share.unknown_to(shown).into_iter().find(|head| !told.contains(head))?;
+        if told.len() >= MAX_TOLD {
+            told.remove(0);
         }
-        Message::Claims(claims) => {
-            daemon.core.with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
-            None
-        }
-        Message::Terms(terms) => {
-            daemon.core.with(|engine, now| engine.handle_terms(share.id, device, terms, now));
-            None
-        }
-        Message::NewHead(head) => {
-            match SignedHead::open(&head, share.id, share.owner) {
-                Ok(head) => {
-                    learn(daemon, share, &head);
-                    let version = head.head().version;
-                    daemon.core.with(|engine, now| engine.handle_head(share.id, device, version, now));
-                }
-                Err(error) => tracing::debug!(?device, %error, "a device showed a bad head"),
+        told.push(unknown.clone());
+        Some(unknown)
+    }
+
+    /// Does what a message says; returns the answer to it. `shown`: the head that the other side showed last.
+    fn handle(&self, shown: &mut Option<SignedHead>, message: Message) -> Option<Message> {
+        let (daemon, share, device) = (self.daemon, self.share, self.device);
+        // What it has of a version of that number is another version.
+        let other = |version| {
+            shown.as_ref().is_some_and(|of| of.head().version == version && share.is_passed_over(of))
+        };
+        match message {
+            Message::Announce(announcement) if !other(announcement.version) => {
+                daemon.core.with(|engine, now| engine.handle_announced(share.id, device, announcement, now));
             }
-            None
+            Message::HaveDelta(delta) if !other(delta.version) => {
+                daemon.core.with(|engine, now| engine.handle_delta(share.id, device, &delta, now));
+            }
+            Message::Claims(claims) => {
+                daemon.core.with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
+            }
+            Message::Terms(terms) => {
+                daemon.core.with(|engine, now| engine.handle_terms(share.id, device, terms, now));
+            }
+            Message::NewHead(head) => self.hear_head(shown, &head),
+            Message::Refused(refusal) if device == share.owner => {
+                daemon.core.with(|engine, now| engine.handle_session_refused(share.id, device, refusal, now));
+            }
+            Message::Elsewhere { holders, .. } => holders::heard(daemon, share, &holders),
+            Message::Ping { nonce } => return Some(Message::Pong { nonce }),
+            _ => {}
         }
-        Message::Refused(refusal) if device == share.owner => {
-            daemon.core.with(|engine, now| engine.handle_session_refused(share.id, device, refusal, now));
-            None
+        None
+    }
+
+    /// The other side shows a head, or tells the owner of one.
+    fn hear_head(&self, shown: &mut Option<SignedHead>, head: &UncheckedHead) {
+        let (daemon, share, device) = (self.daemon, self.share, self.device);
+        let head = match SignedHead::open(head, share.id, share.owner) {
+            Ok(head) => head,
+            Err(error) => return tracing::debug!(?device, %error, "a device showed a bad head"),
+        };
+        learn(daemon, share, &head);
+        let version = counted(share, &head);
+        daemon.core.with(|engine, now| engine.handle_head(share.id, device, version, now));
+        if shown.is_some() {
+            *shown = Some(head);
         }
-        Message::Elsewhere { holders, .. } => {
-            holders::heard(daemon, share, &holders);
-            None
-        }
-        Message::Ping { nonce } => Some(Message::Pong { nonce }),
-        _ => None,
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) struct Share {
     /// Cancelled when the share ends here: whatever is being told or given of it stops.
     pub ended: CancellationToken,
     versions: RwLock<Versions>,
+    /// Told when a head becomes known.
+    heads: watch::Sender<()>,
     /// Devices that somebody who knows the share has named as holders, or that have proven to know it.
     named: Mutex<HashSet<DeviceId>>,
 }
@@ -96,7 +98,29 @@ struct Versions {
     /// The version before, kept while a newer one is being fetched: what is equal is copied from it.
     previous: Option<Arc<Version>>,
     /// Heads that were seen, by version: the latest [`MAX_HEADS`].
-    heads: BTreeMap<u64, SignedHead>,
+    heads: BTreeMap<u64, Seen>,
+    /// The latest head that was passed over because another one of its version was preferred.
+    passed_over: Option<SignedHead>,
+}
+
+/// A head that was seen.
+struct Seen {
+    head: SignedHead,
+    /// Something was made of it: another head of the same version does not replace it.
+    taken: bool,
+}
+
+impl Versions {
+    fn take(&mut self, head: &SignedHead) {
+        self.heads.insert(head.head().version, Seen { head: head.clone(), taken: true });
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        while self.heads.len() > MAX_HEADS {
+            self.heads.pop_first();
+        }
+    }
 }
 
 impl Share {
@@ -108,6 +132,7 @@ impl Share {
             owner,
             ended: CancellationToken::new(),
             versions: RwLock::default(),
+            heads: watch::Sender::default(),
             named: Mutex::default(),
         }
     }
@@ -148,6 +173,7 @@ impl Share {
     pub(crate) fn advance(&self, version: Arc<Version>) {
         self.write(|v| {
             let number = version.number();
+            v.take(&version.head);
             if let Some(before) = v.current.replace(version).filter(|before| before.number() != number) {
                 v.previous = Some(before);
             }
@@ -167,29 +193,94 @@ impl Share {
         })
     }
 
-    /// Remembers a head (the first one seen of its version); `true` when its version was not known before.
+    /// Remembers a head; `true` when its version was not known before. Of two heads of one version the preferred one is kept
+    /// ([`SignedHead::is_preferred_to`]), and once something was made of one, that.
     pub(crate) fn saw(&self, head: &SignedHead) -> bool {
+        let version = head.head().version;
+        let (is_new, is_news) = self.write(|v| {
+            let Some(known) = v.heads.get_mut(&version) else {
+                v.heads.insert(version, Seen { head: head.clone(), taken: false });
+                v.bound();
+                let kept = v.heads.contains_key(&version);
+                return (kept, kept);
+            };
+            if known.head == *head {
+                return (false, false);
+            }
+            let mut other = head.clone();
+            if !known.taken && head.is_preferred_to(&known.head) {
+                std::mem::swap(&mut known.head, &mut other);
+            }
+            let is_news = v.passed_over.as_ref() != Some(&other);
+            v.passed_over = Some(other);
+            (false, is_news)
+        });
+        if is_news {
+            self.heads.send_replace(());
+        }
+        is_new
+    }
+
+    /// The head of a version, if it was seen. From now on it stays that of its version.
+    pub(crate) fn take_head(&self, version: u64) -> Option<SignedHead> {
         self.write(|v| {
-            let version = head.head().version;
-            if v.heads.contains_key(&version) {
-                return false;
-            }
-            v.heads.insert(version, head.clone());
-            while v.heads.len() > MAX_HEADS {
-                v.heads.pop_first();
-            }
-            v.heads.contains_key(&version)
+            let seen = v.heads.get_mut(&version)?;
+            seen.taken = true;
+            Some(seen.head.clone())
         })
     }
 
     /// The head of a version, if it was seen.
     pub(crate) fn head_of(&self, version: u64) -> Option<SignedHead> {
-        self.read(|v| v.heads.get(&version).cloned())
+        self.read(|v| v.heads.get(&version).map(|seen| seen.head.clone()))
     }
 
     /// The head of the latest version seen.
     pub(crate) fn newest(&self) -> Option<SignedHead> {
-        self.read(|v| v.heads.last_key_value().map(|(_, head)| head.clone()))
+        self.read(|v| v.heads.last_key_value().map(|(_, seen)| seen.head.clone()))
+    }
+
+    /// Returns whether another head of the same version is the one that counts here.
+    pub(crate) fn is_passed_over(&self, head: &SignedHead) -> bool {
+        self.read(|v| v.heads.get(&head.head().version).is_some_and(|seen| seen.head != *head))
+    }
+
+    /// Follows which heads are known.
+    pub(crate) fn heads(&self) -> watch::Receiver<()> {
+        self.heads.subscribe()
+    }
+
+    /// What its owner, who shows `shown`, may not know: heads of that version or later ones, the newest and one that was passed
+    /// over.
+    pub(crate) fn unknown_to(&self, shown: &SignedHead) -> Vec<SignedHead> {
+        self.read(|v| {
+            let newest = v.heads.last_key_value().map(|(_, seen)| &seen.head);
+            let all = [v.passed_over.as_ref(), newest].into_iter().flatten();
+            all.filter(|head| head.head().version >= shown.head().version && *head != shown)
+                .cloned()
+                .collect()
+        })
+    }
+
+    /// The latest version that was signed, by `self.owner` on this or an earlier state of its data, unless it is the current one.
+    pub(crate) fn is_behind(&self) -> Option<u64> {
+        self.read(|v| {
+            let current = v.current.as_ref()?;
+            let ahead = v.heads.last_key_value().map(|(version, _)| *version);
+            let ahead = ahead.filter(|version| *version > current.number());
+            let beside = v.passed_over.as_ref().map(|head| head.head().version);
+            ahead.or(beside.filter(|version| *version >= current.number()))
+        })
+    }
+
+    /// The number of the version that its owner publishes next: no number is given twice, as far as is known.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.read(|v| {
+            let current = v.current.as_ref().map_or(0, |current| current.number());
+            let seen = v.heads.last_key_value().map_or(0, |(version, _)| *version);
+            let beside = v.passed_over.as_ref().map_or(0, |head| head.head().version);
+            current.max(seen).max(beside).saturating_add(1)
+        })
     }
 
     /// The head to show to others: that of what is here, else the newest seen.
@@ -251,5 +342,79 @@ impl Shares {
     /// Follows which shares there are.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+    use hither_proto::{ChunkId, Head};
+
+    struct Owner {
+        identity: Identity,
+        share: Share,
+    }
+
+    impl Owner {
+        fn new() -> Self {
+            let identity = Identity::generate().unwrap();
+            let share = Share::new(ShareSecret::new([1; 16]), identity.device_id());
+            Self { identity, share }
+        }
+
+        fn head(&self, version: u64, published_ms: u64, root: u8) -> SignedHead {
+            let head = Head {
+                share: self.share.id,
+                version,
+                root: ChunkId::new([root; 32]),
+                root_length: 100,
+                salt: [0; 16],
+                chunks: 1,
+                manifest_chunks: 1,
+                bytes: 1,
+                published_ms,
+            };
+            SignedHead::sign(head, |message| self.identity.sign(message))
+        }
+    }
+
+    #[test]
+    fn of_two_heads_of_one_number_all_count_the_same_whichever_comes_first() {
+        let owner = Owner::new();
+        let (older, newer) = (owner.head(2, 10, 9), owner.head(2, 20, 1));
+        let larger = owner.head(2, 20, 2);
+        for order in [[&older, &newer, &larger], [&larger, &newer, &older], [&newer, &larger, &older]] {
+            let Owner { share, .. } = Owner::new();
+            for head in order {
+                share.saw(head);
+            }
+            assert_eq!(share.head_of(2).as_ref(), Some(&larger));
+            assert!(share.is_passed_over(&older) && share.is_passed_over(&newer));
+            assert!(!share.is_passed_over(&larger));
+        }
+    }
+
+    #[test]
+    fn what_was_begun_stays_and_the_owner_is_told_of_the_other_one() {
+        let owner = Owner::new();
+        let (older, newer) = (owner.head(2, 10, 9), owner.head(2, 20, 1));
+        let share = &owner.share;
+        let mut heads = share.heads();
+        assert!(share.saw(&older) && heads.has_changed().unwrap());
+        heads.mark_unchanged();
+        assert_eq!(share.take_head(2), Some(older.clone()));
+        assert!(!share.saw(&newer), "its number is known");
+        assert!(heads.has_changed().unwrap());
+        heads.mark_unchanged();
+        assert!(!share.saw(&newer) && !heads.has_changed().unwrap(), "no news any more");
+        assert_eq!(share.head_of(2), Some(older.clone()));
+        assert_eq!(share.unknown_to(&newer), [older.clone()]);
+        assert_eq!(share.unknown_to(&older), [newer]);
+        assert_eq!(share.unknown_to(&owner.head(3, 30, 1)), [], "it has gone past both");
+        assert_eq!(share.next_number(), 3);
+        share.saw(&owner.head(7, 5, 1));
+        assert_eq!(share.next_number(), 8);
+        assert_eq!(share.unknown_to(&owner.head(1, 1, 1)).len(), 2);
     }
 }

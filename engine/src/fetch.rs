@@ -76,13 +76,15 @@ pub(crate) struct Fetch {
     /// This device.
     pub device: DeviceId,
     pub share: ShareId,
-    owner: DeviceId,
+    pub(crate) owner: DeviceId,
     pub pin: Option<u64>,
     /// The version that a resumed fetch would like to go on with.
     pub preferred: Option<u64>,
     pub version: Option<u64>,
     /// When a version is to be chosen.
     pub decide_at: Option<Time>,
+    /// Until when an owner is waited for that others are ahead of; set once.
+    pub owner_awaited: Option<Time>,
     pub phase: Phase,
     pub spans: SpanTable,
     /// Makes this device read the share in another order than its neighbours.
@@ -133,6 +135,7 @@ impl Fetch {
             preferred,
             version: None,
             decide_at: None,
+            owner_awaited: None,
             phase: Phase::Locating,
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
             seed,

@@ -16,6 +16,9 @@ use std::time::Duration;
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a fetch that resumes waits for a holder of the version it began with.
 const SETTLE_RESUMED: Duration = Duration::from_secs(2);
+/// How long the choice waits for an owner that shows an older version than others do. It is told of theirs, and publishes
+/// what it has as a later one.
+const OWNER_BEHIND: Duration = Duration::from_secs(3);
 
 impl Fetch {
     fn connected(&self) -> impl Iterator<Item = &Source> {
@@ -24,7 +27,7 @@ impl Fetch {
 
     /// A device that is connected knows this head: the choice is due now, or soon.
     pub(crate) fn head_shown(&mut self, by_owner: bool, head_version: u64, now: Time) {
-        if self.version.is_some() {
+        if self.version.is_some() || head_version == 0 {
             return;
         }
         let settle = match self.preferred {
@@ -48,13 +51,28 @@ impl Fetch {
         let choice = match (self.pin, self.preferred) {
             (Some(pin), _) => Some(pin).filter(|pin| shown(*pin)),
             (None, Some(preferred)) if shown(preferred) => Some(preferred),
-            (None, _) => self.connected().map(|s| s.head_version).max(),
+            (None, _) => self.connected().map(|s| s.head_version).max().filter(|version| *version > 0),
         };
+        if let Some(until) = choice.and_then(|choice| self.owner_goes_past(choice, now)) {
+            self.preferred = None;
+            self.decide_at = Some(until);
+            return;
+        }
         if let Some(version) = choice.filter(|_| choice != self.version) {
             self.version = Some(version);
             self.phase = Phase::Preparing;
             commands.push(Command::VersionChosen { share: self.share, version });
         }
+    }
+
+    /// Until when an owner is waited for that is there and does not know this version. It is waited for once.
+    fn owner_goes_past(&mut self, version: u64, now: Time) -> Option<Time> {
+        let behind = self.connected().any(|s| s.device == self.owner && s.head_version < version);
+        if !behind || self.pin.is_some() {
+            return None;
+        }
+        let until = *self.owner_awaited.get_or_insert(now + OWNER_BEHIND);
+        Some(until).filter(|until| *until > now)
     }
 
     /// Whether a connected device, resting or not, has something of what is missing. Who stalled again and again while
@@ -213,6 +231,34 @@ mod tests {
         assert_eq!(table.chosen(), None, "who shows the head does not have it");
         table.shows(device(OWNER), 2);
         assert_eq!(table.chosen(), Some(2));
+    }
+
+    #[test]
+    fn an_owner_that_others_are_ahead_of_is_waited_for_and_the_fetch_goes_on_without_it() {
+        for answers in [true, false] {
+            let share = ShareSecret::new([1; 16]).share_id();
+            let mut engine = Engine::new(EngineConfig::new(device(0)));
+            let now = Time::default();
+            engine.start_fetch(share, device(OWNER), None, None);
+            for who in [OWNER, OTHER].map(device) {
+                engine.handle_device_seen(share, who, now);
+            }
+            engine.handle_session_opened(share, device(OTHER), 3, Duration::from_millis(1), now);
+            engine.handle_session_opened(share, device(OWNER), 2, Duration::from_millis(1), now);
+            let mut table = Table { engine, share, now, asked: Vec::new() };
+            for _ in 0..10 {
+                table.now = table.now + Duration::from_millis(100);
+                table.engine.handle_timeout(table.now);
+                table.shows(device(OTHER), 3);
+                while let Some(command) = table.engine.poll_command() {
+                    assert!(!matches!(command, Command::VersionChosen { .. }), "too early");
+                }
+            }
+            if answers {
+                table.shows(device(OWNER), 4);
+            }
+            assert_eq!(table.chosen(), Some(if answers { 4 } else { 3 }));
+        }
     }
 
     #[test]

@@ -131,6 +131,13 @@ impl SignedHead {
         &self.head
     }
 
+    /// Returns whether of two different heads with one version number this one is preferred: the later published, then that with
+    /// the larger root id. An owner whose data was restored from a backup may sign such a pair; everybody prefers the same.
+    pub fn is_preferred_to(&self, other: &Self) -> bool {
+        let rank = |of: &Self| (of.head.published_ms, *of.head.root.as_bytes());
+        rank(self) > rank(other)
+    }
+
     /// For sending or storing.
     pub fn to_unchecked(&self) -> UncheckedHead {
         UncheckedHead { head: self.bytes.clone(), signature: self.signature.to_vec() }

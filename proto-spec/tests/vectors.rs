@@ -173,7 +173,10 @@ fn relay_frames(url: &RelayUrl) -> Vec<(&'static str, RelayMessage)> {
     let record = PutRecord { id: ChunkId::new([4; 32]), length: 65552 };
     let list = RelayMessage::PutList { space: Space::Data, first: 9, records: vec![record] };
     vec![
-        ("relay frame: hello with an invitation", RelayMessage::Hello { invitation: url.invitation.clone() }),
+        (
+            "relay frame: hello with an invitation",
+            RelayMessage::Hello { invitation: url.invitation.clone(), instance: 0 },
+        ),
         ("relay frame: assigned", RelayMessage::Assigned { relays: vec![url.address()] }),
         ("relay frame: send", send),
         ("relay frame: failed", RelayMessage::Failed { request: 1, refusal }),

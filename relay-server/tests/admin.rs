@@ -39,7 +39,7 @@ async fn an_invitation_lets_devices_in_until_they_are_revoked() {
     let invited = invite(&client, 2, None).await;
     let url: RelayUrl = invited.url.parse().unwrap();
     assert_eq!((url.key, invited.uses), (world.node.id(), 2));
-    let hello = RelayMessage::Hello { invitation: url.invitation };
+    let hello = RelayMessage::Hello { invitation: url.invitation, instance: 0 };
     let (one, two, three) = (Device::new(), Device::new(), Device::new());
     let mut long = Vec::new();
     for device in [&one, &two] {

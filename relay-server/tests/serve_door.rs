@@ -183,6 +183,8 @@ async fn the_first_start_makes_an_invitation_and_the_next_does_not() {
 /// A device that was let in once comes in again without its invitation, and a Hello is not taken twice.
 async fn write_then_refused(device: &Device, relay: &Relay) {
     let mut talk = device.hello(&relay.address(), None).await.unwrap();
-    write_relay_message(&mut talk.stream.send, &RelayMessage::Hello { invitation: None }).await.unwrap();
+    write_relay_message(&mut talk.stream.send, &RelayMessage::Hello { invitation: None, instance: 0 })
+        .await
+        .unwrap();
     assert_eq!(talk.ended().await.map(|why| why.code), Some(RelayRefusalCode::Invalid));
 }

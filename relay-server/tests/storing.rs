@@ -201,7 +201,7 @@ async fn nobody_uploads_or_gives_up_what_is_not_theirs() {
     let refused = stranger.upload(&world, &version_of_stranger, usize::MAX).await;
     assert_eq!(refused.end, End::Refused(RelayRefusalCode::NotRegistered));
     let mut relay = other.relay(&world, RelayPurpose::Device, CarrierKind::Quic).await;
-    relay.say(&RelayMessage::Hello { invitation: None }).await;
+    relay.say(&RelayMessage::Hello { invitation: None, instance: 0 }).await;
     assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
     relay.say(&RelayMessage::Release { request: 4, share: version.share() }).await;
     let failed = relay.hear().await;
@@ -343,7 +343,7 @@ async fn a_share_that_was_released_is_gone_for_its_readers() {
         reader.read(&world, &Open::of(&version, Purpose::Control), CarrierKind::Quic).await.unwrap();
     assert!(matches!(control.hear().await, Message::Announce(_)));
     let mut relay = owner.relay(&world, RelayPurpose::Device, CarrierKind::Quic).await;
-    relay.say(&RelayMessage::Hello { invitation: None }).await;
+    relay.say(&RelayMessage::Hello { invitation: None, instance: 0 }).await;
     relay.say(&RelayMessage::Release { request: 4, share: version.share() }).await;
     while relay.hear().await != (RelayMessage::Released { request: 4 }) {}
     assert_eq!(control.hear().await, Message::Refused(Refusal::Gone));

@@ -1,5 +1,6 @@
 //! The loop that uploads and releases: looks what is due whenever something changed, and works on a few at once.
 
+use super::check;
 use super::chunks::ReadFailed;
 use super::policy;
 use super::records::KeptRecord;
@@ -67,6 +68,7 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
         let before = std::mem::replace(&mut connected, daemon.relays.connected().len());
         if connected > before {
             daemon.keep.reconnected();
+            daemon.tasks.spawn_forever(check::everything(Arc::clone(&daemon)));
         }
         let mut look = Look { daemon: &daemon, running: &running, next: Instant::now() + LOOK };
         look.stop_what_is_past();
@@ -133,6 +135,10 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
         }
         Outcome::Failed(error) => {
             tracing::info!(?share, %error, "an upload failed");
+            // It may have a later version than this device knows of.
+            if error.refusal().is_some_and(|refusal| refusal.code == RelayRefusalCode::Invalid) {
+                check::one(daemon, share).await;
+            }
             let (trouble, pauses) = trouble(&error);
             if matches!(error, UploadError::Read(ReadFailed::Changed)) {
                 recheck(daemon, share).await;

@@ -199,13 +199,14 @@ pub(crate) async fn assign(link: Link) -> Result<Vec<RelayAddress>, RelayError> 
     }
 }
 
-/// Begins the long connection.
+/// Begins the long connection. `instance`: of [`crate::twins::Twins`].
 pub(crate) async fn hello(
     link: Link,
     invitation: Option<Invitation>,
+    instance: u64,
 ) -> Result<(RelayStream, Welcome), RelayError> {
     let mut stream = open(link, RelayPurpose::Device).await?;
-    stream.send(&RelayMessage::Hello { invitation }).await?;
+    stream.send(&RelayMessage::Hello { invitation, instance }).await?;
     match stream.next().await? {
         RelayMessage::Welcome(welcome) => Ok((stream, *welcome)),
         _ => Err(RelayError::Unexpected),

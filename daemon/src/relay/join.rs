@@ -29,8 +29,9 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Rel
     if let Some(before) = before.filter(|before| before.url.at == url.at && before.connection().is_some()) {
         return Ok(before);
     }
-    let Welcomed { first, list } =
-        greet(&daemon.endpoint, url).await.map_err(|error| failure::relay(&url.at, &error))?;
+    let Welcomed { first, list } = greet(&daemon.endpoint, url, daemon.twins.instance)
+        .await
+        .map_err(|error| failure::relay(&url.at, &error))?;
     let relay = Arc::new(Relay::joined(url, &list, &first.welcome, relays.changes.clone()));
     let (of, saved) = (Arc::clone(daemon), Arc::clone(&relay));
     let saving = tokio::task::spawn_blocking(move || saved.first_save(&of.records));
@@ -49,10 +50,10 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Rel
 }
 
 /// Shows the invitation to the relay of the URL, or, if that one takes no connections itself, to those that it names.
-async fn greet(endpoint: &Endpoint, url: &RelayUrl) -> Result<Welcomed, RelayError> {
+async fn greet(endpoint: &Endpoint, url: &RelayUrl, instance: u64) -> Result<Welcomed, RelayError> {
     let entry = url.address();
     let link = dial::dial(endpoint, &entry).await?;
-    let greeted = dial::hello(link.clone(), url.invitation.clone()).await;
+    let greeted = dial::hello(link.clone(), url.invitation.clone(), instance).await;
     let welcomed = |relay, (stream, welcome): (RelayStream, Welcome), list| Welcomed {
         first: First { relay, stream, welcome },
         list,
@@ -70,7 +71,8 @@ async fn greet(endpoint: &Endpoint, url: &RelayUrl) -> Result<Welcomed, RelayErr
     let list = list?;
     let mut last = RelayError::Refused(refusal);
     for relay in list.iter().filter(|relay| relay.key != url.key) {
-        let greeted = async { dial::hello(dial::dial(endpoint, relay).await?, url.invitation.clone()).await };
+        let greeted =
+            async { dial::hello(dial::dial(endpoint, relay).await?, url.invitation.clone(), instance).await };
         match greeted.await {
             Ok(greeted) => return Ok(welcomed(relay.clone(), greeted, list.clone())),
             Err(error) => last = error,

@@ -9,6 +9,7 @@ use super::standing::{Relay, Standing};
 use super::trouble::Trouble;
 use super::{cards, circuit, devices};
 use crate::daemon::Daemon;
+use crate::twins;
 use hither_carrier::Link;
 use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
 use std::future::{Future, pending};
@@ -190,6 +191,15 @@ impl Keeper {
                 self.held = None;
                 let busy = matches!(self.select.step(), Step::Assign(_) | Step::Try(_));
                 self.select.lost(Instant::now());
+                if let End::Refused(refusal) = &end
+                    && refusal.code == RelayRefusalCode::Twin
+                {
+                    // Once it goes back at once, so that the other one hears of it too; then it leaves the place to it.
+                    if twins::found(&self.daemon, &format!("at the relay {}", self.relay.url.at)) {
+                        self.select.refused(Instant::now());
+                        return true;
+                    }
+                }
                 if let End::Refused(refusal) = end
                     && is_final(refusal.code)
                 {
@@ -242,7 +252,7 @@ impl Keeper {
                 Some(link) => link,
                 None => Spare::new(dial::dial(&daemon.endpoint, &at).await?),
             };
-            let greeted = dial::hello(link.link.clone(), None).await?;
+            let greeted = dial::hello(link.link.clone(), None, daemon.twins.instance).await?;
             link.keep_open();
             Ok::<_, RelayError>(greeted)
         });

@@ -76,6 +76,10 @@ impl From<RelayRefusal> for Trouble {
                 why,
                 "This node of the relay takes no devices. Ask its owner for the URL of one that does.",
             ),
+            RelayRefusalCode::Twin => Self::passing(
+                why,
+                "Another machine runs with this device's key: a copy of its data. One of the two needs a new identity; hither doctor says how.",
+            ),
             RelayRefusalCode::Quota => Self::lasting(
                 why,
                 "End shares that are not needed any more (hither unshare), or ask the relay's owner for more room.",
@@ -122,6 +126,7 @@ mod tests {
             refused(R::Revoked),
             refused(R::NotRegistered),
             refused(R::Protocol),
+            refused(R::Twin),
             refused(R::Quota),
             refused(R::NoSpace),
             refused(R::Busy),

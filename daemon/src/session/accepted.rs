@@ -168,7 +168,7 @@ async fn attend(
     let mut control = Control { send: stream.send, recv: stream.recv, reader };
     let talk = Talk { daemon, share, device, close: &close };
     let error = tokio::select! {
-        ended = talk.run(&mut control, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
+        ended = talk.run(&mut control, None, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
         () = barred(daemon, share, &device) => "its group has removed the device".into(),
     };
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");

@@ -226,6 +226,7 @@ impl Run {
         self.set_phase(Phase::Following);
         loop {
             if let Some(newest) = self.transfer.share.newest().filter(|h| h.head().version > version) {
+                let newest = self.transfer.share.take_head(newest.head().version).unwrap_or(newest);
                 self.began = Instant::now();
                 self.transfer.meter().bytes = 0;
                 return Ok(newest);
@@ -245,7 +246,7 @@ impl Run {
             }
             match self.wake().await? {
                 Wake::Input(TransferInput::VersionChosen(version)) => {
-                    if let Some(head) = self.transfer.share.head_of(version) {
+                    if let Some(head) = self.transfer.share.take_head(version) {
                         return self.admit(head);
                     }
                 }
@@ -413,7 +414,7 @@ impl Run {
 
     /// The head of the version that the engine chose, when that is another one than what is being got.
     pub(super) fn moved_over(&self, from: u64, chosen: u64) -> Option<SignedHead> {
-        let newer = self.transfer.share.head_of(chosen).filter(|_| chosen != from)?;
+        let newer = self.transfer.share.take_head(chosen).filter(|_| chosen != from)?;
         tracing::info!(transfer = self.transfer.id, from, to = chosen, "another version is to be had");
         Some(newer)
     }

@@ -16,7 +16,7 @@ impl RelayMessage {
             Self::Pong { nonce } => Body::Pong(wire::RelayPong { nonce: *nonce }),
             Self::Assign => Body::Assign(wire::Assign {}),
             Self::Assigned { relays } => Body::Assigned(wire::Assigned { relays: addresses(relays) }),
-            Self::Hello { invitation } => Body::Hello(hello(invitation.as_ref())),
+            Self::Hello { invitation, instance } => Body::Hello(hello(invitation.as_ref(), *instance)),
             Self::Welcome(welcome) => Body::Welcome(welcome_to_wire(welcome)),
             Self::DevicesChanged { changed, removed } => Body::DevicesChanged(wire::DevicesChanged {
                 changed: changed.iter().map(entry).collect(),
@@ -110,9 +110,9 @@ fn failed(request: u64, refusal: RelayRefusal) -> wire::Failed {
     wire::Failed { request, code: refusal.code_to_wire(), retry_after_ms: refusal.retry_after_ms }
 }
 
-fn hello(invitation: Option<&Invitation>) -> wire::Hello {
+fn hello(invitation: Option<&Invitation>, instance: u64) -> wire::Hello {
     let token = invitation.map(|invitation| Bytes::copy_from_slice(invitation.expose()));
-    wire::Hello { invitation: token.unwrap_or_default() }
+    wire::Hello { invitation: token.unwrap_or_default(), instance }
 }
 
 fn entry(entry: &DeviceEntry) -> wire::DeviceEntry {

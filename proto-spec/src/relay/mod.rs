@@ -175,6 +175,8 @@ pub enum RelayMessage {
     Hello {
         /// For a device that is not registered yet.
         invitation: Option<Invitation>,
+        /// Random, the same in one run of the device's program; 0: not told.
+        instance: u64,
     },
     /// The device may stay.
     Welcome(Box<Welcome>),

@@ -27,7 +27,7 @@ impl RelayMessage {
             Body::Pong(m) => Self::Pong { nonce: m.nonce },
             Body::Assign(_) => Self::Assign,
             Body::Assigned(m) => Self::Assigned { relays: relays(m.relays)? },
-            Body::Hello(m) => Self::Hello { invitation: invitation(&m.invitation)? },
+            Body::Hello(m) => Self::Hello { invitation: invitation(&m.invitation)?, instance: m.instance },
             Body::Welcome(m) => Self::Welcome(Box::new(welcome(m)?)),
             Body::DevicesChanged(m) => Self::DevicesChanged {
                 changed: devices(m.changed)?,

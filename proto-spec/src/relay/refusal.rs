@@ -42,6 +42,9 @@ pub enum RelayRefusalCode {
     /// The relay is going down.
     #[error("the relay is going down")]
     GoingAway,
+    /// Another machine with the same device key has connected.
+    #[error("another machine runs with this device's key")]
+    Twin,
 }
 
 /// A refusal, and when to come back.
@@ -77,6 +80,7 @@ impl RelayRefusal {
             W::NoSpace => RelayRefusalCode::NoSpace,
             W::Invalid => RelayRefusalCode::Invalid,
             W::GoingAway => RelayRefusalCode::GoingAway,
+            W::Twin => RelayRefusalCode::Twin,
         };
         Self { code, retry_after_ms: retry_after_ms.min(MAX_RETRY_MS) }
     }
@@ -97,6 +101,7 @@ impl RelayRefusal {
             RelayRefusalCode::NoSpace => W::NoSpace,
             RelayRefusalCode::Invalid => W::Invalid,
             RelayRefusalCode::GoingAway => W::GoingAway,
+            RelayRefusalCode::Twin => W::Twin,
         };
         code.into()
     }

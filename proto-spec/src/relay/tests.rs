@@ -56,7 +56,7 @@ fn what_a_stranger_may_say_fits_into_a_short_frame() {
     };
     let head = crate::head::SignedHead::sign(head, |_| [7; 64]).to_unchecked();
     let put = Put { share: ShareId::new([5; 16]), head, read_key: ReadKey::new([6; 32]), keep_s: u64::MAX };
-    let hello = RelayMessage::Hello { invitation: Some(Invitation::new([9; 16])) };
+    let hello = RelayMessage::Hello { invitation: Some(Invitation::new([9; 16])), instance: 0 };
     let circuits = circuits().into_iter().map(|message| RelayMessage::Circuit(Box::new(message)));
     for message in circuits.chain([RelayMessage::Assign, hello, RelayMessage::Put(Box::new(put))]) {
         assert!(round_trip(&message) <= MAX_RELAY_FRAME_UNKNOWN, "{message:?}");

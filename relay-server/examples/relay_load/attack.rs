@@ -111,7 +111,7 @@ async fn strange(net: &Net, number: usize, done: &Done) {
         let first = match turn % 3 {
             0 => vec![0xff; 64],
             1 => [&1000u32.to_be_bytes()[..], &[0xa5; 1000]].concat(),
-            _ => encode_relay_frame(&RelayMessage::Hello { invitation }).to_vec(),
+            _ => encode_relay_frame(&RelayMessage::Hello { invitation, instance: 0 }).to_vec(),
         };
         if wire.send.write_all(&first).await.is_ok() && wire.send.flush().await.is_ok() {
             done.strangers.fetch_add(1, Ordering::Relaxed);

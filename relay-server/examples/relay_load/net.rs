@@ -112,7 +112,7 @@ impl Net {
 
 /// Whose relay a URL is for, and with what invitation.
 pub fn hello(url: &RelayUrl) -> RelayMessage {
-    RelayMessage::Hello { invitation: url.invitation.clone() }
+    RelayMessage::Hello { invitation: url.invitation.clone(), instance: 0 }
 }
 
 /// A stream to the relay.

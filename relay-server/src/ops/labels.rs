@@ -106,6 +106,8 @@ labels! {
     Invalid = "invalid",
     /// This node is going down.
     GoingAway = "going_away",
+    /// Another machine with the device's key has connected.
+    Twin = "twin",
     /// Nothing was said in time.
     Silence = "silence",
     /// Something else.
@@ -200,6 +202,7 @@ impl From<RelayRefusalCode> for Reason {
             RelayRefusalCode::NoSpace => Self::NoSpace,
             RelayRefusalCode::Invalid => Self::Invalid,
             RelayRefusalCode::GoingAway => Self::GoingAway,
+            RelayRefusalCode::Twin => Self::Twin,
         }
     }
 }

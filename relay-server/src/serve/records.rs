@@ -111,6 +111,9 @@ pub struct Presence {
     /// The same for devices of the user that come from one public address, 16 bytes.
     #[prost(bytes = "vec", tag = "4")]
     pub network: Vec<u8>,
+    /// Names the run of the device's program; 0: not told.
+    #[prost(fixed64, tag = "5")]
+    pub instance: u64,
 }
 
 /// A node of the fleet.

@@ -360,7 +360,7 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         RelayMessage::Ping { nonce: 5 },
         RelayMessage::Pong { nonce: 5 },
         RelayMessage::Assign,
-        RelayMessage::Hello { invitation: None },
+        RelayMessage::Hello { invitation: None, instance: 0 },
         RelayMessage::Cards(vec![Card { reader: owner, sealed: sealed.clone() }]),
         RelayMessage::Send { request: 5, to: owner, id: message, sealed: sealed.clone(), keep_s: 1000 },
         RelayMessage::Received { seq: u64::MAX },

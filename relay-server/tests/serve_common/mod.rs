@@ -103,7 +103,7 @@ impl Device {
         invitation: Option<&Invitation>,
     ) -> Result<Talk, RelayRefusal> {
         let (link, mut stream) = self.open(relay, RelayPurpose::Device).await;
-        let hello = RelayMessage::Hello { invitation: invitation.cloned() };
+        let hello = RelayMessage::Hello { invitation: invitation.cloned(), instance: 0 };
         write_relay_message(&mut stream.send, &hello).await.unwrap();
         let reader = RelayReader::new(MAX_RELAY_FRAME);
         let mut talk = Talk { link, stream, reader, welcome: None, skipped: VecDeque::new(), pongs: true };

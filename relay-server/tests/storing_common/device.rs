@@ -76,7 +76,7 @@ impl Device {
     /// The long connection of a device that is registered.
     pub async fn talk(&self, world: &World) -> Relay {
         let mut relay = self.relay(world, RelayPurpose::Device, CarrierKind::Quic).await;
-        relay.say(&RelayMessage::Hello { invitation: None }).await;
+        relay.say(&RelayMessage::Hello { invitation: None, instance: 0 }).await;
         assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
         relay
     }

@@ -263,6 +263,31 @@ impl Device {
         process.reap();
     }
 
+    /// Sets a copy of its home aside, as a backup under this name; its daemon must not run.
+    pub fn backup(&self, name: &str) {
+        copy(&self.home(), &self.backups().join(name));
+    }
+
+    /// Puts a backup of its home in place of the home, which is gone then; its daemon must not run.
+    pub fn restore(&self, name: &str) {
+        fs::remove_dir_all(self.home()).unwrap();
+        copy(&self.backups().join(name), &self.home());
+    }
+
+    /// Makes its home that of another device, whose daemon must not run: two machines with one key.
+    pub fn become_twin_of(&self, other: &Self) {
+        copy(&other.home(), &self.home());
+    }
+
+    /// Moves its home away: it is a new device with its next start.
+    pub fn forget(&self) {
+        fs::rename(self.home(), self.folder.join("before")).unwrap();
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.folder.join("backups")
+    }
+
     /// Its local API.
     pub fn api(&self) -> Api {
         Api::new(self.home().join("hither.sock"))
@@ -321,6 +346,14 @@ impl Device {
         let last = serde_json::to_value(last.expect("a last event")).unwrap();
         Run { status: 0, lines: vec![last], errors: String::new() }.fetched()
     }
+}
+
+/// Copies a folder with all that is in it, except sockets.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "{} cannot be copied", from.display());
+    let _ = fs::remove_file(to.join("hither.sock"));
 }
 
 impl Drop for Device {

@@ -155,6 +155,17 @@ impl Relay {
         Running::start(command).finish()
     }
 
+    /// Has it saved into a new folder, as a backup under this name.
+    pub fn backup(&self, name: &str) {
+        self.admin(&["backup", self.folder.join(name).to_str().unwrap()]).well();
+    }
+
+    /// Puts a backup in place of all that it keeps; it must not run.
+    pub fn restore(&self, name: &str) {
+        fs::remove_dir_all(self.data()).unwrap();
+        self.admin(&["restore", self.folder.join(name).to_str().unwrap()]).well();
+    }
+
     /// What it says about itself.
     pub fn stats(&self) -> Value {
         self.admin(&["stats"]).well().lines.pop().unwrap()

@@ -205,7 +205,7 @@ async fn serve(fleet: &Fleet, key: DeviceId, stream: Stream) -> Option<()> {
             let _ = reader.next(&mut recv).await;
         }
         RelayPurpose::Device => {
-            let Ok(Some(RelayMessage::Hello { invitation })) = reader.next(&mut recv).await else {
+            let Ok(Some(RelayMessage::Hello { invitation, .. })) = reader.next(&mut recv).await else {
                 return None;
             };
             if let Some(code) = fleet.change(|state| admit(state, key, device, invitation)) {

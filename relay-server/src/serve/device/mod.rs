@@ -38,6 +38,8 @@ enum Ended {
     Refused(Option<RelayRefusal>),
     /// There is a newer one.
     Replaced,
+    /// There is a newer one, of another machine with the device's key.
+    Twin,
 }
 
 /// Serves one long connection.
@@ -64,18 +66,19 @@ async fn greet(
     stream: &mut Stream,
     reader: &mut RelayReader,
 ) -> Result<(Arc<Connection>, Instant), Option<RelayRefusal>> {
-    let invitation = match timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await {
-        Ok(Ok(Some(RelayMessage::Hello { invitation }))) => invitation,
-        Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
-        _ => return Err(None),
-    };
+    let (invitation, instance) =
+        match timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await {
+            Ok(Ok(Some(RelayMessage::Hello { invitation, instance }))) => (invitation, instance),
+            Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
+            _ => return Err(None),
+        };
     let asked = Instant::now();
     if node.is_draining() {
         return Err(Some(RelayRefusalCode::GoingAway.into()));
     }
     let address = stream.remote.ip();
     let user = admit(node, stream.device, address, invitation).await.map_err(Some)?;
-    let connection = Arc::new(Connection::new(stream.device, user, network(&user, address)));
+    let connection = Arc::new(Connection::new(stream.device, user, network(&user, address), instance));
     // From here on what changes is left at the connection, so that nothing is missed between the list and the changes.
     node.services.front.insert(&connection);
     let mut entered = Entered { node, connection: Some(Arc::clone(&connection)) };
@@ -186,6 +189,10 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
         Ended::Silent | Ended::Stuck => node.metrics.silent.add_one(),
         Ended::Refused(Some(refusal)) => refuse::relay(stream, refusal).await,
         Ended::Refused(None) => drop(stream.send.finish().await),
+        Ended::Twin => {
+            front::poke::remind(node, connection).await;
+            refuse::relay(stream, RelayRefusalCode::Twin.into()).await;
+        }
         Ended::Replaced => {
             // Word of mail may have been left here after the newer connection had looked into the mailbox.
             front::poke::remind(node, connection).await;
@@ -198,6 +205,7 @@ impl From<End> for Ended {
     fn from(end: End) -> Self {
         match end {
             End::Replaced => Self::Replaced,
+            End::Twin => Self::Twin,
             End::Revoked => Self::Refused(Some(RelayRefusalCode::Revoked.into())),
         }
     }

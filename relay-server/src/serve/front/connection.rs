@@ -22,6 +22,8 @@ const MAX_OFFERS: usize = 64;
 pub(crate) enum End {
     /// The device has a newer connection.
     Replaced,
+    /// Another machine with the key of the device has a newer connection.
+    Twin,
     /// The device was revoked.
     Revoked,
 }
@@ -77,24 +79,30 @@ pub(crate) struct Connection {
     pub(crate) id: u64,
     /// The same for devices of the user that come from one public address.
     pub(crate) network: [u8; 16],
+    /// Names the run of the device's program; 0: not told.
+    pub(crate) instance: u64,
     /// Revision of its presence in the state; 0: none.
     presence: AtomicU64,
     /// Revision of the latest presence of the device at another connection.
     other: AtomicU64,
+    /// The run of the program that the other connection is of; 0: not known.
+    other_instance: AtomicU64,
     pending: Mutex<Pending>,
     wake: Notify,
 }
 
 impl Connection {
-    pub(crate) fn new(device: DeviceId, user: UserId, network: [u8; 16]) -> Self {
+    pub(crate) fn new(device: DeviceId, user: UserId, network: [u8; 16], instance: u64) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             device,
             user,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             network,
+            instance,
             presence: AtomicU64::new(0),
             other: AtomicU64::new(0),
+            other_instance: AtomicU64::new(0),
             pending: Mutex::default(),
             wake: Notify::new(),
         }
@@ -111,8 +119,9 @@ impl Connection {
         self.compare();
     }
 
-    /// The presence of the device was put for another connection.
-    pub(crate) fn saw_other(&self, revision: u64) {
+    /// The presence of the device was put for another connection, of that run of the device's program.
+    pub(crate) fn saw_other(&self, revision: u64, instance: u64) {
+        self.other_instance.store(instance, Ordering::SeqCst);
         self.other.fetch_max(revision, Ordering::SeqCst);
         self.compare();
     }
@@ -121,8 +130,15 @@ impl Connection {
     fn compare(&self) {
         let own = self.presence();
         if own != 0 && self.other.load(Ordering::SeqCst) > own {
-            self.end(End::Replaced);
+            self.replaced(self.other_instance.load(Ordering::SeqCst));
         }
+    }
+
+    /// Ends this connection: the device has a newer one, of that run of its program. A run that ended reads nothing any more,
+    /// so who hears of another run is a machine beside it.
+    pub(crate) fn replaced(&self, instance: u64) {
+        let twin = self.instance != 0 && instance != 0 && self.instance != instance;
+        self.end(if twin { End::Twin } else { End::Replaced });
     }
 
     /// Something about a device of the user changed.
@@ -231,7 +247,7 @@ mod tests {
 
     fn connection() -> Connection {
         let device = Identity::generate().unwrap().device_id();
-        Connection::new(device, UserId::new([1; 16]), [0; 16])
+        Connection::new(device, UserId::new([1; 16]), [0; 16], 0)
     }
 
     #[test]
@@ -256,14 +272,26 @@ mod tests {
     fn a_newer_presence_elsewhere_ends_it_whichever_is_learnt_first() {
         let (late, early, newest) = (connection(), connection(), connection());
         late.set_presence(5);
-        late.saw_other(7);
-        early.saw_other(7);
+        late.saw_other(7, 0);
+        early.saw_other(7, 0);
         assert_eq!(early.take().end, None);
         early.set_presence(5);
-        newest.saw_other(5);
+        newest.saw_other(5, 0);
         newest.set_presence(7);
         let ends = [late, early, newest].map(|connection| connection.take().end);
         assert_eq!(ends, [Some(End::Replaced), Some(End::Replaced), None]);
+    }
+
+    #[test]
+    fn another_run_is_another_machine_when_both_are_known() {
+        for (instance, other, end) in
+            [(1, 2, End::Twin), (1, 1, End::Replaced), (0, 2, End::Replaced), (1, 0, End::Replaced)]
+        {
+            let device = Identity::generate().unwrap().device_id();
+            let connection = Connection::new(device, UserId::new([1; 16]), [0; 16], instance);
+            connection.replaced(other);
+            assert_eq!(connection.take().end, Some(end));
+        }
     }
 
     #[test]

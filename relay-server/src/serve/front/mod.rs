@@ -47,7 +47,7 @@ impl Front {
     pub(crate) fn insert(&self, connection: &Arc<Connection>) {
         let mut tables = self.tables();
         match tables.by_device.insert(connection.device, Arc::clone(connection)) {
-            Some(older) => older.end(End::Replaced),
+            Some(older) => older.replaced(connection.instance),
             None => tables.by_user.entry(connection.user).or_default().push(connection.device),
         }
         self.count.send_replace(tables.by_device.len());
@@ -116,7 +116,7 @@ mod tests {
     use hither_carrier::Identity;
 
     fn connection(device: DeviceId, user: u8) -> Arc<Connection> {
-        Arc::new(Connection::new(device, UserId::new([user; 16]), [0; 16]))
+        Arc::new(Connection::new(device, UserId::new([user; 16]), [0; 16], 0))
     }
 
     #[tokio::test]

@@ -87,7 +87,7 @@ fn presence_changed(node: &Arc<Node>, change: &Change) {
     let Ok(presence) = Presence::decode(&entry.value[..]) else { return };
     let other = presence.node != node.id().as_bytes() || presence.connection != connection.id;
     if other {
-        connection.saw_other(change.revision);
+        connection.saw_other(change.revision, presence.instance);
     }
 }
 
@@ -171,6 +171,7 @@ pub(crate) async fn put_presence(
         connection: connection.id,
         since_ms: now_ms(),
         network: connection.network.to_vec(),
+        instance: connection.instance,
     };
     let key = presence_key(&connection.user, &connection.device);
     let put = node.services.session.put(node, bucket::PRESENCE, &key, encode(&presence), expect).await;

@@ -1,0 +1,125 @@
+//! An owner whose data is older than what others know of its shares, as after a restore from a backup.
+//!
+//! Others show it heads that it has signed and does not know. It goes past them: what it has now becomes a version of a later
+//! number than any that was seen, so that no number names two contents and nobody takes the old for the new. Where the files have
+//! changed since, that waits for the user, who is told. Invariant: a share
+//! goes past others at most [`MOST`] times in one run of the daemon; two machines with one key would do so for ever.
+
+use crate::clock::unix_millis;
+use crate::daemon::Daemon;
+use crate::failure;
+use crate::health;
+use crate::hexed::Hex;
+use crate::records::ShareRecord;
+use crate::shares::{Share, Version};
+use hither_api::ApiError;
+use hither_content::{DomainSecret, ManifestFile, VersionInputs, seal_version};
+use hither_proto::{ShareId, SignedHead, display_name};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How often a share goes past what others have, in one run.
+const MOST: u32 = 4;
+
+/// How often each share went past what others have.
+#[derive(Debug, Default)]
+pub(crate) struct Rollbacks {
+    times: Mutex<HashMap<ShareId, u32>>,
+}
+
+impl Rollbacks {
+    /// Counts one more time; returns `None` when there were enough.
+    fn once_more(&self, share: ShareId) -> Option<()> {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = times.entry(share).or_default();
+        *times = times.saturating_add(1);
+        (*times <= MOST).then_some(())
+    }
+}
+
+/// Looks whether others know more of an own share than this device does; if so it goes past them, on another thread.
+pub(crate) fn look(daemon: &Arc<Daemon>, share: &Arc<Share>) {
+    if share.owner != daemon.device || share.is_behind().is_none() {
+        return;
+    }
+    let (of, share) = (Arc::clone(daemon), Arc::clone(share));
+    daemon.tasks.spawn(async move {
+        let work = tokio::task::spawn_blocking(move || go_past(&of, &share));
+        match work.await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a share could not go past what others have of it"),
+        }
+    });
+}
+
+/// Publishes what a share is here as a version later than all that others have shown. Blocks.
+fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
+    let _turn = daemon.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+    let (Some(met), Some(current), Some(record)) =
+        (share.is_behind(), share.current(), daemon.share_record(share.id))
+    else {
+        return Ok(()); // Somebody has published meanwhile, or it has ended.
+    };
+    let name = display_name(&record.name);
+    if daemon.rollbacks.once_more(share.id).is_none() {
+        let words = format!(
+            "\"{name}\": versions that this device did not publish come again and again. Another machine runs with \
+             this device's key. {}",
+            crate::twins::advice(daemon)
+        );
+        return daemon.losses.add(words).map_err(failure::internal);
+    }
+    let number = share.next_number();
+    let findings = current.holding().examine(u64::MAX, &daemon.ending);
+    if !health::lost(&findings).is_empty() {
+        // What was published is not there any more, and what is there nobody has asked to publish.
+        let words = format!(
+            "\"{name}\": others have version {met}, which this device does not know, as after a restore from a backup, \
+             and the files here are not those of version {}. They are published as version {number} when you share \
+             them again.",
+            current.number()
+        );
+        return daemon.losses.add(words).map_err(failure::internal);
+    }
+    let version = renumber(daemon, share, &current, record, number)?;
+    let words = format!(
+        "\"{name}\": others have version {met}, which this device does not know, as after a restore from a backup. \
+         What is here was published as version {}, and replaces it. To go back to what others have, stop sharing and \
+         fetch it from them.",
+        version.number()
+    );
+    daemon.losses.add(words).map_err(failure::internal)
+}
+
+/// Makes the content of a version a version of another number: durable, then announced.
+fn renumber(
+    daemon: &Arc<Daemon>,
+    share: &Arc<Share>,
+    current: &Version,
+    record: ShareRecord,
+    number: u64,
+) -> Result<Arc<Version>, ApiError> {
+    let domain = record.domain.as_ref().and_then(|domain| domain.0.as_slice().try_into().ok());
+    let domain =
+        domain.map(DomainSecret::new).ok_or_else(|| failure::internal("a share without a domain"))?;
+    let (manifest, holding) = (current.manifest(), current.holding());
+    let mut salt = [0u8; 16];
+    getrandom::fill(&mut salt).map_err(failure::internal)?;
+    let published_ms = unix_millis();
+    let inputs =
+        VersionInputs { secret: &share.secret, domain: &domain, version: number, salt, published_ms };
+    let sealed = seal_version(&manifest, &inputs).map_err(failure::internal)?;
+    let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
+    let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);
+    let file = file.map_err(failure::internal)?;
+    daemon.write_stamps(share.id, number, holding.stamps()).map_err(failure::internal)?;
+    let held = daemon.chunk_map.add(share.id, number, manifest.chunks()).map_err(|e| failure::storage(&e))?;
+    let record = ShareRecord { head: Hex(head.to_unchecked().encode()), holding: held.0, ..record };
+    daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
+    let version =
+        Version::new(head, Arc::new(file), holding.with_stamps(&daemon.handles, holding.stamps().clone()));
+    let version = Arc::new(version);
+    daemon.announce(share, &version, record);
+    tracing::warn!(share = ?share.id, version = number, "went past a version that this device does not know");
+    Ok(version)
+}
