@@ -24,8 +24,8 @@ pub(crate) fn examine(paths: &Paths) -> Result<Vec<String>, String> {
 
 fn examine_as(paths: &Paths, own: u32) -> Result<Vec<String>, String> {
     links_above(&paths.data, own)?;
-    for folder in paths.own_folders() {
-        config_folder(&folder, own)?;
+    if let Some(folder) = paths.config.parent() {
+        config_folder(folder, own)?;
     }
     data_folder(&paths.data, own)?;
     key(&paths.key(), own)

@@ -53,7 +53,7 @@ mod tests {
         assert_eq!((first, second), (ahead + 1, ahead + 2));
         // A clock that was years ahead is not followed.
         let mut batch = Batch::default();
-        batch.put(STAMPS, LAST, &(ahead * 2).to_be_bytes());
+        batch.put(STAMPS, LAST, &(ahead + stamp::AUTHOR_AHEAD_MS).to_be_bytes());
         storage.commit(batch).unwrap();
         assert!(StampClock::load(storage).unwrap().next().unwrap() < ahead);
     }

@@ -5,13 +5,20 @@
 //!
 //! Rules (SPEC.md, "Clocks"):
 //! - An author gives each statement a higher stamp than the one before, also after a restart and when its clock went back
-//!   ([`next`]). A stamp beyond [`AHEAD_MS`] of its clock came from a clock that was wrong: it goes on from the clock.
+//!   ([`next`]). A stamp beyond [`AUTHOR_AHEAD_MS`] of its clock came from a clock that was wrong: it goes on from the clock, unless
+//!   that lies before [`EARLIEST_MS`].
 //! - A reader takes a statement with a stamp at least as high as that of the one it has ([`replaces`]). A stamp that lies beyond
 //!   [`AHEAD_MS`] of its own clock is not kept as an order: any later arrival replaces it. So a clock that was 73 years ahead
 //!   for an hour keeps nobody unheard for 73 years.
 
 /// How far a stamp may lie ahead of a clock that is right, milliseconds: a day, more than any time zone that was set wrongly.
 pub const AHEAD_MS: u64 = 24 * 3600 * 1000;
+
+/// The same for an author and its own last stamp, milliseconds: eight days. It is more than what readers hold for possible, so that
+/// an author goes back only behind stamps that readers do not keep.
+pub const AUTHOR_AHEAD_MS: u64 = 8 * 24 * 3600 * 1000;
+/// A clock before this time, Unix milliseconds, is wrong: 1 November 2026, when this rule was written.
+pub const EARLIEST_MS: u64 = 1_793_491_200_000;
 
 /// Returns whether a stamp can have been made by a clock that is right, as seen from one that says `now_ms`.
 pub const fn is_plausible(stamp: u64, now_ms: u64) -> bool {
@@ -20,7 +27,8 @@ pub const fn is_plausible(stamp: u64, now_ms: u64) -> bool {
 
 /// Returns the stamp of a statement that is made now, after one with the stamp `last` (0: there was none).
 pub fn next(last: u64, now_ms: u64) -> u64 {
-    if is_plausible(last, now_ms) { now_ms.max(last.saturating_add(1)) } else { now_ms.max(1) }
+    let possible = last <= now_ms.saturating_add(AUTHOR_AHEAD_MS) || now_ms < EARLIEST_MS;
+    if possible { now_ms.max(last.saturating_add(1)) } else { now_ms.max(1) }
 }
 
 /// Returns whether a statement with the stamp `new` takes the place of one with the stamp `old`, for a reader whose clock says
@@ -86,5 +94,6 @@ mod tests {
         }
         assert_eq!(next(u64::MAX, NOW), NOW);
         assert_eq!(next(0, 0), 1, "0 is no stamp");
+        assert_eq!(next(NOW, 300_000), NOW + 1, "a machine without a clock goes on");
     }
 }

@@ -122,8 +122,14 @@ impl Timeline {
 
     /// What is to be kept.
     pub const fn kept(&self) -> Kept {
-        // While it is not known how long the machine was off, the next run asks anew: from where it was last known.
-        Kept { time_ms: self.time_ms, reading: self.last, wall_ms: self.counted_wall_ms }
+        // While it is not known how long the machine was off, the next run asks anew: from where it was last known, and from what
+        // was counted since.
+        let counted = match self.gap {
+            Some(counted) => counted,
+            None => 0,
+        };
+        let wall_ms = self.counted_wall_ms.saturating_add(counted);
+        Kept { time_ms: self.time_ms, reading: self.last, wall_ms }
     }
 
     /// What the wall clock says, or will say, at a time of this timeline, Unix milliseconds.

@@ -139,6 +139,7 @@ mod tests {
             }
         }
         let lasting: Vec<bool> = all.iter().map(|one| one.lasting).collect();
-        assert_eq!(lasting, [true, false, false, false, true, true, true, true, false, false, false]);
+        let expected = [true, false, false, false, true, true, true, false, true, false, false, false];
+        assert_eq!(lasting, expected);
     }
 }
