@@ -409,7 +409,7 @@ mod tests {
         heads.mark_unchanged();
         assert!(!share.saw(&newer) && !heads.has_changed().unwrap(), "no news any more");
         assert_eq!(share.head_of(2), Some(older.clone()));
-        assert_eq!(share.unknown_to(&newer), [older.clone()]);
+        assert_eq!(share.unknown_to(&newer), std::slice::from_ref(&older));
         assert_eq!(share.unknown_to(&older), [newer]);
         assert_eq!(share.unknown_to(&owner.head(3, 30, 1)), [], "it has gone past both");
         assert_eq!(share.next_number(), 3);

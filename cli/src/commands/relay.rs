@@ -227,7 +227,7 @@ mod tests {
             trouble(&relay("k", "h\n:1")).unwrap(),
             "h\u{fffd}:1: the relay did not answer in time. Next attempt in 1 s."
         );
-        let lines = table(&[relay("k", "relay.example:47447")], 400).lines(60);
+        let lines = table(&[relay("k", "relay.example:47447")], 400).lines(66);
         assert_eq!(lines[1], "relay.example:47447  k    waiting  –      –        2  5 min ago");
     }
 }
