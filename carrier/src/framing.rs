@@ -87,7 +87,7 @@ pub async fn write_put_chunk(send: &mut SendHalf, header: &RelayMessage, payload
 }
 
 /// Bytes of a payload that must arrive within a reader's patience.
-pub const PIECE: usize = 256 * 1024;
+const PIECE: usize = 256 * 1024;
 
 /// Reads the messages of the link protocol.
 pub type MessageReader = FrameReader<Message>;
@@ -150,7 +150,7 @@ impl<M: WireMessage> FrameReader<M> {
 
     /// The same, appended to a buffer of the caller's that can be reused. Not cancel safe: give the stream up then.
     ///
-    /// Fails with `TimedOut` when less than [`PIECE`] arrives within `patience`: a link may be thin, however long a chunk is.
+    /// Fails with `TimedOut` when less than 256 KiB arrives within `patience`: a link may be thin, however long a chunk is.
     pub async fn payload_into(
         &mut self,
         recv: &mut RecvHalf,
