@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 /// Longest path that is read, bytes.
 const MAX: u64 = 8 << 10;
 
-/// What the file of a daemon that listens at `socket` holds: the absolute path and a line end.
+/// Returns what the file of a daemon that listens at `socket` holds: the absolute path and a line end.
 pub fn encode_listening(socket: &Path) -> Vec<u8> {
     [socket.as_os_str().as_bytes(), b"\n"].concat()
 }
 
-/// What the file says; `None` when there is none, or nothing that could be a socket's path.
+/// Returns what the file says; `None` when there is none, or nothing that could be a socket's path.
 pub fn read_listening(paths: &Paths) -> Option<PathBuf> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(paths.listening()).ok()?;
@@ -27,7 +27,7 @@ pub fn read_listening(paths: &Paths) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// Where the daemon may listen, in the order in which it is looked for.
+/// Returns where the daemon may listen, in the order in which it is looked for.
 pub(crate) fn places(paths: &Paths) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = read_listening(paths).into_iter().collect();
     if !places.contains(&paths.socket) {

@@ -31,7 +31,7 @@ impl SocketAddress {
         Ok(Self { path: through(&folder)?.join(name), _folder: Some(folder) })
     }
 
-    /// What to bind or connect to.
+    /// Returns what to bind or connect to.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -155,7 +155,7 @@ async fn linger(socket: std::net::TcpStream) {
     let _ = timeout(LINGER.0, drain).await;
 }
 
-/// What TLS proved about a finished handshake of the device `own`: the other device, and what binds to the stream.
+/// Returns what TLS proved about a finished handshake of the device `own`: the other device, and what binds to the stream.
 fn proven(io: &Io, own: DeviceId) -> Result<(DeviceId, StreamBinding), TlsError> {
     let (_, state) = io.get_ref();
     if state.alpn_protocol() != Some(ALPN) {

@@ -170,7 +170,7 @@ impl QuicLink {
         }
     }
 
-    /// What proofs on one stream are bound to.
+    /// Returns what proofs on one stream are bound to.
     pub(crate) fn binding(&self, stream: StreamId, opened_here: bool) -> Result<StreamBinding, LinkError> {
         let context = exporter_context(VarInt::from(stream).into_inner());
         let mut exporter = [0; 32];

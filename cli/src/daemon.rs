@@ -73,7 +73,7 @@ async fn ask(paths: &Paths) -> Result<Asked, ApiError> {
     }
 }
 
-/// Whether a folder is there and not the other one, however they are spelled.
+/// Returns whether a folder is there and not the other one, however they are spelled.
 fn is_another(one: &Path, other: &Path) -> bool {
     let identity = |path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
     identity(one).is_ok_and(|one| identity(other).ok() != Some(one))

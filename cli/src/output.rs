@@ -224,7 +224,7 @@ impl Output {
         }
     }
 
-    /// Whether whoever read standard output has gone: what goes on only to tell more can end.
+    /// Returns whether whoever read standard output has gone: what goes on only to tell more can end.
     pub fn is_unread(&self) -> bool {
         self.failed.get() == Some(ErrorKind::BrokenPipe)
     }

@@ -92,7 +92,7 @@ pub fn pick_share<'a>(shares: &'a [ShareInfo], wanted: &str) -> Result<&'a Share
     }
 }
 
-/// What a path leads to; of something that is gone, the folder that it was in is looked at.
+/// Returns what a path leads to; of something that is gone, the folder that it was in is looked at.
 fn resolved(path: &Path) -> Option<PathBuf> {
     if let Ok(path) = path.canonicalize() {
         return Some(path);

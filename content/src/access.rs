@@ -56,7 +56,7 @@ impl Access {
         &self.layout
     }
 
-    /// Where all parts are.
+    /// Returns where all parts are.
     pub(crate) const fn parts(&self) -> &Parts {
         &self.parts
     }

@@ -110,7 +110,7 @@ impl KeptClock {
         self.millis() / 1000
     }
 
-    /// What the wall clock says at a time of this clock, Unix seconds: for people, and for what others are told. Where the two
+    /// Returns what the wall clock says at a time of this clock, Unix seconds: for people, and for what others are told. Where the two
     /// are less than two minutes apart they are taken for the same, so that what is told does not change by itself.
     pub fn to_wall(&self, seconds: u64) -> u64 {
         let mut timeline = self.lock();

@@ -124,7 +124,7 @@ impl Holding {
         &self.access
     }
 
-    /// Whether one of the files is a file of Hither itself, as older versions could share them.
+    /// Returns whether one of the files is a file of Hither itself, as older versions could share them.
     pub fn holds_own(&self, own: &OwnSeen) -> bool {
         (0..).zip(self.stamps.as_slice()).any(|(file, stamp)| {
             let entry = self.access.layout().entry_of(file);
@@ -137,17 +137,17 @@ impl Holding {
         })
     }
 
-    /// Where it is: the first of several parts.
+    /// Returns where it is: the first of several parts.
     pub fn place(&self) -> &Place {
         self.access.place()
     }
 
-    /// What the file system says of a file's entry; `None` when it cannot be asked.
+    /// Returns what the file system says of a file's entry; `None` when it cannot be asked.
     pub(crate) fn stat(&self, entry: u32) -> Option<Stat> {
         self.access.above(entry).and_then(|dir| dir.stat(self.access.name(entry))).ok()
     }
 
-    /// Whether a file's entry has the content that it was shared with. Small files that share a chunk vouch for each other:
+    /// Returns whether a file's entry has the content that it was shared with. Small files that share a chunk vouch for each other:
     /// when one of them has changed, none is intact.
     pub(crate) fn is_intact(&self, entry: u32) -> bool {
         let Some(file) = self.access.layout().file_of(entry) else { return false };

@@ -5,7 +5,7 @@ use hither_proto::limits::MAX_ENTRIES;
 use std::ffi::OsString;
 use std::io;
 
-/// What the system said, without its number.
+/// Returns what the system said, without its number.
 pub(crate) fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()

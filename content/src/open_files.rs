@@ -28,7 +28,7 @@ pub fn raise_open_files() -> u64 {
     open_files_limit()
 }
 
-/// How many files this process may have open.
+/// Returns how many files this process may have open.
 pub fn open_files_limit() -> u64 {
     #[cfg(unix)]
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -37,7 +37,7 @@ pub fn open_files_limit() -> u64 {
     if limit == 0 { UNKNOWN } else { limit }
 }
 
-/// What one cache of open files may hold: `wanted`, or a quarter of all that may be open (at least 1).
+/// Returns what one cache of open files may hold: `wanted`, or a quarter of all that may be open (at least 1).
 pub fn share_of_limit(wanted: usize) -> usize {
     let quarter = usize::try_from(open_files_limit() / 4).unwrap_or(usize::MAX);
     wanted.min(quarter).max(1)
@@ -64,7 +64,7 @@ pub(crate) fn with_room<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Whether the process or the system has as many files open as it may.
+/// Returns whether the process or the system has as many files open as it may.
 fn is_too_many(error: &io::Error) -> bool {
     #[cfg(unix)]
     return [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
@@ -112,7 +112,7 @@ impl SparingFile {
         Ok(Arc::new(file))
     }
 
-    /// Where it is.
+    /// Returns where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -74,7 +74,7 @@ impl OwnData {
         Self { data: data.to_owned(), folders: folders.to_vec(), files: files.to_vec(), open }
     }
 
-    /// What belongs to Hither now.
+    /// Returns what belongs to Hither now.
     pub fn look(&self) -> OwnSeen {
         let mut seen = OwnSeen::default();
         let stats = self.files.iter().filter_map(|file| platform::stat_path(file).ok());
@@ -115,7 +115,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl OwnSeen {
-    /// Whether a path leads to something of this device's Hither, or into it. A path that is not there leads nowhere.
+    /// Returns whether a path leads to something of this device's Hither, or into it. A path that is not there leads nowhere.
     pub fn covers(&self, path: &Path) -> bool {
         path.ancestors().any(|at| platform::stat_path(at).is_ok_and(|stat| self.knows(&stat)))
     }
@@ -133,13 +133,13 @@ impl OwnSeen {
         })
     }
 
-    /// Whether what is in a folder is never part of a share; a folder that is not there holds nothing.
+    /// Returns whether what is in a folder is never part of a share; a folder that is not there holds nothing.
     pub fn ignores_folder(&self, folder: &Path) -> bool {
         // Of a file in it, since a place is judged by the folders above.
         self.covers(folder) || refuses_place(&folder.join(DEVICE_KEY)).is_some()
     }
 
-    /// Whether a file that had this inode may be one of Hither's own: to ask the file system only about those.
+    /// Returns whether a file that had this inode may be one of Hither's own: to ask the file system only about those.
     pub(crate) fn may_be_file(&self, inode: u64) -> bool {
         inode != 0 && self.files.iter().any(|file| file.inode == inode)
     }
@@ -152,7 +152,7 @@ impl OwnSeen {
         (stat.kind == Kind::File && self.is_key(dir, name, stat)).then_some(KEY)
     }
 
-    /// Whether it is one of this device's own files or folders.
+    /// Returns whether it is one of this device's own files or folders.
     pub(crate) fn knows(&self, stat: &Stat) -> bool {
         let known = match stat.kind {
             Kind::Folder => &self.folders,

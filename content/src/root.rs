@@ -32,7 +32,7 @@ pub struct RootId {
 }
 
 impl RootId {
-    /// Whether both are the same folder, as far as can be told.
+    /// Returns whether both are the same folder, as far as can be told.
     pub const fn is_same(&self, other: &Self) -> bool {
         if self.inode != other.inode || self.folder != other.folder {
             return false;
@@ -106,7 +106,7 @@ pub(crate) fn open_known(place: &Place, known: &RootId) -> Result<Opened, RootEr
     }
 }
 
-/// Whether what was shared is still at its places, in the order of which `known` tells. Asks for nothing inside.
+/// Returns whether what was shared is still at its places, in the order of which `known` tells. Asks for nothing inside.
 pub fn check_roots<'a>(
     places: impl IntoIterator<Item = &'a Place>,
     known: &[RootId],
@@ -116,7 +116,7 @@ pub fn check_roots<'a>(
     })
 }
 
-/// Whether something is still mounted on these folders below the top.
+/// Returns whether something is still mounted on these folders below the top.
 pub fn check_mounts(parts: &Parts, mounts: &[String]) -> Result<(), (PathBuf, RootError)> {
     let top = parts.first();
     let is_mounted = |below: &String| {

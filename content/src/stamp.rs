@@ -54,7 +54,7 @@ impl FileStamp {
         self.settled && self.same(stat)
     }
 
-    /// Whether the file that `stat` describes is unchanged, as far as it matters for replacing it: its stamp is settled, or
+    /// Returns whether the file that `stat` describes is unchanged, as far as it matters for replacing it: its stamp is settled, or
     /// from a clock so fine that a change since would show but for the blink of an eye.
     pub(crate) fn tells(&self, stat: &Stat) -> bool {
         self.same(stat) && (self.settled || self.ctime_ns % 1_000_000_000 != 0)

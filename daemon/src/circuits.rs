@@ -70,7 +70,7 @@ impl Way {
         Arc::new(Self { daemon: Arc::downgrade(daemon), share: share.id, secret, from, device })
     }
 
-    /// What is shown to the device through one relay.
+    /// Returns what is shown to the device through one relay.
     fn knock(&self) -> Result<Knock, LinkError> {
         let mut salt = [0; Knock::SALT];
         getrandom::fill(&mut salt).map_err(|error| LinkError::Broken(error.to_string()))?;

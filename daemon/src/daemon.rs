@@ -273,7 +273,7 @@ impl Daemon {
         self.core.with(|engine, now| engine.hold(share, version.number(), chunks, held, now));
     }
 
-    /// Whether the daemon ends.
+    /// Returns whether the daemon ends.
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
     }

@@ -3,7 +3,7 @@
 use crate::daemon::Daemon;
 use hither_api::{Finding, Level};
 
-/// What is found, if anything speaks for a firewall.
+/// Returns what is found, if anything speaks for a firewall.
 pub(crate) fn finding(daemon: &Daemon) -> Option<Finding> {
     let device = daemon.links.shut_out()?;
     let name = daemon.links.name(device).map_or_else(|| device.short(), |name| name.to_string());

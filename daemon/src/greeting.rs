@@ -51,7 +51,7 @@ pub(crate) fn open(share: &Share, to: HolderKind, stream: &Stream, purpose: Purp
     Message::Open { protocol: PROTOCOL, share: share.id, proof, proof_kind, owner, purpose: Some(purpose) }
 }
 
-/// What proofs between this device and a holder of some kind are made of.
+/// Returns what proofs between this device and a holder of some kind are made of.
 fn key(share: &Share, holder: HolderKind) -> ProofKey {
     match holder {
         HolderKind::Device => ProofKey::of_secret(&share.secret),

@@ -126,7 +126,7 @@ impl Daemon {
         version.set_holding(seen.with_stamps(&self.handles, stamps.clone()));
     }
 
-    /// What the user should know, and what is wrong with shares.
+    /// Returns what the user should know, and what is wrong with shares.
     pub(crate) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.losses.told();
         warnings.extend(self.warnings.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
@@ -155,7 +155,7 @@ pub(crate) fn lost(findings: &Findings) -> RoaringBitmap {
     lost
 }
 
-/// What is to be said of a share.
+/// Returns what is to be said of a share.
 fn condition(daemon: &Daemon, share: &Share, record: &ShareRecord, findings: &Findings) -> Condition {
     let parts = publish::parts(record);
     let there = check_roots(parts.iter(), &record.roots());

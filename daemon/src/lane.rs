@@ -60,7 +60,7 @@ impl Spaces {
         self.lock().get(&request).copied()
     }
 
-    /// Whether anything is on its way.
+    /// Returns whether anything is on its way.
     fn any(&self) -> bool {
         !self.lock().is_empty()
     }

@@ -91,7 +91,7 @@ impl Losses {
         crate::private::write_file(&self.file, &bytes)
     }
 
-    /// What was lost, in words.
+    /// Returns what was lost, in words.
     pub(crate) fn told(&self) -> Vec<String> {
         self.lock().clone()
     }
@@ -107,7 +107,7 @@ impl Losses {
         Ok(())
     }
 
-    /// Whether old data may still be needed.
+    /// Returns whether old data may still be needed.
     pub(crate) fn keeps(&self, data: &Path) -> bool {
         let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
         let broken = |name: std::ffi::OsString| name.to_string_lossy().starts_with(BROKEN);

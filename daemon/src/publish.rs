@@ -224,7 +224,7 @@ fn source(daemon: &Daemon, only: Option<ShareId>, request: &ShareRequest) -> Res
     })
 }
 
-/// What paths from a user lead to, each once, in the order of their names.
+/// Returns what paths from a user lead to, each once, in the order of their names.
 fn resolve_all(paths: &[PathBuf]) -> Result<Parts, ApiError> {
     let mut places = paths.iter().map(|path| resolve(path)).collect::<Result<Vec<_>, _>>()?;
     places.sort_by(|a, b| (&a.name, &a.parent).cmp(&(&b.name, &b.parent)));
@@ -241,7 +241,7 @@ fn name_of_several(paths: &[PathBuf]) -> Option<EntryName> {
     name.or_else(|| EntryName::parse(&format!("{} items", paths.len())).ok())
 }
 
-/// What a path from a user leads to, by the file system and not by its text, with names that can be stored.
+/// Returns what a path from a user leads to, by the file system and not by its text, with names that can be stored.
 fn resolve(path: &Path) -> Result<Place, ApiError> {
     let refuse = |code, what: String| Err(ApiError::new(code, what));
     let shown = display_name(&path.to_string_lossy());
@@ -310,7 +310,7 @@ fn warn(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
     }
 }
 
-/// What is remembered of what an import left out.
+/// Returns what is remembered of what an import left out.
 fn left_out(imported: &Imported) -> LeftOutRecord {
     let notes = imported.skipped.first.iter().take(MAX_LEFT_OUT);
     let first = notes.map(|note| (note.path.clone(), note.reason.clone())).collect();

@@ -109,7 +109,7 @@ pub(crate) struct PartRecord {
 }
 
 impl ShareRecord {
-    /// What its paths were of.
+    /// Returns what its paths were of.
     pub(crate) fn roots(&self) -> Vec<RootId> {
         self.roots.iter().map(|root| RootId::from(*root)).collect()
     }

@@ -250,7 +250,7 @@ impl Share {
         self.heads.subscribe()
     }
 
-    /// What its owner, who shows `shown`, may not know: heads of that version or later ones, the newest and one that was passed
+    /// Returns what its owner, who shows `shown`, may not know: heads of that version or later ones, the newest and one that was passed
     /// over.
     pub(crate) fn unknown_to(&self, shown: &SignedHead) -> Vec<SignedHead> {
         self.read(|v| {

@@ -40,7 +40,7 @@ pub(crate) fn found(daemon: &Daemon, place: &str) -> bool {
     known
 }
 
-/// What to do about it.
+/// Returns what to do about it.
 pub(crate) fn advice(daemon: &Daemon) -> String {
     format!(
         "Messages reach only one of them, and each publishes over the other. Give one of them a new identity: there, run \

@@ -120,7 +120,7 @@ impl Timeline {
         (self.counted_wall_ms, self.gap) = (wall_ms, None);
     }
 
-    /// What is to be kept.
+    /// Returns what is to be kept.
     pub const fn kept(&self) -> Kept {
         // While it is not known how long the machine was off, the next run asks anew: from where it was last known, and from what
         // was counted since.
@@ -132,7 +132,7 @@ impl Timeline {
         Kept { time_ms: self.time_ms, reading: self.last, wall_ms }
     }
 
-    /// What the wall clock says, or will say, at a time of this timeline, Unix milliseconds.
+    /// Returns what the wall clock says, or will say, at a time of this timeline, Unix milliseconds.
     pub const fn to_wall(&self, time_ms: u64) -> u64 {
         if time_ms >= self.time_ms {
             self.last.wall_ms.saturating_add(time_ms - self.time_ms)

@@ -82,7 +82,7 @@ fn changed(session: &Session<'_>) {
     session.out.note("It takes effect when the daemon is restarted: hither down && hither up");
 }
 
-/// What is in force; keys that count for nothing are told.
+/// Returns what is in force; keys that count for nothing are told.
 fn load(session: &Session<'_>, path: &Path) -> Result<Config, ApiError> {
     let config = Config::load(path).map_err(|error| failure::config(&error))?;
     config.unknown.iter().for_each(|words| session.out.warning(words));

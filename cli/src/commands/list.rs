@@ -95,7 +95,7 @@ fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
     }
 }
 
-/// What lies in a share and is not shared, in a sentence.
+/// Returns what lies in a share and is not shared, in a sentence.
 fn left_out(share: &ShareInfo) -> Option<String> {
     let first = share.left_out.first()?;
     let (path, reason) = (display_name(&first.path), display_name(&first.reason));

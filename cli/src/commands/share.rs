@@ -82,7 +82,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     share(session, &client, &args, paths).await
 }
 
-/// What a path leads to, from the root, as the file system resolves it here and now: symbolic links, `.` and `..` mean what
+/// Returns what a path leads to, from the root, as the file system resolves it here and now: symbolic links, `.` and `..` mean what
 /// they mean to every other program that is given this path.
 pub fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
     let absolute = std::fs::canonicalize(path)

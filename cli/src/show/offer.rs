@@ -28,7 +28,7 @@ pub fn offer(offer: &Offer<'_>) -> String {
     format!("{} ({what})\n  from {}\n  to   {target}", display_name(offer.name), display_name(offer.owner))
 }
 
-/// What stays where a later version has something else.
+/// Returns what stays where a later version has something else.
 pub fn conflict(path: &str, copy: Option<&str>) -> String {
     let path = display_name(path);
     match copy {

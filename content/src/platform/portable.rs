@@ -107,7 +107,7 @@ impl Dir {
         Ok(self.0.symlink_metadata(name)?.created().map_or(0, |time| since_epoch(time.into_std())))
     }
 
-    /// Whether something is mounted on the folder of this name: it does not tell.
+    /// Returns whether something is mounted on the folder of this name: it does not tell.
     pub(crate) fn is_mount_root(&self, _: &OsStr) -> bool {
         false
     }
@@ -236,7 +236,7 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// What a path leads to; symlinks in it are followed.
+/// Returns what a path leads to; symlinks in it are followed.
 pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
     let path = path.canonicalize()?;
     match (path.parent(), path.file_name()) {

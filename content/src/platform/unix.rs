@@ -144,7 +144,7 @@ impl Dir {
         }
     }
 
-    /// Whether something is mounted on the folder of this name; `false` where the system does not tell.
+    /// Returns whether something is mounted on the folder of this name; `false` where the system does not tell.
     pub(crate) fn is_mount_root(&self, name: &OsStr) -> bool {
         #[cfg(target_os = "linux")]
         {
@@ -341,7 +341,7 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
         || Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
-/// What a path leads to; symlinks in it are followed.
+/// Returns what a path leads to; symlinks in it are followed.
 pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
     Ok(convert(&fs::statat(CWD, path, AtFlags::empty())?))
 }

@@ -58,7 +58,7 @@ impl StorageError {
         matches!(self, Self::Damaged(_))
     }
 
-    /// Whether the disk is full, or the user's quota used up.
+    /// Returns whether the disk is full, or the user's quota used up.
     pub fn is_full(&self) -> bool {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))

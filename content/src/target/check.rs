@@ -129,7 +129,7 @@ fn needed_bytes(manifest: &Manifest) -> u64 {
     needed.sum()
 }
 
-/// Whether a chunk is all zeros, as its id says.
+/// Returns whether a chunk is all zeros, as its id says.
 fn is_hole(chunk: &ChunkRecord, known: &mut HashMap<ChunkId, bool>) -> bool {
     if let Some(known) = known.get(&chunk.id) {
         return *known;
@@ -196,7 +196,7 @@ mod tests {
     use crate::crypt::{DomainSecret, seal_chunk};
     use hither_proto::ManifestBuilder;
 
-    /// What a file takes that is one chunk again and again.
+    /// Returns what a file takes that is one chunk again and again.
     fn repeated(mut chunk: Vec<u8>, times: usize) -> u64 {
         let record = seal_chunk(&DomainSecret::new([1; 32]), &mut chunk).unwrap();
         let mut builder = ManifestBuilder::new(65_536).unwrap();

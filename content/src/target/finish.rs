@@ -131,7 +131,7 @@ impl FetchTarget {
         Ok(())
     }
 
-    /// Whether a file is not in the partial because an earlier, interrupted finish has put it where it belongs.
+    /// Returns whether a file is not in the partial because an earlier, interrupted finish has put it where it belongs.
     pub(super) fn may_have_moved(&self, if_exists: IfExists, entry: u32) -> bool {
         matches!(if_exists, IfExists::Overwrite | IfExists::Update) && self.moved_before(entry)
     }

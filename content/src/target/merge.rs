@@ -51,12 +51,12 @@ impl Placed {
         Self { name, ..Self::default() }
     }
 
-    /// Whether an entry is not where the share has it.
+    /// Returns whether an entry is not where the share has it.
     pub(super) fn is_elsewhere(&self, entry: u32) -> bool {
         self.left.contains(&entry) || self.beside.contains_key(&entry)
     }
 
-    /// Whether an entry was not written.
+    /// Returns whether an entry was not written.
     pub(super) fn is_left(&self, entry: u32) -> bool {
         self.left.contains(&entry)
     }
@@ -66,7 +66,7 @@ impl Placed {
         self.existing.get(&entry).copied()
     }
 
-    /// Whether anything is not where the share has it.
+    /// Returns whether anything is not where the share has it.
     pub(super) fn is_apart(&self) -> bool {
         !self.left.is_empty() || !self.beside.is_empty()
     }

@@ -77,7 +77,7 @@ impl<'a> Before<'a> {
         self.holding.stamps().as_slice().get(file as usize)
     }
 
-    /// Whether `there`, which has that name, is what this version left as `entry`. A folder is when everything in it is.
+    /// Returns whether `there`, which has that name, is what this version left as `entry`. A folder is when everything in it is.
     fn left(&self, entry: u32, (dir, name): (&Dir, &OsStr), there: &Stat, depth: u32) -> bool {
         match (&self.entry(entry).kind, there.kind) {
             (EntryKind::File { .. }, Kind::File) => self.stamp(entry).is_some_and(|stamp| stamp.tells(there)),
@@ -139,7 +139,7 @@ impl<'a> Verdicts<'a> {
         Self { new, if_exists, overwrite: options.overwrite, before, same_content }
     }
 
-    /// What becomes of `there`, which is at `to` where the share has `entry`, now at `from`.
+    /// Returns what becomes of `there`, which is at `to` where the share has `entry`, now at `from`.
     pub(super) fn judge(
         &self,
         entry: u32,
@@ -179,7 +179,7 @@ impl<'a> Verdicts<'a> {
         }
     }
 
-    /// Whether the earlier version was not there either: then it was told that something stays.
+    /// Returns whether the earlier version was not there either: then it was told that something stays.
     pub(super) fn was_told(&self, entry: u32) -> bool {
         let stamp = self.counterpart(entry).and_then(|(before, old)| before.stamp(old));
         stamp == Some(&FileStamp::UNKNOWN)
@@ -213,7 +213,7 @@ fn same_contents(before: &Before<'_>) -> HashMap<u32, Stat> {
     same
 }
 
-/// Whether an entry, with everything below it, is in both versions the same.
+/// Returns whether an entry, with everything below it, is in both versions the same.
 fn unchanged(old: &Layout, old_entry: u32, new: &Layout, new_entry: u32) -> bool {
     let (before, after) = (subtree(old, old_entry), subtree(new, new_entry));
     if before.len() != after.len() {
@@ -238,7 +238,7 @@ fn subtree(layout: &Layout, entry: u32) -> &[Entry] {
     &entries[..entries.first().map_or(0, |top| 1 + deeper(top))]
 }
 
-/// Whether two files have the same content.
+/// Returns whether two files have the same content.
 fn equal(one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<bool> {
     let (one, other) = (one.0.open_read(one.1)?, other.0.open_read(other.1)?);
     let (mut a, mut b) = (vec![0; BLOCK], vec![0; BLOCK]);
@@ -264,7 +264,7 @@ fn names(dir: &Dir) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Whether something holds for every name in a folder.
+/// Returns whether something holds for every name in a folder.
 fn all(dir: &Dir, holds: &dyn Fn(&Dir, &OsStr) -> bool) -> bool {
     names(dir).is_ok_and(|names| names.iter().all(|name| holds(dir, name)))
 }

@@ -152,7 +152,7 @@ fn shortened(text: &str) -> String {
     text
 }
 
-/// What this device says of itself, before it is stamped and sealed: the newest shares, as many as fit. And what tells it from
+/// Returns what this device says of itself, before it is stamped and sealed: the newest shares, as many as fit. And what tells it from
 /// another such thing: its stamp aside.
 pub(super) fn note(name: &DeviceName, mut shares: Vec<Entry>) -> (Note, [u8; 32]) {
     shares.sort_by_key(|entry| std::cmp::Reverse((entry.published, entry.name.clone())));

@@ -186,7 +186,7 @@ impl Entry {
         self.doing = Doing::Waits(trouble);
     }
 
-    /// Whether a version is at the store, looked at not too long before `now`, seconds of the clock of deadlines.
+    /// Returns whether a version is at the store, looked at not too long before `now`, seconds of the clock of deadlines.
     fn is_kept(&self, version: u64, now: u64) -> bool {
         // What was looked at later than now was looked at by a clock that was wrong.
         let fresh = |record: &KeptRecord| {

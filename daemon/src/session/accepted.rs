@@ -113,7 +113,7 @@ pub(crate) async fn barred(daemon: &Daemon, share: &Share, device: &DeviceId) {
     }
 }
 
-/// Who may do what: knowledge of the share's secret, proven on this very stream; of what is shared with a group, unless the
+/// Returns who may do what: knowledge of the share's secret, proven on this very stream; of what is shared with a group, unless the
 /// group has removed the device.
 fn admit(
     daemon: &Daemon,

@@ -36,7 +36,7 @@ pub(super) fn describe(manifest: &Manifest, have: &RoaringBitmap) -> String {
     format!("Missing: {} of {} of {of}{others}.", size(bytes), size(manifest.bytes()))
 }
 
-/// Where in the share's stream something is missing, ascending.
+/// Returns where in the share's stream something is missing, ascending.
 fn missing(manifest: &Manifest, have: &RoaringBitmap) -> Vec<Range<u64>> {
     let (mut spans, mut at): (Vec<Range<u64>>, u64) = (Vec::new(), 0);
     for (position, chunk) in (0u32..).zip(manifest.chunks()) {

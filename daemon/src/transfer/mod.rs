@@ -156,7 +156,7 @@ impl Transfer {
         self.meter().event()
     }
 
-    /// What is offered now, if something is: the head that an answer names.
+    /// Returns what is offered now, if something is: the head that an answer names.
     pub(crate) fn offered(&self) -> Option<String> {
         let told = lock(&self.told);
         told.iter().rev().find_map(|event| match event {

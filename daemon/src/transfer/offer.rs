@@ -27,7 +27,7 @@ enum Change {
     Kind,
 }
 
-/// What an answer names: exactly one version of the share.
+/// Returns what an answer names: exactly one version of the share.
 fn token(head: &SignedHead) -> String {
     let head = head.head();
     format!("{}-{}", head.version, crate::hexed::encode(head.root.as_bytes()))

@@ -321,7 +321,7 @@ impl Run {
         Ok(Got::Whole(file))
     }
 
-    /// What comes before the question is little, unless the user has agreed to whatever comes.
+    /// Returns what comes before the question is little, unless the user has agreed to whatever comes.
     fn proportionate(&self, file: &ManifestFile) -> Result<(), ApiError> {
         let length = file.root().manifest_length();
         if length <= LARGE_MANIFEST || self.transfer.record().accepted {

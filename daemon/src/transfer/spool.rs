@@ -43,7 +43,7 @@ fn is_old(record: &TransferRecord) -> bool {
     record.ended.is_some_and(|ended| ended.saturating_add(STAYS.as_secs()) < unix_seconds())
 }
 
-/// Whether a transfer of an earlier life of the daemon is of no use: whoever was to read it is gone, or has been for long.
+/// Returns whether a transfer of an earlier life of the daemon is of no use: whoever was to read it is gone, or has been for long.
 pub(super) fn is_left_over(record: &TransferRecord) -> bool {
     record.spooled && (record.state == TransferState::Done || is_old(record))
 }

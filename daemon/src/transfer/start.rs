@@ -72,7 +72,7 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
     Ok(transfer)
 }
 
-/// What the command that was run again says counts, but for what was chosen when a first version was written.
+/// Returns what the command that was run again says counts, but for what was chosen when a first version was written.
 fn choose_again(record: &mut TransferRecord, request: &Request) {
     if record.chosen.is_none() || request.existing == Existing::Overwrite {
         record.existing = request.existing;
@@ -100,7 +100,7 @@ fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, A
     .with_hint("Wait for it (hither transfers --watch) or stop it (hither transfers cancel)."))
 }
 
-/// Whether a request is for where a transfer writes, however that is spelled.
+/// Returns whether a request is for where a transfer writes, however that is spelled.
 fn same_target(request: &Request, record: &TransferRecord) -> bool {
     let resolved = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     match &request.folder {

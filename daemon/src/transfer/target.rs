@@ -51,7 +51,7 @@ pub(super) async fn open_target(
     Ok((Arc::new(target), durable))
 }
 
-/// Where a version would be written now.
+/// Returns where a version would be written now.
 pub(super) async fn place(run: &Run, manifest: &Arc<Manifest>) -> Result<PathBuf, End> {
     let record = run.transfer.record();
     let options = TargetOptions { name: chosen_name(&record), ..options(run, &record) };
@@ -128,7 +128,7 @@ fn before(run: &Run, record: &TransferRecord) -> Option<Arc<Holding>> {
     Some(version.holding())
 }
 
-/// Who published what comes, and the day: for the name of what is written beside something.
+/// Returns who published what comes, and the day: for the name of what is written beside something.
 fn origin(run: &Run) -> String {
     let owner = run.transfer.share.owner;
     let name = run.daemon.links.name(owner).map(|name| name.to_string()).filter(|name| !name.is_empty());

@@ -83,7 +83,7 @@ impl Seen {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a path lies in a folder that belongs to Hither itself. Of files only the folder counts: what was Hither's may
+    /// Returns whether a path lies in a folder that belongs to Hither itself. Of files only the folder counts: what was Hither's may
     /// be deleted by now, and its inode that of a file of the user.
     fn is_own(&self, own: &OwnSeen, path: &Path) -> bool {
         let mut known = self.lock_own();

@@ -90,7 +90,7 @@ fn record(daemon: &Daemon, share: ShareId) -> Option<ShareRecord> {
 }
 
 impl Watch {
-    /// Whether what was shared is still at its paths; says so when it is not, and looks at it when it is back.
+    /// Returns whether what was shared is still at its paths; says so when it is not, and looks at it when it is back.
     async fn is_there(&mut self) -> bool {
         let Some(record) = record(&self.daemon, self.share) else { return true };
         let looked = tokio::task::spawn_blocking(move || {

@@ -191,7 +191,7 @@ fn parse_open(m: &wire::Open) -> Result<Message, MessageError> {
     })
 }
 
-/// What a stream is for, for the wire.
+/// Returns what a stream is for, for the wire.
 pub(crate) const fn purpose_to_wire(purpose: Option<Purpose>) -> wire::Purpose {
     match purpose {
         Some(Purpose::Control) => wire::Purpose::Control,

@@ -31,7 +31,7 @@ pub fn start_log(filter: &str, json: bool) -> Result<(), LogError> {
     started.map_err(|_| LogError::Twice)
 }
 
-/// Whether lines are coloured: for a person at a terminal who has not said no, never in a file or a journal.
+/// Returns whether lines are coloured: for a person at a terminal who has not said no, never in a file or a journal.
 fn has_colours(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = variable("TERM").is_some_and(|term| term == "dumb");

@@ -83,7 +83,8 @@ impl Cable {
 
     /// A second one of the same device. What is cut off is not used for sending, as where something looks after the network.
     pub(super) fn second(device: &Arc<Namespace>, socket: Socket) -> Self {
-        tool(device.command("sysctl").args(["-q", "-w", "net.ipv4.conf.all.ignore_routes_with_linkdown=1"]));
+        let setting = "echo 1 > /proc/sys/net/ipv4/conf/all/ignore_routes_with_linkdown";
+        tool(device.command("sh").args(["-c", setting]));
         Self::at(device, socket, INTERFACES[1])
     }
 

@@ -106,7 +106,7 @@ impl Hoarder {
     }
 }
 
-/// Where a device listens for TCP, from its status.
+/// Returns where a device listens for TCP, from its status.
 pub fn listens(device: &Device) -> (DeviceId, SocketAddr) {
     let status = device.status();
     let port = status.tcp_port.expect("TCP is on");

@@ -70,7 +70,7 @@ impl Stranger {
         Self { id, port, loot, stop, thread: Some(thread) }
     }
 
-    /// What it was told so far.
+    /// Returns what it was told so far.
     pub fn loot(&self) -> Loot {
         lock(&self.loot).clone()
     }

@@ -60,7 +60,7 @@ fn field_a6_a_wrong_clock_ends_no_share_and_gives_up_no_message() {
     });
 }
 
-/// What a device calls itself, as another one knows it.
+/// Returns what a device calls itself, as another one knows it.
 fn name(device: &Device, id: &str) -> Option<String> {
     let all: Vec<DeviceInfo> = device.api().get("/v1/devices").unwrap();
     all.into_iter().find(|one| one.device == id).map(|one| one.name)

@@ -26,7 +26,7 @@ fn version(following: &mut Running, number: u64) {
     });
 }
 
-/// What is told of the next thing of the user's that stays: where it is, and where the version's was written.
+/// Returns what is told of the next thing of the user's that stays: where it is, and where the version's was written.
 #[track_caller]
 fn conflict(following: &mut Running) -> (PathBuf, Option<PathBuf>) {
     following.wait_for("a conflict", |event| match event {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longest time for what takes a second or two, on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 
-/// Whether doctor finds a firewall on this device.
+/// Returns whether doctor finds a firewall on this device.
 fn finds_a_firewall(device: &Device) -> bool {
     let run = device.hither(&["doctor"]);
     run.lines.iter().any(|line| line["check"] == "firewall")

@@ -34,7 +34,7 @@ fn reaches(device: &Device, number: u64) {
     until(&format!("version {number}"), || (shares(device)[0].version == number).then_some(()));
 }
 
-/// What a device says, with every command, of what was lost.
+/// Returns what a device says, with every command, of what was lost.
 fn says(device: &Device, words: &[&str]) {
     let told = until("a word", || {
         let told = device.status().losses;
@@ -146,7 +146,7 @@ fn field_a8_a_restored_owner_that_publishes_nothing_is_mended_too() {
     });
 }
 
-/// What a device warns of.
+/// Returns what a device warns of.
 fn warns(device: &Device, words: &[&str]) {
     until(&format!("{} warns", device.name), || {
         let warnings = device.status().warnings;

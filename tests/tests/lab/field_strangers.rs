@@ -9,7 +9,7 @@ use crate::common::pair;
 use hither_tests::lab::{self, At, Caller, Conduct, Holder, Loot, MIB, Stranger, Tree, fill, probe, until};
 use std::net::SocketAddr;
 
-/// What a stranger may have got at most: nothing.
+/// Returns what a stranger may have got at most: nothing.
 fn nothing(loot: &Loot) {
     let got = Loot { queries: 0, opens: 0, reflected: 0, ..loot.clone() };
     assert_eq!(got, Loot::default(), "{loot:?}");
@@ -81,7 +81,7 @@ fn field_d1_a_stranger_that_a_holder_names_gets_nothing_for_the_proofs_it_reflec
     });
 }
 
-/// What may be seen after a message; everything else is a way in.
+/// Returns what may be seen after a message; everything else is a way in.
 fn expected(caller: Caller, at: At, message: &str) -> &'static [&'static str] {
     const SILENT: &[&str] = &["ended", "nothing"];
     let begins = matches!(message, "open, control" | "open, bulk");
