@@ -94,9 +94,12 @@ pub(super) async fn ask(
         return Ok(GroupAnswer::No(GroupNo::Full));
     }
     let at = device_key(group, device);
-    let again = node.state.get(bucket::ASKS, &at).await?.is_some();
-    if !again && asks(node, group).await?.len() >= MAX_GROUP_ASKS {
-        return Ok(GroupAnswer::No(GroupNo::TooManyAsks));
+    match room(&asks(node, group).await?, device) {
+        Room::Free => {}
+        Room::InPlaceOf(refused) => {
+            node.state.delete(bucket::ASKS, &device_key(group, &refused), Expect::Any).await?;
+        }
+        Room::None => return Ok(GroupAnswer::No(GroupNo::TooManyAsks)),
     }
     let parts = parts.into_iter().filter(|part| known.role(&part.device).is_some());
     let parts =
@@ -104,6 +107,30 @@ pub(super) async fn ask(
     let record = Ask { asked_ms: now_ms(), parts: parts.collect(), refused: None };
     node.state.put(bucket::ASKS, &at, encode(&record), Expect::Any).await?;
     Ok(GroupAnswer::Done)
+}
+
+/// Whether there is room for one more request.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    Free,
+    /// The oldest refusal is forgotten for it.
+    InPlaceOf(DeviceId),
+    None,
+}
+
+/// Returns the room for a request of `device`. Requests that wait have [`MAX_GROUP_ASKS`] places, and refusals as many of their own:
+/// what an admin has refused keeps nobody from asking.
+fn room(kept: &[(DeviceId, Ask)], device: &DeviceId) -> Room {
+    let others = || kept.iter().filter(|(asker, _)| asker != device);
+    if others().filter(|(_, ask)| ask.refused.is_none()).count() >= MAX_GROUP_ASKS {
+        return Room::None;
+    }
+    if others().count() < 2 * MAX_GROUP_ASKS {
+        return Room::Free;
+    }
+    let refused = others().filter(|(_, ask)| ask.refused.is_some());
+    let oldest = refused.min_by_key(|(_, ask)| ask.asked_ms);
+    oldest.map_or(Room::None, |(asker, _)| Room::InPlaceOf(*asker))
 }
 
 /// Forgets the request of a device.
@@ -200,4 +227,34 @@ pub(super) fn read_sealed(bytes: &[u8]) -> Option<GroupSealed> {
 fn opened(record: &Sealed) -> Option<GroupSealed> {
     let device = DeviceId::from_slice(&record.device).ok()?;
     Some(GroupSealed { device, sealed: record.sealed.clone().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device() -> DeviceId {
+        hither_carrier::Identity::generate().unwrap().device_id()
+    }
+
+    fn asked(asked_ms: u64, refused: bool) -> (DeviceId, Ask) {
+        let refused = refused.then(Sealed::default);
+        (device(), Ask { asked_ms, parts: Vec::new(), refused })
+    }
+
+    #[test]
+    fn field_d8_refused_requests_keep_nobody_from_asking() {
+        let asker = device();
+        let mut kept: Vec<_> = (0..MAX_GROUP_ASKS as u64).map(|at| asked(10 + at, true)).collect();
+        assert_eq!(room(&kept, &asker), Room::Free, "all of them were refused");
+        kept.extend((1..MAX_GROUP_ASKS as u64).map(|at| asked(at, false)));
+        assert_eq!(room(&kept, &asker), Room::Free);
+        kept.push(asked(5, true));
+        let oldest = kept.last().unwrap().0;
+        assert_eq!(room(&kept, &asker), Room::InPlaceOf(oldest));
+        kept.push(asked(1, false));
+        assert_eq!(room(&kept, &asker), Room::None, "as many wait as there are places");
+        let waiting = kept.last().unwrap().0;
+        assert_eq!(room(&kept, &waiting), Room::InPlaceOf(oldest), "whoever asks again has a place");
+    }
 }
