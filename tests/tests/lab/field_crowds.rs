@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Longest time for what takes a second without the crowd, on a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(15);
 
 #[test]
 fn field_d5_silent_connections_do_not_shut_a_device() {
