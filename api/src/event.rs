@@ -117,7 +117,7 @@ pub enum Event {
         /// What exactly is offered: an answer names it, so that nobody agrees to something else.
         #[serde(default)]
         head: String,
-        /// Whether nobody need be asked: this very offer was agreed to before.
+        /// True when nobody need be asked: this very offer was agreed to before.
         #[serde(default)]
         agreed: bool,
     },

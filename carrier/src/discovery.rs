@@ -210,7 +210,7 @@ struct Search {
     looks: u32,
     /// What is announced: the device and its ports.
     announced: (DeviceId, u16, Option<u16>),
-    /// Whether others should connect to this device.
+    /// True when others should connect to this device.
     calls: watch::Receiver<bool>,
 }
 

@@ -44,7 +44,7 @@ pub struct Findings {
     pub unreadable: Affected,
     /// Stamps of now, when some changed and the contents did not.
     pub stamps: Option<Stamps>,
-    /// Whether something was left for a look that may take longer.
+    /// True when something was left for a look that may take longer.
     pub more: bool,
 }
 

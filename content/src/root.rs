@@ -27,7 +27,7 @@ pub struct RootId {
     pub inode: u64,
     /// When the folder was made, nanoseconds since the Unix epoch; 0 where that is not told.
     pub born_ns: i64,
-    /// Whether a folder was shared, or a file in it.
+    /// True when a folder was shared, or a file in it.
     pub folder: bool,
 }
 

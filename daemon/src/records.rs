@@ -153,7 +153,7 @@ pub(crate) struct Chosen {
     pub title: String,
     /// Its name in the folder that is written into.
     pub name: String,
-    /// Whether it is a folder; else a file.
+    /// True when it is a folder; else a file.
     pub folder: bool,
 }
 

@@ -55,7 +55,7 @@ pub struct FetchProgress {
     pub missing_bytes: u64,
     /// Devices on the same network that fetch the same, and wait for what is got here.
     pub neighbours: u32,
-    /// Whether the owner is connected: what it does not have, it will not have again.
+    /// True when the owner is connected: what it does not have, it will not have again.
     pub owner: bool,
 }
 

@@ -30,7 +30,7 @@ pub struct Finished {
     pub kept: Vec<Kept>,
     /// How much more of it there is than [`Self::kept`] tells.
     pub kept_more: u64,
-    /// Whether anything of the share is not where the share has it, be it told now or with an earlier version.
+    /// True when anything of the share is not where the share has it, be it told now or with an earlier version.
     pub apart: bool,
 }
 

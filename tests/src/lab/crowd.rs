@@ -1,51 +1,15 @@
 //! Crowds: many connections that say nothing, and a reader that asks for everything and reads nothing.
 
 use super::device::Device;
+use super::going::Going;
 use super::holder::drive;
-use super::namespace::Namespace;
 use super::peer::hoard;
-use super::wait::PATIENCE;
 use hither_proto::{DeviceId, Ticket};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::mpsc::{Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::Sender;
+use std::thread;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-
-/// A program that goes on in the network of a device until it is dropped.
-#[derive(Debug)]
-struct Going {
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Going {
-    /// Starts `work` there; returns when it has said that it is ready.
-    fn start(place: &Device, work: impl FnOnce(Sender<()>, CancellationToken) + Send + 'static) -> Self {
-        let (network, stop) = (place.network().handle(), CancellationToken::new());
-        let (ready, is_ready) = channel();
-        let stopped = stop.clone();
-        let thread = thread::spawn(move || {
-            Namespace::enter(&network);
-            work(ready, stopped);
-        });
-        is_ready.recv_timeout(PATIENCE).expect("it becomes ready");
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Going {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        let ended = self.thread.take().unwrap().join();
-        if let Err(why) = ended
-            && !thread::panicking()
-        {
-            std::panic::resume_unwind(why);
-        }
-    }
-}
 
 /// TCP connections from several addresses on which nothing is ever said; what is closed is opened again.
 #[derive(Debug)]
@@ -58,7 +22,7 @@ impl Silent {
         let [a, b, c, _] = own.octets();
         let from: Vec<Ipv4Addr> = (0..addresses).map(|n| Ipv4Addr::new(a, b, c, 150 + n)).collect();
         from.iter().for_each(|address| place.cable.also(*address));
-        Self(Going::start(place, move |ready, stop| {
+        let (going, ()) = Going::start(place, move |ready: Sender<()>, stop| {
             let open = |address: &Ipv4Addr| -> std::io::Result<Socket> {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
                 socket.bind(&SocketAddr::new(IpAddr::V4(*address), 0).into())?;
@@ -83,7 +47,8 @@ impl Silent {
                 }
                 thread::sleep(Duration::from_millis(50));
             }
-        }))
+        });
+        Self(going)
     }
 }
 
@@ -95,14 +60,15 @@ impl Hoarder {
     /// Puts one in the place of a device, whose daemon must not run. It has asked when this returns.
     pub fn start(place: &Device, ticket: &str, streams: usize) -> Self {
         let ticket: Ticket = ticket.parse().unwrap();
-        Self(Going::start(place, move |ready, stop| {
+        let (going, ()) = Going::start(place, move |ready: Sender<()>, stop| {
             drive(async move {
                 let held = hoard(&ticket, streams).await;
                 assert!(!held.is_empty(), "no stream was opened");
                 ready.send(()).unwrap();
                 stop.cancelled().await;
             });
-        }))
+        });
+        Self(going)
     }
 }
 

@@ -1,17 +1,17 @@
 //! A device that knows a ticket, says that it has everything, and does not keep to the rules.
 
 use super::device::Device;
+use super::going::Going;
 use super::namespace::Namespace;
 use super::peer::{Answering, Knowledge, knock};
-use super::wait::PATIENCE;
 use hither_carrier::{Discovery, DiscoveryOptions, Endpoint, EndpointConfig, Identity, Incoming};
 use hither_proto::{DeviceId, Refusal, ShareId, ShareSecret, Ticket};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::Sender;
+use std::thread;
 use tokio_util::sync::CancellationToken;
 
 /// What it does when it is asked for chunks of files.
@@ -32,8 +32,7 @@ pub struct Holder {
     pub id: String,
     given: Arc<AtomicU64>,
     asked: Arc<AtomicU64>,
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    _going: Going,
 }
 
 impl Holder {
@@ -41,17 +40,11 @@ impl Holder {
     /// there, and is ready when this returns.
     pub fn start(place: &Device, ticket: &str, conduct: Conduct) -> Self {
         let ticket: Ticket = ticket.parse().unwrap();
-        let network = place.network().handle();
         let (given, asked) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let stop = CancellationToken::new();
-        let (ready, is_ready) = channel();
-        let (counted, stopped) = ((Arc::clone(&given), Arc::clone(&asked)), stop.clone());
-        let thread = thread::spawn(move || {
-            Namespace::enter(&network);
-            drive(hold(ticket, conduct, counted, ready, stopped));
-        });
-        let id = is_ready.recv_timeout(PATIENCE).expect("a holder becomes ready");
-        Self { id, given, asked, stop, thread: Some(thread) }
+        let counted = (Arc::clone(&given), Arc::clone(&asked));
+        let (_going, id) =
+            Going::start(place, move |ready, stop| drive(hold(ticket, conduct, counted, ready, stop)));
+        Self { id, given, asked, _going }
     }
 
     /// Bytes of file chunks that it sent.
@@ -120,16 +113,4 @@ async fn hold(
     }
     discovery.shutdown().await;
     endpoint.close().await;
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        let ended = self.thread.take().unwrap().join();
-        if let Err(why) = ended
-            && !thread::panicking()
-        {
-            std::panic::resume_unwind(why);
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod crowd;
 mod delay;
 mod device;
 mod forge;
+mod going;
 mod goodput;
 mod holder;
 mod inside;

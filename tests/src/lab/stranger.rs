@@ -5,9 +5,8 @@
 //! by multicast, so that everybody on the network sees it.
 
 use super::device::Device;
+use super::going::Going;
 use super::holder::drive;
-use super::namespace::Namespace;
-use super::wait::PATIENCE;
 use hither_carrier::{
     Discovery, DiscoveryEvent, DiscoveryOptions, Endpoint, EndpointConfig, Identity, Incoming, Link,
     MessageReader, Stream, write_message,
@@ -16,9 +15,8 @@ use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN};
 use hither_proto::{DeviceId, Message};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -51,40 +49,21 @@ pub struct Stranger {
     /// Where it listens on both carriers.
     pub port: (u16, Option<u16>),
     loot: Arc<Mutex<Loot>>,
-    stop: CancellationToken,
-    thread: Option<JoinHandle<()>>,
+    _going: Going,
 }
 
 impl Stranger {
     /// Puts one in the place of a device, whose daemon must not run; it listens when this returns.
     pub fn start(place: &Device) -> Self {
-        let (network, loot, stop) =
-            (place.network().handle(), Arc::<Mutex<Loot>>::default(), CancellationToken::new());
-        let (ready, is_ready) = channel();
-        let (told, stopped) = (Arc::clone(&loot), stop.clone());
-        let thread = thread::spawn(move || {
-            Namespace::enter(&network);
-            drive(run(told, ready, stopped));
-        });
-        let (id, port) = is_ready.recv_timeout(PATIENCE).expect("a stranger becomes ready");
-        Self { id, port, loot, stop, thread: Some(thread) }
+        let loot = Arc::<Mutex<Loot>>::default();
+        let told = Arc::clone(&loot);
+        let (_going, (id, port)) = Going::start(place, move |ready, stop| drive(run(told, ready, stop)));
+        Self { id, port, loot, _going }
     }
 
     /// Returns what it was told so far.
     pub fn loot(&self) -> Loot {
         lock(&self.loot).clone()
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        let ended = self.thread.take().unwrap().join();
-        if let Err(why) = ended
-            && !thread::panicking()
-        {
-            std::panic::resume_unwind(why);
-        }
     }
 }
 
