@@ -326,8 +326,15 @@ impl Lane {
 
 /// Where verified chunks of one transfer go.
 pub(crate) trait Sink: Send + Sync {
-    /// Verifies, decrypts and writes one chunk; says at which positions it now is.
-    fn put(&self, space: Space, position: u32, sealed: &mut Vec<u8>) -> Result<Vec<u32>, PutError>;
+    /// Verifies, decrypts and writes one chunk; returns the positions at which it is now. Of data, `written` is told of them too, before
+    /// anybody can be told that no more is written.
+    fn put(
+        &self,
+        space: Space,
+        position: u32,
+        sealed: &mut Vec<u8>,
+        written: &dyn Fn(&[u32]),
+    ) -> Result<Vec<u32>, PutError>;
 }
 
 /// Why a chunk did not get to its place.
@@ -352,12 +359,12 @@ fn store(
     position: u32,
     mut sealed: Vec<u8>,
 ) {
-    match sink.put(space, position, &mut sealed) {
+    // Before the engine hears of it: its "complete" must come after the last position.
+    let written = |positions: &[u32]| {
+        daemon.core.routes.tell_transfer(share, TransferInput::Written(positions.to_vec()));
+    };
+    match sink.put(space, position, &mut sealed, &written) {
         Ok(positions) => {
-            if space == Space::Data {
-                // Before the engine hears of it: its "complete" must come after the last position.
-                daemon.core.routes.tell_transfer(share, TransferInput::Written(positions.clone()));
-            }
             daemon.core.with(|engine, now| engine.stored(share, Some(request), &positions, now));
         }
         Err(PutError::Damaged) => {

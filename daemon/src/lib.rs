@@ -19,6 +19,8 @@ mod daemon;
 mod doctor;
 mod failure;
 mod firewall;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod greeting;
 mod groups;
 mod health;

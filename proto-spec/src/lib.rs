@@ -41,8 +41,8 @@ pub use frame::{
     frame_length,
 };
 pub use group::{
-    Action, Entry as GroupEntry, EntryError, GroupInvite, GroupInviteError, GroupName, GroupNameError,
-    Joining, LogError, Membership, NameSeal, Policy, Role, SignedEntry,
+    Action, Branch as GroupBranch, Entry as GroupEntry, EntryError, GroupInvite, GroupInviteError, GroupName,
+    GroupNameError, Joining, LogError, Membership, NameSeal, Policy, Prevails, Role, SignedEntry, prevails,
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{

@@ -9,7 +9,7 @@ use crate::relay::{RelayConnection, RequestError};
 use hither_carrier::seal::SealError;
 use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSecret, KeyMark, LogError,
-    Membership, SignedEntry,
+    Membership, RelayRefusalCode, SignedEntry,
 };
 use std::sync::Arc;
 
@@ -40,6 +40,20 @@ pub(super) enum AppendError {
     /// There is no randomness.
     #[error("the system gives no random numbers")]
     Random,
+}
+
+impl AppendError {
+    /// Returns whether the same may work a moment later: it was not the group's rules, nor the relay's, that stood in the way.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Rules(_) | Self::No(_) => false,
+            Self::Sync(SyncError::Request(RequestError::Refused(refusal))) => {
+                use RelayRefusalCode::{Busy, NoSpace, Quota};
+                matches!(refusal.code, Busy | NoSpace | Quota)
+            }
+            Self::Sync(_) | Self::Seal(_) | Self::NoSecret | Self::Crowded | Self::Random => true,
+        }
+    }
 }
 
 impl From<RequestError> for AppendError {

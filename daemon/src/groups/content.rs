@@ -190,14 +190,26 @@ pub(super) enum NoteError {
 /// What a member said. Entries that are not its own, or have impossible names, are left out.
 pub(super) fn open_note(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Told, NoteError> {
     let bytes = group_seal::open(place, author, sealed)?;
-    let note: Note = serde_json::from_slice(&bytes).map_err(|_| NoteError::Malformed)?;
-    let shares = note.shares.into_iter().filter(|entry| entry.checked(author).is_some()).collect();
+    let note = believed(author, &bytes)?;
     Ok(Told {
         digest: Hex(blake3::hash(sealed).as_bytes()[..hither_proto::limits::GROUP_DIGEST].to_vec()),
         made_ms: note.made_ms,
-        name: DeviceName::clean(&note.name).to_string(),
-        shares,
+        name: note.name,
+        shares: note.shares,
     })
+}
+
+/// What of a note may be believed, with a name that is safe to show.
+fn believed(author: DeviceId, bytes: &[u8]) -> Result<Note, NoteError> {
+    let note: Note = serde_json::from_slice(bytes).map_err(|_| NoteError::Malformed)?;
+    let shares = note.shares.into_iter().filter(|entry| entry.checked(author).is_some()).collect();
+    Ok(Note { made_ms: note.made_ms, name: DeviceName::clean(&note.name).to_string(), shares })
+}
+
+/// For the fuzzers.
+#[cfg(fuzzing)]
+pub(crate) fn decode_note(author: DeviceId, bytes: &[u8]) {
+    let _ = believed(author, bytes);
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use super::sync::{self, SyncError};
 use super::work::{At, connected, failed, no_of, told};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::RequestError;
+use crate::relay::{RelayConnection, RequestError};
 use hither_api::{ApiError, ErrorCode, FoundGroup, GroupInfo, GroupPolicy, GroupState, JoinGroup};
 use hither_proto::limits::MAX_GROUP_NAME;
 use hither_proto::{
-    GroupAnswer, GroupFound, GroupId, GroupInvite, GroupJoin, GroupRequest, RelayRefusalCode, display_name,
+    GroupAnswer, GroupFound, GroupId, GroupInvite, GroupJoin, GroupNo, GroupRequest, RelayRefusalCode,
+    display_name,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,23 +154,34 @@ async fn ask(
     wanted: &str,
 ) -> Result<(At, Option<String>), ApiError> {
     for at in all {
-        let (found, readers) = match at.connection.group(GroupRequest::Look { group }).await {
-            Ok(GroupAnswer::How { group, readers }) => (group, readers),
-            Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => continue,
-            Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
-            Err(error) => return Err(failed(&error.into())),
-        };
-        let parts = content::seal_ask(&daemon.identity, group, &daemon.name, &readers);
-        let parts = parts.map_err(failure::internal)?;
-        match at.connection.group(GroupRequest::Ask { group, parts }).await {
-            // It is a member, and will learn so with the log.
-            Ok(GroupAnswer::Done | GroupAnswer::No(hither_proto::GroupNo::Member)) => {
-                return Ok((at, found.name.map(|name| name.as_str().to_owned())));
-            }
-            Ok(GroupAnswer::No(no)) => return Err(no_of(no)),
-            Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
+        match leave_request(daemon, &at.connection, group).await {
+            Ok(None) => {}
+            Ok(Some(Ok(found))) => return Ok((at, found.name.map(|name| name.as_str().to_owned()))),
+            Ok(Some(Err(no))) => return Err(no_of(no)),
             Err(error) => return Err(failed(&error.into())),
         }
     }
     Err(unknown(wanted))
+}
+
+/// Leaves a request to join at a relay. `None`: the relay has no such group; the group, or why it is not taken.
+pub(super) async fn leave_request(
+    daemon: &Daemon,
+    connection: &RelayConnection,
+    group: GroupId,
+) -> Result<Option<Result<GroupFound, GroupNo>>, SyncError> {
+    let (found, readers) = match connection.group(GroupRequest::Look { group }).await {
+        Ok(GroupAnswer::How { group, readers }) => (group, readers),
+        Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => return Ok(None),
+        Ok(_) => return Err(SyncError::Unexpected),
+        Err(error) => return Err(error.into()),
+    };
+    let parts = content::seal_ask(&daemon.identity, group, &daemon.name, &readers);
+    let parts = parts.map_err(|error| SyncError::Internal(error.to_string()))?;
+    Ok(Some(match connection.group(GroupRequest::Ask { group, parts }).await? {
+        // It is a member, and will learn so with the log.
+        GroupAnswer::Done | GroupAnswer::No(GroupNo::Member) => Ok(found),
+        GroupAnswer::No(no) => Err(no),
+        _ => return Err(SyncError::Unexpected),
+    }))
 }

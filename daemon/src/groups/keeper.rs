@@ -5,6 +5,7 @@
 //! who is there. The others take it over one after the other when nothing has happened for a while.
 
 use super::Known;
+use super::again::{self, Lost};
 use super::append::{self, AppendError, Change};
 use super::content;
 use super::store::Published;
@@ -25,6 +26,8 @@ use tokio::time::Instant;
 const STEP: Duration = Duration::from_secs(4);
 /// Pause after something failed.
 const AGAIN: Duration = Duration::from_secs(3);
+/// Pause before a group is looked at again of which the relay has lost what only others can bring back.
+const LOST: Duration = Duration::from_secs(20);
 /// Pause after a relay has not answered at all.
 const MUTE: Duration = Duration::from_secs(600);
 /// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
@@ -39,6 +42,8 @@ enum Duty {
     HandOn(DeviceId),
     /// Begin the next generation.
     Rotate,
+    /// Make a change again that a fork of the log has undone.
+    Again(Lost),
 }
 
 struct Keeper {
@@ -50,6 +55,8 @@ struct Keeper {
     mute: Option<Instant>,
     logs: BTreeSet<GroupId>,
     rolls: BTreeSet<GroupId>,
+    /// Groups of which the relay has lost something, and when they are looked at again.
+    lost: BTreeMap<GroupId, Instant>,
     /// Since when something is to be done.
     duties: BTreeMap<(GroupId, Duty), Instant>,
     /// When there is something to do although nothing is heard.
@@ -60,8 +67,9 @@ struct Keeper {
 pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
     let (mut changes, mut wake) = (daemon.relays.changes(), daemon.groups.wake.subscribe());
     let left = relay.left.clone();
-    let (logs, rolls, duties) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-    let mut keeper = Keeper { daemon, relay, greeted: None, mute: None, logs, rolls, duties, next: None };
+    let (logs, rolls, lost, duties) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+    let mut keeper =
+        Keeper { daemon, relay, greeted: None, mute: None, logs, rolls, lost, duties, next: None };
     loop {
         changes.mark_unchanged();
         wake.mark_unchanged();
@@ -150,10 +158,17 @@ impl Keeper {
 
     async fn work(&mut self, connection: &RelayConnection) -> Result<(), SyncError> {
         let relay = self.relay.url.key;
+        let now = Instant::now();
+        self.logs.extend(self.lost.extract_if(.., |_, at| *at <= now).map(|(group, _)| group));
         while let Some(group) = self.logs.first().copied() {
+            self.lost.remove(&group);
             match sync::log(&self.daemon, connection, relay, group).await {
                 Ok(()) => {}
                 Err(SyncError::Request(error)) => return Err(error.into()),
+                Err(error @ SyncError::Lost) => {
+                    tracing::info!(?group, %error, "others have to bring it back");
+                    self.lost.insert(group, Instant::now() + LOST);
+                }
                 // One group that is not as it should be must not keep the others from being looked at.
                 Err(error) => self.daemon.warn(format!("A group cannot be followed: {error}.")),
             }
@@ -186,6 +201,9 @@ impl Keeper {
             }
         }
         self.duties.retain(|key, _| all.contains(key));
+        if let Some(at) = self.lost.values().min().copied() {
+            self.wake_at(at);
+        }
         for (group, duty) in all {
             self.attend(connection, group, duty).await?;
         }
@@ -214,9 +232,11 @@ impl Keeper {
         }
         let asking = known.askers.iter().filter(|asker| membership.joining(&asker.device) == Joining::Free);
         let poor = known.seen.values().filter(|member| !member.key);
+        let again = again::due(&known, &membership, self.daemon.device);
         asking
             .map(|asker| Duty::Admit(asker.device))
             .chain(poor.map(|member| Duty::HandOn(member.device)))
+            .chain(again.into_iter().map(Duty::Again))
             .collect()
     }
 
@@ -242,7 +262,17 @@ impl Keeper {
             }
             Duty::Rotate => append::append(daemon, connection, relay, group, Change::Rotate).await,
             Duty::HandOn(device) => hand_on(daemon, connection, group, device).await,
+            Duty::Again(lost) => match again::change_of(&known, &membership, daemon.device, &lost) {
+                Some(change) => append::append(daemon, connection, relay, group, change).await,
+                None => Ok(()),
+            },
         };
+        if let Duty::Again(lost) = duty
+            && !matches!(&done, Err(error) if error.may_pass())
+        {
+            let device = daemon.device;
+            blocking(daemon, move |daemon| Ok(again::done(daemon, group, device, &lost)?)).await?;
+        }
         // Whatever came of it: how things are now.
         self.rolls.insert(group);
         match done {
@@ -331,6 +361,8 @@ fn place(known: &Known, membership: &Membership, this: DeviceId, duty: Duty) -> 
     let subject = match duty {
         Duty::Admit(device) | Duty::HandOn(device) => Some(device),
         Duty::Rotate => None,
+        // Only this device knows of its own; of a removal others may know too, and the slower finds it done.
+        Duty::Again(_) => return 0,
     };
     let rank = |device: &DeviceId| {
         let subject = subject.as_ref().map_or([0; 32], |subject| *subject.as_bytes());

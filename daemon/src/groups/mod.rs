@@ -2,24 +2,30 @@
 //!
 //! The relay stores and orders; everything that counts is decided here. `keeper.rs` is the loop of one relay: it follows the
 //! logs, lets in who may join, hands on and renews the group's secret, tells what this device shares. `sync.rs` asks the relay
-//! and checks what it says, `append.rs` writes to a log; `work.rs` and `joining.rs` are what users do, `describe.rs` what
+//! and checks what it says, `forks.rs` decides where it says something else than before, `append.rs` writes to a log, `again.rs` what a
+//! fork has undone; `work.rs` and `joining.rs` are what users do, `describe.rs` what
 //! they see; `store.rs` keeps it, `content.rs` is what is inside seals, `find.rs` finds a member's share by its name.
 //!
-//! Invariants: what is known of members follows from a log whose every entry was checked here, and which only ever grows;
+//! Invariants: what is known of members follows from a log whose every entry was checked here, and which only ever grows or is
+//! exchanged for a branch that prevails;
 //! what a member says is signed by it, and counts for its own shares only; the secret of a generation is the one that the
 //! log names; nothing is told to a group under the secret of a generation that somebody who is out knows, but in the moments
 //! until a member has begun the next.
 
+mod again;
 mod append;
 mod content;
 mod describe;
 mod find;
+mod forks;
 mod joining;
 mod keeper;
 mod store;
 mod sync;
 mod work;
 
+#[cfg(fuzzing)]
+pub(crate) use content::decode_note;
 pub(crate) use describe::{devices, list, members};
 pub(crate) use find::{find, member, shares};
 pub(crate) use joining::{join, search};
@@ -32,13 +38,13 @@ use hither_api::{ApiError, ErrorCode};
 use hither_content::DomainSecret;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{
-    DeviceId, DeviceName, GroupAsked, GroupChange, GroupId, GroupInvite, GroupMember, GroupName, GroupSecret,
-    Membership, ShareId, display_name,
+    DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember, GroupName,
+    GroupSecret, Membership, ShareId, display_name,
 };
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{GroupRecord, Store, Told};
+use store::{GroupRecord, Stands, Store, Told};
 use tokio::sync::watch;
 
 /// A way in which a group can be meant.
@@ -90,6 +96,14 @@ impl Known {
         let Hex(bytes) = self.record.secret.as_ref()?;
         let secret = GroupSecret::from_slice(bytes).ok()?;
         (secret.mark() == *membership.key()).then_some(secret)
+    }
+
+    /// Forgets what is known of those who are no members.
+    fn drop_outsiders(&mut self, after: &Membership) {
+        self.told.retain(|device, _| after.role(device).is_some());
+        self.unreadable.retain(|device, _| after.role(device).is_some());
+        self.seen.retain(|device, _| after.role(device).is_some());
+        self.askers.retain(|asker| after.role(&asker.device).is_none());
     }
 
     /// What it is called, safe to show; empty while not known.
@@ -242,6 +256,38 @@ impl Groups {
         self.index();
         self.changed();
         Ok(())
+    }
+
+    /// Keeps another branch of a log than the one that is known, and with it what `device` has to do again. Returns how much that is. Blocks.
+    fn exchange(
+        &self,
+        group: GroupId,
+        given_up: &GroupBranch,
+        kept: &GroupBranch,
+        device: &DeviceId,
+    ) -> Result<usize, StorageError> {
+        let mut all = self.lock();
+        let Some(known) = all.get_mut(&group) else { return Ok(0) };
+        // It changed meanwhile: it is looked at again.
+        if known.membership.as_ref() != Some(given_up.after()) {
+            return Ok(0);
+        }
+        let (after, mut record) = (kept.after(), known.record.clone());
+        let lost = again::of(given_up, device);
+        let count = lost.len();
+        again::add(&mut record.again, lost);
+        if after.role(device).is_none() {
+            record.stands = Stands::Removed;
+        }
+        let out: Vec<_> = known.told.keys().filter(|device| after.role(device).is_none()).copied().collect();
+        self.store.exchange(kept, given_up.after().entries(), &out, &record)?;
+        known.record = record;
+        known.drop_outsiders(after);
+        known.membership = Some(after.clone());
+        drop(all);
+        self.index();
+        self.changed();
+        Ok(count)
     }
 
     /// Begins to know a group, unless it is known. Blocks.

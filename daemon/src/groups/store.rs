@@ -4,7 +4,7 @@ use super::Known;
 use crate::catalogue::Entry;
 use crate::hexed::Hex;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
-use hither_proto::{DeviceId, GroupId, Membership, SignedEntry};
+use hither_proto::{DeviceId, GroupBranch, GroupId, Membership, SignedEntry};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -56,12 +56,15 @@ pub(crate) struct GroupRecord {
     pub secret: Option<Hex>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+    /// Signed entries of a branch that was given up for another: what this device does again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub again: Vec<Hex>,
 }
 
 impl GroupRecord {
     pub(super) fn new(relay: DeviceId, stands: Stands) -> Self {
         let relay = relay.to_string();
-        Self { relay, stands, name: None, salt: None, secret: None, published: None }
+        Self { relay, stands, name: None, salt: None, secret: None, published: None, again: Vec::new() }
     }
 
     pub(super) fn is_member(&self) -> bool {
@@ -137,13 +140,26 @@ impl Store {
         entries: &[SignedEntry],
         out: &[DeviceId],
     ) -> Result<(), StorageError> {
-        let (group, mut batch) = (after.group(), Batch::new());
-        for entry in entries {
-            let number = entry.entry().number.to_be_bytes();
-            batch.put(LOG, &[&group.as_bytes()[..], &number].concat(), entry.bytes());
+        let mut batch = Batch::new();
+        put_entries(&mut batch, after, entries, out);
+        self.storage.commit(batch)
+    }
+
+    /// The entries of `branch` in place of those from the same number to `end`, what the log says then, who is out, and the record that goes
+    /// with it, in one step. Blocks.
+    pub(super) fn exchange(
+        &self,
+        branch: &GroupBranch,
+        end: u64,
+        out: &[DeviceId],
+        record: &GroupRecord,
+    ) -> Result<(), StorageError> {
+        let (after, mut batch) = (branch.after(), Batch::new());
+        for number in after.entries()..end {
+            batch.remove(LOG, &entry_key(after.group(), number));
         }
-        batch.put(MEMBERSHIP, group.as_bytes(), &after.encode());
-        out.iter().for_each(|device| batch.remove(TOLD, &told_key(group, *device)));
+        put_entries(&mut batch, after, branch.entries(), out);
+        batch.put(GROUPS, after.group().as_bytes(), &serde_json::to_vec(record).unwrap_or_default());
         self.storage.commit(batch)
     }
 
@@ -187,6 +203,19 @@ impl Store {
         }
         self.storage.commit(batch)
     }
+}
+
+fn put_entries(batch: &mut Batch, after: &Membership, entries: &[SignedEntry], out: &[DeviceId]) {
+    let group = after.group();
+    for entry in entries {
+        batch.put(LOG, &entry_key(group, entry.entry().number), entry.bytes());
+    }
+    batch.put(MEMBERSHIP, group.as_bytes(), &after.encode());
+    out.iter().for_each(|device| batch.remove(TOLD, &told_key(group, *device)));
+}
+
+fn entry_key(group: GroupId, number: u64) -> Vec<u8> {
+    [&group.as_bytes()[..], &number.to_be_bytes()].concat()
 }
 
 fn told_key(group: GroupId, device: DeviceId) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use super::content::{self, Inner};
 use super::store::{GroupRecord, Stands, Told};
-use super::{Known, asker};
+use super::{Known, asker, forks, joining};
 use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
@@ -46,6 +46,11 @@ pub(super) enum SyncError {
     /// The relay has fewer entries than it showed before, and others in their place.
     #[error("the relay has lost entries of the group's log")]
     Lost,
+    /// Two histories of the group are known, and nobody but its admins can decide between them.
+    #[error(
+        "its history is forked: admins have removed each other, or the two parts are too long to compare. Its admins have to make a new group"
+    )]
+    Forked,
     /// The relay answered something else.
     #[error("the relay answered something else than expected")]
     Unexpected,
@@ -84,19 +89,35 @@ pub(super) async fn log(
     for page in 0..MAX_PAGES {
         let known = daemon.groups.get(&group);
         let fresh = known.is_none();
-        let from = known.and_then(|known| known.membership).map_or(held.len() as u64, |m| m.entries());
+        let at = known.and_then(|known| known.membership).map(|m| (m.entries(), *m.last()));
+        let next = at.map_or(held.len() as u64, |(next, _)| next);
+        // The last entry that is known comes again: there the relay's log must be the same.
+        let from = if at.is_some() { next.saturating_sub(1) } else { next };
         let answer = connection.group(GroupRequest::Log { group, from }).await?;
-        let GroupAnswer::Log { standing, total, entries, sealed } = answer else {
+        let GroupAnswer::Log { standing, total, mut entries, sealed } = answer else {
             return Err(SyncError::Unexpected);
         };
         if standing != GroupStanding::Member {
-            return blocking(daemon, move |daemon| outside(daemon, group, standing, sealed)).await;
+            return outsider(daemon, connection, group, standing, sealed).await;
         }
-        if total < from {
-            bring_back(daemon, connection, group, total).await?;
+        if total < next {
+            if is_known(daemon, connection, group, total).await? {
+                bring_back(daemon, connection, group, total).await?;
+            } else {
+                forks::heal(daemon, connection, group).await?;
+            }
             continue;
         }
-        let got = entries.len() as u64;
+        if let Some((_, last)) = at {
+            if entries.is_empty() {
+                return Err(SyncError::Unexpected);
+            }
+            if SignedEntry::open(&entries.remove(0))?.hash() != last {
+                forks::heal(daemon, connection, group).await?;
+                continue;
+            }
+        }
+        let (from, got) = (next, entries.len() as u64);
         held.extend(entries);
         if fresh && from + got < total && got > 0 && page < MAX_FRESH_PAGES {
             continue;
@@ -120,6 +141,65 @@ pub(super) async fn log(
         }
     }
     Err(SyncError::Unexpected)
+}
+
+/// Asks for entries of a log from a number on; with the number of all.
+pub(super) async fn page(
+    connection: &RelayConnection,
+    group: GroupId,
+    from: u64,
+) -> Result<(u64, Vec<bytes::Bytes>), SyncError> {
+    match connection.group(GroupRequest::Log { group, from }).await? {
+        GroupAnswer::Log { standing: GroupStanding::Member, total, entries, .. } => Ok((total, entries)),
+        _ => Err(SyncError::Unexpected),
+    }
+}
+
+/// Returns whether the last of the `total` entries that the relay has is known here.
+async fn is_known(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+    total: u64,
+) -> Result<bool, SyncError> {
+    let Some(last) = total.checked_sub(1) else { return Ok(true) };
+    let (_, theirs) = page(connection, group, last).await?;
+    let ours = blocking(daemon, move |daemon| Ok(daemon.groups.store.entries(group, last, 1)?)).await?;
+    Ok(ours.first().map(Vec::as_slice) == theirs.first().map(|entry| &entry[..]))
+}
+
+/// The relay says that this device is no member. When it knows nothing of why, it has lost that: the device asks to be let in again.
+async fn outsider(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+    standing: GroupStanding,
+    sealed: Option<GroupSealed>,
+) -> Result<(), SyncError> {
+    let known = daemon.groups.get(&group);
+    let lost = standing == GroupStanding::None
+        && known.as_ref().is_some_and(|known| known.membership_of(&daemon.device).is_some());
+    if !lost {
+        return blocking(daemon, move |daemon| outside(daemon, group, standing, sealed)).await;
+    }
+    if is_first_author(daemon, group).await? {
+        return bring_back(daemon, connection, group, 0).await;
+    }
+    match joining::leave_request(daemon, connection, group).await? {
+        Some(_) => blocking(daemon, move |daemon| outside(daemon, group, GroupStanding::Asking, None)).await,
+        // Whoever made the group brings it back.
+        None => Err(SyncError::Lost),
+    }
+}
+
+/// Returns whether this device made the group.
+async fn is_first_author(daemon: &Arc<Daemon>, group: GroupId) -> Result<bool, SyncError> {
+    blocking(daemon, move |daemon| {
+        let first = daemon.groups.store.entries(group, 0, 1)?;
+        let first = first.first().map(|bytes| SignedEntry::open(bytes)).transpose()?;
+        Ok(first.is_some_and(|first| first.entry().author == daemon.device))
+    })
+    .await
 }
 
 /// The relay has lost entries, as one that was restored from a backup: they are appended again, in order.
@@ -229,10 +309,7 @@ fn absorb(
     if !new.is_empty() {
         let out: Vec<_> = known.told.keys().filter(|device| after.role(device).is_none()).copied().collect();
         daemon.groups.store.put_log(&after, &new, &out)?;
-        out.iter().for_each(|device| drop(known.told.remove(device)));
-        known.unreadable.retain(|device, _| after.role(device).is_some());
-        known.seen.retain(|device, _| after.role(device).is_some());
-        known.askers.retain(|asker| after.role(&asker.device).is_none());
+        known.drop_outsiders(&after);
         tracing::debug!(?group, entries = after.entries(), members = after.members().len(), "a group's log");
     }
     let clear = match after.name() {

@@ -180,6 +180,12 @@ impl Inside {
     }
 }
 
+/// For the fuzzers.
+#[cfg(fuzzing)]
+pub(crate) fn decode_letter(bytes: &[u8]) {
+    let _ = Inside::decode(bytes);
+}
+
 const fn kind_name(kind: MessageKind) -> &'static str {
     match kind {
         MessageKind::Text => "text",

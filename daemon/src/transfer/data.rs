@@ -141,11 +141,15 @@ impl Getting<'_> {
         let copied = (&self.written | &repeated) - &self.durable;
         let lengths: Vec<u32> = self.manifest.chunks().iter().map(|c| c.length).collect();
         let wanted = wanted(&repeats, &repeated, &have, lengths.len() as u32);
-        self.run.transfer.stages.set(Stage::Data {
-            manifest: Arc::clone(&self.manifest),
-            target: Arc::clone(&self.target),
-            repeats,
-        });
+        self.run
+            .transfer
+            .stages
+            .set(Stage::Data {
+                manifest: Arc::clone(&self.manifest),
+                target: Arc::clone(&self.target),
+                repeats,
+            })
+            .await;
         self.run.set_phase(Phase::Fetching);
         self.run.transfer.meter().restart_rate();
         self.run.plan(self.version.number(), Space::Data, lengths, wanted);
@@ -225,14 +229,7 @@ impl Getting<'_> {
                 }
             };
             match wake {
-                Wake::Input(TransferInput::Written(positions)) => {
-                    // The first one was fetched; the others are repeats of it.
-                    self.credit_local(&positions.iter().skip(1).copied().collect());
-                    let positions: RoaringBitmap = positions.into_iter().collect();
-                    let new = positions - &self.written - &self.durable;
-                    self.count(&new);
-                    self.written |= new;
-                }
+                Wake::Input(TransferInput::Written(positions)) => self.wrote(&positions),
                 Wake::Input(TransferInput::SpaceComplete(Space::Data)) => return self.finish().await,
                 Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
                 Wake::Input(TransferInput::VersionChosen(version)) => {
@@ -249,6 +246,15 @@ impl Getting<'_> {
             }
             self.checkpoint();
         }
+    }
+
+    /// Chunks were written: the first position was fetched, the others are repeats of it.
+    fn wrote(&mut self, positions: &[u32]) {
+        self.credit_local(&positions.iter().skip(1).copied().collect());
+        let positions: RoaringBitmap = positions.iter().copied().collect();
+        let new = positions - &self.written - &self.durable;
+        self.count(&new);
+        self.written |= new;
     }
 
     /// A fetch that ends because something is not to be had says what that is.
@@ -302,7 +308,13 @@ impl Getting<'_> {
 
     /// Saves what can be saved when the transfer stops.
     async fn last_checkpoint(&mut self) {
-        self.run.transfer.stages.set(Stage::Idle);
+        self.run.transfer.stages.set(Stage::Idle).await;
+        // All that was written has been told of by now.
+        while let Some(input) = self.run.waiting_input() {
+            if let TransferInput::Written(positions) = input {
+                self.wrote(&positions);
+            }
+        }
         self.next_checkpoint = Instant::now();
         let saved = async {
             self.settle().await?;
@@ -329,7 +341,7 @@ impl Getting<'_> {
     async fn finish(&mut self) -> Result<Got<Data>, End> {
         self.run.set_phase(Phase::Writing);
         self.settle().await?;
-        self.run.transfer.stages.set(Stage::Idle);
+        self.run.transfer.stages.set(Stage::Idle).await;
         let target = Arc::clone(&self.target);
         let finished = blocking(move || target.finish()).await?.map_err(|e| failure::finish(&e))?;
         let path = finished.place.path();

@@ -312,7 +312,8 @@ impl Sink for Transfer {
         space: hither_proto::Space,
         position: u32,
         sealed: &mut Vec<u8>,
+        written: &dyn Fn(&[u32]),
     ) -> Result<Vec<u32>, crate::lane::PutError> {
-        self.stages.put(space, position, sealed)
+        self.stages.put(space, position, sealed, written)
     }
 }

@@ -109,7 +109,7 @@ pub(super) async fn run(
     };
     looking.cancel();
     daemon.core.routes.remove_transfer(share);
-    transfer.stages.set(Stage::Idle);
+    transfer.stages.set(Stage::Idle).await;
     run.conclude(end);
 }
 
@@ -164,7 +164,7 @@ impl Run {
             let manifest_file = match self.manifest(&head).await? {
                 Got::Whole(file) => file,
                 Got::NewVersion(newer) => {
-                    self.transfer.stages.set(Stage::Idle);
+                    self.transfer.stages.set(Stage::Idle).await;
                     head = *newer;
                     continue;
                 }
@@ -311,7 +311,7 @@ impl Run {
         self.proportionate(&file)?;
         let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
         let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
-        self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) });
+        self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) }).await;
         self.plan(head.head().version, Space::Manifest, lengths, wanted);
         if let Got::NewVersion(newer) = self.complete(head, Space::Manifest).await? {
             return Ok(Got::NewVersion(newer));
@@ -337,21 +337,17 @@ impl Run {
 
     async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Got<Arc<ManifestFile>>, End> {
         let secret = self.transfer.share.secret.clone();
-        self.transfer.stages.set(Stage::Root {
-            head: Box::new(head.clone()),
-            secret,
-            got: Default::default(),
-        });
+        let stage = Stage::Root { head: Box::new(head.clone()), secret, got: Default::default() };
+        self.transfer.stages.set(stage).await;
         let lengths = vec![head.head().root_length - CHUNK_TAG];
         self.plan(head.head().version, Space::Root, lengths, std::iter::once(0).collect());
         if let Got::NewVersion(newer) = self.complete(head, Space::Root).await? {
             return Ok(Got::NewVersion(newer));
         }
-        let stage = self.transfer.stages.get();
-        let Stage::Root { got, .. } = &*stage else {
-            return Err(failure::internal("the root got lost").into());
+        let got = match &*self.transfer.stages.get().await {
+            Stage::Root { got, .. } => got.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            _ => None,
         };
-        let got = got.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((root, sealed)) = got else { return Err(failure::internal("the root got lost").into()) };
         let file = blocking(move || ManifestFile::create(&path, &sealed, root)).await?;
         Ok(Got::Whole(Arc::new(file.map_err(|e| failure::manifest(&e))?)))
@@ -380,6 +376,11 @@ impl Run {
                 Wake::Tick => self.give_up_if_alone()?,
             }
         }
+    }
+
+    /// An input that has come and was not reacted to.
+    pub(super) fn waiting_input(&mut self) -> Option<TransferInput> {
+        self.inputs.try_recv().ok()
     }
 
     /// The next thing to react to; what the user wants ends it or is done here.

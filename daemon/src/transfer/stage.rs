@@ -7,7 +7,8 @@ use crate::lane::{PutError, Sink};
 use hither_content::{FetchTarget, ManifestFile, open_chunk, open_root};
 use hither_proto::{Manifest, Root, ShareSecret, SignedHead, Space};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 /// One stage of a transfer.
 pub(crate) enum Stage {
@@ -61,26 +62,35 @@ impl Repeats {
     }
 }
 
-/// The stage of a transfer, swapped by its task.
-pub(crate) struct Stages(RwLock<Arc<Stage>>);
+/// The stage of a transfer, exchanged by its task. A chunk that is being written holds on to its stage: once another one is set, nothing
+/// more is written for the one before, and whoever waits for `Written` has been told of all that was.
+pub(crate) struct Stages(RwLock<Stage>);
 
 impl Stages {
     pub(crate) fn new() -> Self {
-        Self(RwLock::new(Arc::new(Stage::Idle)))
+        Self(RwLock::new(Stage::Idle))
     }
 
-    pub(crate) fn set(&self, stage: Stage) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(stage);
+    /// Waits for chunks that are being written.
+    pub(crate) async fn set(&self, stage: Stage) {
+        *self.0.write().await = stage;
     }
 
-    pub(crate) fn get(&self) -> Arc<Stage> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) async fn get(&self) -> RwLockReadGuard<'_, Stage> {
+        self.0.read().await
     }
 }
 
 impl Sink for Stages {
-    fn put(&self, space: Space, position: u32, sealed: &mut Vec<u8>) -> Result<Vec<u32>, PutError> {
-        match (&*self.get(), space) {
+    fn put(
+        &self,
+        space: Space,
+        position: u32,
+        sealed: &mut Vec<u8>,
+        written: &dyn Fn(&[u32]),
+    ) -> Result<Vec<u32>, PutError> {
+        // Chunks are stored by threads of their own.
+        match (&*self.0.blocking_read(), space) {
             (Stage::Root { head, secret, got }, Space::Root) => {
                 let root = open_root(head.head(), secret, sealed).map_err(|_| PutError::Damaged)?;
                 *got.lock().unwrap_or_else(PoisonError::into_inner) = Some((root, std::mem::take(sealed)));
@@ -97,6 +107,7 @@ impl Sink for Stages {
                 open_chunk(record, sealed).map_err(|_| PutError::Damaged)?;
                 let positions = repeats.of(position);
                 target.write_chunks(&positions, sealed).map_err(PutError::Write)?;
+                written(&positions);
                 Ok(positions)
             }
             _ => Err(PutError::Stale),

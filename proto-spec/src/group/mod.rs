@@ -8,6 +8,7 @@
 //! bytes that [`Membership::encode`] gave; everything in both is bounded (see [`crate::limits`]).
 
 mod entry;
+mod fork;
 mod invite;
 mod membership;
 mod name;
@@ -16,6 +17,7 @@ mod snapshot;
 mod tests;
 
 pub use entry::{Action, Entry, EntryError, NameSeal, Policy, SignedEntry};
+pub use fork::{Branch, Prevails, prevails};
 pub use invite::{GroupInvite, GroupInviteError};
 pub use membership::{Joining, LogError, Membership, Role};
 pub use name::{GroupName, GroupNameError};

@@ -9,16 +9,16 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 /// A device that can sign.
-struct Signer(ed25519::Keypair);
+pub(super) struct Signer(ed25519::Keypair);
 
 impl Signer {
-    fn new(seed: u16) -> Self {
+    pub(super) fn new(seed: u16) -> Self {
         let mut bytes = [7; 32];
         bytes[..2].copy_from_slice(&seed.to_be_bytes());
         Self(ed25519::SecretKey::try_from_bytes(bytes).unwrap().into())
     }
 
-    fn id(&self) -> DeviceId {
+    pub(super) fn id(&self) -> DeviceId {
         DeviceId::from_slice(&self.0.public().to_bytes()).unwrap()
     }
 
@@ -27,16 +27,16 @@ impl Signer {
     }
 
     /// What it writes next, whether it may or not.
-    fn next(&self, of: &Membership, action: Action) -> SignedEntry {
+    pub(super) fn next(&self, of: &Membership, action: Action) -> SignedEntry {
         self.sign(of.next_entry(self.id(), 1, action))
     }
 }
 
-fn mark(number: u8) -> KeyMark {
+pub(super) fn mark(number: u8) -> KeyMark {
     KeyMark::new([number; 32])
 }
 
-fn first(author: &Signer, policy: Policy, admins: &[DeviceId]) -> SignedEntry {
+pub(super) fn first(author: &Signer, policy: Policy, admins: &[DeviceId]) -> SignedEntry {
     author.sign(Entry {
         group: GroupId::new([0; 32]),
         number: 0,
@@ -52,12 +52,12 @@ fn first(author: &Signer, policy: Policy, admins: &[DeviceId]) -> SignedEntry {
     })
 }
 
-fn signers() -> [Signer; 4] {
+pub(super) fn signers() -> [Signer; 4] {
     [0, 1, 2, 3].map(Signer::new)
 }
 
 /// A group with an admin, and two members.
-fn group(policy: Policy) -> (Vec<SignedEntry>, Membership) {
+pub(super) fn group(policy: Policy) -> (Vec<SignedEntry>, Membership) {
     let [a, b, c, _] = signers();
     let mut log = vec![first(&a, policy, &[a.id()])];
     let mut membership = Membership::begin(&log[0]).unwrap();

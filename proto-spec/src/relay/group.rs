@@ -99,6 +99,13 @@ pub enum GroupRequest {
         /// Which, and the reason sealed for it.
         sealed: GroupSealed,
     },
+    /// Entries in place of those from the same number on, where the log is forked and these prevail.
+    Branch {
+        /// The group.
+        group: GroupId,
+        /// Signed entries one after the other; together at most [`MAX_GROUP_PAGE`](crate::limits::MAX_GROUP_PAGE) bytes.
+        entries: Vec<Bytes>,
+    },
 }
 
 /// How a device stands with a group.
@@ -110,7 +117,9 @@ pub enum GroupStanding {
     Asking,
     /// It was refused.
     Refused,
-    /// Neither.
+    /// An admin removed it, and it has not asked since.
+    Removed,
+    /// None of these.
     None,
 }
 

@@ -16,6 +16,7 @@ mod field_fetch;
 mod field_fetch_ends;
 mod field_firewalls;
 mod field_groups;
+mod field_groups_forks;
 mod field_links;
 mod field_local;
 mod field_rollback;

@@ -37,6 +37,9 @@ impl GroupRequest {
             }
             Self::Unask { group } => (Some(group), RequestBody::Unask(wire::GroupUnask {})),
             Self::Refuse { group, sealed } => (Some(group), RequestBody::Refuse(one_sealed(sealed))),
+            Self::Branch { group, entries } => {
+                (Some(group), RequestBody::Branch(wire::GroupBranch { entries: entries.clone() }))
+            }
         };
         wire::GroupRequest { request, group: group.map(id).unwrap_or_default(), what: Some(what) }
     }
@@ -102,6 +105,7 @@ impl GroupStanding {
             Self::Member => wire::GroupStanding::Member,
             Self::Asking => wire::GroupStanding::Asking,
             Self::Refused => wire::GroupStanding::Refused,
+            Self::Removed => wire::GroupStanding::Removed,
             Self::None => wire::GroupStanding::None,
         }
     }

@@ -9,7 +9,7 @@ use crate::group::GroupName;
 use crate::ids::GroupId;
 use crate::limits::{
     MAX_GROUP_ASKS, MAX_GROUP_ENTRY, MAX_GROUP_FOUND, MAX_GROUP_LOG, MAX_GROUP_MEMBERS, MAX_GROUP_NAME,
-    MAX_GROUP_NEWS, MAX_GROUP_NOTE, MAX_GROUP_READERS, MAX_GROUP_SEALED, MAX_GROUPS,
+    MAX_GROUP_NEWS, MAX_GROUP_NOTE, MAX_GROUP_PAGE, MAX_GROUP_READERS, MAX_GROUP_SEALED, MAX_GROUPS,
 };
 use crate::message::MessageError;
 use crate::relay::RelayMessage;
@@ -65,6 +65,13 @@ pub(in crate::relay) fn parse_request(m: wire::GroupRequest) -> Parsed<RelayMess
         RequestBody::Refuse(sealed) => {
             GroupRequest::Refuse { group: group()?, sealed: parse_sealed(sealed)? }
         }
+        RequestBody::Branch(branch) => {
+            if branch.entries.iter().map(Bytes::len).sum::<usize>() > MAX_GROUP_PAGE {
+                return Err(MessageError::Value("length of a branch"));
+            }
+            let entries = branch.entries.into_iter().map(|entry| sealed(entry, MAX_GROUP_ENTRY));
+            GroupRequest::Branch { group: group()?, entries: entries.collect::<Parsed<_>>()? }
+        }
     };
     Ok(RelayMessage::Group { request: m.request, what: Box::new(what) })
 }
@@ -119,6 +126,7 @@ fn parse_log(m: wire::GroupLog) -> Parsed<GroupAnswer> {
         wire::GroupStanding::Member => GroupStanding::Member,
         wire::GroupStanding::Asking => GroupStanding::Asking,
         wire::GroupStanding::Refused => GroupStanding::Refused,
+        wire::GroupStanding::Removed => GroupStanding::Removed,
         wire::GroupStanding::None | wire::GroupStanding::Unspecified => GroupStanding::None,
     };
     if m.total > MAX_GROUP_LOG || m.entries.len() as u64 > MAX_GROUP_LOG {

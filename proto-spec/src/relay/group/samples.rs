@@ -58,9 +58,15 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
         GroupRequest::Ask { group, parts: vec![sealed(9)] },
         GroupRequest::Unask { group },
         GroupRequest::Refuse { group, sealed: sealed(9) },
+        GroupRequest::Branch { group, entries: vec![bytes.clone(); 2] },
     ];
-    let standings =
-        [GroupStanding::Member, GroupStanding::Asking, GroupStanding::Refused, GroupStanding::None];
+    let standings = [
+        GroupStanding::Member,
+        GroupStanding::Asking,
+        GroupStanding::Refused,
+        GroupStanding::Removed,
+        GroupStanding::None,
+    ];
     let nos = [
         GroupNo::Other,
         GroupNo::NotListed,
@@ -110,6 +116,10 @@ pub(crate) fn fullest() -> Vec<RelayMessage> {
             keys: vec![sealed(MAX_GROUP_SEALED); MAX_GROUP_MEMBERS],
         }),
         ask(GroupRequest::Ask { group, parts: vec![sealed(MAX_GROUP_SEALED); MAX_GROUP_READERS] }),
+        ask(GroupRequest::Branch {
+            group,
+            entries: vec![vec![1; MAX_GROUP_ENTRY].into(); MAX_GROUP_PAGE / MAX_GROUP_ENTRY],
+        }),
         answer(GroupAnswer::Members {
             members: vec![member(true); MAX_GROUP_MEMBERS],
             askers: vec![asked; MAX_GROUP_ASKS],

@@ -3,7 +3,7 @@
 //! | request | member | admin | who has asked | anybody who knows the id |
 //! |---|---|---|---|---|
 //! | log, roll, notes, note, keys | yes | yes | how it stands only | how it stands only (log) |
-//! | append | what the log's rules allow | likewise | no | the first entry of a new group |
+//! | append, branch | what the log's rules allow | likewise | no | the first entry of a new group |
 //! | look, ask, unask | yes | yes | yes | yes |
 //! | refuse | no | yes | no | no |
 //! | mine, find | yes | yes | yes | yes |
@@ -12,7 +12,7 @@
 
 use super::book::{self, Appended};
 use super::records::{bucket, secret_key};
-use super::{joining, members};
+use super::{forks, joining, members};
 use crate::node::Node;
 use crate::ops::labels::{Request, Service};
 use crate::serve::front::Connection;
@@ -94,7 +94,7 @@ pub(crate) async fn answer(
 /// How many of the ordinary requests it is worth.
 fn cost(what: &GroupRequest) -> usize {
     match what {
-        GroupRequest::Find { .. } => 10,
+        GroupRequest::Find { .. } | GroupRequest::Branch { .. } => 10,
         GroupRequest::Roll { .. } | GroupRequest::Ask { .. } => 4,
         GroupRequest::Append { keys, .. } | GroupRequest::Keys { keys, .. } => 2 + keys.len() / 16,
         _ => 1,
@@ -120,6 +120,7 @@ async fn work(node: &Node, connection: &Connection, what: GroupRequest) -> Answe
         GroupRequest::Ask { group, parts } => joining::ask(node, device, &group, parts).await,
         GroupRequest::Unask { group } => joining::unask(node, device, &group).await,
         GroupRequest::Refuse { group, sealed } => joining::refuse(node, device, &group, sealed).await,
+        GroupRequest::Branch { group, entries } => forks::take(node, device, &group, &entries).await,
     }
 }
 
@@ -144,8 +145,12 @@ async fn mine(node: &Node, connection: &Connection) -> Answered {
 
 async fn log(node: &Node, device: &DeviceId, group: &GroupId, from: u64) -> Answered {
     let known = book::load(node, group).await?;
+    let was_removed = known.as_ref().is_some_and(|known| known.was_removed(device));
     let Some(known) = known.filter(|known| known.role(device).is_some()) else {
-        let (standing, sealed) = joining::standing(node, device, group).await?;
+        let (mut standing, sealed) = joining::standing(node, device, group).await?;
+        if was_removed && standing == GroupStanding::None {
+            standing = GroupStanding::Removed;
+        }
         return Ok(GroupAnswer::Log { standing, total: 0, entries: Vec::new(), sealed });
     };
     let (mut entries, mut bytes) = (Vec::new(), 0);

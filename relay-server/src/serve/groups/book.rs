@@ -5,16 +5,19 @@
 //! it next catches up. Everything that follows from an entry is made before the record that says it was, so that catching
 //! up repeats it.
 
+use super::forks;
 use super::records::{
     Name, bucket, device_key, entry_key, group_key, group_prefix, keys_prefix, last_group, member_key,
     member_prefix, secret_key,
 };
 use crate::node::Node;
+use crate::serve::records::last_device;
 use crate::serve::registry::encode;
 use crate::state::{Entry, Expect, MAX_PAGE, StateError};
 use bytes::Bytes;
-use hither_proto::limits::MAX_GROUPS;
+use hither_proto::limits::{MAX_GROUP_LOG, MAX_GROUPS};
 use hither_proto::{Action, DeviceId, GroupId, Membership, NameSeal, Policy, SignedEntry};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Attempts at a change that others make at the same time.
@@ -30,18 +33,62 @@ pub(super) enum Appended {
     Behind,
 }
 
+/// What the record of a group says.
+pub(super) enum Record {
+    /// What the log says.
+    Log(Membership),
+    /// The log is being exchanged for another branch from this number on; what it says then.
+    Exchange { from: u64, after: Membership },
+}
+
+/// Begins the record of an exchange; no [`Membership::encode`] begins so.
+const EXCHANGE: u8 = 0xff;
+
+impl Record {
+    /// Below 49 KiB.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Log(known) => known.encode(),
+            Self::Exchange { from, after } => {
+                [&[EXCHANGE][..], &from.to_be_bytes(), &after.encode()].concat()
+            }
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+        let membership = |bytes: &[u8]| Membership::decode(bytes).map_err(|_| damaged());
+        let Some(exchange) = bytes.strip_prefix(&[EXCHANGE]) else {
+            return Ok(Self::Log(membership(bytes)?));
+        };
+        let (from, after) = exchange.split_first_chunk::<8>().ok_or_else(damaged)?;
+        Ok(Self::Exchange { from: u64::from_be_bytes(*from), after: membership(after)? })
+    }
+}
+
 /// What the log of a group says; `None`: there is no such group, or it has ended.
 pub(super) async fn load(node: &Node, group: &GroupId) -> Result<Option<Arc<Membership>>> {
+    Ok(load_with_revision(node, group).await?.map(|(known, _)| known))
+}
+
+/// The same, and the revision of the record that says so.
+pub(super) async fn load_with_revision(
+    node: &Node,
+    group: &GroupId,
+) -> Result<Option<(Arc<Membership>, u64)>> {
     for _ in 0..ATTEMPTS {
         let kept = node.state.get(bucket::GROUPS, &group_key(group)).await?;
-        let (known, revision) = match &kept {
-            Some(entry) => (Some(read(node, group, entry)?), Some(entry.revision)),
-            None => (None, None),
+        let known = match &kept {
+            Some(entry) => match read(node, group, entry).await? {
+                Some(known) => Some((known, entry.revision)),
+                // An exchange was under way, and is done.
+                None => continue,
+            },
+            None => None,
         };
-        let next = known.as_ref().map_or(0, |known| known.entries());
+        let next = known.as_ref().map_or(0, |(known, _)| known.entries());
         let Some(entry) = node.state.get(bucket::LOG, &entry_key(group, next)).await? else {
             return match known {
-                Some(ended) if ended.members().is_empty() => {
+                Some((ended, _)) if ended.members().is_empty() => {
                     remove(node, group, ended.entries()).await?;
                     Ok(None)
                 }
@@ -49,19 +96,33 @@ pub(super) async fn load(node: &Node, group: &GroupId) -> Result<Option<Arc<Memb
             };
         };
         let signed = SignedEntry::open(&entry.value).map_err(|_| damaged())?;
-        catch_up(node, known.map(|known| (*known).clone()), revision, &signed).await?;
+        let revision = known.as_ref().map(|(_, revision)| *revision);
+        catch_up(node, known.map(|(known, _)| (*known).clone()), revision, &signed).await?;
     }
     Err(StateError::Busy("entries of one group at a time".into()))
 }
 
-/// What a record says.
-fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Arc<Membership>> {
+/// What a record says; goes on with an exchange that it tells of, and has nothing to say then.
+async fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Option<Arc<Membership>>> {
     if let Some(known) = node.services.groups.read(group, entry.revision) {
-        return Ok(known);
+        return Ok(Some(known));
     }
-    let known = Arc::new(decode(&entry.value)?);
-    node.services.groups.keep(entry.revision, &known);
-    Ok(known)
+    match Record::decode(&entry.value)? {
+        Record::Log(known) => {
+            let known = Arc::new(known);
+            node.services.groups.keep(entry.revision, &known);
+            Ok(Some(known))
+        }
+        Record::Exchange { from, after } => {
+            forks::finish(node, group, entry.revision, from, &after).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Every entry of a log, in order.
+pub(super) async fn entries(node: &Node, group: &GroupId) -> Result<Vec<Bytes>> {
+    forks::pages(node, group, MAX_GROUP_LOG).await
 }
 
 /// Puts an entry that may be appended at the end of the log.
@@ -140,6 +201,33 @@ async fn catch_up(
     Ok(())
 }
 
+/// How a group is found, when its name is in the clear.
+pub(super) async fn name(node: &Node, after: &Membership) -> Result<()> {
+    if let NameSeal::Clear(name) = after.name() {
+        let policy = match after.policy() {
+            Policy::Open => 0,
+            Policy::AllowList(_) => 1,
+            Policy::Approval => 2,
+        };
+        let record = Name { name: name.as_str().into(), policy, members: after.members().len() as u32 };
+        node.state.put(bucket::NAMES, &group_key(&after.group()), encode(&record), Expect::Any).await?;
+    }
+    Ok(())
+}
+
+/// Has the lists of a group follow from who is a member, whoever was one before.
+pub(super) async fn follow_from(node: &Node, group: &GroupId, members: &BTreeSet<DeviceId>) -> Result<()> {
+    for device in members {
+        list(node, device, group).await?;
+        node.state.delete(bucket::ASKS, &device_key(group, device), Expect::Any).await?;
+    }
+    for bucket in [bucket::NOTES, bucket::DIGESTS] {
+        let is_out = |key: &str| !last_device(key).is_some_and(|device| members.contains(&device));
+        sweep(node, bucket, &group_prefix(group), is_out).await?;
+    }
+    Ok(())
+}
+
 async fn list(node: &Node, device: &DeviceId, group: &GroupId) -> Result<()> {
     node.state
         .put(bucket::MEMBERS, &member_key(device, group), Bytes::from_static(&[1]), Expect::Any)
@@ -163,6 +251,7 @@ async fn remove(node: &Node, group: &GroupId, entries: u64) -> Result<()> {
     for bucket in [bucket::KEYS, bucket::NOTES, bucket::DIGESTS, bucket::ASKS] {
         sweep(node, bucket, &prefix, |_| true).await?;
     }
+    sweep(node, bucket::BRANCHES, &prefix, |_| true).await?;
     node.state.delete(bucket::NAMES, &group_key(group), Expect::Any).await?;
     for number in 0..entries {
         node.state.delete(bucket::LOG, &entry_key(group, number), Expect::Any).await?;
@@ -172,7 +261,12 @@ async fn remove(node: &Node, group: &GroupId, entries: u64) -> Result<()> {
 }
 
 /// Removes the keys of a bucket below `prefix` that are meant.
-async fn sweep(node: &Node, bucket: &str, prefix: &str, meant: impl Fn(&str) -> bool) -> Result<()> {
+pub(super) async fn sweep(
+    node: &Node,
+    bucket: &str,
+    prefix: &str,
+    meant: impl Fn(&str) -> bool,
+) -> Result<()> {
     let mut after = None::<String>;
     loop {
         let page = node.state.list(bucket, prefix, after.as_deref(), MAX_PAGE).await?;
@@ -204,10 +298,6 @@ pub(super) async fn listed(node: &Node, device: &DeviceId) -> Result<Vec<GroupId
     Ok(page.records.iter().filter_map(|record| last_group(&record.key)).take(MAX_GROUPS).collect())
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Membership> {
-    Membership::decode(bytes).map_err(|_| damaged())
-}
-
-fn damaged() -> StateError {
+pub(super) fn damaged() -> StateError {
     StateError::Storage("a record of a group is damaged".into())
 }

@@ -1,7 +1,7 @@
 //! Groups at a relay: it keeps their logs in order, seals that it cannot open, and who asks to join.
 //!
 //! `book.rs` is what is kept in the state, and how an entry gets into it; `answer.rs` answers what devices ask, and says who
-//! may ask what; `members.rs` and `joining.rs` are the longer of those answers; `table.rs` knows which devices here listen to
+//! may ask what; `forks.rs` exchanges a branch of a forked log for the one that prevails; `members.rs` and `joining.rs` are the longer of those answers; `table.rs` knows which devices here listen to
 //! which groups, and `news.rs` tells them.
 //!
 //! Invariants: nothing is told of a group to who is no member of it but what one must know to ask, and that only to who
@@ -10,6 +10,7 @@
 
 mod answer;
 mod book;
+mod forks;
 mod joining;
 mod members;
 mod news;

@@ -1,6 +1,6 @@
 //! Telling the devices of this node what changed of their groups, wherever in the fleet it was changed.
 
-use super::book;
+use super::book::{self, Record};
 use super::members;
 use super::records::{bucket, first_group};
 use super::table::Change;
@@ -66,7 +66,12 @@ fn changed(node: &Node, bucket: &str, change: &state::Change) {
     let device = last_device(&change.key);
     match (bucket, device) {
         (bucket::GROUPS, _) => {
-            let known = change.entry.as_ref().and_then(|entry| book::decode(&entry.value).ok());
+            let known = match change.entry.as_ref().and_then(|entry| Record::decode(&entry.value).ok()) {
+                // It is told when that is done.
+                Some(Record::Exchange { .. }) => return,
+                Some(Record::Log(known)) => Some(known),
+                None => None,
+            };
             let members = known.as_ref().map(|known| known.members().keys()).into_iter().flatten();
             for device in table.changed(group, members) {
                 tell(node, &device, Change::Log(group));

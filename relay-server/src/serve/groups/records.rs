@@ -2,8 +2,9 @@
 //!
 //! | bucket | key | value |
 //! |---|---|---|
-//! | `groups` | group | what its log says ([`hither_proto::Membership::encode`]) |
+//! | `groups` | group | what its log says, or that it is being exchanged ([`super::book::Record`]) |
 //! | `group_log` | group `/` number, 16 hexadecimal digits | a signed entry |
+//! | `group_branches` | group `/` hash of the branch's last entry `/` number | a signed entry that is about to be put into the log |
 //! | `group_members` | device `/` group | nothing: the device may be a member; the log says whether it is |
 //! | `group_names` | group | [`Name`]: groups that can be found |
 //! | `group_keys` | group `/` mark of the secret `/` device | [`Sealed`] |
@@ -19,6 +20,7 @@ use prost::Message;
 pub(super) mod bucket {
     pub(in super::super) const GROUPS: &str = "groups";
     pub(in super::super) const LOG: &str = "group_log";
+    pub(in super::super) const BRANCHES: &str = "group_branches";
     pub(in super::super) const MEMBERS: &str = "group_members";
     pub(in super::super) const NAMES: &str = "group_names";
     pub(in super::super) const KEYS: &str = "group_keys";
@@ -73,6 +75,15 @@ pub(super) fn group_prefix(group: &GroupId) -> String {
 
 pub(super) fn entry_key(group: &GroupId, number: u64) -> String {
     format!("{}/{number:016x}", hex(group.as_bytes()))
+}
+
+pub(super) fn branch_key(group: &GroupId, last: &[u8; 32], number: u64) -> String {
+    format!("{}{number:016x}", branch_prefix(group, last))
+}
+
+/// Begins the keys of the entries of one branch.
+pub(super) fn branch_prefix(group: &GroupId, last: &[u8; 32]) -> String {
+    format!("{}/{}/", hex(group.as_bytes()), hex(last))
 }
 
 pub(super) fn device_key(group: &GroupId, device: &DeviceId) -> String {
