@@ -16,11 +16,11 @@ mod clock;
 mod core;
 mod costs;
 mod daemon;
+#[doc(hidden)]
+pub mod decoders;
 mod doctor;
 mod failure;
 mod firewall;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod greeting;
 mod groups;
 mod health;

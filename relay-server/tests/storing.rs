@@ -171,7 +171,19 @@ async fn guests_can_be_kept_out_and_revoked_devices_are() {
         assert_eq!(refused, Refusal::NotFound);
         member.read(&world, &open, CarrierKind::Tcp).await.unwrap();
     }
+    // What it reads already ends too, and nobody else's reading.
+    let other = world.somebody().await;
+    let mut reading = Vec::new();
+    for purpose in [Purpose::Control, Purpose::Bulk] {
+        reading.push(member.read(&world, &Open::of(&version, purpose), CarrierKind::Quic).await.unwrap());
+    }
+    let mut goes_on = other.read(&world, &Open::of(&version, Purpose::Bulk), CarrierKind::Tcp).await.unwrap();
     world.node.registry.revoke(&member.id()).await.unwrap();
+    for reader in &mut reading {
+        reader.is_ended().await;
+    }
+    goes_on.want(1, 1, Space::Data, 0..1).await;
+    assert_eq!(goes_on.answer(1).await.chunks.len(), 1);
     let refused = member.read(&world, &Open::of(&version, Purpose::Bulk), CarrierKind::Tcp).await;
     assert_eq!(refused.map(drop).unwrap_err(), Refusal::NotFound);
     world.node.registry.revoke(&owner.id()).await.unwrap();

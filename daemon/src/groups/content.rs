@@ -207,7 +207,6 @@ fn believed(author: DeviceId, bytes: &[u8]) -> Result<Note, NoteError> {
 }
 
 /// For the fuzzers.
-#[cfg(fuzzing)]
 pub(crate) fn decode_note(author: DeviceId, bytes: &[u8]) {
     let _ = believed(author, bytes);
 }

@@ -24,7 +24,6 @@ mod store;
 mod sync;
 mod work;
 
-#[cfg(fuzzing)]
 pub(crate) use content::decode_note;
 pub(crate) use describe::{devices, list, members};
 pub(crate) use find::{find, member, shares};

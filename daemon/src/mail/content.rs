@@ -181,7 +181,6 @@ impl Inside {
 }
 
 /// For the fuzzers.
-#[cfg(fuzzing)]
 pub(crate) fn decode_letter(bytes: &[u8]) {
     let _ = Inside::decode(bytes);
 }

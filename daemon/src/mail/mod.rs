@@ -14,7 +14,6 @@ mod read;
 mod records;
 mod send;
 
-#[cfg(fuzzing)]
 pub(crate) use content::decode_letter;
 pub(crate) use content::encode_notice;
 pub(crate) use inbox::Inbox;

@@ -31,7 +31,6 @@ pub(crate) use dial::RelayError;
 pub(crate) use dial::{RelayStream, dial, open};
 pub(crate) use join::{join, leave};
 pub(crate) use network::addresses;
-#[cfg(fuzzing)]
 pub(crate) use records::CardRecord;
 pub(crate) use standing::{Relay, Standing};
 pub(crate) use trouble::Trouble;

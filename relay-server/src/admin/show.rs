@@ -110,6 +110,9 @@ impl Show {
         if let (Some(users), Some(devices)) = (stats.users, stats.devices) {
             self.line(&format!("{users} users, {devices} devices, {} connected here", stats.devices_online));
         }
+        if let (Some(groups), Some(memberships)) = (stats.groups, stats.memberships) {
+            self.line(&format!("{groups} groups with {memberships} memberships"));
+        }
         if let (Some(messages), Some(bytes)) = (stats.messages, stats.message_bytes) {
             self.line(&format!("{messages} messages wait ({})", size(bytes)));
         }

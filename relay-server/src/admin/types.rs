@@ -124,6 +124,12 @@ pub struct Stats {
     /// Devices registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<u64>,
+    /// Groups of devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<u64>,
+    /// Memberships in all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memberships: Option<u64>,
     /// Messages that wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,

@@ -151,6 +151,8 @@ impl Admin {
             devices_online: node.connections() as u64,
             users: mail.map(|mail| mail.users),
             devices: mail.map(|mail| mail.devices),
+            groups: mail.map(|mail| mail.groups),
+            memberships: mail.map(|mail| mail.memberships),
             messages: mail.map(|mail| mail.messages),
             message_bytes: mail.map(|mail| mail.bytes),
             store,

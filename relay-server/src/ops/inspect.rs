@@ -4,6 +4,7 @@ use super::health::{Inspect, Problem};
 use super::sample::{MailSample, Sample, StoreSample};
 use crate::config::Folder;
 use crate::node::{Node, now_ms};
+use crate::serve::groups;
 use crate::serve::records::{Device, bucket, last_device, mail_queue};
 use crate::state::{MAX_PAGE, Page, State, StateError};
 use crate::store::{Store, StoreError};
@@ -79,18 +80,14 @@ async fn probe(store: &Store) -> Result<(), StoreError> {
     store.usage(UserId::new([0; UserId::LEN])).await.map(drop)
 }
 
-/// Counts users, devices and what waits in mailboxes, of a whole fleet: one question to the state for every device.
+/// Counts users, devices, groups and what waits in mailboxes, of a whole fleet: one question to the state for every device.
 pub(crate) async fn sample_mail(state: &dyn State) -> Result<MailSample, StateError> {
     let mut sample = MailSample::default();
     let mut oldest = u64::MAX;
-    let mut page = Page { more: true, ..Page::default() };
-    let mut after = None;
-    while page.more {
-        page = state.list(bucket::USERS, "", after.as_deref(), MAX_PAGE).await?;
-        sample.users += page.records.len() as u64;
-        after = page.records.last().map(|record| record.key.clone());
-    }
-    (page.more, after) = (true, None);
+    sample.users = count(state, bucket::USERS).await?;
+    sample.groups = count(state, groups::bucket::GROUPS).await?;
+    sample.memberships = count(state, groups::bucket::MEMBERS).await?;
+    let (mut page, mut after) = (Page { more: true, ..Page::default() }, None::<String>);
     while page.more {
         page = state.list(bucket::DEVICES, "", after.as_deref(), MAX_PAGE).await?;
         for record in &page.records {
@@ -108,6 +105,19 @@ pub(crate) async fn sample_mail(state: &dyn State) -> Result<MailSample, StateEr
     }
     sample.oldest_ms = if oldest == u64::MAX { 0 } else { now_ms().saturating_sub(oldest) };
     Ok(sample)
+}
+
+/// The number of keys in a bucket.
+async fn count(state: &dyn State, bucket: &str) -> Result<u64, StateError> {
+    let (mut number, mut after) = (0, None::<String>);
+    loop {
+        let page = state.list(bucket, "", after.as_deref(), MAX_PAGE).await?;
+        number += page.records.len() as u64;
+        after = page.records.last().map(|record| record.key.clone());
+        if !page.more {
+            return Ok(number);
+        }
+    }
 }
 
 /// Free bytes of the disk on which `path` is; `None` when that is not to be had.

@@ -30,6 +30,10 @@ pub struct MailSample {
     pub users: u64,
     /// Devices that are registered and not revoked.
     pub devices: u64,
+    /// Groups of which a log is kept.
+    pub groups: u64,
+    /// Memberships in all of them.
+    pub memberships: u64,
     /// Mailboxes with something in them.
     pub mailboxes: u64,
     /// Messages in all of them.
@@ -62,6 +66,8 @@ pub(super) struct Sampled {
     draining: Gauge,
     users: Gauge,
     devices: Gauge,
+    groups: Gauge,
+    memberships: Gauge,
     mailboxes: Gauge,
     mailbox_messages: Gauge,
     mailbox_bytes: Gauge,
@@ -86,6 +92,8 @@ impl Sampled {
             draining: r.gauge("draining", "1 while the node is going down"),
             users: r.gauge("users", "Users known"),
             devices: r.gauge("devices", "Devices registered and not revoked"),
+            groups: r.gauge("groups", "Groups of devices"),
+            memberships: r.gauge("group_memberships", "Memberships in all groups"),
             mailboxes: r.gauge("mailboxes", "Mailboxes with something in them"),
             mailbox_messages: r.gauge("mailbox_messages", "Messages that wait for their readers"),
             mailbox_bytes: r.gauge("mailbox_bytes", "Bytes of the messages that wait"),
@@ -132,6 +140,8 @@ impl Sampled {
     pub(super) fn set_mail(&self, mail: &MailSample) {
         set(&self.users, mail.users);
         set(&self.devices, mail.devices);
+        set(&self.groups, mail.groups);
+        set(&self.memberships, mail.memberships);
         set(&self.mailboxes, mail.mailboxes);
         set(&self.mailbox_messages, mail.messages);
         set(&self.mailbox_bytes, mail.bytes);

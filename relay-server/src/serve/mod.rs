@@ -230,7 +230,10 @@ async fn dispatch(node: Arc<Node>, mut stream: Stream) -> Option<BoxFuture<'stat
     Some(match first {
         First::Relay(purpose) => relay(node, stream, reader, purpose),
         First::Link(open) if open.purpose == Purpose::Lookup => Box::pin(lookup::run(node, stream, open)),
-        First::Link(open) => Box::pin(read::run(node, stream, reader, open)),
+        First::Link(open) => {
+            let revoked = node.services.revocation_of(stream.device);
+            Box::pin(until(revoked, read::run(node, stream, reader, open)))
+        }
         First::Foreign { relay } => {
             node.metrics.refused(Service::Unknown, RelayRefusalCode::Protocol);
             match relay {
@@ -267,6 +270,14 @@ impl First {
     }
 }
 
+/// Serves until that ends, or `end` comes.
+async fn until(end: impl Future<Output = ()>, serving: impl Future<Output = ()>) {
+    tokio::select! {
+        () = serving => {}
+        () = end => {}
+    }
+}
+
 fn relay(
     node: Arc<Node>,
     stream: Stream,
@@ -294,13 +305,7 @@ fn relay(
         }
         RelayPurpose::Upload => {
             let revoked = node.services.revocation_of(stream.device);
-            let upload = upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME));
-            Box::pin(async move {
-                tokio::select! {
-                    () = upload => {}
-                    () = revoked => {}
-                }
-            })
+            Box::pin(until(revoked, upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME))))
         }
         RelayPurpose::Node => Box::pin(join::accept(node, stream)),
         RelayPurpose::Index => {

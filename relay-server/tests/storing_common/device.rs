@@ -352,6 +352,11 @@ impl Reader {
         }
     }
 
+    /// Waits until the relay ends it.
+    pub async fn is_ended(&mut self) {
+        while let Ok(Some(_)) = soon(self.reader.next(&mut self.recv)).await {}
+    }
+
     pub async fn want(&mut self, request: u64, version: u64, space: Space, positions: std::ops::Range<u32>) {
         let ranges = ranges(positions);
         self.say(&Message::Want(Want { request, space, version, ranges })).await;

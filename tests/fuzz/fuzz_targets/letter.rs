@@ -1,6 +1,4 @@
 //! What is inside sealed messages.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    hither_daemon::fuzzing::letter(data);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hither_decoders::letter(data));

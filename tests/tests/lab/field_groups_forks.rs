@@ -59,6 +59,8 @@ fn field_groups_what_a_restored_relay_has_forgotten_is_brought_back() {
         // One entry.
         relay_goes_back(&mut world, "two");
         agree(&[&anna, &bert, &carl]);
+        let stats = world.relay.admin(&["stats"]).well().lines.pop().unwrap();
+        assert_eq!((&stats["groups"], &stats["memberships"]), (&1.into(), &3.into()), "{stats}");
         // All of it, while the one who made the group is away: the others wait, and are told nothing that is not so.
         anna.down();
         relay_goes_back(&mut world, "before");
@@ -87,6 +89,8 @@ fn field_groups_a_removal_that_the_relay_forgot_prevails_over_what_came_in_its_p
         anna.down();
         relay_goes_back(&mut world, "three");
         bert.up();
+        dora.is_connected();
+        bert.is_connected();
         let joined = group(&dora, &["join", "choir"]);
         assert_eq!(joined.state, GroupState::Member);
         knows(&bert, "choir", &[("anna", false), ("bert", true), ("carl", true), ("dora", true)]);
@@ -136,6 +140,7 @@ fn field_groups_what_was_given_up_is_done_again() {
         dora.down();
         relay_goes_back(&mut world, "three");
         anna.up();
+        anna.is_connected();
         group(&anna, &["remove", "choir", "carl"]);
         stands(&carl, "choir", GroupState::Removed);
         // Dora knows of no removal: she asks again, and is let in again.
@@ -159,6 +164,7 @@ fn field_groups_admins_that_removed_each_other_are_told_and_nothing_is_decided_f
         anna.down();
         relay_goes_back(&mut world, "three");
         bert.up();
+        bert.is_connected();
         group(&bert, &["remove", "choir", "anna"]);
         carl.up();
         knows(&carl, "choir", &[("bert", true), ("carl", true)]);

@@ -19,4 +19,5 @@ mod table;
 
 pub(crate) use answer::answer;
 pub(crate) use news::{News, presence_changed, start};
+pub(crate) use records::bucket;
 pub(crate) use table::{Change, Table};

@@ -17,11 +17,11 @@ use hither_proto::{DeviceId, GroupId, KeyMark};
 use prost::Message;
 
 /// Names of the buckets.
-pub(super) mod bucket {
-    pub(in super::super) const GROUPS: &str = "groups";
+pub(crate) mod bucket {
+    pub(crate) const GROUPS: &str = "groups";
     pub(in super::super) const LOG: &str = "group_log";
     pub(in super::super) const BRANCHES: &str = "group_branches";
-    pub(in super::super) const MEMBERS: &str = "group_members";
+    pub(crate) const MEMBERS: &str = "group_members";
     pub(in super::super) const NAMES: &str = "group_names";
     pub(in super::super) const KEYS: &str = "group_keys";
     pub(in super::super) const NOTES: &str = "group_notes";

@@ -1,4 +1,4 @@
-//! Decoders of this crate for the fuzzers in `tests/fuzz`: what members, devices and the disk give it. Built for them alone.
+//! Decoders of this crate for tests and fuzzers (`tests/decoders`): what members, devices and the disk give it.
 
 use crate::groups::decode_note;
 use crate::mail::decode_letter;
