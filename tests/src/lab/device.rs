@@ -108,7 +108,8 @@ impl Device {
         self.folder.join("files").join(name)
     }
 
-    pub(super) fn home(&self) -> PathBuf {
+    /// Its home: where Hither keeps what is its own.
+    pub fn home(&self) -> PathBuf {
         self.folder.join("home")
     }
 

@@ -3,6 +3,7 @@
 use super::cable::{Cable, Socket};
 use super::capture::Capture;
 use super::namespace::Namespace;
+use super::process::Process;
 use super::run::{Run, Running};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -121,6 +122,12 @@ impl Relay {
     #[track_caller]
     pub fn kill(&self) {
         self.end(Signal::KILL, KILLED);
+    }
+
+    /// The process that runs.
+    #[track_caller]
+    pub fn process(&self) -> Process {
+        self.running.borrow().as_ref().and_then(|running| Process::find(running.pid())).expect("it runs")
     }
 
     #[track_caller]

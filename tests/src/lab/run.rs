@@ -186,6 +186,11 @@ impl Running {
         self.signal(Signal::INT);
     }
 
+    /// Its number.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// Sends a signal.
     pub(super) fn signal(&self, signal: Signal) {
         self.process.handle.signal(signal);

@@ -7,6 +7,7 @@
 
 mod carriers;
 mod catalogue;
+mod chaos;
 mod cheapest;
 mod common;
 mod daemon;
