@@ -8,7 +8,7 @@ use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
     AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Existing, Exit,
-    FetchRequest, FindRequest, FoundShare, Phase, Status, TransferInfo,
+    FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
 };
 use hither_proto::{Ticket, display_name};
 use std::cell::RefCell;
@@ -57,6 +57,10 @@ pub struct Args {
     /// the new one is written beside it
     #[arg(long)]
     pub follow: bool,
+    /// What becomes of names that cannot be written there: rename writes them in another way, skip leaves out what is called
+    /// so, refuse fetches nothing; rename unless said otherwise
+    #[arg(long, value_name = "CHOICE", value_parser = naming())]
+    pub names: Option<Naming>,
     /// How readily sources that cost something are used: saver, balanced or fast
     #[arg(long, value_name = "MODE", value_parser = mode())]
     pub mode: Option<CostMode>,
@@ -71,6 +75,14 @@ pub struct Args {
 fn mode() -> impl TypedValueParser<Value = CostMode> {
     let names = CostMode::ALL.map(|(name, _)| name);
     PossibleValuesParser::new(names).try_map(|name| name.parse::<CostMode>())
+}
+
+fn naming() -> impl TypedValueParser<Value = Naming> {
+    PossibleValuesParser::new(["rename", "skip", "refuse"]).map(|name| match name.as_str() {
+        "skip" => Naming::Skip,
+        "refuse" => Naming::Refuse,
+        _ => Naming::Rename,
+    })
 }
 
 fn amount(text: &str) -> Result<f64, String> {
@@ -143,6 +155,7 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         mode: args.mode,
         max_cost: args.max_cost,
         umask: Some(hither_api::umask()),
+        names: args.names,
     };
     let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
@@ -215,6 +228,10 @@ impl Following<'_> {
                     let message = show::conflict(&path, copy.as_deref());
                     progress.suspend(|| self.session.warn_people(&message));
                 }
+                Event::Names { names, .. } if !self.args.to_stdout() => {
+                    progress
+                        .suspend(|| show::names(&names).iter().for_each(|line| self.session.out.note(line)));
+                }
                 Event::Offer {
                     transfer, name, single_file, files, bytes, path, owner, head, agreed, ..
                 } => {
@@ -230,7 +247,7 @@ impl Following<'_> {
                     let summary = show::fetched(&path, bytes, seconds, &sources);
                     self.session.out.say(&self.session.wrapped(&format!("Version {version}: {summary}")));
                 }
-                Event::Upload(_) | Event::Message(_) => {}
+                Event::Names { .. } | Event::Upload(_) | Event::Message(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();

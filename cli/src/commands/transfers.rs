@@ -205,6 +205,7 @@ mod tests {
             ended: None,
             seconds: 0.0,
             reason: None,
+            names: Default::default(),
             sources: Vec::new(),
         };
         let unknown = TransferInfo {

@@ -230,6 +230,7 @@ impl Transfer {
             ended: record.ended,
             seconds: record.seconds,
             reason: record.reason,
+            names: record.names,
             sources: {
                 drop(meter);
                 self.sources(daemon)
