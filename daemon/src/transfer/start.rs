@@ -182,6 +182,7 @@ fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>)
     let (sender, control) = mpsc::unbounded_channel();
     *lock(&transfer.control) = Some(sender);
     lock(&transfer.told).clear();
+    *lock(&transfer.counted_from) = (daemon.core.clock.now(), transfer.record().seconds);
     transfer.meter().phase = Phase::Connecting;
     daemon.tasks.spawn(run::run(Arc::clone(daemon), Arc::clone(transfer), control, wait));
 }

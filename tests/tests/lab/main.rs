@@ -12,6 +12,7 @@ mod common;
 mod daemon;
 mod field_clocks;
 mod field_crowds;
+mod field_daemon;
 mod field_fetch;
 mod field_fetch_ends;
 mod field_firewalls;

@@ -1,0 +1,42 @@
+//! Field faults of commands that outlive their daemon, or their reader (B9, C4, C13).
+//!
+//! Siblings considered. B9: `fetch` and `transfers --watch` whose stream breaks in the middle (the start and the question are in
+//! `field_local.rs`); killed twice; ended in order, which is an end for both; a fetch that is followed. C4: the notes of `why` in a daemon
+//! that ran long before, and over a restart. C13: `fetch -o -` into `head`.
+
+use crate::common::pair;
+use hither_tests::lab::{self, Conduct, Holder, MIB, fill, until};
+
+const SIZE: u64 = 40 * MIB;
+
+#[test]
+fn field_c4_why_counts_from_the_start_of_the_transfer() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let place = lab.device("corner");
+        desk.cable.shape_up(60);
+        let file = fill(desk.path("film.mkv"), 1, SIZE);
+        let ticket = desk.share(&file).ticket;
+        laptop.up();
+        laptop.sees(1);
+        until("a daemon that has run for a while", || (laptop.status().uptime >= 20).then_some(()));
+        let staller = Holder::start(&place, &ticket, Conduct::Stalls);
+        laptop.sees(2);
+        let mut fetching = laptop.begin_fetch(&ticket, "got");
+        fetching.reach(SIZE / 2);
+        let until_now = laptop.why(&laptop.transfer().transfer).notes;
+        println!("{until_now:?}");
+        // Stopped for a while, in order, it goes on where it was: what it had noted stays what it was.
+        laptop.down();
+        drop(fetching);
+        laptop.up();
+        let fetched = laptop.complete();
+        let why = laptop.why(&fetched.transfer);
+        assert!(why.notes.iter().any(|note| note.device == staller.id), "{:?}", why.notes);
+        for note in &why.notes {
+            assert!(note.at >= 0.0 && note.at <= fetched.seconds + 0.5, "{note:?} in {} s", fetched.seconds);
+        }
+        assert!(why.notes.is_sorted_by(|a, b| a.at <= b.at), "{:?}", why.notes);
+        assert_eq!(why.notes[..until_now.len()], until_now[..]);
+    });
+}
