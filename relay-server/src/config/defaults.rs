@@ -31,6 +31,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             invitation: InvitationConfig::default(),
             ops: OpsConfig::default(),
+            unknown: Vec::new(),
         }
     }
 }
