@@ -311,21 +311,33 @@ impl Following<'_> {
         let copied = copy_to_stdout(path.into()).await;
         // The copy on the way to standard output is of no use any more, whether it arrived or not.
         self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
-        copied?;
+        if copied? == Copied::Unread {
+            return Ok(Exit::Unread);
+        }
         self.session.out.note(&show::fetched("standard output", *bytes, *seconds, sources));
         Ok(Exit::Done)
     }
 }
 
+/// How a copy to standard output ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    Whole,
+    /// Whoever read it had seen enough.
+    Unread,
+}
+
 /// Copies a file on a thread of its own: whoever reads standard output may take any time.
-async fn copy_to_stdout(path: PathBuf) -> Result<(), ApiError> {
+async fn copy_to_stdout(path: PathBuf) -> Result<Copied, ApiError> {
     let mut file = std::fs::File::open(&path)
         .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(&path), &error))?;
     let copied = tokio::task::spawn_blocking(move || crate::output::copy_to_stdout(&mut file)).await;
-    copied.unwrap_or_else(|error| Err(error.into())).map_err(|error| {
-        failure::io(ErrorCode::NotWritable, "Standard output", &error)
-            .with_hint("Run the same command again.")
-    })
+    match copied.unwrap_or_else(|error| Err(error.into())) {
+        Ok(()) => Ok(Copied::Whole),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Copied::Unread),
+        Err(error) => Err(failure::io(ErrorCode::NotWritable, "Standard output", &error)
+            .with_hint("Run the same command again.")),
+    }
 }
 
 /// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not wait for that.

@@ -40,3 +40,17 @@ fn field_c4_why_counts_from_the_start_of_the_transfer() {
         assert_eq!(why.notes[..until_now.len()], until_now[..]);
     });
 }
+
+#[test]
+fn field_c13_a_fetch_into_head_ends_without_a_word() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let file = fill(desk.path("film.mkv"), 1, SIZE);
+        let ticket = desk.share(&file).ticket;
+        laptop.up();
+        let run = laptop.into_head(&["fetch", &ticket, "--yes", "-o", "-", "--quiet"], 10);
+        assert_eq!((run.status, run.errors.as_str()), (141, ""));
+        assert_eq!(run.output, std::fs::read(&file).unwrap()[..10]);
+        assert!(laptop.transfers().is_empty(), "nothing of it is kept");
+    });
+}
