@@ -7,7 +7,7 @@ use crate::target::Target;
 use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
-    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Existing, Exit,
+    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events, Existing, Exit,
     FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
 };
 use hither_proto::{Ticket, display_name};
@@ -157,7 +157,8 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         umask: Some(hither_api::umask()),
         names: args.names,
     };
-    let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
+    let following = Following { session, args, client: &client, begun, shown: RefCell::default() };
+    let outcome = following.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
         && error.code != ErrorCode::Interrupted
     {
@@ -202,19 +203,81 @@ struct Question<'a> {
     agreed: bool,
 }
 
+/// How often in a row a daemon that dies is started again, while the fetch comes no further.
+const REVIVALS: u32 = 3;
+
 /// A fetch whose events are followed.
 struct Following<'a> {
     session: &'a Session<'a>,
     args: &'a Args,
     client: &'a Client,
     begun: &'a RefCell<Begun>,
+    /// What was offered last, as the daemon names it.
+    shown: RefCell<String>,
 }
 
 impl Following<'_> {
+    /// Follows a fetch to its end. A daemon that dies meanwhile is started again, and goes on with the same transfer.
     async fn follow(&self, request: &FetchRequest) -> Outcome {
-        let mut events = self.client.work("/v1/fetches", request).await?;
         let mut progress = Progress::new(self.session.out);
-        while let Some(event) = events.next().await? {
+        let (mut deaths, mut furthest) = (0, 0);
+        loop {
+            let events = self.client.work("/v1/fetches", request).await?;
+            if let Some(end) = self.listen(events, &mut progress, &mut furthest, &mut deaths).await? {
+                return Ok(end);
+            }
+            deaths += 1;
+            if deaths > REVIVALS {
+                return Err(ClientError::Broken("it stopped before the fetch was complete".into()).into());
+            }
+            let message =
+                "The Hither daemon ended in the middle; it is started again, and the fetch goes on.";
+            self.session.out.json(&Event::Warning { message: message.into() });
+            progress.suspend(|| self.session.warn_people(message));
+            if let Some(done) = self.done_already().await? {
+                return self.finish(&done).await;
+            }
+        }
+    }
+
+    /// What there is to be told of a transfer that was done when the daemon died.
+    async fn done_already(&self) -> Result<Option<Done>, ApiError> {
+        let Some(id) = self.begun.borrow().transfer.clone() else { return Ok(None) };
+        let all = self.client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
+        let done = all.into_iter().find(|info| info.transfer == id && info.phase == Phase::Done);
+        let done = done.map(|TransferInfo { transfer, path, total, seconds, sources, .. }| Done::Fetched {
+            path,
+            bytes: total,
+            seconds,
+            sources,
+            transfer,
+        });
+        if let Some(done) = &done {
+            self.session.out.json(&Event::Done(done.clone()));
+        }
+        Ok(done)
+    }
+
+    /// Listens until the fetch ends; `None` when the daemon died before. `deaths` counts anew when it came further than
+    /// `furthest`.
+    async fn listen(
+        &self,
+        mut events: Events,
+        progress: &mut Progress,
+        furthest: &mut u64,
+        deaths: &mut u32,
+    ) -> Result<Option<Exit>, ApiError> {
+        loop {
+            let event = match events.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) | Err(ClientError::Gone) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if let Event::Progress { bytes, .. } = event
+                && bytes > *furthest
+            {
+                (*furthest, *deaths) = (bytes, 0);
+            }
             if !matches!(event, Event::Error(_)) {
                 self.session.out.json(&event);
             }
@@ -240,7 +303,11 @@ impl Following<'_> {
                     let path = (!self.args.to_stdout()).then_some(path.as_str());
                     let owner = self.owner(&owner).await;
                     let offer = show::Offer { name: &name, single_file, files, bytes, owner: &owner, path };
-                    self.answer(&Question { transfer: &transfer, head: &head, agreed }, &offer).await?;
+                    // After the daemon was started again it is told once more.
+                    let again = self.shown.replace(head.clone()) == head;
+                    if !(again && (agreed || self.args.yes)) {
+                        self.answer(&Question { transfer: &transfer, head: &head, agreed }, &offer).await?;
+                    }
                 }
                 Event::Version { version, path, bytes, seconds, sources, .. } => {
                     progress.clear();
@@ -251,11 +318,10 @@ impl Following<'_> {
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();
-                    return self.finish(&done).await;
+                    return self.finish(&done).await.map(Some);
                 }
             }
         }
-        Err(ClientError::Broken("it stopped before the fetch was complete".into()).into())
     }
 
     /// The owner as people know it: by name when it is connected and has told its name.

@@ -5,9 +5,66 @@
 //! that ran long before, and over a restart. C13: `fetch -o -` into `head`.
 
 use crate::common::pair;
-use hither_tests::lab::{self, Conduct, Holder, MIB, fill, until};
+use hither_api::Event;
+use hither_tests::lab::{self, Conduct, Holder, MIB, Tree, fill, until};
 
 const SIZE: u64 = 40 * MIB;
+
+#[test]
+fn field_b9_a_daemon_that_dies_in_the_middle_is_started_again_and_the_fetch_goes_on() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        desk.cable.shape_up(60);
+        let file = fill(desk.path("film.mkv"), 1, SIZE);
+        let ticket = desk.share(&file).ticket;
+        laptop.up();
+        let mut watching = laptop.begin(&["transfers", "--watch"]);
+        let mut fetching = laptop.begin_fetch(&ticket, "got");
+        let transfer = fetching.wait_for("an offer", |event| match event {
+            Event::Offer { transfer, .. } => Some(transfer.clone()),
+            _ => None,
+        });
+        for reached in [8, 16] {
+            fetching.reach(reached * MIB);
+            laptop.kill();
+            fetching.wait_for("a word of it", |event| match event {
+                Event::Warning { message } if message.contains("started again") => Some(()),
+                _ => None,
+            });
+        }
+        let fetched = fetching.finish().fetched();
+        assert_eq!((fetched.transfer.as_str(), fetched.bytes), (transfer.as_str(), SIZE));
+        Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
+        // Whoever looks on sees its end too.
+        watching.line("the end of the transfer", |line| (line["phase"] == "done").then_some(()));
+        // A daemon that is stopped is not started again by somebody who looks on.
+        laptop.down();
+        let run = watching.finish();
+        assert_ne!(run.status, 0, "{:?}", run.lines.last());
+        assert!(laptop.api().get::<hither_api::Status>("/v1/status").is_err(), "it runs again");
+    });
+}
+
+#[test]
+fn field_b9_a_daemon_that_dies_alone_is_started_again_by_who_looks_on() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        desk.cable.shape_up(40);
+        let file = fill(desk.path("film.mkv"), 1, SIZE);
+        let ticket = desk.share(&file).ticket;
+        let mut fetching = laptop.begin_fetch(&ticket, "got");
+        fetching.reach(4 * MIB);
+        let mut watching = laptop.begin(&["transfers", "--watch"]);
+        watching.line("the transfer", |line| (line["phase"] == "fetching").then_some(()));
+        // The command is killed; the transfer goes on.
+        drop(fetching);
+        laptop.kill();
+        watching.line("the end of the transfer", |line| (line["phase"] == "done").then_some(()));
+        Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
+        watching.interrupt();
+        watching.finish();
+    });
+}
 
 #[test]
 fn field_c4_why_counts_from_the_start_of_the_transfer() {
