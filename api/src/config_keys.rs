@@ -10,71 +10,72 @@ use hither_proto::Price;
 use std::str::FromStr;
 use toml_edit::Value;
 
-/// What a new configuration file looks like: every key with its default, commented out.
+/// What a new configuration file looks like: every key with its default, commented out by one `#`; words stand behind two, so that
+/// they are still a comment where one was taken away.
 pub const TEMPLATE: &str = "\
-# Hither's configuration. Every key is optional; what stands here behind '#' is the default.
-# Changes take effect when the daemon starts anew (hither down, hither up).
+## Hither's configuration. Every key is optional; what stands here behind a single '#' is the default.
+## Changes take effect when the daemon starts anew (hither down, hither up).
 
-# What this device calls itself towards devices that share something with it.
+## What this device calls itself towards devices that share something with it.
 # device_name = \"\"            # default: the host's name
 
-# UDP and TCP port; when it is taken another one is used. 0: any.
+## UDP and TCP port; when it is taken another one is used. 0: any.
 # port = 47447
 
-# Carriers. QUIC is the default and the fallback; TCP is used for bulk data where it is faster.
+## Carriers. QUIC is the default and the fallback; TCP is used for bulk data where it is faster.
 # quic = true
 # tcp = true
 
-# Find devices on the local network by mDNS.
+## Find devices on the local network by mDNS.
 # discovery = true
-# Only these network interfaces, or all but these.
+## Only these network interfaces, or all but these.
 # interfaces = []
 # ignore_interfaces = []
 
-# How long a fetch looks for a device that has the share before it gives up.
+## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
-# What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
-# fetched while this device is away. Not with: hither share --no-upload
+## What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
+## fetched while this device is away. Not with: hither share --no-upload
 # upload.enabled = true
-# Only shares of at least, and at most, so many bytes: \"100MB\", \"2GiB\"; \"\" for any.
+## Only shares of at least, and at most, so many bytes: \"100MB\", \"2GiB\"; \"\" for any.
 # upload.min_size = \"\"
 # upload.max_size = \"\"
-# Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
+## Never while the relay is reached over one of these interfaces or networks: [\"wwan0\", \"192.168.43.0/24\"]
 # upload.never_on = []
-# Whether that goes on while the link is metered.
+## Whether that goes on while the link is metered.
 # upload.metered = false
 
-# Relays that this device joined, or that a ticket names, are told what it holds of shares (not what they are), so that
-# devices on other networks find it.
+## Relays that this device joined, or that a ticket names, are told what it holds of shares (not what they are), so that
+## devices on other networks find it.
 # index.announce = true
 
-# Most bytes in a second that this device sends and receives, in all: \"5MB\", \"40Mbit\"; \"\" for any.
+## Most bytes in a second that this device sends and receives, in all: \"5MB\", \"40Mbit\"; \"\" for any.
 # limits.upload = \"\"
 # limits.download = \"\"
-# Whether that goes for the local network too.
+## Whether that goes for the local network too.
 # limits.lan = false
-# The same for single devices, by name or id as hither devices shows them; \"phone=2MB\" is what is sent to it:
-# [\"phone=2MB\", \"tablet upload=1MB download=4MB\"]
+## The same for single devices, by name or id as hither devices shows them; \"phone=2MB\" is what is sent to it:
+## [\"phone=2MB\", \"tablet upload=1MB download=4MB\"]
 # limits.devices = []
-# Other limits at certain times, on this device's clock; the first that is in force counts, \"any\" lifts a limit:
-# [\"mon-fri 08:00-18:00 upload=1MB download=4MB\", \"22:00-06:00 upload=any\"]
+## Other limits at certain times, on this device's clock; the first that is in force counts, \"any\" lifts a limit:
+## [\"mon-fri 08:00-18:00 upload=1MB download=4MB\", \"22:00-06:00 upload=any\"]
 # limits.schedule = []
 
-# Whether the link to the internet costs by volume: \"yes\", \"no\", or \"auto\" for what the system knows.
+## Whether the link to the internet costs by volume: \"yes\", \"no\", or \"auto\" for what the system knows.
 # network.metered = \"auto\"
-# Below how much charge this device gives to others reluctantly, while it runs on its battery; \"0%\" for never.
+## Below how much charge this device gives to others reluctantly, while it runs on its battery; \"0%\" for never.
 # battery.low = \"20%\"
 
-# How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
+## How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
 # cost.mode = \"balanced\"
-# What a GiB costs, in your currency: from a store, from a device through a relay (whoever hosts them pays for traffic),
-# over a metered connection.
+## What a GiB costs, in your currency: from a store, from a device through a relay (whoever hosts them pays for traffic),
+## over a metered connection.
 # cost.store = 0.09
 # cost.relayed = 0.09
 # cost.metered = 2.0
 
-# What is logged to hitherd.log: error, warn, info, debug or trace.
+## What is logged to hitherd.log: error, warn, info, debug or trace.
 # log = \"info\"
 ";
 

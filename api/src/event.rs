@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
+use crate::types::NamesInfo;
 use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -130,6 +131,14 @@ pub enum Event {
         /// Where the version's was written instead; absent when the version brought nothing new there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         copy: Option<String>,
+    },
+    /// Names that could not be written as they are in the version that is here now; `done` or `version` follows.
+    Names {
+        /// The transfer.
+        transfer: String,
+        /// Which.
+        #[serde(flatten)]
+        names: NamesInfo,
     },
     /// A version is here, and later ones are waited for.
     Version {

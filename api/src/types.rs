@@ -55,6 +55,53 @@ pub enum Existing {
     Rename,
 }
 
+/// What becomes of names that cannot be written where a share is fetched to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Naming {
+    /// They are written in another way, from which they can be read back.
+    #[default]
+    Rename,
+    /// What is called so is left out.
+    Skip,
+    /// Nothing is fetched.
+    Refuse,
+}
+
+/// Names of a version that could not be written as they are. Paths are below the top, with `/`; they may have control
+/// characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NamesInfo {
+    /// What is called otherwise here, the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<RenamedInfo>,
+    /// How many are in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renamed_total: u64,
+    /// What was left out, the first 100; a folder stands for what is in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+    /// How many were in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped_total: u64,
+}
+
+impl NamesInfo {
+    /// Returns whether everything is there, and called as in the share.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Something that is called otherwise here (in [`NamesInfo`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RenamedInfo {
+    /// Path in the share.
+    pub path: String,
+    /// Path here.
+    pub written: String,
+}
+
 /// `POST /v1/fetches`: answered with events, the last one `done` or `error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FetchRequest {
@@ -85,6 +132,9 @@ pub struct FetchRequest {
     /// group and others is never given.
     #[serde(default)]
     pub umask: Option<u32>,
+    /// What becomes of names that cannot be written there; absent: what was said for this fetch before, else `rename`.
+    #[serde(default)]
+    pub names: Option<Naming>,
 }
 
 /// `POST /v1/transfers/{id}/accept`.
@@ -144,6 +194,12 @@ pub struct ShareInfo {
     /// How many that are in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out_total: u64,
+    /// What is called so that not every system can write it, the first 20. Whoever cannot is given it under another name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unportable: Vec<LeftOut>,
+    /// How many are in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unportable_total: u64,
     /// How its upload stands; absent for shares of others, and while no relay is joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<UploadInfo>,
@@ -166,12 +222,12 @@ pub enum ShareState {
     Moved,
 }
 
-/// Something that lies in a share and is left out of it (in [`ShareInfo`]).
+/// Something that lies in a share and is left out of it, or whose name not every system can write (in [`ShareInfo`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeftOut {
     /// Path below the shared one, safe to show.
     pub path: String,
-    /// Why, in words that complete "… is not shared because …".
+    /// Why, in words that complete "… because …".
     pub reason: String,
 }
 
@@ -224,6 +280,9 @@ pub struct TransferInfo {
     pub reason: Option<String>,
     /// Where its bytes came from so far.
     pub sources: Vec<SourceBytes>,
+    /// Names of the last version written that could not be written as they are.
+    #[serde(default, skip_serializing_if = "NamesInfo::is_nothing")]
+    pub names: NamesInfo,
 }
 
 /// One link to another device (in [`Status`]).

@@ -91,7 +91,7 @@ pub struct UsualRunnerUp {
 /// One thing that happened to a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WhyNote {
-    /// Seconds after the transfer began (or was resumed).
+    /// Seconds that the transfer had been at work when it happened: since it began, pauses left out, also over restarts.
     pub at: f64,
     /// Device id.
     pub device: String,

@@ -33,6 +33,32 @@ pub fn client(paths: &Paths) -> Client {
     })
 }
 
+/// The same for whoever only looks on: a daemon that was stopped is left alone.
+pub fn client_of_the_dead(paths: &Paths) -> Client {
+    let home = paths.clone();
+    Client::of(paths).reviving(move || {
+        let home = home.clone();
+        Box::pin(async move {
+            let deadline = Instant::now() + END;
+            loop {
+                if status(&home).await?.is_some() {
+                    return Ok(());
+                }
+                // One that is just ending holds its lock until the last moment.
+                if is_free(&home.lock()) || Instant::now() >= deadline {
+                    break;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            // A daemon that ends in order takes away what says where it listens, before it gives the lock back.
+            if home.listening().exists() {
+                return running(&home).await.map(drop);
+            }
+            Err(ClientError::NotRunning.into())
+        })
+    })
+}
+
 /// The daemon, which is started when none runs.
 pub async fn running(paths: &Paths) -> Result<Status, ApiError> {
     match ask(paths).await? {

@@ -142,11 +142,8 @@ impl Output {
         if !self.json {
             return;
         }
-        match serde_json::to_vec(value) {
-            Ok(mut line) => {
-                line.push(b'\n');
-                self.write(&line);
-            }
+        match serde_json::to_string(value) {
+            Ok(line) => self.write(format!("{}\n", escaped(&line)).as_bytes()),
             Err(_) => self.failed.set(Some(ErrorKind::InvalidData)),
         }
     }
@@ -242,9 +239,40 @@ impl Output {
     }
 }
 
+/// JSON in which nothing is left that a terminal could obey, or that could not be seen: outside of its strings there is no such
+/// character, and inside it stands as an escape.
+fn escaped(json: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // One by one, so that what joins emoji is escaped too: whoever reads it gets the same text.
+        if display_name(c.encode_utf8(&mut [0; 4])).starts_with(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}"); // A string takes everything.
+            }
+        }
+    }
+    out
+}
+
 /// Copies everything to standard output.
 pub fn copy_to_stdout(from: &mut impl io::Read) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     io::copy(from, &mut stdout)?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_nothing_that_a_terminal_obeys_and_says_the_same() {
+        let text = "a\nb\u{9b}2J\u{202e}\u{7f}\u{e0061}\u{200d}é\u{1f600}";
+        let line = escaped(&serde_json::to_string(text).unwrap());
+        assert_eq!(display_name(&line), line);
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+    }
 }

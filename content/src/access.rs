@@ -5,6 +5,7 @@
 
 use crate::handles::{Handle, Handles};
 use crate::layout::Layout;
+use crate::names::Names;
 use crate::place::{Parts, Place};
 use crate::platform::Dir;
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ pub(crate) struct Access {
     handles: Arc<Handles>,
     owner: u64,
     layout: Arc<Layout>,
+    names: Arc<Names>,
     parts: Parts,
     /// The handle's number of the folder above each part; the same for the same folder.
     folders: Vec<u32>,
@@ -45,7 +47,20 @@ impl Access {
             let next = ABOVE - numbers.len() as u32; // far fewer than there are numbers: each is an entry
             folders.push(*numbers.entry(&part.parent).or_insert(next));
         }
-        Self { handles: Arc::clone(handles), owner: handles.new_owner(), layout, parts, folders, above }
+        let (owner, names) = (handles.new_owner(), Arc::default());
+        Self { handles: Arc::clone(handles), owner, layout, names, parts, folders, above }
+    }
+
+    /// The same entries, called otherwise here.
+    pub(crate) fn with_names(mut self, names: Arc<Names>) -> Self {
+        self.close();
+        self.names = names;
+        self
+    }
+
+    /// How the entries are called here.
+    pub(crate) const fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     pub(crate) const fn handles(&self) -> &Arc<Handles> {
@@ -69,7 +84,7 @@ impl Access {
     /// An entry's name on this device.
     pub(crate) fn name(&self, entry: u32) -> &OsStr {
         // Several parts are called there as they are in the share.
-        if entry == 0 { &self.place().name } else { self.layout.name_of(entry) }
+        if entry == 0 { &self.place().name } else { self.names.name(&self.layout, entry) }
     }
 
     /// The folder that an entry is in.

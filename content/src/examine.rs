@@ -77,6 +77,11 @@ impl Holding {
                 findings.more = true;
                 break;
             }
+            if self.names().is_skipped(self.layout().entry_of(file)) {
+                // It was never to be here.
+                self.lose(file, &mut findings);
+                continue;
+            }
             match self.find(file, stamp) {
                 Found::Same => {}
                 Found::Suspect(bytes) if bytes > left => findings.more = true,

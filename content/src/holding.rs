@@ -9,6 +9,7 @@ use crate::crypt::{matches_record, reseal_chunk};
 use crate::cut::LARGE_FILE;
 use crate::handles::Handles;
 use crate::layout::{Extent, Layout};
+use crate::names::Names;
 use crate::own::OwnSeen;
 use crate::place::{Parts, Place};
 use crate::platform::{self, Stat};
@@ -71,6 +72,16 @@ impl Holding {
         Self { access: Access::new(handles, layout, parts, None), stamps }
     }
 
+    /// The same, where some of it is called otherwise on this device.
+    pub fn with_names(self, names: Arc<Names>) -> Self {
+        Self { access: self.access.with_names(names), stamps: self.stamps }
+    }
+
+    /// How its entries are called on this device.
+    pub fn names(&self) -> &Arc<Names> {
+        self.access.names()
+    }
+
     /// A view of files that are still being written.
     pub(crate) fn unfinished(access: Access) -> Self {
         Self { access, stamps: Stamps::default() }
@@ -78,7 +89,8 @@ impl Holding {
 
     /// The same files with other stamps.
     pub fn with_stamps(&self, handles: &Arc<Handles>, stamps: Stamps) -> Self {
-        Self::new(handles, self.access.parts().clone(), Arc::clone(self.layout()), stamps)
+        let layout = Arc::clone(self.layout());
+        Self::new(handles, self.access.parts().clone(), layout, stamps).with_names(Arc::clone(self.names()))
     }
 
     /// What is in it.

@@ -110,6 +110,8 @@ pub struct Imported {
     pub mounts: Vec<String>,
     /// What was left out.
     pub skipped: Notes,
+    /// What is called so that not every system can write it, and why: it is renamed where it cannot be.
+    pub unportable: Notes,
     /// Bytes that were read; the rest was known from the version before.
     pub read_bytes: u64,
 }
@@ -405,6 +407,7 @@ impl<'a> Pass<'a> {
             roots: self.tree.roots.clone(),
             mounts: self.tree.mounts.clone(),
             skipped: self.tree.skipped.clone(),
+            unportable: self.tree.unportable.clone(),
             read_bytes,
         })
     }

@@ -22,6 +22,7 @@ mod import_error;
 mod layout;
 mod listing;
 mod manifest_file;
+mod names;
 mod notes;
 mod open_files;
 mod own;
@@ -54,6 +55,7 @@ pub use import::{
 };
 pub use layout::{Extent, Extents, Layout};
 pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
+pub use names::{NameRules, Names, NamesError, Naming, Renamed, unescape, written_name};
 pub use notes::{MAX_NOTES, Note, Notes};
 pub use open_files::{open_files_limit, raise_open_files, share_of_limit};
 pub use own::{OwnData, OwnSeen};

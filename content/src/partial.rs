@@ -4,8 +4,7 @@
 //! another fetch's partial of the same name, or anything put in its place, is left alone.
 
 use crate::platform::{Dir, Kind, Stat};
-use hither_proto::display_name;
-use hither_proto::limits::MAX_NAME;
+use hither_proto::{EntryName, display_name};
 use std::ffi::OsStr;
 use std::io;
 
@@ -130,13 +129,11 @@ impl PartialRef {
         let (name, target) =
             rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(PartialRefError)?;
         let one_name = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-            Ok(name) if matches!(name.len(), 1..=MAX_NAME) && !name.contains(['/', '\\', '\0']) => {
-                Ok(name.to_owned())
-            }
+            Ok(name) if EntryName::parse(name).is_ok() => Ok(name.to_owned()),
             _ => Err(PartialRefError),
         };
         let (name, target) = (one_name(name)?, one_name(target)?);
-        if !is_partial_name(&name) || target == "." || target == ".." {
+        if !is_partial_name(&name) {
             return Err(PartialRefError);
         }
         Ok(Self { name, target, inode: u64::from_le_bytes(*inode), born_ns: i64::from_le_bytes(*born_ns) })

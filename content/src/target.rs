@@ -35,6 +35,7 @@ use crate::access::Access;
 use crate::handles::Handles;
 use crate::holding::Holding;
 use crate::layout::Layout;
+use crate::names::{NameRules, Names, plan};
 use crate::partial::{PartialRef, partial_name};
 use crate::place::Place;
 use crate::platform::Dir;
@@ -58,6 +59,8 @@ pub struct FetchTarget {
     above: Arc<Dir>,
     partial: PartialRef,
     options: TargetOptions,
+    /// What names can be there.
+    rules: NameRules,
     state: Mutex<write::State>,
     /// Held while a file that more than one chunk is written into is created.
     creating: Mutex<()>,
@@ -75,9 +78,9 @@ impl FetchTarget {
         layout: Arc<Layout>,
         options: &TargetOptions,
     ) -> Result<Self, PrepareError> {
-        let Checked { parent, above, target, max_name } = check::check(dir, &layout, options)?;
+        let Checked { parent, above, target, rules } = check::check(dir, &layout, options)?;
         let single_file = layout.manifest().is_single_file();
-        let name = make_partial(&above, &target, max_name, single_file)
+        let name = make_partial(&above, &target, rules.longest(), single_file)
             .map_err(|error| PrepareError::from_io(&parent.join(&target), error))?;
         let partial = PartialRef::record(&above, name, target)
             .map_err(|error| PrepareError::from_io(&parent, error))?;
@@ -87,7 +90,7 @@ impl FetchTarget {
             above,
             layout,
             partial,
-            options.clone(),
+            TargetOptions { rules: Some(rules), ..options.clone() },
             write::State::fresh(single_file),
         ))
     }
@@ -123,13 +126,17 @@ impl FetchTarget {
         options: TargetOptions,
         state: write::State,
     ) -> Self {
+        let rules = options.rules.clone().unwrap_or_else(NameRules::any);
+        let names = Arc::new(names(&layout, &rules, &options, &parent));
         let place = Place { parent, name: OsString::from(&partial.name) };
-        let access = Arc::new(Access::new(handles, layout, place, Some(Arc::clone(&above))));
+        let access = Access::new(handles, layout, place, Some(Arc::clone(&above))).with_names(names);
+        let access = Arc::new(access);
         Self {
             access,
             above,
             partial,
             options,
+            rules,
             state: Mutex::new(state),
             creating: Mutex::default(),
             noting: RwLock::default(),
@@ -151,17 +158,35 @@ impl FetchTarget {
         self.access.place().parent.join(&self.partial.target)
     }
 
+    /// What names can be there: for resuming.
+    pub const fn rules(&self) -> &NameRules {
+        &self.rules
+    }
+
+    /// How the entries are called there.
+    pub fn names(&self) -> &Arc<Names> {
+        self.access.names()
+    }
+
     /// The partial as something to read from: for serving what has arrived while the rest is still being fetched.
     /// Everything read through it is verified.
     pub fn holding(&self) -> Holding {
         // With handles of its own: those of the target are for writing.
         let (layout, place) = (Arc::clone(self.access.layout()), self.access.place().clone());
-        Holding::unfinished(Access::new(self.access.handles(), layout, place, Some(Arc::clone(&self.above))))
+        let access = Access::new(self.access.handles(), layout, place, Some(Arc::clone(&self.above)));
+        Holding::unfinished(access.with_names(Arc::clone(self.names())))
     }
 
     fn partial_name(&self) -> &OsStr {
         OsStr::new(&self.partial.name)
     }
+}
+
+/// How the entries of a version are called in the folder `parent`.
+fn names(layout: &Layout, rules: &NameRules, options: &TargetOptions, parent: &Path) -> Names {
+    let before = options.before.as_ref().filter(|before| before.place().parent == parent);
+    let before = before.map(|before| (&**before.layout(), &**before.names()));
+    plan(layout, rules, options.naming, before)
 }
 
 /// Creates an empty partial under a name that is free; returns the name.

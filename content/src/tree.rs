@@ -6,6 +6,7 @@
 
 use crate::before::Before;
 use crate::listing::{ListError, TOO_MANY, in_words, list};
+use crate::names::unportable;
 use crate::notes::Notes;
 use crate::own::{self, OwnSeen};
 use crate::partial::is_partial_name;
@@ -46,6 +47,8 @@ pub(crate) struct Tree {
     pub(crate) entries: Vec<TreeEntry>,
     /// What was left out although everything else can be shared.
     pub(crate) skipped: Notes,
+    /// What is shared under names that not every system can write.
+    pub(crate) unportable: Notes,
     /// What the parts are of, in their order.
     pub(crate) roots: Vec<RootId>,
     /// Folders below the top on which something is mounted, the first [`MAX_MOUNTS`].
@@ -123,7 +126,8 @@ pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, Wal
     if let Some(gone) = gone {
         return Err(WalkError::Moved(parts.first().path(), RootError::Unmounted(display_name(gone))));
     }
-    Ok(Tree { parts: parts.clone(), entries, skipped, roots, mounts })
+    let unportable = unportable(entries.iter().map(|entry| (entry.depth, entry.name.as_str())));
+    Ok(Tree { parts: parts.clone(), entries, skipped, unportable, roots, mounts })
 }
 
 /// Fails when somebody asks for what belongs to Hither itself, or for something inside it.
@@ -240,7 +244,7 @@ impl Walker<'_> {
         for place in parts.iter() {
             let name = place.name.to_string_lossy();
             // Before anything is walked: it is a mistake in what was asked for.
-            if !EntryName::parse(&name).map_or(true, |name| names.insert(name.collision_key())) {
+            if !names.insert(name.clone().into_owned()) {
                 return Err(WalkError::SameName(display_name(&name)));
             }
             newest = newest.max(open(place)?.stat.mtime_ns);
@@ -254,11 +258,10 @@ impl Walker<'_> {
             mode: 0o755,
             mtime_ns: newest,
         });
-        let mut keys = HashSet::new();
         for (number, place) in parts.iter().enumerate() {
             let Opened { parent, id, .. } = self.open_known(number, place)?;
             self.roots.push(id);
-            self.entry(&parent, place.name.clone(), 1, "", &mut keys)?;
+            self.entry(&parent, place.name.clone(), 1, "")?;
         }
         Ok(())
     }
@@ -283,21 +286,10 @@ impl Walker<'_> {
             return Err(WalkError::Cancelled);
         }
         (self.options.progress)(self.entries.len() as u64);
-        let mut keys = HashSet::with_capacity(names.len());
-        for name in names {
-            self.entry(dir, name, depth, path, &mut keys)?;
-        }
-        Ok(())
+        names.into_iter().try_for_each(|name| self.entry(dir, name, depth, path))
     }
 
-    fn entry(
-        &mut self,
-        dir: &Dir,
-        name: OsString,
-        depth: u32,
-        path: &str,
-        keys: &mut HashSet<String>,
-    ) -> Result<(), WalkError> {
+    fn entry(&mut self, dir: &Dir, name: OsString, depth: u32, path: &str) -> Result<(), WalkError> {
         let shown = || display_name(&format!("{path}{}", name.to_string_lossy()));
         let stat = match dir.stat(&name) {
             Ok(stat) => stat,
@@ -316,10 +308,15 @@ impl Walker<'_> {
             self.skipped.add(shown(), format!("it is {what}"));
             return Ok(());
         }
-        let parsed = match parse_name(&name) {
+        // Names are text in a share. One that is none keeps nothing else from being shared.
+        let Some(text) = name.to_str() else {
+            self.skipped.add(shown(), "its name is not Unicode");
+            return Ok(());
+        };
+        let parsed = match EntryName::parse(text) {
             Ok(parsed) => parsed,
-            Err(reason) => {
-                self.refuse(shown(), reason);
+            Err(error) => {
+                self.refuse(shown(), error.to_string());
                 return Ok(());
             }
         };
@@ -331,10 +328,6 @@ impl Walker<'_> {
             && let Some(reason) = self.options.exclude.get(&format!("{path}{}", parsed.as_str()))
         {
             self.skipped.add(shown(), reason.clone());
-            return Ok(());
-        }
-        if !keys.insert(parsed.collision_key()) {
-            self.refuse(shown(), "another name in its folder differs only in case or accents".to_owned());
             return Ok(());
         }
         match stat.kind {
@@ -415,7 +408,7 @@ impl Walker<'_> {
                 Ok(())
             }
             Err(_) => {
-                self.refuse(shown(), "it is a link to a name that is not Unicode".to_owned());
+                self.skipped.add(shown(), "it is a link to a name that is not Unicode");
                 Ok(())
             }
         }
@@ -442,9 +435,4 @@ impl Walker<'_> {
             self.refused.add(path, reason)
         }
     }
-}
-
-fn parse_name(name: &OsString) -> Result<EntryName, String> {
-    let name = name.to_str().ok_or("its name is not Unicode")?;
-    EntryName::parse(name).map_err(|error| error.to_string())
 }

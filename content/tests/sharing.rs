@@ -41,11 +41,11 @@ fn order_is_that_of_bytes_and_links_stay_links() {
     }
     symlink("/etc/passwd", top.join("absolute")).unwrap();
     symlink("..", top.join("loop")).unwrap();
-    // B and b collide elsewhere, so this cannot be shared as it is.
-    assert!(matches!(try_share(&top, false), Err(ImportError::Unshareable { .. })));
-    fs::rename(top.join("B"), top.join("C")).unwrap();
-    let manifest = share(&top).manifest;
-    let expected = ["0 top", "1 C", "1 a", "1 absolute", "1 b", "2 inner", "1 b.txt", "1 loop", "1 é"];
+    let imported = share(&top);
+    assert_eq!(imported.unportable.total, 1, "B and b are one somewhere, and shared all the same");
+    assert_eq!(imported.unportable.first[0].path, "b");
+    let manifest = imported.manifest;
+    let expected = ["0 top", "1 B", "1 a", "1 absolute", "1 b", "2 inner", "1 b.txt", "1 loop", "1 é"];
     assert_eq!(entries(&manifest), expected);
     let is_link = |at: usize, to: &str| matches!(&manifest.entries()[at].kind, EntryKind::Symlink { target } if target == to);
     assert!(is_link(3, "/etc/passwd") && is_link(7, ".."));
@@ -76,7 +76,7 @@ fn special_files_and_unfinished_fetches_are_left_out() {
 }
 
 #[test]
-fn all_problems_are_reported_at_once_and_can_be_skipped() {
+fn field_b13_what_cannot_be_written_elsewhere_is_told_and_shared() {
     let dir = tempfile::tempdir().unwrap();
     let top = dir.path().join("top");
     fs::create_dir_all(top.join("deep")).unwrap();
@@ -88,16 +88,19 @@ fn all_problems_are_reported_at_once_and_can_be_skipped() {
     for i in 0..200 {
         fs::write(top.join(format!("deep/tab\t{i}")), "x").unwrap();
     }
-    let Err(error @ ImportError::Unshareable { .. }) = try_share(&top, false) else {
-        panic!("it is shareable")
-    };
-    let ImportError::Unshareable { notes } = &error else { unreachable!() };
-    assert_eq!((notes.total, notes.first.len()), (207, MAX_NOTES));
-    let text = error.to_string();
-    assert!(text.contains("and 204 more") && !text.contains('\n'), "{text}");
-    let imported = try_share(&top, true).unwrap();
-    assert_eq!(entries(&imported.manifest), ["0 top", "1 README", "1 deep", "1 good"]);
-    assert_eq!(imported.skipped.total, 207);
+    let imported = try_share(&top, false).unwrap();
+    assert_eq!(imported.manifest.files(), 207);
+    // What is no text is left out, and keeps nothing else from being shared.
+    let left_out: Vec<_> = imported.skipped.first.iter().map(|note| note.path.as_str()).collect();
+    assert_eq!(left_out, ["bad-link", "latin\u{fffd}"]);
+    let notes = &imported.unportable;
+    assert_eq!((notes.total, notes.first.len()), (205, MAX_NOTES));
+    let text = notes.to_string();
+    assert!(text.contains("and 202 more") && !text.contains('\n'), "{text}");
+    assert!(
+        notes.first.iter().any(|note| note.path == "a\\b")
+            && !notes.first.iter().any(|note| note.path == "README")
+    );
 }
 
 #[test]

@@ -209,6 +209,11 @@ impl Daemon {
         self.paths.manifests().join(format!("{share}-{version}.stamps"))
     }
 
+    /// How files are called here, where that is not how the share calls them.
+    pub(crate) fn names_path(&self, share: ShareId, version: u64) -> PathBuf {
+        self.paths.manifests().join(format!("{share}-{version}.names"))
+    }
+
     // --- shares ---
 
     /// Shares with a record, that is: made here or fetched whole.
@@ -282,6 +287,18 @@ impl Daemon {
         crate::private::write_file(&self.stamps_path(share, version), &stamps.encode())
     }
 
+    fn write_names(&self, share: ShareId, version: &Version) -> std::io::Result<()> {
+        let (holding, path) = (version.holding(), self.names_path(share, version.number()));
+        if !holding.names().is_plain() {
+            return crate::private::write_file(&path, &holding.names().encode());
+        }
+        // The same version may have been written elsewhere before.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// A version is published: it replaces the one before, and everyone who listens hears of it.
     pub(crate) fn announce(&self, share: &Arc<Share>, version: &Arc<Version>, record: ShareRecord) {
         let known = self.shares.get_or_insert(&share.secret, share.owner);
@@ -312,7 +329,8 @@ impl Daemon {
     }
 
     fn remove_version_files(&self, share: ShareId, version: u64) {
-        for path in [self.manifest_path(share, version), self.stamps_path(share, version)] {
+        let files = [Self::manifest_path, Self::stamps_path, Self::names_path];
+        for path in files.map(|path| path(self, share, version)) {
             if let Err(error) = std::fs::remove_file(&path)
                 && error.kind() != std::io::ErrorKind::NotFound
             {
@@ -331,8 +349,8 @@ impl Daemon {
     ) -> Result<(), ApiError> {
         let share = &transfer.share;
         let manifest = version.manifest();
-        crate::private::write_file(&self.stamps_path(share.id, version.number()), &stamps.encode())
-            .map_err(|e| failure::own_files(&e))?;
+        self.write_stamps(share.id, version.number(), stamps).map_err(|e| failure::own_files(&e))?;
+        self.write_names(share.id, version).map_err(|e| failure::own_files(&e))?;
         let holding = self.chunk_map.add(share.id, version.number(), manifest.chunks());
         let record = ShareRecord {
             secret: Hex(share.secret.expose().to_vec()),
@@ -351,6 +369,7 @@ impl Daemon {
             watch: None,
             group: None,
             left_out: LeftOutRecord::default(),
+            unportable: LeftOutRecord::default(),
             roots: Vec::new(),
             mounts: Vec::new(),
         };

@@ -170,6 +170,13 @@ pub(crate) fn prepare(error: &PrepareError) -> ApiError {
             format!("Not enough space: {} are needed and {} are free.", size(*needed), size(*free)),
         )
         .with_hint("Make room, or write to another disk with -o."),
+        PrepareError::Names { notes } => ApiError::new(
+            ErrorCode::NotWritable,
+            format!("Some names cannot be written there: {notes}."),
+        )
+        .with_hint(
+            "Change them with --names rename, leave them out with --names skip, or write elsewhere with -o.",
+        ),
         error => ApiError::new(ErrorCode::NotWritable, format!("The target cannot be written: {error}."))
             .with_hint("Write elsewhere with -o."),
     }

@@ -5,7 +5,7 @@ use crate::failure;
 use crate::records::ShareRecord;
 use crate::shares::Version;
 use hither_api::ApiError;
-use hither_content::{Holding, HoldingNumber, Layout, ManifestFile, OwnSeen, Stamps};
+use hither_content::{Holding, HoldingNumber, Layout, ManifestFile, Names, OwnSeen, Stamps};
 use hither_proto::{DeviceId, ShareId, ShareSecret, SignedHead, UncheckedHead, display_name};
 use std::sync::Arc;
 
@@ -62,7 +62,12 @@ impl Daemon {
         // Without them everything is compared with what was shared.
         let stamps = std::fs::read(self.stamps_path(secret.share_id(), number));
         let stamps = stamps.ok().and_then(|bytes| Stamps::decode(&bytes).ok()).unwrap_or_default();
+        let names = match std::fs::read(self.names_path(secret.share_id(), number)) {
+            Ok(bytes) => Names::decode(&bytes, layout.manifest().entries().len())?,
+            Err(_) => Names::default(),
+        };
         let holding = Holding::new(&self.handles, crate::publish::parts(record), layout, stamps);
+        let holding = holding.with_names(Arc::new(names));
         let share = self.shares.get_or_insert(&secret, owner);
         let version = Arc::new(Version::new(head, Arc::new(file), holding));
         share.advance(Arc::clone(&version));
@@ -85,7 +90,8 @@ impl Daemon {
             transfers.iter().any(|t| t.share == share && t.ended.is_none_or(|_| t.head.is_some()))
         };
         for name in names_in(&self.paths.manifests()) {
-            let version = name.strip_suffix(".stamps").unwrap_or(&name);
+            let of = |end| name.strip_suffix(end);
+            let version = of(".stamps").or_else(|| of(".names")).unwrap_or(&name);
             let share = version.split('-').next().unwrap_or_default();
             if !wanted.iter().any(|w| w == version) && !unfinished(share) {
                 let _ = std::fs::remove_file(self.paths.manifests().join(&name));

@@ -11,8 +11,8 @@ use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, W
 use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_content::{
-    Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile, Parts, Place,
-    Previous, Stamps, VersionInputs, import_at, seal_version,
+    Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile, Notes, Parts,
+    Place, Previous, Stamps, VersionInputs, import_at, seal_version,
 };
 use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead, display_name};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 
 /// Of what a version leaves out so much is remembered in words.
 const MAX_LEFT_OUT: usize = 20;
+/// Names that a warning has; all are in `list --json`.
+const TOLD_NAMES: usize = 5;
 
 /// Cancels the work when dropped: the command that asked for it is gone.
 pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
@@ -158,6 +160,7 @@ fn try_publish(
     };
     let imported = import_at(&places, &domain, &options).map_err(|e| failure::import(&e))?;
     warn(&imported, events);
+    warn_of_names(&imported, events);
     if let Some((share, record)) = &earlier
         && before.as_ref().is_some_and(|b| *b.manifest() == *imported.manifest)
     {
@@ -310,11 +313,35 @@ fn warn(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
     }
 }
 
-/// Returns what is remembered of what an import left out.
-fn left_out(imported: &Imported) -> LeftOutRecord {
-    let notes = imported.skipped.first.iter().take(MAX_LEFT_OUT);
-    let first = notes.map(|note| (note.path.clone(), note.reason.clone())).collect();
-    LeftOutRecord { first, total: imported.skipped.total }
+/// Warns, in one sentence, of names that some of those who fetch cannot write.
+fn warn_of_names(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
+    let Notes { first, total } = &imported.unportable;
+    if *total == 0 {
+        return;
+    }
+    tracing::info!(
+        names = total,
+        first = first.first().map(|note| &note.path),
+        "not every system can write some names"
+    );
+    let named: Vec<String> =
+        first.iter().take(TOLD_NAMES).map(|note| format!("{} ({})", note.path, note.reason)).collect();
+    let more = match total.saturating_sub(named.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "Not every system can write these names; where one cannot, they are changed: {}{more}.",
+        named.join(", ")
+    );
+    let _ = events.send(Event::Warning { message });
+}
+
+/// Returns what is remembered of notes on a version.
+fn remembered(notes: &Notes) -> LeftOutRecord {
+    let first = notes.first.iter().take(MAX_LEFT_OUT);
+    let first = first.map(|note| (note.path.clone(), note.reason.clone())).collect();
+    LeftOutRecord { first, total: notes.total }
 }
 
 /// Nothing changed since it was shared: the same version and ticket, with the new options.
@@ -329,7 +356,8 @@ fn unchanged(
     let Some(version) = share.current() else { return Err(failure::internal("a share without a version")) };
     let before = record;
     let record = ShareRecord {
-        left_out: left_out(imported),
+        left_out: remembered(&imported.skipped),
+        unportable: remembered(&imported.unportable),
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),
         mounts: imported.mounts.clone(),
         no_upload: request.no_upload,
@@ -401,7 +429,8 @@ fn store(
         expires: source.expires,
         watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
         group: source.group.clone(),
-        left_out: left_out(imported),
+        left_out: remembered(&imported.skipped),
+        unportable: remembered(&imported.unportable),
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),
         mounts: imported.mounts.clone(),
     };

@@ -3,7 +3,7 @@
 //! Invariant: a record is committed (durable) before anything that depends on it is announced or acknowledged.
 
 use crate::hexed::Hex;
-use hither_api::{CostMode, Existing, SourceBytes};
+use hither_api::{CostMode, Existing, NamesInfo, Naming, SourceBytes};
 use hither_content::RootId;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use roaring::RoaringBitmap;
@@ -58,6 +58,9 @@ pub(crate) struct ShareRecord {
     /// What lies in it and was left out of this version.
     #[serde(default, skip_serializing_if = "LeftOutRecord::is_nothing")]
     pub left_out: LeftOutRecord,
+    /// What of this version is called so that not every system can write it.
+    #[serde(default, skip_serializing_if = "LeftOutRecord::is_nothing")]
+    pub unportable: LeftOutRecord,
     /// What its paths were of when it was published; none in records of before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<RootRecord>,
@@ -87,10 +90,10 @@ impl From<RootRecord> for RootId {
     }
 }
 
-/// What a version left out, the first few in words.
+/// What of a version something is to be said of, the first few in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOutRecord {
-    /// Path below the top, and why, in words that complete "… is not shared because …".
+    /// Path below the top, and why, in words that complete "… because …".
     pub first: Vec<(String, String)>,
     pub total: u64,
 }
@@ -183,6 +186,16 @@ pub(crate) struct TransferRecord {
     /// What the first version was written as: later ones are too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
+    /// What becomes of names that cannot be written.
+    #[serde(default)]
+    pub naming: Naming,
+    /// What names the place of the partial files takes, as found out when they were begun. None in records of before, when
+    /// all names were written as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Hex>,
+    /// Names of the last version written that could not be written as they are.
+    #[serde(default, skip_serializing_if = "NamesInfo::is_nothing")]
+    pub names: NamesInfo,
     /// Permission bits that nothing written gets.
     #[serde(default = "usual_umask")]
     pub umask: u32,
@@ -368,6 +381,7 @@ mod tests {
         let old =
             r#"{"secret":"00","owner":"o","head":"01","name":"n","parent":"/a","file_name":"b","holding":1}"#;
         let record: ShareRecord = serde_json::from_str(old).unwrap();
+        assert!(record.unportable.is_nothing());
         assert_eq!((record.paths(), record.no_list), (vec![PathBuf::from("/a/b")], false));
         let part = |name: &str| PartRecord { parent: "/c".into(), file_name: name.into() };
         let several = ShareRecord { more: vec![part("d"), part("e")], ..record };

@@ -46,7 +46,7 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
     why.transfer = transfer.info(daemon);
     why.sources = sources(daemon, &why, journal);
     if let Some(journal) = journal {
-        why.notes.extend(journal.notes().map(|n| note(daemon, n)));
+        why.notes.extend(journal.notes().map(|n| note(daemon, transfer, n)));
         let skip = journal.stories().count().saturating_sub(SPANS);
         why.spans.extend(journal.stories().skip(skip).map(span));
         let extra = why.spans.len().saturating_sub(SPANS);
@@ -190,7 +190,7 @@ const fn because(paid: hither_engine::Paid) -> PaidBecause {
     PaidBecause { cheaper_rate: paid.cheaper, threshold: paid.threshold }
 }
 
-fn note(daemon: &Daemon, note: &hither_engine::Note) -> WhyNote {
+fn note(daemon: &Daemon, transfer: &Transfer, note: &hither_engine::Note) -> WhyNote {
     use hither_engine::JournalEvent::{Lied, Lost, NotHeld, Stalled};
     let name = daemon.links.name(note.device).map(|name| name.to_string());
     let who = name.unwrap_or_else(|| nameless(daemon, note.device));
@@ -201,7 +201,7 @@ fn note(daemon: &Daemon, note: &hither_engine::Note) -> WhyNote {
         NotHeld => "not_held",
     };
     WhyNote {
-        at: note.at.since_start().as_secs_f64(),
+        at: transfer.at_work(note.at),
         device: note.device.to_string(),
         what: what.into(),
         words: words::event(&who, note.event),

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Most devices considered as sources of one fetch.
-const MAX_SOURCES: usize = 256;
+pub(crate) const MAX_SOURCES: usize = 256;
 /// Most stores among them.
 const MAX_STORES: usize = 16;
 /// Most control sessions of one fetch.
@@ -160,12 +160,12 @@ impl Fetch {
 
     // --- devices and sessions ---
 
-    /// A device or store is there that may have the share. Beyond [`MAX_SOURCES`] only the owner still counts. What was
-    /// known as a device is not made a store by hearsay, nor the other way round.
+    /// A device or store is there that may have the share. Beyond [`MAX_SOURCES`] somebody must make room (`room.rs`), but for
+    /// the owner. What was known as a device is not made a store by hearsay, nor the other way round.
     pub fn holder_seen(&mut self, device: DeviceId, kind: HolderKind, now: Time) {
         let stores = || self.sources.values().filter(|s| s.kind == HolderKind::Store).count();
         let full = self.sources.len() >= MAX_SOURCES || (kind == HolderKind::Store && stores() >= MAX_STORES);
-        if full && device != self.owner && !self.sources.contains_key(&device) {
+        if full && device != self.owner && !self.sources.contains_key(&device) && !self.make_room(kind) {
             return;
         }
         let source = self.sources.entry(device).or_insert_with(|| Source::new(device, kind, now));

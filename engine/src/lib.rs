@@ -25,6 +25,7 @@ mod price;
 mod rate;
 mod repair;
 mod request;
+mod room;
 mod scheduler;
 mod serving;
 mod site;

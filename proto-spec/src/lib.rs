@@ -55,7 +55,7 @@ pub use message::{
     Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
     Refusal, Space, Terms, Want,
 };
-pub use name::{EntryName, NameError, display_name};
+pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use price::{Price, PriceError};
 pub use proof::{BlindKey, BlindQuery, BlindReply, Proof, ProofKey, ProofPurpose, Side, StreamBinding};
 pub use range::{PositionRange, RangeError, Ranges};

@@ -4,7 +4,8 @@
 //! messages in pre-order, then 68-byte chunk records. The content of all files, concatenated in entry order, is one
 //! stream; the chunks cover it without gap or overlap. Invariants of a parsed [`Manifest`]: every parent is a
 //! folder (a symlink can have no children by construction), names passed [`EntryName::parse`], no two names in one
-//! folder collide, and the chunks cover exactly the files' bytes.
+//! folder are equal, and the chunks cover exactly the files' bytes. Whether a file system takes all names is no matter of the
+//! manifest.
 
 use crate::ids::{ChunkId, ChunkKey};
 use crate::limits::{MAX_CHUNK, MAX_CHUNKS, MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST, MAX_SHARE, MAX_TARGET};
@@ -36,7 +37,7 @@ pub enum ManifestError {
     /// Made by a newer version of Hither.
     #[error("the manifest has format {0}, which this version does not know")]
     Format(u32),
-    /// A name that must not reach a file system.
+    /// A name that is none.
     #[error("the manifest names {shown:?}: {reason}")]
     Name {
         /// The refused name, safe to show.
@@ -44,9 +45,9 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: NameError,
     },
-    /// Two names in one folder that are equal, or would be on some file systems.
-    #[error("the manifest has two names that collide in one folder: {0:?}")]
-    Collision(String),
+    /// Two equal names in one folder.
+    #[error("the manifest has a name twice in one folder: {0:?}")]
+    Twice(String),
     /// An entry that is not inside a folder, or a single-file share that is not one file.
     #[error("the manifest's tree is not a tree of folders")]
     Tree,
@@ -266,8 +267,8 @@ pub struct ManifestBuilder {
     average: u32,
     entries: Vec<Entry>,
     bytes: u64,
-    /// The open folders from the top down, each with the collision keys of the names seen in it.
-    open: Vec<HashSet<String>>,
+    /// The open folders from the top down, each with the names seen in it.
+    open: Vec<HashSet<EntryName>>,
 }
 
 impl ManifestBuilder {
@@ -378,8 +379,8 @@ impl ManifestBuilder {
             return Err(ManifestError::Tree);
         }
         self.open.truncate(depth as usize + 1);
-        if !self.open[depth as usize].insert(parsed.collision_key()) {
-            return Err(ManifestError::Collision(shown()));
+        if !self.open[depth as usize].insert(parsed.clone()) {
+            return Err(ManifestError::Twice(shown()));
         }
         self.entries.push(Entry { depth, name: parsed, kind, mode, mtime_ns });
         Ok(())
@@ -431,7 +432,9 @@ mod tests {
         b.symlink(1, "link", 0, "/etc").unwrap();
         assert_eq!(b.file(2, "through the link", 0, 0, 0), Err(ManifestError::Tree));
         b.file(1, "Name", 0, 0, 0).unwrap();
-        assert_eq!(b.file(1, "nAME", 0, 0, 0), Err(ManifestError::Collision("nAME".into())));
+        b.file(1, "nAME", 0, 0, 0).unwrap();
+        assert_eq!(b.file(1, "Name", 0, 0, 0), Err(ManifestError::Twice("Name".into())));
+        assert!(matches!(b.file(1, "..", 0, 0, 0), Err(ManifestError::Name { .. })));
         assert_eq!(b.symlink(1, "x", 0, "a\0b"), Err(ManifestError::Entry));
         assert_eq!(builder().finish(vec![]), Err(ManifestError::Tree));
     }

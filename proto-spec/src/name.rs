@@ -1,10 +1,11 @@
 //! The one choke point for names that come from outside.
 //!
-//! [`EntryName`] is a path component that may be given to a file system; [`display_name`] makes any text safe for a
-//! terminal. Invariant: no file name that reaches the disk was made any other way than by [`EntryName::parse`].
-//! The rules are those that croc, magic-wormhole, LocalSend and Syncthing had to learn by advisory.
+//! [`EntryName`] is one component of a path: what may stand in a manifest. Whether a file system takes it is known only where it is
+//! written, and decided there. [`display_name`] makes any text safe for a terminal. Invariant: no file name from outside
+//! reaches a disk that did not pass [`EntryName::parse`].
 
 use crate::limits::MAX_NAME;
+use std::borrow::Cow;
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
 
@@ -17,18 +18,13 @@ pub enum NameError {
     /// Longer than file systems take.
     #[error("the name is longer than {MAX_NAME} bytes")]
     TooLong,
-    /// A path separator of some system (`/`, `\`), or NUL.
-    #[error("the name contains a path separator or NUL")]
+    /// `/`, which separates names, or NUL, which ends them.
+    #[error("the name contains a slash or NUL")]
     Separator,
-    /// A control character, which could rewrite a terminal.
-    #[error("the name contains a control character")]
-    Control,
-    /// A name that Windows gives to a device (`CON`, `NUL`, `COM1` …), with or without an extension.
-    #[error("the name is reserved for a device on some systems")]
-    Reserved,
 }
 
-/// One component of a path inside a share, safe to hand to a file system.
+/// One component of a path inside a share: it leads to no other folder. It may have any character but `/` and NUL, newlines
+/// and backslashes included, so it is shown with [`display_name`] only, and written only by what knows the file system.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName(String);
 
@@ -41,14 +37,8 @@ impl EntryName {
         if name.is_empty() || name == "." || name == ".." {
             return Err(NameError::NotAName);
         }
-        if name.contains(['/', '\\', '\0']) {
+        if name.contains(['/', '\0']) {
             return Err(NameError::Separator);
-        }
-        if name.chars().any(char::is_control) {
-            return Err(NameError::Control);
-        }
-        if is_device_name(name) {
-            return Err(NameError::Reserved);
         }
         Ok(Self(name.to_owned()))
     }
@@ -58,15 +48,49 @@ impl EntryName {
         &self.0
     }
 
-    /// What two names must not share inside one folder: equal keys collide on case-insensitive or normalising file
-    /// systems (Unicode NFKC of the lower-cased text, an approximation of what NTFS and APFS fold together).
-    pub fn collision_key(&self) -> String {
-        if self.0.is_ascii() { self.0.to_ascii_lowercase() } else { self.0.to_lowercase().nfkc().collect() }
+    /// See [`folded`].
+    pub fn folded(&self) -> Cow<'_, str> {
+        folded(&self.0)
+    }
+
+    /// Returns why some systems cannot write the name, in words that complete "… because …"; `None` when all can.
+    pub fn unportable(&self) -> Option<&'static str> {
+        let name = self.as_str();
+        if name.chars().any(char::is_control) {
+            Some("it has a control character")
+        } else if name.contains(NOT_ON_WINDOWS) {
+            Some("Windows allows none of \\ : * ? \" < > |")
+        } else if name.ends_with(['.', ' ']) {
+            Some("it ends with a dot or a blank")
+        } else if is_device_name(name) {
+            Some("Windows gives that name to a device")
+        } else {
+            None
+        }
     }
 }
 
+/// Printable characters that Windows allows in no name, besides `/`
+/// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
+pub const NOT_ON_WINDOWS: [char; 8] = ['\\', ':', '*', '?', '"', '<', '>', '|'];
+
+/// The same for all names that some file system takes for one: those that differ in case, in how accents and widths are
+/// encoded, or in characters that show nothing. It is made for nothing but comparing. File systems fold less, each in its own
+/// way (NTFS case, APFS and ext4 case and accents), and none of them more.
+pub fn folded(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    if name.is_ascii() {
+        return Cow::Owned(name.to_ascii_lowercase());
+    }
+    let plain: String = name.nfkd().filter(|c| !is_invisible(*c)).collect();
+    // There and back, which makes two letters of one like \u{df}, in either case, and all forms of sigma the same.
+    Cow::Owned(plain.to_lowercase().to_uppercase().to_lowercase().nfkd().collect())
+}
+
 impl fmt::Display for EntryName {
-    /// Shows the name to a person; bidirectional overrides are made visible.
+    /// Shows the name to a person, on one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&display_name(&self.0))
     }
@@ -80,7 +104,7 @@ impl fmt::Debug for EntryName {
 
 /// Device names of Windows, which answer with any extension and in any case
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
-fn is_device_name(name: &str) -> bool {
+pub fn is_device_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
     if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
         return true;
@@ -150,8 +174,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_names_pass() {
-        for name in ["a", "Ünïcödé ☃", ".hidden", "a.b.c", "console", "COM10", "naïve: what?", "..."] {
+    fn names_that_lead_nowhere_else_pass() {
+        for name in [
+            "a",
+            "Ünïcödé ☃",
+            ".hidden",
+            "a.b.c",
+            "console",
+            "naïve: what?",
+            "...",
+            "aux.c",
+            "con",
+            "a\nb",
+            "..\\x",
+            "\u{1b}[2J",
+            "\u{85}",
+            "ends. ",
+        ] {
             assert_eq!(EntryName::parse(name).unwrap().as_str(), name);
         }
         assert!(EntryName::parse(&"x".repeat(255)).is_ok());
@@ -166,15 +205,8 @@ mod tests {
             ("..", NotAName),
             ("a/b", Separator),
             ("/etc", Separator),
-            ("..\\x", Separator),
+            ("../x", Separator),
             ("a\0b", Separator),
-            ("a\nb", Control),
-            ("\u{1b}[2J", Control),
-            ("\u{85}", Control),
-            ("con", Reserved),
-            ("NUL.txt", Reserved),
-            ("Com1 .log", Reserved),
-            ("lpt¹", Reserved),
         ] {
             assert_eq!(EntryName::parse(name), Err(why), "{name:?}");
         }
@@ -182,11 +214,48 @@ mod tests {
     }
 
     #[test]
-    fn names_that_collide_elsewhere_share_a_key() {
-        let key = |n: &str| EntryName::parse(n).unwrap().collision_key();
-        assert_eq!(key("README"), key("readme"));
-        assert_eq!(key("caf\u{e9}"), key("CAFE\u{301}"));
-        assert_ne!(key("a"), key("b"));
+    fn names_that_not_every_system_takes_are_known() {
+        let unportable = |name| EntryName::parse(name).unwrap().unportable().is_some();
+        for name in [
+            "a\nb",
+            "\u{85}",
+            "a\\b",
+            "12:30",
+            "what?",
+            "end.",
+            "end ",
+            "con",
+            "NUL.txt",
+            "Com1 .log",
+            "lpt¹",
+            "aux.c",
+        ] {
+            assert!(unportable(name), "{name:?}");
+        }
+        for name in ["a", "Ünïcödé ☃", ".hidden", "console", "COM10", "%41", " blank first"] {
+            assert!(!unportable(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_one_to_some_system_fold_to_the_same() {
+        for (one, other) in [
+            ("README", "readme"),
+            ("caf\u{e9}", "CAFE\u{301}"),
+            ("stra\u{df}e", "STRASSE"),
+            ("\u{fb01}le", "FILE"),
+            ("\u{39f}\u{394}\u{39f}\u{3a3}", "\u{3bf}\u{3b4}\u{3bf}\u{3c2}"),
+            ("\u{ff41}", "A"),
+            ("soft\u{ad}", "Soft"),
+        ] {
+            assert_eq!(folded(one), folded(other), "{one:?} {other:?}");
+            assert_eq!(folded(&folded(one)), folded(one), "{one:?}");
+        }
+        assert_ne!(folded("a"), folded("b"));
+        for c in '\0'..=char::MAX {
+            let once = folded(c.encode_utf8(&mut [0; 4])).into_owned();
+            assert_eq!(folded(&once), once, "{c:?}");
+        }
     }
 
     #[test]

@@ -89,6 +89,7 @@ fn run(config: Config, json: bool) -> ExitCode {
         banner::failed(json, &error.to_string());
         return ExitCode::from(2);
     }
+    config.unknown.iter().for_each(|unknown| tracing::warn!("{unknown}"));
     let files = hither_content::raise_open_files();
     if files < FEW_FILES {
         tracing::warn!(

@@ -7,8 +7,8 @@ use crate::target::Target;
 use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
-    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Existing, Exit,
-    FetchRequest, FindRequest, FoundShare, Phase, Status, TransferInfo,
+    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events, Existing, Exit,
+    FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
 };
 use hither_proto::{Ticket, display_name};
 use std::cell::RefCell;
@@ -57,6 +57,10 @@ pub struct Args {
     /// the new one is written beside it
     #[arg(long)]
     pub follow: bool,
+    /// What becomes of names that cannot be written there: rename writes them in another way, skip leaves out what is called
+    /// so, refuse fetches nothing; rename unless said otherwise
+    #[arg(long, value_name = "CHOICE", value_parser = naming())]
+    pub names: Option<Naming>,
     /// How readily sources that cost something are used: saver, balanced or fast
     #[arg(long, value_name = "MODE", value_parser = mode())]
     pub mode: Option<CostMode>,
@@ -71,6 +75,14 @@ pub struct Args {
 fn mode() -> impl TypedValueParser<Value = CostMode> {
     let names = CostMode::ALL.map(|(name, _)| name);
     PossibleValuesParser::new(names).try_map(|name| name.parse::<CostMode>())
+}
+
+fn naming() -> impl TypedValueParser<Value = Naming> {
+    PossibleValuesParser::new(["rename", "skip", "refuse"]).map(|name| match name.as_str() {
+        "skip" => Naming::Skip,
+        "refuse" => Naming::Refuse,
+        _ => Naming::Rename,
+    })
 }
 
 fn amount(text: &str) -> Result<f64, String> {
@@ -143,8 +155,10 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         mode: args.mode,
         max_cost: args.max_cost,
         umask: Some(hither_api::umask()),
+        names: args.names,
     };
-    let outcome = Following { session, args, client: &client, begun }.follow(&request).await;
+    let following = Following { session, args, client: &client, begun, shown: RefCell::default() };
+    let outcome = following.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
         && error.code != ErrorCode::Interrupted
     {
@@ -189,19 +203,81 @@ struct Question<'a> {
     agreed: bool,
 }
 
+/// How often in a row a daemon that dies is started again, while the fetch comes no further.
+const REVIVALS: u32 = 3;
+
 /// A fetch whose events are followed.
 struct Following<'a> {
     session: &'a Session<'a>,
     args: &'a Args,
     client: &'a Client,
     begun: &'a RefCell<Begun>,
+    /// What was offered last, as the daemon names it.
+    shown: RefCell<String>,
 }
 
 impl Following<'_> {
+    /// Follows a fetch to its end. A daemon that dies meanwhile is started again, and goes on with the same transfer.
     async fn follow(&self, request: &FetchRequest) -> Outcome {
-        let mut events = self.client.work("/v1/fetches", request).await?;
         let mut progress = Progress::new(self.session.out);
-        while let Some(event) = events.next().await? {
+        let (mut deaths, mut furthest) = (0, 0);
+        loop {
+            let events = self.client.work("/v1/fetches", request).await?;
+            if let Some(end) = self.listen(events, &mut progress, &mut furthest, &mut deaths).await? {
+                return Ok(end);
+            }
+            deaths += 1;
+            if deaths > REVIVALS {
+                return Err(ClientError::Broken("it stopped before the fetch was complete".into()).into());
+            }
+            let message =
+                "The Hither daemon ended in the middle; it is started again, and the fetch goes on.";
+            self.session.out.json(&Event::Warning { message: message.into() });
+            progress.suspend(|| self.session.warn_people(message));
+            if let Some(done) = self.done_already().await? {
+                return self.finish(&done).await;
+            }
+        }
+    }
+
+    /// What there is to be told of a transfer that was done when the daemon died.
+    async fn done_already(&self) -> Result<Option<Done>, ApiError> {
+        let Some(id) = self.begun.borrow().transfer.clone() else { return Ok(None) };
+        let all = self.client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
+        let done = all.into_iter().find(|info| info.transfer == id && info.phase == Phase::Done);
+        let done = done.map(|TransferInfo { transfer, path, total, seconds, sources, .. }| Done::Fetched {
+            path,
+            bytes: total,
+            seconds,
+            sources,
+            transfer,
+        });
+        if let Some(done) = &done {
+            self.session.out.json(&Event::Done(done.clone()));
+        }
+        Ok(done)
+    }
+
+    /// Listens until the fetch ends; `None` when the daemon died before. `deaths` counts anew when it came further than
+    /// `furthest`.
+    async fn listen(
+        &self,
+        mut events: Events,
+        progress: &mut Progress,
+        furthest: &mut u64,
+        deaths: &mut u32,
+    ) -> Result<Option<Exit>, ApiError> {
+        loop {
+            let event = match events.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) | Err(ClientError::Gone) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            if let Event::Progress { bytes, .. } = event
+                && bytes > *furthest
+            {
+                (*furthest, *deaths) = (bytes, 0);
+            }
             if !matches!(event, Event::Error(_)) {
                 self.session.out.json(&event);
             }
@@ -215,6 +291,10 @@ impl Following<'_> {
                     let message = show::conflict(&path, copy.as_deref());
                     progress.suspend(|| self.session.warn_people(&message));
                 }
+                Event::Names { names, .. } if !self.args.to_stdout() => {
+                    progress
+                        .suspend(|| show::names(&names).iter().for_each(|line| self.session.out.note(line)));
+                }
                 Event::Offer {
                     transfer, name, single_file, files, bytes, path, owner, head, agreed, ..
                 } => {
@@ -223,22 +303,25 @@ impl Following<'_> {
                     let path = (!self.args.to_stdout()).then_some(path.as_str());
                     let owner = self.owner(&owner).await;
                     let offer = show::Offer { name: &name, single_file, files, bytes, owner: &owner, path };
-                    self.answer(&Question { transfer: &transfer, head: &head, agreed }, &offer).await?;
+                    // After the daemon was started again it is told once more.
+                    let again = self.shown.replace(head.clone()) == head;
+                    if !(again && (agreed || self.args.yes)) {
+                        self.answer(&Question { transfer: &transfer, head: &head, agreed }, &offer).await?;
+                    }
                 }
                 Event::Version { version, path, bytes, seconds, sources, .. } => {
                     progress.clear();
                     let summary = show::fetched(&path, bytes, seconds, &sources);
                     self.session.out.say(&self.session.wrapped(&format!("Version {version}: {summary}")));
                 }
-                Event::Upload(_) | Event::Message(_) => {}
+                Event::Names { .. } | Event::Upload(_) | Event::Message(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();
-                    return self.finish(&done).await;
+                    return self.finish(&done).await.map(Some);
                 }
             }
         }
-        Err(ClientError::Broken("it stopped before the fetch was complete".into()).into())
     }
 
     /// The owner as people know it: by name when it is connected and has told its name.
@@ -294,21 +377,33 @@ impl Following<'_> {
         let copied = copy_to_stdout(path.into()).await;
         // The copy on the way to standard output is of no use any more, whether it arrived or not.
         self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
-        copied?;
+        if copied? == Copied::Unread {
+            return Ok(Exit::Unread);
+        }
         self.session.out.note(&show::fetched("standard output", *bytes, *seconds, sources));
         Ok(Exit::Done)
     }
 }
 
+/// How a copy to standard output ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    Whole,
+    /// Whoever read it had seen enough.
+    Unread,
+}
+
 /// Copies a file on a thread of its own: whoever reads standard output may take any time.
-async fn copy_to_stdout(path: PathBuf) -> Result<(), ApiError> {
+async fn copy_to_stdout(path: PathBuf) -> Result<Copied, ApiError> {
     let mut file = std::fs::File::open(&path)
         .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(&path), &error))?;
     let copied = tokio::task::spawn_blocking(move || crate::output::copy_to_stdout(&mut file)).await;
-    copied.unwrap_or_else(|error| Err(error.into())).map_err(|error| {
-        failure::io(ErrorCode::NotWritable, "Standard output", &error)
-            .with_hint("Run the same command again.")
-    })
+    match copied.unwrap_or_else(|error| Err(error.into())) {
+        Ok(()) => Ok(Copied::Whole),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Copied::Unread),
+        Err(error) => Err(failure::io(ErrorCode::NotWritable, "Standard output", &error)
+            .with_hint("Run the same command again.")),
+    }
 }
 
 /// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not wait for that.

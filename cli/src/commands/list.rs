@@ -89,7 +89,7 @@ fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
         for words in share.trouble.iter().chain(upload.map(|upload| &upload.words)) {
             session.out.say(&session.wrapped(&format!("{name}: {words}")));
         }
-        if let Some(words) = left_out(share) {
+        for words in left_out(share).into_iter().chain(unportable(share)) {
             session.out.say(&session.wrapped(&format!("{name}: {words}")));
         }
     }
@@ -104,6 +104,17 @@ fn left_out(share: &ShareInfo) -> Option<String> {
         more => format!(" {more} more are left out: hither list --json"),
     };
     Some(format!("{path} is not shared because {reason}.{more}"))
+}
+
+/// Returns which names of a share not every system can write, in a sentence.
+fn unportable(share: &ShareInfo) -> Option<String> {
+    let first = share.unportable.first()?;
+    let (path, reason) = (display_name(&first.path), display_name(&first.reason));
+    let more = match share.unportable_total.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" {more} more like it: hither list --json"),
+    };
+    Some(format!("{path} has another name on systems that cannot write it: {reason}.{more}"))
 }
 
 /// How an upload stands, in a word or two.
@@ -200,6 +211,8 @@ mod tests {
             trouble: None,
             left_out: Vec::new(),
             left_out_total: 0,
+            unportable: Vec::new(),
+            unportable_total: 0,
             upload: None,
         };
         let mine = ShareInfo { share: "ff".repeat(16), mine: true, expires: None, ..share.clone() };

@@ -172,6 +172,7 @@ pub async fn follow(
             Event::Done(done) => return Ok(done),
             Event::Offer { .. }
             | Event::Conflict { .. }
+            | Event::Names { .. }
             | Event::Version { .. }
             | Event::Upload(_)
             | Event::Message(_) => {}

@@ -1,9 +1,9 @@
 //! `hither transfers`.
 
-use crate::live;
 use crate::pick::{id_length, pick, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, now, state, wrap};
+use crate::{daemon, live};
 use clap::Subcommand;
 use hither_api::{ApiError, Client, Exit, Phase, TransferInfo};
 use hither_proto::display_name;
@@ -67,8 +67,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Some(action) => act(session, &client, &action).await,
         None => {
             let only = only(&client, args.transfer.as_deref()).await?;
-            // Who looks on does not start a daemon again that somebody has stopped.
-            let client = if args.watch { client.watching() } else { client };
+            // Who looks on does not start a daemon again that somebody has stopped, but one that died.
+            let client = if args.watch { daemon::client_of_the_dead(&session.paths()?) } else { client };
             match args.watch {
                 true if session.out.draws_screens() => {
                     live::watch(&client, only, session.out.has_colours()).await
@@ -205,6 +205,7 @@ mod tests {
             ended: None,
             seconds: 0.0,
             reason: None,
+            names: Default::default(),
             sources: Vec::new(),
         };
         let unknown = TransferInfo {

@@ -235,6 +235,7 @@ mod tests {
             ended: Some(112),
             seconds: 12.0,
             reason: None,
+            names: Default::default(),
             sources: Vec::new(),
         };
         assert_eq!(headline(&transfer, 300), "film: done, 1 kB, started 3 min ago, took 12 s");

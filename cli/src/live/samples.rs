@@ -18,6 +18,7 @@ pub fn transfer(id: &str, phase: Phase, started: u64) -> TransferInfo {
         ended: None,
         seconds: 0.0,
         reason: None,
+        names: Default::default(),
         sources: Vec::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod count;
 mod money;
+mod names;
 mod offer;
 mod progress;
 mod qr;
@@ -14,6 +15,7 @@ mod wrap;
 
 pub use count::{bytes, count, grouped};
 pub use money::cost;
+pub use names::names;
 pub use offer::{Offer, conflict, offer};
 pub use progress::{Progress, Standing};
 pub use qr::{Drawing, qr};

@@ -1,12 +1,14 @@
 //! Everything that can go wrong with a target, asked before anything is written.
 
-use super::{IfExists, MAX_NAMES, PrepareError, TargetOptions};
+use super::{IfExists, MAX_NAMES, PrepareError, TargetOptions, names};
 use crate::crypt::matches_record;
 use crate::layout::Layout;
+use crate::names::{NameRules, Names, Naming, fit, probe, unwritable};
 use crate::partial::numbered_name;
 use crate::platform::{Dir, Kind, Space};
 use hither_proto::{ChunkId, ChunkRecord, EntryKind, Manifest};
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,8 +26,8 @@ pub(super) struct Checked {
     pub(super) above: Arc<Dir>,
     /// The name that the finished share gets.
     pub(super) target: String,
-    /// Longest name there, bytes.
-    pub(super) max_name: usize,
+    /// What names can be there.
+    pub(super) rules: NameRules,
 }
 
 pub(super) fn check(
@@ -40,14 +42,22 @@ pub(super) fn check(
         return Err(PrepareError::ReadOnly { path: parent });
     }
     let manifest = layout.manifest();
-    let name = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
-    // More than any file system takes, so that arithmetic on it is safe.
-    let max_name = usize::try_from(space.max_name.min(4096)).unwrap_or(255);
+    let wanted = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
+    let rules = rules(&above, layout, wanted, options).map_err(failed)?;
+    if options.naming == Naming::Refuse {
+        let notes = unwritable(layout, &rules, wanted);
+        if notes.total > 0 {
+            return Err(PrepareError::Names { notes });
+        }
+    }
+    let name = fit(&rules, wanted);
     let target = match options.if_exists {
-        IfExists::Rename => free_name(&above, name, max_name, !manifest.is_single_file()).map_err(failed)?,
-        IfExists::Fail | IfExists::Overwrite | IfExists::Update => name.to_owned(),
+        IfExists::Rename => {
+            free_name(&above, &name, rules.longest(), !manifest.is_single_file()).map_err(failed)?
+        }
+        IfExists::Fail | IfExists::Overwrite | IfExists::Update => name,
     };
-    check_limits(layout, name, &space)?;
+    check_sizes(layout, &space)?;
     match above.stat(OsStr::new(&target)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
@@ -57,7 +67,10 @@ pub(super) fn check(
             return Err(PrepareError::Exists { path: parent.join(&target) });
         }
         Ok(_) => {
-            if let Some(conflict) = find_conflict(layout, &above, OsStr::new(&target)).map_err(failed)? {
+            if let Some(conflict) =
+                find_conflict(layout, &names(layout, &rules, options, &parent), &above, OsStr::new(&target))
+                    .map_err(failed)?
+            {
                 let Conflict { path, found, wanted } = conflict;
                 return Err(PrepareError::Conflict { path, found, wanted });
             }
@@ -67,19 +80,46 @@ pub(super) fn check(
     if needed > space.free {
         return Err(PrepareError::NoSpace { needed, free: space.free });
     }
-    Ok(Checked { parent, above, target, max_name })
+    Ok(Checked { parent, above, target, rules })
 }
 
 /// The name that a share would get in the folder `dir` now.
 pub fn target_name(dir: &Path, manifest: &Manifest, options: &TargetOptions) -> Result<String, PrepareError> {
     let name = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
-    if options.if_exists != IfExists::Rename {
-        return Ok(name.to_owned());
-    }
     let (parent, above) = open_parent(dir)?;
     let failed = |error| PrepareError::from_io(&parent, error);
-    let max_name = usize::try_from(above.space().map_err(failed)?.max_name.min(4096)).unwrap_or(255);
-    free_name(&above, name, max_name, !manifest.is_single_file()).map_err(failed)
+    let rules = match &options.rules {
+        Some(rules) => rules.clone(),
+        None => probe(&above, std::iter::once(name), false).map_err(failed)?,
+    };
+    let name = fit(&rules, name);
+    if options.if_exists != IfExists::Rename {
+        return Ok(name);
+    }
+    free_name(&above, &name, rules.longest(), !manifest.is_single_file()).map_err(failed)
+}
+
+/// What names can be in the folder to fetch into, as far as these matter.
+fn rules(above: &Dir, layout: &Layout, top: &str, options: &TargetOptions) -> io::Result<NameRules> {
+    if let Some(rules) = &options.rules {
+        return Ok(rules.clone());
+    }
+    let entries = layout.manifest().entries();
+    let below = entries.iter().skip(1).map(|entry| entry.name.as_str());
+    // What is new beside an earlier version may differ only in case from what that has.
+    let similar = options.before.is_some() || has_similar(layout);
+    probe(above, std::iter::once(top).chain(below), similar)
+}
+
+/// Returns whether any two names in one folder are one to some file system.
+fn has_similar(layout: &Layout) -> bool {
+    let mut open: Vec<HashSet<Cow<'_, str>>> = Vec::new();
+    layout.manifest().entries().iter().any(|entry| {
+        let depth = entry.depth as usize;
+        open.truncate(depth + 1);
+        open.resize_with(depth + 1, HashSet::new);
+        !open[depth].insert(entry.name.folded())
+    })
 }
 
 /// Opens the folder to fetch into; symlinks in the path that the user gave are followed, once.
@@ -103,13 +143,9 @@ pub(super) fn free_name(above: &Dir, name: &str, max: usize, is_folder: bool) ->
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Whether the file system takes names and files as long as the share's.
-fn check_limits(layout: &Layout, name: &str, space: &Space) -> Result<(), PrepareError> {
+/// Whether the file system takes files as long as the share's.
+fn check_sizes(layout: &Layout, space: &Space) -> Result<(), PrepareError> {
     for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
-        let length = if index == 0 { name.len() } else { entry.name.as_str().len() };
-        if length as u64 > space.max_name {
-            return Err(PrepareError::NameTooLong { name: layout.shown(index), max: space.max_name });
-        }
         if matches!(entry.kind, EntryKind::File { size, .. } if size > space.max_file) {
             return Err(PrepareError::FileTooLarge { name: layout.shown(index), max: space.max_file });
         }
@@ -152,7 +188,12 @@ pub(super) struct Conflict {
 
 /// Looks for something in an existing `target` that cannot be replaced: only a folder can stay under a folder, and no
 /// folder gives way to a file or symlink.
-pub(super) fn find_conflict(layout: &Layout, above: &Dir, target: &OsStr) -> io::Result<Option<Conflict>> {
+pub(super) fn find_conflict(
+    layout: &Layout,
+    names: &Names,
+    above: &Dir,
+    target: &OsStr,
+) -> io::Result<Option<Conflict>> {
     // Handles of the existing folders on the way to the entry at hand; `None` below one that does not exist.
     let mut open: Vec<Option<Dir>> = Vec::new();
     for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
@@ -162,7 +203,8 @@ pub(super) fn find_conflict(layout: &Layout, above: &Dir, target: &OsStr) -> io:
             None => Some(above),
             Some(dir) => dir.as_ref(),
         };
-        let name = if index == 0 { target } else { layout.name_of(index) };
+        let name = if index == 0 { target } else { names.name(layout, index) };
+        let dir = dir.filter(|_| !names.is_skipped(index));
         let found = match dir.map(|dir| dir.stat(name)) {
             None => None,
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => None,

@@ -1,5 +1,6 @@
 //! Why a fetch cannot be prepared, written or finished.
 
+use crate::notes::Notes;
 use crate::platform;
 use hither_proto::display_name;
 use std::io;
@@ -56,13 +57,11 @@ pub enum PrepareError {
         /// What is no folder.
         path: PathBuf,
     },
-    /// The file system does not take names as long as one in the share.
-    #[error("{name:?} is longer than the {max} bytes that names may have there")]
-    NameTooLong {
-        /// Path inside the share, safe to show.
-        name: String,
-        /// Longest name of the file system, bytes.
-        max: u64,
+    /// Some names cannot be written there, and nobody is to write them otherwise.
+    #[error("some names cannot be written there: {notes}")]
+    Names {
+        /// Which, and why.
+        notes: Notes,
     },
     /// The file system does not take files as large as one in the share.
     #[error("{name:?} is larger than the {max} bytes that files may have there")]

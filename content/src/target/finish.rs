@@ -48,18 +48,19 @@ impl FetchTarget {
     pub fn finish_with(&self, if_exists: IfExists) -> Result<Finished, FinishError> {
         self.still_there()?;
         let entries = self.manifest().entries().len() as u32;
-        for entry in 0..entries {
+        for entry in (0..entries).filter(|entry| !self.names().is_skipped(*entry)) {
             self.complete(entry, if_exists)?;
         }
         self.access.close();
         self.sync_dirty(File::sync_all)?;
         let placed = self.move_into_place(if_exists)?;
         self.above.sync().map_err(|error| self.failed(0, error))?;
-        let apart = placed.is_apart();
+        let apart = placed.is_apart() || self.names().skips();
         let Placed { name, kept, kept_more, stamps, .. } = placed;
         let place = Place { parent: self.access.place().parent.clone(), name };
         let layout = Arc::clone(self.access.layout());
         let holding = Holding::new(self.access.handles(), place.clone(), layout, stamps.clone());
+        let holding = holding.with_names(Arc::clone(self.names()));
         Ok(Finished { place, stamps, holding, kept, kept_more, apart })
     }
 
@@ -183,7 +184,7 @@ impl FetchTarget {
                     return Err(FinishError::Exists { path: self.target_path() });
                 }
                 IfExists::Rename => {
-                    let (max, is_folder) = (self.max_name(), !self.manifest().is_single_file());
+                    let (max, is_folder) = (self.rules.longest(), !self.manifest().is_single_file());
                     let name =
                         free_name(&self.above, &self.partial.target, max, is_folder).map_err(failed)?;
                     let name = OsString::from(name);
@@ -215,11 +216,6 @@ impl FetchTarget {
         Ok(Some(placed))
     }
 
-    pub(super) fn max_name(&self) -> usize {
-        let max = self.above.space().map_or(255, |space| space.max_name);
-        usize::try_from(max.min(4096)).unwrap_or(255)
-    }
-
     /// The stamps of the files in place; of one that is not there, or cannot be asked about, one that vouches for nothing.
     pub(super) fn stamps(&self, placed: &Placed) -> Stamps {
         let layout = self.access.layout();
@@ -232,7 +228,7 @@ impl FetchTarget {
                 None => Some(&*self.above),
                 Some(dir) => dir.as_ref(),
             };
-            let dir = dir.filter(|_| !placed.is_elsewhere(index));
+            let dir = dir.filter(|_| !placed.is_elsewhere(index) && !self.names().is_skipped(index));
             match entry.kind {
                 EntryKind::Folder => {
                     let open_dir =

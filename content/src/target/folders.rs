@@ -30,7 +30,7 @@ impl FetchTarget {
                 continue;
             }
             self.close_folders(&mut open, entry.depth as usize, placed, each)?;
-            if placed.is_left(index) {
+            if placed.is_left(index) || self.names().is_skipped(index) {
                 absent = Some(entry.depth);
                 continue;
             }

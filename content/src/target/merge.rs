@@ -7,6 +7,7 @@ use super::check::find_conflict;
 use super::discard::remove_partial;
 use super::verdict::{Verdict, Verdicts};
 use super::{FetchTarget, FinishError, IfExists, MAX_NAMES};
+use crate::names::fit;
 use crate::partial::conflict_name;
 use crate::platform::{Dir, Kind, Stat};
 use crate::stamp::Stamps;
@@ -94,7 +95,7 @@ impl FetchTarget {
     /// Moves every entry that is not there yet, or may replace what is there, from the partial to the target.
     pub(super) fn merge(&self, target: &OsStr, if_exists: IfExists) -> Result<Placed, FinishError> {
         if if_exists == IfExists::Overwrite {
-            let found = find_conflict(self.access.layout(), &self.above, target);
+            let found = find_conflict(self.access.layout(), self.names(), &self.above, target);
             if let Some(conflict) = found.map_err(|error| self.failed(0, error))? {
                 let (path, found, wanted) = (conflict.path, conflict.found, conflict.wanted);
                 return Err(FinishError::Conflict { path, found, wanted });
@@ -108,8 +109,8 @@ impl FetchTarget {
             open.truncate(entry.depth as usize);
             let (from, to): (&Dir, &Dir) = match open.last() {
                 None => (&self.above, &self.above),
-                Some(Some((from, to))) => (from, to),
-                Some(None) => {
+                Some(Some((from, to))) if !self.names().is_skipped(index) => (from, to),
+                Some(_) => {
                     if matches!(entry.kind, EntryKind::Folder) {
                         open.push(None);
                     }
@@ -210,10 +211,11 @@ impl FetchTarget {
 
     /// Writes an entry beside what stays; `true` unless all names are taken.
     fn put_beside(&self, way: &Way<'_>, placed: &mut Placed) -> Result<bool, FinishError> {
-        let (name, max) = (way.to.1.to_string_lossy(), self.max_name());
+        let (name, max) = (way.to.1.to_string_lossy(), self.rules.longest());
         let is_folder = matches!(self.entry(way.entry).kind, EntryKind::Folder);
         for attempt in 1..=MAX_NAMES {
-            let beside = OsString::from(conflict_name(&name, &self.options.origin, attempt, max, is_folder));
+            let beside = conflict_name(&name, &self.options.origin, attempt, max, is_folder);
+            let beside = OsString::from(fit(&self.rules, &beside));
             match way.from.0.rename_new(way.from.1, way.to.0, &beside) {
                 Ok(()) => {
                     let path = self.path_of(placed, way.entry);

@@ -1,6 +1,7 @@
 //! How a share is fetched to a place.
 
 use crate::holding::Holding;
+use crate::names::{NameRules, Naming};
 use hither_proto::EntryName;
 use std::sync::Arc;
 
@@ -34,6 +35,11 @@ pub struct TargetOptions {
     /// For [`IfExists::Update`]: where the new version comes from and when, for the name of what is written beside
     /// something: `name (conflict of ORIGIN).ext`.
     pub origin: String,
+    /// What becomes of names that cannot be written there.
+    pub naming: Naming,
+    /// What names can be; `None`: what the file system takes is found out when a target is prepared. A target that is
+    /// resumed needs those of then ([`super::FetchTarget::rules`]); without them all names are written as they are.
+    pub rules: Option<NameRules>,
 }
 
 /// Never given: write permission for group and others, and anything that is no permission.
@@ -42,7 +48,16 @@ const NEVER: u32 = !0o755;
 impl TargetOptions {
     /// With that answer, the share's own name and no further wishes.
     pub const fn new(if_exists: IfExists) -> Self {
-        Self { if_exists, name: None, umask: 0o022, before: None, overwrite: false, origin: String::new() }
+        Self {
+            if_exists,
+            name: None,
+            umask: 0o022,
+            before: None,
+            overwrite: false,
+            origin: String::new(),
+            naming: Naming::Rename,
+            rules: None,
+        }
     }
 
     /// The permission bits that something gets whose owner gave it `mode`.

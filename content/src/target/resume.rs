@@ -52,6 +52,9 @@ pub(super) fn find_files(target: &FetchTarget, durable: &[Range<u32>]) -> Result
             }
             next = extent.file + 1;
             let entry = layout.entry_of(extent.file);
+            if target.names().is_skipped(entry) {
+                continue;
+            }
             let above = target.access.above_or(entry, &|above, folder, error| {
                 above.open_own_dir(target.access.name(folder), error)
             });

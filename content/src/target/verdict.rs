@@ -6,6 +6,7 @@
 use super::{FetchTarget, IfExists};
 use crate::holding::Holding;
 use crate::layout::Layout;
+use crate::names::{NameRules, Names};
 use crate::platform::{self, Dir, Kind, Stat};
 use crate::stamp::FileStamp;
 use hither_proto::limits::MAX_DEPTH;
@@ -44,28 +45,31 @@ pub(super) struct Verdicts<'a> {
 /// An earlier version, by the paths in it.
 struct Before<'a> {
     holding: &'a Holding,
-    /// Entries by the folder they are in and their name.
-    by_name: HashMap<(u32, &'a OsStr), u32>,
+    rules: &'a NameRules,
+    /// Entries by the folder they are in and their name here, as the file system compares names.
+    by_name: HashMap<(u32, OsString), u32>,
     /// The entry of the same path for each entry of the new version.
     counterparts: Vec<Option<u32>>,
 }
 
 impl<'a> Before<'a> {
-    fn new(holding: &'a Holding, new: &Layout) -> Self {
+    fn new(holding: &'a Holding, new: &Layout, names: &Names, rules: &'a NameRules) -> Self {
         let old = holding.layout();
         let count = old.manifest().entries().len() as u32;
-        let by_name: HashMap<_, _> =
-            (1..count).map(|entry| ((old.parent_of(entry), old.name_of(entry)), entry)).collect();
+        let there = (1..count).filter(|entry| !holding.names().is_skipped(*entry));
+        let by_name: HashMap<_, _> = there
+            .map(|entry| ((old.parent_of(entry), rules.key_of(holding.names().name(old, entry))), entry))
+            .collect();
         let mut counterparts: Vec<Option<u32>> = Vec::new();
         for entry in 0..new.manifest().entries().len() as u32 {
             let found = match entry {
                 0 => Some(0),
                 _ => counterparts[new.parent_of(entry) as usize]
-                    .and_then(|above| by_name.get(&(above, new.name_of(entry))).copied()),
+                    .and_then(|above| by_name.get(&(above, rules.key_of(names.name(new, entry)))).copied()),
             };
             counterparts.push(found);
         }
-        Self { holding, by_name, counterparts }
+        Self { holding, rules, by_name, counterparts }
     }
 
     fn entry(&self, entry: u32) -> &Entry {
@@ -86,7 +90,7 @@ impl<'a> Before<'a> {
             }
             (EntryKind::Folder, Kind::Folder) if depth <= MAX_DEPTH => {
                 let inner = |dir: &Dir, name: &OsStr| {
-                    let found = self.by_name.get(&(entry, name)).copied();
+                    let found = self.by_name.get(&(entry, self.rules.key_of(name))).copied();
                     let stat = dir.stat(name).ok();
                     found
                         .zip(stat)
@@ -112,7 +116,7 @@ impl<'a> Before<'a> {
         }
         let inner = dir.open_dir(name)?;
         for name in names(&inner)? {
-            let Some(found) = self.by_name.get(&(entry, name.as_os_str())) else { return Ok(false) };
+            let Some(found) = self.by_name.get(&(entry, self.rules.key_of(&name))) else { return Ok(false) };
             if !self.remove(*found, &inner, &name)? {
                 return Ok(false);
             }
@@ -134,7 +138,7 @@ impl<'a> Verdicts<'a> {
             place.parent == of.access.place().parent && place.name == target
         };
         let before = options.before.as_ref().filter(|_| if_exists == IfExists::Update).filter(here);
-        let before = before.map(|holding| Before::new(holding, new));
+        let before = before.map(|holding| Before::new(holding, new, of.names(), &of.rules));
         let same_content = before.as_ref().map(|before| same_contents(before)).unwrap_or_default();
         Self { new, if_exists, overwrite: options.overwrite, before, same_content }
     }

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// More files and folders than this are not synced one by one but with their whole file system.
@@ -84,11 +85,35 @@ impl FetchTarget {
             for extent in extents {
                 let (bytes, after) = rest.split_at(extent.length as usize);
                 rest = after;
+                if self.names().is_skipped(self.access.layout().entry_of(extent.file)) {
+                    continue;
+                }
                 self.write_extent(&extent, bytes, zeros)
                     .map_err(|error| WriteError::from_io(|| self.shown_file(extent.file), error))?;
             }
         }
         Ok(())
+    }
+
+    /// Positions with bytes of files that are not written ([`crate::Naming::Skip`]), as runs: they cannot be given to others.
+    pub fn unkept(&self) -> Vec<Range<u32>> {
+        let layout = self.access.layout();
+        let skipped = |file: &u32| self.names().is_skipped(layout.entry_of(*file));
+        (0..layout.files()).filter(skipped).map(|file| layout.positions_of(file)).collect()
+    }
+
+    /// Returns whether nothing of a position is written.
+    pub fn is_unneeded(&self, position: u32) -> bool {
+        let layout = self.access.layout();
+        let skipped = |extent: Extent| self.names().is_skipped(layout.entry_of(extent.file));
+        self.names().skips() && layout.extents(position).is_some_and(|mut extents| extents.all(skipped))
+    }
+
+    /// Bytes of all files that are written.
+    pub fn bytes(&self) -> u64 {
+        let layout = self.access.layout();
+        let written = |file: &u32| !self.names().is_skipped(layout.entry_of(*file));
+        (0..layout.files()).filter(written).map(|file| layout.size_of(file)).sum()
     }
 
     /// Makes durable every write that returned before this was called. Only then may a position be recorded as here.

@@ -105,8 +105,10 @@ fn info(
 ) -> ShareInfo {
     let head = version.head.head();
     let health = daemon.health.of(share.id);
-    let left_out = record.left_out.first.iter();
-    let left_out = left_out.map(|(path, reason)| LeftOut { path: path.clone(), reason: reason.clone() });
+    let told = |of: &crate::records::LeftOutRecord| -> Vec<LeftOut> {
+        let told = of.first.iter();
+        told.map(|(path, reason)| LeftOut { path: path.clone(), reason: reason.clone() }).collect()
+    };
     ShareInfo {
         share: share.id.to_string(),
         name: record.name.clone(),
@@ -125,8 +127,10 @@ fn info(
         watched: record.watch.is_some(),
         state: health.state,
         trouble: daemon.watches.trouble(share.id).or(health.words),
-        left_out: left_out.collect(),
+        left_out: told(&record.left_out),
         left_out_total: record.left_out.total,
+        unportable: told(&record.unportable),
+        unportable_total: record.unportable.total,
         upload: daemon.upload_info(share),
     }
 }

@@ -88,6 +88,7 @@ pub(super) async fn fetch(
         mode: request.mode,
         max_cost: request.max_cost,
         umask: request.umask.unwrap_or_else(hither_api::umask) & 0o777,
+        names: request.names,
         wait: request.wait_seconds.map(Duration::from_secs),
     };
     let transfer = transfer::begin(&daemon, request)?;

@@ -112,6 +112,7 @@ impl Device {
             mode: None,
             max_cost: None,
             umask: 0o022,
+            names: None,
             wait: Some(Duration::from_secs(30)),
         };
         let transfer = transfer::begin(&self.daemon, request).unwrap();

@@ -160,13 +160,15 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode | 0o600);
     #[cfg(not(unix))]
     let _ = mode;
-    let (stem, extension) = match name.as_str().rfind('.').filter(|dot| *dot > 0) {
-        Some(dot) => name.as_str().split_at(dot),
+    // Its own where the file system takes it.
+    let name = hither_content::written_name(folder, name)?;
+    let (stem, extension) = match name.rfind('.').filter(|dot| *dot > 0) {
+        Some(dot) => name.split_at(dot),
         None => (name.as_str(), ""),
     };
     for count in 1..=MAX_NAMES {
         let candidate = match count {
-            1 => name.as_str().to_owned(),
+            1 => name.clone(),
             _ => format!("{stem} ({count}){extension}"),
         };
         let path = folder.join(candidate);

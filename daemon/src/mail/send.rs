@@ -188,7 +188,7 @@ fn files(own: &OwnSeen, paths: &[PathBuf]) -> Result<Content, ApiError> {
         }
         let file = read(path, left)?;
         left -= file.bytes.len() as u64;
-        if files.iter().any(|other| other.name.collision_key() == file.name.collision_key()) {
+        if files.iter().any(|other| other.name == file.name) {
             let message = format!("Two of the files are called {}.", file.name);
             return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Send them one by one."));
         }

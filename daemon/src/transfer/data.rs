@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::failure;
 use crate::routes::TransferInput;
 use crate::shares::Version;
-use hither_api::{ErrorCode, Event, Phase, SourceBytes, SourceKind};
+use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, SourceKind};
 use hither_content::{FetchTarget, Finished, ManifestFile, WriteError};
 use hither_proto::{Manifest, Message, SignedHead, Space};
 use roaring::RoaringBitmap;
@@ -41,6 +41,8 @@ struct Getting<'a> {
     target: Arc<FetchTarget>,
     durable: RoaringBitmap,
     written: RoaringBitmap,
+    /// Positions that cannot be given to others, because not all of their bytes are written.
+    unkept: RoaringBitmap,
     /// Whether this device shows and serves the version while fetching it.
     serves: bool,
     checkpoint: Option<JoinHandle<Saved>>,
@@ -58,7 +60,13 @@ pub(super) async fn get(
     run.set_phase(Phase::Comparing);
     let (target, durable) = open_target(run, &manifest).await?;
     let version = Arc::new(Version::new(head, manifest_file, target.holding()));
-    let serves = serve(run, &version, &durable);
+    let unkept = unkept(&target);
+    let serves = serve(run, &version, &(&durable - &unkept));
+    if !unkept.is_empty() {
+        let total = target.bytes();
+        run.transfer.update(&run.daemon, |record| record.total = total)?;
+        run.transfer.meter().total = total;
+    }
     let repeats = {
         let manifest = Arc::clone(&manifest);
         blocking(move || Repeats::find(&manifest)).await?
@@ -70,6 +78,7 @@ pub(super) async fn get(
         target,
         durable,
         written: RoaringBitmap::new(),
+        unkept,
         serves,
         checkpoint: None,
         began_checkpoint: Instant::now(),
@@ -125,6 +134,14 @@ fn unserve(daemon: &Daemon, transfer: &Transfer) {
     }
 }
 
+fn unkept(target: &FetchTarget) -> RoaringBitmap {
+    let mut unkept = RoaringBitmap::new();
+    for range in target.unkept() {
+        unkept.insert_range(range);
+    }
+    unkept
+}
+
 /// What is to be fetched: every id of which some position is missing, by its first position. A repeat is written with
 /// its first one, but a crash may have kept only some of them.
 fn wanted(repeats: &Repeats, repeated: &RoaringBitmap, have: &RoaringBitmap, chunks: u32) -> RoaringBitmap {
@@ -140,16 +157,10 @@ impl Getting<'_> {
         let have = &self.durable | &self.written;
         let copied = (&self.written | &repeated) - &self.durable;
         let lengths: Vec<u32> = self.manifest.chunks().iter().map(|c| c.length).collect();
-        let wanted = wanted(&repeats, &repeated, &have, lengths.len() as u32);
-        self.run
-            .transfer
-            .stages
-            .set(Stage::Data {
-                manifest: Arc::clone(&self.manifest),
-                target: Arc::clone(&self.target),
-                repeats,
-            })
-            .await;
+        let unneeded: RoaringBitmap = self.unkept.iter().filter(|p| self.target.is_unneeded(*p)).collect();
+        let wanted = wanted(&repeats, &repeated, &(&have | &unneeded), lengths.len() as u32);
+        let (manifest, target) = (Arc::clone(&self.manifest), Arc::clone(&self.target));
+        self.run.transfer.stages.set(Stage::Data { manifest, target, repeats }).await;
         self.run.set_phase(Phase::Fetching);
         self.run.transfer.meter().restart_rate();
         self.run.plan(self.version.number(), Space::Data, lengths, wanted);
@@ -300,7 +311,8 @@ impl Getting<'_> {
         self.written -= &positions;
         if self.serves {
             let share = self.run.transfer.share.id;
-            self.run.daemon.core.with(|engine, now| engine.durable(share, &positions, now));
+            let given = &positions - &self.unkept;
+            self.run.daemon.core.with(|engine, now| engine.durable(share, &given, now));
         }
         self.durable |= positions;
         Ok(())
@@ -346,6 +358,7 @@ impl Getting<'_> {
         let finished = blocking(move || target.finish()).await?.map_err(|e| failure::finish(&e))?;
         let path = finished.place.path();
         self.tell_kept(&finished);
+        let names = self.tell_names();
         let apart = finished.apart;
         self.version.set_holding(finished.holding);
         let (daemon, transfer) = (Arc::clone(&self.run.daemon), Arc::clone(&self.run.transfer));
@@ -365,6 +378,7 @@ impl Getting<'_> {
             record.path = path.display().to_string();
             record.partial = None;
             record.apart = apart;
+            record.names = names;
             if record.follow {
                 record.followed = Some(version);
                 record.choose(manifest.name().as_str(), !manifest.is_single_file());
@@ -373,11 +387,30 @@ impl Getting<'_> {
         if let Err(error) = self.run.daemon.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
-        Ok(Got::Whole(Data { path, bytes: self.manifest.bytes() }))
+        Ok(Got::Whole(Data { path, bytes: self.target.bytes() }))
     }
 }
 
 impl Getting<'_> {
+    /// Tells what could not be called as in the share, and returns it.
+    fn tell_names(&self) -> NamesInfo {
+        let transfer = &self.run.transfer;
+        let renamed = self.target.names().renamed(&self.manifest);
+        let first = renamed.first.into_iter().map(|(path, written)| RenamedInfo { path, written });
+        let names = NamesInfo {
+            renamed: first.collect(),
+            renamed_total: renamed.total,
+            skipped: renamed.skipped,
+            skipped_total: renamed.skipped_total,
+        };
+        if !names.is_nothing() {
+            let (renamed, skipped) = (names.renamed_total, names.skipped_total);
+            tracing::info!(transfer = transfer.id, renamed, skipped, "some names cannot be written here");
+            transfer.emit(Event::Names { transfer: transfer.id.clone(), names: names.clone() });
+        }
+        names
+    }
+
     /// Tells what of the user stays where this version has something else.
     fn tell_kept(&self, finished: &Finished) {
         let transfer = &self.run.transfer;

@@ -22,7 +22,7 @@ use crate::records::{TransferRecord, TransferState};
 use crate::shares::Share;
 use crate::view::Kept;
 use hither_api::{CostMode, Event, Phase, SourceBytes, SourceKind, TransferInfo};
-use hither_engine::SourceSummary;
+use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, ShareId, Ticket};
 use meter::Meter;
 use stage::Stages;
@@ -78,6 +78,8 @@ pub(crate) struct Transfer {
     control: Mutex<Option<mpsc::UnboundedSender<Control>>>,
     /// What the last run looked like at its end.
     kept: Mutex<Option<Kept>>,
+    /// When the last run began, and how long all before it were at work, seconds.
+    counted_from: Mutex<(Time, f64)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,6 +111,7 @@ impl Transfer {
             told: Mutex::default(),
             control: Mutex::new(None),
             kept: Mutex::default(),
+            counted_from: Mutex::default(),
         }
     }
 
@@ -149,6 +152,12 @@ impl Transfer {
     pub(crate) fn listen(&self) -> (broadcast::Receiver<Event>, Vec<Event>) {
         let told = lock(&self.told);
         (self.events.subscribe(), told.clone())
+    }
+
+    /// Seconds that it had been at work at a moment of the last run, those of earlier runs included and pauses left out.
+    pub(crate) fn at_work(&self, moment: Time) -> f64 {
+        let (began, before) = *lock(&self.counted_from);
+        before + moment.since(began).as_secs_f64()
     }
 
     /// Where it stands, as an event.
@@ -230,6 +239,7 @@ impl Transfer {
             ended: record.ended,
             seconds: record.seconds,
             reason: record.reason,
+            names: record.names,
             sources: {
                 drop(meter);
                 self.sources(daemon)

@@ -4,7 +4,7 @@
 //! need none as long as they are what was agreed to before: of the same name, and a file or a folder as before.
 
 use super::run::{End, Run};
-use super::{Agreement, target};
+use super::{Agreement, lock, target};
 use crate::hexed::Hex;
 use crate::records::{Chosen, TransferRecord};
 use hither_api::{ApiError, ErrorCode, Event, Phase};
@@ -141,6 +141,8 @@ impl Run {
         }
         // The time that somebody took to think is not the transfer's.
         self.began += asked.elapsed();
+        let mut counted = lock(&self.transfer.counted_from);
+        counted.0 = counted.0 + asked.elapsed();
         Ok(())
     }
 

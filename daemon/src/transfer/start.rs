@@ -6,7 +6,8 @@ use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{Chosen, TransferRecord, TransferState};
-use hither_api::{ApiError, CostMode, ErrorCode, Existing, Phase};
+use hither_api::{ApiError, CostMode, ErrorCode, Existing, NamesInfo, Naming, Phase};
+use hither_content::{FetchTarget, PartialRef};
 use hither_proto::Ticket;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(crate) struct Request {
     pub max_cost: Option<f64>,
     /// Permission bits that nothing written gets.
     pub umask: u32,
+    /// What becomes of names that cannot be written; `None`: as before.
+    pub names: Option<Naming>,
     /// Give up when no holder was reached for so long.
     pub wait: Option<Duration>,
 }
@@ -50,6 +53,7 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
     }
     let transfer = match resumable(daemon, &request) {
         Some(transfer) => {
+            rename_anew(daemon, &transfer, &request)?;
             transfer.update(daemon, |record| {
                 record.state = TransferState::Active;
                 choose_again(record, &request);
@@ -79,6 +83,17 @@ fn choose_again(record: &mut TransferRecord, request: &Request) {
     }
     record.accepted = request.accept;
     record.umask = request.umask;
+}
+
+/// Another choice for names makes what was begun under the one before useless.
+fn rename_anew(daemon: &Daemon, transfer: &Transfer, request: &Request) -> Result<(), ApiError> {
+    let record = transfer.record();
+    let Some(naming) = request.names.filter(|naming| *naming != record.naming) else { return Ok(()) };
+    if let Some(partial) = record.partial.as_ref().and_then(|partial| PartialRef::decode(&partial.0).ok()) {
+        FetchTarget::discard_partial(&record.folder, &partial).map_err(|e| failure::write(&e))?;
+    }
+    daemon.records.clear_durable(&transfer.id).map_err(|e| failure::storage(&e))?;
+    transfer.update(daemon, |record| (record.naming, record.partial, record.rules) = (naming, None, None))
 }
 
 /// The same fetch is running already: its events are listened to by one more, who may have another mind about its cost.
@@ -141,6 +156,9 @@ fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiE
         agreed: None,
         chosen: None,
         umask: request.umask,
+        naming: request.names.unwrap_or_default(),
+        rules: None,
+        names: NamesInfo::default(),
         apart: false,
         follow: request.follow,
         followed: None,
@@ -164,6 +182,7 @@ fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>)
     let (sender, control) = mpsc::unbounded_channel();
     *lock(&transfer.control) = Some(sender);
     lock(&transfer.told).clear();
+    *lock(&transfer.counted_from) = (daemon.core.clock.now(), transfer.record().seconds);
     transfer.meter().phase = Phase::Connecting;
     daemon.tasks.spawn(run::run(Arc::clone(daemon), Arc::clone(transfer), control, wait));
 }

@@ -9,7 +9,8 @@ use crate::hexed::Hex;
 use crate::records::TransferRecord;
 use hither_api::Existing;
 use hither_content::{
-    FetchTarget, Holding, IfExists, Layout, PartialRef, PrepareError, TargetOptions, target_name,
+    FetchTarget, Holding, IfExists, Layout, NameRules, Naming, PartialRef, PrepareError, TargetOptions,
+    target_name,
 };
 use hither_proto::{EntryName, Manifest, display_name};
 use roaring::RoaringBitmap;
@@ -30,6 +31,7 @@ pub(super) async fn open_target(
         if let Some(partial) = partial(&record) {
             let durable = daemon.records.durable(&id).map_err(|e| failure::storage(&e))?;
             let (layout, runs) = (Arc::clone(&layout), ranges(&durable));
+            let options = TargetOptions { rules: rules(&record), ..options.clone() };
             match FetchTarget::resume(&daemon.handles, &record.folder, layout, &partial, &options, &runs) {
                 Ok(target) => return Ok((target, durable)),
                 Err(PrepareError::PartialVanished | PrepareError::NotOurs) => {}
@@ -46,8 +48,10 @@ pub(super) async fn open_target(
     })
     .await?;
     let (target, durable) = opened?;
-    let partial = Hex(target.partial().encode());
-    run.transfer.update(&run.daemon, |record| record.partial = Some(partial))?;
+    let (partial, rules) = (Hex(target.partial().encode()), Hex(target.rules().encode()));
+    run.transfer.update(&run.daemon, |record| {
+        (record.partial, record.rules) = (Some(partial), Some(rules));
+    })?;
     Ok((Arc::new(target), durable))
 }
 
@@ -87,6 +91,11 @@ fn partial(record: &TransferRecord) -> Option<PartialRef> {
     record.partial.as_ref().and_then(|partial| PartialRef::decode(&partial.0).ok())
 }
 
+/// What names the place of the partial files takes.
+fn rules(record: &TransferRecord) -> Option<NameRules> {
+    record.rules.as_ref().and_then(|rules| NameRules::decode(&rules.0).ok())
+}
+
 fn ranges(positions: &RoaringBitmap) -> Vec<std::ops::Range<u32>> {
     let runs = hither_proto::Ranges::from_bitmap(positions);
     runs.as_slice().iter().map(|run| run.iter()).collect()
@@ -114,6 +123,12 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
         before: before(run, record),
         overwrite,
         origin: origin(run),
+        naming: match record.naming {
+            _ if record.spooled => Naming::Rename,
+            hither_api::Naming::Rename => Naming::Rename,
+            hither_api::Naming::Skip => Naming::Skip,
+            hither_api::Naming::Refuse => Naming::Refuse,
+        },
         ..TargetOptions::new(if_exists)
     }
 }

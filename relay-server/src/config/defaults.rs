@@ -31,6 +31,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             invitation: InvitationConfig::default(),
             ops: OpsConfig::default(),
+            unknown: Vec::new(),
         }
     }
 }
@@ -90,7 +91,7 @@ impl Default for MailConfig {
 
 impl Default for PlaceConfig {
     fn default() -> Self {
-        Self { user_quota: Size(0), user_shares: 10_000, reserve: Span::secs(600) }
+        Self { user_quota: Size(100 * 1024 * MIB), user_shares: 10_000, reserve: Span::secs(600) }
     }
 }
 
@@ -98,7 +99,7 @@ impl Default for ChunkConfig {
     fn default() -> Self {
         Self {
             folder: None,
-            total_quota: Size(0),
+            total_quota: Size::UNLIMITED,
             free_floor: Size(1024 * MIB),
             uploads: 256,
             device_uploads: 8,

@@ -3,6 +3,7 @@
 use super::{Config, Rate, Role};
 use hither_proto::limits::{INDEX_HEARTBEAT_MS, MAX_MESSAGE, RELAY_PING_MS};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -70,22 +71,71 @@ impl Overrides {
 
 /// Reads the configuration: from `file`, else from the usual place if something is there; then `overrides`.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
-    let mut document = match file {
-        Some(path) => read(path)?,
-        None => match read(Path::new(DEFAULT_FILE)) {
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                DocumentMut::new()
-            }
-            result => result?,
-        },
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let mut document = match read(path) {
+        Err(ConfigError::Read { source, .. })
+            if file.is_none() && source.kind() == io::ErrorKind::NotFound =>
+        {
+            DocumentMut::new()
+        }
+        result => result?,
     };
+    let unknown = take_unknown(document.as_table_mut());
     for (key, value) in &overrides.0 {
         set(document.as_table_mut(), key, value)?;
     }
-    let config = Config::deserialize(toml_edit::de::Deserializer::from(document))
+    let mut config = Config::deserialize(toml_edit::de::Deserializer::from(document))
         .map_err(|error| ConfigError::Value(error.to_string()))?;
     check(&config)?;
+    let tell = |key: String| {
+        format!(
+            "{}: there is no configuration key \"{key}\" in this version; it counts for nothing",
+            path.display()
+        )
+    };
+    config.unknown = unknown.into_iter().map(tell).collect();
     Ok(config)
+}
+
+/// Every key as the template names it, with its section. One that is unset by default stands there in words.
+fn known() -> BTreeSet<(String, String)> {
+    let (mut section, mut known) = (String::new(), BTreeSet::new());
+    for line in TEMPLATE.lines() {
+        if let Some(begun) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            begun.clone_into(&mut section);
+        }
+        let line = line.strip_prefix("## Unset: ").or_else(|| line.strip_prefix("# "));
+        if let Some((key, _)) = line.and_then(|line| line.split_once(" = ")) {
+            known.insert((section.clone(), key.to_owned()));
+        }
+    }
+    known
+}
+
+/// Takes out of a file what this version does not know, and says what that was.
+fn take_unknown(document: &mut Table) -> Vec<String> {
+    let known = known();
+    let (mut unknown, mut sections) = (Vec::new(), Vec::new());
+    for (key, item) in document.iter_mut() {
+        let key = key.get().to_owned();
+        if !known.iter().any(|(section, _)| *section == key) {
+            if !known.contains(&(String::new(), key.clone())) {
+                sections.push(key);
+            }
+            continue;
+        }
+        let Some(table) = item.as_table_like_mut() else { continue };
+        let inside: Vec<String> = table.iter().map(|(name, _)| name.to_owned()).collect();
+        for name in inside.into_iter().filter(|name| !known.contains(&(key.clone(), name.clone()))) {
+            table.remove(&name);
+            unknown.push(format!("{key}.{name}"));
+        }
+    }
+    for key in sections {
+        document.remove(&key);
+        unknown.push(key);
+    }
+    unknown
 }
 
 fn read(path: &Path) -> Result<DocumentMut, ConfigError> {
@@ -204,14 +254,34 @@ mod tests {
         let default = format!("{:?}", Config::default());
         assert_eq!(format!("{:?}", with("", &[]).unwrap()), default);
         assert_eq!(format!("{:?}", with(TEMPLATE, &[]).unwrap()), default);
-        // What stands behind '#' in the template is the default.
-        let uncommented: String = TEMPLATE
-            .lines()
-            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
-            .filter(|line| !line.contains("(unset)"))
-            .collect::<Vec<_>>()
-            .join("\n");
+        // What stands behind one '#' in the template is the default; with one taken away from every line it is loaded.
+        let lines = TEMPLATE.lines().map(|line| line.strip_prefix('#').unwrap_or(line).trim_start());
+        let uncommented = lines.collect::<Vec<_>>().join("\n");
         assert_eq!(format!("{:?}", with(&uncommented, &[]).unwrap()), default, "{uncommented}");
+    }
+
+    #[test]
+    fn a_key_of_a_newer_version_is_told_with_its_file_and_counts_for_nothing() {
+        let config =
+            with("new = 1\nport = 7\n[front]\nnewer = 2\nping = \"1s\"\n[later]\nx = 1\n", &[]).unwrap();
+        assert_eq!((config.port, config.front.ping), (7, Span::secs(1)));
+        let told = config.unknown.join("; ");
+        for key in ["\"new\"", "\"front.newer\"", "\"later\""] {
+            assert!(told.contains(key) && told.contains("config.toml"), "{told}");
+        }
+        with("", &[("front.newer", "2")]).unwrap_err();
+        // Every key that can be read is known to be one.
+        let sections: BTreeSet<String> = known().into_iter().map(|(section, _)| section).collect();
+        for section in sections {
+            let key = if section.is_empty() { "zzz".into() } else { format!("{section}.zzz") };
+            let error = with("", &[(&key, "1")]).unwrap_err().to_string();
+            let (_, expected) = error.split_once("expected one of ").unwrap();
+            let names = expected.split('`').skip(1).step_by(2).map(str::to_owned);
+            for name in names {
+                let is_section = known().iter().any(|(section, _)| *section == name);
+                assert!(is_section || known().contains(&(section.clone(), name.clone())), "{section}.{name}");
+            }
+        }
     }
 
     #[test]
@@ -238,7 +308,6 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         for file in [
-            "prot = 1",
             "port = 70000",
             "[front]\nping = \"1ms\"",
             "[front]\nping = 25",

@@ -1,8 +1,8 @@
 //! What an operator may set. Everything has a default; an empty file is a complete one.
 //!
 //! Precedence: flag > environment (`HITHER_RELAY_…`) > file > default. A key of a section is written
-//! `HITHER_RELAY_<SECTION>__<KEY>` in the environment. Unknown keys are refused, so that a typing error does not
-//! silently do nothing.
+//! `HITHER_RELAY_<SECTION>__<KEY>` in the environment. Unknown keys of the file, as a newer version may have them, are told and count
+//! for nothing; elsewhere they are refused, so that a typing error does not silently do nothing.
 
 mod defaults;
 mod folder;
@@ -77,6 +77,9 @@ pub struct Config {
     pub invitation: InvitationConfig,
     /// Metrics, health, logs, drain.
     pub ops: OpsConfig,
+    /// Keys of the file that this version does not know, each in a sentence that names the file.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
 }
 
 /// `[front]`

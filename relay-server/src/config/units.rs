@@ -52,8 +52,14 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 impl Size {
+    /// More than there is of anything: "unlimited".
+    pub const UNLIMITED: Self = Self(u64::MAX);
+
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();
+        if text == "unlimited" {
+            return Some(Self::UNLIMITED);
+        }
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim();
@@ -73,7 +79,9 @@ impl<'de> Deserialize<'de> for Size {
         match Either::deserialize(from)? {
             Either::Number(bytes) => Ok(Self(bytes)),
             Either::Text(text) => Self::parse(&text).ok_or_else(|| {
-                D::Error::custom(format!("\"{text}\" is no size: write a number and KiB, MiB, GiB or TiB"))
+                D::Error::custom(format!(
+                    "\"{text}\" is no size: write a number and KiB, MiB, GiB or TiB, or \"unlimited\""
+                ))
             }),
         }
     }

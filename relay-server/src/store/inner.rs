@@ -7,6 +7,7 @@ use super::error::{Measure, PutError, StoreError};
 use super::held::HeldCache;
 use super::ids::PackNumber;
 use super::index::{Index, Rows};
+use super::listings::Listings;
 use super::packer::Packer;
 use super::quota::{Promise, Promises};
 pub(super) use super::uploads::ShareKey;
@@ -17,9 +18,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::{Notify, Semaphore};
-
-/// Listings that are looked through at the same time: each may take 100 MiB for the largest share.
-const LISTINGS: usize = 2;
 
 /// What was done since the store was opened.
 #[derive(Default)]
@@ -45,8 +43,8 @@ pub(super) struct Inner {
     pub(super) writers: Semaphore,
     /// Permits to read.
     pub(super) readers: Semaphore,
-    /// Permits to look through lists.
-    pub(super) listings: Semaphore,
+    /// Turns to look through lists.
+    pub(super) listings: Listings,
     /// There are released versions.
     pub(super) sweep: Notify,
     /// Held while references are dropped, chunks collected, packs compacted.
@@ -74,7 +72,7 @@ impl Inner {
             packer: Packer::new(&config)?,
             writers: Semaphore::new(config.writers.max(1)),
             readers: Semaphore::new(config.readers.max(1)),
-            listings: Semaphore::new(LISTINGS),
+            listings: Listings::new(),
             config,
             backend,
             index,

@@ -30,6 +30,7 @@ mod ids;
 mod index;
 mod inner;
 mod ledger;
+mod listings;
 mod missing;
 mod open;
 mod pack;

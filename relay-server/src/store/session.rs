@@ -157,7 +157,7 @@ impl PutSession {
         if lists.counts != [0, head.manifest_chunks, head.chunks] || self.progress.is_listed() {
             return Err(PutError::List("it is not complete, or was asked about before"));
         }
-        let _turn = self.inner.listings.acquire().await.map_err(|_| super::StoreError::Closed)?;
+        let _turn = self.inner.listings.turn(self.key.user).await.ok_or(super::StoreError::Closed)?;
         let of = Of { version: self.progress.version, user: self.progress.user };
         let (spaces, bytes) = missing(&self.inner, of, head).await?;
         let promise = self.inner.promise(self.key.user, bytes).await;

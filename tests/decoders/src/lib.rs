@@ -122,12 +122,13 @@ pub fn manifest(data: &[u8]) {
     }
 }
 
-/// Names: what is accepted can be given to a file system, what is shown cannot move a cursor.
+/// Names: what is accepted leads to no other folder, what is shown cannot move a cursor.
 pub fn name(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         if let Ok(name) = hither_proto::EntryName::parse(text) {
-            assert!(!name.as_str().contains(['/', '\\', '\0']));
-            assert!(name.as_str() != "." && name.as_str() != "..");
+            assert!(!name.as_str().contains(['/', '\0']));
+            assert!(!name.as_str().is_empty() && name.as_str() != "." && name.as_str() != "..");
+            let _ = (name.folded(), name.unportable());
         }
         assert!(!hither_proto::display_name(text).chars().any(char::is_control));
     }
@@ -152,6 +153,8 @@ pub fn group(data: &[u8]) {
 pub fn stored(data: &[u8]) {
     let _ = hither_content::Stamps::decode(data);
     let _ = hither_content::PartialRef::decode(data);
+    let _ = hither_content::Names::decode(data, 1000);
+    let _ = hither_content::NameRules::decode(data);
 }
 
 /// Records of the metadata store, and the time that was kept.

@@ -4,7 +4,7 @@ use super::api::Api;
 use super::cable::{Cable, Socket};
 use super::namespace::Namespace;
 use super::process::Process;
-use super::run::{Fetched, Plain, Run, Running, plain};
+use super::run::{Fetched, Plain, Run, Running, head, plain};
 use super::system_bus::SystemBus;
 use super::wait::{PATIENCE, until};
 use hither_api::{Event, Status, TransferInfo, Why};
@@ -212,6 +212,11 @@ impl Device {
     /// Runs `hither` as it is for people and pipes.
     pub fn plain(&self, arguments: &[&str]) -> Plain {
         plain(self.command(arguments))
+    }
+
+    /// Runs `hither` into a program that reads so many bytes and ends.
+    pub fn into_head(&self, arguments: &[&str], bytes: usize) -> Plain {
+        head(self.command(arguments), bytes)
     }
 
     /// Shares a path.

@@ -107,6 +107,16 @@ pub(super) fn plain(mut command: Command) -> Plain {
     Plain { status, output, errors }
 }
 
+/// Runs a command, reads so many bytes of what it prints, and closes its standard output.
+pub(super) fn head(mut command: Command, bytes: usize) -> Plain {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut ended = Ended::watch(child.unwrap());
+    let mut output = vec![0; bytes];
+    ended.child.stdout.take().unwrap().read_exact(&mut output).unwrap();
+    let (status, errors) = ended.finish();
+    Plain { status, output, errors }
+}
+
 /// A run with `--json` that goes on.
 #[derive(Debug)]
 pub struct Running {

@@ -97,6 +97,31 @@ impl Lab {
         tool(command("mount", &format!("-t tmpfs -o size={bytes} tmpfs")).arg(path));
     }
 
+    /// A disk that takes the names that Windows takes and does not tell case, mounted at `path`; `false`, said loudly, where there
+    /// is nothing that could make one (NTFS by FUSE: ntfs-3g).
+    pub fn windows_disk(&self, path: &Path) -> bool {
+        std::fs::create_dir_all(path).unwrap();
+        let image = path.with_extension("ntfs");
+        std::fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
+        let made =
+            |command: &mut std::process::Command| command.output().is_ok_and(|ended| ended.status.success());
+        let mut mount = std::process::Command::new("lowntfs-3g");
+        mount.arg(&image).arg(path).args(["-o", "windows_names,ignore_case"]);
+        let there =
+            made(std::process::Command::new("mkntfs").args(["-F", "-Q"]).arg(&image)) && made(&mut mount);
+        if !there {
+            println!(
+                "SKIPPED: no file system with the names of Windows can be mounted here (ntfs-3g and /dev/fuse)"
+            );
+        }
+        there
+    }
+
+    /// Takes a disk away.
+    pub fn unmount(&self, path: &Path) {
+        tool(command("umount", "-l").arg(path));
+    }
+
     /// Makes a disk read-only.
     pub fn read_only(&self, path: &Path) {
         tool(command("mount", "-o remount,bind,ro").arg(path));
