@@ -1,5 +1,5 @@
 //! Chaos: for as long as it is told to, everything that goes wrong in the field goes wrong at random moments of everyday work, and what
-//! was acknowledged is checked after every calm.
+//! was acknowledged is checked in every calm.
 //!
 //! Four devices of two users, on two networks, with a relay and a group. Work: messages, shares that change, fetches, joining and
 //! leaving the group. Faults: programs are killed, and stopped for a while; cables are cut, thin, or carry one protocol only; clocks
