@@ -447,7 +447,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("# Carriers.") && text.contains("port = 1234"), "{text}");
         assert_eq!(Config::load(&path).unwrap().port, 1234);
-        assert!(text.starts_with("# Hither's configuration"), "the head stays the head: {text}");
+        assert!(text.starts_with("## Hither's configuration"), "the head stays the head: {text}");
         assert!(
             text.contains("# port = 47447\nport = 1234\n")
                 && text.contains("# log = \"info\"\nlog = \"debug\"\n")

@@ -23,3 +23,6 @@ need_tool() {
 }
 
 need_nextest() { need_tool cargo-nextest cargo-nextest "^0.9"; }
+
+# The number of processor cores; 2 where nobody says.
+cores() { getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2; }

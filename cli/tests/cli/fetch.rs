@@ -72,7 +72,7 @@ fn a_fetch_ends_with_a_summary() {
     assert!(folder.is_dir());
     assert_eq!(
         fake.body("POST /v1/fetches"),
-        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false, "mode": null, "max_cost": null, "umask": hither_api::umask()})
+        json!({"ticket": ticket(), "folder": folder, "existing": "rename", "accept": true, "wait_seconds": 120, "follow": false, "mode": null, "max_cost": null, "umask": hither_api::umask(), "names": null})
     );
 }
 

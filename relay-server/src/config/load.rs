@@ -275,7 +275,7 @@ mod tests {
         for section in sections {
             let key = if section.is_empty() { "zzz".into() } else { format!("{section}.zzz") };
             let error = with("", &[(&key, "1")]).unwrap_err().to_string();
-            let (_, expected) = error.split_once("expected one of ").unwrap();
+            let (_, expected) = error.split_once("expected ").unwrap();
             let names = expected.split('`').skip(1).step_by(2).map(str::to_owned);
             for name in names {
                 let is_section = known().iter().any(|(section, _)| *section == name);
