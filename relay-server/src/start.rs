@@ -5,7 +5,7 @@ mod first;
 
 pub use first::FirstInvitation;
 
-use crate::config::{Config, Folder, Role};
+use crate::config::{Config, Folder, Role, Size};
 use crate::node::{Node, NodeError, Parts};
 use crate::ops::Gates;
 use crate::serve::join::{FleetToken, Joining};
@@ -260,10 +260,11 @@ async fn open_state(
 
 async fn open_store(config: &Config, folder: &Folder, gates: &Gates) -> Result<Store, StartError> {
     let index = gates.index.watch(open_index(&folder.index())?);
-    let some = |bytes: u64| (bytes > 0).then_some(bytes);
+    let some = |bytes: u64| (bytes > 0 && bytes < Size::UNLIMITED.0).then_some(bytes);
     let wanted = StoreConfig {
         total_quota: some(config.store.total_quota.0),
         user_quota: some(config.place.user_quota.0),
+        user_lists: some(config.store.user_lists.0).unwrap_or(u64::MAX),
         free_floor: config.store.free_floor.0.max(1),
         ..StoreConfig::default()
     };

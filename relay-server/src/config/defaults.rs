@@ -100,6 +100,7 @@ impl Default for ChunkConfig {
         Self {
             folder: None,
             total_quota: Size::UNLIMITED,
+            user_lists: Size(4 * 1024 * MIB),
             free_floor: Size(1024 * MIB),
             uploads: 256,
             device_uploads: 8,

@@ -146,8 +146,10 @@ pub struct PlaceConfig {
 pub struct ChunkConfig {
     /// Folder of the packs; `None`: `chunks` in the data folder.
     pub folder: Option<PathBuf>,
-    /// Bytes of all chunks together; 0: as much as there is room for.
+    /// Bytes of all chunks together; 0 or [`Size::UNLIMITED`]: as much as there is room for.
     pub total_quota: Size,
+    /// Bytes of the lists that say what one user's versions consist of, 36 for each chunk; 0: any number.
+    pub user_lists: Size,
     /// Free bytes left on the disk.
     pub free_floor: Size,
     /// Most uploads at a time.

@@ -26,6 +26,9 @@ pub struct StoreConfig {
     pub user_quota: Option<u64>,
     /// Versions of shares that a user may keep, those that are being uploaded included.
     pub user_versions: u32,
+    /// Bytes of the lists of all these versions together: 36 for each chunk that a version consists of, also for those of an
+    /// upload that got no further.
+    pub user_lists: u64,
     /// Bytes of all packs together.
     pub total_quota: Option<u64>,
     /// Free bytes that uploads leave on a local disk. Must be above zero: the index needs room to say what was freed.
@@ -52,6 +55,7 @@ impl Default for StoreConfig {
             readers: 32,
             user_quota: None,
             user_versions: 65_536,
+            user_lists: 4 << 30,
             total_quota: None,
             free_floor: 256 << 20,
             pending_grace: Duration::from_secs(24 * 3600),

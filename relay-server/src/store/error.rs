@@ -82,6 +82,8 @@ pub enum Measure {
     Bytes,
     /// Versions of shares, also those that are being uploaded.
     Versions,
+    /// Bytes of the lists that say what versions consist of.
+    Lists,
 }
 
 impl std::fmt::Display for Measure {
@@ -89,6 +91,7 @@ impl std::fmt::Display for Measure {
         f.write_str(match self {
             Self::Bytes => "bytes",
             Self::Versions => "versions",
+            Self::Lists => "bytes of lists",
         })
     }
 }

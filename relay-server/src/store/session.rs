@@ -6,12 +6,12 @@ use super::config::millis;
 use super::error::{Measure, PutError};
 use super::ids::VersionNumber;
 use super::inner::{Inner, ShareKey};
-use super::ledger::{Completed, Created, NewVersion};
+use super::ledger::{Completed, Created, Most, NewVersion};
 use super::missing::{Of, missing};
 use super::progress::{Progress, Stored};
 use super::records::{BLOCK, ListRecord, MAX_LIST, RECORD, record_at, records, space_index};
 use super::tables::{LISTS, list_key};
-use super::version::VersionRecord;
+use super::version::{VersionRecord, list_bytes};
 use bytes::Bytes;
 use hither_proto::{DeviceId, Ranges, ReadKey, SignedHead, Space, UserId};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,8 +71,8 @@ impl PutSession {
     ) -> Result<Self, PutError> {
         let share = head.head().share;
         // The lists need room too.
-        let records = u64::from(head.head().chunks) + u64::from(head.head().manifest_chunks);
-        inner.check_floor(records * RECORD as u64)?;
+        let lists = list_bytes(head.head());
+        inner.check_floor(lists)?;
         let due_ms = inner.config.now_ms().saturating_add(millis(inner.config.pending_grace));
         let new = NewVersion {
             user,
@@ -82,14 +82,18 @@ impl PutSession {
             read_key,
             head: head.to_unchecked().encode(),
             due_ms,
+            lists,
         };
-        let most = inner.config.user_versions;
+        let most = Most { versions: inner.config.user_versions, lists: inner.config.user_lists };
         let (version, number) = match inner.writer.run(move |ledger| ledger.create(new, most)).await? {
             Created::New(version, number) => (version, number),
             Created::Older => return Err(PutError::Older),
             Created::TooMany(used) => {
-                let (quota, used) = (most.into(), used.into());
+                let (quota, used) = (most.versions.into(), used.into());
                 return Err(PutError::Quota { of: Measure::Versions, quota, used, wanted: 1 });
+            }
+            Created::TooLong(used) => {
+                return Err(PutError::Quota { of: Measure::Lists, quota: most.lists, used, wanted: lists });
             }
         };
         // One that was begun before, and got no further, is to be swept.

@@ -1,9 +1,10 @@
 //! What the index knows of a version of a share and of a user.
 
 use super::ids::UserNumber;
+use super::records::RECORD;
 use super::tables::malformed;
 use hither_content::storage::StorageError;
-use hither_proto::{DeviceId, HeadError, ReadKey, ShareId, SignedHead, UncheckedHead, UserId};
+use hither_proto::{DeviceId, Head, HeadError, ReadKey, ShareId, SignedHead, UncheckedHead, UserId};
 
 /// How far a version has come. It only ever moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,10 +85,20 @@ impl VersionRecord {
         })
     }
 
+    /// Bytes of its lists, as its head says; 0 when that cannot be read.
+    pub(super) fn list_bytes(&self) -> u64 {
+        self.signed_head().map_or(0, |head| list_bytes(head.head()))
+    }
+
     /// The head, checked again: what is on a disk may have been changed there.
     pub(super) fn signed_head(&self) -> Result<SignedHead, HeadError> {
         SignedHead::open(&UncheckedHead::decode(&self.head)?, self.share, self.owner)
     }
+}
+
+/// Bytes of the lists that say what a version consists of.
+pub(super) fn list_bytes(head: &Head) -> u64 {
+    (u64::from(head.manifest_chunks) + u64::from(head.chunks)) * RECORD as u64
 }
 
 /// What a user keeps.
@@ -98,6 +109,8 @@ pub(super) struct UserRecord {
     pub(super) bytes: u64,
     /// Number of versions, also those that are being uploaded or removed.
     pub(super) versions: u32,
+    /// Bytes of the lists of those, as long as their uploads said that they would be. Lists of before are not counted.
+    pub(super) lists: u64,
     /// What the user may keep, bytes; `None`: what the configuration says.
     pub(super) quota: Option<u64>,
 }
@@ -107,17 +120,28 @@ impl UserRecord {
         let mut value = self.number.0.to_be_bytes().to_vec();
         value.extend(self.bytes.to_be_bytes());
         value.extend(self.versions.to_be_bytes());
-        value.extend(self.quota.map(u64::to_be_bytes).iter().flatten());
+        value.push(u8::from(self.quota.is_some()));
+        value.extend(self.quota.unwrap_or_default().to_be_bytes());
+        value.extend(self.lists.to_be_bytes());
         value
     }
 
     pub(super) fn decode(mut value: &[u8]) -> Result<Self, StorageError> {
-        Ok(Self {
-            number: UserNumber(u32::from_be_bytes(take(&mut value)?)),
-            bytes: u64::from_be_bytes(take(&mut value)?),
-            versions: u32::from_be_bytes(take(&mut value)?),
-            quota: if value.is_empty() { None } else { Some(u64::from_be_bytes(take(&mut value)?)) },
-        })
+        let number = UserNumber(u32::from_be_bytes(take(&mut value)?));
+        let bytes = u64::from_be_bytes(take(&mut value)?);
+        let versions = u32::from_be_bytes(take(&mut value)?);
+        let (quota, lists) = match value.len() {
+            // Of records of before.
+            0 => (None, 0),
+            8 => (Some(u64::from_be_bytes(take(&mut value)?)), 0),
+            17 => {
+                let [has] = take(&mut value)?;
+                let quota = u64::from_be_bytes(take(&mut value)?);
+                ((has != 0).then_some(quota), u64::from_be_bytes(take(&mut value)?))
+            }
+            _ => return Err(malformed()),
+        };
+        Ok(Self { number, bytes, versions, lists, quota })
     }
 }
 
@@ -134,8 +158,12 @@ mod tests {
     #[test]
     fn user_records_round_trip() {
         for quota in [None, Some(0), Some(u64::MAX)] {
-            let record = UserRecord { number: UserNumber(7), bytes: 1 << 40, versions: 3, quota };
+            let record = UserRecord { number: UserNumber(7), bytes: 1 << 40, versions: 3, lists: 36, quota };
             assert_eq!(UserRecord::decode(&record.encode()).unwrap(), record);
+            // As it was before lists were counted.
+            let old = [&record.encode()[..16], &quota.map(u64::to_be_bytes).unwrap_or_default()[..]].concat();
+            let old = &old[..if quota.is_some() { 24 } else { 16 }];
+            assert_eq!(UserRecord::decode(old).unwrap(), UserRecord { lists: 0, ..record });
         }
         assert!(UserRecord::decode(&[0; 15]).is_err() && UserRecord::decode(&[0; 17]).is_err());
         assert!(VersionRecord::decode(&[0; FIXED - 1]).is_err());

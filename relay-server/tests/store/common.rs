@@ -125,6 +125,11 @@ impl Version {
         ids.iter().map(|(_, length)| length).sum()
     }
 
+    /// Bytes of its lists.
+    pub fn lists(&self) -> u64 {
+        36 * (self.data.len() + self.manifest.len()) as u64
+    }
+
     pub fn all(&self) -> impl Iterator<Item = (Space, u32, &Bytes)> {
         [Space::Root, Space::Manifest, Space::Data]
             .into_iter()

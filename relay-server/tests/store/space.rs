@@ -189,6 +189,31 @@ async fn a_full_disk_loses_nothing_and_works_again_when_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn field_d8_lists_without_chunks_count_for_their_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let versions: Vec<_> = (1..5).map(|share| version(1, share, 1, chunks(0..100))).collect();
+    // Each has 100 chunks, and some more for its manifest.
+    let one = versions[0].lists();
+    assert!(one > 3600);
+    let store = open(dir.path(), StoreConfig { user_lists: 3 * one, ..config() }).await;
+    // Uploads that say what they consist of and send nothing of it.
+    for version in &versions[..3] {
+        drop(begin(&store, user(1), version).await.unwrap());
+    }
+    let refused = begin(&store, user(1), &versions[3]).await.map(drop);
+    let used = 3 * one;
+    assert!(
+        matches!(refused, Err(PutError::Quota { of: Measure::Lists, used: found, .. }) if found == used),
+        "{refused:?}"
+    );
+    begin(&store, user(2), &versions[3]).await.unwrap();
+    // What is no longer kept counts no longer.
+    store.release(user(1), versions[0].owner, versions[0].share()).await.unwrap();
+    store.gc().await.unwrap();
+    upload(&store, user(1), &versions[3]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_begun_and_left_do_not_pile_up() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), StoreConfig { user_versions: 3, ..config() }).await;

@@ -8,7 +8,8 @@
 //!
 //! Root, or a system that lets anybody make namespaces, is needed. Where there is neither a test says so and passes;
 //! `HITHER_LAB_REQUIRED=1` makes that a failure. `HITHER_BIN` is the folder of the programs, `HITHER_LAB_SEED` the seed of
-//! what is random.
+//! what is random. A disk with the names of Windows needs `mkntfs` and `lowntfs-3g` (package ntfs-3g) and `/dev/fuse`; where they are not, tests
+//! of it say so and show nothing.
 
 mod api;
 mod cable;

@@ -12,7 +12,7 @@ mod tests;
 mod versions;
 
 pub(super) use chunks::{Kept, Moved, PackedChunk};
-pub(super) use versions::{Completed, Created, NewVersion};
+pub(super) use versions::{Completed, Created, Most, NewVersion};
 
 use super::ids::PackNumber;
 use super::index::{Index, Rows};

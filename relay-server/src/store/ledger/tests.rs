@@ -4,7 +4,7 @@ use super::super::ids::{PackNumber, Place, VersionNumber};
 use super::super::index::{Index, Rows};
 use super::super::records::ListRecord;
 use super::super::tables::{CHUNKS, DEAD, LOST, PACKS, REFS};
-use super::{Created, Kept, Ledger, Moved, NewVersion, PackedChunk};
+use super::{Created, Kept, Ledger, Most, Moved, NewVersion, PackedChunk};
 use hither_content::storage::{MemoryStorage, StorageError};
 use hither_proto::{ChunkId, DeviceId, ReadKey, ShareId, UserId};
 use std::sync::Arc;
@@ -35,8 +35,9 @@ fn create(index: &Index, user: u8, share: u8) -> VersionNumber {
         read_key: ReadKey::new([0; 32]),
         head: Vec::new(),
         due_ms: 1000,
+        lists: 36,
     };
-    match run(index, |ledger| ledger.create(new, 100)) {
+    match run(index, |ledger| ledger.create(new, Most { versions: 100, lists: 1 << 20 })) {
         Created::New(version, _) => version,
         other => panic!("{other:?}"),
     }

@@ -23,6 +23,16 @@ pub(in super::super) struct NewVersion {
     pub(in super::super) head: Vec<u8>,
     /// When it is given up unless it is complete by then, Unix milliseconds.
     pub(in super::super) due_ms: u64,
+    /// Bytes of its lists.
+    pub(in super::super) lists: u64,
+}
+
+/// What a user may have at most.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Most {
+    pub(in super::super) versions: u32,
+    /// Bytes of the lists of all versions.
+    pub(in super::super) lists: u64,
 }
 
 /// How beginning a version went.
@@ -34,6 +44,8 @@ pub(in super::super) enum Created {
     Older,
     /// The user has so many versions already.
     TooMany(u32),
+    /// The user's versions have lists of so many bytes already.
+    TooLong(u64),
 }
 
 /// How completing a version went.
@@ -48,8 +60,8 @@ pub(in super::super) enum Completed {
 }
 
 impl Ledger<'_> {
-    /// Adds a version, in place of one that was begun and got no further, for a user with less than `most` of them.
-    pub(in super::super) fn create(&mut self, new: NewVersion, most: u32) -> Result<Created, StorageError> {
+    /// Adds a version, in place of one that was begun and got no further, for a user who has less than `most`.
+    pub(in super::super) fn create(&mut self, new: NewVersion, most: Most) -> Result<Created, StorageError> {
         let others = self.versions_of(&new.user, &new.owner, &new.share)?;
         let newer =
             |(_, other): &(_, VersionRecord)| other.phase == Phase::Complete && other.version > new.version;
@@ -58,16 +70,20 @@ impl Ledger<'_> {
         }
         let number = self.user_number(&new.user)?;
         let Some(mut user) = self.user(&new.user)? else { return Err(malformed()) };
-        if user.versions >= most {
+        if user.versions >= most.versions {
             return Ok(Created::TooMany(user.versions));
         }
+        if user.lists.saturating_add(new.lists) > most.lists {
+            return Ok(Created::TooLong(user.lists));
+        }
         user.versions += 1;
+        user.lists += new.lists;
         self.set_user(&new.user, &user);
         for (other, record) in others.iter().filter(|(_, other)| other.phase == Phase::Begun) {
             self.release(*other, record)?;
         }
         let version = VersionNumber(self.next_number(NEXT_VERSION)?);
-        let NewVersion { user, owner, share, version: count, read_key, head, due_ms } = new;
+        let NewVersion { user, owner, share, version: count, read_key, head, due_ms, lists: _ } = new;
         let phase = Phase::Begun;
         let record =
             VersionRecord { phase, user, number, owner, share, version: count, due_ms, read_key, head };
@@ -182,6 +198,7 @@ impl Ledger<'_> {
         }
         if let Some(mut user) = self.user(&record.user)? {
             user.versions = user.versions.saturating_sub(1);
+            user.lists = user.lists.saturating_sub(record.list_bytes());
             self.set_user(&record.user, &user);
         }
         self.remove(DUE, &due_key(record.due_ms, version));
@@ -195,7 +212,7 @@ impl Ledger<'_> {
             return Ok(record.number);
         }
         let number = UserNumber(u32::try_from(self.next_number(NEXT_USER)?).map_err(|_| used_up())?);
-        self.set_user(user, &UserRecord { number, bytes: 0, versions: 0, quota: None });
+        self.set_user(user, &UserRecord { number, bytes: 0, versions: 0, lists: 0, quota: None });
         Ok(number)
     }
 }
