@@ -23,7 +23,8 @@ pub(crate) fn lock(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
-/// Logs to a file (JSON, one object a line), or to standard error when in the foreground.
+/// Logs to a file (JSON, one object a line), or to standard error when in the foreground. A line that cannot be written, as on a full disk,
+/// is lost: to say so on standard error would panic whoever logs, where nobody reads that any more.
 pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Result<()> {
     let ours = format!(
         "warn,hither_daemon={level},hither_carrier={level},hither_content={level},hither_engine={level}"
@@ -32,7 +33,12 @@ pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Resul
     if foreground {
         let colours =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-        tracing_subscriber::fmt().with_env_filter(filter()).with_ansi(colours).with_writer(io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter())
+            .with_ansi(colours)
+            .log_internal_errors(false)
+            .with_writer(io::stderr)
+            .init();
         return Ok(());
     }
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() > MAX_LOG) {
@@ -46,6 +52,7 @@ pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Resul
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter())
+        .log_internal_errors(false)
         .with_writer(std::sync::Mutex::new(file))
         .init();
     Ok(())

@@ -26,6 +26,8 @@ pub fn start_log(filter: &str, json: bool) -> Result<(), LogError> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(parse(filter)?)
         .with_ansi(has_colours(io::stderr().is_terminal(), |name| std::env::var_os(name)))
+        // To say on standard error that it cannot be written to would panic whoever logs.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     let started = if json { subscriber.json().finish().try_init() } else { subscriber.finish().try_init() };
     started.map_err(|_| LogError::Twice)

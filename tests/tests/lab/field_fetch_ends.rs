@@ -217,8 +217,9 @@ fn field_c15_an_own_disk_without_room_is_said_and_forgiven() {
         let mut file = fs::File::create(&ballast).unwrap();
         while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
         drop(file);
-        // Not only the first time: the store of metadata refuses everything once the system has failed it.
-        for _ in 0..2 {
+        // Not only the first time: the store of metadata refuses everything once the system has failed it, and after a few more the log
+        // does not take a line either.
+        for _ in 0..12 {
             let error = laptop.begin_fetch(&ticket, "got").finish().failed(6);
             assert_eq!(error.code, ErrorCode::NoSpace);
         }
