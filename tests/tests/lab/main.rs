@@ -18,6 +18,7 @@ mod field_firewalls;
 mod field_groups;
 mod field_links;
 mod field_local;
+mod field_paths;
 mod field_rollback;
 mod field_share;
 mod field_share_files;
