@@ -38,6 +38,8 @@ pub struct Gauge {
 impl Gauge {
     /// How often to look.
     pub const LOOK: Duration = LOOK;
+    /// What little is, bytes per second.
+    pub const LITTLE: f64 = LITTLE;
 
     /// A look: `moved` bytes so far in all, and whether more is expected and nothing on this side keeps it from coming.
     pub fn look(&mut self, moved: u64, expected: bool, now: Instant) -> Finding {

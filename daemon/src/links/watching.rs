@@ -15,8 +15,6 @@ const TELLING_PACKETS: u64 = 30;
 const LOST_PERCENT: u64 = 5;
 /// Bytes that the system takes on TCP, at most, before it has to wait for acknowledgements.
 pub(crate) const UNSEEN: u64 = 512 * 1024;
-/// What such a line carries at most, bytes per second.
-const LITTLE: f64 = 256.0 * 1024.0;
 
 /// What is to be done about a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +146,7 @@ pub(crate) async fn loses(paths: &Paths, (remote, carrier): (DeviceId, CarrierKi
         let rate = carried.saturating_sub(sent) as f64 / SPAN.as_secs_f64();
         ((packets, lost), sent) = (now, carried);
         let loses = of >= TELLING_PACKETS && gone * 100 >= of * LOST_PERCENT;
-        if loses && rate < LITTLE && paths.outdone(remote, carrier, rate) {
+        if loses && rate < Gauge::LITTLE && paths.outdone(remote, carrier, rate) {
             return;
         }
     }
