@@ -202,6 +202,11 @@ impl Paths {
         tracing::debug!(?remote, %carrier, "nothing gets through");
     }
 
+    /// A carrier (QUIC or TCP) was thought to let nothing through, and does.
+    pub fn lives(&self, remote: DeviceId, carrier: CarrierKind) {
+        self.change(remote, Instant::now(), |path| path.change(carrier).stalled = None);
+    }
+
     /// Long segments of TCP seem to be lost on the way: from now on they are shorter. `false`: they are as short as they can be.
     pub fn shorten(&self, remote: DeviceId) -> bool {
         let now = Instant::now();
@@ -308,6 +313,8 @@ mod tests {
         assert_eq!(paths.first(device), None);
         paths.measured(device, CarrierKind::Tcp, 1e6);
         assert_eq!(paths.first(device), Some(CarrierKind::Tcp));
+        paths.lives(device, CarrierKind::Quic);
+        assert_eq!(paths.first(device), None);
     }
 
     #[test]

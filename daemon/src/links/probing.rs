@@ -44,15 +44,26 @@ impl Links {
     /// The device is silent though something is expected of it: does its link still lead anywhere? One look at a time.
     pub(crate) async fn suspect(&self, device: DeviceId) {
         let Some(_looking) = self.calling.look_at(device) else { return };
+        // Before the link is closed: the next one is to be over TCP if that gets there.
+        let tcp = self.tcp_link(device);
+        let answers = match &tcp {
+            Some(link) => link.answers(ANSWERS.max(link.rtt() * 4)).await,
+            None => false,
+        };
+        if answers {
+            self.paths().stalled(device, CarrierKind::Quic);
+        }
         let ended = self.endpoint.probe(device).await;
+        if ended == 0 {
+            self.paths().lives(device, CarrierKind::Quic);
+        }
         tracing::debug!(?device, ended, "a silent device was looked for");
     }
 
     /// The device is silent over TCP though something is expected of it: does TCP still lead there? If it does not, everything that is
     /// on TCP towards it is broken off.
     pub(crate) async fn answers_by_tcp(&self, device: DeviceId) -> bool {
-        let link = self.open().into_iter().find(|l| l.device() == device && l.carrier() == CarrierKind::Tcp);
-        let Some(link) = link else { return true };
+        let Some(link) = self.tcp_link(device) else { return true };
         let answers = link.answers(ANSWERS.max(link.rtt() * 4)).await;
         if !answers {
             link.close("nothing gets through");
@@ -61,6 +72,10 @@ impl Links {
             tracing::debug!(?device, broken, "TCP leads nowhere any more");
         }
         answers
+    }
+
+    fn tcp_link(&self, device: DeviceId) -> Option<Link> {
+        self.open().into_iter().find(|link| link.device() == device && link.carrier() == CarrierKind::Tcp)
     }
 
     /// What links were found to carry.
