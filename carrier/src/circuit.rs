@@ -36,13 +36,14 @@ pub(crate) async fn connect(
     let permit = core.bounds.dial().ok_or(LinkError::TooMany("connections"))?;
     let beneath = circuits.open().await?;
     beneath.widen();
-    let (remote, start) = (beneath.remote, Instant::now());
+    let (remote, way, start) = (beneath.remote, beneath.beneath(), Instant::now());
     let shaken = handshake_with(core, device, Socket::Circuit(End::new(beneath)));
     let (io, binding) = timeout(HANDSHAKE_TIMEOUT, shaken).await.unwrap_or(Err(LinkError::TimedOut))?;
     let rtt = start.elapsed();
     let known = (device, remote, binding);
     let hold = Hold::dialled(permit);
-    Ok((Stream::tls(CarrierKind::Relayed, Arc::new(Duplex::new(io)), known, hold, true), rtt))
+    let stream = Stream::tls(CarrierKind::Relayed, Arc::new(Duplex::new(io)), known, hold, true);
+    Ok((stream.over(way), rtt))
 }
 
 impl Endpoint {
@@ -62,7 +63,7 @@ impl Endpoint {
     /// out of [`accept`](Self::accept) like any other. The bounds are those of accepted TCP connections, with the relay's
     /// address as everybody's.
     pub async fn accept_circuit(&self, from: DeviceId, beneath: Stream) -> Result<(), LinkError> {
-        let (core, remote) = (self.core(), beneath.remote);
+        let (core, remote, way) = (self.core(), beneath.remote, beneath.beneath());
         beneath.widen();
         // From here on its connection is closed whatever comes of it.
         let beneath = End::new(beneath);
@@ -88,7 +89,7 @@ impl Endpoint {
         duplex.abort_when(place.evicted(), &core.tasks);
         let hold = Hold::accepted(stream, tcp, place);
         let known = (device, remote, binding);
-        let stream = Stream::tls(CarrierKind::Relayed, duplex, known, hold, false);
+        let stream = Stream::tls(CarrierKind::Relayed, duplex, known, hold, false).over(way);
         core.incoming.send(Incoming::Stream(stream)).await.map_err(|_| LinkError::Closed)
     }
 }

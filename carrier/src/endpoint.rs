@@ -5,6 +5,7 @@ use crate::dial::race;
 use crate::error::{BindError, LinkError};
 use crate::identity::Identity;
 use crate::link::Link;
+use crate::paths::Paths;
 use crate::quic::{self, CODE, Configs, Port, Towards};
 use crate::roaming::Roaming;
 use crate::single::{SingleLink, Way};
@@ -84,6 +85,7 @@ pub(crate) struct Core {
     /// The socket of QUIC.
     socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
     pub(crate) roaming: Roaming,
+    pub(crate) paths: Arc<Paths>,
     pub(crate) bounds: Bounds,
     /// Whether this is a relay.
     pub(crate) relay: bool,
@@ -147,6 +149,7 @@ impl Endpoint {
             quic,
             socket,
             roaming: Roaming::new(),
+            paths: Arc::default(),
             bounds: Bounds::new(&config.limits),
             relay: config.relay_idle.is_some(),
             incoming: sender,
@@ -292,7 +295,8 @@ impl Endpoint {
         joining: impl futures::Stream<Item = SocketAddr>,
         towards: Towards,
     ) -> Result<Link, LinkError> {
-        let dial = async |address| Ok((address, tcp::connect(&self.core, device, address, towards).await?));
+        let dial =
+            async |address| Ok((address, tcp::connect(&self.core, device, address, towards, None).await?));
         let (address, first) = race(addresses, joining, dial).await?;
         Ok(SingleLink::make(Arc::clone(&self.core), Way::Tcp(address, towards), first))
     }
@@ -318,6 +322,16 @@ impl Endpoint {
     /// A device is said to be elsewhere now: its QUIC links are asked as by [`network_changed`](Self::network_changed).
     pub async fn probe(&self, device: DeviceId) -> usize {
         self.core.roaming.probe(|link| link.device() == device, || self.ask_all()).await
+    }
+
+    /// Breaks off the TCP connections that were made to a device: nothing gets through them any more. Returns how many.
+    pub fn abandon_tcp(&self, device: DeviceId) -> usize {
+        self.core.roaming.abandon(device)
+    }
+
+    /// What links were found to carry.
+    pub fn paths(&self) -> &Arc<Paths> {
+        &self.core.paths
     }
 
     /// Makes every QUIC connection send something at once, from whatever address leads to the other side now.

@@ -24,12 +24,15 @@ mod duplex;
 mod endpoint;
 mod error;
 mod framing;
+mod gauge;
 pub mod group_seal;
 mod handshakes;
 mod identity;
 mod interfaces;
 mod link;
+mod paths;
 mod places;
+mod progress;
 mod quic;
 mod reach;
 mod relay;
@@ -53,8 +56,11 @@ pub use framing::{
     FrameReader, FramingError, MessageReader, RelayReader, WireMessage, write_chunk_frame, write_message,
     write_put_chunk, write_relay_message,
 };
+pub use gauge::{Finding, Gauge};
 pub use identity::{Identity, IdentityError};
 pub use interfaces::InterfaceFilter;
 pub use link::{Link, LinkStats};
+pub use paths::Paths;
+pub use progress::Progress;
 pub use sightings::DiscoveryEvent;
 pub use stream::{CarrierKind, RecvHalf, SendHalf, Stream};

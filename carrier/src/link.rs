@@ -85,6 +85,14 @@ impl Link {
         }
     }
 
+    /// Whether somebody still answers where a TCP link leads, within so long. Of others nothing is asked: whether they live is known.
+    pub async fn answers(&self, patience: Duration) -> bool {
+        match &self.0 {
+            Inner::Quic(link) => link.lives(),
+            Inner::Single(link) => link.answers(patience).await,
+        }
+    }
+
     /// Waits until the link is dead and says why.
     ///
     /// On QUIC that is noticed at the latest 10 s after the other side fell silent. Another link has no connection
@@ -120,6 +128,7 @@ impl Link {
             bytes_sent: stats.udp_tx.bytes,
             bytes_received: stats.udp_rx.bytes,
             packets_lost: stats.path.lost_packets,
+            bytes_lost: stats.path.lost_bytes,
             packet_size: stats.path.current_mtu,
             congestion_window: stats.path.cwnd,
         })
@@ -141,6 +150,8 @@ pub struct LinkStats {
     pub bytes_received: u64,
     /// Packets found lost.
     pub packets_lost: u64,
+    /// Bytes of those.
+    pub bytes_lost: u64,
     /// Size of full packets now, UDP payload bytes.
     pub packet_size: u16,
     /// Congestion window now, bytes.

@@ -11,6 +11,7 @@ use crate::duplex::Duplex;
 use crate::link::QuicLink;
 use crate::quic::CODE;
 use futures::future::join_all;
+use hither_proto::DeviceId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -50,7 +51,7 @@ impl<T> Table<T> {
 
 /// Every connection of an endpoint that a change of the network may end.
 pub(crate) struct Roaming {
-    tcp: Table<(IpAddr, Weak<Duplex>)>,
+    tcp: Table<(IpAddr, Option<DeviceId>, Weak<Duplex>)>,
     quic: Table<Weak<QuicLink>>,
 }
 
@@ -59,10 +60,10 @@ impl Roaming {
         Self { tcp: Table::new(), quic: Table::new() }
     }
 
-    /// A TCP connection was made from, or accepted at, this address of ours.
-    pub(crate) fn tcp(&self, local: IpAddr, connection: &Arc<Duplex>) {
-        let entry = (local.to_canonical(), Arc::downgrade(connection));
-        self.tcp.add(entry, |(_, connection)| connection.strong_count() > 0);
+    /// A TCP connection was made from, or accepted at, this address of ours; `dialled`: made, to this device.
+    pub(crate) fn tcp(&self, local: IpAddr, dialled: Option<DeviceId>, connection: &Arc<Duplex>) {
+        let entry = (local.to_canonical(), dialled, Arc::downgrade(connection));
+        self.tcp.add(entry, |(_, _, connection)| connection.strong_count() > 0);
     }
 
     /// A QUIC connection was made or accepted.
@@ -72,11 +73,18 @@ impl Roaming {
 
     /// Breaks off the TCP connections of addresses that this device has no more. Returns how many.
     pub(crate) fn leave(&self, own: &BTreeSet<IpAddr>) -> usize {
-        let stranded = self.tcp.all(|(local, connection)| {
+        let stranded = self.tcp.all(|(local, _, connection)| {
             connection.upgrade().filter(|_| !local.is_loopback() && !own.contains(local))
         });
         stranded.iter().for_each(|connection| connection.abort());
         stranded.len()
+    }
+
+    /// Breaks off the TCP connections that were made to a device. Returns how many.
+    pub(crate) fn abandon(&self, device: DeviceId) -> usize {
+        let of_it = self.tcp.all(|(_, of, connection)| connection.upgrade().filter(|_| *of == Some(device)));
+        of_it.iter().for_each(|connection| connection.abort());
+        of_it.len()
     }
 
     /// Asks QUIC connections by `ask`, which must make all of them send something, and closes those of which nothing is

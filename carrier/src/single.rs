@@ -12,11 +12,17 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long the connection that proved a link's identity is kept for the first stream.
 const SPARE_KEEP: Duration = Duration::from_secs(2);
+
+/// How long the first answer to the next connection may take at least, and in round trips of the one before: the system asks again
+/// after a second (RFC 6298).
+const PATIENCE: Duration = Duration::from_millis(1500);
+const ROUND_TRIPS: u32 = 4;
 
 /// How a connection is made.
 pub(crate) enum Way {
@@ -113,6 +119,21 @@ impl SingleLink {
         self.closed.cancel();
     }
 
+    /// How long the first answer may take from where there was one before: what is silent now is no way any more.
+    fn patience(&self) -> Duration {
+        (self.rtt() * ROUND_TRIPS).max(PATIENCE)
+    }
+
+    /// Whether somebody answers at the address, within so long; of circuits nothing is known.
+    pub(crate) async fn answers(&self, patience: Duration) -> bool {
+        match &self.way {
+            Way::Tcp(address, _) => {
+                matches!(timeout(patience, TcpStream::connect(*address)).await, Ok(Ok(_)))
+            }
+            Way::Circuit(_) => true,
+        }
+    }
+
     pub(crate) async fn open(&self) -> Result<Stream, LinkError> {
         if self.closed.is_cancelled() {
             return Err(LinkError::Closed);
@@ -121,7 +142,9 @@ impl SingleLink {
             return Ok(spare);
         }
         let made = match &self.way {
-            Way::Tcp(address, towards) => tcp::connect(&self.core, self.device, *address, *towards).await,
+            Way::Tcp(address, towards) => {
+                tcp::connect(&self.core, self.device, *address, *towards, Some(self.patience())).await
+            }
             Way::Circuit(circuits) => circuit::connect(&self.core, self.device, &**circuits).await,
         };
         match made {

@@ -8,6 +8,7 @@ use crate::duplex::Duplex;
 use crate::error::LinkError;
 use crate::link::QuicLink;
 use crate::places::Place;
+use crate::progress::{Counted, Progress};
 use crate::quic::CODE;
 use crate::reach::Reach;
 use crate::settings::wide_window;
@@ -63,7 +64,12 @@ pub struct Stream {
     pub binding: StreamBinding,
     /// Whether this device opened the stream.
     pub opened_here: bool,
+    /// To whom, and over which of QUIC and TCP, this device's own part of the way leads: of a circuit, to the relay.
+    pub via: (DeviceId, CarrierKind),
     link: Option<quinn::Connection>,
+    /// The QUIC connection that it is on, if nothing else is: of a circuit, the one to the relay.
+    beneath: Option<quinn::Connection>,
+    counted: Arc<Counted>,
 }
 
 impl Stream {
@@ -73,17 +79,25 @@ impl Stream {
         hold: Hold,
         opened_here: bool,
     ) -> Result<Self, LinkError> {
-        let hold = Arc::new(hold);
+        let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
         let binding = link.binding(send.id(), opened_here)?;
         Ok(Self {
-            send: SendHalf { way: Send::Quic(send), ended: false, _hold: Arc::clone(&hold) },
-            recv: RecvHalf { way: Recv::Quic(recv), _hold: hold },
+            send: SendHalf {
+                way: Send::Quic(send),
+                ended: false,
+                counted: Arc::clone(&counted),
+                _hold: Arc::clone(&hold),
+            },
+            recv: RecvHalf { way: Recv::Quic(recv), counted: Arc::clone(&counted), _hold: hold },
             device: link.device(),
             carrier: CarrierKind::Quic,
             remote: link.remote(),
             binding,
             opened_here,
+            via: (link.device(), CarrierKind::Quic),
             link: Some(link.connection().clone()),
+            beneath: Some(link.connection().clone()),
+            counted,
         })
     }
 
@@ -95,17 +109,44 @@ impl Stream {
         hold: Hold,
         opened_here: bool,
     ) -> Self {
-        let hold = Arc::new(hold);
+        let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
         Self {
-            send: SendHalf { way: Send::Tls(Arc::clone(&duplex)), ended: false, _hold: Arc::clone(&hold) },
-            recv: RecvHalf { way: Recv::Tls(duplex), _hold: hold },
+            send: SendHalf {
+                way: Send::Tls(Arc::clone(&duplex)),
+                ended: false,
+                counted: Arc::clone(&counted),
+                _hold: Arc::clone(&hold),
+            },
+            recv: RecvHalf { way: Recv::Tls(duplex), counted: Arc::clone(&counted), _hold: hold },
             device,
             carrier,
             remote,
             binding,
             opened_here,
+            via: (device, CarrierKind::Tcp),
             link: None,
+            beneath: None,
+            counted,
         }
+    }
+
+    /// What it is to one that it is the way of: its own way, and the connection beneath.
+    pub(crate) fn beneath(&self) -> ((DeviceId, CarrierKind), Option<quinn::Connection>) {
+        (self.via, self.beneath.clone())
+    }
+
+    /// Says what a circuit is on.
+    pub(crate) fn over(
+        mut self,
+        (via, beneath): ((DeviceId, CarrierKind), Option<quinn::Connection>),
+    ) -> Self {
+        (self.via, self.beneath) = (via, beneath);
+        self
+    }
+
+    /// How far it is, from now on.
+    pub fn progress(&self) -> Progress {
+        Progress::new(&self.counted, self.beneath.as_ref())
     }
 
     /// Lets the other side send more at a time on the whole connection, and takes more at a time: a relay's connections
@@ -193,6 +234,7 @@ enum Send {
 pub struct SendHalf {
     way: Send,
     ended: bool,
+    counted: Arc<Counted>,
     _hold: Arc<Hold>,
 }
 
@@ -210,7 +252,7 @@ impl SendHalf {
         match &mut self.way {
             Send::Quic(send) => send.write_all_chunks(pieces).await.map_err(io::Error::from),
             Send::Tls(duplex) => {
-                write_pieces(duplex, pieces).await?;
+                write_pieces(duplex, pieces, &self.counted).await?;
                 poll_fn(|cx| duplex.poll_flush(cx)).await
             }
         }
@@ -265,7 +307,7 @@ impl SendHalf {
 /// Largest number of pieces given to one vectored write; more are written in turns.
 const MAX_PIECES: usize = 8;
 
-async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes]) -> io::Result<()> {
+async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes], counted: &Counted) -> io::Result<()> {
     let mut pieces = pieces;
     loop {
         while pieces.first().is_some_and(Bytes::is_empty) {
@@ -285,6 +327,7 @@ async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes]) -> io::Result<()> {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        counted.send(written);
         for piece in pieces.iter_mut() {
             let taken = written.min(piece.len());
             drop(piece.split_to(taken));
@@ -309,7 +352,13 @@ impl AsyncWrite for SendHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.way {
             Send::Quic(send) => AsyncWrite::poll_write(Pin::new(send), cx, data),
-            Send::Tls(duplex) => duplex.poll_write_vectored(cx, &[IoSlice::new(data)]),
+            Send::Tls(duplex) => {
+                let polled = duplex.poll_write_vectored(cx, &[IoSlice::new(data)]);
+                if let Poll::Ready(Ok(written)) = polled {
+                    self.counted.send(written);
+                }
+                polled
+            }
         }
     }
 
@@ -331,7 +380,13 @@ impl AsyncWrite for SendHalf {
                 }
                 Poll::Ready(Ok(written))
             }
-            Send::Tls(duplex) => duplex.poll_write_vectored(cx, pieces),
+            Send::Tls(duplex) => {
+                let polled = duplex.poll_write_vectored(cx, pieces);
+                if let Poll::Ready(Ok(written)) = polled {
+                    self.counted.send(written);
+                }
+                polled
+            }
         }
     }
 
@@ -363,6 +418,7 @@ enum Recv {
 /// The receiving half of a stream.
 pub struct RecvHalf {
     way: Recv,
+    counted: Arc<Counted>,
     _hold: Arc<Hold>,
 }
 
@@ -387,7 +443,11 @@ impl RecvHalf {
     /// Returns how many; `None` at the end. Cancel safe.
     pub async fn receive(&mut self, pieces: &mut [Bytes], most: usize) -> io::Result<Option<usize>> {
         match &mut self.way {
-            Recv::Quic(recv) => Ok(recv.read_chunks(pieces).await?),
+            Recv::Quic(recv) => {
+                let read = recv.read_chunks(pieces).await?;
+                self.counted.receive(pieces[..read.unwrap_or(0)].iter().map(Bytes::len).sum());
+                Ok(read)
+            }
             Recv::Tls(_) => {
                 let Some(piece) = pieces.first_mut() else { return Ok(Some(0)) };
                 let mut buffer = BytesMut::with_capacity(most);
@@ -421,10 +481,13 @@ impl AsyncRead for RecvHalf {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.way {
+        let before = buffer.filled().len();
+        let polled = match &mut self.way {
             Recv::Quic(recv) => AsyncRead::poll_read(Pin::new(recv), cx, buffer),
             Recv::Tls(duplex) => duplex.poll_read(cx, buffer),
-        }
+        };
+        self.counted.receive(buffer.filled().len() - before);
+        polled
     }
 }
 

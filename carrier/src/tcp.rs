@@ -7,17 +7,22 @@ use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::duplex::{Duplex, Io, handshake_of, handshake_with};
 use crate::endpoint::{Core, Incoming};
 use crate::error::{BindError, LinkError};
+use crate::paths::Segment;
 use crate::quic::{Port, Towards, dual_stack};
 use crate::reach::canonical;
 use crate::socket::Socket;
 use crate::stream::{CarrierKind, Hold, Stream};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hither_proto::{DeviceId, StreamBinding};
 use socket2::{Protocol, SockRef, TcpKeepalive, Type};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -29,6 +34,8 @@ const QUIET_KEEP_ALIVE: Duration = Duration::from_secs(600);
 const KEEP_ALIVE_PROBES: u32 = 3;
 /// Longest time that sent data may stay unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time after which a handshake on a connection that was made counts as stuck: the first answer takes a round trip.
+const STUCK: Duration = Duration::from_secs(1);
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 128;
 /// Pause after the system refused a connection (no file descriptors left).
@@ -63,41 +70,109 @@ fn prepare(socket: &TcpStream, quiet: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Dials `device` at one address. Also returns how long the TCP handshake took, one round trip.
+/// A dial of TCP.
+#[derive(Clone, Copy)]
+struct Dial<'a> {
+    core: &'a Arc<Core>,
+    device: DeviceId,
+    address: SocketAddr,
+    towards: Towards,
+    /// How long the first answer may take.
+    patience: Duration,
+    /// The other side has answered.
+    made: &'a AtomicBool,
+}
+
+/// Dials `device` at one address; `patience`: how long the first answer may take, if that is known. Also returns how long the TCP
+/// handshake took, one round trip.
 pub(crate) async fn connect(
     core: &Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
     towards: Towards,
+    patience: Option<Duration>,
 ) -> Result<(Stream, Duration), LinkError> {
-    timeout(HANDSHAKE_TIMEOUT, dial(core, device, address, towards)).await.unwrap_or(Err(LinkError::TimedOut))
+    let patience = patience.unwrap_or(HANDSHAKE_TIMEOUT);
+    let dial = Dial { core, device, address, towards, patience, made: &AtomicBool::new(false) };
+    let dialled = timeout(HANDSHAKE_TIMEOUT, dial_shorter(dial));
+    dialled.await.unwrap_or(Err(LinkError::TimedOut))
 }
 
-async fn dial(
-    core: &Arc<Core>,
-    device: DeviceId,
-    address: SocketAddr,
-    towards: Towards,
-) -> Result<(Stream, Duration), LinkError> {
+/// Dials; when the connection is made and the handshake does not go on, once more beside it with shorter segments: a path that loses long
+/// packets lets the first ones through.
+async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
+    let paths = &of.core.paths;
+    let first = paths.segment(of.device);
+    let mut segment = first;
+    let attempt = async |segment: Segment| (dial(of, segment).await, segment);
+    let mut running = FuturesUnordered::new();
+    running.push(attempt(segment));
+    loop {
+        let stuck = async {
+            match segment.shorter() {
+                Some(shorter) => {
+                    sleep(STUCK).await;
+                    shorter
+                }
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            Some((ended, with)) = running.next() => match ended {
+                Ok(dialled) => {
+                    if with != first {
+                        paths.passes(of.device, with);
+                    }
+                    return Ok(dialled);
+                }
+                Err(error) if running.is_empty() => return Err(error),
+                Err(_) => {}
+            },
+            shorter = stuck => if of.made.load(Ordering::Relaxed) {
+                segment = shorter;
+                running.push(attempt(segment));
+            },
+        }
+    }
+}
+
+/// Connects, with segments of at most that length both ways: the other side is told (RFC 9293, section 3.7.1).
+async fn connected(address: SocketAddr, segment: Segment) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    if let Some(bytes) = segment.bytes()
+        && let Err(error) = SockRef::from(&socket).set_tcp_mss(bytes)
+    {
+        tracing::debug!(%error, "segments cannot be shortened");
+    }
+    #[cfg(not(unix))]
+    let _ = segment;
+    socket.connect(address).await
+}
+
+async fn dial(of: Dial<'_>, segment: Segment) -> Result<(Stream, Duration), LinkError> {
+    let Dial { core, device, address, towards, patience, made } = of;
     let permit = core.bounds.dial().ok_or(LinkError::TooMany("connections"))?;
     let unreachable = |error: io::Error| LinkError::Unreachable(error.to_string());
     let start = Instant::now();
-    let socket = TcpStream::connect(address).await.map_err(unreachable)?;
+    let socket = timeout(patience, connected(address, segment)).await.map_err(|_| LinkError::TimedOut)?;
+    let socket = socket.map_err(unreachable)?;
+    made.store(true, Ordering::Relaxed);
     let rtt = start.elapsed();
     prepare(&socket, towards == Towards::Relay).map_err(unreachable)?;
     let remote = canonical(socket.peer_addr().map_err(unreachable)?);
     let (io, binding) = handshake_with(core, device, Socket::Tcp(socket)).await?;
     let known = (device, remote, binding);
     let hold = Hold::dialled(permit);
-    Ok((Stream::tls(CarrierKind::Tcp, duplex(core, io), known, hold, true), rtt))
+    Ok((Stream::tls(CarrierKind::Tcp, duplex(core, Some(device), io), known, hold, true), rtt))
 }
 
 /// A connection that is broken off when this device loses its end of it.
-fn duplex(core: &Core, io: Io) -> Arc<Duplex> {
+fn duplex(core: &Core, dialled: Option<DeviceId>, io: Io) -> Arc<Duplex> {
     let local = io.get_ref().0.socket().local_addr();
     let duplex = Arc::new(Duplex::new(io));
     if let (Some(local), false) = (local, core.relay) {
-        core.roaming.tcp(local.ip(), &duplex);
+        core.roaming.tcp(local.ip(), dialled, &duplex);
     }
     duplex
 }
@@ -137,7 +212,7 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
                         tracing::debug!(%device, "a connection is refused: too many");
                         return;
                     };
-                    let duplex = duplex(&task_core, io);
+                    let duplex = duplex(&task_core, None, io);
                     duplex.abort_when(place.evicted(), &task_core.tasks);
                     let hold = Hold::accepted(stream, tcp, place);
                     let known = (device, remote, binding);

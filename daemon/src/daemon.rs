@@ -125,6 +125,7 @@ impl Daemon {
         let endpoint =
             EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
+        endpoint.paths().set_network(&crate::relay::addresses());
         let device = identity.device_id();
         let records = Records::new(Arc::clone(&storage));
         let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;

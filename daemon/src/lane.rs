@@ -4,40 +4,60 @@
 //! decrypt on two cores; on QUIC one is as fast as many. When a stream breaks, the whole lane starts over: the engine
 //! is told and gives out the work again.
 
+mod watched;
+
+use self::watched::Watched;
 use crate::daemon::Daemon;
 use crate::greeting::greet;
+use crate::links::watching::Watch;
 use crate::routes::{LaneInput, PeerKey, TransferInput};
 use crate::session::Lanes;
 use crate::shares::Share;
 use crate::throttle::Limit;
 use crate::{circuits, links};
 use futures::future::BoxFuture;
-use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, write_message};
+use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, Stream, write_message};
 use hither_engine::{Arrival, Carrier, RequestId};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{DeviceId, HolderKind, Message, Purpose, Space, Want};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Streams of a lane whose streams are connections of their own.
 const TCP_STREAMS: usize = 2;
 /// How long 256 KiB of a payload may take before its stream counts as broken; the engine moves the work long before.
 const PAYLOAD: Duration = Duration::from_secs(30);
-/// Silence, while something was asked for, after which it is asked whether the link still leads anywhere: the other device may have lost
-/// the end of it, which it cannot say over it.
-const SILENT: Duration = Duration::from_secs(1);
+
 /// What the positions of the requests on their way count. An entry goes with the answer that ends its request, or when
 /// the request is taken back.
 #[derive(Debug, Default)]
-struct Spaces(Mutex<HashMap<RequestId, Space>>);
+struct Spaces {
+    on_their_way: Mutex<HashMap<RequestId, Space>>,
+    /// Streams that are not read because this device takes its time.
+    held: AtomicUsize,
+}
 
 impl Spaces {
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Space>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something of this device; the other one is not to be blamed meanwhile.
+    async fn hold<T>(&self, own: impl Future<Output = T>) -> T {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        let done = own.await;
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        done
+    }
+
+    /// Returns whether anything is to come, and nothing here keeps it from coming.
+    fn expects(&self) -> bool {
+        self.any() && self.held.load(Ordering::Relaxed) == 0
     }
 
     /// What to say for an input, and whether every stream is to hear it; nothing for a request that was not made here or
@@ -91,7 +111,8 @@ pub(crate) fn make(
         let (sender, receiver) = mpsc::unbounded_channel();
         lanes.insert(carrier, sender);
         let (device, kind) = (key.device, key.kind);
-        let lane = Lane { daemon: Arc::clone(daemon), share: Arc::clone(share), device, kind, carrier };
+        let (daemon, share, left) = (Arc::clone(daemon), Arc::clone(share), Arc::default());
+        let lane = Lane { daemon, share, device, kind, carrier, left };
         futures.push(Box::pin(lane.run(receiver, key.close.clone())));
     }
     (lanes, futures)
@@ -104,6 +125,8 @@ struct Lane {
     device: DeviceId,
     kind: HolderKind,
     carrier: Carrier,
+    /// How often it was begun anew because it carried too little.
+    left: Arc<AtomicU32>,
 }
 
 impl Lane {
@@ -131,11 +154,14 @@ impl Lane {
     async fn work(&self, first: LaneInput, inputs: &mut mpsc::UnboundedReceiver<LaneInput>) -> String {
         let count = if self.carrier == Carrier::Quic { 1 } else { TCP_STREAMS };
         let spaces = Arc::<Spaces>::default();
-        let mut senders = Vec::new();
+        let (mut senders, mut watched) = (Vec::new(), None::<Watched>);
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..count {
             match self.open().await {
-                Ok((send, recv, reader, limit)) => {
+                Ok((stream, reader, limit)) => {
+                    let watched = watched.get_or_insert_with(|| Watched::new(self, &stream));
+                    watched.progress.push(stream.progress());
+                    let Stream { send, recv, .. } = stream;
                     senders.push(send);
                     let (lane, spaces) = (self.clone(), Arc::clone(&spaces));
                     readers.spawn(async move { lane.read(recv, reader, &spaces, &limit).await });
@@ -144,8 +170,11 @@ impl Lane {
                 Err(error) => return error,
             }
         }
+        let Some(mut watched) = watched else { return "no stream".into() };
         let mut turn = 0;
         let mut next = Some(first);
+        let mut look = tokio::time::interval(Watch::LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let input = match next.take() {
                 Some(input) => input,
@@ -155,6 +184,12 @@ impl Lane {
                         None => return "closed here".into(),
                     },
                     Some(ended) = readers.join_next() => return ended.unwrap_or_else(|e| e.to_string()),
+                    _ = look.tick(), if spaces.any() || watched.busy => {
+                        match self.look(&mut watched, &mut senders, spaces.expects()).await {
+                            Some(end) => return end.into(),
+                            None => continue,
+                        }
+                    }
                 },
             };
             if let Err(error) = self.tell(input, &mut senders, &mut turn, &spaces).await {
@@ -181,7 +216,7 @@ impl Lane {
         write_message(&mut senders[*turn], &message).await
     }
 
-    async fn open(&self) -> Result<(SendHalf, RecvHalf, MessageReader, Limit), String> {
+    async fn open(&self) -> Result<(Stream, MessageReader, Limit), String> {
         let link = match self.carrier {
             Carrier::Quic => self.daemon.links.quic(self.device).await,
             Carrier::Tcp => self.daemon.links.tcp(self.device, None).await,
@@ -200,7 +235,7 @@ impl Lane {
             name.as_ref(),
             links::place(stream.carrier, stream.remote),
         );
-        Ok((stream.send, stream.recv, reader, limit))
+        Ok((stream, reader, limit))
     }
 
     /// Reads answers until the stream ends; returns why it did.
@@ -212,22 +247,13 @@ impl Lane {
         limit: &Limit,
     ) -> String {
         loop {
-            let next = match timeout(SILENT, reader.next(&mut recv)).await {
-                Ok(next) => next,
-                Err(_) => {
-                    if spaces.any() {
-                        self.suspect();
-                    }
-                    continue;
-                }
-            };
-            let message = match next {
+            let message = match reader.next(&mut recv).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return "the other device ended the stream".into(),
                 Err(error) => return error.to_string(),
             };
             if let Message::Chunk { length, .. } = &message {
-                limit.take(*length as usize).await;
+                spaces.hold(limit.take(*length as usize)).await;
             }
             if let Err(error) = self.handle(message, &mut recv, &mut reader, spaces).await {
                 recv.stop();
@@ -266,29 +292,6 @@ impl Lane {
         Ok(())
     }
 
-    /// Asks, beside, whether the link to the device still leads anywhere; it is closed if it does not.
-    fn suspect(&self) {
-        if self.carrier == Carrier::Quic {
-            let (of, device) = (Arc::clone(&self.daemon), self.device);
-            self.daemon.tasks.spawn(async move { of.links.suspect(device).await });
-        }
-    }
-
-    async fn payload(
-        &self,
-        recv: &mut RecvHalf,
-        reader: &mut MessageReader,
-        payload: &mut Vec<u8>,
-    ) -> Result<(), String> {
-        let mut read = std::pin::pin!(reader.payload_into(recv, payload, PAYLOAD));
-        loop {
-            match timeout(SILENT, &mut read).await {
-                Ok(read) => return read.map_err(|error| error.to_string()),
-                Err(_) => self.suspect(),
-            }
-        }
-    }
-
     async fn chunk(
         &self,
         request: RequestId,
@@ -299,9 +302,9 @@ impl Lane {
         spaces: &Spaces,
     ) -> Result<(), String> {
         let space = spaces.of(request);
-        let room = self.daemon.workers.room(length as usize).await;
+        let room = spaces.hold(self.daemon.workers.room(length as usize)).await;
         let mut payload = self.daemon.workers.buffers.take();
-        self.payload(recv, reader, &mut payload).await?;
+        reader.payload_into(recv, &mut payload, PAYLOAD).await.map_err(|error| error.to_string())?;
         let (share, device) = (self.share.id, self.device);
         let arrival =
             self.daemon.core.with(|engine, now| engine.handle_arrival(share, device, request, position, now));

@@ -4,13 +4,15 @@
 
 mod calling;
 mod either;
+pub(crate) mod probing;
+pub(crate) mod watching;
 
 use futures::future::join_all;
 use futures::stream::{self, Stream};
 use hither_api::SourceKind;
 use hither_carrier::{CarrierKind, Circuits, Endpoint, Link, LinkError, Stream as LinkStream};
 use hither_proto::{DeviceId, DeviceName, Host, HostPort, RelayAddress, ShareId};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -110,6 +112,9 @@ impl Links {
     pub(crate) fn seen(&self, device: DeviceId, mut addresses: Vec<SocketAddr>, tcp_port: Option<u16>) {
         addresses.truncate(MAX_ADDRESSES);
         self.change(device, |known| {
+            if !known.addresses.is_empty() && known.addresses.iter().all(|at| !addresses.contains(at)) {
+                self.endpoint.paths().forget(device);
+            }
             known.addresses = addresses;
             known.tcp_port = tcp_port;
             known.nearby = true;
@@ -339,41 +344,6 @@ impl Links {
                 Ok(()) = network.changed() => {}
             }
         }
-    }
-
-    /// The network became another one; `own` are this device's addresses now. Dials begin anew, and links that lead nowhere
-    /// any more are closed, some of them 2 s later: when this returns what is left of them has been looked at.
-    pub(crate) async fn network_changed(&self, own: &BTreeSet<IpAddr>) {
-        self.network.send_modify(|count| *count += 1);
-        // A TCP link is only an address that answered once: it may be another device's here.
-        for link in self.open().into_iter().filter(|link| link.carrier() == CarrierKind::Tcp) {
-            link.close("the network changed");
-        }
-        let ended = self.endpoint.network_changed(own).await;
-        let left = self.open();
-        tracing::debug!(ended, left = left.len(), "links after a change of the network");
-        // Circuits say nothing of where anybody is.
-        let direct = left.iter().filter(|link| link.carrier() != CarrierKind::Relayed);
-        direct.for_each(|link| self.leads(link, self.is_store(link.device())));
-    }
-
-    /// Discovery saw the device at other addresses than the links to it lead to: are they still any good?
-    pub(crate) async fn check(&self, device: DeviceId) {
-        let known = self.addresses(device, CarrierKind::Quic);
-        let elsewhere = |link: &Link| {
-            let (of_it, at) = (link.device() == device, link.remote().ip());
-            of_it && link.carrier() == CarrierKind::Quic && known.iter().all(|address| address.ip() != at)
-        };
-        if self.open().iter().any(elsewhere) {
-            self.endpoint.probe(device).await;
-        }
-    }
-
-    /// The device is silent though something is expected of it: does its link still lead anywhere? One look at a time.
-    pub(crate) async fn suspect(&self, device: DeviceId) {
-        let Some(_looking) = self.calling.look_at(device) else { return };
-        let ended = self.endpoint.probe(device).await;
-        tracing::debug!(?device, ended, "a silent device was looked for");
     }
 
     /// A link to the device through a relay, for what is fetched of a share: the open one, or a new one by `circuits`.

@@ -16,7 +16,9 @@ use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
 use crate::{circuits, holders, lane, rollback};
 use hither_api::SourceKind;
-use hither_carrier::{CarrierKind, Circuits, Link, MessageReader, RecvHalf, SendHalf, write_message};
+use hither_carrier::{
+    CarrierKind, Circuits, Link, LinkError, MessageReader, RecvHalf, SendHalf, write_message,
+};
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead, UncheckedHead};
@@ -51,9 +53,11 @@ pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
         () = key.close.cancelled() => Err(OpenError::Closed),
         opened = open(&daemon, &share, &key) => opened,
     };
+    let mut given_up = false;
     let refusal = match opened {
         Ok(session) => {
-            let error = session.run(&daemon, &share, &key).await;
+            let error;
+            (error, given_up) = session.run(&daemon, &share, &key).await;
             tracing::debug!(?device, share = ?share.id, error, "a session ended");
             None
         }
@@ -74,7 +78,12 @@ pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
     daemon.core.with(|engine, now| match refusal {
         _ if !daemon.core.routes.remove_peer(&key) => {}
         Some(refusal) => engine.handle_session_refused(share.id, device, refusal, now),
-        None => engine.handle_session_failed(share.id, device, now),
+        None => {
+            engine.handle_session_failed(share.id, device, now);
+            if given_up {
+                engine.handle_back(Some(device), now);
+            }
+        }
     });
     if key.kind == HolderKind::Store && !daemon.core.routes.has_peer(device) {
         daemon.links.leave(device);
@@ -119,8 +128,9 @@ async fn open(daemon: &Arc<Daemon>, share: &Share, key: &PeerKey) -> Result<Sess
 }
 
 impl Session {
-    /// Runs until the session ends; returns why it did.
-    async fn run(mut self, daemon: &Arc<Daemon>, share: &Arc<Share>, key: &PeerKey) -> String {
+    /// Runs until the session ends; returns why it did, and whether its link was found to lead nowhere any more: by another one the
+    /// device may be reached at once.
+    async fn run(mut self, daemon: &Arc<Daemon>, share: &Arc<Share>, key: &PeerKey) -> (String, bool) {
         let (id, close) = (daemon.next_session(), &key.close);
         let (lanes, started) = lane::make(daemon, share, key, self.link.carrier());
         let (sender, mut outgoing) = mpsc::unbounded_channel();
@@ -158,12 +168,16 @@ impl Session {
         close.cancel();
         daemon.core.routes.remove_session(id);
         // What the stream says of a link that ended is only that it did.
-        self.link.close_reason().map_or(error, |reason| reason.to_string())
+        match self.link.close_reason() {
+            Some(reason) => (reason.to_string(), reason == LinkError::Closed),
+            None => (error, false),
+        }
     }
 
-    /// Beside QUIC TCP is tried, for bulk data.
+    /// Beside QUIC TCP is tried, for bulk data, unless it was found to carry less.
     fn look_for_tcp(&self, daemon: &Arc<Daemon>, share: &Share, close: &CancellationToken) {
-        if self.tcp && self.link.carrier() == CarrierKind::Quic && daemon.config.tcp {
+        let worse = daemon.links.paths().first(self.device) == Some(CarrierKind::Quic);
+        if self.tcp && !worse && self.link.carrier() == CarrierKind::Quic && daemon.config.tcp {
             daemon.tasks.spawn(try_tcp(
                 Arc::clone(daemon),
                 share.id,

@@ -5,12 +5,13 @@
 //! neither a slot nor memory; a link may be as slow as that, however long a chunk is.
 
 use crate::daemon::Daemon;
+use crate::links::watching::{self, Writing};
 use crate::routes::UploadInput;
 use crate::shares::{ServeError, Share, Version};
 use crate::throttle::Limit;
 use crate::{links, session};
 use bytes::Bytes;
-use hither_carrier::{MessageReader, SendHalf, Stream, write_chunk_frame, write_message};
+use hither_carrier::{CarrierKind, MessageReader, SendHalf, Stream, write_chunk_frame, write_message};
 use hither_content::ReadChunkError;
 use hither_engine::StreamId;
 use hither_proto::{Message, Ranges, ShareId, Space, Want};
@@ -73,7 +74,20 @@ enum Out {
 /// Serves one bulk stream until it ends.
 pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream, mut reader: MessageReader) {
     let id = daemon.next_stream();
+    let (progress, way) = (stream.progress(), stream.via);
     let Stream { send, mut recv, device, carrier, remote, .. } = stream;
+    // What the other device dialled it watches itself; of a circuit this device has dialled its own part.
+    let writing = Writing::default();
+    let mut loses = std::pin::pin!(async {
+        let paths = daemon.links.paths();
+        match carrier {
+            CarrierKind::Relayed => tokio::select! {
+                () = watching::loses(paths, way, &progress) => {}
+                () = watching::takes_nothing(paths, way, &progress, &writing) => {}
+            },
+            CarrierKind::Quic | CarrierKind::Tcp => std::future::pending().await,
+        }
+    });
     let limit =
         daemon.throttles.up(device, daemon.links.name(device).as_ref(), links::place(carrier, remote));
     let (sender, inputs) = mpsc::unbounded_channel();
@@ -81,7 +95,7 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
     daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));
     daemon.core.with(|engine, _| engine.handle_stream_opened(id, device));
     let mut barred = std::pin::pin!(session::barred(daemon, share, &device));
-    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, &backlog, &limit));
+    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, (&backlog, &limit, &writing)));
     loop {
         let message = tokio::select! {
             message = async {
@@ -89,6 +103,10 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
                 reader.next(&mut recv).await
             } => message,
             () = &mut serving => break,
+            () = &mut loses => {
+                tracing::debug!(%device, "a circuit carries too little of what is sent: the next one is another way");
+                break;
+            }
             // What is on its way is reset: nothing more is given.
             () = share.ended.cancelled() => break,
             () = &mut barred => break,
@@ -102,7 +120,12 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
                 daemon.core.with(|engine, _| engine.handle_cancel(id, request))
             }
             Ok(Some(_)) => {}
-            Ok(None) | Err(_) => break,
+            Ok(None) | Err(_) => {
+                if carrier == CarrierKind::Relayed {
+                    watching::given_up(daemon.links.paths(), way, &progress, &writing);
+                }
+                break;
+            }
         }
     }
     daemon.core.routes.remove_upload(id);
@@ -115,8 +138,7 @@ async fn serve(
     id: StreamId,
     mut send: SendHalf,
     mut inputs: mpsc::UnboundedReceiver<UploadInput>,
-    backlog: &Backlog,
-    limit: &Limit,
+    (backlog, limit, writing): (&Backlog, &Limit, &Writing),
 ) {
     let (out, mut outs) = mpsc::channel(AHEAD);
     let mut running: HashMap<u64, Arc<AtomicBool>> = HashMap::new();
@@ -135,7 +157,7 @@ async fn serve(
         if let Out::Chunk { payload, .. } = &next {
             limit.take(payload.len()).await;
         }
-        if write(&mut send, &next).await.is_err() {
+        if writing.during(write(&mut send, &next)).await.is_err() {
             send.reset();
             running.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
             return;

@@ -11,6 +11,7 @@
 
 mod check;
 mod chunks;
+mod flow;
 mod nearness;
 mod policy;
 mod records;

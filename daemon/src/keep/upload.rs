@@ -5,6 +5,7 @@
 
 use super::KeptRecord;
 use super::chunks::{Chunks, Missing, ReadFailed};
+use super::flow::Flow;
 use crate::daemon::Daemon;
 use crate::hexed::Hex;
 use crate::relay::{RelayConnection, RelayError, RelayStream, RequestError, dial, open};
@@ -12,7 +13,7 @@ use crate::shares::{Share, Version};
 use crate::throttle::Limit;
 use hither_carrier::{Link, RecvHalf, RelayReader, SendHalf, write_put_chunk, write_relay_message};
 use hither_content::storage::StorageError;
-use hither_proto::{Put, Ranges, RelayMessage, RelayPurpose, RelayRefusal, Space};
+use hither_proto::{Put, Ranges, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, Space};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use tokio::time::timeout;
 
 /// Longest wait for the store to take a chunk, and for any word of it: 16 MiB go over a thin uplink in that time.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How often one upload goes over to another carrier.
+const MAX_CHANGES: u32 = 3;
 /// How long a refusal may take to arrive when the store takes nothing any more.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -88,20 +91,60 @@ pub(super) async fn run(
     let near = daemon.keep.nearest.measure(&daemon.endpoint, &connection.welcome().stores).await;
     let store = connection.place(share.id, total, near).await?;
     record.store = Some(Hex(store.encode()));
-    let link = dial(&daemon.endpoint, &store).await?;
+    // What is durable there is not sent again: going over to another carrier costs what was on its way.
+    let mut changes = 0;
+    while let Sent::Left = over(daemon, job, &store, &chunks, &told, changes < MAX_CHANGES).await? {
+        changes += 1;
+    }
+    (record.version, record.bytes, record.checked) = (job.version.number(), total, daemon.time.seconds());
+    save(daemon, job, record.clone()).await?;
+    tracing::info!(share = ?share.id, version = record.version, bytes = total, "uploaded");
+    Ok(record)
+}
+
+/// How an attempt over one carrier ended.
+enum Sent {
+    /// All of it is there.
+    All,
+    /// The other carrier may carry more.
+    Left,
+}
+
+/// Uploads over the carrier that goes first now; it may be left where it `may` be.
+async fn over(
+    daemon: &Arc<Daemon>,
+    job: &Job,
+    store: &RelayAddress,
+    chunks: &Chunks,
+    told: &impl Fn(u64, u64),
+    may: bool,
+) -> Result<Sent, UploadError> {
+    let link = dial(&daemon.endpoint, store).await?;
     let _closing = Closing(link.clone());
-    let RelayStream { stream, mut reader, .. } = open(link, RelayPurpose::Upload).await?;
+    let RelayStream { stream, mut reader, link } = open(link, RelayPurpose::Upload).await?;
     let limit = daemon.throttles.up(stream.device, None, Some(stream.remote.ip()));
+    let (way, progress) = (Flow::new(daemon, &link, &stream), stream.progress());
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
-    let hear = hear(&mut recv, &mut reader, &chunks, asked, &told);
-    let say = say(daemon, &mut send, &chunks, put(job, daemon.time.seconds()), missing, &limit);
+    let told = |bytes, total| {
+        way.stored(bytes);
+        told(bytes, total);
+    };
+    let hear = hear(&mut recv, &mut reader, chunks, asked, &told);
+    let say = say(daemon, &mut send, chunks, put(job, daemon.time.seconds()), missing, (&limit, &way));
     let mut hear = std::pin::pin!(hear);
     tokio::select! {
         heard = &mut hear => heard?,
+        () = way.fails(&progress), if may => return Ok(Sent::Left),
         said = say => {
             match said {
-                Ok(()) => hear.await?,
+                Ok(()) => {
+                    way.waits();
+                    tokio::select! {
+                        heard = hear => heard?,
+                        () = way.fails(&progress), if may => return Ok(Sent::Left),
+                    }
+                }
                 // When the store takes nothing any more, it may have said why.
                 Err(error @ UploadError::Relay(_)) => {
                     return match timeout(LAST_WORD, hear).await {
@@ -113,10 +156,7 @@ pub(super) async fn run(
             }
         }
     }
-    (record.version, record.bytes, record.checked) = (job.version.number(), total, daemon.time.seconds());
-    save(daemon, job, record.clone()).await?;
-    tracing::info!(share = ?share.id, version = record.version, bytes = total, "uploaded");
-    Ok(record)
+    Ok(Sent::All)
 }
 
 /// Writes down that the share is being placed, unless that is known already.
@@ -155,7 +195,7 @@ async fn say(
     chunks: &Chunks,
     put: RelayMessage,
     missing: oneshot::Receiver<Missing>,
-    limit: &Limit,
+    (limit, way): (&Limit, &Flow),
 ) -> Result<(), UploadError> {
     tell(send, &put).await?;
     for list in chunks.lists() {
@@ -163,12 +203,16 @@ async fn say(
     }
     // Without an answer the hearing half ends, and with it everything.
     let Ok(missing) = missing.await else { return std::future::pending().await };
+    way.rests();
     let mut read = chunks.read(daemon, missing);
     while let Some(chunk) = read.recv().await {
         let (header, payload) = chunk?;
         limit.take(payload.len()).await;
+        way.sends();
         in_time(write_put_chunk(send, &header, payload)).await?;
+        way.rests();
     }
+    way.sends();
     tell(send, &RelayMessage::PutEnd).await
 }
 

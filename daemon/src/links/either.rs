@@ -4,7 +4,7 @@
 
 use super::{Links, opened};
 use hither_carrier::bounds::DIAL_TIMEOUT;
-use hither_carrier::{Circuits, Link, LinkError, Stream as LinkStream};
+use hither_carrier::{CarrierKind, Circuits, Link, LinkError, Stream as LinkStream};
 use hither_proto::{DeviceId, ShareId};
 use std::pin::pin;
 use std::sync::Arc;
@@ -73,30 +73,39 @@ impl Links {
     }
 
     /// A stream over whatever connects directly: QUIC, or TCP (if that `may` be used) when QUIC fails or does not answer
-    /// soon.
+    /// soon; the other way round where TCP was found to carry more.
     pub(crate) async fn direct(&self, device: DeviceId, may: bool) -> Opened {
-        let mut quic = pin!(opened(self.quic(device)));
+        let quic = opened(self.quic(device));
         if !may {
             return quic.await;
         }
         // With its stream: only that tells of a TCP link from before whether it is still one.
-        let mut tcp = pin!(opened(self.tcp(device, None)));
-        match timeout(HEAD_START, &mut quic).await {
-            Ok(Ok(quic)) => return Ok(quic),
-            Ok(Err(error)) => return tcp.await.map_err(|_| error),
-            Err(_) => {}
+        let tcp = opened(self.tcp(device, None));
+        match self.paths().first(device) {
+            Some(CarrierKind::Tcp) => raced(tcp, quic).await,
+            _ => raced(quic, tcp).await,
         }
-        tokio::select! {
-            biased;
-            answer = &mut quic => match answer {
-                Ok(quic) => Ok(quic),
-                Err(error) => tcp.await.map_err(|_| error),
-            },
-            answer = &mut tcp => match answer {
-                Ok(tcp) => Ok(preferred(quic).await.unwrap_or(tcp)),
-                Err(_) => quic.await,
-            },
-        }
+    }
+}
+
+/// The better of two ways, or the other one when that fails or does not answer soon.
+async fn raced(better: impl Future<Output = Opened>, other: impl Future<Output = Opened>) -> Opened {
+    let (mut better, mut other) = (pin!(better), pin!(other));
+    match timeout(HEAD_START, &mut better).await {
+        Ok(Ok(better)) => return Ok(better),
+        Ok(Err(error)) => return other.await.map_err(|_| error),
+        Err(_) => {}
+    }
+    tokio::select! {
+        biased;
+        answer = &mut better => match answer {
+            Ok(better) => Ok(better),
+            Err(error) => other.await.map_err(|_| error),
+        },
+        answer = &mut other => match answer {
+            Ok(other) => Ok(preferred(better).await.unwrap_or(other)),
+            Err(_) => better.await,
+        },
     }
 }
 

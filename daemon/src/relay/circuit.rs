@@ -122,7 +122,8 @@ async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayErro
         return beside(daemon, &connection).await;
     }
     let reached = &daemon.relays.reached;
-    if let Some(known) = reached.get(relay.key) {
+    if let Some(known) = reached.get(relay.key).filter(|(carrier, _)| !is_worse(daemon, relay.key, *carrier))
+    {
         match again(daemon, relay.key, known).await {
             Ok(stream) => return Ok(stream),
             Err(error) => tracing::debug!(relay = ?relay.key, %error, "not where it was"),
@@ -134,9 +135,17 @@ async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayErro
     open(link).await
 }
 
-/// A stream on the way on which the long connection is.
+/// Whether the other carrier was found to carry more.
+fn is_worse(daemon: &Daemon, relay: DeviceId, carrier: CarrierKind) -> bool {
+    daemon.links.paths().first(relay).is_some_and(|first| first != carrier)
+}
+
+/// A stream on the way on which the long connection is, or on a better one.
 async fn beside(daemon: &Daemon, connection: &RelayConnection) -> Result<Begun, RelayError> {
     match connection.carrier() {
+        carrier if is_worse(daemon, connection.relay.key, carrier) => {
+            open(dial::dial(&daemon.endpoint, &connection.relay).await?).await
+        }
         // Every stream is a connection.
         CarrierKind::Tcp => open(connection.link().clone()).await,
         carrier => again(daemon, connection.relay.key, (carrier, connection.remote())).await,

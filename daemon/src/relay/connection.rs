@@ -7,12 +7,13 @@
 use super::cards::Published;
 use super::circuit::Offer;
 use super::dial::RelayStream;
+pub(crate) use super::failing::{End, RequestError};
 use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
 use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
     CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId, Nearness,
-    RelayAddress, RelayMessage, RelayRefusal, ShareId, Welcome,
+    RelayAddress, RelayMessage, ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -33,49 +34,9 @@ const MAX_NEWS: usize = 32;
 /// Longest wait for the answer to a request. The relay makes things durable first, and may be far away.
 const ANSWER: Duration = Duration::from_secs(30);
 /// An answer that takes longer makes one wonder whether the relay is there.
-const PROMPT: Duration = Duration::from_secs(2);
+const PROMPT: Duration = Duration::from_secs(1);
 /// How long a connection that is left waits for its last answers.
 const LEAVE: Duration = Duration::from_secs(3);
-
-/// Why a request failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RequestError {
-    /// The connection ended; it is not known whether the relay did what it was asked for.
-    #[error("the connection to the relay broke")]
-    Lost,
-    /// The relay did not answer in time.
-    #[error("the relay did not answer in time")]
-    TimedOut,
-    /// Too many requests wait for their answers.
-    #[error("too many requests wait for the relay")]
-    TooMany,
-    /// The relay refused.
-    #[error(transparent)]
-    Refused(RelayRefusal),
-    /// The answer is one to another kind of request.
-    #[error("the relay answered something else than expected")]
-    Unexpected,
-}
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum End {
-    /// This device ended it.
-    #[error("closed")]
-    Closed,
-    /// The relay ended it without a word.
-    #[error("the relay ended the connection")]
-    Ended,
-    /// A ping was not answered.
-    #[error("the relay fell silent")]
-    Silent,
-    /// The stream broke, or the relay spoke nonsense.
-    #[error("{0}")]
-    Broken(String),
-    /// The relay refused to go on.
-    #[error(transparent)]
-    Refused(RelayRefusal),
-}
 
 /// What a relay tells on its own account.
 #[derive(Debug)]
@@ -219,6 +180,8 @@ impl RelayConnection {
             };
             tokio::select! {
                 message = reader.next(recv) => {
+                    // A ping of the relay says nothing of whether what is sent gets there.
+                    let asks = matches!(message, Ok(Some(RelayMessage::Ping { .. })));
                     match message {
                         Ok(Some(message)) => {
                             if let Err(end) = self.take_pinging(message, out).await {
@@ -230,7 +193,9 @@ impl RelayConnection {
                     }
                     // Now, and not before it was taken: what takes long here is no silence of the relay.
                     arrived = 0;
-                    self.pulse().heard(Instant::now());
+                    if !asks {
+                        self.pulse().heard(Instant::now());
+                    }
                 }
                 () = tokio::time::sleep_until(until.into()) => {}
                 () = self.nudged.notified() => {}
@@ -383,7 +348,6 @@ impl RelayConnection {
     }
 
     /// Asks where a share of so many bytes of ciphertext may be uploaded.
-    #[allow(dead_code, reason = "for uploads to stores")]
     pub(crate) async fn place(
         &self,
         share: ShareId,
@@ -406,7 +370,6 @@ impl RelayConnection {
     }
 
     /// Says that a share need not be kept any more.
-    #[allow(dead_code, reason = "for uploads to stores")]
     pub(crate) async fn release(&self, share: ShareId) -> Result<(), RequestError> {
         match self.request(|request| RelayMessage::Release { request, share }).await? {
             RelayMessage::Released { .. } => Ok(()),
@@ -435,9 +398,13 @@ impl RelayConnection {
     }
 
     /// The link beneath, on which more streams to the same relay can be opened while the connection lives.
-    #[allow(dead_code, reason = "for uploads to stores")]
     pub(crate) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Whether what this device sends is not answered, whatever the relay sends.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.pulse().is_unanswered(Instant::now())
     }
 
     /// Whether it has ended.

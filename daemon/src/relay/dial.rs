@@ -2,7 +2,8 @@
 
 use futures::future::join_all;
 use hither_carrier::{
-    Endpoint, FramingError, Link, LinkError, RelayReader, Stream, write_message, write_relay_message,
+    CarrierKind, Endpoint, FramingError, Link, LinkError, RelayReader, Stream, write_message,
+    write_relay_message,
 };
 use hither_proto::limits::{MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
@@ -71,7 +72,7 @@ pub(crate) struct RelayStream {
 }
 
 /// A link to a relay (or a store), on the carrier that works: QUIC first, TCP a moment later, and another one later TCP on
-/// port 443, which more firewalls let through.
+/// port 443, which more firewalls let through. TCP comes first where it was found to carry more.
 /// Takes 5 s at most for names and 6 s for the rest.
 pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, RelayError> {
     let (udp, tcp) = tokio::join!(resolve(&relay.udp), resolve(&relay.tcp));
@@ -87,7 +88,11 @@ pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Li
     let by_https =
         async { endpoint.connect_relay_tcp(relay.key, &https).await.map_err(|_| LinkError::NoAddress) };
     let by_tcp = race(endpoint.connect_relay_tcp(relay.key, &tcp), by_https);
-    Ok(race(endpoint.connect_relay_quic(relay.key, &udp), by_tcp).await?)
+    let by_quic = endpoint.connect_relay_quic(relay.key, &udp);
+    Ok(match endpoint.paths().first(relay.key) {
+        Some(CarrierKind::Tcp) => race(by_tcp, by_quic).await,
+        _ => race(by_quic, by_tcp).await,
+    }?)
 }
 
 /// The first of two that works; the second begins [`STAGGER`] behind the first, or when that has failed.

@@ -13,6 +13,7 @@ mod connection;
 mod describe;
 mod devices;
 mod dial;
+mod failing;
 mod join;
 mod network;
 mod pulse;

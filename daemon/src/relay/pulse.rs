@@ -34,6 +34,8 @@ pub(crate) struct Pulse {
     next: Instant,
     /// The nonce of the ping that waits for its pong, when it was sent, and by when something must arrive.
     waiting: Option<(u64, Instant, Instant)>,
+    /// Since when no ping was answered.
+    unanswered: Option<Instant>,
     /// The next ping asks whether the old way still works.
     probing: bool,
     nonce: u64,
@@ -46,7 +48,16 @@ pub(crate) struct Pulse {
 impl Pulse {
     /// Pings every `period`; the first one at once, for the round-trip time.
     pub(crate) fn new(period: Duration, now: Instant) -> Self {
-        Self { period, next: now, waiting: None, probing: false, nonce: 0, owed: 0, rtt: None }
+        Self {
+            period,
+            next: now,
+            waiting: None,
+            unanswered: None,
+            probing: false,
+            nonce: 0,
+            owed: 0,
+            rtt: None,
+        }
     }
 
     /// What to do.
@@ -78,6 +89,7 @@ impl Pulse {
         // A ping that was not answered yet keeps its deadline.
         let deadline = self.waiting.map_or(deadline, |(_, _, earlier)| earlier.min(deadline));
         self.waiting = Some((self.nonce, now, deadline));
+        self.unanswered.get_or_insert(now);
         self.next = now + self.period;
         self.probing = false;
         self.nonce
@@ -99,7 +111,7 @@ impl Pulse {
         }
     }
 
-    /// Something arrived.
+    /// Something arrived that the other side had no other reason to say late.
     pub(crate) fn heard(&mut self, now: Instant) {
         let patience = self.patience();
         if let Some((_, _, deadline)) = &mut self.waiting {
@@ -107,10 +119,15 @@ impl Pulse {
         }
     }
 
+    /// Whether a ping is not answered that could have been.
+    pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
+        self.unanswered.is_some_and(|since| now.saturating_duration_since(since) >= PROBE_PATIENCE)
+    }
+
     /// A pong arrived.
     pub(crate) fn pong(&mut self, nonce: u64, now: Instant) {
         if let Some((_, sent, _)) = self.waiting.filter(|(waiting, _, _)| *waiting == nonce) {
-            self.waiting = None;
+            (self.waiting, self.unanswered) = (None, None);
             self.owed = 0;
             let measured = now.saturating_duration_since(sent);
             self.rtt = Some(match self.rtt {
@@ -177,6 +194,21 @@ mod tests {
         let mut quick = Pulse::new(ms(200), start);
         assert_eq!(quick.poll(start), Beat::Ping(1));
         assert_eq!(quick.poll(start + ms(200)), Beat::Dead);
+    }
+
+    #[test]
+    fn a_ping_that_waits_shows() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(PERIOD, start);
+        assert!(!pulse.is_unanswered(start + PERIOD));
+        pulse.poll(start);
+        assert!(!pulse.is_unanswered(start + ms(900)));
+        // A later one does not hide it.
+        pulse.probe(start + ms(900));
+        pulse.poll(start + ms(900));
+        assert!(pulse.is_unanswered(start + PROBE_PATIENCE));
+        pulse.pong(2, start + ms(1100));
+        assert!(!pulse.is_unanswered(start + PERIOD));
     }
 
     #[test]

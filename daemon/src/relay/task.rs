@@ -10,7 +10,7 @@ use super::trouble::Trouble;
 use super::{cards, circuit, devices};
 use crate::daemon::Daemon;
 use crate::twins;
-use hither_carrier::Link;
+use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -188,9 +188,13 @@ impl Keeper {
             Event::End(end) => {
                 tracing::info!(relay = %self.relay.url.at, %end, "the long connection ended");
                 self.trouble = Trouble::from(&end);
-                self.held = None;
+                let shortened = self.held.take().is_some_and(|held| self.shortened(&held.connection));
                 let busy = matches!(self.select.step(), Step::Assign(_) | Step::Try(_));
                 self.select.lost(Instant::now());
+                if shortened {
+                    // It is another way: there is nothing to wait for.
+                    self.select.network_changed();
+                }
                 if let End::Refused(refusal) = &end
                     && refusal.code == RelayRefusalCode::Twin
                 {
@@ -209,6 +213,14 @@ impl Keeper {
                 !busy
             }
         }
+    }
+
+    /// A connection ended: says whether the next one is made with shorter segments. It was welcomed, so that TCP gets there; when what is
+    /// sent is not answered any more, a long message may be what does not.
+    fn shortened(&self, connection: &RelayConnection) -> bool {
+        connection.carrier() == CarrierKind::Tcp
+            && connection.is_unanswered()
+            && self.daemon.links.paths().shorten(connection.relay.key)
     }
 
     async fn assign(&mut self, entry: RelayAddress) {

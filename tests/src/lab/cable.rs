@@ -111,6 +111,26 @@ impl Cable {
         }
     }
 
+    /// The device gets another address in its network, instead of its own; returns the one that it had.
+    pub(super) fn readdress(&mut self, address: String) -> String {
+        self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));
+        let before = std::mem::replace(&mut self.address, address);
+        self.inside("ip", &format!("addr del {before}/24 dev {}", self.interface));
+        before
+    }
+
+    /// The device has this address as well, and says so to its network.
+    pub(super) fn takes(&self, address: &str) {
+        self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));
+        // Whoever sent to the one before sends here from now on, as after an address was announced (RFC 5227).
+        self.inside("ip", "neigh flush all");
+    }
+
+    /// Forgets which interface has which address: it is asked for anew.
+    pub(super) fn forget_neighbours(&self) {
+        self.inside("ip", "neigh flush all");
+    }
+
     /// The device takes one more address of its network.
     pub(super) fn also(&self, address: std::net::Ipv4Addr) {
         self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));

@@ -53,7 +53,7 @@ pub use machine::Machine;
 pub use prober::{At, Caller, Outcomes, probe};
 pub use process::Process;
 pub use relay::Relay;
-pub use router::Router;
+pub use router::{Direction, Router};
 pub use run::{Fetched, Plain, Run, Running};
 pub use stranger::{Loot, Stranger};
 pub use switch::Lab;

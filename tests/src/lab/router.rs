@@ -14,6 +14,15 @@ pub(super) const INNER: &str = "192.168.1.254";
 const LAN: &str = "lan0";
 const WAN: &str = "wan0";
 
+/// Which way packets go, as whoever is in the LAN sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Away.
+    Out,
+    /// To the LAN.
+    In,
+}
+
 /// A router that translates addresses (masquerading), and lets in only what answers something; or one that just routes.
 #[derive(Debug)]
 pub struct Router {
@@ -90,6 +99,35 @@ impl Router {
         let text = tool(self.network.command("ip").args(["-s", "-j", "link", "show", "dev", LAN]));
         let parsed: Value = serde_json::from_str(&text).unwrap();
         parsed[0]["stats64"]["tx"]["bytes"].as_u64().unwrap()
+    }
+
+    /// Lets through so much of a protocol each way, bytes per second, and drops what is more, as providers do that take UDP, or
+    /// everything that they do not know, for a nuisance. Longer packets are let through in bursts only.
+    pub fn police(&self, protocol: Protocol, rate: u64) {
+        let rule = |from: &str| {
+            format!(
+                "  iifname \"{from}\" meta l4proto {} limit rate over {rate} bytes/second burst 128 kbytes drop\n",
+                protocol.name()
+            )
+        };
+        self.rules(&format!(
+            "table inet lab {{\n chain forward {{\n  type filter hook forward priority 0\n{}{} }}\n}}\n",
+            rule(LAN),
+            rule(WAN)
+        ));
+    }
+
+    /// Lets only packets of so many bytes through in one direction, and tells nobody: a tunnel whose messages about that are
+    /// filtered.
+    pub fn narrow(&self, direction: Direction, mtu: u16) {
+        let interface = match direction {
+            Direction::Out => WAN,
+            Direction::In => LAN,
+        };
+        self.inside(&format!("link set {interface} mtu {mtu}"));
+        self.rules(
+            "table inet narrow {\n chain out {\n  type filter hook output priority 0\n  meta l4proto icmp drop\n }\n}\n",
+        );
     }
 
     /// Drops everything of a protocol that would go through it, and tells nobody.

@@ -53,6 +53,14 @@ impl Lab {
         device.cable.plug(self.socket());
     }
 
+    /// A device gets another address, and the one that it had goes to somebody else; `who` has used it.
+    pub fn give_away(&self, from: &mut Device, to: &Device, who: &Device) {
+        let socket = self.socket();
+        let before = from.cable.readdress(socket.address);
+        to.cable.takes(&before);
+        who.cable.forget_neighbours();
+    }
+
     fn socket(&self) -> Socket {
         let number = self.number();
         Socket { number, switch: "switch".into(), address: format!("10.77.0.{number}"), router: None }

@@ -1,6 +1,7 @@
 //! What several files use.
 
-use hither_tests::lab::{Device, Lab, MIB};
+use hither_tests::lab::{Device, Lab, MIB, until};
+use std::time::{Duration, Instant};
 
 /// One that shares and one that fetches.
 pub(crate) fn pair(lab: &Lab) -> (Device, Device) {
@@ -17,6 +18,22 @@ pub(crate) fn ratio(what: &str, bytes: u64, whole: u64) -> f64 {
     let ratio = bytes as f64 / whole as f64;
     println!("{what}: {ratio:.3} ({} of {} MiB)", bytes / MIB, whole / MIB);
     ratio
+}
+
+/// Follows a fetch for 16 MiB; returns the longest time for which it stood still, counted from `since`.
+pub(crate) fn standstill(device: &Device, since: Instant) -> Duration {
+    let begin = device.transfer().bytes;
+    let (mut bytes, mut last, mut longest) = (begin, since, Duration::ZERO);
+    until("more comes", || {
+        let now = device.transfer().bytes;
+        longest = longest.max(last.elapsed());
+        if now > bytes {
+            (bytes, last) = (now, Instant::now());
+        }
+        (bytes > begin + 16 * MIB).then_some(())
+    });
+    println!("stood still for {longest:?}");
+    longest
 }
 
 /// Random numbers from a seed (splitmix64, public domain, by Sebastiano Vigna).

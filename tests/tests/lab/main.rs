@@ -22,6 +22,7 @@ mod field_groups_forks;
 mod field_links;
 mod field_local;
 mod field_names;
+mod field_paths;
 mod field_rollback;
 mod field_share;
 mod field_share_files;
