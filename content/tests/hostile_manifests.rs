@@ -90,7 +90,8 @@ fn field_b13_what_is_odd_somewhere_is_written_as_one_component_there() {
         back.push(unescape(&written).unwrap_or(written));
     }
     let mut wanted = names;
-    (wanted.sort(), back.sort());
+    wanted.sort();
+    back.sort();
     assert_eq!(back, wanted);
 }
 

@@ -77,7 +77,7 @@ pub fn ticket(data: &[u8]) {
 
 /// Tickets, behind their checksum.
 pub fn ticket_payload(data: &[u8]) {
-    let hrp = bech32::Hrp::parse("hither").unwrap();
+    let hrp = bech32::Hrp::parse("hither").expect("a prefix");
     let payload: Vec<u8> = std::iter::once(1).chain(data.iter().copied().take(300)).collect();
     if let Ok(text) = bech32::encode::<bech32::Bech32m>(hrp, &payload) {
         let _ = text.parse::<hither_proto::Ticket>();

@@ -120,7 +120,11 @@ impl Chaos<'_, '_> {
                         }
                         5 => device.cable.shape_up(1 + u32::try_from(*after % 30).unwrap()),
                         _ => {
-                            device.cable.block(if *after % 2 == 0 { Protocol::Udp } else { Protocol::Tcp });
+                            device.cable.block(if after.is_multiple_of(2) {
+                                Protocol::Udp
+                            } else {
+                                Protocol::Tcp
+                            });
                             sleep(lasting);
                             device.cable.unblock();
                         }
@@ -220,14 +224,14 @@ impl Chaos<'_, '_> {
     }
 
     fn check_shares(&mut self) {
-        for owner in 0..self.devices.len() {
+        for (owner, owned_by) in NAMES.iter().enumerate() {
             let folder = self.devices[owner].path("shared");
             let shared = self.devices[owner].share(&folder);
             self.oracle.tickets.insert(owner, shared.ticket.clone());
             let reader = (owner + 1 + usize::try_from(self.random.below(3)).unwrap()) % NAMES.len();
             let into = self.devices[reader].path(&format!("checked-{owner}"));
             let _ = std::fs::remove_dir_all(&into);
-            let what = format!("{} fetches from {}", NAMES[reader], NAMES[owner]);
+            let what = format!("{} fetches from {owned_by}", NAMES[reader]);
             within(RECOVERY, &what, || {
                 let run = self.devices[reader].begin(&[
                     "fetch",
@@ -322,7 +326,7 @@ fn do_work(
             let run = devices[other].begin(&arguments).finish_within(WORK * 4);
             println!("fetch: {}", run.status);
         }
-        _ if third % 2 == 0 => {
+        _ if third.is_multiple_of(2) => {
             let run = devices[0].begin(&["group", "remove", "choir", "bert"]).finish_within(WORK * 2);
             oracle.out |= run.status == 0;
         }
