@@ -104,8 +104,12 @@ fn a_part_that_was_renamed_or_vanished_is_missed_alone() {
 fn two_paths_of_one_name_are_refused_before_anything_is_read() {
     let from = tempfile::tempdir().unwrap();
     let mut paths = things(from.path());
+    // Where case does not count, whoever fetches it writes one of them otherwise.
     fs::write(from.path().join("one/NOTES.TXT"), "x").unwrap();
     paths.push(from.path().join("one/NOTES.TXT"));
+    assert!(names(&share(&paths, None).unwrap()).contains(&"1 NOTES.TXT".into()));
+    fs::write(from.path().join("one/notes.txt"), "x").unwrap();
+    paths.push(from.path().join("one/notes.txt"));
     assert!(matches!(share(&paths, None), Err(ImportError::SameName { name }) if name == "notes.txt"));
     assert!(matches!(share(&[], None), Err(ImportError::NotFound { .. })));
     let one = share(&paths[..1], None).unwrap();
