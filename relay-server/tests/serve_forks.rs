@@ -6,7 +6,7 @@ mod groups_common;
 mod serve_common;
 
 use bytes::Bytes;
-use groups_common::{Answer, Caller, INVALID, NOT_FOUND, Place, mark};
+use groups_common::{Answer, Caller, INVALID, NOT_FOUND, Place, mark, sealed};
 use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupBranch, GroupId, GroupRequest, GroupStanding, Membership, Policy,
     SignedEntry,
@@ -108,6 +108,17 @@ async fn the_branch_that_prevails_is_kept_whoever_shows_it() {
         assert_eq!(shows(caller, group, &longer).await, Ok(GroupAnswer::Behind { next: from + 2 }));
     }
     has(&mut place.admin, from, &shown).await;
+    // Secrets of the branch that was given up are not taken for those of this one.
+    let own = place.admin.id();
+    let stale = GroupRequest::Keys { group, mark: mark(1), keys: vec![sealed(own)] };
+    assert_eq!(place.admin.ask(stale).await, Ok(GroupAnswer::Behind { next: from + 2 }));
+    let Ok(GroupAnswer::Log { sealed: none, .. }) = place.admin.ask(GroupRequest::Log { group, from }).await
+    else {
+        panic!()
+    };
+    assert_eq!(none, None);
+    let right = GroupRequest::Keys { group, mark: mark(3), keys: vec![sealed(own)] };
+    assert_eq!(place.admin.ask(right).await, Ok(GroupAnswer::Done));
     // It goes on from there.
     let mut after = shown.after().clone();
     assert_eq!(place.asker.asks(group, place.admin.id()).await, Ok(GroupAnswer::Done));

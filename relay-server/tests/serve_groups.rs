@@ -28,7 +28,7 @@ async fn every_request_by_everyone_who_may_not() {
             GroupRequest::Roll { group },
             GroupRequest::Notes { group, devices: vec![admin] },
             GroupRequest::Note { group, sealed: Bytes::from_static(b"mine") },
-            GroupRequest::Keys { group, keys: vec![sealed(admin)] },
+            GroupRequest::Keys { group, mark: mark(1), keys: vec![sealed(admin)] },
             GroupRequest::Refuse { group, sealed: sealed(asker) },
         ];
         for what in closed {
@@ -69,7 +69,7 @@ async fn every_request_by_everyone_who_may_not() {
     };
     assert_eq!((members.len(), askers.len()), (2, 0));
     // Nobody leaves secrets for who is no member.
-    let keys = GroupRequest::Keys { group, keys: vec![sealed(asker)] };
+    let keys = GroupRequest::Keys { group, mark: mark(1), keys: vec![sealed(asker)] };
     assert_eq!(place.member.ask(keys).await, INVALID);
     // Nor does an admin make somebody a member who has not asked, or has never been here.
     for device in [place.stranger.id(), Device::new().id] {
@@ -124,7 +124,7 @@ async fn members_are_told_what_they_need_and_those_who_are_out_no_more() {
     let mine = log(place.member.ask(GroupRequest::Log { group, from: 2 }).await);
     assert_eq!(mine, Some((admin, Bytes::from_static(b"sealed"))));
     let other = GroupSealed { device: admin, sealed: Bytes::from_static(b"another") };
-    let keys = GroupRequest::Keys { group, keys: vec![other] };
+    let keys = GroupRequest::Keys { group, mark: mark(1), keys: vec![other] };
     assert_eq!(place.member.ask(keys).await, Ok(GroupAnswer::Done));
     let mine = log(place.admin.ask(GroupRequest::Log { group, from: 2 }).await);
     assert_eq!(mine, Some((admin, Bytes::from_static(b"sealed"))));

@@ -350,8 +350,10 @@ async fn hand_on(
     let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
     let inner = append::inner(&known)?;
     let keys = content::seal_keys(&daemon.identity, group, &inner, [&device])?;
-    match connection.group(GroupRequest::Keys { group, keys }).await? {
-        GroupAnswer::Done => Ok(()),
+    let mark = inner.secret.mark();
+    match connection.group(GroupRequest::Keys { group, mark, keys }).await? {
+        // Behind: the log has changed, and will be looked at.
+        GroupAnswer::Done | GroupAnswer::Behind { .. } => Ok(()),
         _ => Err(SyncError::Unexpected.into()),
     }
 }

@@ -10,7 +10,7 @@ pub(super) use parse::{parse_answer, parse_news, parse_request};
 
 use crate::device::DeviceId;
 use crate::group::GroupName;
-use crate::ids::GroupId;
+use crate::ids::{GroupId, KeyMark};
 use crate::limits::{GROUP_DIGEST, MAX_GROUPS};
 use bytes::Bytes;
 
@@ -67,6 +67,8 @@ pub enum GroupRequest {
     Keys {
         /// The group.
         group: GroupId,
+        /// Which secret: that of another generation than the log's is not taken.
+        mark: KeyMark,
         /// At most [`MAX_GROUP_MEMBERS`](crate::limits::MAX_GROUP_MEMBERS).
         keys: Vec<GroupSealed>,
     },

@@ -27,14 +27,16 @@ impl GroupRequest {
                 let append = wire::GroupAppend { entry: entry.clone(), keys: all_sealed(keys) };
                 (Some(group), RequestBody::Append(append))
             }
-            Self::Keys { group, keys } => {
-                (Some(group), RequestBody::Keys(wire::GroupKeys { sealed: all_sealed(keys) }))
+            Self::Keys { group, mark, keys } => {
+                let mark = Bytes::copy_from_slice(mark.as_bytes());
+                (Some(group), RequestBody::Keys(wire::GroupKeys { sealed: all_sealed(keys), mark }))
             }
             Self::Find { text } => (None, RequestBody::Find(text.clone())),
             Self::Look { group } => (Some(group), RequestBody::Look(wire::GroupLook {})),
-            Self::Ask { group, parts } => {
-                (Some(group), RequestBody::Ask(wire::GroupKeys { sealed: all_sealed(parts) }))
-            }
+            Self::Ask { group, parts } => (
+                Some(group),
+                RequestBody::Ask(wire::GroupKeys { sealed: all_sealed(parts), mark: Bytes::new() }),
+            ),
             Self::Unask { group } => (Some(group), RequestBody::Unask(wire::GroupUnask {})),
             Self::Refuse { group, sealed } => (Some(group), RequestBody::Refuse(one_sealed(sealed))),
             Self::Branch { group, entries } => {

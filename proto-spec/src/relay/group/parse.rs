@@ -6,7 +6,7 @@ use super::{
 };
 use crate::device::DeviceId;
 use crate::group::GroupName;
-use crate::ids::GroupId;
+use crate::ids::{GroupId, KeyMark};
 use crate::limits::{
     MAX_GROUP_ASKS, MAX_GROUP_ENTRY, MAX_GROUP_FOUND, MAX_GROUP_LOG, MAX_GROUP_MEMBERS, MAX_GROUP_NAME,
     MAX_GROUP_NEWS, MAX_GROUP_NOTE, MAX_GROUP_PAGE, MAX_GROUP_READERS, MAX_GROUP_SEALED, MAX_GROUPS,
@@ -53,7 +53,8 @@ pub(in crate::relay) fn parse_request(m: wire::GroupRequest) -> Parsed<RelayMess
             keys: parse_all(append.keys, MAX_GROUP_MEMBERS)?,
         },
         RequestBody::Keys(keys) => {
-            GroupRequest::Keys { group: group()?, keys: parse_all(keys.sealed, MAX_GROUP_MEMBERS)? }
+            let mark = KeyMark::from_slice(&keys.mark)?;
+            GroupRequest::Keys { group: group()?, mark, keys: parse_all(keys.sealed, MAX_GROUP_MEMBERS)? }
         }
         RequestBody::Find(text) if text.len() <= MAX_GROUP_NAME => GroupRequest::Find { text },
         RequestBody::Find(_) => return Err(MessageError::Value("length of a search")),

@@ -3,7 +3,7 @@
 use super::samples::key;
 use super::*;
 use crate::group::GroupName;
-use crate::ids::GroupId;
+use crate::ids::{GroupId, KeyMark};
 use crate::limits::*;
 
 const GROUP: GroupId = GroupId::new([4; 32]);
@@ -52,7 +52,7 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
         GroupRequest::Notes { group, devices: vec![key(); 2] },
         GroupRequest::Note { group, sealed: bytes.clone() },
         GroupRequest::Append { group, entry: bytes.clone(), keys: vec![sealed(9)] },
-        GroupRequest::Keys { group, keys: vec![sealed(9)] },
+        GroupRequest::Keys { group, mark: KeyMark::new([8; 32]), keys: vec![sealed(9)] },
         GroupRequest::Find { text: "choir".into() },
         GroupRequest::Look { group },
         GroupRequest::Ask { group, parts: vec![sealed(9)] },

@@ -26,7 +26,7 @@ fn counts_and_lengths_are_bounded() {
             GroupRequest::Note { group, sealed: bytes(MAX_GROUP_NOTE) },
             GroupRequest::Append { group, entry: bytes(MAX_GROUP_ENTRY), keys: vec![] },
             GroupRequest::Append { group, entry: bytes(7), keys: keys(MAX_GROUP_MEMBERS) },
-            GroupRequest::Keys { group, keys: keys(MAX_GROUP_MEMBERS) },
+            GroupRequest::Keys { group, mark: KeyMark::new([8; 32]), keys: keys(MAX_GROUP_MEMBERS) },
             GroupRequest::Find { text: "x".repeat(MAX_GROUP_NAME + over) },
             GroupRequest::Ask { group, parts: keys(MAX_GROUP_READERS) },
             GroupRequest::Refuse { group, sealed: sealed(MAX_GROUP_SEALED + over) },

@@ -110,8 +110,12 @@ async fn work(node: &Node, connection: &Connection, what: GroupRequest) -> Answe
         GroupRequest::Notes { group, devices } => members::notes(node, device, &group, &devices).await,
         GroupRequest::Note { group, sealed } => members::note(node, device, &group, sealed).await,
         GroupRequest::Append { group, entry, keys } => append(node, connection, &group, &entry, &keys).await,
-        GroupRequest::Keys { group, keys } => {
+        GroupRequest::Keys { group, mark, keys } => {
             let known = member(node, device, &group).await?;
+            // Whoever sealed them knows another log than is kept by now.
+            if mark != *known.key() {
+                return Ok(GroupAnswer::Behind { next: known.entries() });
+            }
             deposit(node, device, &known, &keys).await?;
             Ok(GroupAnswer::Done)
         }
