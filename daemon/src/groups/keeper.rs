@@ -26,8 +26,8 @@ use tokio::time::Instant;
 const STEP: Duration = Duration::from_secs(4);
 /// Pause after something failed.
 const AGAIN: Duration = Duration::from_secs(3);
-/// Pause before a group is looked at again of which the relay has lost what only others can bring back.
-const LOST: Duration = Duration::from_secs(20);
+/// Pauses before a group is looked at again of which the relay has lost what only others can bring back: the first, and the longest.
+const LOST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// Pause after a relay has not answered at all.
 const MUTE: Duration = Duration::from_secs(600);
 /// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
@@ -55,8 +55,8 @@ struct Keeper {
     mute: Option<Instant>,
     logs: BTreeSet<GroupId>,
     rolls: BTreeSet<GroupId>,
-    /// Groups of which the relay has lost something, and when they are looked at again.
-    lost: BTreeMap<GroupId, Instant>,
+    /// Groups of which the relay has lost something: when they are looked at again, and the pause after that.
+    lost: BTreeMap<GroupId, (Instant, Duration)>,
     /// Since when something is to be done.
     duties: BTreeMap<(GroupId, Duty), Instant>,
     /// When there is something to do although nothing is heard.
@@ -159,15 +159,15 @@ impl Keeper {
     async fn work(&mut self, connection: &RelayConnection) -> Result<(), SyncError> {
         let relay = self.relay.url.key;
         let now = Instant::now();
-        self.logs.extend(self.lost.extract_if(.., |_, at| *at <= now).map(|(group, _)| group));
+        self.logs.extend(self.lost.iter().filter(|(_, (at, _))| *at <= now).map(|(group, _)| *group));
         while let Some(group) = self.logs.first().copied() {
-            self.lost.remove(&group);
+            let pause = self.lost.remove(&group).map_or(LOST.0, |(_, pause)| pause);
             match sync::log(&self.daemon, connection, relay, group).await {
                 Ok(()) => {}
                 Err(SyncError::Request(error)) => return Err(error.into()),
                 Err(error @ SyncError::Lost) => {
                     tracing::info!(?group, %error, "others have to bring it back");
-                    self.lost.insert(group, Instant::now() + LOST);
+                    self.lost.insert(group, (Instant::now() + pause, (pause * 2).min(LOST.1)));
                 }
                 // One group that is not as it should be must not keep the others from being looked at.
                 Err(error) => self.daemon.warn(format!("A group cannot be followed: {error}.")),
@@ -201,7 +201,7 @@ impl Keeper {
             }
         }
         self.duties.retain(|key, _| all.contains(key));
-        if let Some(at) = self.lost.values().min().copied() {
+        if let Some((at, _)) = self.lost.values().min().copied() {
             self.wake_at(at);
         }
         for (group, duty) in all {
