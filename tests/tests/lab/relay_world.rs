@@ -48,10 +48,9 @@ impl<'lab> World<'lab> {
     }
 }
 
-/// A relay that soon notices who is gone, and does not wait for long when it is told to end.
+/// A relay that soon notices who is gone.
 pub(crate) fn quick(mut relay: Relay) -> Relay {
     relay.set(&format!("front.ping={PING}s"));
-    relay.set("ops.drain=2s");
     relay
 }
 
