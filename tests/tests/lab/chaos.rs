@@ -96,11 +96,14 @@ impl Chaos<'_, '_> {
     /// A round: some work, with faults at moments of it.
     fn round(&mut self) {
         let (kind, work, other) = (self.random.below(10), self.two(), self.any());
-        let faults: Vec<_> = (0..self.random.below(3))
+        let mut faults: Vec<_> = (0..self.random.below(3))
             .map(|_| {
                 (self.random.below(8), self.any(), self.random.below(2500), 500 + self.random.below(4000))
             })
             .collect();
+        // One at a time for each device: what mends one must not meet another.
+        let mut meant = BTreeSet::new();
+        faults.retain(|(_, whom, ..)| meant.insert(*whom));
         println!("work {kind} of {} and {}; faults {faults:?}", NAMES[work.0], NAMES[work.1]);
         let seed = self.random.below(u64::MAX);
         let (devices, relay, oracle) = (&self.devices, &self.world.relay.process(), &mut self.oracle);
