@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How often a gauge is to be looked at.
+/// The interval at which a gauge is to be looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// Over how long is measured. So long a silence is one, and after so long at most it shows that little gets through.
 const SPAN: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ const LITTLE: f64 = 256.0 * 1024.0;
 /// Bytes in a [`SPAN`] of work from which a rate tells of the line, and not of who had little to say.
 const TELLING: u64 = 64 * 1024;
 
-/// What a look finds.
+/// The finding of a look.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Finding {
     /// Nothing is expected, or not for long enough.
@@ -36,9 +36,9 @@ pub struct Gauge {
 }
 
 impl Gauge {
-    /// How often to look.
+    /// The interval at which to look.
     pub const LOOK: Duration = LOOK;
-    /// What little is, bytes per second.
+    /// The bound of little, bytes per second.
     pub const LITTLE: f64 = LITTLE;
 
     /// A look: `moved` bytes so far in all, and whether more is expected and nothing on this side keeps it from coming.

@@ -1,4 +1,4 @@
-//! What links were found to carry: that a connection is made says nothing of what gets through it.
+//! A memory of what links were found to carry: that a connection is made says nothing of what gets through it.
 //!
 //! A network may let through little of UDP and all of TCP, or the other way round; short packets and no long ones; or nothing any more
 //! of what it let through a moment ago. Whoever uses a link says what it carried ([`Gauge`](crate::Gauge)), and whoever dials asks here which
@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 /// Most remotes of which something is remembered, over all networks.
 const MAX_KNOWN: usize = 256;
-/// How long something counts: networks are repaired, and change at other ends than this one.
+/// The time for which something counts: networks are repaired, and change at other ends than this one.
 const AGE: Duration = Duration::from_secs(1800);
-/// How much more a carrier must have carried to go before another one: noise must not flip the choice.
+/// The factor by which more a carrier must have carried to go before another one: noise must not flip the choice.
 const ADVANTAGE: f64 = 1.5;
 /// Segments of TCP where longer packets are lost, bytes without headers: what fits into the 1280 bytes that every path of IPv6 takes
 /// (RFC 8200, section 5), and what is assumed of any host (RFC 9293, section 3.7.1).
@@ -50,7 +50,7 @@ struct Path {
     tcp: Carried,
     /// The carrier that is to be tried next, because the other one was found to carry little.
     next: Option<CarrierKind>,
-    /// How many of [`SEGMENTS`] were too long, and when that was found.
+    /// The number of [`SEGMENTS`] that were too long, and the time at which that was found.
     shortened: Option<(usize, Instant)>,
     used: Instant,
 }
@@ -114,7 +114,7 @@ const fn other(carrier: CarrierKind) -> CarrierKind {
     }
 }
 
-/// How long segments of TCP may be towards a remote.
+/// The length that segments of TCP may have towards a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment(usize);
 
@@ -246,7 +246,7 @@ impl Paths {
         outdone
     }
 
-    /// How long segments of TCP may be.
+    /// Returns the length that segments of TCP may have.
     pub(crate) fn segment(&self, remote: DeviceId) -> Segment {
         let step = self.look(remote, Instant::now(), |path| path.shortened.map(|(step, _)| step));
         Segment(step.unwrap_or(0))

@@ -1,4 +1,4 @@
-//! How far a stream is: counters that somebody beside it may look at.
+//! Counters of how far a stream is, that somebody beside it may look at.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ impl Counted {
     }
 }
 
-/// How far a stream is, for whoever looks at it from beside.
+/// The progress of a stream, for whoever looks at it from beside.
 #[derive(Debug, Clone)]
 pub struct Progress {
     counted: Arc<Counted>,

@@ -144,7 +144,7 @@ impl Stream {
         self
     }
 
-    /// How far it is, from now on.
+    /// Returns its progress, from now on.
     pub fn progress(&self) -> Progress {
         Progress::new(&self.counted, self.beneath.as_ref())
     }

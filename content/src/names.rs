@@ -1,4 +1,4 @@
-//! How the entries of a version are called on this device, where that is not how the share calls them.
+//! Names of a version's entries on this device, where they are not those of the share.
 //!
 //! A share may have any names (`hither_proto::EntryName`); whether they can be written is a matter of the file system that they are
 //! written to. `rules` says what it takes, `probe` finds that out, `escape` writes a name in another way, `plan` does so for the
@@ -35,7 +35,7 @@ use std::path::Path;
 #[error("the stored names of a share's files are damaged")]
 pub struct NamesError;
 
-/// What of a version is called otherwise on this device, or is not written at all.
+/// Entries of a version that are called otherwise on this device, or is not written at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     /// The name of each entry that is called otherwise; never of the top.
@@ -156,11 +156,11 @@ const MAX_TOLD: usize = 100;
 pub struct Renamed {
     /// The first 100: path in the share, path here.
     pub first: Vec<(String, String)>,
-    /// How many are called otherwise.
+    /// The number that are called otherwise.
     pub total: u64,
     /// Paths in the share of the first 100 that are left out; a folder stands for what is in it.
     pub skipped: Vec<String>,
-    /// How many are left out.
+    /// The number that are left out.
     pub skipped_total: u64,
 }
 

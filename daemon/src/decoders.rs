@@ -6,12 +6,12 @@ use crate::records::{ShareRecord, TransferRecord};
 use crate::relay::CardRecord;
 use hither_proto::DeviceId;
 
-/// What is inside a sealed message.
+/// Decodes the inside of a sealed message.
 pub fn letter(bytes: &[u8]) {
     decode_letter(bytes);
 }
 
-/// What is inside a member's note to its group.
+/// Decodes the inside of a member's note to its group.
 pub fn note(author: DeviceId, bytes: &[u8]) {
     decode_note(author, bytes);
 }

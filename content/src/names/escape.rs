@@ -46,7 +46,7 @@ pub(crate) fn escape_free(rules: &NameRules, name: &str, free: &dyn Fn(&str) -> 
     attempts.take(1 << 16).find(|written| free(written)).unwrap_or_else(|| cut(rules, name, 0))
 }
 
-/// What of a name there is room for, with a hash of all of it.
+/// Returns what of a name there is room for, with a hash of all of it.
 fn cut(rules: &NameRules, name: &str, attempt: u32) -> String {
     let whole = escape(rules, name, 0);
     let plain = |extension: &str| extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -65,7 +65,7 @@ fn cut(rules: &NameRules, name: &str, attempt: u32) -> String {
     format!("{}{end}", &stem[..stem.floor_char_boundary(room)])
 }
 
-/// What a name was before it was escaped; `None` for one that was cut, or that nothing was escaped in.
+/// Returns what a name was before it was escaped; `None` for one that was cut, or that nothing was escaped in.
 pub fn unescape(written: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(written.len());
     let (mut rest, mut any) = (written, false);

@@ -6,13 +6,13 @@ use crate::notes::Notes;
 use hither_proto::EntryKind;
 use std::collections::{HashMap, HashSet};
 
-/// What becomes of names that cannot be written where a share is fetched to.
+/// The choice of what becomes of names that cannot be written where a share is fetched to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Naming {
     /// They are written in another way, from which they can be read back.
     #[default]
     Rename,
-    /// What is called so is left out; the top is renamed.
+    /// Whatever is called so is left out; the top is renamed.
     Skip,
     /// Nothing is fetched.
     Refuse,

@@ -19,7 +19,7 @@ const TOGETHER: usize = 40;
 /// Most different characters that are tried: more than any script has.
 const MAX_TRIED: usize = 4096;
 
-/// What of a share's names there is doubt about.
+/// The doubts about a share's names.
 #[derive(Debug, Default)]
 struct Doubts {
     characters: BTreeSet<char>,

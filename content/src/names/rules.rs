@@ -1,11 +1,11 @@
-//! What a file system takes as a name.
+//! The rules of a file system for names.
 
 use hither_proto::{NOT_ON_WINDOWS, folded, is_device_name};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
-/// What names a file system takes, and which of them it takes for one.
+/// The names that a file system takes, and which of them it takes for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRules {
     /// Characters that no name may have.
@@ -31,13 +31,13 @@ impl NameRules {
         Self { forbidden: BTreeSet::new(), devices: false, ends: false, folds: false, longest: 255 }
     }
 
-    /// What Windows takes (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
+    /// The rules of Windows (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
     pub fn windows() -> Self {
         let forbidden = ('\u{1}'..='\u{1f}').chain(NOT_ON_WINDOWS).collect();
         Self { forbidden, devices: true, ends: true, folds: true, longest: 255 }
     }
 
-    /// What is never tried on this system, because a name could lead elsewhere.
+    /// Rules that are never tried on this system, because a name could lead elsewhere.
     pub(super) fn of_system() -> Self {
         if cfg!(windows) { Self::windows() } else { Self::any() }
     }

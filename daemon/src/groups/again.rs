@@ -1,11 +1,10 @@
 //! Changes of a group that are made again, because a fork of its log was decided for the other branch.
 //!
-//! What is to be done is kept as the signed entry that was lost, so that it survives a restart, and becomes a new entry at the end of the
+//! A change is kept as the signed entry that was lost, so that it survives a restart, and becomes a new entry at the end of the
 //! log that counts. It is done with when it has been done, by whomever, or is not allowed any more.
 
-use super::Known;
 use super::append::Change;
-use crate::daemon::Daemon;
+use super::{Groups, Known};
 use crate::hexed::Hex;
 use hither_content::storage::StorageError;
 use hither_proto::{Action, DeviceId, GroupBranch, GroupId, KeyMark, Membership, Role, SignedEntry};
@@ -16,7 +15,7 @@ const MOST: usize = 64;
 /// Names one of them: the hash of the entry that was lost.
 pub(super) type Lost = [u8; 32];
 
-/// What `device` has to see to when `branch` does not prevail.
+/// Returns what `device` has to see to when `branch` does not prevail.
 pub(super) fn of(branch: &GroupBranch, device: &DeviceId) -> Vec<Hex> {
     branch.again(device).map(|entry| Hex(entry.bytes().to_vec())).collect()
 }
@@ -34,7 +33,7 @@ pub(super) fn due(known: &Known, membership: &Membership, device: DeviceId) -> V
     opened.filter(|lost| change(lost, membership, device).is_some()).map(|lost| lost.hash()).collect()
 }
 
-/// What is to be written for one of them; nothing if that is done or not allowed.
+/// Returns what is to be written for one of them; nothing if that is done or not allowed.
 pub(super) fn change_of(
     known: &Known,
     membership: &Membership,
@@ -47,12 +46,12 @@ pub(super) fn change_of(
 
 /// One of them is done, or cannot be: forgets it, and with it what is not to be done any more. Blocks.
 pub(super) fn done(
-    daemon: &Daemon,
+    groups: &Groups,
     group: GroupId,
     device: DeviceId,
     done: &Lost,
 ) -> Result<(), StorageError> {
-    daemon.groups.update(group, |known| {
+    groups.update(group, |known| {
         let Some(membership) = known.membership.clone() else { return };
         known.record.again.retain(|bytes| {
             let lost = SignedEntry::open(&bytes.0).ok();

@@ -199,7 +199,7 @@ pub(super) fn open_note(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Re
     })
 }
 
-/// What of a note may be believed, with a name that is safe to show.
+/// Returns what of a note may be believed, with a name that is safe to show.
 fn believed(author: DeviceId, bytes: &[u8]) -> Result<Note, NoteError> {
     let note: Note = serde_json::from_slice(bytes).map_err(|_| NoteError::Malformed)?;
     let shares = note.shares.into_iter().filter(|entry| entry.checked(author).is_some()).collect();

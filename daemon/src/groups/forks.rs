@@ -3,24 +3,25 @@
 //! The rule is [`hither_proto::prevails`]. Where the history that is known here prevails, the relay is shown it; where the relay's does, it is
 //! taken, and what this device is to do again of its own is kept with it in one step (see `again.rs`).
 
+use super::Groups;
 use super::sync::{SyncError, blocking, page};
 use crate::daemon::Daemon;
 use crate::relay::{RelayConnection, RequestError};
 use hither_proto::limits::{MAX_GROUP_LOG, MAX_GROUP_PAGE};
 use hither_proto::{
-    GroupAnswer, GroupBranch, GroupId, GroupRequest, LogError, Membership, Prevails, RelayRefusalCode,
-    SignedEntry, prevails,
+    DeviceId, GroupAnswer, GroupBranch, GroupId, GroupRequest, LogError, Membership, Prevails,
+    RelayRefusalCode, SignedEntry, prevails,
 };
 use std::sync::Arc;
 
-/// What there is to do about a fork.
+/// Something to be done about a fork.
 enum Found {
     /// One log is the beginning of the other.
     None,
     /// The relay is to take this.
     Show(Vec<bytes::Bytes>),
-    /// The relay's was taken.
-    Taken,
+    /// The relay's was taken in place of so many entries.
+    Taken { given_up: usize },
 }
 
 /// The relay has other entries than are known here: decides which are kept. Afterwards the relay is to be asked again.
@@ -30,8 +31,13 @@ pub(super) async fn heal(
     group: GroupId,
 ) -> Result<(), SyncError> {
     let theirs = whole(connection, group).await?;
-    match blocking(daemon, move |daemon| decide(daemon, group, &theirs)).await? {
-        Found::None | Found::Taken => Ok(()),
+    let found = blocking(daemon, move |daemon| decide(&daemon.groups, daemon.device, group, &theirs)).await?;
+    match found {
+        Found::None => Ok(()),
+        Found::Taken { given_up } => {
+            daemon.warn(words(&daemon.groups.name(&group.to_string()), given_up));
+            Ok(())
+        }
         Found::Show(entries) if entries.iter().map(bytes::Bytes::len).sum::<usize>() > MAX_GROUP_PAGE => {
             Err(SyncError::Forked)
         }
@@ -69,9 +75,14 @@ async fn whole(connection: &RelayConnection, group: GroupId) -> Result<Vec<bytes
 }
 
 /// Decides between what is known here and what the relay has. Blocks.
-fn decide(daemon: &Daemon, group: GroupId, theirs: &[bytes::Bytes]) -> Result<Found, SyncError> {
+fn decide(
+    groups: &Groups,
+    this: DeviceId,
+    group: GroupId,
+    theirs: &[bytes::Bytes],
+) -> Result<Found, SyncError> {
     let most = usize::try_from(MAX_GROUP_LOG).unwrap_or(usize::MAX);
-    let ours = daemon.groups.store.entries(group, 0, most)?;
+    let ours = groups.store.entries(group, 0, most)?;
     let common = ours.iter().zip(theirs).take_while(|(one, other)| one[..] == other[..]).count();
     if common == 0 {
         return Err(LogError::Chain.into());
@@ -92,20 +103,18 @@ fn decide(daemon: &Daemon, group: GroupId, theirs: &[bytes::Bytes]) -> Result<Fo
             Ok(Found::Show(kept.entries().iter().map(bytes).collect()))
         }
         Prevails::Second => {
-            let lost = daemon.groups.exchange(group, &kept, &shown, &daemon.device)?;
+            let lost = groups.exchange(group, &kept, &shown, &this)?;
             tracing::info!(?group, from = common, lost, "another branch of a forked log is kept");
-            tell(daemon, group, kept.entries().len());
-            Ok(Found::Taken)
+            Ok(Found::Taken { given_up: kept.entries().len() })
         }
     }
 }
 
-/// Tells the user what became of entries that were known here.
-fn tell(daemon: &Daemon, group: GroupId, lost: usize) {
-    let name = daemon.groups.name(&group.to_string());
+/// Returns what the user is told of entries that were known here and count no more.
+fn words(name: &str, lost: usize) -> String {
     let changes = if lost == 1 { "change".to_owned() } else { format!("{lost} changes") };
-    daemon.warn(format!(
+    format!(
         "The relay had lost the latest {changes} of the group \"{name}\", and took others meanwhile: these count now. \
          Whatever this device or an admin had changed is changed again."
-    ));
+    )
 }

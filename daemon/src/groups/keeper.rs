@@ -271,7 +271,7 @@ impl Keeper {
             && !matches!(&done, Err(error) if error.may_pass())
         {
             let device = daemon.device;
-            blocking(daemon, move |daemon| Ok(again::done(daemon, group, device, &lost)?)).await?;
+            blocking(daemon, move |daemon| Ok(again::done(&daemon.groups, group, device, &lost)?)).await?;
         }
         // Whatever came of it: how things are now.
         self.rolls.insert(group);

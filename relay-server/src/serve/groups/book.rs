@@ -33,9 +33,9 @@ pub(super) enum Appended {
     Behind,
 }
 
-/// What the record of a group says.
+/// The content of a group's record.
 pub(super) enum Record {
-    /// What the log says.
+    /// The log says this.
     Log(Membership),
     /// The log is being exchanged for another branch from this number on; what it says then.
     Exchange { from: u64, after: Membership },
@@ -102,7 +102,7 @@ pub(super) async fn load_with_revision(
     Err(StateError::Busy("entries of one group at a time".into()))
 }
 
-/// What a record says; goes on with an exchange that it tells of, and has nothing to say then.
+/// Returns what a record says; goes on with an exchange that it tells of, and has nothing to say then.
 async fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Option<Arc<Membership>>> {
     if let Some(known) = node.services.groups.read(group, entry.revision) {
         return Ok(Some(known));
@@ -120,9 +120,18 @@ async fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Option<Arc<
     }
 }
 
-/// Every entry of a log, in order.
+/// Returns every entry of a log, in order.
 pub(super) async fn entries(node: &Node, group: &GroupId) -> Result<Vec<Bytes>> {
-    forks::pages(node, group, MAX_GROUP_LOG).await
+    let (prefix, mut after, mut all) = (group_prefix(group), None::<String>, Vec::new());
+    while (all.len() as u64) < MAX_GROUP_LOG {
+        let page = node.state.list(bucket::LOG, &prefix, after.as_deref(), MAX_PAGE).await?;
+        after = page.records.last().map(|record| record.key.clone());
+        all.extend(page.records.into_iter().map(|record| record.entry.value));
+        if !page.more {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Puts an entry that may be appended at the end of the log.
@@ -177,15 +186,7 @@ async fn catch_up(
         Action::Leave => forget(node, &group, &author, &after).await?,
         Action::Promote { .. } | Action::SetPolicy { .. } | Action::Rotate { .. } => {}
     }
-    if let NameSeal::Clear(name) = after.name() {
-        let policy = match after.policy() {
-            Policy::Open => 0,
-            Policy::AllowList(_) => 1,
-            Policy::Approval => 2,
-        };
-        let record = Name { name: name.as_str().into(), policy, members: after.members().len() as u32 };
-        node.state.put(bucket::NAMES, &group_key(&group), encode(&record), Expect::Any).await?;
-    }
+    name(node, &after).await?;
     let expect = revision.map_or(Expect::Absent, Expect::Revision);
     match node.state.put(bucket::GROUPS, &group_key(&group), after.encode().into(), expect).await {
         Ok(_) => {}
@@ -201,7 +202,7 @@ async fn catch_up(
     Ok(())
 }
 
-/// How a group is found, when its name is in the clear.
+/// Writes down how a group is found, when its name is in the clear.
 pub(super) async fn name(node: &Node, after: &Membership) -> Result<()> {
     if let NameSeal::Clear(name) = after.name() {
         let policy = match after.policy() {

@@ -13,7 +13,7 @@ use super::records::{
     branch_key, branch_prefix, bucket, entry_key, group_key, group_prefix, keys_prefix, member_key,
 };
 use crate::node::Node;
-use crate::state::{Expect, MAX_PAGE, StateError};
+use crate::state::{Expect, StateError};
 use bytes::Bytes;
 use hither_proto::{
     DeviceId, GroupAnswer, GroupBranch, GroupId, Membership, Prevails, RelayRefusalCode, SignedEntry,
@@ -56,7 +56,7 @@ pub(super) async fn take(node: &Node, device: &DeviceId, group: &GroupId, entrie
 enum Decided {
     /// It is no branch of this log, or nobody may decide.
     Invalid,
-    /// Whoever shows it is a member in neither.
+    /// The device that shows it is a member in neither.
     Stranger,
     /// The one that is kept prevails.
     Kept,
@@ -165,18 +165,4 @@ async fn opened(entries: Vec<Bytes>) -> Result<Option<Vec<SignedEntry>>, StateEr
 /// A long log takes a second of signatures.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StateError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Closed)
-}
-
-/// Every entry of a log, in order.
-pub(super) async fn pages(node: &Node, group: &GroupId, most: u64) -> Result<Vec<Bytes>, StateError> {
-    let (prefix, mut after, mut all) = (group_prefix(group), None::<String>, Vec::new());
-    while (all.len() as u64) < most {
-        let page = node.state.list(bucket::LOG, &prefix, after.as_deref(), MAX_PAGE).await?;
-        after = page.records.last().map(|record| record.key.clone());
-        all.extend(page.records.into_iter().map(|record| record.entry.value));
-        if !page.more {
-            break;
-        }
-    }
-    Ok(all)
 }
