@@ -110,6 +110,11 @@ impl Engine {
         self.fetches.entry(share).or_insert_with(fetch).set_prices(self.prices);
     }
 
+    /// This device has seen the head of a version at some time: an older one is taken only when nobody shows that one in time.
+    pub fn set_known_version(&mut self, share: ShareId, version: u64, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.known_version = fetch.known_version.max(version));
+    }
+
     /// What a fetch may cost. Without it, a fetch is balanced and knows no limit.
     pub fn set_budget(&mut self, share: ShareId, budget: Budget, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.set_budget(budget));

@@ -83,8 +83,10 @@ pub(crate) struct Fetch {
     pub version: Option<u64>,
     /// When a version is to be chosen.
     pub decide_at: Option<Time>,
-    /// Until when an owner is waited for that others are ahead of; set once.
-    pub owner_awaited: Option<Time>,
+    /// The latest version whose head this device has seen at any time; 0 when it has seen none.
+    pub known_version: u64,
+    /// Since when the choice waits for something newer; set once.
+    pub put_off_since: Option<Time>,
     pub phase: Phase,
     pub spans: SpanTable,
     /// Makes this device read the share in another order than its neighbours.
@@ -135,7 +137,8 @@ impl Fetch {
             preferred,
             version: None,
             decide_at: None,
-            owner_awaited: None,
+            known_version: 0,
+            put_off_since: None,
             phase: Phase::Locating,
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
             seed,
@@ -246,6 +249,7 @@ impl Fetch {
 
     fn session_ended(&mut self, device: DeviceId, pause: Duration, now: Time) {
         self.drop_requests_of(device, now);
+        self.no_answer(now);
         if let Some(source) = self.sources.get_mut(&device) {
             Carrier::ALL.into_iter().for_each(|carrier| source.carriers.set_available(carrier, false));
             source.closed(now, pause);

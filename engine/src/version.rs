@@ -9,16 +9,19 @@ use crate::command::{Command, Waiting};
 use crate::fetch::{Fetch, Phase};
 use crate::source::{Session, Source};
 use crate::time::Time;
-use hither_proto::Space;
+use hither_proto::{HolderKind, Space};
 use std::time::Duration;
 
 /// How long the first answer of a device other than the owner waits for a newer head from somebody else.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a fetch that resumes waits for a holder of the version it began with.
 const SETTLE_RESUMED: Duration = Duration::from_secs(2);
-/// How long the choice waits for an owner that shows an older version than others do. It is told of theirs, and publishes
-/// what it has as a later one.
-const OWNER_BEHIND: Duration = Duration::from_secs(3);
+/// How long the choice waits for something newer that is known to exist, or about to: this device has seen its head, or the owner shows
+/// an older version than others do. It is told of theirs, and publishes what it has as a later one.
+const KNOWN_NEWER: Duration = Duration::from_secs(3);
+/// How long the choice waits for the answer of the owner, or of a store, that is being connected to: who answers first may have an
+/// older version. A device that is off costs no more than that, where its address is still known.
+const UNHEARD: Duration = Duration::from_secs(2);
 
 impl Fetch {
     fn connected(&self) -> impl Iterator<Item = &Source> {
@@ -53,8 +56,7 @@ impl Fetch {
             (None, Some(preferred)) if shown(preferred) => Some(preferred),
             (None, _) => self.connected().map(|s| s.head_version).max().filter(|version| *version > 0),
         };
-        if let Some(until) = choice.and_then(|choice| self.owner_goes_past(choice, now)) {
-            self.preferred = None;
+        if let Some(until) = choice.and_then(|choice| self.newer_may_come(choice, now)) {
             self.decide_at = Some(until);
             return;
         }
@@ -65,14 +67,34 @@ impl Fetch {
         }
     }
 
-    /// Until when an owner is waited for that is there and does not know this version. It is waited for once.
-    fn owner_goes_past(&mut self, version: u64, now: Time) -> Option<Time> {
-        let behind = self.connected().any(|s| s.device == self.owner && s.head_version < version);
-        if !behind || self.pin.is_some() {
+    /// Until when the choice of this version waits, because there may be a newer one: counted from when it was first put off, so that
+    /// nothing is waited for twice.
+    fn newer_may_come(&mut self, version: u64, now: Time) -> Option<Time> {
+        if self.pin.is_some() {
             return None;
         }
-        let until = *self.owner_awaited.get_or_insert(now + OWNER_BEHIND);
+        let by_owner = |s: &Source| s.device == self.owner;
+        let behind = self.connected().any(|s| by_owner(s) && s.head_version < version);
+        let unheard =
+            |s: &Source| s.session == Session::Opening && (by_owner(s) || s.kind == HolderKind::Store);
+        let patience = if behind || self.known_version > version {
+            // What was begun is not worth going on with.
+            self.preferred = None;
+            KNOWN_NEWER
+        } else if self.preferred != Some(version) && self.sources.values().any(unheard) {
+            UNHEARD
+        } else {
+            return None;
+        };
+        let until = *self.put_off_since.get_or_insert(now) + patience;
         Some(until).filter(|until| *until > now)
+    }
+
+    /// A session that the choice may wait for has failed: it is looked at again soon.
+    pub(crate) fn no_answer(&mut self, now: Time) {
+        if self.put_off_since.is_some() {
+            self.decide_at = self.decide_at.map(|at| at.min(now + SETTLE));
+        }
     }
 
     /// Whether a connected device, resting or not, has something of what is missing. Who stalled again and again while
@@ -272,5 +294,70 @@ mod tests {
         let mut table = Table { engine, share, now, asked: Vec::new() };
         table.shows(device(OTHER), 2);
         assert_eq!(table.chosen(), Some(2));
+    }
+
+    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, is not heard yet.
+    fn unheard(known: u64, is_seen: bool) -> Table {
+        let share = ShareSecret::new([1; 16]).share_id();
+        let mut engine = Engine::new(EngineConfig::new(device(0)));
+        let now = Time::default();
+        engine.start_fetch(share, device(OWNER), None, None);
+        engine.set_known_version(share, known, now);
+        for who in [OTHER, OWNER].into_iter().take(1 + usize::from(is_seen)) {
+            engine.handle_device_seen(share, device(who), now);
+        }
+        engine.handle_session_opened(share, device(OTHER), 1, Duration::from_millis(1), now);
+        Table { engine, share, now, asked: Vec::new() }
+    }
+
+    /// When a version is chosen, in tenths of a second, and which.
+    fn chosen_after(table: &mut Table, mut tenth: impl FnMut(&mut Table, u32)) -> (u32, u64) {
+        for tenths in 0..50 {
+            tenth(table, tenths);
+            table.now = table.now + Duration::from_millis(100);
+            table.engine.handle_timeout(table.now);
+            while let Some(command) = table.engine.poll_command() {
+                if let Command::VersionChosen { version, .. } = command {
+                    return (tenths + 1, version);
+                }
+            }
+        }
+        panic!("nothing was chosen");
+    }
+
+    #[test]
+    fn who_answers_first_waits_for_an_owner_that_is_being_connected_to() {
+        let opens = |table: &mut Table, tenths| {
+            if tenths == 10 {
+                let near = Duration::from_millis(1);
+                table.engine.handle_session_opened(table.share, device(OWNER), 2, near, table.now);
+            }
+        };
+        assert_eq!(chosen_after(&mut unheard(0, true), opens), (11, 2), "its answer counts at once");
+        let fails = |table: &mut Table, tenths| {
+            if tenths == 4 {
+                table.engine.handle_session_failed(table.share, device(OWNER), table.now);
+            }
+        };
+        assert_eq!(chosen_after(&mut unheard(0, true), fails), (7, 1), "it cannot be reached");
+        let silence = |_: &mut Table, _| {};
+        let (tenths, version) = chosen_after(&mut unheard(0, true), silence);
+        assert_eq!((tenths > 20, tenths < 25, version), (true, true, 1), "it says nothing: {tenths}");
+        assert_eq!(chosen_after(&mut unheard(0, false), silence), (3, 1), "nobody is being connected to");
+    }
+
+    #[test]
+    fn a_version_older_than_one_that_is_known_is_taken_only_when_nobody_shows_that_one() {
+        let silence = |_: &mut Table, _| {};
+        let (tenths, version) = chosen_after(&mut unheard(2, false), silence);
+        assert_eq!((tenths > 30, tenths < 35, version), (true, true, 1), "{tenths}");
+        let shows = |table: &mut Table, tenths| {
+            if tenths == 10 {
+                table.shows(device(OTHER), 2);
+            }
+        };
+        let (tenths, version) = chosen_after(&mut unheard(2, false), shows);
+        assert_eq!((tenths < 15, version), (true, 2), "{tenths}");
+        assert_eq!(chosen_after(&mut unheard(1, false), silence), (3, 1), "it is the one that is known");
     }
 }

@@ -181,6 +181,29 @@ async fn members_are_told_what_they_need_and_those_who_are_out_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_looked_before_a_secret_was_left_for_it_is_told_when_one_is() {
+    let mut place = Place::new(Policy::Approval).await;
+    let group = place.group.group();
+    let (admin, member) = (place.admin.id(), place.member.id());
+    assert_eq!(place.member.ask(GroupRequest::Mine).await, Ok(GroupAnswer::Mine(vec![group])));
+    // The next generation begins without its secret, as when a branch of the log is brought back.
+    let rotate = place.admin.entry(&place.group, Action::Rotate { key: mark(2) });
+    assert_eq!(place.admin.append(&rotate, &[admin]).await, Ok(GroupAnswer::Done));
+    place.member.hears(GroupChange::Log(group)).await;
+    let Ok(GroupAnswer::Log { sealed: none, .. }) =
+        place.member.ask(GroupRequest::Log { group, from: 2 }).await
+    else {
+        panic!()
+    };
+    assert_eq!(none, None);
+    place.member.talk.forget();
+    let keys = GroupRequest::Keys { group, mark: mark(2), keys: vec![sealed(member)] };
+    assert_eq!(place.admin.ask(keys).await, Ok(GroupAnswer::Done));
+    place.member.hears(GroupChange::Log(group)).await;
+    place.relay.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_who_write_at_once_are_put_in_an_order_and_a_repeated_entry_is_one() {
     let mut place = Place::new(Policy::Open).await;
     let group = place.group.group();

@@ -60,6 +60,9 @@ impl Run {
 
     fn announce_end(&self, end: End, sources: Vec<hither_api::SourceBytes>) {
         let transfer = &self.transfer;
+        if let (End::Done { .. }, Some(message)) = (&end, self.outdated()) {
+            transfer.emit(Event::Warning { message });
+        }
         let event = match end {
             End::Done { path, bytes } => Event::Done(Done::Fetched {
                 path: path.display().to_string(),
@@ -80,6 +83,17 @@ impl Run {
         };
         tracing::info!(transfer = transfer.id, outcome = outcome(&event), "a transfer ended");
         transfer.emit(event);
+    }
+
+    /// Returns what is said of a later version than the one that is here now, when its head has been seen.
+    fn outdated(&self) -> Option<String> {
+        let version = self.begun_head().filter(|_| self.transfer.ticket.pin.is_none())?.head().version;
+        let newest = self.transfer.share.newest()?.head().version;
+        (newest > version).then(|| {
+            format!(
+                "This is version {version}. Version {newest} exists, and nobody who was there had all of it: fetch it again later."
+            )
+        })
     }
 
     /// Removes all that a cancelled transfer left.

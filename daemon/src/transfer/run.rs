@@ -122,7 +122,9 @@ impl Run {
         let nearby = self.daemon.links.nearby();
         self.daemon.core.with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
         self.set_budget();
+        let known = self.transfer.share.newest().map_or(0, |head| head.head().version);
         self.daemon.core.with(|engine, now| {
+            engine.set_known_version(share, known, now);
             engine.handle_device_seen(share, owner, now);
             nearby.into_iter().for_each(|device| engine.handle_device_seen(share, device, now));
         });
@@ -151,7 +153,7 @@ impl Run {
     }
 
     /// The head of the version that an earlier run began.
-    fn begun_head(&self) -> Option<SignedHead> {
+    pub(super) fn begun_head(&self) -> Option<SignedHead> {
         let stored = self.transfer.record().head?;
         let unchecked = hither_proto::UncheckedHead::decode(&stored.0).ok()?;
         SignedHead::open(&unchecked, self.transfer.share.id, self.transfer.share.owner).ok()

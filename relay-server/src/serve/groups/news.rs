@@ -23,7 +23,7 @@ const FIRST: Duration = Duration::from_secs(30);
 
 /// Begins to hear of changes; returns when nothing that happens from then on is missed.
 pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
-    for bucket in [bucket::GROUPS, bucket::DIGESTS, bucket::ASKS] {
+    for bucket in [bucket::GROUPS, bucket::DIGESTS, bucket::ASKS, bucket::KEYS] {
         let (tell, told) = oneshot::channel();
         let task = Arc::clone(node);
         node.spawn_until_stop(async move {
@@ -81,6 +81,10 @@ fn changed(node: &Node, bucket: &str, change: &state::Change) {
             for device in table.listeners(&group).into_iter().filter(|device| *device != author) {
                 tell(node, &device, Change::Note(group, author));
             }
+        }
+        // A member that had no secret may have looked at the log a moment before one was left for it.
+        (bucket::KEYS, Some(member)) if change.entry.is_some() && table.listens(&member) => {
+            tell(node, &member, Change::Log(group));
         }
         (bucket::ASKS, Some(asker)) => {
             if table.listens(&asker) {
