@@ -1,7 +1,7 @@
 //! D5 and D6: crowds that shut everybody out.
 //!
 //! What else has this shape? Silent TCP connections to a device and to a relay, from one address and from many; connections that
-//! finish the handshake and say nothing; many keys from one address; streams that are opened and left (`carrier/tests/hostile.rs`);
+//! finish the handshake and say nothing; many keys from one address; streams that are opened and left (`carrier/tests/carrier/hostile.rs`);
 //! a reader with all upload slots, over many streams and both carriers; a crowd of readers with one slot each
 //! (`engine/src/serving.rs`).
 

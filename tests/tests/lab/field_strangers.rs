@@ -3,7 +3,7 @@
 //! What else has this shape? The opener's proof sent back on the same connection, on a new QUIC connection, on TCP; the
 //! acceptor's proof given as an answer; a query sent back; the words of one stream used on another; a proof shown to a neighbour that
 //! nobody has named; a proof shown to a device that a malicious holder names. Proofs towards stores and between nodes of a
-//! fleet: `relay-server/tests/serve_matrix.rs` and `serve_fleet.rs`; every field of the transcript: `proto-spec/src/proof.rs`.
+//! fleet: `relay-server/tests/relay/serve_matrix.rs` and `serve_fleet.rs`; every field of the transcript: `proto-spec/src/proof.rs`.
 
 use crate::common::pair;
 use hither_tests::lab::{self, At, Caller, Conduct, Holder, Loot, MIB, Stranger, Tree, fill, probe, until};

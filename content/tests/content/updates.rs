@@ -1,0 +1,127 @@
+//! Later versions over earlier ones: what is replaced, what stays, and modes that forbid their own folder.
+#![cfg(target_os = "linux")]
+
+use crate::common::{fetch_all, holding, names, options, share};
+use hither_content::{FetchTarget, Finished, Handles, Holding, IfExists, TargetOptions};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+fn put(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    path.symlink_metadata().unwrap().permissions().mode() & 0o7777
+}
+
+/// Fetches what is at `from` into `to`, over what an earlier version left there.
+fn update(from: &Path, to: &Path, before: Option<Holding>) -> Finished {
+    let source = holding(&Handles::new(16), &share(from));
+    let if_exists = if before.is_some() { IfExists::Update } else { IfExists::Fail };
+    let options =
+        TargetOptions { before: before.map(Arc::new), origin: "desk-1".into(), ..options(if_exists) };
+    let target = FetchTarget::prepare(&Handles::new(16), to, Arc::clone(source.layout()), &options).unwrap();
+    fetch_all(&source, &target);
+    target.finish().unwrap()
+}
+
+#[test]
+fn what_an_earlier_version_left_is_replaced_and_nothing_else() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (things, got) = (from.path().join("things"), to.path().join("things"));
+    for name in ["a", "b", "both"] {
+        put(&things.join(name), "1");
+    }
+    let first = update(&things, to.path(), None);
+    put(&got.join("b"), "mine");
+    put(&got.join("both"), "2");
+    for name in ["a", "b", "both"] {
+        put(&things.join(name), "2");
+    }
+    let second = update(&things, to.path(), Some(first.holding));
+    let copy = got.join("b (conflict of desk-1)");
+    let kept: Vec<_> = second.kept.iter().map(|kept| (kept.path.clone(), kept.copy.clone())).collect();
+    assert_eq!(kept, [(got.join("b"), Some(copy.clone()))], "who wrote the same is in nobody's way");
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "2");
+    assert_eq!(fs::read_to_string(got.join("b")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(got.join("a")).unwrap(), "2");
+    // A third version does not take the second for the user's, nor the user's for the second.
+    put(&things.join("a"), "3");
+    let third = update(&things, to.path(), Some(second.holding));
+    assert_eq!((third.kept, third.apart), (vec![], true), "nothing new came for it, and it was told");
+    assert_eq!(fs::read_to_string(got.join("a")).unwrap(), "3");
+    assert_eq!(names(&got), ["a", "b", "b (conflict of desk-1)", "both"]);
+    assert_eq!(names(to.path()), ["things"]);
+}
+
+/// Takes from this thread, which may be root's, what lets root pass over modes.
+fn as_anybody() {
+    let mut own = capabilities(None).unwrap();
+    let over = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    own.effective -= over;
+    own.permitted -= over;
+    own.inheritable -= over;
+    set_capabilities(None, own).unwrap();
+}
+
+#[test]
+fn no_mode_of_a_folder_makes_a_fetch_unfinishable() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (things, got) = (from.path().join("things"), to.path().join("things"));
+    for name in ["shut/in", "read/in", "blind/deep/in"] {
+        put(&things.join(name), "1");
+    }
+    // All of it is read before this thread may not.
+    let read = |text: &str| {
+        let shut = ["shut", "read", "blind/deep", "blind"];
+        for name in shut {
+            chmod(&things.join(name), 0o755);
+        }
+        for name in ["shut/in", "read/in", "blind/deep/in"] {
+            put(&things.join(name), text);
+        }
+        for (name, mode) in shut.into_iter().zip([0o000, 0o555, 0o111, 0o222]) {
+            chmod(&things.join(name), mode);
+        }
+        holding(&Handles::new(16), &share(&things))
+    };
+    let (first, chunks) = (read("1"), |source: &Holding| -> Vec<Vec<u8>> {
+        (0..source.layout().positions()).map(|position| crate::common::fetch(source, position)).collect()
+    });
+    let first_chunks = chunks(&first);
+    let second = read("2");
+    let second_chunks = chunks(&second);
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| {
+            as_anybody();
+            let fetch = |source: &Holding, chunks: &[Vec<u8>], options: &TargetOptions| {
+                let layout = Arc::clone(source.layout());
+                let target = FetchTarget::prepare(&Handles::new(16), to.path(), layout, options).unwrap();
+                for (position, chunk) in (0u32..).zip(chunks) {
+                    target.write_chunk(position, chunk).unwrap();
+                }
+                target.finish().unwrap()
+            };
+            let done = fetch(&first, &first_chunks, &options(IfExists::Fail));
+            assert!(fs::read_dir(got.join("shut")).is_err(), "this thread may still do everything");
+            let before = Some(Arc::new(done.holding));
+            let updated =
+                fetch(&second, &second_chunks, &TargetOptions { before, ..options(IfExists::Update) });
+            assert_eq!(updated.kept, []);
+            fetch(&second, &second_chunks, &options(IfExists::Overwrite));
+        });
+        fetching.join().unwrap();
+    });
+    let modes = ["shut", "read", "blind", "blind/deep"].map(|name| mode(&got.join(name)));
+    assert_eq!(modes, [0o000, 0o555, 0o200, 0o111]);
+    assert_eq!(names(to.path()), ["things"]);
+    assert_eq!(fs::read_to_string(got.join("shut/in")).unwrap(), "2");
+}
