@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How often a share goes past what others have, in one run.
 const MOST: u32 = 4;
 
-/// How often each share went past what others have.
+/// How often each share went past what others have. Being told of theirs while the user is waited for does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Rollbacks {
     times: Mutex<HashMap<ShareId, u32>>,
@@ -61,14 +61,6 @@ fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
         return Ok(()); // Somebody has published meanwhile, or it has ended.
     };
     let name = display_name(&record.name);
-    if daemon.rollbacks.once_more(share.id).is_none() {
-        let words = format!(
-            "\"{name}\": versions that this device did not publish come again and again. Another machine runs with \
-             this device's key. {}",
-            crate::twins::advice(daemon)
-        );
-        return daemon.losses.add(words).map_err(failure::internal);
-    }
     let number = share.next_number();
     let findings = current.holding().examine(u64::MAX, &daemon.ending);
     if !health::lost(&findings).is_empty() {
@@ -78,6 +70,14 @@ fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
              and the files here are not those of version {}. They are published as version {number} when you share \
              them again.",
             current.number()
+        );
+        return daemon.losses.add(words).map_err(failure::internal);
+    }
+    if daemon.rollbacks.once_more(share.id).is_none() {
+        let words = format!(
+            "\"{name}\": versions that this device did not publish come again and again. Another machine runs with \
+             this device's key. {}",
+            crate::twins::advice(daemon)
         );
         return daemon.losses.add(words).map_err(failure::internal);
     }

@@ -15,6 +15,7 @@ use crate::policy::{EarliestFinish, Policy};
 use crate::price::{Budget, Prices};
 use crate::serving::Serving;
 use crate::time::Time;
+use crate::version::Presence;
 use hither_proto::{
     Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, Refusal, ShareId, Terms, Want,
 };
@@ -112,7 +113,17 @@ impl Engine {
 
     /// This device has seen the head of a version at some time: an older one is taken only when nobody shows that one in time.
     pub fn set_known_version(&mut self, share: ShareId, version: u64, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.known_version = fetch.known_version.max(version));
+        self.with_fetch(share, now, |fetch, _| fetch.newer.known = fetch.newer.known.max(version));
+    }
+
+    /// Whether the owner of a share that is being fetched is there, as far as is known.
+    pub fn set_owner_presence(&mut self, share: ShareId, presence: Presence, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.newer.owner = presence);
+    }
+
+    /// Whether a version of a share that is being fetched is about to be chosen, or whoever may have a later one is being connected to.
+    pub fn is_choosing(&self, share: ShareId) -> bool {
+        self.fetches.get(&share).is_some_and(Fetch::is_choosing)
     }
 
     /// What a fetch may cost. Without it, a fetch is balanced and knows no limit.

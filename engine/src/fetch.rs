@@ -17,6 +17,7 @@ use crate::source::{Continuity, Session, Source};
 use crate::spans::SpanTable;
 use crate::spending::Spending;
 use crate::time::Time;
+use crate::version::Newer;
 use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Refusal, ShareId, Space};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,10 +84,8 @@ pub(crate) struct Fetch {
     pub version: Option<u64>,
     /// When a version is to be chosen.
     pub decide_at: Option<Time>,
-    /// The latest version whose head this device has seen at any time; 0 when it has seen none.
-    pub known_version: u64,
-    /// Since when the choice waits for something newer; set once.
-    pub put_off_since: Option<Time>,
+    /// What is known of versions that nobody who is connected has shown.
+    pub newer: Newer,
     pub phase: Phase,
     pub spans: SpanTable,
     /// Makes this device read the share in another order than its neighbours.
@@ -137,8 +136,7 @@ impl Fetch {
             preferred,
             version: None,
             decide_at: None,
-            known_version: 0,
-            put_off_since: None,
+            newer: Newer::default(),
             phase: Phase::Locating,
             spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
             seed,

@@ -49,3 +49,4 @@ pub use price::{Budget, Mode, Prices, Purse};
 pub use site::SiteId;
 pub use spans::SPAN_BYTES;
 pub use time::Time;
+pub use version::Presence;

@@ -19,9 +19,35 @@ const SETTLE_RESUMED: Duration = Duration::from_secs(2);
 /// How long the choice waits for something newer that is known to exist, or about to: this device has seen its head, or the owner shows
 /// an older version than others do. It is told of theirs, and publishes what it has as a later one.
 const KNOWN_NEWER: Duration = Duration::from_secs(3);
-/// How long the choice waits for the answer of the owner, or of a store, that is being connected to: who answers first may have an
-/// older version. A device that is off costs no more than that, where its address is still known.
+/// How long the choice waits for the answer of an owner that is said to be there while it is being connected to: over a relay, from far
+/// away, that is some ten round trips.
+const OWNER_ONLINE: Duration = Duration::from_secs(4);
+/// How long it waits for a store, or for an owner of which nothing is known. One that is off costs no more than that, where its address
+/// is still known.
 const UNHEARD: Duration = Duration::from_secs(2);
+
+/// What is known of whether the owner of a share is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presence {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// A relay says that it is.
+    Online,
+    /// A relay says that it is not.
+    Offline,
+}
+
+/// What is known of versions that nobody who is connected has shown.
+#[derive(Debug, Default)]
+pub(crate) struct Newer {
+    /// The latest version whose head this device has seen at any time; 0 when it has seen none.
+    pub known: u64,
+    /// Whether the owner is there.
+    pub owner: Presence,
+    /// Since when the choice waits for something newer; set once.
+    put_off_since: Option<Time>,
+}
 
 impl Fetch {
     fn connected(&self) -> impl Iterator<Item = &Source> {
@@ -73,26 +99,39 @@ impl Fetch {
         if self.pin.is_some() {
             return None;
         }
-        let by_owner = |s: &Source| s.device == self.owner;
-        let behind = self.connected().any(|s| by_owner(s) && s.head_version < version);
-        let unheard =
-            |s: &Source| s.session == Session::Opening && (by_owner(s) || s.kind == HolderKind::Store);
-        let patience = if behind || self.known_version > version {
+        let behind = self.connected().any(|s| s.device == self.owner && s.head_version < version);
+        let patience = if behind || self.newer.known > version {
             // What was begun is not worth going on with.
             self.preferred = None;
             KNOWN_NEWER
-        } else if self.preferred != Some(version) && self.sources.values().any(unheard) {
-            UNHEARD
-        } else {
+        } else if self.preferred == Some(version) {
             return None;
+        } else {
+            self.unheard()?
         };
-        let until = *self.put_off_since.get_or_insert(now) + patience;
+        let until = *self.newer.put_off_since.get_or_insert(now) + patience;
         Some(until).filter(|until| *until > now)
+    }
+
+    /// How long the choice waits for somebody who is being connected to, so that what it has is not known; `None`: nobody is.
+    fn unheard(&self) -> Option<Duration> {
+        let patience = |s: &Source| match (s.device == self.owner, self.newer.owner) {
+            (true, Presence::Online) => Some(OWNER_ONLINE),
+            (true, Presence::Unknown) => Some(UNHEARD),
+            (true, Presence::Offline) => None,
+            (false, _) => (s.kind == HolderKind::Store).then_some(UNHEARD),
+        };
+        self.sources.values().filter(|s| s.session == Session::Opening).filter_map(patience).max()
+    }
+
+    /// Whether a version is about to be chosen, or who may have a later one is being connected to.
+    pub(crate) fn is_choosing(&self) -> bool {
+        self.version.is_none() && (self.decide_at.is_some() || self.unheard().is_some())
     }
 
     /// A session that the choice may wait for has failed: it is looked at again soon.
     pub(crate) fn no_answer(&mut self, now: Time) {
-        if self.put_off_since.is_some() {
+        if self.newer.put_off_since.is_some() {
             self.decide_at = self.decide_at.map(|at| at.min(now + SETTLE));
         }
     }

@@ -255,6 +255,12 @@ impl Look<'_> {
                 continue;
             }
             let Some(version) = share.current() else { continue };
+            if share.is_behind().is_some() {
+                // A store takes no older version in place of a later one; the user has been told what to do.
+                let words = "others have a later version, as after a restore from a backup; share it again";
+                self.show(share.id, Doing::Waits(Trouble { reason: None, words: words.into() }));
+                continue;
+            }
             match self.upload(&share, &record, &version, &relays) {
                 Ok(Some(job)) => {
                     self.show(share.id, Doing::Nothing);

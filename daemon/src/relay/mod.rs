@@ -40,6 +40,7 @@ use crate::daemon::Daemon;
 use crate::records::Records;
 use hither_api::{ApiError, DeviceInfo, ErrorCode};
 use hither_content::storage::StorageError;
+use hither_engine::Presence;
 use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{DeviceId, RelayAddress};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -91,6 +92,19 @@ impl Relays {
     /// The connections that hold.
     pub(crate) fn connected(&self) -> Vec<Arc<RelayConnection>> {
         self.all().iter().filter_map(|relay| relay.connection()).collect()
+    }
+
+    /// Whether a device is there, as far as the relays know that this one is connected to.
+    pub(crate) fn presence(&self, device: DeviceId) -> Presence {
+        let mut presence = Presence::Unknown;
+        for relay in self.all().iter().filter(|relay| relay.connection().is_some()) {
+            match relay.with_devices(|list| list.get(device).map(|known| known.online)) {
+                Some(true) => return Presence::Online,
+                Some(false) => presence = Presence::Offline,
+                None => {}
+            }
+        }
+        presence
     }
 
     /// A connection to a relay that lists `device`; one where the device is online if there is one.

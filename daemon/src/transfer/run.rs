@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often deadlines are looked at and the rate is sampled.
 const TICK: Duration = Duration::from_millis(200);
-/// How long others may answer before a version that is whole on this device is taken as the latest.
-const LOCAL_HEAD: Duration = Duration::from_secs(1);
+/// How long others may answer before a version that is whole on this device is taken as the latest: in any case, and at most while
+/// somebody who may have a later one is being connected to.
+const LOCAL_HEAD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// A list of files and chunks longer than this is not fetched before somebody agreed, bytes: half a million files, or 4 TiB.
 const LARGE_MANIFEST: u64 = 64 << 20;
@@ -123,8 +124,10 @@ impl Run {
         self.daemon.core.with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
         self.set_budget();
         let known = self.transfer.share.newest().map_or(0, |head| head.head().version);
+        let presence = self.daemon.relays.presence(owner);
         self.daemon.core.with(|engine, now| {
             engine.set_known_version(share, known, now);
+            engine.set_owner_presence(share, presence, now);
             engine.handle_device_seen(share, owner, now);
             nearby.into_iter().for_each(|device| engine.handle_device_seen(share, device, now));
         });
@@ -243,7 +246,7 @@ impl Run {
         let local = self.local_head().await?;
         let ours = self.transfer.share.owner == self.daemon.device;
         loop {
-            if let Some(head) = local.as_ref().filter(|_| ours || self.began.elapsed() > LOCAL_HEAD) {
+            if let Some(head) = local.as_ref().filter(|_| ours || self.is_local_due()) {
                 return self.admit(head.clone());
             }
             match self.wake().await? {
@@ -256,6 +259,13 @@ impl Run {
                 Wake::Tick => self.give_up_if_alone()?,
             }
         }
+    }
+
+    /// Whether a version that is whole on this device may be taken: nobody is about to show a later one.
+    fn is_local_due(&self) -> bool {
+        let (elapsed, share) = (self.began.elapsed(), self.transfer.share.id);
+        let choosing = || self.daemon.core.with(|engine, _| engine.is_choosing(share));
+        elapsed > LOCAL_HEAD.1 || (elapsed > LOCAL_HEAD.0 && !choosing())
     }
 
     /// The head of a version that is whole on this device, after a look at its files.

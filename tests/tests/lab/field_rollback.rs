@@ -8,7 +8,7 @@
 
 use crate::common::pair;
 use crate::relay_world::World;
-use hither_api::{Event, ShareInfo};
+use hither_api::{Event, ShareInfo, UploadState};
 use hither_tests::lab::{self, Device, Lab, Running, Tree, fill, until};
 use std::fs;
 
@@ -305,6 +305,42 @@ fn field_a8_a_restored_owner_goes_past_what_the_store_has() {
         let phone = world.two.device("phone");
         phone.fetch(&shared.ticket, "got");
         Tree::of(&things).assert_same(&Tree::of(phone.path("got/things")));
+    });
+}
+
+#[test]
+fn field_a8_a_restored_owner_that_waits_for_its_user_is_no_twin() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = world.pair();
+        let things = Tree::make(&desk.path("things"), 1);
+        fill(things.join("changing"), 1, 300_000);
+        let shared = desk.share(&things);
+        desk.uploads(&shared.share);
+        desk.down();
+        desk.backup("first");
+        desk.up();
+        fill(things.join("changing"), 2, 300_000);
+        desk.share(&things);
+        desk.uploads(&shared.share);
+        desk.down();
+        desk.restore("first");
+        // Neither the version that the backup knows nor the later one: nobody but the user may publish it.
+        fill(things.join("changing"), 77, 300_000);
+        desk.up();
+        desk.is_connected();
+        says(&desk, &["version 2", "share them again"]);
+        // However often it is told so.
+        for round in 0..5 {
+            laptop.fetch(&shared.ticket, &format!("got-{round}"));
+        }
+        let told = desk.status().losses;
+        assert!(!told.iter().any(|told| told.contains("Another machine")), "{told:?}");
+        assert_ne!(desk.upload(&shared.share).state, UploadState::Uploading, "a store takes nothing older");
+        assert_eq!(desk.share(&things).version, 3);
+        until("the third version at the store", || {
+            (desk.upload(&shared.share).version == Some(3)).then_some(())
+        });
     });
 }
 

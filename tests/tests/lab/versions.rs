@@ -1,10 +1,12 @@
 //! A newer version appears while an older one is on its way.
 
 use crate::common::pair;
+use crate::relay_world::{join_all, quick};
 use hither_api::Event;
 use hither_tests::lab::{self, Device, Lab, MIB, Running, Tree, fill, until};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// Files whose names make a manifest of more than one span: one span is given to whoever was asked for it.
 const NAMES: u64 = 12_000;
@@ -127,4 +129,38 @@ fn nothing_is_left_of_a_version_that_was_begun_before_a_restart() {
         Tree::of(&film).assert_same(&Tree::of(laptop.path("got/film.mkv")));
         assert_eq!(names_in(&laptop.path("got")), ["film.mkv"]);
     });
+}
+
+/// A neighbour has the version before the latest, and so perhaps the device that fetches; the owner, which alone has the latest, is far
+/// away: it takes half a second to be connected to.
+fn the_owner_is_far(lab: &Lab, has_one: bool) {
+    let internet = lab.internet();
+    let (one, two) = (internet.site(), internet.site());
+    let relay = quick(internet.relay("relay"));
+    relay.start();
+    let [desk, laptop, phone] =
+        [("desk", &one), ("laptop", &two), ("phone", &two)].map(|(name, site)| site.device(name));
+    join_all(&[&desk, &laptop, &phone], &relay.invitation());
+    one.router.delay(Duration::from_millis(150));
+    let file = desk.path("file");
+    fill(&file, 1, MIB);
+    let ticket = desk.share_with(&file, &["--no-upload"]).ticket;
+    laptop.fetch(&ticket, "got");
+    if has_one {
+        phone.fetch(&ticket, "got");
+    }
+    fill(&file, 2, MIB);
+    assert_eq!(desk.share_with(&file, &["--no-upload"]).version, 2);
+    phone.fetch(&ticket, "again");
+    Tree::of(&file).assert_same(&Tree::of(phone.path("again/file")));
+}
+
+#[test]
+fn the_latest_version_is_fetched_though_a_neighbour_with_the_one_before_answers_first() {
+    lab::run(|lab| the_owner_is_far(lab, false));
+}
+
+#[test]
+fn the_latest_version_is_fetched_though_the_one_before_is_here() {
+    lab::run(|lab| the_owner_is_far(lab, true));
 }
