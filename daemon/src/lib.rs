@@ -22,6 +22,7 @@ mod doctor;
 mod failure;
 mod firewall;
 mod greeting;
+mod familiar;
 mod groups;
 mod health;
 mod hexed;
