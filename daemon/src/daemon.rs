@@ -1,5 +1,6 @@
 //! The daemon: everything it consists of, how it starts, what it remembers of shares, how it ends.
 
+use crate::belonging;
 use crate::catalogue::Catalogue;
 use crate::circuits::TurnedAway;
 use crate::core::Core;
@@ -124,9 +125,10 @@ impl Daemon {
         let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let endpoint =
             EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
+        let device = identity.device_id();
+        belonging::bind(storage.as_ref(), &paths, device, before.key())?;
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         endpoint.paths().set_network(&crate::relay::addresses());
-        let device = identity.device_id();
         let records = Records::new(Arc::clone(&storage));
         let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;

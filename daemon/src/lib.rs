@@ -9,6 +9,7 @@
 //! announced was durable before.
 
 mod api;
+mod belonging;
 mod blind;
 mod catalogue;
 mod circuits;
