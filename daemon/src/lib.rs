@@ -19,11 +19,12 @@ mod costs;
 mod daemon;
 #[doc(hidden)]
 pub mod decoders;
+mod disks;
 mod doctor;
 mod failure;
+mod familiar;
 mod firewall;
 mod greeting;
-mod familiar;
 mod groups;
 mod health;
 mod hexed;

@@ -12,6 +12,7 @@
 //! of it say so and show nothing.
 
 mod api;
+mod bad_disk;
 mod cable;
 mod capture;
 mod crowd;
@@ -24,8 +25,8 @@ mod holder;
 mod inside;
 mod internet;
 mod machine;
-mod namespace;
 mod made_up;
+mod namespace;
 mod peer;
 mod prober;
 mod process;
@@ -42,6 +43,7 @@ mod wait;
 mod wall_clock;
 
 pub use api::Api;
+pub use bad_disk::{DeadDisk, WornDisk};
 pub use cable::{Cable, Protocol, Traffic};
 pub use capture::Capture;
 pub use crowd::{Hoarder, Silent, listens};
@@ -51,9 +53,9 @@ pub use holder::{Conduct, Holder};
 pub use inside::run;
 pub use internet::{ALL_SITES, Internet, Lan};
 pub use machine::Machine;
+pub use made_up::MadeUp;
 pub use prober::{At, Caller, Outcomes, probe};
 pub use process::Process;
-pub use made_up::MadeUp;
 pub use relay::Relay;
 pub use router::{Direction, Router};
 pub use run::{Fetched, Plain, Run, Running};

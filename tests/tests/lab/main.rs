@@ -14,6 +14,7 @@ mod daemon;
 mod field_clocks;
 mod field_crowds;
 mod field_daemon;
+mod field_disks;
 mod field_fetch;
 mod field_fetch_ends;
 mod field_firewalls;
