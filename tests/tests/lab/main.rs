@@ -27,6 +27,7 @@ mod field_paths;
 mod field_rollback;
 mod field_share;
 mod field_share_files;
+mod field_slow;
 mod field_strangers;
 mod follow;
 mod groups;
