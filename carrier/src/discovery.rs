@@ -12,7 +12,9 @@
 //! of a link is noticed much sooner, by the link. Whoever knows sooner that the network is another one says so by
 //! [`LookAnew`]: then new interfaces are used at once, and those who were seen before must answer or are gone.
 
+use crate::familiar::Familiar;
 use crate::interfaces::InterfaceFilter;
+use crate::news::News;
 use crate::sightings::{DiscoveryEvent, Service, Sightings};
 use hither_proto::DeviceId;
 use mdns_sd::{
@@ -42,7 +44,7 @@ const ANNOUNCE_AGAIN: [Duration; 2] = [Duration::from_secs(3), Duration::from_se
 const VERIFY: Duration = Duration::from_secs(4);
 /// Most looks at once, before the library does by itself: each leaves an entry in its list of chosen interfaces.
 const MAX_LOOKS: u32 = 10_000;
-/// News that wait for the receiver; beyond it discovery waits, and the mDNS library drops what it cannot deliver.
+/// News that wait for the receiver; beyond it the latest of every device waits in [`News`].
 const MAX_EVENTS: usize = 256;
 /// Pause before a search that broke off is begun again.
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
@@ -61,11 +63,13 @@ pub struct DiscoveryOptions {
     pub interfaces: InterfaceFilter,
     /// UDP port of multicast DNS; another one than 5353 is for tests.
     pub mdns_port: u16,
+    /// Who matters: the places of those are not taken by others.
+    pub familiar: Familiar,
 }
 
 impl Default for DiscoveryOptions {
     fn default() -> Self {
-        Self { interfaces: InterfaceFilter::default(), mdns_port: MDNS_PORT }
+        Self { interfaces: InterfaceFilter::default(), mdns_port: MDNS_PORT, familiar: Familiar::default() }
     }
 }
 
@@ -76,6 +80,18 @@ pub struct LookAnew(Arc<Notify>);
 impl LookAnew {
     /// Does so soon; what comes of it are events like any other.
     pub fn look(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Has a running search tell of those whom it left out because nothing was known of them: somebody matters now. Cheap to clone;
+/// calls that come together are one.
+#[derive(Debug, Clone)]
+pub struct Recall(Arc<Notify>);
+
+impl Recall {
+    /// Does so soon, if anybody was left out.
+    pub fn recall(&self) {
         self.0.notify_one();
     }
 }
@@ -96,6 +112,7 @@ pub struct Discovery {
     daemon: ServiceDaemon,
     name: String,
     anew: Arc<Notify>,
+    again: Arc<Notify>,
     call: Call,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -113,7 +130,7 @@ impl Discovery {
         let loopback = options.interfaces.loopback_only;
         let daemon = ServiceDaemon::new_with_port(options.mdns_port)?;
         daemon.set_ip_check_interval(IP_CHECK_SECONDS)?;
-        let filter = options.interfaces;
+        let DiscoveryOptions { interfaces: filter, familiar, .. } = options;
         let unwanted =
             IfPredicate::new(move |interface| !filter.wants(&interface.name, interface.is_loopback()));
         daemon.disable_interface(IfKind::Predicate(unwanted.clone()))?;
@@ -123,17 +140,19 @@ impl Discovery {
         daemon.register(service.clone())?;
         let found = daemon.browse(SERVICE)?;
         let (sender, receiver) = mpsc::channel(MAX_EVENTS);
-        let (stop, anew) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let (stop, anew, again) = (CancellationToken::new(), Arc::default(), Arc::default());
         let (call, calls) = watch::channel(false);
         let search = Search {
             daemon: daemon.clone(),
             service,
             loopback,
-            sightings: Sightings::new(device),
+            sightings: Sightings::new(device, familiar),
+            news: News::default(),
             sender,
             announce: VecDeque::new(),
             unwanted,
             anew: Arc::clone(&anew),
+            again: Arc::clone(&again),
             looks: 0,
             announced: (device, port, tcp_port),
             calls,
@@ -145,12 +164,17 @@ impl Discovery {
                 () = token.cancelled() => {}
             }
         });
-        Ok((Self { daemon, name, anew, call: Call(call), stop, task }, receiver))
+        Ok((Self { daemon, name, anew, again, call: Call(call), stop, task }, receiver))
     }
 
     /// For whoever learns that the network is another one.
     pub fn look_anew(&self) -> LookAnew {
         LookAnew(Arc::clone(&self.anew))
+    }
+
+    /// For whoever learns that another device matters.
+    pub fn recall(&self) -> Recall {
+        Recall(Arc::clone(&self.again))
     }
 
     /// For whoever learns that others are not reached.
@@ -199,6 +223,8 @@ struct Search {
     service: ServiceInfo,
     loopback: bool,
     sightings: Sightings,
+    /// What the receiver has not taken yet.
+    news: News,
     sender: mpsc::Sender<DiscoveryEvent>,
     /// When to announce again.
     announce: VecDeque<Instant>,
@@ -206,7 +232,9 @@ struct Search {
     unwanted: IfPredicate,
     /// Rung when the network is another one.
     anew: Arc<Notify>,
-    /// How often that was.
+    /// Rung when somebody matters who may have been left out.
+    again: Arc<Notify>,
+    /// How often the network was another one.
     looks: u32,
     /// What is announced: the device and its ports.
     announced: (DeviceId, u16, Option<u16>),
@@ -217,6 +245,7 @@ struct Search {
 impl Search {
     /// Passes on what is found until nobody listens any more or the mDNS thread has ended.
     async fn run(mut self, mut found: Receiver<ServiceEvent>, changes: Receiver<DaemonEvent>) {
+        let sender = self.sender.clone();
         loop {
             let again = self.announce.front().copied();
             let again = async move {
@@ -226,14 +255,15 @@ impl Search {
                 }
             };
             tokio::select! {
-                event = found.recv_async() => match event {
-                    Ok(event) => {
-                        for news in self.take(event) {
-                            if self.sender.send(news).await.is_err() {
-                                return;
-                            }
-                        }
+                place = sender.reserve(), if !self.news.is_empty() => {
+                    let Ok(place) = place else { return };
+                    if let Some(news) = self.news.take() {
+                        place.send(news);
                     }
+                }
+                event = found.recv_async() => match event {
+                    // In a crowd many wait, and the library ends a search that falls behind.
+                    Ok(event) => std::iter::once(event).chain(found.drain()).for_each(|event| self.take(event)),
                     Err(_) => found = self.search_again().await,
                 },
                 change = changes.recv_async() => match change {
@@ -247,11 +277,15 @@ impl Search {
                 () = self.anew.notified() => {
                     let Some(anew) = self.look_anew() else { continue };
                     // What the search before has found or lost and not told yet counts too.
-                    let before: Vec<_> = std::mem::replace(&mut found, anew).drain().collect();
-                    for news in before.into_iter().flat_map(|event| self.take(event)).collect::<Vec<_>>() {
-                        if self.sender.send(news).await.is_err() {
-                            return;
-                        }
+                    std::mem::replace(&mut found, anew).drain().for_each(|event| self.take(event));
+                }
+                () = self.again.notified() => {
+                    self.sightings.familiar_changed();
+                    // The library tells everything in its cache to whoever begins to search.
+                    if self.sightings.take_left_out()
+                        && let Ok(again) = self.daemon.browse(SERVICE)
+                    {
+                        std::mem::replace(&mut found, again).drain().for_each(|event| self.take(event));
                     }
                 }
                 Ok(()) = self.calls.changed() => {
@@ -268,7 +302,7 @@ impl Search {
                         tracing::debug!(%error, "this device could not be announced again");
                     }
                 }
-                () = self.sender.closed() => return,
+                () = sender.closed() => return,
             }
         }
     }
@@ -293,32 +327,30 @@ impl Search {
             // Whatever is chosen once more, the library looks at the interfaces for it; the choice stays the same.
             let _ = self.daemon.disable_interface(IfKind::Predicate(self.unwanted.clone()));
         }
-        for name in self.sightings.names() {
+        for name in self.sightings.to_verify() {
             let _ = self.daemon.verify(name, VERIFY);
         }
         self.daemon.browse(SERVICE).ok()
     }
 
-    fn take(&mut self, event: ServiceEvent) -> Vec<DiscoveryEvent> {
+    /// Takes note of what the library says; what is news waits in [`News`].
+    fn take(&mut self, event: ServiceEvent) {
         match event {
-            ServiceEvent::ServiceResolved(service) => match parse(&service, self.loopback) {
-                Some(parsed) => {
-                    let device = parsed.device;
-                    let news = self.sightings.see(&service.fullname, parsed).into_iter();
-                    let port = self.service.get_port();
-                    let mut news: Vec<_> = news.filter_map(|news| elsewhere(news, port)).collect();
-                    if service.get_property_val_str("call") == Some("1") && self.sightings.knows(device) {
-                        news.push(DiscoveryEvent::Calls { device });
-                    }
-                    news
+            ServiceEvent::ServiceResolved(service) => {
+                let Some(parsed) = parse(&service, self.loopback) else {
+                    return tracing::debug!("a service that is not what it should be is ignored");
+                };
+                let (device, port) = (parsed.device, self.service.get_port());
+                let news = self.sightings.see(&service.fullname, parsed).into_iter();
+                news.filter_map(|news| elsewhere(news, port)).for_each(|news| self.news.add(news));
+                if service.get_property_val_str("call") == Some("1") && self.sightings.knows(device) {
+                    self.news.add(DiscoveryEvent::Calls { device });
                 }
-                None => {
-                    tracing::debug!("a service that is not what it should be is ignored");
-                    Vec::new()
-                }
-            },
-            ServiceEvent::ServiceRemoved(_, name) => self.sightings.lose(&name).into_iter().collect(),
-            _ => Vec::new(),
+            }
+            ServiceEvent::ServiceRemoved(_, name) => {
+                self.sightings.lose(&name).into_iter().for_each(|news| self.news.add(news));
+            }
+            _ => {}
         }
     }
 }

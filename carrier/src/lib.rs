@@ -23,6 +23,7 @@ mod discovery;
 mod duplex;
 mod endpoint;
 mod error;
+mod familiar;
 mod framing;
 mod gauge;
 pub mod group_seal;
@@ -30,6 +31,7 @@ mod handshakes;
 mod identity;
 mod interfaces;
 mod link;
+mod news;
 mod paths;
 mod places;
 mod progress;
@@ -49,9 +51,10 @@ mod tls;
 mod vouched;
 
 pub use circuit::Circuits;
-pub use discovery::{Call, Discovery, DiscoveryError, DiscoveryOptions, LookAnew};
+pub use discovery::{Call, Discovery, DiscoveryError, DiscoveryOptions, LookAnew, Recall};
 pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};
+pub use familiar::Familiar;
 pub use framing::{
     FrameReader, FramingError, MessageReader, RelayReader, WireMessage, write_chunk_frame, write_message,
     write_put_chunk, write_relay_message,

@@ -1,7 +1,8 @@
 //! How a holding's files stand: content decides, a stamp only says where to look.
 //!
 //! Invariant: a position is called lost only after its bytes were compared, or could not be read at all; what was not
-//! looked at, because it would take too long now, counts as held, since whatever is served is verified anyway.
+//! looked at, because it would take too long now, counts as held, since whatever is served is verified anyway. A stamp says nothing
+//! of whether the disk still gives the content: what failed to be read is read again.
 
 use crate::holding::{Holding, ReadChunkError};
 use crate::listing::in_words;
@@ -118,7 +119,7 @@ impl Holding {
             Ok(stat) if stat.size > 0 && !dir.readable(name, &stat) => {
                 Found::Unreadable(io::ErrorKind::PermissionDenied.into())
             }
-            Ok(stat) if stamp.same(&stat) => Found::Same,
+            Ok(stat) if stamp.same(&stat) && !self.failing().contains(&file) => Found::Same,
             Ok(_) => Found::Suspect(self.layout().size_of(file)),
             Err(error) if platform::is_gone(&error) => Found::Gone,
             Err(error) => Found::Unreadable(error),
@@ -153,6 +154,7 @@ impl Holding {
             findings.changed.add(|| self.below_top(file), String::new());
             return None;
         }
+        self.failing().remove(&file);
         Some(FileStamp::new(&stat))
     }
 

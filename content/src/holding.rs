@@ -15,9 +15,10 @@ use crate::place::{Parts, Place};
 use crate::platform::{self, Stat};
 use crate::stamp::Stamps;
 use hither_proto::{ChunkRecord, Manifest};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why a chunk could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub struct Holding {
     access: Access,
     /// Empty: nothing vouches for any file, everything is verified.
     stamps: Stamps,
+    /// Files that the system failed to read though their stamps are what they were, as on a disk that wears out.
+    failing: Mutex<BTreeSet<u32>>,
 }
 
 /// What reading the plaintext of a position found out.
@@ -69,12 +72,12 @@ impl Holding {
     pub fn new(handles: &Arc<Handles>, parts: impl Into<Parts>, layout: Arc<Layout>, stamps: Stamps) -> Self {
         let stamps =
             if stamps.as_slice().len() == layout.files() as usize { stamps } else { Stamps::default() };
-        Self { access: Access::new(handles, layout, parts, None), stamps }
+        Self { access: Access::new(handles, layout, parts, None), stamps, failing: Mutex::default() }
     }
 
     /// The same, where some of it is called otherwise on this device.
     pub fn with_names(self, names: Arc<Names>) -> Self {
-        Self { access: self.access.with_names(names), stamps: self.stamps }
+        Self { access: self.access.with_names(names), ..self }
     }
 
     /// How its entries are called on this device.
@@ -84,7 +87,7 @@ impl Holding {
 
     /// A view of files that are still being written.
     pub(crate) fn unfinished(access: Access) -> Self {
-        Self { access, stamps: Stamps::default() }
+        Self { access, stamps: Stamps::default(), failing: Mutex::default() }
     }
 
     /// The same files with other stamps.
@@ -247,8 +250,16 @@ impl Holding {
         match source.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::IsADirectory => ReadChunkError::Changed { path },
             _ if platform::is_gone(&source) => ReadChunkError::Gone { path },
-            _ => ReadChunkError::Io { path, source },
+            _ => {
+                self.failing().insert(file);
+                ReadChunkError::Io { path, source }
+            }
         }
+    }
+
+    /// Files that could not be read when that was tried last.
+    pub(crate) fn failing(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self, file: u32) -> ReadChunkError {

@@ -21,6 +21,7 @@ mod folders;
 mod merge;
 mod options;
 mod resume;
+mod together;
 mod verdict;
 mod write;
 

@@ -1,8 +1,10 @@
 //! The daemon: everything it consists of, how it starts, what it remembers of shares, how it ends.
 
+use crate::belonging;
 use crate::catalogue::Catalogue;
 use crate::circuits::TurnedAway;
 use crate::core::Core;
+use crate::disks::Disks;
 use crate::failure;
 use crate::groups::Groups;
 use crate::health::{self, Health};
@@ -76,6 +78,8 @@ pub(crate) struct Daemon {
     pub groups: Groups,
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
+    /// Which disks do not answer.
+    pub disks: Disks,
     pub workers: Workers,
     pub throttles: Throttles,
     pub world: World,
@@ -121,12 +125,13 @@ impl Daemon {
             );
             losses.add(words).map_err(failure::internal)?;
         }
+        let device = identity.device_id();
+        belonging::bind(storage.as_ref(), &paths, device, before.key())?;
         let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let endpoint =
             EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         endpoint.paths().set_network(&crate::relay::addresses());
-        let device = identity.device_id();
         let records = Records::new(Arc::clone(&storage));
         let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
@@ -162,6 +167,7 @@ impl Daemon {
             groups: Groups::load(&storage).map_err(|e| failure::storage(&e))?,
             chunk_map,
             handles: Handles::new(OPEN_FILES),
+            disks: Disks::default(),
             workers: Workers::start().map_err(failure::internal)?,
             throttles,
             world,
@@ -271,7 +277,12 @@ impl Daemon {
     /// Says that all of a version is held, as far as its files are still what they were.
     pub(crate) fn hold_whole(&self, share: ShareId, version: &Version) {
         let chunks = version.head.head().chunks;
-        let findings = version.holding().examine(AT_START, &self.ending);
+        // A disk that does not answer is not waited for.
+        let findings = if self.disks.is_silent(share) {
+            Findings { more: true, ..Findings::default() }
+        } else {
+            version.holding().examine(AT_START, &self.ending)
+        };
         if findings != Findings::default() {
             self.health.suspect(share);
         }

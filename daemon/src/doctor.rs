@@ -8,7 +8,7 @@ use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceId, display_name};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// Less free space than this where the daemon keeps its data is a warning, bytes.
 const LITTLE_SPACE: u64 = 500_000_000;
@@ -24,7 +24,7 @@ fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Int
 }
 
 /// Looks at everything.
-pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
+pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
     let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
     findings.extend(crate::firewall::finding(daemon));
     findings.extend(relays(daemon));
@@ -41,7 +41,11 @@ pub(crate) async fn examine(daemon: &Daemon) -> Vec<Finding> {
     );
     let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
-    findings.extend(unservable(daemon));
+    let of = Arc::clone(daemon);
+    match tokio::task::spawn_blocking(move || unservable(&of)).await {
+        Ok(found) => findings.extend(found),
+        Err(error) => tracing::error!(%error, "the files of shares could not be looked at"),
+    }
     findings
 }
 
@@ -271,7 +275,7 @@ fn vpn() -> Option<Finding> {
 }
 
 /// Shares whose files changed or vanished.
-fn unservable(daemon: &Daemon) -> Vec<Finding> {
+fn unservable(daemon: &Arc<Daemon>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (share, record) in daemon.share_records() {
         let Some(version) = share.current() else { continue };

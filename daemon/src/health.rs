@@ -27,6 +27,9 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// Pause before what could not be served is looked at: more may follow.
 const GATHER: Duration = Duration::from_millis(100);
 
+/// What is said of a path whose disk does not answer.
+pub(crate) const SILENT: &str = "the disk does not answer. It goes on by itself when it does.";
+
 /// What is known of one share's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Condition {
@@ -78,12 +81,36 @@ impl Health {
 
 impl Daemon {
     /// Looks at the files of a version while somebody waits; returns how many chunks can be given.
-    pub(crate) fn recheck(&self, share: &Share, version: &Version) -> u64 {
+    pub(crate) fn recheck(self: &Arc<Self>, share: &Arc<Share>, version: &Arc<Version>) -> u64 {
         self.look_at(share, version, AT_ONCE)
     }
 
-    /// Looks at the files of a version, and says what of it can be given.
-    fn look_at(&self, share: &Share, version: &Version, budget: u64) -> u64 {
+    /// Looks at the files of a version, and says what of it can be given: nothing while their disk does not answer.
+    fn look_at(self: &Arc<Self>, share: &Arc<Share>, version: &Arc<Version>, budget: u64) -> u64 {
+        let record = self.share_record(share.id);
+        let paths = record.as_ref().map(ShareRecord::paths).unwrap_or_default();
+        let (daemon, of, at) = (Arc::clone(self), Arc::clone(share), Arc::clone(version));
+        if let Some(held) = self.disks.patiently(share.id, &paths, move || daemon.look_now(&of, &at, budget))
+        {
+            return held;
+        }
+        let chunks = version.head.head().chunks;
+        // What is being fetched is not taken back: nobody gets it meanwhile, and it goes on when the disk does.
+        if self.transfers.running(share.id).is_none() {
+            self.core.with(|engine, now| {
+                if share.current().is_some_and(|current| current.number() == version.number()) {
+                    engine.withdraw(share.id, &RoaringBitmap::from_iter(0..chunks), now);
+                }
+            });
+        }
+        if let Some(record) = record {
+            self.health.set(share.id, &record.name, silent(&record));
+        }
+        0
+    }
+
+    /// Looks at the files of a version, however long that takes.
+    fn look_now(&self, share: &Share, version: &Version, budget: u64) -> u64 {
         let holding = version.holding();
         let findings = holding.examine(budget, &self.ending);
         if findings.more && !self.is_ending() {
@@ -137,13 +164,19 @@ impl Daemon {
         warnings
     }
 
-    fn look_again(&self, share: ShareId) {
+    fn look_again(self: &Arc<Self>, share: ShareId) {
         if let Some(share) = self.shares.get(share)
             && let Some(version) = share.current()
         {
             self.look_at(&share, &version, u64::MAX);
         }
     }
+}
+
+/// What is said of a share whose disk does not answer.
+fn silent(record: &ShareRecord) -> Condition {
+    let path = record.paths().first().map(|path| display_name(&path.to_string_lossy())).unwrap_or_default();
+    Condition { state: ShareState::Unreadable, words: Some(format!("{path}: {SILENT}")) }
 }
 
 /// Positions that cannot be given.

@@ -2,7 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
-use crate::{circuits, roaming, session, twins};
+use crate::{circuits, familiar, roaming, session, twins};
 use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,11 +45,17 @@ fn start_discovery(daemon: &Arc<Daemon>) -> Option<Discovery> {
     if !daemon.config.discovery {
         return None;
     }
-    let options =
-        DiscoveryOptions { interfaces: crate::interfaces::filter(&daemon.config), ..Default::default() };
+    let members = familiar::Members::default();
+    let options = DiscoveryOptions {
+        interfaces: crate::interfaces::filter(&daemon.config),
+        familiar: familiar::of(daemon, &members),
+        ..Default::default()
+    };
     match Discovery::start(daemon.device, daemon.endpoint.port(), daemon.endpoint.tcp_port(), options) {
         Ok((discovery, events)) => {
             daemon.tasks.spawn_forever(discover(Arc::clone(daemon), events));
+            let recall = discovery.recall();
+            daemon.tasks.spawn_forever(familiar::follow(Arc::clone(daemon), members, recall));
             Some(discovery)
         }
         Err(error) => {

@@ -9,6 +9,7 @@
 //! announced was durable before.
 
 mod api;
+mod belonging;
 mod blind;
 mod catalogue;
 mod circuits;
@@ -18,8 +19,10 @@ mod costs;
 mod daemon;
 #[doc(hidden)]
 pub mod decoders;
+mod disks;
 mod doctor;
 mod failure;
+mod familiar;
 mod firewall;
 mod greeting;
 mod groups;

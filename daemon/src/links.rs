@@ -39,6 +39,8 @@ pub(crate) struct Known {
     tcp_port: Option<u16>,
     /// Discovery sees it now.
     pub(crate) nearby: bool,
+    /// Somebody else than discovery spoke of it, or it proved something: it was not made up by anybody on the network.
+    named: bool,
     /// What it calls itself, told after a proof.
     pub(crate) name: Option<DeviceName>,
     /// Where it listens, when it is a store.
@@ -77,6 +79,8 @@ pub(crate) struct Links {
     slots: Mutex<HashMap<Lane, Slot>>,
     /// Told whenever addresses in the book have changed.
     moved: watch::Sender<()>,
+    /// Told whenever a device in the book is named that was not before.
+    names: watch::Sender<()>,
     /// Counts up whenever the network is another one: dials begin anew.
     network: watch::Sender<u64>,
     calling: calling::Calling,
@@ -89,6 +93,7 @@ impl Links {
             book: Mutex::default(),
             slots: Mutex::default(),
             moved: watch::Sender::new(()),
+            names: watch::Sender::new(()),
             network: watch::Sender::new(0),
             calling: calling::Calling::default(),
         }
@@ -98,14 +103,44 @@ impl Links {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known of a device, making room for a new one by forgetting one that is not nearby.
+    /// Changes what is known of a device, making room for a new one by forgetting one: best one that nobody named, then one that
+    /// is not nearby.
     fn change(&self, device: DeviceId, change: impl FnOnce(&mut Known)) {
         let mut book = self.book();
         if book.len() >= MAX_KNOWN && !book.contains_key(&device) {
-            let Some(old) = book.iter().find(|(_, k)| !k.nearby).map(|(d, _)| *d) else { return };
-            book.remove(&old);
+            let least = book.iter().min_by_key(|(_, known)| (known.named, known.nearby));
+            let least = least.filter(|(_, known)| !(known.named && known.nearby)).map(|(device, _)| *device);
+            let Some(least) = least else { return };
+            book.remove(&least);
         }
         change(book.entry(device).or_default());
+    }
+
+    /// The same for a device of which somebody else than discovery speaks.
+    fn name_and(&self, device: DeviceId, change: impl FnOnce(&mut Known)) {
+        let mut is_news = false;
+        self.change(device, |known| {
+            is_news = !std::mem::replace(&mut known.named, true);
+            change(known);
+        });
+        if is_news {
+            self.names.send_replace(());
+        }
+    }
+
+    /// The device proved that it knows a share.
+    pub(crate) fn proved(&self, device: DeviceId) {
+        self.name_and(device, |_| {});
+    }
+
+    /// Returns whether anybody else than discovery spoke of the device, or it proved something.
+    pub(crate) fn is_named(&self, device: DeviceId) -> bool {
+        self.book().get(&device).is_some_and(|known| known.named)
+    }
+
+    /// Follows which devices are named.
+    pub(crate) fn names(&self) -> watch::Receiver<()> {
+        self.names.subscribe()
     }
 
     /// Discovery found a device, or found it anew.
@@ -131,13 +166,13 @@ impl Links {
 
     /// A ticket says where its owner was.
     pub(crate) fn hinted(&self, device: DeviceId, hints: &[SocketAddr]) {
-        self.change(device, |known| known.hints = hints.to_vec());
+        self.name_and(device, |known| known.hints = hints.to_vec());
         self.moved.send_replace(());
     }
 
     /// The index says where a device listens. What is known as a store stays one.
     pub(crate) fn indexed(&self, device: DeviceId, addresses: Vec<SocketAddr>) {
-        self.change(device, |known| {
+        self.name_and(device, |known| {
             if known.store.is_none() {
                 known.indexed = addresses;
             }
@@ -147,7 +182,7 @@ impl Links {
 
     /// Another holder of a share says where a device is: for want of something better.
     pub(crate) fn hearsay(&self, device: DeviceId, addresses: Vec<SocketAddr>) {
-        self.change(device, |known| {
+        self.name_and(device, |known| {
             if known.all().is_empty() && known.store.is_none() {
                 known.hints = addresses;
             }
@@ -157,7 +192,7 @@ impl Links {
 
     /// Where a store listens. What is known as a device stays one.
     pub(crate) fn store_at(&self, store: DeviceId, address: RelayAddress) {
-        self.change(store, |known| {
+        self.name_and(store, |known| {
             if known.all().is_empty() {
                 known.store = Some(address);
             }
@@ -202,7 +237,7 @@ impl Links {
 
     /// What a device told after a proof.
     pub(crate) fn introduced(&self, device: DeviceId, name: DeviceName, tcp_port: Option<u16>) {
-        self.change(device, |known| {
+        self.name_and(device, |known| {
             known.name = Some(name);
             known.tcp_port = tcp_port.or(known.tcp_port);
         });

@@ -13,7 +13,12 @@ impl Daemon {
     /// Takes up the shares of earlier runs.
     pub(crate) fn load_shares(&self) -> Result<(), ApiError> {
         let own = self.own.look();
-        for (id, record) in self.records.shares().map_err(|e| failure::storage(&e))? {
+        let records = self.records.shares().map_err(|e| failure::storage(&e))?;
+        let share = |record: &ShareRecord| Some(ShareSecret::from_slice(&record.secret.0).ok()?.share_id());
+        self.disks.ask_all(
+            records.iter().filter_map(|(_, record)| share(record).map(|share| (share, record.paths()))),
+        );
+        for (id, record) in records {
             match self.load_share(&record) {
                 Ok(share) => {
                     tracing::info!(share = id, "serving again");
@@ -39,7 +44,9 @@ impl Daemon {
 
     /// Ends a share that an older version made and that holds Hither's own files.
     fn end_if_own(&self, share: ShareId, own: &OwnSeen) -> Result<(), ApiError> {
-        let Some(share) = self.shares.get(share) else { return Ok(()) };
+        let Some(share) = self.shares.get(share).filter(|_| !self.disks.is_silent(share)) else {
+            return Ok(());
+        };
         let Some(version) = share.current().filter(|version| version.holding().holds_own(own)) else {
             return Ok(());
         };

@@ -3,6 +3,7 @@
 //! Invariants: a loss is durable before the daemon goes on without what was lost; while one is told, or a damaged store lies
 //! beside the new one, nothing is deleted that the old data may need.
 
+use crate::belonging;
 use hither_api::Paths;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,11 @@ impl Before {
         let manifests =
             std::fs::read_dir(paths.manifests()).is_ok_and(|mut entries| entries.next().is_some());
         Self { key: paths.key().symlink_metadata().is_ok(), store: manifests || made(paths).exists() }
+    }
+
+    /// Returns whether there was a key.
+    pub(crate) fn key(self) -> belonging::Key {
+        if self.key { belonging::Key::There } else { belonging::Key::WasGone }
     }
 }
 

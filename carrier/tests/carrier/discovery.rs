@@ -6,7 +6,7 @@ use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Identity, Inte
 /// A port of their own, so that these tests meet nobody else's service.
 fn options(mdns_port: u16) -> DiscoveryOptions {
     let interfaces = InterfaceFilter { loopback_only: true, ..Default::default() };
-    DiscoveryOptions { interfaces, mdns_port }
+    DiscoveryOptions { interfaces, mdns_port, ..Default::default() }
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //! Invariant: a file counts as the earlier version's only if its stamp says so or its content was compared. Whatever cannot
 //! be read or is not understood is somebody else's.
 
-use super::{FetchTarget, IfExists};
+use super::{FetchTarget, IfExists, together};
+use crate::access::Access;
 use crate::holding::Holding;
 use crate::layout::Layout;
 use crate::names::{NameRules, Names};
@@ -139,7 +140,8 @@ impl<'a> Verdicts<'a> {
         };
         let before = options.before.as_ref().filter(|_| if_exists == IfExists::Update).filter(here);
         let before = before.map(|holding| Before::new(holding, new, of.names(), &of.rules));
-        let same_content = before.as_ref().map(|before| same_contents(before)).unwrap_or_default();
+        let same_content =
+            before.as_ref().map(|before| same_contents(before, &of.access)).unwrap_or_default();
         Self { new, if_exists, overwrite: options.overwrite, before, same_content }
     }
 
@@ -201,8 +203,13 @@ impl<'a> Verdicts<'a> {
 }
 
 /// Files whose stamps tell nothing but that still have the earlier version's content.
-fn same_contents(before: &Before<'_>) -> HashMap<u32, Stat> {
+fn same_contents(before: &Before<'_>, new: &Access) -> HashMap<u32, Stat> {
     let mut same = HashMap::new();
+    let old = before.holding.layout();
+    let pairs = (0u32..).zip(&before.counterparts).filter_map(|(entry, old)| Some(((*old)?, entry)));
+    let unchanged: HashMap<u32, u32> =
+        pairs.filter(|(entry, now)| unchanged(old, *entry, new.layout(), *now)).collect();
+    let as_before = |old: u32| unchanged.get(&old).copied();
     for (entry, old) in (0u32..).zip(&before.counterparts) {
         let Some(old) = *old else { continue };
         let EntryKind::File { size, .. } = before.entry(old).kind else { continue };
@@ -210,7 +217,10 @@ fn same_contents(before: &Before<'_>) -> HashMap<u32, Stat> {
         else {
             continue;
         };
-        if !before.stamp(old).is_some_and(|stamp| stamp.tells(&stat)) && before.holding.is_intact(old) {
+        if before.stamp(old).is_some_and(|stamp| stamp.tells(&stat)) {
+            continue;
+        }
+        if before.holding.is_intact(old) || together::is_intact(before.holding, old, new, &as_before) {
             same.insert(entry, stat);
         }
     }

@@ -62,6 +62,37 @@ fn what_an_earlier_version_left_is_replaced_and_nothing_else() {
     assert_eq!(names(to.path()), ["things"]);
 }
 
+#[test]
+fn a_small_file_that_was_only_touched_is_replaced_whatever_became_of_its_neighbours() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (things, got) = (from.path().join("things"), to.path().join("things"));
+    for name in ["edited", "gone", "touched", "touched too", "untouched"] {
+        put(&things.join(name), &format!("{name} 1"));
+    }
+    let first = update(&things, to.path(), None);
+    assert_eq!(first.holding.manifest().chunks().len(), 1, "they share a chunk");
+    put(&got.join("edited"), "mine");
+    fs::remove_file(got.join("gone")).unwrap();
+    for name in ["touched", "touched too"] {
+        fs::File::open(got.join(name)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        put(&things.join(name), &format!("{name} 2"));
+    }
+    let second = update(&things, to.path(), Some(first.holding));
+    let kept: Vec<_> = second.kept.iter().map(|kept| (kept.path.clone(), kept.copy.clone())).collect();
+    assert_eq!(kept, [(got.join("edited"), None)]);
+    assert_eq!(names(&got), ["edited", "gone", "touched", "touched too", "untouched"]);
+    let read = |name: &str| fs::read_to_string(got.join(name)).unwrap();
+    assert_eq!((read("touched"), read("touched too")), ("touched 2".into(), "touched too 2".into()));
+    // What was edited and is another one in the new version as well leaves nobody who could vouch for the rest.
+    put(&got.join("edited"), "mine again");
+    put(&got.join("touched"), "mine");
+    put(&things.join("edited"), "edited 3");
+    put(&things.join("touched"), "touched 3");
+    let third = update(&things, to.path(), Some(second.holding));
+    assert!(third.kept.iter().all(|kept| kept.copy.is_some()), "{:?}", third.kept);
+    assert_eq!((read("edited"), read("touched")), ("mine again".into(), "mine".into()));
+}
+
 /// Takes from this thread, which may be root's, what lets root pass over modes.
 fn as_anybody() {
     let mut own = capabilities(None).unwrap();

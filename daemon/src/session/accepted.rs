@@ -133,6 +133,7 @@ fn admit(
     }
     share.name_holder(stream.device);
     daemon.endpoint.vouch(stream.device);
+    daemon.links.proved(stream.device);
     // Who begins to fetch it has nothing to show yet, and will in a moment.
     if share.head().is_none() { Err(Refusal::Busy(SOON)) } else { Ok((share, purpose)) }
 }

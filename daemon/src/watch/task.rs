@@ -3,6 +3,7 @@
 use super::eyes::{Eyes, Seen};
 use crate::daemon::Daemon;
 use crate::failure;
+use crate::health::SILENT;
 use crate::publish;
 use crate::records::ShareRecord;
 use hither_api::{ApiError, ErrorCode, ShareRequest};
@@ -93,14 +94,22 @@ impl Watch {
     /// Returns whether what was shared is still at its paths; says so when it is not, and looks at it when it is back.
     async fn is_there(&mut self) -> bool {
         let Some(record) = record(&self.daemon, self.share) else { return true };
+        let (disks, share) = (self.daemon.disks.clone(), self.share);
+        let paths = record.paths();
         let looked = tokio::task::spawn_blocking(move || {
-            let parts = publish::parts(&record);
-            check_roots(parts.iter(), &record.roots())?;
-            check_mounts(&parts, &record.mounts)?;
-            Ok(folders_above(parts.iter()))
+            disks.patiently(share, &paths, move || {
+                let parts = publish::parts(&record);
+                check_roots(parts.iter(), &record.roots())?;
+                check_mounts(&parts, &record.mounts)?;
+                Ok(folders_above(parts.iter()))
+            })
         });
         let looked: Result<Vec<FolderId>, (PathBuf, RootError)> = match looked.await {
-            Ok(looked) => looked,
+            Ok(Some(looked)) => looked,
+            Ok(None) => {
+                self.lose(format!("{}: {SILENT}", display_name(&self.name)));
+                return false;
+            }
             Err(error) => {
                 tracing::error!(%error, "a watched share could not be looked at");
                 return true;
@@ -118,14 +127,18 @@ impl Watch {
             }
             Err((path, source)) => {
                 let error = failure::import(&ImportError::Moved { path, source });
-                let words = format!("{} {}", error.message, error.hint);
-                if !std::mem::replace(&mut self.lost, true) {
-                    tracing::warn!(share = ?self.share, words, "what is watched is not there: nothing is published");
-                }
-                self.daemon.watches.set_trouble(self.share, Some(words));
+                self.lose(format!("{} {}", error.message, error.hint));
                 false
             }
         }
+    }
+
+    /// What was shared cannot be looked at where it was: nothing is published.
+    fn lose(&mut self, words: String) {
+        if !std::mem::replace(&mut self.lost, true) {
+            tracing::warn!(share = ?self.share, words, "what is watched is not there: nothing is published");
+        }
+        self.daemon.watches.set_trouble(self.share, Some(words));
     }
 
     /// Has the system tell of changes; where it cannot, says so and looks instead.

@@ -166,6 +166,18 @@ impl Cable {
         self.inside("tc", &format!("qdisc replace dev {} root {}", self.interface, bucket(mbit)));
     }
 
+    /// The same for a thin link, in kbit/s.
+    pub fn thin_up(&self, kbit: u32) {
+        let bucket = format!("tbf rate {kbit}kbit burst 16384 latency 400ms");
+        self.inside("tc", &format!("qdisc replace dev {} root {bucket}", self.interface));
+    }
+
+    /// What it receives over a thin link, in kbit/s.
+    pub fn thin_down(&self, kbit: u32) {
+        let bucket = format!("tbf rate {kbit}kbit burst 16384 latency 400ms");
+        tool(&mut command("tc", &format!("qdisc replace dev {} root {bucket}", self.port)));
+    }
+
     /// Limits what the device receives.
     pub fn shape_down(&self, mbit: u32) {
         tool(&mut command("tc", &format!("qdisc replace dev {} root {}", self.port, bucket(mbit))));

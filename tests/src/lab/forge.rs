@@ -15,6 +15,16 @@ impl Device {
     /// Makes the next version of a share that this device made, with the same files under names and modes that `change`
     /// gives to their entries. The daemon must not run; the next one serves it.
     pub fn forge(&self, share: &str, change: impl Fn(&mut Entry, &mut String)) {
+        self.forge_as(share, 65_536, change);
+    }
+
+    /// Makes the next version of a share that this device made, of which later ones are cut into chunks of so many bytes on average, as
+    /// those of shares with very large files are. The daemon must not run.
+    pub fn forge_cut(&self, share: &str, average: u32) {
+        self.forge_as(share, average, |_, _| {});
+    }
+
+    fn forge_as(&self, share: &str, average: u32, change: impl Fn(&mut Entry, &mut String)) {
         let data = self.home().join("data");
         let (storage, _) = open(&data.join("store"), DEFAULT_ENGINE).unwrap();
         let bytes = storage.get(SHARES, share.as_bytes()).unwrap().expect("a share");
@@ -35,7 +45,7 @@ impl Device {
             salt: [version as u8; 16],
             published_ms: head.head().published_ms + 1,
         };
-        let sealed = seal_version(&changed(&manifest, change), &inputs).unwrap();
+        let sealed = seal_version(&changed(&manifest, average, change), &inputs).unwrap();
         ManifestFile::create_complete(&place(version + 1), &sealed).unwrap();
         fs::copy(place(version).with_extension("stamps"), place(version + 1).with_extension("stamps"))
             .unwrap();
@@ -47,8 +57,8 @@ impl Device {
     }
 }
 
-fn changed(manifest: &Manifest, change: impl Fn(&mut Entry, &mut String)) -> Manifest {
-    let mut builder = ManifestBuilder::new(65_536).unwrap();
+fn changed(manifest: &Manifest, average: u32, change: impl Fn(&mut Entry, &mut String)) -> Manifest {
+    let mut builder = ManifestBuilder::new(average).unwrap();
     for entry in manifest.entries() {
         let (mut entry, mut name) = (entry.clone(), entry.name.as_str().to_owned());
         change(&mut entry, &mut name);

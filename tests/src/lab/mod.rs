@@ -12,6 +12,7 @@
 //! of it say so and show nothing.
 
 mod api;
+mod bad_disk;
 mod cable;
 mod capture;
 mod crowd;
@@ -24,6 +25,7 @@ mod holder;
 mod inside;
 mod internet;
 mod machine;
+mod made_up;
 mod namespace;
 mod peer;
 mod prober;
@@ -41,6 +43,7 @@ mod wait;
 mod wall_clock;
 
 pub use api::Api;
+pub use bad_disk::{DeadDisk, WornDisk};
 pub use cable::{Cable, Protocol, Traffic};
 pub use capture::Capture;
 pub use crowd::{Hoarder, Silent, listens};
@@ -50,6 +53,7 @@ pub use holder::{Conduct, Holder};
 pub use inside::run;
 pub use internet::{ALL_SITES, Internet, Lan};
 pub use machine::Machine;
+pub use made_up::MadeUp;
 pub use prober::{At, Caller, Outcomes, probe};
 pub use process::Process;
 pub use relay::Relay;

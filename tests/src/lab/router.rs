@@ -138,6 +138,13 @@ impl Router {
         ));
     }
 
+    /// Drops everything for one address, and tells nobody.
+    pub fn refuse(&self, address: &str) {
+        self.rules(&format!(
+            "table inet lab {{\n chain forward {{\n  type filter hook forward priority 0\n  ip daddr {address} drop\n }}\n}}\n"
+        ));
+    }
+
     /// Lets nobody in who was not asked, as one that translates addresses does.
     pub fn shut(&self) {
         self.rules(

@@ -300,6 +300,30 @@ fn field_a3_what_the_user_changed_is_never_replaced() {
 }
 
 #[test]
+fn field_a3_small_files_that_were_only_touched_are_not_in_the_way() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let things = desk.path("things");
+        for name in ["edited", "touched", "another"] {
+            put(things.join(name), &format!("{name} 1"));
+        }
+        let ticket = desk.share(&things).ticket;
+        let mut following = follow(&laptop, &ticket, &[]);
+        version(&mut following, 1);
+        let got = laptop.path("got/things");
+        put(got.join("edited"), "mine");
+        fs::File::open(got.join("touched")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        put(things.join("touched"), "touched 2");
+        desk.share(&things);
+        assert_eq!(conflict(&mut following), (got.join("edited"), None));
+        version(&mut following, 2);
+        assert_eq!(read(got.join("touched")), "touched 2");
+        assert_eq!(read(got.join("edited")), "mine");
+        assert_eq!(names(&got), ["another", "edited", "touched"], "no copy beside what was only touched");
+    });
+}
+
+#[test]
 fn field_a3_kinds_that_change_inside_a_tree_take_nothing_of_the_users() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);

@@ -7,7 +7,7 @@
 //! acknowledged; the outbox sends again what was sent; one home runs on two machines, on one network or at one relay.
 
 use crate::common::pair;
-use crate::relay_world::World;
+use crate::relay_world::{Fleet, World};
 use hither_api::{Event, ShareInfo, UploadState};
 use hither_tests::lab::{self, Device, Lab, Running, Tree, fill, until};
 use std::fs;
@@ -198,6 +198,30 @@ fn field_a8_a_home_that_runs_twice_at_a_relay_is_said_on_both() {
         desk.sees_that("laptop", true);
         assert!(desk.status().warnings.is_empty(), "{:?}", desk.status().warnings);
         copy.up();
+        for device in [&desk, &copy] {
+            warns(device, &["Another machine runs with this device's key", "relay"]);
+        }
+    });
+}
+
+#[test]
+fn field_a8_a_home_that_runs_twice_at_two_fronts_is_said_on_both() {
+    lab::run(|lab| {
+        let fleet = Fleet::new(lab, &["front", "front"]);
+        let (desk, copy) = (fleet.one.device("desk"), fleet.two.device("copy"));
+        desk.join(&fleet.control.invitation());
+        let front = desk.is_connected().front.unwrap();
+        desk.down();
+        copy.become_twin_of(&desk);
+        desk.up();
+        assert_eq!(desk.is_connected().front, Some(front.clone()));
+        // A front is picked by the device's key, so the copy is at the other one only if it does not reach the first.
+        fleet.two.router.refuse(fleet.member(&front).cable.address());
+        copy.up();
+        until("the copy is at the other front", || {
+            let relay = copy.relay();
+            (relay.front.is_some() && relay.front != Some(front.clone())).then_some(())
+        });
         for device in [&desk, &copy] {
             warns(device, &["Another machine runs with this device's key", "relay"]);
         }

@@ -281,6 +281,50 @@ fn field_b12_what_was_lost_is_told_until_it_was_read() {
     });
 }
 
+#[test]
+fn field_a1_another_devices_store_is_refused_and_says_what_to_do() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let file = fill(desk.path("film.mkv"), 1, MIB);
+        desk.share(&file);
+        laptop.up();
+        let (id, desks, store) = (laptop.id(), desk.id(), |device: &Device| device.home().join("data/store"));
+        desk.down();
+        laptop.down();
+        let kept = laptop.path("kept");
+        fs::rename(store(&laptop), &kept).unwrap();
+        copy(&store(&desk), &store(&laptop));
+        let error = laptop.hither(&["up"]).failed(1);
+        assert!(error.message.contains("is that of another device"), "{}", error.message);
+        assert!(error.message.contains("Put the store of this device back"), "{}", error.message);
+        assert!(laptop.hither(&["list"]).status != 0, "no command gets anywhere");
+        // What is advised helps: the store put back, or none.
+        fs::remove_dir_all(store(&laptop)).unwrap();
+        fs::rename(&kept, store(&laptop)).unwrap();
+        laptop.up();
+        assert_eq!(laptop.id(), id);
+        laptop.down();
+        // With its key it is the desk, on another machine.
+        let key = |device: &Device| device.home().join("data/device.key");
+        fs::remove_dir_all(store(&laptop)).unwrap();
+        copy(&store(&desk), &store(&laptop));
+        let own = laptop.path("own.key");
+        fs::rename(key(&laptop), &own).unwrap();
+        copy(&key(&desk), &key(&laptop));
+        laptop.up();
+        assert_eq!(laptop.id(), desks);
+        laptop.down();
+        // A key that was lost and is found again opens its store.
+        fs::rename(key(&desk), desk.path("lost.key")).unwrap();
+        desk.up();
+        assert_ne!(desk.id(), desks);
+        desk.down();
+        fs::rename(desk.path("lost.key"), key(&desk)).unwrap();
+        desk.up();
+        assert_eq!(shares(&desk)[0].held, shares(&desk)[0].chunks);
+    });
+}
+
 fn copy(from: &Path, to: &Path) {
     tool("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
 }
