@@ -131,6 +131,27 @@ pub(crate) async fn takes_nothing(
     }
 }
 
+/// Returns when a way over TCP on which this device is `writing` takes so little that it is to be left for the other carrier. The other side
+/// may be what takes it slowly: then the other carrier is tried in vain, once. On other ways it never returns.
+pub(crate) async fn takes_little(
+    paths: &Arc<Paths>,
+    (remote, carrier): (DeviceId, CarrierKind),
+    progress: &Progress,
+    writing: &Writing,
+) {
+    if carrier != CarrierKind::Tcp {
+        return std::future::pending().await;
+    }
+    let mut watch = Watch::new(paths, (remote, carrier));
+    loop {
+        sleep(Watch::LOOK).await;
+        // What takes nothing at all is no matter of the carrier.
+        if watch.look(progress.sent(), writing.is_under_way()) == Verdict::Leave {
+            return;
+        }
+    }
+}
+
 /// Returns when a way on which this device sends loses so much, and carries so little, that it is to be left for the other carrier. What
 /// is sent slowly because the other side takes it slowly is not lost. For streams that are alone on their QUIC connection; on others
 /// it never returns.
