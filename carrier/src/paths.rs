@@ -234,7 +234,12 @@ impl Paths {
 
     /// A carrier (QUIC or TCP) was thought to let nothing through, and does.
     pub fn lives(&self, remote: DeviceId, carrier: CarrierKind) {
-        self.change(remote, Instant::now(), |path| path.change(carrier).stalled = None);
+        self.change(remote, Instant::now(), |path| {
+            path.change(carrier).stalled = None;
+            if carrier == CarrierKind::Quic {
+                path.unanswered = None;
+            }
+        });
     }
 
     /// Long segments of TCP seem to be lost on the way: from now on they are shorter, and where QUIC does not get through either as short as

@@ -112,13 +112,14 @@ impl Lane {
             }
             Carrier::Tcp | Carrier::Relayed => {}
         }
-        // So it is where nothing long has come, and where the silence lasts, for wishes may be long as well. Whoever just takes its time
-        // is asked anew a few times at most.
+        // So it is where nothing long has come, where QUIC does not get through either, and where the silence lasts, for wishes may be long
+        // as well. Whoever just takes its time is asked anew a few times at most.
         let silences = watched.silences(received);
-        let lost = carrier == CarrierKind::Tcp && (received < FEW || silences > 1);
+        let alone = self.carrier == Carrier::Tcp && !links.has(device, CarrierKind::Quic);
+        let lost = carrier == CarrierKind::Tcp && (received < FEW || alone || silences > 1);
         if lost && links.paths().shorten(remote) {
-            if self.carrier == Carrier::Tcp && !links.has(device, CarrierKind::Quic) {
-                // What QUIC needs does not get through either.
+            if alone {
+                // What QUIC needs is long too.
                 links.paths().shorten(remote);
             }
             return Some("long packets may be lost");
