@@ -280,7 +280,11 @@ mod tests {
             (1..100).find(|n| pulse.poll(start + ms(1000 + n * 100)) == Beat::Dead).map(|n| ms(n * 100))
         };
         assert_eq!(dies_after(true), Some(PROBE_PATIENCE));
-        assert_eq!(dies_after(false), Some(PROBE_PATIENCE + ms(2000)), "a thin line takes two seconds for it");
+        assert_eq!(
+            dies_after(false),
+            Some(PROBE_PATIENCE + ms(2000)),
+            "a thin line takes two seconds for it"
+        );
     }
 
     #[test]

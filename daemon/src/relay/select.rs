@@ -324,7 +324,10 @@ mod tests {
         assert_eq!(select.step(), Step::Try(relays[1].clone()));
         select.connected(relays[1].key, now + Duration::from_secs(3));
         select.lost(true, now + Duration::from_secs(5));
-        assert!(pause(&select, now + Duration::from_secs(5)) > Duration::ZERO, "again and again is slowed down");
+        assert!(
+            pause(&select, now + Duration::from_secs(5)) > Duration::ZERO,
+            "again and again is slowed down"
+        );
     }
 
     #[test]

@@ -293,7 +293,8 @@ impl Keeper {
     /// A relay of the fleet welcomed this device: its connection takes the place of the one before.
     async fn connected(&mut self, relay: RelayAddress, stream: RelayStream, welcome: Welcome) {
         let entries = welcome.devices.clone();
-        let (connection, ends, news) = RelayConnection::new(relay, &stream, welcome, self.daemon.links.paths());
+        let (connection, ends, news) =
+            RelayConnection::new(relay, &stream, welcome, self.daemon.links.paths());
         let News { notices, deliveries, offers } = news;
         let (ended, end) = oneshot::channel();
         let (running, token) = (Arc::clone(&connection), self.daemon.tasks.token.clone());
