@@ -131,10 +131,11 @@ fn field_b3_a_fetch_where_what_goes_is_too_short_for_quic() {
 }
 
 /// Fetches on a way without trouble, then where packets are too short for QUIC and nobody says so: from the second one on that takes at
-/// most 1.5 times as long. The quickest of four are compared, so that a busy machine counts for neither; they are small, so that
-/// a dial in vain shows.
+/// most 1.5 times as long. The quickest of four are compared, so that a busy machine counts for neither, and it may add half of what a dial
+/// in vain takes (0.3 s): they are small, so that one shows.
 fn as_quick_where_packets_are_short(lab: &Lab, direction: Direction) {
     const EACH: usize = 4;
+    const NOISE: Duration = Duration::from_millis(150);
     let Sites { desk, laptop, far, near: _near } = sites(lab);
     let files = files(&desk, 2 * EACH as u64 + 1, SIZE);
     let shared: Vec<(&PathBuf, String)> = files.iter().map(|file| (file, desk.share(file).ticket)).collect();
@@ -147,7 +148,7 @@ fn as_quick_where_packets_are_short(lab: &Lab, direction: Direction) {
     let first = quickest(&shared[EACH..=EACH]).unwrap();
     let then = quickest(&shared[EACH + 1..]).unwrap();
     println!("{best:?} without trouble, {first:?} the first time, then {then:?}");
-    assert!(then <= best * 3 / 2, "{then:?}, and {best:?} without trouble");
+    assert!(then <= best * 3 / 2 + NOISE, "{then:?}, and {best:?} without trouble");
     assert!(first < best * 3 / 2 + LOST + ROOM, "{first:?}, and {best:?} without trouble");
 }
 
