@@ -253,6 +253,11 @@ impl Paths {
             let after = before.shorter().and(next);
             shorter = after.is_some();
             path.shortened = Some((after.unwrap_or(before).0, now));
+            if shorter {
+                // What was measured counts for longer ones.
+                path.tcp.rate = None;
+                path.next = None;
+            }
         });
         tracing::debug!(?remote, shorter, "segments of TCP are shortened");
         shorter
@@ -380,6 +385,7 @@ mod tests {
         let (paths, relay) = (Paths::default(), remote());
         paths.dialled(relay, None, CarrierKind::Tcp);
         assert_eq!(paths.first(relay), None, "once says nothing");
+        assert!(paths.outdone(relay, CarrierKind::Tcp, 8.0));
         assert!(paths.shorten(relay));
         assert_eq!(paths.segment(relay).bytes(), Some(536));
         assert!(!paths.shorten(relay));
