@@ -3,11 +3,14 @@
 use crate::ahead::ReadAhead;
 use crate::endpoint::Core;
 use crate::error::LinkError;
+use crate::progress::Counted;
 use crate::socket::Socket;
 use crate::tls::{ALPN, EXPORTER_LABEL, ONLY_STREAM, SERVER_NAME, TlsError, exporter_context, peer_device};
+use bytes::Bytes;
 use hither_proto::{DeviceId, StreamBinding};
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -109,6 +112,16 @@ impl Duplex {
         });
     }
 
+    /// What the system still has to send is thrown away when this is dropped, and the other side hears of it at once: behind what a line hardly
+    /// takes, an end would arrive seconds later.
+    pub(crate) fn discard(&self) {
+        self.drained.store(true, Ordering::Relaxed);
+        match &mut *self.lock() {
+            TlsStream::Client(io) => io.get_mut().0.socket_mut().discard(),
+            TlsStream::Server(io) => io.get_mut().0.socket_mut().discard(),
+        }
+    }
+
     /// Breaks off the way there.
     pub(crate) fn cut(&self) {
         self.shut(Shutdown::Write);
@@ -136,6 +149,39 @@ impl Drop for Duplex {
         if let (Ok(socket), Ok(runtime)) = (socket, tokio::runtime::Handle::try_current()) {
             let _ = socket.shutdown(Shutdown::Write);
             runtime.spawn(linger(socket.into()));
+        }
+    }
+}
+
+/// Largest number of pieces given to one vectored write; more are written in turns.
+const MAX_PIECES: usize = 8;
+
+/// Writes all of them.
+pub(crate) async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes], counted: &Counted) -> io::Result<()> {
+    let mut pieces = pieces;
+    loop {
+        while pieces.first().is_some_and(Bytes::is_empty) {
+            pieces = &mut pieces[1..];
+        }
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let mut written = {
+            let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+            let count = pieces.len().min(MAX_PIECES);
+            for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
+                *slice = IoSlice::new(piece);
+            }
+            poll_fn(|cx| duplex.poll_write_vectored(cx, &slices[..count])).await?
+        };
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        counted.send(written);
+        for piece in pieces.iter_mut() {
+            let taken = written.min(piece.len());
+            drop(piece.split_to(taken));
+            written -= taken;
         }
     }
 }

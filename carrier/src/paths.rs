@@ -52,13 +52,15 @@ struct Path {
     next: Option<CarrierKind>,
     /// The number of [`SEGMENTS`] that were too long, and the time at which that was found.
     shortened: Option<(usize, Instant)>,
+    /// QUIC was dialled and did not answer where TCP did.
+    unanswered: Option<Instant>,
     used: Instant,
 }
 
 impl Path {
     const fn new(now: Instant) -> Self {
         let nothing = Carried { rate: None, stalled: None };
-        Self { quic: nothing, tcp: nothing, next: None, shortened: None, used: now }
+        Self { quic: nothing, tcp: nothing, next: None, shortened: None, unanswered: None, used: now }
     }
 
     const fn of(&self, carrier: CarrierKind) -> &Carried {
@@ -89,13 +91,16 @@ impl Path {
                 () => None,
             };
         }
-        self.next
+        // What QUIC needs (packets of 1228 bytes, RFC 9000, section 14) is longer than what gets through.
+        let short = self.shortened.is_some_and(|(step, _)| Segment(step) == Segment::SHORTEST);
+        self.next.or(short.then_some(CarrierKind::Tcp))
     }
 
     fn forget_old(&mut self, now: Instant) {
         self.quic.forget_old(now);
         self.tcp.forget_old(now);
         self.shortened = self.shortened.filter(|(_, at)| is_young(*at, now));
+        self.unanswered = self.unanswered.filter(|at| is_young(*at, now));
         if self.quic.rate.is_none() && self.tcp.rate.is_none() {
             self.next = None;
         }
@@ -119,6 +124,9 @@ const fn other(carrier: CarrierKind) -> CarrierKind {
 pub(crate) struct Segment(usize);
 
 impl Segment {
+    /// The shortest.
+    const SHORTEST: Self = Self(SEGMENTS.len());
+
     /// The bound, bytes without headers; `None`: as long as the interfaces take.
     pub(crate) fn bytes(self) -> Option<u32> {
         self.0.checked_sub(1).and_then(|step| SEGMENTS.get(step).copied())
@@ -187,10 +195,32 @@ impl Paths {
         self.look(remote, Instant::now(), Path::first)
     }
 
+    /// A dial in which the carrier of [`first`](Self::first) went first, or QUIC where nothing spoke for either, came to a link over
+    /// `got`. A carrier that was to be had for a reason and was not had is no better than one that stalled; that QUIC did not answer at all
+    /// says something of how long packets may be.
+    pub fn dialled(&self, remote: DeviceId, first: Option<CarrierKind>, got: CarrierKind) {
+        let wanted = first.unwrap_or(CarrierKind::Quic);
+        if got == wanted {
+            return;
+        }
+        let now = Instant::now();
+        self.change(remote, now, |path| {
+            if first.is_some() {
+                *path.change(wanted) = Carried { rate: None, stalled: Some(now) };
+            }
+            if wanted == CarrierKind::Quic {
+                path.unanswered = Some(now);
+            }
+        });
+    }
+
     /// A carrier (QUIC or TCP) carried so many bytes per second while more was to be carried.
     pub fn measured(&self, remote: DeviceId, carrier: CarrierKind, rate: f64) {
         let now = Instant::now();
         self.change(remote, now, |path| {
+            if carrier == CarrierKind::Quic {
+                path.unanswered = None;
+            }
             *path.change(carrier) = Carried { rate: Some((rate, now)), stalled: None };
         });
     }
@@ -204,21 +234,38 @@ impl Paths {
 
     /// A carrier (QUIC or TCP) was thought to let nothing through, and does.
     pub fn lives(&self, remote: DeviceId, carrier: CarrierKind) {
-        self.change(remote, Instant::now(), |path| path.change(carrier).stalled = None);
+        self.change(remote, Instant::now(), |path| {
+            path.change(carrier).stalled = None;
+            if carrier == CarrierKind::Quic {
+                path.unanswered = None;
+            }
+        });
     }
 
-    /// Long segments of TCP seem to be lost on the way: from now on they are shorter. `false`: they are as short as they can be.
+    /// Long segments of TCP seem to be lost on the way: from now on they are shorter, and where QUIC does not get through either as short as
+    /// they can be at once. `false`: they are that already.
     pub fn shorten(&self, remote: DeviceId) -> bool {
         let now = Instant::now();
         let mut shorter = false;
         self.change(remote, now, |path| {
             let before = Segment(path.shortened.map_or(0, |(step, _)| step));
-            let after = before.shorter();
+            let next = if path.unanswered.is_some() { Some(Segment::SHORTEST) } else { before.shorter() };
+            let after = before.shorter().and(next);
             shorter = after.is_some();
             path.shortened = Some((after.unwrap_or(before).0, now));
+            if shorter {
+                // What was measured counts for longer ones.
+                path.tcp.rate = None;
+                path.next = None;
+            }
         });
         tracing::debug!(?remote, shorter, "segments of TCP are shortened");
         shorter
+    }
+
+    /// Whether segments of TCP can be made shorter still.
+    pub fn may_shorten(&self, remote: DeviceId) -> bool {
+        self.segment(remote).shorter().is_some()
     }
 
     /// The remote is somewhere else now: what was found counts no more.
@@ -331,6 +378,34 @@ mod tests {
         let shorter = paths.segment(other).shorter().unwrap();
         paths.passes(other, shorter);
         assert_eq!(paths.segment(other).bytes(), Some(1220));
+    }
+
+    #[test]
+    fn where_quic_does_not_answer_segments_are_the_shortest_at_once_and_tcp_goes_first() {
+        let (paths, relay) = (Paths::default(), remote());
+        paths.dialled(relay, None, CarrierKind::Tcp);
+        assert_eq!(paths.first(relay), None, "once says nothing");
+        assert!(paths.outdone(relay, CarrierKind::Tcp, 8.0));
+        assert!(paths.shorten(relay));
+        assert_eq!(paths.segment(relay).bytes(), Some(536));
+        assert!(!paths.shorten(relay));
+        assert_eq!(paths.first(relay), Some(CarrierKind::Tcp));
+        let other = remote();
+        paths.dialled(other, None, CarrierKind::Tcp);
+        paths.measured(other, CarrierKind::Quic, 1e6);
+        assert!(paths.shorten(other));
+        assert_eq!(paths.segment(other).bytes(), Some(1220), "QUIC gets through");
+    }
+
+    #[test]
+    fn what_was_to_be_had_and_was_not_is_not_tried_again_and_again() {
+        let (paths, relay) = (Paths::default(), remote());
+        assert!(paths.outdone(relay, CarrierKind::Tcp, 1e5));
+        paths.dialled(relay, paths.first(relay), CarrierKind::Tcp);
+        assert!(!paths.outdone(relay, CarrierKind::Tcp, 1e5));
+        assert_eq!(paths.first(relay), Some(CarrierKind::Tcp));
+        paths.dialled(relay, paths.first(relay), CarrierKind::Quic);
+        assert_eq!(paths.first(relay), None, "neither was had");
     }
 
     #[test]

@@ -66,6 +66,14 @@ impl Socket {
         }
     }
 
+    /// Has the system throw away what it still has to send, when this is closed.
+    pub(crate) fn discard(&self) {
+        if let Self::Tcp(socket) = self {
+            // It fails only if it is closed already.
+            let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// Breaks ways off, without a word to the other side.
     pub(crate) fn shut(&mut self, how: Shutdown) {
         match (self, how) {

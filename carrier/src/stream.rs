@@ -4,7 +4,7 @@
 //! was not finished arrives as an error, never as an end, so that cut-off data cannot pass for complete data.
 
 use crate::bounds::{Permit, StreamPermit};
-use crate::duplex::Duplex;
+use crate::duplex::{Duplex, write_pieces};
 use crate::error::LinkError;
 use crate::link::QuicLink;
 use crate::places::Place;
@@ -177,12 +177,20 @@ impl Stream {
             }
         };
         let _ = timeout(patience, last).await;
-        self.abandon();
+        self.send.cut();
+        self.close();
     }
 
-    /// Breaks it off, and the QUIC connection beneath, if it is one.
+    /// Breaks it off, and the QUIC connection beneath, if it is one. What was sent and has not arrived is not wanted any more.
     pub(crate) fn abandon(mut self) {
-        self.send.cut();
+        match &self.send.way {
+            Send::Tls(duplex) => duplex.discard(),
+            Send::Quic(_) => self.send.cut(),
+        }
+        self.close();
+    }
+
+    fn close(self) {
         if let Some(link) = &self.link {
             link.close(CODE, b"the circuit ended");
         }
@@ -300,38 +308,6 @@ impl SendHalf {
         match &mut self.way {
             Send::Quic(send) => drop(send.reset(CODE)), // fails only when it has ended already
             Send::Tls(duplex) => duplex.abort(),
-        }
-    }
-}
-
-/// Largest number of pieces given to one vectored write; more are written in turns.
-const MAX_PIECES: usize = 8;
-
-async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes], counted: &Counted) -> io::Result<()> {
-    let mut pieces = pieces;
-    loop {
-        while pieces.first().is_some_and(Bytes::is_empty) {
-            pieces = &mut pieces[1..];
-        }
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        let mut written = {
-            let mut slices = [IoSlice::new(&[]); MAX_PIECES];
-            let count = pieces.len().min(MAX_PIECES);
-            for (slice, piece) in slices.iter_mut().zip(pieces.iter()) {
-                *slice = IoSlice::new(piece);
-            }
-            poll_fn(|cx| duplex.poll_write_vectored(cx, &slices[..count])).await?
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        counted.send(written);
-        for piece in pieces.iter_mut() {
-            let taken = written.min(piece.len());
-            drop(piece.split_to(taken));
-            written -= taken;
         }
     }
 }

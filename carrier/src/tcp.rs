@@ -20,9 +20,9 @@ use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -34,8 +34,10 @@ const QUIET_KEEP_ALIVE: Duration = Duration::from_secs(600);
 const KEEP_ALIVE_PROBES: u32 = 3;
 /// Longest time that sent data may stay unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which a handshake on a connection that was made counts as stuck: the first answer takes a round trip.
-const STUCK: Duration = Duration::from_secs(1);
+/// Time after which a handshake on a connection that was made counts as stuck, at least and in round trips: the answer takes one, and the
+/// system repeats a packet that was lost by chance after 200 to 300 ms. One that is just slow is waited for beside the next one.
+const STUCK: Duration = Duration::from_millis(500);
+const STUCK_TRIPS: u32 = 4;
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 128;
 /// Pause after the system refused a connection (no file descriptors left).
@@ -79,8 +81,8 @@ struct Dial<'a> {
     towards: Towards,
     /// How long the first answer may take.
     patience: Duration,
-    /// The other side has answered.
-    made: &'a AtomicBool,
+    /// How long the other side took to answer.
+    made: &'a watch::Sender<Option<Duration>>,
 }
 
 /// Dials `device` at one address; `patience`: how long the first answer may take, if that is known. Also returns how long the TCP
@@ -93,7 +95,7 @@ pub(crate) async fn connect(
     patience: Option<Duration>,
 ) -> Result<(Stream, Duration), LinkError> {
     let patience = patience.unwrap_or(HANDSHAKE_TIMEOUT);
-    let dial = Dial { core, device, address, towards, patience, made: &AtomicBool::new(false) };
+    let dial = Dial { core, device, address, towards, patience, made: &watch::Sender::new(None) };
     let dialled = timeout(HANDSHAKE_TIMEOUT, dial_shorter(dial));
     dialled.await.unwrap_or(Err(LinkError::TimedOut))
 }
@@ -109,13 +111,12 @@ async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
     running.push(attempt(segment));
     loop {
         let stuck = async {
-            match segment.shorter() {
-                Some(shorter) => {
-                    sleep(STUCK).await;
-                    shorter
-                }
-                None => pending().await,
-            }
+            let Some(shorter) = segment.shorter() else { return pending().await };
+            let mut made = of.made.subscribe();
+            // The sender lives as long as this does.
+            let rtt = made.wait_for(Option::is_some).await.ok().and_then(|rtt| *rtt).unwrap_or_default();
+            sleep(STUCK.max(rtt * STUCK_TRIPS)).await;
+            shorter
         };
         tokio::select! {
             Some((ended, with)) = running.next() => match ended {
@@ -128,10 +129,10 @@ async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
                 Err(error) if running.is_empty() => return Err(error),
                 Err(_) => {}
             },
-            shorter = stuck => if of.made.load(Ordering::Relaxed) {
+            shorter = stuck => {
                 segment = shorter;
                 running.push(attempt(segment));
-            },
+            }
         }
     }
 }
@@ -157,8 +158,8 @@ async fn dial(of: Dial<'_>, segment: Segment) -> Result<(Stream, Duration), Link
     let start = Instant::now();
     let socket = timeout(patience, connected(address, segment)).await.map_err(|_| LinkError::TimedOut)?;
     let socket = socket.map_err(unreachable)?;
-    made.store(true, Ordering::Relaxed);
     let rtt = start.elapsed();
+    made.send_replace(Some(rtt));
     prepare(&socket, towards == Towards::Relay).map_err(unreachable)?;
     let remote = canonical(socket.peer_addr().map_err(unreachable)?);
     let (io, binding) = handshake_with(core, device, Socket::Tcp(socket)).await?;

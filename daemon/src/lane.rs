@@ -9,6 +9,7 @@ mod watched;
 use self::watched::Watched;
 use crate::daemon::Daemon;
 use crate::greeting::greet;
+use crate::links::probing::ANSWERS;
 use crate::links::watching::Watch;
 use crate::routes::{LaneInput, PeerKey, TransferInput};
 use crate::session::Lanes;
@@ -21,11 +22,12 @@ use hither_engine::{Arrival, Carrier, RequestId};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{DeviceId, HolderKind, Message, Purpose, Space, Want};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Streams of a lane whose streams are connections of their own.
@@ -227,8 +229,16 @@ impl Lane {
         };
         let mut stream = link.map_err(|e| e.to_string())?.open().await.map_err(|e| e.to_string())?;
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-        let greeted = greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk).await;
-        greeted.map_err(|e| e.to_string())?;
+        {
+            let mut greeted = pin!(greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk));
+            // The connection may be one from before TCP began to be swallowed.
+            let greeted = match timeout(ANSWERS, &mut greeted).await {
+                Ok(greeted) => greeted,
+                Err(_) if self.is_swallowed().await => return Err("nothing gets through any more".into()),
+                Err(_) => greeted.await,
+            };
+            greeted.map_err(|e| e.to_string())?;
+        }
         let name = self.daemon.links.name(self.device);
         let limit = self.daemon.throttles.down(
             self.device,

@@ -84,6 +84,7 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
             CarrierKind::Relayed => tokio::select! {
                 () = watching::loses(paths, way, &progress) => {}
                 () = watching::takes_nothing(paths, way, &progress, &writing) => {}
+                () = watching::takes_little(paths, way, &progress, &writing) => {}
             },
             CarrierKind::Quic | CarrierKind::Tcp => std::future::pending().await,
         }

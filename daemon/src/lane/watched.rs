@@ -95,7 +95,7 @@ impl Lane {
                 self.daemon.tasks.spawn(async move { of.links.suspect(device).await });
                 return None;
             }
-            Carrier::Tcp if !links.answers_by_tcp(device).await => {
+            Carrier::Tcp if self.is_swallowed().await => {
                 return Some("nothing gets through any more");
             }
             Carrier::Relayed if carrier == CarrierKind::Quic => {
@@ -109,16 +109,21 @@ impl Lane {
                     links.paths().stalled(remote, carrier);
                     return Some("nothing gets through to the relay any more");
                 }
+                // A burst may be lost of which too little is left to go on by: the next circuit goes over the other carrier, once.
+                if links.paths().outdone(remote, carrier, 0.0) && self.may_leave() {
+                    return Some("another carrier may carry more");
+                }
             }
             Carrier::Tcp | Carrier::Relayed => {}
         }
-        // So it is where nothing long has come, and where the silence lasts, for wishes may be long as well. Whoever just takes its time
-        // is asked anew a few times at most.
+        // So it is where nothing long has come, where QUIC does not get through either, and where the silence lasts, for wishes may be long
+        // as well. Whoever just takes its time is asked anew a few times at most.
         let silences = watched.silences(received);
-        let lost = carrier == CarrierKind::Tcp && (received < FEW || silences > 1);
+        let alone = self.carrier == Carrier::Tcp && !links.has(device, CarrierKind::Quic);
+        let lost = carrier == CarrierKind::Tcp && (received < FEW || alone || silences > 1);
         if lost && links.paths().shorten(remote) {
-            if self.carrier == Carrier::Tcp && !links.has(device, CarrierKind::Quic) {
-                // What QUIC needs does not get through either.
+            if alone {
+                // What QUIC needs is long too.
                 links.paths().shorten(remote);
             }
             return Some("long packets may be lost");
@@ -126,6 +131,11 @@ impl Lane {
         // The other device has a part of the way of its own, and learns by this that something is wrong with it.
         let anew = self.carrier == Carrier::Relayed && silences > 1 && self.may_leave();
         anew.then_some("nothing comes through the circuit")
+    }
+
+    /// Whether the lane is on TCP, and nobody answers there any more.
+    pub(super) async fn is_swallowed(&self) -> bool {
+        self.carrier == Carrier::Tcp && !self.daemon.links.answers_by_tcp(self.device).await
     }
 
     /// Whether the lane may be begun anew once more in this session.

@@ -81,10 +81,13 @@ impl Links {
         }
         // With its stream: only that tells of a TCP link from before whether it is still one.
         let tcp = opened(self.tcp(device, None));
-        match self.paths().first(device) {
+        let first = self.paths().first(device);
+        let opened = match first {
             Some(CarrierKind::Tcp) => raced(tcp, quic).await,
             _ => raced(quic, tcp).await,
-        }
+        }?;
+        self.paths().dialled(device, first, opened.0.carrier());
+        Ok(opened)
     }
 }
 

@@ -105,7 +105,8 @@ pub(crate) fn given_up(
 }
 
 /// Returns when a way over TCP on which this device is `writing` takes nothing for a second, and has taken no more than the system takes
-/// unseen: long packets may be lost on it, and the next one has shorter segments. On other ways it never returns.
+/// unseen: long packets may be lost on it, and the next one has shorter segments; or, where they are as short as they can be, goes over
+/// the other carrier if that may carry more. On other ways it never returns.
 pub(crate) async fn takes_nothing(
     paths: &Paths,
     (remote, carrier): (DeviceId, CarrierKind),
@@ -125,7 +126,31 @@ pub(crate) async fn takes_nothing(
         if sent >= UNSEEN {
             return std::future::pending().await;
         }
-        if same >= LOOKS && paths.shorten(remote) {
+        if same >= LOOKS {
+            if paths.shorten(remote) || paths.outdone(remote, carrier, 0.0) {
+                return;
+            }
+            same = 0;
+        }
+    }
+}
+
+/// Returns when a way over TCP on which this device is `writing` takes so little that it is to be left for the other carrier. The other side
+/// may be what takes it slowly: then the other carrier is tried in vain, once. On other ways it never returns.
+pub(crate) async fn takes_little(
+    paths: &Arc<Paths>,
+    (remote, carrier): (DeviceId, CarrierKind),
+    progress: &Progress,
+    writing: &Writing,
+) {
+    if carrier != CarrierKind::Tcp {
+        return std::future::pending().await;
+    }
+    let mut watch = Watch::new(paths, (remote, carrier));
+    loop {
+        sleep(Watch::LOOK).await;
+        // What takes nothing at all is no matter of the carrier.
+        if watch.look(progress.sent(), writing.is_under_way()) == Verdict::Leave {
             return;
         }
     }

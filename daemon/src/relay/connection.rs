@@ -10,7 +10,7 @@ use super::dial::RelayStream;
 pub(crate) use super::failing::{End, RequestError};
 use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
-use hither_carrier::{CarrierKind, Link, RecvHalf, RelayReader, SendHalf, write_relay_message};
+use hither_carrier::{CarrierKind, Link, Paths, RecvHalf, RelayReader, SendHalf, write_relay_message};
 use hither_proto::{
     CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId, Nearness,
     RelayAddress, RelayMessage, ShareId, Welcome,
@@ -73,6 +73,7 @@ pub(crate) struct RelayConnection {
     pub relay: RelayAddress,
     link: Link,
     remote: SocketAddr,
+    paths: Arc<Paths>,
     /// When it was welcomed.
     pub since: Instant,
     welcome: Welcome,
@@ -116,6 +117,7 @@ impl RelayConnection {
         relay: RelayAddress,
         stream: &RelayStream,
         welcome: Welcome,
+        paths: &Arc<Paths>,
     ) -> (Arc<Self>, Ends, News) {
         let (outgoing, written) = mpsc::channel(MAX_QUEUED);
         let (notices, notice) = mpsc::channel(MAX_NEWS);
@@ -126,6 +128,7 @@ impl RelayConnection {
             relay,
             link: stream.link.clone(),
             remote: stream.stream.remote,
+            paths: Arc::clone(paths),
             since: Instant::now(),
             welcome,
             outgoing,
@@ -326,7 +329,7 @@ impl RelayConnection {
         match timeout(PROMPT, &mut answer).await {
             Ok(answer) => Ok(answer),
             Err(_) => {
-                self.probe();
+                self.doubt();
                 timeout(ANSWER, answer).await
             }
         }
@@ -420,6 +423,13 @@ impl RelayConnection {
     /// The network may be another one: finds out at once whether the relay still answers.
     pub(crate) fn probe(&self) {
         self.pulse().probe(Instant::now());
+        self.nudged.notify_one();
+    }
+
+    /// A request is not answered: finds out soon whether what is sent gets there.
+    fn doubt(&self) {
+        let short = self.carrier() == CarrierKind::Tcp && self.paths.may_shorten(self.relay.key);
+        self.pulse().doubt(short, Instant::now());
         self.nudged.notify_one();
     }
 

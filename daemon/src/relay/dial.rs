@@ -89,10 +89,13 @@ pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Li
         async { endpoint.connect_relay_tcp(relay.key, &https).await.map_err(|_| LinkError::NoAddress) };
     let by_tcp = race(endpoint.connect_relay_tcp(relay.key, &tcp), by_https);
     let by_quic = endpoint.connect_relay_quic(relay.key, &udp);
-    Ok(match endpoint.paths().first(relay.key) {
+    let first = endpoint.paths().first(relay.key);
+    let link = match first {
         Some(CarrierKind::Tcp) => race(by_tcp, by_quic).await,
         _ => race(by_quic, by_tcp).await,
-    }?)
+    }?;
+    endpoint.paths().dialled(relay.key, first, link.carrier());
+    Ok(link)
 }
 
 /// The first of two that works; the second begins [`STAGGER`] behind the first, or when that has failed.

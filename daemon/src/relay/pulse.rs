@@ -26,6 +26,16 @@ pub(crate) enum Beat {
     Wait(Instant),
 }
 
+/// What a ping asks beside whether the relay is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    /// Whether the old way still works.
+    Way,
+    /// Whether it still works for long packets.
+    LongPackets,
+}
+
 /// The pings of one connection.
 #[derive(Debug)]
 pub(crate) struct Pulse {
@@ -36,8 +46,8 @@ pub(crate) struct Pulse {
     waiting: Option<(u64, Instant, Instant)>,
     /// Since when no ping was answered.
     unanswered: Option<Instant>,
-    /// The next ping asks whether the old way still works.
-    probing: bool,
+    /// What the next ping asks.
+    asks: Asks,
     nonce: u64,
     /// Bytes sent since the last pong, as far as they may still be on their way.
     owed: u64,
@@ -53,7 +63,7 @@ impl Pulse {
             next: now,
             waiting: None,
             unanswered: None,
-            probing: false,
+            asks: Asks::Nothing,
             nonce: 0,
             owed: 0,
             rtt: None,
@@ -91,14 +101,15 @@ impl Pulse {
         self.waiting = Some((self.nonce, now, deadline));
         self.unanswered.get_or_insert(now);
         self.next = now + self.period;
-        self.probing = false;
+        self.asks = Asks::Nothing;
         self.nonce
     }
 
     fn patience(&self) -> Duration {
         let trips = self.rtt.map_or(Duration::ZERO, |(rtt, variation)| (rtt + variation * 4) * ROUND_TRIPS);
-        let least = if self.probing { PROBE_PATIENCE } else { PATIENCE };
-        let way_there = Duration::from_millis(self.owed.saturating_mul(1000) / THINNEST);
+        let least = if self.asks == Asks::Nothing { PATIENCE } else { PROBE_PATIENCE };
+        let owed = if self.asks == Asks::LongPackets { 0 } else { self.owed };
+        let way_there = Duration::from_millis(owed.saturating_mul(1000) / THINNEST);
         trips.max(least).min(self.period) + way_there
     }
 
@@ -142,7 +153,14 @@ impl Pulse {
 
     /// The network may be another one: pings at once, with little patience.
     pub(crate) fn probe(&mut self, now: Instant) {
-        self.probing = true;
+        self.asks = Asks::Way;
+        self.next = now;
+    }
+
+    /// What was sent is not answered: pings at once. `short`: what is long may be lost and segments can be made shorter, so that it is
+    /// better to begin anew than to wait for a thin line.
+    pub(crate) fn doubt(&mut self, short: bool, now: Instant) {
+        self.asks = if short && self.owed > 0 { Asks::LongPackets } else { Asks::Way };
         self.next = now;
     }
 
@@ -247,6 +265,26 @@ mod tests {
         assert!(matches!(pulse.poll(start + ms(4_900)), Beat::Wait(_)));
         pulse.pong(1, start + ms(4_900));
         assert!(pulse.patience() < PERIOD + ms(1), "what was owed has arrived");
+    }
+
+    #[test]
+    fn where_segments_can_be_shorter_nothing_long_is_waited_for() {
+        let start = Instant::now();
+        let dies_after = |short| {
+            let mut pulse = Pulse::new(PERIOD, start);
+            pulse.poll(start);
+            pulse.pong(1, start + ms(30));
+            pulse.sent(32 * 1024);
+            pulse.doubt(short, start + ms(1000));
+            assert_eq!(pulse.poll(start + ms(1000)), Beat::Ping(2));
+            (1..100).find(|n| pulse.poll(start + ms(1000 + n * 100)) == Beat::Dead).map(|n| ms(n * 100))
+        };
+        assert_eq!(dies_after(true), Some(PROBE_PATIENCE));
+        assert_eq!(
+            dies_after(false),
+            Some(PROBE_PATIENCE + ms(2000)),
+            "a thin line takes two seconds for it"
+        );
     }
 
     #[test]

@@ -175,8 +175,8 @@ impl Select {
         }
     }
 
-    /// The connection that was held is gone.
-    pub(crate) fn lost(&mut self, now: Instant) {
+    /// The connection that was held is gone. `silent`: it was found out by waiting, which was pause enough the first time.
+    pub(crate) fn lost(&mut self, silent: bool, now: Instant) {
         let Some((relay, since)) = self.held.take() else { return };
         if now.saturating_duration_since(since) >= STABLE {
             self.failures = 0;
@@ -187,7 +187,7 @@ impl Select {
             // A move is under way, and goes on.
             Phase::Assign | Phase::Try => {}
             Phase::Wait(_) => self.phase = Phase::Assign,
-            Phase::Hold if self.failures > 0 => {
+            Phase::Hold if self.failures > u32::from(silent) => {
                 let pause = self.pause();
                 self.phase = Phase::Wait(now + pause);
             }
@@ -308,11 +308,26 @@ mod tests {
         let (mut select, relays, now) = three();
         select.assigned(relays.clone(), now);
         select.connected(relays[0].key, now);
-        select.lost(now + STABLE);
+        select.lost(false, now + STABLE);
         assert_eq!(select.step(), Step::Try(relays[1].clone()));
         select.connected(relays[1].key, now);
-        select.lost(now + Duration::from_secs(1));
+        select.lost(false, now + Duration::from_secs(1));
         assert!(pause(&select, now + Duration::from_secs(1)) > Duration::ZERO, "flapping is slowed down");
+    }
+
+    #[test]
+    fn a_connection_that_fell_silent_is_replaced_at_once_the_first_time() {
+        let (mut select, relays, now) = three();
+        select.assigned(relays.clone(), now);
+        select.connected(relays[0].key, now);
+        select.lost(true, now + Duration::from_secs(2));
+        assert_eq!(select.step(), Step::Try(relays[1].clone()));
+        select.connected(relays[1].key, now + Duration::from_secs(3));
+        select.lost(true, now + Duration::from_secs(5));
+        assert!(
+            pause(&select, now + Duration::from_secs(5)) > Duration::ZERO,
+            "again and again is slowed down"
+        );
     }
 
     #[test]
@@ -320,7 +335,7 @@ mod tests {
         let (mut select, relays, now) = three();
         select.assigned(vec![relays[0].clone()], now);
         select.connected(relays[0].key, now);
-        select.lost(now + STABLE);
+        select.lost(false, now + STABLE);
         assert_eq!(select.step(), Step::Assign(relays[0].clone()));
     }
 
@@ -331,14 +346,14 @@ mod tests {
         select.connected(relays[0].key, now);
         select.moved(relays.clone(), now);
         assert_eq!(select.step(), Step::Try(relays[1].clone()), "not to where it is");
-        select.lost(now + STABLE);
+        select.lost(false, now + STABLE);
         assert_eq!(select.step(), Step::Try(relays[1].clone()), "the move goes on without the old one");
         select.connected(relays[1].key, now);
         select.moved(Vec::new(), now);
         assert_eq!(select.step(), Step::Assign(relays[0].clone()));
         select.assigned(vec![relays[1].clone()], now);
         assert!(pause(&select, now) > Duration::ZERO, "nowhere else to go: the old one holds, later again");
-        select.lost(now + STABLE);
+        select.lost(false, now + STABLE);
         assert_eq!(select.step(), Step::Assign(relays[0].clone()));
     }
 

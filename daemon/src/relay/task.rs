@@ -190,7 +190,7 @@ impl Keeper {
                 self.trouble = Trouble::from(&end);
                 let shortened = self.held.take().is_some_and(|held| self.shortened(&held.connection));
                 let busy = matches!(self.select.step(), Step::Assign(_) | Step::Try(_));
-                self.select.lost(Instant::now());
+                self.select.lost(matches!(end, End::Silent), Instant::now());
                 if shortened {
                     // It is another way: there is nothing to wait for.
                     self.select.network_changed();
@@ -293,7 +293,8 @@ impl Keeper {
     /// A relay of the fleet welcomed this device: its connection takes the place of the one before.
     async fn connected(&mut self, relay: RelayAddress, stream: RelayStream, welcome: Welcome) {
         let entries = welcome.devices.clone();
-        let (connection, ends, news) = RelayConnection::new(relay, &stream, welcome);
+        let (connection, ends, news) =
+            RelayConnection::new(relay, &stream, welcome, self.daemon.links.paths());
         let News { notices, deliveries, offers } = news;
         let (ended, end) = oneshot::channel();
         let (running, token) = (Arc::clone(&connection), self.daemon.tasks.token.clone());

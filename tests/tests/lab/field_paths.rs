@@ -8,7 +8,7 @@
 use crate::common::{pair, standstill};
 use crate::relay_world::World;
 use hither_tests::lab::{self, Device, Direction, Lab, Lan, MIB, Protocol, Tree, fill, until};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a nuisance is allowed: 1 Mbit/s.
@@ -40,18 +40,24 @@ fn files(device: &Device, count: u64, size: u64) -> Vec<PathBuf> {
     (1..=count).map(|number| fill(device.path(&format!("film{number}.mkv")), number, size)).collect()
 }
 
+/// Fetches a file; returns how long that took.
+fn timed(laptop: &Device, file: &Path, ticket: &str) -> Duration {
+    let began = Instant::now();
+    laptop.fetch(ticket, "got");
+    let took = began.elapsed();
+    println!("a fetch took {took:?}");
+    Tree::of(file).assert_same(&Tree::of(laptop.path("got").join(file.file_name().unwrap())));
+    took
+}
+
 /// Fetches shares one after the other, `spoil` being called after the first; returns how long each took.
 fn fetches(desk: &Device, laptop: &Device, options: &[&str], spoil: impl FnOnce()) -> Vec<Duration> {
     let files = files(desk, 4, SIZE);
     let tickets: Vec<String> = files.iter().map(|file| desk.share_with(file, options).ticket).collect();
     let mut spoil = Some(spoil);
     let mut times = Vec::new();
-    for (number, (file, ticket)) in files.iter().zip(&tickets).enumerate() {
-        let began = Instant::now();
-        laptop.fetch(ticket, "got");
-        times.push(began.elapsed());
-        println!("fetch {number}: {:?}", began.elapsed());
-        Tree::of(file).assert_same(&Tree::of(laptop.path("got").join(file.file_name().unwrap())));
+    for (file, ticket) in files.iter().zip(&tickets) {
+        times.push(timed(laptop, file, ticket));
         if let Some(spoil) = spoil.take() {
             spoil();
         }
@@ -122,6 +128,38 @@ fn field_b3_a_fetch_where_what_comes_is_too_short_for_quic() {
 #[test]
 fn field_b3_a_fetch_where_what_goes_is_too_short_for_quic() {
     lab::run(|lab| narrow(lab, Direction::Out, 1000));
+}
+
+/// Fetches on a way without trouble, then where packets are too short for QUIC and nobody says so: from the second one on that takes at
+/// most 1.5 times as long. The quickest of four are compared, so that a busy machine counts for neither, and it may add half of what a dial
+/// in vain takes (0.3 s): they are small, so that one shows.
+fn as_quick_where_packets_are_short(lab: &Lab, direction: Direction) {
+    const EACH: usize = 4;
+    const NOISE: Duration = Duration::from_millis(150);
+    let Sites { desk, laptop, far, near: _near } = sites(lab);
+    let files = files(&desk, 2 * EACH as u64 + 1, SIZE);
+    let shared: Vec<(&PathBuf, String)> = files.iter().map(|file| (file, desk.share(file).ticket)).collect();
+    let quickest =
+        |of: &[(&PathBuf, String)]| of.iter().map(|(file, ticket)| timed(&laptop, file, ticket)).min();
+    let best = quickest(&shared[..EACH]).unwrap();
+    laptop.down();
+    far.router.narrow(direction, 1000);
+    laptop.up();
+    let first = quickest(&shared[EACH..=EACH]).unwrap();
+    let then = quickest(&shared[EACH + 1..]).unwrap();
+    println!("{best:?} without trouble, {first:?} the first time, then {then:?}");
+    assert!(then <= best * 3 / 2 + NOISE, "{then:?}, and {best:?} without trouble");
+    assert!(first < best * 3 / 2 + LOST + ROOM, "{first:?}, and {best:?} without trouble");
+}
+
+#[test]
+fn field_b3_short_packets_cost_nothing_the_second_time_where_they_come() {
+    lab::run(|lab| as_quick_where_packets_are_short(lab, Direction::In));
+}
+
+#[test]
+fn field_b3_short_packets_cost_nothing_the_second_time_where_they_go() {
+    lab::run(|lab| as_quick_where_packets_are_short(lab, Direction::Out));
 }
 
 /// Shares files one after the other, `spoil` being called after the first is at the store; returns how long each upload took.
@@ -208,6 +246,23 @@ fn field_b3_a_circuit_where_the_origins_udp_is_policed() {
     lab::run(|lab| circuits(lab, Side::Origin, Protocol::Udp));
 }
 
+#[test]
+fn field_b3_a_circuit_where_the_origins_tcp_is_policed() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = world.pair();
+        // The origin comes to its relay over TCP, which is policed later on.
+        desk.down();
+        world.one.router.block(Protocol::Udp);
+        desk.up();
+        desk.is_connected();
+        learnt(&fetches(&desk, &laptop, &["--no-upload"], || {
+            world.one.router.unblock();
+            world.one.router.police(Protocol::Tcp, POLICED);
+        }));
+    });
+}
+
 /// Fetches through a relay where one side has TCP alone, and packets are short.
 fn narrow_circuits(lab: &Lab, side: Side, direction: Direction) {
     let world = World::new(lab);
@@ -245,12 +300,12 @@ fn field_b3_udp_is_swallowed_under_a_long_connection() {
         desk.send("laptop", "a short letter");
         until("the letter", || (laptop.inbox().len() == 1).then_some(()));
         println!("a letter took {:?}", began.elapsed());
-        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        assert!(began.elapsed() < LOST + ROOM, "{:?}", began.elapsed());
     });
 }
 
 /// A device that has only TCP to its relay begins where packets are short, and sends a long letter.
-fn narrow_letter(lab: &Lab, mtu: u16, most: Duration) {
+fn narrow_letter(lab: &Lab, mtu: u16) {
     let world = World::new(lab);
     let (desk, laptop) = world.pair();
     desk.down();
@@ -263,7 +318,7 @@ fn narrow_letter(lab: &Lab, mtu: u16, most: Duration) {
     desk.send("laptop", &text);
     until("the letter", || (laptop.inbox().len() == 1).then_some(()));
     println!("a letter took {:?}", began.elapsed());
-    assert!(began.elapsed() < most, "{:?}", began.elapsed());
+    assert!(began.elapsed() < LOST + ROOM, "{:?}", began.elapsed());
     let began = Instant::now();
     desk.send("laptop", &text);
     until("the next letter", || (laptop.inbox().len() == 2).then_some(()));
@@ -273,16 +328,16 @@ fn narrow_letter(lab: &Lab, mtu: u16, most: Duration) {
 
 #[test]
 fn field_b3_a_long_connection_where_packets_are_short() {
-    lab::run(|lab| narrow_letter(lab, 1280, Duration::from_secs(8)));
+    lab::run(|lab| narrow_letter(lab, 1280));
 }
 
 #[test]
 fn field_b3_a_long_connection_where_packets_are_very_short() {
-    lab::run(|lab| narrow_letter(lab, 1000, Duration::from_secs(14)));
+    lab::run(|lab| narrow_letter(lab, 1000));
 }
 
-/// Longest time until more comes: the goal is 2 s, and the machine may be busy.
-const SOON: Duration = Duration::from_secs(5);
+/// Longest time until more comes: the goal is 2 s, and 2 s more are for a busy machine.
+const SOON: Duration = Duration::from_secs(4);
 
 /// A protocol is swallowed in the middle of a fetch.
 fn swallowed(desk: &Device, laptop: &Device, swallow: impl FnOnce()) {
