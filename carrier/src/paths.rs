@@ -8,6 +8,7 @@
 //! wrong as often as not, and a file would list where this device was and whom it met. Bound: [`MAX_KNOWN`] remotes, the one that was
 //! not used for longest is forgotten.
 
+use crate::gauge::Gauge;
 use crate::stream::CarrierKind;
 use hither_proto::DeviceId;
 use std::collections::hash_map::DefaultHasher;
@@ -23,6 +24,9 @@ const MAX_KNOWN: usize = 256;
 const AGE: Duration = Duration::from_secs(1800);
 /// The factor by which more a carrier must have carried to go before another one: noise must not flip the choice.
 const ADVANTAGE: f64 = 1.5;
+/// The same where the other one carried little as well: the line is thin, what it carries at a moment says little, and what is under
+/// way begins anew with each change.
+const ADVANTAGE_ON_A_THIN_LINE: f64 = 4.0;
 /// Segments of TCP where longer packets are lost, bytes without headers: what fits into the 1280 bytes that every path of IPv6 takes
 /// (RFC 8200, section 5), and what is assumed of any host (RFC 9293, section 3.7.1).
 const SEGMENTS: [u32; 2] = [1220, 536];
@@ -281,7 +285,11 @@ impl Paths {
         self.change(remote, now, |path| {
             let another = other(carrier);
             let known = path.of(another);
-            outdone = known.stalled.is_none() && known.rate.is_none_or(|(known, _)| known > rate * ADVANTAGE);
+            let carries_more = |known: f64| {
+                let is_thin = known < Gauge::LITTLE;
+                known > rate * if is_thin { ADVANTAGE_ON_A_THIN_LINE } else { ADVANTAGE }
+            };
+            outdone = known.stalled.is_none() && known.rate.is_none_or(|(known, _)| carries_more(known));
             path.change(carrier).rate = Some((rate, now));
             if outdone {
                 news = path.next.replace(another) != Some(another);
@@ -343,6 +351,10 @@ mod tests {
         assert!(!paths.outdone(store, CarrierKind::Tcp, 1.1e5), "it is no worse than the one before");
         assert!(!paths.outdone(store, CarrierKind::Quic, 1e5));
         assert_eq!(paths.first(store), None);
+        assert!(
+            !paths.outdone(store, CarrierKind::Tcp, 3e4),
+            "what a thin line carries at a moment says little"
+        );
         // Until the line of one of them is known to be better.
         paths.measured(store, CarrierKind::Tcp, 1e6);
         assert!(paths.outdone(store, CarrierKind::Quic, 1e5));

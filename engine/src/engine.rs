@@ -307,6 +307,11 @@ impl Engine {
         arrival
     }
 
+    /// Bytes of a chunk that has begun to arrive are coming from a device, on whatever carrier.
+    pub fn handle_moving(&mut self, share: ShareId, device: DeviceId, now: Time) {
+        self.with_fetch(share, now, |fetch, _| fetch.moving(device, now));
+    }
+
     /// The other side has sent all it will for a request.
     pub fn handle_served(&mut self, share: ShareId, device: DeviceId, request: RequestId, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.served(device, request, now));

@@ -85,7 +85,10 @@ impl Fetch {
             .filter(|r| {
                 let Some(source) = self.sources.get(&r.device) else { return true };
                 let quiet = now.since(source.last_progress.max(r.asked_at));
-                quiet > self.patience(r.device, r.span, version, space, now)
+                // A chunk may take minutes on a thin link; whoever alone has it gives it in that time or nobody does.
+                let moved = source.last_moved.since(source.last_progress.max(r.asked_at));
+                let (patience, alone) = self.patience(r.device, r.span, version, space, now);
+                quiet > patience + if alone { moved } else { Duration::ZERO }
             })
             .map(|r| r.device)
             .collect();
@@ -94,8 +97,22 @@ impl Fetch {
         silent
     }
 
-    /// How long the source of a span may be silent, given who else has it.
-    fn patience(&self, device: DeviceId, span: u32, version: u64, space: Space, now: Time) -> Duration {
+    /// Bytes of a chunk that was asked for are coming from a device.
+    pub(crate) fn moving(&mut self, device: DeviceId, now: Time) {
+        if let Some(source) = self.sources.get_mut(&device) {
+            source.last_moved = now;
+        }
+    }
+
+    /// How long the source of a span may be silent, given who else has it; and whether nobody else has.
+    fn patience(
+        &self,
+        device: DeviceId,
+        span: u32,
+        version: u64,
+        space: Space,
+        now: Time,
+    ) -> (Duration, bool) {
         let size = self.spans.bytes_of(&self.spans.missing_in(span, None));
         let local = self.is_local(device, now);
         let alternative = self
@@ -105,8 +122,9 @@ impl Fetch {
             .filter(|facts| facts.device != device && (!local || self.is_member(facts.device)))
             .map(|facts| facts.finish(size))
             .min();
-        let Some(source) = self.sources.get(&device) else { return STALL.0 };
-        match alternative {
+        let Some(source) = self.sources.get(&device) else { return (STALL.0, false) };
+        let alone = alternative.is_none();
+        let patience = match alternative {
             // Before either could bring the whole span, giving up gains nothing; a wrong measurement must not cost more
             // than being alone does.
             Some(finish) => {
@@ -116,7 +134,8 @@ impl Fetch {
             // What a neighbour has can be had from elsewhere as a first copy, at a price.
             None if local => STALL.1 * source.patience(),
             None => STALL_ALONE * source.patience(),
-        }
+        };
+        (patience, alone)
     }
 
     fn give_up_on(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {
@@ -210,12 +229,11 @@ impl Fetch {
 mod tests {
     use crate::testing::device;
     use crate::{Command, Engine, EngineConfig, Plan, Time};
-    use hither_proto::{Announcement, Ranges, ShareSecret, Space};
+    use hither_proto::{Announcement, DeviceId, Ranges, ShareId, ShareSecret, Space};
     use std::time::Duration;
 
-    /// The only holder never sends anything: it is asked again and again, and never left alone for long.
-    #[test]
-    fn the_only_holder_is_asked_again_soon_however_often_it_stalled() {
+    /// A fetch of one chunk, of which there is one holder.
+    fn one_holder() -> (Engine, ShareId, DeviceId, Time) {
         let (share, holder) = (ShareSecret::new([1; 16]).share_id(), device(1));
         let mut engine = Engine::new(EngineConfig::new(device(0)));
         let start = Time::default();
@@ -227,6 +245,13 @@ mod tests {
         engine.handle_announced(share, holder, said, start);
         let wanted = std::iter::once(0).collect();
         engine.plan(share, Plan { version: 1, space: Space::Root, lengths: vec![300], wanted }, start);
+        (engine, share, holder, start)
+    }
+
+    /// It never sends anything: it is asked again and again, and never left alone for long.
+    #[test]
+    fn the_only_holder_is_asked_again_soon_however_often_it_stalled() {
+        let (mut engine, _, _, start) = one_holder();
         let (mut now, mut given_up, mut asked) = (start, start, 0);
         while asked < 8 {
             while let Some(command) = engine.poll_command() {
@@ -245,5 +270,31 @@ mod tests {
             now = engine.poll_timeout(now).expect("something is always due").max(now);
             engine.handle_timeout(now);
         }
+    }
+
+    /// Its link is thin, and the chunk takes minutes: it is waited for while bytes of it come, and not longer.
+    #[test]
+    fn the_only_holder_is_waited_for_while_its_chunk_is_coming() {
+        let (mut engine, share, holder, mut now) = one_holder();
+        let (mut asked, mut given_up) = (0, None);
+        while given_up.is_none() {
+            while let Some(command) = engine.poll_command() {
+                match command {
+                    Command::Want { .. } => asked += 1,
+                    Command::Cancel { .. } => given_up = Some(now.since_start()),
+                    _ => {}
+                }
+            }
+            now = now + Duration::from_millis(250);
+            if now.since_start() < Duration::from_secs(120) {
+                engine.handle_moving(share, holder, now);
+            }
+            engine.handle_timeout(now);
+        }
+        assert_eq!(asked, 1, "it is asked once while the chunk is coming");
+        assert!(
+            given_up > Some(Duration::from_secs(120 + 2)) && given_up < Some(Duration::from_secs(140)),
+            "{given_up:?}"
+        );
     }
 }

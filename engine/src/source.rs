@@ -63,6 +63,8 @@ pub(crate) struct Source {
     pub theirs: Option<Theirs>,
     pub carriers: CarrierChoice,
     pub last_progress: Time,
+    /// When bytes of a chunk that is under way came last.
+    pub last_moved: Time,
     /// Has given at least one verified chunk.
     pub proven: bool,
     /// Requests that have not ended: what they bring may still turn out to be wrong.
@@ -106,6 +108,7 @@ impl Source {
             theirs: None,
             carriers: CarrierChoice::default(),
             last_progress: now,
+            last_moved: now,
             proven: false,
             requests: 0,
             banned: false,

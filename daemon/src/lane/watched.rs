@@ -23,7 +23,9 @@ pub(super) struct Watched {
     watch: Watch,
     via: (DeviceId, CarrierKind),
     pub(super) progress: Vec<Progress>,
-    /// What had arrived at the last look, and silences since something did.
+    /// What had arrived at the last look.
+    seen: u64,
+    /// What had arrived at the last silence, and silences since something did.
     silences: (u64, u32),
     /// Something was expected at the last look.
     pub(super) busy: bool,
@@ -32,7 +34,7 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(lane: &Lane, stream: &Stream) -> Self {
         let watch = Watch::new(lane.daemon.links.paths(), stream.via);
-        Self { watch, via: stream.via, progress: Vec::new(), silences: (0, 0), busy: false }
+        Self { watch, via: stream.via, progress: Vec::new(), seen: 0, silences: (0, 0), busy: false }
     }
 
     fn received(&self) -> u64 {
@@ -62,6 +64,10 @@ impl Lane {
     ) -> Option<&'static str> {
         watched.busy = expected;
         let received = watched.received();
+        if std::mem::replace(&mut watched.seen, received) != received {
+            let (share, device) = (self.share.id, self.device);
+            self.daemon.core.with(|engine, now| engine.handle_moving(share, device, now));
+        }
         match watched.watch.look(received, expected) {
             Verdict::Stay => None,
             Verdict::Silent => self.silent(watched, senders, received).await,

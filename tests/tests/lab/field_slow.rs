@@ -100,7 +100,6 @@ fn fetches_from_a_store(lab: &Lab, make: fn(&Path) -> PathBuf) {
 }
 
 #[test]
-#[ignore = "not met: on so thin a link lanes are left for the other carrier, and the chunk begins anew each time"]
 fn field_b3_a_chunk_that_takes_longer_than_a_limit_is_fetched() {
     lab::run(|lab| fetches(lab, small));
 }
@@ -111,7 +110,7 @@ fn field_b3_a_chunk_that_takes_longer_than_a_limit_is_uploaded() {
 }
 
 #[test]
-#[ignore = "takes minutes, and is not met: see above"]
+#[ignore = "takes minutes; scripts/nightly runs it"]
 fn field_b3_the_largest_chunk_is_fetched_over_half_a_mbit() {
     lab::run(|lab| fetches(lab, large));
 }
@@ -123,7 +122,6 @@ fn field_b3_the_largest_chunk_is_uploaded_over_half_a_mbit() {
 }
 
 #[test]
-#[ignore = "not met, as from a device"]
 fn field_b3_a_chunk_that_takes_longer_than_a_limit_is_fetched_from_a_store() {
     lab::run(|lab| fetches_from_a_store(lab, small));
 }
