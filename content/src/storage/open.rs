@@ -336,6 +336,22 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_was_being_made_when_the_power_went_is_no_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("store");
+        std::fs::create_dir(&dir).unwrap();
+        // What redb leaves when it has not written its first page.
+        std::fs::write(dir.join("store.redb.new"), vec![0; 1_000_000]).unwrap();
+        let (store, opened) = open(&dir, Engine::Redb).unwrap();
+        assert_eq!(opened, Opened::Fresh);
+        put(store.as_ref());
+        drop(store);
+        assert_eq!(open(&dir, Engine::Redb).unwrap().1, Opened::Existing);
+        let names = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), [redb::FILE]);
+    }
+
+    #[test]
     fn a_suspect_store_is_checked_in_full() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("store");

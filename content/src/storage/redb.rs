@@ -18,6 +18,8 @@ const MAX_LAZY_BYTES: usize = 8 * 1024 * 1024;
 const NAME: &str = "redb";
 /// Name of the database file inside the store's folder.
 pub(super) const FILE: &str = "store.redb";
+/// Its name while it is made.
+const NEW_FILE: &str = "store.redb.new";
 
 type Rows = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -41,12 +43,10 @@ impl RedbStorage {
     /// page's checksum first, which takes a few seconds per GiB.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         std::fs::create_dir_all(dir).map_err(StorageError::io("creating the store's folder"))?;
-        let db = guarded(NAME, || open_file(dir))?;
-        // The name of the file redb has just made must survive too.
-        #[cfg(unix)]
-        std::fs::File::open(dir)
-            .and_then(|folder| folder.sync_all())
-            .map_err(StorageError::io("syncing the store's folder"))?;
+        if !dir.join(FILE).exists() {
+            guarded(NAME, || make_file(dir))?;
+        }
+        let db = guarded(NAME, || open_file(dir, FILE))?;
         Ok(Self {
             dir: dir.to_owned(),
             db: RwLock::new(Some(db)),
@@ -87,7 +87,7 @@ impl RedbStorage {
         }
         // Two handles would lock each other out.
         *place = None;
-        let db = open_file(&self.dir)?;
+        let db = open_file(&self.dir, FILE)?;
         tracing::warn!("the store was opened again after the system had failed to write");
         let begun = begin(&db).map_err(engine_error);
         *place = Some(db);
@@ -134,9 +134,30 @@ impl RedbStorage {
     }
 }
 
-/// Opens, or makes, the database in a folder.
-fn open_file(dir: &Path) -> Result<redb::Database, StorageError> {
-    redb::Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(FILE)).map_err(
+/// Makes an empty database in folder `dir`. It has its name only once it is whole and durable: power that goes while redb makes one
+/// leaves a file that redb takes for none of its own, and a store that is taken for damaged.
+fn make_file(dir: &Path) -> Result<(), StorageError> {
+    let new = dir.join(NEW_FILE);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(StorageError::io("removing a store that was never whole")(error));
+        }
+        _ => {}
+    }
+    drop(open_file(dir, NEW_FILE)?);
+    let synced = std::fs::File::options().write(true).open(&new).and_then(|file| file.sync_all());
+    synced.map_err(StorageError::io("syncing the new store"))?;
+    std::fs::rename(&new, dir.join(FILE)).map_err(StorageError::io("naming the new store"))?;
+    #[cfg(unix)]
+    std::fs::File::open(dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(StorageError::io("syncing the store's folder"))?;
+    Ok(())
+}
+
+/// Opens, or makes, the database of this name in a folder.
+fn open_file(dir: &Path, name: &str) -> Result<redb::Database, StorageError> {
+    redb::Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(name)).map_err(
         |error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked { path: dir.to_owned() },
             redb::DatabaseError::UpgradeRequired(format) => {
