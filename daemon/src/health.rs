@@ -254,14 +254,15 @@ pub(crate) async fn run(daemon: Arc<Daemon>) {
         daemon.handles.close_unused(CLOSE);
         let mut wanted =
             std::mem::take(&mut *daemon.health.suspects.lock().unwrap_or_else(PoisonError::into_inner));
-        let all = Instant::now() >= next;
+        let (all, begun) = (Instant::now() >= next, Instant::now());
         if all {
             wanted.extend(daemon.share_records().iter().map(|(share, _)| share.id));
+            next = begun + PAUSE;
         }
         if wanted.is_empty() {
             continue;
         }
-        let (of, begun) = (Arc::clone(&daemon), Instant::now());
+        let of = Arc::clone(&daemon);
         let looks = move || wanted.into_iter().for_each(|share| of.look_again(share));
         if let Err(error) = tokio::task::spawn_blocking(looks).await {
             tracing::error!(%error, "the files of shares could not be looked at");

@@ -22,7 +22,7 @@ use hither_tests::lab::{self, Device, MIB, Process, Protocol, Tree, fill, noise,
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::{scope, sleep};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Rounds between two calms.
 const ROUNDS: u64 = 8;
@@ -150,8 +150,11 @@ impl Chaos<'_, '_> {
 
     fn jump_clock(&mut self) {
         let whom = self.any();
-        let offset = [-86_400, 3_600, 0, -2_000_000_000, 73 * 31_557_600]
-            [usize::try_from(self.random.below(5)).unwrap()];
+        // No system takes a time before 1970 for its clock.
+        let first =
+            300 - i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let offset =
+            [-86_400, 3_600, 0, first, 73 * 31_557_600][usize::try_from(self.random.below(5)).unwrap()];
         println!("the clock of {} is {offset} s wrong from now on", NAMES[whom]);
         crash(&self.devices[whom]);
         self.devices[whom].set_wall_clock(offset);

@@ -2,6 +2,8 @@
 
 use crate::common::pair;
 use hither_tests::lab::{self, MIB, Tree, fill};
+use std::thread::sleep;
+use std::time::Duration;
 
 #[test]
 fn b9_the_first_command_starts_the_daemon() {
@@ -78,5 +80,27 @@ fn b9_unfinished_transfers_go_on_by_themselves() {
             let name = file.file_name().unwrap();
             Tree::of(&file).assert_same(&Tree::of(laptop.path("got").join(name)));
         }
+    });
+}
+
+/// Time of the processors that a process has used, in ticks of the system (a hundredth of a second).
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name, in parentheses, may have spaces; then `utime` and `stime` are the 12th and 13th of what follows.
+    let rest: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    rest[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_daemon_with_nothing_to_do_rests() {
+    lab::run(|lab| {
+        let desk = lab.device("desk");
+        let pid = desk.up().pid;
+        // Everything that is done now and then, the looks at shares every 15 s among it, has been due once.
+        sleep(Duration::from_secs(17));
+        let (before, span) = (ticks(pid), Duration::from_secs(4));
+        sleep(span);
+        let used = ticks(pid) - before;
+        assert!(used < 40, "{used} hundredths of a second in {span:?}");
     });
 }
