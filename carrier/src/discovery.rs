@@ -63,7 +63,7 @@ pub struct DiscoveryOptions {
     pub interfaces: InterfaceFilter,
     /// UDP port of multicast DNS; another one than 5353 is for tests.
     pub mdns_port: u16,
-    /// Who matters: the places of those are not taken by others.
+    /// Tells who matters: the places of those are not taken by others.
     pub familiar: Familiar,
 }
 
@@ -223,7 +223,7 @@ struct Search {
     service: ServiceInfo,
     loopback: bool,
     sightings: Sightings,
-    /// What the receiver has not taken yet.
+    /// Words that the receiver has not taken yet.
     news: News,
     sender: mpsc::Sender<DiscoveryEvent>,
     /// When to announce again.
@@ -234,7 +234,7 @@ struct Search {
     anew: Arc<Notify>,
     /// Rung when somebody matters who may have been left out.
     again: Arc<Notify>,
-    /// How often the network was another one.
+    /// Counts how often the network was another one.
     looks: u32,
     /// What is announced: the device and its ports.
     announced: (DeviceId, u16, Option<u16>),

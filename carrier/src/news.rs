@@ -1,4 +1,4 @@
-//! What discovery has found and the receiver has not taken yet.
+//! Holds what discovery has found and the receiver has not taken yet.
 //!
 //! Whoever searches never waits for the receiver: the mDNS library ends a search that falls behind. So the latest word on a device
 //! takes the place of the one before, and there is at most one of each kind for every device.

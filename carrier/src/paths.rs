@@ -267,7 +267,7 @@ impl Paths {
         shorter
     }
 
-    /// Whether segments of TCP can be made shorter still.
+    /// Returns whether segments of TCP can be made shorter still.
     pub fn may_shorten(&self, remote: DeviceId) -> bool {
         self.segment(remote).shorter().is_some()
     }

@@ -76,7 +76,7 @@ pub(crate) struct Sightings {
     strangers: Option<Strangers>,
 }
 
-/// How many services there are of devices of which nothing is known.
+/// Returns the number of services of devices of which nothing is known.
 #[derive(Debug, Default)]
 struct Strangers {
     all: usize,
@@ -183,7 +183,7 @@ impl Sightings {
         self.told.contains_key(&device)
     }
 
-    /// What the services are called that are to say whether they are still there.
+    /// Returns the names of the services that are to say whether they are still there.
     pub(crate) fn to_verify(&self) -> Vec<String> {
         let mut names: Vec<_> = self.services.iter().collect();
         names.sort_by_key(|(_, service)| !self.familiar.contains(&service.device));

@@ -81,7 +81,7 @@ struct Dial<'a> {
     towards: Towards,
     /// How long the first answer may take.
     patience: Duration,
-    /// How long the other side took to answer.
+    /// Time that the other side took to answer.
     made: &'a watch::Sender<Option<Duration>>,
 }
 

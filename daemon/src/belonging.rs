@@ -14,7 +14,7 @@ const KEY: &[u8] = b"devices";
 /// Most devices that are remembered: each one before the last is a key that was lost.
 const MAX: usize = 16;
 
-/// Whether the store may be taken over from another device.
+/// Returns whether the store may be taken over from another device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     /// The key was there when the daemon started.

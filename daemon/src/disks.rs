@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a disk may take to say whether something is there; one that sleeps needs seconds to begin to turn.
+/// Longest time for a disk to say whether something is there; one that sleeps needs seconds to begin to turn.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The same when the daemon starts: whoever started it waits.
 const AT_START: Duration = Duration::from_secs(2);

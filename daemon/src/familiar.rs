@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 /// Members of groups that this device is in.
 pub(crate) type Members = Arc<RwLock<HashSet<DeviceId>>>;
 
-/// What discovery asks of each device that it sees.
+/// Returns what discovery asks of each device that it sees.
 pub(crate) fn of(daemon: &Arc<Daemon>, members: &Members) -> Familiar {
     let (daemon, members): (Weak<Daemon>, _) = (Arc::downgrade(daemon), Arc::clone(members));
     Familiar::new(move |device| {

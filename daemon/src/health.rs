@@ -27,7 +27,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// Pause before what could not be served is looked at: more may follow.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// What is said of a path whose disk does not answer.
+/// Words for a path whose disk does not answer.
 pub(crate) const SILENT: &str = "the disk does not answer. It goes on by itself when it does.";
 
 /// What is known of one share's files.
@@ -173,7 +173,7 @@ impl Daemon {
     }
 }
 
-/// What is said of a share whose disk does not answer.
+/// Returns what is said of a share whose disk does not answer.
 fn silent(record: &ShareRecord) -> Condition {
     let path = record.paths().first().map(|path| display_name(&path.to_string_lossy())).unwrap_or_default();
     Condition { state: ShareState::Unreadable, words: Some(format!("{path}: {SILENT}")) }

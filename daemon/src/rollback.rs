@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How often a share goes past what others have, in one run.
 const MOST: u32 = 4;
 
-/// How often each share went past what others have. Being told of theirs while the user is waited for does not count.
+/// Counts how often each share went past what others have. Being told of theirs while the user is waited for does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Rollbacks {
     times: Mutex<HashMap<ShareId, u32>>,

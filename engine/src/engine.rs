@@ -116,12 +116,12 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.newer.known = fetch.newer.known.max(version));
     }
 
-    /// Whether the owner of a share that is being fetched is there, as far as is known.
+    /// Takes note of whether the owner of a share that is being fetched is there.
     pub fn set_owner_presence(&mut self, share: ShareId, presence: Presence, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.newer.owner = presence);
     }
 
-    /// Whether a version of a share that is being fetched is about to be chosen, or whoever may have a later one is being connected to.
+    /// Returns whether a version of a share that is being fetched is about to be chosen, or whoever may have a later one is being connected to.
     pub fn is_choosing(&self, share: ShareId) -> bool {
         self.fetches.get(&share).is_some_and(Fetch::is_choosing)
     }

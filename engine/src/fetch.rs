@@ -84,7 +84,7 @@ pub(crate) struct Fetch {
     pub version: Option<u64>,
     /// When a version is to be chosen.
     pub decide_at: Option<Time>,
-    /// What is known of versions that nobody who is connected has shown.
+    /// Tracks what is known of versions that nobody who is connected has shown.
     pub newer: Newer,
     pub phase: Phase,
     pub spans: SpanTable,

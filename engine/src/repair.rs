@@ -104,7 +104,7 @@ impl Fetch {
         }
     }
 
-    /// How long the source of a span may be silent, given who else has it; and whether nobody else has.
+    /// Returns how long the source of a span may be silent, given who else has it; and whether nobody else has.
     fn patience(
         &self,
         device: DeviceId,

@@ -16,17 +16,17 @@ use std::time::Duration;
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a fetch that resumes waits for a holder of the version it began with.
 const SETTLE_RESUMED: Duration = Duration::from_secs(2);
-/// How long the choice waits for something newer that is known to exist, or about to: this device has seen its head, or the owner shows
+/// Longest wait of the choice for something newer that is known to exist, or about to: this device has seen its head, or the owner shows
 /// an older version than others do. It is told of theirs, and publishes what it has as a later one.
 const KNOWN_NEWER: Duration = Duration::from_secs(3);
-/// How long the choice waits for the answer of an owner that is said to be there while it is being connected to: over a relay, from far
+/// Longest wait for the answer of an owner that is said to be there while it is being connected to: over a relay, from far
 /// away, that is some ten round trips.
 const OWNER_ONLINE: Duration = Duration::from_secs(4);
-/// How long it waits for a store, or for an owner of which nothing is known. One that is off costs no more than that, where its address
+/// Longest wait for a store, or for an owner of which nothing is known. One that is off costs no more than that, where its address
 /// is still known.
 const UNHEARD: Duration = Duration::from_secs(2);
 
-/// What is known of whether the owner of a share is there.
+/// The presence of a share's owner, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Presence {
     /// Nothing.
@@ -38,12 +38,12 @@ pub enum Presence {
     Offline,
 }
 
-/// What is known of versions that nobody who is connected has shown.
+/// Tracks what is known of versions that nobody who is connected has shown.
 #[derive(Debug, Default)]
 pub(crate) struct Newer {
     /// The latest version whose head this device has seen at any time; 0 when it has seen none.
     pub known: u64,
-    /// Whether the owner is there.
+    /// The presence of the owner.
     pub owner: Presence,
     /// Since when the choice waits for something newer; set once.
     put_off_since: Option<Time>,
@@ -113,7 +113,7 @@ impl Fetch {
         Some(until).filter(|until| *until > now)
     }
 
-    /// How long the choice waits for somebody who is being connected to, so that what it has is not known; `None`: nobody is.
+    /// Returns how long the choice waits for somebody who is being connected to, so that what it has is not known; `None`: nobody is.
     fn unheard(&self) -> Option<Duration> {
         let patience = |s: &Source| match (s.device == self.owner, self.newer.owner) {
             (true, Presence::Online) => Some(OWNER_ONLINE),
@@ -124,7 +124,7 @@ impl Fetch {
         self.sources.values().filter(|s| s.session == Session::Opening).filter_map(patience).max()
     }
 
-    /// Whether a version is about to be chosen, or who may have a later one is being connected to.
+    /// Returns whether a version is about to be chosen, or who may have a later one is being connected to.
     pub(crate) fn is_choosing(&self) -> bool {
         self.version.is_none() && (self.decide_at.is_some() || self.unheard().is_some())
     }
@@ -349,7 +349,7 @@ mod tests {
         Table { engine, share, now, asked: Vec::new() }
     }
 
-    /// When a version is chosen, in tenths of a second, and which.
+    /// Returns when a version is chosen, in tenths of a second, and which.
     fn chosen_after(table: &mut Table, mut tenth: impl FnMut(&mut Table, u32)) -> (u32, u64) {
         for tenths in 0..50 {
             tenth(table, tenths);

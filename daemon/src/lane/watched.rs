@@ -23,9 +23,9 @@ pub(super) struct Watched {
     watch: Watch,
     via: (DeviceId, CarrierKind),
     pub(super) progress: Vec<Progress>,
-    /// What had arrived at the last look.
+    /// Bytes that had arrived at the last look.
     seen: u64,
-    /// What had arrived at the last silence, and silences since something did.
+    /// Bytes that had arrived at the last silence, and silences since something did.
     silences: (u64, u32),
     /// Something was expected at the last look.
     pub(super) busy: bool,
@@ -139,7 +139,7 @@ impl Lane {
         anew.then_some("nothing comes through the circuit")
     }
 
-    /// Whether the lane is on TCP, and nobody answers there any more.
+    /// Returns whether the lane is on TCP, and nobody answers there any more.
     pub(super) async fn is_swallowed(&self) -> bool {
         self.carrier == Carrier::Tcp && !self.daemon.links.answers_by_tcp(self.device).await
     }

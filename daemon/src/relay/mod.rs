@@ -94,7 +94,7 @@ impl Relays {
         self.all().iter().filter_map(|relay| relay.connection()).collect()
     }
 
-    /// Whether a device is there, as far as the relays know that this one is connected to.
+    /// Returns whether a device is there, as far as the relays know that this one is connected to.
     pub(crate) fn presence(&self, device: DeviceId) -> Presence {
         let mut presence = Presence::Unknown;
         for relay in self.all().iter().filter(|relay| relay.connection().is_some()) {

@@ -26,13 +26,13 @@ pub(crate) enum Beat {
     Wait(Instant),
 }
 
-/// What a ping asks beside whether the relay is there.
+/// The question of a ping, beside whether the relay is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     Nothing,
-    /// Whether the old way still works.
+    /// It asks whether the old way still works.
     Way,
-    /// Whether it still works for long packets.
+    /// It asks whether the way still works for long packets.
     LongPackets,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Pulse {
     waiting: Option<(u64, Instant, Instant)>,
     /// Since when no ping was answered.
     unanswered: Option<Instant>,
-    /// What the next ping asks.
+    /// The question of the next ping.
     asks: Asks,
     nonce: u64,
     /// Bytes sent since the last pong, as far as they may still be on their way.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often deadlines are looked at and the rate is sampled.
 const TICK: Duration = Duration::from_millis(200);
-/// How long others may answer before a version that is whole on this device is taken as the latest: in any case, and at most while
+/// Time for others to answer before a version that is whole on this device is taken as the latest: in any case, and at most while
 /// somebody who may have a later one is being connected to.
 const LOCAL_HEAD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
@@ -261,7 +261,7 @@ impl Run {
         }
     }
 
-    /// Whether a version that is whole on this device may be taken: nobody is about to show a later one.
+    /// Returns whether a version that is whole on this device may be taken: nobody is about to show a later one.
     fn is_local_due(&self) -> bool {
         let (elapsed, share) = (self.began.elapsed(), self.transfer.share.id);
         let choosing = || self.daemon.core.with(|engine, _| engine.is_choosing(share));

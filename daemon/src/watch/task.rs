@@ -133,7 +133,7 @@ impl Watch {
         }
     }
 
-    /// What was shared cannot be looked at where it was: nothing is published.
+    /// The shared paths cannot be looked at where they were: nothing is published.
     fn lose(&mut self, words: String) {
         if !std::mem::replace(&mut self.lost, true) {
             tracing::warn!(share = ?self.share, words, "what is watched is not there: nothing is published");

@@ -51,7 +51,7 @@ impl Drop for WornDisk {
     }
 }
 
-/// Where the first piece of a file is on its disk, and how long it is, bytes.
+/// Returns where the first piece of a file is on its disk, and its length, bytes.
 fn extent(file: &Path) -> (u64, u64) {
     let told = tool(command("filefrag", "-b1 -v").arg(file));
     let first = told.lines().find(|line| line.trim_start().starts_with("0:")).expect("an extent");

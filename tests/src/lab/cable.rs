@@ -172,7 +172,7 @@ impl Cable {
         self.inside("tc", &format!("qdisc replace dev {} root {bucket}", self.interface));
     }
 
-    /// What it receives over a thin link, in kbit/s.
+    /// Limits what it receives to that of a thin link, in kbit/s.
     pub fn thin_down(&self, kbit: u32) {
         let bucket = format!("tbf rate {kbit}kbit burst 16384 latency 400ms");
         tool(&mut command("tc", &format!("qdisc replace dev {} root {bucket}", self.port)));

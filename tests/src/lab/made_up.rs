@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Where multicast DNS is spoken.
+/// The address of multicast DNS.
 const GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 5353);
 /// The service, as labels.
 const SERVICE: [&str; 3] = ["_hither", "_udp", "local"];
@@ -18,9 +18,9 @@ const SERVICE: [&str; 3] = ["_hither", "_udp", "local"];
 const TOGETHER: usize = 4;
 /// Pause between two packets, so that nobody's buffer overflows.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How often everything is announced again.
+/// Pause before everything is announced again.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How long an announcement counts, seconds.
+/// Time for which an announcement counts, seconds.
 const TTL: u32 = 4500;
 const PTR: u16 = 12;
 const TXT: u16 = 16;

@@ -16,7 +16,7 @@ const KBIT: u32 = 500;
 /// Average chunk of shares with files of more than 64 GiB, the largest that is made.
 const AVERAGE: u32 = 4 << 20;
 
-/// How long so many bytes take on the link at least.
+/// Returns the least time that so many bytes take on the link.
 fn ideal(bytes: u64) -> Duration {
     Duration::from_secs_f64(bytes as f64 * 8.0 / f64::from(KBIT * 1000))
 }
