@@ -1,7 +1,7 @@
 //! A memory of what links were found to carry: that a connection is made says nothing of what gets through it.
 //!
 //! A network may let through little of UDP and all of TCP, or the other way round; short packets and no long ones; or nothing any more
-//! of what it let through a moment ago. Whoever uses a link says what it carried ([`Gauge`](crate::Gauge)), and whoever dials asks here which
+//! of what it let through a moment ago. Whoever uses a link says what it carried ([`Gauge`]), and whoever dials asks here which
 //! carrier goes first and how long the segments of TCP may be.
 //!
 //! Kept by network and remote, for [`AGE`], in memory only: to find it out anew costs a second or two, what was true before a restart is

@@ -118,12 +118,16 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let stop = daemon.tasks.token.clone();
     let mut serving = std::pin::pin!(api::serve(Arc::clone(&daemon), listener, stop.clone()));
-    tokio::select! {
-        result = &mut serving => result.map_err(|e| format!("the local API ended: {e}"))?,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = stop.cancelled() => {}
-    }
+    // A word to stop also ends the serving: either may be seen first, and what has ended is not waited for again.
+    let served = tokio::select! {
+        result = &mut serving => {
+            result.map_err(|e| format!("the local API ended: {e}"))?;
+            true
+        }
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = stop.cancelled() => false,
+    };
     tracing::info!("the daemon stops");
     let stopping = async {
         if let Some(discovery) = discovery {
@@ -132,9 +136,9 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
         daemon.stop().await;
     };
     // Answers that are on their way, the ends of transfers among them, still go out.
-    let answering = tokio::time::timeout(LAST_ANSWERS, serving);
-    let (_, answered) = tokio::join!(stopping, answering);
-    if answered.is_err() {
+    let answering = async { served || tokio::time::timeout(LAST_ANSWERS, serving).await.is_ok() };
+    let ((), answered) = tokio::join!(stopping, answering);
+    if !answered {
         tracing::info!("somebody was still listening to the local API");
     }
     if let Err(error) = Door::remove(&paths) {

@@ -63,7 +63,6 @@ pub(crate) struct Source {
     pub theirs: Option<Theirs>,
     pub carriers: CarrierChoice,
     pub last_progress: Time,
-    /// The time at which bytes of a chunk that is under way came last.
     pub last_moved: Time,
     /// Has given at least one verified chunk.
     pub proven: bool,
