@@ -112,7 +112,7 @@ impl Duplex {
         });
     }
 
-    /// What the system still has to send is thrown away when this is dropped, and the other side hears of it at once: behind what a line hardly
+    /// The system throws away what it still has to send when this is dropped, and the other side hears of it at once: behind what a line hardly
     /// takes, an end would arrive seconds later.
     pub(crate) fn discard(&self) {
         self.drained.store(true, Ordering::Relaxed);

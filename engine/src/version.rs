@@ -93,7 +93,7 @@ impl Fetch {
         }
     }
 
-    /// Until when the choice of this version waits, because there may be a newer one: counted from when it was first put off, so that
+    /// Returns until when the choice of this version waits, because there may be a newer one: counted from when it was first put off, so that
     /// nothing is waited for twice.
     fn newer_may_come(&mut self, version: u64, now: Time) -> Option<Time> {
         if self.pin.is_some() {

@@ -12,7 +12,7 @@ pub enum Naming {
     /// They are written in another way, from which they can be read back.
     #[default]
     Rename,
-    /// Whatever is called so is left out; the top is renamed.
+    /// Leaves out everything of that name; the top is renamed.
     Skip,
     /// Nothing is fetched.
     Refuse,

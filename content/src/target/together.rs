@@ -1,4 +1,4 @@
-//! Whether a small file is what an earlier version left, when another file of its chunk is not any more.
+//! Judges whether a small file is what an earlier version left, when another file of its chunk is not any more.
 //!
 //! Small files share chunks, and a chunk's id vouches for all of them together. A file that is the same in the new version is read
 //! there instead of where somebody may have edited it. Invariant: the id decides; what is put together wrongly vouches for nothing.

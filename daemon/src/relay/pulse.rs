@@ -157,7 +157,7 @@ impl Pulse {
         self.next = now;
     }
 
-    /// What was sent is not answered: pings at once. `short`: what is long may be lost and segments can be made shorter, so that it is
+    /// Pings at once, because what was sent is not answered. `short`: what is long may be lost and segments can be made shorter, so that it is
     /// better to begin anew than to wait for a thin line.
     pub(crate) fn doubt(&mut self, short: bool, now: Instant) {
         self.asks = if short && self.owed > 0 { Asks::LongPackets } else { Asks::Way };
