@@ -22,7 +22,8 @@ pub struct ListedShare {
     pub bytes: u64,
     /// When that version was published, Unix seconds.
     pub published: u64,
-    /// Name of the group that it is shared with; absent: it is a share of another device of the user.
+    /// Name of the group that it is shared with; absent: it is a share of another device of the
+    /// user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// When it ends by itself, Unix seconds.
@@ -53,6 +54,8 @@ pub struct FoundShare {
 
 impl std::fmt::Debug for FoundShare {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FoundShare").field("share", &self.share).finish_non_exhaustive()
+        f.debug_struct("FoundShare")
+            .field("share", &self.share)
+            .finish_non_exhaustive()
     }
 }

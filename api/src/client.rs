@@ -1,6 +1,7 @@
 //! A client of the local API: one connection per request over the Unix socket.
 //!
-//! Invariant: a request is sent again only when nothing of it was sent, or when doing it twice is the same as doing it once.
+//! Invariant: a request is sent again only when nothing of it was sent, or when doing it twice is
+//! the same as doing it once.
 
 use crate::error::{ApiError, ErrorCode};
 use crate::event::Event;
@@ -101,29 +102,45 @@ pub struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 
 impl Client {
     /// A client of the daemon behind `socket`; nothing is connected yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { place: Place::Socket(socket.into()), revive: None }
+        Self {
+            place: Place::Socket(socket.into()),
+            revive: None,
+        }
     }
 
-    /// A client of the daemon that runs with these data, wherever it listens; nothing is connected yet.
+    /// A client of the daemon that runs with these data, wherever it listens; nothing is connected
+    /// yet.
     pub fn of(paths: &Paths) -> Self {
-        Self { place: Place::Home(Box::new(paths.clone())), revive: None }
+        Self {
+            place: Place::Home(Box::new(paths.clone())),
+            revive: None,
+        }
     }
 
-    /// The same that calls `revive` when the daemon is gone, and then asks again where that is safe.
+    /// The same that calls `revive` when the daemon is gone, and then asks again where that is
+    /// safe.
     pub fn reviving(self, revive: impl Fn() -> Revival + Send + Sync + 'static) -> Self {
-        Self { revive: Some(Arc::new(revive)), ..self }
+        Self {
+            revive: Some(Arc::new(revive)),
+            ..self
+        }
     }
 
     /// The same that leaves a daemon that is gone alone: for what only watches it.
     pub fn watching(self) -> Self {
-        Self { revive: None, ..self }
+        Self {
+            revive: None,
+            ..self
+        }
     }
 
     /// `GET`.
@@ -145,13 +162,18 @@ impl Client {
         self.call(Method::DELETE, path, None::<&()>).await
     }
 
-    /// `POST` of long work that can be begun twice, as sharing or fetching; the answer is a stream of events.
+    /// `POST` of long work that can be begun twice, as sharing or fetching; the answer is a stream
+    /// of events.
     pub async fn work(&self, path: &str, body: &impl Serialize) -> Result<Events, ClientError> {
         self.open(Method::POST, path, Some(body), true).await
     }
 
     /// The same for work that must not be begun twice, as what also sends something.
-    pub async fn work_once(&self, path: &str, body: &impl Serialize) -> Result<Events, ClientError> {
+    pub async fn work_once(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Events, ClientError> {
         self.open(Method::POST, path, Some(body), false).await
     }
 
@@ -180,7 +202,10 @@ impl Client {
             };
             match answer {
                 Ok(answer) => return serde_json::from_slice(&answer).map_err(ClientError::broken),
-                Err(error) => self.revive(error, method == Method::GET, &mut revivals).await?,
+                Err(error) => {
+                    self.revive(error, method == Method::GET, &mut revivals)
+                        .await?
+                }
             }
         }
     }
@@ -206,9 +231,14 @@ impl Client {
         }
     }
 
-    /// Revives a daemon that was gone, if it may be asked again: always when nothing was sent, else when it is `safe`.
-    /// Gives the error back where that is not so.
-    async fn revive(&self, error: ClientError, safe: bool, revivals: &mut u32) -> Result<(), ClientError> {
+    /// Revives a daemon that was gone, if it may be asked again: always when nothing was sent, else
+    /// when it is `safe`. Gives the error back where that is not so.
+    async fn revive(
+        &self,
+        error: ClientError,
+        safe: bool,
+        revivals: &mut u32,
+    ) -> Result<(), ClientError> {
         let again = match &error {
             ClientError::NotRunning | ClientError::Stranger { .. } => true,
             ClientError::Gone => safe,
@@ -247,8 +277,9 @@ impl Client {
         body: &Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(ClientError::broken)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(ClientError::broken)?;
         // The connection ends with its request: this task ends when the answer was read or dropped.
         tokio::spawn(connection);
         let request = Request::builder()
@@ -264,14 +295,20 @@ impl Client {
 
 fn encode(body: Option<&impl Serialize>) -> Result<Bytes, ClientError> {
     match body {
-        Some(body) => Ok(serde_json::to_vec(body).map_err(ClientError::broken)?.into()),
+        Some(body) => Ok(serde_json::to_vec(body)
+            .map_err(ClientError::broken)?
+            .into()),
         None => Ok(Bytes::new()),
     }
 }
 
 /// An answer that is no HTTP is nonsense; otherwise whoever gave it is gone.
 fn lost(error: hyper::Error) -> ClientError {
-    if error.is_parse() || error.is_user() { ClientError::broken(error) } else { ClientError::Gone }
+    if error.is_parse() || error.is_user() {
+        ClientError::broken(error)
+    } else {
+        ClientError::Gone
+    }
 }
 
 async fn read_answer(response: Response<Incoming>) -> Result<Bytes, ClientError> {
@@ -286,8 +323,15 @@ async fn fail_unless_ok(response: Response<Incoming>) -> Result<Response<Incomin
     let body = read(response).await?;
     let error = serde_json::from_slice::<ApiError>(&body).unwrap_or_else(|_| {
         let text = String::from_utf8_lossy(&body);
-        let code = if status == StatusCode::NOT_FOUND { ErrorCode::NotFound } else { ErrorCode::Internal };
-        ApiError::new(code, format!("The daemon answered {status}: {}", text.trim()))
+        let code = if status == StatusCode::NOT_FOUND {
+            ErrorCode::NotFound
+        } else {
+            ErrorCode::Internal
+        };
+        ApiError::new(
+            code,
+            format!("The daemon answered {status}: {}", text.trim()),
+        )
     });
     Err(ClientError::Api(error))
 }
@@ -296,7 +340,9 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, ClientError> {
     let limited = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
     match limited.collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ClientError::broken(error)),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ClientError::broken(error))
+        }
         Err(_) => Err(ClientError::Gone),
     }
 }
@@ -311,7 +357,11 @@ pub struct Events<T = Event> {
 
 impl<T: DeserializeOwned> Events<T> {
     fn new(response: Response<Incoming>) -> Self {
-        Self { body: response.into_body(), buffer: Vec::new(), told: PhantomData }
+        Self {
+            body: response.into_body(),
+            buffer: Vec::new(),
+            told: PhantomData,
+        }
     }
 
     /// The next event; `None` when the daemon ended the stream. Cancel-safe.
@@ -331,13 +381,15 @@ impl<T: DeserializeOwned> Events<T> {
         }
     }
 
-    /// Takes the next `data:` line out of the buffer; other fields and comments are skipped (WHATWG, server-sent
-    /// events, 9.2.6). The daemon sends every event in one data line.
+    /// Takes the next `data:` line out of the buffer; other fields and comments are skipped
+    /// (WHATWG, server-sent events, 9.2.6). The daemon sends every event in one data line.
     fn take_line(&mut self) -> Result<Option<T>, ClientError> {
         while let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
             let line: Vec<u8> = self.buffer.drain(..=end).collect();
             if let Some(data) = line.strip_prefix(b"data:") {
-                return serde_json::from_slice(data).map(Some).map_err(ClientError::broken);
+                return serde_json::from_slice(data)
+                    .map(Some)
+                    .map_err(ClientError::broken);
             }
         }
         Ok(None)

@@ -1,7 +1,9 @@
-//! The configuration file: what is in force of it. `config_keys.rs` has every key with its check and its comment.
+//! The configuration file: what is in force of it. `config_keys.rs` has every key with its check
+//! and its comment.
 //!
-//! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys of the file are told with the nearest known name,
-//! so that a typing error does not silently do nothing, and stop nothing: a newer version may have written them.
+//! Precedence: flag > environment (`HITHER_…`) > file > default. Unknown keys of the file are told
+//! with the nearest known name, so that a typing error does not silently do nothing, and stop
+//! nothing: a newer version may have written them.
 
 use crate::config_keys::{KEYS, Key, TEMPLATE, price};
 use crate::costs::Costs;
@@ -44,7 +46,8 @@ pub struct Config {
     pub world: WorldRules,
     /// Log filter.
     pub log: String,
-    /// Keys of the file that this version does not know, in words: mistyped, or of a newer version. They count for nothing.
+    /// Keys of the file that this version does not know, in words: mistyped, or of a newer
+    /// version. They count for nothing.
     pub unknown: Vec<String>,
 }
 
@@ -115,24 +118,31 @@ impl ConfigError {
     fn at(self, place: impl std::fmt::Display) -> Self {
         match self {
             Self::At { .. } | Self::Io { .. } => self,
-            what => Self::At { place: place.to_string(), what: Box::new(what) },
+            what => Self::At {
+                place: place.to_string(),
+                what: Box::new(what),
+            },
         }
     }
 }
 
 fn suggestion(nearest: &Option<&'static str>) -> String {
-    nearest.map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default()
+    nearest
+        .map(|n| format!("; did you mean \"{n}\"?"))
+        .unwrap_or_default()
 }
 
 fn key(name: &str) -> Result<&'static Key, ConfigError> {
-    KEYS.iter().find(|k| k.name == name).ok_or_else(|| ConfigError::UnknownKey {
-        name: name.to_owned(),
-        nearest: KEYS
-            .iter()
-            .map(|k| k.name)
-            .min_by_key(|known| distance(name, known))
-            .filter(|known| distance(name, known) <= 3),
-    })
+    KEYS.iter()
+        .find(|k| k.name == name)
+        .ok_or_else(|| ConfigError::UnknownKey {
+            name: name.to_owned(),
+            nearest: KEYS
+                .iter()
+                .map(|k| k.name)
+                .min_by_key(|known| distance(name, known))
+                .filter(|known| distance(name, known) <= 3),
+        })
 }
 
 /// Edit distance (Levenshtein), for suggestions.
@@ -142,7 +152,9 @@ fn distance(a: &str, b: &str) -> usize {
     for (i, ca) in a.chars().enumerate() {
         let mut diagonal = std::mem::replace(&mut row[0], i + 1);
         for (j, cb) in b.iter().enumerate() {
-            let cost = (diagonal + usize::from(ca != *cb)).min(row[j] + 1).min(row[j + 1] + 1);
+            let cost = (diagonal + usize::from(ca != *cb))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
             diagonal = std::mem::replace(&mut row[j + 1], cost);
         }
     }
@@ -153,32 +165,51 @@ impl Config {
     /// What is in force: environment over file over defaults. A missing file is an empty one.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let in_file = |what: ConfigError| what.at(path.display());
-        let mut config = Self::resolve(&read(path).map_err(in_file)?, |name| std::env::var(name).ok())
-            .map_err(|what| if matches!(what, ConfigError::At { .. }) { what } else { in_file(what) })?;
+        let mut config = Self::resolve(&read(path).map_err(in_file)?, |name| {
+            std::env::var(name).ok()
+        })
+        .map_err(|what| {
+            if matches!(what, ConfigError::At { .. }) {
+                what
+            } else {
+                in_file(what)
+            }
+        })?;
         for words in &mut config.unknown {
             *words = format!("{}: {words}. It is ignored.", path.display());
         }
         Ok(config)
     }
 
-    fn resolve(file: &DocumentMut, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    fn resolve(
+        file: &DocumentMut,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for (name, item) in flat(file) {
             let key = match key(&name) {
                 Ok(key) => key,
                 // A newer version may have written it: what is known counts all the same.
                 Err(error) => {
-                    config.unknown.push(error.to_string().trim_end_matches('?').to_owned());
+                    config
+                        .unknown
+                        .push(error.to_string().trim_end_matches('?').to_owned());
                     continue;
                 }
             };
-            let value = item.as_value().filter(|v| key.kind.check(v)).ok_or_else(|| key.bad_value())?;
+            let value = item
+                .as_value()
+                .filter(|v| key.kind.check(v))
+                .ok_or_else(|| key.bad_value())?;
             config.set(key.name, value);
         }
         for key in &KEYS {
             let variable = format!("HITHER_{}", key.name.replace('.', "_").to_uppercase());
             if let Some(text) = env(&variable) {
-                let value = key.kind.parse(&text).ok_or_else(|| key.bad_value().at(&variable))?;
+                let value = key
+                    .kind
+                    .parse(&text)
+                    .ok_or_else(|| key.bad_value().at(&variable))?;
                 config.set(key.name, &value);
             }
         }
@@ -191,11 +222,18 @@ impl Config {
         let flag = || value.as_bool().unwrap_or_default();
         let names = || -> Vec<String> {
             let names = value.as_array().into_iter().flatten();
-            names.filter_map(|v| v.as_str().map(str::to_owned)).collect()
+            names
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect()
         };
         match name {
             "device_name" => self.device_name = text(),
-            "port" => self.port = value.as_integer().and_then(|n| u16::try_from(n).ok()).unwrap_or_default(),
+            "port" => {
+                self.port = value
+                    .as_integer()
+                    .and_then(|n| u16::try_from(n).ok())
+                    .unwrap_or_default()
+            }
             "quic" => self.quic = flag(),
             "tcp" => self.tcp = flag(),
             "discovery" => self.discovery = flag(),
@@ -236,13 +274,29 @@ impl Config {
             "ignore_interfaces" => self.ignore_interfaces.join(","),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
-            "upload.min_size" => self.upload.min_size.map(|size| format!("{size}B")).unwrap_or_default(),
-            "upload.max_size" => self.upload.max_size.map(|size| format!("{size}B")).unwrap_or_default(),
+            "upload.min_size" => self
+                .upload
+                .min_size
+                .map(|size| format!("{size}B"))
+                .unwrap_or_default(),
+            "upload.max_size" => self
+                .upload
+                .max_size
+                .map(|size| format!("{size}B"))
+                .unwrap_or_default(),
             "index.announce" => self.index_announce.to_string(),
             "upload.never_on" => shown(&self.upload.never_on),
             "upload.metered" => self.upload.metered.to_string(),
-            "limits.upload" => self.limits.upload.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
-            "limits.download" => self.limits.download.map(|rate| format!("{rate}B/s")).unwrap_or_default(),
+            "limits.upload" => self
+                .limits
+                .upload
+                .map(|rate| format!("{rate}B/s"))
+                .unwrap_or_default(),
+            "limits.download" => self
+                .limits
+                .download
+                .map(|rate| format!("{rate}B/s"))
+                .unwrap_or_default(),
             "limits.lan" => self.limits.lan.to_string(),
             "limits.devices" => shown(&self.limits.devices),
             "limits.schedule" => shown(&self.limits.schedule),
@@ -256,17 +310,25 @@ impl Config {
         })
     }
 
-    /// Writes one key into the file, keeping comments and everything else; makes the file when there is none.
+    /// Writes one key into the file, keeping comments and everything else; makes the file when
+    /// there is none.
     pub fn write(path: &Path, name: &str, text: &str) -> Result<(), ConfigError> {
         let key = key(name)?;
         let value = key.kind.parse(text).ok_or_else(|| key.bad_value())?;
-        let mut file = if path.exists() { read(path)? } else { TEMPLATE.parse()? };
+        let mut file = if path.exists() {
+            read(path)?
+        } else {
+            TEMPLATE.parse()?
+        };
         Self::resolve(&file, |_| None).map_err(|what| what.at(path.display()))?;
         let text = match beside_its_comment(&file, key.name, &value) {
             Some(text) => text,
             None => changed(&mut file, key.name, value),
         };
-        save(path, &text).map_err(|source| ConfigError::Io { path: path.display().to_string(), source })
+        save(path, &text).map_err(|source| ConfigError::Io {
+            path: path.display().to_string(),
+            source,
+        })
     }
 }
 
@@ -282,22 +344,28 @@ fn changed(file: &mut DocumentMut, name: &str, value: Value) -> String {
     file.to_string()
 }
 
-/// The file with a new value behind the line that names its default in a comment, else at the end of what stands before any
-/// table; `None` where the key is set already or would not be read there.
+/// The file with a new value behind the line that names its default in a comment, else at the end
+/// of what stands before any table; `None` where the key is set already or would not be read there.
 fn beside_its_comment(file: &DocumentMut, name: &str, value: &Value) -> Option<String> {
     if flat(file).iter().any(|(known, _)| known == name) {
         return None;
     }
     let text = file.to_string();
     let lines: Vec<&str> = text.lines().collect();
-    let tables = lines.iter().position(|line| line.trim_start().starts_with('[')).unwrap_or(lines.len());
+    let tables = lines
+        .iter()
+        .position(|line| line.trim_start().starts_with('['))
+        .unwrap_or(lines.len());
     let is_its_comment = |line: &&str| {
         let comment = line.trim_start().strip_prefix('#').map(str::trim_start);
         comment
             .and_then(|rest| rest.strip_prefix(name))
             .is_some_and(|rest| rest.trim_start().starts_with('='))
     };
-    let at = lines[..tables].iter().position(is_its_comment).map_or(tables, |line| line + 1);
+    let at = lines[..tables]
+        .iter()
+        .position(is_its_comment)
+        .map_or(tables, |line| line + 1);
     let line = format!("{name} = {}", value.to_string().trim());
     let mut written: Vec<&str> = lines[..at].to_vec();
     written.push(&line);
@@ -326,7 +394,10 @@ fn parsed<T: FromStr>(texts: &[String]) -> Vec<T> {
 
 /// A list as it can be set again.
 fn shown<T: ToString>(list: &[T]) -> String {
-    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    list.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// A table whose keys are written as `table.key = value`.
@@ -341,7 +412,11 @@ fn flat(file: &DocumentMut) -> Vec<(String, &Item)> {
     let mut all = Vec::new();
     for (name, item) in file.iter() {
         match item.as_table_like() {
-            Some(table) => all.extend(table.iter().map(|(key, item)| (format!("{name}.{key}"), item))),
+            Some(table) => all.extend(
+                table
+                    .iter()
+                    .map(|(key, item)| (format!("{name}.{key}"), item)),
+            ),
             None => all.push((name.to_owned(), item)),
         }
     }
@@ -352,7 +427,10 @@ fn read(path: &Path) -> Result<DocumentMut, ConfigError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.parse()?),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(DocumentMut::new()),
-        Err(source) => Err(ConfigError::Io { path: path.display().to_string(), source }),
+        Err(source) => Err(ConfigError::Io {
+            path: path.display().to_string(),
+            source,
+        }),
     }
 }
 
@@ -362,16 +440,23 @@ mod tests {
 
     fn resolve(file: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::resolve(&file.parse().unwrap(), |name| {
-            env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+            env.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).to_owned())
         })
     }
 
     #[test]
     fn environment_wins_over_file_over_default() {
-        let config =
-            resolve("port = 1\nwait = \"2m\"", &[("HITHER_PORT", "2"), ("HITHER_INTERFACES", "a, b")])
-                .unwrap();
-        assert_eq!((config.port, config.wait, config.tcp), (2, Duration::from_secs(120), true));
+        let config = resolve(
+            "port = 1\nwait = \"2m\"",
+            &[("HITHER_PORT", "2"), ("HITHER_INTERFACES", "a, b")],
+        )
+        .unwrap();
+        assert_eq!(
+            (config.port, config.wait, config.tcp),
+            (2, Duration::from_secs(120), true)
+        );
         assert_eq!(config.interfaces, ["a", "b"]);
         assert_eq!(config.get("wait").unwrap(), "2m");
     }
@@ -388,9 +473,14 @@ mod tests {
                 "there is no configuration key \"new.thing\""
             ]
         );
-        assert_eq!(error("port = 65536"), "\"port\" must be a number from 0 to 65535");
+        assert_eq!(
+            error("port = 65536"),
+            "\"port\" must be a number from 0 to 65535"
+        );
         assert_eq!(error("quic = \"yes\""), "\"quic\" must be true or false");
-        let variable = resolve("", &[("HITHER_QUIC", "maybe")]).unwrap_err().to_string();
+        let variable = resolve("", &[("HITHER_QUIC", "maybe")])
+            .unwrap_err()
+            .to_string();
         assert_eq!(variable, "HITHER_QUIC: \"quic\" must be true or false");
     }
 
@@ -398,16 +488,25 @@ mod tests {
     fn the_template_is_valid_and_its_defaults_are_the_defaults() {
         assert_eq!(resolve(TEMPLATE, &[]).unwrap(), Config::default());
         // With one '#' taken away from every line.
-        let lines = TEMPLATE.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
-        let uncommented: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
-        let set = uncommented.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let lines = TEMPLATE
+            .lines()
+            .map(|line| line.strip_prefix('#').unwrap_or(line));
+        let uncommented: String = lines
+            .map(|line| format!("{}\n", line.trim_start()))
+            .collect();
+        let set = uncommented
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
         assert_eq!(set.count(), KEYS.len());
         assert_eq!(resolve(&uncommented, &[]).unwrap(), Config::default());
     }
 
     #[test]
     fn tables_and_dotted_keys_are_the_same() {
-        for file in ["upload.max_size = \"2GiB\"", "[upload]\nmax_size = \"2GiB\""] {
+        for file in [
+            "upload.max_size = \"2GiB\"",
+            "[upload]\nmax_size = \"2GiB\"",
+        ] {
             let config = resolve(file, &[("HITHER_UPLOAD_NEVER_ON", "wwan0, 10.0.0.0/8")]).unwrap();
             assert_eq!(config.upload.max_size, Some(2 << 30));
             assert_eq!(config.get("upload.never_on").unwrap(), "wwan0,10.0.0.0/8");
@@ -425,16 +524,29 @@ mod tests {
         assert!(error("battery.low = \"101%\"").contains("must be a part"));
         let lists = "limits.devices = [\"phone=2MB\"]\nlimits.schedule = [\"sat sun upload=any\"]";
         let config = resolve(lists, &[("HITHER_NETWORK_METERED", "yes")]).unwrap();
-        assert_eq!(config.get("limits.devices").unwrap(), "phone upload=2000000B/s");
-        assert_eq!(config.get("limits.schedule").unwrap(), "sat sun 00:00-24:00 upload=any");
+        assert_eq!(
+            config.get("limits.devices").unwrap(),
+            "phone upload=2000000B/s"
+        );
+        assert_eq!(
+            config.get("limits.schedule").unwrap(),
+            "sat sun 00:00-24:00 upload=any"
+        );
         assert_eq!((config.world.metered, config.world.low), (Metered::Yes, 20));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
-        for (name, text) in [("upload.enabled", "false"), ("upload.min_size", "1kB"), ("port", "9")] {
+        for (name, text) in [
+            ("upload.enabled", "false"),
+            ("upload.min_size", "1kB"),
+            ("port", "9"),
+        ] {
             Config::write(&path, name, text).unwrap();
         }
         let config = Config::resolve(&read(&path).unwrap(), |_| None).unwrap();
-        assert_eq!((config.upload.enabled, config.upload.min_size, config.port), (false, Some(1000), 9));
+        assert_eq!(
+            (config.upload.enabled, config.upload.min_size, config.port),
+            (false, Some(1000), 9)
+        );
     }
 
     #[test]
@@ -445,26 +557,45 @@ mod tests {
         Config::write(&path, "log", "debug").unwrap();
         assert!(Config::write(&path, "port", "x").is_err());
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("# Carriers.") && text.contains("port = 1234"), "{text}");
+        assert!(
+            text.contains("# Carriers.") && text.contains("port = 1234"),
+            "{text}"
+        );
         assert_eq!(Config::load(&path).unwrap().port, 1234);
-        assert!(text.starts_with("## Hither's configuration"), "the head stays the head: {text}");
+        assert!(
+            text.starts_with("## Hither's configuration"),
+            "the head stays the head: {text}"
+        );
         assert!(
             text.contains("# port = 47447\nport = 1234\n")
                 && text.contains("# log = \"info\"\nlog = \"debug\"\n")
         );
-        std::fs::write(&path, "# Mine.\n\nquic = true\n\n[upload]\nenabled = true\n").unwrap();
-        for (name, value) in
-            [("wait", "1m"), ("upload.metered", "true"), ("upload.enabled", "false"), ("cost.store", "1")]
-        {
+        std::fs::write(
+            &path,
+            "# Mine.\n\nquic = true\n\n[upload]\nenabled = true\n",
+        )
+        .unwrap();
+        for (name, value) in [
+            ("wait", "1m"),
+            ("upload.metered", "true"),
+            ("upload.enabled", "false"),
+            ("cost.store", "1"),
+        ] {
             Config::write(&path, name, value).unwrap();
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let config = Config::load(&path).unwrap();
         assert!(
-            text.starts_with("# Mine.\n") && config.quic && config.upload.metered && !config.upload.enabled,
+            text.starts_with("# Mine.\n")
+                && config.quic
+                && config.upload.metered
+                && !config.upload.enabled,
             "{text}"
         );
-        assert_eq!((config.wait, config.unknown.len()), (Duration::from_secs(60), 0));
+        assert_eq!(
+            (config.wait, config.unknown.len()),
+            (Duration::from_secs(60), 0)
+        );
     }
 
     #[test]
@@ -478,6 +609,9 @@ mod tests {
         }
         std::fs::write(&path, "future = 1").unwrap();
         let unknown = Config::load(&path).unwrap().unknown;
-        assert!(unknown[0].starts_with(path.to_str().unwrap()) && unknown[0].ends_with("It is ignored."));
+        assert!(
+            unknown[0].starts_with(path.to_str().unwrap())
+                && unknown[0].ends_with("It is ignored.")
+        );
     }
 }

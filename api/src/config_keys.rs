@@ -10,8 +10,8 @@ use hither_proto::Price;
 use std::str::FromStr;
 use toml_edit::Value;
 
-/// What a new configuration file looks like: every key with its default, commented out by one `#`; words stand behind two, so that
-/// they are still a comment where one was taken away.
+/// What a new configuration file looks like: every key with its default, commented out by one `#`;
+/// words stand behind two, so that they are still a comment where one was taken away.
 pub const TEMPLATE: &str = "\
 ## Hither's configuration. Every key is optional; what stands here behind a single '#' is the default.
 ## Changes take effect when the daemon starts anew (hither down, hither up).
@@ -102,8 +102,8 @@ pub(crate) enum Kind {
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// Its name in the file, with a dot where it stands in a table; `HITHER_` and the name in capitals, with `_` for a
-    /// dot, is its environment variable.
+    /// Its name in the file, with a dot where it stands in a table; `HITHER_` and the name in
+    /// capitals, with `_` for a dot, is its environment variable.
     pub name: &'static str,
     /// One line about it.
     pub about: &'static str,
@@ -112,36 +112,136 @@ pub struct Key {
 
 /// Every key.
 pub const KEYS: [Key; 26] = [
-    Key { name: "device_name", about: "what this device calls itself", kind: Kind::Text },
-    Key { name: "port", about: "UDP and TCP port, 0 for any", kind: Kind::Port },
-    Key { name: "quic", about: "use the QUIC carrier", kind: Kind::Bool },
-    Key { name: "tcp", about: "use the TCP carrier for bulk data", kind: Kind::Bool },
-    Key { name: "discovery", about: "find devices on the local network", kind: Kind::Bool },
-    Key { name: "interfaces", about: "only these network interfaces", kind: Kind::Names },
-    Key { name: "ignore_interfaces", about: "all but these network interfaces", kind: Kind::Names },
-    Key { name: "wait", about: "how long a fetch looks for a holder", kind: Kind::Duration },
-    Key { name: "upload.enabled", about: "upload what is shared to a store", kind: Kind::Bool },
-    Key { name: "upload.min_size", about: "upload no smaller shares", kind: Kind::Size },
-    Key { name: "upload.max_size", about: "upload no larger shares", kind: Kind::Size },
+    Key {
+        name: "device_name",
+        about: "what this device calls itself",
+        kind: Kind::Text,
+    },
+    Key {
+        name: "port",
+        about: "UDP and TCP port, 0 for any",
+        kind: Kind::Port,
+    },
+    Key {
+        name: "quic",
+        about: "use the QUIC carrier",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "tcp",
+        about: "use the TCP carrier for bulk data",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "discovery",
+        about: "find devices on the local network",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "interfaces",
+        about: "only these network interfaces",
+        kind: Kind::Names,
+    },
+    Key {
+        name: "ignore_interfaces",
+        about: "all but these network interfaces",
+        kind: Kind::Names,
+    },
+    Key {
+        name: "wait",
+        about: "how long a fetch looks for a holder",
+        kind: Kind::Duration,
+    },
+    Key {
+        name: "upload.enabled",
+        about: "upload what is shared to a store",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "upload.min_size",
+        about: "upload no smaller shares",
+        kind: Kind::Size,
+    },
+    Key {
+        name: "upload.max_size",
+        about: "upload no larger shares",
+        kind: Kind::Size,
+    },
     Key {
         name: "upload.never_on",
         about: "interfaces and networks not to upload over",
         kind: Kind::Networks,
     },
-    Key { name: "upload.metered", about: "upload over a metered link too", kind: Kind::Bool },
-    Key { name: "index.announce", about: "let relays name this device as a holder", kind: Kind::Bool },
-    Key { name: "limits.upload", about: "most bytes sent in a second", kind: Kind::Rate },
-    Key { name: "limits.download", about: "most bytes received in a second", kind: Kind::Rate },
-    Key { name: "limits.lan", about: "limit the local network too", kind: Kind::Bool },
-    Key { name: "limits.devices", about: "limits for single devices", kind: Kind::DeviceLimits },
-    Key { name: "limits.schedule", about: "other limits at certain times", kind: Kind::Schedule },
-    Key { name: "network.metered", about: "whether the link costs by volume", kind: Kind::Metered },
-    Key { name: "battery.low", about: "below how much charge it gives reluctantly", kind: Kind::Percent },
-    Key { name: "cost.mode", about: "how readily paid sources are used", kind: Kind::Mode },
-    Key { name: "cost.store", about: "price of a GiB from a store", kind: Kind::Price },
-    Key { name: "cost.relayed", about: "price of a GiB from a device through a relay", kind: Kind::Price },
-    Key { name: "cost.metered", about: "price of a GiB over a metered connection", kind: Kind::Price },
-    Key { name: "log", about: "what is logged", kind: Kind::Level },
+    Key {
+        name: "upload.metered",
+        about: "upload over a metered link too",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "index.announce",
+        about: "let relays name this device as a holder",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "limits.upload",
+        about: "most bytes sent in a second",
+        kind: Kind::Rate,
+    },
+    Key {
+        name: "limits.download",
+        about: "most bytes received in a second",
+        kind: Kind::Rate,
+    },
+    Key {
+        name: "limits.lan",
+        about: "limit the local network too",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "limits.devices",
+        about: "limits for single devices",
+        kind: Kind::DeviceLimits,
+    },
+    Key {
+        name: "limits.schedule",
+        about: "other limits at certain times",
+        kind: Kind::Schedule,
+    },
+    Key {
+        name: "network.metered",
+        about: "whether the link costs by volume",
+        kind: Kind::Metered,
+    },
+    Key {
+        name: "battery.low",
+        about: "below how much charge it gives reluctantly",
+        kind: Kind::Percent,
+    },
+    Key {
+        name: "cost.mode",
+        about: "how readily paid sources are used",
+        kind: Kind::Mode,
+    },
+    Key {
+        name: "cost.store",
+        about: "price of a GiB from a store",
+        kind: Kind::Price,
+    },
+    Key {
+        name: "cost.relayed",
+        about: "price of a GiB from a device through a relay",
+        kind: Kind::Price,
+    },
+    Key {
+        name: "cost.metered",
+        about: "price of a GiB over a metered connection",
+        kind: Kind::Price,
+    },
+    Key {
+        name: "log",
+        about: "what is logged",
+        kind: Kind::Level,
+    },
 ];
 
 impl Kind {
@@ -179,9 +279,12 @@ impl Kind {
             Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
             Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
-            Self::Names | Self::Networks | Self::DeviceLimits | Self::Schedule => {
-                text.split(',').map(str::trim).filter(|n| !n.is_empty()).collect::<toml_edit::Array>().into()
-            }
+            Self::Names | Self::Networks | Self::DeviceLimits | Self::Schedule => text
+                .split(',')
+                .map(str::trim)
+                .filter(|n| !n.is_empty())
+                .collect::<toml_edit::Array>()
+                .into(),
         };
         self.check(&value).then_some(value)
     }
@@ -191,27 +294,40 @@ impl Kind {
             Self::Text => value.is_str(),
             Self::Bool => value.is_bool(),
             Self::Port => value.as_integer().is_some_and(|n| u16::try_from(n).is_ok()),
-            Self::Duration => value.as_str().is_some_and(|t| humantime::parse_duration(t).is_ok()),
-            Self::Names => value.as_array().is_some_and(|a| a.iter().all(Value::is_str)),
-            Self::Size => value.as_str().is_some_and(|t| t.is_empty() || parse_size(t).is_some()),
-            Self::Rate => value.as_str().is_some_and(|t| t.is_empty() || parse_rate(t).is_some()),
+            Self::Duration => value
+                .as_str()
+                .is_some_and(|t| humantime::parse_duration(t).is_ok()),
+            Self::Names => value
+                .as_array()
+                .is_some_and(|a| a.iter().all(Value::is_str)),
+            Self::Size => value
+                .as_str()
+                .is_some_and(|t| t.is_empty() || parse_size(t).is_some()),
+            Self::Rate => value
+                .as_str()
+                .is_some_and(|t| t.is_empty() || parse_rate(t).is_some()),
             Self::Networks => each::<NetworkRule>(value),
             Self::DeviceLimits => each::<DeviceLimit>(value),
             Self::Schedule => each::<ScheduleRule>(value),
             Self::Metered => value.as_str().is_some_and(|t| Metered::parse(t).is_some()),
             Self::Percent => value.as_str().is_some_and(|t| parse_percent(t).is_some()),
-            Self::Mode => value.as_str().is_some_and(|t| t.parse::<CostMode>().is_ok()),
+            Self::Mode => value
+                .as_str()
+                .is_some_and(|t| t.parse::<CostMode>().is_ok()),
             Self::Price => price(value).is_some(),
-            Self::Level => {
-                value.as_str().is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t))
-            }
+            Self::Level => value
+                .as_str()
+                .is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t)),
         }
     }
 }
 
 /// A price, written with or without a fraction.
 pub(crate) fn price(value: &Value) -> Option<Price> {
-    value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)).and_then(Price::per_gib)
+    value
+        .as_float()
+        .or_else(|| value.as_integer().map(|whole| whole as f64))
+        .and_then(Price::per_gib)
 }
 
 /// Whether it is a list of texts each of which says a `T`.
@@ -222,6 +338,9 @@ fn each<T: FromStr>(value: &Value) -> bool {
 
 impl Key {
     pub(crate) const fn bad_value(&self) -> ConfigError {
-        ConfigError::BadValue { name: self.name, expected: self.kind.expected() }
+        ConfigError::BadValue {
+            name: self.name,
+            expected: self.kind.expected(),
+        }
     }
 }

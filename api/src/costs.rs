@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use utoipa::ToSchema;
 
-/// How readily sources that cost something are used: what an hour of waiting is worth (source-selection design, rule 4).
+/// How readily sources that cost something are used: what an hour of waiting is worth
+/// (source-selection design, rule 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CostMode {
@@ -20,8 +21,11 @@ pub enum CostMode {
 
 impl CostMode {
     /// Every mode with its name.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("saver", Self::Saver), ("balanced", Self::Balanced), ("fast", Self::Fast)];
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("saver", Self::Saver),
+        ("balanced", Self::Balanced),
+        ("fast", Self::Fast),
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -38,7 +42,11 @@ impl FromStr for CostMode {
     type Err = CostModeError;
 
     fn from_str(text: &str) -> Result<Self, CostModeError> {
-        Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, mode)| *mode).ok_or(CostModeError)
+        Self::ALL
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, mode)| *mode)
+            .ok_or(CostModeError)
     }
 }
 
@@ -83,6 +91,9 @@ mod tests {
     #[test]
     fn usual_prices_are_prices() {
         let costs = Costs::default();
-        assert_eq!((costs.store.units_per_gib(), costs.metered.units_per_gib()), (0.09, 2.0));
+        assert_eq!(
+            (costs.store.units_per_gib(), costs.metered.units_per_gib()),
+            (0.09, 2.0)
+        );
     }
 }

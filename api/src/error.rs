@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Exit status of `hitherd` when another daemon holds the lock of the same home (`EX_TEMPFAIL` of sysexits.h): whoever
-/// started it only has to wait for the other one.
+/// Exit status of `hitherd` when another daemon holds the lock of the same home (`EX_TEMPFAIL` of
+/// sysexits.h): whoever started it only has to wait for the other one.
 pub const ALREADY_RUNNING: u8 = 75;
 
 /// Exit statuses of `hither`.
@@ -144,11 +144,18 @@ pub struct ApiError {
 impl ApiError {
     /// An error without a hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: String::new() }
+        Self {
+            code,
+            message: message.into(),
+            hint: String::new(),
+        }
     }
 
     /// The same with a hint.
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: hint.into(), ..self }
+        Self {
+            hint: hint.into(),
+            ..self
+        }
     }
 }

@@ -65,7 +65,8 @@ pub struct SourceBytes {
     pub kind: SourceKind,
     /// Plaintext bytes.
     pub bytes: u64,
-    /// What they cost, those that came in vain included, in units of currency; absent when they were free.
+    /// What they cost, those that came in vain included, in units of currency; absent when they
+    /// were free.
     #[serde(default, skip_serializing_if = "is_free")]
     pub cost: f64,
 }
@@ -128,11 +129,13 @@ pub enum Event {
         transfer: String,
         /// What stays.
         path: String,
-        /// Where the version's was written instead; absent when the version brought nothing new there.
+        /// Where the version's was written instead; absent when the version brought nothing new
+        /// there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         copy: Option<String>,
     },
-    /// Names that could not be written as they are in the version that is here now; `done` or `version` follows.
+    /// Names that could not be written as they are in the version that is here now; `done` or
+    /// `version` follows.
     Names {
         /// The transfer.
         transfer: String,
@@ -258,7 +261,10 @@ mod tests {
             serde_json::json!({"event":"error","code":"no_holder","message":"m","hint":"h"})
         );
         for event in [shared, fetched, error] {
-            assert_eq!(serde_json::from_value::<Event>(json(&event)).unwrap(), event);
+            assert_eq!(
+                serde_json::from_value::<Event>(json(&event)).unwrap(),
+                event
+            );
         }
     }
 }

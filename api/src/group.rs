@@ -115,7 +115,8 @@ pub struct GroupMemberInfo {
     pub asking: bool,
     /// It is connected to the relay.
     pub online: bool,
-    /// When it was last known to be there (who asks: when it asked), Unix seconds; absent: not known.
+    /// When it was last known to be there (who asks: when it asked), Unix seconds; absent: not
+    /// known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<u64>,
     /// What it shares with the group, as it told.

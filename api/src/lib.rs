@@ -1,7 +1,9 @@
-//! What the daemon and those who talk to it share: the local API's types and client, paths, configuration.
+//! What the daemon and those who talk to it share: the local API's types and client, paths,
+//! configuration.
 //!
-//! The API is HTTP/1.1 with JSON bodies on a Unix socket that only the same user can open; long work answers with
-//! server-sent events whose data are [`Event`]s. `GET /v1/openapi.json` describes all of it.
+//! The API is HTTP/1.1 with JSON bodies on a Unix socket that only the same user can open; long
+//! work answers with server-sent events whose data are [`Event`]s. `GET /v1/openapi.json` describes
+//! all of it.
 //!
 //! Invariant: what is printed under `--json` is exactly what the API sent.
 
@@ -36,14 +38,14 @@ pub use costs::{CostMode, CostModeError, Costs};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
 pub use group::{
-    CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole,
-    GroupShare, GroupState, JoinGroup, SearchGroups, SetGroupPolicy,
+    CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy,
+    GroupRole, GroupShare, GroupState, JoinGroup, SearchGroups, SetGroupPolicy,
 };
 pub use limits::{DeviceLimit, DeviceLimitError, RateLimits};
 pub use listening::{encode_listening, read_listening};
 pub use mail::{
-    FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
-    SentState, TicketNote,
+    FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest,
+    SentInfo, SentState, TicketNote,
 };
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};

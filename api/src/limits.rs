@@ -59,7 +59,13 @@ impl FromStr for DeviceLimit {
             None => {
                 let (name, rate) = text.rsplit_once('=').ok_or(DeviceLimitError)?;
                 let upload = parse_rate(rate).ok_or(DeviceLimitError)?;
-                (name, Rates { upload: Some(Some(upload)), download: None })
+                (
+                    name,
+                    Rates {
+                        upload: Some(Some(upload)),
+                        download: None,
+                    },
+                )
             }
         };
         let name = name.trim();
@@ -67,13 +73,20 @@ impl FromStr for DeviceLimit {
             return Err(DeviceLimitError);
         }
         let (upload, download) = (rates.upload.flatten(), rates.download.flatten());
-        Ok(Self { device: name.to_owned(), upload, download })
+        Ok(Self {
+            device: name.to_owned(),
+            upload,
+            download,
+        })
     }
 }
 
 impl fmt::Display for DeviceLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rates = Rates { upload: self.upload.map(Some), download: self.download.map(Some) };
+        let rates = Rates {
+            upload: self.upload.map(Some),
+            download: self.download.map(Some),
+        };
         write!(f, "{}{rates}", self.device)
     }
 }
@@ -98,8 +111,8 @@ impl fmt::Display for Rates {
     }
 }
 
-/// Takes the words `upload=…` and `download=…` off the end of a text; gives what stands before them. `None` when there are
-/// none, or one is wrong or said twice.
+/// Takes the words `upload=…` and `download=…` off the end of a text; gives what stands before
+/// them. `None` when there are none, or one is wrong or said twice.
 pub(crate) fn take_rates(text: &str) -> Option<(&str, Rates)> {
     let (mut rest, mut rates) = (text.trim_end(), Rates::default());
     loop {
@@ -109,7 +122,11 @@ pub(crate) fn take_rates(text: &str) -> Option<(&str, Rates)> {
             Some(("download", said)) => (&mut rates.download, said),
             _ => break,
         };
-        let rate = if said == "any" { None } else { Some(parse_rate(said)?) };
+        let rate = if said == "any" {
+            None
+        } else {
+            Some(parse_rate(said)?)
+        };
         if way.replace(rate).is_some() {
             return None;
         }
@@ -118,10 +135,12 @@ pub(crate) fn take_rates(text: &str) -> Option<(&str, Rates)> {
     (rates != Rates::default()).then_some((rest, rates))
 }
 
-/// Smallest rate, bytes per second: below it even a small chunk takes longer than others wait for one.
+/// Smallest rate, bytes per second: below it even a small chunk takes longer than others wait for
+/// one.
 const LEAST: u64 = 10_000;
 
-/// Bytes per second of a text like `5MB`, `2MiB/s` or `40Mbit`; `None` when it is none, or below 10 kB.
+/// Bytes per second of a text like `5MB`, `2MiB/s` or `40Mbit`; `None` when it is none, or below 10
+/// kB.
 pub(crate) fn parse_rate(text: &str) -> Option<NonZeroU64> {
     let text = text.trim();
     let text = text.strip_suffix("/s").unwrap_or(text).trim_end();
@@ -157,24 +176,45 @@ mod tests {
             limit("my phone  download=8Mbit upload=2MB").unwrap(),
             "my phone upload=2000000B/s download=1000000B/s"
         );
-        assert_eq!(limit("pAgATswh download=1MB").unwrap(), "pAgATswh download=1000000B/s");
-        for wrong in ["", "phone", "=2MB", "phone=", "phone=fast", "upload=2MB", "phone upload=1", "a=b=2MB"]
-        {
+        assert_eq!(
+            limit("pAgATswh download=1MB").unwrap(),
+            "pAgATswh download=1000000B/s"
+        );
+        for wrong in [
+            "",
+            "phone",
+            "=2MB",
+            "phone=",
+            "phone=fast",
+            "upload=2MB",
+            "phone upload=1",
+            "a=b=2MB",
+        ] {
             assert!(limit(wrong).is_err(), "{wrong}");
         }
         assert!(limit("phone upload=1MB upload=2MB").is_err(), "said twice");
         let written = limit("my phone=2MB").unwrap();
-        assert_eq!(limit(&written).unwrap(), written, "what is shown can be written again");
+        assert_eq!(
+            limit(&written).unwrap(),
+            written,
+            "what is shown can be written again"
+        );
     }
 
     #[test]
     fn a_device_is_meant_by_its_name_or_its_id() {
         let id = "12D3KooWJ8VqPZkqvBkX7ubL1bNqmDFSUbNxpAgATswh";
         let means = |text: &str, name| {
-            let limit = DeviceLimit { device: text.into(), upload: None, download: None };
+            let limit = DeviceLimit {
+                device: text.into(),
+                upload: None,
+                download: None,
+            };
             limit.means(id, "pAgATswh", name)
         };
-        assert!(means("Phone", Some("phone")) && !means("phone", None) && !means("phon", Some("phone")));
+        assert!(
+            means("Phone", Some("phone")) && !means("phone", None) && !means("phon", Some("phone"))
+        );
         assert!(means("pAgATswh", None) && means(id, None) && means(&id[..20], None));
         assert!(!means("12D", None), "as good as every id begins like that");
     }

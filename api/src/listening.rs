@@ -1,8 +1,9 @@
 //! Where the running daemon listens: a file beside its lock, written by the daemon that holds it.
 //!
-//! The lock belongs to the data folder, and the socket's usual place to the environment of whoever asks
-//! (`XDG_RUNTIME_DIR`): only the data folder can tell everybody the same. Invariant: what the file says is a hint that a
-//! crash may have left; whether somebody listens there, and who, is found out by connecting.
+//! The lock belongs to the data folder, and the socket's usual place to the environment of whoever
+//! asks (`XDG_RUNTIME_DIR`): only the data folder can tell everybody the same. Invariant: what the
+//! file says is a hint that a crash may have left; whether somebody listens there, and who, is
+//! found out by connecting.
 
 use crate::paths::Paths;
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 /// Longest path that is read, bytes.
 const MAX: u64 = 8 << 10;
 
-/// Returns what the file of a daemon that listens at `socket` holds: the absolute path and a line end.
+/// Returns what the file of a daemon that listens at `socket` holds: the absolute path and a line
+/// end.
 pub fn encode_listening(socket: &Path) -> Vec<u8> {
     [socket.as_os_str().as_bytes(), b"\n"].concat()
 }

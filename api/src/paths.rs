@@ -22,7 +22,11 @@ pub struct PathsError;
 impl Paths {
     /// By the environment.
     pub fn from_env() -> Result<Self, PathsError> {
-        Self::resolve(|name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from))
+        Self::resolve(|name| {
+            env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        })
     }
 
     fn resolve(var: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, PathsError> {
@@ -33,10 +37,14 @@ impl Paths {
             return Ok(Self::in_home(&home));
         }
         let home = var("HOME").ok_or(PathsError)?;
-        let data = xdg("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("hither");
+        let data = xdg("XDG_DATA_HOME")
+            .unwrap_or_else(|| home.join(".local/share"))
+            .join("hither");
         let runtime = xdg("XDG_RUNTIME_DIR").unwrap_or_else(|| data.clone());
         Ok(Self {
-            config: xdg("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("hither/config.toml"),
+            config: xdg("XDG_CONFIG_HOME")
+                .unwrap_or_else(|| home.join(".config"))
+                .join("hither/config.toml"),
             socket: runtime.join("hither.sock"),
             data,
         })
@@ -44,13 +52,21 @@ impl Paths {
 
     /// Everything below one folder.
     pub fn in_home(home: &Path) -> Self {
-        Self { config: home.join("config.toml"), data: home.join("data"), socket: home.join("hither.sock") }
+        Self {
+            config: home.join("config.toml"),
+            data: home.join("data"),
+            socket: home.join("hither.sock"),
+        }
     }
 
-    /// Folders that belong to Hither as a whole, beside that of its data: the one of its configuration, where that is not
-    /// `HITHER_HOME`, in which a user may keep other things too.
+    /// Folders that belong to Hither as a whole, beside that of its data: the one of its
+    /// configuration, where that is not `HITHER_HOME`, in which a user may keep other things
+    /// too.
     pub fn own_folders(&self) -> Vec<PathBuf> {
-        let folder = self.config.parent().filter(|folder| !self.data.starts_with(folder));
+        let folder = self
+            .config
+            .parent()
+            .filter(|folder| !self.data.starts_with(folder));
         folder.map(Path::to_owned).into_iter().collect()
     }
 
@@ -100,20 +116,35 @@ mod tests {
     use super::*;
 
     fn resolve(vars: &[(&str, &str)]) -> Result<Paths, PathsError> {
-        Paths::resolve(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v)))
+        Paths::resolve(|name| {
+            vars.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| PathBuf::from(v))
+        })
     }
 
     #[test]
     fn hither_home_wins_over_xdg_over_home() {
-        let all = [("HITHER_HOME", "/h"), ("HOME", "/u"), ("XDG_DATA_HOME", "/d")];
+        let all = [
+            ("HITHER_HOME", "/h"),
+            ("HOME", "/u"),
+            ("XDG_DATA_HOME", "/d"),
+        ];
         assert_eq!(resolve(&all).unwrap(), Paths::in_home(Path::new("/h")));
-        assert!(resolve(&all).unwrap().own_folders().is_empty(), "what else lies there is the user's");
+        assert!(
+            resolve(&all).unwrap().own_folders().is_empty(),
+            "what else lies there is the user's"
+        );
         assert_eq!(
             resolve(&all).unwrap().own_files(),
             [Path::new("/h/config.toml"), Path::new("/h/hither.sock")]
         );
-        let xdg =
-            resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "/d"), ("XDG_RUNTIME_DIR", "/run/user/1")]).unwrap();
+        let xdg = resolve(&[
+            ("HOME", "/u"),
+            ("XDG_DATA_HOME", "/d"),
+            ("XDG_RUNTIME_DIR", "/run/user/1"),
+        ])
+        .unwrap();
         assert_eq!(xdg.data, Path::new("/d/hither"));
         assert_eq!(xdg.config, Path::new("/u/.config/hither/config.toml"));
         assert_eq!(xdg.own_folders(), [Path::new("/u/.config/hither")]);
@@ -128,7 +159,9 @@ mod tests {
     #[test]
     fn relative_xdg_folders_are_ignored() {
         assert_eq!(
-            resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "d")]).unwrap().data,
+            resolve(&[("HOME", "/u"), ("XDG_DATA_HOME", "d")])
+                .unwrap()
+                .data,
             Path::new("/u/.local/share/hither")
         );
     }

@@ -1,8 +1,9 @@
 //! Limits that are in force at certain times of the week.
 //!
-//! A rule is a text like `mon-fri 08:00-18:00 upload=1MB download=4MB`: days (all when none is named), a time of day (all
-//! of it when none is named), and the rates that then take the place of the plain limits; `upload=any` lifts one. A time
-//! that ends before it begins goes on after midnight, and belongs to the day on which it began.
+//! A rule is a text like `mon-fri 08:00-18:00 upload=1MB download=4MB`: days (all when none is
+//! named), a time of day (all of it when none is named), and the rates that then take the place of
+//! the plain limits; `upload=any` lifts one. A time that ends before it begins goes on after
+//! midnight, and belongs to the day on which it began.
 
 use crate::limits::{Rates, take_rates};
 use std::num::NonZeroU64;
@@ -75,7 +76,12 @@ impl FromStr for ScheduleRule {
             }
         }
         let (from, to) = times.unwrap_or((0, DAY));
-        Ok(Self { days: if days == 0 { ALL_DAYS } else { days }, from, to, rates })
+        Ok(Self {
+            days: if days == 0 { ALL_DAYS } else { days },
+            from,
+            to,
+            rates,
+        })
     }
 }
 
@@ -97,15 +103,23 @@ fn parse_times(word: &str) -> Option<(u16, u16)> {
 
 fn parse_minute(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
-    let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() <= 2 && !text.starts_with('+'));
+    let number = |text: &str| {
+        text.parse::<u16>()
+            .ok()
+            .filter(|_| text.len() <= 2 && !text.starts_with('+'))
+    };
     let (hour, minute) = (number(hour)?, number(minute)?);
     (minute < 60 && hour * 60 + minute <= DAY).then_some(hour * 60 + minute)
 }
 
 impl fmt::Display for ScheduleRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named: Vec<&str> =
-            DAYS.iter().enumerate().filter(|(n, _)| self.days & (1 << n) != 0).map(|(_, day)| *day).collect();
+        let named: Vec<&str> = DAYS
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| self.days & (1 << n) != 0)
+            .map(|(_, day)| *day)
+            .collect();
         match self.days {
             ALL_DAYS => {}
             0b001_1111 => write!(f, "mon-fri ")?,
@@ -126,7 +140,10 @@ mod tests {
 
     fn at(day: &str, time: &str) -> WeekTime {
         let day = DAYS.iter().position(|known| *known == day).unwrap() as u8;
-        WeekTime { day, minute: parse_minute(time).unwrap() }
+        WeekTime {
+            day,
+            minute: parse_minute(time).unwrap(),
+        }
     }
 
     #[test]
@@ -150,7 +167,10 @@ mod tests {
         assert!(night.is_in_force(at("fri", "22:00")) && night.is_in_force(at("sat", "05:59")));
         assert!(!night.is_in_force(at("fri", "05:00")) && !night.is_in_force(at("sat", "22:00")));
         let sunday = rule("sun 22:00-06:00 upload=any");
-        assert!(sunday.is_in_force(at("mon", "1:00")), "over the end of the week");
+        assert!(
+            sunday.is_in_force(at("mon", "1:00")),
+            "over the end of the week"
+        );
     }
 
     #[test]
@@ -163,8 +183,14 @@ mod tests {
     #[test]
     fn rules_are_shown_as_they_can_be_written() {
         for (text, shown) in [
-            ("Mon-Fri 8:00-18:00 upload=1MB", "mon-fri 08:00-18:00 upload=1000000B/s"),
-            ("sat sun download=any upload=8Mbit", "sat sun 00:00-24:00 upload=1000000B/s download=any"),
+            (
+                "Mon-Fri 8:00-18:00 upload=1MB",
+                "mon-fri 08:00-18:00 upload=1000000B/s",
+            ),
+            (
+                "sat sun download=any upload=8Mbit",
+                "sat sun 00:00-24:00 upload=1000000B/s download=any",
+            ),
             ("22:00-06:00 upload=any", "22:00-06:00 upload=any"),
         ] {
             assert_eq!(rule(text).to_string(), shown);

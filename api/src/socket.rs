@@ -1,5 +1,5 @@
-//! Unix sockets by their paths: one that is too long for the system is reached through its folder, and whoever serves
-//! one is looked at before anything is said.
+//! Unix sockets by their paths: one that is too long for the system is reached through its folder,
+//! and whoever serves one is looked at before anything is said.
 
 use rustix::process::geteuid;
 use std::fs::File;
@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 
-/// Longest path that an address of a Unix socket can have on every system, bytes (macOS: 104 with the final NUL).
+/// Longest path that an address of a Unix socket can have on every system, bytes (macOS: 104 with
+/// the final NUL).
 const MAX_ADDRESS: usize = 103;
 
 /// A path by which a socket can be bound or connected, as long as this is kept.
@@ -18,17 +19,23 @@ pub struct SocketAddress {
 }
 
 impl SocketAddress {
-    /// The address of the socket at `path`, which need not exist. Fails when the path is too long and its folder cannot be
-    /// opened, or the system has no other way to it.
+    /// The address of the socket at `path`, which need not exist. Fails when the path is too long
+    /// and its folder cannot be opened, or the system has no other way to it.
     pub fn of(path: &Path) -> io::Result<Self> {
         if path.as_os_str().len() <= MAX_ADDRESS {
-            return Ok(Self { path: path.to_owned(), _folder: None });
+            return Ok(Self {
+                path: path.to_owned(),
+                _folder: None,
+            });
         }
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidFilename.into());
         };
         let folder = File::open(folder)?;
-        Ok(Self { path: through(&folder)?.join(name), _folder: Some(folder) })
+        Ok(Self {
+            path: through(&folder)?.join(name),
+            _folder: Some(folder),
+        })
     }
 
     /// Returns what to bind or connect to.
@@ -41,7 +48,10 @@ impl SocketAddress {
 #[cfg(target_os = "linux")]
 fn through(folder: &File) -> io::Result<PathBuf> {
     use std::os::fd::AsRawFd;
-    Ok(PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())))
+    Ok(PathBuf::from(format!(
+        "/proc/self/fd/{}",
+        folder.as_raw_fd()
+    )))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -80,11 +90,17 @@ pub(crate) async fn reach(path: &Path) -> io::Result<Reached> {
 
 fn is_nobody(error: &io::Error) -> bool {
     use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, InvalidFilename, NotADirectory, NotFound, PermissionDenied,
+        ConnectionRefused, ConnectionReset, InvalidFilename, NotADirectory, NotFound,
+        PermissionDenied,
     };
     matches!(
         error.kind(),
-        NotFound | ConnectionRefused | ConnectionReset | NotADirectory | PermissionDenied | InvalidFilename
+        NotFound
+            | ConnectionRefused
+            | ConnectionReset
+            | NotADirectory
+            | PermissionDenied
+            | InvalidFilename
     )
 }
 
@@ -111,7 +127,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("file"), "").unwrap();
         for path in ["file", "file/below", "none", "none/below"] {
-            assert!(matches!(reach(&home.path().join(path)).await.unwrap(), Reached::Nobody), "{path}");
+            assert!(
+                matches!(
+                    reach(&home.path().join(path)).await.unwrap(),
+                    Reached::Nobody
+                ),
+                "{path}"
+            );
         }
     }
 }

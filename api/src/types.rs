@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 /// `POST /v1/shares`: answered with events, the last one `done` or `error`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShareRequest {
-    /// Absolute paths of files and folders. Several make one share: a folder in which each keeps its name.
+    /// Absolute paths of files and folders. Several make one share: a folder in which each keeps
+    /// its name.
     #[schema(value_type = Vec<String>)]
     pub paths: Vec<PathBuf>,
     /// What the share is called instead of the file's or folder's own name.
@@ -36,8 +37,8 @@ pub struct ShareRequest {
     /// The group that it is shared with, by its name or id: its members see it and need no ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Devices of the user, each by its name, short id or id, that the ticket is sent to, sealed. Nothing is read before
-    /// they are found.
+    /// Devices of the user, each by its name, short id or id, that the ticket is sent to, sealed.
+    /// Nothing is read before they are found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
 }
@@ -68,8 +69,8 @@ pub enum Naming {
     Refuse,
 }
 
-/// Names of a version that could not be written as they are. Paths are below the top, with `/`; they may have control
-/// characters.
+/// Names of a version that could not be written as they are. Paths are below the top, with `/`;
+/// they may have control characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NamesInfo {
     /// What is called otherwise here, the first 100.
@@ -107,7 +108,8 @@ pub struct RenamedInfo {
 pub struct FetchRequest {
     /// The ticket.
     pub ticket: String,
-    /// Absolute path of the folder to write into; absent to spool a single file for standard output.
+    /// Absolute path of the folder to write into; absent to spool a single file for standard
+    /// output.
     #[schema(value_type = Option<String>)]
     pub folder: Option<PathBuf>,
     /// What to do when the target exists.
@@ -116,23 +118,27 @@ pub struct FetchRequest {
     /// Accept what is offered without asking.
     #[serde(default)]
     pub accept: bool,
-    /// Give up with `no_holder` when nobody who has it was reached for that many seconds; absent: the configured time.
+    /// Give up with `no_holder` when nobody who has it was reached for that many seconds; absent:
+    /// the configured time.
     #[serde(default)]
     pub wait_seconds: Option<u64>,
-    /// Stay and fetch every later version too, over the one before; only for tickets that name no single version.
+    /// Stay and fetch every later version too, over the one before; only for tickets that name no
+    /// single version.
     #[serde(default)]
     pub follow: bool,
     /// How readily sources that cost something are used; absent: the configured mode.
     #[serde(default)]
     pub mode: Option<CostMode>,
-    /// Most that it may cost in all, in units of currency; absent: as much as the mode finds right.
+    /// Most that it may cost in all, in units of currency; absent: as much as the mode finds
+    /// right.
     #[serde(default)]
     pub max_cost: Option<f64>,
-    /// Permission bits that nothing written gets, as with `umask`; absent: those of the daemon. Write permission for
-    /// group and others is never given.
+    /// Permission bits that nothing written gets, as with `umask`; absent: those of the daemon.
+    /// Write permission for group and others is never given.
     #[serde(default)]
     pub umask: Option<u32>,
-    /// What becomes of names that cannot be written there; absent: what was said for this fetch before, else `rename`.
+    /// What becomes of names that cannot be written there; absent: what was said for this fetch
+    /// before, else `rename`.
     #[serde(default)]
     pub names: Option<Naming>,
 }
@@ -140,7 +146,8 @@ pub struct FetchRequest {
 /// `POST /v1/transfers/{id}/accept`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AcceptRequest {
-    /// What was offered (`head` of the event `offer`). When something else is offered by now, nothing is accepted.
+    /// What was offered (`head` of the event `offer`). When something else is offered by now,
+    /// nothing is accepted.
     #[serde(default)]
     pub head: String,
 }
@@ -185,7 +192,8 @@ pub struct ShareInfo {
     /// How its files stand.
     #[serde(default)]
     pub state: ShareState,
-    /// What is wrong with its files, or why what changed in a watched share could not be published, in words.
+    /// What is wrong with its files, or why what changed in a watched share could not be
+    /// published, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// What lies in it and is not shared, the first 20.
@@ -194,7 +202,8 @@ pub struct ShareInfo {
     /// How many that are in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out_total: u64,
-    /// What is called so that not every system can write it, the first 20. Whoever cannot is given it under another name.
+    /// What is called so that not every system can write it, the first 20. Whoever cannot is given
+    /// it under another name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unportable: Vec<LeftOut>,
     /// How many are in all.
@@ -222,7 +231,8 @@ pub enum ShareState {
     Moved,
 }
 
-/// Something that lies in a share and is left out of it, or whose name not every system can write (in [`ShareInfo`]).
+/// Something that lies in a share and is left out of it, or whose name not every system can write
+/// (in [`ShareInfo`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeftOut {
     /// Path below the shared one, safe to show.
@@ -272,7 +282,8 @@ pub struct TransferInfo {
     /// When it ended, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
-    /// How long it was at work up to its last stop, pauses left out, seconds; absent before the first.
+    /// How long it was at work up to its last stop, pauses left out, seconds; absent before the
+    /// first.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub seconds: f64,
     /// Why it failed or waits.
@@ -352,7 +363,8 @@ pub struct Status {
     /// The limits that are in force now.
     #[serde(default)]
     pub limits: LimitsInfo,
-    /// What of Hither's own data was lost, until it is acknowledged (`POST /v1/losses/acknowledge`); also in `warnings`.
+    /// What of Hither's own data was lost, until it is acknowledged (`POST
+    /// /v1/losses/acknowledge`); also in `warnings`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     /// Things the user should know (the store was rebuilt, a carrier could not start…).

@@ -36,10 +36,12 @@ pub struct UploadInfo {
     /// Host and port of the relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relay: Option<String>,
-    /// Why it waits or is off, for scripts: `over_quota`, `no_space`, `no_relay`, `changing`, `refused`.
+    /// Why it waits or is off, for scripts: `over_quota`, `no_space`, `no_relay`, `changing`,
+    /// `refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<ErrorCode>,
-    /// The same in words: "on the relay", "uploading 40 %", "not uploaded: over quota at the relay" …
+    /// The same in words: "on the relay", "uploading 40 %", "not uploaded: over quota at the
+    /// relay" …
     pub words: String,
 }
 
@@ -50,9 +52,14 @@ impl UploadInfo {
             UploadState::Off => false,
             UploadState::Uploading | UploadState::Uploaded => true,
             UploadState::Waiting => {
-                let final_reasons =
-                    [ErrorCode::OverQuota, ErrorCode::NoSpace, ErrorCode::Changing, ErrorCode::Refused];
-                self.reason.is_none_or(|reason| !final_reasons.contains(&reason))
+                let final_reasons = [
+                    ErrorCode::OverQuota,
+                    ErrorCode::NoSpace,
+                    ErrorCode::Changing,
+                    ErrorCode::Refused,
+                ];
+                self.reason
+                    .is_none_or(|reason| !final_reasons.contains(&reason))
             }
         }
     }

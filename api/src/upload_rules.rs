@@ -20,7 +20,13 @@ pub struct UploadRules {
 
 impl Default for UploadRules {
     fn default() -> Self {
-        Self { enabled: true, min_size: None, max_size: None, never_on: Vec::new(), metered: false }
+        Self {
+            enabled: true,
+            min_size: None,
+            max_size: None,
+            never_on: Vec::new(),
+            metered: false,
+        }
     }
 }
 
@@ -62,11 +68,17 @@ impl FromStr for NetworkRule {
     fn from_str(text: &str) -> Result<Self, NetworkRuleError> {
         let Some((address, bits)) = text.split_once('/') else {
             let name = !text.is_empty() && text.len() < 64 && text.parse::<IpAddr>().is_err();
-            return name.then(|| Self::Interface(text.to_owned())).ok_or(NetworkRuleError);
+            return name
+                .then(|| Self::Interface(text.to_owned()))
+                .ok_or(NetworkRuleError);
         };
         let address: IpAddr = address.parse().map_err(|_| NetworkRuleError)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.parse().ok().filter(|bits| *bits <= most).ok_or(NetworkRuleError)?;
+        let bits = bits
+            .parse()
+            .ok()
+            .filter(|bits| *bits <= most)
+            .ok_or(NetworkRuleError)?;
         Ok(Self::Prefix(address, bits))
     }
 }
@@ -80,9 +92,12 @@ impl fmt::Display for NetworkRule {
     }
 }
 
-/// Bytes of a text like `100MB` (powers of 1000) or `2GiB` (powers of 1024); `None` when it is none.
+/// Bytes of a text like `100MB` (powers of 1000) or `2GiB` (powers of 1024); `None` when it is
+/// none.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -125,14 +140,20 @@ mod tests {
     #[test]
     fn networks_mean_what_they_say() {
         let means = |rule: &str, address: &str| {
-            rule.parse::<NetworkRule>().unwrap().means("wlan0", address.parse().unwrap())
+            rule.parse::<NetworkRule>()
+                .unwrap()
+                .means("wlan0", address.parse().unwrap())
         };
         assert!(means("wlan0", "10.1.2.3") && !means("wlan1", "10.1.2.3"));
         assert!(means("10.0.0.0/8", "10.1.2.3") && !means("10.0.0.0/8", "11.1.2.3"));
         assert!(means("0.0.0.0/0", "10.1.2.3") && !means("::/0", "10.1.2.3"));
         assert!(means("2001:db8::/32", "2001:db8:1::1") && means("10.1.2.3/32", "10.1.2.3"));
         for wrong in ["", "10.0.0.0", "10.0.0.0/33", "x/8", "::1"] {
-            assert_eq!(wrong.parse::<NetworkRule>(), Err(NetworkRuleError), "{wrong}");
+            assert_eq!(
+                wrong.parse::<NetworkRule>(),
+                Err(NetworkRuleError),
+                "{wrong}"
+            );
         }
     }
 }

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 /// Most cells of a map.
 pub const MAX_CELLS: u32 = 4096;
 
-/// A transfer as it is now (`GET /v1/transfers/{id}/view`: told again a few times a second while it changes).
+/// A transfer as it is now (`GET /v1/transfers/{id}/view`: told again a few times a second while it
+/// changes).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TransferView {
     /// The transfer.
@@ -116,7 +117,11 @@ mod tests {
         });
         assert_eq!(serde_json::to_value(&source).unwrap(), told);
         assert_eq!(serde_json::from_value::<ViewSource>(told).unwrap(), source);
-        let run = MapRun { cells: 3, state: MapState::InFlight, source: Some(0) };
+        let run = MapRun {
+            cells: 3,
+            state: MapState::InFlight,
+            source: Some(0),
+        };
         assert_eq!(
             serde_json::to_value(run).unwrap(),
             serde_json::json!({"cells": 3, "state": "in_flight", "source": 0})

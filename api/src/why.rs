@@ -91,7 +91,8 @@ pub struct UsualRunnerUp {
 /// One thing that happened to a source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WhyNote {
-    /// Seconds that the transfer had been at work when it happened: since it began, pauses left out, also over restarts.
+    /// Seconds that the transfer had been at work when it happened: since it began, pauses left
+    /// out, also over restarts.
     pub at: f64,
     /// Device id.
     pub device: String,
@@ -123,7 +124,8 @@ pub struct WhySpan {
     /// Why it was paid for although somebody cheaper had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid: Option<PaidBecause>,
-    /// How many devices on the same network had more right to this part; absent when it was no first copy among neighbours.
+    /// How many devices on the same network had more right to this part; absent when it was no
+    /// first copy among neighbours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
     /// Device id of the neighbour that had meant to get it, when that was taken over.

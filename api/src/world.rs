@@ -1,5 +1,5 @@
-//! What a device knows of the world around it (whether its link costs by volume, how its battery stands), and the limits
-//! that are in force: as configured, and as `hither status` shows them.
+//! What a device knows of the world around it (whether its link costs by volume, how its battery
+//! stands), and the limits that are in force: as configured, and as `hither status` shows them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,7 +27,9 @@ impl Metered {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Auto, Self::Yes, Self::No].into_iter().find(|one| one.name() == text)
+        [Self::Auto, Self::Yes, Self::No]
+            .into_iter()
+            .find(|one| one.name() == text)
     }
 }
 
@@ -36,20 +38,27 @@ impl Metered {
 pub struct WorldRules {
     /// Whether the link is metered.
     pub metered: Metered,
-    /// Below how much charge, percent, the device gives reluctantly while it runs on its battery; 0: never.
+    /// Below how much charge, percent, the device gives reluctantly while it runs on its battery;
+    /// 0: never.
     pub low: u8,
 }
 
 impl Default for WorldRules {
     fn default() -> Self {
-        Self { metered: Metered::Auto, low: 20 }
+        Self {
+            metered: Metered::Auto,
+            low: 20,
+        }
     }
 }
 
 /// Percent of a text like `20%`, 0 to 100.
 pub(crate) fn parse_percent(text: &str) -> Option<u8> {
     let number = text.trim().strip_suffix('%')?.trim_end();
-    number.parse().ok().filter(|percent| *percent <= 100 && !number.starts_with('+'))
+    number
+        .parse()
+        .ok()
+        .filter(|percent| *percent <= 100 && !number.starts_with('+'))
 }
 
 /// What is known of the link and the battery (in [`Status`](crate::Status)).

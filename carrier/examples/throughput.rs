@@ -1,16 +1,20 @@
 //! How fast are the carriers here? Prints MiB/s, and CPU seconds per GiB of the receiving process.
 //!
-//! `throughput` runs both ends in one process on the loopback interface. Across a network: `throughput server
-//! KEYFILE` on one device, then on the other, with what it prints, `throughput client DEVICE ADDRESS:PORT [GiB]` for both
-//! carriers in turns, or `throughput quic DEVICE ADDRESS:PORT [GiB]` for one stream over QUIC, once.
+//! `throughput` runs both ends in one process on the loopback interface. Across a network:
+//! `throughput server KEYFILE` on one device, then on the other, with what it prints, `throughput
+//! client DEVICE ADDRESS:PORT [GiB]` for both carriers in turns, or `throughput quic DEVICE
+//! ADDRESS:PORT [GiB]` for one stream over QUIC, once.
 //!
-//! The yardstick of the latter is the same without any of our code, see `bare.rs`: `throughput bare-server CERTFILE` and
-//! `throughput bare-client CERTFILE ADDRESS:PORT [GiB]`. `scripts/lib/quic-bench` runs both.
+//! The yardstick of the latter is the same without any of our code, see `bare.rs`: `throughput
+//! bare-server CERTFILE` and `throughput bare-client CERTFILE ADDRESS:PORT [GiB]`.
+//! `scripts/lib/quic-bench` runs both.
 
 #![allow(clippy::print_stdout)]
 
 use bytes::{Bytes, BytesMut};
-use hither_carrier::{CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, RecvHalf, Stream};
+use hither_carrier::{
+    CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, RecvHalf, Stream,
+};
 use rustix::time::{ClockId, clock_gettime};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -39,19 +43,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ["quic", device, address] => quic(device, address, 1).await,
         ["quic", device, address, gib] => quic(device, address, gib.parse()?).await,
         ["bare-server", certificate] => bare::server(Path::new(certificate)).await,
-        ["bare-client", certificate, address] => bare::client(Path::new(certificate), address, 1).await,
+        ["bare-client", certificate, address] => {
+            bare::client(Path::new(certificate), address, 1).await
+        }
         ["bare-client", certificate, address, gib] => {
             bare::client(Path::new(certificate), address, gib.parse()?).await
         }
-        _ => Err("usage: throughput [server KEYFILE | client DEVICE ADDRESS:PORT [GiB] | \
+        _ => Err(
+            "usage: throughput [server KEYFILE | client DEVICE ADDRESS:PORT [GiB] | \
                   quic DEVICE ADDRESS:PORT [GiB] | bare-server CERTFILE | \
                   bare-client CERTFILE ADDRESS:PORT [GiB]]"
-            .into()),
+                .into(),
+        ),
     }
 }
 
 async fn both(gib: u64) -> Result<(), Box<dyn Error>> {
-    let config = EndpointConfig { loopback_only: true, ..EndpointConfig::default() };
+    let config = EndpointConfig {
+        loopback_only: true,
+        ..EndpointConfig::default()
+    };
     let server = Endpoint::bind(&Identity::generate()?, &config)?;
     let (device, port) = (server.device(), server.port());
     println!("both ends in one process: CPU seconds count both");
@@ -60,8 +71,19 @@ async fn both(gib: u64) -> Result<(), Box<dyn Error>> {
 }
 
 async fn server(identity: &Identity) -> Result<(), Box<dyn Error>> {
-    let server = Endpoint::bind(identity, &EndpointConfig { port: PORT, ..EndpointConfig::default() })?;
-    println!("client {} ADDRESS:{} (TCP {:?})", server.device(), server.port(), server.tcp_port());
+    let server = Endpoint::bind(
+        identity,
+        &EndpointConfig {
+            port: PORT,
+            ..EndpointConfig::default()
+        },
+    )?;
+    println!(
+        "client {} ADDRESS:{} (TCP {:?})",
+        server.device(),
+        server.port(),
+        server.tcp_port()
+    );
     serve(server).await;
     Ok(())
 }
@@ -72,7 +94,9 @@ async fn client(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Err
 
 async fn quic(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::bind(&Identity::generate()?, &EndpointConfig::default())?;
-    let link = endpoint.connect_quic(device.parse()?, &[address.parse()?]).await?;
+    let link = endpoint
+        .connect_quic(device.parse()?, &[address.parse()?])
+        .await?;
     measure(&link, 1, gib * GIB).await?;
     endpoint.close().await;
     Ok(())
@@ -82,7 +106,9 @@ async fn quic(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Error
 async fn serve(endpoint: Endpoint) {
     let piece = Bytes::from(vec![0x5a; PIECE]);
     while let Some(incoming) = endpoint.accept().await {
-        let Incoming::Stream(mut stream) = incoming else { continue };
+        let Incoming::Stream(mut stream) = incoming else {
+            continue;
+        };
         let piece = piece.clone();
         tokio::spawn(async move {
             let mut left = stream.recv.read_u64().await?;
@@ -96,7 +122,11 @@ async fn serve(endpoint: Endpoint) {
     }
 }
 
-async fn run(device: hither_proto::DeviceId, address: SocketAddr, gib: u64) -> Result<(), Box<dyn Error>> {
+async fn run(
+    device: hither_proto::DeviceId,
+    address: SocketAddr,
+    gib: u64,
+) -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::bind(&Identity::generate()?, &EndpointConfig::default())?;
     let quic = endpoint.connect_quic(device, &[address]).await?;
     let tcp = endpoint.connect_tcp(device, &[address]).await?;
@@ -114,12 +144,16 @@ async fn measure(link: &Link, streams: u64, bytes: u64) -> Result<(), Box<dyn Er
     let mut open = Vec::new();
     for _ in 0..streams {
         let Stream { mut send, recv, .. } = link.open().await?;
-        send.send_bytes(Bytes::copy_from_slice(&(bytes / streams).to_be_bytes())).await?;
+        send.send_bytes(Bytes::copy_from_slice(&(bytes / streams).to_be_bytes()))
+            .await?;
         send.finish().await?;
         open.push((send, recv));
     }
     let (start, cpu) = (Instant::now(), cpu_seconds());
-    let tasks: Vec<_> = open.into_iter().map(|(send, recv)| tokio::spawn(drain(recv, send))).collect();
+    let tasks: Vec<_> = open
+        .into_iter()
+        .map(|(send, recv)| tokio::spawn(drain(recv, send)))
+        .collect();
     let mut received = 0;
     for task in tasks {
         received += task.await??;
@@ -149,7 +183,9 @@ async fn drain<T>(mut recv: RecvHalf, _send: T) -> std::io::Result<u64> {
         buffer.clear();
         match recv.read_exact_into(&mut buffer, PIECE).await {
             Ok(()) => total += PIECE as u64,
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && buffer.is_empty() => {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::UnexpectedEof && buffer.is_empty() =>
+            {
                 return Ok(total);
             }
             Err(error) => return Err(error),

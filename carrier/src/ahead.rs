@@ -1,4 +1,5 @@
-//! Reading ahead from a socket, so that TLS, which asks for 4 KiB at a time, costs few calls of the system.
+//! Reading ahead from a socket, so that TLS, which asks for 4 KiB at a time, costs few calls of the
+//! system.
 
 use crate::socket::Socket;
 use std::io::{self, IoSlice};
@@ -6,7 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A socket with a buffer in front of its reading side; unlike tokio's it can grow. Writes go through.
+/// A socket with a buffer in front of its reading side; unlike tokio's it can grow. Writes go
+/// through.
 pub(crate) struct ReadAhead {
     socket: Socket,
     buffer: Vec<u8>,
@@ -20,7 +22,13 @@ pub(crate) struct ReadAhead {
 impl ReadAhead {
     /// Reads at most `ahead` bytes at once.
     pub(crate) fn new(ahead: usize, socket: Socket) -> Self {
-        Self { socket, buffer: vec![0; ahead], start: 0, end: 0, wanted: ahead }
+        Self {
+            socket,
+            buffer: vec![0; ahead],
+            start: 0,
+            end: 0,
+            wanted: ahead,
+        }
     }
 
     /// Reads at least `ahead` bytes at once from now on, as far as they are there.
@@ -67,7 +75,11 @@ impl AsyncRead for ReadAhead {
 }
 
 impl AsyncWrite for ReadAhead {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, data)
     }
 
@@ -101,7 +113,9 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_lost_when_it_grows() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let there = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let there = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let mut here = ReadAhead::new(16, Socket::Tcp(listener.accept().await.unwrap().0));
         let sent: Vec<u8> = (0..5000u32).map(|n| n as u8).collect();
         let (mut from, mut to) = there.into_split();

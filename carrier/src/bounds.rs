@@ -1,8 +1,9 @@
 //! How much others can make us hold, all in one place.
 //!
-//! Taking a place gives a permit whose drop gives it back. What costs a stranger nothing to fill turns nobody away when it is
-//! full: unfinished handshakes (`handshakes.rs`) and connections (`places.rs`) give their place to newer ones, and what this device
-//! dials has places of its own. What is bounded by device (`Counts`) refuses at once. Nothing queues: whoever waits in a
+//! Taking a place gives a permit whose drop gives it back. What costs a stranger nothing to fill
+//! turns nobody away when it is full: unfinished handshakes (`handshakes.rs`) and connections
+//! (`places.rs`) give their place to newer ones, and what this device dials has places of its own.
+//! What is bounded by device (`Counts`) refuses at once. Nothing queues: whoever waits in a
 //! queue is held, too.
 
 use crate::handshakes::Handshakes;
@@ -17,15 +18,17 @@ use std::time::Duration;
 
 /// Most accepted connections at once, QUIC and TCP together; and again as many dialled ones.
 pub const MAX_CONNECTIONS: usize = 1024;
-/// Most accepted connections from one address (one /64 network for IPv6). At 4 MiB of window each, one machine
-/// without any right here can make us buffer 256 MiB at worst.
+/// Most accepted connections from one address (one /64 network for IPv6). At 4 MiB of window each,
+/// one machine without any right here can make us buffer 256 MiB at worst.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 64;
-/// Most accepted connections of one carrier whose handshake is not finished. Beyond it the oldest goes.
+/// Most accepted connections of one carrier whose handshake is not finished. Beyond it the oldest
+/// goes.
 pub const MAX_HANDSHAKES: usize = 64;
-/// Most of those from one address (one /64 network for IPv6). Beyond it the oldest of that address goes.
+/// Most of those from one address (one /64 network for IPv6). Beyond it the oldest of that address
+/// goes.
 pub const MAX_HANDSHAKES_PER_ADDRESS: usize = 8;
-/// With this many unfinished handshakes a QUIC client must first show that its source address is its own (a Retry),
-/// so that forged addresses cannot fill the table.
+/// With this many unfinished handshakes a QUIC client must first show that its source address is
+/// its own (a Retry), so that forged addresses cannot fill the table.
 pub const RETRY_ABOVE: usize = 16;
 /// Longest handshake, accepted or dialled.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,30 +40,36 @@ pub const MAX_TCP_PER_DEVICE: usize = 16;
 pub const MAX_STREAMS_PER_DEVICE: usize = 64;
 /// Most open streams that others have opened to us.
 pub const MAX_STREAMS: usize = 4096;
-/// Most accepted streams and links that wait to be taken by the owner of the endpoint. Beyond it connections wait
-/// with what they have accepted, and the other side is slowed down by flow control.
+/// Most accepted streams and links that wait to be taken by the owner of the endpoint. Beyond it
+/// connections wait with what they have accepted, and the other side is slowed down by flow
+/// control.
 pub const MAX_INCOMING: usize = 64;
-/// Most addresses tried for one dial, of those that are known when it begins, and again of those that join it.
+/// Most addresses tried for one dial, of those that are known when it begins, and again of those
+/// that join it.
 pub const MAX_ADDRESSES: usize = 8;
-/// Pause before the next address is tried beside the ones before it (RFC 8305 recommends 150 to 250 ms).
+/// Pause before the next address is tried beside the ones before it (RFC 8305 recommends 150 to 250
+/// ms).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(150);
 /// Longest dial, over all its addresses.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much others can make one endpoint hold. The default is that of a device: the constants of this module.
+/// How much others can make one endpoint hold. The default is that of a device: the constants of
+/// this module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Most accepted connections at once, QUIC and TCP together; and again as many dialled ones. Beyond it the oldest goes of those
-    /// that nobody has vouched for.
+    /// Most accepted connections at once, QUIC and TCP together; and again as many dialled ones.
+    /// Beyond it the oldest goes of those that nobody has vouched for.
     pub connections: usize,
-    /// Most accepted connections from one address (one /64 network for IPv6), and most open streams from there of devices that nobody
-    /// has vouched for.
+    /// Most accepted connections from one address (one /64 network for IPv6), and most open
+    /// streams from there of devices that nobody has vouched for.
     pub connections_per_address: usize,
-    /// Most accepted connections of one carrier whose handshake is not finished. Beyond it the oldest goes.
+    /// Most accepted connections of one carrier whose handshake is not finished. Beyond it the
+    /// oldest goes.
     pub handshakes: usize,
     /// Most of those from one address (one /64 network for IPv6).
     pub handshakes_per_address: usize,
-    /// With this many unfinished handshakes a QUIC client must first show that its source address is its own.
+    /// With this many unfinished handshakes a QUIC client must first show that its source address
+    /// is its own.
     pub retry_above: usize,
     /// Most accepted QUIC connections of one device.
     pub links_per_device: usize,
@@ -88,12 +97,13 @@ impl Default for Limits {
     }
 }
 
-/// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
+/// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of
+/// an IPv6 one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Source(IpAddr);
 
-/// The network around an address that one party may well own: the /24 of an IPv4 address, the /48 of an IPv6 one (what RFC 6177
-/// gives to one site at most).
+/// The network around an address that one party may well own: the /24 of an IPv4 address, the /48
+/// of an IPv6 one (what RFC 6177 gives to one site at most).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Site(IpAddr);
 
@@ -124,19 +134,30 @@ pub(crate) struct Counts<K: Eq + Hash + Copy> {
 
 impl<K: Eq + Hash + Copy> Counts<K> {
     pub(crate) fn new(max_total: usize, max_each: usize) -> Arc<Self> {
-        Arc::new(Self { max_total, max_each, state: Mutex::default() })
+        Arc::new(Self {
+            max_total,
+            max_each,
+            state: Mutex::default(),
+        })
     }
 
     /// Takes a place for `key`, or `None` when the bound is reached.
     pub(crate) fn take(self: &Arc<Self>, key: K) -> Option<Permit<K>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, counts) = &mut *state;
-        if *total >= self.max_total || counts.get(&key).is_some_and(|count| *count >= self.max_each) {
+        if *total >= self.max_total
+            || counts
+                .get(&key)
+                .is_some_and(|count| *count >= self.max_each)
+        {
             return None;
         }
         *total += 1;
         *counts.entry(key).or_default() += 1;
-        Some(Permit { counts: Arc::clone(self), key })
+        Some(Permit {
+            counts: Arc::clone(self),
+            key,
+        })
     }
 
     fn give_back(&self, key: K) {
@@ -229,7 +250,10 @@ impl Bounds {
     /// A place for a stream that `device` has opened from `address`.
     pub(crate) fn stream(&self, device: DeviceId, address: IpAddr) -> Option<StreamPermit> {
         let by_device = self.streams.take(device)?;
-        Some(StreamPermit { _device: by_device, _address: self.stream_places.take_free(address, device)? })
+        Some(StreamPermit {
+            _device: by_device,
+            _address: self.stream_places.take_free(address, device)?,
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 use socket2::Socket;
 use std::io;
 
-/// Wanted receive and send buffer of the UDP socket, bytes. Measured: with the kernel's default of 208 KiB a QUIC
-/// receiver on a gigabit-class LAN loses packets at every burst; with 4 MiB it loses none.
+/// Wanted receive and send buffer of the UDP socket, bytes. Measured: with the kernel's default of
+/// 208 KiB a QUIC receiver on a gigabit-class LAN loses packets at every burst; with 4 MiB it loses
+/// none.
 pub(crate) const UDP_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Enlarges both buffers as far as the kernel lets us (`net.core.rmem_max`, `wmem_max`; beyond them with the right
-/// CAP_NET_ADMIN) and returns what it gave, receive then send, bytes.
+/// Enlarges both buffers as far as the kernel lets us (`net.core.rmem_max`, `wmem_max`; beyond them
+/// with the right CAP_NET_ADMIN) and returns what it gave, receive then send, bytes.
 pub(crate) fn enlarge(socket: &Socket) -> io::Result<(usize, usize)> {
     socket.set_recv_buffer_size(UDP_BUFFER)?;
     socket.set_send_buffer_size(UDP_BUFFER)?;

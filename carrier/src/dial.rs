@@ -10,9 +10,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use tokio::time::{Instant, sleep_until};
 
-/// Dials the first [`MAX_ADDRESSES`] addresses in their order: the next one when one before has failed or after
-/// [`DIAL_STAGGER`]. Addresses that become known meanwhile, as many again, are tried at once: they are news, and those
-/// that do not answer may be old. Losers are dropped, which must break them off.
+/// Dials the first [`MAX_ADDRESSES`] addresses in their order: the next one when one before has
+/// failed or after [`DIAL_STAGGER`]. Addresses that become known meanwhile, as many again, are
+/// tried at once: they are news, and those that do not answer may be old. Losers are dropped, which
+/// must break them off.
 pub(crate) async fn race<T, F>(
     addresses: &[SocketAddr],
     joining: impl Stream<Item = SocketAddr>,
@@ -39,7 +40,11 @@ where
         if running.is_empty() {
             return Err(failure);
         }
-        let wake = if waiting.is_empty() { deadline } else { next.min(deadline) };
+        let wake = if waiting.is_empty() {
+            deadline
+        } else {
+            next.min(deadline)
+        };
         tokio::select! {
             biased;
             Some(ended) = running.next() => match ended {
@@ -82,7 +87,9 @@ mod tests {
     use tokio::time::sleep;
 
     fn addresses(count: u16) -> Vec<SocketAddr> {
-        (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+        (1..=count)
+            .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+            .collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -105,7 +112,11 @@ mod tests {
         let start = Instant::now();
         let all = addresses(8);
         let won = race(&all, empty(), |address| async move {
-            if address.port() < 8 { Err(LinkError::Unreachable("no".into())) } else { Ok(address.port()) }
+            if address.port() < 8 {
+                Err(LinkError::Unreachable("no".into()))
+            } else {
+                Ok(address.port())
+            }
         });
         assert_eq!(won.await, Ok(8));
         assert!(start.elapsed() < DIAL_STAGGER);
@@ -121,12 +132,18 @@ mod tests {
             std::future::pending()
         });
         assert_eq!(lost.await, Err(LinkError::TimedOut));
-        assert_eq!((start.elapsed(), tried.get()), (DIAL_TIMEOUT, MAX_ADDRESSES));
+        assert_eq!(
+            (start.elapsed(), tried.get()),
+            (DIAL_TIMEOUT, MAX_ADDRESSES)
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_address_and_the_most_telling_failure() {
-        assert_eq!(race::<(), _>(&[], empty(), |_| std::future::pending()).await, Err(LinkError::NoAddress));
+        assert_eq!(
+            race::<(), _>(&[], empty(), |_| std::future::pending()).await,
+            Err(LinkError::NoAddress)
+        );
         let found = crate::Identity::generate().unwrap().device_id();
         let all = addresses(3);
         let lost = race::<(), _>(&all, empty(), |address| async move {
@@ -149,16 +166,29 @@ mod tests {
         let tried = std::cell::RefCell::new(Vec::new());
         let won = race(&all, joining, |address| {
             tried.borrow_mut().push(address.port());
-            async move { if address.port() == 9 { Ok(9) } else { std::future::pending().await } }
+            async move {
+                if address.port() == 9 {
+                    Ok(9)
+                } else {
+                    std::future::pending().await
+                }
+            }
         });
         assert_eq!(won.await, Ok(9));
-        assert_eq!((start.elapsed(), tried.into_inner()), (Duration::from_millis(400), vec![1, 2, 3, 9]));
+        assert_eq!(
+            (start.elapsed(), tried.into_inner()),
+            (Duration::from_millis(400), vec![1, 2, 3, 9])
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_that_join_are_bounded_too_and_count_once() {
         let tried = std::cell::RefCell::new(Vec::new());
-        let joining = iter(addresses(100).into_iter().flat_map(|address| [address, address]));
+        let joining = iter(
+            addresses(100)
+                .into_iter()
+                .flat_map(|address| [address, address]),
+        );
         let (start, three) = (Instant::now(), addresses(3));
         let lost = race::<(), _>(&three, joining, |address| {
             tried.borrow_mut().push(address.port());
@@ -167,6 +197,9 @@ mod tests {
         assert_eq!(lost.await, Err(LinkError::TimedOut));
         let mut tried = tried.into_inner();
         tried.sort_unstable();
-        assert_eq!((start.elapsed(), tried), (DIAL_TIMEOUT, (1..=3 + MAX_ADDRESSES as u16).collect()));
+        assert_eq!(
+            (start.elapsed(), tried),
+            (DIAL_TIMEOUT, (1..=3 + MAX_ADDRESSES as u16).collect())
+        );
     }
 }

@@ -1,16 +1,18 @@
 //! Finding devices on the local network by multicast DNS (RFC 6762, RFC 6763), and being found.
 //!
-//! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port, and `call=1` while this device would like others
-//! to connect to it because it does not get through to them ([`Call`]). The instance is called by the
-//! device's short id, not by its name, which would tell everyone on the network whose device it is.
+//! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port, and `call=1`
+//! while this device would like others to connect to it because it does not get through to them
+//! ([`Call`]). The instance is called by the device's short id, not by its name, which would tell
+//! everyone on the network whose device it is.
 //!
-//! Addresses, interfaces that come and go, and both IP versions are followed by the mDNS library: every
-//! [`IP_CHECK_SECONDS`] it looks at the interfaces, announces the service on new ones and asks there for others. When
-//! both ends of a link come up together, that announcement and that question are usually lost on a neighbour who has
-//! not looked yet, and nothing repeats them; so the service is announced again [`ANNOUNCE_AGAIN`] after a new address.
-//! A device that vanishes without a goodbye is reported as gone only when its records expire (two minutes); the death
-//! of a link is noticed much sooner, by the link. Whoever knows sooner that the network is another one says so by
-//! [`LookAnew`]: then new interfaces are used at once, and those who were seen before must answer or are gone.
+//! Addresses, interfaces that come and go, and both IP versions are followed by the mDNS library:
+//! every [`IP_CHECK_SECONDS`] it looks at the interfaces, announces the service on new ones and
+//! asks there for others. When both ends of a link come up together, that announcement and that
+//! question are usually lost on a neighbour who has not looked yet, and nothing repeats them; so
+//! the service is announced again [`ANNOUNCE_AGAIN`] after a new address. A device that vanishes
+//! without a goodbye is reported as gone only when its records expire (two minutes); the death of a
+//! link is noticed much sooner, by the link. Whoever knows sooner that the network is another one
+//! says so by [`LookAnew`]: then new interfaces are used at once, and those who were seen before must answer or are gone.
 
 use crate::familiar::Familiar;
 use crate::interfaces::InterfaceFilter;
@@ -18,8 +20,8 @@ use crate::news::News;
 use crate::sightings::{DiscoveryEvent, Service, Sightings};
 use hither_proto::DeviceId;
 use mdns_sd::{
-    DaemonEvent, IfKind, IfPredicate, MDNS_PORT, Receiver, ResolvedService, ScopedIp, ServiceDaemon,
-    ServiceEvent, ServiceInfo,
+    DaemonEvent, IfKind, IfPredicate, MDNS_PORT, Receiver, ResolvedService, ScopedIp,
+    ServiceDaemon, ServiceEvent, ServiceInfo,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{SocketAddr, SocketAddrV6};
@@ -36,13 +38,15 @@ const SERVICE: &str = "_hither._udp.local.";
 const VERSION: &str = "1";
 /// Seconds between looks at the network interfaces.
 const IP_CHECK_SECONDS: u32 = 2;
-/// When the service is announced again after this device got a new address: once every neighbour has looked at its
-/// interfaces, and once more for a network that takes its time to forward (spanning tree, Wi-Fi).
+/// When the service is announced again after this device got a new address: once every neighbour
+/// has looked at its interfaces, and once more for a network that takes its time to forward
+/// (spanning tree, Wi-Fi).
 const ANNOUNCE_AGAIN: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(12)];
-/// How long a device may take to answer after the network changed; it is asked twice, a second apart (RFC 6762, section
-/// 10.4, would wait for 10 s).
+/// How long a device may take to answer after the network changed; it is asked twice, a second
+/// apart (RFC 6762, section 10.4, would wait for 10 s).
 const VERIFY: Duration = Duration::from_secs(4);
-/// Most looks at once, before the library does by itself: each leaves an entry in its list of chosen interfaces.
+/// Most looks at once, before the library does by itself: each leaves an entry in its list of
+/// chosen interfaces.
 const MAX_LOOKS: u32 = 10_000;
 /// News that wait for the receiver; beyond it the latest of every device waits in [`News`].
 const MAX_EVENTS: usize = 256;
@@ -69,11 +73,16 @@ pub struct DiscoveryOptions {
 
 impl Default for DiscoveryOptions {
     fn default() -> Self {
-        Self { interfaces: InterfaceFilter::default(), mdns_port: MDNS_PORT, familiar: Familiar::default() }
+        Self {
+            interfaces: InterfaceFilter::default(),
+            mdns_port: MDNS_PORT,
+            familiar: Familiar::default(),
+        }
     }
 }
 
-/// Has a running search look anew: the network is another one. Cheap to clone; calls that come together are one.
+/// Has a running search look anew: the network is another one. Cheap to clone; calls that come
+/// together are one.
 #[derive(Debug, Clone)]
 pub struct LookAnew(Arc<Notify>);
 
@@ -84,8 +93,8 @@ impl LookAnew {
     }
 }
 
-/// Has a running search tell of those whom it left out because nothing was known of them: somebody matters now. Cheap to clone;
-/// calls that come together are one.
+/// Has a running search tell of those whom it left out because nothing was known of them: somebody
+/// matters now. Cheap to clone; calls that come together are one.
 #[derive(Debug, Clone)]
 pub struct Recall(Arc<Notify>);
 
@@ -103,11 +112,13 @@ pub struct Call(watch::Sender<bool>);
 impl Call {
     /// Says so from now on, or no longer.
     pub fn set(&self, calls: bool) {
-        self.0.send_if_modified(|before| std::mem::replace(before, calls) != calls);
+        self.0
+            .send_if_modified(|before| std::mem::replace(before, calls) != calls);
     }
 }
 
-/// A running search and announcement. Dropping it ends both, without a goodbye; see [`shutdown`](Self::shutdown).
+/// A running search and announcement. Dropping it ends both, without a goodbye; see
+/// [`shutdown`](Self::shutdown).
 pub struct Discovery {
     daemon: ServiceDaemon,
     name: String,
@@ -119,8 +130,9 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Announces `device` at QUIC port `port` and TCP port `tcp_port`, and searches for others. Must be called inside
-    /// a tokio runtime. The receiver gets only changes, at most 1024 devices, never this one.
+    /// Announces `device` at QUIC port `port` and TCP port `tcp_port`, and searches for others.
+    /// Must be called inside a tokio runtime. The receiver gets only changes, at most 1024
+    /// devices, never this one.
     pub fn start(
         device: DeviceId,
         port: u16,
@@ -130,9 +142,14 @@ impl Discovery {
         let loopback = options.interfaces.loopback_only;
         let daemon = ServiceDaemon::new_with_port(options.mdns_port)?;
         daemon.set_ip_check_interval(IP_CHECK_SECONDS)?;
-        let DiscoveryOptions { interfaces: filter, familiar, .. } = options;
-        let unwanted =
-            IfPredicate::new(move |interface| !filter.wants(&interface.name, interface.is_loopback()));
+        let DiscoveryOptions {
+            interfaces: filter,
+            familiar,
+            ..
+        } = options;
+        let unwanted = IfPredicate::new(move |interface| {
+            !filter.wants(&interface.name, interface.is_loopback())
+        });
         daemon.disable_interface(IfKind::Predicate(unwanted.clone()))?;
         let service = announcement(device, port, tcp_port, false)?;
         let name = service.get_fullname().to_owned();
@@ -164,7 +181,18 @@ impl Discovery {
                 () = token.cancelled() => {}
             }
         });
-        Ok((Self { daemon, name, anew, again, call: Call(call), stop, task }, receiver))
+        Ok((
+            Self {
+                daemon,
+                name,
+                anew,
+                again,
+                call: Call(call),
+                stop,
+                task,
+            },
+            receiver,
+        ))
     }
 
     /// For whoever learns that the network is another one.
@@ -182,8 +210,8 @@ impl Discovery {
         self.call.clone()
     }
 
-    /// Says goodbye, so that others forget this device at once, and waits until that is sent and all is ended (up to
-    /// 6 s where the network hangs).
+    /// Says goodbye, so that others forget this device at once, and waits until that is sent and
+    /// all is ended (up to 6 s where the network hangs).
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         let _ = (&mut self.task).await; // it ends by itself; a panic in it was reported already
@@ -213,7 +241,8 @@ fn announcement(
     let mut texts = vec![("v", VERSION.to_owned()), ("id", device.to_string())];
     texts.extend(tcp_port.map(|port| ("tcp", port.to_string())));
     texts.extend(calls.then(|| ("call", "1".to_owned())));
-    // Host names ignore case, the short id does not: two devices in 2^40 may share a name, and mDNS then renames one.
+    // Host names ignore case, the short id does not: two devices in 2^40 may share a name, and mDNS
+    // then renames one.
     let host = format!("hither-{}.local.", short.to_lowercase());
     Ok(ServiceInfo::new(SERVICE, &short, &host, "", port, &texts[..])?.enable_addr_auto())
 }
@@ -307,8 +336,8 @@ impl Search {
         }
     }
 
-    /// The library ends a search whose receiver was too slow. It is begun again, and what is in the library's cache is
-    /// told again.
+    /// The library ends a search whose receiver was too slow. It is begun again, and what is in the
+    /// library's cache is told again.
     async fn search_again(&self) -> Receiver<ServiceEvent> {
         loop {
             sleep(SEARCH_PAUSE).await;
@@ -319,13 +348,17 @@ impl Search {
         }
     }
 
-    /// Uses interfaces that are new, begins to search as at the start (a neighbour who is just announcing itself does not
-    /// hear the first question), and has those who were seen before answer. What fails comes by itself, later.
+    /// Uses interfaces that are new, begins to search as at the start (a neighbour who is just
+    /// announcing itself does not hear the first question), and has those who were seen before
+    /// answer. What fails comes by itself, later.
     fn look_anew(&mut self) -> Option<Receiver<ServiceEvent>> {
         self.looks += 1;
         if self.looks <= MAX_LOOKS {
-            // Whatever is chosen once more, the library looks at the interfaces for it; the choice stays the same.
-            let _ = self.daemon.disable_interface(IfKind::Predicate(self.unwanted.clone()));
+            // Whatever is chosen once more, the library looks at the interfaces for it; the choice
+            // stays the same.
+            let _ = self
+                .daemon
+                .disable_interface(IfKind::Predicate(self.unwanted.clone()));
         }
         for name in self.sightings.to_verify() {
             let _ = self.daemon.verify(name, VERIFY);
@@ -342,13 +375,18 @@ impl Search {
                 };
                 let (device, port) = (parsed.device, self.service.get_port());
                 let news = self.sightings.see(&service.fullname, parsed).into_iter();
-                news.filter_map(|news| elsewhere(news, port)).for_each(|news| self.news.add(news));
-                if service.get_property_val_str("call") == Some("1") && self.sightings.knows(device) {
+                news.filter_map(|news| elsewhere(news, port))
+                    .for_each(|news| self.news.add(news));
+                if service.get_property_val_str("call") == Some("1") && self.sightings.knows(device)
+                {
                     self.news.add(DiscoveryEvent::Calls { device });
                 }
             }
             ServiceEvent::ServiceRemoved(_, name) => {
-                self.sightings.lose(&name).into_iter().for_each(|news| self.news.add(news));
+                self.sightings
+                    .lose(&name)
+                    .into_iter()
+                    .for_each(|news| self.news.add(news));
             }
             _ => {}
         }
@@ -365,20 +403,42 @@ fn parse(service: &ResolvedService, loopback: bool) -> Option<Service> {
         Some(port) => Some(port.parse().ok().filter(|port| *port != 0)?),
         None => None,
     };
-    let addresses = service.addresses.iter().filter_map(|ip| address(ip, service.port, loopback));
+    let addresses = service
+        .addresses
+        .iter()
+        .filter_map(|ip| address(ip, service.port, loopback));
     let addresses: BTreeSet<_> = addresses.collect();
-    (!addresses.is_empty()).then_some(Service { device, addresses, tcp_port })
+    (!addresses.is_empty()).then_some(Service {
+        device,
+        addresses,
+        tcp_port,
+    })
 }
 
-/// Leaves out of what is announced in this device's name where this program is, which listens at `port`.
+/// Leaves out of what is announced in this device's name where this program is, which listens at
+/// `port`.
 fn elsewhere(news: DiscoveryEvent, port: u16) -> Option<DiscoveryEvent> {
-    let DiscoveryEvent::Ourselves { mut addresses, tcp_port } = news else { return Some(news) };
-    let own: BTreeSet<_> = if_addrs::get_if_addrs().ok()?.iter().map(if_addrs::Interface::ip).collect();
+    let DiscoveryEvent::Ourselves {
+        mut addresses,
+        tcp_port,
+    } = news
+    else {
+        return Some(news);
+    };
+    let own: BTreeSet<_> = if_addrs::get_if_addrs()
+        .ok()?
+        .iter()
+        .map(if_addrs::Interface::ip)
+        .collect();
     addresses.retain(|at| at.port() != port || !own.contains(&at.ip()));
-    (!addresses.is_empty()).then_some(DiscoveryEvent::Ourselves { addresses, tcp_port })
+    (!addresses.is_empty()).then_some(DiscoveryEvent::Ourselves {
+        addresses,
+        tcp_port,
+    })
 }
 
-/// An address that can be dialled: link-local IPv6 with its scope, nothing that cannot be a device's own.
+/// An address that can be dialled: link-local IPv6 with its scope, nothing that cannot be a
+/// device's own.
 fn address(ip: &ScopedIp, port: u16, loopback: bool) -> Option<SocketAddr> {
     let plain = ip.to_ip_addr();
     if plain.is_unspecified() || plain.is_multicast() || plain.is_loopback() != loopback {
@@ -399,7 +459,9 @@ mod tests {
     use crate::Identity;
 
     fn resolved(texts: &[(&str, &str)], ip: &str, port: u16) -> ResolvedService {
-        ServiceInfo::new(SERVICE, "x", "x.local.", ip, port, texts).unwrap().as_resolved_service()
+        ServiceInfo::new(SERVICE, "x", "x.local.", ip, port, texts)
+            .unwrap()
+            .as_resolved_service()
     }
 
     #[test]
@@ -409,7 +471,10 @@ mod tests {
         let good = resolved(&[("v", "1"), ("id", &id), ("tcp", "9")], "10.0.0.1", 7);
         let service = parse(&good, false).unwrap();
         assert_eq!((service.device, service.tcp_port), (device, Some(9)));
-        assert_eq!(service.addresses, BTreeSet::from(["10.0.0.1:7".parse().unwrap()]));
+        assert_eq!(
+            service.addresses,
+            BTreeSet::from(["10.0.0.1:7".parse().unwrap()])
+        );
         for texts in [
             &[("id", id.as_str())][..],
             &[("v", "2"), ("id", &id)],
@@ -418,13 +483,25 @@ mod tests {
             &[("v", "1"), ("id", &id), ("tcp", "0")],
             &[("v", "1"), ("id", &id), ("tcp", "70000")],
         ] {
-            assert_eq!(parse(&resolved(texts, "10.0.0.1", 7), false), None, "{texts:?}");
+            assert_eq!(
+                parse(&resolved(texts, "10.0.0.1", 7), false),
+                None,
+                "{texts:?}"
+            );
         }
         let texts = [("v", "1"), ("id", id.as_str())];
-        for (ip, port) in
-            [("10.0.0.1", 0), ("127.0.0.1", 7), ("0.0.0.0", 7), ("224.0.0.1", 7), ("fe80::1", 7)]
-        {
-            assert_eq!(parse(&resolved(&texts, ip, port), false), None, "{ip} {port}");
+        for (ip, port) in [
+            ("10.0.0.1", 0),
+            ("127.0.0.1", 7),
+            ("0.0.0.0", 7),
+            ("224.0.0.1", 7),
+            ("fe80::1", 7),
+        ] {
+            assert_eq!(
+                parse(&resolved(&texts, ip, port), false),
+                None,
+                "{ip} {port}"
+            );
         }
     }
 
@@ -432,8 +509,14 @@ mod tests {
     fn the_announcement_names_no_one() {
         let device = Identity::generate().unwrap().device_id();
         let service = announcement(device, 7, Some(8), false).unwrap();
-        assert_eq!(service.get_fullname(), format!("{}.{SERVICE}", device.short()));
-        assert_eq!(service.get_property_val_str("id"), Some(device.to_string().as_str()));
+        assert_eq!(
+            service.get_fullname(),
+            format!("{}.{SERVICE}", device.short())
+        );
+        assert_eq!(
+            service.get_property_val_str("id"),
+            Some(device.to_string().as_str())
+        );
         assert!(service.is_addr_auto());
     }
 }

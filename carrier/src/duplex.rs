@@ -1,11 +1,14 @@
-//! A TLS connection that is one stream, used by two halves: what TCP connections and circuits have in common.
+//! A TLS connection that is one stream, used by two halves: what TCP connections and circuits have
+//! in common.
 
 use crate::ahead::ReadAhead;
 use crate::endpoint::Core;
 use crate::error::LinkError;
 use crate::progress::Counted;
 use crate::socket::Socket;
-use crate::tls::{ALPN, EXPORTER_LABEL, ONLY_STREAM, SERVER_NAME, TlsError, exporter_context, peer_device};
+use crate::tls::{
+    ALPN, EXPORTER_LABEL, ONLY_STREAM, SERVER_NAME, TlsError, exporter_context, peer_device,
+};
 use bytes::Bytes;
 use hither_proto::{DeviceId, StreamBinding};
 use rustls::pki_types::ServerName;
@@ -27,20 +30,24 @@ use tokio_util::task::TaskTracker;
 
 /// Bytes read from the socket at once.
 const READ_BUFFER: usize = 64 * 1024;
-/// The same at a relay, which holds thousands of connections that are silent most of the time: one TLS record.
+/// The same at a relay, which holds thousands of connections that are silent most of the time: one
+/// TLS record.
 const RELAY_READ_BUFFER: usize = 16 * 1024 + 256;
-/// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB): 256 KiB of payload
-/// with what announces it and what TLS adds, so that no few bytes are left over for a write of their own.
+/// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB):
+/// 256 KiB of payload with what announces it and what TLS adds, so that no few bytes are left over
+/// for a write of their own.
 const WRITE_BUFFER: usize = 272 * 1024;
 /// Longest time, and most bytes, spent on reading what nobody wants before a socket is closed.
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 1024 * 1024);
 
 pub(crate) type Io = TlsStream<ReadAhead>;
 
-/// A TLS connection used by two halves. A lock, as in `tokio::io::split`, but with ways to break it off.
+/// A TLS connection used by two halves. A lock, as in `tokio::io::split`, but with ways to break it
+/// off.
 pub(crate) struct Duplex {
     io: Mutex<Io>,
-    /// The other side's end was read, or the connection was broken off: nothing is left to linger for.
+    /// The other side's end was read, or the connection was broken off: nothing is left to linger
+    /// for.
     drained: AtomicBool,
 }
 
@@ -50,7 +57,10 @@ impl Duplex {
             TlsStream::Client(io) => io.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER)),
             TlsStream::Server(io) => io.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER)),
         }
-        Self { io: Mutex::new(io), drained: AtomicBool::new(false) }
+        Self {
+            io: Mutex::new(io),
+            drained: AtomicBool::new(false),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Io> {
@@ -65,7 +75,11 @@ impl Duplex {
         }
     }
 
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut *self.lock()).poll_read(cx, buffer);
         let ended = match &result {
@@ -95,7 +109,8 @@ impl Duplex {
         Pin::new(&mut *self.lock()).poll_shutdown(cx)
     }
 
-    /// Breaks off both ways at once. Without TLS' closing message the other side reads an error, not an end.
+    /// Breaks off both ways at once. Without TLS' closing message the other side reads an error,
+    /// not an end.
     pub(crate) fn abort(&self) {
         self.drained.store(true, Ordering::Relaxed);
         self.shut(Shutdown::Both);
@@ -112,8 +127,8 @@ impl Duplex {
         });
     }
 
-    /// The system throws away what it still has to send when this is dropped, and the other side hears of it at once: behind what a line hardly
-    /// takes, an end would arrive seconds later.
+    /// The system throws away what it still has to send when this is dropped, and the other side
+    /// hears of it at once: behind what a line hardly takes, an end would arrive seconds later.
     pub(crate) fn discard(&self) {
         self.drained.store(true, Ordering::Relaxed);
         match &mut *self.lock() {
@@ -136,15 +151,17 @@ impl Duplex {
 }
 
 impl Drop for Duplex {
-    /// Closing a socket with unread data makes the kernel send a reset, which destroys what the other side has not
-    /// read yet of our last words. So what still comes is read and thrown away for a moment. (The stream under a circuit
-    /// does that itself, if it must.)
+    /// Closing a socket with unread data makes the kernel send a reset, which destroys what the
+    /// other side has not read yet of our last words. So what still comes is read and thrown
+    /// away for a moment. (The stream under a circuit does that itself, if it must.)
     fn drop(&mut self) {
         if *self.drained.get_mut() {
             return;
         }
         let io = self.io.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Socket::Tcp(socket) = io.get_ref().0.socket() else { return };
+        let Socket::Tcp(socket) = io.get_ref().0.socket() else {
+            return;
+        };
         let socket = SockRef::from(socket).try_clone();
         if let (Ok(socket), Ok(runtime)) = (socket, tokio::runtime::Handle::try_current()) {
             let _ = socket.shutdown(Shutdown::Write);
@@ -157,7 +174,11 @@ impl Drop for Duplex {
 const MAX_PIECES: usize = 8;
 
 /// Writes all of them.
-pub(crate) async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes], counted: &Counted) -> io::Result<()> {
+pub(crate) async fn write_pieces(
+    duplex: &Duplex,
+    pieces: &mut [Bytes],
+    counted: &Counted,
+) -> io::Result<()> {
     let mut pieces = pieces;
     loop {
         while pieces.first().is_some_and(Bytes::is_empty) {
@@ -187,7 +208,9 @@ pub(crate) async fn write_pieces(duplex: &Duplex, pieces: &mut [Bytes], counted:
 }
 
 async fn linger(socket: std::net::TcpStream) {
-    let Ok(mut socket) = TcpStream::from_std(socket) else { return };
+    let Ok(mut socket) = TcpStream::from_std(socket) else {
+        return;
+    };
     let drain = async {
         let mut waste = [0; 4096];
         let mut left = LINGER.1;
@@ -201,7 +224,8 @@ async fn linger(socket: std::net::TcpStream) {
     let _ = timeout(LINGER.0, drain).await;
 }
 
-/// Returns what TLS proved about a finished handshake of the device `own`: the other device, and what binds to the stream.
+/// Returns what TLS proved about a finished handshake of the device `own`: the other device, and
+/// what binds to the stream.
 fn proven(io: &Io, own: DeviceId) -> Result<(DeviceId, StreamBinding), TlsError> {
     let (_, state) = io.get_ref();
     if state.alpn_protocol() != Some(ALPN) {
@@ -212,11 +236,17 @@ fn proven(io: &Io, own: DeviceId) -> Result<(DeviceId, StreamBinding), TlsError>
     let (label, context) = (EXPORTER_LABEL, Some(&context[..]));
     let binding = match io {
         TlsStream::Client(io) => {
-            let exporter = io.get_ref().1.export_keying_material([0; 32], label, context)?;
+            let exporter = io
+                .get_ref()
+                .1
+                .export_keying_material([0; 32], label, context)?;
             StreamBinding::new(exporter, own, device)
         }
         TlsStream::Server(io) => {
-            let exporter = io.get_ref().1.export_keying_material([0; 32], label, context)?;
+            let exporter = io
+                .get_ref()
+                .1
+                .export_keying_material([0; 32], label, context)?;
             StreamBinding::new(exporter, device, own)
         }
     };
@@ -233,13 +263,22 @@ pub(crate) async fn handshake_with(
     let (config, verifier) = core.tls.client(device).map_err(|error| broken(&error))?;
     let name = ServerName::try_from(SERVER_NAME).map_err(|error| broken(&error))?;
     let socket = ReadAhead::new(READ_BUFFER, socket);
-    let io = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(|error| {
-        let failed = || LinkError::of_handshake(&error);
-        verifier.refused().map_or_else(failed, |found| LinkError::WrongDevice { found })
-    })?;
+    let io = TlsConnector::from(Arc::new(config))
+        .connect(name, socket)
+        .await
+        .map_err(|error| {
+            let failed = || LinkError::of_handshake(&error);
+            verifier
+                .refused()
+                .map_or_else(failed, |found| LinkError::WrongDevice { found })
+        })?;
     let io = Io::from(io);
     let (found, binding) = proven(&io, core.device).map_err(|error| broken(&error))?;
-    if found == device { Ok((io, binding)) } else { Err(LinkError::WrongDevice { found }) }
+    if found == device {
+        Ok((io, binding))
+    } else {
+        Err(LinkError::WrongDevice { found })
+    }
 }
 
 /// The accepting side: any device may come.
@@ -248,7 +287,11 @@ pub(crate) async fn handshake_of(
     acceptor: &TlsAcceptor,
     socket: Socket,
 ) -> io::Result<(Io, DeviceId, StreamBinding)> {
-    let buffer = if core.relay { RELAY_READ_BUFFER } else { READ_BUFFER };
+    let buffer = if core.relay {
+        RELAY_READ_BUFFER
+    } else {
+        READ_BUFFER
+    };
     let io = Io::from(acceptor.accept(ReadAhead::new(buffer, socket)).await?);
     let (device, binding) = proven(&io, core.device).map_err(io::Error::other)?;
     Ok((io, device, binding))

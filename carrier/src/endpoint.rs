@@ -41,13 +41,14 @@ pub struct EndpointConfig {
     pub loopback_only: bool,
     /// Fail when the port is taken, instead of taking any other.
     pub exact_port: bool,
-    /// TCP ports to listen on besides; those that cannot be had are skipped, with a warning in the log.
+    /// TCP ports to listen on besides; those that cannot be had are skipped, with a warning in the
+    /// log.
     pub extra_tcp_ports: Vec<u16>,
     /// How much others can make the endpoint hold.
     pub limits: Limits,
-    /// For a relay: accepted connections are not kept alive, are dead after so long a silence, are closed when nothing is
-    /// open on them for about 30 s, begin with small windows (see [`Stream::widen`]), and are not told of as
-    /// [`Incoming::Link`]. `None`: a device.
+    /// For a relay: accepted connections are not kept alive, are dead after so long a silence, are
+    /// closed when nothing is open on them for about 30 s, begin with small windows (see
+    /// [`Stream::widen`]), and are not told of as [`Incoming::Link`]. `None`: a device.
     pub relay_idle: Option<Duration>,
 }
 
@@ -68,9 +69,13 @@ impl Default for EndpointConfig {
 
 /// Something that another device began.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "most are streams, and at most 64 wait at a time")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most are streams, and at most 64 wait at a time"
+)]
 pub enum Incoming {
-    /// A QUIC link was accepted. Streams can be opened back on it; those that the other side opens follow on their own.
+    /// A QUIC link was accepted. Streams can be opened back on it; those that the other side opens
+    /// follow on their own.
     Link(Link),
     /// A stream was accepted, on whatever carrier, also on a link that this device has dialled.
     Stream(Stream),
@@ -94,7 +99,8 @@ pub(crate) struct Core {
     pub(crate) stop: CancellationToken,
 }
 
-/// The sockets of one device. Dropping it closes them, without waiting as [`close`](Self::close) does.
+/// The sockets of one device. Dropping it closes them, without waiting as [`close`](Self::close)
+/// does.
 pub struct Endpoint {
     core: Arc<Core>,
     incoming: Mutex<mpsc::Receiver<Incoming>>,
@@ -109,14 +115,26 @@ fn listen(port: u16, config: &EndpointConfig) -> Result<(Vec<TcpListener>, Vec<u
         return Ok((listeners, ports));
     }
     let mut open = |number, exact| -> Result<(), BindError> {
-        let listener = tcp::bind(Port { number, exact, loopback_only: config.loopback_only })?;
-        let address = listener.local_addr().map_err(|source| BindError::Socket { carrier: "TCP", source })?;
+        let listener = tcp::bind(Port {
+            number,
+            exact,
+            loopback_only: config.loopback_only,
+        })?;
+        let address = listener.local_addr().map_err(|source| BindError::Socket {
+            carrier: "TCP",
+            source,
+        })?;
         ports.push(address.port());
         listeners.push(listener);
         Ok(())
     };
     open(port, config.exact_port)?;
-    for extra in config.extra_tcp_ports.iter().copied().filter(|extra| *extra != port) {
+    for extra in config
+        .extra_tcp_ports
+        .iter()
+        .copied()
+        .filter(|extra| *extra != port)
+    {
         if let Err(error) = open(extra, true) {
             tracing::warn!(port = extra, %error, "this TCP port is not listened on");
         }
@@ -162,8 +180,17 @@ impl Endpoint {
         for listener in listeners {
             core.tasks.spawn(tcp::serve(Arc::clone(&core), listener));
         }
-        let port = if config.quic { port } else { tcp_ports.first().copied().unwrap_or(port) };
-        Ok(Self { core, incoming: Mutex::new(receiver), port, tcp_ports })
+        let port = if config.quic {
+            port
+        } else {
+            tcp_ports.first().copied().unwrap_or(port)
+        };
+        Ok(Self {
+            core,
+            incoming: Mutex::new(receiver),
+            port,
+            tcp_ports,
+        })
     }
 
     /// This device.
@@ -187,28 +214,36 @@ impl Endpoint {
     }
 
     /// Dials `device` over QUIC at its addresses, at most the first 8 of them, 5 s in all.
-    pub async fn connect_quic(&self, device: DeviceId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
-        self.dial_quic(device, addresses, stream::empty(), Towards::Device).await
+    pub async fn connect_quic(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+    ) -> Result<Link, LinkError> {
+        self.dial_quic(device, addresses, stream::empty(), Towards::Device)
+            .await
     }
 
-    /// The same for a relay: the link is not kept alive by itself and lives through half an hour of silence, unless the
-    /// relay's own patience is shorter.
+    /// The same for a relay: the link is not kept alive by itself and lives through half an hour of
+    /// silence, unless the relay's own patience is shorter.
     pub async fn connect_relay_quic(
         &self,
         relay: DeviceId,
         addresses: &[SocketAddr],
     ) -> Result<Link, LinkError> {
-        self.dial_quic(relay, addresses, stream::empty(), Towards::Relay).await
+        self.dial_quic(relay, addresses, stream::empty(), Towards::Relay)
+            .await
     }
 
-    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are tried at once.
+    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are
+    /// tried at once.
     pub async fn connect_quic_joined(
         &self,
         device: DeviceId,
         addresses: &[SocketAddr],
         joining: impl futures::Stream<Item = SocketAddr>,
     ) -> Result<Link, LinkError> {
-        self.dial_quic(device, addresses, joining, Towards::Device).await
+        self.dial_quic(device, addresses, joining, Towards::Device)
+            .await
     }
 
     async fn dial_quic(
@@ -230,18 +265,28 @@ impl Endpoint {
         towards: Towards,
     ) -> Result<Link, LinkError> {
         let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
-        // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight attempts.
+        // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight
+        // attempts.
         let v6 = endpoint.local_addr().is_ok_and(|local| local.is_ipv6());
         let usable = |address: &SocketAddr| v6 || address.is_ipv4();
         let addresses: Vec<_> = addresses.iter().copied().filter(usable).collect();
         let joining = joining.filter(|address| ready(usable(address)));
-        race(&addresses, joining, |address| quic::connect(&self.core, device, address, towards)).await
+        race(&addresses, joining, |address| {
+            quic::connect(&self.core, device, address, towards)
+        })
+        .await
     }
 
-    /// Dials `device` over TCP at its addresses, at most the first 8 of them, 5 s in all. The connection that proves
-    /// the identity becomes the link's first stream, if one is opened within 2 s.
-    pub async fn connect_tcp(&self, device: DeviceId, addresses: &[SocketAddr]) -> Result<Link, LinkError> {
-        self.dial_tcp(device, addresses, stream::empty(), Towards::Device).await
+    /// Dials `device` over TCP at its addresses, at most the first 8 of them, 5 s in all. The
+    /// connection that proves the identity becomes the link's first stream, if one is opened
+    /// within 2 s.
+    pub async fn connect_tcp(
+        &self,
+        device: DeviceId,
+        addresses: &[SocketAddr],
+    ) -> Result<Link, LinkError> {
+        self.dial_tcp(device, addresses, stream::empty(), Towards::Device)
+            .await
     }
 
     /// The same for a relay: the kernel does not probe whether it is there.
@@ -250,17 +295,20 @@ impl Endpoint {
         relay: DeviceId,
         addresses: &[SocketAddr],
     ) -> Result<Link, LinkError> {
-        self.dial_tcp(relay, addresses, stream::empty(), Towards::Relay).await
+        self.dial_tcp(relay, addresses, stream::empty(), Towards::Relay)
+            .await
     }
 
-    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are tried at once.
+    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are
+    /// tried at once.
     pub async fn connect_tcp_joined(
         &self,
         device: DeviceId,
         addresses: &[SocketAddr],
         joining: impl futures::Stream<Item = SocketAddr>,
     ) -> Result<Link, LinkError> {
-        self.dial_tcp(device, addresses, joining, Towards::Device).await
+        self.dial_tcp(device, addresses, joining, Towards::Device)
+            .await
     }
 
     async fn dial_tcp(
@@ -274,18 +322,27 @@ impl Endpoint {
         self.race_tcp(device, addresses, joining, towards).await
     }
 
-    /// Dials whoever announces this very device at addresses that are not its own, first over QUIC, then over TCP at the same
-    /// addresses and `tcp_port`. A link says that another machine there has this device's key; it is good for nothing else.
+    /// Dials whoever announces this very device at addresses that are not its own, first over QUIC,
+    /// then over TCP at the same addresses and `tcp_port`. A link says that another machine
+    /// there has this device's key; it is good for nothing else.
     pub async fn connect_twin(
         &self,
         addresses: &[SocketAddr],
         tcp_port: Option<u16>,
     ) -> Result<Link, LinkError> {
         let device = self.core.device;
-        let quic = self.race_quic(device, addresses, stream::empty(), Towards::Device).await;
-        let (Err(_), Some(port)) = (&quic, tcp_port) else { return quic };
-        let addresses: Vec<_> = addresses.iter().map(|at| SocketAddr::new(at.ip(), port)).collect();
-        self.race_tcp(device, &addresses, stream::empty(), Towards::Device).await
+        let quic = self
+            .race_quic(device, addresses, stream::empty(), Towards::Device)
+            .await;
+        let (Err(_), Some(port)) = (&quic, tcp_port) else {
+            return quic;
+        };
+        let addresses: Vec<_> = addresses
+            .iter()
+            .map(|at| SocketAddr::new(at.ip(), port))
+            .collect();
+        self.race_tcp(device, &addresses, stream::empty(), Towards::Device)
+            .await
     }
 
     async fn race_tcp(
@@ -295,10 +352,18 @@ impl Endpoint {
         joining: impl futures::Stream<Item = SocketAddr>,
         towards: Towards,
     ) -> Result<Link, LinkError> {
-        let dial =
-            async |address| Ok((address, tcp::connect(&self.core, device, address, towards, None).await?));
+        let dial = async |address| {
+            Ok((
+                address,
+                tcp::connect(&self.core, device, address, towards, None).await?,
+            ))
+        };
         let (address, first) = race(addresses, joining, dial).await?;
-        Ok(SingleLink::make(Arc::clone(&self.core), Way::Tcp(address, towards), first))
+        Ok(SingleLink::make(
+            Arc::clone(&self.core),
+            Way::Tcp(address, towards),
+            first,
+        ))
     }
 
     /// The next link or stream that another device began; `None` after [`close`](Self::close).
@@ -310,21 +375,27 @@ impl Endpoint {
         }
     }
 
-    /// The network under this device became another one; `own` are its addresses now. TCP connections of other addresses
-    /// are broken off before this waits for anything. QUIC links are asked at once whether they still lead there, and closed
-    /// when nothing is heard for three round trips (0.5 s to 2 s); those that this device dialled move to its new address by
+    /// The network under this device became another one; `own` are its addresses now. TCP
+    /// connections of other addresses are broken off before this waits for anything. QUIC links
+    /// are asked at once whether they still lead there, and closed when nothing is heard for
+    /// three round trips (0.5 s to 2 s); those that this device dialled move to its new address by
     /// that. Returns how many connections were ended.
     pub async fn network_changed(&self, own: &BTreeSet<IpAddr>) -> usize {
         let stranded = self.core.roaming.leave(own);
         stranded + self.core.roaming.probe(|_| true, || self.ask_all()).await
     }
 
-    /// A device is said to be elsewhere now: its QUIC links are asked as by [`network_changed`](Self::network_changed).
+    /// A device is said to be elsewhere now: its QUIC links are asked as by
+    /// [`network_changed`](Self::network_changed).
     pub async fn probe(&self, device: DeviceId) -> usize {
-        self.core.roaming.probe(|link| link.device() == device, || self.ask_all()).await
+        self.core
+            .roaming
+            .probe(|link| link.device() == device, || self.ask_all())
+            .await
     }
 
-    /// Breaks off the TCP connections that were made to a device: nothing gets through them any more. Returns how many.
+    /// Breaks off the TCP connections that were made to a device: nothing gets through them any
+    /// more. Returns how many.
     pub fn abandon_tcp(&self, device: DeviceId) -> usize {
         self.core.roaming.abandon(device)
     }
@@ -334,7 +405,8 @@ impl Endpoint {
         &self.core.paths
     }
 
-    /// Makes every QUIC connection send something at once, from whatever address leads to the other side now.
+    /// Makes every QUIC connection send something at once, from whatever address leads to the other
+    /// side now.
     fn ask_all(&self) {
         if let (Some(quic), Some(socket)) = (&self.core.quic, &self.core.socket)
             && let Err(error) = quic.rebind_abstract(Arc::clone(socket))
@@ -343,8 +415,8 @@ impl Endpoint {
         }
     }
 
-    /// Vouches for a device: it has proven that it belongs here, and keeps its places when strangers come in crowds. Of many devices the
-    /// latest 65,536 are remembered.
+    /// Vouches for a device: it has proven that it belongs here, and keeps its places when
+    /// strangers come in crowds. Of many devices the latest 65,536 are remembered.
     pub fn vouch(&self, device: DeviceId) {
         self.core.bounds.vouched.add(device);
     }
@@ -354,8 +426,9 @@ impl Endpoint {
         self.core.bounds.vouched.remove(&device);
     }
 
-    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides have been told and all tasks
-    /// have ended. TCP streams that are in use live on in their owners' hands.
+    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides have been
+    /// told and all tasks have ended. TCP streams that are in use live on in their owners'
+    /// hands.
     pub async fn close(&self) {
         self.core.stop.cancel();
         self.core.tasks.close();

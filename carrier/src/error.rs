@@ -92,10 +92,14 @@ impl LinkError {
     /// Why a handshake of TLS over TCP failed, in words for people.
     pub(crate) fn of_handshake(error: &io::Error) -> Self {
         tracing::debug!(%error, "a handshake failed");
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let tls = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             // An answer that is no TLS at all, or TLS of somebody else.
-            Some(rustls::Error::InvalidMessage(_) | rustls::Error::PeerIncompatible(_)) => Self::NotHither,
+            Some(rustls::Error::InvalidMessage(_) | rustls::Error::PeerIncompatible(_)) => {
+                Self::NotHither
+            }
             Some(rustls::Error::AlertReceived(_)) => Self::NotHither,
             Some(_) => Self::Broken("no secure connection could be made".into()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -1,11 +1,13 @@
-//! Devices that matter to whoever looks around: they keep their places among what is seen when made-up ones come in crowds.
+//! Devices that matter to whoever looks around: they keep their places among what is seen when
+//! made-up ones come in crowds.
 
 use hither_proto::DeviceId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Tells whether a device matters here: it proved something, was named by a ticket, or belongs to the user or a group. It is asked
-/// whenever a device is announced, and must not block. Cheap to clone; by default nobody matters.
+/// Tells whether a device matters here: it proved something, was named by a ticket, or belongs to
+/// the user or a group. It is asked whenever a device is announced, and must not block. Cheap to
+/// clone; by default nobody matters.
 #[derive(Clone)]
 pub struct Familiar(Arc<dyn Fn(&DeviceId) -> bool + Send + Sync>);
 

@@ -1,13 +1,14 @@
 //! Frames of the link protocol, and of the relay protocol, on a stream.
 //!
-//! Invariants: a frame's length is checked against the reader's bound before anything is allocated for it; nothing is
-//! read beyond the frame or payload that was asked for, so the bytes behind it belong to whoever reads next.
+//! Invariants: a frame's length is checked against the reader's bound before anything is allocated
+//! for it; nothing is read beyond the frame or payload that was asked for, so the bytes behind it
+//! belong to whoever reads next.
 
 use crate::stream::{RecvHalf, SendHalf};
 use bytes::{BufMut, Bytes, BytesMut};
 use hither_proto::{
-    FRAME_PREFIX, FrameError, Message, MessageError, RelayMessage, decode_frame, decode_relay_frame,
-    encode_frame, encode_relay_frame, frame_length,
+    FRAME_PREFIX, FrameError, Message, MessageError, RelayMessage, decode_frame,
+    decode_relay_frame, encode_frame, encode_relay_frame, frame_length,
 };
 use std::io;
 use std::marker::PhantomData;
@@ -47,7 +48,11 @@ impl WireMessage for Message {
     }
 
     fn payload_length(&self) -> usize {
-        if let Self::Chunk { length, .. } = self { *length as usize } else { 0 }
+        if let Self::Chunk { length, .. } = self {
+            *length as usize
+        } else {
+            0
+        }
     }
 }
 
@@ -57,7 +62,11 @@ impl WireMessage for RelayMessage {
     }
 
     fn payload_length(&self) -> usize {
-        if let Self::PutChunk { length, .. } = self { *length as usize } else { 0 }
+        if let Self::PutChunk { length, .. } = self {
+            *length as usize
+        } else {
+            0
+        }
     }
 }
 
@@ -66,11 +75,18 @@ pub async fn write_message(send: &mut SendHalf, message: &Message) -> io::Result
     send.send_bytes(encode_frame(message).into()).await
 }
 
-/// Sends a [`Message::Chunk`] and the payload that it announces, or the beginning of it, in one go and without copying the payload on
-/// QUIC.
-pub async fn write_chunk_frame(send: &mut SendHalf, header: &Message, payload: Bytes) -> io::Result<()> {
-    debug_assert!(matches!(header, Message::Chunk { length, .. } if *length as usize >= payload.len()));
-    send.send_all(&mut [encode_frame(header).into(), payload]).await
+/// Sends a [`Message::Chunk`] and the payload that it announces, or the beginning of it, in one go
+/// and without copying the payload on QUIC.
+pub async fn write_chunk_frame(
+    send: &mut SendHalf,
+    header: &Message,
+    payload: Bytes,
+) -> io::Result<()> {
+    debug_assert!(
+        matches!(header, Message::Chunk { length, .. } if *length as usize >= payload.len())
+    );
+    send.send_all(&mut [encode_frame(header).into(), payload])
+        .await
 }
 
 /// Sends one message between a device and a relay. For a chunk use [`write_put_chunk`].
@@ -78,12 +94,18 @@ pub async fn write_relay_message(send: &mut SendHalf, message: &RelayMessage) ->
     send.send_bytes(encode_relay_frame(message).into()).await
 }
 
-/// Sends a [`RelayMessage::PutChunk`] and the payload that it announces, like [`write_chunk_frame`].
-pub async fn write_put_chunk(send: &mut SendHalf, header: &RelayMessage, payload: Bytes) -> io::Result<()> {
+/// Sends a [`RelayMessage::PutChunk`] and the payload that it announces, like
+/// [`write_chunk_frame`].
+pub async fn write_put_chunk(
+    send: &mut SendHalf,
+    header: &RelayMessage,
+    payload: Bytes,
+) -> io::Result<()> {
     debug_assert!(
         matches!(header, RelayMessage::PutChunk { length, .. } if *length as usize == payload.len())
     );
-    send.send_all(&mut [encode_relay_frame(header).into(), payload]).await
+    send.send_all(&mut [encode_relay_frame(header).into(), payload])
+        .await
 }
 
 /// Bytes of a payload that must arrive within a reader's patience.
@@ -97,7 +119,8 @@ pub type RelayReader = FrameReader<RelayMessage>;
 
 /// Reads messages, and the payloads of chunks, from a stream.
 ///
-/// Cancel safe: what has arrived stays in the reader when a future of it is dropped, so it can be used in `select!`.
+/// Cancel safe: what has arrived stays in the reader when a future of it is dropped, so it can be
+/// used in `select!`.
 #[derive(Debug)]
 pub struct FrameReader<M> {
     max: usize,
@@ -111,18 +134,35 @@ pub struct FrameReader<M> {
 }
 
 impl MessageReader {
-    /// Goes on as a reader of the relay protocol, with frames of at most `max` bytes: after [`Message::RelayOpen`].
-    /// Nothing is lost, not even what has arrived of the next frame.
+    /// Goes on as a reader of the relay protocol, with frames of at most `max` bytes: after
+    /// [`Message::RelayOpen`]. Nothing is lost, not even what has arrived of the next frame.
     pub fn into_relay(self, max: usize) -> RelayReader {
-        let Self { partial, frame, payload, .. } = self;
-        FrameReader { max, partial, frame, payload, reads: PhantomData }
+        let Self {
+            partial,
+            frame,
+            payload,
+            ..
+        } = self;
+        FrameReader {
+            max,
+            partial,
+            frame,
+            payload,
+            reads: PhantomData,
+        }
     }
 }
 
 impl<M: WireMessage> FrameReader<M> {
     /// A reader that accepts frames of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { max, partial: BytesMut::new(), frame: None, payload: 0, reads: PhantomData }
+        Self {
+            max,
+            partial: BytesMut::new(),
+            frame: None,
+            payload: 0,
+            reads: PhantomData,
+        }
     }
 
     /// Accepts frames of at most `max` bytes from the next one on.
@@ -130,13 +170,20 @@ impl<M: WireMessage> FrameReader<M> {
         self.max = max;
     }
 
-    /// Bytes that have arrived of the frame or payload that is being read: it grows while a long one is on its way.
+    /// Bytes that have arrived of the frame or payload that is being read: it grows while a long
+    /// one is on its way.
     pub fn arrived(&self) -> usize {
-        self.partial.len() + if self.frame.is_some() { FRAME_PREFIX } else { 0 }
+        self.partial.len()
+            + if self.frame.is_some() {
+                FRAME_PREFIX
+            } else {
+                0
+            }
     }
 
-    /// The next message, or `None` when the stream ended between messages. Messages of a later protocol version are
-    /// skipped, and so is the payload of the chunk before if it was not taken.
+    /// The next message, or `None` when the stream ended between messages. Messages of a later
+    /// protocol version are skipped, and so is the payload of the chunk before if it was not
+    /// taken.
     ///
     /// After an error the stream is out of step and of no use any more.
     pub async fn next(&mut self, recv: &mut RecvHalf) -> Result<Option<M>, FramingError> {
@@ -148,9 +195,11 @@ impl<M: WireMessage> FrameReader<M> {
         self.payload_from(recv).await
     }
 
-    /// The same, appended to a buffer of the caller's that can be reused. Not cancel safe: give the stream up then.
+    /// The same, appended to a buffer of the caller's that can be reused. Not cancel safe: give the
+    /// stream up then.
     ///
-    /// Fails with `TimedOut` when less than 256 KiB arrives within `patience`: a link may be thin, however long a chunk is.
+    /// Fails with `TimedOut` when less than 256 KiB arrives within `patience`: a link may be thin,
+    /// however long a chunk is.
     pub async fn payload_into(
         &mut self,
         recv: &mut RecvHalf,
@@ -173,13 +222,20 @@ impl<M: WireMessage> FrameReader<M> {
                 }
                 Ok(())
             };
-            timeout(patience, piece).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            timeout(patience, piece)
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         }
         Ok(())
     }
 
-    /// The same into a buffer that has just the payload's length; another length is [`FramingError::NoPayload`].
-    pub async fn payload_to(&mut self, recv: &mut RecvHalf, buffer: &mut [u8]) -> Result<(), FramingError> {
+    /// The same into a buffer that has just the payload's length; another length is
+    /// [`FramingError::NoPayload`].
+    pub async fn payload_to(
+        &mut self,
+        recv: &mut RecvHalf,
+        buffer: &mut [u8],
+    ) -> Result<(), FramingError> {
         if self.payload == 0 || self.payload != buffer.len() {
             return Err(FramingError::NoPayload);
         }
@@ -188,7 +244,10 @@ impl<M: WireMessage> FrameReader<M> {
         Ok(())
     }
 
-    async fn next_from<R: AsyncRead + Unpin>(&mut self, recv: &mut R) -> Result<Option<M>, FramingError> {
+    async fn next_from<R: AsyncRead + Unpin>(
+        &mut self,
+        recv: &mut R,
+    ) -> Result<Option<M>, FramingError> {
         self.skip_payload(recv).await?;
         loop {
             let length = match self.frame {
@@ -218,11 +277,15 @@ impl<M: WireMessage> FrameReader<M> {
         }
     }
 
-    async fn payload_from<R: AsyncRead + Unpin>(&mut self, recv: &mut R) -> Result<BytesMut, FramingError> {
+    async fn payload_from<R: AsyncRead + Unpin>(
+        &mut self,
+        recv: &mut R,
+    ) -> Result<BytesMut, FramingError> {
         if self.payload == 0 {
             return Err(FramingError::NoPayload);
         }
-        // A buffer of the payload's own, not the one that frames are read into: it leaves with the payload.
+        // A buffer of the payload's own, not the one that frames are read into: it leaves with the
+        // payload.
         if self.partial.is_empty() {
             self.partial = BytesMut::with_capacity(self.payload);
         }
@@ -234,7 +297,10 @@ impl<M: WireMessage> FrameReader<M> {
     }
 
     /// Reads and drops what is left of a payload that was not taken.
-    async fn skip_payload<R: AsyncRead + Unpin>(&mut self, recv: &mut R) -> Result<(), FramingError> {
+    async fn skip_payload<R: AsyncRead + Unpin>(
+        &mut self,
+        recv: &mut R,
+    ) -> Result<(), FramingError> {
         const PIECE: usize = 64 * 1024;
         if self.payload > 0 {
             self.payload -= self.partial.len(); // the part that was read before `payload` was given up
@@ -255,12 +321,20 @@ impl<M: WireMessage> FrameReader<M> {
 }
 
 /// Reads until `buffer` holds `length` bytes; `false` if the stream ended before the first of them.
-async fn fill<R: AsyncRead + Unpin>(recv: &mut R, buffer: &mut BytesMut, length: usize) -> io::Result<bool> {
+async fn fill<R: AsyncRead + Unpin>(
+    recv: &mut R,
+    buffer: &mut BytesMut,
+    length: usize,
+) -> io::Result<bool> {
     while buffer.len() < length {
         let missing = length - buffer.len();
         buffer.reserve(missing);
         if recv.read_buf(&mut (&mut *buffer).limit(missing)).await? == 0 {
-            return if buffer.is_empty() { Ok(false) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if buffer.is_empty() {
+                Ok(false)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
     }
     Ok(true)
@@ -327,7 +401,11 @@ mod tests {
     }
 
     fn chunk(payload: &[u8]) -> Vec<u8> {
-        let header = Message::Chunk { request: 1, position: 2, length: payload.len() as u32 };
+        let header = Message::Chunk {
+            request: 1,
+            position: 2,
+            length: payload.len() as u32,
+        };
         [encode_frame(&header), payload.to_vec()].concat()
     }
 
@@ -408,11 +486,20 @@ mod tests {
         let mut reader = MessageReader::new(10);
         let mut from = Trickle::new(&[0xff; 8], &[8]);
         let result = impatiently!(reader.next_from(&mut from));
-        assert!(matches!(result, Err(FramingError::TooLong(FrameError { length: 0xffff_ffff, max: 10 }))));
+        assert!(matches!(
+            result,
+            Err(FramingError::TooLong(FrameError {
+                length: 0xffff_ffff,
+                max: 10
+            }))
+        ));
         let mut reader = MessageReader::new(10);
         reader.set_max(20);
         let mut from = Trickle::new(&[0, 0, 0, 21], &[4]);
-        assert!(matches!(impatiently!(reader.next_from(&mut from)), Err(FramingError::TooLong(_))));
+        assert!(matches!(
+            impatiently!(reader.next_from(&mut from)),
+            Err(FramingError::TooLong(_))
+        ));
     }
 
     #[test]

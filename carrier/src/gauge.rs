@@ -1,4 +1,5 @@
-//! Measures what a stream carries while something is expected of it, from beside: by counters that are looked at now and then.
+//! Measures what a stream carries while something is expected of it, from beside: by counters that
+//! are looked at now and then.
 //!
 //! Pure: counters and time are arguments.
 
@@ -7,12 +8,15 @@ use std::time::{Duration, Instant};
 
 /// The interval at which a gauge is to be looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// Over how long is measured. So long a silence is one, and after so long at most it shows that little gets through.
+/// Over how long is measured. So long a silence is one, and after so long at most it shows that
+/// little gets through.
 const SPAN: Duration = Duration::from_secs(1);
-/// What a line that is worth nothing else carries at most, bytes per second (2 Mbit/s): below it is looked whether the other carrier
-/// carries more. What providers let through of something that they take for a nuisance is less.
+/// What a line that is worth nothing else carries at most, bytes per second (2 Mbit/s): below it is
+/// looked whether the other carrier carries more. What providers let through of something that they
+/// take for a nuisance is less.
 const LITTLE: f64 = 256.0 * 1024.0;
-/// Bytes in a [`SPAN`] of work from which a rate tells of the line, and not of who had little to say.
+/// Bytes in a [`SPAN`] of work from which a rate tells of the line, and not of who had little to
+/// say.
 const TELLING: u64 = 64 * 1024;
 
 /// The finding of a look.
@@ -31,7 +35,8 @@ pub enum Finding {
 /// Looks at one stream, or at a few that are one way.
 #[derive(Debug, Default)]
 pub struct Gauge {
-    /// Bytes so far at each look of the last [`SPAN`] in which something was expected all the time.
+    /// Bytes so far at each look of the last [`SPAN`] in which something was expected all the
+    /// time.
     looks: VecDeque<(Instant, u64)>,
 }
 
@@ -41,7 +46,8 @@ impl Gauge {
     /// The bound of little, bytes per second.
     pub const LITTLE: f64 = LITTLE;
 
-    /// A look: `moved` bytes so far in all, and whether more is expected and nothing on this side keeps it from coming.
+    /// A look: `moved` bytes so far in all, and whether more is expected and nothing on this side
+    /// keeps it from coming.
     pub fn look(&mut self, moved: u64, expected: bool, now: Instant) -> Finding {
         if !expected {
             self.looks.clear();
@@ -77,7 +83,10 @@ mod tests {
 
     /// Looks every [`LOOK`] while so many bytes come each time.
     fn run(gauge: &mut Gauge, start: Instant, bytes: u64, looks: u32) -> Finding {
-        (0..looks).map(|n| gauge.look(u64::from(n) * bytes, true, start + LOOK * n)).last().unwrap()
+        (0..looks)
+            .map(|n| gauge.look(u64::from(n) * bytes, true, start + LOOK * n))
+            .last()
+            .unwrap()
     }
 
     #[test]
@@ -85,8 +94,14 @@ mod tests {
         let (start, fast) = (Instant::now(), LITTLE as u64);
         assert_eq!(run(&mut Gauge::default(), start, 0, 4), Finding::Nothing);
         assert_eq!(run(&mut Gauge::default(), start, 0, 5), Finding::Silent);
-        assert_eq!(run(&mut Gauge::default(), start, 25_000, 5), Finding::Little(100_000.0));
-        assert_eq!(run(&mut Gauge::default(), start, fast, 9), Finding::Carries(4.0 * LITTLE));
+        assert_eq!(
+            run(&mut Gauge::default(), start, 25_000, 5),
+            Finding::Little(100_000.0)
+        );
+        assert_eq!(
+            run(&mut Gauge::default(), start, fast, 9),
+            Finding::Carries(4.0 * LITTLE)
+        );
     }
 
     #[test]
@@ -94,8 +109,13 @@ mod tests {
         let (start, mut gauge) = (Instant::now(), Gauge::default());
         run(&mut gauge, start, LITTLE as u64, 9);
         let all = 8 * LITTLE as u64;
-        let found: Vec<_> = (9..13).map(|n| gauge.look(all, true, start + LOOK * n)).collect();
-        assert!(matches!(found[2], Finding::Carries(_) | Finding::Little(_)), "{found:?}");
+        let found: Vec<_> = (9..13)
+            .map(|n| gauge.look(all, true, start + LOOK * n))
+            .collect();
+        assert!(
+            matches!(found[2], Finding::Carries(_) | Finding::Little(_)),
+            "{found:?}"
+        );
         assert_eq!(found[3], Finding::Silent);
     }
 

@@ -1,4 +1,5 @@
-//! Sealing for a group: what a member writes to all others, kept by a relay that must neither read nor forge it.
+//! Sealing for a group: what a member writes to all others, kept by a relay that must neither read
+//! nor forge it.
 //!
 //! ```text
 //! sealed    = salt (16, random) ‖ AES-256-GCM(plaintext), all-zero nonce, aad = group ‖ generation (8) ‖ author
@@ -7,9 +8,9 @@
 //! signature = ed25519("hither group note v1\0" ‖ group ‖ generation (8) ‖ BLAKE3(payload)) of the author
 //! ```
 //!
-//! Invariants: a key encrypts one plaintext, because its salt is random: that is what makes the fixed nonce safe; a payload
-//! comes out of [`open`] only if its author signed it for this group and generation, so that members cannot speak for each
-//! other.
+//! Invariants: a key encrypts one plaintext, because its salt is random: that is what makes the
+//! fixed nonce safe; a payload comes out of [`open`] only if its author signed it for this group
+//! and generation, so that members cannot speak for each other.
 
 use crate::identity::Identity;
 use crate::seal::{OpenError, SealError, padded};
@@ -58,8 +59,12 @@ pub fn seal(
     plaintext.extend_from_slice(payload);
     plaintext.resize(padded(HEADER + length), 0);
     let key = key(place, &salt).ok_or(SealError::Failed)?;
-    key.seal_in_place_append_tag(nonce(), Aad::from(associated(place, author)), &mut *plaintext)
-        .map_err(|_| SealError::Failed)?;
+    key.seal_in_place_append_tag(
+        nonce(),
+        Aad::from(associated(place, author)),
+        &mut *plaintext,
+    )
+    .map_err(|_| SealError::Failed)?;
     Ok([&salt[..], &plaintext].concat())
 }
 
@@ -69,7 +74,9 @@ pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>
     if !(SALT + HEADER + TAG..=MAX_GROUP_NOTE).contains(&length) {
         return Err(OpenError::Length { length });
     }
-    let (salt, ciphertext) = sealed.split_first_chunk::<SALT>().ok_or(OpenError::Length { length })?;
+    let (salt, ciphertext) = sealed
+        .split_first_chunk::<SALT>()
+        .ok_or(OpenError::Length { length })?;
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
     let key = key(place, salt).ok_or(OpenError::Unreadable)?;
     let plaintext = key
@@ -77,8 +84,9 @@ pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>
         .map_err(|_| OpenError::Unreadable)?;
     let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
-    let (payload, padding) =
-        rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or(OpenError::Malformed)?;
+    let (payload, padding) = rest
+        .split_at_checked(u32::from_be_bytes(*length) as usize)
+        .ok_or(OpenError::Malformed)?;
     if !author.verify(&signed_part(place, payload), signature) {
         return Err(OpenError::Forged);
     }
@@ -90,7 +98,9 @@ pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>
 
 fn key(place: Place<'_>, salt: &[u8; SALT]) -> Option<LessSafeKey> {
     let key = Zeroizing::new(place.secret.note_key(salt));
-    UnboundKey::new(&AES_256_GCM, &key[..]).ok().map(LessSafeKey::new)
+    UnboundKey::new(&AES_256_GCM, &key[..])
+        .ok()
+        .map(LessSafeKey::new)
 }
 
 fn nonce() -> Nonce {
@@ -98,12 +108,23 @@ fn nonce() -> Nonce {
 }
 
 fn associated(place: Place<'_>, author: DeviceId) -> Vec<u8> {
-    [&place.group.as_bytes()[..], &place.generation.to_be_bytes(), author.as_bytes()].concat()
+    [
+        &place.group.as_bytes()[..],
+        &place.generation.to_be_bytes(),
+        author.as_bytes(),
+    ]
+    .concat()
 }
 
 fn signed_part(place: Place<'_>, payload: &[u8]) -> Vec<u8> {
     let digest = blake3::hash(payload);
-    [CONTEXT, place.group.as_bytes(), &place.generation.to_be_bytes(), digest.as_bytes()].concat()
+    [
+        CONTEXT,
+        place.group.as_bytes(),
+        &place.generation.to_be_bytes(),
+        digest.as_bytes(),
+    ]
+    .concat()
 }
 
 #[cfg(test)]
@@ -114,24 +135,44 @@ mod tests {
     fn members_read_each_other_and_nobody_else_or_for_another() {
         let (one, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let (secret, later) = (GroupSecret::new([1; 32]), GroupSecret::new([2; 32]));
-        let place = Place { group: GroupId::new([7; 32]), generation: 3, secret: &secret };
+        let place = Place {
+            group: GroupId::new([7; 32]),
+            generation: 3,
+            secret: &secret,
+        };
         let sealed = seal(&one, place, [5; 16], b"hello").unwrap();
         let from = one.device_id();
         assert_eq!(open(place, from, &sealed).unwrap(), b"hello");
         assert!(!sealed.windows(5).any(|window| window == b"hello"));
         for wrong in [
-            Place { secret: &later, ..place },
-            Place { generation: 4, ..place },
-            Place { group: GroupId::new([8; 32]), ..place },
+            Place {
+                secret: &later,
+                ..place
+            },
+            Place {
+                generation: 4,
+                ..place
+            },
+            Place {
+                group: GroupId::new([8; 32]),
+                ..place
+            },
         ] {
-            assert!(matches!(open(wrong, from, &sealed), Err(OpenError::Unreadable)));
+            assert!(matches!(
+                open(wrong, from, &sealed),
+                Err(OpenError::Unreadable)
+            ));
         }
-        assert!(matches!(open(place, other.device_id(), &sealed), Err(OpenError::Unreadable)));
+        assert!(matches!(
+            open(place, other.device_id(), &sealed),
+            Err(OpenError::Unreadable)
+        ));
         // A member that knows the secret seals in the name of another: the signature says no.
         let mut forged = Zeroizing::new(vec![0; 256]);
         forged[..64].copy_from_slice(&other.sign(&signed_part(place, b"")));
         let with = key(place, &[9; 16]).unwrap();
-        with.seal_in_place_append_tag(nonce(), Aad::from(associated(place, from)), &mut *forged).unwrap();
+        with.seal_in_place_append_tag(nonce(), Aad::from(associated(place, from)), &mut *forged)
+            .unwrap();
         let forged = [&[9; 16][..], &forged].concat();
         assert!(matches!(open(place, from, &forged), Err(OpenError::Forged)));
         for at in 0..sealed.len() {

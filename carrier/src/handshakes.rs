@@ -1,8 +1,9 @@
 //! Accepted connections whose handshake is not finished.
 //!
-//! Anybody can begin a handshake and fall silent, so a full table turns nobody away: the oldest unfinished handshake goes, of the
-//! network that has begun most of them. An honest handshake takes a few round trips and is never the oldest for
-//! long; one that comes alone from its network is touched only when as many networks as there are places have begun one each.
+//! Anybody can begin a handshake and fall silent, so a full table turns nobody away: the oldest
+//! unfinished handshake goes, of the network that has begun most of them. An honest handshake takes
+//! a few round trips and is never the oldest for long; one that comes alone from its network is
+//! touched only when as many networks as there are places have begun one each.
 //!
 //! Each carrier has a table of its own, so that silent TCP connections do not shut out QUIC.
 
@@ -28,7 +29,11 @@ struct Table {
 
 impl Table {
     fn evict_oldest(&mut self, of: impl Fn(&Entry) -> bool) {
-        let oldest = self.open.iter().find(|(_, entry)| of(entry)).map(|(number, _)| *number);
+        let oldest = self
+            .open
+            .iter()
+            .find(|(_, entry)| of(entry))
+            .map(|(number, _)| *number);
         if let Some(entry) = oldest.and_then(|number| self.open.remove(&number)) {
             entry.evicted.cancel();
         }
@@ -37,8 +42,13 @@ impl Table {
     /// The network with most unfinished handshakes.
     fn busiest(&self) -> Option<Site> {
         let mut counts: HashMap<Site, usize> = HashMap::new();
-        self.open.values().for_each(|entry| *counts.entry(entry.site).or_default() += 1);
-        counts.into_iter().max_by_key(|(_, count)| *count).map(|(site, _)| site)
+        self.open
+            .values()
+            .for_each(|entry| *counts.entry(entry.site).or_default() += 1);
+        counts
+            .into_iter()
+            .max_by_key(|(_, count)| *count)
+            .map(|(site, _)| site)
     }
 }
 
@@ -53,7 +63,11 @@ pub(crate) struct Handshakes {
 impl Handshakes {
     /// At most `most` at once, `most_each` of them from one source; both at least 1.
     pub(crate) fn new(most: usize, most_each: usize) -> Arc<Self> {
-        Arc::new(Self { most: most.max(1), most_each: most_each.max(1), table: Mutex::default() })
+        Arc::new(Self {
+            most: most.max(1),
+            most_each: most_each.max(1),
+            table: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -64,7 +78,13 @@ impl Handshakes {
     pub(crate) fn begin(self: &Arc<Self>, address: IpAddr) -> Handshake {
         let (source, site) = (Source::from(address), Site::from(address));
         let mut table = self.lock();
-        if table.open.values().filter(|entry| entry.source == source).count() >= self.most_each {
+        if table
+            .open
+            .values()
+            .filter(|entry| entry.source == source)
+            .count()
+            >= self.most_each
+        {
             table.evict_oldest(|entry| entry.source == source);
         }
         if table.open.len() >= self.most {
@@ -73,8 +93,19 @@ impl Handshakes {
         }
         let (number, evicted) = (table.next, CancellationToken::new());
         table.next += 1;
-        table.open.insert(number, Entry { source, site, evicted: evicted.clone() });
-        Handshake { table: Arc::clone(self), number, evicted }
+        table.open.insert(
+            number,
+            Entry {
+                source,
+                site,
+                evicted: evicted.clone(),
+            },
+        );
+        Handshake {
+            table: Arc::clone(self),
+            number,
+            evicted,
+        }
     }
 
     /// Handshakes that are not finished.
@@ -120,7 +151,10 @@ mod tests {
     fn the_oldest_of_a_source_makes_room_for_its_newest() {
         let table = Handshakes::new(100, 2);
         let held: Vec<Handshake> = (0..3).map(|_| table.begin(ip("10.0.0.1"))).collect();
-        assert_eq!(held.iter().map(evicted).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(
+            held.iter().map(evicted).collect::<Vec<_>>(),
+            [true, false, false]
+        );
         assert_eq!(table.open(), 2);
     }
 
@@ -129,8 +163,9 @@ mod tests {
         let table = Handshakes::new(8, 4);
         let alone = table.begin(ip("192.0.2.1"));
         // Many addresses of one IPv6 site, and of a neighbouring one.
-        let crowd: Vec<Handshake> =
-            (0..1000).map(|n| table.begin(ip(&format!("2001:db8:{:x}:{n:x}::1", n % 2)))).collect();
+        let crowd: Vec<Handshake> = (0..1000)
+            .map(|n| table.begin(ip(&format!("2001:db8:{:x}:{n:x}::1", n % 2))))
+            .collect();
         assert!(!evicted(&alone), "a crowd pushes out its own");
         assert_eq!(table.open(), 8);
         assert_eq!(crowd.iter().filter(|one| !evicted(one)).count(), 7);

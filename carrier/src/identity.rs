@@ -1,7 +1,8 @@
 //! The device's own ed25519 key: made once, kept in one file, used by every carrier.
 //!
-//! Invariants: the file is complete or absent, readable by its owner only, and never replaced; the secret half of the
-//! key is never shown by `Debug`, and every copy of it that passes through this module's memory is wiped.
+//! Invariants: the file is complete or absent, readable by its owner only, and never replaced; the
+//! secret half of the key is never shown by `Debug`, and every copy of it that passes through this
+//! module's memory is wiped.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -69,11 +70,14 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Loads the key from the file `path`, or makes one and stores it there (mode 0600, in a folder that is created
-    /// with mode 0700 when missing). An existing file that others can read is refused, not repaired: its secret may
-    /// have been copied, and only the user can know.
+    /// Loads the key from the file `path`, or makes one and stores it there (mode 0600, in a folder
+    /// that is created with mode 0700 when missing). An existing file that others can read is
+    /// refused, not repaired: its secret may have been copied, and only the user can know.
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         create_private(folder).map_err(io_error(folder))?;
         check_folder(folder)?;
         if let Some(identity) = Self::load(path)? {
@@ -104,8 +108,8 @@ impl Identity {
         signature
     }
 
-    /// A key for one purpose, the same in every process of this device; it tells nothing of the secret half of the
-    /// device's key, nor of keys for other purposes.
+    /// A key for one purpose, the same in every process of this device; it tells nothing of the
+    /// secret half of the device's key, nor of keys for other purposes.
     pub(crate) fn derive(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
         let mut hasher = blake3::Hasher::new_derive_key(purpose);
         let mut key = hasher.update(&*self.seed()?).finalize();
@@ -119,14 +123,19 @@ impl Identity {
     pub(crate) fn seed(&self) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
         let der = pkcs8(&self.key)?;
         // In PKCS#8 of version 1 the 32 bytes of the secret half come last (RFC 8410, section 7).
-        der.as_ref().last_chunk::<32>().map(|seed| Zeroizing::new(*seed)).ok_or(IdentityError::Generate)
+        der.as_ref()
+            .last_chunk::<32>()
+            .map(|seed| Zeroizing::new(*seed))
+            .ok_or(IdentityError::Generate)
     }
 
     /// The key that a seed makes.
     #[cfg(test)]
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Result<Self, &'static str> {
         // PKCS#8 of version 1 (RFC 8410, section 10.3).
-        const BEFORE: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        const BEFORE: [u8; 16] = [
+            0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
+        ];
         Self::from_der(&[&BEFORE[..], seed].concat())
     }
 
@@ -136,12 +145,18 @@ impl Identity {
     }
 
     fn from_der(der: &[u8]) -> Result<Self, &'static str> {
-        let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| "it is not an ed25519 key")?;
-        let device =
-            DeviceId::from_slice(key.public_key().as_ref()).map_err(|_| "its public half is invalid")?;
-        let signing = rustls::crypto::aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der))
-            .map_err(|_| "TLS does not take it")?;
-        Ok(Self { key, signing, device })
+        let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
+            .map_err(|_| "it is not an ed25519 key")?;
+        let device = DeviceId::from_slice(key.public_key().as_ref())
+            .map_err(|_| "its public half is invalid")?;
+        let signing =
+            rustls::crypto::aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der))
+                .map_err(|_| "TLS does not take it")?;
+        Ok(Self {
+            key,
+            signing,
+            device,
+        })
     }
 
     fn load(path: &Path) -> Result<Option<Self>, IdentityError> {
@@ -153,12 +168,19 @@ impl Identity {
         check_file(path, &file)?;
         // Allocated once at full size: a vector that grows would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize + 1));
-        Read::by_ref(&mut file).take(MAX_FILE + 1).read_to_end(&mut text).map_err(io_error(path))?;
-        let malformed = |why| IdentityError::Malformed { path: path.to_owned(), why };
+        Read::by_ref(&mut file)
+            .take(MAX_FILE + 1)
+            .read_to_end(&mut text)
+            .map_err(io_error(path))?;
+        let malformed = |why| IdentityError::Malformed {
+            path: path.to_owned(),
+            why,
+        };
         if text.len() as u64 > MAX_FILE {
             return Err(malformed("it is too long"));
         }
-        let (label, der) = pem_rfc7468::decode_vec(&text).map_err(|_| malformed("it is not PEM"))?;
+        let (label, der) =
+            pem_rfc7468::decode_vec(&text).map_err(|_| malformed("it is not PEM"))?;
         let der = Zeroizing::new(der);
         if label != PEM_LABEL {
             return Err(malformed("its PEM label is not PRIVATE KEY"));
@@ -177,11 +199,16 @@ impl Identity {
         // A left-over of a process that had this id and was killed in the middle of this.
         let _ = std::fs::remove_file(&temporary);
         let mut file = create_new_private(&temporary)?;
-        let written = file.write_all(pem.as_bytes()).and_then(|()| file.sync_all());
-        // A hard link, unlike a rename, never replaces a key that another process has stored meanwhile.
+        let written = file
+            .write_all(pem.as_bytes())
+            .and_then(|()| file.sync_all());
+        // A hard link, unlike a rename, never replaces a key that another process has stored
+        // meanwhile.
         let named = written.and_then(|()| match std::fs::hard_link(&temporary, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(_) if !path.exists() => std::fs::rename(&temporary, path), // no hard links on this file system
+            Err(_) if !path.exists() => std::fs::rename(&temporary, path), /* no hard links
+            * on this file
+             * system */
             result => result,
         });
         let _ = std::fs::remove_file(&temporary);
@@ -192,7 +219,9 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("device", &self.device)
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,7 +231,10 @@ fn pkcs8(key: &Ed25519KeyPair) -> Result<Pkcs8V1Der<'static>, IdentityError> {
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> IdentityError + '_ {
-    move |source| IdentityError::Io { path: path.to_owned(), source }
+    move |source| IdentityError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(unix)]
@@ -212,25 +244,41 @@ mod system {
 
     /// Opens a file that is not a symbolic link: whoever can place links must not choose our key.
     pub(super) fn open_plain(path: &Path) -> io::Result<File> {
-        File::options().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).open(path)
+        File::options()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(path)
     }
 
     pub(super) fn create_new_private(path: &Path) -> io::Result<File> {
-        File::options().write(true).create_new(true).mode(0o600).open(path)
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
     }
 
     pub(super) fn create_private(folder: &Path) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
     }
 
     pub(super) fn check_file(path: &Path, file: &File) -> Result<(), IdentityError> {
         let metadata = file.metadata().map_err(io_error(path))?;
         let mode = metadata.mode() & 0o777;
         if !metadata.is_file() {
-            return Err(IdentityError::Malformed { path: path.to_owned(), why: "it is not a file" });
+            return Err(IdentityError::Malformed {
+                path: path.to_owned(),
+                why: "it is not a file",
+            });
         }
         if mode & 0o077 != 0 {
-            return Err(IdentityError::Exposed { path: path.to_owned(), mode });
+            return Err(IdentityError::Exposed {
+                path: path.to_owned(),
+                mode,
+            });
         }
         Ok(())
     }
@@ -239,7 +287,10 @@ mod system {
         let mode = std::fs::metadata(folder).map_err(io_error(folder))?.mode() & 0o777;
         match mode & 0o022 {
             0 => Ok(()),
-            _ => Err(IdentityError::OpenFolder { path: folder.to_owned(), mode }),
+            _ => Err(IdentityError::OpenFolder {
+                path: folder.to_owned(),
+                mode,
+            }),
         }
     }
 
@@ -278,4 +329,6 @@ mod system {
     }
 }
 
-use system::{check_file, check_folder, create_new_private, create_private, open_plain, sync_folder};
+use system::{
+    check_file, check_folder, create_new_private, create_private, open_plain, sync_folder,
+};

@@ -3,7 +3,8 @@
 /// Chooses interfaces by name. A pattern is a name, or the beginning of one followed by `*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterfaceFilter {
-    /// If not empty, only interfaces that match one of these, whatever else is said about them here.
+    /// If not empty, only interfaces that match one of these, whatever else is said about them
+    /// here.
     pub include: Vec<String>,
     /// Interfaces never used, besides those of containers and virtual machines.
     pub exclude: Vec<String>,
@@ -33,15 +34,17 @@ impl InterfaceFilter {
 }
 
 fn matches_any(patterns: &[String], name: &str) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => name == pattern,
-    })
+    patterns
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == pattern,
+        })
 }
 
-/// Bridges that container and virtual-machine systems make for themselves: nobody else is on them, and announcing
-/// their addresses would send others to places that they cannot reach. (The far ends inside containers are called
-/// `eth0` and are used.)
+/// Bridges that container and virtual-machine systems make for themselves: nobody else is on them,
+/// and announcing their addresses would send others to places that they cannot reach. (The far ends
+/// inside containers are called `eth0` and are used.)
 fn is_virtual(name: &str) -> bool {
     const BEGINNINGS: [&str; 14] = [
         "docker",
@@ -59,11 +62,16 @@ fn is_virtual(name: &str) -> bool {
         "vEthernet",
         "cilium",
     ];
-    // Docker's own networks are `br-` and twelve hexadecimal digits; `br-lan` is somebody's real LAN.
+    // Docker's own networks are `br-` and twelve hexadecimal digits; `br-lan` is somebody's real
+    // LAN.
     let docker_network = |name: &str| {
-        name.strip_prefix("br-").is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+        name.strip_prefix("br-")
+            .is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
     };
-    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) || docker_network(name)
+    BEGINNINGS
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
+        || docker_network(name)
 }
 
 #[cfg(test)]
@@ -73,10 +81,19 @@ mod tests {
     #[test]
     fn real_networks_only_by_default() {
         let filter = InterfaceFilter::default();
-        for wanted in ["eth0", "enp3s0", "wlan0", "br-lan", "br0", "bond0", "en0", "veth-a"] {
+        for wanted in [
+            "eth0", "enp3s0", "wlan0", "br-lan", "br0", "bond0", "en0", "veth-a",
+        ] {
             assert!(filter.wants(wanted, false), "{wanted}");
         }
-        for unwanted in ["docker0", "br-0123456789ab", "virbr0", "lxdbr0", "vmnet8", "cni0"] {
+        for unwanted in [
+            "docker0",
+            "br-0123456789ab",
+            "virbr0",
+            "lxdbr0",
+            "vmnet8",
+            "cni0",
+        ] {
             assert!(!filter.wants(unwanted, false), "{unwanted}");
         }
         assert!(!filter.wants("lo", true));
@@ -84,14 +101,28 @@ mod tests {
 
     #[test]
     fn names_can_be_included_and_excluded() {
-        let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let filter = InterfaceFilter { exclude: list(&["wlan*", "eth1"]), ..Default::default() };
+        let list = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let filter = InterfaceFilter {
+            exclude: list(&["wlan*", "eth1"]),
+            ..Default::default()
+        };
         assert!(filter.wants("eth0", false) && filter.wants("eth10", false));
         assert!(!filter.wants("eth1", false) && !filter.wants("wlan3", false));
-        let filter = InterfaceFilter { include: list(&["docker0", "en*"]), ..Default::default() };
+        let filter = InterfaceFilter {
+            include: list(&["docker0", "en*"]),
+            ..Default::default()
+        };
         assert!(filter.wants("docker0", false) && filter.wants("enp1", false));
         assert!(!filter.wants("eth0", false) && !filter.wants("lo", true));
-        let filter = InterfaceFilter { loopback_only: true, ..Default::default() };
+        let filter = InterfaceFilter {
+            loopback_only: true,
+            ..Default::default()
+        };
         assert!(filter.wants("lo", true) && !filter.wants("eth0", false));
     }
 }

@@ -1,18 +1,19 @@
 //! Links between devices: discovery, QUIC, TCP + TLS, circuits through relays.
 //!
-//! An [`Endpoint`] owns the sockets. It dials devices by identity and address and gives a [`Link`], from which
-//! [`Stream`]s are opened; what others open to us comes out of [`Endpoint::accept`], on whatever carrier it arrived.
-//! [`Discovery`] finds addresses on the local network. [`MessageReader`] and [`write_message`] put the link protocol's
-//! frames on a stream.
+//! An [`Endpoint`] owns the sockets. It dials devices by identity and address and gives a [`Link`],
+//! from which [`Stream`]s are opened; what others open to us comes out of [`Endpoint::accept`], on
+//! whatever carrier it arrived. [`Discovery`] finds addresses on the local network.
+//! [`MessageReader`] and [`write_message`] put the link protocol's frames on a stream.
 //!
 //! Invariants:
-//! - A device is known by the ed25519 key that TLS proved, never by an address, a name or what discovery said.
-//! - Everything that someone unauthenticated can make us hold is bounded (see [`bounds`]); beyond a bound a
-//!   connection or stream is refused at once.
+//! - A device is known by the ed25519 key that TLS proved, never by an address, a name or what
+//!   discovery said.
+//! - Everything that someone unauthenticated can make us hold is bounded (see [`bounds`]); beyond a
+//!   bound a connection or stream is refused at once.
 //! - Nothing here parses or trusts what is said on a stream, beyond the length of a frame.
 //!
-//! [`seal`] and [`group_seal`] are beside the links: what devices write to each other, or to all members of a group, through
-//! a relay.
+//! [`seal`] and [`group_seal`] are beside the links: what devices write to each other, or to all
+//! members of a group, through a relay.
 
 mod ahead;
 pub mod bounds;
@@ -56,8 +57,8 @@ pub use endpoint::{Endpoint, EndpointConfig, Incoming};
 pub use error::{BindError, LinkError};
 pub use familiar::Familiar;
 pub use framing::{
-    FrameReader, FramingError, MessageReader, RelayReader, WireMessage, write_chunk_frame, write_message,
-    write_put_chunk, write_relay_message,
+    FrameReader, FramingError, MessageReader, RelayReader, WireMessage, write_chunk_frame,
+    write_message, write_put_chunk, write_relay_message,
 };
 pub use gauge::{Finding, Gauge};
 pub use identity::{Identity, IdentityError};

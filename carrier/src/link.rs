@@ -58,7 +58,8 @@ impl Link {
         }
     }
 
-    /// Where the other device is (now: on QUIC a device may move); of a link through a relay, where that is.
+    /// Where the other device is (now: on QUIC a device may move); of a link through a relay, where
+    /// that is.
     pub fn remote(&self) -> SocketAddr {
         match &self.0 {
             Inner::Quic(link) => link.remote(),
@@ -66,7 +67,8 @@ impl Link {
         }
     }
 
-    /// Round-trip time: on QUIC the current estimate, otherwise that of the latest connection's handshake.
+    /// Round-trip time: on QUIC the current estimate, otherwise that of the latest connection's
+    /// handshake.
     pub fn rtt(&self) -> Duration {
         match &self.0 {
             Inner::Quic(link) => link.connection.rtt(),
@@ -76,8 +78,8 @@ impl Link {
 
     /// Opens a stream. The other side learns of it with the first byte sent.
     ///
-    /// On QUIC it waits, up to 5 s, when the other side has no place for one more; on TCP it makes a connection, through a relay a
-    /// circuit.
+    /// On QUIC it waits, up to 5 s, when the other side has no place for one more; on TCP it makes
+    /// a connection, through a relay a circuit.
     pub async fn open(&self) -> Result<Stream, LinkError> {
         match &self.0 {
             Inner::Quic(link) => link.open().await,
@@ -85,7 +87,8 @@ impl Link {
         }
     }
 
-    /// Whether somebody still answers where a TCP link leads, within so long. Of others nothing is asked: whether they live is known.
+    /// Whether somebody still answers where a TCP link leads, within so long. Of others nothing is
+    /// asked: whether they live is known.
     pub async fn answers(&self, patience: Duration) -> bool {
         match &self.0 {
             Inner::Quic(link) => link.lives(),
@@ -95,8 +98,9 @@ impl Link {
 
     /// Waits until the link is dead and says why.
     ///
-    /// On QUIC that is noticed at the latest 10 s after the other side fell silent. Another link has no connection
-    /// of its own: it is dead when the other side cannot be reached for a new stream, or after [`close`](Self::close).
+    /// On QUIC that is noticed at the latest 10 s after the other side fell silent. Another link
+    /// has no connection of its own: it is dead when the other side cannot be reached for a new
+    /// stream, or after [`close`](Self::close).
     pub async fn closed(&self) -> LinkError {
         match &self.0 {
             Inner::Quic(link) => link.connection.closed().await.into(),
@@ -112,8 +116,8 @@ impl Link {
         }
     }
 
-    /// Closes the link; the other side is shown `reason`. On QUIC all its streams break off; on others
-    /// streams that are open live on.
+    /// Closes the link; the other side is shown `reason`. On QUIC all its streams break off; on
+    /// others streams that are open live on.
     pub fn close(&self, reason: &'static str) {
         match &self.0 {
             Inner::Quic(link) => link.connection.close(CODE, reason.as_bytes()),
@@ -137,7 +141,13 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Link({} to {:?} at {})", self.carrier(), self.device(), self.remote())
+        write!(
+            f,
+            "Link({} to {:?} at {})",
+            self.carrier(),
+            self.device(),
+            self.remote()
+        )
     }
 }
 
@@ -168,12 +178,19 @@ pub(crate) struct QuicLink {
 }
 
 impl QuicLink {
-    /// Reads from a finished handshake of the device `own` what it proved; closes the connection if that is nothing.
+    /// Reads from a finished handshake of the device `own` what it proved; closes the connection if
+    /// that is nothing.
     pub(crate) fn new(connection: Connection, own: DeviceId) -> Result<Self, LinkError> {
-        let chain =
-            connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+        let chain = connection
+            .peer_identity()
+            .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
         match peer_device(chain.as_ref().map(|chain| chain.as_slice())) {
-            Ok(device) => Ok(Self { connection, own, device, used: Arc::default() }),
+            Ok(device) => Ok(Self {
+                connection,
+                own,
+                device,
+                used: Arc::default(),
+            }),
             Err(error) => {
                 connection.close(CODE, b"no device key");
                 Err(LinkError::Broken(error.to_string()))
@@ -182,7 +199,11 @@ impl QuicLink {
     }
 
     /// Returns what proofs on one stream are bound to.
-    pub(crate) fn binding(&self, stream: StreamId, opened_here: bool) -> Result<StreamBinding, LinkError> {
+    pub(crate) fn binding(
+        &self,
+        stream: StreamId,
+        opened_here: bool,
+    ) -> Result<StreamBinding, LinkError> {
         let context = exporter_context(VarInt::from(stream).into_inner());
         let mut exporter = [0; 32];
         self.connection

@@ -1,7 +1,8 @@
 //! Holds what discovery has found and the receiver has not taken yet.
 //!
-//! Whoever searches never waits for the receiver: the mDNS library ends a search that falls behind. So the latest word on a device
-//! takes the place of the one before, and there is at most one of each kind for every device.
+//! Whoever searches never waits for the receiver: the mDNS library ends a search that falls behind.
+//! So the latest word on a device takes the place of the one before, and there is at most one of
+//! each kind for every device.
 
 use crate::sightings::DiscoveryEvent;
 use hither_proto::DeviceId;
@@ -62,9 +63,15 @@ mod tests {
     #[test]
     fn the_latest_word_on_a_device_counts_and_nothing_grows() {
         let [one, other] = [(); 2].map(|()| crate::Identity::generate().unwrap().device_id());
-        let seen =
-            |device, port| DiscoveryEvent::Seen { device, addresses: Vec::new(), tcp_port: Some(port) };
-        let (calls, gone) = (DiscoveryEvent::Calls { device: one }, DiscoveryEvent::Gone { device: one });
+        let seen = |device, port| DiscoveryEvent::Seen {
+            device,
+            addresses: Vec::new(),
+            tcp_port: Some(port),
+        };
+        let (calls, gone) = (
+            DiscoveryEvent::Calls { device: one },
+            DiscoveryEvent::Gone { device: one },
+        );
         let mut news = News::default();
         for port in 1..=100 {
             news.add(seen(one, port));

@@ -1,12 +1,15 @@
-//! A memory of what links were found to carry: that a connection is made says nothing of what gets through it.
+//! A memory of what links were found to carry: that a connection is made says nothing of what gets
+//! through it.
 //!
-//! A network may let through little of UDP and all of TCP, or the other way round; short packets and no long ones; or nothing any more
-//! of what it let through a moment ago. Whoever uses a link says what it carried ([`Gauge`]), and whoever dials asks here which
-//! carrier goes first and how long the segments of TCP may be.
+//! A network may let through little of UDP and all of TCP, or the other way round; short packets
+//! and no long ones; or nothing any more of what it let through a moment ago. Whoever uses a link
+//! says what it carried ([`Gauge`]), and whoever dials asks here which carrier goes first and how
+//! long the segments of TCP may be.
 //!
-//! Kept by network and remote, for [`AGE`], in memory only: to find it out anew costs a second or two, what was true before a restart is
-//! wrong as often as not, and a file would list where this device was and whom it met. Bound: [`MAX_KNOWN`] remotes, the one that was
-//! not used for longest is forgotten.
+//! Kept by network and remote, for [`AGE`], in memory only: to find it out anew costs a second or
+//! two, what was true before a restart is wrong as often as not, and a file would list where this
+//! device was and whom it met. Bound: [`MAX_KNOWN`] remotes, the one that was not used for longest
+//! is forgotten.
 
 use crate::gauge::Gauge;
 use crate::stream::CarrierKind;
@@ -20,15 +23,18 @@ use std::time::{Duration, Instant};
 
 /// Most remotes of which something is remembered, over all networks.
 const MAX_KNOWN: usize = 256;
-/// The time for which something counts: networks are repaired, and change at other ends than this one.
+/// The time for which something counts: networks are repaired, and change at other ends than this
+/// one.
 const AGE: Duration = Duration::from_secs(1800);
-/// The factor by which more a carrier must have carried to go before another one: noise must not flip the choice.
+/// The factor by which more a carrier must have carried to go before another one: noise must not
+/// flip the choice.
 const ADVANTAGE: f64 = 1.5;
-/// The same where the other one carried little as well: the line is thin, what it carries at a moment says little, and what is under
-/// way begins anew with each change.
+/// The same where the other one carried little as well: the line is thin, what it carries at a
+/// moment says little, and what is under way begins anew with each change.
 const ADVANTAGE_ON_A_THIN_LINE: f64 = 4.0;
-/// Segments of TCP where longer packets are lost, bytes without headers: what fits into the 1280 bytes that every path of IPv6 takes
-/// (RFC 8200, section 5), and what is assumed of any host (RFC 9293, section 3.7.1).
+/// Segments of TCP where longer packets are lost, bytes without headers: what fits into the 1280
+/// bytes that every path of IPv6 takes (RFC 8200, section 5), and what is assumed of any host (RFC
+/// 9293, section 3.7.1).
 const SEGMENTS: [u32; 2] = [1220, 536];
 
 /// One carrier towards one remote.
@@ -63,8 +69,18 @@ struct Path {
 
 impl Path {
     const fn new(now: Instant) -> Self {
-        let nothing = Carried { rate: None, stalled: None };
-        Self { quic: nothing, tcp: nothing, next: None, shortened: None, unanswered: None, used: now }
+        let nothing = Carried {
+            rate: None,
+            stalled: None,
+        };
+        Self {
+            quic: nothing,
+            tcp: nothing,
+            next: None,
+            shortened: None,
+            unanswered: None,
+            used: now,
+        }
     }
 
     const fn of(&self, carrier: CarrierKind) -> &Carried {
@@ -95,8 +111,11 @@ impl Path {
                 () => None,
             };
         }
-        // What QUIC needs (packets of 1228 bytes, RFC 9000, section 14) is longer than what gets through.
-        let short = self.shortened.is_some_and(|(step, _)| Segment(step) == Segment::SHORTEST);
+        // What QUIC needs (packets of 1228 bytes, RFC 9000, section 14) is longer than what gets
+        // through.
+        let short = self
+            .shortened
+            .is_some_and(|(step, _)| Segment(step) == Segment::SHORTEST);
         self.next.or(short.then_some(CarrierKind::Tcp))
     }
 
@@ -133,7 +152,9 @@ impl Segment {
 
     /// The bound, bytes without headers; `None`: as long as the interfaces take.
     pub(crate) fn bytes(self) -> Option<u32> {
-        self.0.checked_sub(1).and_then(|step| SEGMENTS.get(step).copied())
+        self.0
+            .checked_sub(1)
+            .and_then(|step| SEGMENTS.get(step).copied())
     }
 
     /// The next shorter one.
@@ -157,8 +178,8 @@ impl Paths {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The device has these addresses now: that is what a network is known by. Of addresses of IPv6 the first half counts, for the second
-    /// one changes by itself (RFC 8981).
+    /// The device has these addresses now: that is what a network is known by. Of addresses of IPv6
+    /// the first half counts, for the second one changes by itself (RFC 8981).
     pub fn set_network(&self, own: &BTreeSet<IpAddr>) {
         let parts: BTreeSet<u128> = own
             .iter()
@@ -172,7 +193,12 @@ impl Paths {
         self.lock().network = hasher.finish();
     }
 
-    fn look<R>(&self, remote: DeviceId, now: Instant, look: impl FnOnce(&Path) -> Option<R>) -> Option<R> {
+    fn look<R>(
+        &self,
+        remote: DeviceId,
+        now: Instant,
+        look: impl FnOnce(&Path) -> Option<R>,
+    ) -> Option<R> {
         let mut state = self.lock();
         let key = (state.network, remote);
         let path = state.known.get_mut(&key)?;
@@ -185,7 +211,11 @@ impl Paths {
         let mut state = self.lock();
         let key = (state.network, remote);
         if state.known.len() >= MAX_KNOWN && !state.known.contains_key(&key) {
-            let oldest = state.known.iter().min_by_key(|(_, path)| path.used).map(|(key, _)| *key);
+            let oldest = state
+                .known
+                .iter()
+                .min_by_key(|(_, path)| path.used)
+                .map(|(key, _)| *key);
             oldest.map(|oldest| state.known.remove(&oldest));
         }
         let path = state.known.entry(key).or_insert(Path::new(now));
@@ -199,9 +229,10 @@ impl Paths {
         self.look(remote, Instant::now(), Path::first)
     }
 
-    /// A dial in which the carrier of [`first`](Self::first) went first, or QUIC where nothing spoke for either, came to a link over
-    /// `got`. A carrier that was to be had for a reason and was not had is no better than one that stalled; that QUIC did not answer at all
-    /// says something of how long packets may be.
+    /// A dial in which the carrier of [`first`](Self::first) went first, or QUIC where nothing
+    /// spoke for either, came to a link over `got`. A carrier that was to be had for a reason
+    /// and was not had is no better than one that stalled; that QUIC did not answer at all says
+    /// something of how long packets may be.
     pub fn dialled(&self, remote: DeviceId, first: Option<CarrierKind>, got: CarrierKind) {
         let wanted = first.unwrap_or(CarrierKind::Quic);
         if got == wanted {
@@ -210,7 +241,10 @@ impl Paths {
         let now = Instant::now();
         self.change(remote, now, |path| {
             if first.is_some() {
-                *path.change(wanted) = Carried { rate: None, stalled: Some(now) };
+                *path.change(wanted) = Carried {
+                    rate: None,
+                    stalled: Some(now),
+                };
             }
             if wanted == CarrierKind::Quic {
                 path.unanswered = Some(now);
@@ -225,14 +259,22 @@ impl Paths {
             if carrier == CarrierKind::Quic {
                 path.unanswered = None;
             }
-            *path.change(carrier) = Carried { rate: Some((rate, now)), stalled: None };
+            *path.change(carrier) = Carried {
+                rate: Some((rate, now)),
+                stalled: None,
+            };
         });
     }
 
     /// Nothing came through over a carrier (QUIC or TCP) although something should have.
     pub fn stalled(&self, remote: DeviceId, carrier: CarrierKind) {
         let now = Instant::now();
-        self.change(remote, now, |path| *path.change(carrier) = Carried { rate: None, stalled: Some(now) });
+        self.change(remote, now, |path| {
+            *path.change(carrier) = Carried {
+                rate: None,
+                stalled: Some(now),
+            }
+        });
         tracing::debug!(?remote, %carrier, "nothing gets through");
     }
 
@@ -246,14 +288,19 @@ impl Paths {
         });
     }
 
-    /// Long segments of TCP seem to be lost on the way: from now on they are shorter, and where QUIC does not get through either as short as
-    /// they can be at once. `false`: they are that already.
+    /// Long segments of TCP seem to be lost on the way: from now on they are shorter, and where
+    /// QUIC does not get through either as short as they can be at once. `false`: they are that
+    /// already.
     pub fn shorten(&self, remote: DeviceId) -> bool {
         let now = Instant::now();
         let mut shorter = false;
         self.change(remote, now, |path| {
             let before = Segment(path.shortened.map_or(0, |(step, _)| step));
-            let next = if path.unanswered.is_some() { Some(Segment::SHORTEST) } else { before.shorter() };
+            let next = if path.unanswered.is_some() {
+                Some(Segment::SHORTEST)
+            } else {
+                before.shorter()
+            };
             let after = before.shorter().and(next);
             shorter = after.is_some();
             path.shortened = Some((after.unwrap_or(before).0, now));
@@ -277,8 +324,8 @@ impl Paths {
         self.lock().known.retain(|(_, of), _| *of != remote);
     }
 
-    /// A carrier carries little at `rate`, bytes per second: says whether the other one is to be tried instead. It is when nothing is known
-    /// of it, or when it is known to carry more.
+    /// A carrier carries little at `rate`, bytes per second: says whether the other one is to be
+    /// tried instead. It is when nothing is known of it, or when it is known to carry more.
     pub fn outdone(&self, remote: DeviceId, carrier: CarrierKind, rate: f64) -> bool {
         let now = Instant::now();
         let (mut outdone, mut news) = (false, false);
@@ -287,9 +334,16 @@ impl Paths {
             let known = path.of(another);
             let carries_more = |known: f64| {
                 let is_thin = known < Gauge::LITTLE;
-                known > rate * if is_thin { ADVANTAGE_ON_A_THIN_LINE } else { ADVANTAGE }
+                known
+                    > rate
+                        * if is_thin {
+                            ADVANTAGE_ON_A_THIN_LINE
+                        } else {
+                            ADVANTAGE
+                        }
             };
-            outdone = known.stalled.is_none() && known.rate.is_none_or(|(known, _)| carries_more(known));
+            outdone =
+                known.stalled.is_none() && known.rate.is_none_or(|(known, _)| carries_more(known));
             path.change(carrier).rate = Some((rate, now));
             if outdone {
                 news = path.next.replace(another) != Some(another);
@@ -303,7 +357,9 @@ impl Paths {
 
     /// Returns the length that segments of TCP may have.
     pub(crate) fn segment(&self, remote: DeviceId) -> Segment {
-        let step = self.look(remote, Instant::now(), |path| path.shortened.map(|(step, _)| step));
+        let step = self.look(remote, Instant::now(), |path| {
+            path.shortened.map(|(step, _)| step)
+        });
         Segment(step.unwrap_or(0))
     }
 
@@ -348,7 +404,10 @@ mod tests {
         let (paths, store) = (Paths::default(), remote());
         assert!(paths.outdone(store, CarrierKind::Quic, 1e5));
         assert_eq!(paths.first(store), Some(CarrierKind::Tcp));
-        assert!(!paths.outdone(store, CarrierKind::Tcp, 1.1e5), "it is no worse than the one before");
+        assert!(
+            !paths.outdone(store, CarrierKind::Tcp, 1.1e5),
+            "it is no worse than the one before"
+        );
         assert!(!paths.outdone(store, CarrierKind::Quic, 1e5));
         assert_eq!(paths.first(store), None);
         assert!(
@@ -367,7 +426,10 @@ mod tests {
         paths.measured(device, CarrierKind::Quic, 1e5);
         paths.stalled(device, CarrierKind::Tcp);
         assert_eq!(paths.first(device), Some(CarrierKind::Quic));
-        assert!(!paths.outdone(device, CarrierKind::Quic, 1e5), "the other one is no better");
+        assert!(
+            !paths.outdone(device, CarrierKind::Quic, 1e5),
+            "the other one is no better"
+        );
         paths.stalled(device, CarrierKind::Quic);
         assert_eq!(paths.first(device), None);
         paths.measured(device, CarrierKind::Tcp, 1e6);
@@ -406,7 +468,11 @@ mod tests {
         paths.dialled(other, None, CarrierKind::Tcp);
         paths.measured(other, CarrierKind::Quic, 1e6);
         assert!(paths.shorten(other));
-        assert_eq!(paths.segment(other).bytes(), Some(1220), "QUIC gets through");
+        assert_eq!(
+            paths.segment(other).bytes(),
+            Some(1220),
+            "QUIC gets through"
+        );
     }
 
     #[test]

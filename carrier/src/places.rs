@@ -1,8 +1,9 @@
 //! Places of accepted connections whose handshake is finished, and who is in them.
 //!
-//! A key costs nothing, so a handshake alone earns no lasting place: when there is none left, the oldest connection goes of those
-//! whose device nobody here has vouched for ([`Vouched`]), first from the address, then from the network that has most. A
-//! vouched device keeps its places. Dialled connections have places of their own, which nobody else can fill.
+//! A key costs nothing, so a handshake alone earns no lasting place: when there is none left, the
+//! oldest connection goes of those whose device nobody here has vouched for ([`Vouched`]), first
+//! from the address, then from the network that has most. A vouched device keeps its places.
+//! Dialled connections have places of their own, which nobody else can fill.
 
 use crate::bounds::{Site, Source};
 use crate::vouched::Vouched;
@@ -25,7 +26,8 @@ struct Table {
     next: u64,
     /// By age, the oldest first.
     taken: BTreeMap<u64, Entry>,
-    /// How many of them each source has: the table is looked through only where this says that a bound may be reached.
+    /// How many of them each source has: the table is looked through only where this says that a
+    /// bound may be reached.
     by_source: HashMap<Source, usize>,
 }
 
@@ -55,7 +57,11 @@ impl Table {
 
     /// Takes a place away; `false`: none may be.
     fn evict_oldest(&mut self, of: impl Fn(&Entry) -> bool) -> bool {
-        let oldest = self.taken.iter().find(|(_, entry)| of(entry)).map(|(number, _)| *number);
+        let oldest = self
+            .taken
+            .iter()
+            .find(|(_, entry)| of(entry))
+            .map(|(number, _)| *number);
         match oldest.and_then(|number| self.remove(number)) {
             Some(entry) => {
                 entry.evicted.cancel();
@@ -70,7 +76,10 @@ impl Table {
         let mut counts: HashMap<Site, usize> = HashMap::new();
         let entries = self.taken.values().filter(|entry| may_go(entry));
         entries.for_each(|entry| *counts.entry(entry.site).or_default() += 1);
-        counts.into_iter().max_by_key(|(_, count)| *count).map(|(site, _)| site)
+        counts
+            .into_iter()
+            .max_by_key(|(_, count)| *count)
+            .map(|(site, _)| site)
     }
 }
 
@@ -86,14 +95,20 @@ pub(crate) struct Places {
 impl Places {
     /// At most `most` at once, `most_each` of them from one source.
     pub(crate) fn new(most: usize, most_each: usize, vouched: Arc<Vouched>) -> Arc<Self> {
-        Arc::new(Self { most, most_each, table: Mutex::default(), vouched })
+        Arc::new(Self {
+            most,
+            most_each,
+            table: Mutex::default(),
+            vouched,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a connection of `device` from `address`; `None`: all that could be taken belong to vouched devices.
+    /// Takes a place for a connection of `device` from `address`; `None`: all that could be taken
+    /// belong to vouched devices.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, device: DeviceId) -> Option<Place> {
         let (source, site) = (Source::from(address), Site::from(address));
         let may_go = |entry: &Entry| !self.vouched.contains(&entry.device);
@@ -110,12 +125,22 @@ impl Places {
             }
         }
         let evicted = CancellationToken::new();
-        let number = table.insert(Entry { source, site, device, evicted: evicted.clone() });
-        Some(Place { places: Arc::clone(self), number, evicted })
+        let number = table.insert(Entry {
+            source,
+            site,
+            device,
+            evicted: evicted.clone(),
+        });
+        Some(Place {
+            places: Arc::clone(self),
+            number,
+            evicted,
+        })
     }
 
-    /// The same for what its owner ends soon when nothing is said on it: takes nothing from anybody. Devices that nobody has vouched
-    /// for get three quarters of the places, so that the others always find one.
+    /// The same for what its owner ends soon when nothing is said on it: takes nothing from
+    /// anybody. Devices that nobody has vouched for get three quarters of the places, so that
+    /// the others always find one.
     pub(crate) fn take_free(self: &Arc<Self>, address: IpAddr, device: DeviceId) -> Option<Place> {
         let (source, site) = (Source::from(address), Site::from(address));
         let mut table = self.lock();
@@ -124,16 +149,29 @@ impl Places {
         }
         let (crowded, most) = (table.of_source(source) >= self.most_each, self.most / 4 * 3);
         if (crowded || table.taken.len() >= most) && !self.vouched.contains(&device) {
-            let strangers = table.taken.values().filter(|entry| !self.vouched.contains(&entry.device));
-            let (all, here) = strangers
-                .fold((0, 0), |(all, here), entry| (all + 1, here + usize::from(entry.source == source)));
+            let strangers = table
+                .taken
+                .values()
+                .filter(|entry| !self.vouched.contains(&entry.device));
+            let (all, here) = strangers.fold((0, 0), |(all, here), entry| {
+                (all + 1, here + usize::from(entry.source == source))
+            });
             if here >= self.most_each || all >= most {
                 return None;
             }
         }
         let evicted = CancellationToken::new();
-        let number = table.insert(Entry { source, site, device, evicted: evicted.clone() });
-        Some(Place { places: Arc::clone(self), number, evicted })
+        let number = table.insert(Entry {
+            source,
+            site,
+            device,
+            evicted: evicted.clone(),
+        });
+        Some(Place {
+            places: Arc::clone(self),
+            number,
+            evicted,
+        })
     }
 }
 
@@ -185,8 +223,9 @@ mod tests {
         vouched.add(friend);
         let kept = places.take(ip("10.0.0.1"), friend).unwrap();
         let alone = places.take(ip("192.0.2.1"), quiet).unwrap();
-        let crowd: Vec<Place> =
-            (0..50).map(|n| places.take(ip(&format!("10.1.1.{n}")), device()).unwrap()).collect();
+        let crowd: Vec<Place> = (0..50)
+            .map(|n| places.take(ip(&format!("10.1.1.{n}")), device()).unwrap())
+            .collect();
         assert!(!gone(&kept), "it is vouched for");
         assert!(!gone(&alone), "the crowd has more places than it");
         assert_eq!(crowd.iter().filter(|place| !gone(place)).count(), 2);
@@ -196,13 +235,20 @@ mod tests {
     fn one_address_has_so_many_places_and_its_newest_connection_gets_one() {
         let vouched = Arc::new(Vouched::default());
         let places = Places::new(100, 2, Arc::clone(&vouched));
-        let held: Vec<Place> = (0..3).map(|_| places.take(ip("10.0.0.1"), device()).unwrap()).collect();
-        assert_eq!(held.iter().map(gone).collect::<Vec<_>>(), [true, false, false]);
+        let held: Vec<Place> = (0..3)
+            .map(|_| places.take(ip("10.0.0.1"), device()).unwrap())
+            .collect();
+        assert_eq!(
+            held.iter().map(gone).collect::<Vec<_>>(),
+            [true, false, false]
+        );
         drop(held);
         // Where vouched devices have all of them nobody is let in.
         let friend = device();
         vouched.add(friend);
-        let held: Vec<Place> = (0..2).map(|_| places.take(ip("10.0.0.1"), friend).unwrap()).collect();
+        let held: Vec<Place> = (0..2)
+            .map(|_| places.take(ip("10.0.0.1"), friend).unwrap())
+            .collect();
         assert!(places.take(ip("10.0.0.1"), device()).is_none());
         assert!(held.iter().all(|place| !gone(place)));
     }
@@ -214,10 +260,18 @@ mod tests {
         let (stranger, friend) = (device(), device());
         vouched.add(friend);
         let take = |address: &str, device| places.take_free(ip(address), device);
-        let mut held: Vec<Place> = (0..3).map(|_| take("10.0.0.1", stranger).unwrap()).collect();
-        assert!(take("10.0.0.1", stranger).is_none(), "the bound of one address");
+        let mut held: Vec<Place> = (0..3)
+            .map(|_| take("10.0.0.1", stranger).unwrap())
+            .collect();
+        assert!(
+            take("10.0.0.1", stranger).is_none(),
+            "the bound of one address"
+        );
         held.extend((0..3).map(|_| take("10.0.0.2", device()).unwrap()));
-        assert!(take("10.0.0.3", stranger).is_none(), "the bound of all strangers");
+        assert!(
+            take("10.0.0.3", stranger).is_none(),
+            "the bound of all strangers"
+        );
         held.extend((0..2).map(|_| take("10.0.0.1", friend).unwrap()));
         assert!(take("10.0.0.1", friend).is_none(), "the bound of all");
         // Whoever is vouched for in the middle counts as a stranger no more.
@@ -233,8 +287,10 @@ mod tests {
         let places = Places::new(2, 2, Arc::clone(&vouched));
         let friends = [device(), device()];
         friends.iter().for_each(|friend| vouched.add(*friend));
-        let held: Vec<Place> =
-            friends.iter().map(|friend| places.take(ip("10.0.0.1"), *friend).unwrap()).collect();
+        let held: Vec<Place> = friends
+            .iter()
+            .map(|friend| places.take(ip("10.0.0.1"), *friend).unwrap())
+            .collect();
         assert!(places.take(ip("10.7.0.1"), device()).is_none());
         drop(held);
         assert!(places.take(ip("10.7.0.1"), device()).is_some());

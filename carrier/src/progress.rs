@@ -30,7 +30,10 @@ pub struct Progress {
 impl Progress {
     /// Of a stream that is alone on this connection, or on none of QUIC.
     pub(crate) fn new(counted: &Arc<Counted>, connection: Option<&quinn::Connection>) -> Self {
-        Self { counted: Arc::clone(counted), connection: connection.cloned() }
+        Self {
+            counted: Arc::clone(counted),
+            connection: connection.cloned(),
+        }
     }
 
     /// Bytes that have arrived.
@@ -38,7 +41,8 @@ impl Progress {
         self.counted.received.load(Ordering::Relaxed)
     }
 
-    /// Bytes that have left: on QUIC those of the connection without what was lost, on TCP those that the system has taken.
+    /// Bytes that have left: on QUIC those of the connection without what was lost, on TCP those
+    /// that the system has taken.
     pub fn sent(&self) -> u64 {
         match &self.connection {
             Some(connection) => {

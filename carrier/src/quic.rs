@@ -1,8 +1,8 @@
 //! QUIC: the socket, its settings, and the handling of connections.
 //!
-//! A dead connection is noticed by silence: each side sends a keep-alive every 3 s, and a connection on which nothing
-//! arrived for 10 s is closed as timed out; the other side's next life ends it sooner (see `reset.rs`). Nothing else
-//! watches links.
+//! A dead connection is noticed by silence: each side sends a keep-alive every 3 s, and a
+//! connection on which nothing arrived for 10 s is closed as timed out; the other side's next life
+//! ends it sooner (see `reset.rs`). Nothing else watches links.
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::buffers;
@@ -18,8 +18,8 @@ use crate::tls::{SERVER_NAME, Tls};
 use hither_proto::DeviceId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, ServerConfig, TransportConfig,
-    VarInt,
+    AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, ServerConfig,
+    TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -31,11 +31,12 @@ use tokio::time::timeout;
 /// Closing code; codes have no meaning in this protocol, reasons are text.
 pub(crate) const CODE: VarInt = VarInt::from_u32(0);
 
-/// Silence after which a device takes its connection to a relay for dead. The relay's own limit, which is as a rule much
-/// shorter, counts too; above both the device's pings find out first.
+/// Silence after which a device takes its connection to a relay for dead. The relay's own limit,
+/// which is as a rule much shorter, counts too; above both the device's pings find out first.
 const RELAY_IDLE: Duration = Duration::from_secs(1800);
 
-/// How often it is looked whether anything is open on an accepted connection: otherwise it is closed, because anyone can make one.
+/// How often it is looked whether anything is open on an accepted connection: otherwise it is
+/// closed, because anyone can make one.
 const UNUSED: Duration = Duration::from_secs(30);
 
 /// Configurations for one distance.
@@ -74,11 +75,20 @@ impl Configs {
                 None => Arc::clone(&device),
             };
             let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-            server.transport_config(accepted).max_incoming(config.limits.handshakes);
+            server
+                .transport_config(accepted)
+                .max_incoming(config.limits.handshakes);
             let relay = Arc::new(settings::quiet(transport(streams), RELAY_IDLE));
-            Ok(Settings { device, relay, server: Arc::new(server) })
+            Ok(Settings {
+                device,
+                relay,
+                server: Arc::new(server),
+            })
         };
-        Ok(Self { lan: settings(settings::lan)?, wan: settings(settings::wan)? })
+        Ok(Self {
+            lan: settings(settings::lan)?,
+            wan: settings(settings::wan)?,
+        })
     }
 
     fn of(&self, address: SocketAddr) -> &Settings {
@@ -99,12 +109,22 @@ pub(crate) fn bind(
     config: &EndpointConfig,
     configs: &Configs,
 ) -> Result<(quinn::Endpoint, Arc<dyn AsyncUdpSocket>), BindError> {
-    let fail = |source| BindError::Socket { carrier: "UDP", source };
-    let port = Port { number: config.port, exact: config.exact_port, loopback_only: config.loopback_only };
+    let fail = |source| BindError::Socket {
+        carrier: "UDP",
+        source,
+    };
+    let port = Port {
+        number: config.port,
+        exact: config.exact_port,
+        loopback_only: config.loopback_only,
+    };
     let enlarge = |socket: &Socket| buffers::enlarge(socket).map(drop);
     let socket = dual_stack(port, Type::DGRAM, Protocol::UDP, enlarge).map_err(fail)?;
-    let mut endpoint = reset::endpoint_config(identity, config.relay_idle.is_some()).map_err(tls_error)?;
-    endpoint.max_udp_payload_size(MAX_PAYLOAD).map_err(tls_error)?;
+    let mut endpoint =
+        reset::endpoint_config(identity, config.relay_idle.is_some()).map_err(tls_error)?;
+    endpoint
+        .max_udp_payload_size(MAX_PAYLOAD)
+        .map_err(tls_error)?;
     let server = ServerConfig::clone(&configs.lan.server);
     let runtime = Arc::new(quinn::TokioRuntime);
     let socket = runtime.wrap_udp_socket(socket.into()).map_err(fail)?;
@@ -124,8 +144,8 @@ pub(crate) struct Port {
     pub(crate) loopback_only: bool,
 }
 
-/// A socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6, bound to `port`, or to any port if that one
-/// is taken. `prepare` is called before it is bound.
+/// A socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6, bound to `port`, or to any
+/// port if that one is taken. `prepare` is called before it is bound.
 pub(crate) fn dual_stack(
     port: Port,
     kind: Type,
@@ -146,9 +166,11 @@ pub(crate) fn dual_stack(
         if port.loopback_only {
             return bind((Ipv4Addr::LOCALHOST, number).into());
         }
-        bind((Ipv6Addr::UNSPECIFIED, number).into()).or_else(|error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => Err(error),
-            _ => bind((Ipv4Addr::UNSPECIFIED, number).into()),
+        bind((Ipv6Addr::UNSPECIFIED, number).into()).or_else(|error: io::Error| {
+            match error.kind() {
+                io::ErrorKind::AddrInUse => Err(error),
+                _ => bind((Ipv4Addr::UNSPECIFIED, number).into()),
+            }
         })
     };
     let may_be_another = port.number != 0 && !port.exact;
@@ -166,9 +188,16 @@ pub(crate) async fn connect(
     towards: Towards,
 ) -> Result<Link, LinkError> {
     let endpoint = core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
-    let permit = core.bounds.dial().ok_or(LinkError::TooMany("connections"))?;
-    let (config, verifier) = core.tls.client(device).map_err(|error| LinkError::Broken(error.to_string()))?;
-    let crypto = QuicClientConfig::try_from(config).map_err(|error| LinkError::Broken(error.to_string()))?;
+    let permit = core
+        .bounds
+        .dial()
+        .ok_or(LinkError::TooMany("connections"))?;
+    let (config, verifier) = core
+        .tls
+        .client(device)
+        .map_err(|error| LinkError::Broken(error.to_string()))?;
+    let crypto =
+        QuicClientConfig::try_from(config).map_err(|error| LinkError::Broken(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     let settings = core.configs.of(address);
     config.transport_config(Arc::clone(match towards {
@@ -181,7 +210,9 @@ pub(crate) async fn connect(
     let connection = match timeout(HANDSHAKE_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            return Err(verifier.refused().map_or(error.into(), |found| LinkError::WrongDevice { found }));
+            return Err(verifier
+                .refused()
+                .map_or(error.into(), |found| LinkError::WrongDevice { found }));
         }
         Err(_) => return Err(LinkError::TimedOut),
     };
@@ -244,15 +275,23 @@ async fn serve_connection(core: Arc<Core>, connection: Connection) {
     }
     let link = Link::quic(quic);
     let device = link.device();
-    let (of_device, place) =
-        (core.bounds.links.take(device), core.bounds.places.take(link.remote().ip(), device));
+    let (of_device, place) = (
+        core.bounds.links.take(device),
+        core.bounds.places.take(link.remote().ip(), device),
+    );
     let (Some(_of_device), Some(place)) = (of_device, place) else {
         tracing::debug!(%device, "a connection is refused: too many");
         link.close("too many connections");
         return;
     };
     let serve = async {
-        if core.relay || core.incoming.send(Incoming::Link(link.clone())).await.is_ok() {
+        if core.relay
+            || core
+                .incoming
+                .send(Incoming::Link(link.clone()))
+                .await
+                .is_ok()
+        {
             serve_used(&core, &link).await;
         }
     };
@@ -266,8 +305,9 @@ async fn serve_connection(core: Arc<Core>, connection: Connection) {
     }
 }
 
-/// The same as [`serve_streams`] for an accepted connection: it is closed when nothing is open on it for a while, and at a relay one
-/// may open more streams once it uses half of those that it begins with.
+/// The same as [`serve_streams`] for an accepted connection: it is closed when nothing is open on
+/// it for a while, and at a relay one may open more streams once it uses half of those that it
+/// begins with.
 async fn serve_used(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
     let mut few = core.relay;
@@ -290,7 +330,8 @@ async fn serve_used(core: &Arc<Core>, link: &Link) {
     }
 }
 
-/// Hands over the streams that the other side opens, until the connection ends or nobody wants them any more.
+/// Hands over the streams that the other side opens, until the connection ends or nobody wants them
+/// any more.
 async fn serve_streams(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
     while let Ok(halves) = quic.connection().accept_bi().await {

@@ -12,12 +12,14 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    /// Judges by the address alone. A private address behind a VPN counts as near; it then works with smaller
-    /// windows than would be best.
+    /// Judges by the address alone. A private address behind a VPN counts as near; it then works
+    /// with smaller windows than would be best.
     pub(crate) fn of(address: IpAddr) -> Self {
         let near = match address.to_canonical() {
             IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local(),
+            IpAddr::V6(v6) => {
+                v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local()
+            }
         };
         if near { Self::Lan } else { Self::Wan }
     }
@@ -58,6 +60,9 @@ mod tests {
     fn scopes_survive() {
         let scoped: SocketAddr = "[fe80::1%7]:9".parse().unwrap();
         assert_eq!(canonical(scoped), scoped);
-        assert_eq!(canonical("[::ffff:10.0.0.1]:9".parse().unwrap()), "10.0.0.1:9".parse().unwrap());
+        assert_eq!(
+            canonical("[::ffff:10.0.0.1]:9".parse().unwrap()),
+            "10.0.0.1:9".parse().unwrap()
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Dialling a relay: its names are looked up, QUIC is tried first, and TCP when that does not answer soon (UDP is blocked
-//! in many networks).
+//! Dialling a relay: its names are looked up, QUIC is tried first, and TCP when that does not
+//! answer soon (UDP is blocked in many networks).
 
 use crate::bounds::{DIAL_TIMEOUT, MAX_ADDRESSES};
 use crate::endpoint::Endpoint;
@@ -19,8 +19,9 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 const TCP_AFTER: Duration = Duration::from_millis(700);
 
 impl Endpoint {
-    /// Dials a relay at any of its addresses: over QUIC, and over TCP too when QUIC has failed or has not answered after
-    /// 700 ms. Names are looked up first, 5 s at most; the dial takes 5 s at most from then on.
+    /// Dials a relay at any of its addresses: over QUIC, and over TCP too when QUIC has failed or
+    /// has not answered after 700 ms. Names are looked up first, 5 s at most; the dial takes 5
+    /// s at most from then on.
     ///
     /// The link is not kept alive by itself: on its long connection a device pings.
     pub async fn connect_relay(&self, relay: &RelayAddress) -> Result<Link, LinkError> {
@@ -64,7 +65,8 @@ fn telling(first: LinkError, second: LinkError) -> LinkError {
     }
 }
 
-/// The addresses behind `host:port` texts, in their order, at most eight. A name that is not found has none.
+/// The addresses behind `host:port` texts, in their order, at most eight. A name that is not found
+/// has none.
 async fn resolve(places: &[HostPort]) -> Vec<SocketAddr> {
     let each = join_all(places.iter().take(MAX_ADDRESSES).map(|place| async move {
         match place.host() {
@@ -98,12 +100,21 @@ mod tests {
 
     #[tokio::test]
     async fn names_and_addresses_are_resolved_in_order_and_once() {
-        let places = ["127.0.0.1:7", "localhost:7", "nowhere.invalid:7", "[::1]:9", "127.0.0.1:7"];
+        let places = [
+            "127.0.0.1:7",
+            "localhost:7",
+            "nowhere.invalid:7",
+            "[::1]:9",
+            "127.0.0.1:7",
+        ];
         let places: Vec<HostPort> = places.iter().map(|place| place.parse().unwrap()).collect();
         let found = resolve(&places).await;
         assert_eq!(found[0], "127.0.0.1:7".parse().unwrap());
         assert_eq!(*found.last().unwrap(), "[::1]:9".parse().unwrap());
-        assert_eq!(found.iter().filter(|address| **address == found[0]).count(), 1);
+        assert_eq!(
+            found.iter().filter(|address| **address == found[0]).count(),
+            1
+        );
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What becomes of connections when the network under this device becomes another one.
 //!
-//! A TCP connection belongs to the address that it was made from: when the device does not have that any more, nothing
-//! will ever arrive on it, and it is broken off at once instead of after [`USER_TIMEOUT`](crate::tcp). QUIC connections
-//! that this device dialled move with it where the other side can still be reached: each is asked at once, on the way
-//! that there is now, and those on which nothing arrives soon are closed. Relays do not move, so they keep no tables.
+//! A TCP connection belongs to the address that it was made from: when the device does not have
+//! that any more, nothing will ever arrive on it, and it is broken off at once instead of after
+//! [`USER_TIMEOUT`](crate::tcp). QUIC connections that this device dialled move with it where the
+//! other side can still be reached: each is asked at once, on the way that there is now, and those
+//! on which nothing arrives soon are closed. Relays do not move, so they keep no tables.
 //!
-//! Bound: the tables have an entry for every connection that lives, and at most as many again for ones that ended.
+//! Bound: the tables have an entry for every connection that lives, and at most as many again for
+//! ones that ended.
 
 use crate::duplex::Duplex;
 use crate::link::QuicLink;
@@ -18,8 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How long a connection may take to show that it lives: three round trips, within these bounds. The first answer on a LAN
-/// takes a millisecond; one probe that was lost is repeated by QUIC well within the lower bound.
+/// How long a connection may take to show that it lives: three round trips, within these bounds.
+/// The first answer on a LAN takes a millisecond; one probe that was lost is repeated by QUIC well
+/// within the lower bound.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
 /// Entries below which a table is not cleared of connections that ended.
 const CLEAR_ABOVE: usize = 16;
@@ -57,24 +60,32 @@ pub(crate) struct Roaming {
 
 impl Roaming {
     pub(crate) fn new() -> Self {
-        Self { tcp: Table::new(), quic: Table::new() }
+        Self {
+            tcp: Table::new(),
+            quic: Table::new(),
+        }
     }
 
-    /// A TCP connection was made from, or accepted at, this address of ours; `dialled`: made, to this device.
+    /// A TCP connection was made from, or accepted at, this address of ours; `dialled`: made, to
+    /// this device.
     pub(crate) fn tcp(&self, local: IpAddr, dialled: Option<DeviceId>, connection: &Arc<Duplex>) {
         let entry = (local.to_canonical(), dialled, Arc::downgrade(connection));
-        self.tcp.add(entry, |(_, _, connection)| connection.strong_count() > 0);
+        self.tcp
+            .add(entry, |(_, _, connection)| connection.strong_count() > 0);
     }
 
     /// A QUIC connection was made or accepted.
     pub(crate) fn quic(&self, link: &Arc<QuicLink>) {
-        self.quic.add(Arc::downgrade(link), |link| link.strong_count() > 0);
+        self.quic
+            .add(Arc::downgrade(link), |link| link.strong_count() > 0);
     }
 
     /// Breaks off the TCP connections of addresses that this device has no more. Returns how many.
     pub(crate) fn leave(&self, own: &BTreeSet<IpAddr>) -> usize {
         let stranded = self.tcp.all(|(local, _, connection)| {
-            connection.upgrade().filter(|_| !local.is_loopback() && !own.contains(local))
+            connection
+                .upgrade()
+                .filter(|_| !local.is_loopback() && !own.contains(local))
         });
         stranded.iter().for_each(|connection| connection.abort());
         stranded.len()
@@ -82,16 +93,28 @@ impl Roaming {
 
     /// Breaks off the TCP connections that were made to a device. Returns how many.
     pub(crate) fn abandon(&self, device: DeviceId) -> usize {
-        let of_it = self.tcp.all(|(_, of, connection)| connection.upgrade().filter(|_| *of == Some(device)));
+        let of_it = self
+            .tcp
+            .all(|(_, of, connection)| connection.upgrade().filter(|_| *of == Some(device)));
         of_it.iter().for_each(|connection| connection.abort());
         of_it.len()
     }
 
-    /// Asks QUIC connections by `ask`, which must make all of them send something, and closes those of which nothing is
-    /// heard soon. Returns how many.
-    pub(crate) async fn probe(&self, chosen: impl Fn(&QuicLink) -> bool, ask: impl FnOnce()) -> usize {
-        let living = |link: &Weak<QuicLink>| link.upgrade().filter(|link| chosen(link) && link.lives());
-        let asked: Vec<_> = self.quic.all(living).into_iter().map(|link| (link.heard(), link)).collect();
+    /// Asks QUIC connections by `ask`, which must make all of them send something, and closes those
+    /// of which nothing is heard soon. Returns how many.
+    pub(crate) async fn probe(
+        &self,
+        chosen: impl Fn(&QuicLink) -> bool,
+        ask: impl FnOnce(),
+    ) -> usize {
+        let living =
+            |link: &Weak<QuicLink>| link.upgrade().filter(|link| chosen(link) && link.lives());
+        let asked: Vec<_> = self
+            .quic
+            .all(living)
+            .into_iter()
+            .map(|link| (link.heard(), link))
+            .collect();
         if asked.is_empty() {
             return 0;
         }
@@ -120,7 +143,9 @@ mod tests {
             table.add(Arc::downgrade(one), |one| one.strong_count() > 0);
         }
         for short in 0..1000 {
-            table.add(Arc::downgrade(&Arc::new(short)), |one| one.strong_count() > 0);
+            table.add(Arc::downgrade(&Arc::new(short)), |one| {
+                one.strong_count() > 0
+            });
         }
         assert_eq!(table.all(Weak::upgrade).len(), 10);
         assert!(table.0.lock().unwrap().0.len() <= 2 * 10 + CLEAR_ABOVE);

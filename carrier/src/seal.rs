@@ -1,8 +1,9 @@
-//! Sealing: what one device writes to another through a relay, which must neither read nor forge it.
+//! Sealing: what one device writes to another through a relay, which must neither read nor forge
+//! it.
 //!
-//! HPKE (RFC 9180) in base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, to the reader's ed25519 key mapped
-//! to X25519 (the birational map of RFC 7748, section 4.1, as age and libsodium use it; that one key may do both is
-//! shown in <https://eprint.iacr.org/2021/509>). Base mode proves no sender, so a signature of the sender is inside:
+//! HPKE (RFC 9180) in base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, to the
+//! reader's ed25519 key mapped to X25519 (the birational map of RFC 7748, section 4.1, as age and
+//! libsodium use it; that one key may do both is shown in <https://eprint.iacr.org/2021/509>). Base mode proves no sender, so a signature of the sender is inside:
 //!
 //! ```text
 //! sealed    = encapsulated key (32) ‖ AEAD(plaintext)
@@ -11,11 +12,11 @@
 //! signature = ed25519("hither sealed v1\0" ‖ purpose ‖ reader ‖ message id ‖ BLAKE3(payload))
 //! ```
 //!
-//! Who takes the reader's secret half can read what was sealed before: there is no forward secrecy, as with every
-//! message to someone who is away and has left nothing but a long-lived key.
+//! Who takes the reader's secret half can read what was sealed before: there is no forward secrecy,
+//! as with every message to someone who is away and has left nothing but a long-lived key.
 //!
-//! Invariants: a payload comes out of [`open`] only if the sender named in it signed it for this device, id and purpose;
-//! only libraries do cryptography here; the map's secret half is wiped.
+//! Invariants: a payload comes out of [`open`] only if the sender named in it signed it for this
+//! device, id and purpose; only libraries do cryptography here; the map's secret half is wiped.
 
 use crate::identity::{Identity, IdentityError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -34,7 +35,8 @@ const ENCAPSULATED: usize = 32;
 const TAG: usize = 16;
 /// Signature and length before the payload, bytes.
 const HEADER: usize = 64 + 4;
-/// Everything shorter is padded to this length, bytes: short messages shall not be told apart at all.
+/// Everything shorter is padded to this length, bytes: short messages shall not be told apart at
+/// all.
 const SHORTEST: usize = 256;
 
 /// What is sealed; a sealed thing of one purpose cannot be shown as one of another.
@@ -44,7 +46,8 @@ pub enum SealPurpose {
     Card,
     /// A message.
     Message,
-    /// The secret of a group, for a member. What is about a group has the group's [`GroupId::seal_id`] for its id.
+    /// The secret of a group, for a member. What is about a group has the group's
+    /// [`GroupId::seal_id`] for its id.
     ///
     /// [`GroupId::seal_id`]: hither_proto::GroupId::seal_id
     GroupKey,
@@ -110,7 +113,8 @@ pub enum OpenError {
         /// Its length, bytes.
         length: usize,
     },
-    /// Sealed for another device, by another one, with another id or purpose, or damaged: the cipher cannot tell.
+    /// Sealed for another device, by another one, with another id or purpose, or damaged: the
+    /// cipher cannot tell.
     #[error("it is not sealed for this device, or damaged")]
     Unreadable,
     /// It can be read, but the device it claims to be from did not sign it.
@@ -124,8 +128,9 @@ pub enum OpenError {
     Identity(#[from] IdentityError),
 }
 
-/// Seals `payload` by this device for the device `to`. `id` names it: 16 random bytes for a message, the same on every
-/// attempt, or [`MessageId::NONE`]. The result says how long the payload is up to about an eighth.
+/// Seals `payload` by this device for the device `to`. `id` names it: 16 random bytes for a
+/// message, the same on every attempt, or [`MessageId::NONE`]. The result says how long the payload
+/// is up to about an eighth.
 pub fn seal(
     identity: &Identity,
     to: DeviceId,
@@ -163,8 +168,9 @@ pub fn open(
         .map_err(|_| OpenError::Unreadable)?;
     let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
-    let (payload, padding) =
-        rest.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or(OpenError::Malformed)?;
+    let (payload, padding) = rest
+        .split_at_checked(u32::from_be_bytes(*length) as usize)
+        .ok_or(OpenError::Malformed)?;
     // Under a weak key a signature of almost anything can be made up.
     let weak = public_half(from).is_none();
     if weak || !from.verify(&signed_part(to, purpose, id, payload), signature) {
@@ -196,7 +202,12 @@ fn enclose(
     plaintext.extend_from_slice(payload);
     plaintext.resize(padded(HEADER + length), 0);
     let (encapsulated, ciphertext) = HPKE
-        .seal(&info(purpose), &associated(from, to, id), &plaintext, &reader)
+        .seal(
+            &info(purpose),
+            &associated(from, to, id),
+            &plaintext,
+            &reader,
+        )
         .map_err(|_| SealError::Failed)?;
     Ok([encapsulated.0, ciphertext].concat())
 }
@@ -211,17 +222,27 @@ fn associated(from: DeviceId, to: DeviceId, id: &MessageId) -> Vec<u8> {
 
 fn signed_part(to: DeviceId, purpose: SealPurpose, id: &MessageId, payload: &[u8]) -> Vec<u8> {
     let digest = blake3::hash(payload);
-    [CONTEXT, &[purpose.byte()], to.as_bytes(), id.as_bytes(), digest.as_bytes()].concat()
+    [
+        CONTEXT,
+        &[purpose.byte()],
+        to.as_bytes(),
+        id.as_bytes(),
+        digest.as_bytes(),
+    ]
+    .concat()
 }
 
-/// A device's key as X25519 takes it; `None` for a point of small order, whose secrets everybody knows.
+/// A device's key as X25519 takes it; `None` for a point of small order, whose secrets everybody
+/// knows.
 fn public_half(device: DeviceId) -> Option<HpkePublicKey> {
-    let key = VerifyingKey::from_bytes(device.as_bytes()).ok().filter(|key| !key.is_weak())?;
+    let key = VerifyingKey::from_bytes(device.as_bytes())
+        .ok()
+        .filter(|key| !key.is_weak())?;
     Some(HpkePublicKey(key.to_montgomery().to_bytes().to_vec()))
 }
 
-/// This device's secret half for X25519: the first half of SHA-512 of the seed (RFC 8032, section 5.1.5), which X25519
-/// itself clamps (RFC 7748, section 5).
+/// This device's secret half for X25519: the first half of SHA-512 of the seed (RFC 8032, section
+/// 5.1.5), which X25519 itself clamps (RFC 7748, section 5).
 fn secret_half(identity: &Identity) -> Result<HpkePrivateKey, IdentityError> {
     let key = SigningKey::from_bytes(&*identity.seed()?);
     let scalar = Zeroizing::new(key.to_scalar_bytes());
@@ -238,7 +259,11 @@ const fn step(length: usize) -> usize {
 
 /// The length that `length` is padded to.
 pub(crate) const fn padded(length: usize) -> usize {
-    if length <= SHORTEST { SHORTEST } else { length.next_multiple_of(step(length)) }
+    if length <= SHORTEST {
+        SHORTEST
+    } else {
+        length.next_multiple_of(step(length))
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What discovery has seen so far, and what of it is news.
 //!
-//! Everything in here was said by anybody on the network: it is bounded, it is only a hint where to dial, and two who
-//! claim to be one device are both kept until TLS tells them apart. Anybody can make up any number of devices, so those of which
-//! nothing is known have half of the places, and few at one address; a device that matters always gets a place.
+//! Everything in here was said by anybody on the network: it is bounded, it is only a hint where to
+//! dial, and two who claim to be one device are both kept until TLS tells them apart. Anybody can
+//! make up any number of devices, so those of which nothing is known have half of the places, and
+//! few at one address; a device that matters always gets a place.
 
 use crate::bounds::MAX_ADDRESSES;
 use crate::familiar::Familiar;
@@ -16,8 +17,8 @@ const MAX_SERVICES: usize = 1024;
 const MAX_STRANGERS: usize = MAX_SERVICES / 2;
 /// Most of those that name one address: several users or containers of a computer have one each.
 const MAX_AT_ADDRESS: usize = 16;
-/// Most services that are asked whether they are still there, those that matter first: each is a command to the mDNS library, which
-/// takes a hundred at a time.
+/// Most services that are asked whether they are still there, those that matter first: each is a
+/// command to the mDNS library, which takes a hundred at a time.
 const MAX_VERIFIED: usize = 64;
 /// Most services remembered that claim to be one device.
 const MAX_CLAIMS: usize = 4;
@@ -27,22 +28,25 @@ const MAX_SEEN: usize = 2 * MAX_ADDRESSES;
 /// A change in what is around.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiscoveryEvent {
-    /// A device is there, or has other addresses or ports than before. A hint: TLS proves who is at an address.
+    /// A device is there, or has other addresses or ports than before. A hint: TLS proves who is at
+    /// an address.
     Seen {
         /// Who claims to be there.
         device: DeviceId,
-        /// Where QUIC listens, at most 8 addresses, the most promising first; link-local ones with their scope.
+        /// Where QUIC listens, at most 8 addresses, the most promising first; link-local ones with
+        /// their scope.
         addresses: Vec<SocketAddr>,
         /// TCP port on the same addresses.
         tcp_port: Option<u16>,
     },
-    /// A device that is there asks to be connected to: it looks for something and does not get through to somebody. A hint like
-    /// any other, said as often as it is heard.
+    /// A device that is there asks to be connected to: it looks for something and does not get
+    /// through to somebody. A hint like any other, said as often as it is heard.
     Calls {
         /// Who claims to call.
         device: DeviceId,
     },
-    /// Somebody else announces this very device: what is left of an earlier run, or another machine with its key.
+    /// Somebody else announces this very device: what is left of an earlier run, or another machine
+    /// with its key.
     Ourselves {
         /// Where that is, at most 16 addresses.
         addresses: Vec<SocketAddr>,
@@ -72,7 +76,8 @@ pub(crate) struct Sightings {
     told: HashMap<DeviceId, (Vec<SocketAddr>, Option<u16>)>,
     /// Something found no place since the last look at this.
     left_out: bool,
-    /// Those of whom nothing is known; `None`: to be counted anew. In a crowd every announcement asks for it.
+    /// Those of whom nothing is known; `None`: to be counted anew. In a crowd every announcement
+    /// asks for it.
     strangers: Option<Strangers>,
 }
 
@@ -86,7 +91,14 @@ struct Strangers {
 impl Sightings {
     pub(crate) fn new(ourselves: DeviceId, familiar: Familiar) -> Self {
         let (services, told) = (BTreeMap::new(), HashMap::new());
-        Self { ourselves, familiar, services, told, left_out: false, strangers: None }
+        Self {
+            ourselves,
+            familiar,
+            services,
+            told,
+            left_out: false,
+            strangers: None,
+        }
     }
 
     /// Takes note of an announcement; gives news of the devices concerned, if any.
@@ -96,7 +108,10 @@ impl Sightings {
         }
         if service.device == self.ourselves {
             let addresses = service.addresses.into_iter().collect();
-            return vec![DiscoveryEvent::Ourselves { addresses, tcp_port: service.tcp_port }];
+            return vec![DiscoveryEvent::Ourselves {
+                addresses,
+                tcp_port: service.tcp_port,
+            }];
         }
         let device = service.device;
         let known = self.services.get(name).map(|service| service.device);
@@ -104,26 +119,41 @@ impl Sightings {
         if known != Some(device) {
             let place = self.claim_for(name, device).and_then(|claim| {
                 let freed = claim.is_some() || known.is_some();
-                if freed { Some(claim) } else { self.place_for(&service) }
+                if freed {
+                    Some(claim)
+                } else {
+                    self.place_for(&service)
+                }
             });
             let Some(place) = place else {
                 self.left_out = true;
                 return Vec::new();
             };
-            displaced.extend(place.and_then(|name| self.services.remove(&name)).map(|gone| gone.device));
+            displaced.extend(
+                place
+                    .and_then(|name| self.services.remove(&name))
+                    .map(|gone| gone.device),
+            );
         }
         self.strangers = None;
         self.services.insert(name.to_owned(), service);
         displaced.extend(known);
         displaced.retain(|other| *other != device);
         displaced.push(device);
-        displaced.into_iter().filter_map(|device| self.news(device)).collect()
+        displaced
+            .into_iter()
+            .filter_map(|device| self.news(device))
+            .collect()
     }
 
-    /// The service that makes room for one more that claims to be a device, if one must; `None`: there is no room. The name that a
-    /// device gives itself always has room among the names that others made up for it.
+    /// The service that makes room for one more that claims to be a device, if one must; `None`:
+    /// there is no room. The name that a device gives itself always has room among the names
+    /// that others made up for it.
     fn claim_for(&self, name: &str, device: DeviceId) -> Option<Option<String>> {
-        let claims = self.services.iter().filter(|(_, service)| service.device == device);
+        let claims = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.device == device);
         let names: Vec<&String> = claims.map(|(name, _)| name).collect();
         if names.len() < MAX_CLAIMS {
             return Some(None);
@@ -138,25 +168,43 @@ impl Sightings {
     fn place_for(&mut self, service: &Service) -> Option<Option<String>> {
         let is_full = self.services.len() >= MAX_SERVICES;
         if self.familiar.contains(&service.device) {
-            let mut names = self.services.iter().filter(|(_, other)| !self.familiar.contains(&other.device));
-            return if is_full { names.next().map(|(name, _)| Some(name.clone())) } else { Some(None) };
+            let mut names = self
+                .services
+                .iter()
+                .filter(|(_, other)| !self.familiar.contains(&other.device));
+            return if is_full {
+                names.next().map(|(name, _)| Some(name.clone()))
+            } else {
+                Some(None)
+            };
         }
         let strangers = match self.strangers.take() {
             Some(counted) => counted,
             None => self.count_strangers(),
         };
-        let crowded = |at: &SocketAddr| strangers.at.get(&at.ip()).is_some_and(|n| *n >= MAX_AT_ADDRESS);
-        let has_room = !is_full && strangers.all < MAX_STRANGERS && !service.addresses.iter().any(crowded);
+        let crowded = |at: &SocketAddr| {
+            strangers
+                .at
+                .get(&at.ip())
+                .is_some_and(|n| *n >= MAX_AT_ADDRESS)
+        };
+        let has_room =
+            !is_full && strangers.all < MAX_STRANGERS && !service.addresses.iter().any(crowded);
         self.strangers = Some(strangers);
         has_room.then_some(None)
     }
 
     fn count_strangers(&self) -> Strangers {
         let mut strangers = Strangers::default();
-        for other in self.services.values().filter(|other| !self.familiar.contains(&other.device)) {
+        for other in self
+            .services
+            .values()
+            .filter(|other| !self.familiar.contains(&other.device))
+        {
             strangers.all += 1;
             let ips: BTreeSet<IpAddr> = other.addresses.iter().map(SocketAddr::ip).collect();
-            ips.into_iter().for_each(|ip| *strangers.at.entry(ip).or_default() += 1);
+            ips.into_iter()
+                .for_each(|ip| *strangers.at.entry(ip).or_default() += 1);
         }
         strangers
     }
@@ -187,15 +235,26 @@ impl Sightings {
     pub(crate) fn to_verify(&self) -> Vec<String> {
         let mut names: Vec<_> = self.services.iter().collect();
         names.sort_by_key(|(_, service)| !self.familiar.contains(&service.device));
-        names.into_iter().take(MAX_VERIFIED).map(|(name, _)| name.clone()).collect()
+        names
+            .into_iter()
+            .take(MAX_VERIFIED)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// What is to be told about a device, if it differs from what was told last.
     fn news(&mut self, device: DeviceId) -> Option<DiscoveryEvent> {
-        let claims: Vec<_> = self.services.values().filter(|service| service.device == device).collect();
+        let claims: Vec<_> = self
+            .services
+            .values()
+            .filter(|service| service.device == device)
+            .collect();
         let addresses = merge(&claims);
         if addresses.is_empty() {
-            return self.told.remove(&device).map(|_| DiscoveryEvent::Gone { device });
+            return self
+                .told
+                .remove(&device)
+                .map(|_| DiscoveryEvent::Gone { device });
         }
         let tcp_port = claims.iter().find_map(|service| service.tcp_port);
         let now = (addresses, tcp_port);
@@ -203,7 +262,11 @@ impl Sightings {
             return None;
         }
         self.told.insert(device, now.clone());
-        Some(DiscoveryEvent::Seen { device, addresses: now.0, tcp_port })
+        Some(DiscoveryEvent::Seen {
+            device,
+            addresses: now.0,
+            tcp_port,
+        })
     }
 }
 
@@ -248,7 +311,11 @@ mod tests {
     }
 
     fn service(device: DeviceId, addresses: &[&str], tcp_port: Option<u16>) -> Service {
-        Service { device, addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(), tcp_port }
+        Service {
+            device,
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            tcp_port,
+        }
     }
 
     #[test]
@@ -256,14 +323,35 @@ mod tests {
         let (us, them) = (device(), device());
         let mut sightings = Sightings::new(us, Familiar::default());
         let ours = sightings.see("us", service(us, &["10.0.0.1:1"], None));
-        assert!(matches!(&ours[..], [DiscoveryEvent::Ourselves { .. }]), "{ours:?}");
+        assert!(
+            matches!(&ours[..], [DiscoveryEvent::Ourselves { .. }]),
+            "{ours:?}"
+        );
         let first = sightings.see("them", service(them, &["10.0.0.2:1"], None));
         let addresses = vec!["10.0.0.2:1".parse().unwrap()];
-        assert_eq!(first, [DiscoveryEvent::Seen { device: them, addresses, tcp_port: None }]);
-        assert_eq!(sightings.see("them", service(them, &["10.0.0.2:1"], None)), []);
-        assert_eq!(sightings.see("them", service(them, &["10.0.0.2:1"], Some(2))).len(), 1);
+        assert_eq!(
+            first,
+            [DiscoveryEvent::Seen {
+                device: them,
+                addresses,
+                tcp_port: None
+            }]
+        );
+        assert_eq!(
+            sightings.see("them", service(them, &["10.0.0.2:1"], None)),
+            []
+        );
+        assert_eq!(
+            sightings
+                .see("them", service(them, &["10.0.0.2:1"], Some(2)))
+                .len(),
+            1
+        );
         assert_eq!(sightings.lose("nobody"), None);
-        assert_eq!(sightings.lose("them"), Some(DiscoveryEvent::Gone { device: them }));
+        assert_eq!(
+            sightings.lose("them"),
+            Some(DiscoveryEvent::Gone { device: them })
+        );
         assert_eq!(sightings.lose("them"), None);
     }
 
@@ -271,11 +359,26 @@ mod tests {
     fn the_most_promising_addresses_come_first_and_scopes_stay() {
         let them = device();
         let mut sightings = Sightings::new(device(), Familiar::default());
-        let all = ["[fe80::1%3]:7", "[fd00::1]:7", "192.168.1.2:7", "169.254.0.1:7"];
+        let all = [
+            "[fe80::1%3]:7",
+            "[fd00::1]:7",
+            "192.168.1.2:7",
+            "169.254.0.1:7",
+        ];
         let events = sightings.see("them", service(them, &all, None));
-        let [DiscoveryEvent::Seen { addresses, .. }] = &events[..] else { panic!("{events:?}") };
+        let [DiscoveryEvent::Seen { addresses, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
         let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["192.168.1.2:7", "[fd00::1]:7", "169.254.0.1:7", "[fe80::1%3]:7"]);
+        assert_eq!(
+            shown,
+            [
+                "192.168.1.2:7",
+                "[fd00::1]:7",
+                "169.254.0.1:7",
+                "[fe80::1%3]:7"
+            ]
+        );
     }
 
     #[test]
@@ -290,7 +393,9 @@ mod tests {
         assert_eq!(sightings.services.len(), MAX_CLAIMS);
         sightings.lose("liar 0");
         let events = sightings.see("true", service(them, &["192.168.0.1:1"], None));
-        let [DiscoveryEvent::Seen { addresses, .. }] = &events[..] else { panic!("{events:?}") };
+        let [DiscoveryEvent::Seen { addresses, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
         assert_eq!(addresses.len(), MAX_ADDRESSES);
         assert!(addresses.contains(&"192.168.0.1:1".parse().unwrap()));
     }
@@ -310,32 +415,55 @@ mod tests {
         }
         assert!(sightings.take_left_out() && !sightings.take_left_out());
         let news = sightings.see("0", service(devices[MAX_STRANGERS], &["10.0.0.1:1"], None));
-        assert!(matches!(news[..], [DiscoveryEvent::Gone { .. }, DiscoveryEvent::Seen { .. }]));
+        assert!(matches!(
+            news[..],
+            [DiscoveryEvent::Gone { .. }, DiscoveryEvent::Seen { .. }]
+        ));
     }
 
     #[test]
     fn a_crowd_at_one_address_has_few_places() {
         let mut sightings = Sightings::new(device(), Familiar::default());
         for number in 0..100 {
-            sightings.see(&format!("{number}"), service(device(), &["10.0.0.66:1"], None));
+            sightings.see(
+                &format!("{number}"),
+                service(device(), &["10.0.0.66:1"], None),
+            );
         }
         assert_eq!(sightings.services.len(), MAX_AT_ADDRESS);
-        assert_eq!(sightings.see("real", service(device(), &["10.0.0.2:1"], None)).len(), 1);
+        assert_eq!(
+            sightings
+                .see("real", service(device(), &["10.0.0.2:1"], None))
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn whoever_matters_gets_a_place_in_every_crowd() {
         let friends: Vec<_> = (0..MAX_SERVICES).map(|_| device()).collect();
         let matter: HashSet<DeviceId> = friends.iter().copied().collect();
-        let mut sightings = Sightings::new(device(), Familiar::new(move |device| matter.contains(device)));
+        let mut sightings = Sightings::new(
+            device(),
+            Familiar::new(move |device| matter.contains(device)),
+        );
         for number in 0..MAX_SERVICES {
-            sightings.see(&format!("made up {number}"), service(device(), &[&apart(number)], None));
+            sightings.see(
+                &format!("made up {number}"),
+                service(device(), &[&apart(number)], None),
+            );
         }
         for (number, friend) in friends.iter().enumerate() {
-            let news = sightings.see(&format!("friend {number}"), service(*friend, &["10.9.9.9:1"], None));
+            let news = sightings.see(
+                &format!("friend {number}"),
+                service(*friend, &["10.9.9.9:1"], None),
+            );
             let gone = number >= MAX_SERVICES - MAX_STRANGERS;
             assert_eq!(news.len(), 1 + usize::from(gone), "{number}");
-            assert!(matches!(news.last(), Some(DiscoveryEvent::Seen { .. })), "{number}");
+            assert!(
+                matches!(news.last(), Some(DiscoveryEvent::Seen { .. })),
+                "{number}"
+            );
         }
         assert_eq!(sightings.services.len(), MAX_SERVICES);
         assert_eq!(sightings.to_verify().len(), MAX_VERIFIED);
@@ -346,12 +474,21 @@ mod tests {
         let them = device();
         let mut sightings = Sightings::new(device(), Familiar::default());
         for liar in 0..10 {
-            sightings.see(&format!("liar {liar}"), service(them, &[&format!("10.9.{liar}.1:1")], None));
+            sightings.see(
+                &format!("liar {liar}"),
+                service(them, &[&format!("10.9.{liar}.1:1")], None),
+            );
         }
         let own = format!("{}._hither._udp.local.", them.short());
         let events = sightings.see(&own, service(them, &["192.168.0.1:1"], None));
-        let [DiscoveryEvent::Seen { addresses, .. }] = &events[..] else { panic!("{events:?}") };
+        let [DiscoveryEvent::Seen { addresses, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
         assert!(addresses.contains(&"192.168.0.1:1".parse().unwrap()));
-        assert!(sightings.see("late", service(them, &["10.9.0.9:1"], None)).is_empty());
+        assert!(
+            sightings
+                .see("late", service(them, &["10.9.0.9:1"], None))
+                .is_empty()
+        );
     }
 }

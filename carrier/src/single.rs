@@ -1,4 +1,5 @@
-//! Links whose streams are connections of their own: over TCP, or through a relay. Such a link is a way that worked once.
+//! Links whose streams are connections of their own: over TCP, or through a relay. Such a link is a
+//! way that worked once.
 
 use crate::circuit::{self, Circuits};
 use crate::endpoint::Core;
@@ -19,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 /// How long the connection that proved a link's identity is kept for the first stream.
 const SPARE_KEEP: Duration = Duration::from_secs(2);
 
-/// How long the first answer to the next connection may take at least, and in round trips of the one before: the system asks again
-/// after a second (RFC 6298).
+/// How long the first answer to the next connection may take at least, and in round trips of the
+/// one before: the system asks again after a second (RFC 6298).
 const PATIENCE: Duration = Duration::from_millis(1500);
 const ROUND_TRIPS: u32 = 4;
 
@@ -110,7 +111,10 @@ impl SingleLink {
     }
 
     fn take_spare(&self) -> Option<Stream> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     pub(crate) fn end(&self, reason: LinkError) {
@@ -119,7 +123,8 @@ impl SingleLink {
         self.closed.cancel();
     }
 
-    /// How long the first answer may take from where there was one before: what is silent now is no way any more.
+    /// How long the first answer may take from where there was one before: what is silent now is no
+    /// way any more.
     fn patience(&self) -> Duration {
         (self.rtt() * ROUND_TRIPS).max(PATIENCE)
     }
@@ -128,7 +133,10 @@ impl SingleLink {
     pub(crate) async fn answers(&self, patience: Duration) -> bool {
         match &self.way {
             Way::Tcp(address, _) => {
-                matches!(timeout(patience, TcpStream::connect(*address)).await, Ok(Ok(_)))
+                matches!(
+                    timeout(patience, TcpStream::connect(*address)).await,
+                    Ok(Ok(_))
+                )
             }
             Way::Circuit(_) => true,
         }
@@ -143,7 +151,14 @@ impl SingleLink {
         }
         let made = match &self.way {
             Way::Tcp(address, towards) => {
-                tcp::connect(&self.core, self.device, *address, *towards, Some(self.patience())).await
+                tcp::connect(
+                    &self.core,
+                    self.device,
+                    *address,
+                    *towards,
+                    Some(self.patience()),
+                )
+                .await
             }
             Way::Circuit(circuits) => circuit::connect(&self.core, self.device, &**circuits).await,
         };
@@ -153,8 +168,9 @@ impl SingleLink {
                 Ok(stream)
             }
             Err(error) => {
-                // A handshake that is broken off may only mean that the other side has no place left; that nobody, or
-                // somebody else, answers means that this is no way to the device any more.
+                // A handshake that is broken off may only mean that the other side has no place
+                // left; that nobody, or somebody else, answers means that this is
+                // no way to the device any more.
                 let dead = matches!(
                     error,
                     LinkError::Unreachable(_) | LinkError::TimedOut | LinkError::WrongDevice { .. }

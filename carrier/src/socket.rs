@@ -1,4 +1,5 @@
-//! What a TLS connection of one stream runs over: a TCP socket of the system, or a stream through a relay.
+//! What a TLS connection of one stream runs over: a TCP socket of the system, or a stream through a
+//! relay.
 
 use crate::stream::{RecvHalf, SendHalf, Stream};
 use std::io::{self, IoSlice};
@@ -17,7 +18,8 @@ pub(crate) enum Socket {
     Circuit(End),
 }
 
-/// This device's end of a circuit. When it is dropped, the connection beneath is closed: it was for this stream alone.
+/// This device's end of a circuit. When it is dropped, the connection beneath is closed: it was for
+/// this stream alone.
 pub(crate) struct End {
     /// There until the drop.
     stream: Option<Box<Stream>>,
@@ -27,11 +29,16 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream: Some(Box::new(stream)), finished: false }
+        Self {
+            stream: Some(Box::new(stream)),
+            finished: false,
+        }
     }
 
     fn stream(&mut self) -> io::Result<&mut Stream> {
-        self.stream.as_deref_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream
+            .as_deref_mut()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn recv(&mut self) -> io::Result<Pin<&mut RecvHalf>> {
@@ -45,7 +52,9 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let Some(stream) = self.stream.take() else { return };
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
         match (self.finished, tokio::runtime::Handle::try_current()) {
             (true, Ok(runtime)) => drop(runtime.spawn((*stream).part(LAST_WORDS))),
             // What is still on its way here is not wanted any more.
@@ -95,7 +104,11 @@ impl Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, into),
             Self::Circuit(end) => end.recv()?.poll_read(cx, into),
@@ -104,7 +117,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, data),
             Self::Circuit(end) => end.send()?.poll_write(cx, data),

@@ -1,7 +1,9 @@
-//! A stream between two devices, the same on every carrier: bytes both ways, each way ended by itself.
+//! A stream between two devices, the same on every carrier: bytes both ways, each way ended by
+//! itself.
 //!
-//! Invariants: both ends know each other's device and hold the same binding, which no other stream has; a way that
-//! was not finished arrives as an error, never as an end, so that cut-off data cannot pass for complete data.
+//! Invariants: both ends know each other's device and hold the same binding, which no other stream
+//! has; a way that was not finished arrives as an error, never as an end, so that cut-off data
+//! cannot pass for complete data.
 
 use crate::bounds::{Permit, StreamPermit};
 use crate::duplex::{Duplex, write_pieces};
@@ -59,12 +61,13 @@ pub struct Stream {
     pub carrier: CarrierKind,
     /// Where the other end is; of a circuit: the relay.
     pub remote: SocketAddr,
-    /// What proofs on this stream are bound to: equal at both ends, different on every other stream, those of the same
-    /// connection included.
+    /// What proofs on this stream are bound to: equal at both ends, different on every other
+    /// stream, those of the same connection included.
     pub binding: StreamBinding,
     /// Whether this device opened the stream.
     pub opened_here: bool,
-    /// To whom, and over which of QUIC and TCP, this device's own part of the way leads: of a circuit, to the relay.
+    /// To whom, and over which of QUIC and TCP, this device's own part of the way leads: of a
+    /// circuit, to the relay.
     pub via: (DeviceId, CarrierKind),
     link: Option<quinn::Connection>,
     /// The QUIC connection that it is on, if nothing else is: of a circuit, the one to the relay.
@@ -88,7 +91,11 @@ impl Stream {
                 counted: Arc::clone(&counted),
                 _hold: Arc::clone(&hold),
             },
-            recv: RecvHalf { way: Recv::Quic(recv), counted: Arc::clone(&counted), _hold: hold },
+            recv: RecvHalf {
+                way: Recv::Quic(recv),
+                counted: Arc::clone(&counted),
+                _hold: hold,
+            },
             device: link.device(),
             carrier: CarrierKind::Quic,
             remote: link.remote(),
@@ -117,7 +124,11 @@ impl Stream {
                 counted: Arc::clone(&counted),
                 _hold: Arc::clone(&hold),
             },
-            recv: RecvHalf { way: Recv::Tls(duplex), counted: Arc::clone(&counted), _hold: hold },
+            recv: RecvHalf {
+                way: Recv::Tls(duplex),
+                counted: Arc::clone(&counted),
+                _hold: hold,
+            },
             device,
             carrier,
             remote,
@@ -149,8 +160,9 @@ impl Stream {
         Progress::new(&self.counted, self.beneath.as_ref())
     }
 
-    /// Lets the other side send more at a time on the whole connection, and takes more at a time: a relay's connections
-    /// begin narrow, which is enough for everything but bulk data. It changes nothing elsewhere.
+    /// Lets the other side send more at a time on the whole connection, and takes more at a time: a
+    /// relay's connections begin narrow, which is enough for everything but bulk data. It
+    /// changes nothing elsewhere.
     pub fn widen(&self) {
         if let Some(link) = &self.link {
             link.set_receive_window(wide_window(Reach::of(self.remote.ip()) == Reach::Lan));
@@ -162,11 +174,13 @@ impl Stream {
 }
 
 impl Stream {
-    /// Lets the last words of a stream that was finished arrive, for as long as `patience`, and then abandons it.
+    /// Lets the last words of a stream that was finished arrive, for as long as `patience`, and
+    /// then abandons it.
     pub(crate) async fn part(mut self, patience: Duration) {
         let last = async {
             if self.send.delivered().await.is_ok() {
-                // Delivered is what the other side's system has: it is read by the time that its own end comes, or soon.
+                // Delivered is what the other side's system has: it is read by the time that its
+                // own end comes, or soon.
                 let (mut waste, mut left) = ([const { Bytes::new() }; 8], LINGER);
                 while let Ok(Some(read @ 1..)) = self.recv.receive(&mut waste, 4096).await {
                     left = left.saturating_sub(waste[..read].iter().map(Bytes::len).sum());
@@ -181,7 +195,8 @@ impl Stream {
         self.close();
     }
 
-    /// Breaks it off, and the QUIC connection beneath, if it is one. What was sent and has not arrived is not wanted any more.
+    /// Breaks it off, and the QUIC connection beneath, if it is one. What was sent and has not
+    /// arrived is not wanted any more.
     pub(crate) fn abandon(mut self) {
         match &self.send.way {
             Send::Tls(duplex) => duplex.discard(),
@@ -200,7 +215,8 @@ impl Stream {
 /// Most bytes that are read of what nobody wants, while last words arrive.
 const LINGER: usize = 256 * 1024;
 
-/// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are dropped.
+/// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are
+/// dropped.
 #[derive(Default)]
 pub(crate) struct Hold {
     _stream: Option<StreamPermit>,
@@ -214,22 +230,37 @@ pub(crate) struct Hold {
 impl Hold {
     /// A stream that this device opened on a QUIC connection that is counted elsewhere.
     pub(crate) fn opened(used: Arc<()>) -> Self {
-        Self { _used: Some(used), ..Self::default() }
+        Self {
+            _used: Some(used),
+            ..Self::default()
+        }
     }
 
     /// An accepted stream of a QUIC connection.
     pub(crate) fn stream(stream: StreamPermit, used: Arc<()>) -> Self {
-        Self { _stream: Some(stream), _used: Some(used), ..Self::default() }
+        Self {
+            _stream: Some(stream),
+            _used: Some(used),
+            ..Self::default()
+        }
     }
 
     /// A dialled connection that is one stream.
     pub(crate) fn dialled(connection: Permit<()>) -> Self {
-        Self { _dialled: Some(connection), ..Self::default() }
+        Self {
+            _dialled: Some(connection),
+            ..Self::default()
+        }
     }
 
     /// An accepted connection that is one stream.
     pub(crate) fn accepted(stream: StreamPermit, tcp: Permit<DeviceId>, place: Place) -> Self {
-        Self { _stream: Some(stream), _tcp: Some(tcp), _place: Some(place), ..Self::default() }
+        Self {
+            _stream: Some(stream),
+            _tcp: Some(tcp),
+            _place: Some(place),
+            ..Self::default()
+        }
     }
 }
 
@@ -247,13 +278,15 @@ pub struct SendHalf {
 }
 
 impl SendHalf {
-    /// Sends `bytes`, without copying them on QUIC. When this returns they are in the hands of the transport.
+    /// Sends `bytes`, without copying them on QUIC. When this returns they are in the hands of the
+    /// transport.
     pub async fn send_bytes(&mut self, bytes: Bytes) -> io::Result<()> {
         self.send_all(&mut [bytes]).await
     }
 
-    /// Sends several pieces in one go: on TCP they share TLS records, so a small header before a payload is no packet
-    /// of its own. When this returns they are in the hands of the transport. The pieces are consumed.
+    /// Sends several pieces in one go: on TCP they share TLS records, so a small header before a
+    /// payload is no packet of its own. When this returns they are in the hands of the
+    /// transport. The pieces are consumed.
     ///
     /// Not cancel safe: when dropped in the middle, part of the data may have been sent.
     pub async fn send_all(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
@@ -268,8 +301,8 @@ impl SendHalf {
 
     /// Ends this way: the other side reads everything sent and then an end.
     ///
-    /// On QUIC the data is delivered as long as the link lives; closing the link right afterwards can still lose it,
-    /// so wait for an answer or for [`delivered`](Self::delivered) first.
+    /// On QUIC the data is delivered as long as the link lives; closing the link right afterwards
+    /// can still lose it, so wait for an answer or for [`delivered`](Self::delivered) first.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.ended = true;
         match &mut self.way {
@@ -278,8 +311,9 @@ impl SendHalf {
         }
     }
 
-    /// Waits, after [`finish`](Self::finish), until the other side has acknowledged everything. On TCP, which cannot
-    /// tell, it returns at once: the kernel goes on delivering after the socket is closed.
+    /// Waits, after [`finish`](Self::finish), until the other side has acknowledged everything. On
+    /// TCP, which cannot tell, it returns at once: the kernel goes on delivering after the
+    /// socket is closed.
     pub async fn delivered(&mut self) -> io::Result<()> {
         match &mut self.way {
             Send::Quic(send) => match send.stopped().await {
@@ -302,7 +336,8 @@ impl SendHalf {
         }
     }
 
-    /// Breaks this way off: the other side reads an error. On TCP the whole connection goes, both ways.
+    /// Breaks this way off: the other side reads an error. On TCP the whole connection goes, both
+    /// ways.
     pub fn reset(&mut self) {
         self.ended = true;
         match &mut self.way {
@@ -320,12 +355,18 @@ impl Drop for SendHalf {
 
 impl fmt::Debug for SendHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendHalf").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("SendHalf")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
 impl AsyncWrite for SendHalf {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.way {
             Send::Quic(send) => AsyncWrite::poll_write(Pin::new(send), cx, data),
             Send::Tls(duplex) => {
@@ -399,10 +440,12 @@ pub struct RecvHalf {
 }
 
 impl RecvHalf {
-    /// Appends exactly `count` bytes to `buffer`, reading into its spare room without clearing it first.
+    /// Appends exactly `count` bytes to `buffer`, reading into its spare room without clearing it
+    /// first.
     ///
-    /// Cancel safe in this sense: what had arrived when the future is dropped is in `buffer`, and nothing is lost; go
-    /// on with what is missing. Fails with `UnexpectedEof` if the stream ends before.
+    /// Cancel safe in this sense: what had arrived when the future is dropped is in `buffer`, and
+    /// nothing is lost; go on with what is missing. Fails with `UnexpectedEof` if the stream
+    /// ends before.
     pub async fn read_exact_into(&mut self, buffer: &mut BytesMut, count: usize) -> io::Result<()> {
         let mut missing = count;
         buffer.reserve(missing);
@@ -415,17 +458,24 @@ impl RecvHalf {
         Ok(())
     }
 
-    /// What comes next: puts pieces of it into `pieces`, without copying them on QUIC, elsewhere one of up to `most` bytes.
-    /// Returns how many; `None` at the end. Cancel safe.
-    pub async fn receive(&mut self, pieces: &mut [Bytes], most: usize) -> io::Result<Option<usize>> {
+    /// What comes next: puts pieces of it into `pieces`, without copying them on QUIC, elsewhere
+    /// one of up to `most` bytes. Returns how many; `None` at the end. Cancel safe.
+    pub async fn receive(
+        &mut self,
+        pieces: &mut [Bytes],
+        most: usize,
+    ) -> io::Result<Option<usize>> {
         match &mut self.way {
             Recv::Quic(recv) => {
                 let read = recv.read_chunks(pieces).await?;
-                self.counted.receive(pieces[..read.unwrap_or(0)].iter().map(Bytes::len).sum());
+                self.counted
+                    .receive(pieces[..read.unwrap_or(0)].iter().map(Bytes::len).sum());
                 Ok(read)
             }
             Recv::Tls(_) => {
-                let Some(piece) = pieces.first_mut() else { return Ok(Some(0)) };
+                let Some(piece) = pieces.first_mut() else {
+                    return Ok(Some(0));
+                };
                 let mut buffer = BytesMut::with_capacity(most);
                 if self.read_buf(&mut (&mut buffer).limit(most)).await? == 0 {
                     return Ok(None);
@@ -436,7 +486,8 @@ impl RecvHalf {
         }
     }
 
-    /// Tells the other side that nothing more will be read. On TCP the whole connection goes, both ways.
+    /// Tells the other side that nothing more will be read. On TCP the whole connection goes, both
+    /// ways.
     pub fn stop(&mut self) {
         match &mut self.way {
             Recv::Quic(recv) => drop(recv.stop(CODE)), // fails only when it has ended already

@@ -1,7 +1,8 @@
-//! TCP + TLS 1.3: one connection is one stream, so there is nothing to multiplex and one stream cannot delay another.
+//! TCP + TLS 1.3: one connection is one stream, so there is nothing to multiplex and one stream
+//! cannot delay another.
 //!
-//! A dead connection is noticed by TCP itself: keep-alive probes after [`KEEP_ALIVE`] of silence, and unacknowledged
-//! data for at most [`USER_TIMEOUT`] where the system can be told so.
+//! A dead connection is noticed by TCP itself: keep-alive probes after [`KEEP_ALIVE`] of silence,
+//! and unacknowledged data for at most [`USER_TIMEOUT`] where the system can be told so.
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::duplex::{Duplex, Io, handshake_of, handshake_with};
@@ -28,14 +29,16 @@ use tokio_rustls::TlsAcceptor;
 
 /// Silence after which TCP probes whether the other side is there, and between probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// The same between a device and a relay, where pings find out sooner: what remains is to get rid of dead sockets.
+/// The same between a device and a relay, where pings find out sooner: what remains is to get rid
+/// of dead sockets.
 const QUIET_KEEP_ALIVE: Duration = Duration::from_secs(600);
 /// Probes without an answer after which the connection is dead.
 const KEEP_ALIVE_PROBES: u32 = 3;
 /// Longest time that sent data may stay unacknowledged.
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which a handshake on a connection that was made counts as stuck, at least and in round trips: the answer takes one, and the
-/// system repeats a packet that was lost by chance after 200 to 300 ms. One that is just slow is waited for beside the next one.
+/// Time after which a handshake on a connection that was made counts as stuck, at least and in
+/// round trips: the answer takes one, and the system repeats a packet that was lost by chance after
+/// 200 to 300 ms. One that is just slow is waited for beside the next one.
 const STUCK: Duration = Duration::from_millis(500);
 const STUCK_TRIPS: u32 = 4;
 /// Connections that the kernel completes before they are accepted.
@@ -47,8 +50,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) fn bind(port: Port) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = dual_stack(port, Type::STREAM, Protocol::TCP, |_socket| {
-            // On Unix: a restarted daemon gets its port back while old connections linger. (On Windows the same option
-            // would let another program steal it.)
+            // On Unix: a restarted daemon gets its port back while old connections linger. (On
+            // Windows the same option would let another program steal it.)
             #[cfg(unix)]
             _socket.set_reuse_address(true)?;
             Ok(())
@@ -56,14 +59,19 @@ pub(crate) fn bind(port: Port) -> Result<TcpListener, BindError> {
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    listen().map_err(|source| BindError::Socket { carrier: "TCP", source })
+    listen().map_err(|source| BindError::Socket {
+        carrier: "TCP",
+        source,
+    })
 }
 
 fn prepare(socket: &TcpStream, quiet: bool) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
     let pause = if quiet { QUIET_KEEP_ALIVE } else { KEEP_ALIVE };
-    let keep_alive = TcpKeepalive::new().with_time(pause).with_interval(KEEP_ALIVE);
+    let keep_alive = TcpKeepalive::new()
+        .with_time(pause)
+        .with_interval(KEEP_ALIVE);
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos"))]
     let keep_alive = keep_alive.with_retries(KEEP_ALIVE_PROBES);
     socket.set_tcp_keepalive(&keep_alive)?;
@@ -85,8 +93,8 @@ struct Dial<'a> {
     made: &'a watch::Sender<Option<Duration>>,
 }
 
-/// Dials `device` at one address; `patience`: how long the first answer may take, if that is known. Also returns how long the TCP
-/// handshake took, one round trip.
+/// Dials `device` at one address; `patience`: how long the first answer may take, if that is known.
+/// Also returns how long the TCP handshake took, one round trip.
 pub(crate) async fn connect(
     core: &Arc<Core>,
     device: DeviceId,
@@ -95,13 +103,20 @@ pub(crate) async fn connect(
     patience: Option<Duration>,
 ) -> Result<(Stream, Duration), LinkError> {
     let patience = patience.unwrap_or(HANDSHAKE_TIMEOUT);
-    let dial = Dial { core, device, address, towards, patience, made: &watch::Sender::new(None) };
+    let dial = Dial {
+        core,
+        device,
+        address,
+        towards,
+        patience,
+        made: &watch::Sender::new(None),
+    };
     let dialled = timeout(HANDSHAKE_TIMEOUT, dial_shorter(dial));
     dialled.await.unwrap_or(Err(LinkError::TimedOut))
 }
 
-/// Dials; when the connection is made and the handshake does not go on, once more beside it with shorter segments: a path that loses long
-/// packets lets the first ones through.
+/// Dials; when the connection is made and the handshake does not go on, once more beside it with
+/// shorter segments: a path that loses long packets lets the first ones through.
 async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
     let paths = &of.core.paths;
     let first = paths.segment(of.device);
@@ -111,10 +126,17 @@ async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
     running.push(attempt(segment));
     loop {
         let stuck = async {
-            let Some(shorter) = segment.shorter() else { return pending().await };
+            let Some(shorter) = segment.shorter() else {
+                return pending().await;
+            };
             let mut made = of.made.subscribe();
             // The sender lives as long as this does.
-            let rtt = made.wait_for(Option::is_some).await.ok().and_then(|rtt| *rtt).unwrap_or_default();
+            let rtt = made
+                .wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|rtt| *rtt)
+                .unwrap_or_default();
             sleep(STUCK.max(rtt * STUCK_TRIPS)).await;
             shorter
         };
@@ -137,9 +159,14 @@ async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
     }
 }
 
-/// Connects, with segments of at most that length both ways: the other side is told (RFC 9293, section 3.7.1).
+/// Connects, with segments of at most that length both ways: the other side is told (RFC 9293,
+/// section 3.7.1).
 async fn connected(address: SocketAddr, segment: Segment) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     #[cfg(unix)]
     if let Some(bytes) = segment.bytes()
         && let Err(error) = SockRef::from(&socket).set_tcp_mss(bytes)
@@ -152,11 +179,23 @@ async fn connected(address: SocketAddr, segment: Segment) -> io::Result<TcpStrea
 }
 
 async fn dial(of: Dial<'_>, segment: Segment) -> Result<(Stream, Duration), LinkError> {
-    let Dial { core, device, address, towards, patience, made } = of;
-    let permit = core.bounds.dial().ok_or(LinkError::TooMany("connections"))?;
+    let Dial {
+        core,
+        device,
+        address,
+        towards,
+        patience,
+        made,
+    } = of;
+    let permit = core
+        .bounds
+        .dial()
+        .ok_or(LinkError::TooMany("connections"))?;
     let unreachable = |error: io::Error| LinkError::Unreachable(error.to_string());
     let start = Instant::now();
-    let socket = timeout(patience, connected(address, segment)).await.map_err(|_| LinkError::TimedOut)?;
+    let socket = timeout(patience, connected(address, segment))
+        .await
+        .map_err(|_| LinkError::TimedOut)?;
     let socket = socket.map_err(unreachable)?;
     let rtt = start.elapsed();
     made.send_replace(Some(rtt));
@@ -165,7 +204,16 @@ async fn dial(of: Dial<'_>, segment: Segment) -> Result<(Stream, Duration), Link
     let (io, binding) = handshake_with(core, device, Socket::Tcp(socket)).await?;
     let known = (device, remote, binding);
     let hold = Hold::dialled(permit);
-    Ok((Stream::tls(CarrierKind::Tcp, duplex(core, Some(device), io), known, hold, true), rtt))
+    Ok((
+        Stream::tls(
+            CarrierKind::Tcp,
+            duplex(core, Some(device), io),
+            known,
+            hold,
+            true,
+        ),
+        rtt,
+    ))
 }
 
 /// A connection that is broken off when this device loses its end of it.

@@ -1,40 +1,49 @@
-//! TLS 1.3 with raw public keys (RFC 7250), both ways: what proves who a device is, on every carrier.
+//! TLS 1.3 with raw public keys (RFC 7250), both ways: what proves who a device is, on every
+//! carrier.
 //!
-//! Invariants: TLS 1.3 only; each side shows an ed25519 key and signs the handshake with it; a listener takes any such
-//! key (the identity is what TLS proves, who may do what is decided later), a dialler takes exactly the one it
-//! expects. No session resumption and no early data, so that every connection proves both keys afresh. No key log.
+//! Invariants: TLS 1.3 only; each side shows an ed25519 key and signs the handshake with it; a
+//! listener takes any such key (the identity is what TLS proves, who may do what is decided later),
+//! a dialler takes exactly the one it expects. No session resumption and no early data, so that
+//! every connection proves both keys afresh. No key log.
 
 use crate::identity::Identity;
 use crate::settings::provider;
 use hither_proto::DeviceId;
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, ServerConfig, SignatureScheme,
 };
 use std::sync::{Arc, OnceLock};
 
 /// Protocol name negotiated on every connection.
 pub(crate) const ALPN: &[u8] = b"hither/1";
-/// Label of the exporter (RFC 8446, section 7.5) that binds what is said on a stream to that stream.
+/// Label of the exporter (RFC 8446, section 7.5) that binds what is said on a stream to that
+/// stream.
 pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-hither-v2";
 /// Number of the one stream of a connection that is one stream.
 pub(crate) const ONLY_STREAM: u64 = 0;
 
-/// Returns the exporter's context for one stream of a connection: its number, which on QUIC also says which end opened it.
+/// Returns the exporter's context for one stream of a connection: its number, which on QUIC also
+/// says which end opened it.
 pub(crate) const fn exporter_context(stream: u64) -> [u8; 8] {
     stream.to_be_bytes()
 }
 /// Name given to TLS libraries that insist on one. Never sent (no SNI) and never checked.
 pub(crate) const SERVER_NAME: &str = "hither.invalid";
-/// DER in front of the 32 key bytes in a SubjectPublicKeyInfo of an ed25519 key (RFC 8410, section 4).
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// DER in front of the 32 key bytes in a SubjectPublicKeyInfo of an ed25519 key (RFC 8410, section
+/// 4).
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 
 /// Why TLS could not be set up or did not prove an identity.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -61,7 +70,9 @@ impl Tls {
     pub(crate) fn new(identity: &Identity) -> Result<Self, TlsError> {
         let provider = Arc::new(provider());
         let key = CertifiedKey::new(
-            vec![CertificateDer::from([&SPKI_PREFIX[..], identity.device_id().as_bytes()].concat())],
+            vec![CertificateDer::from(
+                [&SPKI_PREFIX[..], identity.device_id().as_bytes()].concat(),
+            )],
             identity.signing_key(),
         );
         let key = Arc::new(key);
@@ -69,11 +80,17 @@ impl Tls {
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(Arc::new(verifier))
-            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::clone(&key))));
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
+                Arc::clone(&key),
+            )));
         server.alpn_protocols = vec![ALPN.to_vec()];
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Ok(Self { provider, key, server: Arc::new(server) })
+        Ok(Self {
+            provider,
+            key,
+            server: Arc::new(server),
+        })
     }
 
     /// For listening: any device may come.
@@ -82,16 +99,19 @@ impl Tls {
     }
 
     /// For dialling `expected` and nobody else. The verifier tells afterwards who answered instead.
-    pub(crate) fn client(&self, expected: DeviceId) -> Result<(ClientConfig, Arc<PeerVerifier>), TlsError> {
+    pub(crate) fn client(
+        &self,
+        expected: DeviceId,
+    ) -> Result<(ClientConfig, Arc<PeerVerifier>), TlsError> {
         let verifier = Arc::new(PeerVerifier::new(&self.provider, Some(expected)));
         let dangerous: Arc<dyn ServerCertVerifier> = Arc::clone(&verifier) as _;
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(dangerous)
-            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(
-                &self.key,
-            ))));
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+                Arc::clone(&self.key),
+            )));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = rustls::client::Resumption::disabled();
         config.enable_early_data = false;
@@ -100,7 +120,8 @@ impl Tls {
     }
 }
 
-/// The device behind what TLS calls a certificate chain: with raw public keys, exactly one SubjectPublicKeyInfo.
+/// The device behind what TLS calls a certificate chain: with raw public keys, exactly one
+/// SubjectPublicKeyInfo.
 pub(crate) fn peer_device(chain: Option<&[CertificateDer<'_>]>) -> Result<DeviceId, TlsError> {
     match chain {
         Some([key]) => device_of(key).ok_or(TlsError::NoDevice),
@@ -122,16 +143,23 @@ pub(crate) struct PeerVerifier {
 
 impl PeerVerifier {
     fn new(provider: &CryptoProvider, expected: Option<DeviceId>) -> Self {
-        Self { algorithms: provider.signature_verification_algorithms, expected, refused: OnceLock::new() }
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+            expected,
+            refused: OnceLock::new(),
+        }
     }
 
-    /// The key that was shown instead of the expected one. Claimed, not proven: the handshake ended there.
+    /// The key that was shown instead of the expected one. Claimed, not proven: the handshake ended
+    /// there.
     pub(crate) fn refused(&self) -> Option<DeviceId> {
         self.refused.get().copied()
     }
 
     fn check(&self, key: &[u8], chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let device = device_of(key).filter(|_| chain.is_empty()).ok_or(CertificateError::BadEncoding)?;
+        let device = device_of(key)
+            .filter(|_| chain.is_empty())
+            .ok_or(CertificateError::BadEncoding)?;
         match self.expected {
             Some(expected) if expected != device => {
                 let _ = self.refused.set(device); // one verifier serves one dial: only the first counts
@@ -194,7 +222,8 @@ impl ServerCertVerifier for PeerVerifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(key, chain).map(|()| ServerCertVerified::assertion())
+        self.check(key, chain)
+            .map(|()| ServerCertVerified::assertion())
     }
 
     with_a_raw_key!();
@@ -211,7 +240,8 @@ impl ClientCertVerifier for PeerVerifier {
         chain: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(key, chain).map(|()| ClientCertVerified::assertion())
+        self.check(key, chain)
+            .map(|()| ClientCertVerified::assertion())
     }
 
     with_a_raw_key!();

@@ -1,8 +1,8 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    completions, config, devices, doctor, down, fetch, group, inbox, list, man, outbox, relay, send, share,
-    status, ticket, transfers, unshare, up, why,
+    completions, config, devices, doctor, down, fetch, group, inbox, list, man, outbox, relay,
+    send, share, status, ticket, transfers, unshare, up, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -26,8 +26,9 @@ Environment:
 
 /// Share files between devices, and send messages to your own.
 ///
-/// `hither share` makes a ticket for a file or folder; whoever has the ticket can fetch it with `hither fetch`, from
-/// every device that has some of it at once. A daemon does the work and is started when it does not run.
+/// `hither share` makes a ticket for a file or folder; whoever has the ticket can fetch it with
+/// `hither fetch`, from every device that has some of it at once. A daemon does the work and is
+/// started when it does not run.
 #[derive(Debug, Parser)]
 #[command(name = "hither", version, after_long_help = EXAMPLES, max_term_width = 80)]
 pub struct Cli {
@@ -83,7 +84,9 @@ mod tests {
     use clap::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Command, ErrorKind> {
-        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command).map_err(|error| error.kind())
+        Cli::try_parse_from(line.split(' '))
+            .map(|cli| cli.command)
+            .map_err(|error| error.kind())
     }
 
     #[test]
@@ -96,40 +99,77 @@ mod tests {
         for command in Cli::command().get_subcommands().chain([&Cli::command()]) {
             let name = command.get_name().to_owned();
             let short = command.clone().term_width(80).render_help().to_string();
-            assert!(short.lines().all(|line| line.chars().count() <= 80), "{name}: {short}");
+            assert!(
+                short.lines().all(|line| line.chars().count() <= 80),
+                "{name}: {short}"
+            );
             assert!(!short.contains("Examples:"), "{name}");
-            let more = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let more = command
+                .get_after_long_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             assert!(more.contains("Examples:"), "{name}");
-            assert!(more.lines().all(|line| line.chars().count() <= 80), "{name}: {more}");
+            assert!(
+                more.lines().all(|line| line.chars().count() <= 80),
+                "{name}: {more}"
+            );
         }
     }
 
     #[test]
     fn a_share_takes_several_paths_and_a_span_to_keep_them() {
-        let Ok(Command::Share(args)) = parse("hither share a b --keep 7d --no-upload") else { panic!() };
+        let Ok(Command::Share(args)) = parse("hither share a b --keep 7d --no-upload") else {
+            panic!()
+        };
         assert_eq!(args.paths.len(), 2);
         assert_eq!(args.keep.map(|k| k.as_secs()), Some(7 * 86_400));
         assert!(args.no_upload && !args.no_qr && !args.skip_unsharable);
-        assert_eq!(parse("hither share").err(), Some(ErrorKind::MissingRequiredArgument));
-        assert_eq!(parse("hither share a --keep soon").err(), Some(ErrorKind::ValueValidation));
-        assert_eq!(parse("hither share a --keep 0s").err(), Some(ErrorKind::ValueValidation));
+        assert_eq!(
+            parse("hither share").err(),
+            Some(ErrorKind::MissingRequiredArgument)
+        );
+        assert_eq!(
+            parse("hither share a --keep soon").err(),
+            Some(ErrorKind::ValueValidation)
+        );
+        assert_eq!(
+            parse("hither share a --keep 0s").err(),
+            Some(ErrorKind::ValueValidation)
+        );
         assert_eq!(parse("hither share a b --name x").err(), None);
     }
 
     #[test]
     fn overwriting_and_renaming_exclude_each_other() {
-        let Ok(Command::Fetch(args)) = parse("hither fetch -o - --yes --wait 2m") else { panic!() };
+        let Ok(Command::Fetch(args)) = parse("hither fetch -o - --yes --wait 2m") else {
+            panic!()
+        };
         assert_eq!(args.output.as_deref(), Some(std::path::Path::new("-")));
         assert_eq!(args.wait.map(|w| w.as_secs()), Some(120));
-        assert_eq!(parse("hither fetch x --overwrite --rename").err(), Some(ErrorKind::ArgumentConflict));
+        assert_eq!(
+            parse("hither fetch x --overwrite --rename").err(),
+            Some(ErrorKind::ArgumentConflict)
+        );
     }
 
     #[test]
     fn transfers_have_actions() {
-        assert!(matches!(parse("hither transfers --watch"), Ok(Command::Transfers(_))));
-        assert!(matches!(parse("hither transfers pause ab12"), Ok(Command::Transfers(_))));
-        assert_eq!(parse("hither transfers --watch pause ab12").err(), Some(ErrorKind::ArgumentConflict));
-        assert_eq!(parse("hither transfers pause").err(), Some(ErrorKind::MissingRequiredArgument));
+        assert!(matches!(
+            parse("hither transfers --watch"),
+            Ok(Command::Transfers(_))
+        ));
+        assert!(matches!(
+            parse("hither transfers pause ab12"),
+            Ok(Command::Transfers(_))
+        ));
+        assert_eq!(
+            parse("hither transfers --watch pause ab12").err(),
+            Some(ErrorKind::ArgumentConflict)
+        );
+        assert_eq!(
+            parse("hither transfers pause").err(),
+            Some(ErrorKind::MissingRequiredArgument)
+        );
     }
 
     #[test]
@@ -138,7 +178,13 @@ mod tests {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.global.json && !cli.global.quiet);
         }
-        assert_eq!(parse("hither groups").err(), Some(ErrorKind::InvalidSubcommand));
-        assert_eq!(parse("hither").err(), Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
+        assert_eq!(
+            parse("hither groups").err(),
+            Some(ErrorKind::InvalidSubcommand)
+        );
+        assert_eq!(
+            parse("hither").err(),
+            Some(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+        );
     }
 }

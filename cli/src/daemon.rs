@@ -19,7 +19,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const START: Duration = Duration::from_secs(10);
 /// Longest time a daemon may take to end.
 const END: Duration = Duration::from_secs(30);
-/// How long another daemon that is just starting may take, when ours gave up for a reason it did not name.
+/// How long another daemon that is just starting may take, when ours gave up for a reason it did
+/// not name.
 const GRACE: Duration = Duration::from_millis(300);
 /// Most bytes kept of what a daemon says before it answers.
 const MAX_LAST_WORDS: u64 = 16 << 10;
@@ -50,7 +51,8 @@ pub fn client_of_the_dead(paths: &Paths) -> Client {
                 }
                 sleep(Duration::from_millis(50)).await;
             }
-            // A daemon that ends in order takes away what says where it listens, before it gives the lock back.
+            // A daemon that ends in order takes away what says where it listens, before it gives
+            // the lock back.
             if home.listening().exists() {
                 return running(&home).await.map(drop);
             }
@@ -90,12 +92,14 @@ async fn ask(paths: &Paths) -> Result<Asked, ApiError> {
             Ok(Asked::Silent(ClientError::NotRunning))
         }
         Ok(Ok(status)) => Ok(Asked::Runs(Box::new(status))),
-        Ok(Err(error @ (ClientError::NotRunning | ClientError::Gone | ClientError::Stranger { .. }))) => {
-            Ok(Asked::Silent(error))
-        }
+        Ok(Err(
+            error @ (ClientError::NotRunning | ClientError::Gone | ClientError::Stranger { .. }),
+        )) => Ok(Asked::Silent(error)),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(ApiError::new(ErrorCode::NoDaemon, "The Hither daemon does not answer.")
-            .with_hint("End the process hitherd, then start it with: hither up")),
+        Err(_) => Err(
+            ApiError::new(ErrorCode::NoDaemon, "The Hither daemon does not answer.")
+                .with_hint("End the process hitherd, then start it with: hither up"),
+        ),
     }
 }
 
@@ -107,16 +111,27 @@ fn is_another(one: &Path, other: &Path) -> bool {
 
 /// The daemon's program: beside this one, else the first in `PATH`.
 pub fn program() -> Result<PathBuf, ApiError> {
-    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join(PROGRAM)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| own.parent().map(|folder| folder.join(PROGRAM)));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = beside.into_iter().chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)));
-    found.into_iter().find(|program| program.is_file()).ok_or_else(|| {
-        ApiError::new(ErrorCode::NoDaemon, "The daemon's program hitherd is not installed.")
+    let found = beside
+        .into_iter()
+        .chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)));
+    found
+        .into_iter()
+        .find(|program| program.is_file())
+        .ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NoDaemon,
+                "The daemon's program hitherd is not installed.",
+            )
             .with_hint("Install it beside hither, or in a folder of PATH.")
-    })
+        })
 }
 
-/// The environment of the daemon: ours, without secrets, and independent of the folder it starts in.
+/// The environment of the daemon: ours, without secrets, and independent of the folder it starts
+/// in.
 pub fn environment() -> Vec<(&'static str, Option<PathBuf>)> {
     let home = std::env::var_os("HITHER_HOME").filter(|home| !home.is_empty());
     let home = home.and_then(|home| std::path::absolute(home).ok());
@@ -166,8 +181,12 @@ struct Newborn {
 impl Newborn {
     fn spawn(program: &Path) -> Result<Self, ApiError> {
         let mut command = Command::new(program);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // A group of its own: Ctrl-C in this terminal is not meant for the daemon. "/": it keeps no folder busy.
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        // A group of its own: Ctrl-C in this terminal is not meant for the daemon. "/": it keeps no
+        // folder busy.
         command.process_group(0).current_dir("/");
         for (name, value) in environment() {
             match value {
@@ -209,14 +228,20 @@ impl Newborn {
             Some(_) => "The daemon ended right after its start",
             None => "The daemon was started but does not answer",
         };
-        let message = if words.is_empty() { format!("{what}.") } else { format!("{what}: {words}") };
+        let message = if words.is_empty() {
+            format!("{what}.")
+        } else {
+            format!("{what}: {words}")
+        };
         ApiError::new(ErrorCode::NoDaemon, failure::sentence(&message))
             .with_hint(format!("Its log is {}.", shown(&paths.log())))
     }
 
     /// What it wrote to standard error, on one line.
     async fn last_words(&mut self) -> String {
-        let Some(stderr) = self.child.stderr.take() else { return String::new() };
+        let Some(stderr) = self.child.stderr.take() else {
+            return String::new();
+        };
         let mut bytes = Vec::new();
         // A daemon that lives on keeps the pipe open: what has come until now is all there is.
         let _ = timeout(GRACE, stderr.take(MAX_LAST_WORDS).read_to_end(&mut bytes)).await;
@@ -226,7 +251,11 @@ impl Newborn {
 
 /// The last three lines that say something, as one.
 fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let lines = lines[lines.len().saturating_sub(3)..].join("; ");
     lines.strip_prefix("hitherd: ").unwrap_or(&lines).to_owned()
 }
@@ -235,21 +264,31 @@ fn last_log_line(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(4096)..];
     let tail = String::from_utf8_lossy(tail);
-    tail.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+    tail.lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Waits until a daemon that was told to end is gone: nobody answers and nobody holds its lock.
 pub async fn wait_until_gone(paths: &Paths, pid: u32) -> Result<(), ApiError> {
     let deadline = Instant::now() + END;
     while Instant::now() < deadline {
-        let silent = matches!(timeout(Duration::from_secs(1), ask(paths)).await, Ok(Ok(Asked::Silent(_))));
+        let silent = matches!(
+            timeout(Duration::from_secs(1), ask(paths)).await,
+            Ok(Ok(Asked::Silent(_)))
+        );
         if silent && is_free(&paths.lock()) {
             return Ok(());
         }
         sleep(Duration::from_millis(20)).await;
     }
-    Err(ApiError::new(ErrorCode::NoDaemon, format!("The daemon (process {pid}) does not end."))
-        .with_hint("It may be writing a large file. Wait for it, or end the process."))
+    Err(ApiError::new(
+        ErrorCode::NoDaemon,
+        format!("The daemon (process {pid}) does not end."),
+    )
+    .with_hint("It may be writing a large file. Wait for it, or end the process."))
 }
 
 /// Whether nobody holds the lock; it is held for no longer than it takes to find out.

@@ -19,14 +19,20 @@ pub fn sentence(text: &str) -> String {
     sentence
 }
 
-/// A message as it is shown: what is in it may be the user's, a path or a name, and stays as it was written.
+/// A message as it is shown: what is in it may be the user's, a path or a name, and stays as it was
+/// written.
 pub fn told(message: &str) -> String {
     let message = display_name(message);
     let ended = message.ends_with(['.', '!', '?']);
-    if ended || message.is_empty() { message } else { message + "." }
+    if ended || message.is_empty() {
+        message
+    } else {
+        message + "."
+    }
 }
 
-/// What could be done about an error whose sender gave no hint; empty when nothing general can be said.
+/// What could be done about an error whose sender gave no hint; empty when nothing general can be
+/// said.
 pub const fn hint(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::BadTicket => "Copy the whole ticket: one word that begins with hither1.",
@@ -37,7 +43,9 @@ pub const fn hint(code: ErrorCode) -> &'static str {
         ErrorCode::AlreadyFetching => "See hither transfers.",
         ErrorCode::TargetExists => "Replace it with --overwrite, or write beside it with --rename.",
         ErrorCode::NotWritable => "Choose another folder with -o.",
-        ErrorCode::NoSpace => "Free some space and run the same command again: it goes on where it stopped.",
+        ErrorCode::NoSpace => {
+            "Free some space and run the same command again: it goes on where it stopped."
+        }
         ErrorCode::NoHolder => {
             "Is the other device on, and in this network? hither doctor helps to find out."
         }
@@ -95,7 +103,8 @@ pub fn ticket(error: &TicketError) -> ApiError {
     ApiError::new(code, sentence(&error.to_string())).with_hint(hint(code))
 }
 
-/// A text that is no relay's URL. The text itself is never repeated: it may be almost an invitation.
+/// A text that is no relay's URL. The text itself is never repeated: it may be almost an
+/// invitation.
 pub fn relay_url(error: &RelayUrlError) -> ApiError {
     let hint = match error {
         RelayUrlError::NoKey => "Quote the URL: a shell takes what follows # for a comment.",
@@ -112,14 +121,26 @@ pub fn config(error: &ConfigError) -> ApiError {
     };
     let (code, hint) = match what {
         ConfigError::At { .. } => (ErrorCode::Internal, ""),
-        ConfigError::UnknownKey { .. } => (ErrorCode::BadRequest, "List all keys with: hither config get"),
-        ConfigError::BadValue { .. } => (ErrorCode::BadRequest, "Correct it with: hither config edit"),
+        ConfigError::UnknownKey { .. } => (
+            ErrorCode::BadRequest,
+            "List all keys with: hither config get",
+        ),
+        ConfigError::BadValue { .. } => {
+            (ErrorCode::BadRequest, "Correct it with: hither config edit")
+        }
         ConfigError::Syntax(_) => (ErrorCode::Internal, "Correct it with: hither config edit"),
-        ConfigError::Io { .. } => (ErrorCode::Internal, "Show where it is with: hither config path"),
+        ConfigError::Io { .. } => (
+            ErrorCode::Internal,
+            "Show where it is with: hither config path",
+        ),
     };
     let text = first_lines(&error.to_string());
     // What begins with a place begins with the user's words.
-    let message = if std::ptr::eq(what, error) { sentence(&text) } else { told(&text) };
+    let message = if std::ptr::eq(what, error) {
+        sentence(&text)
+    } else {
+        told(&text)
+    };
     ApiError::new(code, message).with_hint(hint)
 }
 
@@ -137,8 +158,11 @@ fn first_lines(text: &str) -> String {
 pub fn usage(error: &clap::Error) -> ApiError {
     let text = error.render().to_string();
     // The first paragraph: what is wrong, and which arguments are meant. Usage and tips follow.
-    let words: Vec<&str> =
-        text.lines().take_while(|line| !line.trim().is_empty()).flat_map(str::split_whitespace).collect();
+    let words: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .flat_map(str::split_whitespace)
+        .collect();
     let message = words.join(" ");
     let message = sentence(message.strip_prefix("error: ").unwrap_or(&message));
     ApiError::new(ErrorCode::BadRequest, display_name(&message)).with_hint("See hither --help.")
@@ -152,23 +176,42 @@ mod tests {
 
     #[test]
     fn sentences_begin_and_end_properly() {
-        assert_eq!(sentence("a ticket begins with \"hither1\""), "A ticket begins with \"hither1\".");
+        assert_eq!(
+            sentence("a ticket begins with \"hither1\""),
+            "A ticket begins with \"hither1\"."
+        );
         assert_eq!(sentence("Why?"), "Why?");
         assert_eq!(sentence(" "), "It failed.");
     }
 
     #[test]
     fn words_of_the_user_stay_as_they_were_written() {
-        let error = io(ErrorCode::Unreadable, "missing.txt", &std::io::Error::from_raw_os_error(2));
-        assert_eq!(told(&error.message), "missing.txt: no such file or directory.");
+        let error = io(
+            ErrorCode::Unreadable,
+            "missing.txt",
+            &std::io::Error::from_raw_os_error(2),
+        );
+        assert_eq!(
+            told(&error.message),
+            "missing.txt: no such file or directory."
+        );
         assert_eq!(told("a\u{1b}[2J"), "a\u{fffd}[2J.");
     }
 
     #[test]
     fn tickets_fail_as_wrong_usage_and_are_not_repeated() {
         let error = ticket(&TicketError::Checksum);
-        assert_eq!((error.code, error.code.exit()), (ErrorCode::BadTicket, Exit::Usage));
-        assert!(error.message.starts_with("The ticket is incomplete or mistyped"), "{}", error.message);
+        assert_eq!(
+            (error.code, error.code.exit()),
+            (ErrorCode::BadTicket, Exit::Usage)
+        );
+        assert!(
+            error
+                .message
+                .starts_with("The ticket is incomplete or mistyped"),
+            "{}",
+            error.message
+        );
         assert_eq!(ticket(&TicketError::Format(9)).code, ErrorCode::NewerTicket);
     }
 
@@ -179,24 +222,43 @@ mod tests {
         std::fs::write(&path, "port = = 3\n").unwrap();
         let error = config(&hither_api::Config::load(&path).unwrap_err());
         assert_eq!(error.code, ErrorCode::Internal);
-        assert!(!error.message.contains('\n') && error.message.contains("line 1"), "{}", error.message);
-        assert!(error.message.starts_with(path.to_str().unwrap()), "{}", error.message);
+        assert!(
+            !error.message.contains('\n') && error.message.contains("line 1"),
+            "{}",
+            error.message
+        );
+        assert!(
+            error.message.starts_with(path.to_str().unwrap()),
+            "{}",
+            error.message
+        );
         let error = config(&hither_api::Config::write(&path, "prot", "3").unwrap_err());
         assert_eq!(error.code.exit(), Exit::Usage);
-        assert_eq!(error.message, "There is no configuration key \"prot\"; did you mean \"port\"?");
+        assert_eq!(
+            error.message,
+            "There is no configuration key \"prot\"; did you mean \"port\"?"
+        );
     }
 
     #[test]
     fn wrong_usage_is_one_sentence() {
-        let error =
-            |line: &str| usage(&crate::cli::Cli::try_parse_from(line.split(' ')).unwrap_err()).message;
-        assert_eq!(error("hither share"), "The following required arguments were not provided: <PATH>...");
+        let error = |line: &str| {
+            usage(&crate::cli::Cli::try_parse_from(line.split(' ')).unwrap_err()).message
+        };
+        assert_eq!(
+            error("hither share"),
+            "The following required arguments were not provided: <PATH>..."
+        );
         assert_eq!(error("hither list --x"), "Unexpected argument '--x' found.");
     }
 
     #[test]
     fn system_errors_lose_their_number() {
-        let error = io(ErrorCode::NotWritable, "/x", &std::io::Error::from_raw_os_error(13));
+        let error = io(
+            ErrorCode::NotWritable,
+            "/x",
+            &std::io::Error::from_raw_os_error(13),
+        );
         assert_eq!(error.message, "/x: permission denied.");
     }
 }

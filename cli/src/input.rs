@@ -7,18 +7,21 @@ use hither_proto::{RelayUrl, Ticket};
 use std::io::{BufRead, Read};
 use tokio::sync::oneshot;
 
-/// Environment variable for a ticket, which on the command line every user of the machine could read.
+/// Environment variable for a ticket, which on the command line every user of the machine could
+/// read.
 pub const TICKET_VARIABLE: &str = "HITHER_TICKET";
 
 /// Environment variable for a relay's URL, for the same reason.
 pub const RELAY_VARIABLE: &str = "HITHER_RELAY_URL";
-/// Longest text that is read from standard input, bytes; what is longer does not fit a message anyway.
+/// Longest text that is read from standard input, bytes; what is longer does not fit a message
+/// anyway.
 const MAX_TEXT: u64 = 1 << 20;
 
 /// One line from standard input; `None` at its end. May be dropped while it waits.
 async fn line() -> Option<String> {
     let (sender, receiver) = oneshot::channel();
-    // A thread of its own: reading a terminal cannot be cancelled, and the program may end before it returns.
+    // A thread of its own: reading a terminal cannot be cancelled, and the program may end before
+    // it returns.
     std::thread::spawn(move || {
         let mut text = String::new();
         let read = std::io::stdin().lock().read_line(&mut text);
@@ -28,7 +31,8 @@ async fn line() -> Option<String> {
     receiver.await.ok().flatten()
 }
 
-/// The ticket: as given (by argument or environment), else from standard input. Checked here, before anything starts.
+/// The ticket: as given (by argument or environment), else from standard input. Checked here,
+/// before anything starts.
 pub async fn ticket(out: &Output, given: Option<String>) -> Result<(String, Ticket), ApiError> {
     let text = match given {
         Some(text) if text != "-" => text,
@@ -41,14 +45,20 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<(String, Tick
     };
     let text = text.trim().to_owned();
     if text.is_empty() {
-        return Err(ApiError::new(ErrorCode::BadTicket, "There is no ticket.")
-            .with_hint(format!("Give it as an argument, in {TICKET_VARIABLE}, or on standard input.")));
+        return Err(
+            ApiError::new(ErrorCode::BadTicket, "There is no ticket.").with_hint(format!(
+                "Give it as an argument, in {TICKET_VARIABLE}, or on standard input."
+            )),
+        );
     }
-    let ticket = text.parse::<Ticket>().map_err(|error| failure::ticket(&error))?;
+    let ticket = text
+        .parse::<Ticket>()
+        .map_err(|error| failure::ticket(&error))?;
     Ok((text, ticket))
 }
 
-/// A relay's URL: as given, else from standard input. Checked here, before anything starts; never repeated in an error.
+/// A relay's URL: as given, else from standard input. Checked here, before anything starts; never
+/// repeated in an error.
 pub async fn relay_url(out: &Output, given: Option<String>) -> Result<String, ApiError> {
     let text = match given {
         Some(text) if text != "-" => text,
@@ -61,10 +71,14 @@ pub async fn relay_url(out: &Output, given: Option<String>) -> Result<String, Ap
     };
     let text = text.trim().to_owned();
     if text.is_empty() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "There is no URL.")
-            .with_hint(format!("Give it as an argument, in {RELAY_VARIABLE}, or on standard input.")));
+        return Err(
+            ApiError::new(ErrorCode::BadRequest, "There is no URL.").with_hint(format!(
+                "Give it as an argument, in {RELAY_VARIABLE}, or on standard input."
+            )),
+        );
     }
-    text.parse::<RelayUrl>().map_err(|error| failure::relay_url(&error))?;
+    text.parse::<RelayUrl>()
+        .map_err(|error| failure::relay_url(&error))?;
     Ok(text)
 }
 
@@ -74,17 +88,27 @@ pub async fn all_text() -> Result<String, ApiError> {
     // A thread of its own, as for a line.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        let read = std::io::stdin().lock().take(MAX_TEXT).read_to_end(&mut bytes);
+        let read = std::io::stdin()
+            .lock()
+            .take(MAX_TEXT)
+            .read_to_end(&mut bytes);
         let _ = sender.send(read.map(|_| bytes));
     });
     let read = receiver.await.unwrap_or_else(|_| Ok(Vec::new()));
-    let bytes = read.map_err(|error| failure::io(ErrorCode::Unreadable, "Standard input", &error))?;
+    let bytes =
+        read.map_err(|error| failure::io(ErrorCode::Unreadable, "Standard input", &error))?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        ApiError::new(ErrorCode::BadRequest, "What stands on standard input is not a text in UTF-8.")
-            .with_hint("Put it into a file and send that.")
+        ApiError::new(
+            ErrorCode::BadRequest,
+            "What stands on standard input is not a text in UTF-8.",
+        )
+        .with_hint("Put it into a file and send that.")
     })?;
     if text.is_empty() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "There is nothing on standard input."));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "There is nothing on standard input.",
+        ));
     }
     Ok(text)
 }

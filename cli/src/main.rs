@@ -1,11 +1,13 @@
 //! `hither`, the command line: asks the daemon and shows its answers.
 //!
-//! Every command is one file in `commands` and ends in an [`Exit`] or an [`ApiError`]; only here the latter becomes
-//! an English sentence with a hint, or the last JSON line, and an exit status. `output` alone writes to the standard
-//! streams, but for `live`, which has the whole terminal while it runs; `show` makes text of data and knows no streams.
+//! Every command is one file in `commands` and ends in an [`Exit`] or an [`ApiError`]; only here
+//! the latter becomes an English sentence with a hint, or the last JSON line, and an exit status.
+//! `output` alone writes to the standard streams, but for `live`, which has the whole terminal
+//! while it runs; `show` makes text of data and knows no streams.
 //!
-//! Invariants: a ticket is never given to another process; names from elsewhere reach a terminal only through
-//! [`hither_proto::display_name`]; under `--json` standard output carries nothing but JSON lines.
+//! Invariants: a ticket is never given to another process; names from elsewhere reach a terminal
+//! only through [`hither_proto::display_name`]; under `--json` standard output carries nothing but
+//! JSON lines.
 
 mod cli;
 mod commands;
@@ -38,15 +40,24 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let colour =
-        if given(arguments, "--no-color") { clap::ColorChoice::Never } else { clap::ColorChoice::Auto };
-    let matches = Cli::command().color(colour).try_get_matches_from(arguments)?;
+    let colour = if given(arguments, "--no-color") {
+        clap::ColorChoice::Never
+    } else {
+        clap::ColorChoice::Auto
+    };
+    let matches = Cli::command()
+        .color(colour)
+        .try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches)
 }
 
 /// Whether a flag was given, as far as can be told before (or without) parsing.
 fn given(arguments: &[OsString], flag: &str) -> bool {
-    arguments.iter().skip(1).take_while(|a| *a != "--").any(|a| a == flag)
+    arguments
+        .iter()
+        .skip(1)
+        .take_while(|a| *a != "--")
+        .any(|a| a == flag)
 }
 
 /// Answers a command line that clap did not turn into a command: help, version, or wrong usage.
@@ -57,19 +68,28 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     }
     // Nothing useful can be done when the help text cannot be written.
     let _ = error.print();
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
 }
 
 fn run(cli: Cli) -> Exit {
     let out = Output::new(cli.global);
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let outcome = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => {
             let outcome = runtime.block_on(commands::run(&Session::new(&out), cli.command));
             // A thread that waits for a line on standard input must not hold up the end.
             runtime.shutdown_background();
             outcome
         }
-        Err(error) => Err(ApiError::from(hither_api::ClientError::Broken(error.to_string()))),
+        Err(error) => Err(ApiError::from(hither_api::ClientError::Broken(
+            error.to_string(),
+        ))),
     };
     let exit = outcome.unwrap_or_else(|error| {
         out.error(&error);

@@ -1,6 +1,7 @@
 //! The standard streams: the only place that writes to them.
 //!
-//! Standard output carries results (or, under `--json`, JSON lines), standard error everything else.
+//! Standard output carries results (or, under `--json`, JSON lines), standard error everything
+//! else.
 
 use crate::cli::Global;
 use crate::failure::{hint, told};
@@ -24,7 +25,10 @@ struct Stream {
 impl Stream {
     fn new(terminal: bool, no_color: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        Self { terminal, colours: terminal && !no_color && !set("NO_COLOR") && !is_dumb() }
+        Self {
+            terminal,
+            colours: terminal && !no_color && !set("NO_COLOR") && !is_dumb(),
+        }
     }
 }
 
@@ -57,7 +61,11 @@ impl Output {
 
     /// For a command line that could not be parsed but asks for JSON.
     pub fn for_scripts() -> Self {
-        Self::new(Global { json: true, quiet: false, no_color: true })
+        Self::new(Global {
+            json: true,
+            quiet: false,
+            no_color: true,
+        })
     }
 
     /// Whether standard output carries JSON.
@@ -80,7 +88,8 @@ impl Output {
         self.is_read_by_person() && !is_dumb()
     }
 
-    /// Whether a person can be asked: both where questions go and where answers come from are a terminal.
+    /// Whether a person can be asked: both where questions go and where answers come from are a
+    /// terminal.
     pub fn can_ask(&self) -> bool {
         !self.json && self.stderr.terminal && io::stdin().is_terminal()
     }
@@ -105,22 +114,33 @@ impl Output {
         if !self.stdout.terminal {
             return (usize::MAX, usize::MAX);
         }
-        Term::stdout().size_checked().map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
+        Term::stdout()
+            .size_checked()
+            .map_or((WIDTH, 24), |(rows, columns)| (columns.into(), rows.into()))
     }
 
     /// Columns of the terminal behind standard error.
     pub fn columns_of_stderr(&self) -> usize {
-        Term::stderr().size_checked().map_or(WIDTH, |(_, columns)| columns.into())
+        Term::stderr()
+            .size_checked()
+            .map_or(WIDTH, |(_, columns)| columns.into())
     }
 
     /// Width to which prose is wrapped.
     pub fn prose_width(&self) -> usize {
-        if self.stdout.terminal { self.size().0.clamp(40, 100) } else { WIDTH }
+        if self.stdout.terminal {
+            self.size().0.clamp(40, 100)
+        } else {
+            WIDTH
+        }
     }
 
     /// Text for standard output in a style, when it is coloured.
     pub fn paint(&self, style: Style, text: &str) -> String {
-        style.force_styling(self.stdout.colours).apply_to(text).to_string()
+        style
+            .force_styling(self.stdout.colours)
+            .apply_to(text)
+            .to_string()
     }
 
     /// A line that is the result of the command.
@@ -153,8 +173,8 @@ impl Output {
         values.iter().for_each(|value| self.json(value));
     }
 
-    /// A text of somebody else as the result: as it is when a program reads it; for people without what could rewrite
-    /// the terminal, and with an end of its last line.
+    /// A text of somebody else as the result: as it is when a program reads it; for people without
+    /// what could rewrite the terminal, and with an end of its last line.
     pub fn text(&self, text: &str) {
         if self.json {
             return;
@@ -162,7 +182,10 @@ impl Output {
         if !self.stdout.terminal {
             return self.write(text.as_bytes());
         }
-        let lines: Vec<String> = text.lines().map(|line| display_name(&line.replace('\t', "    "))).collect();
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| display_name(&line.replace('\t', "    ")))
+            .collect();
         self.write(format!("{}\n", lines.join("\n")).as_bytes());
     }
 
@@ -185,7 +208,11 @@ impl Output {
 
     /// Something the user should know that stops nothing.
     pub fn warning(&self, message: &str) {
-        let label = Style::new().yellow().bold().force_styling(self.stderr.colours).apply_to("Warning:");
+        let label = Style::new()
+            .yellow()
+            .bold()
+            .force_styling(self.stderr.colours)
+            .apply_to("Warning:");
         self.write_stderr(&format!("{label} {}\n", display_name(message)));
     }
 
@@ -195,12 +222,20 @@ impl Output {
             return self.json(&Event::Error(error.clone()));
         }
         let message = told(&error.message);
-        let hint = if error.hint.is_empty() { hint(error.code) } else { &error.hint };
+        let hint = if error.hint.is_empty() {
+            hint(error.code)
+        } else {
+            &error.hint
+        };
         let hint = display_name(hint);
         if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Declined) {
             return self.write_stderr(&format!("{}\n", format!("{message} {hint}").trim_end()));
         }
-        let label = Style::new().red().bold().force_styling(self.stderr.colours).apply_to("Error:");
+        let label = Style::new()
+            .red()
+            .bold()
+            .force_styling(self.stderr.colours)
+            .apply_to("Error:");
         self.write_stderr(&format!("{label} {message}\n"));
         if !hint.is_empty() {
             self.write_stderr(&format!("{hint}\n"));
@@ -215,13 +250,20 @@ impl Output {
             Some(ErrorKind::BrokenPipe) if exit == Exit::Done => Exit::Unread,
             Some(ErrorKind::BrokenPipe) => exit,
             Some(kind) => {
-                self.write_stderr(&format!("Error: standard output cannot be written: {kind}.\n"));
-                if exit == Exit::Done { Exit::Failed } else { exit }
+                self.write_stderr(&format!(
+                    "Error: standard output cannot be written: {kind}.\n"
+                ));
+                if exit == Exit::Done {
+                    Exit::Failed
+                } else {
+                    exit
+                }
             }
         }
     }
 
-    /// Returns whether whoever read standard output has gone: what goes on only to tell more can end.
+    /// Returns whether whoever read standard output has gone: what goes on only to tell more can
+    /// end.
     pub fn is_unread(&self) -> bool {
         self.failed.get() == Some(ErrorKind::BrokenPipe)
     }
@@ -239,8 +281,8 @@ impl Output {
     }
 }
 
-/// JSON in which nothing is left that a terminal could obey, or that could not be seen: outside of its strings there is no such
-/// character, and inside it stands as an escape.
+/// JSON in which nothing is left that a terminal could obey, or that could not be seen: outside of
+/// its strings there is no such character, and inside it stands as an escape.
 fn escaped(json: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(json.len());

@@ -48,7 +48,9 @@ pub fn pick<'a, T: Named>(all: &'a [T], wanted: &str) -> Result<&'a T, ApiError>
     }
     let named: Vec<&T> = all.iter().filter(|one| one.name() == wanted).collect();
     let found = if named.is_empty() && !wanted.is_empty() {
-        all.iter().filter(|one| one.id().starts_with(wanted)).collect()
+        all.iter()
+            .filter(|one| one.id().starts_with(wanted))
+            .collect()
     } else {
         named
     };
@@ -62,30 +64,53 @@ pub fn pick<'a, T: Named>(all: &'a [T], wanted: &str) -> Result<&'a T, ApiError>
         several => {
             let length = id_length(all);
             let ids: Vec<&str> = several.iter().map(|one| short(one.id(), length)).collect();
-            let message =
-                format!("\"{}\" could be several {}s: {}.", display_name(wanted), T::WHAT, ids.join(", "));
-            Err(ApiError::new(ErrorCode::BadRequest, message)
-                .with_hint(format!("Give the id instead. See them all with: {}", T::LIST)))
+            let message = format!(
+                "\"{}\" could be several {}s: {}.",
+                display_name(wanted),
+                T::WHAT,
+                ids.join(", ")
+            );
+            Err(
+                ApiError::new(ErrorCode::BadRequest, message).with_hint(format!(
+                    "Give the id instead. See them all with: {}",
+                    T::LIST
+                )),
+            )
         }
     }
 }
 
-/// The share that `wanted` means: as [`pick`] says, or by the path that it is at, however that is spelled.
+/// The share that `wanted` means: as [`pick`] says, or by the path that it is at, however that is
+/// spelled.
 pub fn pick_share<'a>(shares: &'a [ShareInfo], wanted: &str) -> Result<&'a ShareInfo, ApiError> {
     let picked = pick(shares, wanted);
-    if picked.as_ref().is_ok_and(|share| !wanted.contains('/') || share.share == wanted) {
+    if picked
+        .as_ref()
+        .is_ok_and(|share| !wanted.contains('/') || share.share == wanted)
+    {
         return picked;
     }
-    let Some(path) = resolved(Path::new(wanted)) else { return picked };
-    let at: Vec<&ShareInfo> =
-        shares.iter().filter(|share| share.more_paths.is_empty() && Path::new(&share.path) == path).collect();
+    let Some(path) = resolved(Path::new(wanted)) else {
+        return picked;
+    };
+    let at: Vec<&ShareInfo> = shares
+        .iter()
+        .filter(|share| share.more_paths.is_empty() && Path::new(&share.path) == path)
+        .collect();
     match at.as_slice() {
         [] => picked,
         [one] => Ok(one),
         several => {
             let length = id_length(shares);
-            let ids: Vec<&str> = several.iter().map(|one| short(&one.share, length)).collect();
-            let message = format!("{} is shared several times: {}.", display_name(wanted), ids.join(", "));
+            let ids: Vec<&str> = several
+                .iter()
+                .map(|one| short(&one.share, length))
+                .collect();
+            let message = format!(
+                "{} is shared several times: {}.",
+                display_name(wanted),
+                ids.join(", ")
+            );
             Err(ApiError::new(ErrorCode::BadRequest, message)
                 .with_hint("Give the id instead. See them all with: hither list"))
         }
@@ -98,8 +123,14 @@ fn resolved(path: &Path) -> Option<PathBuf> {
         return Some(path);
     }
     let name = path.file_name()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder)).ok()?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let folder = folder
+        .canonicalize()
+        .or_else(|_| std::path::absolute(folder))
+        .ok()?;
     Some(folder.join(name))
 }
 
@@ -138,8 +169,11 @@ mod tests {
         }
     }
 
-    const ALL: [Thing; 3] =
-        [Thing("0011223344", "photos"), Thing("0011223355", "film"), Thing("ffee", "film")];
+    const ALL: [Thing; 3] = [
+        Thing("0011223344", "photos"),
+        Thing("0011223355", "film"),
+        Thing("ffee", "film"),
+    ];
 
     #[test]
     fn ids_names_and_beginnings_are_understood() {
@@ -152,9 +186,16 @@ mod tests {
     fn what_is_ambiguous_or_missing_is_said() {
         let ambiguous = pick(&ALL, "film").unwrap_err();
         assert_eq!(ambiguous.code, ErrorCode::BadRequest);
-        assert!(ambiguous.message.contains("001122335, ffee"), "{}", ambiguous.message);
+        assert!(
+            ambiguous.message.contains("001122335, ffee"),
+            "{}",
+            ambiguous.message
+        );
         assert_eq!(pick(&ALL, "0011").unwrap_err().code, ErrorCode::BadRequest);
-        assert_eq!(pick(&ALL, "x\u{1b}").unwrap_err().message, "There is no thing \"x\u{fffd}\".");
+        assert_eq!(
+            pick(&ALL, "x\u{1b}").unwrap_err().message,
+            "There is no thing \"x\u{fffd}\"."
+        );
         assert_eq!(pick(&ALL, "").unwrap_err().code, ErrorCode::NotFound);
     }
 

@@ -50,12 +50,17 @@ impl<'a> Session<'a> {
     /// Lines that fit the terminal, broken between words; as they are when there is none.
     pub fn wrapped(&self, text: &str) -> String {
         let width = self.out.size().0;
-        text.lines().map(|line| wrap("", line, width)).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .map(|line| wrap("", line, width))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// A table as a result, its titles set off.
     pub fn table(&self, table: Table) {
-        self.table_lines(table).iter().for_each(|line| self.out.result(line));
+        self.table_lines(table)
+            .iter()
+            .for_each(|line| self.out.result(line));
     }
 
     /// The lines of the same.
@@ -67,7 +72,8 @@ impl<'a> Session<'a> {
         lines
     }
 
-    /// Says so when the daemon is another version than this program, and what of Hither's data was lost.
+    /// Says so when the daemon is another version than this program, and what of Hither's data was
+    /// lost.
     pub fn heed(&self, status: &Status) {
         let own = env!("CARGO_PKG_VERSION");
         if status.version != own {
@@ -77,7 +83,9 @@ impl<'a> Session<'a> {
             ));
         }
         for loss in &status.losses {
-            self.out.warning(&format!("{loss} (When you have read this: hither status --acknowledge)"));
+            self.out.warning(&format!(
+                "{loss} (When you have read this: hither status --acknowledge)"
+            ));
         }
     }
 }

@@ -15,24 +15,39 @@ pub struct Target {
 impl Target {
     /// The folder at `path` (the current one when absent), made when it is missing.
     pub fn open(path: Option<&Path>) -> Result<Self, ApiError> {
-        let folder = std::path::absolute(path.unwrap_or(Path::new(".")))
-            .map_err(|error| failure::io(ErrorCode::NotWritable, "The current folder is gone", &error))?;
+        let folder = std::path::absolute(path.unwrap_or(Path::new("."))).map_err(|error| {
+            failure::io(ErrorCode::NotWritable, "The current folder is gone", &error)
+        })?;
         if folder.to_str().is_none() {
             let message = format!("The folder's path is not UTF-8: {}.", shown(&folder));
             return Err(ApiError::new(ErrorCode::NotWritable, message));
         }
         if folder.exists() && !folder.is_dir() {
             let message = format!("{} is not a folder.", shown(&folder));
-            return Err(ApiError::new(ErrorCode::NotWritable, message).with_hint("-o takes a folder."));
+            return Err(
+                ApiError::new(ErrorCode::NotWritable, message).with_hint("-o takes a folder.")
+            );
         }
-        let made = folder.ancestors().take_while(|f| !f.exists()).map(Path::to_owned).collect();
+        let made = folder
+            .ancestors()
+            .take_while(|f| !f.exists())
+            .map(Path::to_owned)
+            .collect();
         let failed = |error: &std::io::Error| {
-            let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-            let code = if full { ErrorCode::NoSpace } else { ErrorCode::NotWritable };
+            let full = matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            );
+            let code = if full {
+                ErrorCode::NoSpace
+            } else {
+                ErrorCode::NotWritable
+            };
             failure::io(code, shown(&folder), error)
         };
         std::fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
-        // The file system says which folder that is, here, where the words were said: however it is spelled, it is one.
+        // The file system says which folder that is, here, where the words were said: however it is
+        // spelled, it is one.
         let folder = folder.canonicalize().map_err(|error| failed(&error))?;
         if folder.to_str().is_none() {
             let message = format!("The folder's path is not UTF-8: {}.", shown(&folder));
@@ -83,8 +98,20 @@ mod tests {
         std::fs::create_dir_all(home.join("deep/inner")).unwrap();
         std::fs::create_dir(home.join("s")).unwrap();
         std::os::unix::fs::symlink(home.join("deep/inner"), home.join("link")).unwrap();
-        let open = |path: &str| Target::open(Some(&home.join(path))).unwrap().folder().to_owned();
-        for spelled in ["deep/inner", "link", "link/", "link/.", "deep/../deep//inner", "s/../link"] {
+        let open = |path: &str| {
+            Target::open(Some(&home.join(path)))
+                .unwrap()
+                .folder()
+                .to_owned()
+        };
+        for spelled in [
+            "deep/inner",
+            "link",
+            "link/",
+            "link/.",
+            "deep/../deep//inner",
+            "s/../link",
+        ] {
             assert_eq!(open(spelled), home.join("deep/inner"), "{spelled}");
         }
         // ".." after a link is where the file system says, not one word less.
@@ -99,6 +126,10 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let error = Target::open(Some(&file)).unwrap_err();
         assert_eq!(error.code, ErrorCode::NotWritable);
-        assert!(error.message.ends_with("file is not a folder."), "{}", error.message);
+        assert!(
+            error.message.ends_with("file is not a folder."),
+            "{}",
+            error.message
+        );
     }
 }

@@ -6,7 +6,8 @@ use hither_api::{ApiError, Client, ClientError, Event, Phase, UploadInfo, Upload
 
 /// Shows how the upload of a share goes on; returns when it is done.
 ///
-/// Fails when nothing comes of it without somebody doing something: no relay, over quota, changed files.
+/// Fails when nothing comes of it without somebody doing something: no relay, over quota, changed
+/// files.
 pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result<(), ApiError> {
     let mut events = client.events(&format!("/v1/shares/{share}/upload")).await?;
     let mut progress = Progress::new(session.out);
@@ -20,14 +21,19 @@ pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result
             Event::Upload(upload) if upload.state == UploadState::Uploaded => {
                 drop(progress);
                 if session.out.is_read_by_person() {
-                    session.out.say("Uploaded: it can be fetched while this device is away.");
+                    session
+                        .out
+                        .say("Uploaded: it can be fetched while this device is away.");
                 }
                 return Ok(());
             }
             Event::Upload(upload) => {
                 progress.show(&standing(&upload));
                 // Nobody sees a reason to wait in a bar that does not move.
-                if upload.state == UploadState::Waiting && upload.reason.is_some() && upload.words != told {
+                if upload.state == UploadState::Waiting
+                    && upload.reason.is_some()
+                    && upload.words != told
+                {
                     progress.suspend(|| session.warn_people(&upload.words));
                     told = upload.words;
                 }
@@ -40,5 +46,13 @@ pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result
 
 fn standing(upload: &UploadInfo) -> Standing {
     let UploadInfo { bytes, total, .. } = *upload;
-    Standing { phase: Phase::Uploading, bytes, total, files: 0, rate: 0, remaining: None, devices: 0 }
+    Standing {
+        phase: Phase::Uploading,
+        bytes,
+        total,
+        files: 0,
+        rate: 0,
+        remaining: None,
+        devices: 0,
+    }
 }

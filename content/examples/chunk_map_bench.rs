@@ -9,8 +9,14 @@ use std::time::Instant;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let dir = arguments.next().expect("an empty folder");
-    let engine = if arguments.next().as_deref() == Some("sled") { Engine::Sled } else { Engine::Redb };
-    let count: u64 = arguments.next().map_or(1_000_000, |n| n.parse().expect("a number"));
+    let engine = if arguments.next().as_deref() == Some("sled") {
+        Engine::Sled
+    } else {
+        Engine::Redb
+    };
+    let count: u64 = arguments
+        .next()
+        .map_or(1_000_000, |n| n.parse().expect("a number"));
     let (storage, _) = open(dir.as_ref(), engine).expect("a store");
     let map = ChunkMap::open(storage).expect("a chunk map");
     let record = |i: u64| ChunkRecord {
@@ -22,7 +28,10 @@ fn main() {
     let share = ShareSecret::new([1; 16]).share_id();
     let timed = |what: &str, started: Instant| {
         let seconds = started.elapsed().as_secs_f64();
-        println!("{what:>8}: {seconds:.2} s, {:.0} chunks/s", count as f64 / seconds);
+        println!(
+            "{what:>8}: {seconds:.2} s, {:.0} chunks/s",
+            count as f64 / seconds
+        );
     };
     let started = Instant::now();
     let first = map.add(share, 1, &chunks).expect("a working disk");
@@ -39,5 +48,11 @@ fn main() {
     map.remove(first, Some(&chunks)).expect("a working disk");
     timed("remove", started);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("peak memory unknown"));
+    println!(
+        "{}",
+        status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .unwrap_or("peak memory unknown")
+    );
 }

@@ -1,7 +1,7 @@
 //! How fast a path is imported: `import_bench <path> [repetitions]`.
 //!
-//! Prints wall time, MiB/s and processor seconds per GiB of each repetition. Run it in release on a path in the page
-//! cache to measure cutting, hashing and encryption and not the disk.
+//! Prints wall time, MiB/s and processor seconds per GiB of each repetition. Run it in release on a
+//! path in the page cache to measure cutting, hashing and encryption and not the disk.
 #![allow(clippy::print_stdout, clippy::expect_used, missing_docs)]
 
 use hither_content::{DomainSecret, ImportOptions, import};
@@ -22,9 +22,12 @@ fn main() {
     let cancel = AtomicBool::new(false);
     for _ in 0..repetitions {
         let (wall, processor) = (Instant::now(), processor_seconds());
-        let imported =
-            import(path.as_ref(), &domain, &ImportOptions::new(&cancel)).expect("an importable path");
-        let (wall, processor) = (wall.elapsed().as_secs_f64(), processor_seconds() - processor);
+        let imported = import(path.as_ref(), &domain, &ImportOptions::new(&cancel))
+            .expect("an importable path");
+        let (wall, processor) = (
+            wall.elapsed().as_secs_f64(),
+            processor_seconds() - processor,
+        );
         let manifest = &imported.manifest;
         let gib = manifest.bytes() as f64 / f64::from(1 << 30);
         println!(

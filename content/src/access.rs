@@ -1,7 +1,7 @@
 //! The way from an entry of a manifest to its file or folder on this device.
 //!
-//! Invariant: every folder is opened by one name relative to the one above it, and a symlink that stands in its place
-//! is an error; no path is ever put together from names that came from outside.
+//! Invariant: every folder is opened by one name relative to the one above it, and a symlink that
+//! stands in its place is an error; no path is ever put together from names that came from outside.
 
 use crate::handles::{Handle, Handles};
 use crate::layout::Layout;
@@ -15,7 +15,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The folder above the first part, among the cached handles of an owner; those above others count down from it.
+/// The folder above the first part, among the cached handles of an owner; those above others count
+/// down from it.
 const ABOVE: u32 = u32::MAX;
 
 /// A share's entries at one place.
@@ -48,7 +49,15 @@ impl Access {
             folders.push(*numbers.entry(&part.parent).or_insert(next));
         }
         let (owner, names) = (handles.new_owner(), Arc::default());
-        Self { handles: Arc::clone(handles), owner, layout, names, parts, folders, above }
+        Self {
+            handles: Arc::clone(handles),
+            owner,
+            layout,
+            names,
+            parts,
+            folders,
+            above,
+        }
     }
 
     /// The same entries, called otherwise here.
@@ -84,7 +93,11 @@ impl Access {
     /// An entry's name on this device.
     pub(crate) fn name(&self, entry: u32) -> &OsStr {
         // Several parts are called there as they are in the share.
-        if entry == 0 { &self.place().name } else { self.names.name(&self.layout, entry) }
+        if entry == 0 {
+            &self.place().name
+        } else {
+            self.names.name(&self.layout, entry)
+        }
     }
 
     /// The folder that an entry is in.
@@ -110,7 +123,8 @@ impl Access {
         if let Some(dir) = self.above.as_ref().filter(|_| entry == 0) {
             return Ok(Arc::clone(dir));
         }
-        let part = part.and_then(|number| Some((self.parts.get(number)?, *self.folders.get(number)?)));
+        let part =
+            part.and_then(|number| Some((self.parts.get(number)?, *self.folders.get(number)?)));
         let (place, folder) = part.ok_or(io::ErrorKind::NotFound)?;
         self.cached_dir(folder, || Dir::open_exact(&place.parent))
     }
@@ -119,16 +133,23 @@ impl Access {
     pub(crate) fn folder_or(&self, entry: u32, repair: &Repair<'_>) -> io::Result<Arc<Dir>> {
         self.cached_dir(entry, || {
             let above = self.above_or(entry, repair)?;
-            above.open_dir(self.name(entry)).or_else(|error| repair(&above, entry, error))
+            above
+                .open_dir(self.name(entry))
+                .or_else(|error| repair(&above, entry, error))
         })
     }
 
-    fn cached_dir(&self, entry: u32, open: impl FnOnce() -> io::Result<Dir>) -> io::Result<Arc<Dir>> {
+    fn cached_dir(
+        &self,
+        entry: u32,
+        open: impl FnOnce() -> io::Result<Dir>,
+    ) -> io::Result<Arc<Dir>> {
         if let Some(Handle::Dir(dir)) = self.handles.get(self.owner, entry) {
             return Ok(dir);
         }
         let dir = Arc::new(open()?);
-        self.handles.put(self.owner, entry, Handle::Dir(Arc::clone(&dir)));
+        self.handles
+            .put(self.owner, entry, Handle::Dir(Arc::clone(&dir)));
         Ok(dir)
     }
 
@@ -141,7 +162,8 @@ impl Access {
     }
 
     pub(crate) fn keep_file(&self, entry: u32, file: &Arc<File>) {
-        self.handles.put(self.owner, entry, Handle::File(Arc::clone(file)));
+        self.handles
+            .put(self.owner, entry, Handle::File(Arc::clone(file)));
     }
 
     pub(crate) fn forget(&self, entry: u32) {

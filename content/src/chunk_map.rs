@@ -1,12 +1,15 @@
-//! Which chunks this device has, and in which holding each stands: what is here already is copied, not fetched.
+//! Which chunks this device has, and in which holding each stands: what is here already is copied,
+//! not fetched.
 //!
-//! Tables: `holdings` maps a holding's number to its share, version and state; `chunk-places` has one empty entry for
-//! each chunk of each holding, its key the first 16 bytes of the chunk's id, the holding's number and the position
-//! (24 bytes, numbers big-endian). A cut id is enough to find a candidate: who copies a chunk verifies it anyway.
+//! Tables: `holdings` maps a holding's number to its share, version and state; `chunk-places` has
+//! one empty entry for each chunk of each holding, its key the first 16 bytes of the chunk's id,
+//! the holding's number and the position (24 bytes, numbers big-endian). A cut id is enough to find
+//! a candidate: who copies a chunk verifies it anyway.
 //!
-//! Invariants: a holding is looked up only after all its entries are durable, and no longer once its removal has
-//! begun; what a crash leaves of a half-added or half-removed holding is removed when the map is opened; numbers are
-//! never used again. Memory is flat: nothing is kept per chunk, and batches are bounded.
+//! Invariants: a holding is looked up only after all its entries are durable, and no longer once
+//! its removal has begun; what a crash leaves of a half-added or half-removed holding is removed
+//! when the map is opened; numbers are never used again. Memory is flat: nothing is kept per chunk,
+//! and batches are bounded.
 
 use crate::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::{ChunkId, ChunkRecord, ShareId};
@@ -16,11 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 const HOLDINGS: Table = Table::new("holdings");
 const PLACES: Table = Table::new("chunk-places");
-/// Key, in [`HOLDINGS`], of the number that the next holding gets. Holdings' keys are four bytes long.
+/// Key, in [`HOLDINGS`], of the number that the next holding gets. Holdings' keys are four bytes
+/// long.
 const NEXT: &[u8] = b"next";
 /// Bytes of a chunk id in a key.
 const ID: usize = 16;
-/// Entries of one batch: 20,000 keys of 24 bytes are half a megabyte, far below what a batch may hold.
+/// Entries of one batch: 20,000 keys of 24 bytes are half a megabyte, far below what a batch may
+/// hold.
 const BATCH: usize = 20_000;
 
 /// Numbers a holding on this device; never used twice.
@@ -85,23 +90,32 @@ impl ChunkMap {
                 (Ok(number), Some((Phase::Unready, _))) => {
                     leftovers.insert(u32::from_be_bytes(number));
                 }
-                _ => damaged = Some(StorageError::Damaged("a holding's entry is malformed".into())),
+                _ => {
+                    damaged = Some(StorageError::Damaged(
+                        "a holding's entry is malformed".into(),
+                    ))
+                }
             }
-            if damaged.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if damaged.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         if let Some(error) = damaged {
             return Err(error);
         }
         let next = match storage.get(HOLDINGS, NEXT)? {
             None => 0,
-            Some(bytes) => u32::from_be_bytes(
-                bytes
-                    .as_slice()
-                    .try_into()
-                    .map_err(|_| StorageError::Damaged("the next holding's number is malformed".into()))?,
-            ),
+            Some(bytes) => u32::from_be_bytes(bytes.as_slice().try_into().map_err(|_| {
+                StorageError::Damaged("the next holding's number is malformed".into())
+            })?),
         };
-        let map = Self { storage, ready: RwLock::new(ready), next: Mutex::new(next) };
+        let map = Self {
+            storage,
+            ready: RwLock::new(ready),
+            next: Mutex::new(next),
+        };
         if !leftovers.is_empty() {
             tracing::info!(
                 holdings = leftovers.len(),
@@ -112,10 +126,11 @@ impl ChunkMap {
         Ok(map)
     }
 
-    /// Adds all chunks of a holding; it can be looked up when this returns. Chunks that are not on this device yet may
-    /// be added too: the caller knows which positions it has.
+    /// Adds all chunks of a holding; it can be looked up when this returns. Chunks that are not on
+    /// this device yet may be added too: the caller knows which positions it has.
     ///
-    /// Entries are written in key order, so a million chunks are as many sequential insertions and not random ones.
+    /// Entries are written in key order, so a million chunks are as many sequential insertions and
+    /// not random ones.
     pub fn add(
         &self,
         share: ShareId,
@@ -125,39 +140,73 @@ impl ChunkMap {
         let held = Held { share, version };
         let number = self.begin(held)?;
         let mut order: Vec<u32> = (0..chunks.len() as u32).collect();
-        order.sort_unstable_by(|a, b| chunks[*a as usize].id.cmp(&chunks[*b as usize].id).then(a.cmp(b)));
+        order.sort_unstable_by(|a, b| {
+            chunks[*a as usize]
+                .id
+                .cmp(&chunks[*b as usize].id)
+                .then(a.cmp(b))
+        });
         for positions in order.chunks(BATCH) {
             let mut batch = Batch::new();
             for position in positions {
-                batch.put(PLACES, &place_key(&chunks[*position as usize].id, number, *position), &[]);
+                batch.put(
+                    PLACES,
+                    &place_key(&chunks[*position as usize].id, number, *position),
+                    &[],
+                );
             }
             self.storage.commit_lazily(batch)?;
         }
         // Durable together with everything that was committed lazily before.
         let mut batch = Batch::new();
-        batch.put(HOLDINGS, &number.to_be_bytes(), &encode(Phase::Ready, &held));
+        batch.put(
+            HOLDINGS,
+            &number.to_be_bytes(),
+            &encode(Phase::Ready, &held),
+        );
         self.storage.commit(batch)?;
-        self.ready.write().unwrap_or_else(PoisonError::into_inner).insert(number, held);
+        self.ready
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number, held);
         Ok(HoldingNumber(number))
     }
 
-    /// Removes a holding; that there is none is no error. With the chunks it was added with this takes as long as
-    /// adding; without them the whole map is read.
-    pub fn remove(&self, number: HoldingNumber, chunks: Option<&[ChunkRecord]>) -> Result<(), StorageError> {
+    /// Removes a holding; that there is none is no error. With the chunks it was added with this
+    /// takes as long as adding; without them the whole map is read.
+    pub fn remove(
+        &self,
+        number: HoldingNumber,
+        chunks: Option<&[ChunkRecord]>,
+    ) -> Result<(), StorageError> {
         let number = number.0;
-        let Some(held) = self.ready.write().unwrap_or_else(PoisonError::into_inner).remove(&number) else {
+        let Some(held) = self
+            .ready
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&number)
+        else {
             return Ok(());
         };
         let mut batch = Batch::new();
-        batch.put(HOLDINGS, &number.to_be_bytes(), &encode(Phase::Unready, &held));
+        batch.put(
+            HOLDINGS,
+            &number.to_be_bytes(),
+            &encode(Phase::Unready, &held),
+        );
         self.storage.commit(batch)?;
-        let Some(chunks) = chunks else { return self.sweep(&BTreeSet::from([number])) };
+        let Some(chunks) = chunks else {
+            return self.sweep(&BTreeSet::from([number]));
+        };
         let mut order: Vec<u32> = (0..chunks.len() as u32).collect();
         order.sort_unstable_by_key(|position| chunks[*position as usize].id);
         for positions in order.chunks(BATCH) {
             let mut batch = Batch::new();
             for position in positions {
-                batch.remove(PLACES, &place_key(&chunks[*position as usize].id, number, *position));
+                batch.remove(
+                    PLACES,
+                    &place_key(&chunks[*position as usize].id, number, *position),
+                );
             }
             self.storage.commit_lazily(batch)?;
         }
@@ -171,34 +220,52 @@ impl ChunkMap {
             return Ok(found);
         }
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
-        self.storage.scan(PLACES, &id.as_bytes()[..ID], &mut |key, _| {
-            if let Some((number, position)) = parse_place(key)
-                && let Some(held) = ready.get(&number)
-            {
-                let Held { share, version } = *held;
-                found.push(Located { holding: HoldingNumber(number), share, version, position });
-            }
-            if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        self.storage
+            .scan(PLACES, &id.as_bytes()[..ID], &mut |key, _| {
+                if let Some((number, position)) = parse_place(key)
+                    && let Some(held) = ready.get(&number)
+                {
+                    let Held { share, version } = *held;
+                    found.push(Located {
+                        holding: HoldingNumber(number),
+                        share,
+                        version,
+                        position,
+                    });
+                }
+                if found.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
         Ok(found)
     }
 
     /// Every holding with its share and version, by number.
     pub fn holdings(&self) -> Vec<(HoldingNumber, ShareId, u64)> {
         let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
-        ready.iter().map(|(number, held)| (HoldingNumber(*number), held.share, held.version)).collect()
+        ready
+            .iter()
+            .map(|(number, held)| (HoldingNumber(*number), held.share, held.version))
+            .collect()
     }
 
     /// Gives out a number, durably, to a holding that is not ready.
     fn begin(&self, held: Held) -> Result<u32, StorageError> {
-        let mut next: MutexGuard<'_, u32> = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next: MutexGuard<'_, u32> =
+            self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let number = *next;
         let after = number
             .checked_add(1)
             .ok_or_else(|| StorageError::Damaged("holdings' numbers are used up".into()))?;
         let mut batch = Batch::new();
         batch.put(HOLDINGS, NEXT, &after.to_be_bytes());
-        batch.put(HOLDINGS, &number.to_be_bytes(), &encode(Phase::Unready, &held));
+        batch.put(
+            HOLDINGS,
+            &number.to_be_bytes(),
+            &encode(Phase::Unready, &held),
+        );
         self.storage.commit(batch)?;
         *next = after;
         Ok(number)
@@ -214,7 +281,11 @@ impl ChunkMap {
                     batch.remove(PLACES, key);
                     count += 1;
                 }
-                if count < BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if count < BATCH {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })?;
             self.storage.commit_lazily(batch)?;
             if count < BATCH {
@@ -263,7 +334,13 @@ fn decode(value: &[u8]) -> Option<(Phase, Held)> {
     };
     let (share, version) = rest.split_at_checked(ShareId::LEN)?;
     let share = ShareId::from_slice(share).ok()?;
-    Some((phase, Held { share, version: u64::from_be_bytes(version.try_into().ok()?) }))
+    Some((
+        phase,
+        Held {
+            share,
+            version: u64::from_be_bytes(version.try_into().ok()?),
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -307,8 +384,12 @@ mod tests {
         let second = map.add(share(2), 7, &two).unwrap();
         assert_ne!(first, second);
         let at = |map: &ChunkMap, id: &ChunkId| {
-            let mut found: Vec<_> =
-                map.lookup(id, 10).unwrap().into_iter().map(|l| (l.holding, l.version, l.position)).collect();
+            let mut found: Vec<_> = map
+                .lookup(id, 10)
+                .unwrap()
+                .into_iter()
+                .map(|l| (l.holding, l.version, l.position))
+                .collect();
             found.sort();
             found
         };
@@ -318,14 +399,20 @@ mod tests {
         assert_eq!(at(&map, &chunks([9])[0].id), []);
         drop(map);
         let map = ChunkMap::open(Arc::clone(&storage)).unwrap();
-        assert_eq!(map.holdings(), [(first, share(1), 1), (second, share(2), 7)]);
+        assert_eq!(
+            map.holdings(),
+            [(first, share(1), 1), (second, share(2), 7)]
+        );
         map.remove(first, Some(&one)).unwrap();
         assert_eq!(at(&map, &two[0].id), [(second, 7, 0)]);
         map.remove(first, None).unwrap();
         map.remove(second, None).unwrap();
         assert_eq!((places(&*storage), map.holdings().len()), (0, 0));
         drop(map);
-        let third = ChunkMap::open(storage).unwrap().add(share(1), 2, &one).unwrap();
+        let third = ChunkMap::open(storage)
+            .unwrap()
+            .add(share(1), 2, &one)
+            .unwrap();
         assert!(third > second, "numbers are not used again");
     }
 
@@ -337,9 +424,14 @@ mod tests {
 
     impl Crashing {
         fn step(&self) -> Result<(), StorageError> {
-            let alive =
-                self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            alive.map(drop).map_err(|_| StorageError::Damaged("crashed".into()))
+            let alive = self
+                .left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                });
+            alive
+                .map(drop)
+                .map_err(|_| StorageError::Damaged("crashed".into()))
         }
     }
 
@@ -389,7 +481,10 @@ mod tests {
                     let first = map.add(share(1), 1, &kept).unwrap();
                     let second = removing.then(|| map.add(share(2), 1, &changed).unwrap());
                     drop(map);
-                    let crashing = Arc::new(Crashing { inner: inner.clone(), left: AtomicUsize::new(left) });
+                    let crashing = Arc::new(Crashing {
+                        inner: inner.clone(),
+                        left: AtomicUsize::new(left),
+                    });
                     let map = ChunkMap::open(crashing).unwrap();
                     let done = match second {
                         Some(second) => map.remove(second, with_chunks.then_some(&changed)).is_ok(),
@@ -399,9 +494,18 @@ mod tests {
                     let map = ChunkMap::open(inner.clone()).unwrap();
                     let there = map.holdings().len() == 2;
                     let expected = kept.len() + if there { changed.len() } else { 0 };
-                    assert_eq!(places(&*inner), expected, "removing {removing}, {left} steps");
+                    assert_eq!(
+                        places(&*inner),
+                        expected,
+                        "removing {removing}, {left} steps"
+                    );
                     assert!(!done || there != removing);
-                    assert!(map.lookup(&kept[7].id, 5).unwrap().iter().any(|found| found.holding == first));
+                    assert!(
+                        map.lookup(&kept[7].id, 5)
+                            .unwrap()
+                            .iter()
+                            .any(|found| found.holding == first)
+                    );
                 }
             }
         }

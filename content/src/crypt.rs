@@ -1,12 +1,13 @@
 //! Sealing and opening chunks and roots.
 //!
-//! A chunk's key is the keyed BLAKE3 hash of its plaintext under the domain's secret; the chunk is AES-256-GCM under
-//! that key with an all-zero nonce, the tag at its end; its id is the BLAKE3 hash of that. Equal plaintexts in one
-//! domain are equal chunks; who does not know the domain's secret can neither read a chunk nor test a guess.
+//! A chunk's key is the keyed BLAKE3 hash of its plaintext under the domain's secret; the chunk is
+//! AES-256-GCM under that key with an all-zero nonce, the tag at its end; its id is the BLAKE3 hash
+//! of that. Equal plaintexts in one domain are equal chunks; who does not know the domain's secret
+//! can neither read a chunk nor test a guess.
 //!
-//! Invariants: one key ever encrypts one plaintext (that is what makes the fixed nonce safe), so a ciphertext made
-//! under a key that came from a record leaves this crate only after its id has been compared; ciphertext is compared
-//! with its id before it is decrypted.
+//! Invariants: one key ever encrypts one plaintext (that is what makes the fixed nonce safe), so a
+//! ciphertext made under a key that came from a record leaves this crate only after its id has been
+//! compared; ciphertext is compared with its id before it is decrypted.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hither_proto::limits::{CHUNK_TAG, MAX_CHUNK, MAX_ROOT};
@@ -16,7 +17,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 const TAG: usize = CHUNK_TAG as usize;
 
-/// Within which equal contents become equal chunks: one share with its later versions, or one group.
+/// Within which equal contents become equal chunks: one share with its later versions, or one
+/// group.
 ///
 /// Known to who makes shares in the domain; not part of a ticket.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -43,11 +45,14 @@ impl DomainSecret {
         &self.0
     }
 
-    /// Moves the places at which this domain's contents are cut, so that chunk lengths, which everybody who carries
-    /// chunks sees, do not give well-known files away as readily.
+    /// Moves the places at which this domain's contents are cut, so that chunk lengths, which
+    /// everybody who carries chunks sees, do not give well-known files away as readily.
     pub(crate) fn cut_seed(&self) -> u64 {
         let mut seed = [0; 8];
-        blake3::Hasher::new_derive_key("hither.v1 cutting").update(&self.0).finalize_xof().fill(&mut seed);
+        blake3::Hasher::new_derive_key("hither.v1 cutting")
+            .update(&self.0)
+            .finalize_xof()
+            .fill(&mut seed);
         u64::from_le_bytes(seed)
     }
 }
@@ -90,10 +95,15 @@ pub fn seal_chunk(domain: &DomainSecret, buffer: &mut Vec<u8>) -> Result<ChunkRe
     let length = chunk_length(buffer)?;
     let key = chunk_key(domain, buffer);
     encrypt(&key, buffer)?;
-    Ok(ChunkRecord { id: chunk_id(buffer), key, length })
+    Ok(ChunkRecord {
+        id: chunk_id(buffer),
+        key,
+        length,
+    })
 }
 
-/// What [`seal_chunk`] returns for `plaintext`, leaving it as it is; `scratch` is overwritten with the sealed chunk.
+/// What [`seal_chunk`] returns for `plaintext`, leaving it as it is; `scratch` is overwritten with
+/// the sealed chunk.
 pub(crate) fn record_of(
     domain: &DomainSecret,
     plaintext: &[u8],
@@ -106,21 +116,32 @@ pub(crate) fn record_of(
     cipher(&key)?
         .seal_out_of_place_scatter(nonce(), Aad::empty(), plaintext, out, &[], tag)
         .map_err(|_| SealError::Cipher)?;
-    Ok(ChunkRecord { id: chunk_id(scratch), key, length })
+    Ok(ChunkRecord {
+        id: chunk_id(scratch),
+        key,
+        length,
+    })
 }
 
 /// Whether `plaintext` is the chunk that a record names; `scratch` is overwritten.
-pub(crate) fn matches_record(record: &ChunkRecord, plaintext: &[u8], scratch: &mut Vec<u8>) -> bool {
+pub(crate) fn matches_record(
+    record: &ChunkRecord,
+    plaintext: &[u8],
+    scratch: &mut Vec<u8>,
+) -> bool {
     scratch.resize(plaintext.len() + TAG, 0);
     let (out, tag) = scratch.split_at_mut(plaintext.len());
     plaintext.len() == record.length as usize
         && cipher(&record.key).is_ok_and(|cipher| {
-            cipher.seal_out_of_place_scatter(nonce(), Aad::empty(), plaintext, out, &[], tag).is_ok()
+            cipher
+                .seal_out_of_place_scatter(nonce(), Aad::empty(), plaintext, out, &[], tag)
+                .is_ok()
         })
         && chunk_id(scratch) == record.id
 }
 
-/// Seals a chunk whose record is known; fails, with `buffer` emptied, unless the result has the record's id.
+/// Seals a chunk whose record is known; fails, with `buffer` emptied, unless the result has the
+/// record's id.
 pub(crate) fn reseal_chunk(record: &ChunkRecord, buffer: &mut Vec<u8>) -> Result<(), Damaged> {
     if buffer.len() == record.length as usize
         && encrypt(&record.key, buffer).is_ok()
@@ -148,7 +169,11 @@ pub fn open_chunk(record: &ChunkRecord, buffer: &mut Vec<u8>) -> Result<(), Dama
 
 /// Checks a sealed chunk against its id: all that a holder without the key can do, and enough.
 pub fn verify_chunk(id: &ChunkId, sealed: &[u8]) -> Result<(), Damaged> {
-    if chunk_id(sealed) == *id { Ok(()) } else { Err(Damaged) }
+    if chunk_id(sealed) == *id {
+        Ok(())
+    } else {
+        Err(Damaged)
+    }
 }
 
 /// Seals a root for one version of the share that `secret` opens.
@@ -160,7 +185,11 @@ pub(crate) fn seal_root(
 ) -> Result<Vec<u8>, SealError> {
     let mut buffer = root.encode();
     encrypt(&secret.root_key(version, salt), &mut buffer)?;
-    if buffer.len() > MAX_ROOT as usize { Err(SealError::Length(buffer.len())) } else { Ok(buffer) }
+    if buffer.len() > MAX_ROOT as usize {
+        Err(SealError::Length(buffer.len()))
+    } else {
+        Ok(buffer)
+    }
 }
 
 /// Opens the root that `head` names.
@@ -192,7 +221,9 @@ fn chunk_key(domain: &DomainSecret, plaintext: &[u8]) -> ChunkKey {
 }
 
 fn cipher(key: &ChunkKey) -> Result<LessSafeKey, SealError> {
-    UnboundKey::new(&AES_256_GCM, key.expose()).map(LessSafeKey::new).map_err(|_| SealError::Cipher)
+    UnboundKey::new(&AES_256_GCM, key.expose())
+        .map(LessSafeKey::new)
+        .map_err(|_| SealError::Cipher)
 }
 
 /// Always zero: every key is used for one message.
@@ -201,7 +232,9 @@ fn nonce() -> Nonce {
 }
 
 fn encrypt(key: &ChunkKey, buffer: &mut Vec<u8>) -> Result<(), SealError> {
-    cipher(key)?.seal_in_place_append_tag(nonce(), Aad::empty(), buffer).map_err(|_| SealError::Cipher)
+    cipher(key)?
+        .seal_in_place_append_tag(nonce(), Aad::empty(), buffer)
+        .map_err(|_| SealError::Cipher)
 }
 
 fn decrypt(key: &ChunkKey, buffer: &mut Vec<u8>) -> Result<(), Damaged> {
@@ -230,7 +263,10 @@ mod tests {
         assert_eq!(buffer.len(), plaintext.len() + TAG);
         assert_eq!(verify_chunk(&record.id, &buffer), Ok(()));
         let mut scratch = Vec::new();
-        assert_eq!(record_of(&domain(1), &plaintext, &mut scratch), Ok(record.clone()));
+        assert_eq!(
+            record_of(&domain(1), &plaintext, &mut scratch),
+            Ok(record.clone())
+        );
         assert_eq!(scratch, buffer);
         let mut again = plaintext.clone();
         reseal_chunk(&record, &mut again).unwrap();
@@ -249,7 +285,10 @@ mod tests {
             assert_eq!(open_chunk(&record, &mut bad), Err(Damaged));
             assert!(bad.is_empty());
         }
-        assert_eq!(open_chunk(&record, &mut sealed[..sealed.len() - 1].to_vec()), Err(Damaged));
+        assert_eq!(
+            open_chunk(&record, &mut sealed[..sealed.len() - 1].to_vec()),
+            Err(Damaged)
+        );
         let mut changed = b"some plaintexT".to_vec();
         assert_eq!(reseal_chunk(&record, &mut changed), Err(Damaged));
         assert!(changed.is_empty());
@@ -259,17 +298,25 @@ mod tests {
     fn a_record_with_the_wrong_key_or_length_opens_nothing() {
         let mut sealed = b"some plaintext".to_vec();
         let record = seal_chunk(&domain(1), &mut sealed).unwrap();
-        let wrong_key = ChunkRecord { key: ChunkKey::new([9; 32]), ..record.clone() };
+        let wrong_key = ChunkRecord {
+            key: ChunkKey::new([9; 32]),
+            ..record.clone()
+        };
         assert_eq!(open_chunk(&wrong_key, &mut sealed.clone()), Err(Damaged));
-        let wrong_length = ChunkRecord { length: record.length + 1, ..record };
+        let wrong_length = ChunkRecord {
+            length: record.length + 1,
+            ..record
+        };
         assert_eq!(open_chunk(&wrong_length, &mut sealed), Err(Damaged));
     }
 
     #[test]
     fn domains_share_nothing() {
         let (mut a, mut b) = (b"text".to_vec(), b"text".to_vec());
-        let (first, second) =
-            (seal_chunk(&domain(1), &mut a).unwrap(), seal_chunk(&domain(2), &mut b).unwrap());
+        let (first, second) = (
+            seal_chunk(&domain(1), &mut a).unwrap(),
+            seal_chunk(&domain(2), &mut b).unwrap(),
+        );
         assert_ne!(first.id, second.id);
         assert_ne!(domain(1).cut_seed(), domain(2).cut_seed());
         assert_eq!(format!("{:?}", domain(1)), "DomainSecret(secret)");
@@ -277,9 +324,15 @@ mod tests {
 
     #[test]
     fn chunks_of_impossible_length_are_refused() {
-        assert_eq!(seal_chunk(&domain(1), &mut Vec::new()), Err(SealError::Length(0)));
+        assert_eq!(
+            seal_chunk(&domain(1), &mut Vec::new()),
+            Err(SealError::Length(0))
+        );
         let long = MAX_CHUNK as usize + 1;
-        assert_eq!(seal_chunk(&domain(1), &mut vec![0; long]), Err(SealError::Length(long)));
+        assert_eq!(
+            seal_chunk(&domain(1), &mut vec![0; long]),
+            Err(SealError::Length(long))
+        );
     }
 
     #[test]
@@ -300,12 +353,21 @@ mod tests {
             published_ms: 0,
         };
         assert_eq!(open_root(&head, &secret, &sealed), Ok(root));
-        let other = Head { version: 3, ..head.clone() };
-        assert_eq!(open_root(&other, &secret, &sealed), Err(OpenRootError::Damaged(Damaged)));
+        let other = Head {
+            version: 3,
+            ..head.clone()
+        };
+        assert_eq!(
+            open_root(&other, &secret, &sealed),
+            Err(OpenRootError::Damaged(Damaged))
+        );
         assert_eq!(
             open_root(&head, &ShareSecret::new([4; 16]), &sealed),
             Err(OpenRootError::Damaged(Damaged))
         );
-        assert_eq!(open_root(&head, &secret, &sealed[1..]), Err(OpenRootError::Damaged(Damaged)));
+        assert_eq!(
+            open_root(&head, &secret, &sealed[1..]),
+            Err(OpenRootError::Damaged(Damaged))
+        );
     }
 }

@@ -1,23 +1,26 @@
-//! Where contents are cut into chunks: FastCDC (2020) with the settings that suit edits of large files.
+//! Where contents are cut into chunks: FastCDC (2020) with the settings that suit edits of large
+//! files.
 //!
-//! Invariants: where a stream is cut depends on its bytes and the domain only, not on how they were read; every chunk
-//! but a stream's last has [`Cutter::min`] to [`Cutter::max`] bytes.
+//! Invariants: where a stream is cut depends on its bytes and the domain only, not on how they were
+//! read; every chunk but a stream's last has [`Cutter::min`] to [`Cutter::max`] bytes.
 //!
-//! The settings, relative to the average `a`: no cut before `a/2`, cuts are unlikely up to `13/16·a` and likely from
-//! there on (normalisation level 2), forced at `2·a`. Measured on 256 MiB of random bytes with `a` = 64 KiB: the mean
-//! is 66 KiB; 100 overwrites of 4 KiB and an insertion of 1 KiB change 8.5 MiB of chunks on average (9.4 at most of
-//! 12 runs), where the paper's `a/4`, `a`, `4·a` change 9.0 (9.8), have a mean of 73 KiB and take 1.8 times as long,
-//! because the bytes before the earliest possible cut are not looked at.
+//! The settings, relative to the average `a`: no cut before `a/2`, cuts are unlikely up to
+//! `13/16·a` and likely from there on (normalisation level 2), forced at `2·a`. Measured on 256 MiB
+//! of random bytes with `a` = 64 KiB: the mean is 66 KiB; 100 overwrites of 4 KiB and an insertion
+//! of 1 KiB change 8.5 MiB of chunks on average (9.4 at most of 12 runs), where the paper's `a/4`,
+//! `a`, `4·a` change 9.0 (9.8), have a mean of 73 KiB and take 1.8 times as long, because the bytes
+//! before the earliest possible cut are not looked at.
 
 use crate::crypt::DomainSecret;
 use fastcdc::v2020::{Normalization, cut_gear, get_gear_with_seed, select_masks};
 use hither_proto::limits::MAX_CHUNK;
 use std::borrow::Cow;
 
-/// Average chunk of packs of small files, and of the large files of a share without very large ones, bytes.
+/// Average chunk of packs of small files, and of the large files of a share without very large
+/// ones, bytes.
 pub const SMALL_AVERAGE: u32 = 64 * 1024;
-/// A file of at least this size is cut by itself, bytes: its chunks are the same wherever it stands. Smaller files
-/// that follow each other are cut as one stream.
+/// A file of at least this size is cut by itself, bytes: its chunks are the same wherever it
+/// stands. Smaller files that follow each other are cut as one stream.
 pub const LARGE_FILE: u64 = 256 * 1024;
 
 /// The average chunk for a share whose largest file has `largest` bytes. A later version keeps it.
@@ -31,10 +34,14 @@ pub const fn average_for(largest: u64) -> u32 {
     }
 }
 
-/// The average chunk for a manifest of `length` bytes: its chunks hold 68 bytes for each chunk of data, so smaller
-/// ones keep a small edit small.
+/// The average chunk for a manifest of `length` bytes: its chunks hold 68 bytes for each chunk of
+/// data, so smaller ones keep a small edit small.
 pub(crate) const fn manifest_average_for(length: u64) -> u32 {
-    if length < 4 * 1024 * 1024 { 16 * 1024 } else { SMALL_AVERAGE }
+    if length < 4 * 1024 * 1024 {
+        16 * 1024
+    } else {
+        SMALL_AVERAGE
+    }
 }
 
 /// What one call of [`Cutter::next`] found.
@@ -64,14 +71,23 @@ pub(crate) struct Cutter {
 const MIN_AVERAGE: u32 = 4096;
 
 impl Cutter {
-    /// A cutter for chunks of `average` bytes: a power of two, brought into 4 KiB to a quarter of [`MAX_CHUNK`] (an
-    /// earlier version made elsewhere may have any).
+    /// A cutter for chunks of `average` bytes: a power of two, brought into 4 KiB to a quarter of
+    /// [`MAX_CHUNK`] (an earlier version made elsewhere may have any).
     pub(crate) fn new(domain: &DomainSecret, average: u32) -> Self {
         let average = average.clamp(MIN_AVERAGE, MAX_CHUNK / 4) as usize;
         let (strict, loose) = select_masks(average, Normalization::Level2);
         let (gear, gear_shifted) = get_gear_with_seed(domain.cut_seed());
         let (min, centre, max) = (average / 2, average / 16 * 13, 2 * average);
-        let mut cutter = Self { min, centre, max, strict, loose, gear, gear_shifted, zeros: max };
+        let mut cutter = Self {
+            min,
+            centre,
+            max,
+            strict,
+            loose,
+            gear,
+            gear_shifted,
+            zeros: max,
+        };
         cutter.zeros = cutter.find(&vec![0; max]);
         cutter
     }
@@ -86,7 +102,8 @@ impl Cutter {
         self.zeros
     }
 
-    /// The next chunk of a stream that goes on with `bytes`, which is all of it if `end`. `bytes` is not empty.
+    /// The next chunk of a stream that goes on with `bytes`, which is all of it if `end`. `bytes`
+    /// is not empty.
     pub(crate) fn next(&self, bytes: &[u8], end: bool) -> Cut {
         if end || bytes.len() >= self.max {
             return Cut::At(self.find(bytes));
@@ -94,8 +111,8 @@ impl Cutter {
         if bytes.len() <= self.min + 2 {
             return Cut::More;
         }
-        // A cut before the last bytes looked at would be found with more bytes too. The algorithm looks at bytes in
-        // pairs; the last one or two are left for next time.
+        // A cut before the last bytes looked at would be found with more bytes too. The algorithm
+        // looks at bytes in pairs; the last one or two are left for next time.
         let even = (bytes.len() - 1) & !1;
         match self.find(&bytes[..even]) {
             found if found < even => Cut::At(found),
@@ -106,7 +123,19 @@ impl Cutter {
     fn find(&self, bytes: &[u8]) -> usize {
         let (s, l) = (self.strict, self.loose);
         let (gear, shifted) = (&self.gear, &self.gear_shifted);
-        cut_gear(bytes, self.min, self.centre, self.max, s, l, s << 1, l << 1, gear, shifted).1
+        cut_gear(
+            bytes,
+            self.min,
+            self.centre,
+            self.max,
+            s,
+            l,
+            s << 1,
+            l << 1,
+            gear,
+            shifted,
+        )
+        .1
     }
 }
 
@@ -152,7 +181,9 @@ pub(crate) mod tests {
         for piece in pieces.iter().cycle() {
             to = (to + piece).min(bytes.len());
             while from < to {
-                let Cut::At(length) = cutter.next(&bytes[from..to], to == bytes.len()) else { break };
+                let Cut::At(length) = cutter.next(&bytes[from..to], to == bytes.len()) else {
+                    break;
+                };
                 lengths.push(length);
                 from += length;
             }
@@ -193,17 +224,30 @@ pub(crate) mod tests {
                 (average as usize * 3 / 4..average as usize * 3 / 2).contains(&mean),
                 "{average}: {mean}"
             );
-            assert!(lengths[..lengths.len() - 1].iter().all(|l| (cutter.min..=cutter.max()).contains(l)));
-            assert!(lengths[lengths.len() - 6..lengths.len() - 1].iter().all(|l| *l == cutter.zeros()));
+            assert!(
+                lengths[..lengths.len() - 1]
+                    .iter()
+                    .all(|l| (cutter.min..=cutter.max()).contains(l))
+            );
+            assert!(
+                lengths[lengths.len() - 6..lengths.len() - 1]
+                    .iter()
+                    .all(|l| *l == cutter.zeros())
+            );
         }
     }
 
     #[test]
     fn averages_follow_the_largest_file_and_chunks_fit_the_protocol() {
         let gib = 1u64 << 30;
-        for (largest, average) in
-            [(0, 1), (gib / 4, 1), (gib / 4 + 1, 4), (4 * gib, 4), (5 * gib, 16), (65 * gib, 64)]
-        {
+        for (largest, average) in [
+            (0, 1),
+            (gib / 4, 1),
+            (gib / 4 + 1, 4),
+            (4 * gib, 4),
+            (5 * gib, 16),
+            (65 * gib, 64),
+        ] {
             assert_eq!(average_for(largest), average * SMALL_AVERAGE);
         }
         let largest = Cutter::new(&domain(), average_for(u64::MAX));
@@ -218,13 +262,16 @@ pub(crate) mod tests {
         let bytes = noise(1, 3_000_000);
         let ends = |secret| {
             let mut end = 0;
-            cut_whole(&Cutter::new(&DomainSecret::new([secret; 32]), 65_536), &bytes)
-                .into_iter()
-                .map(|length| {
-                    end += length;
-                    end
-                })
-                .collect::<HashSet<_>>()
+            cut_whole(
+                &Cutter::new(&DomainSecret::new([secret; 32]), 65_536),
+                &bytes,
+            )
+            .into_iter()
+            .map(|length| {
+                end += length;
+                end
+            })
+            .collect::<HashSet<_>>()
         };
         // Only the end itself, and hardly anything by chance, is common.
         assert!(ends(1).intersection(&ends(2)).count() <= 3);

@@ -1,8 +1,9 @@
 //! How a holding's files stand: content decides, a stamp only says where to look.
 //!
-//! Invariant: a position is called lost only after its bytes were compared, or could not be read at all; what was not
-//! looked at, because it would take too long now, counts as held, since whatever is served is verified anyway. A stamp says nothing
-//! of whether the disk still gives the content: what failed to be read is read again.
+//! Invariant: a position is called lost only after its bytes were compared, or could not be read at
+//! all; what was not looked at, because it would take too long now, counts as held, since whatever
+//! is served is verified anyway. A stamp says nothing of whether the disk still gives the content:
+//! what failed to be read is read again.
 
 use crate::holding::{Holding, ReadChunkError};
 use crate::listing::in_words;
@@ -59,10 +60,12 @@ enum Found {
 }
 
 impl Holding {
-    /// Looks at every file: asks the file system, and reads those of which it says something else than before, up to
-    /// `budget` bytes of them. Stops early, with what was found, when `cancel` is set.
+    /// Looks at every file: asks the file system, and reads those of which it says something else
+    /// than before, up to `budget` bytes of them. Stops early, with what was found, when
+    /// `cancel` is set.
     pub fn examine(&self, budget: u64, cancel: &AtomicBool) -> Findings {
-        // What is open may not be what is at the path any more; and a disk is not to be kept from being unmounted.
+        // What is open may not be what is at the path any more; and a disk is not to be kept from
+        // being unmounted.
         self.access().close();
         let findings = self.examine_all(budget, cancel);
         self.access().close();
@@ -97,7 +100,9 @@ impl Holding {
                     self.lose(file, &mut findings);
                 }
                 Found::Unreadable(error) => {
-                    findings.unreadable.add(|| self.below_top(file), in_words(&error));
+                    findings
+                        .unreadable
+                        .add(|| self.below_top(file), in_words(&error));
                     self.lose(file, &mut findings);
                 }
             }
@@ -127,7 +132,12 @@ impl Holding {
     }
 
     /// Compares the content of a file; its stamp of now when it is what was shared.
-    fn compare(&self, file: u32, findings: &mut Findings, cancel: &AtomicBool) -> Option<FileStamp> {
+    fn compare(
+        &self,
+        file: u32,
+        findings: &mut Findings,
+        cancel: &AtomicBool,
+    ) -> Option<FileStamp> {
         let before = self.stat_file(file);
         let size = self.layout().size_of(file);
         let (mut buffer, mut lost) = (Vec::new(), false);
@@ -139,7 +149,9 @@ impl Holding {
             match self.read_chunk(position, &mut buffer) {
                 Ok(()) => {}
                 Err(ReadChunkError::Io { source, .. }) => {
-                    findings.unreadable.add(|| self.below_top(file), in_words(&source));
+                    findings
+                        .unreadable
+                        .add(|| self.below_top(file), in_words(&source));
                     self.lose(file, findings);
                     return None;
                 }
@@ -149,7 +161,9 @@ impl Holding {
                 }
             }
         }
-        let stat = before.ok().filter(|stat| self.stat_file(file).is_ok_and(|after| after == *stat))?;
+        let stat = before
+            .ok()
+            .filter(|stat| self.stat_file(file).is_ok_and(|after| after == *stat))?;
         if lost || stat.size != size {
             findings.changed.add(|| self.below_top(file), String::new());
             return None;
@@ -173,7 +187,10 @@ impl Holding {
     /// Path of a file below the top; empty for the top.
     fn below_top(&self, file: u32) -> String {
         let shown = self.layout().shown(self.layout().entry_of(file));
-        shown.split_once('/').map(|(_, below)| below.to_owned()).unwrap_or_default()
+        shown
+            .split_once('/')
+            .map(|(_, below)| below.to_owned())
+            .unwrap_or_default()
     }
 }
 

@@ -5,7 +5,8 @@ use crate::platform::Dir;
 use crate::tree::{Tree, TreeKind};
 use std::io;
 
-/// The open folders on the way to the entry at hand; each is opened once, relative to the one above it.
+/// The open folders on the way to the entry at hand; each is opened once, relative to the one above
+/// it.
 pub(crate) struct Folders<'a> {
     tree: &'a Tree,
     /// Entries of the folders from the top to the entry at hand.
@@ -20,7 +21,13 @@ pub(crate) struct Folders<'a> {
 
 impl<'a> Folders<'a> {
     pub(crate) const fn new(tree: &'a Tree) -> Self {
-        Self { tree, ancestors: Vec::new(), open: Vec::new(), next: 0, part: 0 }
+        Self {
+            tree,
+            ancestors: Vec::new(),
+            open: Vec::new(),
+            next: 0,
+            part: 0,
+        }
     }
 
     /// The folder that an entry is in. Entries must be asked for in order.
@@ -44,7 +51,8 @@ impl<'a> Folders<'a> {
             self.next += 1;
         }
         if self.open.is_empty() {
-            self.open.push(Dir::open_exact(&self.tree.parts.first().parent)?);
+            self.open
+                .push(Dir::open_exact(&self.tree.parts.first().parent)?);
         }
         while self.open.len() <= self.ancestors.len() {
             let folder = self.ancestors[self.open.len() - 1];
@@ -56,13 +64,17 @@ impl<'a> Folders<'a> {
             };
             self.open.push(dir);
         }
-        self.open.last().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.open
+            .last()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Where the part at hand is, of several.
     fn part(&self) -> io::Result<&Place> {
         let parts = &self.tree.parts;
         let number = parts.named(self.tree.entries[self.part].name.as_ref());
-        number.and_then(|number| parts.get(number)).ok_or_else(|| io::ErrorKind::NotFound.into())
+        number
+            .and_then(|number| parts.get(number))
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

@@ -1,7 +1,8 @@
 //! Open files and folders, kept open while they are in use and closed when there are too many.
 //!
-//! Invariant: at most `limit` handles are cached, whatever the number of shares and fetches; what has been evicted is
-//! opened again by its owner. A handle that somebody is using stays open until they are done.
+//! Invariant: at most `limit` handles are cached, whatever the number of shares and fetches; what
+//! has been evicted is opened again by its owner. A handle that somebody is using stays open until
+//! they are done.
 
 use crate::open_files::{register, share_of_limit};
 use crate::platform::Dir;
@@ -37,10 +38,15 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// A cache of at most `limit` handles (at least 1), and of fewer where the process may open few files.
+    /// A cache of at most `limit` handles (at least 1), and of fewer where the process may open few
+    /// files.
     pub fn new(limit: usize) -> Arc<Self> {
         let limit = share_of_limit(limit);
-        let handles = Arc::new(Self { limit, state: Mutex::default(), owners: AtomicU64::new(0) });
+        let handles = Arc::new(Self {
+            limit,
+            state: Mutex::default(),
+            owners: AtomicU64::new(0),
+        });
         register(&handles);
         handles
     }
@@ -54,10 +60,13 @@ impl Handles {
         let mut state = self.lock();
         state.time += 1;
         let time = state.time;
-        state.open.get_mut(&(owner, entry)).map(|(handle, used, at)| {
-            (*used, *at) = (time, Instant::now());
-            handle.clone()
-        })
+        state
+            .open
+            .get_mut(&(owner, entry))
+            .map(|(handle, used, at)| {
+                (*used, *at) = (time, Instant::now());
+                handle.clone()
+            })
     }
 
     pub(crate) fn put(&self, owner: u64, entry: u32, handle: Handle) {
@@ -67,11 +76,17 @@ impl Handles {
         // The limit is a few hundred, so looking through all of them costs less than opening one.
         if state.open.len() >= self.limit
             && !state.open.contains_key(&(owner, entry))
-            && let Some(oldest) = state.open.iter().min_by_key(|(_, (_, used, _))| *used).map(|(key, _)| *key)
+            && let Some(oldest) = state
+                .open
+                .iter()
+                .min_by_key(|(_, (_, used, _))| *used)
+                .map(|(key, _)| *key)
         {
             state.open.remove(&oldest);
         }
-        state.open.insert((owner, entry), (handle, time, Instant::now()));
+        state
+            .open
+            .insert((owner, entry), (handle, time, Instant::now()));
     }
 
     pub(crate) fn forget(&self, owner: u64, entry: u32) {
@@ -89,7 +104,9 @@ impl Handles {
 
     /// Closes what was not used for so long: an open file keeps its disk from being unmounted.
     pub fn close_unused(&self, span: Duration) {
-        self.lock().open.retain(|_, (_, _, used)| used.elapsed() < span);
+        self.lock()
+            .open
+            .retain(|_, (_, _, used)| used.elapsed() < span);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -111,7 +128,11 @@ mod tests {
         handles.put(a, 2, handle.clone());
         assert!(handles.get(a, 1).is_some());
         handles.put(b, 1, handle.clone());
-        assert!(handles.get(a, 2).is_none() && handles.get(a, 1).is_some() && handles.get(b, 1).is_some());
+        assert!(
+            handles.get(a, 2).is_none()
+                && handles.get(a, 1).is_some()
+                && handles.get(b, 1).is_some()
+        );
         handles.put(b, 1, handle);
         assert!(handles.get(a, 1).is_some());
         handles.close_unused(Duration::from_secs(60));

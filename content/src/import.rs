@@ -1,8 +1,9 @@
 //! Sharing: paths become a manifest, with one read of every file and no copy of any.
 //!
-//! The walk of an import: `tree` lists what is there, `reuse` finds what an earlier version knows already, `reading`
-//! reads and cuts the rest while `sealing` hashes and encrypts it on the other cores. Invariants: the same tree gives
-//! the same manifest however it was read; a share is of files as they were at one time each, never of a torn mixture.
+//! The walk of an import: `tree` lists what is there, `reuse` finds what an earlier version knows
+//! already, `reading` reads and cuts the rest while `sealing` hashes and encrypts it on the other
+//! cores. Invariants: the same tree gives the same manifest however it was read; a share is of
+//! files as they were at one time each, never of a torn mixture.
 
 use crate::before::Before;
 use crate::crypt::DomainSecret;
@@ -21,7 +22,9 @@ use crate::sealing::Sealing;
 use crate::stamp::{FileStamp, Stamps};
 use crate::tree::{Tree, TreeEntry, TreeKind, WalkError, WalkOptions, walk};
 use hither_proto::limits::{MAX_CHUNKS, MAX_SHARE};
-use hither_proto::{ChunkRecord, EntryName, Manifest, ManifestBuilder, ManifestError, display_name};
+use hither_proto::{
+    ChunkRecord, EntryName, Manifest, ManifestBuilder, ManifestError, display_name,
+};
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -52,7 +55,8 @@ pub enum ImportPhase {
 pub struct ImportProgress {
     /// What it is doing.
     pub phase: ImportPhase,
-    /// Bytes done, those taken over from an earlier version included. May go back when a file has to be read again.
+    /// Bytes done, those taken over from an earlier version included. May go back when a file has
+    /// to be read again.
     pub bytes: u64,
     /// Bytes to do; 0 while walking.
     pub total_bytes: u64,
@@ -66,13 +70,17 @@ pub struct ImportProgress {
 pub struct ImportOptions<'a> {
     /// What the share is called; by default what its only path is called.
     pub name: Option<EntryName>,
-    /// Leave out what cannot be shared (unreadable, names that other systems refuse) instead of failing.
+    /// Leave out what cannot be shared (unreadable, names that other systems refuse) instead of
+    /// failing.
     pub skip_unshareable: bool,
-    /// The version before: its unchanged files are not read again, and its average chunk size is kept.
+    /// The version before: its unchanged files are not read again, and its average chunk size is
+    /// kept.
     pub previous: Option<Previous<'a>>,
-    /// What was shared there before and must still be there: set it when nobody asks for this import.
+    /// What was shared there before and must still be there: set it when nobody asks for this
+    /// import.
     pub before: Option<Before<'a>>,
-    /// What belongs to this device's Hither and is left out; of other devices and relays it is known by itself.
+    /// What belongs to this device's Hither and is left out; of other devices and relays it is
+    /// known by itself.
     pub own: Option<&'a OwnSeen>,
     /// Called on the importing thread, at least once for every mebibyte read.
     pub progress: &'a dyn Fn(ImportProgress),
@@ -110,13 +118,15 @@ pub struct Imported {
     pub mounts: Vec<String>,
     /// What was left out.
     pub skipped: Notes,
-    /// What is called so that not every system can write it, and why: it is renamed where it cannot be.
+    /// What is called so that not every system can write it, and why: it is renamed where it
+    /// cannot be.
     pub unportable: Notes,
     /// Bytes that were read; the rest was known from the version before.
     pub read_bytes: u64,
 }
 
-/// Imports the file or folder at `path`; symlinks in the path itself are followed, those inside are kept as links.
+/// Imports the file or folder at `path`; symlinks in the path itself are followed, those inside are
+/// kept as links.
 pub fn import(
     path: &Path,
     domain: &DomainSecret,
@@ -125,7 +135,8 @@ pub fn import(
     import_parts(&[path.to_owned()], domain, options)
 }
 
-/// The same of several paths: they are the entries of a folder, each by its own name. One path is the top itself.
+/// The same of several paths: they are the entries of a folder, each by its own name. One path is
+/// the top itself.
 pub fn import_parts(
     paths: &[PathBuf],
     domain: &DomainSecret,
@@ -134,11 +145,16 @@ pub fn import_parts(
     let places = paths.iter().map(|path| {
         Place::resolve(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ImportError::NotFound { path: path.clone() },
-            _ => ImportError::Read { path: shown(path), source: error.into() },
+            _ => ImportError::Read {
+                path: shown(path),
+                source: error.into(),
+            },
         })
     });
     let parts = Parts::new(places.collect::<Result<_, _>>()?);
-    let parts = parts.ok_or_else(|| ImportError::NotFound { path: PathBuf::new() })?;
+    let parts = parts.ok_or_else(|| ImportError::NotFound {
+        path: PathBuf::new(),
+    })?;
     import_at(&parts, domain, options)
 }
 
@@ -161,10 +177,20 @@ pub fn import_at(
             Outcome::TreeChanged { path } => (path, Unreadable::Changing),
             Outcome::Unreadable { path, source } => (path, source),
         };
-        // The top is not skipped, nor what the version before had; a tree in which this goes on forever is reported as it is.
-        let kept = || options.before.as_ref().is_some_and(|before| before.paths().contains(&path));
+        // The top is not skipped, nor what the version before had; a tree in which this goes on
+        // forever is reported as it is.
+        let kept = || {
+            options
+                .before
+                .as_ref()
+                .is_some_and(|before| before.paths().contains(&path))
+        };
         if !options.skip_unshareable || path.is_empty() || excluded.len() >= MAX_NOTES || kept() {
-            let path = if path.is_empty() { shown(&parts.first().path()) } else { display_name(&path) };
+            let path = if path.is_empty() {
+                shown(&parts.first().path())
+            } else {
+                display_name(&path)
+            };
             return Err(ImportError::Read { path, source });
         }
         excluded.insert(path, format!("it cannot be read: {source}"));
@@ -203,7 +229,10 @@ fn walk_tree(
         WalkError::Unshareable(notes) => ImportError::Unshareable { notes },
         WalkError::Absurd(what) => ImportError::TooLarge(what),
         WalkError::Cancelled => ImportError::Cancelled,
-        WalkError::Io(path, source) => ImportError::Read { path: shown(&path), source: source.into() },
+        WalkError::Io(path, source) => ImportError::Read {
+            path: shown(&path),
+            source: source.into(),
+        },
     })
 }
 
@@ -260,11 +289,16 @@ impl<'a> Pass<'a> {
             largest = largest.max(size);
             match runs.last_mut().filter(|run| !run.large && !large) {
                 Some(pack) => pack.files.end += 1,
-                None => runs.push(Run { files: number..number + 1, large }),
+                None => runs.push(Run {
+                    files: number..number + 1,
+                    large,
+                }),
             }
         }
-        let average =
-            options.previous.as_ref().map_or_else(|| average_for(largest), |p| p.manifest.average());
+        let average = options
+            .previous
+            .as_ref()
+            .map_or_else(|| average_for(largest), |p| p.manifest.average());
         if total_bytes > MAX_SHARE {
             return Err(ImportError::TooLarge("size"));
         }
@@ -272,22 +306,45 @@ impl<'a> Pass<'a> {
         if total_bytes / (2 * u64::from(average.max(SMALL_AVERAGE))) > MAX_CHUNKS {
             return Err(ImportError::TooLarge("number of chunks"));
         }
-        let matched = options.previous.as_ref().and_then(|previous| Matched::new(previous, &tree.entries));
-        Ok(Self { tree, domain, options, average, files, runs, matched, total_bytes })
+        let matched = options
+            .previous
+            .as_ref()
+            .and_then(|previous| Matched::new(previous, &tree.entries));
+        Ok(Self {
+            tree,
+            domain,
+            options,
+            average,
+            files,
+            runs,
+            matched,
+            total_bytes,
+        })
     }
 
     fn run(&self) -> Result<Outcome, ImportError> {
-        let (small, large) =
-            (Cutter::new(self.domain, SMALL_AVERAGE), Cutter::new(self.domain, self.average));
+        let (small, large) = (
+            Cutter::new(self.domain, SMALL_AVERAGE),
+            Cutter::new(self.domain, self.average),
+        );
         let longest = small.max().max(large.max());
         let buffer = BUFFER.max(2 * longest);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let buffers = (BUFFER_BYTES / buffer).clamp(3, 2 * cores + 2);
-        let workers = if self.total_bytes < FEW_BYTES { 0 } else { (cores - 1).clamp(1, buffers - 1) };
+        let workers = if self.total_bytes < FEW_BYTES {
+            0
+        } else {
+            (cores - 1).clamp(1, buffers - 1)
+        };
         let sealing = Sealing::new(self.domain, self.runs.len(), buffer, buffers);
         let mut stamps = Vec::with_capacity(self.files.len());
         let mut reused = Vec::with_capacity(self.runs.len());
-        let mut counter = Counter { pass: self, bytes: 0, files: 0, read: 0 };
+        let mut counter = Counter {
+            pass: self,
+            bytes: 0,
+            files: 0,
+            read: 0,
+        };
         let read = std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| sealing.work());
@@ -297,20 +354,30 @@ impl<'a> Pass<'a> {
             let mut reader = Reader::new(self.domain, &sealing, &mut progress);
             let mut folders = Folders::new(self.tree);
             let result = self.runs.iter().enumerate().try_for_each(|(number, run)| {
-                if let Some((records, known)) = self.matched.as_ref().and_then(|m| m.run(run.files.clone())) {
+                if let Some((records, known)) =
+                    self.matched.as_ref().and_then(|m| m.run(run.files.clone()))
+                {
                     stamps.extend_from_slice(known);
                     reused.push(Some(records));
-                    return if counter.borrow_mut().known(known) { Ok(()) } else { Err(Stop::cancelled()) };
+                    return if counter.borrow_mut().known(known) {
+                        Ok(())
+                    } else {
+                        Err(Stop::cancelled())
+                    };
                 }
                 reused.push(None);
                 reader.begin(number);
                 let cutter = if run.large { &large } else { &small };
                 for file in run.files.clone() {
-                    let stamp = self.read_file(&mut reader, &mut folders, file, run.large, cutter)?;
+                    let stamp =
+                        self.read_file(&mut reader, &mut folders, file, run.large, cutter)?;
                     counter.borrow_mut().files += 1;
                     stamps.push(stamp);
                 }
-                reader.end(cutter).map_err(|error| Stop { file: run.files.start, error })
+                reader.end(cutter).map_err(|error| Stop {
+                    file: run.files.start,
+                    error,
+                })
             });
             reader.finish();
             result
@@ -320,7 +387,8 @@ impl<'a> Pass<'a> {
         }
         let read_bytes = counter.read;
         let records = sealing.finish()?;
-        self.manifest(stamps, records, &reused, read_bytes).map(Outcome::Done)
+        self.manifest(stamps, records, &reused, read_bytes)
+            .map(Outcome::Done)
     }
 
     fn read_file(
@@ -333,10 +401,15 @@ impl<'a> Pass<'a> {
     ) -> Result<FileStamp, Stop> {
         let entry = &self.tree.entries[self.files[file]];
         let stop = |error| Stop { file, error };
-        let dir = folders.folder_of(self.files[file]).map_err(|error| stop(error.into()))?;
+        let dir = folders
+            .folder_of(self.files[file])
+            .map_err(|error| stop(error.into()))?;
         let walked = entry.walked().ok_or_else(|| stop(ReadError::TreeChanged))?;
-        let name =
-            if entry.depth == 0 { self.tree.parts.first().name.as_os_str() } else { entry.name.as_ref() };
+        let name = if entry.depth == 0 {
+            self.tree.parts.first().name.as_os_str()
+        } else {
+            entry.name.as_ref()
+        };
         if large {
             reader.large_file(dir, name, cutter).map_err(stop)
         } else if walked.size == 0 {
@@ -352,9 +425,18 @@ impl<'a> Pass<'a> {
         let path = self.path_of(stop.file);
         match stop.error {
             ReadError::TreeChanged => Ok(Outcome::TreeChanged { path }),
-            ReadError::Io(source) => Ok(Outcome::Unreadable { path, source: source.into() }),
-            ReadError::Changing => Ok(Outcome::Unreadable { path, source: Unreadable::Changing }),
-            ReadError::Endless => Ok(Outcome::Unreadable { path, source: Unreadable::Endless }),
+            ReadError::Io(source) => Ok(Outcome::Unreadable {
+                path,
+                source: source.into(),
+            }),
+            ReadError::Changing => Ok(Outcome::Unreadable {
+                path,
+                source: Unreadable::Changing,
+            }),
+            ReadError::Endless => Ok(Outcome::Unreadable {
+                path,
+                source: Unreadable::Endless,
+            }),
             ReadError::Seal(error) => Err(error.into()),
             ReadError::TooManyChunks => Err(ImportError::TooLarge("number of chunks")),
             ReadError::Cancelled => Err(ImportError::Cancelled),
@@ -363,13 +445,17 @@ impl<'a> Pass<'a> {
 
     /// Path of a file below the top; empty for the top itself.
     fn path_of(&self, file: usize) -> String {
-        let Some(entry) = self.files.get(file) else { return String::new() };
+        let Some(entry) = self.files.get(file) else {
+            return String::new();
+        };
         let mut names: Vec<&str> = Vec::new();
         for entry in &self.tree.entries[..=*entry] {
             names.truncate(entry.depth as usize);
             names.push(&entry.name);
         }
-        names.get(1..).map_or_else(String::new, |names| names.join("/"))
+        names
+            .get(1..)
+            .map_or_else(String::new, |names| names.join("/"))
     }
 
     fn manifest(
@@ -383,13 +469,23 @@ impl<'a> Pass<'a> {
         let mut files = stamps.iter();
         for entry in &self.tree.entries {
             match &entry.kind {
-                TreeKind::Folder => builder.folder(entry.depth, &entry.name, entry.mode, entry.mtime_ns)?,
+                TreeKind::Folder => {
+                    builder.folder(entry.depth, &entry.name, entry.mode, entry.mtime_ns)?
+                }
                 TreeKind::Symlink { target } => {
                     builder.symlink(entry.depth, &entry.name, entry.mtime_ns, target)?;
                 }
                 TreeKind::File { .. } => {
-                    let Some(stamp) = files.next() else { return Err(ManifestError::Coverage.into()) };
-                    builder.file(entry.depth, &entry.name, entry.mode, stamp.mtime_ns, stamp.size)?;
+                    let Some(stamp) = files.next() else {
+                        return Err(ManifestError::Coverage.into());
+                    };
+                    builder.file(
+                        entry.depth,
+                        &entry.name,
+                        entry.mode,
+                        stamp.mtime_ns,
+                        stamp.size,
+                    )?;
                 }
             }
         }
@@ -421,7 +517,10 @@ struct Stop {
 
 impl Stop {
     const fn cancelled() -> Self {
-        Self { file: 0, error: ReadError::Cancelled }
+        Self {
+            file: 0,
+            error: ReadError::Cancelled,
+        }
     }
 }
 

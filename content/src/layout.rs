@@ -1,14 +1,15 @@
 //! Which bytes of which files a chunk's position stands for.
 //!
-//! The contents of all files in entry order are one stream, the chunks cover it in order. Invariant: the extents of a
-//! position are not empty, lie inside their files, and their lengths add up to the chunk's length.
+//! The contents of all files in entry order are one stream, the chunks cover it in order.
+//! Invariant: the extents of a position are not empty, lie inside their files, and their lengths
+//! add up to the chunk's length.
 
 use hither_proto::{EntryKind, Manifest};
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-/// Every so many chunks the stream offset is kept; offsets in between are added up. Flat memory (1 MiB per 8 million
-/// chunks) for a few additions.
+/// Every so many chunks the stream offset is kept; offsets in between are added up. Flat memory (1
+/// MiB per 8 million chunks) for a few additions.
 const STRIDE: usize = 64;
 
 /// Consecutive bytes of one file.
@@ -57,7 +58,12 @@ impl Layout {
                 EntryKind::Symlink { .. } => {}
             }
         }
-        Arc::new(Self { manifest, starts, files, parents })
+        Arc::new(Self {
+            manifest,
+            starts,
+            files,
+            parents,
+        })
     }
 
     /// The manifest.
@@ -85,17 +91,26 @@ impl Layout {
         }
         let known = position / STRIDE;
         let between = &chunks[known * STRIDE..position];
-        Some(self.starts[known] + between.iter().map(|chunk| u64::from(chunk.length)).sum::<u64>())
+        Some(
+            self.starts[known]
+                + between
+                    .iter()
+                    .map(|chunk| u64::from(chunk.length))
+                    .sum::<u64>(),
+        )
     }
 
-    /// The position at which a chunk begins at this stream offset, if one does; the end of the stream is where the
-    /// chunk after the last would begin.
+    /// The position at which a chunk begins at this stream offset, if one does; the end of the
+    /// stream is where the chunk after the last would begin.
     pub(crate) fn position_starting_at(&self, offset: u64) -> Option<u32> {
         let chunks = self.manifest.chunks();
         if offset == self.manifest.bytes() {
             return Some(chunks.len() as u32);
         }
-        let known = self.starts.partition_point(|start| *start <= offset).checked_sub(1)?;
+        let known = self
+            .starts
+            .partition_point(|start| *start <= offset)
+            .checked_sub(1)?;
         let mut at = self.starts[known];
         let mut position = known * STRIDE;
         while at < offset {
@@ -109,15 +124,26 @@ impl Layout {
     pub fn extents(&self, position: u32) -> Option<Extents<'_>> {
         let offset = self.chunk_start(position)?;
         let left = self.manifest.chunks()[position as usize].length;
-        // The last file that begins at or before the offset: empty files at the same offset come before it, or are
-        // skipped on the way.
-        let file = self.files.partition_point(|entry| self.span(*entry).0 <= offset).saturating_sub(1);
-        Some(Extents { layout: self, file: file as u32, offset, left })
+        // The last file that begins at or before the offset: empty files at the same offset come
+        // before it, or are skipped on the way.
+        let file = self
+            .files
+            .partition_point(|entry| self.span(*entry).0 <= offset)
+            .saturating_sub(1);
+        Some(Extents {
+            layout: self,
+            file: file as u32,
+            offset,
+            left,
+        })
     }
 
-    /// The positions that hold bytes of a file, first and one past the last; empty for an empty file.
+    /// The positions that hold bytes of a file, first and one past the last; empty for an empty
+    /// file.
     pub fn positions_of(&self, file: u32) -> std::ops::Range<u32> {
-        let Some(entry) = self.files.get(file as usize) else { return 0..0 };
+        let Some(entry) = self.files.get(file as usize) else {
+            return 0..0;
+        };
         let (start, size) = self.span(*entry);
         if size == 0 {
             return 0..0;
@@ -128,7 +154,10 @@ impl Layout {
     /// The position whose chunk holds the byte at this stream offset.
     fn position_at(&self, offset: u64) -> u32 {
         let chunks = self.manifest.chunks();
-        let known = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let known = self
+            .starts
+            .partition_point(|start| *start <= offset)
+            .saturating_sub(1);
         let mut end = self.starts.get(known).copied().unwrap_or(0);
         let mut position = known * STRIDE;
         while let Some(chunk) = chunks.get(position) {
@@ -148,7 +177,10 @@ impl Layout {
 
     /// Number of the file that an entry is, if it is one.
     pub(crate) fn file_of(&self, entry: u32) -> Option<u32> {
-        self.files.binary_search(&entry).ok().map(|file| file as u32)
+        self.files
+            .binary_search(&entry)
+            .ok()
+            .map(|file| file as u32)
     }
 
     /// Index of the folder that an entry is in; the top's is itself.
@@ -205,14 +237,22 @@ impl Iterator for Extents<'_> {
 
     fn next(&mut self) -> Option<Extent> {
         while self.left > 0 {
-            let (start, size) = self.layout.span(*self.layout.files.get(self.file as usize)?);
+            let (start, size) = self
+                .layout
+                .span(*self.layout.files.get(self.file as usize)?);
             let within = self.offset - start;
             if within >= size {
                 self.file += 1;
                 continue;
             }
-            let length = u32::try_from(size - within).unwrap_or(u32::MAX).min(self.left);
-            let extent = Extent { file: self.file, offset: within, length };
+            let length = u32::try_from(size - within)
+                .unwrap_or(u32::MAX)
+                .min(self.left);
+            let extent = Extent {
+                file: self.file,
+                offset: within,
+                length,
+            };
             self.left -= length;
             self.offset += u64::from(length);
             self.file += 1;
@@ -234,8 +274,16 @@ mod tests {
         for (i, size) in sizes.iter().enumerate() {
             builder.file(1, &format!("f{i}"), 0o644, 0, *size).unwrap();
         }
-        let record = |length| ChunkRecord { id: ChunkId::new([0; 32]), key: ChunkKey::new([0; 32]), length };
-        Layout::new(Arc::new(builder.finish(lengths.iter().map(|l| record(*l)).collect()).unwrap()))
+        let record = |length| ChunkRecord {
+            id: ChunkId::new([0; 32]),
+            key: ChunkKey::new([0; 32]),
+            length,
+        };
+        Layout::new(Arc::new(
+            builder
+                .finish(lengths.iter().map(|l| record(*l)).collect())
+                .unwrap(),
+        ))
     }
 
     proptest! {
@@ -288,7 +336,17 @@ mod tests {
             (layout.shown(3), layout.shown(4), layout.shown(0)),
             ("top/a/f".into(), "top/g".into(), "top".into())
         );
-        assert_eq!((layout.parent_of(3), layout.parent_of(4), layout.parent_of(0)), (1, 0, 0));
-        assert_eq!((layout.entry_of(0), layout.files(), layout.positions_of(0)), (3, 2, 0..0));
+        assert_eq!(
+            (
+                layout.parent_of(3),
+                layout.parent_of(4),
+                layout.parent_of(0)
+            ),
+            (1, 0, 0)
+        );
+        assert_eq!(
+            (layout.entry_of(0), layout.files(), layout.positions_of(0)),
+            (3, 2, 0..0)
+        );
     }
 }

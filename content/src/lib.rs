@@ -1,11 +1,13 @@
 //! Bytes to encrypted chunks and back: cutting, encryption, manifests, and the chunk store on disk.
 //!
-//! Sharing: [`import()`] turns a path into a manifest, [`seal_version`] makes what the owner signs. Serving: a
-//! [`Holding`] encrypts chunks out of the user's own files when they are asked for. Fetching: [`ManifestFile`] collects
-//! the manifest, a [`FetchTarget`] collects the files. [`ChunkMap`] remembers which chunks this device has where.
+//! Sharing: [`import()`] turns a path into a manifest, [`seal_version`] makes what the owner signs.
+//! Serving: a [`Holding`] encrypts chunks out of the user's own files when they are asked for.
+//! Fetching: [`ManifestFile`] collects the manifest, a [`FetchTarget`] collects the files.
+//! [`ChunkMap`] remembers which chunks this device has where.
 //!
-//! Invariants: everything is synchronous and may block on the disk; nothing from outside is trusted before it is
-//! verified; no symlink inside a share or a target is ever followed; no second copy of a file is kept.
+//! Invariants: everything is synchronous and may block on the disk; nothing from outside is trusted
+//! before it is verified; no symlink inside a share or a target is ever followed; no second copy of
+//! a file is kept.
 
 mod access;
 mod before;
@@ -43,15 +45,16 @@ pub use before::Before;
 pub use chunk_map::{ChunkMap, HoldingNumber, Located};
 pub use clock::{KeptClock, read_clocks};
 pub use crypt::{
-    Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk, verify_chunk,
+    Damaged, DomainSecret, OpenRootError, SealError, open_chunk, open_root, seal_chunk,
+    verify_chunk,
 };
 pub use cut::{LARGE_FILE, SMALL_AVERAGE, average_for};
 pub use examine::{Affected, Findings};
 pub use handles::Handles;
 pub use holding::{Holding, ReadChunkError};
 pub use import::{
-    ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, Unreadable, import,
-    import_at, import_parts,
+    ImportError, ImportOptions, ImportPhase, ImportProgress, Imported, Previous, Unreadable,
+    import, import_at, import_parts,
 };
 pub use layout::{Extent, Extents, Layout};
 pub use manifest_file::{ManifestFile, ManifestFileError, verify_root};
@@ -64,7 +67,7 @@ pub use place::{Parts, Place};
 pub use root::{FolderId, RootError, RootId, check_mounts, check_roots, folders_above};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use target::{
-    CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions, WriteError,
-    target_name,
+    CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions,
+    WriteError, target_name,
 };
 pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

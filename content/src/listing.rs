@@ -8,7 +8,9 @@ use std::io;
 /// Returns what the system said, without its number.
 pub(crate) fn in_words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_lowercase()
+    text.split_once(" (os error")
+        .map_or(text.as_str(), |(words, _)| words)
+        .to_lowercase()
 }
 
 /// For [`ListError::TooMany`], in words.
@@ -25,10 +27,16 @@ pub(crate) fn list(dir: &Dir) -> Result<Vec<OsString>, ListError> {
     let mut names = Vec::new();
     let listed = dir.names(&mut |name| {
         names.push(name);
-        if names.len() as u64 > MAX_ENTRIES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+        if names.len() as u64 > MAX_ENTRIES {
+            Err(io::ErrorKind::FileTooLarge.into())
+        } else {
+            Ok(())
+        }
     });
     match listed {
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(ListError::TooMany),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(ListError::TooMany);
+        }
         Err(error) => return Err(ListError::Io(error)),
         Ok(()) => {}
     }

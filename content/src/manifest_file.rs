@@ -1,8 +1,9 @@
 //! A version's root and manifest, kept in one file of the data folder.
 //!
-//! Layout: 8 bytes [`MAGIC`], the length of the sealed root (4 bytes, little-endian), the sealed root, the encoded
-//! manifest. Invariants: the file is readable by this user only (the manifest holds the chunks' keys); it has its name
-//! only once its header is durable; a manifest chunk in it counts only when it has been compared with its id.
+//! Layout: 8 bytes [`MAGIC`], the length of the sealed root (4 bytes, little-endian), the sealed
+//! root, the encoded manifest. Invariants: the file is readable by this user only (the manifest
+//! holds the chunks' keys); it has its name only once its header is durable; a manifest chunk in it
+//! counts only when it has been compared with its id.
 
 use crate::crypt::{OpenRootError, chunk_id, matches_record, open_root, reseal_chunk};
 use crate::open_files::SparingFile;
@@ -62,16 +63,23 @@ pub struct ManifestFile {
 }
 
 impl ManifestFile {
-    /// Makes the file for a manifest that is to be fetched, replacing any at `path`; `root` is `sealed_root` opened.
+    /// Makes the file for a manifest that is to be fetched, replacing any at `path`; `root` is
+    /// `sealed_root` opened.
     pub fn create(path: &Path, sealed_root: &[u8], root: Root) -> Result<Self, ManifestFileError> {
         Self::make(path, sealed_root, root, |_, _| Ok(()))
     }
 
     /// Keeps a version that was made here, replacing any file at `path`; durable when it returns.
-    pub fn create_complete(path: &Path, version: &SealedVersion) -> Result<Self, ManifestFileError> {
-        Self::make(path, &version.sealed_root, version.root.clone(), |file, at| {
-            platform::write_all_at(file, &version.manifest, at)
-        })
+    pub fn create_complete(
+        path: &Path,
+        version: &SealedVersion,
+    ) -> Result<Self, ManifestFileError> {
+        Self::make(
+            path,
+            &version.sealed_root,
+            version.root.clone(),
+            |file, at| platform::write_all_at(file, &version.manifest, at),
+        )
     }
 
     fn make(
@@ -98,7 +106,11 @@ impl ManifestFile {
         file.sync_all()?;
         dir.rename(&new, &dir, &name)?;
         dir.sync()?;
-        Ok(Self::with(SparingFile::new(path, file)?, sealed_root.to_vec(), root))
+        Ok(Self::with(
+            SparingFile::new(path, file)?,
+            sealed_root.to_vec(),
+            root,
+        ))
     }
 
     /// Opens the file again; the sealed root in it must be the one that `head` names.
@@ -121,7 +133,9 @@ impl ManifestFile {
             tracing::warn!(%error, path = %path.display(), "a stored root does not open");
             ManifestFileError::Damaged
         })?;
-        if platform::stat_file(&file)?.size != (HEADER + sealed_root.len()) as u64 + root.manifest_length() {
+        if platform::stat_file(&file)?.size
+            != (HEADER + sealed_root.len()) as u64 + root.manifest_length()
+        {
             return Err(ManifestFileError::Damaged);
         }
         Ok(Self::with(SparingFile::new(path, file)?, sealed_root, root))
@@ -135,7 +149,12 @@ impl ManifestFile {
             start
         };
         let starts = root.records().iter().map(start).collect();
-        Self { file, sealed_root, root, starts }
+        Self {
+            file,
+            sealed_root,
+            root,
+            starts,
+        }
     }
 
     /// Names the manifest's chunks.
@@ -148,7 +167,8 @@ impl ManifestFile {
         &self.sealed_root
     }
 
-    /// Writes a manifest chunk's plaintext after comparing it with its id. Not durable before [`Self::sync`].
+    /// Writes a manifest chunk's plaintext after comparing it with its id. Not durable before
+    /// [`Self::sync`].
     pub fn write(&self, position: u32, plaintext: &[u8]) -> Result<(), ManifestFileError> {
         let (record, start) = self.chunk(position)?;
         if !matches_record(record, plaintext, &mut Vec::new()) {
@@ -178,7 +198,8 @@ impl ManifestFile {
         reseal_chunk(record, out).map_err(|_| ManifestFileError::Chunk(position))
     }
 
-    /// The positions whose chunks are there and intact, ascending: what a restart need not fetch again. Reads all.
+    /// The positions whose chunks are there and intact, ascending: what a restart need not fetch
+    /// again. Reads all.
     pub fn verified_positions(&self) -> Result<Vec<u32>, ManifestFileError> {
         let (mut out, mut scratch, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for position in 0..self.root.records().len() as u32 {
@@ -190,10 +211,12 @@ impl ManifestFile {
         Ok(found)
     }
 
-    /// Reads and parses the whole manifest. Chunks are not compared again, the parser checks everything it relies on.
+    /// Reads and parses the whole manifest. Chunks are not compared again, the parser checks
+    /// everything it relies on.
     pub fn decode(&self) -> Result<Manifest, ManifestFileError> {
         // Bounded by MAX_MANIFEST, which the root's parser has checked.
-        let length = usize::try_from(self.root.manifest_length()).map_err(|_| ManifestFileError::Damaged)?;
+        let length =
+            usize::try_from(self.root.manifest_length()).map_err(|_| ManifestFileError::Damaged)?;
         let mut encoded = vec![0; length];
         let start = (HEADER + self.sealed_root.len()) as u64;
         if platform::read_full_at(&*self.opened()?, &mut encoded, start)? < length {
@@ -223,7 +246,11 @@ impl ManifestFile {
 
     fn chunk(&self, position: u32) -> Result<(&ChunkRecord, u64), ManifestFileError> {
         let at = position as usize;
-        let record = self.root.records().get(at).ok_or(ManifestFileError::Position(position))?;
+        let record = self
+            .root
+            .records()
+            .get(at)
+            .ok_or(ManifestFileError::Position(position))?;
         Ok((record, self.starts[at]))
     }
 
@@ -246,7 +273,11 @@ fn split(path: &Path) -> Result<(Dir, OsString), ManifestFileError> {
     let missing = || io::Error::from(io::ErrorKind::InvalidInput);
     let name = path.file_name().ok_or_else(missing)?;
     let parent = path.parent().ok_or_else(missing)?;
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
     Ok((Dir::open(parent)?, name.to_owned()))
 }
 
@@ -268,8 +299,13 @@ mod tests {
             chunks.push(seal_chunk(&domain, &mut noise(i, 10)).unwrap());
         }
         let secret = ShareSecret::new([2; 16]);
-        let inputs =
-            VersionInputs { secret: &secret, domain: &domain, version: 1, salt: [3; 16], published_ms: 0 };
+        let inputs = VersionInputs {
+            secret: &secret,
+            domain: &domain,
+            version: 1,
+            salt: [3; 16],
+            published_ms: 0,
+        };
         seal_version(&builder.finish(chunks).unwrap(), &inputs).unwrap()
     }
 
@@ -280,26 +316,39 @@ mod tests {
         let held = ManifestFile::create_complete(&dir.path().join("held"), &version).unwrap();
         assert!(verify_root(&version.head, held.sealed_root()));
         let path = dir.path().join("fetched");
-        let fetched = ManifestFile::create(&path, held.sealed_root(), version.root.clone()).unwrap();
+        let fetched =
+            ManifestFile::create(&path, held.sealed_root(), version.root.clone()).unwrap();
         let count = version.root.records().len() as u32;
         let mut buffer = Vec::new();
         for position in (0..count).rev().filter(|position| *position != 2) {
             held.read_sealed(position, &mut buffer).unwrap();
             open_chunk(&version.root.records()[position as usize], &mut buffer).unwrap();
             fetched.write(position, &buffer).unwrap();
-            assert!(matches!(fetched.write(2, &buffer), Err(ManifestFileError::Chunk(2))));
+            assert!(matches!(
+                fetched.write(2, &buffer),
+                Err(ManifestFileError::Chunk(2))
+            ));
         }
         fetched.sync().unwrap();
         drop(fetched);
         let fetched = ManifestFile::open(&path, &version.head, &secret).unwrap();
         let there: Vec<u32> = (0..count).filter(|position| *position != 2).collect();
         assert_eq!(fetched.verified_positions().unwrap(), there);
-        assert!(matches!(fetched.read_sealed(2, &mut buffer), Err(ManifestFileError::Chunk(2))));
+        assert!(matches!(
+            fetched.read_sealed(2, &mut buffer),
+            Err(ManifestFileError::Chunk(2))
+        ));
         assert!(fetched.decode().is_err());
         held.read(2, &mut buffer).unwrap();
         fetched.write(2, &buffer).unwrap();
-        assert_eq!(fetched.decode().unwrap(), Manifest::decode(&version.manifest).unwrap());
-        assert!(matches!(fetched.write(count, &buffer), Err(ManifestFileError::Position(_))));
+        assert_eq!(
+            fetched.decode().unwrap(),
+            Manifest::decode(&version.manifest).unwrap()
+        );
+        assert!(matches!(
+            fetched.write(count, &buffer),
+            Err(ManifestFileError::Position(_))
+        ));
         fetched.remove().unwrap();
         assert!(!path.exists());
     }
@@ -317,7 +366,10 @@ mod tests {
             bad.truncate(bad.len() - cut);
             std::fs::write(&path, &bad).unwrap();
             let opened = ManifestFile::open(&path, &version.head, &secret);
-            assert!(matches!(opened, Err(ManifestFileError::Damaged)), "{at} {cut}");
+            assert!(
+                matches!(opened, Err(ManifestFileError::Damaged)),
+                "{at} {cut}"
+            );
         }
         #[cfg(unix)]
         {

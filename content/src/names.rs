@@ -1,11 +1,12 @@
 //! Names of a version's entries on this device, where they are not those of the share.
 //!
-//! A share may have any names (`hither_proto::EntryName`); whether they can be written is a matter of the file system that they are
-//! written to. `rules` says what it takes, `probe` finds that out, `escape` writes a name in another way, `plan` does so for the
-//! entries of a version.
+//! A share may have any names (`hither_proto::EntryName`); whether they can be written is a matter
+//! of the file system that they are written to. `rules` says what it takes, `probe` finds that out,
+//! `escape` writes a name in another way, `plan` does so for the entries of a version.
 //!
-//! Invariants: no two entries of one folder have the same name for the file system; what has a name of its own that can be written
-//! keeps it; an entry that an earlier version had at the same place is called as it was then.
+//! Invariants: no two entries of one folder have the same name for the file system; what has a name
+//! of its own that can be written keeps it; an entry that an earlier version had at the same place
+//! is called as it was then.
 
 mod escape;
 mod plan;
@@ -68,9 +69,13 @@ impl Names {
         self.skipped.contains(&entry)
     }
 
-    /// What is called otherwise, in the order of the share: path below the top as the share has it, and as it is here.
+    /// What is called otherwise, in the order of the share: path below the top as the share has it,
+    /// and as it is here.
     pub fn renamed(&self, manifest: &Manifest) -> Renamed {
-        let mut renamed = Renamed { total: self.written.len() as u64, ..Renamed::default() };
+        let mut renamed = Renamed {
+            total: self.written.len() as u64,
+            ..Renamed::default()
+        };
         if self.is_plain() {
             return renamed;
         }
@@ -81,7 +86,11 @@ impl Names {
             names.truncate(above);
             here.truncate(above);
             names.push(entry.name.as_str());
-            here.push(self.written.get(&index).map_or(entry.name.as_str(), String::as_str));
+            here.push(
+                self.written
+                    .get(&index)
+                    .map_or(entry.name.as_str(), String::as_str),
+            );
             if self.skipped.contains(&index) {
                 // What is inside a folder that is left out is not told one by one.
                 if left_out_at.is_none_or(|depth| entry.depth <= depth) {
@@ -112,7 +121,9 @@ impl Names {
             out.extend((name.len() as u16).to_le_bytes());
             out.extend(name.as_bytes());
         }
-        self.skipped.iter().for_each(|entry| out.extend(entry.to_le_bytes()));
+        self.skipped
+            .iter()
+            .for_each(|entry| out.extend(entry.to_le_bytes()));
         out
     }
 
@@ -128,16 +139,22 @@ impl Names {
         for _ in 0..count {
             let (entry, after) = rest.split_first_chunk::<4>().ok_or(NamesError)?;
             let (length, after) = after.split_first_chunk::<2>().ok_or(NamesError)?;
-            let (name, after) =
-                after.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(NamesError)?;
+            let (name, after) = after
+                .split_at_checked(u16::from_le_bytes(*length).into())
+                .ok_or(NamesError)?;
             rest = after;
             let name = std::str::from_utf8(name).map_err(|_| NamesError)?;
             // Whatever the store holds by now: one component, as ever.
             let name = EntryName::parse(name).map_err(|_| NamesError)?;
             written.insert(u32::from_le_bytes(*entry), name.as_str().to_owned());
         }
-        let (numbers, []) = rest.as_chunks::<4>() else { return Err(NamesError) };
-        let skipped: BTreeSet<u32> = numbers.iter().map(|number| u32::from_le_bytes(*number)).collect();
+        let (numbers, []) = rest.as_chunks::<4>() else {
+            return Err(NamesError);
+        };
+        let skipped: BTreeSet<u32> = numbers
+            .iter()
+            .map(|number| u32::from_le_bytes(*number))
+            .collect();
         let beyond = |entry: &u32| *entry == 0 || *entry as usize >= entries;
         if written.keys().chain(&skipped).any(beyond) {
             return Err(NamesError);
@@ -151,7 +168,8 @@ const VERSION: u8 = 1;
 /// Most names that are told one by one.
 const MAX_TOLD: usize = 100;
 
-/// What of a version is called otherwise here or left out. Paths are below the top, with `/`, as they are: not safe to show.
+/// What of a version is called otherwise here or left out. Paths are below the top, with `/`, as
+/// they are: not safe to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Renamed {
     /// The first 100: path in the share, path here.
@@ -164,7 +182,8 @@ pub struct Renamed {
     pub skipped_total: u64,
 }
 
-/// Returns the name that something called `name` gets in the folder `dir`: its own where the file system takes it.
+/// Returns the name that something called `name` gets in the folder `dir`: its own where the file
+/// system takes it.
 pub fn written_name(dir: &Path, name: &EntryName) -> io::Result<String> {
     let folder = Dir::open(dir)?;
     let rules = probe(&folder, std::iter::once(name.as_str()), false)?;
@@ -173,7 +192,11 @@ pub fn written_name(dir: &Path, name: &EntryName) -> io::Result<String> {
 
 /// Returns `name`, or how it is written where it cannot be.
 pub(crate) fn fit(rules: &NameRules, name: &str) -> String {
-    if rules.takes(name) { name.to_owned() } else { escape_free(rules, name, &|_| true) }
+    if rules.takes(name) {
+        name.to_owned()
+    } else {
+        escape_free(rules, name, &|_| true)
+    }
 }
 
 /// Returns what of a version not every system can write as it is: the names, with the reasons.
@@ -188,7 +211,11 @@ pub(crate) fn unportable<'a>(entries: impl Iterator<Item = (u32, &'a str)>) -> N
         path.push(name);
         open.truncate(depth + 1);
         open.resize_with(depth + 1, Default::default);
-        let reason = match EntryName::parse(name).ok().as_ref().and_then(EntryName::unportable) {
+        let reason = match EntryName::parse(name)
+            .ok()
+            .as_ref()
+            .and_then(EntryName::unportable)
+        {
             Some(reason) => Some(reason),
             None if !open[depth].insert(hither_proto::folded(name).into_owned()) => {
                 Some("another name in its folder differs only in case or accents")
@@ -197,7 +224,11 @@ pub(crate) fn unportable<'a>(entries: impl Iterator<Item = (u32, &'a str)>) -> N
         };
         if let Some(reason) = reason {
             // Below the top, as everywhere; the top is called by its name.
-            let shown = if depth == 0 { name.to_owned() } else { path[1..].join("/") };
+            let shown = if depth == 0 {
+                name.to_owned()
+            } else {
+                path[1..].join("/")
+            };
             notes.add(display_name(&shown), reason);
         }
     }

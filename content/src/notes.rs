@@ -1,6 +1,7 @@
 //! What of a tree is not shared, and why, in words.
 //!
-//! Invariant: however many problems there are, [`MAX_NOTES`] of them are kept; the rest are counted.
+//! Invariant: however many problems there are, [`MAX_NOTES`] of them are kept; the rest are
+//! counted.
 
 use std::fmt;
 
@@ -29,14 +30,23 @@ impl Notes {
     pub(crate) fn add(&mut self, path: String, reason: impl Into<String>) {
         self.total += 1;
         if self.first.len() < MAX_NOTES {
-            self.first.push(Note { path, reason: reason.into() });
+            self.first.push(Note {
+                path,
+                reason: reason.into(),
+            });
         }
     }
 
     /// The same of what must be heard of, however many others there are.
     pub(crate) fn add_first(&mut self, path: String, reason: impl Into<String>) {
         self.total += 1;
-        self.first.insert(0, Note { path, reason: reason.into() });
+        self.first.insert(
+            0,
+            Note {
+                path,
+                reason: reason.into(),
+            },
+        );
         self.first.truncate(MAX_NOTES);
     }
 }
@@ -45,7 +55,13 @@ impl fmt::Display for Notes {
     /// The first three, and how many more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, note) in self.first.iter().take(3).enumerate() {
-            write!(f, "{}{:?}: {}", if index > 0 { "; " } else { "" }, note.path, note.reason)?;
+            write!(
+                f,
+                "{}{:?}: {}",
+                if index > 0 { "; " } else { "" },
+                note.path,
+                note.reason
+            )?;
         }
         match self.total.saturating_sub(3) {
             0 => Ok(()),

@@ -1,7 +1,8 @@
 //! How many files this process may have open, and what to do when there are too many.
 //!
-//! The limit is the process', not a constant: it is raised at the start as far as it goes, caches take a part of it
-//! ([`share_of_limit`]), and whoever cannot open a file gives the cached ones back first and tries once more.
+//! The limit is the process', not a constant: it is raised at the start as far as it goes, caches
+//! take a part of it ([`share_of_limit`]), and whoever cannot open a file gives the cached ones
+//! back first and tries once more.
 
 use crate::handles::Handles;
 use std::fs::File;
@@ -13,14 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 /// Files that a process may have open where the system does not tell.
 const UNKNOWN: u64 = 256;
 
-/// Raises the limit of open files of this process to the highest it may have. Gives the limit in force.
+/// Raises the limit of open files of this process to the highest it may have. Gives the limit in
+/// force.
 pub fn raise_open_files() -> u64 {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let limit = getrlimit(Resource::Nofile);
         if limit.current != limit.maximum {
-            let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+            let all = Rlimit {
+                current: limit.maximum,
+                maximum: limit.maximum,
+            };
             // Some systems name a maximum that they do not allow; what is in force then stays.
             let _ = setrlimit(Resource::Nofile, all);
         }
@@ -31,13 +36,16 @@ pub fn raise_open_files() -> u64 {
 /// Returns how many files this process may have open.
 pub fn open_files_limit() -> u64 {
     #[cfg(unix)]
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX);
     #[cfg(not(unix))]
     let limit = UNKNOWN;
     if limit == 0 { UNKNOWN } else { limit }
 }
 
-/// Returns what one cache of open files may hold: `wanted`, or a quarter of all that may be open (at least 1).
+/// Returns what one cache of open files may hold: `wanted`, or a quarter of all that may be open
+/// (at least 1).
 pub fn share_of_limit(wanted: usize) -> usize {
     let quarter = usize::try_from(open_files_limit() / 4).unwrap_or(usize::MAX);
     wanted.min(quarter).max(1)
@@ -56,8 +64,14 @@ pub(crate) fn register(cache: &Arc<Handles>) {
 pub(crate) fn with_room<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match open() {
         Err(error) if is_too_many(&error) => {
-            let caches: Vec<_> = CACHES.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            caches.iter().filter_map(Weak::upgrade).for_each(|cache| cache.close_all());
+            let caches: Vec<_> = CACHES
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            caches
+                .iter()
+                .filter_map(Weak::upgrade)
+                .for_each(|cache| cache.close_all());
             open()
         }
         result => result,
@@ -97,7 +111,11 @@ impl SparingFile {
         if !kept {
             KEPT_NOW.fetch_sub(1, Ordering::Relaxed);
         }
-        Ok(Self { path: path.to_owned(), kept: kept.then(|| Arc::new(file)), identity })
+        Ok(Self {
+            path: path.to_owned(),
+            kept: kept.then(|| Arc::new(file)),
+            identity,
+        })
     }
 
     /// The file; `open` opens what is at its path. Fails when another file has taken its place.
@@ -107,7 +125,10 @@ impl SparingFile {
         }
         let file = open()?;
         if identity(&file)? != self.identity {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its place"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "another file has taken its place",
+            ));
         }
         Ok(Arc::new(file))
     }
@@ -147,7 +168,13 @@ mod tests {
         let handles = Handles::new(4);
         let dir = Arc::new(crate::platform::Dir::open(Path::new("/")).unwrap());
         handles.put(handles.new_owner(), 1, crate::handles::Handle::Dir(dir));
-        let opened = with_room(|| if handles.get(0, 1).is_some() { Err(full()) } else { Ok(7) });
+        let opened = with_room(|| {
+            if handles.get(0, 1).is_some() {
+                Err(full())
+            } else {
+                Ok(7)
+            }
+        });
         assert_eq!(opened.unwrap(), 7);
         let tries = std::cell::Cell::new(0);
         let failed = with_room::<()>(|| {

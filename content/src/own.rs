@@ -1,8 +1,10 @@
-//! What belongs to Hither itself and is never part of a share: keys, stores, logs, whatever path leads to them.
+//! What belongs to Hither itself and is never part of a share: keys, stores, logs, whatever path
+//! leads to them.
 //!
-//! Invariants: this device's own folders are known by device and inode, through handles that stay open, so that neither
-//! a symbolic link, nor a bind mount, nor a rename, nor another spelling hides them; data of other devices and of relays
-//! is known by the key file that lies in it; a copy of this device's key is known by its content.
+//! Invariants: this device's own folders are known by device and inode, through handles that stay
+//! open, so that neither a symbolic link, nor a bind mount, nor a rename, nor another spelling
+//! hides them; data of other devices and of relays is known by the key file that lies in it; a copy
+//! of this device's key is known by its content.
 
 use crate::partial::is_partial_name;
 use crate::platform::{self, Dir, Kind, Stat};
@@ -11,7 +13,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why what belongs to this device's Hither is left out, in words that complete "… is not shared because …".
+/// Why what belongs to this device's Hither is left out, in words that complete "… is not shared
+/// because …".
 pub(crate) const OWN: &str = "it belongs to Hither itself, with this device's private key";
 /// The same of another device's data, or a copy of this one's.
 pub(crate) const DEVICE: &str = "it is the data of a Hither device, with its private key";
@@ -25,7 +28,13 @@ const UNFINISHED: &str = "it is an unfinished fetch";
 
 /// The key file of a device, and what lies beside it.
 const DEVICE_KEY: &str = "device.key";
-const BESIDE_DEVICE_KEY: [&str; 5] = ["hitherd.lock", "store", "store.lock", "manifests", "hitherd.log"];
+const BESIDE_DEVICE_KEY: [&str; 5] = [
+    "hitherd.lock",
+    "store",
+    "store.lock",
+    "manifests",
+    "hitherd.log",
+];
 /// The key file of a relay, and what lies beside it.
 const RELAY_KEY: &str = "node.key";
 const BESIDE_RELAY_KEY: [&str; 5] = ["state", "index", "chunks", "admin.sock", "lock"];
@@ -33,7 +42,8 @@ const BESIDE_RELAY_KEY: [&str; 5] = ["state", "index", "chunks", "admin.sock", "
 const HOME: [&str; 3] = ["config.toml", "data", "hither.sock"];
 /// Longest key file, bytes: one of a megabyte is none.
 const MAX_KEY: u64 = 4096;
-/// Folders whose files come and go: they are known as folders. A file that is gone leaves its inode to somebody else's.
+/// Folders whose files come and go: they are known as folders. A file that is gone leaves its inode
+/// to somebody else's.
 const PASSING: [&str; 2] = ["manifests", "spool"];
 /// How deep own folders are looked into; they are not deeper than this.
 const DEPTH: u32 = 8;
@@ -48,7 +58,10 @@ struct FileId {
 impl FileId {
     /// `None` where the system does not tell.
     fn of(stat: &Stat) -> Option<Self> {
-        (stat.inode != 0).then_some(Self { device: stat.device, inode: stat.inode })
+        (stat.inode != 0).then_some(Self {
+            device: stat.device,
+            inode: stat.inode,
+        })
     }
 }
 
@@ -61,27 +74,46 @@ pub struct OwnData {
     folders: Vec<PathBuf>,
     /// Files elsewhere.
     files: Vec<PathBuf>,
-    /// Handles from the start, of the data folder and of the others, so that they are known after they have been moved.
+    /// Handles from the start, of the data folder and of the others, so that they are known after
+    /// they have been moved.
     open: (Option<Dir>, Vec<Dir>),
 }
 
 impl OwnData {
-    /// Own folders: `data`, which holds the key, and others; and files that lie elsewhere. Those that cannot be opened are looked
-    /// for at each [`Self::look`] again.
+    /// Own folders: `data`, which holds the key, and others; and files that lie elsewhere. Those
+    /// that cannot be opened are looked for at each [`Self::look`] again.
     pub fn open(data: &Path, folders: &[PathBuf], files: &[PathBuf]) -> Self {
-        let others = folders.iter().filter_map(|folder| Dir::open(folder).ok()).collect();
+        let others = folders
+            .iter()
+            .filter_map(|folder| Dir::open(folder).ok())
+            .collect();
         let open = (Dir::open(data).ok(), others);
-        Self { data: data.to_owned(), folders: folders.to_vec(), files: files.to_vec(), open }
+        Self {
+            data: data.to_owned(),
+            folders: folders.to_vec(),
+            files: files.to_vec(),
+            open,
+        }
     }
 
     /// Returns what belongs to Hither now.
     pub fn look(&self) -> OwnSeen {
         let mut seen = OwnSeen::default();
-        let stats = self.files.iter().filter_map(|file| platform::stat_path(file).ok());
-        seen.files
-            .extend(stats.filter(|stat| stat.kind != Kind::Folder).filter_map(|stat| FileId::of(&stat)));
+        let stats = self
+            .files
+            .iter()
+            .filter_map(|file| platform::stat_path(file).ok());
+        seen.files.extend(
+            stats
+                .filter(|stat| stat.kind != Kind::Folder)
+                .filter_map(|stat| FileId::of(&stat)),
+        );
         let (data, others) = &self.open;
-        let now: Vec<Dir> = self.folders.iter().filter_map(|folder| Dir::open(folder).ok()).collect();
+        let now: Vec<Dir> = self
+            .folders
+            .iter()
+            .filter_map(|folder| Dir::open(folder).ok())
+            .collect();
         for folder in others.iter().chain(&now) {
             seen.add_folder(folder);
         }
@@ -115,13 +147,16 @@ impl std::fmt::Debug for Secret {
 }
 
 impl OwnSeen {
-    /// Returns whether a path leads to something of this device's Hither, or into it. A path that is not there leads nowhere.
+    /// Returns whether a path leads to something of this device's Hither, or into it. A path that
+    /// is not there leads nowhere.
     pub fn covers(&self, path: &Path) -> bool {
-        path.ancestors().any(|at| platform::stat_path(at).is_ok_and(|stat| self.knows(&stat)))
+        path.ancestors()
+            .any(|at| platform::stat_path(at).is_ok_and(|stat| self.knows(&stat)))
     }
 
-    /// Why what a path leads to is never given away, in words that complete "… is not shared because …"; `None` when it may
-    /// be: own data, data of another device or a relay, a copy of this device's key, or something inside such a folder.
+    /// Why what a path leads to is never given away, in words that complete "… is not shared
+    /// because …"; `None` when it may be: own data, data of another device or a relay, a copy
+    /// of this device's key, or something inside such a folder.
     pub fn refuses_path(&self, path: &Path) -> Option<&'static str> {
         let path = path.canonicalize().ok()?;
         if self.covers(&path) {
@@ -133,13 +168,15 @@ impl OwnSeen {
         })
     }
 
-    /// Returns whether what is in a folder is never part of a share; a folder that is not there holds nothing.
+    /// Returns whether what is in a folder is never part of a share; a folder that is not there
+    /// holds nothing.
     pub fn ignores_folder(&self, folder: &Path) -> bool {
         // Of a file in it, since a place is judged by the folders above.
         self.covers(folder) || refuses_place(&folder.join(DEVICE_KEY)).is_some()
     }
 
-    /// Returns whether a file that had this inode may be one of Hither's own: to ask the file system only about those.
+    /// Returns whether a file that had this inode may be one of Hither's own: to ask the file
+    /// system only about those.
     pub(crate) fn may_be_file(&self, inode: u64) -> bool {
         inode != 0 && self.files.iter().any(|file| file.inode == inode)
     }
@@ -163,7 +200,9 @@ impl OwnSeen {
 
     /// Compares contents; only files that are as long as the key are read.
     fn is_key(&self, dir: &Dir, name: &OsStr, stat: &Stat) -> bool {
-        let Some(Secret(key)) = &self.key else { return false };
+        let Some(Secret(key)) = &self.key else {
+            return false;
+        };
         stat.size == key.len() as u64
             && read_key(dir, name, stat).is_ok_and(|copy| copy.0.as_slice() == key.as_slice())
     }
@@ -187,7 +226,9 @@ impl OwnSeen {
         }
         for name in names {
             let Ok(stat) = dir.stat(&name) else { continue };
-            let Some(id) = FileId::of(&stat) else { continue };
+            let Some(id) = FileId::of(&stat) else {
+                continue;
+            };
             if stat.kind != Kind::Folder {
                 self.files.insert(id);
                 if depth == 0 && name == DEVICE_KEY {
@@ -210,7 +251,11 @@ fn read_key(dir: &Dir, name: &OsStr, stat: &Stat) -> io::Result<Secret> {
     }
     let mut bytes = zeroize::Zeroizing::new(vec![0; stat.size as usize]);
     let read = platform::read_full_at(&dir.open_read(name)?, &mut bytes, 0)?;
-    if read < bytes.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Secret(bytes)) }
+    if read < bytes.len() {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(Secret(bytes))
+    }
 }
 
 /// Why a folder with these names in it is never shared; `None` when it may be.
@@ -222,13 +267,20 @@ pub(crate) fn refuses_folder(dir: &Dir, names: &[OsString]) -> Option<&'static s
     if has(RELAY_KEY) && BESIDE_RELAY_KEY.into_iter().any(has) {
         return Some(RELAY);
     }
-    let is_home = has("data") && names.iter().all(|name| HOME.into_iter().any(|known| name == known));
-    let data = if is_home { dir.open_dir(OsStr::new("data")).ok()? } else { return None };
+    let is_home = has("data")
+        && names
+            .iter()
+            .all(|name| HOME.into_iter().any(|known| name == known));
+    let data = if is_home {
+        dir.open_dir(OsStr::new("data")).ok()?
+    } else {
+        return None;
+    };
     holds_device(|name| data.stat(OsStr::new(name))).then_some(DEVICE)
 }
 
-/// Why what is at a path is never shared, by the folders on the way to it: one of them is another device's or a relay's, or
-/// an unfinished fetch.
+/// Why what is at a path is never shared, by the folders on the way to it: one of them is another
+/// device's or a relay's, or an unfinished fetch.
 pub(crate) fn refuses_place(path: &Path) -> Option<&'static str> {
     let unfinished = |name: &OsStr| name.to_str().is_some_and(is_partial_name);
     if path.iter().any(unfinished) {
@@ -248,7 +300,8 @@ fn holds_device(stat: impl Fn(&str) -> io::Result<Stat>) -> bool {
 }
 
 fn holds(key: &str, beside: &[&str], stat: impl Fn(&str) -> io::Result<Stat>) -> bool {
-    stat(key).is_ok_and(|stat| stat.kind == Kind::File) && beside.iter().any(|name| stat(name).is_ok())
+    stat(key).is_ok_and(|stat| stat.kind == Kind::File)
+        && beside.iter().any(|name| stat(name).is_ok())
 }
 
 #[cfg(test)]
@@ -283,7 +336,13 @@ mod tests {
         let own = OwnData::open(&root.join("h/data"), &[], &[root.join("h/config.toml")]);
         std::os::unix::fs::symlink("h", root.join("link")).unwrap();
         fs::hard_link(root.join("h/data/device.key"), root.join("hard")).unwrap();
-        for path in ["h/config.toml", "h/data", "h/data/manifests/deep/m", "link/data/device.key", "hard"] {
+        for path in [
+            "h/config.toml",
+            "h/data",
+            "h/data/manifests/deep/m",
+            "link/data/device.key",
+            "hard",
+        ] {
             assert!(own.look().covers(&root.join(path)), "{path}");
         }
         for path in ["", "missing", "h", "h/film.mkv"] {
@@ -302,7 +361,8 @@ mod tests {
         fs::write(folder.path().join("copy"), "secret").unwrap();
         fs::write(folder.path().join("other"), "SECRET").unwrap();
         let dir = Dir::open(folder.path()).unwrap();
-        let refused = |name: &str| seen.refuses(&dir, name.as_ref(), &dir.stat(name.as_ref()).unwrap());
+        let refused =
+            |name: &str| seen.refuses(&dir, name.as_ref(), &dir.stat(name.as_ref()).unwrap());
         assert_eq!((refused("copy"), refused("other")), (Some(KEY), None));
     }
 
@@ -324,9 +384,15 @@ mod tests {
         assert_eq!((refused("mine"), refused("")), (None, None));
         fs::write(root.join("other/film.mkv"), "").unwrap();
         assert_eq!(refused("other"), None, "only its data is left out");
-        assert_eq!(refuses_place(&root.join("other/data/store/x")), Some(DEVICE));
+        assert_eq!(
+            refuses_place(&root.join("other/data/store/x")),
+            Some(DEVICE)
+        );
         assert_eq!(refuses_place(&root.join("relay/state")), Some(RELAY));
         assert_eq!(refuses_place(&root.join("other/film.mkv")), None);
-        assert_eq!(refuses_place(&root.join("a.hither-partial/film.mkv")), Some(UNFINISHED));
+        assert_eq!(
+            refuses_place(&root.join("a.hither-partial/film.mkv")),
+            Some(UNFINISHED)
+        );
     }
 }

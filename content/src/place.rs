@@ -15,15 +15,21 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place that a path leads to, resolved by the file system: symlinks in it are followed, the last one too. The root of
-    /// a file system is `.` in itself.
+    /// The place that a path leads to, resolved by the file system: symlinks in it are followed,
+    /// the last one too. The root of a file system is `.` in itself.
     ///
     /// Fails where the path leads nowhere or may not be walked.
     pub fn resolve(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         Ok(match (path.parent(), path.file_name()) {
-            (Some(parent), Some(name)) => Self { parent: parent.to_owned(), name: name.to_owned() },
-            _ => Self { parent: path, name: OsString::from(".") },
+            (Some(parent), Some(name)) => Self {
+                parent: parent.to_owned(),
+                name: name.to_owned(),
+            },
+            _ => Self {
+                parent: path,
+                name: OsString::from("."),
+            },
         })
     }
 
@@ -33,8 +39,8 @@ impl Place {
     }
 }
 
-/// Where the files of a share are: one part, its top entry; or several, the entries below a top that is a folder of no
-/// device.
+/// Where the files of a share are: one part, its top entry; or several, the entries below a top
+/// that is a folder of no device.
 ///
 /// Invariant: several parts are in the order of the bytes of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +55,10 @@ impl Parts {
     pub fn new(mut parts: Vec<Place>) -> Option<Self> {
         parts.sort_by(|a, b| a.name.as_encoded_bytes().cmp(b.name.as_encoded_bytes()));
         let mut parts = parts.into_iter();
-        Some(Self { first: parts.next()?, more: parts.collect() })
+        Some(Self {
+            first: parts.next()?,
+            more: parts.collect(),
+        })
     }
 
     /// Whether the top is a folder that holds these parts and exists nowhere.
@@ -73,7 +82,10 @@ impl Parts {
             return Some(0);
         }
         let order = |part: &Place| part.name.as_encoded_bytes().cmp(name.as_encoded_bytes());
-        self.more.binary_search_by(order).ok().map(|number| number + 1)
+        self.more
+            .binary_search_by(order)
+            .ok()
+            .map(|number| number + 1)
     }
 
     /// A part by its number.
@@ -87,6 +99,9 @@ impl Parts {
 
 impl From<Place> for Parts {
     fn from(place: Place) -> Self {
-        Self { first: place, more: Vec::new() }
+        Self {
+            first: place,
+            more: Vec::new(),
+        }
     }
 }

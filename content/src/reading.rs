@@ -1,8 +1,9 @@
 //! Reads and cuts the files of a share, one run after the other.
 //!
-//! A run is cut as one stream: a large file, or consecutive small files. Invariants: a file's bytes enter a run whole
-//! or not at all (a file that changes while it is read is read again from its beginning); holes of sparse files are
-//! not read; no file is mapped into memory, so one that shrinks is an error and not a crash.
+//! A run is cut as one stream: a large file, or consecutive small files. Invariants: a file's bytes
+//! enter a run whole or not at all (a file that changes while it is read is read again from its
+//! beginning); holes of sparse files are not read; no file is mapped into memory, so one that
+//! shrinks is an error and not a crash.
 
 use crate::crypt::{DomainSecret, SealError, record_of};
 use crate::cut::{Cut, Cutter, LARGE_FILE};
@@ -41,7 +42,11 @@ pub(crate) enum ReadError {
 
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
-        if platform::is_gone(&error) { Self::TreeChanged } else { Self::Io(error) }
+        if platform::is_gone(&error) {
+            Self::TreeChanged
+        } else {
+            Self::Io(error)
+        }
     }
 }
 
@@ -56,7 +61,12 @@ pub(crate) struct Walked {
 
 impl From<&Stat> for Walked {
     fn from(stat: &Stat) -> Self {
-        Self { size: stat.size, mtime_ns: stat.mtime_ns, ctime_ns: stat.ctime_ns, inode: stat.inode }
+        Self {
+            size: stat.size,
+            mtime_ns: stat.mtime_ns,
+            ctime_ns: stat.ctime_ns,
+            inode: stat.inode,
+        }
     }
 }
 
@@ -129,7 +139,11 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let grown = platform::stat_file(&file)?.size > 0;
-        Err(if grown { ReadError::TreeChanged } else { ReadError::Endless })
+        Err(if grown {
+            ReadError::TreeChanged
+        } else {
+            ReadError::Endless
+        })
     }
 
     /// Reads a small file into the run.
@@ -150,8 +164,14 @@ impl<'a> Reader<'a> {
                 self.hand_over()?;
             }
             // On the first attempt the walk's stamp is the one from before reading.
-            let before = if attempt == 1 { *walked } else { Walked::from(&platform::stat_file(&file)?) };
-            let wanted = usize::try_from(before.size.saturating_add(1)).unwrap_or(room).min(room);
+            let before = if attempt == 1 {
+                *walked
+            } else {
+                Walked::from(&platform::stat_file(&file)?)
+            };
+            let wanted = usize::try_from(before.size.saturating_add(1))
+                .unwrap_or(room)
+                .min(room);
             let space = &mut self.buffer[self.filled..self.filled + wanted];
             let read = platform::read_full_at(&file, space, 0)?;
             let after = platform::stat_file(&file)?;
@@ -194,7 +214,8 @@ impl<'a> Reader<'a> {
                 self.end(cutter)?;
                 return Ok(FileStamp::new(&before));
             }
-            let changed = whole || Walked::from(&platform::stat_file(&file)?) != Walked::from(&before);
+            let changed =
+                whole || Walked::from(&platform::stat_file(&file)?) != Walked::from(&before);
             self.abandon(attempt);
             if !changed {
                 return Err(ReadError::Endless);
@@ -221,7 +242,11 @@ impl<'a> Reader<'a> {
     }
 
     fn report(&mut self, bytes: u64) -> Result<(), ReadError> {
-        if (self.progress)(bytes) { Ok(()) } else { Err(ReadError::Cancelled) }
+        if (self.progress)(bytes) {
+            Ok(())
+        } else {
+            Err(ReadError::Cancelled)
+        }
     }
 
     /// Reads and cuts a file's bytes; `false` if it ended early.
@@ -229,10 +254,16 @@ impl<'a> Reader<'a> {
         let sparse = stat.allocated < stat.size;
         let mut offset = 0;
         // Where the data that was asked for last begins and ends.
-        let mut data = platform::Data { start: 0, end: if sparse { 0 } else { stat.size } };
+        let mut data = platform::Data {
+            start: 0,
+            end: if sparse { 0 } else { stat.size },
+        };
         while offset < stat.size {
             if offset >= data.end {
-                let rest = platform::Data { start: offset, end: stat.size };
+                let rest = platform::Data {
+                    start: offset,
+                    end: stat.size,
+                };
                 data = platform::data_from(file, offset, stat.size).unwrap_or(rest);
             }
             if data.start > offset {
@@ -277,7 +308,8 @@ impl<'a> Reader<'a> {
                 self.report(zeros)?;
                 return Ok(offset + zeros);
             }
-            // What is left after the last cut is all zeros: give it back, so that a chunk begins here.
+            // What is left after the last cut is all zeros: give it back, so that a chunk begins
+            // here.
             self.filled = cut;
             self.hand_over()?;
             self.report((cut - from) as u64)?;
@@ -299,7 +331,12 @@ impl<'a> Reader<'a> {
             }
         };
         self.zero = Some(record.clone());
-        self.sealing.add(self.run, self.attempt, self.chunks, vec![record; count as usize]);
+        self.sealing.add(
+            self.run,
+            self.attempt,
+            self.chunks,
+            vec![record; count as usize],
+        );
         self.count(count as usize)?;
         self.report(count * length)?;
         Ok(offset + count * length)
@@ -328,7 +365,9 @@ impl<'a> Reader<'a> {
 
     /// Hands the cut chunks to the workers and moves the rest to the beginning of a new buffer.
     fn hand_over(&mut self) -> Result<(), ReadError> {
-        let Some(end) = self.ends.last().copied() else { return Ok(()) };
+        let Some(end) = self.ends.last().copied() else {
+            return Ok(());
+        };
         let mut buffer = self.sealing.buffer(&mut self.scratch);
         let rest = self.filled - end;
         buffer[..rest].copy_from_slice(&self.buffer[end..self.filled]);
@@ -337,13 +376,23 @@ impl<'a> Reader<'a> {
         let count = ends.len();
         let buffer = std::mem::replace(&mut self.buffer, buffer);
         let (run, attempt, first) = (self.run, self.attempt, self.chunks);
-        self.sealing.submit(Job { run, attempt, first, buffer, ends });
+        self.sealing.submit(Job {
+            run,
+            attempt,
+            first,
+            buffer,
+            ends,
+        });
         self.count(count)
     }
 
     fn count(&mut self, chunks: usize) -> Result<(), ReadError> {
         self.chunks += chunks;
         self.total_chunks += chunks as u64;
-        if self.total_chunks > MAX_CHUNKS { Err(ReadError::TooManyChunks) } else { Ok(()) }
+        if self.total_chunks > MAX_CHUNKS {
+            Err(ReadError::TooManyChunks)
+        } else {
+            Ok(())
+        }
     }
 }

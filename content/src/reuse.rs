@@ -1,7 +1,7 @@
 //! What of an earlier version can be taken over without reading it again.
 //!
-//! Invariant: records are taken over only for files whose stamps vouch for them, and only where the earlier version's
-//! chunks begin and end with the run that they are taken over for.
+//! Invariant: records are taken over only for files whose stamps vouch for them, and only where the
+//! earlier version's chunks begin and end with the run that they are taken over for.
 
 use crate::layout::Layout;
 use crate::reading::Walked;
@@ -25,7 +25,8 @@ pub struct Previous<'a> {
 pub(crate) struct Matched {
     layout: Arc<Layout>,
     stamps: Vec<FileStamp>,
-    /// For each file of the new tree, in order: the same, unchanged file's number in the version before.
+    /// For each file of the new tree, in order: the same, unchanged file's number in the version
+    /// before.
     same: Vec<Option<u32>>,
 }
 
@@ -38,10 +39,15 @@ impl Matched {
             return None;
         }
         let same = match_files(&layout, &stamps, entries);
-        Some(Self { layout, stamps, same })
+        Some(Self {
+            layout,
+            stamps,
+            same,
+        })
     }
 
-    /// The records and stamps of a run of files (numbers in the new tree), if all of it is unchanged.
+    /// The records and stamps of a run of files (numbers in the new tree), if all of it is
+    /// unchanged.
     pub(crate) fn run(&self, files: Range<usize>) -> Option<(&[ChunkRecord], &[FileStamp])> {
         let first = (*self.same.get(files.start)?)?;
         for (number, file) in (first..).zip(files.clone()) {
@@ -52,8 +58,14 @@ impl Matched {
         let numbers = first as usize..first as usize + files.len();
         let last = numbers.end as u32 - 1;
         let start = self.layout.position_starting_at(self.start(first))?;
-        let end = self.layout.position_starting_at(self.start(last) + self.layout.size_of(last))?;
-        let records = self.layout.manifest().chunks().get(start as usize..end as usize)?;
+        let end = self
+            .layout
+            .position_starting_at(self.start(last) + self.layout.size_of(last))?;
+        let records = self
+            .layout
+            .manifest()
+            .chunks()
+            .get(start as usize..end as usize)?;
         Some((records, &self.stamps[numbers]))
     }
 
@@ -65,7 +77,8 @@ impl Matched {
     }
 }
 
-/// Walks both trees from the top down, so that only entries in folders that exist in both are compared.
+/// Walks both trees from the top down, so that only entries in folders that exist in both are
+/// compared.
 fn match_files(layout: &Layout, stamps: &[FileStamp], entries: &[TreeEntry]) -> Vec<Option<u32>> {
     let old = layout.manifest().entries();
     let mut children: HashMap<(u32, &str), u32> = HashMap::with_capacity(old.len());
@@ -84,17 +97,23 @@ fn match_files(layout: &Layout, stamps: &[FileStamp], entries: &[TreeEntry]) -> 
         let found = match open.last() {
             // The top may have been renamed.
             None => Some(0),
-            Some(folder) => folder.and_then(|folder| children.get(&(folder, entry.name.as_str())).copied()),
+            Some(folder) => {
+                folder.and_then(|folder| children.get(&(folder, entry.name.as_str())).copied())
+            }
         };
         match entry.kind {
             TreeKind::Folder => {
-                open.push(found.filter(|index| matches!(old[*index as usize].kind, EntryKind::Folder)));
+                open.push(
+                    found.filter(|index| matches!(old[*index as usize].kind, EntryKind::Folder)),
+                );
             }
             TreeKind::Symlink { .. } => {}
             TreeKind::File { .. } => same.push(
                 found
                     .and_then(|index| file_numbers.get(&index).copied())
-                    .filter(|file| unchanged(&stamps[*file as usize], layout.size_of(*file), entry)),
+                    .filter(|file| {
+                        unchanged(&stamps[*file as usize], layout.size_of(*file), entry)
+                    }),
             ),
         }
     }
@@ -117,9 +136,16 @@ impl TreeEntry {
     /// A file's stamp as the walk saw it.
     pub(crate) fn walked(&self) -> Option<Walked> {
         match self.kind {
-            TreeKind::File { size, ctime_ns, inode } => {
-                Some(Walked { size, mtime_ns: self.mtime_ns, ctime_ns, inode })
-            }
+            TreeKind::File {
+                size,
+                ctime_ns,
+                inode,
+            } => Some(Walked {
+                size,
+                mtime_ns: self.mtime_ns,
+                ctime_ns,
+                inode,
+            }),
             TreeKind::Folder | TreeKind::Symlink { .. } => None,
         }
     }

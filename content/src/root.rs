@@ -1,8 +1,9 @@
 //! What a share is of: the very folder that was shared, so that another one at its path is noticed.
 //!
-//! Invariants: a root is known by inode and time of birth, where the file system tells that, and else by inode and device:
-//! numbers of devices change when a disk is plugged in again. A shared file is known by the folder that it is in, because
-//! editors replace files. What is at a path is looked at through the handle that is walked afterwards.
+//! Invariants: a root is known by inode and time of birth, where the file system tells that, and
+//! else by inode and device: numbers of devices change when a disk is plugged in again. A shared
+//! file is known by the folder that it is in, because editors replace files. What is at a path is
+//! looked at through the handle that is walked afterwards.
 
 use crate::place::{Parts, Place};
 use crate::platform::{self, Dir, Kind, Stat, is_gone};
@@ -11,8 +12,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 
-/// Device numbers of file systems without a device of their own (Linux, `Documentation/admin-guide/devices.txt`: major 0);
-/// they are another one after each mount.
+/// Device numbers of file systems without a device of their own (Linux,
+/// `Documentation/admin-guide/devices.txt`: major 0); they are another one after each mount.
 const fn is_anonymous(device: u64) -> bool {
     // As glibc's `major` puts it together.
     ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff) == 0
@@ -39,7 +40,9 @@ impl RootId {
         }
         match (self.born_ns, other.born_ns) {
             (0, _) | (_, 0) => {
-                self.device == other.device || is_anonymous(self.device) || is_anonymous(other.device)
+                self.device == other.device
+                    || is_anonymous(self.device)
+                    || is_anonymous(other.device)
             }
             (born, other) => born == other,
         }
@@ -48,11 +51,21 @@ impl RootId {
     fn of(parent: &Dir, name: &OsStr, stat: &Stat) -> io::Result<Self> {
         if stat.kind == Kind::Folder {
             let born_ns = parent.born_ns(name)?;
-            return Ok(Self { device: stat.device, inode: stat.inode, born_ns, folder: true });
+            return Ok(Self {
+                device: stat.device,
+                inode: stat.inode,
+                born_ns,
+                folder: true,
+            });
         }
         let this = OsStr::new(".");
         let (stat, born_ns) = (parent.stat(this)?, parent.born_ns(this)?);
-        Ok(Self { device: stat.device, inode: stat.inode, born_ns, folder: false })
+        Ok(Self {
+            device: stat.device,
+            inode: stat.inode,
+            born_ns,
+            folder: false,
+        })
     }
 }
 
@@ -82,7 +95,13 @@ pub(crate) struct Opened {
 
 /// Opens the folder that a place is in and looks at what is there.
 pub(crate) fn open(place: &Place) -> Result<Opened, RootError> {
-    let failed = |error: io::Error| if is_gone(&error) { RootError::Gone } else { RootError::Io(error) };
+    let failed = |error: io::Error| {
+        if is_gone(&error) {
+            RootError::Gone
+        } else {
+            RootError::Io(error)
+        }
+    };
     let parent = Dir::open_exact(&place.parent).map_err(failed)?;
     let stat = parent.stat(&place.name).map_err(failed)?;
     let id = RootId::of(&parent, &place.name, &stat).map_err(failed)?;
@@ -106,14 +125,20 @@ pub(crate) fn open_known(place: &Place, known: &RootId) -> Result<Opened, RootEr
     }
 }
 
-/// Returns whether what was shared is still at its places, in the order of which `known` tells. Asks for nothing inside.
+/// Returns whether what was shared is still at its places, in the order of which `known` tells.
+/// Asks for nothing inside.
 pub fn check_roots<'a>(
     places: impl IntoIterator<Item = &'a Place>,
     known: &[RootId],
 ) -> Result<(), (PathBuf, RootError)> {
-    places.into_iter().zip(known).try_for_each(|(place, known)| {
-        open_known(place, known).map(|_| ()).map_err(|error| (place.path(), error))
-    })
+    places
+        .into_iter()
+        .zip(known)
+        .try_for_each(|(place, known)| {
+            open_known(place, known)
+                .map(|_| ())
+                .map_err(|error| (place.path(), error))
+        })
 }
 
 /// Returns whether something is still mounted on these folders below the top.
@@ -122,11 +147,18 @@ pub fn check_mounts(parts: &Parts, mounts: &[String]) -> Result<(), (PathBuf, Ro
     let is_mounted = |below: &String| {
         // Of several parts each is called in the share as on the disk.
         let part = below.split('/').next().unwrap_or_default();
-        let part = parts.iter().find(|place| parts.are_several() && place.name == part);
+        let part = parts
+            .iter()
+            .find(|place| parts.are_several() && place.name == part);
         let path = part.map_or_else(|| top.path().join(below), |part| part.parent.join(below));
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return true };
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return true;
+        };
         // What may not be looked at is not called unmounted.
-        Dir::open_exact(folder).map_or_else(|error| !is_gone(&error), |folder| folder.is_mount_root(name))
+        Dir::open_exact(folder).map_or_else(
+            |error| !is_gone(&error),
+            |folder| folder.is_mount_root(name),
+        )
     };
     match mounts.iter().find(|below| !is_mounted(below)) {
         Some(below) => Err((top.path(), RootError::Unmounted(display_name(below)))),
@@ -139,7 +171,9 @@ pub type FolderId = (u64, u64);
 
 /// The folders that places are in; none for those that cannot be looked at.
 pub fn folders_above<'a>(places: impl IntoIterator<Item = &'a Place>) -> Vec<FolderId> {
-    let above = places.into_iter().filter_map(|place| platform::stat_path(&place.parent).ok());
+    let above = places
+        .into_iter()
+        .filter_map(|place| platform::stat_path(&place.parent).ok());
     above.map(|stat| (stat.device, stat.inode)).collect()
 }
 
@@ -153,14 +187,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir(root.join("shared")).unwrap();
-        let place = Place { parent: root.clone(), name: "shared".into() };
+        let place = Place {
+            parent: root.clone(),
+            name: "shared".into(),
+        };
         let known = [open(&place).unwrap().id];
         let check = || check_roots([&place], &known).map_err(|(_, error)| error.to_string());
         assert_eq!(check(), Ok(()));
         fs::rename(root.join("shared"), root.join("away")).unwrap();
         assert_eq!(check(), Err("it is not there any more".into()));
         fs::create_dir(root.join("shared")).unwrap();
-        assert_eq!(check(), Err("another folder is there than the one that was shared".into()));
+        assert_eq!(
+            check(),
+            Err("another folder is there than the one that was shared".into())
+        );
         fs::remove_dir(root.join("shared")).unwrap();
         std::os::unix::fs::symlink("away", root.join("shared")).unwrap();
         assert!(check().unwrap_err().contains("symbolic link"));
@@ -175,7 +215,10 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir(root.join("in")).unwrap();
         fs::write(root.join("in/file"), "1").unwrap();
-        let place = Place { parent: root.join("in"), name: "file".into() };
+        let place = Place {
+            parent: root.join("in"),
+            name: "file".into(),
+        };
         let known = [open(&place).unwrap().id];
         fs::write(root.join("in/new"), "2").unwrap();
         fs::rename(root.join("in/new"), root.join("in/file")).unwrap();
@@ -188,11 +231,33 @@ mod tests {
 
     #[test]
     fn disks_are_the_same_after_they_were_plugged_in_again() {
-        let id = RootId { device: 0x801, inode: 2, born_ns: 7, folder: true };
-        assert!(id.is_same(&RootId { device: 0x811, ..id }), "born at the same moment");
-        assert!(!id.is_same(&RootId { born_ns: 8, ..id }) && !id.is_same(&RootId { inode: 3, ..id }));
+        let id = RootId {
+            device: 0x801,
+            inode: 2,
+            born_ns: 7,
+            folder: true,
+        };
+        assert!(
+            id.is_same(&RootId {
+                device: 0x811,
+                ..id
+            }),
+            "born at the same moment"
+        );
+        assert!(
+            !id.is_same(&RootId { born_ns: 8, ..id }) && !id.is_same(&RootId { inode: 3, ..id })
+        );
         let unborn = RootId { born_ns: 0, ..id };
-        assert!(unborn.is_same(&id) && !unborn.is_same(&RootId { device: 0x811, ..id }));
-        assert!(unborn.is_same(&RootId { device: 0x2a, ..id }), "such numbers are of one mount");
+        assert!(
+            unborn.is_same(&id)
+                && !unborn.is_same(&RootId {
+                    device: 0x811,
+                    ..id
+                })
+        );
+        assert!(
+            unborn.is_same(&RootId { device: 0x2a, ..id }),
+            "such numbers are of one mount"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Hashes and encrypts cut chunks on all cores while the next ones are read.
 //!
-//! One thread reads and cuts (see `reading`); it hands over buffers with the ends of the chunks in them. Invariants:
-//! at most `buffers` buffers exist, so memory is bounded whatever is shared; when the queue is full the reader seals
-//! a buffer itself instead of waiting, so no core idles; results are ordered by run and place, whoever made them.
+//! One thread reads and cuts (see `reading`); it hands over buffers with the ends of the chunks in
+//! them. Invariants: at most `buffers` buffers exist, so memory is bounded whatever is shared; when
+//! the queue is full the reader seals a buffer itself instead of waiting, so no core idles; results
+//! are ordered by run and place, whoever made them.
 
 use crate::crypt::{DomainSecret, SealError, record_of};
 use hither_proto::ChunkRecord;
@@ -53,9 +54,16 @@ pub(crate) struct Sealing<'a> {
 
 impl<'a> Sealing<'a> {
     /// For `runs` runs with at most `buffers` (2 or more) buffers of `buffer_size` bytes.
-    pub(crate) fn new(domain: &'a DomainSecret, runs: usize, buffer_size: usize, buffers: usize) -> Self {
-        let state =
-            State { runs: std::iter::repeat_with(Run::default).take(runs).collect(), ..State::default() };
+    pub(crate) fn new(
+        domain: &'a DomainSecret,
+        runs: usize,
+        buffer_size: usize,
+        buffers: usize,
+    ) -> Self {
+        let state = State {
+            runs: std::iter::repeat_with(Run::default).take(runs).collect(),
+            ..State::default()
+        };
         Self {
             domain,
             state: Mutex::new(state),
@@ -78,7 +86,10 @@ impl<'a> Sealing<'a> {
                 if state.closed {
                     return;
                 }
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             };
             drop(state);
             self.seal(job, &mut scratch);
@@ -103,7 +114,11 @@ impl<'a> Sealing<'a> {
                 continue;
             }
             // All buffers are with workers right now.
-            drop(self.freed.wait(state).unwrap_or_else(PoisonError::into_inner));
+            drop(
+                self.freed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
         }
     }
 
@@ -122,7 +137,10 @@ impl<'a> Sealing<'a> {
     pub(crate) fn restart(&self, run: usize, attempt: u32) {
         let mut state = self.lock();
         if let Some(run) = state.runs.get_mut(run) {
-            *run = Run { attempt, records: BTreeMap::new() };
+            *run = Run {
+                attempt,
+                records: BTreeMap::new(),
+            };
         }
     }
 
@@ -142,12 +160,17 @@ impl<'a> Sealing<'a> {
 
     /// The records of every run in order; call it when the workers have ended.
     pub(crate) fn finish(self) -> Result<Vec<Vec<ChunkRecord>>, SealError> {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         match state.failed {
             Some(error) => Err(error),
-            None => {
-                Ok(state.runs.into_iter().map(|run| run.records.into_values().flatten().collect()).collect())
-            }
+            None => Ok(state
+                .runs
+                .into_iter()
+                .map(|run| run.records.into_values().flatten().collect())
+                .collect()),
         }
     }
 
@@ -195,7 +218,13 @@ mod tests {
         let job = |scratch: &mut Vec<u8>, run, attempt, first: usize| {
             let mut buffer = sealing.buffer(scratch);
             buffer[..20].fill(first as u8);
-            Job { run, attempt, first, buffer, ends: vec![10, 20] }
+            Job {
+                run,
+                attempt,
+                first,
+                buffer,
+                ends: vec![10, 20],
+            }
         };
         std::thread::scope(|scope| {
             scope.spawn(|| sealing.work());

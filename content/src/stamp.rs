@@ -6,8 +6,8 @@ use crate::platform::Stat;
 use crate::reading::Walked;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A change so soon after the last one may leave the times as they were: clocks of file systems tick every few
-/// milliseconds, on FAT every two seconds.
+/// A change so soon after the last one may leave the times as they were: clocks of file systems
+/// tick every few milliseconds, on FAT every two seconds.
 const SETTLE_NS: i64 = 2_500_000_000;
 
 /// What the file system said of a file when it was read.
@@ -17,7 +17,8 @@ pub struct FileStamp {
     pub size: u64,
     /// Modification time, nanoseconds since the Unix epoch.
     pub mtime_ns: i64,
-    /// Time of the last change of anything about the file, nanoseconds since the Unix epoch; 0 where unknown.
+    /// Time of the last change of anything about the file, nanoseconds since the Unix epoch; 0
+    /// where unknown.
     pub ctime_ns: i64,
     /// The file's number in its file system; 0 where unknown.
     pub inode: u64,
@@ -27,7 +28,13 @@ pub struct FileStamp {
 
 impl FileStamp {
     /// Vouches for nothing.
-    pub(crate) const UNKNOWN: Self = Self { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0, settled: false };
+    pub(crate) const UNKNOWN: Self = Self {
+        size: 0,
+        mtime_ns: 0,
+        ctime_ns: 0,
+        inode: 0,
+        settled: false,
+    };
 
     pub(crate) fn new(stat: &Stat) -> Self {
         Self::of_walked(&Walked::from(stat))
@@ -54,8 +61,9 @@ impl FileStamp {
         self.settled && self.same(stat)
     }
 
-    /// Returns whether the file that `stat` describes is unchanged, as far as it matters for replacing it: its stamp is settled, or
-    /// from a clock so fine that a change since would show but for the blink of an eye.
+    /// Returns whether the file that `stat` describes is unchanged, as far as it matters for
+    /// replacing it: its stamp is settled, or from a clock so fine that a change since would
+    /// show but for the blink of an eye.
     pub(crate) fn tells(&self, stat: &Stat) -> bool {
         self.same(stat) && (self.settled || self.ctime_ns % 1_000_000_000 != 0)
     }
@@ -139,8 +147,20 @@ mod tests {
 
     #[test]
     fn stamps_round_trip() {
-        let stamp = FileStamp { size: 1, mtime_ns: -2, ctime_ns: 3, inode: 4, settled: true };
-        let stamps = Stamps::new(vec![stamp, FileStamp { settled: false, ..stamp }]);
+        let stamp = FileStamp {
+            size: 1,
+            mtime_ns: -2,
+            ctime_ns: 3,
+            inode: 4,
+            settled: true,
+        };
+        let stamps = Stamps::new(vec![
+            stamp,
+            FileStamp {
+                settled: false,
+                ..stamp
+            },
+        ]);
         let bytes = stamps.encode();
         assert_eq!(Stamps::decode(&bytes), Ok(stamps));
         assert_eq!(Stamps::decode(&bytes[1..]), Err(StampsError));

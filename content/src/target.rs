@@ -1,16 +1,18 @@
-//! Where a fetch goes: an unfinished file or folder beside the place that the finished one will have.
+//! Where a fetch goes: an unfinished file or folder beside the place that the finished one will
+//! have.
 //!
-//! The life of a target: [`FetchTarget::prepare`] checks everything that can be checked and makes an empty partial;
-//! chunks are written at their final offsets, in any order, by any thread (`write`), or copied from what this device
-//! has (`copy`); [`FetchTarget::checkpoint`] makes them durable; [`FetchTarget::finish`] gives everything its modes
-//! and times and moves it into place (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
+//! The life of a target: [`FetchTarget::prepare`] checks everything that can be checked and makes
+//! an empty partial; chunks are written at their final offsets, in any order, by any thread
+//! (`write`), or copied from what this device has (`copy`); [`FetchTarget::checkpoint`] makes them
+//! durable; [`FetchTarget::finish`] gives everything its modes and times and moves it into place
+//! (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
 //!
-//! Where something is already, `finish` merges (`merge`): what may be replaced is asked of `verdict`, and folders get their
-//! modes in `folders`.
+//! Where something is already, `finish` merges (`merge`): what may be replaced is asked of
+//! `verdict`, and folders get their modes in `folders`.
 //!
-//! Invariants: nothing but the partial is touched before `finish`; everything is opened through handles of folders, by
-//! one name at a time, and a symlink that somebody plants is an error or is replaced, never followed; new files are
-//! readable by this user only until they are finished.
+//! Invariants: nothing but the partial is touched before `finish`; everything is opened through
+//! handles of folders, by one name at a time, and a symlink that somebody plants is an error or is
+//! replaced, never followed; new files are readable by this user only until they are finished.
 
 mod check;
 mod copy;
@@ -65,7 +67,8 @@ pub struct FetchTarget {
     state: Mutex<write::State>,
     /// Held while a file that more than one chunk is written into is created.
     creating: Mutex<()>,
-    /// Held for reading while a folder is made and noted, for writing while a checkpoint takes the notes.
+    /// Held for reading while a folder is made and noted, for writing while a checkpoint takes the
+    /// notes.
     noting: RwLock<()>,
 }
 
@@ -79,7 +82,12 @@ impl FetchTarget {
         layout: Arc<Layout>,
         options: &TargetOptions,
     ) -> Result<Self, PrepareError> {
-        let Checked { parent, above, target, rules } = check::check(dir, &layout, options)?;
+        let Checked {
+            parent,
+            above,
+            target,
+            rules,
+        } = check::check(dir, &layout, options)?;
         let single_file = layout.manifest().is_single_file();
         let name = make_partial(&above, &target, rules.longest(), single_file)
             .map_err(|error| PrepareError::from_io(&parent.join(&target), error))?;
@@ -91,16 +99,20 @@ impl FetchTarget {
             above,
             layout,
             partial,
-            TargetOptions { rules: Some(rules), ..options.clone() },
+            TargetOptions {
+                rules: Some(rules),
+                ..options.clone()
+            },
             write::State::fresh(single_file),
         ))
     }
 
     /// Goes on with a partial that [`Self::prepare`] made in an earlier life.
     ///
-    /// `durable` are the positions that the caller has recorded after a checkpoint: their files must be there.
-    /// [`PrepareError::PartialVanished`] means that they are not, and nothing that was recorded counts any more;
-    /// [`PrepareError::NotOurs`] that something else has the partial's name. Prepare afresh then.
+    /// `durable` are the positions that the caller has recorded after a checkpoint: their files
+    /// must be there. [`PrepareError::PartialVanished`] means that they are not, and nothing
+    /// that was recorded counts any more; [`PrepareError::NotOurs`] that something else has the
+    /// partial's name. Prepare afresh then.
     pub fn resume(
         handles: &Arc<Handles>,
         dir: &Path,
@@ -113,7 +125,15 @@ impl FetchTarget {
         let single_file = layout.manifest().is_single_file();
         resume::recognise(&above, &parent, partial, single_file)?;
         let state = write::State::fresh(single_file);
-        let target = Self::with(handles, parent, above, layout, partial.clone(), options.clone(), state);
+        let target = Self::with(
+            handles,
+            parent,
+            above,
+            layout,
+            partial.clone(),
+            options.clone(),
+            state,
+        );
         resume::find_files(&target, durable)?;
         Ok(target)
     }
@@ -129,8 +149,12 @@ impl FetchTarget {
     ) -> Self {
         let rules = options.rules.clone().unwrap_or_else(NameRules::any);
         let names = Arc::new(names(&layout, &rules, &options, &parent));
-        let place = Place { parent, name: OsString::from(&partial.name) };
-        let access = Access::new(handles, layout, place, Some(Arc::clone(&above))).with_names(names);
+        let place = Place {
+            parent,
+            name: OsString::from(&partial.name),
+        };
+        let access =
+            Access::new(handles, layout, place, Some(Arc::clone(&above))).with_names(names);
         let access = Arc::new(access);
         Self {
             access,
@@ -154,7 +178,8 @@ impl FetchTarget {
         self.access.layout().manifest()
     }
 
-    /// Path that the finished share will have (unless something takes that name before, and another is chosen).
+    /// Path that the finished share will have (unless something takes that name before, and another
+    /// is chosen).
     pub fn target_path(&self) -> PathBuf {
         self.access.place().parent.join(&self.partial.target)
     }
@@ -169,12 +194,20 @@ impl FetchTarget {
         self.access.names()
     }
 
-    /// The partial as something to read from: for serving what has arrived while the rest is still being fetched.
-    /// Everything read through it is verified.
+    /// The partial as something to read from: for serving what has arrived while the rest is still
+    /// being fetched. Everything read through it is verified.
     pub fn holding(&self) -> Holding {
         // With handles of its own: those of the target are for writing.
-        let (layout, place) = (Arc::clone(self.access.layout()), self.access.place().clone());
-        let access = Access::new(self.access.handles(), layout, place, Some(Arc::clone(&self.above)));
+        let (layout, place) = (
+            Arc::clone(self.access.layout()),
+            self.access.place().clone(),
+        );
+        let access = Access::new(
+            self.access.handles(),
+            layout,
+            place,
+            Some(Arc::clone(&self.above)),
+        );
         Holding::unfinished(access.with_names(Arc::clone(self.names())))
     }
 
@@ -185,13 +218,21 @@ impl FetchTarget {
 
 /// How the entries of a version are called in the folder `parent`.
 fn names(layout: &Layout, rules: &NameRules, options: &TargetOptions, parent: &Path) -> Names {
-    let before = options.before.as_ref().filter(|before| before.place().parent == parent);
+    let before = options
+        .before
+        .as_ref()
+        .filter(|before| before.place().parent == parent);
     let before = before.map(|before| (&**before.layout(), &**before.names()));
     plan(layout, rules, options.naming, before)
 }
 
 /// Creates an empty partial under a name that is free; returns the name.
-fn make_partial(above: &Dir, target: &str, max_name: usize, single_file: bool) -> io::Result<String> {
+fn make_partial(
+    above: &Dir,
+    target: &str,
+    max_name: usize,
+    single_file: bool,
+) -> io::Result<String> {
     for attempt in 1..=MAX_NAMES {
         let name = partial_name(target, attempt, max_name);
         let made = if single_file {

@@ -1,8 +1,8 @@
 //! What is to be shared: paths walked into entries.
 //!
-//! Invariants: the order is that of the bytes of the names, so the same tree gives the same entries everywhere;
-//! symlinks are kept and never followed; what cannot be shared is collected completely before anything is read; what
-//! belongs to Hither itself is never an entry.
+//! Invariants: the order is that of the bytes of the names, so the same tree gives the same entries
+//! everywhere; symlinks are kept and never followed; what cannot be shared is collected completely
+//! before anything is read; what belongs to Hither itself is never an entry.
 
 use crate::before::Before;
 use crate::listing::{ListError, TOO_MANY, in_words, list};
@@ -25,9 +25,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TreeKind {
-    File { size: u64, ctime_ns: i64, inode: u64 },
+    File {
+        size: u64,
+        ctime_ns: i64,
+        inode: u64,
+    },
     Folder,
-    Symlink { target: String },
+    Symlink {
+        target: String,
+    },
 }
 
 /// A file, folder or symlink as the walk saw it.
@@ -98,8 +104,9 @@ pub(crate) struct WalkOptions<'a> {
     pub(crate) before: Option<&'a Before<'a>>,
 }
 
-/// Walks what is at a place, or at several as the entries of one folder. The places are taken as they are: no path to them
-/// is interpreted, and a symlink on the way or at the end is not what was meant.
+/// Walks what is at a place, or at several as the entries of one folder. The places are taken as
+/// they are: no path to them is interpreted, and a symlink on the way or at the end is not what was
+/// meant.
 pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
     for place in parts.iter() {
         refuse_own(place, options.own)?;
@@ -118,16 +125,39 @@ pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, Wal
     } else {
         walker.top(parts.first())?
     }
-    let Walker { entries, skipped, refused, roots, mounts, .. } = walker;
+    let Walker {
+        entries,
+        skipped,
+        refused,
+        roots,
+        mounts,
+        ..
+    } = walker;
     if refused.total > 0 {
         return Err(WalkError::Unshareable(refused));
     }
-    let gone = options.before.and_then(|before| before.mounts.iter().find(|was| !mounts.contains(was)));
+    let gone = options
+        .before
+        .and_then(|before| before.mounts.iter().find(|was| !mounts.contains(was)));
     if let Some(gone) = gone {
-        return Err(WalkError::Moved(parts.first().path(), RootError::Unmounted(display_name(gone))));
+        return Err(WalkError::Moved(
+            parts.first().path(),
+            RootError::Unmounted(display_name(gone)),
+        ));
     }
-    let unportable = unportable(entries.iter().map(|entry| (entry.depth, entry.name.as_str())));
-    Ok(Tree { parts: parts.clone(), entries, skipped, unportable, roots, mounts })
+    let unportable = unportable(
+        entries
+            .iter()
+            .map(|entry| (entry.depth, entry.name.as_str())),
+    );
+    Ok(Tree {
+        parts: parts.clone(),
+        entries,
+        skipped,
+        unportable,
+        roots,
+        mounts,
+    })
 }
 
 /// Fails when somebody asks for what belongs to Hither itself, or for something inside it.
@@ -141,7 +171,9 @@ fn refuse_own(place: &Place, seen: Option<&OwnSeen>) -> Result<(), WalkError> {
         || {
             let Opened { parent, stat, .. } = open(place)?;
             if stat.kind == Kind::Folder {
-                let dir = parent.open_dir(&place.name).map_err(|error| WalkError::Io(path.clone(), error))?;
+                let dir = parent
+                    .open_dir(&place.name)
+                    .map_err(|error| WalkError::Io(path.clone(), error))?;
                 return Ok(own::refuses_folder(&dir, &list_part(&dir, place)?));
             }
             Ok(seen.and_then(|seen| seen.refuses(&parent, &place.name, &stat)))
@@ -185,7 +217,11 @@ fn top_name(place: &Place) -> Result<String, WalkError> {
 }
 
 fn file(stat: &Stat) -> TreeKind {
-    TreeKind::File { size: stat.size, ctime_ns: stat.ctime_ns, inode: stat.inode }
+    TreeKind::File {
+        size: stat.size,
+        ctime_ns: stat.ctime_ns,
+        inode: stat.inode,
+    }
 }
 
 /// The same of a part itself.
@@ -210,7 +246,11 @@ struct Walker<'a> {
 impl Walker<'_> {
     /// Opens a part, which must be what it was before.
     fn open_known(&self, number: usize, place: &Place) -> Result<Opened, WalkError> {
-        match self.options.before.and_then(|before| before.roots.get(number)) {
+        match self
+            .options
+            .before
+            .and_then(|before| before.roots.get(number))
+        {
             Some(known) => match root::open_known(place, known) {
                 Err(error) => Err(WalkError::Moved(place.path(), error)),
                 found => opened(place, found),
@@ -228,12 +268,17 @@ impl Walker<'_> {
             None => top_name(place)?,
         };
         if stat.kind == Kind::Folder {
-            let dir = parent.open_dir(&place.name).map_err(|error| WalkError::Io(place.path(), error))?;
+            let dir = parent
+                .open_dir(&place.name)
+                .map_err(|error| WalkError::Io(place.path(), error))?;
             self.push(0, name, TreeKind::Folder, &stat)?;
             return self.folder(&dir, list_part(&dir, place)?, 1, "");
         }
         if !parent.readable(&place.name, &stat) {
-            return Err(WalkError::Io(place.path(), io::ErrorKind::PermissionDenied.into()));
+            return Err(WalkError::Io(
+                place.path(),
+                io::ErrorKind::PermissionDenied.into(),
+            ));
         }
         self.push(0, name, file(&stat), &stat)
     }
@@ -250,7 +295,10 @@ impl Walker<'_> {
             newest = newest.max(open(place)?.stat.mtime_ns);
         }
         let default = || format!("{} items", names.len());
-        let name = self.options.name.map_or_else(default, |name| name.as_str().to_owned());
+        let name = self
+            .options
+            .name
+            .map_or_else(default, |name| name.as_str().to_owned());
         self.entries.push(TreeEntry {
             depth: 0,
             name,
@@ -266,30 +314,58 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn push(&mut self, depth: u32, name: String, kind: TreeKind, stat: &Stat) -> Result<(), WalkError> {
+    fn push(
+        &mut self,
+        depth: u32,
+        name: String,
+        kind: TreeKind,
+        stat: &Stat,
+    ) -> Result<(), WalkError> {
         if self.entries.len() as u64 >= MAX_ENTRIES {
             return Err(WalkError::Absurd("number of files and folders"));
         }
-        self.entries.push(TreeEntry { depth, name, kind, mode: stat.mode & 0o777, mtime_ns: stat.mtime_ns });
+        self.entries.push(TreeEntry {
+            depth,
+            name,
+            kind,
+            mode: stat.mode & 0o777,
+            mtime_ns: stat.mtime_ns,
+        });
         Ok(())
     }
 
     /// Why what has this name belongs to Hither itself, if it does.
     fn own(&self, dir: &Dir, name: &OsStr, stat: &Stat) -> Option<&'static str> {
-        self.options.own.and_then(|own| own.refuses(dir, name, stat))
+        self.options
+            .own
+            .and_then(|own| own.refuses(dir, name, stat))
     }
 
-    /// Walks an open folder with these names, whose entries have this depth; `path` is the folder's below the top, with a
-    /// slash.
-    fn folder(&mut self, dir: &Dir, names: Vec<OsString>, depth: u32, path: &str) -> Result<(), WalkError> {
+    /// Walks an open folder with these names, whose entries have this depth; `path` is the folder's
+    /// below the top, with a slash.
+    fn folder(
+        &mut self,
+        dir: &Dir,
+        names: Vec<OsString>,
+        depth: u32,
+        path: &str,
+    ) -> Result<(), WalkError> {
         if self.options.cancel.load(Ordering::Relaxed) {
             return Err(WalkError::Cancelled);
         }
         (self.options.progress)(self.entries.len() as u64);
-        names.into_iter().try_for_each(|name| self.entry(dir, name, depth, path))
+        names
+            .into_iter()
+            .try_for_each(|name| self.entry(dir, name, depth, path))
     }
 
-    fn entry(&mut self, dir: &Dir, name: OsString, depth: u32, path: &str) -> Result<(), WalkError> {
+    fn entry(
+        &mut self,
+        dir: &Dir,
+        name: OsString,
+        depth: u32,
+        path: &str,
+    ) -> Result<(), WalkError> {
         let shown = || display_name(&format!("{path}{}", name.to_string_lossy()));
         let stat = match dir.stat(&name) {
             Ok(stat) => stat,
@@ -325,7 +401,10 @@ impl Walker<'_> {
             return Ok(());
         }
         if !self.options.exclude.is_empty()
-            && let Some(reason) = self.options.exclude.get(&format!("{path}{}", parsed.as_str()))
+            && let Some(reason) = self
+                .options
+                .exclude
+                .get(&format!("{path}{}", parsed.as_str()))
         {
             self.skipped.add(shown(), reason.clone());
             return Ok(());
@@ -358,7 +437,10 @@ impl Walker<'_> {
         let path = format!("{path}{name}/");
         // What is inside would be one deeper than this.
         if depth >= MAX_DEPTH {
-            self.refuse(display_name(&path), format!("folders are nested deeper than {MAX_DEPTH}"));
+            self.refuse(
+                display_name(&path),
+                format!("folders are nested deeper than {MAX_DEPTH}"),
+            );
             return Ok(());
         }
         match dir.open_dir(name.as_ref()) {
@@ -375,7 +457,8 @@ impl Walker<'_> {
                     self.mounts.push(path.trim_end_matches('/').to_owned());
                 }
                 if let Some(reason) = own::refuses_folder(&inner, &names) {
-                    self.skipped.add_first(display_name(path.trim_end_matches('/')), reason);
+                    self.skipped
+                        .add_first(display_name(path.trim_end_matches('/')), reason);
                     return Ok(());
                 }
                 self.push(depth, name.to_owned(), TreeKind::Folder, stat)?;
@@ -389,7 +472,14 @@ impl Walker<'_> {
         }
     }
 
-    fn link(&mut self, dir: &Dir, name: &str, depth: u32, path: &str, stat: &Stat) -> Result<(), WalkError> {
+    fn link(
+        &mut self,
+        dir: &Dir,
+        name: &str,
+        depth: u32,
+        path: &str,
+        stat: &Stat,
+    ) -> Result<(), WalkError> {
         let shown = || display_name(&format!("{path}{name}"));
         let target = match dir.read_link(name.as_ref()) {
             Ok(target) => target.into_string(),
@@ -404,17 +494,22 @@ impl Walker<'_> {
                 self.push(depth, name.to_owned(), TreeKind::Symlink { target }, stat)
             }
             Ok(_) => {
-                self.refuse(shown(), format!("it is a link of more than {MAX_TARGET} bytes"));
+                self.refuse(
+                    shown(),
+                    format!("it is a link of more than {MAX_TARGET} bytes"),
+                );
                 Ok(())
             }
             Err(_) => {
-                self.skipped.add(shown(), "it is a link to a name that is not Unicode");
+                self.skipped
+                    .add(shown(), "it is a link to a name that is not Unicode");
                 Ok(())
             }
         }
     }
 
-    /// Notes what cannot be read. What the version before had is not left out for that: it would be taken for deleted.
+    /// Notes what cannot be read. What the version before had is not left out for that: it would be
+    /// taken for deleted.
     fn unreadable(&mut self, path: &str, error: &io::Error) {
         let reason = format!("it cannot be read: {}", in_words(error));
         if self

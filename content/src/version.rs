@@ -1,7 +1,8 @@
 //! One version of a share, from its manifest to what the owner signs.
 //!
-//! Invariant: the head names the root by the id of its ciphertext, the root names the manifest's chunks, and the
-//! manifest those of the files; who has checked the head's signature can check everything else.
+//! Invariant: the head names the root by the id of its ciphertext, the root names the manifest's
+//! chunks, and the manifest those of the files; who has checked the head's signature can check
+//! everything else.
 
 use crate::crypt::{DomainSecret, SealError, chunk_id, record_of, seal_root};
 use crate::cut::{Cut, Cutter, manifest_average_for};
@@ -83,11 +84,19 @@ pub fn seal_version(
         bytes: manifest.bytes(),
         published_ms: inputs.published_ms,
     };
-    Ok(SealedVersion { head, root, sealed_root, manifest: encoded })
+    Ok(SealedVersion {
+        head,
+        root,
+        sealed_root,
+        manifest: encoded,
+    })
 }
 
 fn count(chunks: usize) -> Result<u32, RootError> {
-    u32::try_from(chunks).ok().filter(|count| u64::from(*count) <= MAX_CHUNKS).ok_or(RootError::Length)
+    u32::try_from(chunks)
+        .ok()
+        .filter(|count| u64::from(*count) <= MAX_CHUNKS)
+        .ok_or(RootError::Length)
 }
 
 #[cfg(test)]
@@ -105,8 +114,23 @@ mod tests {
         builder.folder(0, "top", 0o755, 0).unwrap();
         let mut chunks = Vec::new();
         for i in 0..files {
-            builder.file(1, &format!("file {i}"), 0o644, 1_700_000_000_000_000_000, 20).unwrap();
-            let mut content = noise(if changed == Some(i) { u64::MAX } else { i as u64 }, 20);
+            builder
+                .file(
+                    1,
+                    &format!("file {i}"),
+                    0o644,
+                    1_700_000_000_000_000_000,
+                    20,
+                )
+                .unwrap();
+            let mut content = noise(
+                if changed == Some(i) {
+                    u64::MAX
+                } else {
+                    i as u64
+                },
+                20,
+            );
             chunks.push(seal_chunk(&domain, &mut content).unwrap());
         }
         builder.finish(chunks).unwrap()
@@ -128,19 +152,40 @@ mod tests {
     fn a_version_opens_with_the_secret_and_gives_the_manifest_back() {
         let manifest = manifest(3000, None);
         let version = seal(&manifest, 1);
-        let root = open_root(&version.head, &ShareSecret::new([2; 16]), &version.sealed_root).unwrap();
+        let root = open_root(
+            &version.head,
+            &ShareSecret::new([2; 16]),
+            &version.sealed_root,
+        )
+        .unwrap();
         assert_eq!(root, version.root);
         assert_eq!(root.manifest_length(), version.manifest.len() as u64);
         assert_eq!(Manifest::decode(&version.manifest).unwrap(), manifest);
-        assert_eq!((version.head.chunks, version.head.bytes, version.head.version), (3000, 60_000, 1));
+        assert_eq!(
+            (
+                version.head.chunks,
+                version.head.bytes,
+                version.head.version
+            ),
+            (3000, 60_000, 1)
+        );
         assert!(root.records().len() > 10);
     }
 
     #[test]
     fn a_small_change_changes_few_manifest_chunks() {
-        let ids =
-            |version: &SealedVersion| version.root.records().iter().map(|r| r.id).collect::<HashSet<_>>();
-        let (first, second) = (seal(&manifest(3000, None), 1), seal(&manifest(3000, Some(1500)), 2));
+        let ids = |version: &SealedVersion| {
+            version
+                .root
+                .records()
+                .iter()
+                .map(|r| r.id)
+                .collect::<HashSet<_>>()
+        };
+        let (first, second) = (
+            seal(&manifest(3000, None), 1),
+            seal(&manifest(3000, Some(1500)), 2),
+        );
         assert!(ids(&second).difference(&ids(&first)).count() <= 3);
     }
 }

@@ -1,7 +1,8 @@
 //! Whose metadata store this is: it names the devices whose key it was used with.
 //!
-//! Invariant: a store that another device made is refused before anything in it is read. The shares, messages and groups in it are
-//! signed and sealed with a key that is not here, so nothing good could come of it.
+//! Invariant: a store that another device made is refused before anything in it is read. The
+//! shares, messages and groups in it are signed and sealed with a key that is not here, so nothing
+//! good could come of it.
 
 use crate::failure;
 use hither_api::{ApiError, ErrorCode, Paths};
@@ -19,13 +20,21 @@ const MAX: usize = 16;
 pub(crate) enum Key {
     /// The key was there when the daemon started.
     There,
-    /// It was gone, of which the user is told; the device is a new one, and what the store had stays.
+    /// It was gone, of which the user is told; the device is a new one, and what the store had
+    /// stays.
     WasGone,
 }
 
 /// Binds the store to this device, or refuses one of another device.
-pub(crate) fn bind(storage: &dyn Storage, paths: &Paths, device: DeviceId, key: Key) -> Result<(), ApiError> {
-    let stored = storage.get(DEVICES, KEY).map_err(|e| failure::storage(&e))?;
+pub(crate) fn bind(
+    storage: &dyn Storage,
+    paths: &Paths,
+    device: DeviceId,
+    key: Key,
+) -> Result<(), ApiError> {
+    let stored = storage
+        .get(DEVICES, KEY)
+        .map_err(|e| failure::storage(&e))?;
     // A store from before there was this record belongs to whoever uses it first.
     let mut devices: Vec<String> = match &stored {
         Some(bytes) => serde_json::from_slice(bytes).map_err(failure::internal)?,
@@ -42,12 +51,19 @@ pub(crate) fn bind(storage: &dyn Storage, paths: &Paths, device: DeviceId, key: 
     devices.insert(0, this);
     devices.truncate(MAX);
     let mut batch = Batch::new();
-    batch.put(DEVICES, KEY, &serde_json::to_vec(&devices).map_err(failure::internal)?);
+    batch.put(
+        DEVICES,
+        KEY,
+        &serde_json::to_vec(&devices).map_err(failure::internal)?,
+    );
     storage.commit(batch).map_err(|e| failure::storage(&e))
 }
 
 fn foreign(paths: &Paths, devices: &[String]) -> ApiError {
-    let short = |id: &String| id.parse::<DeviceId>().map_or_else(|_| id.clone(), |id| id.short());
+    let short = |id: &String| {
+        id.parse::<DeviceId>()
+            .map_or_else(|_| id.clone(), |id| id.short())
+    };
     let of = devices.first().map(short).unwrap_or_default();
     let (store, key) = (paths.store(), paths.key());
     let words = format!(
@@ -73,10 +89,20 @@ mod tests {
         let paths = Paths::in_home(home.path());
         let [first, second, other] = [(); 3].map(|()| Identity::generate().unwrap().device_id());
         let may = |device, key| bind(&storage, &paths, device, key).is_ok();
-        assert!(may(first, Key::There) && may(first, Key::There), "whose it is from the start");
+        assert!(
+            may(first, Key::There) && may(first, Key::There),
+            "whose it is from the start"
+        );
         let refused = bind(&storage, &paths, other, Key::There).unwrap_err();
-        assert!(refused.message.contains(&first.short()), "{}", refused.message);
-        assert!(may(second, Key::WasGone) && may(second, Key::There), "a new device of the same home");
+        assert!(
+            refused.message.contains(&first.short()),
+            "{}",
+            refused.message
+        );
+        assert!(
+            may(second, Key::WasGone) && may(second, Key::There),
+            "a new device of the same home"
+        );
         assert!(may(first, Key::There), "the lost key was found again");
         assert!(may(second, Key::There) && !may(other, Key::There));
     }

@@ -1,7 +1,9 @@
-//! Ways to devices through relays: which relay is asked for a circuit to whom, and what became of it.
+//! Ways to devices through relays: which relay is asked for a circuit to whom, and what became of
+//! it.
 //!
-//! A relay is asked when it lists the device, is named by the ticket of what is being fetched, or is one that this device has
-//! joined. Bounds: [`MAX_RELAYS`] relays are asked for one circuit; of [`MAX_TOLD`] shares is remembered why relays refused.
+//! A relay is asked when it lists the device, is named by the ticket of what is being fetched, or
+//! is one that this device has joined. Bounds: [`MAX_RELAYS`] relays are asked for one circuit; of
+//! [`MAX_TOLD`] shares is remembered why relays refused.
 
 use crate::daemon::Daemon;
 use crate::relay::{self, RelayError};
@@ -67,7 +69,13 @@ pub(crate) struct Way {
 impl Way {
     pub(crate) fn new(daemon: &Arc<Daemon>, share: &Share, device: DeviceId) -> Arc<Self> {
         let (secret, from) = (share.secret.clone(), daemon.device);
-        Arc::new(Self { daemon: Arc::downgrade(daemon), share: share.id, secret, from, device })
+        Arc::new(Self {
+            daemon: Arc::downgrade(daemon),
+            share: share.id,
+            secret,
+            from,
+            device,
+        })
     }
 
     /// Returns what is shown to the device through one relay.
@@ -93,14 +101,22 @@ impl Circuits for Way {
 /// Looks for a relay beside a direct way that is slow, and tells the engine when there is one.
 pub(crate) async fn find(daemon: Arc<Daemon>, key: PeerKey) {
     let (share, device) = (key.share, key.device);
-    let Some(way) = daemon.shares.get(share).map(|share| Way::new(&daemon, &share, device)) else { return };
+    let Some(way) = daemon
+        .shares
+        .get(share)
+        .map(|share| Way::new(&daemon, &share, device))
+    else {
+        return;
+    };
     let found = tokio::select! {
         found = daemon.links.relayed(device, share, way) => found,
         () = key.close.cancelled() => return,
     };
     match found {
         Ok(_) => {
-            daemon.core.with(|engine, now| engine.handle_carrier(share, device, Carrier::Relayed, true, now));
+            daemon.core.with(|engine, now| {
+                engine.handle_carrier(share, device, Carrier::Relayed, true, now)
+            });
         }
         Err(error) => tracing::debug!(?device, %error, "no relay beside a slow way"),
     }
@@ -118,8 +134,9 @@ fn candidates(daemon: &Daemon, way: &Way) -> VecDeque<Candidate> {
     let mut joined = daemon.relays.all();
     joined.retain(|relay| relay.presence(way.device) != Some(false));
     joined.sort_by_key(|relay| relay.presence(way.device).is_none());
-    let (listing, others): (Vec<_>, Vec<_>) =
-        joined.into_iter().partition(|relay| relay.presence(way.device).is_some());
+    let (listing, others): (Vec<_>, Vec<_>) = joined
+        .into_iter()
+        .partition(|relay| relay.presence(way.device).is_some());
     for relay in &listing {
         if let Some(connection) = relay.connection() {
             add(connection.relay.clone(), relay.url.at.to_string());
@@ -128,7 +145,10 @@ fn candidates(daemon: &Daemon, way: &Way) -> VecDeque<Candidate> {
     if let Some(transfer) = daemon.transfers.running(way.share) {
         for relay in &transfer.ticket.relays {
             let place = relay.udp.iter().chain(&relay.tcp).next();
-            add(relay.clone(), place.map(ToString::to_string).unwrap_or_default());
+            add(
+                relay.clone(),
+                place.map(ToString::to_string).unwrap_or_default(),
+            );
         }
     }
     for relay in &others {
@@ -181,7 +201,10 @@ fn failed(daemon: &Daemon, way: &Way, relay: &str, error: RelayError) -> LinkErr
             RelayRefusalCode::Busy => LinkError::TooMany("circuits at the relay"),
             RelayRefusalCode::GoingAway => LinkError::Broken(refusal.to_string()),
             code => {
-                if matches!(code, RelayRefusalCode::NotRegistered | RelayRefusalCode::Role) {
+                if matches!(
+                    code,
+                    RelayRefusalCode::NotRegistered | RelayRefusalCode::Role
+                ) {
                     daemon.turned_away.note(way.share, relay, code);
                 }
                 LinkError::Unreachable(refusal.to_string())
@@ -209,7 +232,10 @@ mod tests {
             told.note(share(n), "relay.example:1", RelayRefusalCode::NotRegistered);
         }
         assert_eq!(told.lock().len(), MAX_TOLD);
-        assert_eq!(told.take(share(0)), Some(("relay.example:1".into(), RelayRefusalCode::NotRegistered)));
+        assert_eq!(
+            told.take(share(0)),
+            Some(("relay.example:1".into(), RelayRefusalCode::NotRegistered))
+        );
         assert_eq!(told.take(share(0)), None);
     }
 }

@@ -1,8 +1,8 @@
 //! The loop around the engine: one lock, one clock, commands out in order.
 //!
-//! Every event calls [`Core::with`]; the engine's commands are handed to [`Routes`] before the lock is released, so that
-//! they reach their channels in the order in which the engine gave them. Invariant: nothing behind [`Routes::dispatch`]
-//! calls back into the core or blocks.
+//! Every event calls [`Core::with`]; the engine's commands are handed to [`Routes`] before the lock
+//! is released, so that they reach their channels in the order in which the engine gave them.
+//! Invariant: nothing behind [`Routes::dispatch`] calls back into the core or blocks.
 
 use crate::clock::Clock;
 use crate::routes::Routes;
@@ -29,7 +29,10 @@ impl Core {
     pub(crate) fn new(device: DeviceId, routes: Routes) -> Self {
         let engine = Engine::new(EngineConfig::new(device));
         Self {
-            state: Mutex::new(State { engine, armed: None }),
+            state: Mutex::new(State {
+                engine,
+                armed: None,
+            }),
             clock: Clock::start(),
             routes,
             rearm: Notify::new(),

@@ -34,15 +34,26 @@ pub(crate) fn budget(daemon: &Daemon, transfer: &Transfer) -> Budget {
     Budget {
         mode: mode(record.mode.unwrap_or(daemon.config.costs.mode)),
         max_cost: record.max_cost.map(nanos),
-        spent: record.sources.iter().fold(0, |sum, source| sum.saturating_add(nanos(source.cost))),
+        spent: record
+            .sources
+            .iter()
+            .fold(0, |sum, source| sum.saturating_add(nanos(source.cost))),
     }
 }
 
 /// What sources cost this device now.
 pub(crate) fn prices(daemon: &Daemon) -> Prices {
     let costs = &daemon.config.costs;
-    let link = if daemon.world.facts().is_metered() { costs.metered } else { Price::FREE };
-    Prices { store: costs.store, relayed: costs.relayed, link }
+    let link = if daemon.world.facts().is_metered() {
+        costs.metered
+    } else {
+        Price::FREE
+    };
+    Prices {
+        store: costs.store,
+        relayed: costs.relayed,
+        link,
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +63,9 @@ mod tests {
     #[test]
     fn amounts_keep_their_size() {
         assert_eq!((nanos(0.09), units(90_000_000)), (90_000_000, 0.09));
-        assert_eq!((nanos(f64::NAN), nanos(-1.0), nanos(1e300)), (0, 0, u64::MAX));
+        assert_eq!(
+            (nanos(f64::NAN), nanos(-1.0), nanos(1e300)),
+            (0, 0, u64::MAX)
+        );
     }
 }

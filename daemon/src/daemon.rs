@@ -32,7 +32,9 @@ use crate::world::World;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
-use hither_content::{ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps};
+use hither_content::{
+    ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps,
+};
 use hither_engine::{SessionId, StreamId};
 use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
 use roaring::RoaringBitmap;
@@ -45,7 +47,8 @@ use tokio::sync::Notify;
 
 /// Files of all holdings that are kept open at once.
 const OPEN_FILES: usize = 256;
-/// Bytes of a share that are read where files look different, before it is announced; the rest is compared later.
+/// Bytes of a share that are read where files look different, before it is announced; the rest is
+/// compared later.
 const AT_START: u64 = 16 << 20;
 /// Addresses put into a ticket: enough for a wired and a wireless network in both families.
 const TICKET_HINTS: usize = 4;
@@ -108,7 +111,11 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Opens everything and takes up where the last run ended. Must be called inside the runtime.
-    pub(crate) fn start(paths: Paths, config: Config, routes: Routes) -> Result<Arc<Self>, ApiError> {
+    pub(crate) fn start(
+        paths: Paths,
+        config: Config,
+        routes: Routes,
+    ) -> Result<Arc<Self>, ApiError> {
         for folder in [&paths.data, &paths.manifests(), &paths.spool()] {
             crate::private::create_folder(folder).map_err(failure::internal)?;
         }
@@ -117,7 +124,9 @@ impl Daemon {
         let identity = Identity::load_or_create(&paths.key()).map_err(failure::internal)?;
         let (storage, opened) = hither_content::storage::open(&paths.store(), DEFAULT_ENGINE)
             .map_err(|e| failure::storage(&e))?;
-        losses.store(&paths, before, opened == Opened::Fresh).map_err(failure::internal)?;
+        losses
+            .store(&paths, before, opened == Opened::Fresh)
+            .map_err(failure::internal)?;
         if let Opened::Rebuilt { moved_to, reason } = opened {
             let words = format!(
                 "The metadata store was damaged ({reason}). It is kept in {}; what was shared must be shared again.",
@@ -128,8 +137,12 @@ impl Daemon {
         let device = identity.device_id();
         belonging::bind(storage.as_ref(), &paths, device, before.key())?;
         let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let endpoint =
-            EndpointConfig { port: config.port, quic: config.quic, tcp: config.tcp, ..Default::default() };
+        let endpoint = EndpointConfig {
+            port: config.port,
+            quic: config.quic,
+            tcp: config.tcp,
+            ..Default::default()
+        };
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
         endpoint.paths().set_network(&crate::relay::addresses());
         let records = Records::new(Arc::clone(&storage));
@@ -183,7 +196,9 @@ impl Daemon {
             health: Health::default(),
             ending: AtomicBool::new(false),
         });
-        daemon.core.with(|engine, now| engine.set_prices(crate::costs::prices(&daemon), now));
+        daemon
+            .core
+            .with(|engine, now| engine.set_prices(crate::costs::prices(&daemon), now));
         daemon.load_shares()?;
         crate::transfer::resume_all(&daemon)?;
         daemon.remove_orphans();
@@ -213,65 +228,111 @@ impl Daemon {
     }
 
     pub(crate) fn stamps_path(&self, share: ShareId, version: u64) -> PathBuf {
-        self.paths.manifests().join(format!("{share}-{version}.stamps"))
+        self.paths
+            .manifests()
+            .join(format!("{share}-{version}.stamps"))
     }
 
     /// How files are called here, where that is not how the share calls them.
     pub(crate) fn names_path(&self, share: ShareId, version: u64) -> PathBuf {
-        self.paths.manifests().join(format!("{share}-{version}.names"))
+        self.paths
+            .manifests()
+            .join(format!("{share}-{version}.names"))
     }
 
     // --- shares ---
 
     /// Shares with a record, that is: made here or fetched whole.
     pub(crate) fn share_records(&self) -> Vec<(Arc<Share>, ShareRecord)> {
-        let records = self.share_records.lock().unwrap_or_else(PoisonError::into_inner);
-        records.iter().filter_map(|(id, record)| Some((self.shares.get(*id)?, record.clone()))).collect()
+        let records = self
+            .share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        records
+            .iter()
+            .filter_map(|(id, record)| Some((self.shares.get(*id)?, record.clone())))
+            .collect()
     }
 
     /// The record of one share.
     pub(crate) fn share_record(&self, share: ShareId) -> Option<ShareRecord> {
-        self.share_records.lock().unwrap_or_else(PoisonError::into_inner).get(&share).cloned()
+        self.share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&share)
+            .cloned()
     }
 
     pub(crate) fn set_share_record(&self, share: ShareId, record: ShareRecord) {
-        self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share, record);
+        self.share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(share, record);
         self.ends_changed.notify_one();
     }
 
     /// What others fetch a share with.
     pub(crate) fn ticket(&self, share: &Share) -> Ticket {
-        let hints = if share.owner == self.device { self.addresses() } else { Vec::new() };
-        Ticket { hints, ..self.lasting_ticket(share) }
+        let hints = if share.owner == self.device {
+            self.addresses()
+        } else {
+            Vec::new()
+        };
+        Ticket {
+            hints,
+            ..self.lasting_ticket(share)
+        }
     }
 
-    /// The same without this device's addresses of the moment: the user's other devices know them otherwise.
+    /// The same without this device's addresses of the moment: the user's other devices know them
+    /// otherwise.
     pub(crate) fn lasting_ticket(&self, share: &Share) -> Ticket {
         let relays = self.relays_of(share);
-        Ticket { secret: share.secret.clone(), owner: share.owner, hints: Vec::new(), relays, pin: None }
+        Ticket {
+            secret: share.secret.clone(),
+            owner: share.owner,
+            hints: Vec::new(),
+            relays,
+            pin: None,
+        }
     }
 
-    /// Relays that may know who holds a share while its owner is away: of an own one, which is or may be uploaded or is told
-    /// to indexes, those that were joined, that which keeps it first; of another's, what the ticket said with which it was fetched.
+    /// Relays that may know who holds a share while its owner is away: of an own one, which is or
+    /// may be uploaded or is told to indexes, those that were joined, that which keeps it
+    /// first; of another's, what the ticket said with which it was fetched.
     fn relays_of(&self, share: &Share) -> Vec<RelayAddress> {
         if share.owner != self.device {
             let transfers = self.transfers.all();
-            let fetched = transfers.iter().find(|t| t.share.id == share.id && !t.ticket.relays.is_empty());
-            return fetched.map(|transfer| transfer.ticket.relays.clone()).unwrap_or_default();
+            let fetched = transfers
+                .iter()
+                .find(|t| t.share.id == share.id && !t.ticket.relays.is_empty());
+            return fetched
+                .map(|transfer| transfer.ticket.relays.clone())
+                .unwrap_or_default();
         }
-        let records = self.share_records.lock().unwrap_or_else(PoisonError::into_inner);
-        let never = records.get(&share.id).is_some_and(|record| record.no_upload);
+        let records = self
+            .share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let never = records
+            .get(&share.id)
+            .is_some_and(|record| record.no_upload);
         if (never || !self.config.upload.enabled) && !self.config.index_announce {
             return Vec::new();
         }
-        self.relays.addresses_for_ticket(self.keep.relay_of(share.id))
+        self.relays
+            .addresses_for_ticket(self.keep.relay_of(share.id))
     }
 
     /// Addresses at which others may reach this device, best first: those that discovery announces.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let ips =
-            crate::interfaces::reachable_addresses(&crate::interfaces::filter(&self.config), TICKET_HINTS);
-        ips.into_iter().map(|ip| SocketAddr::new(ip, self.endpoint.port())).collect()
+        let ips = crate::interfaces::reachable_addresses(
+            &crate::interfaces::filter(&self.config),
+            TICKET_HINTS,
+        );
+        ips.into_iter()
+            .map(|ip| SocketAddr::new(ip, self.endpoint.port()))
+            .collect()
     }
 
     /// Says that all of a version is held, as far as its files are still what they were.
@@ -279,7 +340,10 @@ impl Daemon {
         let chunks = version.head.head().chunks;
         // A disk that does not answer is not waited for.
         let findings = if self.disks.is_silent(share) {
-            Findings { more: true, ..Findings::default() }
+            Findings {
+                more: true,
+                ..Findings::default()
+            }
         } else {
             version.holding().examine(AT_START, &self.ending)
         };
@@ -287,7 +351,8 @@ impl Daemon {
             self.health.suspect(share);
         }
         let held = RoaringBitmap::from_iter(0..chunks) - health::lost(&findings);
-        self.core.with(|engine, now| engine.hold(share, version.number(), chunks, held, now));
+        self.core
+            .with(|engine, now| engine.hold(share, version.number(), chunks, held, now));
     }
 
     /// Returns whether the daemon ends.
@@ -295,7 +360,12 @@ impl Daemon {
         self.ending.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn write_stamps(&self, share: ShareId, version: u64, stamps: &Stamps) -> std::io::Result<()> {
+    pub(crate) fn write_stamps(
+        &self,
+        share: ShareId,
+        version: u64,
+        stamps: &Stamps,
+    ) -> std::io::Result<()> {
         crate::private::write_file(&self.stamps_path(share, version), &stamps.encode())
     }
 
@@ -315,9 +385,15 @@ impl Daemon {
     pub(crate) fn announce(&self, share: &Arc<Share>, version: &Arc<Version>, record: ShareRecord) {
         let known = self.shares.get_or_insert(&share.secret, share.owner);
         known.advance(Arc::clone(version));
-        self.core.routes.tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
+        self.core
+            .routes
+            .tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
         self.hold_whole(share.id, version);
-        let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
+        let old = self
+            .share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(share.id, record);
         self.forget_version(&known, old);
         self.ends_changed.notify_one();
         self.keep.shared(share.id);
@@ -361,9 +437,13 @@ impl Daemon {
     ) -> Result<(), ApiError> {
         let share = &transfer.share;
         let manifest = version.manifest();
-        self.write_stamps(share.id, version.number(), stamps).map_err(|e| failure::own_files(&e))?;
-        self.write_names(share.id, version).map_err(|e| failure::own_files(&e))?;
-        let holding = self.chunk_map.add(share.id, version.number(), manifest.chunks());
+        self.write_stamps(share.id, version.number(), stamps)
+            .map_err(|e| failure::own_files(&e))?;
+        self.write_names(share.id, version)
+            .map_err(|e| failure::own_files(&e))?;
+        let holding = self
+            .chunk_map
+            .add(share.id, version.number(), manifest.chunks());
         let record = ShareRecord {
             secret: Hex(share.secret.expose().to_vec()),
             owner: share.owner.to_string(),
@@ -385,27 +465,41 @@ impl Daemon {
             roots: Vec::new(),
             mounts: Vec::new(),
         };
-        self.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
-        let old = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).insert(share.id, record);
+        self.records
+            .put_share(&share.id.to_string(), &record)
+            .map_err(|e| failure::storage(&e))?;
+        let old = self
+            .share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(share.id, record);
         self.forget_version(share, old);
         Ok(())
     }
 
     /// Ends a share on this device. Its files stay.
     pub(crate) fn unshare(&self, share: &Arc<Share>) -> Result<(), ApiError> {
-        self.records.remove_share(&share.id.to_string()).map_err(|e| failure::storage(&e))?;
+        self.records
+            .remove_share(&share.id.to_string())
+            .map_err(|e| failure::storage(&e))?;
         self.keep.release(&self.records, share.id);
         self.watches.stop(share.id);
         self.health.forget(share.id);
-        let record = self.share_records.lock().unwrap_or_else(PoisonError::into_inner).remove(&share.id);
+        let record = self
+            .share_records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&share.id);
         self.core.with(|engine, _| engine.release(share.id));
         self.shares.remove(share.id);
         self.catalogue.changed();
         self.groups.wake();
         if let Some(record) = record {
             let chunks = share.current().map(|v| v.manifest());
-            let removed =
-                self.chunk_map.remove(HoldingNumber(record.holding), chunks.as_ref().map(|m| m.chunks()));
+            let removed = self.chunk_map.remove(
+                HoldingNumber(record.holding),
+                chunks.as_ref().map(|m| m.chunks()),
+            );
             removed.map_err(|e| failure::storage(&e))?;
         }
         if let Some(version) = share.current() {
@@ -414,11 +508,15 @@ impl Daemon {
         Ok(())
     }
 
-    /// Ends the shares whose time is over. Returns when the next one ends, seconds of [`Self::time`].
+    /// Ends the shares whose time is over. Returns when the next one ends, seconds of
+    /// [`Self::time`].
     pub(crate) fn end_expired(&self) -> Option<u64> {
         let now = self.time.millis();
         for (share, record) in self.share_records() {
-            if record.expires.is_some_and(|at| at.saturating_mul(1000) <= now) {
+            if record
+                .expires
+                .is_some_and(|at| at.saturating_mul(1000) <= now)
+            {
                 tracing::info!(share = ?share.id, "a share ended: its time is over");
                 if let Err(error) = self.unshare(&share) {
                     tracing::error!(%error, "an expired share could not be ended");
@@ -427,7 +525,10 @@ impl Daemon {
                 }
             }
         }
-        self.share_records().into_iter().filter_map(|(_, record)| record.expires).min()
+        self.share_records()
+            .into_iter()
+            .filter_map(|(_, record)| record.expires)
+            .min()
     }
 
     /// Stops everything in order: transfers are saved, links closed, the store flushed.
@@ -444,6 +545,15 @@ impl Daemon {
 
 /// What this device calls itself: as configured, else the host's name.
 fn device_name(config: &Config) -> DeviceName {
-    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    DeviceName::clean(&if config.device_name.is_empty() { host() } else { config.device_name.clone() })
+    let host = || {
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned()
+    };
+    DeviceName::clean(&if config.device_name.is_empty() {
+        host()
+    } else {
+        config.device_name.clone()
+    })
 }

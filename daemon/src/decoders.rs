@@ -1,4 +1,5 @@
-//! Decoders of this crate for tests and fuzzers (`tests/decoders`): what members, devices and the disk give it.
+//! Decoders of this crate for tests and fuzzers (`tests/decoders`): what members, devices and the
+//! disk give it.
 
 use crate::groups::decode_note;
 use crate::mail::decode_letter;
@@ -26,6 +27,9 @@ pub fn records(bytes: &[u8]) {
 fn again<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) {
     if let Ok(record) = serde_json::from_slice::<T>(bytes) {
         let written = serde_json::to_vec(&record).unwrap_or_default();
-        assert!(serde_json::from_slice::<T>(&written).is_ok(), "what was written cannot be read");
+        assert!(
+            serde_json::from_slice::<T>(&written).is_ok(),
+            "what was written cannot be read"
+        );
     }
 }

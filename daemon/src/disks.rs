@@ -1,8 +1,9 @@
-//! Disks that do not answer: a network drive whose server is gone, a device that hangs. Whoever asks them anything waits for as long
-//! as that lasts, and nothing can end the call.
+//! Disks that do not answer: a network drive whose server is gone, a device that hangs. Whoever
+//! asks them anything waits for as long as that lasts, and nothing can end the call.
 //!
-//! Invariant: what is done on a share's disk is done on a thread of its own, and nobody waits for one whose disk is silent; there is
-//! at most one such thread, and one that asks whether the disk answers, for each share.
+//! Invariant: what is done on a share's disk is done on a thread of its own, and nobody waits for
+//! one whose disk is silent; there is at most one such thread, and one that asks whether the disk
+//! answers, for each share.
 
 use hither_proto::ShareId;
 use std::collections::HashSet;
@@ -13,7 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest time for a disk to say whether something is there; one that sleeps needs seconds to begin to turn.
+/// Longest time for a disk to say whether something is there; one that sleeps needs seconds to
+/// begin to turn.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The same when the daemon starts: whoever started it waits.
 const AT_START: Duration = Duration::from_secs(2);
@@ -32,7 +34,8 @@ impl Disks {
         self.silent().contains(&share)
     }
 
-    /// Does something on a share's disk and waits for it while the disk answers; `None` when it does not. Blocks.
+    /// Does something on a share's disk and waits for it while the disk answers; `None` when it
+    /// does not. Blocks.
     pub(crate) fn patiently<T: Send + 'static>(
         &self,
         share: ShareId,
@@ -69,15 +72,19 @@ impl Disks {
         }
     }
 
-    /// Asks the disks of all shares at once, when the daemon starts; those that do not answer soon are called silent until they do.
+    /// Asks the disks of all shares at once, when the daemon starts; those that do not answer soon
+    /// are called silent until they do.
     pub(crate) fn ask_all(&self, shares: impl IntoIterator<Item = (ShareId, Vec<PathBuf>)>) {
-        let asked = shares
-            .into_iter()
-            .filter_map(|(share, paths)| Some((share, self.begin(share, move || look(&paths)).ok()?)));
+        let asked = shares.into_iter().filter_map(|(share, paths)| {
+            Some((share, self.begin(share, move || look(&paths)).ok()?))
+        });
         let asked: Vec<_> = asked.collect();
         let until = Instant::now() + AT_START;
         for (share, answer) in asked {
-            if answer.recv_timeout(until.saturating_duration_since(Instant::now())).is_err() {
+            if answer
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .is_err()
+            {
                 self.silent().insert(share);
                 if answer.try_recv().is_ok() {
                     self.silent().remove(&share);
@@ -136,7 +143,13 @@ mod tests {
     fn hanging() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
         (folder, path)
     }
 
@@ -146,13 +159,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let paths = [folder.path().to_owned()];
         let slow = || thread::sleep(ANSWER + Duration::from_secs(1));
-        assert_eq!(disks.patiently(share(1), &paths, slow), Some(()), "the disk answers: it is waited for");
+        assert_eq!(
+            disks.patiently(share(1), &paths, slow),
+            Some(()),
+            "the disk answers: it is waited for"
+        );
         assert!(!disks.is_silent(share(1)));
         let (_folder, pipe) = hanging();
         let opens = pipe.clone();
         let (ended, has_ended): (Sender<()>, _) = channel();
         disks.silent().insert(share(2));
-        assert_eq!(disks.patiently(share(2), &paths, || ()), None, "it is known to be silent");
+        assert_eq!(
+            disks.patiently(share(2), &paths, || ()),
+            None,
+            "it is known to be silent"
+        );
         assert_eq!(disks.patiently(share(3), &paths, || 7), Some(7));
         disks.ask_all([(share(3), paths.to_vec())]);
         assert!(!disks.is_silent(share(3)));

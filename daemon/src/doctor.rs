@@ -19,13 +19,28 @@ const FEW_FILES: u64 = 1024;
 /// What a finding is called that says that no relay was joined; `hither doctor` knows it.
 const NO_RELAY: &str = "no relay";
 
-fn finding(check: &str, level: Level, message: impl Into<String>, hint: impl Into<String>) -> Finding {
-    Finding { check: check.into(), level, message: message.into(), hint: hint.into() }
+fn finding(
+    check: &str,
+    level: Level,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+) -> Finding {
+    Finding {
+        check: check.into(),
+        level,
+        message: message.into(),
+        hint: hint.into(),
+    }
 }
 
 /// Looks at everything.
 pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
-    let mut findings = vec![carriers(daemon), interfaces(daemon), nearby(daemon), space(daemon)];
+    let mut findings = vec![
+        carriers(daemon),
+        interfaces(daemon),
+        nearby(daemon),
+        space(daemon),
+    ];
     findings.extend(crate::firewall::finding(daemon));
     findings.extend(relays(daemon));
     findings.extend(relayed(daemon));
@@ -34,13 +49,24 @@ pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
     findings.extend(limits(daemon));
     findings.extend(open_files(hither_content::open_files_limit()));
     findings.extend(vpn());
+    findings.extend(daemon.losses.told().into_iter().map(|w| {
+        finding(
+            "data",
+            Level::Problem,
+            w,
+            "When you have read it: hither status --acknowledge",
+        )
+    }));
+    let warnings = daemon
+        .warnings
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     findings.extend(
-        daemon.losses.told().into_iter().map(|w| {
-            finding("data", Level::Problem, w, "When you have read it: hither status --acknowledge")
-        }),
+        warnings
+            .into_iter()
+            .map(|w| finding("daemon", Level::Warning, w, "")),
     );
-    let warnings = daemon.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    findings.extend(warnings.into_iter().map(|w| finding("daemon", Level::Warning, w, "")));
     let of = Arc::clone(daemon);
     match tokio::task::spawn_blocking(move || unservable(&of)).await {
         Ok(found) => findings.extend(found),
@@ -57,11 +83,15 @@ fn carriers(daemon: &Daemon) -> Finding {
         (false, _) => format!("Listening on TCP port {port}; QUIC is switched off."),
     };
     if daemon.config.port != 0 && port != daemon.config.port {
-        let hint = "Another program (or another Hither) has it. A firewall must let the new port through.";
+        let hint =
+            "Another program (or another Hither) has it. A firewall must let the new port through.";
         return finding(
             "ports",
             Level::Warning,
-            format!("{message} The configured port {} was taken.", daemon.config.port),
+            format!(
+                "{message} The configured port {} was taken.",
+                daemon.config.port
+            ),
             hint,
         );
     }
@@ -71,8 +101,7 @@ fn carriers(daemon: &Daemon) -> Finding {
 fn interfaces(daemon: &Daemon) -> Finding {
     let addresses = daemon.addresses();
     if addresses.is_empty() {
-        let hint =
-            "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
+        let hint = "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
         return finding(
             "network",
             Level::Problem,
@@ -81,7 +110,12 @@ fn interfaces(daemon: &Daemon) -> Finding {
         );
     }
     let shown: Vec<String> = addresses.iter().map(|a| a.ip().to_string()).collect();
-    finding("network", Level::Ok, format!("Reachable at {}.", shown.join(", ")), "")
+    finding(
+        "network",
+        Level::Ok,
+        format!("Reachable at {}.", shown.join(", ")),
+        "",
+    )
 }
 
 fn nearby(daemon: &Daemon) -> Finding {
@@ -100,8 +134,18 @@ fn nearby(daemon: &Daemon) -> Finding {
             "No other device with Hither is seen on this network.",
             "If one should be: is its daemon running (hither up)? Guest networks and access points with client isolation keep devices apart, VPNs and other subnets hide them, and a firewall must let in UDP 5353 (mDNS) and Hither's port.",
         ),
-        1 => finding("nearby", Level::Ok, "One other device with Hither is on this network.", ""),
-        n => finding("nearby", Level::Ok, format!("{n} other devices with Hither are on this network."), ""),
+        1 => finding(
+            "nearby",
+            Level::Ok,
+            "One other device with Hither is on this network.",
+            "",
+        ),
+        n => finding(
+            "nearby",
+            Level::Ok,
+            format!("{n} other devices with Hither are on this network."),
+            "",
+        ),
     }
 }
 
@@ -109,37 +153,50 @@ fn nearby(daemon: &Daemon) -> Finding {
 fn relays(daemon: &Daemon) -> Vec<Finding> {
     let one = |relay: RelayInfo| match relay.state {
         RelayState::Connected => {
-            let (carrier, rtt) = (relay.carrier.unwrap_or_default(), relay.rtt_ms.unwrap_or_default());
-            let message =
-                format!("Connected to {} over {}, {rtt:.1} ms away.", relay.host, carrier.to_uppercase());
+            let (carrier, rtt) = (
+                relay.carrier.unwrap_or_default(),
+                relay.rtt_ms.unwrap_or_default(),
+            );
+            let message = format!(
+                "Connected to {} over {}, {rtt:.1} ms away.",
+                relay.host,
+                carrier.to_uppercase()
+            );
             match carrier.as_str() {
                 "tcp" if daemon.config.quic => {
-                    let hint =
-                        "QUIC did not get through: a firewall seems to block UDP. It works all the same.";
+                    let hint = "QUIC did not get through: a firewall seems to block UDP. It works all the same.";
                     finding("relay", Level::Ok, message, hint)
                 }
                 _ => finding("relay", Level::Ok, message, ""),
             }
         }
-        RelayState::Connecting => {
-            finding("relay", Level::Warning, format!("{} is being connected.", relay.host), "")
-        }
+        RelayState::Connecting => finding(
+            "relay",
+            Level::Warning,
+            format!("{} is being connected.", relay.host),
+            "",
+        ),
         RelayState::Waiting => {
-            let why =
-                relay.reason.filter(|why| !why.is_empty()).unwrap_or_else(|| "it did not answer".into());
+            let why = relay
+                .reason
+                .filter(|why| !why.is_empty())
+                .unwrap_or_else(|| "it did not answer".into());
             let message = format!(
                 "Not connected to {}: {why}. It is tried again in {} s.",
                 relay.host,
                 relay.retry_seconds.unwrap_or_default()
             );
-            let level = if relay.lasting { Level::Problem } else { Level::Warning };
+            let level = if relay.lasting {
+                Level::Problem
+            } else {
+                Level::Warning
+            };
             finding("relay", level, message, relay.hint.unwrap_or_default())
         }
     };
     let all = daemon.relays.all();
     if all.is_empty() {
-        let message =
-            "No relay was joined: only devices on this network are reached, and only while they are on.";
+        let message = "No relay was joined: only devices on this network are reached, and only while they are on.";
         let hint = "To reach others, and to leave things for them: hither relay add URL";
         return vec![finding(NO_RELAY, Level::Ok, message, hint)];
     }
@@ -156,7 +213,10 @@ fn relayed(daemon: &Daemon) -> Vec<Finding> {
         .filter(|device| daemon.links.way(*device) == SourceKind::Relayed)
         .collect();
     let one = |device: DeviceId| {
-        let name = daemon.links.name(device).map_or_else(|| device.short(), |name| name.to_string());
+        let name = daemon
+            .links
+            .name(device)
+            .map_or_else(|| device.short(), |name| name.to_string());
         let relay = daemon.links.relay_to(device).unwrap_or_default();
         let message = format!("{name} is reached through the relay {relay}.");
         let hint = "No direct way to it was found: a router or firewall is in between. What it gives passes the relay, encrypted.";
@@ -170,13 +230,19 @@ fn space(daemon: &Daemon) -> Finding {
         Ok(stat) if stat.f_bavail * stat.f_frsize < LITTLE_SPACE => finding(
             "space",
             Level::Warning,
-            format!("Only {} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)),
+            format!(
+                "Only {} are free where Hither keeps its data.",
+                size(stat.f_bavail * stat.f_frsize)
+            ),
             "Make room: without it progress cannot be recorded.",
         ),
         Ok(stat) => finding(
             "space",
             Level::Ok,
-            format!("{} are free where Hither keeps its data.", size(stat.f_bavail * stat.f_frsize)),
+            format!(
+                "{} are free where Hither keeps its data.",
+                size(stat.f_bavail * stat.f_frsize)
+            ),
             "",
         ),
         Err(error) => finding(
@@ -210,10 +276,14 @@ fn link(daemon: &Daemon) -> Option<Finding> {
     let message = match (metered, daemon.config.upload.metered) {
         (false, _) => format!("The link to the internet is not metered{whose}."),
         (true, true) => {
-            format!("The link to the internet is metered{whose}. Uploads to a relay go on (upload.metered).")
+            format!(
+                "The link to the internet is metered{whose}. Uploads to a relay go on (upload.metered)."
+            )
         }
         (true, false) => {
-            format!("The link to the internet is metered{whose}. Uploads to a relay wait for another one.")
+            format!(
+                "The link to the internet is metered{whose}. Uploads to a relay wait for another one."
+            )
         }
     };
     let hint = match metered && !daemon.config.upload.metered {
@@ -228,28 +298,55 @@ fn link(daemon: &Daemon) -> Option<Finding> {
 /// What follows from a low battery.
 fn battery(daemon: &Daemon) -> Option<Finding> {
     let facts = daemon.world.facts();
-    let Battery { percent, discharging } = facts.battery?;
+    let Battery {
+        percent,
+        discharging,
+    } = facts.battery?;
     let state = if discharging { "in use" } else { "not in use" };
     if !facts.reluctant {
-        return Some(finding("battery", Level::Ok, format!("The battery is {state}, at {percent} %."), ""));
+        return Some(finding(
+            "battery",
+            Level::Ok,
+            format!("The battery is {state}, at {percent} %."),
+            "",
+        ));
     }
-    let message =
-        format!("The battery is {state} and low, at {percent} %. This device gives to others reluctantly.");
-    let hint = format!("That begins below {} % (battery.low).", daemon.config.world.low);
+    let message = format!(
+        "The battery is {state} and low, at {percent} %. This device gives to others reluctantly."
+    );
+    let hint = format!(
+        "That begins below {} % (battery.low).",
+        daemon.config.world.low
+    );
     Some(finding("battery", Level::Ok, message, hint))
 }
 
 /// What slows everything down because the user wants it so.
 fn limits(daemon: &Daemon) -> Option<Finding> {
     let limits = daemon.throttles.info();
-    let way = |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} at most {}/s", size(rate)));
-    let ways: Vec<String> =
-        way("sent", limits.upload).into_iter().chain(way("received", limits.download)).collect();
-    let because = limits.schedule.map(|rule| format!(" (limits.schedule: {rule})")).unwrap_or_default();
-    let where_ = if limits.lan { "" } else { ", outside the local network" };
-    let all = (!ways.is_empty()).then(|| format!("There is {}{where_}{because}.", ways.join(" and ")));
-    let devices = (!limits.devices.is_empty())
-        .then(|| format!("Limits for single devices{where_}: {}.", limits.devices.join(", ")));
+    let way =
+        |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} at most {}/s", size(rate)));
+    let ways: Vec<String> = way("sent", limits.upload)
+        .into_iter()
+        .chain(way("received", limits.download))
+        .collect();
+    let because = limits
+        .schedule
+        .map(|rule| format!(" (limits.schedule: {rule})"))
+        .unwrap_or_default();
+    let where_ = if limits.lan {
+        ""
+    } else {
+        ", outside the local network"
+    };
+    let all =
+        (!ways.is_empty()).then(|| format!("There is {}{where_}{because}.", ways.join(" and ")));
+    let devices = (!limits.devices.is_empty()).then(|| {
+        format!(
+            "Limits for single devices{where_}: {}.",
+            limits.devices.join(", ")
+        )
+    });
     let words: Vec<String> = all.into_iter().chain(devices).collect();
     (!words.is_empty()).then(|| finding("limits", Level::Ok, words.join(" "), ""))
 }
@@ -260,7 +357,9 @@ fn vpn() -> Option<Finding> {
         .unwrap_or_default()
         .into_iter()
         .filter(|i| {
-            ["tun", "tap", "wg", "utun", "ppp", "tailscale"].iter().any(|prefix| i.name.starts_with(prefix))
+            ["tun", "tap", "wg", "utun", "ppp", "tailscale"]
+                .iter()
+                .any(|prefix| i.name.starts_with(prefix))
         })
         .filter(|i| !matches!(i.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .map(|i| i.name)
@@ -278,10 +377,15 @@ fn vpn() -> Option<Finding> {
 fn unservable(daemon: &Arc<Daemon>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (share, record) in daemon.share_records() {
-        let Some(version) = share.current() else { continue };
+        let Some(version) = share.current() else {
+            continue;
+        };
         let chunks = u64::from(version.head.head().chunks);
         let held = daemon.recheck(&share, &version);
-        let words = daemon.watches.trouble(share.id).or_else(|| daemon.health.of(share.id).words);
+        let words = daemon
+            .watches
+            .trouble(share.id)
+            .or_else(|| daemon.health.of(share.id).words);
         if let Some(words) = words {
             let name = display_name(&record.name);
             let given = if held < chunks {
@@ -289,7 +393,12 @@ fn unservable(daemon: &Arc<Daemon>) -> Vec<Finding> {
             } else {
                 String::new()
             };
-            findings.push(finding("shares", Level::Warning, format!("\"{name}\": {words}{given}"), ""));
+            findings.push(finding(
+                "shares",
+                Level::Warning,
+                format!("\"{name}\": {words}{given}"),
+                "",
+            ));
         }
     }
     findings

@@ -4,7 +4,9 @@ use crate::relay::{RelayError, Trouble};
 use hither_api::{ApiError, ErrorCode};
 use hither_carrier::LinkError;
 use hither_content::storage::StorageError;
-use hither_content::{FinishError, ImportError, ManifestFileError, PrepareError, Unreadable, WriteError};
+use hither_content::{
+    FinishError, ImportError, ManifestFileError, PrepareError, Unreadable, WriteError,
+};
 use hither_engine::Waiting;
 use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
 use std::path::Path;
@@ -22,35 +24,54 @@ pub(crate) fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 pub(crate) fn ticket(error: &TicketError) -> ApiError {
     match error {
-        TicketError::Format(_) => {
-            ApiError::new(ErrorCode::NewerTicket, "This ticket was made by a newer version of Hither.")
-                .with_hint("Update Hither on this device.")
-        }
-        error => ApiError::new(ErrorCode::BadTicket, format!("That is no usable ticket: {error}."))
-            .with_hint("Copy the whole ticket, from \"hither1\" to its last letter."),
+        TicketError::Format(_) => ApiError::new(
+            ErrorCode::NewerTicket,
+            "This ticket was made by a newer version of Hither.",
+        )
+        .with_hint("Update Hither on this device."),
+        error => ApiError::new(
+            ErrorCode::BadTicket,
+            format!("That is no usable ticket: {error}."),
+        )
+        .with_hint("Copy the whole ticket, from \"hither1\" to its last letter."),
     }
 }
 
 /// Why a relay could not be joined.
 pub(crate) fn relay(at: &hither_proto::HostPort, error: &RelayError) -> ApiError {
     let unreachable = |why: &dyn std::fmt::Display, hint: &str| {
-        ApiError::new(ErrorCode::NoRelay, format!("The relay {at} cannot be reached: {why}.")).with_hint(hint)
+        ApiError::new(
+            ErrorCode::NoRelay,
+            format!("The relay {at} cannot be reached: {why}."),
+        )
+        .with_hint(hint)
     };
     match error {
-        RelayError::Resolve { .. } => unreachable(error, "Is the name right, and is this device online?"),
+        RelayError::Resolve { .. } => {
+            unreachable(error, "Is the name right, and is this device online?")
+        }
         RelayError::Link(LinkError::WrongDevice { .. }) => ApiError::new(
             ErrorCode::Refused,
             format!("At {at} is another relay than the URL names: its key is a different one."),
         )
-        .with_hint("Copy the URL again. If the relay was set up anew, ask its owner for a new one."),
+        .with_hint(
+            "Copy the URL again. If the relay was set up anew, ask its owner for a new one.",
+        ),
         RelayError::Refused(refusal) => refused(at, *refusal),
         RelayError::Link(LinkError::NotHither) => unreachable(error, Trouble::from(error).hint),
-        error => unreachable(error, "Is it running, and do firewalls let its port through (UDP or TCP)?"),
+        error => unreachable(
+            error,
+            "Is it running, and do firewalls let its port through (UDP or TCP)?",
+        ),
     }
 }
 
@@ -64,14 +85,18 @@ fn refused(at: &hither_proto::HostPort, refusal: RelayRefusal) -> ApiError {
             ErrorCode::Refused,
             "The URL holds no invitation. Ask the relay's owner for one with an invitation.",
         ),
-        RelayRefusalCode::Revoked => {
-            (ErrorCode::Refused, "Ask the relay's owner to let this device in again.")
-        }
+        RelayRefusalCode::Revoked => (
+            ErrorCode::Refused,
+            "Ask the relay's owner to let this device in again.",
+        ),
         RelayRefusalCode::Quota | RelayRefusalCode::NoSpace => (ErrorCode::OverQuota, ""),
         RelayRefusalCode::Busy | RelayRefusalCode::GoingAway => {
             (ErrorCode::NoRelay, "Try again in a moment.")
         }
-        _ => (ErrorCode::Refused, "Is Hither on this device, or on the relay, out of date?"),
+        _ => (
+            ErrorCode::Refused,
+            "Is Hither on this device, or on the relay, out of date?",
+        ),
     };
     ApiError::new(code, format!("The relay {at} refused: {refusal}.")).with_hint(hint)
 }
@@ -80,14 +105,20 @@ pub(crate) fn storage(error: &StorageError) -> ApiError {
     if error.is_full() {
         return own_disk_full();
     }
-    ApiError::new(ErrorCode::Internal, format!("The daemon's store failed: {error}."))
-        .with_hint("Is the disk that holds Hither's data full or read-only? See: hither doctor")
+    ApiError::new(
+        ErrorCode::Internal,
+        format!("The daemon's store failed: {error}."),
+    )
+    .with_hint("Is the disk that holds Hither's data full or read-only? See: hither doctor")
 }
 
 /// There is no room for what the daemon keeps itself.
 fn own_disk_full() -> ApiError {
-    ApiError::new(ErrorCode::NoSpace, "The disk that holds Hither's data is full.")
-        .with_hint("Make room and run the same command again.")
+    ApiError::new(
+        ErrorCode::NoSpace,
+        "The disk that holds Hither's data is full.",
+    )
+    .with_hint("Make room and run the same command again.")
 }
 
 /// The daemon's own files cannot be written.
@@ -99,8 +130,11 @@ pub(crate) fn own_files(error: &std::io::Error) -> ApiError {
 }
 
 pub(crate) fn internal(what: impl std::fmt::Display) -> ApiError {
-    ApiError::new(ErrorCode::Internal, format!("Something failed inside the daemon: {what}."))
-        .with_hint("Its log tells more: hitherd.log in Hither's data folder.")
+    ApiError::new(
+        ErrorCode::Internal,
+        format!("Something failed inside the daemon: {what}."),
+    )
+    .with_hint("Its log tells more: hitherd.log in Hither's data folder.")
 }
 
 pub(crate) fn import(error: &ImportError) -> ApiError {
@@ -146,13 +180,15 @@ pub(crate) fn write(error: &WriteError) -> ApiError {
         WriteError::NoSpace => ApiError::new(ErrorCode::NoSpace, "The disk is full.")
             .with_hint("Make room and run the same command again: it goes on where it stopped."),
         WriteError::ReadOnly => ApiError::new(ErrorCode::NotWritable, "The target is read-only."),
-        WriteError::Denied { path } => {
-            ApiError::new(ErrorCode::NotWritable, format!("{} may not be written.", shown(path)))
-        }
-        WriteError::PartialVanished { .. } => {
-            ApiError::new(ErrorCode::NotWritable, "The partly fetched files were removed or replaced.")
-                .with_hint("Run the same command again to begin anew.")
-        }
+        WriteError::Denied { path } => ApiError::new(
+            ErrorCode::NotWritable,
+            format!("{} may not be written.", shown(path)),
+        ),
+        WriteError::PartialVanished { .. } => ApiError::new(
+            ErrorCode::NotWritable,
+            "The partly fetched files were removed or replaced.",
+        )
+        .with_hint("Run the same command again to begin anew."),
         error => ApiError::new(ErrorCode::NotWritable, format!("Writing failed: {error}.")),
     }
 }
@@ -208,7 +244,8 @@ pub(crate) fn manifest(error: &ManifestFileError) -> ApiError {
     .with_hint("Its owner made it with a faulty or hostile program. Nothing was written.")
 }
 
-/// The owner is there and does not have what is missing: it has changed since, and that version will not come back.
+/// The owner is there and does not have what is missing: it has changed since, and that version
+/// will not come back.
 pub(crate) fn changed_at_owner() -> ApiError {
     ApiError::new(
         ErrorCode::NoHolder,
@@ -226,13 +263,20 @@ pub(crate) fn seen_only(error: ApiError) -> ApiError {
         ErrorCode::NoHolder,
         "The device that shared it is seen on this network, but does not answer.",
     )
-    .with_hint("Does a firewall on it or on this device keep Hither out? See: hither doctor, on both.")
+    .with_hint(
+        "Does a firewall on it or on this device keep Hither out? See: hither doctor, on both.",
+    )
 }
 
 /// The same, when a relay refused to connect this device to anybody.
-pub(crate) fn unreached(waiting: Option<Waiting>, refused: Option<(String, RelayRefusalCode)>) -> ApiError {
+pub(crate) fn unreached(
+    waiting: Option<Waiting>,
+    refused: Option<(String, RelayRefusalCode)>,
+) -> ApiError {
     let error = self::waiting(waiting);
-    let (Some((relay, code)), ErrorCode::NoHolder) = (refused, error.code) else { return error };
+    let (Some((relay, code)), ErrorCode::NoHolder) = (refused, error.code) else {
+        return error;
+    };
     let (why, hint) = match code {
         RelayRefusalCode::NotRegistered => (
             "connects only devices that have joined it",
@@ -244,21 +288,27 @@ pub(crate) fn unreached(waiting: Option<Waiting>, refused: Option<(String, Relay
         ),
     };
     let relay = display_name(&relay);
-    ApiError::new(error.code, format!("{} The relay {relay} {why}.", error.message)).with_hint(hint)
+    ApiError::new(
+        error.code,
+        format!("{} The relay {relay} {why}.", error.message),
+    )
+    .with_hint(hint)
 }
 
 pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
     match waiting {
-        Some(Waiting::Damaged) => {
-            ApiError::new(ErrorCode::Damaged, "Every device that has what is missing gave damaged data.")
-                .with_hint("Try again when another device that has it is there.")
-        }
-        Some(Waiting::TooDear) => {
-            ApiError::new(ErrorCode::TooDear, "What is missing costs more than this fetch may cost.")
-                .with_hint(
-                    "Run the same command with a higher --max-cost, or when a device that has it is there.",
-                )
-        }
+        Some(Waiting::Damaged) => ApiError::new(
+            ErrorCode::Damaged,
+            "Every device that has what is missing gave damaged data.",
+        )
+        .with_hint("Try again when another device that has it is there."),
+        Some(Waiting::TooDear) => ApiError::new(
+            ErrorCode::TooDear,
+            "What is missing costs more than this fetch may cost.",
+        )
+        .with_hint(
+            "Run the same command with a higher --max-cost, or when a device that has it is there.",
+        ),
         Some(Waiting::Gone) => ApiError::new(ErrorCode::Refused, "Its owner ended this share."),
         Some(Waiting::Unknown) => ApiError::new(
             ErrorCode::NoHolder,
@@ -270,9 +320,10 @@ pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
             "Devices that know this share are there, but none of them has what is missing.",
         )
         .with_hint("Try again when the device that shared it is on and on this network."),
-        Some(Waiting::NoHolder) | None => {
-            ApiError::new(ErrorCode::NoHolder, "No device that has this share can be reached.")
-                .with_hint("Is the device that shared it on, and on this network? See: hither doctor")
-        }
+        Some(Waiting::NoHolder) | None => ApiError::new(
+            ErrorCode::NoHolder,
+            "No device that has this share can be reached.",
+        )
+        .with_hint("Is the device that shared it on, and on this network? See: hither doctor"),
     }
 }

@@ -1,5 +1,6 @@
-//! Which devices matter here: those that tickets, holders, indexes and cards named or that proved something (the address book knows them),
-//! and the members of this device's groups. Discovery keeps places for them.
+//! Which devices matter here: those that tickets, holders, indexes and cards named or that proved
+//! something (the address book knows them), and the members of this device's groups. Discovery
+//! keeps places for them.
 
 use crate::daemon::Daemon;
 use hither_carrier::{Familiar, Recall};
@@ -14,8 +15,14 @@ pub(crate) type Members = Arc<RwLock<HashSet<DeviceId>>>;
 pub(crate) fn of(daemon: &Arc<Daemon>, members: &Members) -> Familiar {
     let (daemon, members): (Weak<Daemon>, _) = (Arc::downgrade(daemon), Arc::clone(members));
     Familiar::new(move |device| {
-        let is_named = daemon.upgrade().is_some_and(|daemon| daemon.links.is_named(*device));
-        is_named || members.read().unwrap_or_else(PoisonError::into_inner).contains(device)
+        let is_named = daemon
+            .upgrade()
+            .is_some_and(|daemon| daemon.links.is_named(*device));
+        is_named
+            || members
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(device)
     })
 }
 
@@ -38,6 +45,9 @@ pub(crate) async fn follow(daemon: Arc<Daemon>, members: Members, recall: Recall
 
 fn members_of_all(daemon: &Daemon) -> HashSet<DeviceId> {
     let all = daemon.groups.all();
-    let own = all.iter().filter_map(|(_, known)| known.membership_of(&daemon.device));
-    own.flat_map(|membership| membership.members().keys().copied()).collect()
+    let own = all
+        .iter()
+        .filter_map(|(_, known)| known.membership_of(&daemon.device));
+    own.flat_map(|membership| membership.members().keys().copied())
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! What can be told of a firewall on this device: others are reached from here and do not get through to here.
+//! What can be told of a firewall on this device: others are reached from here and do not get
+//! through to here.
 
 use crate::daemon::Daemon;
 use hither_api::{Finding, Level};
@@ -6,7 +7,10 @@ use hither_api::{Finding, Level};
 /// Returns what is found, if anything speaks for a firewall.
 pub(crate) fn finding(daemon: &Daemon) -> Option<Finding> {
     let device = daemon.links.shut_out()?;
-    let name = daemon.links.name(device).map_or_else(|| device.short(), |name| name.to_string());
+    let name = daemon
+        .links
+        .name(device)
+        .map_or_else(|| device.short(), |name| name.to_string());
     let (port, tcp) = (daemon.endpoint.port(), daemon.endpoint.tcp_port());
     let ports = match tcp {
         Some(tcp) if tcp != port => format!("UDP {port} and TCP {tcp}"),

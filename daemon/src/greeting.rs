@@ -1,17 +1,21 @@
-//! How a stream about a share begins: the open of one side, the answer of the other, and what they prove by it.
+//! How a stream about a share begins: the open of one side, the answer of the other, and what they
+//! prove by it.
 //!
-//! Devices prove to each other that they know the share's secret. A store cannot know it: towards a store the proofs are
-//! made of the read key, which follows from the secret and leads neither back to it nor to the content.
+//! Devices prove to each other that they know the share's secret. A store cannot know it: towards a
+//! store the proofs are made of the read key, which follows from the secret and leads neither back
+//! to it nor to the content.
 //!
-//! Invariant: this device names a share, and proves anything about it, only to a device that somebody who knows the share has
-//! named as a holder ([`Share::is_named`]), or that has shown before, on the same stream, that it knows the share
-//! ([`ask_blindly`]). A neighbour that discovery happens to see learns that something is looked for, and nothing else.
+//! Invariant: this device names a share, and proves anything about it, only to a device that
+//! somebody who knows the share has named as a holder ([`Share::is_named`]), or that has shown
+//! before, on the same stream, that it knows the share ([`ask_blindly`]). A neighbour that
+//! discovery happens to see learns that something is looked for, and nothing else.
 
 use crate::shares::Share;
 use hither_carrier::{MessageReader, Stream, write_message};
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    BlindQuery, HolderKind, Message, Opened, Proof, ProofKey, ProofKind, Purpose, Refusal, Side, SignedHead,
+    BlindQuery, HolderKind, Message, Opened, Proof, ProofKey, ProofKind, Purpose, Refusal, Side,
+    SignedHead,
 };
 use std::time::Duration;
 
@@ -48,7 +52,14 @@ pub(crate) fn open(share: &Share, to: HolderKind, stream: &Stream, purpose: Purp
         HolderKind::Device => (ProofKind::Secret, None),
         HolderKind::Store => (ProofKind::ReadKey, Some(share.owner)),
     };
-    Message::Open { protocol: PROTOCOL, share: share.id, proof, proof_kind, owner, purpose: Some(purpose) }
+    Message::Open {
+        protocol: PROTOCOL,
+        share: share.id,
+        proof,
+        proof_kind,
+        owner,
+        purpose: Some(purpose),
+    }
 }
 
 /// Returns what proofs between this device and a holder of some kind are made of.
@@ -70,27 +81,36 @@ pub(crate) fn holds(
     proof.verify(&key(share, from), &stream.binding, Side::Acceptor, purpose)
 }
 
-/// Asks, on a fresh stream, whether the other device knows the share, without naming it. Returns when that device has shown that
-/// it does; [`greet`] goes on from there.
+/// Asks, on a fresh stream, whether the other device knows the share, without naming it. Returns
+/// when that device has shown that it does; [`greet`] goes on from there.
 async fn ask_blindly(
     stream: &mut Stream,
     reader: &mut MessageReader,
     share: &Share,
 ) -> Result<(), OpenError> {
     let query = BlindQuery::make(&share.blind, &stream.binding);
-    write_message(&mut stream.send, &Message::BlindQuery { protocol: PROTOCOL, query })
-        .await
-        .map_err(broken)?;
+    write_message(
+        &mut stream.send,
+        &Message::BlindQuery {
+            protocol: PROTOCOL,
+            query,
+        },
+    )
+    .await
+    .map_err(broken)?;
     let answer = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
     match answer.map_err(|_| OpenError::TimedOut)?.map_err(broken)? {
-        Some(Message::BlindReply { reply }) if reply.verify(&share.blind, &stream.binding) => Ok(()),
+        Some(Message::BlindReply { reply }) if reply.verify(&share.blind, &stream.binding) => {
+            Ok(())
+        }
         Some(Message::BlindReply { .. }) => Err(OpenError::Imposter),
         Some(Message::Refused(refusal)) => Err(OpenError::Refused(refusal)),
         Some(_) | None => Err(broken("the other side answered something else")),
     }
 }
 
-/// Opens a stream to a device as [`greet`] does, after [`ask_blindly`] where nobody has named the device as a holder.
+/// Opens a stream to a device as [`greet`] does, after [`ask_blindly`] where nobody has named the
+/// device as a holder.
 pub(crate) async fn greet_device(
     stream: &mut Stream,
     reader: &mut MessageReader,
@@ -105,7 +125,8 @@ pub(crate) async fn greet_device(
     Ok(greeted)
 }
 
-/// Sends an open on a fresh stream, to a store or to a device that is known to know the share, and checks the answer.
+/// Sends an open on a fresh stream, to a store or to a device that is known to know the share, and
+/// checks the answer.
 pub(crate) async fn greet(
     stream: &mut Stream,
     reader: &mut MessageReader,
@@ -114,7 +135,9 @@ pub(crate) async fn greet(
     purpose: Purpose,
 ) -> Result<(Opened, SignedHead), OpenError> {
     let open = open(share, kind, stream, purpose);
-    write_message(&mut stream.send, &open).await.map_err(broken)?;
+    write_message(&mut stream.send, &open)
+        .await
+        .map_err(broken)?;
     reader.set_max(MAX_ANSWER);
     let answer = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
     match answer.map_err(|_| OpenError::TimedOut)?.map_err(broken)? {

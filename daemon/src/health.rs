@@ -1,8 +1,10 @@
-//! How the files of each share stand: whether they are still what was shared, and what to say when they are not.
+//! How the files of each share stand: whether they are still what was shared, and what to say when
+//! they are not.
 //!
-//! A look asks the file system about every file and reads those that look different; it is taken when somebody asks, when
-//! something could not be served, and now and then. Invariants: nothing is withdrawn before its content was compared; what
-//! can be given again is announced again; a look never takes more than a small part of the time.
+//! A look asks the file system about every file and reads those that look different; it is taken
+//! when somebody asks, when something could not be served, and now and then. Invariants: nothing is
+//! withdrawn before its content was compared; what can be given again is announced again; a look
+//! never takes more than a small part of the time.
 
 use crate::daemon::Daemon;
 use crate::publish;
@@ -58,7 +60,10 @@ impl Health {
 
     /// Something of a share could not be given: it is looked at soon.
     pub(crate) fn suspect(&self, share: ShareId) {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(share);
+        self.suspects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(share);
         self.wake.notify_one();
     }
 
@@ -71,9 +76,16 @@ impl Health {
         let before = self.lock().insert(share, now.clone()).unwrap_or_default();
         match &now.words {
             Some(words) if before.words.as_ref() != Some(words) => {
-                tracing::warn!(?share, name, words, "the files of a share are not what they were");
+                tracing::warn!(
+                    ?share,
+                    name,
+                    words,
+                    "the files of a share are not what they were"
+                );
             }
-            None if before.words.is_some() => tracing::info!(?share, name, "a share is whole again"),
+            None if before.words.is_some() => {
+                tracing::info!(?share, name, "a share is whole again")
+            }
             _ => {}
         }
     }
@@ -85,20 +97,27 @@ impl Daemon {
         self.look_at(share, version, AT_ONCE)
     }
 
-    /// Looks at the files of a version, and says what of it can be given: nothing while their disk does not answer.
+    /// Looks at the files of a version, and says what of it can be given: nothing while their disk
+    /// does not answer.
     fn look_at(self: &Arc<Self>, share: &Arc<Share>, version: &Arc<Version>, budget: u64) -> u64 {
         let record = self.share_record(share.id);
         let paths = record.as_ref().map(ShareRecord::paths).unwrap_or_default();
         let (daemon, of, at) = (Arc::clone(self), Arc::clone(share), Arc::clone(version));
-        if let Some(held) = self.disks.patiently(share.id, &paths, move || daemon.look_now(&of, &at, budget))
+        if let Some(held) = self
+            .disks
+            .patiently(share.id, &paths, move || daemon.look_now(&of, &at, budget))
         {
             return held;
         }
         let chunks = version.head.head().chunks;
-        // What is being fetched is not taken back: nobody gets it meanwhile, and it goes on when the disk does.
+        // What is being fetched is not taken back: nobody gets it meanwhile, and it goes on when
+        // the disk does.
         if self.transfers.running(share.id).is_none() {
             self.core.with(|engine, now| {
-                if share.current().is_some_and(|current| current.number() == version.number()) {
+                if share
+                    .current()
+                    .is_some_and(|current| current.number() == version.number())
+                {
                     engine.withdraw(share.id, &RoaringBitmap::from_iter(0..chunks), now);
                 }
             });
@@ -119,30 +138,56 @@ impl Daemon {
         let chunks = version.head.head().chunks;
         let lost = lost(&findings);
         // What is being fetched grows by itself.
-        let whole = !holding.stamps().as_slice().is_empty() && self.transfers.running(share.id).is_none();
+        let whole =
+            !holding.stamps().as_slice().is_empty() && self.transfers.running(share.id).is_none();
         let held = self.core.with(|engine, now| {
-            // A newer version becomes current before the engine holds it: what was seen is not said of that one.
-            if share.current().is_some_and(|current| current.number() == version.number()) {
+            // A newer version becomes current before the engine holds it: what was seen is not said
+            // of that one.
+            if share
+                .current()
+                .is_some_and(|current| current.number() == version.number())
+            {
                 engine.withdraw(share.id, &lost, now);
                 if whole && engine.held(share.id).is_some() {
-                    engine.durable(share.id, &(RoaringBitmap::from_iter(0..chunks) - &lost), now);
+                    engine.durable(
+                        share.id,
+                        &(RoaringBitmap::from_iter(0..chunks) - &lost),
+                        now,
+                    );
                 }
             }
             engine.held(share.id).map_or(0, RoaringBitmap::len)
         });
         if let Some(record) = self.share_record(share.id) {
             self.keep_stamps(share, version, &holding, &findings);
-            self.health.set(share.id, &record.name, condition(self, share, &record, &findings));
+            self.health.set(
+                share.id,
+                &record.name,
+                condition(self, share, &record, &findings),
+            );
         }
         held
     }
 
-    /// Remembers stamps that changed where the content did not, so that it is not read again each time.
-    fn keep_stamps(&self, share: &Share, version: &Version, seen: &Arc<Holding>, findings: &Findings) {
-        let Some(stamps) = &findings.stamps else { return };
+    /// Remembers stamps that changed where the content did not, so that it is not read again each
+    /// time.
+    fn keep_stamps(
+        &self,
+        share: &Share,
+        version: &Version,
+        seen: &Arc<Holding>,
+        findings: &Findings,
+    ) {
+        let Some(stamps) = &findings.stamps else {
+            return;
+        };
         // Whoever publishes has newer ones.
-        let Ok(_turn) = self.publishing.try_lock() else { return };
-        let current = share.current().is_some_and(|current| current.number() == version.number());
+        let Ok(_turn) = self.publishing.try_lock() else {
+            return;
+        };
+        let current = share
+            .current()
+            .is_some_and(|current| current.number() == version.number());
         if !current || !Arc::ptr_eq(&version.holding(), seen) {
             return;
         }
@@ -156,10 +201,20 @@ impl Daemon {
     /// Returns what the user should know, and what is wrong with shares.
     pub(crate) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.losses.told();
-        warnings.extend(self.warnings.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        warnings.extend(
+            self.warnings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .cloned(),
+        );
         for (share, record) in self.share_records() {
-            let words = self.watches.trouble(share.id).or_else(|| self.health.of(share.id).words);
-            warnings.extend(words.map(|words| format!("\"{}\": {words}", display_name(&record.name))));
+            let words = self
+                .watches
+                .trouble(share.id)
+                .or_else(|| self.health.of(share.id).words);
+            warnings
+                .extend(words.map(|words| format!("\"{}\": {words}", display_name(&record.name))));
         }
         warnings
     }
@@ -175,8 +230,15 @@ impl Daemon {
 
 /// Returns what is said of a share whose disk does not answer.
 fn silent(record: &ShareRecord) -> Condition {
-    let path = record.paths().first().map(|path| display_name(&path.to_string_lossy())).unwrap_or_default();
-    Condition { state: ShareState::Unreadable, words: Some(format!("{path}: {SILENT}")) }
+    let path = record
+        .paths()
+        .first()
+        .map(|path| display_name(&path.to_string_lossy()))
+        .unwrap_or_default();
+    Condition {
+        state: ShareState::Unreadable,
+        words: Some(format!("{path}: {SILENT}")),
+    }
 }
 
 /// Positions that cannot be given.
@@ -189,7 +251,12 @@ pub(crate) fn lost(findings: &Findings) -> RoaringBitmap {
 }
 
 /// Returns what is to be said of a share.
-fn condition(daemon: &Daemon, share: &Share, record: &ShareRecord, findings: &Findings) -> Condition {
+fn condition(
+    daemon: &Daemon,
+    share: &Share,
+    record: &ShareRecord,
+    findings: &Findings,
+) -> Condition {
     let parts = publish::parts(record);
     let there = check_roots(parts.iter(), &record.roots());
     if let Err((path, error)) = there.and_then(|()| check_mounts(&parts, &record.mounts)) {
@@ -202,7 +269,10 @@ fn condition(daemon: &Daemon, share: &Share, record: &ShareRecord, findings: &Fi
         let words = format!(
             "{path}: {error}. It goes on by itself when that is back. To share what is there now, share it again."
         );
-        return Condition { state, words: Some(words) };
+        return Condition {
+            state,
+            words: Some(words),
+        };
     }
     let mine = share.owner == daemon.device;
     let (since, then) = match (mine, record.watch.is_some()) {
@@ -216,25 +286,47 @@ fn condition(daemon: &Daemon, share: &Share, record: &ShareRecord, findings: &Fi
             "{} cannot be read: {reason}. It is given again when it can be.",
             subject(&findings.unreadable, record)
         );
-        return Condition { state: ShareState::Unreadable, words: Some(words) };
+        return Condition {
+            state: ShareState::Unreadable,
+            words: Some(words),
+        };
     }
     if findings.changed.files > 0 {
-        let words = format!("{} changed since {since}: {then}", subject(&findings.changed, record));
-        return Condition { state: ShareState::Changed, words: Some(words) };
+        let words = format!(
+            "{} changed since {since}: {then}",
+            subject(&findings.changed, record)
+        );
+        return Condition {
+            state: ShareState::Changed,
+            words: Some(words),
+        };
     }
     if findings.gone.files > 0 {
         let words = match findings.gone.files {
-            1 => format!("{} is not there any more: {then}", subject(&findings.gone, record)),
-            _ => format!("{} are not there any more: {then}", subject(&findings.gone, record)),
+            1 => format!(
+                "{} is not there any more: {then}",
+                subject(&findings.gone, record)
+            ),
+            _ => format!(
+                "{} are not there any more: {then}",
+                subject(&findings.gone, record)
+            ),
         };
-        return Condition { state: ShareState::Gone, words: Some(words) };
+        return Condition {
+            state: ShareState::Gone,
+            words: Some(words),
+        };
     }
     Condition::default()
 }
 
 /// The files that something is said of.
 fn subject(of: &Affected, record: &ShareRecord) -> String {
-    let first = if of.first.is_empty() { display_name(&record.file_name) } else { of.first.clone() };
+    let first = if of.first.is_empty() {
+        display_name(&record.file_name)
+    } else {
+        of.first.clone()
+    };
     match of.files.saturating_sub(1) {
         0 => first,
         1 => format!("{first} and another file"),
@@ -252,8 +344,13 @@ pub(crate) async fn run(daemon: Arc<Daemon>) {
             () = tokio::time::sleep_until(tick.into()) => {}
         }
         daemon.handles.close_unused(CLOSE);
-        let mut wanted =
-            std::mem::take(&mut *daemon.health.suspects.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut wanted = std::mem::take(
+            &mut *daemon
+                .health
+                .suspects
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         let (all, begun) = (Instant::now() >= next, Instant::now());
         if all {
             wanted.extend(daemon.share_records().iter().map(|(share, _)| share.id));

@@ -1,8 +1,9 @@
-//! Who else holds a share: what tickets, relays and other devices said, and which stores turned out to be true.
+//! Who else holds a share: what tickets, relays and other devices said, and which stores turned out
+//! to be true.
 //!
-//! All of it is hearsay until a session has proven it: it costs time when it was wrong, never correctness. Only what was
-//! proven here is told on, so that nonsense does not travel. Bounds: [`MAX_HOLDERS`] stores of a share, [`MAX_SHARES`]
-//! shares.
+//! All of it is hearsay until a session has proven it: it costs time when it was wrong, never
+//! correctness. Only what was proven here is told on, so that nonsense does not travel. Bounds:
+//! [`MAX_HOLDERS`] stores of a share, [`MAX_SHARES`] shares.
 
 use crate::daemon::Daemon;
 use crate::shares::Share;
@@ -45,8 +46,10 @@ impl Holders {
             };
             stores.remove(&unproven);
         }
-        let store =
-            stores.entry(address.key).or_insert_with(|| Store { address: address.clone(), proven: false });
+        let store = stores.entry(address.key).or_insert_with(|| Store {
+            address: address.clone(),
+            proven: false,
+        });
         store.address = address.clone();
         true
     }
@@ -54,32 +57,49 @@ impl Holders {
     /// Marks a store as one that does hold the share; `true` when that is news.
     fn proven(&self, share: ShareId, store: DeviceId) -> bool {
         let mut all = self.lock();
-        let known = all.get_mut(&share).and_then(|stores| stores.get_mut(&store));
+        let known = all
+            .get_mut(&share)
+            .and_then(|stores| stores.get_mut(&store));
         known.is_some_and(|store| !std::mem::replace(&mut store.proven, true))
     }
 
     /// Whether any store of a share is known.
     pub(crate) fn any(&self, share: ShareId) -> bool {
-        self.lock().get(&share).is_some_and(|stores| !stores.is_empty())
+        self.lock()
+            .get(&share)
+            .is_some_and(|stores| !stores.is_empty())
     }
 
     /// Whether a store of a share is known.
     #[cfg(test)]
     pub(crate) fn knows(&self, share: ShareId, store: DeviceId) -> bool {
-        self.lock().get(&share).is_some_and(|stores| stores.contains_key(&store))
+        self.lock()
+            .get(&share)
+            .is_some_and(|stores| stores.contains_key(&store))
     }
 
     /// What others are told.
     fn told(&self, share: ShareId) -> Vec<Holder> {
         let all = self.lock();
-        let proven = all.get(&share).into_iter().flat_map(BTreeMap::values).filter(|store| store.proven);
-        proven.map(|s| Holder { kind: HolderKind::Store, address: s.address.clone() }).collect()
+        let proven = all
+            .get(&share)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter(|store| store.proven);
+        proven
+            .map(|s| Holder {
+                kind: HolderKind::Store,
+                address: s.address.clone(),
+            })
+            .collect()
     }
 
     /// A store does not hold the share any more; `true` when it was told of.
     pub(crate) fn forget(&self, share: ShareId, store: Option<DeviceId>) -> bool {
         let mut all = self.lock();
-        let Some(stores) = all.get_mut(&share) else { return false };
+        let Some(stores) = all.get_mut(&share) else {
+            return false;
+        };
         let was = match store {
             Some(store) => stores.remove(&store).is_some_and(|store| store.proven),
             None => stores.values().any(|store| store.proven),
@@ -91,16 +111,26 @@ impl Holders {
     }
 }
 
-/// What is to be said of a share's stores right after what is held of it; nothing when none is known.
+/// What is to be said of a share's stores right after what is held of it; nothing when none is
+/// known.
 pub(crate) fn elsewhere(daemon: &Daemon, share: ShareId) -> Option<Message> {
     let holders = daemon.holders.told(share);
-    (!holders.is_empty()).then_some(Message::Elsewhere { proof: None, holders })
+    (!holders.is_empty()).then_some(Message::Elsewhere {
+        proof: None,
+        holders,
+    })
 }
 
 /// Tells everyone who listens which stores there are now.
 fn tell(daemon: &Daemon, share: ShareId) {
     let holders = daemon.holders.told(share);
-    daemon.core.routes.tell_sessions(share, &Message::Elsewhere { proof: None, holders });
+    daemon.core.routes.tell_sessions(
+        share,
+        &Message::Elsewhere {
+            proof: None,
+            holders,
+        },
+    );
 }
 
 /// Somebody says who holds a share: who is not known yet is looked at.
@@ -114,13 +144,18 @@ pub(crate) fn heard(daemon: &Daemon, share: &Share, holders: &[Holder]) {
             HolderKind::Store => daemon.links.store_at(address.key, address.clone()),
             HolderKind::Device => {
                 let places = address.udp.iter().chain(&address.tcp);
-                daemon.links.hearsay(address.key, places.filter_map(HostPort::socket_addr).collect());
+                daemon.links.hearsay(
+                    address.key,
+                    places.filter_map(HostPort::socket_addr).collect(),
+                );
             }
         }
         if *kind == HolderKind::Device {
             share.name_holder(address.key);
         }
-        daemon.core.with(|engine, now| engine.handle_holder_seen(share.id, address.key, *kind, now));
+        daemon
+            .core
+            .with(|engine, now| engine.handle_holder_seen(share.id, address.key, *kind, now));
     }
 }
 
@@ -153,7 +188,11 @@ mod tests {
     fn store(port: u16) -> RelayAddress {
         let key = hither_carrier::Identity::generate().unwrap().device_id();
         let at = format!("192.0.2.1:{port}").parse().unwrap();
-        RelayAddress { key, udp: vec![at], tcp: Vec::new() }
+        RelayAddress {
+            key,
+            udp: vec![at],
+            tcp: Vec::new(),
+        }
     }
 
     #[test]
@@ -162,7 +201,10 @@ mod tests {
         let first = store(1);
         assert!(holders.heard(share, &first));
         assert!(holders.told(share).is_empty(), "nobody has seen it yet");
-        assert!(holders.proven(share, first.key) && !holders.proven(share, first.key), "news only once");
+        assert!(
+            holders.proven(share, first.key) && !holders.proven(share, first.key),
+            "news only once"
+        );
         for port in 2..100 {
             assert!(holders.heard(share, &store(port)));
         }
@@ -179,7 +221,10 @@ mod tests {
         let before = store(1);
         holders.heard(share, &before);
         holders.proven(share, before.key);
-        let after = RelayAddress { key: before.key, ..store(2) };
+        let after = RelayAddress {
+            key: before.key,
+            ..store(2)
+        };
         holders.heard(share, &after);
         assert_eq!(holders.told(share)[0].address, after);
     }

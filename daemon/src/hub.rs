@@ -1,4 +1,5 @@
-//! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions, expiry, relays, uploads, messages.
+//! The daemon's long-running tasks: engine timer, incoming streams, discovery, new sessions,
+//! expiry, relays, uploads, messages.
 
 use crate::daemon::Daemon;
 use crate::routes::HubInput;
@@ -16,15 +17,24 @@ const EXPIRY: Duration = Duration::from_secs(60);
 const MIN_EXPIRY: u64 = 20;
 
 /// Starts them all. Returns discovery, to be shut down with a goodbye.
-pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInput>) -> Option<Discovery> {
+pub(crate) fn start(
+    daemon: &Arc<Daemon>,
+    inputs: mpsc::UnboundedReceiver<HubInput>,
+) -> Option<Discovery> {
     let timer = Arc::clone(daemon);
-    daemon.tasks.spawn_forever(async move { timer.core.run_timer().await });
+    daemon
+        .tasks
+        .spawn_forever(async move { timer.core.run_timer().await });
     daemon.tasks.spawn_forever(accept(Arc::clone(daemon)));
     daemon.tasks.spawn_forever(work(Arc::clone(daemon), inputs));
     daemon.tasks.spawn_forever(expire(Arc::clone(daemon)));
-    daemon.tasks.spawn_forever(crate::health::run(Arc::clone(daemon)));
+    daemon
+        .tasks
+        .spawn_forever(crate::health::run(Arc::clone(daemon)));
     crate::world::start(daemon);
-    daemon.tasks.spawn_forever(crate::terms::follow(Arc::clone(daemon)));
+    daemon
+        .tasks
+        .spawn_forever(crate::terms::follow(Arc::clone(daemon)));
     crate::catalogue::start(daemon);
     crate::relay::start(daemon);
     crate::keep::start(daemon);
@@ -35,9 +45,13 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: mpsc::UnboundedReceiver<HubInp
     let look = discovery.as_ref().map(Discovery::look_anew);
     if let Some(call) = discovery.as_ref().map(Discovery::call) {
         let of = Arc::clone(daemon);
-        daemon.tasks.spawn_forever(async move { of.links.run_calls(call).await });
+        daemon
+            .tasks
+            .spawn_forever(async move { of.links.run_calls(call).await });
     }
-    daemon.tasks.spawn_forever(roaming::run(Arc::clone(daemon), look));
+    daemon
+        .tasks
+        .spawn_forever(roaming::run(Arc::clone(daemon), look));
     discovery
 }
 
@@ -51,11 +65,20 @@ fn start_discovery(daemon: &Arc<Daemon>) -> Option<Discovery> {
         familiar: familiar::of(daemon, &members),
         ..Default::default()
     };
-    match Discovery::start(daemon.device, daemon.endpoint.port(), daemon.endpoint.tcp_port(), options) {
+    match Discovery::start(
+        daemon.device,
+        daemon.endpoint.port(),
+        daemon.endpoint.tcp_port(),
+        options,
+    ) {
         Ok((discovery, events)) => {
-            daemon.tasks.spawn_forever(discover(Arc::clone(daemon), events));
+            daemon
+                .tasks
+                .spawn_forever(discover(Arc::clone(daemon), events));
             let recall = discovery.recall();
-            daemon.tasks.spawn_forever(familiar::follow(Arc::clone(daemon), members, recall));
+            daemon
+                .tasks
+                .spawn_forever(familiar::follow(Arc::clone(daemon), members, recall));
             Some(discovery)
         }
         Err(error) => {
@@ -77,7 +100,9 @@ async fn accept(daemon: Arc<Daemon>) {
             }
             Incoming::Stream(stream) => {
                 // Beyond the bound the stream is dropped, which resets it.
-                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else { continue };
+                let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                    continue;
+                };
                 let (of, token) = (Arc::clone(&daemon), daemon.tasks.token.clone());
                 daemon.tasks.spawn(async move {
                     tokio::select! {
@@ -113,30 +138,47 @@ async fn work(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<HubInput>
 async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent>) {
     while let Some(event) = events.recv().await {
         match event {
-            DiscoveryEvent::Seen { device, addresses, tcp_port } => {
+            DiscoveryEvent::Seen {
+                device,
+                addresses,
+                tcp_port,
+            } => {
                 tracing::debug!(?device, ?addresses, "a device is nearby");
                 daemon.links.seen(device, addresses, tcp_port);
                 daemon.core.with(|engine, now| {
                     let fetching: Vec<_> = engine.fetching().collect();
-                    fetching.into_iter().for_each(|share| engine.handle_device_seen(share, device, now));
+                    fetching
+                        .into_iter()
+                        .for_each(|share| engine.handle_device_seen(share, device, now));
                 });
                 let of = Arc::clone(&daemon);
-                daemon.tasks.spawn(async move { of.links.check(device).await });
+                daemon
+                    .tasks
+                    .spawn(async move { of.links.check(device).await });
             }
             // Whoever has nothing to give need not answer.
             DiscoveryEvent::Calls { device } => {
                 if !daemon.shares.all().is_empty() {
                     let of = Arc::clone(&daemon);
-                    daemon.tasks.spawn(async move { of.links.answer_call(device).await });
+                    daemon
+                        .tasks
+                        .spawn(async move { of.links.answer_call(device).await });
                 }
             }
-            DiscoveryEvent::Ourselves { addresses, tcp_port } => {
+            DiscoveryEvent::Ourselves {
+                addresses,
+                tcp_port,
+            } => {
                 let of = Arc::clone(&daemon);
-                daemon.tasks.spawn(async move { twins::look(&of, &addresses, tcp_port).await });
+                daemon
+                    .tasks
+                    .spawn(async move { twins::look(&of, &addresses, tcp_port).await });
             }
             DiscoveryEvent::Gone { device } => {
                 daemon.links.gone(device);
-                daemon.core.with(|engine, _| engine.handle_device_gone(device));
+                daemon
+                    .core
+                    .with(|engine, _| engine.handle_device_gone(device));
             }
         }
     }
@@ -146,11 +188,15 @@ async fn discover(daemon: Arc<Daemon>, mut events: mpsc::Receiver<DiscoveryEvent
 async fn expire(daemon: Arc<Daemon>) {
     loop {
         let of = Arc::clone(&daemon);
-        let next = tokio::task::spawn_blocking(move || of.end_expired()).await.unwrap_or(None);
+        let next = tokio::task::spawn_blocking(move || of.end_expired())
+            .await
+            .unwrap_or(None);
         // A clock that is set tells nobody: it is looked at now and then.
         let until = next.map_or(EXPIRY, |at| {
             Duration::from_millis(
-                at.saturating_mul(1000).saturating_sub(daemon.time.millis()).max(MIN_EXPIRY),
+                at.saturating_mul(1000)
+                    .saturating_sub(daemon.time.millis())
+                    .max(MIN_EXPIRY),
             )
         });
         tokio::select! {

@@ -15,7 +15,11 @@ pub(crate) struct Lock(#[allow(dead_code, reason = "held for its drop")] File);
 
 /// Takes the lock; `None` when another daemon has it.
 pub(crate) fn lock(path: &Path) -> io::Result<Option<Lock>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Lock(file))),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -23,16 +27,17 @@ pub(crate) fn lock(path: &Path) -> io::Result<Option<Lock>> {
     }
 }
 
-/// Logs to a file (JSON, one object a line), or to standard error when in the foreground. A line that cannot be written, as on a full disk,
-/// is lost: to say so on standard error would panic whoever logs, where nobody reads that any more.
+/// Logs to a file (JSON, one object a line), or to standard error when in the foreground. A line
+/// that cannot be written, as on a full disk, is lost: to say so on standard error would panic
+/// whoever logs, where nobody reads that any more.
 pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Result<()> {
     let ours = format!(
         "warn,hither_daemon={level},hither_carrier={level},hither_content={level},hither_engine={level}"
     );
     let filter = || EnvFilter::try_new(&ours).unwrap_or_else(|_| EnvFilter::new("info"));
     if foreground {
-        let colours =
-            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+        let colours = io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         tracing_subscriber::fmt()
             .with_env_filter(filter())
             .with_ansi(colours)

@@ -1,8 +1,9 @@
 //! Lanes: the fetching side of bulk streams to one device over one carrier.
 //!
-//! A lane opens its streams when it is first asked for something. On TCP and through a relay it uses two, so that both ends can encrypt and
-//! decrypt on two cores; on QUIC one is as fast as many. When a stream breaks, the whole lane starts over: the engine
-//! is told and gives out the work again.
+//! A lane opens its streams when it is first asked for something. On TCP and through a relay it
+//! uses two, so that both ends can encrypt and decrypt on two cores; on QUIC one is as fast as
+//! many. When a stream breaks, the whole lane starts over: the engine is told and gives out the
+//! work again.
 
 mod watched;
 
@@ -32,11 +33,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Streams of a lane whose streams are connections of their own.
 const TCP_STREAMS: usize = 2;
-/// How long 256 KiB of a payload may take before its stream counts as broken; the engine moves the work long before.
+/// How long 256 KiB of a payload may take before its stream counts as broken; the engine moves the
+/// work long before.
 const PAYLOAD: Duration = Duration::from_secs(30);
 
-/// What the positions of the requests on their way count. An entry goes with the answer that ends its request, or when
-/// the request is taken back.
+/// What the positions of the requests on their way count. An entry goes with the answer that ends
+/// its request, or when the request is taken back.
 #[derive(Debug, Default)]
 struct Spaces {
     on_their_way: Mutex<HashMap<RequestId, Space>>,
@@ -46,7 +48,9 @@ struct Spaces {
 
 impl Spaces {
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Space>> {
-        self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.on_their_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for something of this device; the other one is not to be blamed meanwhile.
@@ -62,18 +66,31 @@ impl Spaces {
         self.any() && self.held.load(Ordering::Relaxed) == 0
     }
 
-    /// What to say for an input, and whether every stream is to hear it; nothing for a request that was not made here or
-    /// has ended.
+    /// What to say for an input, and whether every stream is to hear it; nothing for a request that
+    /// was not made here or has ended.
     fn outgoing(&self, input: LaneInput) -> Option<(Message, bool)> {
         match input {
-            LaneInput::Want { request, space, version, ranges } => {
+            LaneInput::Want {
+                request,
+                space,
+                version,
+                ranges,
+            } => {
                 self.lock().insert(request, space);
-                Some((Message::Want(Want { request: request.0, space, version, ranges }), false))
+                Some((
+                    Message::Want(Want {
+                        request: request.0,
+                        space,
+                        version,
+                        ranges,
+                    }),
+                    false,
+                ))
             }
             // What is on its way all the same, the engine takes for late: it needs no space.
-            LaneInput::Cancel { request } => {
-                self.ended(request).then_some((Message::Cancel { request: request.0 }, true))
-            }
+            LaneInput::Cancel { request } => self
+                .ended(request)
+                .then_some((Message::Cancel { request: request.0 }, true)),
         }
     }
 
@@ -102,7 +119,8 @@ pub(crate) fn make(
 ) -> (Lanes, Vec<BoxFuture<'static, ()>>) {
     let mut lanes = HashMap::new();
     let mut futures: Vec<BoxFuture<'static, ()>> = Vec::new();
-    // A session through a relay may move to a direct way; beside a direct one a relay may carry chunks.
+    // A session through a relay may move to a direct way; beside a direct one a relay may carry
+    // chunks.
     let carriers = Carrier::ALL.into_iter().filter(|carrier| match carrier {
         Carrier::Quic => control != CarrierKind::Tcp,
         Carrier::Tcp => true,
@@ -114,7 +132,14 @@ pub(crate) fn make(
         lanes.insert(carrier, sender);
         let (device, kind) = (key.device, key.kind);
         let (daemon, share, left) = (Arc::clone(daemon), Arc::clone(share), Arc::default());
-        let lane = Lane { daemon, share, device, kind, carrier, left };
+        let lane = Lane {
+            daemon,
+            share,
+            device,
+            kind,
+            carrier,
+            left,
+        };
         futures.push(Box::pin(lane.run(receiver, key.close.clone())));
     }
     (lanes, futures)
@@ -148,13 +173,23 @@ impl Lane {
             };
             tracing::debug!(device = ?self.device, carrier = ?self.carrier, error = end, "a lane broke");
             let (share, device, carrier) = (self.share.id, self.device, self.carrier);
-            self.daemon.core.with(|engine, now| engine.handle_carrier_failed(share, device, carrier, now));
+            self.daemon
+                .core
+                .with(|engine, now| engine.handle_carrier_failed(share, device, carrier, now));
         }
     }
 
     /// Opens the streams and works until one of them breaks; returns why.
-    async fn work(&self, first: LaneInput, inputs: &mut mpsc::UnboundedReceiver<LaneInput>) -> String {
-        let count = if self.carrier == Carrier::Quic { 1 } else { TCP_STREAMS };
+    async fn work(
+        &self,
+        first: LaneInput,
+        inputs: &mut mpsc::UnboundedReceiver<LaneInput>,
+    ) -> String {
+        let count = if self.carrier == Carrier::Quic {
+            1
+        } else {
+            TCP_STREAMS
+        };
         let spaces = Arc::<Spaces>::default();
         let (mut senders, mut watched) = (Vec::new(), None::<Watched>);
         let mut readers = tokio::task::JoinSet::new();
@@ -172,7 +207,9 @@ impl Lane {
                 Err(error) => return error,
             }
         }
-        let Some(mut watched) = watched else { return "no stream".into() };
+        let Some(mut watched) = watched else {
+            return "no stream".into();
+        };
         let mut turn = 0;
         let mut next = Some(first);
         let mut look = tokio::time::interval(Watch::LOOK);
@@ -207,7 +244,9 @@ impl Lane {
         turn: &mut usize,
         spaces: &Spaces,
     ) -> std::io::Result<()> {
-        let Some((message, everywhere)) = spaces.outgoing(input) else { return Ok(()) };
+        let Some((message, everywhere)) = spaces.outgoing(input) else {
+            return Ok(());
+        };
         if everywhere {
             for send in senders.iter_mut() {
                 write_message(send, &message).await?;
@@ -224,17 +263,32 @@ impl Lane {
             Carrier::Tcp => self.daemon.links.tcp(self.device, None).await,
             Carrier::Relayed => {
                 let circuits = circuits::Way::new(&self.daemon, &self.share, self.device);
-                self.daemon.links.relayed(self.device, self.share.id, circuits).await
+                self.daemon
+                    .links
+                    .relayed(self.device, self.share.id, circuits)
+                    .await
             }
         };
-        let mut stream = link.map_err(|e| e.to_string())?.open().await.map_err(|e| e.to_string())?;
+        let mut stream = link
+            .map_err(|e| e.to_string())?
+            .open()
+            .await
+            .map_err(|e| e.to_string())?;
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
         {
-            let mut greeted = pin!(greet(&mut stream, &mut reader, &self.share, self.kind, Purpose::Bulk));
+            let mut greeted = pin!(greet(
+                &mut stream,
+                &mut reader,
+                &self.share,
+                self.kind,
+                Purpose::Bulk
+            ));
             // The connection may be one from before TCP began to be swallowed.
             let greeted = match timeout(ANSWERS, &mut greeted).await {
                 Ok(greeted) => greeted,
-                Err(_) if self.is_swallowed().await => return Err("nothing gets through any more".into()),
+                Err(_) if self.is_swallowed().await => {
+                    return Err("nothing gets through any more".into());
+                }
                 Err(_) => greeted.await,
             };
             greeted.map_err(|e| e.to_string())?;
@@ -281,8 +335,13 @@ impl Lane {
     ) -> Result<(), String> {
         let (core, share, device) = (&self.daemon.core, self.share.id, self.device);
         match message {
-            Message::Chunk { request, position, length } => {
-                self.chunk(RequestId(request), position, length, recv, reader, spaces).await?;
+            Message::Chunk {
+                request,
+                position,
+                length,
+            } => {
+                self.chunk(RequestId(request), position, length, recv, reader, spaces)
+                    .await?;
             }
             Message::Served { request } => {
                 let request = RequestId(request);
@@ -292,8 +351,14 @@ impl Lane {
             Message::NotHeld { request, ranges } => core.with(|engine, now| {
                 engine.handle_not_held(share, device, RequestId(request), &ranges, now);
             }),
-            Message::Busy { request, retry_after_ms } => {
-                let (request, pause) = (RequestId(request), Duration::from_millis(u64::from(retry_after_ms)));
+            Message::Busy {
+                request,
+                retry_after_ms,
+            } => {
+                let (request, pause) = (
+                    RequestId(request),
+                    Duration::from_millis(u64::from(retry_after_ms)),
+                );
                 spaces.ended(request);
                 core.with(|engine, now| engine.handle_busy(share, device, request, pause, now));
             }
@@ -314,10 +379,15 @@ impl Lane {
         let space = spaces.of(request);
         let room = spaces.hold(self.daemon.workers.room(length as usize)).await;
         let mut payload = self.daemon.workers.buffers.take();
-        reader.payload_into(recv, &mut payload, PAYLOAD).await.map_err(|error| error.to_string())?;
+        reader
+            .payload_into(recv, &mut payload, PAYLOAD)
+            .await
+            .map_err(|error| error.to_string())?;
         let (share, device) = (self.share.id, self.device);
-        let arrival =
-            self.daemon.core.with(|engine, now| engine.handle_arrival(share, device, request, position, now));
+        let arrival = self
+            .daemon
+            .core
+            .with(|engine, now| engine.handle_arrival(share, device, request, position, now));
         match (arrival, space) {
             (Arrival::Unneeded, _) => self.daemon.workers.buffers.give(payload),
             (Arrival::Unasked, _) | (Arrival::Wanted, None) => {
@@ -339,8 +409,8 @@ impl Lane {
 
 /// Where verified chunks of one transfer go.
 pub(crate) trait Sink: Send + Sync {
-    /// Verifies, decrypts and writes one chunk; returns the positions at which it is now. Of data, `written` is told of them too, before
-    /// anybody can be told that no more is written.
+    /// Verifies, decrypts and writes one chunk; returns the positions at which it is now. Of data,
+    /// `written` is told of them too, before anybody can be told that no more is written.
     fn put(
         &self,
         space: Space,
@@ -374,23 +444,36 @@ fn store(
 ) {
     // Before the engine hears of it: its "complete" must come after the last position.
     let written = |positions: &[u32]| {
-        daemon.core.routes.tell_transfer(share, TransferInput::Written(positions.to_vec()));
+        daemon
+            .core
+            .routes
+            .tell_transfer(share, TransferInput::Written(positions.to_vec()));
     };
     match sink.put(space, position, &mut sealed, &written) {
         Ok(positions) => {
-            daemon.core.with(|engine, now| engine.stored(share, Some(request), &positions, now));
+            daemon
+                .core
+                .with(|engine, now| engine.stored(share, Some(request), &positions, now));
         }
         Err(PutError::Damaged) => {
             tracing::warn!(?share, position, "a device gave a damaged chunk");
-            daemon.core.with(|engine, now| engine.damaged(share, request, now));
+            daemon
+                .core
+                .with(|engine, now| engine.damaged(share, request, now));
         }
         Err(PutError::Write(error)) => {
             let error = crate::failure::write(&error);
-            daemon.core.routes.tell_transfer(share, TransferInput::WriteFailed(error));
+            daemon
+                .core
+                .routes
+                .tell_transfer(share, TransferInput::WriteFailed(error));
         }
         Err(PutError::Manifest(error)) => {
             let error = crate::failure::manifest(&error);
-            daemon.core.routes.tell_transfer(share, TransferInput::WriteFailed(error));
+            daemon
+                .core
+                .routes
+                .tell_transfer(share, TransferInput::WriteFailed(error));
         }
         Err(PutError::Stale) => {}
     }
@@ -412,24 +495,35 @@ mod tests {
     }
 
     fn cancel(request: u64) -> LaneInput {
-        LaneInput::Cancel { request: RequestId(request) }
+        LaneInput::Cancel {
+            request: RequestId(request),
+        }
     }
 
     #[test]
     fn nothing_is_remembered_of_requests_that_were_taken_back_or_ended() {
         let spaces = Spaces::default();
         for request in 1..=100 {
-            assert!(matches!(spaces.outgoing(want(request)), Some((Message::Want(_), false))));
+            assert!(matches!(
+                spaces.outgoing(want(request)),
+                Some((Message::Want(_), false))
+            ));
         }
         assert_eq!(spaces.of(RequestId(7)), Some(Space::Data));
         // Nobody answers what was taken back while it waited in the other device's queue.
         for request in 1..=98 {
             let said = spaces.outgoing(cancel(request));
-            assert!(matches!(said, Some((Message::Cancel { .. }, true))), "{request}: {said:?}");
+            assert!(
+                matches!(said, Some((Message::Cancel { .. }, true))),
+                "{request}: {said:?}"
+            );
         }
         assert!(spaces.ended(RequestId(99)) && spaces.ended(RequestId(100)));
         assert!(spaces.lock().is_empty());
         assert!(spaces.outgoing(cancel(5)).is_none(), "told twice");
-        assert!(spaces.outgoing(cancel(500)).is_none(), "told of a request of another lane");
+        assert!(
+            spaces.outgoing(cancel(500)).is_none(),
+            "told of a request of another lane"
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! hitherd: the loop around the engine.
 //!
-//! `core.rs` holds the engine; `routes.rs` carries its commands to `session.rs` (who holds what), `lane.rs` (fetching),
-//! `upload.rs` (serving) and `transfer/` (one task per fetch). `publish.rs` makes shares. `relay/` keeps connections to
-//! relays and the list of the user's devices, `mail/` takes messages between them, `catalogue/` knows what those
-//! devices share, `keep/` uploads to stores, `watch/` publishes what changes. `api/` is how users reach it.
+//! `core.rs` holds the engine; `routes.rs` carries its commands to `session.rs` (who holds what),
+//! `lane.rs` (fetching), `upload.rs` (serving) and `transfer/` (one task per fetch). `publish.rs`
+//! makes shares. `relay/` keeps connections to relays and the list of the user's devices, `mail/`
+//! takes messages between them, `catalogue/` knows what those devices share, `keep/` uploads to
+//! stores, `watch/` publishes what changes. `api/` is how users reach it.
 //!
-//! Invariants: tasks are spawned through `tasks.rs`; whatever blocks runs on blocking threads or `workers.rs`; what is
-//! announced was durable before.
+//! Invariants: tasks are spawned through `tasks.rs`; whatever blocks runs on blocking threads or
+//! `workers.rs`; what is announced was durable before.
 
 mod api;
 mod belonging;

@@ -39,7 +39,8 @@ pub(crate) struct Known {
     tcp_port: Option<u16>,
     /// Discovery sees it now.
     pub(crate) nearby: bool,
-    /// Somebody else than discovery spoke of it, or it proved something: it was not made up by anybody on the network.
+    /// Somebody else than discovery spoke of it, or it proved something: it was not made up by
+    /// anybody on the network.
     named: bool,
     /// What it calls itself, told after a proof.
     pub(crate) name: Option<DeviceName>,
@@ -66,8 +67,8 @@ impl Known {
     }
 }
 
-/// One slot per device and carrier; its lock makes concurrent dials one. Through a relay one is let in about a share, so
-/// that there is one per share too.
+/// One slot per device and carrier; its lock makes concurrent dials one. Through a relay one is let
+/// in about a share, so that there is one per share too.
 type Slot = Arc<AsyncMutex<Option<Link>>>;
 /// What a slot is for.
 type Lane = (DeviceId, CarrierKind, Option<ShareId>);
@@ -103,13 +104,17 @@ impl Links {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes what is known of a device, making room for a new one by forgetting one: best one that nobody named, then one that
-    /// is not nearby.
+    /// Changes what is known of a device, making room for a new one by forgetting one: best one
+    /// that nobody named, then one that is not nearby.
     fn change(&self, device: DeviceId, change: impl FnOnce(&mut Known)) {
         let mut book = self.book();
         if book.len() >= MAX_KNOWN && !book.contains_key(&device) {
-            let least = book.iter().min_by_key(|(_, known)| (known.named, known.nearby));
-            let least = least.filter(|(_, known)| !(known.named && known.nearby)).map(|(device, _)| *device);
+            let least = book
+                .iter()
+                .min_by_key(|(_, known)| (known.named, known.nearby));
+            let least = least
+                .filter(|(_, known)| !(known.named && known.nearby))
+                .map(|(device, _)| *device);
             let Some(least) = least else { return };
             book.remove(&least);
         }
@@ -144,10 +149,17 @@ impl Links {
     }
 
     /// Discovery found a device, or found it anew.
-    pub(crate) fn seen(&self, device: DeviceId, mut addresses: Vec<SocketAddr>, tcp_port: Option<u16>) {
+    pub(crate) fn seen(
+        &self,
+        device: DeviceId,
+        mut addresses: Vec<SocketAddr>,
+        tcp_port: Option<u16>,
+    ) {
         addresses.truncate(MAX_ADDRESSES);
         self.change(device, |known| {
-            if !known.addresses.is_empty() && known.addresses.iter().all(|at| !addresses.contains(at)) {
+            if !known.addresses.is_empty()
+                && known.addresses.iter().all(|at| !addresses.contains(at))
+            {
                 self.endpoint.paths().forget(device);
             }
             known.addresses = addresses;
@@ -209,7 +221,9 @@ impl Links {
             true => SourceKind::Lan,
             false => SourceKind::Direct,
         };
-        self.change(link.device(), |known| (known.way, known.relayed) = (Some(way), false));
+        self.change(link.device(), |known| {
+            (known.way, known.relayed) = (Some(way), false)
+        });
     }
 
     /// How what a device gives reaches this one.
@@ -222,7 +236,10 @@ impl Links {
 
     /// How what came from a device without a relay reached this one.
     pub(crate) fn direct_way(&self, device: DeviceId) -> SourceKind {
-        self.book().get(&device).and_then(|known| known.way).unwrap_or(SourceKind::Direct)
+        self.book()
+            .get(&device)
+            .and_then(|known| known.way)
+            .unwrap_or(SourceKind::Direct)
     }
 
     /// A relay made a circuit to the device.
@@ -232,7 +249,9 @@ impl Links {
 
     /// The relay that made the last circuit to the device.
     pub(crate) fn relay_to(&self, device: DeviceId) -> Option<String> {
-        self.book().get(&device).and_then(|known| known.through.clone())
+        self.book()
+            .get(&device)
+            .and_then(|known| known.through.clone())
     }
 
     /// What a device told after a proof.
@@ -245,20 +264,29 @@ impl Links {
 
     /// Devices that discovery sees.
     pub(crate) fn nearby(&self) -> Vec<DeviceId> {
-        self.book().iter().filter(|(_, known)| known.nearby).map(|(device, _)| *device).collect()
+        self.book()
+            .iter()
+            .filter(|(_, known)| known.nearby)
+            .map(|(device, _)| *device)
+            .collect()
     }
 
     /// What a device calls itself.
     pub(crate) fn name(&self, device: DeviceId) -> Option<DeviceName> {
-        self.book().get(&device).and_then(|known| known.name.clone())
+        self.book()
+            .get(&device)
+            .and_then(|known| known.name.clone())
     }
 
     fn slot(&self, lane: Lane) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        // Slots of links that ended are dropped as new ones come: as many stay as there are links and dials.
+        // Slots of links that ended are dropped as new ones come: as many stay as there are links
+        // and dials.
         slots.retain(|_, slot| {
             Arc::strong_count(slot) > 1
-                || slot.try_lock().is_ok_and(|link| link.as_ref().is_some_and(|l| l.close_reason().is_none()))
+                || slot
+                    .try_lock()
+                    .is_ok_and(|link| link.as_ref().is_some_and(|l| l.close_reason().is_none()))
         });
         Arc::clone(slots.entry(lane).or_default())
     }
@@ -266,7 +294,9 @@ impl Links {
     /// Where the device may be for a carrier.
     fn addresses(&self, device: DeviceId, carrier: CarrierKind) -> Vec<SocketAddr> {
         let book = self.book();
-        let Some(known) = book.get(&device) else { return Vec::new() };
+        let Some(known) = book.get(&device) else {
+            return Vec::new();
+        };
         let mut all = known.all();
         if let Some(port) = known.tcp_port.filter(|_| carrier == CarrierKind::Tcp) {
             all.iter_mut().for_each(|address| address.set_port(port));
@@ -276,8 +306,13 @@ impl Links {
 
     /// The same with the names of a store looked up.
     async fn resolved(&self, device: DeviceId, carrier: CarrierKind) -> Vec<SocketAddr> {
-        let store = self.book().get(&device).and_then(|known| known.store.clone());
-        let Some(store) = store else { return self.addresses(device, carrier) };
+        let store = self
+            .book()
+            .get(&device)
+            .and_then(|known| known.store.clone());
+        let Some(store) = store else {
+            return self.addresses(device, carrier);
+        };
         match carrier {
             CarrierKind::Quic => look_up(&store.udp).await,
             CarrierKind::Tcp => look_up(&store.tcp).await,
@@ -293,20 +328,27 @@ impl Links {
 
     /// Whether nothing is known of where it is.
     fn is_lost(&self, device: DeviceId) -> bool {
-        self.book().get(&device).is_none_or(|known| known.store.is_none() && known.all().is_empty())
+        self.book()
+            .get(&device)
+            .is_none_or(|known| known.store.is_none() && known.all().is_empty())
     }
 
     /// Whether an index or discovery says where it is.
     fn is_told_of(&self, device: DeviceId) -> bool {
         let told = |known: &Known| !(known.addresses.is_empty() && known.indexed.is_empty());
-        self.book().get(&device).is_some_and(|known| known.store.is_some() || told(known))
+        self.book()
+            .get(&device)
+            .is_some_and(|known| known.store.is_some() || told(known))
     }
 
     fn is_store(&self, device: DeviceId) -> bool {
-        self.book().get(&device).is_some_and(|known| known.store.is_some())
+        self.book()
+            .get(&device)
+            .is_some_and(|known| known.store.is_some())
     }
 
-    /// Where the device may be as well, as it becomes known from now on. What was known before may come again.
+    /// Where the device may be as well, as it becomes known from now on. What was known before may
+    /// come again.
     fn sightings(&self, device: DeviceId, carrier: CarrierKind) -> impl Stream<Item = SocketAddr> {
         let begin = (self.moved.subscribe(), VecDeque::new());
         stream::unfold(begin, move |(mut moved, mut found)| async move {
@@ -330,7 +372,9 @@ impl Links {
         let dial = async || {
             let joining = self.sightings(device, CarrierKind::Quic); // first, so that nothing is missed in between
             let addresses = self.resolved(device, CarrierKind::Quic).await;
-            self.endpoint.connect_quic_joined(device, &addresses, joining).await
+            self.endpoint
+                .connect_quic_joined(device, &addresses, joining)
+                .await
         };
         let link = tokio::select! {
             dialled = self.on_this_network(dial) => dialled?,
@@ -341,19 +385,30 @@ impl Links {
         Ok(link)
     }
 
-    /// A TCP link to the device, at the address where `beside` reaches it (or those known when there is none).
-    pub(crate) async fn tcp(&self, device: DeviceId, beside: Option<SocketAddr>) -> Result<Link, LinkError> {
+    /// A TCP link to the device, at the address where `beside` reaches it (or those known when
+    /// there is none).
+    pub(crate) async fn tcp(
+        &self,
+        device: DeviceId,
+        beside: Option<SocketAddr>,
+    ) -> Result<Link, LinkError> {
         let slot = self.slot((device, CarrierKind::Tcp, None));
         let mut open = slot.lock().await;
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
         }
-        let link = self.on_this_network(|| self.dial_tcp(device, beside)).await?;
+        let link = self
+            .on_this_network(|| self.dial_tcp(device, beside))
+            .await?;
         *open = Some(link.clone());
         Ok(link)
     }
 
-    async fn dial_tcp(&self, device: DeviceId, beside: Option<SocketAddr>) -> Result<Link, LinkError> {
+    async fn dial_tcp(
+        &self,
+        device: DeviceId,
+        beside: Option<SocketAddr>,
+    ) -> Result<Link, LinkError> {
         let joining = self.sightings(device, CarrierKind::Tcp);
         let port = self.book().get(&device).and_then(|known| known.tcp_port);
         // Behind which port of which host a store takes TCP, it says itself.
@@ -363,11 +418,13 @@ impl Links {
         let mut addresses = self.resolved(device, CarrierKind::Tcp).await;
         addresses.retain(|address| Some(*address) != beside);
         addresses.splice(0..0, beside);
-        self.endpoint.connect_tcp_joined(device, &addresses, joining).await
+        self.endpoint
+            .connect_tcp_joined(device, &addresses, joining)
+            .await
     }
 
-    /// Dials, and begins anew when the network becomes another one meanwhile: what was sent into the old one is lost, and
-    /// would be repeated later and later.
+    /// Dials, and begins anew when the network becomes another one meanwhile: what was sent into
+    /// the old one is lost, and would be repeated later and later.
     async fn on_this_network<F>(&self, dial: impl Fn() -> F) -> Result<Link, LinkError>
     where
         F: Future<Output = Result<Link, LinkError>>,
@@ -381,7 +438,8 @@ impl Links {
         }
     }
 
-    /// A link to the device through a relay, for what is fetched of a share: the open one, or a new one by `circuits`.
+    /// A link to the device through a relay, for what is fetched of a share: the open one, or a new
+    /// one by `circuits`.
     pub(crate) async fn relayed(
         &self,
         device: DeviceId,
@@ -393,13 +451,17 @@ impl Links {
         if let Some(link) = open.as_ref().filter(|link| link.close_reason().is_none()) {
             return Ok(link.clone());
         }
-        let dial = || self.endpoint.connect_circuits(device, Arc::clone(&circuits));
+        let dial = || {
+            self.endpoint
+                .connect_circuits(device, Arc::clone(&circuits))
+        };
         let link = self.on_this_network(dial).await?;
         *open = Some(link.clone());
         Ok(link)
     }
 
-    /// A device connected to us: its link serves our own streams to it too, unless there is one already.
+    /// A device connected to us: its link serves our own streams to it too, unless there is one
+    /// already.
     pub(crate) fn accepted(&self, link: Link) {
         self.got_through();
         let slot = self.slot((link.device(), link.carrier(), None));
@@ -412,17 +474,27 @@ impl Links {
         }
     }
 
-    /// Ends the links to a store that nothing is fetched from any more: it has many guests, and need not keep them all.
+    /// Ends the links to a store that nothing is fetched from any more: it has many guests, and
+    /// need not keep them all.
     pub(crate) fn leave(&self, store: DeviceId) {
-        for link in self.open().into_iter().filter(|link| link.device() == store) {
+        for link in self
+            .open()
+            .into_iter()
+            .filter(|link| link.device() == store)
+        {
             link.close("nothing more to fetch");
         }
     }
 
-    /// Ends the link to a device through a relay, for a share of which nothing is fetched from it any more.
+    /// Ends the link to a device through a relay, for a share of which nothing is fetched from it
+    /// any more.
     pub(crate) fn leave_relayed(&self, device: DeviceId, share: ShareId) {
         let lane = (device, CarrierKind::Relayed, Some(share));
-        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
+        let slot = self
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&lane);
         if let Some(link) = slot.and_then(|slot| slot.try_lock().ok()?.take()) {
             link.close("nothing more to fetch");
         }
@@ -438,10 +510,15 @@ impl Links {
             .collect()
     }
 
-    /// Round-trip time of the link to a device, when there is one: of the one that its session is on.
+    /// Round-trip time of the link to a device, when there is one: of the one that its session is
+    /// on.
     pub(crate) fn rtt(&self, device: DeviceId) -> Option<Duration> {
         let relayed = self.way(device) == SourceKind::Relayed;
-        let mut links: Vec<Link> = self.open().into_iter().filter(|link| link.device() == device).collect();
+        let mut links: Vec<Link> = self
+            .open()
+            .into_iter()
+            .filter(|link| link.device() == device)
+            .collect();
         links.sort_by_key(|link| (link.carrier() == CarrierKind::Relayed) != relayed);
         links.first().map(Link::rtt)
     }
@@ -460,17 +537,19 @@ pub(crate) fn place(carrier: CarrierKind, remote: SocketAddr) -> Option<IpAddr> 
 /// Whether an address is on a network that this device is on itself.
 pub(crate) fn is_near(remote: IpAddr) -> bool {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.iter().any(|interface| match (&interface.addr, remote.to_canonical()) {
-        (if_addrs::IfAddr::V4(own), IpAddr::V4(remote)) => {
-            let mask = u32::from(own.netmask);
-            u32::from(own.ip) & mask == u32::from(remote) & mask
-        }
-        (if_addrs::IfAddr::V6(own), IpAddr::V6(remote)) => {
-            let mask = u128::from(own.netmask);
-            u128::from(own.ip) & mask == u128::from(remote) & mask
-        }
-        _ => false,
-    })
+    interfaces
+        .iter()
+        .any(|interface| match (&interface.addr, remote.to_canonical()) {
+            (if_addrs::IfAddr::V4(own), IpAddr::V4(remote)) => {
+                let mask = u32::from(own.netmask);
+                u32::from(own.ip) & mask == u32::from(remote) & mask
+            }
+            (if_addrs::IfAddr::V6(own), IpAddr::V6(remote)) => {
+                let mask = u128::from(own.netmask);
+                u128::from(own.ip) & mask == u128::from(remote) & mask
+            }
+            _ => false,
+        })
 }
 
 /// The addresses behind `host:port` texts, in their order; a name that is not found has none.
@@ -478,8 +557,16 @@ async fn look_up(places: &[HostPort]) -> Vec<SocketAddr> {
     let each = join_all(places.iter().map(async |place| match place.host() {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, place.port())],
         Host::Name(name) => {
-            let found = timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), place.port()))).await;
-            found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
+            let found = timeout(
+                RESOLVE,
+                tokio::net::lookup_host((name.as_str(), place.port())),
+            )
+            .await;
+            found
+                .ok()
+                .and_then(Result::ok)
+                .map(Iterator::collect)
+                .unwrap_or_default()
         }
     }));
     let mut all: Vec<SocketAddr> = each.await.into_iter().flatten().collect();

@@ -14,9 +14,12 @@ impl Daemon {
     pub(crate) fn load_shares(&self) -> Result<(), ApiError> {
         let own = self.own.look();
         let records = self.records.shares().map_err(|e| failure::storage(&e))?;
-        let share = |record: &ShareRecord| Some(ShareSecret::from_slice(&record.secret.0).ok()?.share_id());
+        let share =
+            |record: &ShareRecord| Some(ShareSecret::from_slice(&record.secret.0).ok()?.share_id());
         self.disks.ask_all(
-            records.iter().filter_map(|(_, record)| share(record).map(|share| (share, record.paths()))),
+            records
+                .iter()
+                .filter_map(|(_, record)| share(record).map(|share| (share, record.paths()))),
         );
         for (id, record) in records {
             match self.load_share(&record) {
@@ -44,10 +47,17 @@ impl Daemon {
 
     /// Ends a share that an older version made and that holds Hither's own files.
     fn end_if_own(&self, share: ShareId, own: &OwnSeen) -> Result<(), ApiError> {
-        let Some(share) = self.shares.get(share).filter(|_| !self.disks.is_silent(share)) else {
+        let Some(share) = self
+            .shares
+            .get(share)
+            .filter(|_| !self.disks.is_silent(share))
+        else {
             return Ok(());
         };
-        let Some(version) = share.current().filter(|version| version.holding().holds_own(own)) else {
+        let Some(version) = share
+            .current()
+            .filter(|version| version.holding().holds_own(own))
+        else {
             return Ok(());
         };
         self.warn(format!(
@@ -62,13 +72,24 @@ impl Daemon {
     fn load_share(&self, record: &ShareRecord) -> Result<ShareId, Box<dyn std::error::Error>> {
         let secret = ShareSecret::from_slice(&record.secret.0)?;
         let owner: DeviceId = record.owner.parse()?;
-        let head = SignedHead::open(&UncheckedHead::decode(&record.head.0)?, secret.share_id(), owner)?;
+        let head = SignedHead::open(
+            &UncheckedHead::decode(&record.head.0)?,
+            secret.share_id(),
+            owner,
+        )?;
         let number = head.head().version;
-        let file = ManifestFile::open(&self.manifest_path(secret.share_id(), number), head.head(), &secret)?;
+        let file = ManifestFile::open(
+            &self.manifest_path(secret.share_id(), number),
+            head.head(),
+            &secret,
+        )?;
         let layout = Layout::new(Arc::new(file.decode()?));
         // Without them everything is compared with what was shared.
         let stamps = std::fs::read(self.stamps_path(secret.share_id(), number));
-        let stamps = stamps.ok().and_then(|bytes| Stamps::decode(&bytes).ok()).unwrap_or_default();
+        let stamps = stamps
+            .ok()
+            .and_then(|bytes| Stamps::decode(&bytes).ok())
+            .unwrap_or_default();
         let names = match std::fs::read(self.names_path(secret.share_id(), number)) {
             Ok(bytes) => Names::decode(&bytes, layout.manifest().entries().len())?,
             Err(_) => Names::default(),
@@ -90,11 +111,17 @@ impl Daemon {
         }
         let mut wanted: Vec<String> = Vec::new();
         for (share, _) in self.share_records() {
-            wanted.extend(share.current().map(|v| format!("{}-{}", share.id, v.number())));
+            wanted.extend(
+                share
+                    .current()
+                    .map(|v| format!("{}-{}", share.id, v.number())),
+            );
         }
         let transfers: Vec<_> = self.transfers.all().iter().map(|t| t.record()).collect();
         let unfinished = |share: &str| {
-            transfers.iter().any(|t| t.share == share && t.ended.is_none_or(|_| t.head.is_some()))
+            transfers
+                .iter()
+                .any(|t| t.share == share && t.ended.is_none_or(|_| t.head.is_some()))
         };
         for name in names_in(&self.paths.manifests()) {
             let of = |end| name.strip_suffix(end);
@@ -114,5 +141,7 @@ impl Daemon {
 
 fn names_in(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }

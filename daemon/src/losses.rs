@@ -1,7 +1,8 @@
-//! What of Hither's own data was lost: told with every command until somebody says that it was read.
+//! What of Hither's own data was lost: told with every command until somebody says that it was
+//! read.
 //!
-//! Invariants: a loss is durable before the daemon goes on without what was lost; while one is told, or a damaged store lies
-//! beside the new one, nothing is deleted that the old data may need.
+//! Invariants: a loss is durable before the daemon goes on without what was lost; while one is
+//! told, or a damaged store lies beside the new one, nothing is deleted that the old data may need.
 
 use crate::belonging;
 use hither_api::Paths;
@@ -26,12 +27,19 @@ impl Before {
     pub(crate) fn look(paths: &Paths) -> Self {
         let manifests =
             std::fs::read_dir(paths.manifests()).is_ok_and(|mut entries| entries.next().is_some());
-        Self { key: paths.key().symlink_metadata().is_ok(), store: manifests || made(paths).exists() }
+        Self {
+            key: paths.key().symlink_metadata().is_ok(),
+            store: manifests || made(paths).exists(),
+        }
     }
 
     /// Returns whether there was a key.
     pub(crate) fn key(self) -> belonging::Key {
-        if self.key { belonging::Key::There } else { belonging::Key::WasGone }
+        if self.key {
+            belonging::Key::There
+        } else {
+            belonging::Key::WasGone
+        }
     }
 }
 
@@ -51,11 +59,15 @@ impl Losses {
     pub(crate) fn open(paths: &Paths) -> Self {
         let file = paths.data.join("losses.json");
         let told = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| vec!["Something of Hither's data was lost; its log tells more.".into()]),
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+                vec!["Something of Hither's data was lost; its log tells more.".into()]
+            }),
             Err(_) => Vec::new(),
         };
-        Self { file, told: Mutex::new(told) }
+        Self {
+            file,
+            told: Mutex::new(told),
+        }
     }
 
     /// A key that is gone beside a store makes another device of this one.
@@ -102,7 +114,8 @@ impl Losses {
         self.lock().clone()
     }
 
-    /// The user has read it. What was kept for its sake is removed with the next start, unless a damaged store is still there.
+    /// The user has read it. What was kept for its sake is removed with the next start, unless a
+    /// damaged store is still there.
     pub(crate) fn acknowledge(&self) -> io::Result<()> {
         let mut told = self.lock();
         match std::fs::remove_file(&self.file) {
@@ -138,7 +151,10 @@ mod tests {
         let first = Before::look(&paths);
         losses.key(&paths, first).unwrap();
         losses.store(&paths, first, true).unwrap();
-        assert!(losses.told().is_empty() && !losses.keeps(&paths.data), "the first start loses nothing");
+        assert!(
+            losses.told().is_empty() && !losses.keeps(&paths.data),
+            "the first start loses nothing"
+        );
         losses.store(&paths, Before::look(&paths), true).unwrap();
         assert_eq!(Losses::open(&paths).told().len(), 1);
         losses.key(&paths, Before::look(&paths)).unwrap();

@@ -1,7 +1,9 @@
-//! Whose Hither's folders and key are: nobody else may change them, and nobody else may read the key.
+//! Whose Hither's folders and key are: nobody else may change them, and nobody else may read the
+//! key.
 //!
-//! Looked at before anything is opened or made. What belongs to somebody else or can be written by them stops the daemon,
-//! because what lies there may be theirs; a key that others can only read is closed to them, with a word.
+//! Looked at before anything is opened or made. What belongs to somebody else or can be written by
+//! them stops the daemon, because what lies there may be theirs; a key that others can only read is
+//! closed to them, with a word.
 
 use hither_api::Paths;
 use std::io;
@@ -57,9 +59,12 @@ fn look(path: &Path) -> Result<Option<std::fs::Metadata>, String> {
     }
 }
 
-/// The folder above, where the configuration is: of this user or the system's, and not for everybody to write.
+/// The folder above, where the configuration is: of this user or the system's, and not for
+/// everybody to write.
 fn config_folder(path: &Path, own: u32) -> Result<(), String> {
-    let Some(found) = look(path)? else { return Ok(()) };
+    let Some(found) = look(path)? else {
+        return Ok(());
+    };
     if ![own, ROOT].contains(&found.uid()) {
         return Err(somebody_elses(path, found.uid()));
     }
@@ -70,15 +75,23 @@ fn config_folder(path: &Path, own: u32) -> Result<(), String> {
 }
 
 fn data_folder(path: &Path, own: u32) -> Result<(), String> {
-    let Some(found) = look(path)? else { return Ok(()) };
+    let Some(found) = look(path)? else {
+        return Ok(());
+    };
     if found.uid() != own {
         return Err(somebody_elses(path, found.uid()));
     }
-    if found.mode() & WRITABLE != 0 { Err(writable(path)) } else { Ok(()) }
+    if found.mode() & WRITABLE != 0 {
+        Err(writable(path))
+    } else {
+        Ok(())
+    }
 }
 
 fn key(path: &Path, own: u32) -> Result<Vec<String>, String> {
-    let Some(found) = look(path)? else { return Ok(Vec::new()) };
+    let Some(found) = look(path)? else {
+        return Ok(Vec::new());
+    };
     if found.uid() != own {
         return Err(somebody_elses(path, found.uid()));
     }
@@ -89,7 +102,10 @@ fn key(path: &Path, own: u32) -> Result<Vec<String>, String> {
         return Ok(Vec::new());
     }
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).map_err(|error| {
-        format!("{} can be read by other users, and that cannot be changed: {error}", path.display())
+        format!(
+            "{} can be read by other users, and that cannot be changed: {error}",
+            path.display()
+        )
     })?;
     Ok(vec![format!(
         "This device's private key could be read by other users of this computer; it cannot any more. If one of them may have \
@@ -135,7 +151,10 @@ mod tests {
     fn what_is_ones_own_is_well() {
         let (home, paths, own) = home();
         assert_eq!(examine_as(&paths, own), Ok(Vec::new()));
-        assert_eq!(examine_as(&Paths::in_home(&home.path().join("none")), own), Ok(Vec::new()));
+        assert_eq!(
+            examine_as(&Paths::in_home(&home.path().join("none")), own),
+            Ok(Vec::new())
+        );
     }
 
     #[test]
@@ -145,22 +164,37 @@ mod tests {
             mode(&paths.data, bits);
             let result = examine_as(&paths, own);
             assert_eq!(result.is_err(), wrong, "{bits:o}");
-            assert!(result.err().is_none_or(|why| why.contains(paths.data.to_str().unwrap())));
+            assert!(
+                result
+                    .err()
+                    .is_none_or(|why| why.contains(paths.data.to_str().unwrap()))
+            );
         }
         let (_home, paths, own) = home();
         mode(&paths.key(), 0o620);
-        assert!(examine_as(&paths, own).unwrap_err().contains("device.key can be written"));
+        assert!(
+            examine_as(&paths, own)
+                .unwrap_err()
+                .contains("device.key can be written")
+        );
         let (home, paths, own) = home();
         mode(home.path(), 0o777);
         assert!(examine_as(&paths, own).is_err());
         mode(home.path(), 0o1777);
-        assert!(examine_as(&paths, own).is_ok(), "sticky: nobody can take ours away");
+        assert!(
+            examine_as(&paths, own).is_ok(),
+            "sticky: nobody can take ours away"
+        );
     }
 
     #[test]
     fn what_is_somebody_elses_is_refused() {
         let (home, paths, own) = home();
-        assert!(examine_as(&paths, own + 1).unwrap_err().contains("another user"));
+        assert!(
+            examine_as(&paths, own + 1)
+                .unwrap_err()
+                .contains("another user")
+        );
         let link = home.path().join("link");
         std::os::unix::fs::symlink(home.path(), &link).unwrap();
         assert!(examine_as(&Paths::in_home(&link), own).is_ok());
@@ -175,7 +209,10 @@ mod tests {
         let (_home, paths, own) = home();
         mode(&paths.key(), 0o644);
         assert_eq!(examine_as(&paths, own).unwrap().len(), 1);
-        assert_eq!(std::fs::metadata(paths.key()).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(paths.key()).unwrap().mode() & 0o777,
+            0o600
+        );
         assert_eq!(examine_as(&paths, own), Ok(Vec::new()));
     }
 }

@@ -1,6 +1,7 @@
 //! Publishing: paths become a share, or a new version of the share that they are already.
 //!
-//! Order matters: manifest file, chunk map and record are durable before the share is announced or its ticket given.
+//! Order matters: manifest file, chunk map and record are durable before the share is announced or
+//! its ticket given.
 
 use crate::clock::unix_millis;
 use crate::daemon::Daemon;
@@ -11,8 +12,8 @@ use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, W
 use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_content::{
-    Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile, Notes, Parts,
-    Place, Previous, Stamps, VersionInputs, import_at, seal_version,
+    Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile,
+    Notes, Parts, Place, Previous, Stamps, VersionInputs, import_at, seal_version,
 };
 use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead, display_name};
 use std::path::{Path, PathBuf};
@@ -34,8 +35,8 @@ impl Drop for Cancel {
     }
 }
 
-/// Publishes paths and sends the ticket to the devices that the request names; they are found before anything is read.
-/// Events go to `events`, the last one is `done` or `error`.
+/// Publishes paths and sends the ticket to the devices that the request names; they are found
+/// before anything is read. Events go to `events`, the last one is `done` or `error`.
 pub(crate) async fn share(
     daemon: &Arc<Daemon>,
     request: ShareRequest,
@@ -59,8 +60,21 @@ async fn publish_and_send(
     let (of, progress) = (Arc::clone(daemon), events.clone());
     let work = tokio::task::spawn_blocking(move || publish(&of, &request, &progress, &cancel));
     let mut done = work.await.map_err(failure::internal)??;
-    if let Done::Shared { ticket, name, files, bytes, sent, .. } = &mut done {
-        let note = TicketNote { ticket: ticket.clone(), name: name.clone(), files: *files, bytes: *bytes };
+    if let Done::Shared {
+        ticket,
+        name,
+        files,
+        bytes,
+        sent,
+        ..
+    } = &mut done
+    {
+        let note = TicketNote {
+            ticket: ticket.clone(),
+            name: name.clone(),
+            files: *files,
+            bytes: *bytes,
+        };
         *sent = mail::send_ticket(daemon, &readers, &note).await;
     }
     Ok(done)
@@ -112,16 +126,28 @@ fn try_publish(
         None => resolve_all(&request.paths)?,
     };
     let paths: Vec<PathBuf> = places.iter().map(Place::path).collect();
-    let name = request.name.as_deref().map(parse_name).transpose()?.or_else(|| name_of_several(&paths));
-    // One publication at a time: they compete for the same disk and cores, and two of one path would race.
-    let _turn = daemon.publishing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let name = request
+        .name
+        .as_deref()
+        .map(parse_name)
+        .transpose()?
+        .or_else(|| name_of_several(&paths));
+    // One publication at a time: they compete for the same disk and cores, and two of one path
+    // would race.
+    let _turn = daemon
+        .publishing
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let source = source(daemon, only, request)?;
     let earlier = find_earlier(daemon, &paths, name.as_ref(), source.group.as_ref());
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
         return Err(ended());
     }
-    let domain = match earlier.as_ref().and_then(|(_, record)| record.domain.as_ref()) {
+    let domain = match earlier
+        .as_ref()
+        .and_then(|(_, record)| record.domain.as_ref())
+    {
         Some(domain) => stored_domain(&domain.0)?,
         None => match source.domain.clone() {
             Some(domain) => domain,
@@ -129,7 +155,9 @@ fn try_publish(
         },
     };
     let before = earlier.as_ref().and_then(|(share, _)| share.current());
-    let stamps = before.as_ref().map(|version| version.holding().stamps().clone());
+    let stamps = before
+        .as_ref()
+        .map(|version| version.holding().stamps().clone());
     let manifest = before.as_ref().map(|version| version.manifest());
     let report = |progress: hither_content::ImportProgress| {
         let _ = events.send(Event::Progress {
@@ -147,7 +175,11 @@ fn try_publish(
     // Nobody asked for a new version: what was shared must still be there.
     let shared = renewed.as_ref().zip(manifest.as_ref());
     let options = ImportOptions {
-        before: shared.map(|(record, manifest)| Before { roots: &roots, mounts: &record.mounts, manifest }),
+        before: shared.map(|(record, manifest)| Before {
+            roots: &roots,
+            mounts: &record.mounts,
+            manifest,
+        }),
         own: Some(&own),
         name,
         skip_unshareable: request.skip_unsharable,
@@ -162,7 +194,9 @@ fn try_publish(
     warn(&imported, events);
     warn_of_names(&imported, events);
     if let Some((share, record)) = &earlier
-        && before.as_ref().is_some_and(|b| *b.manifest() == *imported.manifest)
+        && before
+            .as_ref()
+            .is_some_and(|b| *b.manifest() == *imported.manifest)
     {
         let done = unchanged(daemon, share, record, request, &source, &imported)?;
         return Ok((Arc::clone(share), done));
@@ -176,17 +210,29 @@ fn try_publish(
     };
     let version = share.next_number();
     let group = source.group.clone();
-    let done =
-        store(daemon, &share, request, &Source { domain: Some(domain), ..source }, &imported, version)?;
+    let done = store(
+        daemon,
+        &share,
+        request,
+        &Source {
+            domain: Some(domain),
+            ..source
+        },
+        &imported,
+        version,
+    )?;
     if let Some(group) = group {
         end_older(daemon, share.id, &paths, &group);
     }
     Ok((share, done))
 }
 
-/// Ends what was the same share for the same group before somebody left it: it has another ticket now.
+/// Ends what was the same share for the same group before somebody left it: it has another ticket
+/// now.
 fn end_older(daemon: &Daemon, new: ShareId, paths: &[PathBuf], group: &GroupShareRecord) {
-    let Some(name) = daemon.share_record(new).map(|record| record.name) else { return };
+    let Some(name) = daemon.share_record(new).map(|record| record.name) else {
+        return;
+    };
     for (share, record) in daemon.share_records() {
         let older = record
             .group
@@ -210,53 +256,91 @@ struct Source {
     domain: Option<DomainSecret>,
 }
 
-/// A share of a group keeps the generation with which it was made as long as it changes by itself; shared anew after somebody
-/// has left, it becomes another share, which that one knows nothing of.
-fn source(daemon: &Daemon, only: Option<ShareId>, request: &ShareRequest) -> Result<Source, ApiError> {
+/// A share of a group keeps the generation with which it was made as long as it changes by itself;
+/// shared anew after somebody has left, it becomes another share, which that one knows nothing of.
+fn source(
+    daemon: &Daemon,
+    only: Option<ShareId>,
+    request: &ShareRequest,
+) -> Result<Source, ApiError> {
     if let Some(record) = only.and_then(|only| daemon.share_record(only)) {
-        return Ok(Source { expires: record.expires, group: record.group, domain: None });
+        return Ok(Source {
+            expires: record.expires,
+            group: record.group,
+            domain: None,
+        });
     }
-    let expires =
-        request.keep_seconds.map(|keep| (daemon.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
-    let Some(wanted) = &request.group else { return Ok(Source { expires, group: None, domain: None }) };
+    let expires = request
+        .keep_seconds
+        .map(|keep| (daemon.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
+    let Some(wanted) = &request.group else {
+        return Ok(Source {
+            expires,
+            group: None,
+            domain: None,
+        });
+    };
     let (group, generation, domain) = daemon.groups.domain(wanted, &daemon.device)?;
     Ok(Source {
         expires,
-        group: Some(GroupShareRecord { group: group.to_string(), generation }),
+        group: Some(GroupShareRecord {
+            group: group.to_string(),
+            generation,
+        }),
         domain: Some(domain),
     })
 }
 
 /// Returns what paths from a user lead to, each once, in the order of their names.
 fn resolve_all(paths: &[PathBuf]) -> Result<Parts, ApiError> {
-    let mut places = paths.iter().map(|path| resolve(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut places = paths
+        .iter()
+        .map(|path| resolve(path))
+        .collect::<Result<Vec<_>, _>>()?;
     places.sort_by(|a, b| (&a.name, &a.parent).cmp(&(&b.name, &b.parent)));
     places.dedup();
-    Parts::new(places).ok_or_else(|| ApiError::new(ErrorCode::BadRequest, "There is no path to share."))
+    Parts::new(places)
+        .ok_or_else(|| ApiError::new(ErrorCode::BadRequest, "There is no path to share."))
 }
 
-/// What a share of several paths is called unless its user says otherwise: as the folder that all of them are in, else by
-/// their number. One path has a name of its own.
+/// What a share of several paths is called unless its user says otherwise: as the folder that all
+/// of them are in, else by their number. One path has a name of its own.
 fn name_of_several(paths: &[PathBuf]) -> Option<EntryName> {
     let [first, _, ..] = paths else { return None };
-    let folder = first.parent().filter(|parent| paths.iter().all(|path| path.parent() == Some(parent)));
-    let name = folder.and_then(Path::file_name).and_then(|name| EntryName::parse(name.to_str()?).ok());
+    let folder = first
+        .parent()
+        .filter(|parent| paths.iter().all(|path| path.parent() == Some(parent)));
+    let name = folder
+        .and_then(Path::file_name)
+        .and_then(|name| EntryName::parse(name.to_str()?).ok());
     name.or_else(|| EntryName::parse(&format!("{} items", paths.len())).ok())
 }
 
-/// Returns what a path from a user leads to, by the file system and not by its text, with names that can be stored.
+/// Returns what a path from a user leads to, by the file system and not by its text, with names
+/// that can be stored.
 fn resolve(path: &Path) -> Result<Place, ApiError> {
     let refuse = |code, what: String| Err(ApiError::new(code, what));
     let shown = display_name(&path.to_string_lossy());
     if !path.is_absolute() {
-        return refuse(ErrorCode::BadRequest, format!("The path must be absolute: {shown}."));
+        return refuse(
+            ErrorCode::BadRequest,
+            format!("The path must be absolute: {shown}."),
+        );
     }
     let place = Place::resolve(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => failure::import(&ImportError::NotFound { path: path.to_owned() }),
-        _ => failure::import(&ImportError::Read { path: shown.clone(), source: error.into() }),
+        std::io::ErrorKind::NotFound => failure::import(&ImportError::NotFound {
+            path: path.to_owned(),
+        }),
+        _ => failure::import(&ImportError::Read {
+            path: shown.clone(),
+            source: error.into(),
+        }),
     })?;
     if place.path().to_str().is_none() {
-        return refuse(ErrorCode::Unsharable, format!("The path is not valid UTF-8: {shown}."));
+        return refuse(
+            ErrorCode::Unsharable,
+            format!("The path is not valid UTF-8: {shown}."),
+        );
     }
     if place.name == "." {
         return refuse(
@@ -268,11 +352,16 @@ fn resolve(path: &Path) -> Result<Place, ApiError> {
 }
 
 fn parse_name(name: &str) -> Result<EntryName, ApiError> {
-    EntryName::parse(name)
-        .map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("The name cannot be used: {e}.")))
+    EntryName::parse(name).map_err(|e| {
+        ApiError::new(
+            ErrorCode::BadRequest,
+            format!("The name cannot be used: {e}."),
+        )
+    })
 }
 
-/// The share that this device made of the same paths under the same name, for the same group or none.
+/// The share that this device made of the same paths under the same name, for the same group or
+/// none.
 fn find_earlier(
     daemon: &Daemon,
     paths: &[PathBuf],
@@ -281,17 +370,24 @@ fn find_earlier(
 ) -> Option<(Arc<Share>, ShareRecord)> {
     let file_name = paths.first()?.file_name()?.to_str()?;
     let called = name.map_or(file_name, |n| n.as_str());
-    daemon.share_records().into_iter().find_map(|(share, record)| {
-        let same = record.domain.is_some()
-            && record.group.as_ref() == group
-            && record.paths() == paths
-            && share.current().is_some_and(|v| v.manifest().name().as_str() == called);
-        same.then_some((share, record))
-    })
+    daemon
+        .share_records()
+        .into_iter()
+        .find_map(|(share, record)| {
+            let same = record.domain.is_some()
+                && record.group.as_ref() == group
+                && record.paths() == paths
+                && share
+                    .current()
+                    .is_some_and(|v| v.manifest().name().as_str() == called);
+            same.then_some((share, record))
+        })
 }
 
 fn stored_domain(bytes: &[u8]) -> Result<DomainSecret, ApiError> {
-    let bytes = bytes.try_into().map_err(|_| failure::internal("a stored secret has the wrong length"))?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| failure::internal("a stored secret has the wrong length"))?;
     Ok(DomainSecret::new(bytes))
 }
 
@@ -303,13 +399,22 @@ fn new_secret() -> Result<ShareSecret, ApiError> {
 
 fn warn(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
     for warning in &imported.skipped.first {
-        tracing::warn!(path = warning.path, reason = warning.reason, "left out of a share");
+        tracing::warn!(
+            path = warning.path,
+            reason = warning.reason,
+            "left out of a share"
+        );
         let message = format!("{} is not shared because {}.", warning.path, warning.reason);
         let _ = events.send(Event::Warning { message });
     }
-    let more = imported.skipped.total.saturating_sub(imported.skipped.first.len() as u64);
+    let more = imported
+        .skipped
+        .total
+        .saturating_sub(imported.skipped.first.len() as u64);
     if more > 0 {
-        let _ = events.send(Event::Warning { message: format!("{more} more entries were left out.") });
+        let _ = events.send(Event::Warning {
+            message: format!("{more} more entries were left out."),
+        });
     }
 }
 
@@ -324,8 +429,11 @@ fn warn_of_names(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
         first = first.first().map(|note| &note.path),
         "not every system can write some names"
     );
-    let named: Vec<String> =
-        first.iter().take(TOLD_NAMES).map(|note| format!("{} ({})", note.path, note.reason)).collect();
+    let named: Vec<String> = first
+        .iter()
+        .take(TOLD_NAMES)
+        .map(|note| format!("{} ({})", note.path, note.reason))
+        .collect();
     let more = match total.saturating_sub(named.len() as u64) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -340,8 +448,13 @@ fn warn_of_names(imported: &Imported, events: &mpsc::UnboundedSender<Event>) {
 /// Returns what is remembered of notes on a version.
 fn remembered(notes: &Notes) -> LeftOutRecord {
     let first = notes.first.iter().take(MAX_LEFT_OUT);
-    let first = first.map(|note| (note.path.clone(), note.reason.clone())).collect();
-    LeftOutRecord { first, total: notes.total }
+    let first = first
+        .map(|note| (note.path.clone(), note.reason.clone()))
+        .collect();
+    LeftOutRecord {
+        first,
+        total: notes.total,
+    }
 }
 
 /// Nothing changed since it was shared: the same version and ticket, with the new options.
@@ -353,7 +466,9 @@ fn unchanged(
     source: &Source,
     imported: &Imported,
 ) -> Result<Done, ApiError> {
-    let Some(version) = share.current() else { return Err(failure::internal("a share without a version")) };
+    let Some(version) = share.current() else {
+        return Err(failure::internal("a share without a version"));
+    };
     let before = record;
     let record = ShareRecord {
         left_out: remembered(&imported.skipped),
@@ -363,7 +478,9 @@ fn unchanged(
         no_upload: request.no_upload,
         no_list: request.no_list,
         expires: source.expires,
-        watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
+        watch: request.watch.then_some(WatchRecord {
+            skip_unsharable: request.skip_unsharable,
+        }),
         ..record.clone()
     };
     if record == *before && imported.stamps == *version.holding().stamps() {
@@ -372,7 +489,10 @@ fn unchanged(
         return Ok(done(daemon, share, &version));
     }
     write_stamps(daemon, share, version.number(), &imported.stamps)?;
-    daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
+    daemon
+        .records
+        .put_share(&share.id.to_string(), &record)
+        .map_err(|e| failure::storage(&e))?;
     daemon.set_share_record(share.id, record);
     let layout = Arc::clone(version.holding().layout());
     version.set_holding(Holding::new(
@@ -388,8 +508,15 @@ fn unchanged(
     Ok(done(daemon, share, &version))
 }
 
-fn write_stamps(daemon: &Daemon, share: &Share, version: u64, stamps: &Stamps) -> Result<(), ApiError> {
-    daemon.write_stamps(share.id, version, stamps).map_err(failure::internal)
+fn write_stamps(
+    daemon: &Daemon,
+    share: &Share,
+    version: u64,
+    stamps: &Stamps,
+) -> Result<(), ApiError> {
+    daemon
+        .write_stamps(share.id, version, stamps)
+        .map_err(failure::internal)
 }
 
 /// Seals a version, makes all of it durable, then announces it.
@@ -401,18 +528,28 @@ fn store(
     imported: &Imported,
     number: u64,
 ) -> Result<Done, ApiError> {
-    let Some(domain) = &source.domain else { return Err(failure::internal("a share without a domain")) };
+    let Some(domain) = &source.domain else {
+        return Err(failure::internal("a share without a domain"));
+    };
     let mut salt = [0u8; 16];
     getrandom::fill(&mut salt).map_err(failure::internal)?;
-    let inputs =
-        VersionInputs { secret: &share.secret, domain, version: number, salt, published_ms: unix_millis() };
+    let inputs = VersionInputs {
+        secret: &share.secret,
+        domain,
+        version: number,
+        salt,
+        published_ms: unix_millis(),
+    };
     let sealed = seal_version(&imported.manifest, &inputs).map_err(failure::internal)?;
     let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
     let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);
     let file = file.map_err(failure::internal)?;
     write_stamps(daemon, share, number, &imported.stamps)?;
     let chunks = imported.manifest.chunks();
-    let holding = daemon.chunk_map.add(share.id, number, chunks).map_err(|e| failure::storage(&e))?;
+    let holding = daemon
+        .chunk_map
+        .add(share.id, number, chunks)
+        .map_err(|e| failure::storage(&e))?;
     let record = ShareRecord {
         secret: Hex(share.secret.expose().to_vec()),
         owner: share.owner.to_string(),
@@ -427,16 +564,26 @@ fn store(
         no_upload: request.no_upload,
         no_list: request.no_list,
         expires: source.expires,
-        watch: request.watch.then_some(WatchRecord { skip_unsharable: request.skip_unsharable }),
+        watch: request.watch.then_some(WatchRecord {
+            skip_unsharable: request.skip_unsharable,
+        }),
         group: source.group.clone(),
         left_out: remembered(&imported.skipped),
         unportable: remembered(&imported.unportable),
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),
         mounts: imported.mounts.clone(),
     };
-    daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
+    daemon
+        .records
+        .put_share(&share.id.to_string(), &record)
+        .map_err(|e| failure::storage(&e))?;
     let layout = Layout::new(Arc::clone(&imported.manifest));
-    let live = Holding::new(&daemon.handles, imported.place.clone(), layout, imported.stamps.clone());
+    let live = Holding::new(
+        &daemon.handles,
+        imported.place.clone(),
+        layout,
+        imported.stamps.clone(),
+    );
     let version = Arc::new(Version::new(head, Arc::new(file), live));
     daemon.announce(share, &version, record);
     tracing::info!(share = ?share.id, version = number, chunks = chunks.len(), "published");
@@ -458,14 +605,22 @@ fn done(daemon: &Daemon, share: &Share, version: &Version) -> Done {
 }
 
 fn part(place: &Place) -> PartRecord {
-    PartRecord { parent: place.parent.clone(), file_name: place.name.to_string_lossy().into_owned() }
+    PartRecord {
+        parent: place.parent.clone(),
+        file_name: place.name.to_string_lossy().into_owned(),
+    }
 }
 
 /// Where a record's share is on this device.
 pub(crate) fn parts(record: &ShareRecord) -> Parts {
-    let first = Place { parent: record.parent.clone(), name: record.file_name.clone().into() };
-    let more =
-        record.more.iter().map(|p| Place { parent: p.parent.clone(), name: p.file_name.clone().into() });
+    let first = Place {
+        parent: record.parent.clone(),
+        name: record.file_name.clone().into(),
+    };
+    let more = record.more.iter().map(|p| Place {
+        parent: p.parent.clone(),
+        name: p.file_name.clone().into(),
+    });
     let all = std::iter::once(first.clone()).chain(more).collect();
     Parts::new(all).unwrap_or_else(|| first.into())
 }

@@ -1,6 +1,7 @@
 //! What the daemon remembers across restarts: shares and transfers, as JSON in the metadata store.
 //!
-//! Invariant: a record is committed (durable) before anything that depends on it is announced or acknowledged.
+//! Invariant: a record is committed (durable) before anything that depends on it is announced or
+//! acknowledged.
 
 use crate::hexed::Hex;
 use hither_api::{CostMode, Existing, NamesInfo, Naming, SourceBytes};
@@ -79,14 +80,38 @@ pub(crate) struct RootRecord {
 }
 
 impl From<RootId> for RootRecord {
-    fn from(RootId { device, inode, born_ns, folder }: RootId) -> Self {
-        Self { device, inode, born_ns, folder }
+    fn from(
+        RootId {
+            device,
+            inode,
+            born_ns,
+            folder,
+        }: RootId,
+    ) -> Self {
+        Self {
+            device,
+            inode,
+            born_ns,
+            folder,
+        }
     }
 }
 
 impl From<RootRecord> for RootId {
-    fn from(RootRecord { device, inode, born_ns, folder }: RootRecord) -> Self {
-        Self { device, inode, born_ns, folder }
+    fn from(
+        RootRecord {
+            device,
+            inode,
+            born_ns,
+            folder,
+        }: RootRecord,
+    ) -> Self {
+        Self {
+            device,
+            inode,
+            born_ns,
+            folder,
+        }
     }
 }
 
@@ -119,8 +144,13 @@ impl ShareRecord {
 
     /// Every path of the share.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let more = self.more.iter().map(|part| part.parent.join(&part.file_name));
-        std::iter::once(self.parent.join(&self.file_name)).chain(more).collect()
+        let more = self
+            .more
+            .iter()
+            .map(|part| part.parent.join(&part.file_name));
+        std::iter::once(self.parent.join(&self.file_name))
+            .chain(more)
+            .collect()
     }
 }
 
@@ -189,8 +219,8 @@ pub(crate) struct TransferRecord {
     /// What becomes of names that cannot be written.
     #[serde(default)]
     pub naming: Naming,
-    /// What names the place of the partial files takes, as found out when they were begun. None in records of before, when
-    /// all names were written as they are.
+    /// What names the place of the partial files takes, as found out when they were begun. None in
+    /// records of before, when all names were written as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Hex>,
     /// Names of the last version written that could not be written as they are.
@@ -239,16 +269,24 @@ pub(crate) struct TransferRecord {
 }
 
 impl TransferRecord {
-    /// Remembers as what a version was written, for all later ones: under the name that the first one got.
+    /// Remembers as what a version was written, for all later ones: under the name that the first
+    /// one got.
     pub(crate) fn choose(&mut self, title: &str, folder: bool) {
         let name = match &self.chosen {
             Some(chosen) => chosen.name.clone(),
             None => {
                 let name = Path::new(&self.path).file_name();
-                name.map_or_else(|| title.to_owned(), |name| name.to_string_lossy().into_owned())
+                name.map_or_else(
+                    || title.to_owned(),
+                    |name| name.to_string_lossy().into_owned(),
+                )
             }
         };
-        self.chosen = Some(Chosen { title: title.to_owned(), name, folder });
+        self.chosen = Some(Chosen {
+            title: title.to_owned(),
+            name,
+            folder,
+        });
     }
 }
 
@@ -295,7 +333,11 @@ impl Records {
     }
 
     /// Records durable positions; they may be announced when this returns.
-    pub(crate) fn put_durable(&self, id: &str, positions: &RoaringBitmap) -> Result<(), StorageError> {
+    pub(crate) fn put_durable(
+        &self,
+        id: &str,
+        positions: &RoaringBitmap,
+    ) -> Result<(), StorageError> {
         let mut bytes = Vec::with_capacity(positions.serialized_size());
         if positions.serialize_into(&mut bytes).is_err() {
             return Ok(()); // Writing into a vector cannot fail.
@@ -307,7 +349,10 @@ impl Records {
 
     /// The durable positions of a transfer; none when there is no (readable) record of them.
     pub(crate) fn durable(&self, id: &str) -> Result<RoaringBitmap, StorageError> {
-        let bytes = self.storage.get(DURABLE, id.as_bytes())?.unwrap_or_default();
+        let bytes = self
+            .storage
+            .get(DURABLE, id.as_bytes())?
+            .unwrap_or_default();
         Ok(RoaringBitmap::deserialize_from(&bytes[..]).unwrap_or_default())
     }
 
@@ -323,10 +368,18 @@ impl Records {
     }
 
     pub(crate) fn why(&self, id: &str) -> Result<Option<hither_api::Why>, StorageError> {
-        Ok(self.storage.get(WHY, id.as_bytes())?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        Ok(self
+            .storage
+            .get(WHY, id.as_bytes())?
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
-    pub(crate) fn put(&self, table: Table, key: &str, record: &impl Serialize) -> Result<(), StorageError> {
+    pub(crate) fn put(
+        &self,
+        table: Table,
+        key: &str,
+        record: &impl Serialize,
+    ) -> Result<(), StorageError> {
         self.storage.commit(one(table, key, record))
     }
 
@@ -346,7 +399,10 @@ impl Records {
         self.storage.commit(batch)
     }
 
-    pub(crate) fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, StorageError> {
+    pub(crate) fn all<T: DeserializeOwned>(
+        &self,
+        table: Table,
+    ) -> Result<Vec<(String, T)>, StorageError> {
         let mut all = Vec::new();
         self.storage.scan(table, b"", &mut |key, value| {
             let key = String::from_utf8_lossy(key).into_owned();
@@ -378,14 +434,23 @@ mod tests {
 
     #[test]
     fn records_of_before_are_still_read() {
-        let old =
-            r#"{"secret":"00","owner":"o","head":"01","name":"n","parent":"/a","file_name":"b","holding":1}"#;
+        let old = r#"{"secret":"00","owner":"o","head":"01","name":"n","parent":"/a","file_name":"b","holding":1}"#;
         let record: ShareRecord = serde_json::from_str(old).unwrap();
         assert!(record.unportable.is_nothing());
-        assert_eq!((record.paths(), record.no_list), (vec![PathBuf::from("/a/b")], false));
-        let part = |name: &str| PartRecord { parent: "/c".into(), file_name: name.into() };
-        let several = ShareRecord { more: vec![part("d"), part("e")], ..record };
-        let again: ShareRecord = serde_json::from_slice(&serde_json::to_vec(&several).unwrap()).unwrap();
+        assert_eq!(
+            (record.paths(), record.no_list),
+            (vec![PathBuf::from("/a/b")], false)
+        );
+        let part = |name: &str| PartRecord {
+            parent: "/c".into(),
+            file_name: name.into(),
+        };
+        let several = ShareRecord {
+            more: vec![part("d"), part("e")],
+            ..record
+        };
+        let again: ShareRecord =
+            serde_json::from_slice(&serde_json::to_vec(&several).unwrap()).unwrap();
         assert_eq!(again, several);
         assert_eq!(again.paths(), ["/a/b", "/c/d", "/c/e"].map(PathBuf::from));
     }

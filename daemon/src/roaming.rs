@@ -1,9 +1,10 @@
 //! The device is on another network, or woke up: what was going on goes on from there.
 //!
-//! Nothing that was got is lost by it; what must not be lost is time. Links that lead nowhere any more are found out at
-//! once and not by their silence, discovery looks at the new network, and everybody who may have what is being fetched is
-//! tried again without the pauses that failures before have made long. `relay/network.rs` notices the change, and relays
-//! follow it by themselves.
+//! Nothing that was got is lost by it; what must not be lost is time. Links that lead nowhere any
+//! more are found out at once and not by their silence, discovery looks at the new network, and
+//! everybody who may have what is being fetched is tried again without the pauses that failures
+//! before have made long. `relay/network.rs` notices the change, and relays follow it by
+//! themselves.
 
 use crate::daemon::Daemon;
 use crate::relay;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 /// Runs until it is dropped.
 pub(crate) async fn run(daemon: Arc<Daemon>, look: Option<LookAnew>) {
     let mut network = daemon.relays.network();
-    // While links are still being looked at the network may change again: then that look is worth nothing.
+    // While links are still being looked at the network may change again: then that look is worth
+    // nothing.
     let mut looking: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pending());
     loop {
         tokio::select! {
@@ -38,6 +40,8 @@ async fn arrive(daemon: Arc<Daemon>, look: Option<LookAnew>) {
         look.look();
     }
     // Before links are looked at: whoever is not linked need not wait for that.
-    daemon.core.with(|engine, now| engine.handle_network_changed(now));
+    daemon
+        .core
+        .with(|engine, now| engine.handle_network_changed(now));
     daemon.links.network_changed(&own).await;
 }

@@ -1,9 +1,11 @@
-//! An owner whose data is older than what others know of its shares, as after a restore from a backup.
+//! An owner whose data is older than what others know of its shares, as after a restore from a
+//! backup.
 //!
-//! Others show it heads that it has signed and does not know. It goes past them: what it has now becomes a version of a later
-//! number than any that was seen, so that no number names two contents and nobody takes the old for the new. Where the files have
-//! changed since, that waits for the user, who is told. Invariant: a share
-//! goes past others at most [`MOST`] times in one run of the daemon; two machines with one key would do so for ever.
+//! Others show it heads that it has signed and does not know. It goes past them: what it has now
+//! becomes a version of a later number than any that was seen, so that no number names two contents
+//! and nobody takes the old for the new. Where the files have changed since, that waits for the
+//! user, who is told. Invariant: a share goes past others at most [`MOST`] times in one run of the
+//! daemon; two machines with one key would do so for ever.
 
 use crate::clock::unix_millis;
 use crate::daemon::Daemon;
@@ -21,7 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How often a share goes past what others have, in one run.
 const MOST: u32 = 4;
 
-/// Counts how often each share went past what others have. Being told of theirs while the user is waited for does not count.
+/// Counts how often each share went past what others have. Being told of theirs while the user is
+/// waited for does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Rollbacks {
     times: Mutex<HashMap<ShareId, u32>>,
@@ -37,7 +40,8 @@ impl Rollbacks {
     }
 }
 
-/// Looks whether others know more of an own share than this device does; if so it goes past them, on another thread.
+/// Looks whether others know more of an own share than this device does; if so it goes past them,
+/// on another thread.
 pub(crate) fn look(daemon: &Arc<Daemon>, share: &Arc<Share>) {
     if share.owner != daemon.device || share.is_behind().is_none() {
         return;
@@ -47,17 +51,24 @@ pub(crate) fn look(daemon: &Arc<Daemon>, share: &Arc<Share>) {
         let work = tokio::task::spawn_blocking(move || go_past(&of, &share));
         match work.await {
             Ok(Ok(())) | Err(_) => {}
-            Ok(Err(error)) => tracing::error!(%error, "a share could not go past what others have of it"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a share could not go past what others have of it")
+            }
         }
     });
 }
 
 /// Publishes what a share is here as a version later than all that others have shown. Blocks.
 fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
-    let _turn = daemon.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-    let (Some(met), Some(current), Some(record)) =
-        (share.is_behind(), share.current(), daemon.share_record(share.id))
-    else {
+    let _turn = daemon
+        .publishing
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (Some(met), Some(current), Some(record)) = (
+        share.is_behind(),
+        share.current(),
+        daemon.share_record(share.id),
+    ) else {
         return Ok(()); // Somebody has published meanwhile, or it has ended.
     };
     let name = display_name(&record.name);
@@ -99,25 +110,49 @@ fn renumber(
     record: ShareRecord,
     number: u64,
 ) -> Result<Arc<Version>, ApiError> {
-    let domain = record.domain.as_ref().and_then(|domain| domain.0.as_slice().try_into().ok());
-    let domain =
-        domain.map(DomainSecret::new).ok_or_else(|| failure::internal("a share without a domain"))?;
+    let domain = record
+        .domain
+        .as_ref()
+        .and_then(|domain| domain.0.as_slice().try_into().ok());
+    let domain = domain
+        .map(DomainSecret::new)
+        .ok_or_else(|| failure::internal("a share without a domain"))?;
     let (manifest, holding) = (current.manifest(), current.holding());
     let mut salt = [0u8; 16];
     getrandom::fill(&mut salt).map_err(failure::internal)?;
     let published_ms = unix_millis();
-    let inputs =
-        VersionInputs { secret: &share.secret, domain: &domain, version: number, salt, published_ms };
+    let inputs = VersionInputs {
+        secret: &share.secret,
+        domain: &domain,
+        version: number,
+        salt,
+        published_ms,
+    };
     let sealed = seal_version(&manifest, &inputs).map_err(failure::internal)?;
     let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
     let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);
     let file = file.map_err(failure::internal)?;
-    daemon.write_stamps(share.id, number, holding.stamps()).map_err(failure::internal)?;
-    let held = daemon.chunk_map.add(share.id, number, manifest.chunks()).map_err(|e| failure::storage(&e))?;
-    let record = ShareRecord { head: Hex(head.to_unchecked().encode()), holding: held.0, ..record };
-    daemon.records.put_share(&share.id.to_string(), &record).map_err(|e| failure::storage(&e))?;
-    let version =
-        Version::new(head, Arc::new(file), holding.with_stamps(&daemon.handles, holding.stamps().clone()));
+    daemon
+        .write_stamps(share.id, number, holding.stamps())
+        .map_err(failure::internal)?;
+    let held = daemon
+        .chunk_map
+        .add(share.id, number, manifest.chunks())
+        .map_err(|e| failure::storage(&e))?;
+    let record = ShareRecord {
+        head: Hex(head.to_unchecked().encode()),
+        holding: held.0,
+        ..record
+    };
+    daemon
+        .records
+        .put_share(&share.id.to_string(), &record)
+        .map_err(|e| failure::storage(&e))?;
+    let version = Version::new(
+        head,
+        Arc::new(file),
+        holding.with_stamps(&daemon.handles, holding.stamps().clone()),
+    );
     let version = Arc::new(version);
     daemon.announce(share, &version, record);
     tracing::warn!(share = ?share.id, version = number, "went past a version that this device does not know");

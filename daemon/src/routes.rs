@@ -1,8 +1,9 @@
 //! Where the engine's commands go: the channels of transfers, sessions, lanes and uploads.
 //!
-//! The channels are unbounded, but what stands in them is bounded: by the engine (requests in flight, upload slots, one
-//! announcement per change), and for uploads, where a stranger's requests are answered, by [`Backlog`]. A receiver that
-//! is gone is no error, its end is on the way to the engine already.
+//! The channels are unbounded, but what stands in them is bounded: by the engine (requests in
+//! flight, upload slots, one announcement per change), and for uploads, where a stranger's requests
+//! are answered, by [`Backlog`]. A receiver that is gone is no error, its end is on the way to the
+//! engine already.
 
 use crate::upload::Backlog;
 use hither_engine::{Carrier, Command, RequestId, SessionId, StreamId};
@@ -30,8 +31,15 @@ pub(crate) enum TransferInput {
 /// What a lane (the fetching side of bulk streams) is told.
 #[derive(Debug)]
 pub(crate) enum LaneInput {
-    Want { request: RequestId, space: Space, version: u64, ranges: Ranges },
-    Cancel { request: RequestId },
+    Want {
+        request: RequestId,
+        space: Space,
+        version: u64,
+        ranges: Ranges,
+    },
+    Cancel {
+        request: RequestId,
+    },
 }
 
 /// What an upload (the serving side of a bulk stream) is told.
@@ -88,7 +96,10 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn new(hub: UnboundedSender<HubInput>) -> Self {
-        Self { inner: Mutex::default(), hub }
+        Self {
+            inner: Mutex::default(),
+            hub,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -116,27 +127,48 @@ impl Routes {
         let mut inner = self.lock();
         inner.wishes += 1;
         let (number, close) = (inner.wishes, CancellationToken::new());
-        let peer = Peer { number, close: close.clone(), lanes: HashMap::new() };
+        let peer = Peer {
+            number,
+            close: close.clone(),
+            lanes: HashMap::new(),
+        };
         if let Some(before) = inner.peers.insert((share, device), peer) {
             before.close.cancel();
         }
-        PeerKey { share, device, kind, number, close }
+        PeerKey {
+            share,
+            device,
+            kind,
+            number,
+            close,
+        }
     }
 
     /// The session is open.
-    pub(crate) fn add_lanes(&self, key: &PeerKey, lanes: HashMap<Carrier, UnboundedSender<LaneInput>>) {
-        if let Some(peer) =
-            self.lock().peers.get_mut(&(key.share, key.device)).filter(|p| p.number == key.number)
+    pub(crate) fn add_lanes(
+        &self,
+        key: &PeerKey,
+        lanes: HashMap<Carrier, UnboundedSender<LaneInput>>,
+    ) {
+        if let Some(peer) = self
+            .lock()
+            .peers
+            .get_mut(&(key.share, key.device))
+            .filter(|p| p.number == key.number)
         {
             peer.lanes = lanes;
         }
     }
 
-    /// The session has ended or could not be opened. Says whether it was the latest with that device: of one that was
-    /// closed and followed by another the engine need not hear any more.
+    /// The session has ended or could not be opened. Says whether it was the latest with that
+    /// device: of one that was closed and followed by another the engine need not hear any
+    /// more.
     pub(crate) fn remove_peer(&self, key: &PeerKey) -> bool {
         let mut inner = self.lock();
-        let latest = inner.peers.get(&(key.share, key.device)).is_some_and(|p| p.number == key.number);
+        let latest = inner
+            .peers
+            .get(&(key.share, key.device))
+            .is_some_and(|p| p.number == key.number);
         if latest {
             inner.peers.remove(&(key.share, key.device));
         }
@@ -145,7 +177,10 @@ impl Routes {
 
     /// Whether no other session with that device was wished for since.
     pub(crate) fn is_latest(&self, key: &PeerKey) -> bool {
-        self.lock().peers.get(&(key.share, key.device)).is_some_and(|peer| peer.number == key.number)
+        self.lock()
+            .peers
+            .get(&(key.share, key.device))
+            .is_some_and(|peer| peer.number == key.number)
     }
 
     /// Whether any fetch has to do with a device or store.
@@ -153,7 +188,12 @@ impl Routes {
         self.lock().peers.keys().any(|(_, peer)| *peer == device)
     }
 
-    pub(crate) fn add_session(&self, session: SessionId, share: ShareId, sender: UnboundedSender<Message>) {
+    pub(crate) fn add_session(
+        &self,
+        session: SessionId,
+        share: ShareId,
+        sender: UnboundedSender<Message>,
+    ) {
         self.lock().sessions.insert(session, (share, sender));
     }
 
@@ -163,7 +203,12 @@ impl Routes {
 
     /// Says something on every session about a share.
     pub(crate) fn tell_sessions(&self, share: ShareId, message: &Message) {
-        for (_, sender) in self.lock().sessions.values().filter(|(about, _)| *about == share) {
+        for (_, sender) in self
+            .lock()
+            .sessions
+            .values()
+            .filter(|(about, _)| *about == share)
+        {
             let _ = sender.send(message.clone());
         }
     }
@@ -186,14 +231,25 @@ impl Routes {
     /// Hands a command to whoever does it. Never blocks.
     pub(crate) fn dispatch(&self, command: Command) {
         match command {
-            Command::OpenSession { share, device, kind } => {
-                let _ = self.hub.send(HubInput::OpenSession(self.new_peer(share, device, kind)));
+            Command::OpenSession {
+                share,
+                device,
+                kind,
+            } => {
+                let _ = self
+                    .hub
+                    .send(HubInput::OpenSession(self.new_peer(share, device, kind)));
             }
             Command::FindRelay { share, device } => {
                 if let Some(Peer { number, close, .. }) = self.lock().peers.get(&(share, device)) {
                     let (kind, number, close) = (HolderKind::Device, *number, close.clone());
-                    let _ =
-                        self.hub.send(HubInput::FindRelay(PeerKey { share, device, kind, number, close }));
+                    let _ = self.hub.send(HubInput::FindRelay(PeerKey {
+                        share,
+                        device,
+                        kind,
+                        number,
+                        close,
+                    }));
                 }
             }
             Command::CloseSession { share, device } => {
@@ -207,35 +263,99 @@ impl Routes {
             Command::SpaceComplete { share, space } => {
                 self.tell_transfer(share, TransferInput::SpaceComplete(space));
             }
-            Command::Want { share, device, carrier, request, space, version, ranges } => {
-                if let Some(lane) =
-                    self.lock().peers.get(&(share, device)).and_then(|p| p.lanes.get(&carrier))
+            Command::Want {
+                share,
+                device,
+                carrier,
+                request,
+                space,
+                version,
+                ranges,
+            } => {
+                if let Some(lane) = self
+                    .lock()
+                    .peers
+                    .get(&(share, device))
+                    .and_then(|p| p.lanes.get(&carrier))
                 {
-                    let _ = lane.send(LaneInput::Want { request, space, version, ranges });
+                    let _ = lane.send(LaneInput::Want {
+                        request,
+                        space,
+                        version,
+                        ranges,
+                    });
                 }
             }
-            Command::Cancel { share, device, request } => {
-                // The engine need not remember over which carrier it asked: the others do not know the request.
-                for lane in self.lock().peers.get(&(share, device)).into_iter().flat_map(|p| p.lanes.values())
+            Command::Cancel {
+                share,
+                device,
+                request,
+            } => {
+                // The engine need not remember over which carrier it asked: the others do not know
+                // the request.
+                for lane in self
+                    .lock()
+                    .peers
+                    .get(&(share, device))
+                    .into_iter()
+                    .flat_map(|p| p.lanes.values())
                 {
                     let _ = lane.send(LaneInput::Cancel { request });
                 }
             }
-            Command::Announce { session, announcement } => {
+            Command::Announce {
+                session,
+                announcement,
+            } => {
                 self.tell_session(session, Message::Announce(announcement));
             }
-            Command::Delta { session, delta } => self.tell_session(session, Message::HaveDelta(delta)),
-            Command::Claims { session, claims } => self.tell_session(session, Message::Claims(claims)),
-            Command::Serve { stream, request, share, space, version, ranges } => {
-                let want = Want { request, space, version, ranges };
+            Command::Delta { session, delta } => {
+                self.tell_session(session, Message::HaveDelta(delta))
+            }
+            Command::Claims { session, claims } => {
+                self.tell_session(session, Message::Claims(claims))
+            }
+            Command::Serve {
+                stream,
+                request,
+                share,
+                space,
+                version,
+                ranges,
+            } => {
+                let want = Want {
+                    request,
+                    space,
+                    version,
+                    ranges,
+                };
                 self.tell_upload(stream, UploadInput::Serve { share, want });
             }
-            Command::Abort { stream, request } => self.tell_upload(stream, UploadInput::Abort { request }),
-            Command::Busy { stream, request, retry_after_ms } => {
-                self.tell_upload(stream, UploadInput::Tell(Message::Busy { request, retry_after_ms }));
+            Command::Abort { stream, request } => {
+                self.tell_upload(stream, UploadInput::Abort { request })
             }
-            Command::NotHeld { stream, request, ranges } => {
-                self.tell_upload(stream, UploadInput::Tell(Message::NotHeld { request, ranges }));
+            Command::Busy {
+                stream,
+                request,
+                retry_after_ms,
+            } => {
+                self.tell_upload(
+                    stream,
+                    UploadInput::Tell(Message::Busy {
+                        request,
+                        retry_after_ms,
+                    }),
+                );
+            }
+            Command::NotHeld {
+                stream,
+                request,
+                ranges,
+            } => {
+                self.tell_upload(
+                    stream,
+                    UploadInput::Tell(Message::NotHeld { request, ranges }),
+                );
             }
         }
     }
@@ -266,7 +386,11 @@ mod tests {
         let share = ShareId::from_slice(&[7; ShareId::LEN]).unwrap();
         let device = hither_carrier::Identity::generate().unwrap().device_id();
         let mut open = || {
-            routes.dispatch(Command::OpenSession { share, device, kind: HolderKind::Device });
+            routes.dispatch(Command::OpenSession {
+                share,
+                device,
+                kind: HolderKind::Device,
+            });
             let HubInput::OpenSession(key) = told.try_recv().unwrap() else {
                 panic!("a session was wished for")
             };
@@ -282,7 +406,11 @@ mod tests {
         let (lane, mut asked) = unbounded_channel();
         routes.add_lanes(&first, HashMap::from([(Carrier::Quic, lane.clone())]));
         routes.add_lanes(&second, HashMap::from([(Carrier::Quic, lane)]));
-        routes.dispatch(Command::Cancel { share, device, request: RequestId(1) });
+        routes.dispatch(Command::Cancel {
+            share,
+            device,
+            request: RequestId(1),
+        });
         assert!(asked.try_recv().is_ok() && asked.try_recv().is_err());
         // Without a close in between: two sessions at once are one too many.
         let third = open();

@@ -39,7 +39,9 @@ pub fn run() -> ExitCode {
             "--version" => return say(&format!("hitherd {}", env!("CARGO_PKG_VERSION")), 0),
             "--help" | "-h" => return say(USAGE.trim_end(), 0),
             other => {
-                complain(&format!("hitherd: there is no option {other:?}. Try --help."));
+                complain(&format!(
+                    "hitherd: there is no option {other:?}. Try --help."
+                ));
                 return ExitCode::from(2);
             }
         }
@@ -103,22 +105,28 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
     let (sender, inputs) = mpsc::unbounded_channel();
     let daemon: Arc<Daemon> = {
         let paths = paths.clone();
-        // Opening the store and checking the shares' files blocks; the sockets need the runtime: both are here.
+        // Opening the store and checking the shares' files blocks; the sockets need the runtime:
+        // both are here.
         tokio::task::spawn_blocking(move || Daemon::start(paths, config, Routes::new(sender)))
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| e.message)?
     };
     let unknown = daemon.config.unknown.clone();
-    warnings.into_iter().chain(unknown).for_each(|warning| daemon.warn(warning));
-    let listener = Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
+    warnings
+        .into_iter()
+        .chain(unknown)
+        .for_each(|warning| daemon.warn(warning));
+    let listener =
+        Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
     let discovery = hub::start(&daemon, inputs);
     tracing::info!(device = %daemon.device, port = daemon.endpoint.port(), "the daemon runs");
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let stop = daemon.tasks.token.clone();
     let mut serving = std::pin::pin!(api::serve(Arc::clone(&daemon), listener, stop.clone()));
-    // A word to stop also ends the serving: either may be seen first, and what has ended is not waited for again.
+    // A word to stop also ends the serving: either may be seen first, and what has ended is not
+    // waited for again.
     let served = tokio::select! {
         result = &mut serving => {
             result.map_err(|e| format!("the local API ended: {e}"))?;

@@ -1,9 +1,10 @@
-//! Control streams: two devices, or a device and a store, prove to each other that they know a share, then tell what they
-//! hold.
+//! Control streams: two devices, or a device and a store, prove to each other that they know a
+//! share, then tell what they hold.
 //!
-//! One stream per share and direction of asking; the side that was asked announces on it. A session dies when its stream or link does,
-//! or when nothing was heard for [`SILENCE`] although pings are answered at once: that, not discovery, tells who is there.
-//! Whoever opened it says nothing of its own holdings: who wants to know opens a session itself.
+//! One stream per share and direction of asking; the side that was asked announces on it. A session
+//! dies when its stream or link does, or when nothing was heard for [`SILENCE`] although pings are
+//! answered at once: that, not discovery, tells who is there. Whoever opened it says nothing of its
+//! own holdings: who wants to know opens a session itself.
 
 mod accepted;
 mod direct;
@@ -21,7 +22,9 @@ use hither_carrier::{
 };
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
-use hither_proto::{DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead, UncheckedHead};
+use hither_proto::{
+    DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead, UncheckedHead,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +37,14 @@ const PING: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long the last words of a share that ended may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// After how long a device that fetches the share itself and knows nothing of it yet is worth another try, milliseconds.
+/// After how long a device that fetches the share itself and knows nothing of it yet is worth
+/// another try, milliseconds.
 const SOON: u32 = 100;
 /// Heads of which is remembered that the owner was told of them on one stream.
 const MAX_TOLD: usize = 16;
 
-/// Opens a session about a share that is being fetched and keeps it until it ends. The engine is told everything.
+/// Opens a session about a share that is being fetched and keeps it until it ends. The engine is
+/// told everything.
 pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
     let _lanes = key.close.clone().drop_guard(); // they end with this, however it ends
     let device = key.device;
@@ -74,7 +79,8 @@ pub(crate) async fn run(daemon: Arc<Daemon>, key: PeerKey) {
     if daemon.core.routes.is_latest(&key) {
         daemon.links.leave_relayed(device, share.id);
     }
-    // Under the engine's lock: it must not wish for the next session between the question and the answer.
+    // Under the engine's lock: it must not wish for the next session between the question and the
+    // answer.
     daemon.core.with(|engine, now| match refusal {
         _ if !daemon.core.routes.remove_peer(&key) => {}
         Some(refusal) => engine.handle_session_refused(share.id, device, refusal, now),
@@ -108,29 +114,56 @@ struct Session {
 
 async fn open(daemon: &Arc<Daemon>, share: &Share, key: &PeerKey) -> Result<Session, OpenError> {
     let (device, kind) = (key.device, key.kind);
-    let circuits = (kind == HolderKind::Device)
-        .then(|| (share.id, circuits::Way::new(daemon, share, device) as Arc<dyn Circuits>));
-    let (link, mut stream) = daemon.links.either(device, daemon.config.tcp, circuits).await?;
+    let circuits = (kind == HolderKind::Device).then(|| {
+        (
+            share.id,
+            circuits::Way::new(daemon, share, device) as Arc<dyn Circuits>,
+        )
+    });
+    let (link, mut stream) = daemon
+        .links
+        .either(device, daemon.config.tcp, circuits)
+        .await?;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
     let (opened, head) = match kind {
-        HolderKind::Device => greet_device(&mut stream, &mut reader, share, Purpose::Control).await?,
+        HolderKind::Device => {
+            greet_device(&mut stream, &mut reader, share, Purpose::Control).await?
+        }
         HolderKind::Store => greet(&mut stream, &mut reader, share, kind, Purpose::Control).await?,
     };
     daemon.endpoint.vouch(device);
-    daemon.links.introduced(device, opened.device_name.clone(), opened.tcp_port);
+    daemon
+        .links
+        .introduced(device, opened.device_name.clone(), opened.tcp_port);
     daemon.links.leads(&link, kind == HolderKind::Store);
     if kind == HolderKind::Store {
         holders::proven(daemon, share.id, device);
     }
     let tcp = opened.tcp_port.is_some();
-    let control = Control { send: stream.send, recv: stream.recv, reader };
-    Ok(Session { device, kind, link, head, tcp, control })
+    let control = Control {
+        send: stream.send,
+        recv: stream.recv,
+        reader,
+    };
+    Ok(Session {
+        device,
+        kind,
+        link,
+        head,
+        tcp,
+        control,
+    })
 }
 
 impl Session {
-    /// Runs until the session ends; returns why it did, and whether its link was found to lead nowhere any more: by another one the
-    /// device may be reached at once.
-    async fn run(mut self, daemon: &Arc<Daemon>, share: &Arc<Share>, key: &PeerKey) -> (String, bool) {
+    /// Runs until the session ends; returns why it did, and whether its link was found to lead
+    /// nowhere any more: by another one the device may be reached at once.
+    async fn run(
+        mut self,
+        daemon: &Arc<Daemon>,
+        share: &Arc<Share>,
+        key: &PeerKey,
+    ) -> (String, bool) {
         let (id, close) = (daemon.next_session(), &key.close);
         let (lanes, started) = lane::make(daemon, share, key, self.link.carrier());
         let (sender, mut outgoing) = mpsc::unbounded_channel();
@@ -150,17 +183,30 @@ impl Session {
         let (found, mut moves) = mpsc::channel(1);
         match self.link.carrier() {
             CarrierKind::Relayed => {
-                let looking =
-                    direct::look(Arc::clone(daemon), Arc::clone(share), self.device, found, close.clone());
+                let looking = direct::look(
+                    Arc::clone(daemon),
+                    Arc::clone(share),
+                    self.device,
+                    found,
+                    close.clone(),
+                );
                 daemon.tasks.spawn(looking);
             }
             _ => drop(found),
         }
         let error = loop {
             self.look_for_tcp(daemon, share, close);
-            let talk = Talk { daemon, share, device: self.device, close };
+            let talk = Talk {
+                daemon,
+                share,
+                device: self.device,
+                close,
+            };
             let shown = Some(self.head.clone());
-            match talk.run(&mut self.control, shown, &mut outgoing, &mut moves).await {
+            match talk
+                .run(&mut self.control, shown, &mut outgoing, &mut moves)
+                .await
+            {
                 Ok(moved) => self.moves(daemon, share, moved),
                 Err(error) => break error,
             }
@@ -211,14 +257,19 @@ impl Session {
     fn distance(&self, daemon: &Daemon) -> Distance {
         let way = daemon.links.way(self.device);
         let (same_network, relayed) = (way == SourceKind::Lan, way == SourceKind::Relayed);
-        // Whoever is on the same network is behind no link of another one, however late it answers. Of what is behind a
-        // relay nothing is known but that it is somewhere else.
+        // Whoever is on the same network is behind no link of another one, however late it answers.
+        // Of what is behind a relay nothing is known but that it is somewhere else.
         let site = match (relayed, same_network) {
             (true, _) => Some(crate::sites::behind_relay(self.device)),
             (false, true) => None,
             (false, false) => Some(crate::sites::site(self.link.remote().ip())),
         };
-        Distance { rtt: self.link.rtt(), same_network, site, relayed }
+        Distance {
+            rtt: self.link.rtt(),
+            same_network,
+            site,
+            relayed,
+        }
     }
 
     fn tell_engine(&self, daemon: &Arc<Daemon>, share: &Arc<Share>) {
@@ -236,18 +287,26 @@ impl Session {
     }
 }
 
-/// Remembers a head that was checked, and wakes the transfer when it is a new one. An owner that does not know it goes past it.
+/// Remembers a head that was checked, and wakes the transfer when it is a new one. An owner that
+/// does not know it goes past it.
 fn learn(daemon: &Arc<Daemon>, share: &Arc<Share>, head: &SignedHead) {
     if share.saw(head) {
-        daemon.core.routes.tell_transfer(share.id, TransferInput::NewHead);
+        daemon
+            .core
+            .routes
+            .tell_transfer(share.id, TransferInput::NewHead);
     }
     rollback::look(daemon, share);
 }
 
-/// The version of a head as the engine counts it: none when another head of that version is preferred, for it knows versions by
-/// their numbers and would mix the two.
+/// The version of a head as the engine counts it: none when another head of that version is
+/// preferred, for it knows versions by their numbers and would mix the two.
 fn counted(share: &Share, head: &SignedHead) -> u64 {
-    if share.is_passed_over(head) { 0 } else { head.head().version }
+    if share.is_passed_over(head) {
+        0
+    } else {
+        head.head().version
+    }
 }
 
 /// Sees whether the bulk carrier connects, and tells the engine when it does.
@@ -263,10 +322,12 @@ async fn try_tcp(
         () = close.cancelled() => return,
     };
     match dialled {
-        Ok(_) => {
-            daemon.core.with(|engine, now| engine.handle_carrier(share, device, Carrier::Tcp, true, now))
+        Ok(_) => daemon
+            .core
+            .with(|engine, now| engine.handle_carrier(share, device, Carrier::Tcp, true, now)),
+        Err(error) => {
+            tracing::debug!(?device, %error, "TCP does not connect; QUIC carries everything")
         }
-        Err(error) => tracing::debug!(?device, %error, "TCP does not connect; QUIC carries everything"),
     }
 }
 
@@ -279,7 +340,8 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    /// Passes messages both ways until the stream is to be left for another one, or something ends it.
+    /// Passes messages both ways until the stream is to be left for another one, or something ends
+    /// it.
     async fn run(
         &self,
         control: &mut Control,
@@ -289,7 +351,9 @@ impl Talk<'_> {
     ) -> Result<direct::Moved, String> {
         let mut heads = self.share.heads();
         heads.mark_changed();
-        let counts = shown.as_ref().is_some_and(|shown| !self.share.is_passed_over(shown));
+        let counts = shown
+            .as_ref()
+            .is_some_and(|shown| !self.share.is_passed_over(shown));
         let mut told = Vec::new();
         let Control { send, recv, reader } = control;
         let mut ping = tokio::time::interval(PING);
@@ -346,12 +410,21 @@ impl Talk<'_> {
         }
     }
 
-    /// Something that the share's owner, who shows `shown`, may not know, and was not told on this stream.
-    fn unknown_to_owner(&self, shown: &SignedHead, told: &mut Vec<SignedHead>) -> Option<SignedHead> {
+    /// Something that the share's owner, who shows `shown`, may not know, and was not told on this
+    /// stream.
+    fn unknown_to_owner(
+        &self,
+        shown: &SignedHead,
+        told: &mut Vec<SignedHead>,
+    ) -> Option<SignedHead> {
         if self.device != self.share.owner {
             return None;
         }
-        let unknown = self.share.unknown_to(shown).into_iter().find(|head| !told.contains(head))?;
+        let unknown = self
+            .share
+            .unknown_to(shown)
+            .into_iter()
+            .find(|head| !told.contains(head))?;
         if told.len() >= MAX_TOLD {
             told.remove(0);
         }
@@ -359,29 +432,42 @@ impl Talk<'_> {
         Some(unknown)
     }
 
-    /// Does what a message says; returns the answer to it. `shown`: the head that the other side showed last.
+    /// Does what a message says; returns the answer to it. `shown`: the head that the other side
+    /// showed last.
     fn handle(&self, shown: &mut Option<SignedHead>, message: Message) -> Option<Message> {
         let (daemon, share, device) = (self.daemon, self.share, self.device);
         // What it has of a version of that number is another version.
         let other = |version| {
-            shown.as_ref().is_some_and(|of| of.head().version == version && share.is_passed_over(of))
+            shown
+                .as_ref()
+                .is_some_and(|of| of.head().version == version && share.is_passed_over(of))
         };
         match message {
             Message::Announce(announcement) if !other(announcement.version) => {
-                daemon.core.with(|engine, now| engine.handle_announced(share.id, device, announcement, now));
+                daemon.core.with(|engine, now| {
+                    engine.handle_announced(share.id, device, announcement, now)
+                });
             }
             Message::HaveDelta(delta) if !other(delta.version) => {
-                daemon.core.with(|engine, now| engine.handle_delta(share.id, device, &delta, now));
+                daemon
+                    .core
+                    .with(|engine, now| engine.handle_delta(share.id, device, &delta, now));
             }
             Message::Claims(claims) => {
-                daemon.core.with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
+                daemon
+                    .core
+                    .with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
             }
             Message::Terms(terms) => {
-                daemon.core.with(|engine, now| engine.handle_terms(share.id, device, terms, now));
+                daemon
+                    .core
+                    .with(|engine, now| engine.handle_terms(share.id, device, terms, now));
             }
             Message::NewHead(head) => self.hear_head(shown, &head),
             Message::Refused(refusal) if device == share.owner => {
-                daemon.core.with(|engine, now| engine.handle_session_refused(share.id, device, refusal, now));
+                daemon.core.with(|engine, now| {
+                    engine.handle_session_refused(share.id, device, refusal, now)
+                });
             }
             Message::Elsewhere { holders, .. } => holders::heard(daemon, share, &holders),
             Message::Ping { nonce } => return Some(Message::Pong { nonce }),
@@ -399,7 +485,9 @@ impl Talk<'_> {
         };
         learn(daemon, share, &head);
         let version = counted(share, &head);
-        daemon.core.with(|engine, now| engine.handle_head(share.id, device, version, now));
+        daemon
+            .core
+            .with(|engine, now| engine.handle_head(share.id, device, version, now));
         if shown.is_some() {
             *shown = Some(head);
         }

@@ -1,11 +1,14 @@
-//! Every share this device knows the secret of: those it made, those it fetched, those it is fetching.
+//! Every share this device knows the secret of: those it made, those it fetched, those it is
+//! fetching.
 //!
-//! Invariant: what [`Version::read_sealed`] gives was verified against its id; a share without a version serves nothing.
+//! Invariant: what [`Version::read_sealed`] gives was verified against its id; a share without a
+//! version serves nothing.
 
 use crate::blind::Budget;
 use hither_content::{Holding, ManifestFile, ReadChunkError};
 use hither_proto::{
-    BlindKey, BlindQuery, DeviceId, Manifest, Refusal, ShareId, ShareSecret, SignedHead, Space, StreamBinding,
+    BlindKey, BlindQuery, DeviceId, Manifest, Refusal, ShareId, ShareSecret, SignedHead, Space,
+    StreamBinding,
 };
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Most heads of one share that are remembered.
 const MAX_HEADS: usize = 16;
-/// Most devices of which is remembered that they were named as holders of one share; others are asked blindly.
+/// Most devices of which is remembered that they were named as holders of one share; others are
+/// asked blindly.
 const MAX_NAMED: usize = 1024;
 
 /// One version of a share as it is here, complete or not.
@@ -36,8 +40,16 @@ pub(crate) enum ServeError {
 }
 
 impl Version {
-    pub(crate) fn new(head: SignedHead, manifest_file: Arc<ManifestFile>, holding: Holding) -> Self {
-        Self { head, manifest_file, holding: RwLock::new(Arc::new(holding)) }
+    pub(crate) fn new(
+        head: SignedHead,
+        manifest_file: Arc<ManifestFile>,
+        holding: Holding,
+    ) -> Self {
+        Self {
+            head,
+            manifest_file,
+            holding: RwLock::new(Arc::new(holding)),
+        }
     }
 
     pub(crate) fn holding(&self) -> Arc<Holding> {
@@ -67,7 +79,10 @@ impl Version {
         let manifest = |e: hither_content::ManifestFileError| ServeError::Manifest(e.to_string());
         match space {
             Space::Data => Ok(self.holding().read_sealed(position, out)?),
-            Space::Manifest => self.manifest_file.read_sealed(position, out).map_err(manifest),
+            Space::Manifest => self
+                .manifest_file
+                .read_sealed(position, out)
+                .map_err(manifest),
             Space::Root => {
                 out.extend_from_slice(self.manifest_file.sealed_root());
                 Ok(()) // Checked against the head when the file was opened or made.
@@ -88,14 +103,16 @@ pub(crate) struct Share {
     versions: RwLock<Versions>,
     /// Told when a head becomes known.
     heads: watch::Sender<()>,
-    /// Devices that somebody who knows the share has named as holders, or that have proven to know it.
+    /// Devices that somebody who knows the share has named as holders, or that have proven to know
+    /// it.
     named: Mutex<HashSet<DeviceId>>,
 }
 
 #[derive(Default)]
 struct Versions {
     current: Option<Arc<Version>>,
-    /// The version before, kept while a newer one is being fetched: what is equal is copied from it.
+    /// The version before, kept while a newer one is being fetched: what is equal is copied from
+    /// it.
     previous: Option<Arc<Version>>,
     /// Heads that were seen, by version: the latest [`MAX_HEADS`].
     heads: BTreeMap<u64, Seen>,
@@ -112,7 +129,13 @@ struct Seen {
 
 impl Versions {
     fn take(&mut self, head: &SignedHead) {
-        self.heads.insert(head.head().version, Seen { head: head.clone(), taken: true });
+        self.heads.insert(
+            head.head().version,
+            Seen {
+                head: head.clone(),
+                taken: true,
+            },
+        );
         self.bound();
     }
 
@@ -147,7 +170,12 @@ impl Share {
 
     /// Returns whether this device has a reason to prove to another one that it knows the share.
     pub(crate) fn is_named(&self, device: &DeviceId) -> bool {
-        *device == self.owner || self.named.lock().unwrap_or_else(PoisonError::into_inner).contains(device)
+        *device == self.owner
+            || self
+                .named
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(device)
     }
 
     fn read<R>(&self, f: impl FnOnce(&Versions) -> R) -> R {
@@ -155,7 +183,10 @@ impl Share {
     }
 
     fn write<R>(&self, f: impl FnOnce(&mut Versions) -> R) -> R {
-        f(&mut self.versions.write().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self
+            .versions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The version that is announced and served.
@@ -165,7 +196,13 @@ impl Share {
 
     /// A version that is here, by number.
     pub(crate) fn version(&self, number: u64) -> Option<Arc<Version>> {
-        self.read(|v| [&v.current, &v.previous].into_iter().flatten().find(|v| v.number() == number).cloned())
+        self.read(|v| {
+            [&v.current, &v.previous]
+                .into_iter()
+                .flatten()
+                .find(|v| v.number() == number)
+                .cloned()
+        })
     }
 
     /// Makes a version the current one. The one it replaces, if it is another, stays readable until
@@ -174,7 +211,11 @@ impl Share {
         self.write(|v| {
             let number = version.number();
             v.take(&version.head);
-            if let Some(before) = v.current.replace(version).filter(|before| before.number() != number) {
+            if let Some(before) = v
+                .current
+                .replace(version)
+                .filter(|before| before.number() != number)
+            {
                 v.previous = Some(before);
             }
         });
@@ -193,13 +234,20 @@ impl Share {
         })
     }
 
-    /// Remembers a head; `true` when its version was not known before. Of two heads of one version the preferred one is kept
-    /// ([`SignedHead::is_preferred_to`]), and once something was made of one, that.
+    /// Remembers a head; `true` when its version was not known before. Of two heads of one version
+    /// the preferred one is kept ([`SignedHead::is_preferred_to`]), and once something was made
+    /// of one, that.
     pub(crate) fn saw(&self, head: &SignedHead) -> bool {
         let version = head.head().version;
         let (is_new, is_news) = self.write(|v| {
             let Some(known) = v.heads.get_mut(&version) else {
-                v.heads.insert(version, Seen { head: head.clone(), taken: false });
+                v.heads.insert(
+                    version,
+                    Seen {
+                        head: head.clone(),
+                        taken: false,
+                    },
+                );
                 v.bound();
                 let kept = v.heads.contains_key(&version);
                 return (kept, kept);
@@ -242,7 +290,11 @@ impl Share {
 
     /// Returns whether another head of the same version is the one that counts here.
     pub(crate) fn is_passed_over(&self, head: &SignedHead) -> bool {
-        self.read(|v| v.heads.get(&head.head().version).is_some_and(|seen| seen.head != *head))
+        self.read(|v| {
+            v.heads
+                .get(&head.head().version)
+                .is_some_and(|seen| seen.head != *head)
+        })
     }
 
     /// Follows which heads are known.
@@ -250,8 +302,8 @@ impl Share {
         self.heads.subscribe()
     }
 
-    /// Returns what its owner, who shows `shown`, may not know: heads of that version or later ones, the newest and one that was passed
-    /// over.
+    /// Returns what its owner, who shows `shown`, may not know: heads of that version or later
+    /// ones, the newest and one that was passed over.
     pub(crate) fn unknown_to(&self, shown: &SignedHead) -> Vec<SignedHead> {
         self.read(|v| {
             let newest = v.heads.last_key_value().map(|(_, seen)| &seen.head);
@@ -262,7 +314,8 @@ impl Share {
         })
     }
 
-    /// The latest version that was signed, by `self.owner` on this or an earlier state of its data, unless it is the current one.
+    /// The latest version that was signed, by `self.owner` on this or an earlier state of its data,
+    /// unless it is the current one.
     pub(crate) fn is_behind(&self) -> Option<u64> {
         self.read(|v| {
             let current = v.current.as_ref()?;
@@ -273,7 +326,8 @@ impl Share {
         })
     }
 
-    /// The number of the version that its owner publishes next: no number is given twice, as far as is known.
+    /// The number of the version that its owner publishes next: no number is given twice, as far as
+    /// is known.
     pub(crate) fn next_number(&self) -> u64 {
         self.read(|v| {
             let current = v.current.as_ref().map_or(0, |current| current.number());
@@ -285,7 +339,8 @@ impl Share {
 
     /// The head to show to others: that of what is here, else the newest seen.
     pub(crate) fn head(&self) -> Option<SignedHead> {
-        self.read(|v| v.current.as_ref().map(|c| c.head.clone())).or_else(|| self.newest())
+        self.read(|v| v.current.as_ref().map(|c| c.head.clone()))
+            .or_else(|| self.newest())
     }
 }
 
@@ -301,7 +356,11 @@ pub(crate) struct Shares {
 
 impl Shares {
     pub(crate) fn get(&self, id: ShareId) -> Option<Arc<Share>> {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.by_id
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 
     /// The share of this secret, made known if it was not.
@@ -314,7 +373,11 @@ impl Shares {
     }
 
     pub(crate) fn remove(&self, id: ShareId) {
-        let ended = self.by_id.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let ended = self
+            .by_id
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
         if let Some(share) = ended {
             share.ended.cancel();
         }
@@ -331,12 +394,19 @@ impl Shares {
     ) -> Result<Option<Arc<Share>>, Refusal> {
         let all = self.all();
         self.budget.spend(all.len()).map_err(Refusal::Busy)?;
-        Ok(all.into_iter().find(|share| query.verify(&share.blind, stream)))
+        Ok(all
+            .into_iter()
+            .find(|share| query.verify(&share.blind, stream)))
     }
 
     /// Every share.
     pub(crate) fn all(&self) -> Vec<Arc<Share>> {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.by_id
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Follows which shares there are.
@@ -384,7 +454,11 @@ mod tests {
         let owner = Owner::new();
         let (older, newer) = (owner.head(2, 10, 9), owner.head(2, 20, 1));
         let larger = owner.head(2, 20, 2);
-        for order in [[&older, &newer, &larger], [&larger, &newer, &older], [&newer, &larger, &older]] {
+        for order in [
+            [&older, &newer, &larger],
+            [&larger, &newer, &older],
+            [&newer, &larger, &older],
+        ] {
             let Owner { share, .. } = Owner::new();
             for head in order {
                 share.saw(head);
@@ -407,11 +481,18 @@ mod tests {
         assert!(!share.saw(&newer), "its number is known");
         assert!(heads.has_changed().unwrap());
         heads.mark_unchanged();
-        assert!(!share.saw(&newer) && !heads.has_changed().unwrap(), "no news any more");
+        assert!(
+            !share.saw(&newer) && !heads.has_changed().unwrap(),
+            "no news any more"
+        );
         assert_eq!(share.head_of(2), Some(older.clone()));
         assert_eq!(share.unknown_to(&newer), std::slice::from_ref(&older));
         assert_eq!(share.unknown_to(&older), [newer]);
-        assert_eq!(share.unknown_to(&owner.head(3, 30, 1)), [], "it has gone past both");
+        assert_eq!(
+            share.unknown_to(&owner.head(3, 30, 1)),
+            [],
+            "it has gone past both"
+        );
         assert_eq!(share.next_number(), 3);
         share.saw(&owner.head(7, 5, 1));
         assert_eq!(share.next_number(), 8);

@@ -1,4 +1,5 @@
-//! Which devices seem to share a link to the rest of the world, by the addresses at which they are reached.
+//! Which devices seem to share a link to the rest of the world, by the addresses at which they are
+//! reached.
 
 use hither_engine::SiteId;
 use hither_proto::DeviceId;
@@ -6,10 +7,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Bits of a private IPv4 network that is reached through a router or a VPN: what people make most.
 const PRIVATE_V4: u32 = 24;
-/// Bits of IPv6 that providers give to one customer at least (RFC 6177, BCP 157: a /56 or a /48 for a site).
+/// Bits of IPv6 that providers give to one customer at least (RFC 6177, BCP 157: a /56 or a /48 for
+/// a site).
 const SITE_V6: u32 = 56;
 
-/// The site of an address: a public IPv4 address is a router with everybody behind it, everything else a network.
+/// The site of an address: a public IPv4 address is a router with everybody behind it, everything
+/// else a network.
 pub(crate) fn site(remote: IpAddr) -> SiteId {
     SiteId(match remote.to_canonical() {
         IpAddr::V4(ip) if is_private(ip) => u64::from(u32::from(ip) >> (32 - PRIVATE_V4)),
@@ -25,7 +28,8 @@ pub(crate) fn behind_relay(device: DeviceId) -> SiteId {
     SiteId(u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 2 | 1 << 62)
 }
 
-/// Private, or shared by a provider's customers (RFC 6598): not an address of one router on the internet.
+/// Private, or shared by a provider's customers (RFC 6598): not an address of one router on the
+/// internet.
 fn is_private(ip: Ipv4Addr) -> bool {
     let [a, b, ..] = ip.octets();
     ip.is_private() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))

@@ -1,4 +1,5 @@
-//! The stamps that this device gives to what it says again and again: they only grow, across restarts too.
+//! The stamps that this device gives to what it says again and again: they only grow, across
+//! restarts too.
 //!
 //! Invariant: a stamp is durable before anything that bears it is sent.
 
@@ -20,8 +21,13 @@ impl StampClock {
     /// Goes on from the last stamp of the runs before.
     pub(crate) fn load(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
         let kept = storage.get(STAMPS, LAST)?;
-        let last = kept.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?))).unwrap_or(0);
-        Ok(Self { storage, last: Mutex::new(last) })
+        let last = kept
+            .and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)))
+            .unwrap_or(0);
+        Ok(Self {
+            storage,
+            last: Mutex::new(last),
+        })
     }
 
     /// A higher stamp than all before. Blocks on the disk.
@@ -48,12 +54,22 @@ mod tests {
         let mut batch = Batch::default();
         batch.put(STAMPS, LAST, &ahead.to_be_bytes());
         storage.commit(batch).unwrap();
-        let first = StampClock::load(Arc::clone(&storage)).unwrap().next().unwrap();
-        let second = StampClock::load(Arc::clone(&storage)).unwrap().next().unwrap();
+        let first = StampClock::load(Arc::clone(&storage))
+            .unwrap()
+            .next()
+            .unwrap();
+        let second = StampClock::load(Arc::clone(&storage))
+            .unwrap()
+            .next()
+            .unwrap();
         assert_eq!((first, second), (ahead + 1, ahead + 2));
         // A clock that was years ahead is not followed.
         let mut batch = Batch::default();
-        batch.put(STAMPS, LAST, &(ahead + stamp::AUTHOR_AHEAD_MS).to_be_bytes());
+        batch.put(
+            STAMPS,
+            LAST,
+            &(ahead + stamp::AUTHOR_AHEAD_MS).to_be_bytes(),
+        );
         storage.commit(batch).unwrap();
         assert!(StampClock::load(storage).unwrap().next().unwrap() < ahead);
     }

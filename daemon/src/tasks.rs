@@ -17,7 +17,10 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { tracker: TaskTracker::new(), token: CancellationToken::new() }
+        Self {
+            tracker: TaskTracker::new(),
+            token: CancellationToken::new(),
+        }
     }
 
     /// Spawns a task that ends by itself.
@@ -40,7 +43,10 @@ impl Tasks {
     pub(crate) async fn stop(&self) {
         self.token.cancel();
         self.tracker.close();
-        if tokio::time::timeout(PATIENCE, self.tracker.wait()).await.is_err() {
+        if tokio::time::timeout(PATIENCE, self.tracker.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(tasks = self.tracker.len(), "some tasks did not end in time");
         }
     }

@@ -1,7 +1,8 @@
-//! On what terms this device gives, and who is told: devices elsewhere that it costs something while the link is metered,
-//! everybody that it would rather not while the battery is low.
+//! On what terms this device gives, and who is told: devices elsewhere that it costs something
+//! while the link is metered, everybody that it would rather not while the battery is low.
 //!
-//! Every session that another device opened listens. Told is only what changes: who hears nothing is given for free.
+//! Every session that another device opened listens. Told is only what changes: who hears nothing
+//! is given for free.
 
 use crate::costs;
 use crate::daemon::Daemon;
@@ -41,8 +42,11 @@ impl Listeners {
         remote: Option<IpAddr>,
         sender: UnboundedSender<Message>,
     ) {
-        let mut listener =
-            Listener { near: remote.is_some_and(links::is_near), told: Terms::default(), sender };
+        let mut listener = Listener {
+            near: remote.is_some_and(links::is_near),
+            told: Terms::default(),
+            sender,
+        };
         // Under the lock: a change is told either here or to all.
         let mut sessions = self.lock();
         listener.tell(daemon.config.costs.metered, &daemon.world.facts());
@@ -55,7 +59,9 @@ impl Listeners {
     }
 
     fn tell_all(&self, metered: Price, facts: &Facts) {
-        self.lock().values_mut().for_each(|listener| listener.tell(metered, facts));
+        self.lock()
+            .values_mut()
+            .for_each(|listener| listener.tell(metered, facts));
     }
 }
 
@@ -69,8 +75,15 @@ impl Listener {
 }
 
 fn terms(metered: Price, facts: &Facts, near: bool) -> Terms {
-    let price = if facts.is_metered() && !near { metered } else { Price::FREE };
-    Terms { price, reluctant: facts.reluctant }
+    let price = if facts.is_metered() && !near {
+        metered
+    } else {
+        Price::FREE
+    };
+    Terms {
+        price,
+        reluctant: facts.reluctant,
+    }
 }
 
 /// Keeps prices and terms at what the world is like. Runs until it is dropped.
@@ -78,8 +91,12 @@ pub(crate) async fn follow(daemon: Arc<Daemon>) {
     let mut changes = daemon.world.changes();
     loop {
         let facts = *changes.borrow_and_update();
-        daemon.core.with(|engine, now| engine.set_prices(costs::prices(&daemon), now));
-        daemon.listeners.tell_all(daemon.config.costs.metered, &facts);
+        daemon
+            .core
+            .with(|engine, now| engine.set_prices(costs::prices(&daemon), now));
+        daemon
+            .listeners
+            .tell_all(daemon.config.costs.metered, &facts);
         if changes.changed().await.is_err() {
             return;
         }
@@ -95,25 +112,44 @@ mod tests {
     fn only_changes_are_told_and_a_metered_link_costs_nobody_nearby() {
         let price = Price::per_gib(2.0).unwrap();
         let (metered, tired) = (
-            Facts { metered: Some(true), ..Facts::default() },
-            Facts { reluctant: true, ..Facts::default() },
+            Facts {
+                metered: Some(true),
+                ..Facts::default()
+            },
+            Facts {
+                reluctant: true,
+                ..Facts::default()
+            },
         );
         for near in [true, false] {
             let (sender, mut heard) = mpsc::unbounded_channel();
-            let mut listener = Listener { near, told: Terms::default(), sender };
+            let mut listener = Listener {
+                near,
+                told: Terms::default(),
+                sender,
+            };
             listener.tell(price, &Facts::default());
             assert!(heard.try_recv().is_err(), "nothing to tell");
             listener.tell(price, &metered);
-            let expected = (!near).then_some(Message::Terms(Terms { price, reluctant: false }));
+            let expected = (!near).then_some(Message::Terms(Terms {
+                price,
+                reluctant: false,
+            }));
             assert_eq!(heard.try_recv().ok(), expected);
             listener.tell(price, &tired);
             listener.tell(price, &tired);
             assert_eq!(
                 heard.try_recv().ok(),
-                Some(Message::Terms(Terms { reluctant: true, ..Terms::default() }))
+                Some(Message::Terms(Terms {
+                    reluctant: true,
+                    ..Terms::default()
+                }))
             );
             listener.tell(price, &Facts::default());
-            assert_eq!(heard.try_recv().ok(), Some(Message::Terms(Terms::default())));
+            assert_eq!(
+                heard.try_recv().ok(),
+                Some(Message::Terms(Terms::default()))
+            );
             assert!(heard.try_recv().is_err());
         }
     }

@@ -1,8 +1,8 @@
-//! Another machine that runs with this device's key, as after its home was copied: both are the same device to everybody, take
-//! each other's messages and publish over each other's shares.
+//! Another machine that runs with this device's key, as after its home was copied: both are the
+//! same device to everybody, take each other's messages and publish over each other's shares.
 //!
-//! Said only when it is certain: somebody proved the key at or from an address that is not this device's, or a relay told that
-//! another run of the daemon has taken this one's place.
+//! Said only when it is certain: somebody proved the key at or from an address that is not this
+//! device's, or a relay told that another run of the daemon has taken this one's place.
 
 use crate::daemon::Daemon;
 use hither_carrier::{CarrierKind, Link};
@@ -24,18 +24,25 @@ impl Twins {
     /// Nothing was found yet.
     pub(crate) fn new() -> Result<Self, getrandom::Error> {
         let instance = getrandom::u64()?.max(1);
-        Ok(Self { instance, told: AtomicBool::new(false), looking: AtomicBool::new(false) })
+        Ok(Self {
+            instance,
+            told: AtomicBool::new(false),
+            looking: AtomicBool::new(false),
+        })
     }
 }
 
-/// Somebody else has this device's key; `place` completes "Another machine runs with this device's key …". Returns whether that
-/// was known.
+/// Somebody else has this device's key; `place` completes "Another machine runs with this device's
+/// key …". Returns whether that was known.
 pub(crate) fn found(daemon: &Daemon, place: &str) -> bool {
     let known = daemon.twins.told.swap(true, Ordering::Relaxed);
     if known {
         tracing::info!(place, "another machine runs with this device's key");
     } else {
-        daemon.warn(format!("Another machine runs with this device's key {place}. {}", advice(daemon)));
+        daemon.warn(format!(
+            "Another machine runs with this device's key {place}. {}",
+            advice(daemon)
+        ));
     }
     known
 }
@@ -49,7 +56,8 @@ pub(crate) fn advice(daemon: &Daemon) -> String {
     )
 }
 
-/// Somebody announces this device at addresses that are not its own: looks whether that is another machine.
+/// Somebody announces this device at addresses that are not its own: looks whether that is another
+/// machine.
 pub(crate) async fn look(daemon: &Daemon, addresses: &[SocketAddr], tcp_port: Option<u16>) {
     let twins = &daemon.twins;
     if twins.told.load(Ordering::Relaxed) || twins.looking.swap(true, Ordering::Relaxed) {
@@ -82,5 +90,9 @@ pub(crate) fn met(daemon: &Daemon, link: &Link) {
 
 /// Every address of this machine.
 fn own_addresses() -> BTreeSet<IpAddr> {
-    if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip).collect()
+    if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .iter()
+        .map(if_addrs::Interface::ip)
+        .collect()
 }

@@ -1,8 +1,9 @@
 //! Uploads: the serving side of bulk streams.
 //!
-//! The engine decides what is sent when; here chunks are read, sealed and written to the stream, the next ones already
-//! being read while one is written. A reader that takes less than [`PIECE`] in [`STALLED`] (9 kB/s) is cut off, so that it holds
-//! neither a slot nor memory; a link may be as slow as that, however long a chunk is.
+//! The engine decides what is sent when; here chunks are read, sealed and written to the stream,
+//! the next ones already being read while one is written. A reader that takes less than [`PIECE`]
+//! in [`STALLED`] (9 kB/s) is cut off, so that it holds neither a slot nor memory; a link may be as
+//! slow as that, however long a chunk is.
 
 use crate::daemon::Daemon;
 use crate::links::watching::{self, Writing};
@@ -11,7 +12,9 @@ use crate::shares::{ServeError, Share, Version};
 use crate::throttle::Limit;
 use crate::{links, session};
 use bytes::Bytes;
-use hither_carrier::{CarrierKind, MessageReader, SendHalf, Stream, write_chunk_frame, write_message};
+use hither_carrier::{
+    CarrierKind, MessageReader, SendHalf, Stream, write_chunk_frame, write_message,
+};
 use hither_content::ReadChunkError;
 use hither_engine::StreamId;
 use hither_proto::{Message, Ranges, ShareId, Space, Want};
@@ -31,8 +34,8 @@ const AHEAD: usize = 4;
 /// Inputs that may wait for the writing side before nothing more is read from the stream.
 const MAX_BACKLOG: usize = 1024;
 
-/// How far the writing side of a stream is behind. A device that asks and asks but does not read what it is answered
-/// fills nothing but its own socket.
+/// How far the writing side of a stream is behind. A device that asks and asks but does not read
+/// what it is answered fills nothing but its own socket.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     waiting: AtomicUsize,
@@ -72,11 +75,24 @@ enum Out {
 }
 
 /// Serves one bulk stream until it ends.
-pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream, mut reader: MessageReader) {
+pub(crate) async fn run(
+    daemon: &Arc<Daemon>,
+    share: &Arc<Share>,
+    stream: Stream,
+    mut reader: MessageReader,
+) {
     let id = daemon.next_stream();
     let (progress, way) = (stream.progress(), stream.via);
-    let Stream { send, mut recv, device, carrier, remote, .. } = stream;
-    // What the other device dialled it watches itself; of a circuit this device has dialled its own part.
+    let Stream {
+        send,
+        mut recv,
+        device,
+        carrier,
+        remote,
+        ..
+    } = stream;
+    // What the other device dialled it watches itself; of a circuit this device has dialled its own
+    // part.
     let writing = Writing::default();
     let mut loses = std::pin::pin!(async {
         let paths = daemon.links.paths();
@@ -89,14 +105,28 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
             CarrierKind::Quic | CarrierKind::Tcp => std::future::pending().await,
         }
     });
-    let limit =
-        daemon.throttles.up(device, daemon.links.name(device).as_ref(), links::place(carrier, remote));
+    let limit = daemon.throttles.up(
+        device,
+        daemon.links.name(device).as_ref(),
+        links::place(carrier, remote),
+    );
     let (sender, inputs) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
-    daemon.core.routes.add_upload(id, sender, Arc::clone(&backlog));
-    daemon.core.with(|engine, _| engine.handle_stream_opened(id, device));
+    daemon
+        .core
+        .routes
+        .add_upload(id, sender, Arc::clone(&backlog));
+    daemon
+        .core
+        .with(|engine, _| engine.handle_stream_opened(id, device));
     let mut barred = std::pin::pin!(session::barred(daemon, share, &device));
-    let mut serving = std::pin::pin!(serve(daemon, id, send, inputs, (&backlog, &limit, &writing)));
+    let mut serving = std::pin::pin!(serve(
+        daemon,
+        id,
+        send,
+        inputs,
+        (&backlog, &limit, &writing)
+    ));
     loop {
         let message = tokio::select! {
             message = async {
@@ -114,12 +144,12 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
             () = daemon.tasks.token.cancelled() => break,
         };
         match message {
-            Ok(Some(Message::Want(want))) => {
-                daemon.core.with(|engine, _| engine.handle_want(id, share.id, want))
-            }
-            Ok(Some(Message::Cancel { request })) => {
-                daemon.core.with(|engine, _| engine.handle_cancel(id, request))
-            }
+            Ok(Some(Message::Want(want))) => daemon
+                .core
+                .with(|engine, _| engine.handle_want(id, share.id, want)),
+            Ok(Some(Message::Cancel { request })) => daemon
+                .core
+                .with(|engine, _| engine.handle_cancel(id, request)),
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 if carrier == CarrierKind::Relayed {
@@ -130,7 +160,9 @@ pub(crate) async fn run(daemon: &Arc<Daemon>, share: &Arc<Share>, stream: Stream
         }
     }
     daemon.core.routes.remove_upload(id);
-    daemon.core.with(|engine, _| engine.handle_stream_closed(id));
+    daemon
+        .core
+        .with(|engine, _| engine.handle_stream_closed(id));
 }
 
 /// Writes what the engine wants sent; ends when the stream breaks.
@@ -160,12 +192,16 @@ async fn serve(
         }
         if writing.during(write(&mut send, &next)).await.is_err() {
             send.reset();
-            running.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
+            running
+                .values()
+                .for_each(|stop| stop.store(true, Ordering::Relaxed));
             return;
         }
         if let Out::End { request } = next {
             running.remove(&request);
-            daemon.core.with(|engine, _| engine.request_sent(id, request));
+            daemon
+                .core
+                .with(|engine, _| engine.request_sent(id, request));
         }
     }
 }
@@ -173,9 +209,16 @@ async fn serve(
 /// Writes as long as the reader takes something.
 async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
     match out {
-        Out::Chunk { request, position, payload } => {
-            let header =
-                Message::Chunk { request: *request, position: *position, length: payload.len() as u32 };
+        Out::Chunk {
+            request,
+            position,
+            payload,
+        } => {
+            let header = Message::Chunk {
+                request: *request,
+                position: *position,
+                length: payload.len() as u32,
+            };
             let mut rest = payload.clone();
             let first = rest.split_to(rest.len().min(PIECE));
             in_time(write_chunk_frame(send, &header, first)).await?;
@@ -186,12 +229,16 @@ async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
             Ok(())
         }
         Out::Message(message) => in_time(write_message(send, message)).await,
-        Out::End { request } => in_time(write_message(send, &Message::Served { request: *request })).await,
+        Out::End { request } => {
+            in_time(write_message(send, &Message::Served { request: *request })).await
+        }
     }
 }
 
 async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
-    tokio::time::timeout(STALLED, write).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(STALLED, write)
+        .await
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Begins what the engine wants; returns what is to be said at once.
@@ -206,7 +253,8 @@ fn begin(
             let stop = Arc::new(AtomicBool::new(false));
             running.insert(want.request, Arc::clone(&stop));
             let (daemon, out) = (Arc::clone(daemon), out.clone());
-            // Reading blocks on the disk and sealing on the processor. The engine's slots bound how many run.
+            // Reading blocks on the disk and sealing on the processor. The engine's slots bound how
+            // many run.
             tokio::task::spawn_blocking(move || prepare(&daemon, share, &want, &out, &stop));
             None
         }
@@ -221,22 +269,44 @@ fn begin(
 }
 
 /// Reads and seals the chunks of one request, in order.
-fn prepare(daemon: &Arc<Daemon>, share: ShareId, want: &Want, out: &mpsc::Sender<Out>, stop: &AtomicBool) {
+fn prepare(
+    daemon: &Arc<Daemon>,
+    share: ShareId,
+    want: &Want,
+    out: &mpsc::Sender<Out>,
+    stop: &AtomicBool,
+) {
     let request = want.request;
-    let version = daemon.shares.get(share).and_then(|s| s.version(want.version));
+    let version = daemon
+        .shares
+        .get(share)
+        .and_then(|s| s.version(want.version));
     for position in want.ranges.positions() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let mut buffer = daemon.workers.buffers.take();
-        let read = version.as_ref().map(|v| v.read_sealed(want.space, position, &mut buffer));
+        let read = version
+            .as_ref()
+            .map(|v| v.read_sealed(want.space, position, &mut buffer));
         let next = match read {
             Some(Ok(())) => {
                 let payload = Lent::bytes(buffer, &daemon.workers.buffers);
-                Out::Chunk { request, position, payload }
+                Out::Chunk {
+                    request,
+                    position,
+                    payload,
+                }
             }
             Some(Err(error)) => {
-                lost(daemon, share, version.as_deref(), want.space, position, &error);
+                lost(
+                    daemon,
+                    share,
+                    version.as_deref(),
+                    want.space,
+                    position,
+                    &error,
+                );
                 Out::Message(not_held(request, position))
             }
             None => Out::Message(not_held(request, position)),
@@ -249,7 +319,9 @@ fn prepare(daemon: &Arc<Daemon>, share: ShareId, want: &Want, out: &mpsc::Sender
 }
 
 fn not_held(request: u64, position: u32) -> Message {
-    let ranges: Ranges = hither_proto::PositionRange::new(position, 1).into_iter().collect();
+    let ranges: Ranges = hither_proto::PositionRange::new(position, 1)
+        .into_iter()
+        .collect();
     Message::NotHeld { request, ranges }
 }
 
@@ -269,9 +341,15 @@ fn lost(
         _ => tracing::warn!(?share, position, %error, "a chunk cannot be read"),
     }
     daemon.health.suspect(share);
-    let current = daemon.shares.get(share).and_then(|s| s.current()).map(|v| v.number());
+    let current = daemon
+        .shares
+        .get(share)
+        .and_then(|s| s.current())
+        .map(|v| v.number());
     if space == Space::Data && version.is_some_and(|v| Some(v.number()) == current) {
-        daemon.core.with(|engine, now| engine.withdraw(share, &std::iter::once(position).collect(), now));
+        daemon
+            .core
+            .with(|engine, now| engine.withdraw(share, &std::iter::once(position).collect(), now));
     }
 }
 
@@ -284,7 +362,10 @@ pub(crate) struct Lent {
 impl Lent {
     /// What is in the buffer, as carriers take it.
     pub(crate) fn bytes(buffer: Vec<u8>, buffers: &Arc<crate::workers::Buffers>) -> Bytes {
-        Bytes::from_owner(Self { buffer, buffers: Arc::clone(buffers) })
+        Bytes::from_owner(Self {
+            buffer,
+            buffers: Arc::clone(buffers),
+        })
     }
 }
 

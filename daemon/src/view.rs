@@ -1,6 +1,7 @@
 //! A transfer as somebody watches it: made a few times a second, and only while somebody does.
 //!
-//! Bounded: at most [`MAX_CELLS`] cells while it runs and [`KEPT_CELLS`] afterwards; sources as many as the engine knows.
+//! Bounded: at most [`MAX_CELLS`] cells while it runs and [`KEPT_CELLS`] afterwards; sources as
+//! many as the engine knows.
 
 use crate::costs;
 use crate::daemon::Daemon;
@@ -36,14 +37,20 @@ impl Running {
         let share = transfer.share.id;
         daemon.core.with(|engine, now| {
             let summaries = engine.journal(share)?.sources().clone();
-            Some(Self { view: engine.view(share, cells, now)?, summaries })
+            Some(Self {
+                view: engine.view(share, cells, now)?,
+                summaries,
+            })
         })
     }
 }
 
 /// How a transfer stands now, its map of at most so many cells.
 pub(crate) fn view(daemon: &Daemon, transfer: &Transfer, cells: u32) -> TransferView {
-    let running = transfer.is_running().then(|| Running::of(daemon, transfer, cells)).flatten();
+    let running = transfer
+        .is_running()
+        .then(|| Running::of(daemon, transfer, cells))
+        .flatten();
     let info = transfer.info(daemon);
     let (remaining, history) = transfer.pace();
     let given = info.sources.iter().map(|given| ViewSource {
@@ -57,22 +64,40 @@ pub(crate) fn view(daemon: &Daemon, transfer: &Transfer, cells: u32) -> Transfer
     let mut sources: Vec<ViewSource> = given.collect();
     let map = match &running {
         Some(Running { view, summaries }) => {
-            view.sources.iter().for_each(|now| add(daemon, &mut sources, now, summaries));
+            view.sources
+                .iter()
+                .for_each(|now| add(daemon, &mut sources, now, summaries));
             map(&view.map, &sources)
         }
-        None => transfer.kept_view().and_then(|kept| kept.beside(&mut sources)),
+        None => transfer
+            .kept_view()
+            .and_then(|kept| kept.beside(&mut sources)),
     };
     let running = running.is_some();
-    TransferView { transfer: info, remaining: remaining.filter(|_| running), history, sources, map }
+    TransferView {
+        transfer: info,
+        remaining: remaining.filter(|_| running),
+        history,
+        sources,
+        map,
+    }
 }
 
 /// What is to be kept of a run that is about to end.
 pub(crate) fn keep(daemon: &Daemon, transfer: &Transfer) -> Kept {
-    let TransferView { mut sources, mut map, .. } = view(daemon, transfer, KEPT_CELLS);
+    let TransferView {
+        mut sources,
+        mut map,
+        ..
+    } = view(daemon, transfer, KEPT_CELLS);
     for source in &mut sources {
         (source.open, source.rate, source.in_flight) = (false, 0, 0);
     }
-    for run in map.iter_mut().flat_map(|map| &mut map.runs).filter(|run| run.state == MapState::InFlight) {
+    for run in map
+        .iter_mut()
+        .flat_map(|map| &mut map.runs)
+        .filter(|run| run.state == MapState::InFlight)
+    {
         (run.state, run.source) = (MapState::Missing, None);
     }
     Kept { sources, map }
@@ -85,14 +110,24 @@ impl Kept {
         for kept in self.sources {
             let same = |s: &ViewSource| s.device == kept.device && s.kind == kept.kind;
             let place = sources.iter().position(same).unwrap_or_else(|| {
-                sources.push(ViewSource { bytes: 0, cost: 0.0, ..kept.clone() });
+                sources.push(ViewSource {
+                    bytes: 0,
+                    cost: 0.0,
+                    ..kept.clone()
+                });
                 sources.len() - 1
             });
-            sources[place] = ViewSource { bytes: sources[place].bytes, cost: sources[place].cost, ..kept };
+            sources[place] = ViewSource {
+                bytes: sources[place].bytes,
+                cost: sources[place].cost,
+                ..kept
+            };
             places.push(place as u32);
         }
         for run in self.map.iter_mut().flat_map(|map| &mut map.runs) {
-            run.source = run.source.and_then(|source| places.get(source as usize).copied());
+            run.source = run
+                .source
+                .and_then(|source| places.get(source as usize).copied());
         }
         self.map
     }
@@ -121,17 +156,31 @@ fn add(
     now: &SourceNow,
     summaries: &BTreeMap<DeviceId, SourceSummary>,
 ) {
-    let faults = summaries.get(&now.device).map_or(0, |summary| summary.faults);
+    let faults = summaries
+        .get(&now.device)
+        .map_or(0, |summary| summary.faults);
     let id = now.device.to_string();
     let kind = match now.kind {
         HolderKind::Store => SourceKind::Store,
         HolderKind::Device => daemon.links.way(now.device),
     };
-    let place = match sources.iter().position(|s| s.device == id && s.kind == kind) {
+    let place = match sources
+        .iter()
+        .position(|s| s.device == id && s.kind == kind)
+    {
         Some(place) => place,
         None if now.open || faults > 0 => {
-            let name = daemon.links.name(now.device).map(|name| name.to_string()).unwrap_or_default();
-            sources.push(ViewSource { device: id, name, kind, ..unknown() });
+            let name = daemon
+                .links
+                .name(now.device)
+                .map(|name| name.to_string())
+                .unwrap_or_default();
+            sources.push(ViewSource {
+                device: id,
+                name,
+                kind,
+                ..unknown()
+            });
             sources.len() - 1
         }
         None => return,
@@ -140,15 +189,24 @@ fn add(
     source.open = now.open;
     source.rate = now.rate as u64;
     source.in_flight = now.in_flight;
-    source.rtt_ms = now.open.then(|| daemon.links.rtt(now.device).unwrap_or(now.rtt).as_secs_f64() * 1000.0);
+    source.rtt_ms = now.open.then(|| {
+        daemon
+            .links
+            .rtt(now.device)
+            .unwrap_or(now.rtt)
+            .as_secs_f64()
+            * 1000.0
+    });
     source.price = costs::units(now.price.nanos_per_gib());
     source.faults = faults;
 }
 
 fn map(runs: &[CellRun], sources: &[ViewSource]) -> Option<SpanMap> {
     // The last of a device's places is the present way to it.
-    let places: BTreeMap<&str, u32> =
-        (0u32..).zip(sources).map(|(place, source)| (source.device.as_str(), place)).collect();
+    let places: BTreeMap<&str, u32> = (0u32..)
+        .zip(sources)
+        .map(|(place, source)| (source.device.as_str(), place))
+        .collect();
     let place = |device: DeviceId| places.get(device.to_string().as_str()).copied();
     let told = |run: &CellRun| {
         let (state, source) = match run.shows {
@@ -158,10 +216,17 @@ fn map(runs: &[CellRun], sources: &[ViewSource]) -> Option<SpanMap> {
             Cell::Copied => (MapState::Local, None),
             Cell::From(device) => (MapState::Source, place(device)),
         };
-        MapRun { cells: run.cells, state, source }
+        MapRun {
+            cells: run.cells,
+            state,
+            source,
+        }
     };
     let cells = runs.iter().map(|run| run.cells).sum();
-    (cells > 0).then(|| SpanMap { cells, runs: runs.iter().map(told).collect() })
+    (cells > 0).then(|| SpanMap {
+        cells,
+        runs: runs.iter().map(told).collect(),
+    })
 }
 
 /// The views of a transfer from now on, each time something changed, until it is forgotten.
@@ -171,16 +236,22 @@ pub(crate) fn watch(
     cells: u32,
 ) -> impl Stream<Item = TransferView> {
     let cells = cells.clamp(1, MAX_CELLS);
-    stream::unfold((daemon, transfer, None), move |(daemon, transfer, mut last)| async move {
-        loop {
-            let now = daemon.transfers.get(&transfer.id).map(|_| view(&daemon, &transfer, cells))?;
-            if last.as_ref() != Some(&now) {
-                return Some((now.clone(), (daemon, transfer, Some(now))));
+    stream::unfold(
+        (daemon, transfer, None),
+        move |(daemon, transfer, mut last)| async move {
+            loop {
+                let now = daemon
+                    .transfers
+                    .get(&transfer.id)
+                    .map(|_| view(&daemon, &transfer, cells))?;
+                if last.as_ref() != Some(&now) {
+                    return Some((now.clone(), (daemon, transfer, Some(now))));
+                }
+                last = Some(now);
+                tokio::time::sleep(LOOK).await;
             }
-            last = Some(now);
-            tokio::time::sleep(LOOK).await;
-        }
-    })
+        },
+    )
 }
 
 #[cfg(test)]
@@ -189,15 +260,27 @@ mod tests {
 
     fn device(n: usize) -> DeviceId {
         // Not every 32 bytes are a key.
-        (0u8..=255).filter_map(|b| DeviceId::from_slice(&[b; 32]).ok()).nth(n).unwrap()
+        (0u8..=255)
+            .filter_map(|b| DeviceId::from_slice(&[b; 32]).ok())
+            .nth(n)
+            .unwrap()
     }
 
     fn source(device: &str, kind: SourceKind, bytes: u64) -> ViewSource {
-        ViewSource { device: device.into(), kind, bytes, ..unknown() }
+        ViewSource {
+            device: device.into(),
+            kind,
+            bytes,
+            ..unknown()
+        }
     }
 
     fn run(cells: u32, state: MapState, source: Option<u32>) -> MapRun {
-        MapRun { cells, state, source }
+        MapRun {
+            cells,
+            state,
+            source,
+        }
     }
 
     #[test]
@@ -209,8 +292,17 @@ mod tests {
             source(&b.to_string(), SourceKind::Lan, 3),
             source(&a.to_string(), SourceKind::Lan, 1),
         ];
-        let shows = [Cell::Earlier, Cell::From(b), Cell::InFlight(a), Cell::Copied, Cell::Missing];
-        let runs: Vec<CellRun> = shows.into_iter().map(|shows| CellRun { cells: 2, shows }).collect();
+        let shows = [
+            Cell::Earlier,
+            Cell::From(b),
+            Cell::InFlight(a),
+            Cell::Copied,
+            Cell::Missing,
+        ];
+        let runs: Vec<CellRun> = shows
+            .into_iter()
+            .map(|shows| CellRun { cells: 2, shows })
+            .collect();
         let told = map(&runs, &sources).unwrap();
         assert_eq!(told.cells, 10);
         assert_eq!(
@@ -223,22 +315,38 @@ mod tests {
                 run(2, MapState::Missing, None),
             ]
         );
-        assert_eq!(map(&[], &sources), None, "what there is to get is not known");
+        assert_eq!(
+            map(&[], &sources),
+            None,
+            "what there is to get is not known"
+        );
     }
 
     #[test]
     fn what_is_kept_speaks_of_the_sources_that_are_told_afterwards() {
         let kept = Kept {
             sources: vec![
-                ViewSource { faults: 3, ..source("a", SourceKind::Lan, 1) },
+                ViewSource {
+                    faults: 3,
+                    ..source("a", SourceKind::Lan, 1)
+                },
                 source("idle", SourceKind::Direct, 0),
             ],
-            map: Some(SpanMap { cells: 1, runs: vec![run(1, MapState::Source, Some(0))] }),
+            map: Some(SpanMap {
+                cells: 1,
+                runs: vec![run(1, MapState::Source, Some(0))],
+            }),
         };
-        let mut sources = vec![source("b", SourceKind::Lan, 9), source("a", SourceKind::Lan, 7)];
+        let mut sources = vec![
+            source("b", SourceKind::Lan, 9),
+            source("a", SourceKind::Lan, 7),
+        ];
         let map = kept.beside(&mut sources).unwrap();
         assert_eq!(map.runs, [run(1, MapState::Source, Some(1))]);
-        let told: Vec<_> = sources.iter().map(|s| (s.device.as_str(), s.bytes, s.faults)).collect();
+        let told: Vec<_> = sources
+            .iter()
+            .map(|s| (s.device.as_str(), s.bytes, s.faults))
+            .collect();
         assert_eq!(told, [("b", 9, 0), ("a", 7, 3), ("idle", 0, 0)]);
     }
 }

@@ -9,7 +9,8 @@ use crate::costs;
 use crate::daemon::Daemon;
 use crate::transfer::Transfer;
 use hither_api::{
-    PaidBecause, RunnerUp, SourceBytes, SourceKind, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan,
+    PaidBecause, RunnerUp, SourceBytes, SourceKind, UsualRunnerUp, Why, WhyNote, WhyRule,
+    WhySource, WhySpan,
 };
 use hither_engine::policy::Rule;
 use hither_engine::{Journal, SourceSummary};
@@ -30,30 +31,44 @@ pub(crate) fn keep(daemon: &Daemon, transfer: &Transfer, journal: &Journal) {
 
 /// The story so far.
 pub(crate) fn why(daemon: &Daemon, transfer: &Transfer) -> Why {
-    let running =
-        transfer.is_running().then(|| daemon.core.with(|e, _| e.journal(transfer.share.id).cloned()));
+    let running = transfer.is_running().then(|| {
+        daemon
+            .core
+            .with(|e, _| e.journal(transfer.share.id).cloned())
+    });
     tell(daemon, transfer, running.flatten().as_ref())
 }
 
 fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why {
-    let mut why = daemon.records.why(&transfer.id).ok().flatten().unwrap_or_else(|| Why {
-        transfer: transfer.info(daemon),
-        sources: Vec::new(),
-        notes: Vec::new(),
-        spans: Vec::new(),
-        names: BTreeMap::new(),
-    });
+    let mut why = daemon
+        .records
+        .why(&transfer.id)
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| Why {
+            transfer: transfer.info(daemon),
+            sources: Vec::new(),
+            notes: Vec::new(),
+            spans: Vec::new(),
+            names: BTreeMap::new(),
+        });
     why.transfer = transfer.info(daemon);
     why.sources = sources(daemon, &why, journal);
     if let Some(journal) = journal {
-        why.notes.extend(journal.notes().map(|n| note(daemon, transfer, n)));
+        why.notes
+            .extend(journal.notes().map(|n| note(daemon, transfer, n)));
         let skip = journal.stories().count().saturating_sub(SPANS);
         why.spans.extend(journal.stories().skip(skip).map(span));
         let extra = why.spans.len().saturating_sub(SPANS);
         why.spans.drain(..extra);
     }
     why.names = names(daemon, &why);
-    let name = |id: &str| why.names.get(id).cloned().unwrap_or_else(|| "another device".into());
+    let name = |id: &str| {
+        why.names
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| "another device".into())
+    };
     for told in &mut why.sources {
         told.reasons = reasons(&told.rules);
         told.words = words::source(told, name);
@@ -67,15 +82,23 @@ fn sources(daemon: &Daemon, why: &Why, journal: Option<&Journal>) -> Vec<WhySour
     let mut told: Vec<WhySource> = Vec::new();
     for source in &why.transfer.sources {
         let same = |k: &WhySource| k.source.device == source.device && k.source.kind == source.kind;
-        let before = known.iter().position(same).map(|index| known.swap_remove(index));
-        told.push(WhySource { source: source.clone(), ..before.unwrap_or_else(|| fresh(source)) });
+        let before = known
+            .iter()
+            .position(same)
+            .map(|index| known.swap_remove(index));
+        told.push(WhySource {
+            source: source.clone(),
+            ..before.unwrap_or_else(|| fresh(source))
+        });
     }
     told.extend(known.into_iter().filter(|told| told.source.bytes == 0));
     let Some(journal) = journal else { return told };
     let typical = typical::typical(journal.stories());
     for (device, summary) in journal.sources() {
         let id = device.to_string();
-        let place = told.iter().rposition(|t| t.source.device == id && t.source.kind != SourceKind::Local);
+        let place = told
+            .iter()
+            .rposition(|t| t.source.device == id && t.source.kind != SourceKind::Local);
         let place = match place {
             Some(place) => place,
             None if summary.wasted + summary.faults > 0 => {
@@ -112,20 +135,39 @@ fn fresh(source: &SourceBytes) -> WhySource {
 fn useless(daemon: &Daemon, device: DeviceId, summary: &SourceSummary) -> SourceBytes {
     SourceBytes {
         device: device.to_string(),
-        name: daemon.links.name(device).map(|name| name.to_string()).unwrap_or_default(),
+        name: daemon
+            .links
+            .name(device)
+            .map(|name| name.to_string())
+            .unwrap_or_default(),
         kind: daemon.links.way(device),
         bytes: 0,
         cost: costs::units(summary.cost),
     }
 }
 
-fn add(daemon: &Daemon, told: &mut WhySource, device: DeviceId, summary: &SourceSummary, journal: &Journal) {
+fn add(
+    daemon: &Daemon,
+    told: &mut WhySource,
+    device: DeviceId,
+    summary: &SourceSummary,
+    journal: &Journal,
+) {
     told.wasted += summary.wasted;
     told.faults += summary.faults;
-    for (rule, count) in Rule::ALL.iter().zip(summary.spans).filter(|(_, count)| *count > 0) {
+    for (rule, count) in Rule::ALL
+        .iter()
+        .zip(summary.spans)
+        .filter(|(_, count)| *count > 0)
+    {
         *told.rules.entry(rule.name().to_owned()).or_default() += count;
     }
-    let paid = || journal.stories().filter(|story| story.device == device).find_map(|story| story.paid);
+    let paid = || {
+        journal
+            .stories()
+            .filter(|story| story.device == device)
+            .find_map(|story| story.paid)
+    };
     told.paid = told.paid.or_else(|| paid().map(because));
     told.rtt_ms = daemon.links.rtt(device).map(ms).or(told.rtt_ms);
 }
@@ -133,23 +175,37 @@ fn add(daemon: &Daemon, told: &mut WhySource, device: DeviceId, summary: &Source
 /// What was typical of the run that is told last stands for all.
 fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
     (told.expected_ms, told.actual_ms) = (Some(typical.expected), Some(typical.actual));
-    told.runner_up =
-        typical.runner_up.as_ref().map(|Second { device, spans, expected, price }| UsualRunnerUp {
+    told.runner_up = typical.runner_up.as_ref().map(
+        |Second {
+             device,
+             spans,
+             expected,
+             price,
+         }| UsualRunnerUp {
             device: device.to_string(),
-            name: daemon.links.name(*device).map(|name| name.to_string()).unwrap_or_default(),
+            name: daemon
+                .links
+                .name(*device)
+                .map(|name| name.to_string())
+                .unwrap_or_default(),
             kind: daemon.links.way(*device),
             spans: *spans,
             expected_ms: *expected,
             price: price.units_per_gib(),
             cost: costs::units(price.of(told.source.bytes)),
-        });
+        },
+    );
 }
 
 /// Rules in words, the most frequent first.
 fn reasons(rules: &BTreeMap<String, u64>) -> Vec<WhyRule> {
     let known = Rule::ALL.iter().filter_map(|rule| {
         let spans = *rules.get(rule.name())?;
-        Some(WhyRule { rule: rule.name().into(), spans, words: words::rule(*rule).into() })
+        Some(WhyRule {
+            rule: rule.name().into(),
+            spans,
+            words: words::rule(*rule).into(),
+        })
     });
     let mut reasons: Vec<WhyRule> = known.collect();
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.spans));
@@ -160,20 +216,38 @@ fn reasons(rules: &BTreeMap<String, u64>) -> Vec<WhyRule> {
 fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
     let spans = why.spans.iter().flat_map(|span| {
         let others = span.runners_up.iter().map(|other| other.device.as_str());
-        others.chain([span.device.as_str()]).chain(span.claimer.as_deref())
+        others
+            .chain([span.device.as_str()])
+            .chain(span.claimer.as_deref())
     });
     let sources = why.sources.iter().flat_map(|told| {
-        [Some(&told.source.device), told.runner_up.as_ref().map(|other| &other.device)].into_iter().flatten()
+        [
+            Some(&told.source.device),
+            told.runner_up.as_ref().map(|other| &other.device),
+        ]
+        .into_iter()
+        .flatten()
     });
     let ids: BTreeSet<&str> = spans.chain(sources.map(String::as_str)).collect();
-    let parsed = ids.into_iter().filter_map(|id| Some((id, id.parse::<DeviceId>().ok()?)));
+    let parsed = ids
+        .into_iter()
+        .filter_map(|id| Some((id, id.parse::<DeviceId>().ok()?)));
     let called = |(id, device): (&str, DeviceId)| {
         // A name may have been known in an earlier run, and not be told any more.
-        let told = || why.sources.iter().find(|s| s.source.device == id && !s.source.name.is_empty());
+        let told = || {
+            why.sources
+                .iter()
+                .find(|s| s.source.device == id && !s.source.name.is_empty())
+        };
         let stored = || why.names.get(id).cloned();
         let name = daemon.links.name(device).map(|name| name.to_string());
-        let name = name.or_else(|| told().map(|told| told.source.name.clone())).or_else(stored);
-        (id.to_owned(), name.unwrap_or_else(|| nameless(daemon, device)))
+        let name = name
+            .or_else(|| told().map(|told| told.source.name.clone()))
+            .or_else(stored);
+        (
+            id.to_owned(),
+            name.unwrap_or_else(|| nameless(daemon, device)),
+        )
     };
     parsed.map(called).collect()
 }
@@ -187,7 +261,10 @@ fn nameless(daemon: &Daemon, device: DeviceId) -> String {
 }
 
 const fn because(paid: hither_engine::Paid) -> PaidBecause {
-    PaidBecause { cheaper_rate: paid.cheaper, threshold: paid.threshold }
+    PaidBecause {
+        cheaper_rate: paid.cheaper,
+        threshold: paid.threshold,
+    }
 }
 
 fn note(daemon: &Daemon, transfer: &Transfer, note: &hither_engine::Note) -> WhyNote {

@@ -1,8 +1,8 @@
 //! The threads that verify, decrypt and write what arrives, and the memory it may take meanwhile.
 //!
-//! One thread per core, fed over a channel; reading from the network waits for room in the budget, so a slow disk slows
-//! the network down and never fills the memory. Buffers are reused: a fresh one of this size is a trip to the kernel and
-//! a page fault per 4 KiB.
+//! One thread per core, fed over a channel; reading from the network waits for room in the budget,
+//! so a slow disk slows the network down and never fills the memory. Buffers are reused: a fresh
+//! one of this size is a trip to the kernel and a page fault per 4 KiB.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,11 @@ pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 impl Buffers {
     /// An empty buffer, with the room it had before if it is an old one.
     pub(crate) fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default()
     }
 
     /// Gives a buffer back.
@@ -58,13 +62,19 @@ impl Workers {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         for n in 0..cores {
             let queue: Receiver<Job> = queue.clone();
-            std::thread::Builder::new().name(format!("hither-disk-{n}")).spawn(move || {
-                for job in queue {
-                    job();
-                }
-            })?;
+            std::thread::Builder::new()
+                .name(format!("hither-disk-{n}"))
+                .spawn(move || {
+                    for job in queue {
+                        job();
+                    }
+                })?;
         }
-        Ok(Self { jobs, budget: Arc::new(Semaphore::new(BUDGET)), buffers: Arc::default() })
+        Ok(Self {
+            jobs,
+            budget: Arc::new(Semaphore::new(BUDGET)),
+            buffers: Arc::default(),
+        })
     }
 
     /// Waits for room for `bytes` (of which one chunk never takes more than there is).

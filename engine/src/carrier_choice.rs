@@ -1,14 +1,16 @@
-//! QUIC, TCP or through a relay towards one device: measured on the first mebibytes of each, then the fastest that is worth
-//! its price.
+//! QUIC, TCP or through a relay towards one device: measured on the first mebibytes of each, then
+//! the fastest that is worth its price.
 //!
-//! QUIC is the default and the fallback. TCP is tried once it connects: before QUIC on the own network, where it takes half the
-//! processor time, and after QUIC towards devices far away, where several TCP connections through one shallow queue were measured to
-//! leave a third of the link unused. A trial ends soon where it shows that the one before was faster. Before a trial what is
-//! outstanding on the other carriers is waited for, so that no measurement contains another's traffic. On a thin link that would
-//! take long: there the one tried before goes on beside the trial.
+//! QUIC is the default and the fallback. TCP is tried once it connects: before QUIC on the own
+//! network, where it takes half the processor time, and after QUIC towards devices far away, where
+//! several TCP connections through one shallow queue were measured to leave a third of the link
+//! unused. A trial ends soon where it shows that the one before was faster. Before a trial what is
+//! outstanding on the other carriers is waited for, so that no measurement contains another's
+//! traffic. On a thin link that would take long: there the one tried before goes on beside the
+//! trial.
 //!
-//! A relay carries what no direct way carries. Beside one it is tried when the direct way was measured to be too slow, and used when
-//! it is clearly faster. Pure.
+//! A relay carries what no direct way carries. Beside one it is tried when the direct way was
+//! measured to be too slow, and used when it is clearly faster. Pure.
 
 use crate::rate::RateEstimator;
 use crate::time::Time;
@@ -32,14 +34,17 @@ impl Carrier {
 
 /// Bytes after which a carrier counts as measured: enough to be out of slow start on a LAN.
 const TRIAL_BYTES: u64 = 8 << 20;
-/// After so much time a carrier that is too slow for that many bytes counts as measured too, beside another one.
+/// After so much time a carrier that is too slow for that many bytes counts as measured too, beside
+/// another one.
 const TRIAL_TIME: Duration = Duration::from_secs(3);
 /// After so much time a carrier that is slower than the one tried before has had its trial.
 const TRIAL_BRIEF: Duration = Duration::from_secs(1);
-/// Where the direct carrier tried before is slower than this, bytes per second, the next one is tried beside it, with one request
-/// at a time. It seems slower than it is then, and has to be about as fast all the same.
+/// Where the direct carrier tried before is slower than this, bytes per second, the next one is
+/// tried beside it, with one request at a time. It seems slower than it is then, and has to be
+/// about as fast all the same.
 const THIN: f64 = 1e7;
-/// How much faster the other carrier must have been to be preferred: noise must not flip the choice.
+/// How much faster the other carrier must have been to be preferred: noise must not flip the
+/// choice.
 const ADVANTAGE: f64 = 1.1;
 /// The same for a relay beside a direct way: what it carries costs somebody something.
 const ADVANTAGE_RELAYED: f64 = 1.5;
@@ -70,7 +75,8 @@ pub struct CarrierChoice {
     quic: State,
     tcp: State,
     relayed: State,
-    /// A direct way that is slower than this, bytes per second, is not worth what the relay costs more.
+    /// A direct way that is slower than this, bytes per second, is not worth what the relay costs
+    /// more.
     worth: f64,
     /// It is far away.
     far: bool,
@@ -79,7 +85,13 @@ pub struct CarrierChoice {
 impl Default for CarrierChoice {
     fn default() -> Self {
         let [quic, tcp, relayed] = Default::default();
-        Self { quic, tcp, relayed, worth: f64::INFINITY, far: false }
+        Self {
+            quic,
+            tcp,
+            relayed,
+            worth: f64::INFINITY,
+            far: false,
+        }
     }
 }
 
@@ -171,12 +183,17 @@ impl CarrierChoice {
             return Some(choice);
         }
         match self.thin_beside(choice, now) {
-            Some(tried) => Some(if state.outstanding == 0 { choice } else { tried }),
+            Some(tried) => Some(if state.outstanding == 0 {
+                choice
+            } else {
+                tried
+            }),
             None => (self.outstanding() == state.outstanding).then_some(choice),
         }
     }
 
-    /// Whether a carrier on trial beside another one waits for a request: it gets one, whatever is asked of the other.
+    /// Whether a carrier on trial beside another one waits for a request: it gets one, whatever is
+    /// asked of the other.
     pub fn waits_on_trial(&self, now: Time) -> bool {
         let choice = self.prefer(now);
         let state = self.of(choice);
@@ -223,32 +240,48 @@ impl CarrierChoice {
     }
 
     fn quic_or_tcp(&self) -> Carrier {
-        let (first, second) =
-            if self.far { (Carrier::Quic, Carrier::Tcp) } else { (Carrier::Tcp, Carrier::Quic) };
-        // Where little is moved there is no second trial, however long it takes: many neighbours at once would only have more to do.
+        let (first, second) = if self.far {
+            (Carrier::Quic, Carrier::Tcp)
+        } else {
+            (Carrier::Tcp, Carrier::Quic)
+        };
+        // Where little is moved there is no second trial, however long it takes: many neighbours at
+        // once would only have more to do.
         if self.of(first).rate.total() < TRIAL_BYTES {
             return first;
         }
         let (Some(quic), Some(tcp)) = (self.quic.rate.measured(), self.tcp.rate.measured()) else {
             return second;
         };
-        let better = if tcp > quic * ADVANTAGE { Carrier::Tcp } else { Carrier::Quic };
+        let better = if tcp > quic * ADVANTAGE {
+            Carrier::Tcp
+        } else {
+            Carrier::Quic
+        };
         let state = self.of(second);
-        let tried = state.is_tried() || (better == first && state.rate.measured_for() >= TRIAL_BRIEF);
+        let tried =
+            state.is_tried() || (better == first && state.rate.measured_for() >= TRIAL_BRIEF);
         if tried { better } else { second }
     }
 
-    /// The rate of the direct way, where it was measured and is slow enough to pay for a relay. That another carrier is still to be
-    /// tried changes nothing: it has the same line.
+    /// The rate of the direct way, where it was measured and is slow enough to pay for a relay.
+    /// That another carrier is still to be tried changes nothing: it has the same line.
     fn too_slow(&self, now: Time) -> Option<f64> {
-        let tried =
-            [&self.quic, &self.tcp].into_iter().filter(|state| state.is_usable(now) && state.is_tried());
-        tried.filter_map(|state| state.rate.measured()).reduce(f64::max).filter(|rate| *rate < self.worth)
+        let tried = [&self.quic, &self.tcp]
+            .into_iter()
+            .filter(|state| state.is_usable(now) && state.is_tried());
+        tried
+            .filter_map(|state| state.rate.measured())
+            .reduce(f64::max)
+            .filter(|rate| *rate < self.worth)
     }
 
-    /// Whether the relay takes the place of a direct way that is too slow: it was measured to be faster, or is to be.
+    /// Whether the relay takes the place of a direct way that is too slow: it was measured to be
+    /// faster, or is to be.
     fn is_outdone(&self, now: Time) -> bool {
-        let Some(direct) = self.too_slow(now) else { return false };
+        let Some(direct) = self.too_slow(now) else {
+            return false;
+        };
         let (relayed, tried) = (&self.relayed.rate, self.relayed.is_tried());
         relayed.measured().is_none_or(|rate| {
             let promises = rate > direct || relayed.measured_for() < TRIAL_BRIEF;
@@ -256,7 +289,8 @@ impl CarrierChoice {
         })
     }
 
-    /// Measured rate of the carrier in use (of another one, while it was not measured itself), bytes per second.
+    /// Measured rate of the carrier in use (of another one, while it was not measured itself),
+    /// bytes per second.
     pub fn rate(&self, now: Time) -> Option<f64> {
         self.measured(now)?.measured()
     }
@@ -268,7 +302,9 @@ impl CarrierChoice {
 
     fn measured(&self, now: Time) -> Option<&RateEstimator> {
         let carriers = std::iter::once(self.prefer(now)).chain(Carrier::ALL);
-        carriers.map(|carrier| &self.of(carrier).rate).find(|rate| rate.measured().is_some())
+        carriers
+            .map(|carrier| &self.of(carrier).rate)
+            .find(|rate| rate.measured().is_some())
     }
 }
 
@@ -280,7 +316,8 @@ mod tests {
         Time::from_start(Duration::from_millis(ms))
     }
 
-    /// Moves `mib` MiB over whatever the choice picks, each in so many ms by carrier, and returns the carriers used.
+    /// Moves `mib` MiB over whatever the choice picks, each in so many ms by carrier, and returns
+    /// the carriers used.
     fn run(choice: &mut CarrierChoice, start: u64, mib: u64, ms: [u64; 3]) -> Vec<Carrier> {
         let mut now = start;
         let one = |_| {
@@ -297,9 +334,17 @@ mod tests {
     fn quic_until_tcp_connects_then_the_faster_one() {
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Quic, true);
-        assert!(run(&mut choice, 0, 20, [40, 20, 0]).iter().all(|c| *c == Carrier::Quic));
+        assert!(
+            run(&mut choice, 0, 20, [40, 20, 0])
+                .iter()
+                .all(|c| *c == Carrier::Quic)
+        );
         choice.set_available(Carrier::Tcp, true);
-        assert!(run(&mut choice, 1000, 30, [40, 20, 0]).iter().all(|c| *c == Carrier::Tcp));
+        assert!(
+            run(&mut choice, 1000, 30, [40, 20, 0])
+                .iter()
+                .all(|c| *c == Carrier::Tcp)
+        );
     }
 
     #[test]
@@ -320,7 +365,11 @@ mod tests {
         let used = run(&mut choice, 0, 20, [900, 500, 0]);
         let quic = used.iter().position(|c| *c == Carrier::Quic).unwrap();
         assert_eq!(quic, 8, "the trial of TCP");
-        assert_eq!(used.iter().filter(|c| **c == Carrier::Quic).count(), 2, "1 s");
+        assert_eq!(
+            used.iter().filter(|c| **c == Carrier::Quic).count(),
+            2,
+            "1 s"
+        );
         // TCP goes on beside it, before and after.
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Quic, true);
@@ -336,7 +385,11 @@ mod tests {
         assert_eq!(choice.pick(at(4900)), Some(Carrier::Quic));
         choice.asked(Carrier::Quic, 1 << 20, at(4900));
         choice.arrived(Carrier::Quic, 1 << 19, at(5900));
-        assert_eq!(choice.pick(at(5900)), Some(Carrier::Tcp), "nothing waits for what is still on its way");
+        assert_eq!(
+            choice.pick(at(5900)),
+            Some(Carrier::Tcp),
+            "nothing waits for what is still on its way"
+        );
     }
 
     #[test]
@@ -349,8 +402,14 @@ mod tests {
             run(&mut choice, 0, 40, [quic, tcp, 0])
         };
         let thin = used(500, 500);
-        assert_eq!(thin.iter().filter(|c| **c == Carrier::Tcp).count(), 2, "1 s");
-        assert!(thin[..8].iter().all(|c| *c == Carrier::Quic) && thin.last() == Some(&Carrier::Quic));
+        assert_eq!(
+            thin.iter().filter(|c| **c == Carrier::Tcp).count(),
+            2,
+            "1 s"
+        );
+        assert!(
+            thin[..8].iter().all(|c| *c == Carrier::Quic) && thin.last() == Some(&Carrier::Quic)
+        );
         let faster = used(500, 300);
         assert_eq!(faster.last(), Some(&Carrier::Tcp));
         assert_eq!(faster.iter().filter(|c| **c == Carrier::Quic).count(), 8);
@@ -381,12 +440,24 @@ mod tests {
     fn a_relay_carries_what_no_direct_way_does_and_is_left_when_there_is_one() {
         let mut choice = CarrierChoice::default();
         choice.set_available(Carrier::Relayed, true);
-        assert!(run(&mut choice, 0, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Relayed));
+        assert!(
+            run(&mut choice, 0, 20, [40, 20, 50])
+                .iter()
+                .all(|c| *c == Carrier::Relayed)
+        );
         choice.asked(Carrier::Relayed, 1000, at(1100));
         choice.set_available(Carrier::Quic, true);
-        assert_eq!(choice.pick(at(1100)), None, "what is on its way comes first");
+        assert_eq!(
+            choice.pick(at(1100)),
+            None,
+            "what is on its way comes first"
+        );
         choice.arrived(Carrier::Relayed, 1000, at(1101));
-        assert!(run(&mut choice, 1200, 20, [40, 20, 50]).iter().all(|c| *c == Carrier::Quic));
+        assert!(
+            run(&mut choice, 1200, 20, [40, 20, 50])
+                .iter()
+                .all(|c| *c == Carrier::Quic)
+        );
         // It stays ready.
         choice.failed(Carrier::Quic, at(3000));
         assert_eq!(choice.pick(at(3001)), Some(Carrier::Relayed));
@@ -403,7 +474,11 @@ mod tests {
             (choice, used)
         };
         let (mut choice, used) = measured();
-        assert_eq!(used.iter().filter(|c| **c == Carrier::Quic).count(), 8, "its trial");
+        assert_eq!(
+            used.iter().filter(|c| **c == Carrier::Quic).count(),
+            8,
+            "its trial"
+        );
         assert_eq!(used.last(), Some(&Carrier::Relayed));
         assert!(choice.is_slow(at(30_000)));
         // 2.6 MB/s directly are enough for who would not pay for more than 1 MB/s.
@@ -425,10 +500,17 @@ mod tests {
         run(&mut choice, 0, 2, [400, 0, 0]);
         assert!(!choice.is_slow(at(800)), "it was not tried for long");
         run(&mut choice, 800, 8, [400, 0, 0]);
-        assert!(choice.is_slow(at(4000)), "and is too slow for any price of a relay that costs nothing");
+        assert!(
+            choice.is_slow(at(4000)),
+            "and is too slow for any price of a relay that costs nothing"
+        );
         choice.set_available(Carrier::Relayed, true);
         let used = run(&mut choice, 4000, 40, [400, 0, 300]);
-        assert_eq!(used.iter().filter(|c| **c == Carrier::Relayed).count(), 8, "its trial");
+        assert_eq!(
+            used.iter().filter(|c| **c == Carrier::Relayed).count(),
+            8,
+            "its trial"
+        );
         assert_eq!(used.last(), Some(&Carrier::Quic));
         // A trial of one that is slower ends soon.
         let mut choice = CarrierChoice::default();

@@ -1,12 +1,14 @@
 //! Claims: neighbours that fetch the same version agree on who gets which first copy.
 //!
-//! A first copy of a span is one that no neighbour has: it comes over a link that all of them share, so that one of them
-//! should get it and give it to the others (source-selection design, rules 2 and 7). Everyone has an own part of the
-//! share, by rendezvous hashing (Thaler and Ravishankar, 1998), and begins with that. Who is done with it takes from the
-//! others' parts, but says so first and waits for what they say: two phases, so that two never get the same.
+//! A first copy of a span is one that no neighbour has: it comes over a link that all of them
+//! share, so that one of them should get it and give it to the others (source-selection design,
+//! rules 2 and 7). Everyone has an own part of the share, by rendezvous hashing (Thaler and
+//! Ravishankar, 1998), and begins with that. Who is done with it takes from the others' parts, but
+//! says so first and waits for what they say: two phases, so that two never get the same.
 //!
-//! Invariants: a claim defers, it never blocks for good: claims of who makes no progress are taken over, and after
-//! [`STRIKES`] of that ignored. What others claim is bounded by [`MAX_CLAIMS`] a device.
+//! Invariants: a claim defers, it never blocks for good: claims of who makes no progress are taken
+//! over, and after [`STRIKES`] of that ignored. What others claim is bounded by [`MAX_CLAIMS`] a
+//! device.
 
 use crate::spans::Span;
 use crate::time::Time;
@@ -15,7 +17,8 @@ use hither_proto::{Claims, PositionRange, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long after saying so a tentative claim holds if nobody objects: two coalescing delays and some round trips.
+/// How long after saying so a tentative claim holds if nobody objects: two coalescing delays and
+/// some round trips.
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long changes are gathered before they are told, as for what is held.
 const COALESCE: Duration = Duration::from_millis(10);
@@ -40,7 +43,8 @@ struct Claim {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Theirs {
     version: u64,
-    /// By first position. They should not overlap; of those that do, the one that begins last counts.
+    /// By first position. They should not overlap; of those that do, the one that begins last
+    /// counts.
     claims: BTreeMap<u32, Claim>,
     /// When it last announced something new.
     progress: Time,
@@ -74,9 +78,18 @@ impl Theirs {
         }
         for (ranges, tentative) in [(&said.active, false), (&said.tentative, true)] {
             for run in ranges.as_slice() {
-                let known = before.get(&run.start()).filter(|c| !fresh && c.tentative == tentative);
+                let known = before
+                    .get(&run.start())
+                    .filter(|c| !fresh && c.tentative == tentative);
                 let since = known.map_or(now, |claim| claim.since);
-                self.claims.insert(run.start(), Claim { end: run.end(), tentative, since });
+                self.claims.insert(
+                    run.start(),
+                    Claim {
+                        end: run.end(),
+                        tentative,
+                        since,
+                    },
+                );
             }
         }
     }
@@ -152,7 +165,10 @@ impl Own {
 
     /// The wishes that nobody objected to in time.
     pub fn granted(&self, now: Time) -> impl Iterator<Item = u32> + '_ {
-        self.tentative.iter().filter(move |(_, at)| **at <= now).map(|(span, _)| *span)
+        self.tentative
+            .iter()
+            .filter(move |(_, at)| **at <= now)
+            .map(|(span, _)| *span)
     }
 
     /// Whether a span is wished for.
@@ -186,7 +202,10 @@ impl Own {
 
     /// When something is to be told, or a wish is granted.
     pub fn due(&self) -> Option<Time> {
-        self.tell_at.into_iter().chain(self.tentative.values().copied()).min()
+        self.tell_at
+            .into_iter()
+            .chain(self.tentative.values().copied())
+            .min()
     }
 
     /// Drops the wishes that were granted and not made use of.
@@ -219,10 +238,25 @@ impl Own {
     /// What is told. `span`: the positions of a span.
     pub fn told(&self, version: u64, span: impl Fn(u32) -> Option<(u32, u32)>) -> Claims {
         // One run a span, so that it keeps its identity whatever is claimed beside it.
-        let run = |index: u32| span(index).and_then(|(from, to)| PositionRange::new(from, to - from));
-        let active: Ranges = self.active.iter().filter_map(|span| run(*span)).take(MAX_ACTIVE).collect();
-        let tentative = self.tentative.keys().filter_map(|span| run(*span)).collect();
-        Claims { version, fetching: true, active, tentative }
+        let run =
+            |index: u32| span(index).and_then(|(from, to)| PositionRange::new(from, to - from));
+        let active: Ranges = self
+            .active
+            .iter()
+            .filter_map(|span| run(*span))
+            .take(MAX_ACTIVE)
+            .collect();
+        let tentative = self
+            .tentative
+            .keys()
+            .filter_map(|span| run(*span))
+            .collect();
+        Claims {
+            version,
+            fetching: true,
+            active,
+            tentative,
+        }
     }
 }
 
@@ -246,20 +280,34 @@ mod tests {
         let share = ShareSecret::new([1; 16]).share_id();
         let mut parts = [0u32; 4];
         for start in 0..4000 {
-            let first = (0..4u8).max_by_key(|n| claim_weight(device(*n), share, start)).unwrap();
+            let first = (0..4u8)
+                .max_by_key(|n| claim_weight(device(*n), share, start))
+                .unwrap();
             parts[usize::from(first)] += 1;
         }
-        assert!(parts.iter().all(|part| (900..1100).contains(part)), "{parts:?}");
+        assert!(
+            parts.iter().all(|part| (900..1100).contains(part)),
+            "{parts:?}"
+        );
     }
 
     #[test]
     fn a_claim_is_found_by_any_of_its_positions_and_goes_stale_without_progress() {
         let spans = table();
-        let claims = Claims { version: 1, fetching: true, active: runs(&[6, 7]), tentative: runs(&[16]) };
+        let claims = Claims {
+            version: 1,
+            fetching: true,
+            active: runs(&[6, 7]),
+            tentative: runs(&[16]),
+        };
         let mut theirs = Theirs::default();
         theirs.said(&claims, at(0));
         let standing = |theirs: &Theirs, index, ms| {
-            theirs.standing(spans.span(index).unwrap(), Duration::from_millis(100), at(ms))
+            theirs.standing(
+                spans.span(index).unwrap(),
+                Duration::from_millis(100),
+                at(ms),
+            )
         };
         assert_eq!(standing(&theirs, 0, 10), None);
         assert_eq!(standing(&theirs, 1, 10), Some(Standing::Active));
@@ -280,13 +328,21 @@ mod tests {
         own.get(3, at(0));
         assert!(own.wish(1, at(0)) && !own.wish(1, at(1)));
         assert!(!own.take_due(at(9)) && own.take_due(at(10)));
-        let told = own.told(7, |index| spans.span(index).map(|s| (s.start, s.start + s.count)));
-        assert_eq!((told.active, told.tentative), (runs(&[12, 13, 14, 15]), runs(&[4, 5, 6, 7])));
+        let told = own.told(7, |index| {
+            spans.span(index).map(|s| (s.start, s.start + s.count))
+        });
+        assert_eq!(
+            (told.active, told.tentative),
+            (runs(&[12, 13, 14, 15]), runs(&[4, 5, 6, 7]))
+        );
         assert_eq!(own.granted(at(49)).count(), 0);
         assert_eq!(own.granted(at(50)).collect::<Vec<_>>(), [1]);
         own.get(1, at(50));
         assert!(own.take_due(at(60)) && own.granted(at(99)).next().is_none());
-        assert_eq!((4..40).filter(|span| own.wish(*span, at(60))).count(), MAX_TENTATIVE);
+        assert_eq!(
+            (4..40).filter(|span| own.wish(*span, at(60))).count(),
+            MAX_TENTATIVE
+        );
         own.release(1, at(60));
         assert_eq!(own.getting().collect::<Vec<_>>(), [3]);
     }

@@ -51,8 +51,8 @@ pub enum Command {
         /// The device.
         device: DeviceId,
     },
-    /// Look for a way through a relay to a device whose session is open: its direct way is slow. Report one with
-    /// [`crate::Engine::handle_carrier`].
+    /// Look for a way through a relay to a device whose session is open: its direct way is slow.
+    /// Report one with [`crate::Engine::handle_carrier`].
     FindRelay {
         /// The share.
         share: ShareId,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 /// Round-trip time below which a device is a neighbour (source-selection design, "Words").
 const NEAR: Duration = Duration::from_millis(5);
-/// The same for a device on a network that this one is on itself: a busy machine answers late, and stays near. With seventeen
-/// devices on two cores some handshakes took 160 ms. A single pair that takes each other for strangers does not keep to each
-/// other's claims: the origin gave a third more than the file.
+/// The same for a device on a network that this one is on itself: a busy machine answers late, and
+/// stays near. With seventeen devices on two cores some handshakes took 160 ms. A single pair that
+/// takes each other for strangers does not keep to each other's claims: the origin gave a third
+/// more than the file.
 const NEAR_ON_SAME_NETWORK: Duration = Duration::from_millis(500);
 
 /// How far away a device is.
@@ -15,7 +16,8 @@ const NEAR_ON_SAME_NETWORK: Duration = Duration::from_millis(500);
 pub struct Distance {
     /// Round-trip time of its link.
     pub rtt: Duration,
-    /// Its address is on a network that this device is on itself, by the system's word and not by hearsay.
+    /// Its address is on a network that this device is on itself, by the system's word and not by
+    /// hearsay.
     pub same_network: bool,
     /// The network that it is on, when that is another one.
     pub site: Option<SiteId>,
@@ -31,6 +33,11 @@ impl Distance {
 
 impl From<Duration> for Distance {
     fn from(rtt: Duration) -> Self {
-        Self { rtt, same_network: false, site: None, relayed: false }
+        Self {
+            rtt,
+            same_network: false,
+            site: None,
+            relayed: false,
+        }
     }
 }

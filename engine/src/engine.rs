@@ -1,7 +1,7 @@
 //! The facade: inputs sorted by who they come from, commands out.
 //!
-//! Calls are cheap and never block. After any `handle_*` or command, drain [`Engine::poll_command`] and re-arm the timer
-//! with [`Engine::poll_timeout`].
+//! Calls are cheap and never block. After any `handle_*` or command, drain [`Engine::poll_command`]
+//! and re-arm the timer with [`Engine::poll_timeout`].
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, SessionId, StreamId};
@@ -36,7 +36,10 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// The standard policy for `device`.
     pub fn new(device: DeviceId) -> Self {
-        Self { device, policy: Box::new(EarliestFinish) }
+        Self {
+            device,
+            policy: Box::new(EarliestFinish),
+        }
     }
 }
 
@@ -83,8 +86,8 @@ impl Engine {
         self.fetches.get(&share).map(|f| &f.journal)
     }
 
-    /// A fetch as it is now, its data as at most `cells` cells; `None` when there is none of this share. Looks at every span:
-    /// meant for a few times a second, while somebody watches.
+    /// A fetch as it is now, its data as at most `cells` cells; `None` when there is none of this
+    /// share. Looks at every span: meant for a few times a second, while somebody watches.
     pub fn view(&self, share: ShareId, cells: u32, now: Time) -> Option<FetchView> {
         self.fetches.get(&share).map(|fetch| fetch.view(cells, now))
     }
@@ -101,19 +104,31 @@ impl Engine {
 
     // --- fetching: commands from the loop ---
 
-    /// Begins to fetch a share of `owner`. `pin` names the only acceptable version, `preferred` the one that was begun.
-    /// Does nothing when the share is being fetched already.
-    pub fn start_fetch(&mut self, share: ShareId, owner: DeviceId, pin: Option<u64>, preferred: Option<u64>) {
+    /// Begins to fetch a share of `owner`. `pin` names the only acceptable version, `preferred` the
+    /// one that was begun. Does nothing when the share is being fetched already.
+    pub fn start_fetch(
+        &mut self,
+        share: ShareId,
+        owner: DeviceId,
+        pin: Option<u64>,
+        preferred: Option<u64>,
+    ) {
         let mut hasher = std::hash::DefaultHasher::new();
         (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
         let seed = hasher.finish();
         let fetch = || Fetch::new(self.config.device, share, owner, pin, preferred, seed);
-        self.fetches.entry(share).or_insert_with(fetch).set_prices(self.prices);
+        self.fetches
+            .entry(share)
+            .or_insert_with(fetch)
+            .set_prices(self.prices);
     }
 
-    /// This device has seen the head of a version at some time: an older one is taken only when nobody shows that one in time.
+    /// This device has seen the head of a version at some time: an older one is taken only when
+    /// nobody shows that one in time.
     pub fn set_known_version(&mut self, share: ShareId, version: u64, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.newer.known = fetch.newer.known.max(version));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.newer.known = fetch.newer.known.max(version)
+        });
     }
 
     /// Takes note of whether the owner of a share that is being fetched is there.
@@ -121,7 +136,8 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.newer.owner = presence);
     }
 
-    /// Returns whether a version of a share that is being fetched is about to be chosen, or whoever may have a later one is being connected to.
+    /// Returns whether a version of a share that is being fetched is about to be chosen, or whoever
+    /// may have a later one is being connected to.
     pub fn is_choosing(&self, share: ShareId) -> bool {
         self.fetches.get(&share).is_some_and(Fetch::is_choosing)
     }
@@ -142,25 +158,41 @@ impl Engine {
     /// Ends a fetch, done or not; its sessions are closed. Returns its record.
     pub fn end_fetch(&mut self, share: ShareId) -> Option<Journal> {
         let fetch = self.fetches.remove(&share)?;
-        self.farewells.extend(fetch.claims().map(|claims| (share, claims.version)));
+        self.farewells
+            .extend(fetch.claims().map(|claims| (share, claims.version)));
         for device in fetch.sources.keys() {
-            self.ready.push_back(Command::CloseSession { share, device: *device });
+            self.ready.push_back(Command::CloseSession {
+                share,
+                device: *device,
+            });
         }
         Some(fetch.journal)
     }
 
-    /// Answers [`Command::VersionChosen`] (or decides the version, when the loop knows it) and follows
-    /// [`Command::SpaceComplete`]: what there is to get of a space.
+    /// Answers [`Command::VersionChosen`] (or decides the version, when the loop knows it) and
+    /// follows [`Command::SpaceComplete`]: what there is to get of a space.
     pub fn plan(&mut self, share: ShareId, plan: Plan, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| fetch.plan(plan, now, commands));
+        self.with_fetch(share, now, |fetch, commands| {
+            fetch.plan(plan, now, commands)
+        });
     }
 
-    /// Chunks were verified and written: those of a request, or (`None`) copies of what was here already.
-    pub fn stored(&mut self, share: ShareId, request: Option<RequestId>, positions: &[u32], now: Time) {
-        self.with_fetch(share, now, |fetch, commands| fetch.stored(request, positions, now, commands));
+    /// Chunks were verified and written: those of a request, or (`None`) copies of what was here
+    /// already.
+    pub fn stored(
+        &mut self,
+        share: ShareId,
+        request: Option<RequestId>,
+        positions: &[u32],
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, commands| {
+            fetch.stored(request, positions, now, commands)
+        });
     }
 
-    /// Some of what a plan of data did not want was copied from elsewhere on this device: shown as such by [`Self::view`].
+    /// Some of what a plan of data did not want was copied from elsewhere on this device: shown as
+    /// such by [`Self::view`].
     pub fn copied(&mut self, share: ShareId, positions: &RoaringBitmap) {
         if let Some(fetch) = self.fetches.get_mut(&share) {
             fetch.copied(positions);
@@ -169,7 +201,9 @@ impl Engine {
 
     /// A chunk of a request did not verify: its source lied or its bytes were damaged.
     pub fn damaged(&mut self, share: ShareId, request: RequestId, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| fetch.damaged(request, now, commands));
+        self.with_fetch(share, now, |fetch, commands| {
+            fetch.damaged(request, now, commands)
+        });
     }
 
     /// Written positions turned out not to be there: they are fetched again.
@@ -184,8 +218,15 @@ impl Engine {
         self.handle_holder_seen(share, device, HolderKind::Device, now);
     }
 
-    /// A device or store is said to hold a share that is being fetched. The loop knows its addresses.
-    pub fn handle_holder_seen(&mut self, share: ShareId, device: DeviceId, kind: HolderKind, now: Time) {
+    /// A device or store is said to hold a share that is being fetched. The loop knows its
+    /// addresses.
+    pub fn handle_holder_seen(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        kind: HolderKind,
+        now: Time,
+    ) {
         if device != self.config.device {
             self.with_fetch(share, now, |fetch, _| fetch.holder_seen(device, kind, now));
         }
@@ -193,10 +234,13 @@ impl Engine {
 
     /// A device said goodbye.
     pub fn handle_device_gone(&mut self, device: DeviceId) {
-        self.fetches.values_mut().for_each(|fetch| fetch.device_gone(device));
+        self.fetches
+            .values_mut()
+            .for_each(|fetch| fetch.device_gone(device));
     }
 
-    /// The network under this device is another one: whoever could not be reached, or gave nothing, may do so now.
+    /// The network under this device is another one: whoever could not be reached, or gave nothing,
+    /// may do so now.
     pub fn handle_network_changed(&mut self, now: Time) {
         let shares: Vec<ShareId> = self.fetches.keys().copied().collect();
         for share in shares {
@@ -214,18 +258,28 @@ impl Engine {
         now: Time,
     ) {
         let distance = distance.into();
-        self.with_fetch(share, now, |fetch, _| fetch.session_opened(device, head_version, distance, now));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.session_opened(device, head_version, distance, now)
+        });
     }
 
-    /// A device showed a newer head on a session that is open. The loop has checked its signature and can give it when
-    /// [`Command::VersionChosen`] names its version.
+    /// A device showed a newer head on a session that is open. The loop has checked its signature
+    /// and can give it when [`Command::VersionChosen`] names its version.
     pub fn handle_head(&mut self, share: ShareId, device: DeviceId, version: u64, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.head(device, version, now));
     }
 
     /// A control session was refused by the other side.
-    pub fn handle_session_refused(&mut self, share: ShareId, device: DeviceId, refusal: Refusal, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.session_refused(device, refusal, now));
+    pub fn handle_session_refused(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        refusal: Refusal,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.session_refused(device, refusal, now)
+        });
     }
 
     /// A control session could not be opened, or broke.
@@ -241,17 +295,23 @@ impl Engine {
         announcement: Announcement,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.announced(device, announcement, now));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.announced(device, announcement, now)
+        });
     }
 
     /// Another device said what changed.
     pub fn handle_delta(&mut self, share: ShareId, device: DeviceId, delta: &Delta, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| fetch.delta(device, delta, now, commands));
+        self.with_fetch(share, now, |fetch, commands| {
+            fetch.delta(device, delta, now, commands)
+        });
     }
 
     /// Another device said which first copies it is getting.
     pub fn handle_claims(&mut self, share: ShareId, device: DeviceId, claims: &Claims, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.claims_said(device, claims, now));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.claims_said(device, claims, now)
+        });
     }
 
     /// Another device said on what terms it gives.
@@ -259,8 +319,8 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.terms(device, terms));
     }
 
-    /// A device is said to be there again, or there is a new way to everybody (`None`): whoever was not reached is tried at
-    /// once.
+    /// A device is said to be there again, or there is a new way to everybody (`None`): whoever was
+    /// not reached is tried at once.
     pub fn handle_back(&mut self, device: Option<DeviceId>, now: Time) {
         let shares: Vec<ShareId> = self.fetches.keys().copied().collect();
         for share in shares {
@@ -277,17 +337,33 @@ impl Engine {
         available: bool,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.set_available(device, carrier, available, now));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.set_available(device, carrier, available, now)
+        });
     }
 
     /// A device whose session is open is reached in another way now.
-    pub fn handle_moved(&mut self, share: ShareId, device: DeviceId, distance: Distance, now: Time) {
+    pub fn handle_moved(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        distance: Distance,
+        now: Time,
+    ) {
         self.with_fetch(share, now, |fetch, _| fetch.moved(device, distance, now));
     }
 
     /// The bulk stream of a carrier to a device broke.
-    pub fn handle_carrier_failed(&mut self, share: ShareId, device: DeviceId, carrier: Carrier, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.carrier_failed(device, carrier, now));
+    pub fn handle_carrier_failed(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        carrier: Carrier,
+        now: Time,
+    ) {
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.carrier_failed(device, carrier, now)
+        });
     }
 
     /// A chunk begins to arrive; says what to do with it.
@@ -303,7 +379,9 @@ impl Engine {
             return Arrival::Unasked;
         }
         let mut arrival = Arrival::Unneeded;
-        self.with_fetch(share, now, |fetch, _| arrival = fetch.arrival(device, request, position, now));
+        self.with_fetch(share, now, |fetch, _| {
+            arrival = fetch.arrival(device, request, position, now)
+        });
         arrival
     }
 
@@ -313,7 +391,13 @@ impl Engine {
     }
 
     /// The other side has sent all it will for a request.
-    pub fn handle_served(&mut self, share: ShareId, device: DeviceId, request: RequestId, now: Time) {
+    pub fn handle_served(
+        &mut self,
+        share: ShareId,
+        device: DeviceId,
+        request: RequestId,
+        now: Time,
+    ) {
         self.with_fetch(share, now, |fetch, _| fetch.served(device, request, now));
     }
 
@@ -326,7 +410,9 @@ impl Engine {
         ranges: &Ranges,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.not_held(device, request, ranges, now));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.not_held(device, request, ranges, now)
+        });
     }
 
     /// The other side is too busy for a request.
@@ -338,13 +424,23 @@ impl Engine {
         pause: Duration,
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, _| fetch.busy(device, request, pause, now));
+        self.with_fetch(share, now, |fetch, _| {
+            fetch.busy(device, request, pause, now)
+        });
     }
 
     // --- holding ---
 
-    /// Declares what is held of one version of a share, all of it durable; replaces what was said before.
-    pub fn hold(&mut self, share: ShareId, version: u64, chunks: u32, positions: RoaringBitmap, now: Time) {
+    /// Declares what is held of one version of a share, all of it durable; replaces what was said
+    /// before.
+    pub fn hold(
+        &mut self,
+        share: ShareId,
+        version: u64,
+        chunks: u32,
+        positions: RoaringBitmap,
+        now: Time,
+    ) {
         self.inventory.hold(share, version, chunks, positions, now);
         self.tell(now);
     }
@@ -352,7 +448,9 @@ impl Engine {
     /// These positions are verified and durable now.
     pub fn durable(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         self.inventory.durable(share, positions, now);
-        if let (Some(fetch), Some(held)) = (self.fetches.get_mut(&share), self.inventory.held(share)) {
+        if let (Some(fetch), Some(held)) =
+            (self.fetches.get_mut(&share), self.inventory.held(share))
+        {
             fetch.announced_here(held, now);
         }
         self.tell(now);
@@ -372,11 +470,13 @@ impl Engine {
 
     // --- serving: what the carriers report ---
 
-    /// Another device opened a control stream about a share: it is told what is held, and what is claimed.
+    /// Another device opened a control stream about a share: it is told what is held, and what is
+    /// claimed.
     pub fn handle_subscribed(&mut self, session: SessionId, share: ShareId) {
         self.inventory.subscribe(session, share, &mut self.commands);
         let claims = self.fetches.get(&share).and_then(Fetch::claims);
-        self.commands.extend(claims.map(|claims| Command::Claims { session, claims }));
+        self.commands
+            .extend(claims.map(|claims| Command::Claims { session, claims }));
         self.ready.extend(self.commands.drain(..));
     }
 
@@ -398,12 +498,26 @@ impl Engine {
 
     /// A device asks for chunks.
     pub fn handle_want(&mut self, stream: StreamId, share: ShareId, want: Want) {
-        let (held, missing) = self.inventory.split(share, want.version, want.space, &want.ranges);
+        let (held, missing) = self
+            .inventory
+            .split(share, want.version, want.space, &want.ranges);
         let request = want.request;
         if !missing.is_empty() {
-            self.ready.push_back(Command::NotHeld { stream, request, ranges: missing });
+            self.ready.push_back(Command::NotHeld {
+                stream,
+                request,
+                ranges: missing,
+            });
         }
-        self.serving.want(stream, share, Want { ranges: held, ..want }, &mut self.commands);
+        self.serving.want(
+            stream,
+            share,
+            Want {
+                ranges: held,
+                ..want
+            },
+            &mut self.commands,
+        );
         self.ready.extend(self.commands.drain(..));
     }
 
@@ -424,16 +538,30 @@ impl Engine {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         for fetch in self.fetches.values_mut() {
-            fetch.advance(&*self.config.policy, now, &mut self.next_request, &mut self.commands);
+            fetch.advance(
+                &*self.config.policy,
+                now,
+                &mut self.next_request,
+                &mut self.commands,
+            );
         }
         self.tell(now);
     }
 
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self, now: Time) -> Option<Time> {
-        let fetches = self.fetches.values().filter_map(|fetch| fetch.next_timeout(now));
-        let farewell = self.farewells.iter().any(|(share, _)| !self.inventory.has_news(*share));
-        fetches.chain(self.inventory.next_tell()).chain(farewell.then_some(now)).min()
+        let fetches = self
+            .fetches
+            .values()
+            .filter_map(|fetch| fetch.next_timeout(now));
+        let farewell = self
+            .farewells
+            .iter()
+            .any(|(share, _)| !self.inventory.has_news(*share));
+        fetches
+            .chain(self.inventory.next_tell())
+            .chain(farewell.then_some(now))
+            .min()
     }
 
     /// The next thing to do.
@@ -442,9 +570,13 @@ impl Engine {
     }
 
     fn tell(&mut self, now: Time) {
-        // What is held goes first: a claim ends only when others know of it. Who hears that nobody gets a span any more, and not
-        // yet that somebody has it, gets it once more.
-        for (share, _) in self.fetches.iter().filter(|(_, fetch)| fetch.group.own.is_due(now)) {
+        // What is held goes first: a claim ends only when others know of it. Who hears that nobody
+        // gets a span any more, and not yet that somebody has it, gets it once more.
+        for (share, _) in self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.group.own.is_due(now))
+        {
             self.inventory.hurry(*share, now);
         }
         self.inventory.tell(now, &mut self.commands);
@@ -461,18 +593,35 @@ impl Engine {
             if self.inventory.has_news(share) {
                 self.farewells.push((share, version));
             } else if !self.fetches.contains_key(&share) {
-                let claims = Claims { version, ..Claims::default() };
-                let claims = |session| Command::Claims { session, claims: claims.clone() };
-                self.commands.extend(self.inventory.sessions_of(share).into_iter().map(claims));
+                let claims = Claims {
+                    version,
+                    ..Claims::default()
+                };
+                let claims = |session| Command::Claims {
+                    session,
+                    claims: claims.clone(),
+                };
+                self.commands
+                    .extend(self.inventory.sessions_of(share).into_iter().map(claims));
             }
         }
     }
 
     /// Runs `change` on a fetch and lets it go on from there.
-    fn with_fetch(&mut self, share: ShareId, now: Time, change: impl FnOnce(&mut Fetch, &mut Vec<Command>)) {
+    fn with_fetch(
+        &mut self,
+        share: ShareId,
+        now: Time,
+        change: impl FnOnce(&mut Fetch, &mut Vec<Command>),
+    ) {
         if let Some(fetch) = self.fetches.get_mut(&share) {
             change(fetch, &mut self.commands);
-            fetch.advance(&*self.config.policy, now, &mut self.next_request, &mut self.commands);
+            fetch.advance(
+                &*self.config.policy,
+                now,
+                &mut self.next_request,
+                &mut self.commands,
+            );
             self.ready.extend(self.commands.drain(..));
         }
     }

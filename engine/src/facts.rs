@@ -8,13 +8,16 @@ use crate::time::Time;
 use hither_proto::HolderKind;
 use std::time::Duration;
 
-/// Fewest and most bytes in flight to a proven source (source-selection design, rule 5: 2 to 16 spans).
+/// Fewest and most bytes in flight to a proven source (source-selection design, rule 5: 2 to 16
+/// spans).
 pub(crate) const WINDOW: (u64, u64) = (2 * SPAN_BYTES, 16 * SPAN_BYTES);
-/// The window covers the bandwidth-delay product plus this much, for the time a request waits at the source.
+/// The window covers the bandwidth-delay product plus this much, for the time a request waits at
+/// the source.
 pub(crate) const WINDOW_SLACK: Duration = Duration::from_millis(100);
 
 impl Source {
-    /// Expected rate in bytes per second; an unmeasured device counts as one on the LAN, or, like a store, as one far away.
+    /// Expected rate in bytes per second; an unmeasured device counts as one on the LAN, or, like a
+    /// store, as one far away.
     pub fn rate(&self, now: Time) -> f64 {
         let unmeasured = match self.kind {
             HolderKind::Device if self.site().is_none() => UNMEASURED_LAN,
@@ -27,7 +30,10 @@ impl Source {
 
     /// How long so many bytes take from it, when its rate was measured.
     pub fn takes(&self, bytes: u64, now: Time) -> Duration {
-        let seconds = self.carriers.rate(now).map_or(0.0, |rate| bytes as f64 / rate.max(1.0));
+        let seconds = self
+            .carriers
+            .rate(now)
+            .map_or(0.0, |rate| bytes as f64 / rate.max(1.0));
         Duration::from_secs_f64(seconds.min(1e6))
     }
 
@@ -45,8 +51,11 @@ impl Source {
         #[cfg(test)]
         crate::testing::made_facts();
         let outstanding = self.carriers.outstanding();
-        let room =
-            if self.carriers.pick(now).is_some() { self.window(now).saturating_sub(outstanding) } else { 0 };
+        let room = if self.carriers.pick(now).is_some() {
+            self.window(now).saturating_sub(outstanding)
+        } else {
+            0
+        };
         SourceFacts {
             device: self.device,
             kind: self.kind,

@@ -1,8 +1,9 @@
 //! One fetch: finding holders, choosing a version, getting root, manifest and data.
 //!
-//! The fetch owns its sources and requests; which source gets which span is decided in `scheduler.rs`, what happens
-//! to slow and silent ones in `repair.rs`. Invariants: a request ends exactly once, when everything it asked for is
-//! stored, refused, damaged or given up; a position is asked for twice at most at any time, and twice only in the tail.
+//! The fetch owns its sources and requests; which source gets which span is decided in
+//! `scheduler.rs`, what happens to slow and silent ones in `repair.rs`. Invariants: a request ends
+//! exactly once, when everything it asked for is stored, refused, damaged or given up; a position
+//! is asked for twice at most at any time, and twice only in the tail.
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
@@ -161,15 +162,29 @@ impl Fetch {
 
     // --- devices and sessions ---
 
-    /// A device or store is there that may have the share. Beyond [`MAX_SOURCES`] somebody must make room (`room.rs`), but for
-    /// the owner. What was known as a device is not made a store by hearsay, nor the other way round.
+    /// A device or store is there that may have the share. Beyond [`MAX_SOURCES`] somebody must
+    /// make room (`room.rs`), but for the owner. What was known as a device is not made a store
+    /// by hearsay, nor the other way round.
     pub fn holder_seen(&mut self, device: DeviceId, kind: HolderKind, now: Time) {
-        let stores = || self.sources.values().filter(|s| s.kind == HolderKind::Store).count();
-        let full = self.sources.len() >= MAX_SOURCES || (kind == HolderKind::Store && stores() >= MAX_STORES);
-        if full && device != self.owner && !self.sources.contains_key(&device) && !self.make_room(kind) {
+        let stores = || {
+            self.sources
+                .values()
+                .filter(|s| s.kind == HolderKind::Store)
+                .count()
+        };
+        let full = self.sources.len() >= MAX_SOURCES
+            || (kind == HolderKind::Store && stores() >= MAX_STORES);
+        if full
+            && device != self.owner
+            && !self.sources.contains_key(&device)
+            && !self.make_room(kind)
+        {
             return;
         }
-        let source = self.sources.entry(device).or_insert_with(|| Source::new(device, kind, now));
+        let source = self
+            .sources
+            .entry(device)
+            .or_insert_with(|| Source::new(device, kind, now));
         source.retry_now(now);
         source.reprice(&self.spending.prices);
     }
@@ -177,27 +192,53 @@ impl Fetch {
     /// A source (or any) may be reached again: it is tried at once. Makes nobody a source.
     pub fn retry(&mut self, device: Option<DeviceId>, now: Time) {
         let meant = |source: &&mut Source| device.is_none_or(|device| device == source.device);
-        self.sources.values_mut().filter(meant).for_each(|source| source.retry_now(now));
+        self.sources
+            .values_mut()
+            .filter(meant)
+            .for_each(|source| source.retry_now(now));
     }
 
-    /// What was learned of sources by their silence means nothing any more; those that are not reached are tried at once.
+    /// What was learned of sources by their silence means nothing any more; those that are not
+    /// reached are tried at once.
     pub fn network_changed(&mut self, now: Time) {
-        self.sources.values_mut().for_each(|source| source.network_changed(now));
+        self.sources
+            .values_mut()
+            .for_each(|source| source.network_changed(now));
     }
 
     pub fn device_gone(&mut self, device: DeviceId) {
-        // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try whatever is heard.
-        // Stores say no goodbye; a device that does so in the name of one changes nothing.
-        let closed = |s: &Source| matches!(s.session, Session::Closed { .. }) && s.kind == HolderKind::Device;
-        if device != self.owner && self.sources.get(&device).is_some_and(|s| closed(s) && !s.banned) {
+        // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try
+        // whatever is heard. Stores say no goodbye; a device that does so in the name of
+        // one changes nothing.
+        let closed = |s: &Source| {
+            matches!(s.session, Session::Closed { .. }) && s.kind == HolderKind::Device
+        };
+        if device != self.owner
+            && self
+                .sources
+                .get(&device)
+                .is_some_and(|s| closed(s) && !s.banned)
+        {
             self.sources.remove(&device);
         }
     }
 
-    pub fn session_opened(&mut self, device: DeviceId, head_version: u64, distance: Distance, now: Time) {
-        let Some(source) = self.sources.get_mut(&device) else { return };
+    pub fn session_opened(
+        &mut self,
+        device: DeviceId,
+        head_version: u64,
+        distance: Distance,
+        now: Time,
+    ) {
+        let Some(source) = self.sources.get_mut(&device) else {
+            return;
+        };
         source.opened(head_version, distance, now);
-        let carrier = if distance.relayed { Carrier::Relayed } else { Carrier::Quic };
+        let carrier = if distance.relayed {
+            Carrier::Relayed
+        } else {
+            Carrier::Quic
+        };
         source.carriers.set_available(carrier, true);
         source.settle_way(&self.spending.prices, now);
         self.gone = false;
@@ -207,7 +248,9 @@ impl Fetch {
 
     /// A device that is there knows this version now. It has it only when it announces it.
     pub fn head(&mut self, device: DeviceId, version: u64, now: Time) {
-        let Some(source) = self.sources.get_mut(&device) else { return };
+        let Some(source) = self.sources.get_mut(&device) else {
+            return;
+        };
         source.head_version = source.head_version.max(version);
         if source.session == Session::Open {
             self.head_shown(device == self.owner, version, now);
@@ -239,7 +282,11 @@ impl Fetch {
     }
 
     pub fn session_failed(&mut self, device: DeviceId, now: Time) {
-        if self.sources.get(&device).is_some_and(|s| s.session == Session::Open) {
+        if self
+            .sources
+            .get(&device)
+            .is_some_and(|s| s.session == Session::Open)
+        {
             self.journal.note(now, device, JournalEvent::Lost);
         }
         self.session_ended(device, Duration::ZERO, now);
@@ -249,7 +296,9 @@ impl Fetch {
         self.drop_requests_of(device, now);
         self.no_answer(now);
         if let Some(source) = self.sources.get_mut(&device) {
-            Carrier::ALL.into_iter().for_each(|carrier| source.carriers.set_available(carrier, false));
+            Carrier::ALL
+                .into_iter()
+                .for_each(|carrier| source.carriers.set_available(carrier, false));
             source.closed(now, pause);
         }
     }
@@ -260,25 +309,47 @@ impl Fetch {
         }
     }
 
-    pub fn delta(&mut self, device: DeviceId, delta: &Delta, now: Time, commands: &mut Vec<Command>) {
-        let gap = self.sources.get_mut(&device).is_some_and(|s| s.delta(delta, now) == Continuity::Gap);
+    pub fn delta(
+        &mut self,
+        device: DeviceId,
+        delta: &Delta,
+        now: Time,
+        commands: &mut Vec<Command>,
+    ) {
+        let gap = self
+            .sources
+            .get_mut(&device)
+            .is_some_and(|s| s.delta(delta, now) == Continuity::Gap);
         if gap {
-            commands.push(Command::CloseSession { share: self.share, device });
+            commands.push(Command::CloseSession {
+                share: self.share,
+                device,
+            });
             self.session_ended(device, Duration::ZERO, now);
         }
     }
 
-    pub fn set_available(&mut self, device: DeviceId, carrier: Carrier, available: bool, now: Time) {
+    pub fn set_available(
+        &mut self,
+        device: DeviceId,
+        carrier: Carrier,
+        available: bool,
+        now: Time,
+    ) {
         if let Some(source) = self.sources.get_mut(&device) {
             source.carriers.set_available(carrier, available);
             source.settle_way(&self.spending.prices, now);
         }
     }
 
-    /// A device whose session is open is somewhere else now, or reached in another way. What is on its way from it
-    /// counts for its new site.
+    /// A device whose session is open is somewhere else now, or reached in another way. What is on
+    /// its way from it counts for its new site.
     pub fn moved(&mut self, device: DeviceId, distance: Distance, now: Time) {
-        let Some(source) = self.sources.get_mut(&device).filter(|s| s.session == Session::Open) else {
+        let Some(source) = self
+            .sources
+            .get_mut(&device)
+            .filter(|s| s.session == Session::Open)
+        else {
             return;
         };
         let (before, outstanding) = (source.site(), source.carriers.outstanding());
@@ -297,7 +368,13 @@ impl Fetch {
 
     // --- chunks ---
 
-    pub fn arrival(&mut self, device: DeviceId, id: RequestId, position: u32, now: Time) -> Arrival {
+    pub fn arrival(
+        &mut self,
+        device: DeviceId,
+        id: RequestId,
+        position: u32,
+        now: Time,
+    ) -> Arrival {
         let Some(request) = self.requests.get_mut(&id) else {
             self.late(device, position);
             return Arrival::Unneeded;
@@ -306,7 +383,8 @@ impl Fetch {
             return Arrival::Unasked;
         }
         if !request.awaited.remove(position) {
-            // What was given up may have been on its way already; anything else was never asked for.
+            // What was given up may have been on its way already; anything else was never asked
+            // for.
             if !request.given_up.remove(position) {
                 return Arrival::Unasked;
             }
@@ -320,7 +398,9 @@ impl Fetch {
         let carrier = request.carrier;
         self.arrived_from(device, carrier, length, now);
         self.paid(device, carrier, length, now);
-        let Some(request) = self.requests.get_mut(&id) else { return Arrival::Unneeded };
+        let Some(request) = self.requests.get_mut(&id) else {
+            return Arrival::Unneeded;
+        };
         if self.spans.is_missing(position) {
             request.arrived.insert(position);
             return Arrival::Wanted;
@@ -334,13 +414,17 @@ impl Fetch {
 
     /// What was given up came after all, in vain.
     fn late(&mut self, device: DeviceId, position: u32) {
-        let length = self.spans.length(position).filter(|_| self.space() == Some(Space::Data));
+        let length = self
+            .spans
+            .length(position)
+            .filter(|_| self.space() == Some(Space::Data));
         if let Some(length) = length {
             self.journal.wasted(device, u64::from(length));
         }
     }
 
-    /// Chunks were verified and written. They may come from a request, or have been copied from what was here.
+    /// Chunks were verified and written. They may come from a request, or have been copied from
+    /// what was here.
     pub fn stored(
         &mut self,
         id: Option<RequestId>,
@@ -349,12 +433,17 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let request = id.and_then(|id| self.requests.get(&id));
-        let (device, relayed) =
-            (request.map(|r| r.device), request.is_some_and(|r| r.carrier == Carrier::Relayed));
+        let (device, relayed) = (
+            request.map(|r| r.device),
+            request.is_some_and(|r| r.carrier == Carrier::Relayed),
+        );
         if id.is_some() && device.is_none() {
             return; // A late copy of something planned before: its positions mean something else now.
         }
-        let asked = id.and_then(|id| self.requests.get(&id)).map(|r| r.arrived.clone()).unwrap_or_default();
+        let asked = id
+            .and_then(|id| self.requests.get(&id))
+            .map(|r| r.arrived.clone())
+            .unwrap_or_default();
         for &position in positions {
             let length = u64::from(self.spans.length(position).unwrap_or(0));
             let new = self.spans.got(position);
@@ -379,9 +468,13 @@ impl Fetch {
                     request.arrived.remove(*position);
                 }
             }
-            // Serving root and manifest proves nothing about the data: a liar would get a full window for it.
+            // Serving root and manifest proves nothing about the data: a liar would get a full
+            // window for it.
             let data = self.space() == Some(Space::Data);
-            if let Some(source) = device.filter(|_| data).and_then(|d| self.sources.get_mut(&d)) {
+            if let Some(source) = device
+                .filter(|_| data)
+                .and_then(|d| self.sources.get_mut(&d))
+            {
                 source.proven = true;
             }
             self.end_if_done(id, now);
@@ -402,7 +495,11 @@ impl Fetch {
             .collect();
         for id in needless {
             if let Some(request) = self.requests.get(&id) {
-                commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
+                commands.push(Command::Cancel {
+                    share: self.share,
+                    device: request.device,
+                    request: id,
+                });
             }
             self.abandon(id, now);
         }
@@ -410,32 +507,46 @@ impl Fetch {
 
     /// A chunk's bytes were not what its id says: the device is not asked again for this share.
     pub fn damaged(&mut self, id: RequestId, now: Time, commands: &mut Vec<Command>) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
         request.damaged += 1;
         let device = request.device;
         self.ban(device, now, commands);
     }
 
-    /// Local evidence against a device: wrong bytes, or a manifest that does not parse under its signed head.
+    /// Local evidence against a device: wrong bytes, or a manifest that does not parse under its
+    /// signed head.
     pub fn ban(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {
         self.journal.note(now, device, JournalEvent::Lied);
         self.drop_requests_of(device, now);
         if let Some(source) = self.sources.get_mut(&device) {
             source.banned = true;
-            commands.push(Command::CloseSession { share: self.share, device });
+            commands.push(Command::CloseSession {
+                share: self.share,
+                device,
+            });
         }
     }
 
     /// A chunk could not be written: it is to be got again.
     pub fn lost(&mut self, positions: &RoaringBitmap) {
         positions.iter().for_each(|p| self.spans.lost(p));
-        self.requests.values_mut().for_each(|r| r.arrived -= positions);
+        self.requests
+            .values_mut()
+            .for_each(|r| r.arrived -= positions);
     }
 
     // --- time ---
 
     /// Does what is due: opens sessions, decides the version, repairs, schedules.
-    pub fn advance(&mut self, policy: &dyn Policy, now: Time, next: &mut u64, commands: &mut Vec<Command>) {
+    pub fn advance(
+        &mut self,
+        policy: &dyn Policy,
+        now: Time,
+        next: &mut u64,
+        commands: &mut Vec<Command>,
+    ) {
         self.open_sessions(now, commands);
         self.decide(now, commands);
         self.reconsider(now);
@@ -449,10 +560,12 @@ impl Fetch {
         self.watch(now);
     }
 
-    /// How many more sessions may be opened. The owner's is opened in any case: it may be the only one that helps.
+    /// How many more sessions may be opened. The owner's is opened in any case: it may be the only
+    /// one that helps.
     fn session_room(&self) -> usize {
         let closed = |s: &&Source| matches!(s.session, Session::Closed { .. });
-        MAX_SESSIONS.saturating_sub(self.sources.len() - self.sources.values().filter(closed).count())
+        MAX_SESSIONS
+            .saturating_sub(self.sources.len() - self.sources.values().filter(closed).count())
     }
 
     fn open_sessions(&mut self, now: Time, commands: &mut Vec<Command>) {
@@ -465,20 +578,33 @@ impl Fetch {
                 room = room.saturating_sub(1);
                 source.session = Session::Opening;
                 let (device, kind) = (source.device, source.kind);
-                commands.push(Command::OpenSession { share: self.share, device, kind });
+                commands.push(Command::OpenSession {
+                    share: self.share,
+                    device,
+                    kind,
+                });
             }
         }
     }
 
     pub fn next_timeout(&self, now: Time) -> Option<Time> {
         let room = self.session_room() > 0;
-        let retries = self.sources.values().filter(|s| !s.banned).filter_map(|s| match s.session {
-            Session::Closed { retry_at } if room || s.device == self.owner => Some(retry_at),
-            _ => None,
-        });
+        let retries = self
+            .sources
+            .values()
+            .filter(|s| !s.banned)
+            .filter_map(|s| match s.session {
+                Session::Closed { retry_at } if room || s.device == self.owner => Some(retry_at),
+                _ => None,
+            });
         let rests = self.sources.values().filter_map(|s| s.rests_until(now));
         let claims = self.group.own.due();
-        let due = self.decide_at.into_iter().chain(self.repair_at).chain(self.wake_at(now)).chain(claims);
+        let due = self
+            .decide_at
+            .into_iter()
+            .chain(self.repair_at)
+            .chain(self.wake_at(now))
+            .chain(claims);
         retries.chain(rests).chain(due).min()
     }
 
@@ -490,7 +616,10 @@ impl Fetch {
             giving: giving.len() as u32,
             missing_bytes: self.spans.missing_bytes(),
             neighbours: self.group.members.len() as u32,
-            owner: self.sources.get(&self.owner).is_some_and(|s| s.session == Session::Open && !s.banned),
+            owner: self
+                .sources
+                .get(&self.owner)
+                .is_some_and(|s| s.session == Session::Open && !s.banned),
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The neighbours that fetch the same version, seen as one: who belongs to them, what they have, and whose part what is.
+//! The neighbours that fetch the same version, seen as one: who belongs to them, what they have,
+//! and whose part what is.
 //!
-//! A device belongs to the group when it says on its session that it fetches this version, is near by its handshake's
-//! round trip, and serves. Nothing else makes it a member, so that a claim costs who made it some work and us only time.
+//! A device belongs to the group when it says on its session that it fetches this version, is near
+//! by its handshake's round trip, and serves. Nothing else makes it a member, so that a claim costs
+//! who made it some work and us only time.
 
 use crate::claims::{Own, Standing, Theirs};
 use crate::command::{Command, RequestId, SessionId};
@@ -15,8 +17,9 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A neighbour slower than this part of the fastest source outside is not waited for. The source-selection design, rule 1,
-/// has 0.1 of what is free outside; what is measured is the part of it that this device gets beside its neighbours.
+/// A neighbour slower than this part of the fastest source outside is not waited for. The
+/// source-selection design, rule 1, has 0.1 of what is free outside; what is measured is the part
+/// of it that this device gets beside its neighbours.
 const TOO_SLOW: f64 = 0.2;
 /// What a span is taken to last before one was got, and at most.
 const USUAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -36,10 +39,11 @@ pub(crate) struct Group {
     pub lacks: u64,
     /// Rate of the fastest source outside it, bytes per second.
     outside: f64,
-    /// Who claims something of a span, or did until lately. Asking every member about every span would be most of the work of
-    /// a fetch among many.
+    /// Who claims something of a span, or did until lately. Asking every member about every span
+    /// would be most of the work of a fetch among many.
     claimers: BTreeMap<u32, Vec<DeviceId>>,
-    /// What members that can be waited for have, found when it is first asked for in a round of the scheduler.
+    /// What members that can be waited for have, found when it is first asked for in a round of
+    /// the scheduler.
     near: OnceCell<Near>,
 }
 
@@ -94,20 +98,30 @@ impl Fetch {
     pub(crate) fn regroup(&mut self, version: u64, space: Space, now: Time) {
         let members: Vec<DeviceId> = match space {
             Space::Data => {
-                let near = self.sources.values().filter(|s| s.is_neighbour(version, now));
+                let near = self
+                    .sources
+                    .values()
+                    .filter(|s| s.is_neighbour(version, now));
                 near.map(|s| s.device).collect()
             }
             Space::Root | Space::Manifest => Vec::new(),
         };
-        let outside = self.sources.values().filter(|s| members.binary_search(&s.device).is_err());
+        let outside = self
+            .sources
+            .values()
+            .filter(|s| members.binary_search(&s.device).is_err());
         self.group.near = OnceCell::new();
-        self.group.outside = outside.filter_map(|s| s.carriers.rate(now)).fold(0.0, f64::max);
+        self.group.outside = outside
+            .filter_map(|s| s.carriers.rate(now))
+            .fold(0.0, f64::max);
         if members != self.group.members {
             self.group.members = members;
             self.group.lacks = u64::MAX;
             self.group.mine = match self.group.members.is_empty() {
                 true => BTreeSet::new(),
-                false => (0..self.spans.len()).filter(|index| self.is_first(*index)).collect(),
+                false => (0..self.spans.len())
+                    .filter(|index| self.is_first(*index))
+                    .collect(),
             };
             self.gather_claims();
         }
@@ -115,16 +129,26 @@ impl Fetch {
 
     /// Whether no member has more right to a span than this device.
     fn is_first(&self, index: u32) -> bool {
-        let Some((start, _)) = self.spans.range_of(index).filter(|_| !self.spans.is_done(index)) else {
+        let Some((start, _)) = self
+            .spans
+            .range_of(index)
+            .filter(|_| !self.spans.is_done(index))
+        else {
             return false;
         };
         let mine = claim_weight(self.device, self.share, start);
-        self.group.members.iter().all(|member| claim_weight(*member, self.share, start) < mine)
+        self.group
+            .members
+            .iter()
+            .all(|member| claim_weight(*member, self.share, start) < mine)
     }
 
     /// How many members have more right to a span than this device; `None` without any.
     pub(crate) fn rank(&self, index: u32) -> Option<u32> {
-        let (start, _) = self.spans.range_of(index).filter(|_| !self.group.members.is_empty())?;
+        let (start, _) = self
+            .spans
+            .range_of(index)
+            .filter(|_| !self.group.members.is_empty())?;
         let mine = claim_weight(self.device, self.share, start);
         let above = |member: &&DeviceId| claim_weight(**member, self.share, start) > mine;
         Some(self.group.members.iter().filter(above).count() as u32)
@@ -132,7 +156,10 @@ impl Fetch {
 
     /// The members as sources.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Source> {
-        self.group.members.iter().filter_map(|device| self.sources.get(device))
+        self.group
+            .members
+            .iter()
+            .filter_map(|device| self.sources.get(device))
     }
 
     /// Whether a source is a member.
@@ -146,8 +173,8 @@ impl Fetch {
         near.everything || self.spans.is_wanted_of(index, &near.held)
     }
 
-    /// The spans that were idle when this round began and that some member has something of, ascending; `None`: there are many,
-    /// look for yourself.
+    /// The spans that were idle when this round began and that some member has something of,
+    /// ascending; `None`: there are many, look for yourself.
     pub(crate) fn idle_nearby(&self, now: Time) -> Option<&[u32]> {
         self.near(now).idle.as_deref()
     }
@@ -158,7 +185,8 @@ impl Fetch {
 
     fn gather_near(&self, now: Time) -> Near {
         let mut near = Near::default();
-        let usable = |s: &&Source| s.usable_soon(self.version, Space::Data) && !self.is_too_slow(s, now);
+        let usable =
+            |s: &&Source| s.usable_soon(self.version, Space::Data) && !self.is_too_slow(s, now);
         for source in self.members().filter(usable) {
             match source.held(Space::Data) {
                 None => near.everything = true,
@@ -177,8 +205,11 @@ impl Fetch {
         let mut claimers: BTreeMap<u32, Vec<DeviceId>> = BTreeMap::new();
         for source in self.members() {
             for range in source.theirs.iter().flat_map(Theirs::ranges) {
-                // Claims are of one span each; of what is claimed otherwise the first counts, as it is only a hint.
-                let of_span = claimers.entry(self.spans.index_of(range.start)).or_default();
+                // Claims are of one span each; of what is claimed otherwise the first counts, as it
+                // is only a hint.
+                let of_span = claimers
+                    .entry(self.spans.index_of(range.start))
+                    .or_default();
                 if of_span.last() != Some(&source.device) {
                     of_span.push(source.device);
                 }
@@ -190,7 +221,11 @@ impl Fetch {
     /// The members that claim, or claimed until lately, something of a span, and how they stand.
     fn claims_on(&self, index: u32, now: Time) -> impl Iterator<Item = (DeviceId, Standing)> + '_ {
         let span = self.spans.span(index);
-        let claimers = self.group.claimers.get(&index).map_or(&[][..], Vec::as_slice);
+        let claimers = self
+            .group
+            .claimers
+            .get(&index)
+            .map_or(&[][..], Vec::as_slice);
         claimers.iter().filter_map(move |device| {
             let theirs = self.sources.get(device)?.theirs.as_ref()?;
             Some((*device, theirs.standing(span?, self.group.usual, now)?))
@@ -199,11 +234,13 @@ impl Fetch {
 
     /// Whether a member gives so little that it is not worth waiting for.
     fn is_too_slow(&self, member: &Source, now: Time) -> bool {
-        // A packet that was lost while its stream was opened is no verdict: what it has would be got from outside again.
+        // A packet that was lost while its stream was opened is no verdict: what it has would be
+        // got from outside again.
         member.carriers.is_settled(now) && member.rate(now) < self.group.outside * TOO_SLOW
     }
 
-    /// Whether what a source has is to come from members only, and not over a thin link again because it takes its time.
+    /// Whether what a source has is to come from members only, and not over a thin link again
+    /// because it takes its time.
     pub(crate) fn is_local(&self, device: DeviceId, now: Time) -> bool {
         let source = self.sources.get(&device).filter(|_| self.is_member(device));
         source.is_some_and(|source| !self.is_too_slow(source, now))
@@ -211,17 +248,20 @@ impl Fetch {
 
     /// The strongest claim of a member on a span, and whose it is.
     pub(crate) fn claimed(&self, index: u32, now: Time) -> Option<(DeviceId, Standing)> {
-        self.claims_on(index, now).max_by_key(|(_, standing)| match standing {
-            Standing::Stale => 0,
-            Standing::Tentative => 1,
-            Standing::Active => 2,
-        })
+        self.claims_on(index, now)
+            .max_by_key(|(_, standing)| match standing {
+                Standing::Stale => 0,
+                Standing::Tentative => 1,
+                Standing::Active => 2,
+            })
     }
 
-    /// Whether this device must give way: somebody is getting a span that it only wishes for, or wants the same with more
-    /// right.
+    /// Whether this device must give way: somebody is getting a span that it only wishes for, or
+    /// wants the same with more right.
     fn must_give_way(&self, index: u32, wish: bool, now: Time) -> bool {
-        let Some((start, _)) = self.spans.range_of(index) else { return true };
+        let Some((start, _)) = self.spans.range_of(index) else {
+            return true;
+        };
         let mine = claim_weight(self.device, self.share, start);
         self.claims_on(index, now).any(|(device, standing)| {
             let outranked = || claim_weight(device, self.share, start) > mine;
@@ -233,8 +273,8 @@ impl Fetch {
         })
     }
 
-    /// Gives up the wishes that others have the better right to, and what two have begun to get: while they did not know
-    /// of each other yet, that happens.
+    /// Gives up the wishes that others have the better right to, and what two have begun to get:
+    /// while they did not know of each other yet, that happens.
     pub(crate) fn give_way(&mut self, now: Time, commands: &mut Vec<Command>) {
         if self.space() != Some(Space::Data) {
             return self.group.own.forget_wishes(now);
@@ -255,7 +295,11 @@ impl Fetch {
             .map(|(id, r)| (*id, r.span, r.device))
             .collect();
         for (request, index, device) in begun {
-            commands.push(Command::Cancel { share: self.share, device, request });
+            commands.push(Command::Cancel {
+                share: self.share,
+                device,
+                request,
+            });
             self.abandon(request, now);
             self.group.own.release(index, now);
         }
@@ -268,7 +312,9 @@ impl Fetch {
             .group
             .own
             .getting()
-            .filter(|index| self.spans.is_done(*index) && self.spans.range_of(*index).is_none_or(is_held))
+            .filter(|index| {
+                self.spans.is_done(*index) && self.spans.range_of(*index).is_none_or(is_held)
+            })
             .collect();
         for index in done {
             self.group.own.release(index, now);
@@ -298,13 +344,23 @@ impl Fetch {
 
     /// What is told of this fetch's claims; `None` while there is nothing to share yet.
     pub(crate) fn claims(&self) -> Option<Claims> {
-        let version = self.version.filter(|_| self.space() == Some(Space::Data) || self.data_done)?;
-        Some(self.group.own.told(version, |index| self.spans.range_of(index)))
+        let version = self
+            .version
+            .filter(|_| self.space() == Some(Space::Data) || self.data_done)?;
+        Some(
+            self.group
+                .own
+                .told(version, |index| self.spans.range_of(index)),
+        )
     }
 
     /// A device says what it claims.
     pub fn claims_said(&mut self, device: DeviceId, said: &Claims, now: Time) {
-        if let Some(source) = self.sources.get_mut(&device).filter(|s| s.kind == HolderKind::Device) {
+        if let Some(source) = self
+            .sources
+            .get_mut(&device)
+            .filter(|s| s.kind == HolderKind::Device)
+        {
             source.claims(said, now);
         }
         if self.is_member(device) {
@@ -314,18 +370,30 @@ impl Fetch {
 
     /// A claim of a member was taken over.
     pub(crate) fn strike(&mut self, device: DeviceId) {
-        if let Some(theirs) = self.sources.get_mut(&device).and_then(|s| s.theirs.as_mut()) {
+        if let Some(theirs) = self
+            .sources
+            .get_mut(&device)
+            .and_then(|s| s.theirs.as_mut())
+        {
             Theirs::struck(theirs);
         }
     }
 
     /// Tells what is due.
-    pub(crate) fn tell_claims(&mut self, sessions: &[SessionId], now: Time, commands: &mut Vec<Command>) {
+    pub(crate) fn tell_claims(
+        &mut self,
+        sessions: &[SessionId],
+        now: Time,
+        commands: &mut Vec<Command>,
+    ) {
         if !self.group.own.take_due(now) {
             return;
         }
         if let Some(claims) = self.claims() {
-            let claims = |session| Command::Claims { session, claims: claims.clone() };
+            let claims = |session| Command::Claims {
+                session,
+                claims: claims.clone(),
+            };
             commands.extend(sessions.iter().copied().map(claims));
         }
     }
@@ -350,7 +418,8 @@ mod tests {
         ShareSecret::new([1; 16]).share_id()
     }
 
-    /// A fetcher (0) with a neighbour (1) that fetches too, both of which ask a whole holder far away (2) for spans of one chunk.
+    /// A fetcher (0) with a neighbour (1) that fetches too, both of which ask a whole holder far
+    /// away (2) for spans of one chunk.
     fn beside_a_neighbour() -> Engine {
         let mut engine = Engine::new(EngineConfig::new(device(0)));
         engine.start_fetch(share(), device(2), None, None);
@@ -358,11 +427,24 @@ mod tests {
         engine.handle_subscribed(SessionId(1), share());
         meets(&mut engine, device(2), 30, true);
         meets(&mut engine, device(1), 1, false);
-        let claims = Claims { version: 1, fetching: true, ..Claims::default() };
+        let claims = Claims {
+            version: 1,
+            fetching: true,
+            ..Claims::default()
+        };
         engine.handle_claims(share(), device(1), &claims, at(1));
         let lengths = vec![1 << 20; CHUNKS as usize];
         let wanted = (0..CHUNKS).collect();
-        engine.plan(share(), Plan { version: 1, space: Space::Data, lengths, wanted }, at(1));
+        engine.plan(
+            share(),
+            Plan {
+                version: 1,
+                space: Space::Data,
+                lengths,
+                wanted,
+            },
+            at(1),
+        );
         engine
     }
 
@@ -370,12 +452,19 @@ mod tests {
         engine.handle_holder_seen(share(), other, HolderKind::Device, at(0));
         engine.handle_session_opened(share(), other, 1, Duration::from_millis(rtt_ms), at(0));
         let held = Default::default();
-        let said = Announcement { version: 1, epoch: 1, seq: 1, complete, held, has_manifest: true };
+        let said = Announcement {
+            version: 1,
+            epoch: 1,
+            seq: 1,
+            complete,
+            held,
+            has_manifest: true,
+        };
         engine.handle_announced(share(), other, said, at(0));
     }
 
-    /// What the engine says until then, in its order. What it asks for comes 7 ms later and is durable 4 ms after that: then
-    /// something else is claimed already, and about to be told.
+    /// What the engine says until then, in its order. What it asks for comes 7 ms later and is
+    /// durable 4 ms after that: then something else is claimed already, and about to be told.
     fn told(engine: &mut Engine, until: u64) -> Vec<Command> {
         let (mut said, mut coming) = (Vec::new(), BTreeMap::<u64, Vec<(RequestId, u32)>>::new());
         let mut written = BTreeMap::<u64, RoaringBitmap>::new();
@@ -389,7 +478,10 @@ mod tests {
                 engine.durable(share(), &chunks, at(ms));
             }
             while let Some(command) = engine.poll_command() {
-                if let Command::Want { request, ranges, .. } = &command {
+                if let Command::Want {
+                    request, ranges, ..
+                } = &command
+                {
                     let chunks = ranges.positions().map(|chunk| (*request, chunk));
                     coming.entry(ms + 7).or_default().extend(chunks);
                 }
@@ -399,7 +491,8 @@ mod tests {
         said
     }
 
-    /// Who hears that a span is not being got any more, and not that it is held, would get it again.
+    /// Who hears that a span is not being got any more, and not that it is held, would get it
+    /// again.
     #[test]
     fn a_claim_ends_only_when_the_others_know_what_came_of_it() {
         let mut engine = beside_a_neighbour();
@@ -415,7 +508,10 @@ mod tests {
                 Command::Claims { claims, .. } => {
                     let now = claims.active.to_bitmap();
                     let gone = &active - &now;
-                    assert!(gone.is_subset(&held), "{gone:?} is claimed no more, and only {held:?} is known");
+                    assert!(
+                        gone.is_subset(&held),
+                        "{gone:?} is claimed no more, and only {held:?} is known"
+                    );
                     ended += gone.len();
                     active = now;
                 }

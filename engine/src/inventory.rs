@@ -1,7 +1,8 @@
 //! What this device holds of every share, and who wants to be told.
 //!
-//! Invariants: a position is added only after the loop said that its bytes are verified **and** durable; every
-//! session hears a full announcement first and then deltas without a gap, coalesced over [`COALESCE`].
+//! Invariants: a position is added only after the loop said that its bytes are verified **and**
+//! durable; every session hears a full announcement first and then deltas without a gap, coalesced
+//! over [`COALESCE`].
 
 use crate::command::{Command, SessionId};
 use crate::time::Time;
@@ -10,7 +11,8 @@ use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long changes are gathered before they are told (source-selection design, "Index": LAN 10–20 ms).
+/// How long changes are gathered before they are told (source-selection design, "Index": LAN 10–20
+/// ms).
 const COALESCE: Duration = Duration::from_millis(15);
 
 #[derive(Debug)]
@@ -34,7 +36,11 @@ impl Held {
             epoch: self.epoch,
             seq: self.seq,
             complete,
-            held: if complete { Ranges::default() } else { Ranges::from_bitmap(&self.positions) },
+            held: if complete {
+                Ranges::default()
+            } else {
+                Ranges::from_bitmap(&self.positions)
+            },
             has_manifest: self.has_manifest,
         }
     }
@@ -50,10 +56,19 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// Declares what is held of one version, replacing what was said of the share before. All of it is durable.
-    pub fn hold(&mut self, share: ShareId, version: u64, chunks: u32, positions: RoaringBitmap, now: Time) {
+    /// Declares what is held of one version, replacing what was said of the share before. All of it
+    /// is durable.
+    pub fn hold(
+        &mut self,
+        share: ShareId,
+        version: u64,
+        chunks: u32,
+        positions: RoaringBitmap,
+        now: Time,
+    ) {
         self.next_epoch += 1;
-        // The start time makes epochs of different runs of the daemon differ for those that outlive one.
+        // The start time makes epochs of different runs of the daemon differ for those that outlive
+        // one.
         let epoch = now.since_start().as_nanos() as u64 ^ (self.next_epoch << 48);
         let held = Held {
             version,
@@ -71,7 +86,9 @@ impl Inventory {
 
     /// Forgets a share; sessions about it are told that nothing is left.
     pub fn release(&mut self, share: ShareId, commands: &mut Vec<Command>) {
-        let Some(held) = self.shares.remove(&share) else { return };
+        let Some(held) = self.shares.remove(&share) else {
+            return;
+        };
         for session in self.sessions_of(share) {
             let announcement = Announcement {
                 version: held.version,
@@ -81,13 +98,19 @@ impl Inventory {
                 held: Ranges::default(),
                 has_manifest: false,
             };
-            commands.push(Command::Announce { session, announcement });
+            commands.push(Command::Announce {
+                session,
+                announcement,
+            });
         }
     }
 
     /// The sessions that are told of a share.
     pub fn sessions_of(&self, share: ShareId) -> Vec<SessionId> {
-        self.by_share.get(&share).map(|s| s.iter().copied().collect()).unwrap_or_default()
+        self.by_share
+            .get(&share)
+            .map(|s| s.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// These positions are verified and durable now.
@@ -132,9 +155,13 @@ impl Inventory {
         if let Some(held) = self.shares.get_mut(&share)
             && !(held.seq == 0 && held.tell_at.is_some())
         {
-            // Pending changes are part of the full announcement; they are told to the others as a delta later, which
-            // for this session repeats what it knows and does no harm, as its sequence number follows.
-            commands.push(Command::Announce { session, announcement: held.announcement() });
+            // Pending changes are part of the full announcement; they are told to the others as a
+            // delta later, which for this session repeats what it knows and does no
+            // harm, as its sequence number follows.
+            commands.push(Command::Announce {
+                session,
+                announcement: held.announcement(),
+            });
         }
     }
 
@@ -160,7 +187,9 @@ impl Inventory {
             .collect();
         for share in due {
             let sessions = self.sessions_of(share);
-            let Some(held) = self.shares.get_mut(&share) else { continue };
+            let Some(held) = self.shares.get_mut(&share) else {
+                continue;
+            };
             held.tell_at = None;
             let first = held.seq == 0;
             held.seq += 1;
@@ -175,9 +204,15 @@ impl Inventory {
             let complete = held.positions.len() == u64::from(held.chunks);
             for session in sessions {
                 commands.push(if first || complete {
-                    Command::Announce { session, announcement: held.announcement() }
+                    Command::Announce {
+                        session,
+                        announcement: held.announcement(),
+                    }
                 } else {
-                    Command::Delta { session, delta: delta.clone() }
+                    Command::Delta {
+                        session,
+                        delta: delta.clone(),
+                    }
                 });
             }
         }
@@ -185,13 +220,18 @@ impl Inventory {
 
     /// What is to be told of a share is told at `now`, without waiting for more.
     pub fn hurry(&mut self, share: ShareId, now: Time) {
-        let tell_at = self.shares.get_mut(&share).and_then(|held| held.tell_at.as_mut());
+        let tell_at = self
+            .shares
+            .get_mut(&share)
+            .and_then(|held| held.tell_at.as_mut());
         tell_at.into_iter().for_each(|at| *at = now.min(*at));
     }
 
     /// Whether something about a share is still to be told.
     pub fn has_news(&self, share: ShareId) -> bool {
-        self.shares.get(&share).is_some_and(|held| held.tell_at.is_some())
+        self.shares
+            .get(&share)
+            .is_some_and(|held| held.tell_at.is_some())
     }
 
     /// When [`Self::tell`] is due next.
@@ -200,13 +240,20 @@ impl Inventory {
     }
 
     /// Splits wanted positions into those that can be served and those that cannot.
-    pub fn split(&self, share: ShareId, version: u64, space: Space, wanted: &Ranges) -> (Ranges, Ranges) {
+    pub fn split(
+        &self,
+        share: ShareId,
+        version: u64,
+        space: Space,
+        wanted: &Ranges,
+    ) -> (Ranges, Ranges) {
         match self.shares.get(&share).filter(|h| h.version == version) {
             None => (Ranges::default(), wanted.clone()),
             Some(_) if space != Space::Data => (wanted.clone(), Ranges::default()),
             Some(held) => {
-                let (yes, no): (Vec<u32>, Vec<u32>) =
-                    wanted.positions().partition(|p| held.positions.contains(*p));
+                let (yes, no): (Vec<u32>, Vec<u32>) = wanted
+                    .positions()
+                    .partition(|p| held.positions.contains(*p));
                 (crate::spans::runs(&yes), crate::spans::runs(&no))
             }
         }
@@ -242,14 +289,21 @@ mod tests {
         inventory.tell(at(0), &mut out);
         assert!(out.is_empty());
         inventory.subscribe(SessionId(5), share(), &mut out);
-        let Some(Command::Announce { announcement, .. }) = out.pop() else { panic!("{out:?}") };
+        let Some(Command::Announce { announcement, .. }) = out.pop() else {
+            panic!("{out:?}")
+        };
         assert_eq!((announcement.seq, announcement.held.total()), (1, 1));
         inventory.durable(share(), &set(&[2, 3]), at(1));
         inventory.durable(share(), &set(&[4]), at(2));
         assert_eq!(inventory.next_tell(), Some(at(16)));
         inventory.tell(at(16), &mut out);
-        let Some(Command::Delta { delta, .. }) = out.pop() else { panic!("{out:?}") };
-        assert_eq!((delta.epoch, delta.seq, delta.added.total()), (announcement.epoch, 2, 3));
+        let Some(Command::Delta { delta, .. }) = out.pop() else {
+            panic!("{out:?}")
+        };
+        assert_eq!(
+            (delta.epoch, delta.seq, delta.added.total()),
+            (announcement.epoch, 2, 3)
+        );
         assert!(out.is_empty());
     }
 
@@ -265,7 +319,9 @@ mod tests {
         assert!(matches!(out.pop(), Some(Command::Announce { announcement: a, .. }) if a.complete));
         inventory.withdraw(share(), &set(&[0]), at(101));
         inventory.tell(at(101), &mut out);
-        let Some(Command::Announce { announcement, .. }) = out.pop() else { panic!() };
+        let Some(Command::Announce { announcement, .. }) = out.pop() else {
+            panic!()
+        };
         assert!(!announcement.complete && announcement.held.total() == 1);
     }
 
@@ -276,9 +332,20 @@ mod tests {
         let wanted = crate::spans::runs(&[1, 2, 3]);
         let (yes, no) = inventory.split(share(), 2, Space::Data, &wanted);
         assert_eq!((yes.total(), no.total()), (2, 1));
-        assert_eq!(inventory.split(share(), 1, Space::Data, &wanted).1.total(), 3);
         assert_eq!(
-            inventory.split(ShareSecret::new([2; 16]).share_id(), 2, Space::Root, &wanted).1.total(),
+            inventory.split(share(), 1, Space::Data, &wanted).1.total(),
+            3
+        );
+        assert_eq!(
+            inventory
+                .split(
+                    ShareSecret::new([2; 16]).share_id(),
+                    2,
+                    Space::Root,
+                    &wanted
+                )
+                .1
+                .total(),
             3
         );
     }

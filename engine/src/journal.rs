@@ -1,6 +1,7 @@
 //! Where every span came from and why: what `hither why` tells.
 //!
-//! Bounded: totals per source are exact; stories of single spans and notes are kept for the most recent ones only.
+//! Bounded: totals per source are exact; stories of single spans and notes are kept for the most
+//! recent ones only.
 
 use crate::policy::Rule;
 use crate::time::Time;
@@ -51,8 +52,8 @@ pub struct SpanStory {
     pub runners_up: Vec<RunnerUp>,
     /// Why it was paid for, when somebody cheaper had it.
     pub paid: Option<Paid>,
-    /// How many neighbours had more right to this first copy; 0: it was this device's own part. None when it was no first copy
-    /// among neighbours.
+    /// How many neighbours had more right to this first copy; 0: it was this device's own part.
+    /// None when it was no first copy among neighbours.
     pub rank: Option<u32>,
     /// Whose claim was taken over.
     pub claimer: Option<DeviceId>,
@@ -139,12 +140,16 @@ impl Journal {
     pub(crate) fn cost(&mut self, device: DeviceId, nanos: u64, relayed: bool) {
         let source = self.sources.entry(device).or_default();
         source.cost = source.cost.saturating_add(nanos);
-        source.relayed_cost = source.relayed_cost.saturating_add(if relayed { nanos } else { 0 });
+        source.relayed_cost = source
+            .relayed_cost
+            .saturating_add(if relayed { nanos } else { 0 });
     }
 
     /// What all of it cost, nanos.
     pub fn total_cost(&self) -> u64 {
-        self.sources.values().fold(0, |sum, source| sum.saturating_add(source.cost))
+        self.sources
+            .values()
+            .fold(0, |sum, source| sum.saturating_add(source.cost))
     }
 
     pub(crate) fn span(&mut self, story: SpanStory) {

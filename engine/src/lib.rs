@@ -1,11 +1,12 @@
 //! The sans-IO heart of Hither: fetch state machine, scheduler, policy, inventory, serving.
 //!
-//! [`Engine`] is told what happened (`handle_*`, with the time) and says what it wants done ([`Engine::poll_command`])
-//! and when it wants to be woken ([`Engine::poll_timeout`]). It never sees a payload, only ids, positions and lengths.
+//! [`Engine`] is told what happened (`handle_*`, with the time) and says what it wants done
+//! ([`Engine::poll_command`]) and when it wants to be woken ([`Engine::poll_timeout`]). It never
+//! sees a payload, only ids, positions and lengths.
 //!
-//! Invariants: no sockets, files, clocks, tasks or random sources (enforced by this crate's `clippy.toml` and by
-//! `scripts/check`, which looks at the dependency tree); every table has a bound; the same inputs at the same times give
-//! the same commands.
+//! Invariants: no sockets, files, clocks, tasks or random sources (enforced by this crate's
+//! `clippy.toml` and by `scripts/check`, which looks at the dependency tree); every table has a
+//! bound; the same inputs at the same times give the same commands.
 
 mod carrier_choice;
 mod claims;

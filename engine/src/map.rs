@@ -1,8 +1,8 @@
 //! Who gave which part of the data: what `hither transfers --watch` draws.
 //!
-//! Bounded: 3 bytes a span, and a drawing of at most [`MAX_CELLS`] cells whatever the size of the share. What a chunk costs is
-//! one look for its span. Invariant: whether a part is here or missing is the word of the span table alone; what is kept
-//! here only says by whom.
+//! Bounded: 3 bytes a span, and a drawing of at most [`MAX_CELLS`] cells whatever the size of the
+//! share. What a chunk costs is one look for its span. Invariant: whether a part is here or missing
+//! is the word of the span table alone; what is kept here only says by whom.
 
 use crate::fetch::Fetch;
 use crate::spans::{Span, SpanTable};
@@ -69,7 +69,8 @@ pub struct SourceNow {
 pub struct FetchView {
     /// Everybody who has the share, or may have it.
     pub sources: Vec<SourceNow>,
-    /// The data from its first span to its last, at most [`MAX_CELLS`] cells; empty while it is not known what there is to get.
+    /// The data from its first span to its last, at most [`MAX_CELLS`] cells; empty while it is
+    /// not known what there is to get.
     pub map: Vec<CellRun>,
 }
 
@@ -78,8 +79,8 @@ pub struct FetchView {
 pub(crate) struct Givers {
     /// By span: the number of who leads.
     of: Vec<u16>,
-    /// By span: how many chunks who leads is ahead of all others (majority vote of Boyer and Moore: one candidate and one
-    /// count find whoever gave more than half).
+    /// By span: how many chunks who leads is ahead of all others (majority vote of Boyer and
+    /// Moore: one candidate and one count find whoever gave more than half).
     ahead: Vec<u8>,
     devices: Vec<DeviceId>,
     numbers: BTreeMap<DeviceId, u16>,
@@ -88,7 +89,11 @@ pub(crate) struct Givers {
 impl Givers {
     /// Nobody gave any of so many spans.
     pub fn new(spans: u32) -> Self {
-        Self { of: vec![EARLIER; spans as usize], ahead: vec![0; spans as usize], ..Self::default() }
+        Self {
+            of: vec![EARLIER; spans as usize],
+            ahead: vec![0; spans as usize],
+            ..Self::default()
+        }
     }
 
     /// A device gave a chunk of a span.
@@ -104,7 +109,9 @@ impl Givers {
 
     fn vote(&mut self, span: u32, number: u16) {
         let index = span as usize;
-        let (Some(of), Some(ahead)) = (self.of.get_mut(index), self.ahead.get_mut(index)) else { return };
+        let (Some(of), Some(ahead)) = (self.of.get_mut(index), self.ahead.get_mut(index)) else {
+            return;
+        };
         match *ahead {
             _ if *of == number => *ahead = ahead.saturating_add(1),
             0 => (*of, *ahead) = (number, 1),
@@ -112,12 +119,16 @@ impl Givers {
         }
     }
 
-    /// The number of a device. Beyond as many as there are numbers a device is not told from what was here before.
+    /// The number of a device. Beyond as many as there are numbers a device is not told from what
+    /// was here before.
     fn number(&mut self, device: DeviceId) -> u16 {
         if let Some(number) = self.numbers.get(&device) {
             return *number;
         }
-        let Some(number) = u16::try_from(self.devices.len()).ok().and_then(|n| n.checked_add(DEVICES)) else {
+        let Some(number) = u16::try_from(self.devices.len())
+            .ok()
+            .and_then(|n| n.checked_add(DEVICES))
+        else {
             return EARLIER;
         };
         self.devices.push(device);
@@ -149,12 +160,20 @@ impl Givers {
         runs
     }
 
-    fn cell(&self, spans: &SpanTable, asked: &BTreeMap<u32, DeviceId>, cell: std::ops::Range<u32>) -> Cell {
+    fn cell(
+        &self,
+        spans: &SpanTable,
+        asked: &BTreeMap<u32, DeviceId>,
+        cell: std::ops::Range<u32>,
+    ) -> Cell {
         if let Some((_, device)) = asked.range(cell.clone()).next() {
             return Cell::InFlight(*device);
         }
         let (mut leader, mut ahead, mut here) = (EARLIER, 0u32, 0);
-        for index in cell.clone().filter(|index| spans.span(*index).is_some_and(Span::is_got)) {
+        for index in cell
+            .clone()
+            .filter(|index| spans.span(*index).is_some_and(Span::is_got))
+        {
             here += 1;
             let number = self.of.get(index as usize).copied().unwrap_or(EARLIER);
             match ahead {
@@ -163,12 +182,17 @@ impl Givers {
                 _ => ahead -= 1,
             }
         }
-        if here > 0 && here * 2 >= cell.end - cell.start { self.giver(leader) } else { Cell::Missing }
+        if here > 0 && here * 2 >= cell.end - cell.start {
+            self.giver(leader)
+        } else {
+            Cell::Missing
+        }
     }
 }
 
 impl Fetch {
-    /// These were copied from what is on this device: they are shown as such, if they are data that is not missing.
+    /// These were copied from what is on this device: they are shown as such, if they are data that
+    /// is not missing.
     pub(crate) fn copied(&mut self, positions: &RoaringBitmap) {
         for position in positions.iter().filter(|p| !self.spans.is_missing(*p)) {
             self.givers.copied(self.spans.index_of(position));
@@ -186,7 +210,10 @@ impl Fetch {
 
     /// How it is now, its data as at most `cells` cells.
     pub(crate) fn view(&self, cells: u32, now: Time) -> FetchView {
-        let sources = self.sources.values().filter(|source| !source.banned || source.is_open());
+        let sources = self
+            .sources
+            .values()
+            .filter(|source| !source.banned || source.is_open());
         let sources = sources.map(|source| SourceNow {
             device: source.device,
             kind: source.kind,
@@ -198,11 +225,18 @@ impl Fetch {
         });
         // Root and manifest are small, and what there is to get is not known before they are here.
         let data = self.space() == Some(Space::Data) || self.data_done;
-        let asked = self.requests.values().filter(|request| !request.awaited.is_empty());
+        let asked = self
+            .requests
+            .values()
+            .filter(|request| !request.awaited.is_empty());
         let asked: BTreeMap<u32, DeviceId> = asked.map(|r| (r.span, r.device)).collect();
         FetchView {
             sources: sources.collect(),
-            map: if data { self.givers.draw(&self.spans, &asked, cells) } else { Vec::new() },
+            map: if data {
+                self.givers.draw(&self.spans, &asked, cells)
+            } else {
+                Vec::new()
+            },
         }
     }
 }
@@ -228,7 +262,8 @@ mod tests {
         CellRun { cells, shows }
     }
 
-    /// An engine that fetches so many chunks, four to a span, of which `wanted` are missing, from two whole holders.
+    /// An engine that fetches so many chunks, four to a span, of which `wanted` are missing, from
+    /// two whole holders.
     fn engine(chunks: u32, wanted: impl IntoIterator<Item = u32>) -> Engine {
         let mut engine = Engine::new(EngineConfig::new(device(0)));
         engine.start_fetch(share(), device(1), None, None);
@@ -246,7 +281,16 @@ mod tests {
             engine.handle_announced(share(), holder, said, start());
         }
         let (lengths, wanted) = (vec![CHUNK; chunks as usize], wanted.into_iter().collect());
-        engine.plan(share(), Plan { version: 1, space: Space::Data, lengths, wanted }, start());
+        engine.plan(
+            share(),
+            Plan {
+                version: 1,
+                space: Space::Data,
+                lengths,
+                wanted,
+            },
+            start(),
+        );
         engine
     }
 
@@ -254,7 +298,15 @@ mod tests {
     fn come(engine: &mut Engine, now: Time) -> BTreeMap<DeviceId, RoaringBitmap> {
         let mut came: BTreeMap<DeviceId, RoaringBitmap> = BTreeMap::new();
         while let Some(command) = engine.poll_command() {
-            let Command::Want { device, request, ranges, .. } = command else { continue };
+            let Command::Want {
+                device,
+                request,
+                ranges,
+                ..
+            } = command
+            else {
+                continue;
+            };
             for position in ranges.to_bitmap() {
                 engine.handle_arrival(share(), device, request, position, now);
                 engine.stored(share(), Some(request), &[position], now);
@@ -270,31 +322,56 @@ mod tests {
 
     #[test]
     fn what_is_here_missing_copied_and_on_its_way_is_told_apart() {
-        // Spans 0 and 1 are here, of which 1 was copied; the others are asked for as far as the windows go.
+        // Spans 0 and 1 are here, of which 1 was copied; the others are asked for as far as the
+        // windows go.
         let mut engine = engine(400, 8..400);
         engine.copied(share(), &(4..8).chain(20..24).collect());
         let before = map(&engine, MAX_CELLS);
         assert_eq!(before[..2], [run(1, Cell::Earlier), run(1, Cell::Copied)]);
         let flying = |run: &&CellRun| matches!(run.shows, Cell::InFlight(_));
-        assert!(before.iter().any(|r| flying(&r)) && before.iter().any(|r| r.shows == Cell::Missing));
-        assert_eq!(before.iter().map(|r| r.cells).sum::<u32>(), 100, "a cell for each span");
+        assert!(
+            before.iter().any(|r| flying(&r)) && before.iter().any(|r| r.shows == Cell::Missing)
+        );
+        assert_eq!(
+            before.iter().map(|r| r.cells).sum::<u32>(),
+            100,
+            "a cell for each span"
+        );
 
         let came = come(&mut engine, start() + Duration::from_millis(100));
         let after = map(&engine, MAX_CELLS);
         assert_eq!(after[..2], [run(1, Cell::Earlier), run(1, Cell::Copied)]);
         for (holder, positions) in &came {
-            let cells: u32 = after.iter().filter(|r| r.shows == Cell::From(*holder)).map(|r| r.cells).sum();
+            let cells: u32 = after
+                .iter()
+                .filter(|r| r.shows == Cell::From(*holder))
+                .map(|r| r.cells)
+                .sum();
             assert_eq!(u64::from(cells) * 4, positions.len(), "{holder:?}");
         }
-        assert_eq!((came.len(), came.values().map(RoaringBitmap::len).sum::<u64>()), (2, 392));
-        assert!(after.iter().all(|r| !flying(&r) && r.shows != Cell::Missing));
+        assert_eq!(
+            (
+                came.len(),
+                came.values().map(RoaringBitmap::len).sum::<u64>()
+            ),
+            (2, 392)
+        );
+        assert!(
+            after
+                .iter()
+                .all(|r| !flying(&r) && r.shows != Cell::Missing)
+        );
     }
 
     #[test]
     fn what_was_lost_again_is_missing_whoever_gave_it() {
         let mut engine = engine(8, 0..8);
         come(&mut engine, start() + Duration::from_millis(100));
-        assert!(map(&engine, 8).iter().all(|r| matches!(r.shows, Cell::From(_))));
+        assert!(
+            map(&engine, 8)
+                .iter()
+                .all(|r| matches!(r.shows, Cell::From(_)))
+        );
         for holder in [device(1), device(2)] {
             engine.handle_session_failed(share(), holder, start());
         }
@@ -326,20 +403,39 @@ mod tests {
         let shows: Vec<Cell> = runs.iter().map(|r| r.shows).collect();
         assert_eq!(
             shows,
-            [Cell::From(device(1)), Cell::Earlier, Cell::Missing, Cell::InFlight(device(2))],
+            [
+                Cell::From(device(1)),
+                Cell::Earlier,
+                Cell::Missing,
+                Cell::InFlight(device(2))
+            ],
             "{runs:?}"
         );
-        assert_eq!(givers.draw(&spans, &BTreeMap::new(), 1), [run(1, Cell::From(device(1)))]);
-        assert!(givers.of.capacity() * 2 + givers.ahead.capacity() <= 3 << 20, "a few bytes a span");
+        assert_eq!(
+            givers.draw(&spans, &BTreeMap::new(), 1),
+            [run(1, Cell::From(device(1)))]
+        );
+        assert!(
+            givers.of.capacity() * 2 + givers.ahead.capacity() <= 3 << 20,
+            "a few bytes a span"
+        );
     }
 
     #[test]
     fn root_and_manifest_have_no_map() {
         let mut engine = engine(8, 0..8);
-        let plan = Plan { version: 1, space: Space::Root, lengths: vec![300], wanted: (0..1).collect() };
+        let plan = Plan {
+            version: 1,
+            space: Space::Root,
+            lengths: vec![300],
+            wanted: (0..1).collect(),
+        };
         engine.plan(share(), plan, start());
         come(&mut engine, start() + Duration::from_millis(1));
         assert_eq!(map(&engine, 8), []);
-        assert_eq!(engine.view(ShareSecret::new([2; 16]).share_id(), 8, start()), None);
+        assert_eq!(
+            engine.view(ShareSecret::new([2; 16]).share_id(), 8, start()),
+            None
+        );
     }
 }

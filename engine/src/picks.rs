@@ -1,7 +1,8 @@
 //! Which span a source is asked for next.
 //!
-//! Alone, the share is read onwards from some place. In a group, a member is asked for what it has, and everybody else for
-//! first copies: of this device's own part, then, said before, of the others' (source-selection design, rules 1, 2, 7).
+//! Alone, the share is read onwards from some place. In a group, a member is asked for what it has,
+//! and everybody else for first copies: of this device's own part, then, said before, of the
+//! others' (source-selection design, rules 1, 2, 7).
 
 use crate::claims::Standing;
 use crate::fetch::Fetch;
@@ -33,29 +34,39 @@ impl Fetch {
     pub(crate) fn pick_for(&self, device: DeviceId, space: Space, now: Time) -> Option<Pick> {
         let source = self.sources.get(&device)?;
         if self.group.members.is_empty() {
-            return self.next_alone(source, space).map(|index| Pick::Take(index, None));
+            return self
+                .next_alone(source, space)
+                .map(|index| Pick::Take(index, None));
         }
         if self.is_desperate(now) {
-            return self.next_alone(source, space).map(|index| Pick::Take(index, Some(Rule::Liveness)));
+            return self
+                .next_alone(source, space)
+                .map(|index| Pick::Take(index, Some(Rule::Liveness)));
         }
         match self.is_member(device) {
             true if !self.is_local(device, now) => None,
-            true => self.local_copy(source, now).map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
+            true => self
+                .local_copy(source, now)
+                .map(|index| Pick::Take(index, Some(Rule::LocalCopy))),
             false if !self.is_gateway_to(source) => None,
             false => self.first_copy(source, now),
         }
     }
 
-    /// While others fetch too who are no members, every device takes spans in an order of its own, of several places the
-    /// first that none of them has. Reading on in the same order, even from different places, would make all of them ask
-    /// the only whole holder for the same spans at the same time from where they meet to the end.
+    /// While others fetch too who are no members, every device takes spans in an order of its own,
+    /// of several places the first that none of them has. Reading on in the same order, even
+    /// from different places, would make all of them ask the only whole holder for the same
+    /// spans at the same time from where they meet to the end.
     fn next_alone(&self, source: &Source, space: Space) -> Option<u32> {
         if let Some(held) = source.held(space) {
             return self.spans.idle_of(held, self.place(0), u32::MAX, |_| true);
         }
-        let mut idle = (0..self.places()).filter_map(|n| self.spans.idle_from(self.place(n)).next());
+        let mut idle =
+            (0..self.places()).filter_map(|n| self.spans.idle_from(self.place(n)).next());
         let any = idle.next()?;
-        let rare = std::iter::once(any).chain(idle).find(|index| !self.is_elsewhere(*index, space));
+        let rare = std::iter::once(any)
+            .chain(idle)
+            .find(|index| !self.is_elsewhere(*index, space));
         rare.or(Some(any))
     }
 
@@ -64,7 +75,8 @@ impl Fetch {
         if self.places.is_some() { PLACES } else { 1 }
     }
 
-    /// The n-th place to look at: always the same while nobody outside the group fetches, so that reading goes on in order.
+    /// The n-th place to look at: always the same while nobody outside the group fetches, so that
+    /// reading goes on in order.
     fn place(&self, n: u64) -> u32 {
         self.own_place(self.places.map_or(0, |count| count * PLACES + n))
     }
@@ -80,41 +92,62 @@ impl Fetch {
 
     /// Devices outside the group that fetch too: stores fetch nothing.
     fn strangers(&self, space: Space) -> impl Iterator<Item = &RoaringBitmap> {
-        let open = self.sources.values().filter(|s| s.kind == HolderKind::Device && s.is_open());
-        open.filter(|s| !self.is_member(s.device)).filter_map(move |s| s.held(space))
+        let open = self
+            .sources
+            .values()
+            .filter(|s| s.kind == HolderKind::Device && s.is_open());
+        open.filter(|s| !self.is_member(s.device))
+            .filter_map(move |s| s.held(space))
     }
 
     /// Whether a stranger that fetches too has something of this span.
     fn is_elsewhere(&self, index: u32, space: Space) -> bool {
-        self.strangers(space).any(|held| self.spans.is_wanted_of(index, held))
+        self.strangers(space)
+            .any(|held| self.spans.is_wanted_of(index, held))
     }
 
-    /// Whether somebody outside the group who fetches too has something of this span, or is getting it.
+    /// Whether somebody outside the group who fetches too has something of this span, or is getting
+    /// it.
     fn is_abroad(&self, index: u32, now: Time) -> bool {
-        let strangers = self.sources.values().filter(|s| s.is_open() && !self.is_member(s.device));
+        let strangers = self
+            .sources
+            .values()
+            .filter(|s| s.is_open() && !self.is_member(s.device));
         let gets = |s: &Source| {
             let span = self.spans.span(index)?;
             s.theirs.as_ref()?.standing(span, self.group.usual, now)
         };
-        self.is_elsewhere(index, Space::Data) || strangers.filter_map(gets).any(|s| s != Standing::Stale)
+        self.is_elsewhere(index, Space::Data)
+            || strangers.filter_map(gets).any(|s| s != Standing::Stale)
     }
 
-    /// From now on spans are taken from many places, if somebody outside the group seems to be fetching too.
+    /// From now on spans are taken from many places, if somebody outside the group seems to be
+    /// fetching too.
     pub(crate) fn look_around(&mut self, space: Space) {
         if self.places.is_none() && self.strangers(space).next().is_some() {
             self.places = Some(0);
         }
     }
 
-    /// A span that a member has: whole ones first, pieces of one that it is still getting only when there is nothing else.
+    /// A span that a member has: whole ones first, pieces of one that it is still getting only when
+    /// there is nothing else.
     fn local_copy(&self, member: &Source, now: Time) -> Option<u32> {
         let place = self.place(0);
-        let Some(held) = member.held(Space::Data) else { return self.spans.idle_from(place).next() };
+        let Some(held) = member.held(Space::Data) else {
+            return self.spans.idle_from(place).next();
+        };
         let idle = |accept: &dyn Fn(u32) -> bool| match self.idle_nearby(now) {
             Some(near) => {
                 let (before, after) = near.split_at(near.partition_point(|index| *index < place));
-                let has = |index: &u32| self.spans.is_idle(*index) && self.spans.is_wanted_of(*index, held);
-                after.iter().chain(before).copied().filter(has).find(|index| accept(*index))
+                let has = |index: &u32| {
+                    self.spans.is_idle(*index) && self.spans.is_wanted_of(*index, held)
+                };
+                after
+                    .iter()
+                    .chain(before)
+                    .copied()
+                    .filter(has)
+                    .find(|index| accept(*index))
             }
             None => self.spans.idle_of(held, place, LOOKS as u32, accept),
         };
@@ -123,7 +156,8 @@ impl Fetch {
             let quiet = member.carriers.outstanding() == 0;
             let given_up = |index: u32| {
                 let span = self.spans.span(index);
-                let claim = span.and_then(|s| member.theirs.as_ref()?.standing(s, self.group.usual, now));
+                let claim =
+                    span.and_then(|s| member.theirs.as_ref()?.standing(s, self.group.usual, now));
                 claim != Some(Standing::Active)
             };
             quiet.then(|| idle(&given_up)).flatten()
@@ -134,17 +168,29 @@ impl Fetch {
     fn first_copy(&self, source: &Source, now: Time) -> Option<Pick> {
         let held = source.held(Space::Data);
         let has = |index: u32| held.is_none_or(|held| self.spans.is_wanted_of(index, held));
-        let open = |index: u32| self.spans.is_idle(index) && has(index) && !self.is_near(index, now);
+        let open =
+            |index: u32| self.spans.is_idle(index) && has(index) && !self.is_near(index, now);
         if let Some(index) = self.group.own.granted(now).find(|index| open(*index)) {
-            let taken_over =
-                self.claimed(index, now).is_some_and(|(_, standing)| standing == Standing::Stale);
-            return Some(Pick::Take(index, Some(if taken_over { Rule::Takeover } else { Rule::Steal })));
+            let taken_over = self
+                .claimed(index, now)
+                .is_some_and(|(_, standing)| standing == Standing::Stale);
+            return Some(Pick::Take(
+                index,
+                Some(if taken_over {
+                    Rule::Takeover
+                } else {
+                    Rule::Steal
+                }),
+            ));
         }
         let free = |index: u32| open(index) && self.claimed(index, now).is_none();
         let own = |n| {
             let (place, mine) = (self.place(n), &self.group.mine);
             if self.spans.few_idle() {
-                return self.spans.idle_from(place).find(|index| mine.contains(index) && free(*index));
+                return self
+                    .spans
+                    .idle_from(place)
+                    .find(|index| mine.contains(index) && free(*index));
             }
             let mine = mine.range(place..).chain(mine.range(..place)).copied();
             mine.take(LOOKS).find(|index| free(*index))
@@ -153,8 +199,10 @@ impl Fetch {
             return Some(Pick::Take(index, Some(Rule::FirstCopy)));
         }
         let wanted = |index: &u32| {
-            let claimed =
-                || self.claimed(*index, now).is_some_and(|(_, standing)| standing != Standing::Stale);
+            let claimed = || {
+                self.claimed(*index, now)
+                    .is_some_and(|(_, standing)| standing != Standing::Stale)
+            };
             !self.group.own.is_wished(*index) && open(*index) && !claimed()
         };
         let wished = |n| {
@@ -164,8 +212,8 @@ impl Fetch {
         self.rarest(self.at_places(wished), now).map(Pick::Wish)
     }
 
-    /// What is found from several places on. Where few spans are idle each place shows all of them: when the first one has
-    /// nothing the others have nothing either.
+    /// What is found from several places on. Where few spans are idle each place shows all of them:
+    /// when the first one has nothing the others have nothing either.
     fn at_places(&self, find: impl Fn(u64) -> Option<u32>) -> impl Iterator<Item = u32> {
         let (few, mut ended) = (self.spans.few_idle(), false);
         let next = move |n| {
@@ -176,10 +224,15 @@ impl Fetch {
         (0..self.places()).map_while(next).flatten()
     }
 
-    /// Of several spans one that no other network has or is getting, if there is one: what they have can be had from them
-    /// later, and need not cross the thinnest link twice.
+    /// Of several spans one that no other network has or is getting, if there is one: what they
+    /// have can be had from them later, and need not cross the thinnest link twice.
     fn rarest(&self, mut spans: impl Iterator<Item = u32>, now: Time) -> Option<u32> {
         let any = spans.next()?;
-        Some(std::iter::once(any).chain(spans).find(|index| !self.is_abroad(*index, now)).unwrap_or(any))
+        Some(
+            std::iter::once(any)
+                .chain(spans)
+                .find(|index| !self.is_abroad(*index, now))
+                .unwrap_or(any),
+        )
     }
 }

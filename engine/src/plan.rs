@@ -17,7 +17,8 @@ pub struct Plan {
     pub space: Space,
     /// Plaintext length of every position, bytes.
     pub lengths: Vec<u32>,
-    /// The positions that are to be fetched; the others are here, or come with one that is fetched.
+    /// The positions that are to be fetched; the others are here, or come with one that is
+    /// fetched.
     pub wanted: RoaringBitmap,
 }
 
@@ -25,16 +26,25 @@ impl Fetch {
     /// Begins a space; what was asked for before means nothing any more.
     pub fn plan(&mut self, plan: Plan, now: Time, commands: &mut Vec<Command>) {
         for (id, request) in std::mem::take(&mut self.requests) {
-            commands.push(Command::Cancel { share: self.share, device: request.device, request: id });
+            commands.push(Command::Cancel {
+                share: self.share,
+                device: request.device,
+                request: id,
+            });
             self.settle_bytes(request.device, request.carrier, &request.awaited, now);
         }
-        self.sources.values_mut().for_each(|source| source.requests = 0);
+        self.sources
+            .values_mut()
+            .for_each(|source| source.requests = 0);
         self.version = Some(plan.version);
         self.decide_at = None;
         self.moved.clear();
         self.spans = SpanTable::new(plan.lengths, plan.wanted);
-        self.givers =
-            if plan.space == Space::Data { Givers::new(self.spans.len()) } else { Givers::default() };
+        self.givers = if plan.space == Space::Data {
+            Givers::new(self.spans.len())
+        } else {
+            Givers::default()
+        };
         self.places = None;
         self.group.reset(now);
         self.data_done = false;
@@ -48,7 +58,10 @@ impl Fetch {
         if let Some(space) = self.space().filter(|_| self.spans.is_complete()) {
             self.phase = Phase::Preparing;
             self.data_done = space == Space::Data;
-            commands.push(Command::SpaceComplete { share: self.share, space });
+            commands.push(Command::SpaceComplete {
+                share: self.share,
+                space,
+            });
         }
     }
 }

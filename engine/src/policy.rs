@@ -1,7 +1,8 @@
 //! Which source a span is taken from: a table of situations in, a decision with its reasons out.
 //!
-//! Pure and replaceable. [`EarliestFinish`] takes the smallest expected finish time among the sources that hold the span,
-//! have room and are worth their price. Which spans are looked at, and who among neighbours may get what, is settled before.
+//! Pure and replaceable. [`EarliestFinish`] takes the smallest expected finish time among the
+//! sources that hold the span, have room and are worth their price. Which spans are looked at, and
+//! who among neighbours may get what, is settled before.
 
 use crate::price::Purse;
 use crate::site::SiteId;
@@ -36,12 +37,14 @@ pub struct SourceFacts {
     pub price: Price,
     /// It would rather not give.
     pub reluctant: bool,
-    /// Bytes per second that sources which cost less gave to all who wait here, lately; meaningless when it is free.
+    /// Bytes per second that sources which cost less gave to all who wait here, lately;
+    /// meaningless when it is free.
     pub cheaper: f64,
 }
 
 impl SourceFacts {
-    /// `T(s) = rtt + (outstanding + size) / rate`: when this source would be done with `size` more bytes.
+    /// `T(s) = rtt + (outstanding + size) / rate`: when this source would be done with `size` more
+    /// bytes.
     pub fn finish(&self, size: u64) -> Duration {
         let seconds = (self.outstanding + size) as f64 / self.rate.max(1.0);
         self.rtt + Duration::from_secs_f64(seconds.min(1e6))
@@ -132,7 +135,8 @@ pub struct Situation {
     pub holders: Vec<SourceFacts>,
     /// What may be spent, and what time is worth.
     pub purse: Purse,
-    /// The span is asked of a source already that costs so much; another one is to be worth its price beside it.
+    /// The span is asked of a source already that costs so much; another one is to be worth its
+    /// price beside it.
     pub beside: Option<Price>,
 }
 
@@ -142,26 +146,29 @@ pub trait Policy: std::fmt::Debug + Send {
     fn choose(&self, situation: &Situation) -> Option<Decision>;
 }
 
-/// Smallest expected finish time among the sources with room that are worth their price, unless that source would only
-/// lengthen the tail.
+/// Smallest expected finish time among the sources with room that are worth their price, unless
+/// that source would only lengthen the tail.
 ///
-/// A source that costs counts where nobody cheaper has the span, or where what is cheaper gives less, all together, than
-/// `N · v / p` (source-selection design, rule 4). One that would rather not give counts only where nobody else can. Whoever
-/// stalled and has given nothing since keeps nobody out. A device on the own network that was not tried yet does.
+/// A source that costs counts where nobody cheaper has the span, or where what is cheaper gives
+/// less, all together, than `N · v / p` (source-selection design, rule 4). One that would rather
+/// not give counts only where nobody else can. Whoever stalled and has given nothing since keeps
+/// nobody out. A device on the own network that was not tried yet does.
 ///
-/// A source is skipped when `T(s) > 1.1 · max((W - w) / R_others, min T_others) + 50 ms`: what it would bring late, the others
-/// bring sooner. That is rule 3 of the source-selection design for one fetcher, but for `w`, what the source itself would then
-/// owe: the others need not bring that. Others that stalled and have given nothing since bring nothing soon, whatever was measured
-/// before. One that is much slower than the others together is spared, and so is one far away while a device on the own network
-/// would bring the span in about the same time (rule 1: local copies).
+/// A source is skipped when `T(s) > 1.1 · max((W - w) / R_others, min T_others) + 50 ms`: what it
+/// would bring late, the others bring sooner. That is rule 3 of the source-selection design for one
+/// fetcher, but for `w`, what the source itself would then owe: the others need not bring that.
+/// Others that stalled and have given nothing since bring nothing soon, whatever was measured
+/// before. One that is much slower than the others together is spared, and so is one far away while
+/// a device on the own network would bring the span in about the same time (rule 1: local copies).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EarliestFinish;
 
-/// A device whose rate is less than this part of what the others who have the span give together is spared: it would
-/// save less time than that, and its link is thin for everybody (requirement A7; the mirror image of rule 1's "a neighbour
-/// slower than 10 % is ignored").
+/// A device whose rate is less than this part of what the others who have the span give together is
+/// spared: it would save less time than that, and its link is thin for everybody (requirement A7;
+/// the mirror image of rule 1's "a neighbour slower than 10 % is ignored").
 const THIN: f64 = 0.1;
-/// How much longer than twice as long a device on the own network may take before one far away is asked for what both have.
+/// How much longer than twice as long a device on the own network may take before one far away is
+/// asked for what both have.
 const NEARER: Duration = Duration::from_millis(50);
 /// Tolerance of the tail rule, so that equally fast sources do not exclude each other.
 const TAIL_FACTOR: f64 = 1.1;
@@ -174,15 +181,20 @@ impl EarliestFinish {
         if situation.purse.urgent {
             return true;
         }
-        let others =
-            || situation.holders.iter().filter(|other| other.trusted && other.device != facts.device);
+        let others = || {
+            situation
+                .holders
+                .iter()
+                .filter(|other| other.trusted && other.device != facts.device)
+        };
         let willing = others().any(|other| !other.reluctant);
         if facts.reluctant && (willing || situation.beside.is_some()) {
             return false;
         }
         let mut cheaper = others().filter(|other| !other.reluctant && other.price < facts.price);
         let Some(first) = cheaper.next() else {
-            return situation.beside.is_none_or(|price| facts.price <= price) || Self::pays(situation, facts);
+            return situation.beside.is_none_or(|price| facts.price <= price)
+                || Self::pays(situation, facts);
         };
         let untried = |other: &SourceFacts| other.near && !other.measured;
         !untried(first) && !cheaper.any(untried) && Self::pays(situation, facts)
@@ -193,33 +205,49 @@ impl EarliestFinish {
         facts.cheaper < situation.purse.threshold(facts.price)
     }
 
-    /// Whether the others who have the span, and cost no more, are so much faster that this one would hardly help.
+    /// Whether the others who have the span, and cost no more, are so much faster that this one
+    /// would hardly help.
     fn is_thin(situation: &Situation, index: usize) -> bool {
         let price = situation.holders[index].price;
         let holders = situation.holders.iter().enumerate();
         let counts = |facts: &SourceFacts| {
-            facts.trusted && facts.measured && facts.price <= price && Self::counts(situation, facts)
+            facts.trusted
+                && facts.measured
+                && facts.price <= price
+                && Self::counts(situation, facts)
         };
         let others = holders.filter(|(i, facts)| *i != index && counts(facts));
         situation.holders[index].rate < together(others.map(|(_, facts)| facts)) * THIN
     }
 
-    /// When a device on the own network would be done with the span, if one has it: where that is about as soon, it need not
-    /// cross a link that others use too. `None` for a second copy, and where nothing has moved for too long.
+    /// When a device on the own network would be done with the span, if one has it: where that is
+    /// about as soon, it need not cross a link that others use too. `None` for a second copy,
+    /// and where nothing has moved for too long.
     fn nearby(situation: &Situation) -> Option<Duration> {
         if situation.beside.is_some() || situation.purse.urgent {
             return None;
         }
-        let near = situation.holders.iter().filter(|facts| facts.near && facts.trusted && !facts.reluctant);
+        let near = situation
+            .holders
+            .iter()
+            .filter(|facts| facts.near && facts.trusted && !facts.reluctant);
         near.map(|facts| facts.finish(situation.size)).min()
     }
 
     fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
         let others = || {
-            let others = situation.holders.iter().enumerate().filter(|(i, _)| *i != index);
-            others.map(|(_, facts)| facts).filter(|facts| facts.trusted && Self::counts(situation, facts))
+            let others = situation
+                .holders
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != index);
+            others
+                .map(|(_, facts)| facts)
+                .filter(|facts| facts.trusted && Self::counts(situation, facts))
         };
-        let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else { return false };
+        let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else {
+            return false;
+        };
         let rate = together(others()).max(1.0);
         let own = situation.holders[index].outstanding + situation.size;
         let rest = situation.remaining.saturating_sub(own);
@@ -256,9 +284,15 @@ fn together<'a>(sources: impl Iterator<Item = &'a SourceFacts>) -> f64 {
 impl Policy for EarliestFinish {
     fn choose(&self, situation: &Situation) -> Option<Decision> {
         let holders = &situation.holders;
-        let mut order: Vec<(usize, Duration)> =
-            holders.iter().enumerate().map(|(i, facts)| (i, facts.finish(situation.size))).collect();
-        order.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| holders[a.0].device.cmp(&holders[b.0].device)));
+        let mut order: Vec<(usize, Duration)> = holders
+            .iter()
+            .enumerate()
+            .map(|(i, facts)| (i, facts.finish(situation.size)))
+            .collect();
+        order.sort_by(|a, b| {
+            a.1.cmp(&b.1)
+                .then_with(|| holders[a.0].device.cmp(&holders[b.0].device))
+        });
         let can = |facts: &SourceFacts| {
             facts.room > 0
                 && situation.purse.affords(facts.price, situation.size)
@@ -266,16 +300,29 @@ impl Policy for EarliestFinish {
         };
         let nearby = Self::nearby(situation);
         let is_spared = |(index, finish): &(usize, Duration)| {
-            let nearer = !holders[*index].near && nearby.is_some_and(|near| near <= *finish * 2 + NEARER);
+            let nearer =
+                !holders[*index].near && nearby.is_some_and(|near| near <= *finish * 2 + NEARER);
             nearer || Self::is_thin(situation, *index)
         };
-        let &(best, finish) = order.iter().find(|source| can(&holders[source.0]) && !is_spared(source))?;
+        let &(best, finish) = order
+            .iter()
+            .find(|source| can(&holders[source.0]) && !is_spared(source))?;
         if Self::lengthens_the_tail(situation, best, finish) {
             return None;
         }
         let rule = Self::rule(situation, &holders[best]);
-        let runners_up = order.iter().filter(|(index, _)| *index != best).take(RUNNERS_UP).copied().collect();
-        Some(Decision { source: best, rule, finish, runners_up })
+        let runners_up = order
+            .iter()
+            .filter(|(index, _)| *index != best)
+            .take(RUNNERS_UP)
+            .copied()
+            .collect();
+        Some(Decision {
+            source: best,
+            rule,
+            finish,
+            runners_up,
+        })
     }
 }
 
@@ -309,12 +356,29 @@ mod tests {
     fn store(n: u8, rate: f64, outstanding: u64, cheaper: f64) -> SourceFacts {
         let (rtt, price) = (Duration::from_millis(20), Price::per_gib(0.09).unwrap());
         let kind = HolderKind::Store;
-        SourceFacts { kind, rtt, price, cheaper, ..facts(n, rate, outstanding, MIB) }
+        SourceFacts {
+            kind,
+            rtt,
+            price,
+            cheaper,
+            ..facts(n, rate, outstanding, MIB)
+        }
     }
 
     fn situation(remaining: u64, holders: Vec<SourceFacts>) -> Situation {
-        let purse = Purse { waiting: 1, worth: Mode::Balanced.worth(), left: None, urgent: false };
-        Situation { size: MIB, remaining, holders, purse, beside: None }
+        let purse = Purse {
+            waiting: 1,
+            worth: Mode::Balanced.worth(),
+            left: None,
+            urgent: false,
+        };
+        Situation {
+            size: MIB,
+            remaining,
+            holders,
+            purse,
+            beside: None,
+        }
     }
 
     fn choose(remaining: u64, holders: Vec<SourceFacts>) -> Option<(usize, Rule)> {
@@ -334,39 +398,96 @@ mod tests {
             (lots, vec![], None),
             (lots, vec![facts(1, 1e6, 0, MIB)], Some((0, OnlyHolder))),
             (lots, vec![facts(1, 1e6, 0, 0)], None),
-            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 2e6, 0, MIB)], Some((1, EarliestFinish))),
-            // The faster ones are full, and so much faster that the slow one is spared; with less room between them it helps.
-            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 11e6, MIB, 0)], None),
-            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 9e6, MIB, 0)], Some((0, EarliestFinish))),
-            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 6e6, MIB, 0), facts(3, 6e6, MIB, 0)], None),
+            (
+                lots,
+                vec![facts(1, 1e6, 0, MIB), facts(2, 2e6, 0, MIB)],
+                Some((1, EarliestFinish)),
+            ),
+            // The faster ones are full, and so much faster that the slow one is spared; with less
+            // room between them it helps.
+            (
+                lots,
+                vec![facts(1, 1e6, 0, MIB), facts(2, 11e6, MIB, 0)],
+                None,
+            ),
+            (
+                lots,
+                vec![facts(1, 1e6, 0, MIB), facts(2, 9e6, MIB, 0)],
+                Some((0, EarliestFinish)),
+            ),
+            (
+                lots,
+                vec![
+                    facts(1, 1e6, 0, MIB),
+                    facts(2, 6e6, MIB, 0),
+                    facts(3, 6e6, MIB, 0),
+                ],
+                None,
+            ),
             // The faster one is loaded: the slower one is done first.
-            (lots, vec![facts(1, 1e6, 0, MIB), facts(2, 2e6, 4 * MIB, MIB)], Some((0, EarliestFinish))),
+            (
+                lots,
+                vec![facts(1, 1e6, 0, MIB), facts(2, 2e6, 4 * MIB, MIB)],
+                Some((0, EarliestFinish)),
+            ),
             // The faster one is full and there is much to do: every source helps.
-            (lots, vec![facts(1, 3e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)], Some((0, EarliestFinish))),
+            (
+                lots,
+                vec![facts(1, 3e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)],
+                Some((0, EarliestFinish)),
+            ),
             // The same near the end: the slow one would only lengthen the tail.
-            (2 * MIB, vec![facts(1, 1e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)], None),
+            (
+                2 * MIB,
+                vec![facts(1, 1e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)],
+                None,
+            ),
         ];
         for (remaining, holders, expected) in table {
-            assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");
+            assert_eq!(
+                choose(remaining, holders.clone()),
+                expected,
+                "{remaining} {holders:?}"
+            );
         }
-        // In the end both are done at about the same time: the last MiB that the slow one takes is not the other's to bring.
+        // In the end both are done at about the same time: the last MiB that the slow one takes is
+        // not the other's to bring.
         let two = || vec![facts(1, 1e6, 0, MIB), facts(2, 4e6, MIB, 0)];
-        assert_eq!((choose(5 * MIB, two()), choose(4 * MIB, two())), (Some((0, EarliestFinish)), None));
+        assert_eq!(
+            (choose(5 * MIB, two()), choose(4 * MIB, two())),
+            (Some((0, EarliestFinish)), None)
+        );
     }
 
     #[test]
     fn what_is_nearby_does_not_come_from_afar_without_need() {
         use Rule::*;
-        let near = |outstanding, room| SourceFacts { near: true, ..facts(1, 20e6, outstanding, room) };
+        let near = |outstanding, room| SourceFacts {
+            near: true,
+            ..facts(1, 20e6, outstanding, room)
+        };
         let far = || facts(2, 10e6, 0, MIB);
         let table = [
             // About as soon, though far is sooner: near, or wait until it has room.
             (near(3 * MIB, MIB), Some((0, EarliestFinish))),
             (near(3 * MIB, 0), None),
-            // A neighbour with a long queue keeps nobody from asking elsewhere; nor does one that stalled.
+            // A neighbour with a long queue keeps nobody from asking elsewhere; nor does one that
+            // stalled.
             (near(12 * MIB, 0), Some((1, EarliestFinish))),
-            (SourceFacts { trusted: false, ..near(3 * MIB, 0) }, Some((1, EarliestFinish))),
-            (SourceFacts { reluctant: true, ..near(0, MIB) }, Some((1, EarliestFinish))),
+            (
+                SourceFacts {
+                    trusted: false,
+                    ..near(3 * MIB, 0)
+                },
+                Some((1, EarliestFinish)),
+            ),
+            (
+                SourceFacts {
+                    reluctant: true,
+                    ..near(0, MIB)
+                },
+                Some((1, EarliestFinish)),
+            ),
         ];
         for (near, expected) in table {
             let situation = situation(1000 * MIB, vec![near, far()]);
@@ -382,27 +503,71 @@ mod tests {
     fn a_store_is_asked_where_nobody_cheaper_can_give_or_they_are_too_slow() {
         use Rule::*;
         let lots = 1000 * MIB;
-        let stalled = SourceFacts { trusted: false, ..facts(1, 12e6, MIB, 0) };
+        let stalled = SourceFacts {
+            trusted: false,
+            ..facts(1, 12e6, MIB, 0)
+        };
         let full = |facts| SourceFacts { room: 0, ..facts };
-        let untried = SourceFacts { near: true, measured: false, ..facts(1, 50e6, MIB, 0) };
+        let untried = SourceFacts {
+            near: true,
+            measured: false,
+            ..facts(1, 50e6, MIB, 0)
+        };
         // 95 Mbit/s are 11.9 MB/s: below it, in balanced mode, one who waits pays for a store.
         let table = [
             (lots, vec![store(9, 1e6, 0, 0.0)], Some((0, OnlyHolder))),
-            (lots, vec![store(8, 1e6, 0, 0.0), store(9, 2e6, 0, 0.0)], Some((1, EarliestFinish))),
+            (
+                lots,
+                vec![store(8, 1e6, 0, 0.0), store(9, 2e6, 0, 0.0)],
+                Some((1, EarliestFinish)),
+            ),
             // The device gives enough: its turn is waited for, however busy it is.
-            (lots, vec![facts(1, 12e6, 0, MIB), store(9, 24e6, 0, 12e6)], Some((0, EarliestFinish))),
-            (lots, vec![facts(1, 12e6, 16 * MIB, 0), store(9, 24e6, 0, 12e6)], None),
+            (
+                lots,
+                vec![facts(1, 12e6, 0, MIB), store(9, 24e6, 0, 12e6)],
+                Some((0, EarliestFinish)),
+            ),
+            (
+                lots,
+                vec![facts(1, 12e6, 16 * MIB, 0), store(9, 24e6, 0, 12e6)],
+                None,
+            ),
             // It does not: both help, as long as neither lengthens the end.
-            (lots, vec![facts(1, 6e6, 0, MIB), store(9, 12e6, 0, 6e6)], Some((1, Paid))),
-            (lots, vec![facts(1, 6e6, 0, MIB), store(9, 12e6, 16 * MIB, 6e6)], Some((0, EarliestFinish))),
-            (2 * MIB, vec![facts(1, 1e6, 0, MIB), full(store(9, 12e6, 2 * MIB, 1e6))], None),
-            // A device that stalled does not keep it out; one of the own network that was not tried yet does.
-            (lots, vec![stalled.clone(), store(9, 6e6, 0, 20e6)], Some((1, Paid))),
-            (2 * MIB, vec![stalled, store(9, 1e6, 0, 20e6)], Some((1, Paid))),
+            (
+                lots,
+                vec![facts(1, 6e6, 0, MIB), store(9, 12e6, 0, 6e6)],
+                Some((1, Paid)),
+            ),
+            (
+                lots,
+                vec![facts(1, 6e6, 0, MIB), store(9, 12e6, 16 * MIB, 6e6)],
+                Some((0, EarliestFinish)),
+            ),
+            (
+                2 * MIB,
+                vec![facts(1, 1e6, 0, MIB), full(store(9, 12e6, 2 * MIB, 1e6))],
+                None,
+            ),
+            // A device that stalled does not keep it out; one of the own network that was not
+            // tried yet does.
+            (
+                lots,
+                vec![stalled.clone(), store(9, 6e6, 0, 20e6)],
+                Some((1, Paid)),
+            ),
+            (
+                2 * MIB,
+                vec![stalled, store(9, 1e6, 0, 20e6)],
+                Some((1, Paid)),
+            ),
             (lots, vec![untried, store(9, 12e6, 0, 0.0)], None),
         ];
         for (remaining, holders, expected) in table {
-            assert_eq!(choose(remaining, holders.clone()), expected, "{remaining} {holders:?}");
+            assert_eq!(
+                choose(remaining, holders.clone()),
+                expected,
+                "{remaining} {holders:?}"
+            );
         }
     }
 
@@ -416,16 +581,35 @@ mod tests {
             chosen(&situation)
         };
         assert_eq!(with(|_| ()), Some((1, Paid)));
-        assert_eq!(with(|s| s.purse.worth = Mode::Saver.worth()), None, "48 Mbit/s for nothing are enough");
+        assert_eq!(
+            with(|s| s.purse.worth = Mode::Saver.worth()),
+            None,
+            "48 Mbit/s for nothing are enough"
+        );
         assert_eq!(
             with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 8)),
             Some((1, Paid)),
             "for eight"
         );
-        assert_eq!(with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 4)), None, "not for four");
-        assert_eq!(with(|s| (s.holders[1].cheaper, s.purse.urgent) = (50e6, true)), Some((1, Paid)));
-        assert_eq!(with(|s| s.purse.left = Some(80_000)), None, "1 MiB costs 87,890 nanos");
-        assert_eq!(with(|s| (s.purse.left, s.purse.urgent) = (Some(80_000), true)), None, "not even then");
+        assert_eq!(
+            with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 4)),
+            None,
+            "not for four"
+        );
+        assert_eq!(
+            with(|s| (s.holders[1].cheaper, s.purse.urgent) = (50e6, true)),
+            Some((1, Paid))
+        );
+        assert_eq!(
+            with(|s| s.purse.left = Some(80_000)),
+            None,
+            "1 MiB costs 87,890 nanos"
+        );
+        assert_eq!(
+            with(|s| (s.purse.left, s.purse.urgent) = (Some(80_000), true)),
+            None,
+            "not even then"
+        );
         assert_eq!(with(|s| s.purse.left = Some(90_000)), Some((1, Paid)));
         let alone = |s: &mut Situation| s.holders.truncate(1);
         assert_eq!(with(alone), None, "it has no room");
@@ -447,13 +631,25 @@ mod tests {
     fn who_would_rather_not_give_is_asked_last() {
         use Rule::*;
         let lots = 1000 * MIB;
-        let tired = |n, rate| SourceFacts { reluctant: true, ..facts(n, rate, 0, MIB) };
+        let tired = |n, rate| SourceFacts {
+            reluctant: true,
+            ..facts(n, rate, 0, MIB)
+        };
         let table = [
             (vec![tired(1, 12e6)], Some((0, OnlyHolder))),
-            (vec![tired(1, 12e6), facts(2, 2e6, 0, MIB)], Some((1, EarliestFinish))),
-            (vec![tired(1, 12e6), store(9, 2e6, 0, 0.0)], Some((1, EarliestFinish))),
+            (
+                vec![tired(1, 12e6), facts(2, 2e6, 0, MIB)],
+                Some((1, EarliestFinish)),
+            ),
+            (
+                vec![tired(1, 12e6), store(9, 2e6, 0, 0.0)],
+                Some((1, EarliestFinish)),
+            ),
             (vec![tired(1, 12e6), facts(2, 2e6, MIB, 0)], None),
-            (vec![tired(1, 12e6), tired(2, 13e6)], Some((1, EarliestFinish))),
+            (
+                vec![tired(1, 12e6), tired(2, 13e6)],
+                Some((1, EarliestFinish)),
+            ),
         ];
         for (holders, expected) in table {
             assert_eq!(choose(lots, holders.clone()), expected, "{holders:?}");
@@ -463,9 +659,17 @@ mod tests {
     #[test]
     fn the_runner_up_is_told() {
         let holders = vec![facts(1, 1e6, 0, 1), facts(2, 2e6, 0, 1)];
-        let decision =
-            EarliestFinish.choose(&Situation { size: 1_000_000, ..situation(MIB, holders) }).unwrap();
-        let runners_up: Vec<_> = decision.runners_up.iter().map(|(i, t)| (*i, t.as_millis())).collect();
+        let decision = EarliestFinish
+            .choose(&Situation {
+                size: 1_000_000,
+                ..situation(MIB, holders)
+            })
+            .unwrap();
+        let runners_up: Vec<_> = decision
+            .runners_up
+            .iter()
+            .map(|(i, t)| (*i, t.as_millis()))
+            .collect();
         assert_eq!(runners_up, [(0, 1001)]);
         assert_eq!(decision.finish.as_millis(), 501);
     }

@@ -1,11 +1,13 @@
 //! What bytes cost, what waiting is worth, and what a fetch may spend.
 //!
-//! Amounts are in billionths of one unit of the user's currency ("nanos"), so that sums stay exact; the engine does not
-//! care which currency it is. All of it is the user's or a source's word: it decides who is asked, never what is believed.
+//! Amounts are in billionths of one unit of the user's currency ("nanos"), so that sums stay exact;
+//! the engine does not care which currency it is. All of it is the user's or a source's word: it
+//! decides who is asked, never what is believed.
 
 use hither_proto::Price;
 
-/// What an hour of waiting is worth (source-selection design, rule 4): how readily paid sources are used.
+/// What an hour of waiting is worth (source-selection design, rule 4): how readily paid sources are
+/// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
     /// 0.36 an hour: paid sources only where hardly anything comes from others.
@@ -38,7 +40,9 @@ impl Mode {
 
     /// The mode of that name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Saver, Self::Balanced, Self::Fast].into_iter().find(|mode| mode.name() == name)
+        [Self::Saver, Self::Balanced, Self::Fast]
+            .into_iter()
+            .find(|mode| mode.name() == name)
     }
 }
 
@@ -78,12 +82,15 @@ pub struct Purse {
 }
 
 impl Purse {
-    /// The rate, bytes per second, below which what is cheaper is too slow to be waited for: `N · v / p`. With linear
-    /// worth of time this all-or-nothing rule is optimal (source-selection design, rule 4).
+    /// The rate, bytes per second, below which what is cheaper is too slow to be waited for: `N · v
+    /// / p`. With linear worth of time this all-or-nothing rule is optimal (source-selection
+    /// design, rule 4).
     pub fn threshold(&self, price: Price) -> f64 {
         match price.nanos_per_gib() {
             0 => f64::INFINITY,
-            nanos => f64::from(self.waiting) * self.worth as f64 / nanos as f64 * (1u64 << 30) as f64,
+            nanos => {
+                f64::from(self.waiting) * self.worth as f64 / nanos as f64 * (1u64 << 30) as f64
+            }
         }
     }
 
@@ -98,13 +105,19 @@ mod tests {
     use super::*;
 
     fn purse(mode: Mode, waiting: u32) -> Purse {
-        Purse { waiting, worth: mode.worth(), left: None, urgent: false }
+        Purse {
+            waiting,
+            worth: mode.worth(),
+            left: None,
+            urgent: false,
+        }
     }
 
     #[test]
     fn thresholds_are_those_of_the_design() {
         let (store, phone) = (Price::per_gib(0.09).unwrap(), Price::per_gib(2.0).unwrap());
-        let mbit = |mode, waiting, price| (purse(mode, waiting).threshold(price) * 8.0 / 1e6).round();
+        let mbit =
+            |mode, waiting, price| (purse(mode, waiting).threshold(price) * 8.0 / 1e6).round();
         assert_eq!(mbit(Mode::Balanced, 1, store), 95.0);
         assert_eq!(mbit(Mode::Saver, 1, store), 10.0);
         assert_eq!(mbit(Mode::Fast, 1, store), 954.0);
@@ -116,7 +129,10 @@ mod tests {
     #[test]
     fn what_is_not_left_cannot_be_spent() {
         let price = Price::per_gib(1.0).unwrap();
-        let purse = Purse { left: Some(1_000_000), ..purse(Mode::Fast, 1) };
+        let purse = Purse {
+            left: Some(1_000_000),
+            ..purse(Mode::Fast, 1)
+        };
         assert!(purse.affords(price, 1 << 20) && !purse.affords(price, 1 << 21));
         assert!(purse.affords(Price::FREE, u64::MAX));
     }

@@ -1,17 +1,18 @@
 //! How fast bytes come from one source over one carrier.
 //!
-//! An exponentially weighted mean (α = 0.3, source-selection design, rule 5) of samples taken while something is
-//! outstanding, so that idle time never counts as slowness.
+//! An exponentially weighted mean (α = 0.3, source-selection design, rule 5) of samples taken while
+//! something is outstanding, so that idle time never counts as slowness.
 
 use crate::time::Time;
 use std::time::Duration;
 
 /// Weight of a new sample.
 const ALPHA: f64 = 0.3;
-/// Shortest stretch of time that makes a sample: shorter ones measure the receive buffer, not the link.
+/// Shortest stretch of time that makes a sample: shorter ones measure the receive buffer, not the
+/// link.
 const SAMPLE: Duration = Duration::from_millis(20);
-/// Fewest bytes that make a sample: of a small answer (the root is a few hundred bytes) the round trip is measured, not
-/// the link, and a source that looks slow is not asked again.
+/// Fewest bytes that make a sample: of a small answer (the root is a few hundred bytes) the round
+/// trip is measured, not the link, and a source that looks slow is not asked again.
 const SAMPLE_BYTES: u64 = 128 << 10;
 /// After this time, this many are a sample too: the link is that slow.
 const SLOW: (Duration, u64) = (Duration::from_millis(500), 16 << 10);
@@ -63,7 +64,8 @@ impl RateEstimator {
         }
     }
 
-    /// Nothing is outstanding any more: what the open window holds is a sample too, if it is not absurdly short.
+    /// Nothing is outstanding any more: what the open window holds is a sample too, if it is not
+    /// absurdly short.
     pub fn idle(&mut self, now: Time) {
         let elapsed = now.since(self.window_start);
         if elapsed >= SAMPLE / 10 && self.tells(elapsed) && self.mean.is_none() {
@@ -79,7 +81,10 @@ impl RateEstimator {
 
     fn sample(&mut self, elapsed: Duration) {
         let sample = self.window_bytes as f64 / elapsed.as_secs_f64();
-        self.mean = Some(self.mean.map_or(sample, |mean| mean + ALPHA * (sample - mean)));
+        self.mean = Some(
+            self.mean
+                .map_or(sample, |mean| mean + ALPHA * (sample - mean)),
+        );
         self.samples = self.samples.saturating_add(1);
         self.measured_for += elapsed;
     }
@@ -89,7 +94,8 @@ impl RateEstimator {
         self.mean
     }
 
-    /// Whether more than one stretch of time was measured: in the first one, streams were opened too.
+    /// Whether more than one stretch of time was measured: in the first one, streams were opened
+    /// too.
     pub const fn is_settled(&self) -> bool {
         self.samples > 1
     }
@@ -105,8 +111,8 @@ impl RateEstimator {
     }
 }
 
-/// What came in the last seconds, idle time included: an average that fades with [`LATELY`], so that it takes two numbers
-/// and no list.
+/// What came in the last seconds, idle time included: an average that fades with [`LATELY`], so
+/// that it takes two numbers and no list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Recent {
     rate: f64,
@@ -120,11 +126,15 @@ impl Recent {
         self.at = now;
     }
 
-    /// Bytes per second lately. `since`: when it could have begun to give; without it a source that began a moment ago
-    /// would look slow.
+    /// Bytes per second lately. `since`: when it could have begun to give; without it a source that
+    /// began a moment ago would look slow.
     pub fn rate(&self, since: Time, now: Time) -> f64 {
         let known = 1.0 - (-now.since(since).as_secs_f64() / LATELY.as_secs_f64()).exp();
-        if known > 0.0 { self.faded(now) / known } else { 0.0 }
+        if known > 0.0 {
+            self.faded(now) / known
+        } else {
+            0.0
+        }
     }
 
     fn faded(&self, now: Time) -> f64 {

@@ -1,8 +1,9 @@
 //! Slow, silent and last: what happens to requests that do not come home in time.
 //!
-//! Looked at every 100 ms while anything is in flight (source-selection design, rule 6). A source that gives nothing
-//! for too long loses its requests to others and rests. In the tail, when nothing is idle, a span whose source would
-//! take much longer than another is asked for a second time; whichever copy comes first counts.
+//! Looked at every 100 ms while anything is in flight (source-selection design, rule 6). A source
+//! that gives nothing for too long loses its requests to others and rests. In the tail, when
+//! nothing is idle, a span whose source would take much longer than another is asked for a second
+//! time; whichever copy comes first counts.
 
 use crate::claims::Standing;
 use crate::command::{Command, RequestId};
@@ -18,9 +19,11 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(100);
 /// Silence after which a source is given up when another has the same: at least, at most.
 const STALL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
-/// Silence after which a source is given up when nobody else has it: its link may still be alive, its stream is not.
+/// Silence after which a source is given up when nobody else has it: its link may still be alive,
+/// its stream is not.
 const STALL_ALONE: Duration = Duration::from_secs(15);
-/// How long nothing may be in flight before sources that rest are asked after all (source-selection design, rule 7).
+/// How long nothing may be in flight before sources that rest are asked after all (source-selection
+/// design, rule 7).
 const LIVENESS: Duration = Duration::from_secs(3);
 /// A neighbour that needs longer for what it owes is not near in any sense that matters.
 const LOCAL: Duration = Duration::from_secs(1);
@@ -43,18 +46,26 @@ impl Fetch {
         }
     }
 
-    /// Whether nothing has moved for so long that whoever has something is asked, whatever others claim.
+    /// Whether nothing has moved for so long that whoever has something is asked, whatever others
+    /// claim.
     pub(crate) fn is_desperate(&self, now: Time) -> bool {
-        self.idle_since.is_some_and(|since| now.since(since) >= LIVENESS)
+        self.idle_since
+            .is_some_and(|since| now.since(since) >= LIVENESS)
     }
 
     /// When sources that rest are asked after all, if nothing else happens.
     pub(crate) fn wake_at(&self, now: Time) -> Option<Time> {
-        let resting = self.sources.values().any(|s| s.session == Session::Open && s.rests_after_stall(now));
-        self.idle_since.filter(|_| resting).map(|since| since + LIVENESS)
+        let resting = self
+            .sources
+            .values()
+            .any(|s| s.session == Session::Open && s.rests_after_stall(now));
+        self.idle_since
+            .filter(|_| resting)
+            .map(|since| since + LIVENESS)
     }
 
-    /// No progress for some time and nothing in flight: better a source that stalled before than none.
+    /// No progress for some time and nothing in flight: better a source that stalled before than
+    /// none.
     pub(crate) fn wake_resting(&mut self, now: Time) {
         if self.wake_at(now).is_some_and(|at| at <= now) {
             self.idle_since = Some(now);
@@ -68,7 +79,9 @@ impl Fetch {
             return false;
         }
         self.repair_at = None;
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return false };
+        let (Some(version), Some(space)) = (self.version, self.space()) else {
+            return false;
+        };
         for device in self.silent(version, space, now) {
             self.give_up_on(device, now, commands);
         }
@@ -83,10 +96,15 @@ impl Fetch {
             .values()
             .filter(|r| !r.awaited.is_empty())
             .filter(|r| {
-                let Some(source) = self.sources.get(&r.device) else { return true };
+                let Some(source) = self.sources.get(&r.device) else {
+                    return true;
+                };
                 let quiet = now.since(source.last_progress.max(r.asked_at));
-                // A chunk may take minutes on a thin link; whoever alone has it gives it in that time or nobody does.
-                let moved = source.last_moved.since(source.last_progress.max(r.asked_at));
+                // A chunk may take minutes on a thin link; whoever alone has it gives it in that
+                // time or nobody does.
+                let moved = source
+                    .last_moved
+                    .since(source.last_progress.max(r.asked_at));
                 let (patience, alone) = self.patience(r.device, r.span, version, space, now);
                 quiet > patience + if alone { moved } else { Duration::ZERO }
             })
@@ -104,7 +122,8 @@ impl Fetch {
         }
     }
 
-    /// Returns how long the source of a span may be silent, given who else has it; and whether nobody else has.
+    /// Returns how long the source of a span may be silent, given who else has it; and whether
+    /// nobody else has.
     fn patience(
         &self,
         device: DeviceId,
@@ -122,11 +141,13 @@ impl Fetch {
             .filter(|facts| facts.device != device && (!local || self.is_member(facts.device)))
             .map(|facts| facts.finish(size))
             .min();
-        let Some(source) = self.sources.get(&device) else { return (STALL.0, false) };
+        let Some(source) = self.sources.get(&device) else {
+            return (STALL.0, false);
+        };
         let alone = alternative.is_none();
         let patience = match alternative {
-            // Before either could bring the whole span, giving up gains nothing; a wrong measurement must not cost more
-            // than being alone does.
+            // Before either could bring the whole span, giving up gains nothing; a wrong
+            // measurement must not cost more than being alone does.
             Some(finish) => {
                 let usual = (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1);
                 usual.max(finish.max(source.takes(size, now)).min(STALL_ALONE)) * source.patience()
@@ -140,9 +161,16 @@ impl Fetch {
 
     fn give_up_on(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {
         self.journal.note(now, device, JournalEvent::Stalled);
-        for (id, request) in self.requests.iter().filter(|(_, r)| r.device == device && !r.awaited.is_empty())
+        for (id, request) in self
+            .requests
+            .iter()
+            .filter(|(_, r)| r.device == device && !r.awaited.is_empty())
         {
-            commands.push(Command::Cancel { share: self.share, device: request.device, request: *id });
+            commands.push(Command::Cancel {
+                share: self.share,
+                device: request.device,
+                request: *id,
+            });
         }
         self.drop_requests_of(device, now);
         if let Some(source) = self.sources.get_mut(&device) {
@@ -158,7 +186,9 @@ impl Fetch {
         next: &mut u64,
         commands: &mut Vec<Command>,
     ) {
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        let (Some(version), Some(space)) = (self.version, self.space()) else {
+            return;
+        };
         let late: Vec<(u32, DeviceId, Duration)> = self
             .requests
             .iter()
@@ -168,33 +198,44 @@ impl Fetch {
         for (span, first, projected) in late {
             let mut situation = self.situation(span, version, space, now);
             situation.beside = self.sources.get(&first).map(|source| source.price);
-            // What a neighbour has does not come over a thin link a second time because the neighbour is slow, nor when another
-            // one has it too.
-            let near = |facts: &SourceFacts| facts.device != first && self.is_local(facts.device, now);
-            let local =
-                (self.is_local(first, now) && projected < LOCAL) || situation.holders.iter().any(near);
+            // What a neighbour has does not come over a thin link a second time because the
+            // neighbour is slow, nor when another one has it too.
+            let near =
+                |facts: &SourceFacts| facts.device != first && self.is_local(facts.device, now);
+            let local = (self.is_local(first, now) && projected < LOCAL)
+                || situation.holders.iter().any(near);
             situation
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));
-            let Some(decision) = policy.choose(&situation) else { continue };
+            let Some(decision) = policy.choose(&situation) else {
+                continue;
+            };
             let outside = !self.is_member(situation.holders[decision.source].device);
-            if projected <= decision.finish * 2 + TAIL_SLACK || (outside && self.is_being_got(span, now)) {
+            if projected <= decision.finish * 2 + TAIL_SLACK
+                || (outside && self.is_being_got(span, now))
+            {
                 continue;
             }
             if outside && space == Space::Data {
                 // All neighbours wait for the same: one of them gets it.
                 self.group.own.get(span, now);
             }
-            self.ask_again(span, space, version, &situation, decision, now, next, commands);
+            self.ask_again(
+                span, space, version, &situation, decision, now, next, commands,
+            );
         }
     }
 
     /// Whether a member says that it gets a span from outside.
     fn is_being_got(&self, span: u32, now: Time) -> bool {
-        self.claimed(span, now).is_some_and(|(_, standing)| standing == Standing::Active)
+        self.claimed(span, now)
+            .is_some_and(|(_, standing)| standing == Standing::Active)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "passes a decision on with all that it needs")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "passes a decision on with all that it needs"
+    )]
     fn ask_again(
         &mut self,
         span: u32,
@@ -207,13 +248,20 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let reasons = situation.reasons(&decision);
-        let decision = Decision { rule: Rule::Tail, ..decision };
-        self.ask(span, space, version, situation, &decision, reasons, now, next, commands);
+        let decision = Decision {
+            rule: Rule::Tail,
+            ..decision
+        };
+        self.ask(
+            span, space, version, situation, &decision, reasons, now, next, commands,
+        );
     }
 
     /// Whether another request already runs for the same span.
     fn raced(&self, id: RequestId, span: u32) -> bool {
-        self.requests.iter().any(|(other, r)| *other != id && r.span == span)
+        self.requests
+            .iter()
+            .any(|(other, r)| *other != id && r.span == span)
     }
 
     /// When the source will have sent all that was asked of it, at its measured rate.
@@ -241,10 +289,26 @@ mod tests {
         engine.handle_device_seen(share, holder, start);
         engine.handle_session_opened(share, holder, 1, Duration::from_millis(1), start);
         let held = Ranges::default();
-        let said = Announcement { version: 1, epoch: 1, seq: 1, complete: true, held, has_manifest: true };
+        let said = Announcement {
+            version: 1,
+            epoch: 1,
+            seq: 1,
+            complete: true,
+            held,
+            has_manifest: true,
+        };
         engine.handle_announced(share, holder, said, start);
         let wanted = std::iter::once(0).collect();
-        engine.plan(share, Plan { version: 1, space: Space::Root, lengths: vec![300], wanted }, start);
+        engine.plan(
+            share,
+            Plan {
+                version: 1,
+                space: Space::Root,
+                lengths: vec![300],
+                wanted,
+            },
+            start,
+        );
         (engine, share, holder, start)
     }
 
@@ -267,12 +331,16 @@ mod tests {
                     _ => {}
                 }
             }
-            now = engine.poll_timeout(now).expect("something is always due").max(now);
+            now = engine
+                .poll_timeout(now)
+                .expect("something is always due")
+                .max(now);
             engine.handle_timeout(now);
         }
     }
 
-    /// Its link is thin, and the chunk takes minutes: it is waited for while bytes of it come, and not longer.
+    /// Its link is thin, and the chunk takes minutes: it is waited for while bytes of it come, and
+    /// not longer.
     #[test]
     fn the_only_holder_is_waited_for_while_its_chunk_is_coming() {
         let (mut engine, share, holder, mut now) = one_holder();
@@ -293,7 +361,8 @@ mod tests {
         }
         assert_eq!(asked, 1, "it is asked once while the chunk is coming");
         assert!(
-            given_up > Some(Duration::from_secs(120 + 2)) && given_up < Some(Duration::from_secs(140)),
+            given_up > Some(Duration::from_secs(120 + 2))
+                && given_up < Some(Duration::from_secs(140)),
             "{given_up:?}"
         );
     }

@@ -51,7 +51,9 @@ impl Request {
 
 impl Fetch {
     pub fn served(&mut self, device: DeviceId, id: RequestId, now: Time) {
-        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else { return };
+        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else {
+            return;
+        };
         let missing = std::mem::take(&mut request.awaited);
         let carrier = request.carrier;
         if !missing.is_empty() {
@@ -62,7 +64,9 @@ impl Fetch {
     }
 
     pub fn not_held(&mut self, device: DeviceId, id: RequestId, ranges: &Ranges, now: Time) {
-        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else { return };
+        let Some(request) = self.requests.get_mut(&id).filter(|r| r.device == device) else {
+            return;
+        };
         let gone = ranges.to_bitmap() & &request.awaited;
         request.awaited -= &gone;
         let carrier = request.carrier;
@@ -72,7 +76,9 @@ impl Fetch {
     }
 
     fn believe_not_held(&mut self, device: DeviceId, positions: &RoaringBitmap, now: Time) {
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        let (Some(version), Some(space)) = (self.version, self.space()) else {
+            return;
+        };
         self.journal.note(now, device, JournalEvent::NotHeld);
         let total = self.spans.positions();
         if let Some(source) = self.sources.get_mut(&device) {
@@ -105,8 +111,12 @@ impl Fetch {
     }
 
     pub(crate) fn drop_requests_of(&mut self, device: DeviceId, now: Time) {
-        let ids: Vec<RequestId> =
-            self.requests.iter().filter(|(_, r)| r.device == device).map(|(id, _)| *id).collect();
+        let ids: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| r.device == device)
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             if let Some(request) = self.requests.get(&id) {
                 self.moved.insert(request.span);
@@ -133,17 +143,31 @@ impl Fetch {
         positions: &RoaringBitmap,
         now: Time,
     ) {
-        let bytes = positions.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
+        let bytes = positions
+            .iter()
+            .filter_map(|p| self.spans.length(p))
+            .map(u64::from)
+            .sum();
         self.given_up_on(device, carrier, bytes, now);
     }
 
     pub(crate) fn end_if_done(&mut self, id: RequestId, now: Time) {
-        // Every arrival is reported once, as stored or as damaged: what is left in the end was damaged.
+        // Every arrival is reported once, as stored or as damaged: what is left in the end was
+        // damaged.
         let done = |r: &Request| r.awaited.is_empty() && r.arrived.len() <= r.damaged;
-        if let Some(request) =
-            self.requests.get(&id).is_some_and(done).then(|| self.requests.remove(&id)).flatten()
+        if let Some(request) = self
+            .requests
+            .get(&id)
+            .is_some_and(done)
+            .then(|| self.requests.remove(&id))
+            .flatten()
         {
-            let damaged = request.arrived.iter().filter_map(|p| self.spans.length(p)).map(u64::from).sum();
+            let damaged = request
+                .arrived
+                .iter()
+                .filter_map(|p| self.spans.length(p))
+                .map(u64::from)
+                .sum();
             if damaged > 0 {
                 self.journal.wasted(request.device, damaged);
             }
@@ -156,7 +180,13 @@ impl Fetch {
             }
             self.claim_ended(request.span, now);
             if self.space() == Some(Space::Data) {
-                let Reasons { price, runners_up, paid, rank, claimer } = request.reasons;
+                let Reasons {
+                    price,
+                    runners_up,
+                    paid,
+                    rank,
+                    claimer,
+                } = request.reasons;
                 self.journal.span(SpanStory {
                     start: self.spans.span(request.span).map_or(0, |s| s.start),
                     device: request.device,

@@ -1,7 +1,8 @@
 //! Places of sources, when there are more of them than are considered.
 //!
-//! Anybody on a network, and any index, can name devices that do not exist. Invariant: whoever has proven to know the share keeps its
-//! place, and so does the owner; of the others the one that was heard of first makes room.
+//! Anybody on a network, and any index, can name devices that do not exist. Invariant: whoever has
+//! proven to know the share keeps its place, and so does the owner; of the others the one that was
+//! heard of first makes room.
 
 use crate::fetch::{Fetch, MAX_SOURCES};
 use crate::source::Session;
@@ -15,11 +16,17 @@ impl Fetch {
         let of_stores = kind == HolderKind::Store && self.sources.len() < MAX_SOURCES;
         let least = self.sources.values().filter(|source| {
             // A head is shown by those only who prove that they know the share.
-            let unproven = source.head_version == 0 && matches!(source.session, Session::Closed { .. });
+            let unproven =
+                source.head_version == 0 && matches!(source.session, Session::Closed { .. });
             // Who lied is remembered.
-            unproven && !source.banned && source.device != self.owner && (!of_stores || source.kind == kind)
+            unproven
+                && !source.banned
+                && source.device != self.owner
+                && (!of_stores || source.kind == kind)
         });
-        let least: Option<(Time, DeviceId)> = least.map(|source| (source.last_progress, source.device)).min();
+        let least: Option<(Time, DeviceId)> = least
+            .map(|source| (source.last_progress, source.device))
+            .min();
         least.is_some_and(|(_, device)| self.sources.remove(&device).is_some())
     }
 }
@@ -43,7 +50,9 @@ mod tests {
     fn field_d8_made_up_devices_keep_no_place_from_real_ones() {
         let share = ShareSecret::new([1; 16]).share_id();
         let all = devices(2 * MAX_SOURCES + 10);
-        let [us, owner, friend, late, ..] = all[..] else { panic!("no devices") };
+        let [us, owner, friend, late, ..] = all[..] else {
+            panic!("no devices")
+        };
         let at = |ms| Time::from_start(Duration::from_millis(ms));
         let mut fetch = Fetch::new(us, share, owner, None, None, 1);
         fetch.holder_seen(friend, HolderKind::Device, at(0));

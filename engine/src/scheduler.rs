@@ -15,9 +15,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Fetch {
-    /// A source that may be asked for more now, behind what is asked of it already: the least loaded comes first.
-    fn load(&self, source: &Source, version: u64, space: Space, now: Time) -> Option<(u64, DeviceId)> {
-        let facts = source.usable(version, space, now).then(|| self.facts_of(source, now))?;
+    /// A source that may be asked for more now, behind what is asked of it already: the least
+    /// loaded comes first.
+    fn load(
+        &self,
+        source: &Source,
+        version: u64,
+        space: Space,
+        now: Time,
+    ) -> Option<(u64, DeviceId)> {
+        let facts = source
+            .usable(version, space, now)
+            .then(|| self.facts_of(source, now))?;
         (facts.room > 0).then_some((facts.outstanding, facts.device))
     }
 
@@ -29,15 +38,22 @@ impl Fetch {
         next: &mut u64,
         commands: &mut Vec<Command>,
     ) {
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return };
+        let (Some(version), Some(space)) = (self.version, self.space()) else {
+            return;
+        };
         self.regroup(version, space, now);
         self.reckon(space, now, commands);
         self.look_around(space);
-        // Who stands in here is asked what it could give next. Every round changes only the source that is asked, so that
-        // the others need no second look: with many sources, that look would be most of the work of a fetch.
+        // Who stands in here is asked what it could give next. Every round changes only the source
+        // that is asked, so that the others need no second look: with many sources, that
+        // look would be most of the work of a fetch.
         let mut ready: BTreeSet<(u64, DeviceId)> = match self.spans.none_idle() {
             true => BTreeSet::new(),
-            false => self.sources.values().filter_map(|s| self.load(s, version, space, now)).collect(),
+            false => self
+                .sources
+                .values()
+                .filter_map(|s| self.load(s, version, space, now))
+                .collect(),
         };
         let mut unused = false;
         while let Some((_, device)) = ready.first().copied() {
@@ -56,18 +72,34 @@ impl Fetch {
                 continue;
             };
             let claimer = self.claim(index, space, rule, now);
-            let rank = rule.filter(|rule| *rule != Rule::LocalCopy).and_then(|_| self.rank(index));
-            // Before the group's rule takes the place of the policy's: what made it worth its price is told in a group too.
-            let reasons = Reasons { claimer, rank, ..situation.reasons(&decision) };
-            let decision = Decision { rule: rule.unwrap_or(decision.rule), ..decision };
-            self.ask(index, space, version, &situation, &decision, reasons, now, next, commands);
+            let rank = rule
+                .filter(|rule| *rule != Rule::LocalCopy)
+                .and_then(|_| self.rank(index));
+            // Before the group's rule takes the place of the policy's: what made it worth its price
+            // is told in a group too.
+            let reasons = Reasons {
+                claimer,
+                rank,
+                ..situation.reasons(&decision)
+            };
+            let decision = Decision {
+                rule: rule.unwrap_or(decision.rule),
+                ..decision
+            };
+            self.ask(
+                index, space, version, &situation, &decision, reasons, now, next, commands,
+            );
             let chosen = &situation.holders[decision.source];
             let (asked, site) = ((chosen.outstanding, chosen.device), chosen.site);
             if ready.remove(&asked) {
-                let again = self.sources.get(&asked.1).and_then(|s| self.load(s, version, space, now));
+                let again = self
+                    .sources
+                    .get(&asked.1)
+                    .and_then(|s| self.load(s, version, space, now));
                 ready.extend(again);
             }
-            // Its site has that much less room: who stands there for it is looked at when the turn comes.
+            // Its site has that much less room: who stands there for it is looked at when the turn
+            // comes.
             if site.is_some() {
                 self.stand_aside(&mut ready, site, version, space, now);
             }
@@ -85,16 +117,24 @@ impl Fetch {
         space: Space,
         now: Time,
     ) {
-        let of_site = |device: &DeviceId| self.sources.get(device).filter(|source| source.site() == site);
+        let of_site = |device: &DeviceId| {
+            self.sources
+                .get(device)
+                .filter(|source| source.site() == site)
+        };
         let full = |(_, device): &(u64, DeviceId)| {
             of_site(device).is_some_and(|source| self.load(source, version, space, now).is_none())
         };
         ready.retain(|entry| !full(entry));
     }
 
-    /// Whether a source that was not asked for anything has something that is missing: all of it is in flight already.
+    /// Whether a source that was not asked for anything has something that is missing: all of it is
+    /// in flight already.
     fn could_give(&self, device: DeviceId, version: u64, space: Space) -> bool {
-        let source = self.sources.get(&device).filter(|s| !self.is_member(s.device) && self.is_gateway_to(s));
+        let source = self
+            .sources
+            .get(&device)
+            .filter(|s| !self.is_member(s.device) && self.is_gateway_to(s));
         source.is_some_and(|source| source.offers(version, space, self.spans.missing()))
     }
 
@@ -104,12 +144,22 @@ impl Fetch {
         self.group.own.wish(index, now)
     }
 
-    /// A first copy is being got: the others need not, also those who join later. Whose claim is taken over, if one is.
-    fn claim(&mut self, index: u32, space: Space, rule: Option<Rule>, now: Time) -> Option<DeviceId> {
+    /// A first copy is being got: the others need not, also those who join later. Whose claim is
+    /// taken over, if one is.
+    fn claim(
+        &mut self,
+        index: u32,
+        space: Space,
+        rule: Option<Rule>,
+        now: Time,
+    ) -> Option<DeviceId> {
         if rule == Some(Rule::LocalCopy) || space != Space::Data {
             return None;
         }
-        let claimer = self.claimed(index, now).filter(|_| rule == Some(Rule::Takeover)).map(|(d, _)| d);
+        let claimer = self
+            .claimed(index, now)
+            .filter(|_| rule == Some(Rule::Takeover))
+            .map(|(d, _)| d);
         claimer.into_iter().for_each(|device| self.strike(device));
         self.group.own.get(index, now);
         claimer
@@ -128,9 +178,13 @@ impl Fetch {
         match rule {
             None => {}
             Some(Rule::Liveness) => situation.purse.urgent = true,
-            Some(Rule::LocalCopy) => situation.holders.retain(|facts| self.is_member(facts.device)),
+            Some(Rule::LocalCopy) => situation
+                .holders
+                .retain(|facts| self.is_member(facts.device)),
             Some(_) => {
-                situation.holders.retain(|facts| !self.is_member(facts.device));
+                situation
+                    .holders
+                    .retain(|facts| !self.is_member(facts.device));
                 // The group gets it together (source-selection design, rule 3).
                 situation.remaining =
                     self.group.lacks.min(situation.remaining) / u64::from(self.group.size());
@@ -146,15 +200,29 @@ impl Fetch {
         let holders: Vec<SourceFacts> = self
             .sources
             .values()
-            .filter(|s| size > 0 && s.usable(version, space, now) && (desperate || self.is_gateway_to(s)))
-            .filter(|s| s.held(space).is_none_or(|held| self.spans.is_wanted_of(index, held)))
+            .filter(|s| {
+                size > 0 && s.usable(version, space, now) && (desperate || self.is_gateway_to(s))
+            })
+            .filter(|s| {
+                s.held(space)
+                    .is_none_or(|held| self.spans.is_wanted_of(index, held))
+            })
             .map(|s| self.facts_of(s, now))
             .collect();
         let purse = self.purse();
-        Situation { size, remaining: self.spans.missing_bytes(), holders, purse, beside: None }
+        Situation {
+            size,
+            remaining: self.spans.missing_bytes(),
+            holders,
+            purse,
+            beside: None,
+        }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one decision with all that it needs to become a request")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one decision with all that it needs to become a request"
+    )]
     pub(crate) fn ask(
         &mut self,
         index: u32,
@@ -168,9 +236,13 @@ impl Fetch {
         commands: &mut Vec<Command>,
     ) {
         let device = situation.holders[decision.source].device;
-        let Some(source) = self.sources.get_mut(&device) else { return };
+        let Some(source) = self.sources.get_mut(&device) else {
+            return;
+        };
         let positions = self.spans.missing_in(index, source.held(space));
-        let Some(carrier) = source.carriers.pick(now) else { return };
+        let Some(carrier) = source.carriers.pick(now) else {
+            return;
+        };
         if source.carriers.outstanding() == 0 {
             source.last_progress = now;
         }
@@ -181,7 +253,9 @@ impl Fetch {
         let id = RequestId(*next);
         *next += 1;
         let rule = match decision.rule {
-            Rule::OnlyHolder | Rule::EarliestFinish | Rule::FirstCopy if self.moved.remove(&index) => {
+            Rule::OnlyHolder | Rule::EarliestFinish | Rule::FirstCopy
+                if self.moved.remove(&index) =>
+            {
                 Rule::Moved
             }
             rule => rule,
@@ -219,9 +293,16 @@ impl Situation {
         let chosen = &self.holders[decision.source];
         let runner_up = |(index, expected): &(usize, Duration)| {
             let SourceFacts { device, price, .. } = self.holders[*index];
-            RunnerUp { device, expected: *expected, price }
+            RunnerUp {
+                device,
+                expected: *expected,
+                price,
+            }
         };
-        let paid = Paid { cheaper: chosen.cheaper, threshold: self.purse.threshold(chosen.price) };
+        let paid = Paid {
+            cheaper: chosen.cheaper,
+            threshold: self.purse.threshold(chosen.price),
+        };
         Reasons {
             price: chosen.price,
             runners_up: decision.runners_up.iter().map(runner_up).collect(),
@@ -238,7 +319,8 @@ mod tests {
     use hither_proto::{Announcement, DeviceId, PositionRange, ShareSecret, Space};
     use std::time::Duration;
 
-    /// Many devices have room and nothing that is missing: whatever happens, each of them is looked at once.
+    /// Many devices have room and nothing that is missing: whatever happens, each of them is looked
+    /// at once.
     #[test]
     fn the_work_grows_with_the_sources_and_not_with_their_square() {
         const SOURCES: u8 = 70;
@@ -251,16 +333,40 @@ mod tests {
             engine.handle_device_seen(share, *source, start);
             engine.handle_session_opened(share, *source, 1, Duration::from_millis(1), start);
             let held = PositionRange::new(0, 1).into_iter().collect();
-            let said =
-                Announcement { version: 1, epoch: 1, seq: 1, complete: false, held, has_manifest: true };
+            let said = Announcement {
+                version: 1,
+                epoch: 1,
+                seq: 1,
+                complete: false,
+                held,
+                has_manifest: true,
+            };
             engine.handle_announced(share, *source, said, start);
         }
         let lengths = vec![1 << 20; 8];
-        engine.plan(share, Plan { version: 1, space: Space::Data, lengths, wanted: (0..8).collect() }, start);
+        engine.plan(
+            share,
+            Plan {
+                version: 1,
+                space: Space::Data,
+                lengths,
+                wanted: (0..8).collect(),
+            },
+            start,
+        );
         let asked = std::iter::from_fn(|| engine.poll_command());
-        assert_eq!(asked.filter(|command| matches!(command, Command::Want { .. })).count(), 1);
+        assert_eq!(
+            asked
+                .filter(|command| matches!(command, Command::Want { .. }))
+                .count(),
+            1
+        );
         let before = facts_made();
         engine.handle_timeout(start + Duration::from_millis(1));
-        assert!(facts_made() - before <= 2 * u64::from(SOURCES), "{} looks", facts_made() - before);
+        assert!(
+            facts_made() - before <= 2 * u64::from(SOURCES),
+            "{} looks",
+            facts_made() - before
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! One device or store as a source of one fetch: its session, what it holds, how it behaves.
 //!
-//! Invariant: nothing here is believed beyond costing time; a chunk counts only when its bytes verified.
+//! Invariant: nothing here is believed beyond costing time; a chunk counts only when its bytes
+//! verified.
 
 use crate::carrier_choice::{Carrier, CarrierChoice};
 use crate::claims::Theirs;
@@ -17,9 +18,11 @@ use std::time::Duration;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Shortest and longest time that a busy source may ask for.
 const BUSY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
-/// First and longest time that a source which stalled is left alone (source-selection design, rule 6).
+/// First and longest time that a source which stalled is left alone (source-selection design, rule
+/// 6).
 const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1 Mbit/s must be able to come.
+/// How often the time that a source may be silent doubles: a chunk of 16 MiB from a link of 1
+/// Mbit/s must be able to come.
 pub(crate) const MAX_PATIENCE: u32 = 4;
 
 /// Where the control session with a source stands.
@@ -134,11 +137,17 @@ impl Source {
         self.carriers.set_far(!distance.is_near());
     }
 
-    /// The session ended or could not be opened; it is tried again after `at_least`, later each time.
+    /// The session ended or could not be opened; it is tried again after `at_least`, later each
+    /// time.
     pub fn closed(&mut self, now: Time, at_least: Duration) {
-        let pause = RETRY.0.saturating_mul(1 << self.failures.min(6)).clamp(at_least.min(RETRY.1), RETRY.1);
+        let pause = RETRY
+            .0
+            .saturating_mul(1 << self.failures.min(6))
+            .clamp(at_least.min(RETRY.1), RETRY.1);
         self.failures += 1;
-        self.session = Session::Closed { retry_at: now + pause };
+        self.session = Session::Closed {
+            retry_at: now + pause,
+        };
         self.head_version = 0;
         self.version = 0;
         self.held.clear();
@@ -151,7 +160,9 @@ impl Source {
     /// It is there and said when to come back: no reason to wait longer each time.
     pub fn come_back(&mut self, now: Time, pause: Duration) {
         self.failures = 0;
-        self.session = Session::Closed { retry_at: now + pause.clamp(BUSY.0, BUSY.1) };
+        self.session = Session::Closed {
+            retry_at: now + pause.clamp(BUSY.0, BUSY.1),
+        };
     }
 
     /// Something about the device changed (it was just seen): worth an immediate try.
@@ -163,7 +174,8 @@ impl Source {
         }
     }
 
-    /// The network is another one: that it stalled was perhaps the old one's fault, and so was that it was not reached.
+    /// The network is another one: that it stalled was perhaps the old one's fault, and so was that
+    /// it was not reached.
     pub fn network_changed(&mut self, now: Time) {
         (self.strikes, self.rests_until) = (0, None);
         self.retry_now(now);
@@ -194,9 +206,17 @@ impl Source {
 
     /// What it costs through a relay, or directly.
     pub fn price_over(&self, relay: bool, prices: &Prices) -> Price {
-        let store = if self.kind == HolderKind::Store { prices.store } else { Price::FREE };
+        let store = if self.kind == HolderKind::Store {
+            prices.store
+        } else {
+            Price::FREE
+        };
         let relayed = if relay { prices.relayed } else { Price::FREE };
-        let link = if self.distance.is_near() { Price::FREE } else { prices.link };
+        let link = if self.distance.is_near() {
+            Price::FREE
+        } else {
+            prices.link
+        };
         self.terms.price.plus(store).plus(relayed).plus(link)
     }
 
@@ -221,9 +241,12 @@ impl Source {
         self.proven || self.strikes == 0
     }
 
-    /// The site that it belongs to; a neighbour belongs to none, and a store has its link for itself.
+    /// The site that it belongs to; a neighbour belongs to none, and a store has its link for
+    /// itself.
     pub fn site(&self) -> Option<SiteId> {
-        self.distance.site.filter(|_| self.kind == HolderKind::Device && !self.distance.is_near())
+        self.distance
+            .site
+            .filter(|_| self.kind == HolderKind::Device && !self.distance.is_near())
     }
 
     /// Whether it would rather not give.
@@ -233,10 +256,16 @@ impl Source {
 
     /// A device on the same network that fetches this version too, and shares what it gets.
     pub fn is_neighbour(&self, version: u64, now: Time) -> bool {
-        let fetches =
-            self.theirs.as_ref().is_some_and(|theirs| theirs.version() == version && theirs.counts());
+        let fetches = self
+            .theirs
+            .as_ref()
+            .is_some_and(|theirs| theirs.version() == version && theirs.counts());
         let serves = !self.stalls_again() && !self.rests_after_stall(now);
-        fetches && serves && self.session == Session::Open && !self.banned && self.distance.is_near()
+        fetches
+            && serves
+            && self.session == Session::Open
+            && !self.banned
+            && self.distance.is_near()
     }
 
     fn progressed(&mut self, now: Time) {
@@ -258,8 +287,8 @@ impl Source {
         self.seq = announcement.seq;
     }
 
-    /// Whether this was said before what is known already: with a session in each direction everything is heard twice,
-    /// and one of the two streams is slower.
+    /// Whether this was said before what is known already: with a session in each direction
+    /// everything is heard twice, and one of the two streams is slower.
     fn is_past(&self, version: u64, epoch: u64, seq: u64) -> bool {
         version == self.version && epoch == self.epoch && seq <= self.seq
     }
@@ -268,7 +297,9 @@ impl Source {
         if self.version == 0 || self.is_past(delta.version, delta.epoch, delta.seq) {
             return Continuity::Applied; // Nothing it could change is known yet, or it is known already.
         }
-        if delta.version != self.version || delta.epoch != self.epoch || delta.seq != self.seq.wrapping_add(1)
+        if delta.version != self.version
+            || delta.epoch != self.epoch
+            || delta.seq != self.seq.wrapping_add(1)
         {
             return Continuity::Gap;
         }
@@ -285,7 +316,8 @@ impl Source {
         Continuity::Applied
     }
 
-    /// The source said it does not hold these of a version after all. It may have announced another one since.
+    /// The source said it does not hold these of a version after all. It may have announced another
+    /// one since.
     pub fn not_held(
         &mut self,
         version: u64,
@@ -358,7 +390,11 @@ impl Source {
 
     /// The positions it holds; `None` for all of them.
     pub fn held(&self, space: Space) -> Option<&RoaringBitmap> {
-        if self.has_all(space) { None } else { Some(&self.held) }
+        if self.has_all(space) {
+            None
+        } else {
+            Some(&self.held)
+        }
     }
 
     /// It gave nothing for too long while asked: leave it alone, twice as long each time.
@@ -377,7 +413,9 @@ impl Source {
 
     /// Until when it is left alone, if it is.
     pub fn rests_until(&self, now: Time) -> Option<Time> {
-        self.rests_until.max(self.busy_until).filter(|until| *until > now)
+        self.rests_until
+            .max(self.busy_until)
+            .filter(|until| *until > now)
     }
 
     /// Whether it is left alone because it stalled.
@@ -395,7 +433,8 @@ impl Source {
         self.rests_until = None;
     }
 
-    /// How often its silence is waited for twice as long: what is slow is not to be given up for ever.
+    /// How often its silence is waited for twice as long: what is slow is not to be given up for
+    /// ever.
     pub fn patience(&self) -> u32 {
         1 << self.strikes.min(MAX_PATIENCE)
     }
@@ -435,10 +474,19 @@ mod tests {
     #[test]
     fn deltas_apply_in_order_and_gaps_are_told() {
         let mut source = open();
-        let delta = |seq| Delta { version: 1, epoch: 7, seq, added: ranges(9, 1), removed: ranges(0, 1) };
+        let delta = |seq| Delta {
+            version: 1,
+            epoch: 7,
+            seq,
+            added: ranges(9, 1),
+            removed: ranges(0, 1),
+        };
         assert_eq!(source.delta(&delta(3), now()), Continuity::Gap);
         assert_eq!(source.delta(&delta(2), now()), Continuity::Applied);
-        assert_eq!(source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(), [1, 2, 3, 9]);
+        assert_eq!(
+            source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(),
+            [1, 2, 3, 9]
+        );
     }
 
     #[test]
@@ -448,7 +496,10 @@ mod tests {
         source.not_held(2, Space::Data, [3], 5);
         assert!(source.has_all(Space::Data), "said of another version");
         source.not_held(1, Space::Data, [2], 5);
-        assert_eq!(source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(), [0, 1, 3, 4]);
+        assert_eq!(
+            source.held(Space::Data).unwrap().iter().collect::<Vec<_>>(),
+            [0, 1, 3, 4]
+        );
     }
 
     #[test]
@@ -477,7 +528,10 @@ mod tests {
         assert_eq!(source.session, Session::Closed { retry_at: now() });
         source.banned = true;
         source.network_changed(now());
-        assert!(!source.usable(1, Space::Data, now()) && source.banned, "a lie stays one");
+        assert!(
+            !source.usable(1, Space::Data, now()) && source.banned,
+            "a lie stays one"
+        );
     }
 
     #[test]
@@ -485,7 +539,12 @@ mod tests {
         let mut source = Source::new(device(1), HolderKind::Device, now());
         for pause in [1, 2, 4] {
             source.closed(now(), Duration::ZERO);
-            assert_eq!(source.session, Session::Closed { retry_at: now() + Duration::from_secs(pause) });
+            assert_eq!(
+                source.session,
+                Session::Closed {
+                    retry_at: now() + Duration::from_secs(pause)
+                }
+            );
         }
         source.retry_now(now());
         assert_eq!(source.session, Session::Closed { retry_at: now() });
@@ -495,6 +554,11 @@ mod tests {
         source.session = Session::Opening;
         source.retry_now(now());
         source.closed(now(), Duration::ZERO);
-        assert_eq!(source.session, Session::Closed { retry_at: now() + Duration::from_secs(1) });
+        assert_eq!(
+            source.session,
+            Session::Closed {
+                retry_at: now() + Duration::from_secs(1)
+            }
+        );
     }
 }

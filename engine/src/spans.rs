@@ -1,7 +1,7 @@
 //! Spans: runs of consecutive chunks of about 1 MiB, the unit in which work is handed to sources.
 //!
-//! Invariants: a wanted position is in exactly one of: got, in flight (once or twice), idle. A span stands in `idle`
-//! exactly while it has wanted positions and no request.
+//! Invariants: a wanted position is in exactly one of: got, in flight (once or twice), idle. A span
+//! stands in `idle` exactly while it has wanted positions and no request.
 
 use hither_proto::{PositionRange, Ranges};
 use roaring::RoaringBitmap;
@@ -40,14 +40,16 @@ impl Span {
 pub struct SpanTable {
     lengths: Vec<u32>,
     spans: Vec<Span>,
-    /// Index of the span of each position would cost 4 bytes a chunk; starts are sorted, so a search finds it.
+    /// Index of the span of each position would cost 4 bytes a chunk; starts are sorted, so a
+    /// search finds it.
     idle: BTreeSet<u32>,
     wanted: RoaringBitmap,
     missing_bytes: u64,
 }
 
 impl SpanTable {
-    /// Cuts the positions `0..lengths.len()` (plaintext bytes each) into spans; only `wanted` ones will be fetched.
+    /// Cuts the positions `0..lengths.len()` (plaintext bytes each) into spans; only `wanted` ones
+    /// will be fetched.
     pub fn new(lengths: Vec<u32>, wanted: RoaringBitmap) -> Self {
         let mut spans: Vec<Span> = Vec::new();
         let mut bytes = 0u64;
@@ -59,7 +61,12 @@ impl SpanTable {
                 Some(span) => span.count += 1,
                 None => {
                     bytes = 0;
-                    spans.push(Span { start: position, count: 1, missing: 0, requests: 0 });
+                    spans.push(Span {
+                        start: position,
+                        count: 1,
+                        missing: 0,
+                        requests: 0,
+                    });
                 }
             }
             bytes += u64::from(*length);
@@ -71,9 +78,18 @@ impl SpanTable {
                 idle.insert(index);
             }
         }
-        let missing_bytes =
-            wanted.iter().filter_map(|p| lengths.get(p as usize)).map(|l| u64::from(*l)).sum();
-        Self { lengths, spans, idle, wanted, missing_bytes }
+        let missing_bytes = wanted
+            .iter()
+            .filter_map(|p| lengths.get(p as usize))
+            .map(|l| u64::from(*l))
+            .sum();
+        Self {
+            lengths,
+            spans,
+            idle,
+            wanted,
+            missing_bytes,
+        }
     }
 
     /// Whether nothing is left to get.
@@ -106,9 +122,13 @@ impl SpanTable {
         self.spans.get(index as usize)
     }
 
-    /// Spans with something missing and nothing in flight, from `from` on and then from the beginning.
+    /// Spans with something missing and nothing in flight, from `from` on and then from the
+    /// beginning.
     pub fn idle_from(&self, from: u32) -> impl Iterator<Item = u32> + '_ {
-        self.idle.range(from..).chain(self.idle.range(..from)).copied()
+        self.idle
+            .range(from..)
+            .chain(self.idle.range(..from))
+            .copied()
     }
 
     /// Whether every span that is not done is being fetched by somebody: the tail.
@@ -136,8 +156,8 @@ impl SpanTable {
         self.idle.contains(&index)
     }
 
-    /// The first idle span of which `held` has something and which is acceptable, from the span `from` on and then from
-    /// the beginning. At most `looks` are offered.
+    /// The first idle span of which `held` has something and which is acceptable, from the span
+    /// `from` on and then from the beginning. At most `looks` are offered.
     pub fn idle_of(
         &self,
         held: &RoaringBitmap,
@@ -146,8 +166,11 @@ impl SpanTable {
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
         if self.few_idle() {
-            // Few spans to look at: cheaper than to compare everything that is held with everything that is wanted.
-            let idle = self.idle_from(from).filter(|index| self.is_wanted_of(*index, held));
+            // Few spans to look at: cheaper than to compare everything that is held with everything
+            // that is wanted.
+            let idle = self
+                .idle_from(from)
+                .filter(|index| self.is_wanted_of(*index, held));
             return idle.take(looks as usize).find(|index| accept(*index));
         }
         let common = held & &self.wanted;
@@ -164,7 +187,11 @@ impl SpanTable {
         looks: &mut u32,
         accept: &impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        while let Some(position) = positions.range(within.clone()).next().filter(|_| *looks > 0) {
+        while let Some(position) = positions
+            .range(within.clone())
+            .next()
+            .filter(|_| *looks > 0)
+        {
             let index = self.index_of(position);
             if self.idle.contains(&index) {
                 if accept(index) {
@@ -173,15 +200,21 @@ impl SpanTable {
                 *looks -= 1;
             }
             // In flight or refused: skipped as a whole.
-            within.start = self.span(index).map_or(within.end, |span| span.start + span.count);
+            within.start = self
+                .span(index)
+                .map_or(within.end, |span| span.start + span.count);
         }
         None
     }
 
     /// Whether `held` has everything of a span that is missing.
     pub fn is_whole_of(&self, index: u32, held: &RoaringBitmap) -> bool {
-        let span = self.span(index).map_or(0..0, |span| span.start..span.start + span.count);
-        self.wanted.range(span).all(|position| held.contains(position))
+        let span = self
+            .span(index)
+            .map_or(0..0, |span| span.start..span.start + span.count);
+        self.wanted
+            .range(span)
+            .all(|position| held.contains(position))
     }
 
     /// Whether nothing of a span is missing.
@@ -191,18 +224,24 @@ impl SpanTable {
 
     /// First position and one past the last of a span.
     pub fn range_of(&self, index: u32) -> Option<(u32, u32)> {
-        self.span(index).map(|span| (span.start, span.start + span.count))
+        self.span(index)
+            .map(|span| (span.start, span.start + span.count))
     }
 
     /// Whether `held` has something of a span that is missing.
     pub fn is_wanted_of(&self, index: u32, held: &RoaringBitmap) -> bool {
-        let span = self.span(index).map_or(0..0, |span| span.start..span.start + span.count);
-        held.range(span).any(|position| self.wanted.contains(position))
+        let span = self
+            .span(index)
+            .map_or(0..0, |span| span.start..span.start + span.count);
+        held.range(span)
+            .any(|position| self.wanted.contains(position))
     }
 
     /// The positions of a span that are missing and that `held` (everything when `None`) contains.
     pub fn missing_in(&self, index: u32, held: Option<&RoaringBitmap>) -> Vec<u32> {
-        let Some(span) = self.spans.get(index as usize) else { return Vec::new() };
+        let Some(span) = self.spans.get(index as usize) else {
+            return Vec::new();
+        };
         (span.start..span.start + span.count)
             .filter(|p| self.wanted.contains(*p) && held.is_none_or(|h| h.contains(*p)))
             .collect()
@@ -210,7 +249,11 @@ impl SpanTable {
 
     /// Plaintext bytes of some positions.
     pub fn bytes_of(&self, positions: &[u32]) -> u64 {
-        positions.iter().filter_map(|p| self.length(*p)).map(u64::from).sum()
+        positions
+            .iter()
+            .filter_map(|p| self.length(*p))
+            .map(u64::from)
+            .sum()
     }
 
     /// A request for (some of) this span was sent.
@@ -221,7 +264,8 @@ impl SpanTable {
         }
     }
 
-    /// A request for this span ended, however; what it did not bring is idle again unless another still runs.
+    /// A request for this span ended, however; what it did not bring is idle again unless another
+    /// still runs.
     pub fn request_ended(&mut self, index: u32) {
         if let Some(span) = self.spans.get_mut(index as usize) {
             span.requests = span.requests.saturating_sub(1);
@@ -249,7 +293,9 @@ impl SpanTable {
 
     /// A position that was got is lost again (its write failed, or its place was damaged).
     pub fn lost(&mut self, position: u32) {
-        let Some(length) = self.length(position) else { return };
+        let Some(length) = self.length(position) else {
+            return;
+        };
         if self.wanted.insert(position) {
             self.missing_bytes += u64::from(length);
             let index = self.index_of(position);
@@ -264,7 +310,9 @@ impl SpanTable {
 
     /// The span that a position belongs to.
     pub fn index_of(&self, position: u32) -> u32 {
-        self.spans.partition_point(|s| s.start <= position).saturating_sub(1) as u32
+        self.spans
+            .partition_point(|s| s.start <= position)
+            .saturating_sub(1) as u32
     }
 }
 
@@ -273,7 +321,9 @@ pub fn runs(positions: &[u32]) -> Ranges {
     let mut runs: Vec<PositionRange> = Vec::new();
     for &position in positions {
         match runs.last_mut().filter(|last| last.end() == position) {
-            Some(last) => *last = PositionRange::new(last.start(), last.count() + 1).unwrap_or(*last),
+            Some(last) => {
+                *last = PositionRange::new(last.start(), last.count() + 1).unwrap_or(*last)
+            }
             None => runs.extend(PositionRange::new(position, 1)),
         }
     }
@@ -291,7 +341,13 @@ mod tests {
     #[test]
     fn spans_are_about_one_mebibyte_and_cover_everything() {
         let t = table(10);
-        assert_eq!(t.spans.iter().map(|s| (s.start, s.count)).collect::<Vec<_>>(), [(0, 4), (4, 4), (8, 2)]);
+        assert_eq!(
+            t.spans
+                .iter()
+                .map(|s| (s.start, s.count))
+                .collect::<Vec<_>>(),
+            [(0, 4), (4, 4), (8, 2)]
+        );
         assert_eq!(t.missing_bytes(), 10 * 256 * 1024);
         assert!((0..10).all(|p| {
             let s = t.span(t.index_of(p)).unwrap();
@@ -320,7 +376,10 @@ mod tests {
         let mut t = table(40);
         let held: RoaringBitmap = [5, 30].into_iter().collect();
         let idle_of = |t: &SpanTable, from| t.idle_of(&held, from, 9, |_| true);
-        assert_eq!((idle_of(&t, 0), idle_of(&t, 3), idle_of(&t, 8)), (Some(1), Some(7), Some(1)));
+        assert_eq!(
+            (idle_of(&t, 0), idle_of(&t, 3), idle_of(&t, 8)),
+            (Some(1), Some(7), Some(1))
+        );
         t.request_began(1);
         assert_eq!(idle_of(&t, 0), Some(7));
         t.got(30);
@@ -340,7 +399,11 @@ mod tests {
     #[test]
     fn runs_join_neighbours() {
         assert_eq!(
-            runs(&[1, 2, 3, 7]).as_slice().iter().map(|r| (r.start(), r.count())).collect::<Vec<_>>(),
+            runs(&[1, 2, 3, 7])
+                .as_slice()
+                .iter()
+                .map(|r| (r.start(), r.count()))
+                .collect::<Vec<_>>(),
             [(1, 3), (7, 1)]
         );
     }

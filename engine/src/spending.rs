@@ -14,10 +14,11 @@ use hither_proto::{DeviceId, HolderKind, Price, Space, Terms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long after the start what sources are expected to give counts, where it is more than what they gave: nobody has
-/// given anything in the first moment.
+/// How long after the start what sources are expected to give counts, where it is more than what
+/// they gave: nobody has given anything in the first moment.
 const START: Duration = Duration::from_millis(1500);
-/// A relay is looked for beside a slow direct way where what is missing would take longer than this.
+/// A relay is looked for beside a slow direct way where what is missing would take longer than
+/// this.
 const LONG: Duration = Duration::from_secs(10);
 /// When no relay was found, how long until one is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
@@ -29,7 +30,8 @@ pub(crate) struct Spending {
     pub prices: Prices,
     /// When data was planned.
     pub began: Time,
-    /// What sources of each price gave lately to all who wait here, bytes per second. Empty while nobody costs anything.
+    /// What sources of each price gave lately to all who wait here, bytes per second. Empty while
+    /// nobody costs anything.
     given: BTreeMap<Price, f64>,
 }
 
@@ -42,12 +44,19 @@ impl Fetch {
     /// What sources cost here is something else now.
     pub fn set_prices(&mut self, prices: Prices) {
         self.spending.prices = prices;
-        self.sources.values_mut().for_each(|source| source.reprice(&prices));
+        self.sources
+            .values_mut()
+            .for_each(|source| source.reprice(&prices));
     }
 
-    /// A device says on what terms it gives. A store says nothing: what it costs is its reader's to say.
+    /// A device says on what terms it gives. A store says nothing: what it costs is its reader's to
+    /// say.
     pub fn terms(&mut self, device: DeviceId, terms: Terms) {
-        if let Some(source) = self.sources.get_mut(&device).filter(|s| s.kind == HolderKind::Device) {
+        if let Some(source) = self
+            .sources
+            .get_mut(&device)
+            .filter(|s| s.kind == HolderKind::Device)
+        {
             source.says_terms(terms, &self.spending.prices);
         }
     }
@@ -63,7 +72,11 @@ impl Fetch {
         let starts = now.since(began) < START;
         let mut given: BTreeMap<Price, (f64, f64)> = BTreeMap::new();
         let mut sites = BTreeSet::new();
-        for source in self.sources.values().filter(|source| !self.is_member(source.device)) {
+        for source in self
+            .sources
+            .values()
+            .filter(|source| !self.is_member(source.device))
+        {
             let (lately, expected) = given.entry(source.price).or_default();
             *lately += source.recent.rate(began, now) * size;
             let counted = source.site().is_some_and(|site| sites.contains(&site));
@@ -76,25 +89,38 @@ impl Fetch {
                 sites.extend(source.site());
             }
         }
-        self.spending.given =
-            given.into_iter().map(|(price, (lately, expected))| (price, lately.max(expected))).collect();
+        self.spending.given = given
+            .into_iter()
+            .map(|(price, (lately, expected))| (price, lately.max(expected)))
+            .collect();
     }
 
-    /// Decides for every device that is reached through a relay whether it is asked that way now, and looks for a relay to those
-    /// that are too slow without one.
+    /// Decides for every device that is reached through a relay whether it is asked that way now,
+    /// and looks for a relay to those that are too slow without one.
     fn weigh_ways(&mut self, space: Space, now: Time, commands: &mut Vec<Command>) {
         let far = |source: &Source| source.kind == HolderKind::Device && !source.distance.is_near();
-        if !self.sources.values().any(|source| source.carriers.has_relayed() || far(source)) {
+        if !self
+            .sources
+            .values()
+            .any(|source| source.carriers.has_relayed() || far(source))
+        {
             return;
         }
         let (purse, prices) = (self.purse(), self.spending.prices);
         let (began, size) = (self.spending.began, f64::from(self.group.size()));
         let lately = |source: &Source| source.recent.rate(began, now);
         // The part of it that costs less than a relay.
-        let cheaply = |source: &Source| if source.price < prices.relayed { lately(source) } else { 0.0 };
+        let cheaply = |source: &Source| {
+            if source.price < prices.relayed {
+                lately(source)
+            } else {
+                0.0
+            }
+        };
         let all: f64 = self.sources.values().map(lately).sum();
         let cheap: f64 = self.sources.values().map(cheaply).sum();
-        let is_long = space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
+        let is_long =
+            space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
         for source in self.sources.values_mut() {
             // Where it cannot be paid, a slow way is better than none.
             let affords = purse.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
@@ -104,38 +130,66 @@ impl Fetch {
             if source.carriers.has_relayed() {
                 source.settle_way(&prices, now);
             // Two direct carriers, while one of them is on trial, give more together than either.
-            } else if is_long && far(source) && lately(source) < worth && source.misses_relay(now, LOOK_AGAIN)
+            } else if is_long
+                && far(source)
+                && lately(source) < worth
+                && source.misses_relay(now, LOOK_AGAIN)
             {
-                commands.push(Command::FindRelay { share: self.share, device: source.device });
+                commands.push(Command::FindRelay {
+                    share: self.share,
+                    device: source.device,
+                });
             }
         }
     }
 
     /// The facts of a source, with what those cheaper than it give.
     pub(crate) fn priced(&self, facts: SourceFacts) -> SourceFacts {
-        let cheaper = self.spending.given.range(..facts.price).map(|(_, rate)| rate).sum();
+        let cheaper = self
+            .spending
+            .given
+            .range(..facts.price)
+            .map(|(_, rate)| rate)
+            .sum();
         match self.space() {
             Some(Space::Data) => SourceFacts { cheaper, ..facts },
-            _ => SourceFacts { price: Price::FREE, reluctant: false, cheaper, ..facts },
+            _ => SourceFacts {
+                price: Price::FREE,
+                reluctant: false,
+                cheaper,
+                ..facts
+            },
         }
     }
 
     /// What can be spent now.
     pub(crate) fn purse(&self) -> Purse {
         let budget = &self.spending.budget;
-        let left =
-            budget.max_cost.map(|most| most.saturating_sub(self.spent()).saturating_sub(self.committed()));
-        Purse { waiting: self.group.size(), worth: budget.mode.worth(), left, urgent: false }
+        let left = budget.max_cost.map(|most| {
+            most.saturating_sub(self.spent())
+                .saturating_sub(self.committed())
+        });
+        Purse {
+            waiting: self.group.size(),
+            worth: budget.mode.worth(),
+            left,
+            urgent: false,
+        }
     }
 
     fn spent(&self) -> u64 {
-        self.spending.budget.spent.saturating_add(self.journal.total_cost())
+        self.spending
+            .budget
+            .spent
+            .saturating_add(self.journal.total_cost())
     }
 
     /// What will have been spent when everything asked for has come.
     fn committed(&self) -> u64 {
         let owed = |source: &Source| source.price.of(source.carriers.outstanding());
-        self.sources.values().fold(0, |sum, source| sum.saturating_add(owed(source)))
+        self.sources
+            .values()
+            .fold(0, |sum, source| sum.saturating_add(owed(source)))
     }
 
     /// So many bytes came from a source.
@@ -143,7 +197,9 @@ impl Fetch {
         if self.space() != Some(Space::Data) {
             return;
         }
-        let Some(source) = self.sources.get_mut(&device) else { return };
+        let Some(source) = self.sources.get_mut(&device) else {
+            return;
+        };
         source.recent.arrived(bytes, now);
         let relayed = carrier == Carrier::Relayed;
         let price = source.price_over(relayed, &self.spending.prices);
@@ -155,14 +211,19 @@ impl Fetch {
     /// Whether something that is missing could be had, and costs more than is left.
     pub(crate) fn is_too_dear(&self, version: u64, space: Space, now: Time) -> bool {
         let purse = self.purse();
-        let gives =
-            |s: &&Source| s.usable(version, space, now) && s.offers(version, space, self.spans.missing());
+        let gives = |s: &&Source| {
+            s.usable(version, space, now) && s.offers(version, space, self.spans.missing())
+        };
         let mut givers = self.sources.values().filter(gives).peekable();
         space == Space::Data
             && purse.left.is_some()
             && givers.peek().is_some()
-            && givers
-                .all(|source| !purse.affords(source.price, crate::SPAN_BYTES.min(self.spans.missing_bytes())))
+            && givers.all(|source| {
+                !purse.affords(
+                    source.price,
+                    crate::SPAN_BYTES.min(self.spans.missing_bytes()),
+                )
+            })
     }
 }
 
@@ -189,11 +250,19 @@ mod tests {
         ShareSecret::new([1; 16]).share_id()
     }
 
-    /// A device so many milliseconds away gives 1 MiB each second; in which seconds a relay to it was looked for, which costs so
-    /// much for each GiB.
-    fn looked_for(rtt_ms: u64, chunks: u32, (price, budget): (f64, Budget), seconds: u64) -> Vec<u64> {
+    /// A device so many milliseconds away gives 1 MiB each second; in which seconds a relay to it
+    /// was looked for, which costs so much for each GiB.
+    fn looked_for(
+        rtt_ms: u64,
+        chunks: u32,
+        (price, budget): (f64, Budget),
+        seconds: u64,
+    ) -> Vec<u64> {
         let (holder, at) = (device(1), |ms| Time::from_start(Duration::from_millis(ms)));
-        let prices = Prices { relayed: Price::per_gib(price).unwrap(), ..Prices::default() };
+        let prices = Prices {
+            relayed: Price::per_gib(price).unwrap(),
+            ..Prices::default()
+        };
         let mut engine = Engine::new(EngineConfig::new(device(0)));
         engine.set_prices(prices, at(0));
         engine.start_fetch(share(), holder, None, None);
@@ -201,23 +270,43 @@ mod tests {
         engine.handle_holder_seen(share(), holder, HolderKind::Device, at(0));
         engine.handle_session_opened(share(), holder, 1, Duration::from_millis(rtt_ms), at(0));
         let held = Ranges::default();
-        let said = Announcement { version: 1, epoch: 1, seq: 1, complete: true, held, has_manifest: true };
+        let said = Announcement {
+            version: 1,
+            epoch: 1,
+            seq: 1,
+            complete: true,
+            held,
+            has_manifest: true,
+        };
         engine.handle_announced(share(), holder, said, at(0));
         let (lengths, wanted) = (vec![CHUNK; chunks as usize], (0..chunks).collect());
-        engine.plan(share(), Plan { version: 1, space: Space::Data, lengths, wanted }, at(0));
+        engine.plan(
+            share(),
+            Plan {
+                version: 1,
+                space: Space::Data,
+                lengths,
+                wanted,
+            },
+            at(0),
+        );
         let (mut asked, mut found) = (std::collections::VecDeque::new(), Vec::new());
         for second in 0..seconds {
             engine.handle_timeout(at(second * 1000));
             while let Some(command) = engine.poll_command() {
                 match command {
-                    Command::Want { request, ranges, .. } => {
+                    Command::Want {
+                        request, ranges, ..
+                    } => {
                         asked.extend(ranges.positions().map(|position| (request, position)));
                     }
                     Command::FindRelay { .. } => found.push(second),
                     _ => {}
                 }
             }
-            let Some((request, position)) = asked.pop_front() else { continue };
+            let Some((request, position)) = asked.pop_front() else {
+                continue;
+            };
             let now = at(second * 1000 + 999);
             engine.handle_arrival(share(), holder, request, position, now);
             engine.stored(share(), Some(request), &[position], now);
@@ -233,16 +322,38 @@ mod tests {
         assert!(found.len() == 1 && (3..8).contains(&found[0]), "{found:?}");
         let found = looked_for(30, 800, (0.09, balanced), 700);
         assert_eq!(found.len(), 3, "again from time to time: {found:?}");
-        assert_eq!(looked_for(1, 200, (0.09, balanced), 100), [], "it is on this network");
-        assert_eq!(looked_for(30, 10, (0.09, balanced), 100), [], "it is not worth while");
+        assert_eq!(
+            looked_for(1, 200, (0.09, balanced), 100),
+            [],
+            "it is on this network"
+        );
+        assert_eq!(
+            looked_for(30, 10, (0.09, balanced), 100),
+            [],
+            "it is not worth while"
+        );
     }
 
     #[test]
     fn a_relay_that_is_not_worth_its_price_or_cannot_be_paid_is_not_looked_for() {
-        let saver = Budget { mode: Mode::Saver, ..Budget::default() };
-        assert_eq!(looked_for(30, 200, (0.07, saver), 100).len(), 1, "below 12.3 Mbit/s");
-        assert_eq!(looked_for(30, 200, (0.2, saver), 100), [], "4.3 Mbit/s would do");
-        let broke = Budget { max_cost: Some(0), ..Budget::default() };
+        let saver = Budget {
+            mode: Mode::Saver,
+            ..Budget::default()
+        };
+        assert_eq!(
+            looked_for(30, 200, (0.07, saver), 100).len(),
+            1,
+            "below 12.3 Mbit/s"
+        );
+        assert_eq!(
+            looked_for(30, 200, (0.2, saver), 100),
+            [],
+            "4.3 Mbit/s would do"
+        );
+        let broke = Budget {
+            max_cost: Some(0),
+            ..Budget::default()
+        };
         assert_eq!(looked_for(30, 200, (0.09, broke), 100), []);
     }
 }

@@ -1,9 +1,11 @@
-//! Which version a fetch gets, when it should start over with a newer one, and why it waits when it waits.
+//! Which version a fetch gets, when it should start over with a newer one, and why it waits when it
+//! waits.
 //!
-//! Invariants: a version is chosen only while a device that is connected shows its head, so that the loop can check it;
-//! what a holder merely announces makes no version, or any holder could send every fetch after one that does not exist.
-//! The same version is never chosen twice in a row. A version begun is left for a newer one only when nobody offers what
-//! is missing of it and somebody has the newer one.
+//! Invariants: a version is chosen only while a device that is connected shows its head, so that
+//! the loop can check it; what a holder merely announces makes no version, or any holder could send
+//! every fetch after one that does not exist. The same version is never chosen twice in a row. A
+//! version begun is left for a newer one only when nobody offers what is missing of it and somebody
+//! has the newer one.
 
 use crate::command::{Command, Waiting};
 use crate::fetch::{Fetch, Phase};
@@ -12,18 +14,20 @@ use crate::time::Time;
 use hither_proto::{HolderKind, Space};
 use std::time::Duration;
 
-/// How long the first answer of a device other than the owner waits for a newer head from somebody else.
+/// How long the first answer of a device other than the owner waits for a newer head from somebody
+/// else.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a fetch that resumes waits for a holder of the version it began with.
 const SETTLE_RESUMED: Duration = Duration::from_secs(2);
-/// Longest wait of the choice for something newer that is known to exist, or about to: this device has seen its head, or the owner shows
-/// an older version than others do. It is told of theirs, and publishes what it has as a later one.
+/// Longest wait of the choice for something newer that is known to exist, or about to: this device
+/// has seen its head, or the owner shows an older version than others do. It is told of theirs, and
+/// publishes what it has as a later one.
 const KNOWN_NEWER: Duration = Duration::from_secs(3);
-/// Longest wait for the answer of an owner that is said to be there while it is being connected to: over a relay, from far
-/// away, that is some ten round trips.
+/// Longest wait for the answer of an owner that is said to be there while it is being connected to:
+/// over a relay, from far away, that is some ten round trips.
 const OWNER_ONLINE: Duration = Duration::from_secs(4);
-/// Longest wait for a store, or for an owner of which nothing is known. One that is off costs no more than that, where its address
-/// is still known.
+/// Longest wait for a store, or for an owner of which nothing is known. One that is off costs no
+/// more than that, where its address is still known.
 const UNHEARD: Duration = Duration::from_secs(2);
 
 /// The presence of a share's owner, as far as is known.
@@ -51,7 +55,9 @@ pub(crate) struct Newer {
 
 impl Fetch {
     fn connected(&self) -> impl Iterator<Item = &Source> {
-        self.sources.values().filter(|s| s.session == Session::Open && !s.banned)
+        self.sources
+            .values()
+            .filter(|s| s.session == Session::Open && !s.banned)
     }
 
     /// A device that is connected knows this head: the choice is due now, or soon.
@@ -80,7 +86,11 @@ impl Fetch {
         let choice = match (self.pin, self.preferred) {
             (Some(pin), _) => Some(pin).filter(|pin| shown(*pin)),
             (None, Some(preferred)) if shown(preferred) => Some(preferred),
-            (None, _) => self.connected().map(|s| s.head_version).max().filter(|version| *version > 0),
+            (None, _) => self
+                .connected()
+                .map(|s| s.head_version)
+                .max()
+                .filter(|version| *version > 0),
         };
         if let Some(until) = choice.and_then(|choice| self.newer_may_come(choice, now)) {
             self.decide_at = Some(until);
@@ -89,17 +99,22 @@ impl Fetch {
         if let Some(version) = choice.filter(|_| choice != self.version) {
             self.version = Some(version);
             self.phase = Phase::Preparing;
-            commands.push(Command::VersionChosen { share: self.share, version });
+            commands.push(Command::VersionChosen {
+                share: self.share,
+                version,
+            });
         }
     }
 
-    /// Returns until when the choice of this version waits, because there may be a newer one: counted from when it was first put off, so that
-    /// nothing is waited for twice.
+    /// Returns until when the choice of this version waits, because there may be a newer one:
+    /// counted from when it was first put off, so that nothing is waited for twice.
     fn newer_may_come(&mut self, version: u64, now: Time) -> Option<Time> {
         if self.pin.is_some() {
             return None;
         }
-        let behind = self.connected().any(|s| s.device == self.owner && s.head_version < version);
+        let behind = self
+            .connected()
+            .any(|s| s.device == self.owner && s.head_version < version);
         let patience = if behind || self.newer.known > version {
             // What was begun is not worth going on with.
             self.preferred = None;
@@ -113,7 +128,8 @@ impl Fetch {
         Some(until).filter(|until| *until > now)
     }
 
-    /// Returns how long the choice waits for somebody who is being connected to, so that what it has is not known; `None`: nobody is.
+    /// Returns how long the choice waits for somebody who is being connected to, so that what it
+    /// has is not known; `None`: nobody is.
     fn unheard(&self) -> Option<Duration> {
         let patience = |s: &Source| match (s.device == self.owner, self.newer.owner) {
             (true, Presence::Online) => Some(OWNER_ONLINE),
@@ -121,10 +137,15 @@ impl Fetch {
             (true, Presence::Offline) => None,
             (false, _) => (s.kind == HolderKind::Store).then_some(UNHEARD),
         };
-        self.sources.values().filter(|s| s.session == Session::Opening).filter_map(patience).max()
+        self.sources
+            .values()
+            .filter(|s| s.session == Session::Opening)
+            .filter_map(patience)
+            .max()
     }
 
-    /// Returns whether a version is about to be chosen, or who may have a later one is being connected to.
+    /// Returns whether a version is about to be chosen, or who may have a later one is being
+    /// connected to.
     pub(crate) fn is_choosing(&self) -> bool {
         self.version.is_none() && (self.decide_at.is_some() || self.unheard().is_some())
     }
@@ -136,19 +157,27 @@ impl Fetch {
         }
     }
 
-    /// Whether a connected device, resting or not, has something of what is missing. Who stalled again and again while
-    /// asked only says so.
+    /// Whether a connected device, resting or not, has something of what is missing. Who stalled
+    /// again and again while asked only says so.
     fn offered(&self) -> bool {
-        let (Some(version), Some(space)) = (self.version, self.space()) else { return false };
+        let (Some(version), Some(space)) = (self.version, self.space()) else {
+            return false;
+        };
         let mut serious = self.connected().filter(|s| !s.stalls_again());
         serious.any(|s| s.offers(version, space, self.spans.missing()))
     }
 
-    /// When nobody offers what is missing of the chosen version but somebody has a newer one, start over with that.
+    /// When nobody offers what is missing of the chosen version but somebody has a newer one, start
+    /// over with that.
     pub(crate) fn reconsider(&mut self, now: Time) {
-        let (Some(version), Some(_), None) = (self.version, self.space(), self.pin) else { return };
+        let (Some(version), Some(_), None) = (self.version, self.space(), self.pin) else {
+            return;
+        };
         if self.decide_at.is_none()
-            && self.requests.values().all(|r| self.sources.get(&r.device).is_none_or(Source::stalls_again))
+            && self
+                .requests
+                .values()
+                .all(|r| self.sources.get(&r.device).is_none_or(Source::stalls_again))
             && self.connected().any(|s| s.has_newer_than(version))
             && !self.offered()
         {
@@ -174,11 +203,15 @@ impl Fetch {
             });
         }
         let undecided = self.version.is_none() && self.decide_at.is_none();
-        let nothing = self.version.zip(self.space()).is_some_and(|(version, space)| {
-            let gives =
-                |s: &Source| s.usable(version, space, now) && s.offers(version, space, self.spans.missing());
-            !self.connected().any(gives)
-        });
+        let nothing = self
+            .version
+            .zip(self.space())
+            .is_some_and(|(version, space)| {
+                let gives = |s: &Source| {
+                    s.usable(version, space, now) && s.offers(version, space, self.spans.missing())
+                };
+                !self.connected().any(gives)
+            });
         if self
             .version
             .zip(self.space())
@@ -227,25 +260,44 @@ mod tests {
                 engine.handle_device_seen(share, who, now);
                 engine.handle_session_opened(share, who, 1, Duration::from_millis(1), now);
             }
-            let mut table = Self { engine, share, now, asked: Vec::new() };
+            let mut table = Self {
+                engine,
+                share,
+                now,
+                asked: Vec::new(),
+            };
             table.says(OWNER, 1, 1, true);
             table.says(OTHER, 1, 1, true);
             assert_eq!(table.chosen(), Some(1));
             let wanted = std::iter::once(0).collect();
-            let plan = Plan { version: 1, space: Space::Root, lengths: vec![300], wanted };
+            let plan = Plan {
+                version: 1,
+                space: Space::Root,
+                lengths: vec![300],
+                wanted,
+            };
             table.engine.plan(share, plan, now);
             table
         }
 
-        /// A device announces a version that it has whole or not at all, and sends nothing that it was asked for before.
+        /// A device announces a version that it has whole or not at all, and sends nothing that it
+        /// was asked for before.
         fn says(&mut self, who: u8, version: u64, seq: u64, has_manifest: bool) {
             for (device, request) in self.asked.extract_if(.., |(of, _)| *of == device(who)) {
-                self.engine.handle_served(self.share, device, request, self.now);
+                self.engine
+                    .handle_served(self.share, device, request, self.now);
             }
             let held = Ranges::default();
-            let said =
-                Announcement { version, epoch: version, seq, complete: has_manifest, held, has_manifest };
-            self.engine.handle_announced(self.share, device(who), said, self.now);
+            let said = Announcement {
+                version,
+                epoch: version,
+                seq,
+                complete: has_manifest,
+                held,
+                has_manifest,
+            };
+            self.engine
+                .handle_announced(self.share, device(who), said, self.now);
         }
 
         fn shows(&mut self, who: DeviceId, version: u64) {
@@ -261,7 +313,9 @@ mod tests {
                 while let Some(command) = self.engine.poll_command() {
                     match command {
                         Command::VersionChosen { version, .. } => chosen = Some(version),
-                        Command::Want { device, request, .. } => self.asked.push((device, request)),
+                        Command::Want {
+                            device, request, ..
+                        } => self.asked.push((device, request)),
                         _ => {}
                     }
                 }
@@ -276,7 +330,11 @@ mod tests {
             let mut table = Table::new();
             table.shows(device(who), 2);
             table.says(who, 2, 1, true);
-            assert_eq!(table.chosen(), None, "the other device still has what was begun");
+            assert_eq!(
+                table.chosen(),
+                None,
+                "the other device still has what was begun"
+            );
             table.says(OWNER + OTHER - who, 1, 2, false);
             assert_eq!(table.chosen(), Some(2), "shown by {who}");
         }
@@ -287,7 +345,11 @@ mod tests {
         let mut table = Table::new();
         table.says(OTHER, 1, 2, false);
         table.says(OWNER, 2, 1, true);
-        assert_eq!(table.chosen(), None, "nobody has shown a head of what is announced");
+        assert_eq!(
+            table.chosen(),
+            None,
+            "nobody has shown a head of what is announced"
+        );
         table.shows(device(OTHER), 2);
         assert_eq!(table.chosen(), None, "who shows the head does not have it");
         table.shows(device(OWNER), 2);
@@ -306,13 +368,21 @@ mod tests {
             }
             engine.handle_session_opened(share, device(OTHER), 3, Duration::from_millis(1), now);
             engine.handle_session_opened(share, device(OWNER), 2, Duration::from_millis(1), now);
-            let mut table = Table { engine, share, now, asked: Vec::new() };
+            let mut table = Table {
+                engine,
+                share,
+                now,
+                asked: Vec::new(),
+            };
             for _ in 0..10 {
                 table.now = table.now + Duration::from_millis(100);
                 table.engine.handle_timeout(table.now);
                 table.shows(device(OTHER), 3);
                 while let Some(command) = table.engine.poll_command() {
-                    assert!(!matches!(command, Command::VersionChosen { .. }), "too early");
+                    assert!(
+                        !matches!(command, Command::VersionChosen { .. }),
+                        "too early"
+                    );
                 }
             }
             if answers {
@@ -330,12 +400,18 @@ mod tests {
         engine.start_fetch(share, device(OWNER), None, None);
         engine.handle_device_seen(share, device(OTHER), now);
         engine.handle_session_opened(share, device(OTHER), 1, Duration::from_millis(1), now);
-        let mut table = Table { engine, share, now, asked: Vec::new() };
+        let mut table = Table {
+            engine,
+            share,
+            now,
+            asked: Vec::new(),
+        };
         table.shows(device(OTHER), 2);
         assert_eq!(table.chosen(), Some(2));
     }
 
-    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, is not heard yet.
+    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, is
+    /// not heard yet.
     fn unheard(known: u64, is_seen: bool) -> Table {
         let share = ShareSecret::new([1; 16]).share_id();
         let mut engine = Engine::new(EngineConfig::new(device(0)));
@@ -346,7 +422,12 @@ mod tests {
             engine.handle_device_seen(share, device(who), now);
         }
         engine.handle_session_opened(share, device(OTHER), 1, Duration::from_millis(1), now);
-        Table { engine, share, now, asked: Vec::new() }
+        Table {
+            engine,
+            share,
+            now,
+            asked: Vec::new(),
+        }
     }
 
     /// Returns when a version is chosen, in tenths of a second, and which.
@@ -369,27 +450,51 @@ mod tests {
         let opens = |table: &mut Table, tenths| {
             if tenths == 10 {
                 let near = Duration::from_millis(1);
-                table.engine.handle_session_opened(table.share, device(OWNER), 2, near, table.now);
+                table
+                    .engine
+                    .handle_session_opened(table.share, device(OWNER), 2, near, table.now);
             }
         };
-        assert_eq!(chosen_after(&mut unheard(0, true), opens), (11, 2), "its answer counts at once");
+        assert_eq!(
+            chosen_after(&mut unheard(0, true), opens),
+            (11, 2),
+            "its answer counts at once"
+        );
         let fails = |table: &mut Table, tenths| {
             if tenths == 4 {
-                table.engine.handle_session_failed(table.share, device(OWNER), table.now);
+                table
+                    .engine
+                    .handle_session_failed(table.share, device(OWNER), table.now);
             }
         };
-        assert_eq!(chosen_after(&mut unheard(0, true), fails), (7, 1), "it cannot be reached");
+        assert_eq!(
+            chosen_after(&mut unheard(0, true), fails),
+            (7, 1),
+            "it cannot be reached"
+        );
         let silence = |_: &mut Table, _| {};
         let (tenths, version) = chosen_after(&mut unheard(0, true), silence);
-        assert_eq!((tenths > 20, tenths < 25, version), (true, true, 1), "it says nothing: {tenths}");
-        assert_eq!(chosen_after(&mut unheard(0, false), silence), (3, 1), "nobody is being connected to");
+        assert_eq!(
+            (tenths > 20, tenths < 25, version),
+            (true, true, 1),
+            "it says nothing: {tenths}"
+        );
+        assert_eq!(
+            chosen_after(&mut unheard(0, false), silence),
+            (3, 1),
+            "nobody is being connected to"
+        );
     }
 
     #[test]
     fn a_version_older_than_one_that_is_known_is_taken_only_when_nobody_shows_that_one() {
         let silence = |_: &mut Table, _| {};
         let (tenths, version) = chosen_after(&mut unheard(2, false), silence);
-        assert_eq!((tenths > 30, tenths < 35, version), (true, true, 1), "{tenths}");
+        assert_eq!(
+            (tenths > 30, tenths < 35, version),
+            (true, true, 1),
+            "{tenths}"
+        );
         let shows = |table: &mut Table, tenths| {
             if tenths == 10 {
                 table.shows(device(OTHER), 2);
@@ -397,6 +502,10 @@ mod tests {
         };
         let (tenths, version) = chosen_after(&mut unheard(2, false), shows);
         assert_eq!((tenths < 15, version), (true, 2), "{tenths}");
-        assert_eq!(chosen_after(&mut unheard(1, false), silence), (3, 1), "it is the one that is known");
+        assert_eq!(
+            chosen_after(&mut unheard(1, false), silence),
+            (3, 1),
+            "it is the one that is known"
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! Framing: a 4-byte big-endian length, then one protobuf `Frame` (or, on a stream to a relay after its first frame,
-//! `RelayFrame`).
+//! Framing: a 4-byte big-endian length, then one protobuf `Frame` (or, on a stream to a relay after
+//! its first frame, `RelayFrame`).
 //!
-//! Invariant: a length is checked against the caller's bound before anything is read or allocated for it.
+//! Invariant: a length is checked against the caller's bound before anything is read or allocated
+//! for it.
 
 use crate::message::{Message, MessageError};
 use crate::relay::RelayMessage;
@@ -24,17 +25,25 @@ pub struct FrameError {
 /// Length of the frame that follows `prefix`; fails beyond `max`.
 pub fn frame_length(prefix: [u8; FRAME_PREFIX], max: usize) -> Result<usize, FrameError> {
     let length = u32::from_be_bytes(prefix) as usize;
-    if length > max { Err(FrameError { length, max }) } else { Ok(length) }
+    if length > max {
+        Err(FrameError { length, max })
+    } else {
+        Ok(length)
+    }
 }
 
 /// The message as it goes over the wire, its length in front.
 pub fn encode_frame(message: &Message) -> Vec<u8> {
-    with_length(&wire::Frame { body: Some(message.to_wire()) })
+    with_length(&wire::Frame {
+        body: Some(message.to_wire()),
+    })
 }
 
 /// The same for a message between a device and a relay.
 pub fn encode_relay_frame(message: &RelayMessage) -> Vec<u8> {
-    with_length(&wire::RelayFrame { body: Some(message.to_wire()) })
+    with_length(&wire::RelayFrame {
+        body: Some(message.to_wire()),
+    })
 }
 
 fn with_length(frame: &impl prost::Message) -> Vec<u8> {
@@ -45,7 +54,8 @@ fn with_length(frame: &impl prost::Message) -> Vec<u8> {
     out
 }
 
-/// Parses one frame (without its length). `None` is a message of a later protocol version, to be skipped.
+/// Parses one frame (without its length). `None` is a message of a later protocol version, to be
+/// skipped.
 pub fn decode_frame(bytes: &[u8]) -> Result<Option<Message>, MessageError> {
     let frame = wire::Frame::decode(bytes).map_err(|_| MessageError::Malformed)?;
     frame.body.map(Message::parse).transpose()

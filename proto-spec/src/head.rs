@@ -72,8 +72,12 @@ impl Head {
 
     fn decode(bytes: &[u8]) -> Result<Self, HeadError> {
         let head = wire::Head::decode(bytes).map_err(|_| HeadError::Malformed)?;
-        let count =
-            |n: u64, what| u32::try_from(n).ok().filter(|_| n <= MAX_CHUNKS).ok_or(HeadError::Absurd(what));
+        let count = |n: u64, what| {
+            u32::try_from(n)
+                .ok()
+                .filter(|_| n <= MAX_CHUNKS)
+                .ok_or(HeadError::Absurd(what))
+        };
         if head.root_length <= CHUNK_TAG || head.root_length > MAX_ROOT {
             return Err(HeadError::Absurd("root length"));
         }
@@ -110,11 +114,19 @@ impl SignedHead {
     pub fn sign(head: Head, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Self {
         let bytes = head.encode();
         let signature = sign(&[CONTEXT, &bytes].concat());
-        Self { head, bytes, signature }
+        Self {
+            head,
+            bytes,
+            signature,
+        }
     }
 
     /// Parses and checks a head of `share` that must be signed by `owner`.
-    pub fn open(unchecked: &UncheckedHead, share: ShareId, owner: DeviceId) -> Result<Self, HeadError> {
+    pub fn open(
+        unchecked: &UncheckedHead,
+        share: ShareId,
+        owner: DeviceId,
+    ) -> Result<Self, HeadError> {
         let signature: [u8; 64] = fixed("a signature", &unchecked.signature)?;
         if !owner.verify(&[CONTEXT, &unchecked.head].concat(), &signature) {
             return Err(HeadError::Signature);
@@ -123,7 +135,11 @@ impl SignedHead {
         if head.share != share {
             return Err(HeadError::OtherShare);
         }
-        Ok(Self { head, bytes: unchecked.head.clone(), signature })
+        Ok(Self {
+            head,
+            bytes: unchecked.head.clone(),
+            signature,
+        })
     }
 
     /// The head.
@@ -131,8 +147,9 @@ impl SignedHead {
         &self.head
     }
 
-    /// Returns whether of two different heads with one version number this one is preferred: the later published, then that with
-    /// the larger root id. An owner whose data was restored from a backup may sign such a pair; everybody prefers the same.
+    /// Returns whether of two different heads with one version number this one is preferred: the
+    /// later published, then that with the larger root id. An owner whose data was restored
+    /// from a backup may sign such a pair; everybody prefers the same.
     pub fn is_preferred_to(&self, other: &Self) -> bool {
         let rank = |of: &Self| (of.head.published_ms, *of.head.root.as_bytes());
         rank(self) > rank(other)
@@ -140,11 +157,15 @@ impl SignedHead {
 
     /// For sending or storing.
     pub fn to_unchecked(&self) -> UncheckedHead {
-        UncheckedHead { head: self.bytes.clone(), signature: self.signature.to_vec() }
+        UncheckedHead {
+            head: self.bytes.clone(),
+            signature: self.signature.to_vec(),
+        }
     }
 }
 
-/// A signed head as it came from outside: good for nothing until [`SignedHead::open`] has checked it.
+/// A signed head as it came from outside: good for nothing until [`SignedHead::open`] has checked
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UncheckedHead {
     head: Vec<u8>,
@@ -154,7 +175,9 @@ pub struct UncheckedHead {
 impl UncheckedHead {
     /// Parses the stored or received message; checks nothing yet.
     pub fn decode(bytes: &[u8]) -> Result<Self, HeadError> {
-        wire::SignedHead::decode(bytes).map(Self::from_wire).map_err(|_| HeadError::Malformed)
+        wire::SignedHead::decode(bytes)
+            .map(Self::from_wire)
+            .map_err(|_| HeadError::Malformed)
     }
 
     /// Encodes for storing.
@@ -163,11 +186,17 @@ impl UncheckedHead {
     }
 
     pub(crate) fn from_wire(message: wire::SignedHead) -> Self {
-        Self { head: message.head.to_vec(), signature: message.signature.to_vec() }
+        Self {
+            head: message.head.to_vec(),
+            signature: message.signature.to_vec(),
+        }
     }
 
     pub(crate) fn to_wire(&self) -> wire::SignedHead {
-        wire::SignedHead { head: self.head.clone().into(), signature: self.signature.clone().into() }
+        wire::SignedHead {
+            head: self.head.clone().into(),
+            signature: self.signature.clone().into(),
+        }
     }
 }
 
@@ -203,12 +232,21 @@ mod tests {
         let (pair, owner) = keys();
         let signed = SignedHead::sign(head(), |m| pair.sign(m).try_into().unwrap());
         let sent = UncheckedHead::decode(&signed.to_unchecked().encode()).unwrap();
-        assert_eq!(SignedHead::open(&sent, head().share, owner).unwrap(), signed);
+        assert_eq!(
+            SignedHead::open(&sent, head().share, owner).unwrap(),
+            signed
+        );
         let other = ShareSecret::new([2; 16]).share_id();
-        assert_eq!(SignedHead::open(&sent, other, owner), Err(HeadError::OtherShare));
+        assert_eq!(
+            SignedHead::open(&sent, other, owner),
+            Err(HeadError::OtherShare)
+        );
         let mut forged = sent.clone();
         forged.head[20] ^= 1;
-        assert_eq!(SignedHead::open(&forged, head().share, owner), Err(HeadError::Signature));
+        assert_eq!(
+            SignedHead::open(&forged, head().share, owner),
+            Err(HeadError::Signature)
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Identifiers and secrets of fixed length.
 //!
-//! Invariant: a [`ShareSecret`], [`ChunkKey`], [`ReadKey`] or [`Invitation`] never shows its bytes through `Debug` or `Display`.
+//! Invariant: a [`ShareSecret`], [`ChunkKey`], [`ReadKey`] or [`Invitation`] never shows its bytes
+//! through `Debug` or `Display`.
 
 use crate::device::DeviceId;
 use std::fmt;
@@ -19,7 +20,11 @@ pub struct IdError {
 }
 
 pub(crate) fn fixed<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], IdError> {
-    bytes.try_into().map_err(|_| IdError { what, expected: N, actual: bytes.len() })
+    bytes.try_into().map_err(|_| IdError {
+        what,
+        expected: N,
+        actual: bytes.len(),
+    })
 }
 
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
@@ -63,10 +68,25 @@ macro_rules! public_id {
     };
 }
 
-public_id!(ShareId, 16, "a share id", "Names a share. Derived from its secret, reveals nothing about it.");
-public_id!(ChunkId, 32, "a chunk id", "BLAKE3 of a chunk's ciphertext: anyone can verify, nobody can read.");
+public_id!(
+    ShareId,
+    16,
+    "a share id",
+    "Names a share. Derived from its secret, reveals nothing about it."
+);
+public_id!(
+    ChunkId,
+    32,
+    "a chunk id",
+    "BLAKE3 of a chunk's ciphertext: anyone can verify, nobody can read."
+);
 
-public_id!(UserId, 16, "a user id", "Names a user at one relay: random, says nothing about who it is.");
+public_id!(
+    UserId,
+    16,
+    "a user id",
+    "Names a user at one relay: random, says nothing about who it is."
+);
 public_id!(
     MessageId,
     16,
@@ -132,8 +152,18 @@ macro_rules! secret {
     };
 }
 
-secret!(ShareSecret, 16, "a share secret", "Opens one share: who knows it may fetch and read it.");
-secret!(ChunkKey, 32, "a chunk key", "AES-256-GCM key of one chunk, used for that chunk only.");
+secret!(
+    ShareSecret,
+    16,
+    "a share secret",
+    "Opens one share: who knows it may fetch and read it."
+);
+secret!(
+    ChunkKey,
+    32,
+    "a chunk key",
+    "AES-256-GCM key of one chunk, used for that chunk only."
+);
 secret!(
     ReadKey,
     32,
@@ -146,7 +176,12 @@ secret!(
     "a group's secret",
     "One generation of what the members of a group have in common: opens what they say of themselves and their shares."
 );
-secret!(Invitation, 16, "an invitation", "Lets a device register at a relay: who has it may spend it.");
+secret!(
+    Invitation,
+    16,
+    "an invitation",
+    "Lets a device register at a relay: who has it may spend it."
+);
 
 impl MessageId {
     /// The id that things sealed outside of a message have (a device's card): 16 zero bytes.
@@ -159,7 +194,8 @@ impl GroupSecret {
         KeyMark(blake3::derive_key("hither.v1 group key mark", &self.0))
     }
 
-    /// Secret of the domain in which everything that is shared with this generation of the group dedupes.
+    /// Secret of the domain in which everything that is shared with this generation of the group
+    /// dedupes.
     pub fn domain(&self) -> [u8; 32] {
         blake3::derive_key("hither.v1 group domain", &self.0)
     }
@@ -180,7 +216,10 @@ impl GroupId {
     /// Stands in the place of a message's id in what is sealed for a device about this group.
     pub fn seal_id(&self) -> MessageId {
         let mut id = [0; 16];
-        blake3::Hasher::new_derive_key("hither.v1 group seal").update(&self.0).finalize_xof().fill(&mut id);
+        blake3::Hasher::new_derive_key("hither.v1 group seal")
+            .update(&self.0)
+            .finalize_xof()
+            .fill(&mut id);
         MessageId(id)
     }
 }
@@ -205,7 +244,11 @@ impl Invitation {
 }
 
 fn from_hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], IdError> {
-    let wrong = || IdError { what, expected: 2 * N, actual: text.len() };
+    let wrong = || IdError {
+        what,
+        expected: 2 * N,
+        actual: text.len(),
+    };
     // `from_str_radix` would take a sign.
     if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(wrong());
@@ -225,26 +268,26 @@ impl ShareSecret {
         ShareId(id)
     }
 
-    /// A 32-byte key for one purpose, by BLAKE3's key derivation mode (BLAKE3 paper, section 5.3: the context
-    /// string must be a hard-coded constant, unique to the purpose).
+    /// A 32-byte key for one purpose, by BLAKE3's key derivation mode (BLAKE3 paper, section 5.3:
+    /// the context string must be a hard-coded constant, unique to the purpose).
     pub fn derive(&self, context: &'static str) -> [u8; 32] {
         blake3::derive_key(context, &self.0)
     }
 
-    /// What a store is told, so that it can check who may read the share's ciphertext. One way: it neither opens the
-    /// share nor proves anything to a device.
+    /// What a store is told, so that it can check who may read the share's ciphertext. One way: it
+    /// neither opens the share nor proves anything to a device.
     pub fn read_key(&self) -> ReadKey {
         ReadKey(self.derive("hither.v1 store read key"))
     }
 
-    /// What the share is called at one index node. Every node is told another name, so that none of them can ask, or say
-    /// something, at another one.
+    /// What the share is called at one index node. Every node is told another name, so that none of
+    /// them can ask, or say something, at another one.
     pub fn index_topic(&self, node: &DeviceId) -> IndexTopic {
         IndexTopic(self.derive_for("hither.v1 index topic", node))
     }
 
-    /// The AES-256-GCM key under which `device` seals for ticket holders where it listens. It is the device's own, so that
-    /// random nonces of different devices never meet.
+    /// The AES-256-GCM key under which `device` seals for ticket holders where it listens. It is
+    /// the device's own, so that random nonces of different devices never meet.
     pub fn index_address_key(&self, device: &DeviceId) -> ChunkKey {
         ChunkKey(self.derive_for("hither.v1 index addresses", device))
     }
@@ -258,7 +301,8 @@ impl ShareSecret {
         derived
     }
 
-    /// The AES-256-GCM key of one version's root: unique, because every version has a fresh random salt.
+    /// The AES-256-GCM key of one version's root: unique, because every version has a fresh random
+    /// salt.
     pub fn root_key(&self, version: u64, salt: &[u8; 16]) -> ChunkKey {
         let mut material = [0u8; 40];
         material[..16].copy_from_slice(&self.0);
@@ -276,10 +320,16 @@ mod tests {
 
     #[test]
     fn secrets_do_not_print_themselves() {
-        assert_eq!(format!("{:?}", ShareSecret::new([7; 16])), "ShareSecret(secret)");
+        assert_eq!(
+            format!("{:?}", ShareSecret::new([7; 16])),
+            "ShareSecret(secret)"
+        );
         assert_eq!(format!("{:?}", ChunkKey::new([7; 32])), "ChunkKey(secret)");
         assert_eq!(format!("{:?}", ReadKey::new([7; 32])), "ReadKey(secret)");
-        assert_eq!(format!("{:?}", Invitation::new([7; 16])), "Invitation(secret)");
+        assert_eq!(
+            format!("{:?}", Invitation::new([7; 16])),
+            "Invitation(secret)"
+        );
     }
 
     #[test]
@@ -287,8 +337,13 @@ mod tests {
         let id = ShareSecret::new([1; 16]).share_id();
         assert_eq!(ShareId::from_hex(&id.to_string()), Ok(id));
         let signed = format!("+1{}", "0".repeat(30));
-        for bad in ["", "00", "zz000000000000000000000000000000", "é000000000000000000000000000000", &signed]
-        {
+        for bad in [
+            "",
+            "00",
+            "zz000000000000000000000000000000",
+            "é000000000000000000000000000000",
+            &signed,
+        ] {
             assert!(ShareId::from_hex(bad).is_err(), "{bad}");
             assert!(Invitation::from_hex(bad).is_err(), "{bad}");
         }
@@ -307,13 +362,19 @@ mod tests {
 
     #[test]
     fn topics_and_address_keys_differ_by_share_and_device() {
-        let (one, two) = (crate::relay::samples::key(), crate::relay::samples::other_key());
+        let (one, two) = (
+            crate::relay::samples::key(),
+            crate::relay::samples::other_key(),
+        );
         let secret = ShareSecret::new([1; 16]);
         let topic = secret.index_topic(&one);
         assert_ne!(topic, secret.index_topic(&two));
         assert_ne!(topic, ShareSecret::new([2; 16]).index_topic(&one));
         assert_ne!(topic.as_bytes(), secret.index_address_key(&one).expose());
-        assert_ne!(secret.index_address_key(&one), secret.index_address_key(&two));
+        assert_ne!(
+            secret.index_address_key(&one),
+            secret.index_address_key(&two)
+        );
     }
 
     #[test]

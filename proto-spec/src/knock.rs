@@ -1,9 +1,11 @@
-//! What a device shows before another one opens a circuit to it: that it knows a share the other may hold.
+//! What a device shows before another one opens a circuit to it: that it knows a share the other
+//! may hold.
 //!
-//! `knock = salt (16) ‖ first 16 bytes of BLAKE3-keyed(derive(secret, "hither.v2 circuit knock"), from ‖ to ‖ salt)`. It is bound to
-//! both devices in their roles, so that a relay that passes it on can use it for nobody else, and no two are alike, so that
-//! a relay does not see that the same share is asked for again. It only decides who is listened to: over the circuit
-//! everything is proven as on any link.
+//! `knock = salt (16) ‖ first 16 bytes of BLAKE3-keyed(derive(secret, "hither.v2 circuit knock"),
+//! from ‖ to ‖ salt)`. It is bound to both devices in their roles, so that a relay that passes it
+//! on can use it for nobody else, and no two are alike, so that a relay does not see that the same
+//! share is asked for again. It only decides who is listened to: over the circuit everything is
+//! proven as on any link.
 
 use crate::device::DeviceId;
 use crate::ids::{IdError, ShareSecret, fixed};
@@ -22,10 +24,18 @@ impl Knock {
     pub const SALT: usize = 16;
 
     /// Makes what the device `from` shows the device `to`. The salt is random for each circuit.
-    pub fn make(secret: &ShareSecret, from: &DeviceId, to: &DeviceId, salt: [u8; Self::SALT]) -> Self {
+    pub fn make(
+        secret: &ShareSecret,
+        from: &DeviceId,
+        to: &DeviceId,
+        salt: [u8; Self::SALT],
+    ) -> Self {
         let key = Zeroizing::new(secret.derive("hither.v2 circuit knock"));
         let mut hasher = blake3::Hasher::new_keyed(&key);
-        hasher.update(from.as_bytes()).update(to.as_bytes()).update(&salt);
+        hasher
+            .update(from.as_bytes())
+            .update(to.as_bytes())
+            .update(&salt);
         let mut knock = [0; Self::LEN];
         let (front, back) = knock.split_at_mut(Self::SALT);
         front.copy_from_slice(&salt);
@@ -82,7 +92,10 @@ mod tests {
         for at in 0..Knock::LEN {
             let mut changed = *knock.as_bytes();
             changed[at] ^= 1;
-            assert!(!Knock(changed).verify(&secret, &one, &two), "byte {at} counts");
+            assert!(
+                !Knock(changed).verify(&secret, &one, &two),
+                "byte {at} counts"
+            );
         }
         assert!(Knock::from_slice(&knock.as_bytes()[1..]).is_err());
         assert_eq!(Knock::from_slice(knock.as_bytes()), Ok(knock));
@@ -91,7 +104,8 @@ mod tests {
     #[test]
     fn no_two_knocks_about_one_share_are_alike() {
         let (secret, one, two) = (ShareSecret::new([1; 16]), key(), other_key());
-        let knocks = [[7; 16], [8; 16]].map(|salt| *Knock::make(&secret, &one, &two, salt).as_bytes());
+        let knocks =
+            [[7; 16], [8; 16]].map(|salt| *Knock::make(&secret, &one, &two, salt).as_bytes());
         assert_ne!(knocks[0][Knock::SALT..], knocks[1][Knock::SALT..]);
     }
 }

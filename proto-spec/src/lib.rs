@@ -1,12 +1,12 @@
 //! Hither's wire types, ticket and file formats: parsed once at the boundary, no IO.
 //!
-//! Two layers. [`wire`] holds what `prost` generates from the `.proto` files and is trusted by nobody. Everything
-//! else is a domain type that can only be made by a parser that checks lengths, counts and names, so that code
-//! behind the boundary never meets an unchecked value. `SPEC.md` beside this crate describes both in words;
-//! `vectors/` pins them in bytes.
+//! Two layers. [`wire`] holds what `prost` generates from the `.proto` files and is trusted by
+//! nobody. Everything else is a domain type that can only be made by a parser that checks lengths,
+//! counts and names, so that code behind the boundary never meets an unchecked value. `SPEC.md`
+//! beside this crate describes both in words; `vectors/` pins them in bytes.
 //!
-//! Invariants: no sockets, files, clocks, tasks or random sources here (enforced by this crate's `clippy.toml`);
-//! no decoder allocates more than a constant factor of the bytes it was given.
+//! Invariants: no sockets, files, clocks, tasks or random sources here (enforced by this crate's
+//! `clippy.toml`); no decoder allocates more than a constant factor of the bytes it was given.
 
 mod claim;
 mod device;
@@ -41,29 +41,34 @@ pub use frame::{
     frame_length,
 };
 pub use group::{
-    Action, Branch as GroupBranch, Entry as GroupEntry, EntryError, GroupInvite, GroupInviteError, GroupName,
-    GroupNameError, Joining, LogError, Membership, NameSeal, Policy, Prevails, Role, SignedEntry, prevails,
+    Action, Branch as GroupBranch, Entry as GroupEntry, EntryError, GroupInvite, GroupInviteError,
+    GroupName, GroupNameError, Joining, LogError, Membership, NameSeal, Policy, Prevails, Role,
+    SignedEntry, prevails,
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    ChunkId, ChunkKey, CircuitId, GroupId, GroupSecret, IdError, IndexTopic, Invitation, KeyMark, MessageId,
-    ReadKey, ShareId, ShareSecret, UserId,
+    ChunkId, ChunkKey, CircuitId, GroupId, GroupSecret, IdError, IndexTopic, Invitation, KeyMark,
+    MessageId, ReadKey, ShareId, ShareSecret, UserId,
 };
 pub use knock::Knock;
-pub use manifest::{ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError};
+pub use manifest::{
+    ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError,
+};
 pub use message::{
-    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
-    Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind,
+    Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use price::{Price, PriceError};
-pub use proof::{BlindKey, BlindQuery, BlindReply, Proof, ProofKey, ProofPurpose, Side, StreamBinding};
+pub use proof::{
+    BlindKey, BlindQuery, BlindReply, Proof, ProofKey, ProofPurpose, Side, StreamBinding,
+};
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
     Card, CircuitMessage, DeviceEntry, GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin,
-    GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed, GroupStanding, Host, HostPort, HostPortError,
-    IndexHolder, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose,
-    RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome, index_node,
+    GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed, GroupStanding, Host, HostPort,
+    HostPortError, IndexHolder, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
+    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

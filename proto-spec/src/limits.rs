@@ -1,13 +1,15 @@
-//! Every bound of the protocol in one place. A value beyond its bound is refused by the parser that meets it.
+//! Every bound of the protocol in one place. A value beyond its bound is refused by the parser that
+//! meets it.
 
 /// Version of the link protocol spoken by this build ([`crate::wire::Open::protocol`]).
 ///
-/// Version 1 bound proofs to a connection and a side alone, so that whoever got one could send it back on a stream of the same
-/// connection. It is refused.
+/// Version 1 bound proofs to a connection and a side alone, so that whoever got one could send it
+/// back on a stream of the same connection. It is refused.
 pub const PROTOCOL: u32 = 2;
 /// Longest frame accepted before the other side has proven that it may talk to us, bytes.
 pub const MAX_FRAME_UNPROVEN: usize = 1024;
-/// Longest frame accepted afterwards, bytes (an announcement of a badly fragmented million-chunk share fits).
+/// Longest frame accepted afterwards, bytes (an announcement of a badly fragmented million-chunk
+/// share fits).
 pub const MAX_FRAME: usize = 1024 * 1024;
 /// Longest plaintext chunk, bytes: four times the largest average (4 MiB).
 pub const MAX_CHUNK: u32 = 16 * 1024 * 1024;
@@ -43,8 +45,8 @@ pub const MAX_DEVICE_NAME: usize = 64;
 pub const MAX_HINTS: usize = 8;
 /// Most relays in a ticket.
 pub const MAX_TICKET_RELAYS: usize = 2;
-/// Longest ticket, characters. Bech32m's checksum is defined up to 1,023; a ticket with eight IPv6 hints and a pin has
-/// 423, the rest is for relays.
+/// Longest ticket, characters. Bech32m's checksum is defined up to 1,023; a ticket with eight IPv6
+/// hints and a pin has 423, the rest is for relays.
 pub const MAX_TICKET: usize = 1000;
 
 /// Most addresses of one kind (UDP, TCP) in a [`crate::RelayAddress`].
@@ -53,7 +55,8 @@ pub const MAX_ADDRESSES: usize = 8;
 pub const MAX_HOST: usize = 253;
 /// Longest `host:port`, bytes.
 pub const MAX_HOST_PORT: usize = MAX_HOST + 8;
-/// Longest relay URL, characters: a longest `host:port`, a key, an invitation and what stands between them.
+/// Longest relay URL, characters: a longest `host:port`, a key, an invitation and what stands
+/// between them.
 pub const MAX_RELAY_URL: usize = 400;
 /// Most holders in an [`crate::Message::Elsewhere`].
 pub const MAX_HOLDERS: usize = 16;
@@ -62,8 +65,8 @@ pub const MAX_FRAME_LOOKUP: usize = 128 * 1024;
 
 /// Longest frame a relay accepts from who has not registered (or shown an invitation) yet, bytes.
 pub const MAX_RELAY_FRAME_UNKNOWN: usize = 1024;
-/// Longest frame between a device and a relay, bytes. [`MAX_DEVICES`] cards of full length fit, with what else a
-/// [`crate::Welcome`] may hold.
+/// Longest frame between a device and a relay, bytes. [`MAX_DEVICES`] cards of full length fit,
+/// with what else a [`crate::Welcome`] may hold.
 pub const MAX_RELAY_FRAME: usize = 1024 * 1024 + 256 * 1024;
 /// Most relays in an assignment or a move, stores in a welcome, measurements in a placement.
 pub const MAX_RELAYS: usize = 16;
@@ -75,12 +78,13 @@ pub const MAX_CARD: usize = 4096;
 pub const MAX_MESSAGE: usize = 256 * 1024;
 /// Most records in one list of an upload.
 pub const MAX_PUT_LIST: usize = 16_384;
-/// Most ciphertext of one version of a share, root and manifest included, bytes: [`MAX_SHARE`] and generous room for
-/// tags and manifest.
+/// Most ciphertext of one version of a share, root and manifest included, bytes: [`MAX_SHARE`] and
+/// generous room for tags and manifest.
 pub const MAX_CIPHERTEXT: u64 = 2 * MAX_SHARE;
 /// Longest frame on a stream to the index, bytes.
 pub const MAX_INDEX_FRAME: usize = 256 * 1024;
-/// Most ranges in one announcement or delta to the index: three quarters of a longest frame, were each of the longest kind.
+/// Most ranges in one announcement or delta to the index: three quarters of a longest frame, were
+/// each of the longest kind.
 pub const MAX_INDEX_RANGES: usize = 16_384;
 /// One past the highest number that the index counts with: [`MAX_CHUNKS`] in extents.
 pub const MAX_INDEX_POSITIONS: u32 = (MAX_CHUNKS / INDEX_EXTENT as u64) as u32;
@@ -92,7 +96,8 @@ pub const MAX_INDEX_HOLDERS: usize = 128;
 pub const INDEX_EXTENTS_ABOVE: u32 = 100_000;
 /// Positions in one extent.
 pub const INDEX_EXTENT: u32 = 16;
-/// Shortest and longest time between two signs of life that an index node may ask for, milliseconds.
+/// Shortest and longest time between two signs of life that an index node may ask for,
+/// milliseconds.
 pub const INDEX_HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=600_000;
 /// Shortest and longest time between two pings that a relay may ask for, milliseconds.
 pub const RELAY_PING_MS: std::ops::RangeInclusive<u32> = 100..=600_000;
@@ -105,7 +110,8 @@ pub const MAX_GROUP_MEMBERS: usize = 512;
 pub const MAX_GROUP_NAMED: usize = 32;
 /// Most devices on the allow-list of a group.
 pub const MAX_GROUP_ALLOWED: usize = 256;
-/// Most devices that a group remembers to have removed, the latest: only an admin lets them in again.
+/// Most devices that a group remembers to have removed, the latest: only an admin lets them in
+/// again.
 pub const MAX_GROUP_REMOVED: usize = 512;
 /// Most entries in the log of a group. Then nothing more can be written: make a new group.
 pub const MAX_GROUP_LOG: u64 = 16_384;

@@ -1,14 +1,17 @@
 //! The manifest of a version: what is in the share, and its chunks with their keys.
 //!
-//! Layout (SPEC.md, "Manifest"): a length-delimited `ManifestHeader`, then the entries as length-delimited `Entry`
-//! messages in pre-order, then 68-byte chunk records. The content of all files, concatenated in entry order, is one
-//! stream; the chunks cover it without gap or overlap. Invariants of a parsed [`Manifest`]: every parent is a
-//! folder (a symlink can have no children by construction), names passed [`EntryName::parse`], no two names in one
-//! folder are equal, and the chunks cover exactly the files' bytes. Whether a file system takes all names is no matter of the
+//! Layout (SPEC.md, "Manifest"): a length-delimited `ManifestHeader`, then the entries as
+//! length-delimited `Entry` messages in pre-order, then 68-byte chunk records. The content of all
+//! files, concatenated in entry order, is one stream; the chunks cover it without gap or overlap.
+//! Invariants of a parsed [`Manifest`]: every parent is a folder (a symlink can have no children by
+//! construction), names passed [`EntryName::parse`], no two names in one folder are equal, and the
+//! chunks cover exactly the files' bytes. Whether a file system takes all names is no matter of the
 //! manifest.
 
 use crate::ids::{ChunkId, ChunkKey};
-use crate::limits::{MAX_CHUNK, MAX_CHUNKS, MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST, MAX_SHARE, MAX_TARGET};
+use crate::limits::{
+    MAX_CHUNK, MAX_CHUNKS, MAX_DEPTH, MAX_ENTRIES, MAX_MANIFEST, MAX_SHARE, MAX_TARGET,
+};
 use crate::name::{EntryName, NameError};
 use crate::wire;
 use prost::Message as _;
@@ -93,7 +96,10 @@ impl ChunkRecord {
         if !rest.is_empty() {
             return Err(RecordError::Truncated);
         }
-        records.iter().map(|record| Self::decode(record, max_length)).collect()
+        records
+            .iter()
+            .map(|record| Self::decode(record, max_length))
+            .collect()
     }
 
     fn decode(record: &[u8; Self::LEN], max_length: u32) -> Result<Self, RecordError> {
@@ -105,7 +111,11 @@ impl ChunkRecord {
         if length == 0 || length > max_length {
             return Err(RecordError::Length);
         }
-        Ok(Self { id: ChunkId::new(id), key: ChunkKey::new(key), length })
+        Ok(Self {
+            id: ChunkId::new(id),
+            key: ChunkKey::new(key),
+            length,
+        })
     }
 }
 
@@ -145,8 +155,8 @@ pub struct Entry {
 
 /// What is in one version of a share, parsed and checked.
 ///
-/// The top level holds exactly one entry, whose name is the share's name: a file for a single-file share, else a
-/// folder.
+/// The top level holds exactly one entry, whose name is the share's name: a file for a single-file
+/// share, else a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     average: u32,
@@ -188,12 +198,16 @@ impl Manifest {
 
     /// Number of files.
     pub fn files(&self) -> u64 {
-        self.entries.iter().filter(|e| matches!(e.kind, EntryKind::File { .. })).count() as u64
+        self.entries
+            .iter()
+            .filter(|e| matches!(e.kind, EntryKind::File { .. }))
+            .count() as u64
     }
 
     /// Encodes for cutting and encryption.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.entries.len() * 48 + self.chunks.len() * ChunkRecord::LEN + 64);
+        let mut out =
+            Vec::with_capacity(self.entries.len() * 48 + self.chunks.len() * ChunkRecord::LEN + 64);
         let header = wire::ManifestHeader {
             format: FORMAT,
             name: self.name().as_str().to_owned(),
@@ -206,7 +220,9 @@ impl Manifest {
         for entry in &self.entries {
             out.extend(entry.to_wire().encode_length_delimited_to_vec());
         }
-        self.chunks.iter().for_each(|record| record.encode_into(&mut out));
+        self.chunks
+            .iter()
+            .for_each(|record| record.encode_into(&mut out));
         out
     }
 
@@ -225,8 +241,8 @@ impl Manifest {
         }
         let mut builder = ManifestBuilder::new(header.average)?;
         for _ in 0..header.entries {
-            let entry =
-                wire::Entry::decode_length_delimited(&mut bytes).map_err(|_| ManifestError::Malformed)?;
+            let entry = wire::Entry::decode_length_delimited(&mut bytes)
+                .map_err(|_| ManifestError::Malformed)?;
             builder.push_wire(entry)?;
         }
         let chunks = ChunkRecord::decode_all(bytes, MAX_CHUNK)?;
@@ -234,7 +250,9 @@ impl Manifest {
             return Err(ManifestError::Malformed);
         }
         let manifest = builder.finish(chunks)?;
-        if manifest.name().as_str() != header.name || manifest.is_single_file() != header.single_file {
+        if manifest.name().as_str() != header.name
+            || manifest.is_single_file() != header.single_file
+        {
             return Err(ManifestError::Tree);
         }
         Ok(manifest)
@@ -260,8 +278,8 @@ impl Entry {
     }
 }
 
-/// Builds a manifest entry by entry, with every check that a manifest from outside must pass: what can be shared is
-/// exactly what can be fetched.
+/// Builds a manifest entry by entry, with every check that a manifest from outside must pass: what
+/// can be shared is exactly what can be fetched.
 #[derive(Debug)]
 pub struct ManifestBuilder {
     average: u32,
@@ -272,12 +290,18 @@ pub struct ManifestBuilder {
 }
 
 impl ManifestBuilder {
-    /// Starts a manifest whose large files are cut at `average` bytes: a power of two up to a quarter of [`MAX_CHUNK`].
+    /// Starts a manifest whose large files are cut at `average` bytes: a power of two up to a
+    /// quarter of [`MAX_CHUNK`].
     pub fn new(average: u32) -> Result<Self, ManifestError> {
         if !average.is_power_of_two() || average > MAX_CHUNK / 4 {
             return Err(ManifestError::Absurd("chunk size"));
         }
-        Ok(Self { average, entries: Vec::new(), bytes: 0, open: vec![HashSet::new()] })
+        Ok(Self {
+            average,
+            entries: Vec::new(),
+            bytes: 0,
+            open: vec![HashSet::new()],
+        })
     }
 
     /// Adds a file; returns where its content begins in the stream.
@@ -290,15 +314,29 @@ impl ManifestBuilder {
         size: u64,
     ) -> Result<u64, ManifestError> {
         let offset = self.bytes;
-        let end =
-            offset.checked_add(size).filter(|end| *end <= MAX_SHARE).ok_or(ManifestError::Absurd("size"))?;
-        self.push(depth, name, mode, mtime_ns, EntryKind::File { size, offset })?;
+        let end = offset
+            .checked_add(size)
+            .filter(|end| *end <= MAX_SHARE)
+            .ok_or(ManifestError::Absurd("size"))?;
+        self.push(
+            depth,
+            name,
+            mode,
+            mtime_ns,
+            EntryKind::File { size, offset },
+        )?;
         self.bytes = end;
         Ok(offset)
     }
 
     /// Adds a folder; entries one level deeper that follow are inside it.
-    pub fn folder(&mut self, depth: u32, name: &str, mode: u32, mtime_ns: i64) -> Result<(), ManifestError> {
+    pub fn folder(
+        &mut self,
+        depth: u32,
+        name: &str,
+        mode: u32,
+        mtime_ns: i64,
+    ) -> Result<(), ManifestError> {
         self.push(depth, name, mode, mtime_ns, EntryKind::Folder)?;
         self.open.push(HashSet::new());
         Ok(())
@@ -315,7 +353,15 @@ impl ManifestBuilder {
         if target.is_empty() || target.len() > MAX_TARGET || target.contains('\0') {
             return Err(ManifestError::Entry);
         }
-        self.push(depth, name, 0o777, mtime_ns, EntryKind::Symlink { target: target.to_owned() })
+        self.push(
+            depth,
+            name,
+            0o777,
+            mtime_ns,
+            EntryKind::Symlink {
+                target: target.to_owned(),
+            },
+        )
     }
 
     /// Bytes of all files so far.
@@ -334,7 +380,12 @@ impl ManifestBuilder {
         if chunks.iter().map(|c| u64::from(c.length)).sum::<u64>() != self.bytes {
             return Err(ManifestError::Coverage);
         }
-        Ok(Manifest { average: self.average, entries: self.entries, chunks, bytes: self.bytes })
+        Ok(Manifest {
+            average: self.average,
+            entries: self.entries,
+            chunks,
+            bytes: self.bytes,
+        })
     }
 
     fn push_wire(&mut self, entry: wire::Entry) -> Result<(), ManifestError> {
@@ -345,11 +396,21 @@ impl ManifestBuilder {
             return Err(ManifestError::Entry);
         }
         match kind {
-            wire::EntryKind::File => {
-                self.file(entry.depth, &entry.name, entry.mode, entry.mtime_ns, entry.size).map(drop)
+            wire::EntryKind::File => self
+                .file(
+                    entry.depth,
+                    &entry.name,
+                    entry.mode,
+                    entry.mtime_ns,
+                    entry.size,
+                )
+                .map(drop),
+            wire::EntryKind::Folder => {
+                self.folder(entry.depth, &entry.name, entry.mode, entry.mtime_ns)
             }
-            wire::EntryKind::Folder => self.folder(entry.depth, &entry.name, entry.mode, entry.mtime_ns),
-            wire::EntryKind::Symlink => self.symlink(entry.depth, &entry.name, entry.mtime_ns, &entry.target),
+            wire::EntryKind::Symlink => {
+                self.symlink(entry.depth, &entry.name, entry.mtime_ns, &entry.target)
+            }
             wire::EntryKind::Unspecified => Err(ManifestError::Entry),
         }
     }
@@ -363,8 +424,10 @@ impl ManifestBuilder {
         kind: EntryKind,
     ) -> Result<(), ManifestError> {
         let shown = || crate::name::display_name(name);
-        let parsed =
-            EntryName::parse(name).map_err(|reason| ManifestError::Name { shown: shown(), reason })?;
+        let parsed = EntryName::parse(name).map_err(|reason| ManifestError::Name {
+            shown: shown(),
+            reason,
+        })?;
         if self.entries.len() as u64 >= MAX_ENTRIES {
             return Err(ManifestError::Absurd("number of entries"));
         }
@@ -382,7 +445,13 @@ impl ManifestBuilder {
         if !self.open[depth as usize].insert(parsed.clone()) {
             return Err(ManifestError::Twice(shown()));
         }
-        self.entries.push(Entry { depth, name: parsed, kind, mode, mtime_ns });
+        self.entries.push(Entry {
+            depth,
+            name: parsed,
+            kind,
+            mode,
+            mtime_ns,
+        });
         Ok(())
     }
 }
@@ -392,7 +461,11 @@ mod tests {
     use super::*;
 
     fn record(length: u32) -> ChunkRecord {
-        ChunkRecord { id: ChunkId::new([1; 32]), key: ChunkKey::new([2; 32]), length }
+        ChunkRecord {
+            id: ChunkId::new([1; 32]),
+            key: ChunkKey::new([2; 32]),
+            length,
+        }
     }
 
     fn sample() -> Manifest {
@@ -410,8 +483,17 @@ mod tests {
     fn manifests_round_trip() {
         let manifest = sample();
         assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
-        assert_eq!((manifest.files(), manifest.bytes(), manifest.name().as_str()), (3, 17, "top"));
-        assert_eq!(manifest.entries()[5].kind, EntryKind::File { size: 7, offset: 10 });
+        assert_eq!(
+            (manifest.files(), manifest.bytes(), manifest.name().as_str()),
+            (3, 17, "top")
+        );
+        assert_eq!(
+            manifest.entries()[5].kind,
+            EntryKind::File {
+                size: 7,
+                offset: 10
+            }
+        );
     }
 
     #[test]
@@ -430,11 +512,20 @@ mod tests {
         b.folder(0, "top", 0, 0).unwrap();
         assert_eq!(b.file(0, "second top", 0, 0, 0), Err(ManifestError::Tree));
         b.symlink(1, "link", 0, "/etc").unwrap();
-        assert_eq!(b.file(2, "through the link", 0, 0, 0), Err(ManifestError::Tree));
+        assert_eq!(
+            b.file(2, "through the link", 0, 0, 0),
+            Err(ManifestError::Tree)
+        );
         b.file(1, "Name", 0, 0, 0).unwrap();
         b.file(1, "nAME", 0, 0, 0).unwrap();
-        assert_eq!(b.file(1, "Name", 0, 0, 0), Err(ManifestError::Twice("Name".into())));
-        assert!(matches!(b.file(1, "..", 0, 0, 0), Err(ManifestError::Name { .. })));
+        assert_eq!(
+            b.file(1, "Name", 0, 0, 0),
+            Err(ManifestError::Twice("Name".into()))
+        );
+        assert!(matches!(
+            b.file(1, "..", 0, 0, 0),
+            Err(ManifestError::Name { .. })
+        ));
         assert_eq!(b.symlink(1, "x", 0, "a\0b"), Err(ManifestError::Entry));
         assert_eq!(builder().finish(vec![]), Err(ManifestError::Tree));
     }

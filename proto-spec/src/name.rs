@@ -1,8 +1,9 @@
 //! The one choke point for names that come from outside.
 //!
-//! [`EntryName`] is one component of a path: what may stand in a manifest. Whether a file system takes it is known only where it is
-//! written, and decided there. [`display_name`] makes any text safe for a terminal. Invariant: no file name from outside
-//! reaches a disk that did not pass [`EntryName::parse`].
+//! [`EntryName`] is one component of a path: what may stand in a manifest. Whether a file system
+//! takes it is known only where it is written, and decided there. [`display_name`] makes any text
+//! safe for a terminal. Invariant: no file name from outside reaches a disk that did not pass
+//! [`EntryName::parse`].
 
 use crate::limits::MAX_NAME;
 use std::borrow::Cow;
@@ -23,8 +24,9 @@ pub enum NameError {
     Separator,
 }
 
-/// One component of a path inside a share: it leads to no other folder. It may have any character but `/` and NUL, newlines
-/// and backslashes included, so it is shown with [`display_name`] only, and written only by what knows the file system.
+/// One component of a path inside a share: it leads to no other folder. It may have any character
+/// but `/` and NUL, newlines and backslashes included, so it is shown with [`display_name`] only,
+/// and written only by what knows the file system.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryName(String);
 
@@ -53,7 +55,8 @@ impl EntryName {
         folded(&self.0)
     }
 
-    /// Returns why some systems cannot write the name, in words that complete "… because …"; `None` when all can.
+    /// Returns why some systems cannot write the name, in words that complete "… because …"; `None`
+    /// when all can.
     pub fn unportable(&self) -> Option<&'static str> {
         let name = self.as_str();
         if name.chars().any(char::is_control) {
@@ -74,19 +77,31 @@ impl EntryName {
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
 pub const NOT_ON_WINDOWS: [char; 8] = ['\\', ':', '*', '?', '"', '<', '>', '|'];
 
-/// The same for all names that some file system takes for one: those that differ in case, in how accents and widths are
-/// encoded, or in characters that show nothing. It is made for nothing but comparing. File systems fold less, each in its own
-/// way (NTFS case, APFS and ext4 case and accents), and none of them more.
+/// The same for all names that some file system takes for one: those that differ in case, in how
+/// accents and widths are encoded, or in characters that show nothing. It is made for nothing but
+/// comparing. File systems fold less, each in its own way (NTFS case, APFS and ext4 case and
+/// accents), and none of them more.
 pub fn folded(name: &str) -> Cow<'_, str> {
-    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+    {
         return Cow::Borrowed(name);
     }
     if name.is_ascii() {
         return Cow::Owned(name.to_ascii_lowercase());
     }
     let plain: String = name.nfkd().filter(|c| !is_invisible(*c)).collect();
-    // There and back, which makes two letters of one like \u{df}, in either case, and all forms of sigma the same.
-    Cow::Owned(plain.to_lowercase().to_uppercase().to_lowercase().nfkd().collect())
+    // There and back, which makes two letters of one like \u{df}, in either case, and all forms of
+    // sigma the same.
+    Cow::Owned(
+        plain
+            .to_lowercase()
+            .to_uppercase()
+            .to_lowercase()
+            .nfkd()
+            .collect(),
+    )
 }
 
 impl fmt::Display for EntryName {
@@ -105,18 +120,33 @@ impl fmt::Debug for EntryName {
 /// Device names of Windows, which answer with any extension and in any case
 /// (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
 pub fn is_device_name(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
-    if matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or(name)
+        .trim_end_matches(' ')
+        .to_ascii_uppercase();
+    if matches!(
+        stem.as_str(),
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$"
+    ) {
         return true;
     }
-    match stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT")) {
-        Some(rest) => matches!(rest, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"),
+    match stem
+        .strip_prefix("COM")
+        .or_else(|| stem.strip_prefix("LPT"))
+    {
+        Some(rest) => matches!(
+            rest,
+            "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
+        ),
         None => false,
     }
 }
 
-/// Makes any text safe to print on one line of a terminal, and two texts that differ look different: control characters and
-/// whatever shows nothing become U+FFFD, nothing else changes. What joins emoji to one picture stays between emoji.
+/// Makes any text safe to print on one line of a terminal, and two texts that differ look
+/// different: control characters and whatever shows nothing become U+FFFD, nothing else changes.
+/// What joins emoji to one picture stays between emoji.
 pub fn display_name(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let (mut before, mut rest) = (None, text.chars().peekable());
@@ -139,12 +169,14 @@ pub fn display_name(text: &str) -> String {
 
 /// Returns whether a text has anything that a person could see.
 pub(crate) fn is_visible(text: &str) -> bool {
-    text.chars().any(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c))
+    text.chars()
+        .any(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c))
 }
 
-/// Characters that show nothing and take no place: Default_Ignorable_Code_Point of Unicode 17 (DerivedCoreProperties.txt), and with
-/// them bidirectional controls ("Trojan Source", CVE-2021-42574); line and paragraph separators (Zl, Zp); interlinear annotations
-/// (U+FFF9 to U+FFFB); and the two letters that are drawn as blanks (U+2800, U+3164).
+/// Characters that show nothing and take no place: Default_Ignorable_Code_Point of Unicode 17
+/// (DerivedCoreProperties.txt), and with them bidirectional controls ("Trojan Source",
+/// CVE-2021-42574); line and paragraph separators (Zl, Zp); interlinear annotations (U+FFF9 to
+/// U+FFFB); and the two letters that are drawn as blanks (U+2800, U+3164).
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -163,8 +195,9 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Blocks of pictures that are joined or given a presentation (Extended_Pictographic of emoji-data.txt, by whole blocks): arrows to
-/// miscellaneous symbols, and everything from mahjong tiles to the symbols that are still to come.
+/// Blocks of pictures that are joined or given a presentation (Extended_Pictographic of
+/// emoji-data.txt, by whole blocks): arrows to miscellaneous symbols, and everything from mahjong
+/// tiles to the symbols that are still to come.
 const fn is_pictograph(c: char) -> bool {
     matches!(c, '\u{203c}'..='\u{2049}' | '\u{2122}'..='\u{27bf}' | '\u{2934}'..='\u{2b55}' | '\u{3030}'..='\u{303d}' | '\u{1f000}'..='\u{1faff}')
 }
@@ -232,7 +265,15 @@ mod tests {
         ] {
             assert!(unportable(name), "{name:?}");
         }
-        for name in ["a", "Ünïcödé ☃", ".hidden", "console", "COM10", "%41", " blank first"] {
+        for name in [
+            "a",
+            "Ünïcödé ☃",
+            ".hidden",
+            "console",
+            "COM10",
+            "%41",
+            " blank first",
+        ] {
             assert!(!unportable(name), "{name:?}");
         }
     }
@@ -244,7 +285,10 @@ mod tests {
             ("caf\u{e9}", "CAFE\u{301}"),
             ("stra\u{df}e", "STRASSE"),
             ("\u{fb01}le", "FILE"),
-            ("\u{39f}\u{394}\u{39f}\u{3a3}", "\u{3bf}\u{3b4}\u{3bf}\u{3c2}"),
+            (
+                "\u{39f}\u{394}\u{39f}\u{3a3}",
+                "\u{3bf}\u{3b4}\u{3bf}\u{3c2}",
+            ),
             ("\u{ff41}", "A"),
             ("soft\u{ad}", "Soft"),
         ] {
@@ -260,7 +304,10 @@ mod tests {
 
     #[test]
     fn shown_names_cannot_move_the_cursor_or_the_text_direction() {
-        assert_eq!(display_name("a\u{1b}]0;x\u{7}b\u{202e}c"), "a\u{fffd}]0;x\u{fffd}b\u{fffd}c");
+        assert_eq!(
+            display_name("a\u{1b}]0;x\u{7}b\u{202e}c"),
+            "a\u{fffd}]0;x\u{fffd}b\u{fffd}c"
+        );
     }
 
     #[test]
@@ -284,7 +331,12 @@ mod tests {
             '\u{e01ef}',
         ];
         for c in hidden {
-            assert_eq!(display_name(&format!("lap{c}top")), "lap\u{fffd}top", "{:x}", u32::from(c));
+            assert_eq!(
+                display_name(&format!("lap{c}top")),
+                "lap\u{fffd}top",
+                "{:x}",
+                u32::from(c)
+            );
             assert!(!is_visible(&format!(" {c}{c}\u{a0}")), "{:x}", u32::from(c));
         }
         assert!(is_visible("a") && !is_visible("\u{2003}\u{3000}"));

@@ -3,8 +3,9 @@
 use crate::limits::MAX_PRICE;
 use std::str::FromStr;
 
-/// A price of data: billionths of one unit of currency ("nanos") for each GiB, at most [`MAX_PRICE`]. Which currency it is
-/// the users of one network agree on; nothing here depends on it.
+/// A price of data: billionths of one unit of currency ("nanos") for each GiB, at most
+/// [`MAX_PRICE`]. Which currency it is the users of one network agree on; nothing here depends on
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Price(u64);
 
@@ -23,7 +24,11 @@ impl Price {
 
     /// So many nanos for each GiB; `None` above [`MAX_PRICE`].
     pub const fn from_nanos(nanos: u64) -> Option<Self> {
-        if nanos <= MAX_PRICE { Some(Self(nanos)) } else { None }
+        if nanos <= MAX_PRICE {
+            Some(Self(nanos))
+        } else {
+            None
+        }
     }
 
     /// So many units for each GiB; `None` when it is negative, no number, or above [`MAX_PRICE`].
@@ -63,7 +68,11 @@ impl FromStr for Price {
     type Err = PriceError;
 
     fn from_str(text: &str) -> Result<Self, PriceError> {
-        text.trim().parse().ok().and_then(Self::per_gib).ok_or(PriceError)
+        text.trim()
+            .parse()
+            .ok()
+            .and_then(Self::per_gib)
+            .ok_or(PriceError)
     }
 }
 
@@ -80,7 +89,13 @@ mod tests {
         );
         assert_eq!(Price::from_nanos(MAX_PRICE).unwrap().of(u64::MAX), u64::MAX);
         assert_eq!(Price::from_nanos(MAX_PRICE + 1), None);
-        assert_eq!(Price::from_nanos(MAX_PRICE).unwrap().plus(store).nanos_per_gib(), MAX_PRICE);
+        assert_eq!(
+            Price::from_nanos(MAX_PRICE)
+                .unwrap()
+                .plus(store)
+                .nanos_per_gib(),
+            MAX_PRICE
+        );
     }
 
     #[test]

@@ -1,18 +1,23 @@
-//! Proof that a device knows a share's secret (or, towards a store, its read key), without sending it.
+//! Proof that a device knows a share's secret (or, towards a store, its read key), without sending
+//! it.
 //!
-//! `proof = BLAKE3-keyed(key, exporter ‖ opener ‖ acceptor ‖ side ‖ purpose)`. The exporter is 32 bytes of TLS keying
-//! material (RFC 8446, section 7.5; the binding of RFC 9266 with a label of this protocol) whose context is the number of the
-//! stream, so that it is fresh for every stream. Opener and acceptor are the device keys that TLS proved.
+//! `proof = BLAKE3-keyed(key, exporter ‖ opener ‖ acceptor ‖ side ‖ purpose)`. The exporter is 32
+//! bytes of TLS keying material (RFC 8446, section 7.5; the binding of RFC 9266 with a label of
+//! this protocol) whose context is the number of the stream, so that it is fresh for every stream.
+//! Opener and acceptor are the device keys that TLS proved.
 //!
 //! Invariants, each of them a line of the transcript:
-//! - a proof holds on one stream of one connection: what is replayed on another stream, connection or carrier fails (exporter);
-//! - a proof of one end is never a proof of the other end, whichever of the two opens the stream it is replayed on (opener,
-//!   acceptor, side);
-//! - a proof for one purpose opens nothing else (purpose, and a context of its own for each kind of key).
+//! - a proof holds on one stream of one connection: what is replayed on another stream, connection
+//!   or carrier fails (exporter);
+//! - a proof of one end is never a proof of the other end, whichever of the two opens the stream it
+//!   is replayed on (opener, acceptor, side);
+//! - a proof for one purpose opens nothing else (purpose, and a context of its own for each kind of
+//!   key).
 //!
-//! A store does not know the secret; between it and a reader the key is `derive(read key, "hither.v2 store proof")` instead of
-//! `derive(secret, "hither.v2 link proof")`. A [`BlindQuery`] asks a device that nobody has named as a holder whether it
-//! knows the share, before anything is proven to it. The secret has 128 random bits, so no transcript can be guessed offline.
+//! A store does not know the secret; between it and a reader the key is `derive(read key,
+//! "hither.v2 store proof")` instead of `derive(secret, "hither.v2 link proof")`. A [`BlindQuery`]
+//! asks a device that nobody has named as a holder whether it knows the share, before anything is
+//! proven to it. The secret has 128 random bits, so no transcript can be guessed offline.
 
 use crate::device::DeviceId;
 use crate::ids::{IdError, ReadKey, ShareSecret, fixed};
@@ -42,12 +47,18 @@ pub struct StreamBinding {
 }
 
 impl StreamBinding {
-    /// Binds to the stream that `opener` opened to `acceptor`. `exporter` is the TLS exporter of the connection for this stream.
+    /// Binds to the stream that `opener` opened to `acceptor`. `exporter` is the TLS exporter of
+    /// the connection for this stream.
     pub const fn new(exporter: [u8; 32], opener: DeviceId, acceptor: DeviceId) -> Self {
-        Self { exporter, opener, acceptor }
+        Self {
+            exporter,
+            opener,
+            acceptor,
+        }
     }
 
-    /// The transcript of one end's proof, keyed. `purpose` is the number of the purpose on the wire.
+    /// The transcript of one end's proof, keyed. `purpose` is the number of the purpose on the
+    /// wire.
     fn keyed(&self, key: &[u8; 32], side: Side, purpose: u8) -> [u8; 32] {
         let mut transcript = [0u8; TRANSCRIPT];
         let mut rest = transcript.as_mut_slice();
@@ -55,8 +66,13 @@ impl StreamBinding {
             Side::Opener => 1,
             Side::Acceptor => 2,
         }];
-        let parts: [&[u8]; 5] =
-            [&self.exporter, self.opener.as_bytes(), self.acceptor.as_bytes(), &side, &[purpose]];
+        let parts: [&[u8]; 5] = [
+            &self.exporter,
+            self.opener.as_bytes(),
+            self.acceptor.as_bytes(),
+            &side,
+            &[purpose],
+        ];
         for part in parts {
             let (place, after) = rest.split_at_mut(part.len());
             place.copy_from_slice(part);
@@ -87,12 +103,18 @@ impl ProofKey {
 
     /// Between a device and a store: follows from the share's read key.
     pub fn of_read_key(key: &ReadKey) -> Self {
-        Self(Zeroizing::new(blake3::derive_key("hither.v2 store proof", key.expose())))
+        Self(Zeroizing::new(blake3::derive_key(
+            "hither.v2 store proof",
+            key.expose(),
+        )))
     }
 
     /// Between the nodes of one fleet: follows from the fleet's secret text.
     pub fn of_fleet(secret: &[u8]) -> Self {
-        Self(Zeroizing::new(blake3::derive_key("hither.v2 relay fleet proof", secret)))
+        Self(Zeroizing::new(blake3::derive_key(
+            "hither.v2 relay fleet proof",
+            secret,
+        )))
     }
 }
 
@@ -118,7 +140,8 @@ impl From<Purpose> for ProofPurpose {
 }
 
 impl ProofPurpose {
-    /// Its number on the wire, in `Open` or `RelayOpen`. The kinds have keys of different contexts, so numbers may be equal.
+    /// Its number on the wire, in `Open` or `RelayOpen`. The kinds have keys of different contexts,
+    /// so numbers may be equal.
     fn number(self) -> u8 {
         match self {
             Self::Share(purpose) => crate::message::purpose_to_wire(Some(purpose)) as u8,
@@ -150,7 +173,10 @@ impl Proof {
         side: Side,
         purpose: impl Into<ProofPurpose>,
     ) -> bool {
-        Self::make(key, stream, side, purpose).0.ct_eq(&self.0).into()
+        Self::make(key, stream, side, purpose)
+            .0
+            .ct_eq(&self.0)
+            .into()
     }
 
     /// Parses a proof from outside.
@@ -195,8 +221,9 @@ impl std::fmt::Debug for BlindKey {
     }
 }
 
-/// "Do you know the share whose secret I know?", without its name: 32 bytes that say nothing to a device that does not know it, and
-/// differ on every stream. The acceptor answers first, with an [`BlindReply`]; the opener proves itself afterwards.
+/// "Do you know the share whose secret I know?", without its name: 32 bytes that say nothing to a
+/// device that does not know it, and differ on every stream. The acceptor answers first, with an
+/// [`BlindReply`]; the opener proves itself afterwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BlindQuery([u8; 32]);
 
@@ -301,22 +328,33 @@ mod tests {
         let (key, proofs) = (BlindKey::of_secret(&secret), ProofKey::of_secret(&secret));
         let mut seen = Vec::new();
         for stream in streams() {
-            let (query, reply) = (BlindQuery::make(&key, &stream), BlindReply::make(&key, &stream));
+            let (query, reply) = (
+                BlindQuery::make(&key, &stream),
+                BlindReply::make(&key, &stream),
+            );
             assert!(query.verify(&key, &stream) && reply.verify(&key, &stream));
             let other = BlindKey::of_secret(&ShareSecret::new([9; 16]));
             assert!(!query.verify(&other, &stream) && !reply.verify(&other, &stream));
             seen.push(*query.as_bytes());
             seen.push(*reply.as_bytes());
             for side in [Side::Opener, Side::Acceptor] {
-                seen.extend(PURPOSES.map(|purpose| *Proof::make(&proofs, &stream, side, purpose).as_bytes()));
+                seen.extend(
+                    PURPOSES
+                        .map(|purpose| *Proof::make(&proofs, &stream, side, purpose).as_bytes()),
+                );
             }
         }
-        // The fleet's purpose shares a number with one of a share's: their keys differ, which the other test shows.
+        // The fleet's purpose shares a number with one of a share's: their keys differ, which the
+        // other test shows.
         let count = seen.len();
         seen.sort_unstable();
         seen.dedup();
         let fleets = streams().len() * 2;
-        assert!(seen.len() >= count - fleets, "{} of {count} are different", seen.len());
+        assert!(
+            seen.len() >= count - fleets,
+            "{} of {count} are different",
+            seen.len()
+        );
     }
 
     #[test]
@@ -326,7 +364,12 @@ mod tests {
             "{:?} {:?} {:?}",
             ProofKey::of_secret(&secret),
             BlindKey::of_secret(&secret),
-            Proof::make(&ProofKey::of_secret(&secret), &streams()[0], Side::Opener, Purpose::Bulk),
+            Proof::make(
+                &ProofKey::of_secret(&secret),
+                &streams()[0],
+                Side::Opener,
+                Purpose::Bulk
+            ),
         );
         assert_eq!(shown, "ProofKey(…) BlindKey(…) Proof(…)");
         assert!(Proof::from_slice(&[0; 31]).is_err());

@@ -55,8 +55,8 @@ impl PositionRange {
 pub struct Ranges(Vec<PositionRange>);
 
 impl Ranges {
-    /// The runs of a bitmap, ascending; runs beyond [`MAX_RANGES`] are left out (the reader then knows of less
-    /// than is there, which costs time and never correctness).
+    /// The runs of a bitmap, ascending; runs beyond [`MAX_RANGES`] are left out (the reader then
+    /// knows of less than is there, which costs time and never correctness).
     pub fn from_bitmap(bitmap: &RoaringBitmap) -> Self {
         Self::beginning(bitmap, MAX_RANGES)
     }
@@ -76,8 +76,9 @@ impl Ranges {
         Self(runs)
     }
 
-    /// At most `max` runs, ascending, that cover every position of the bitmap; where it has more runs, the smallest
-    /// gaps between them are covered too. For saying what is needed, where leaving something out would be wrong.
+    /// At most `max` runs, ascending, that cover every position of the bitmap; where it has more
+    /// runs, the smallest gaps between them are covered too. For saying what is needed, where
+    /// leaving something out would be wrong.
     pub fn covering(bitmap: &RoaringBitmap, max: usize) -> Self {
         let mut runs: Vec<PositionRange> = Vec::new();
         for position in bitmap {
@@ -88,7 +89,10 @@ impl Ranges {
         }
         let surplus = runs.len().saturating_sub(max.max(1));
         if surplus > 0 {
-            let mut gaps: Vec<u32> = runs.windows(2).map(|pair| pair[1].start - pair[0].end()).collect();
+            let mut gaps: Vec<u32> = runs
+                .windows(2)
+                .map(|pair| pair[1].start - pair[0].end())
+                .collect();
             let (_, &mut widest, _) = gaps.select_nth_unstable(surplus - 1);
             runs = close_gaps(&runs, widest, surplus);
         }
@@ -136,13 +140,20 @@ impl Ranges {
     }
 
     pub(crate) fn to_wire(&self) -> Vec<wire::Range> {
-        self.0.iter().map(|r| wire::Range { start: r.start, count: r.count }).collect()
+        self.0
+            .iter()
+            .map(|r| wire::Range {
+                start: r.start,
+                count: r.count,
+            })
+            .collect()
     }
 }
 
 /// The runs with `close` of the gaps of at most `widest` positions between them covered.
 fn close_gaps(runs: &[PositionRange], widest: u32, close: usize) -> Vec<PositionRange> {
-    // Narrower gaps go first, so that exactly `close` go when several are as wide as the widest of them.
+    // Narrower gaps go first, so that exactly `close` go when several are as wide as the widest of
+    // them.
     let gap = |pair: &[PositionRange]| pair[1].start - pair[0].end();
     let mut widest_left = close - runs.windows(2).filter(|pair| gap(pair) < widest).count();
     let mut closed: Vec<PositionRange> = Vec::with_capacity(runs.len() - close);
@@ -201,7 +212,10 @@ mod tests {
     fn absurd_ranges_are_refused() {
         let range = |start, count| [wire::Range { start, count }];
         assert_eq!(Ranges::parse(&range(0, 0)), Err(RangeError::OutOfBounds));
-        assert_eq!(Ranges::parse(&range(u32::MAX, u32::MAX)), Err(RangeError::OutOfBounds));
+        assert_eq!(
+            Ranges::parse(&range(u32::MAX, u32::MAX)),
+            Err(RangeError::OutOfBounds)
+        );
         assert_eq!(
             Ranges::parse(&vec![wire::Range { start: 0, count: 1 }; MAX_RANGES + 1]),
             Err(RangeError::TooMany)

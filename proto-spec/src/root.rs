@@ -1,4 +1,5 @@
-//! The root of a version: where its manifest is. Small, encrypted under a key that only the share's secret opens.
+//! The root of a version: where its manifest is. Small, encrypted under a key that only the share's
+//! secret opens.
 
 use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CHUNKS, MAX_MANIFEST, MAX_ROOT};
 use crate::manifest::{ChunkRecord, RecordError};
@@ -27,15 +28,21 @@ pub struct Root {
 }
 
 impl Root {
-    /// Makes a root of the manifest's chunks. Fails when they are more or larger than a root may name.
+    /// Makes a root of the manifest's chunks. Fails when they are more or larger than a root may
+    /// name.
     pub fn new(records: Vec<ChunkRecord>) -> Result<Self, RootError> {
         let manifest_length = records.iter().map(|r| u64::from(r.length)).sum();
         let encoded = records.len() * ChunkRecord::LEN + 16 + CHUNK_TAG as usize;
-        if manifest_length > MAX_MANIFEST || records.len() as u64 > MAX_CHUNKS || encoded > MAX_ROOT as usize
+        if manifest_length > MAX_MANIFEST
+            || records.len() as u64 > MAX_CHUNKS
+            || encoded > MAX_ROOT as usize
         {
             return Err(RootError::Length);
         }
-        Ok(Self { manifest_length, records })
+        Ok(Self {
+            manifest_length,
+            records,
+        })
     }
 
     /// Length of the plaintext manifest, bytes.
@@ -51,8 +58,14 @@ impl Root {
     /// Encodes for encryption.
     pub fn encode(&self) -> Vec<u8> {
         let mut records = Vec::with_capacity(self.records.len() * ChunkRecord::LEN);
-        self.records.iter().for_each(|r| r.encode_into(&mut records));
-        wire::Root { manifest_length: self.manifest_length, records: records.into() }.encode_to_vec()
+        self.records
+            .iter()
+            .for_each(|r| r.encode_into(&mut records));
+        wire::Root {
+            manifest_length: self.manifest_length,
+            records: records.into(),
+        }
+        .encode_to_vec()
     }
 
     /// Parses a decrypted root.
@@ -73,13 +86,23 @@ mod tests {
 
     #[test]
     fn roots_round_trip_and_lies_about_length_are_refused() {
-        let record = |length| ChunkRecord { id: ChunkId::new([1; 32]), key: ChunkKey::new([2; 32]), length };
+        let record = |length| ChunkRecord {
+            id: ChunkId::new([1; 32]),
+            key: ChunkKey::new([2; 32]),
+            length,
+        };
         let root = Root::new(vec![record(10), record(20)]).unwrap();
         assert_eq!(Root::decode(&root.encode()).unwrap(), root);
         let mut message = wire::Root::decode(root.encode().as_slice()).unwrap();
         message.manifest_length = 31;
-        assert_eq!(Root::decode(&message.encode_to_vec()), Err(RootError::Length));
+        assert_eq!(
+            Root::decode(&message.encode_to_vec()),
+            Err(RootError::Length)
+        );
         message.records = message.records.slice(..67);
-        assert!(matches!(Root::decode(&message.encode_to_vec()), Err(RootError::Record(_))));
+        assert!(matches!(
+            Root::decode(&message.encode_to_vec()),
+            Err(RootError::Record(_))
+        ));
     }
 }

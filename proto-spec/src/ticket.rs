@@ -1,9 +1,9 @@
 //! Tickets: one word that opens one share.
 //!
-//! `hither1` + bech32m (BIP-350) of a version byte and a protobuf `Ticket`: no case, no ambiguous characters, a
-//! checksum that names a typing error, and upper case fits a QR code's alphanumeric mode. BIP-350 stops at 90
-//! characters; beyond them the checksum still finds an error with probability 1 - 2⁻³⁰ but no longer guarantees to
-//! find every four. A ticket is a secret.
+//! `hither1` + bech32m (BIP-350) of a version byte and a protobuf `Ticket`: no case, no ambiguous
+//! characters, a checksum that names a typing error, and upper case fits a QR code's alphanumeric
+//! mode. BIP-350 stops at 90 characters; beyond them the checksum still finds an error with
+//! probability 1 - 2⁻³⁰ but no longer guarantees to find every four. A ticket is a secret.
 
 use crate::device::DeviceId;
 use crate::ids::{ChunkId, IdError, ShareId, ShareSecret};
@@ -64,8 +64,9 @@ pub struct Ticket {
     pub owner: DeviceId,
     /// Addresses of the owner when the ticket was made, at most [`MAX_HINTS`]; only hints.
     pub hints: Vec<SocketAddr>,
-    /// Relays that may know who holds the share when the owner is away, at most [`MAX_TICKET_RELAYS`]. The text holds
-    /// as many of them as fit into [`MAX_TICKET`]: two with four addresses of usual length do.
+    /// Relays that may know who holds the share when the owner is away, at most
+    /// [`MAX_TICKET_RELAYS`]. The text holds as many of them as fit into [`MAX_TICKET`]: two
+    /// with four addresses of usual length do.
     pub relays: Vec<RelayAddress>,
     /// The version it names; `None` for the latest.
     pub pin: Option<Pin>,
@@ -82,12 +83,22 @@ impl Ticket {
         wire::Ticket {
             secret: self.secret.expose().to_vec().into(),
             owner: self.owner.as_bytes().to_vec().into(),
-            hint: self.hints.iter().take(MAX_HINTS).map(|a| encode_hint(a).into()).collect(),
-            relay: self.relays.iter().take(relays).map(RelayAddress::to_wire).collect(),
-            pin: self
-                .pin
-                .as_ref()
-                .map(|p| wire::Pin { version: p.version, root: p.root.as_bytes().to_vec().into() }),
+            hint: self
+                .hints
+                .iter()
+                .take(MAX_HINTS)
+                .map(|a| encode_hint(a).into())
+                .collect(),
+            relay: self
+                .relays
+                .iter()
+                .take(relays)
+                .map(RelayAddress::to_wire)
+                .collect(),
+            pin: self.pin.as_ref().map(|p| wire::Pin {
+                version: p.version,
+                root: p.root.as_bytes().to_vec().into(),
+            }),
         }
     }
 
@@ -96,14 +107,22 @@ impl Ticket {
             return Err(TicketError::Malformed);
         }
         let pin = match ticket.pin {
-            Some(pin) => Some(Pin { version: pin.version, root: ChunkId::from_slice(&pin.root)? }),
+            Some(pin) => Some(Pin {
+                version: pin.version,
+                root: ChunkId::from_slice(&pin.root)?,
+            }),
             None => None,
         };
-        let relays: Result<_, MessageError> = ticket.relay.into_iter().map(RelayAddress::parse).collect();
+        let relays: Result<_, MessageError> =
+            ticket.relay.into_iter().map(RelayAddress::parse).collect();
         Ok(Self {
             secret: ShareSecret::from_slice(&ticket.secret)?,
             owner: DeviceId::from_slice(&ticket.owner)?,
-            hints: ticket.hint.iter().map(|h| decode_hint(h)).collect::<Result<_, _>>()?,
+            hints: ticket
+                .hint
+                .iter()
+                .map(|h| decode_hint(h))
+                .collect::<Result<_, _>>()?,
             relays: relays.map_err(|_| TicketError::Malformed)?,
             pin,
         })
@@ -164,7 +183,10 @@ impl FromStr for Ticket {
         if text.len() > MAX_TICKET {
             return Err(TicketError::TooLong);
         }
-        if !text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("hither1")) {
+        if !text
+            .get(..7)
+            .is_some_and(|start| start.eq_ignore_ascii_case("hither1"))
+        {
             return Err(TicketError::NotATicket);
         }
         let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| TicketError::Checksum)?;
@@ -195,7 +217,10 @@ mod tests {
         Ticket {
             secret: ShareSecret::new([9; 16]),
             owner: owner(),
-            hints: vec!["192.168.1.7:47447".parse().unwrap(), "[fd00::1]:47447".parse().unwrap()],
+            hints: vec![
+                "192.168.1.7:47447".parse().unwrap(),
+                "[fd00::1]:47447".parse().unwrap(),
+            ],
             relays: Vec::new(),
             pin: None,
         }
@@ -203,8 +228,16 @@ mod tests {
 
     /// With as many hints as there may be, and a pin.
     fn fullest(relays: Vec<RelayAddress>) -> Ticket {
-        let pin = Some(Pin { version: u64::MAX, root: ChunkId::new([3; 32]) });
-        Ticket { hints: vec!["[fd00::1]:47447".parse().unwrap(); MAX_HINTS], pin, relays, ..ticket() }
+        let pin = Some(Pin {
+            version: u64::MAX,
+            root: ChunkId::new([3; 32]),
+        });
+        Ticket {
+            hints: vec!["[fd00::1]:47447".parse().unwrap(); MAX_HINTS],
+            pin,
+            relays,
+            ..ticket()
+        }
     }
 
     #[test]
@@ -230,24 +263,47 @@ mod tests {
 
     #[test]
     fn hostile_relays_are_refused() {
-        let with =
-            |relay: Vec<wire::RelayAddress>| Ticket::from_wire(wire::Ticket { relay, ..ticket().to_wire(0) });
+        let with = |relay: Vec<wire::RelayAddress>| {
+            Ticket::from_wire(wire::Ticket {
+                relay,
+                ..ticket().to_wire(0)
+            })
+        };
         let good = relay().to_wire();
         assert!(with(vec![good.clone(); MAX_TICKET_RELAYS]).is_ok());
-        assert_eq!(with(vec![good.clone(); MAX_TICKET_RELAYS + 1]), Err(TicketError::Malformed));
-        let many = wire::RelayAddress { udp: vec!["a:1".into(); 9], ..good.clone() };
+        assert_eq!(
+            with(vec![good.clone(); MAX_TICKET_RELAYS + 1]),
+            Err(TicketError::Malformed)
+        );
+        let many = wire::RelayAddress {
+            udp: vec!["a:1".into(); 9],
+            ..good.clone()
+        };
         assert_eq!(with(vec![many]), Err(TicketError::Malformed));
-        let escape = wire::RelayAddress { tcp: vec!["\u{1b}[2J:1".into()], ..good };
+        let escape = wire::RelayAddress {
+            tcp: vec!["\u{1b}[2J:1".into()],
+            ..good
+        };
         assert_eq!(with(vec![escape]), Err(TicketError::Malformed));
     }
 
     #[test]
     fn tickets_round_trip_in_either_case_and_are_short() {
         let text = ticket().to_string();
-        assert!(text.starts_with("hither1") && text.len() < 150, "{} {text}", text.len());
+        assert!(
+            text.starts_with("hither1") && text.len() < 150,
+            "{} {text}",
+            text.len()
+        );
         assert_eq!(text.parse::<Ticket>().unwrap(), ticket());
         assert_eq!(text.to_uppercase().parse::<Ticket>().unwrap(), ticket());
-        let pinned = Ticket { pin: Some(Pin { version: 7, root: ChunkId::new([3; 32]) }), ..ticket() };
+        let pinned = Ticket {
+            pin: Some(Pin {
+                version: 7,
+                root: ChunkId::new([3; 32]),
+            }),
+            ..ticket()
+        };
         assert_eq!(pinned.to_string().parse::<Ticket>().unwrap(), pinned);
     }
 
@@ -256,11 +312,17 @@ mod tests {
         let text = ticket().to_string();
         assert_eq!("sendme".parse::<Ticket>(), Err(TicketError::NotATicket));
         assert_eq!(text[..60].parse::<Ticket>(), Err(TicketError::Checksum));
-        assert_eq!("x".repeat(MAX_TICKET + 1).parse::<Ticket>(), Err(TicketError::TooLong));
+        assert_eq!(
+            "x".repeat(MAX_TICKET + 1).parse::<Ticket>(),
+            Err(TicketError::TooLong)
+        );
         for i in 7..text.len() {
             let mut typo = text.clone().into_bytes();
             typo[i] = if typo[i] == b'q' { b'p' } else { b'q' };
-            assert!(String::from_utf8(typo).unwrap().parse::<Ticket>().is_err(), "{i}");
+            assert!(
+                String::from_utf8(typo).unwrap().parse::<Ticket>().is_err(),
+                "{i}"
+            );
         }
     }
 

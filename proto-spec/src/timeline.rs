@@ -1,31 +1,37 @@
 //! Time that surely passed: what deadlines are counted on.
 //!
-//! A wall clock may stand at 1970 because the machine has no clock of its own, be set an hour or 73 years wrong, or jump. What
-//! cannot be undone (a message is given up, a share ends, something is forgotten) must not follow from its word alone. A
-//! [`Timeline`] counts the time that passed as far as this device can know, on a scale of its own that begins at the wall clock's
-//! time when it is first used, and only grows:
+//! A wall clock may stand at 1970 because the machine has no clock of its own, be set an hour or 73
+//! years wrong, or jump. What cannot be undone (a message is given up, a share ends, something is
+//! forgotten) must not follow from its word alone. A [`Timeline`] counts the time that passed as
+//! far as this device can know, on a scale of its own that begins at the wall clock's time when it
+//! is first used, and only grows:
 //!
-//! 1. While the machine runs, also from one run of the program to the next, the time since the machine began counts, with the time
-//!    that it slept. The wall clock is not asked.
-//! 2. Over a restart of the machine the wall clock's difference counts, if it is at most [`MAX_GAP_MS`]. If it is more the clock was
-//!    set, and nothing counts. If the clock is earlier than when it was last seen it may be set right soon: that is waited for, up to
+//! 1. While the machine runs, also from one run of the program to the next, the time since the
+//!    machine began counts, with the time that it slept. The wall clock is not asked.
+//! 2. Over a restart of the machine the wall clock's difference counts, if it is at most
+//!    [`MAX_GAP_MS`]. If it is more the clock was set, and nothing counts. If the clock is earlier
+//!    than when it was last seen it may be set right soon: that is waited for, up to
 //!    [`PATIENCE_MS`], and then nothing counts.
 //!
-//! So a deadline may be late when a wall clock was wrong; it is early by as much as the wall clock went ahead over a restart of
-//! the machine, at most [`MAX_GAP_MS`]. (SPEC.md, "Clocks".)
+//! So a deadline may be late when a wall clock was wrong; it is early by as much as the wall clock
+//! went ahead over a restart of the machine, at most [`MAX_GAP_MS`]. (SPEC.md, "Clocks".)
 
-/// Longest time for which a machine can have been off, milliseconds: 400 days. Beyond it a clock was set.
+/// Longest time for which a machine can have been off, milliseconds: 400 days. Beyond it a clock
+/// was set.
 pub const MAX_GAP_MS: u64 = 400 * 24 * 3600 * 1000;
 
-/// How long a machine that began with a clock that is too early may run before that clock is taken as it is, milliseconds: a day.
+/// How long a machine that began with a clock that is too early may run before that clock is taken
+/// as it is, milliseconds: a day.
 pub const PATIENCE_MS: u64 = 24 * 3600 * 1000;
 
 /// What the machine's clocks say at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Names this run of the machine; `None`: the system does not tell, and each run of the program counts as another one.
+    /// Names this run of the machine; `None`: the system does not tell, and each run of the
+    /// program counts as another one.
     pub boot: Option<[u8; 16]>,
-    /// Time since the machine (or, without `boot`, the program) began, sleep included where the system tells, milliseconds.
+    /// Time since the machine (or, without `boot`, the program) began, sleep included where the
+    /// system tells, milliseconds.
     pub since_boot_ms: u64,
     /// The wall clock, Unix milliseconds.
     pub wall_ms: u64,
@@ -49,10 +55,17 @@ impl Kept {
     /// The bytes to be kept.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        let Reading { boot, since_boot_ms, wall_ms } = self.reading;
+        let Reading {
+            boot,
+            since_boot_ms,
+            wall_ms,
+        } = self.reading;
         bytes[0] = u8::from(boot.is_some());
         bytes[1..17].copy_from_slice(&boot.unwrap_or_default());
-        for (at, number) in [self.time_ms, since_boot_ms, wall_ms, self.wall_ms].into_iter().enumerate() {
+        for (at, number) in [self.time_ms, since_boot_ms, wall_ms, self.wall_ms]
+            .into_iter()
+            .enumerate()
+        {
             bytes[17 + 8 * at..25 + 8 * at].copy_from_slice(&number.to_be_bytes());
         }
         bytes
@@ -61,10 +74,25 @@ impl Kept {
     /// Parses what was kept; `None` when it is damaged.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::LEN] = bytes.try_into().ok()?;
-        let boot = (bytes[0] != 0).then(|| bytes[1..17].try_into()).transpose().ok()?;
-        let number = |at: usize| Some(u64::from_be_bytes(bytes[17 + 8 * at..25 + 8 * at].try_into().ok()?));
-        let reading = Reading { boot, since_boot_ms: number(1)?, wall_ms: number(2)? };
-        Some(Self { time_ms: number(0)?, reading, wall_ms: number(3)? })
+        let boot = (bytes[0] != 0)
+            .then(|| bytes[1..17].try_into())
+            .transpose()
+            .ok()?;
+        let number = |at: usize| {
+            Some(u64::from_be_bytes(
+                bytes[17 + 8 * at..25 + 8 * at].try_into().ok()?,
+            ))
+        };
+        let reading = Reading {
+            boot,
+            since_boot_ms: number(1)?,
+            wall_ms: number(2)?,
+        };
+        Some(Self {
+            time_ms: number(0)?,
+            reading,
+            wall_ms: number(3)?,
+        })
     }
 }
 
@@ -75,7 +103,8 @@ pub struct Timeline {
     last: Reading,
     /// The wall clock's time up to which everything has been counted.
     counted_wall_ms: u64,
-    /// The machine began anew, and how long it was off is not known yet: what was counted since then, milliseconds.
+    /// The machine began anew, and how long it was off is not known yet: what was counted since
+    /// then, milliseconds.
     gap: Option<u64>,
 }
 
@@ -83,15 +112,32 @@ impl Timeline {
     /// Goes on from what was kept, or begins.
     pub fn begin(kept: Option<Kept>, now: Reading) -> Self {
         let Some(kept) = kept else {
-            return Self { time_ms: now.wall_ms, last: now, counted_wall_ms: now.wall_ms, gap: None };
+            return Self {
+                time_ms: now.wall_ms,
+                last: now,
+                counted_wall_ms: now.wall_ms,
+                gap: None,
+            };
         };
         let same_run = now.boot.is_some() && now.boot == kept.reading.boot;
         let (last, gap) = match same_run {
             true => (kept.reading, None),
-            // The machine began at some time before now: what it counted since then is the least that passed.
-            false => (Reading { since_boot_ms: 0, ..now }, Some(0)),
+            // The machine began at some time before now: what it counted since then is the least
+            // that passed.
+            false => (
+                Reading {
+                    since_boot_ms: 0,
+                    ..now
+                },
+                Some(0),
+            ),
         };
-        let mut timeline = Self { time_ms: kept.time_ms, last, counted_wall_ms: kept.wall_ms, gap };
+        let mut timeline = Self {
+            time_ms: kept.time_ms,
+            last,
+            counted_wall_ms: kept.wall_ms,
+            gap,
+        };
         timeline.read(now);
         timeline
     }
@@ -103,7 +149,8 @@ impl Timeline {
         self.last = now;
         match self.gap {
             Some(counted) => self.close_gap(counted.saturating_add(passed), now.wall_ms),
-            // A wall clock that is set while the machine runs is not asked; where it goes on from is remembered.
+            // A wall clock that is set while the machine runs is not asked; where it goes on from
+            // is remembered.
             None => self.counted_wall_ms = now.wall_ms,
         }
         self.time_ms
@@ -122,17 +169,22 @@ impl Timeline {
 
     /// Returns what is to be kept.
     pub const fn kept(&self) -> Kept {
-        // While it is not known how long the machine was off, the next run asks anew: from where it was last known, and from what
-        // was counted since.
+        // While it is not known how long the machine was off, the next run asks anew: from where it
+        // was last known, and from what was counted since.
         let counted = match self.gap {
             Some(counted) => counted,
             None => 0,
         };
         let wall_ms = self.counted_wall_ms.saturating_add(counted);
-        Kept { time_ms: self.time_ms, reading: self.last, wall_ms }
+        Kept {
+            time_ms: self.time_ms,
+            reading: self.last,
+            wall_ms,
+        }
     }
 
-    /// Returns what the wall clock says, or will say, at a time of this timeline, Unix milliseconds.
+    /// Returns what the wall clock says, or will say, at a time of this timeline, Unix
+    /// milliseconds.
     pub const fn to_wall(&self, time_ms: u64) -> u64 {
         if time_ms >= self.time_ms {
             self.last.wall_ms.saturating_add(time_ms - self.time_ms)
@@ -152,7 +204,11 @@ mod tests {
     const YEAR: u64 = 365 * DAY;
 
     fn at(boot: u8, since_boot_ms: u64, wall_ms: u64) -> Reading {
-        Reading { boot: Some([boot; 16]), since_boot_ms, wall_ms }
+        Reading {
+            boot: Some([boot; 16]),
+            since_boot_ms,
+            wall_ms,
+        }
     }
 
     #[test]
@@ -163,7 +219,10 @@ mod tests {
         let mut timeline = Timeline::begin(Some(timeline.kept()), at(1, 50 + DAY, NOW + DAY));
         assert_eq!(timeline.read(at(1, 50 + DAY, NOW + DAY)), NOW + DAY);
         let mut timeline = Timeline::begin(Some(timeline.kept()), at(2, 7, NOW + 8 * DAY));
-        assert_eq!(timeline.read(at(2, 7 + HOUR, NOW + 8 * DAY + HOUR)), NOW + 8 * DAY + HOUR);
+        assert_eq!(
+            timeline.read(at(2, 7 + HOUR, NOW + 8 * DAY + HOUR)),
+            NOW + 8 * DAY + HOUR
+        );
         assert_eq!(timeline.to_wall(NOW + 9 * DAY), NOW + 9 * DAY);
     }
 
@@ -173,8 +232,13 @@ mod tests {
             let mut timeline = Timeline::begin(None, at(1, 0, NOW));
             assert_eq!(timeline.read(at(1, HOUR, wrong)), NOW + HOUR, "{wrong}");
             // The program ends and begins with the wrong clock, and the clock is set right.
-            let mut timeline = Timeline::begin(Some(timeline.kept()), at(1, 2 * HOUR, wrong + HOUR));
-            assert_eq!(timeline.read(at(1, 3 * HOUR, NOW + 3 * HOUR)), NOW + 3 * HOUR, "{wrong}");
+            let mut timeline =
+                Timeline::begin(Some(timeline.kept()), at(1, 2 * HOUR, wrong + HOUR));
+            assert_eq!(
+                timeline.read(at(1, 3 * HOUR, NOW + 3 * HOUR)),
+                NOW + 3 * HOUR,
+                "{wrong}"
+            );
         }
     }
 
@@ -189,7 +253,10 @@ mod tests {
             NOW + 3 * DAY,
             "now it is known how long it was off"
         );
-        assert_eq!(timeline.read(at(2, 2 * HOUR, NOW + 3 * DAY + HOUR)), NOW + 3 * DAY + HOUR);
+        assert_eq!(
+            timeline.read(at(2, 2 * HOUR, NOW + 3 * DAY + HOUR)),
+            NOW + 3 * DAY + HOUR
+        );
         // The same with another run in between, that never learns the time.
         let timeline = Timeline::begin(Some(timeline.kept()), at(3, 10, 10));
         let mut timeline = Timeline::begin(Some(timeline.kept()), at(4, 10, 10));
@@ -233,9 +300,19 @@ mod tests {
 
     #[test]
     fn what_is_kept_comes_back() {
-        let kept = Kept { time_ms: 1, reading: at(7, 2, 3), wall_ms: 4 };
+        let kept = Kept {
+            time_ms: 1,
+            reading: at(7, 2, 3),
+            wall_ms: 4,
+        };
         assert_eq!(Kept::decode(&kept.encode()), Some(kept));
-        let without = Kept { reading: Reading { boot: None, ..kept.reading }, ..kept };
+        let without = Kept {
+            reading: Reading {
+                boot: None,
+                ..kept.reading
+            },
+            ..kept
+        };
         assert_eq!(Kept::decode(&without.encode()), Some(without));
         assert_eq!(Kept::decode(&[0; 5]), None);
     }

@@ -1,7 +1,8 @@
-//! The annotated test vectors: `vectors/v1.txt` pins the bytes, the code must make them, SPEC.md must quote them.
+//! The annotated test vectors: `vectors/v1.txt` pins the bytes, the code must make them, SPEC.md
+//! must quote them.
 //!
-//! `HITHER_WRITE_VECTORS=1 cargo test -p hither-proto --test vectors` writes the file anew; a change of it is a change
-//! of the protocol.
+//! `HITHER_WRITE_VECTORS=1 cargo test -p hither-proto --test vectors` writes the file anew; a
+//! change of it is a change of the protocol.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,27 +16,37 @@ mod pinned;
 
 use hither_proto::{
     Announcement, BlindKey, BlindQuery, BlindReply, ChunkId, ChunkKey, ChunkRecord, CircuitId,
-    CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage, Invitation, Knock,
-    Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKey, ProofKind, ProofPurpose,
-    Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root,
-    ShareSecret, Side, SignedHead, Space, StreamBinding, Terms, Ticket, Want, claim_weight, decode_frame,
-    decode_relay_frame, encode_frame, encode_relay_frame,
+    CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage, Invitation,
+    Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKey,
+    ProofKind, ProofPurpose, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
+    RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space, StreamBinding, Terms,
+    Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use pinned::{Vector, assert_pinned, assert_quoted, hex};
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+    (0..text.len() / 2)
+        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+        .collect()
 }
 
 fn record(n: u8, length: u32) -> ChunkRecord {
-    ChunkRecord { id: ChunkId::new([n; 32]), key: ChunkKey::new([n + 1; 32]), length }
+    ChunkRecord {
+        id: ChunkId::new([n; 32]),
+        key: ChunkKey::new([n + 1; 32]),
+        length,
+    }
 }
 
 fn manifest() -> Manifest {
     let mut builder = ManifestBuilder::new(65536).unwrap();
-    builder.folder(0, "photos", 0o755, 1_700_000_000_000_000_000).unwrap();
-    builder.file(1, "a.jpg", 0o644, 1_700_000_000_000_000_001, 10).unwrap();
+    builder
+        .folder(0, "photos", 0o755, 1_700_000_000_000_000_000)
+        .unwrap();
+    builder
+        .file(1, "a.jpg", 0o644, 1_700_000_000_000_000_001, 10)
+        .unwrap();
     builder.symlink(1, "latest", -1, "a.jpg").unwrap();
     builder.finish(vec![record(0x10, 10)]).unwrap()
 }
@@ -51,7 +62,10 @@ fn vectors() -> Vec<Vector> {
     let secret = ShareSecret::new([1; 16]);
     let other = DeviceId::from_slice(&seeded(6).public().to_bytes()).unwrap();
     let stream = StreamBinding::new([2; 32], other, owner);
-    let (by_secret, by_key) = (ProofKey::of_secret(&secret), ProofKey::of_read_key(&secret.read_key()));
+    let (by_secret, by_key) = (
+        ProofKey::of_secret(&secret),
+        ProofKey::of_read_key(&secret.read_key()),
+    );
     let blind = BlindKey::of_secret(&secret);
     let ticket = Ticket {
         secret: secret.clone(),
@@ -84,12 +98,33 @@ fn vectors() -> Vec<Vector> {
         owner: None,
         purpose: Some(Purpose::Control),
     };
-    let ranges = [PositionRange::new(0, 4).unwrap(), PositionRange::new(9, 1).unwrap()].into_iter().collect();
-    let want = Message::Want(Want { request: 7, space: Space::Data, version: 3, ranges });
-    let chunk = Message::Chunk { request: 7, position: 9, length: 65552 };
+    let ranges = [
+        PositionRange::new(0, 4).unwrap(),
+        PositionRange::new(9, 1).unwrap(),
+    ]
+    .into_iter()
+    .collect();
+    let want = Message::Want(Want {
+        request: 7,
+        space: Space::Data,
+        version: 3,
+        ranges,
+    });
+    let chunk = Message::Chunk {
+        request: 7,
+        position: 9,
+        length: 65552,
+    };
     let at = "relay.example:47447".parse().unwrap();
-    let url = RelayUrl { at, key: owner, invitation: Some(Invitation::new([7; 16])) };
-    let relayed = Ticket { relays: vec![url.address()], ..ticket.clone() };
+    let url = RelayUrl {
+        at,
+        key: owner,
+        invitation: Some(Invitation::new([7; 16])),
+    };
+    let relayed = Ticket {
+        relays: vec![url.address()],
+        ..ticket.clone()
+    };
     let by_read_key = Message::Open {
         protocol: 2,
         share: secret.share_id(),
@@ -100,20 +135,37 @@ fn vectors() -> Vec<Vector> {
     };
     let elsewhere = Message::Elsewhere {
         proof: None,
-        holders: vec![Holder { kind: HolderKind::Store, address: url.address() }],
+        holders: vec![Holder {
+            kind: HolderKind::Store,
+            address: url.address(),
+        }],
     };
-    let query = Message::BlindQuery { protocol: 2, query: BlindQuery::make(&blind, &stream) };
-    let reply = Message::BlindReply { reply: BlindReply::make(&blind, &stream) };
+    let query = Message::BlindQuery {
+        protocol: 2,
+        query: BlindQuery::make(&blind, &stream),
+    };
+    let reply = Message::BlindReply {
+        reply: BlindReply::make(&blind, &stream),
+    };
     vec![
         ("device id of the key", owner.to_string()),
         ("share id of the secret", secret.share_id().to_string()),
-        ("root key of version 3, salt 16 × 06", hex(secret.root_key(3, &[6; 16]).expose())),
+        (
+            "root key of version 3, salt 16 × 06",
+            hex(secret.root_key(3, &[6; 16]).expose()),
+        ),
         ("proof of the opener", hex(opener.as_bytes())),
         ("proof of the acceptor", hex(acceptor.as_bytes())),
         ("ticket with one hint", ticket.to_string()),
         ("signed head", hex(&signed.to_unchecked().encode())),
-        ("root of one manifest chunk", hex(&Root::new(vec![record(0x20, 99)]).unwrap().encode())),
-        ("manifest of a folder with a file and a symlink", hex(&manifest().encode())),
+        (
+            "root of one manifest chunk",
+            hex(&Root::new(vec![record(0x20, 99)]).unwrap().encode()),
+        ),
+        (
+            "manifest of a folder with a file and a symlink",
+            hex(&manifest().encode()),
+        ),
         ("frame: open", hex(&encode_frame(&open))),
         ("frame: want", hex(&encode_frame(&want))),
         ("frame: chunk header", hex(&encode_frame(&chunk))),
@@ -123,41 +175,74 @@ fn vectors() -> Vec<Vector> {
             "proof of a node that joins a fleet",
             hex(Proof::make(&fleet, &stream, Side::Opener, ProofPurpose::Fleet).as_bytes()),
         ),
-        ("blind query", hex(BlindQuery::make(&blind, &stream).as_bytes())),
-        ("blind reply", hex(BlindReply::make(&blind, &stream).as_bytes())),
+        (
+            "blind query",
+            hex(BlindQuery::make(&blind, &stream).as_bytes()),
+        ),
+        (
+            "blind reply",
+            hex(BlindReply::make(&blind, &stream).as_bytes()),
+        ),
         ("frame: blind query", hex(&encode_frame(&query))),
         ("frame: blind reply", hex(&encode_frame(&reply))),
         ("ticket with one hint and a relay", relayed.to_string()),
         ("relay URL with an invitation of 16 × 07", url.to_string()),
         ("frame: open by read key", hex(&encode_frame(&by_read_key))),
         ("frame: elsewhere, a store", hex(&encode_frame(&elsewhere))),
-        ("frame: relay open, device", hex(&encode_frame(&relay_open()))),
+        (
+            "frame: relay open, device",
+            hex(&encode_frame(&relay_open())),
+        ),
         ("frame: claims", hex(&encode_frame(&claims()))),
         ("frame: terms", hex(&encode_frame(&terms()))),
         (
             "claim weight of the span at position 64",
             format!("{:016x}", claim_weight(owner, secret.share_id(), 64)),
         ),
-        ("index topic of the secret at that relay", hex(secret.index_topic(&owner).as_bytes())),
-        ("index address key of that device", hex(secret.index_address_key(&owner).expose())),
-        ("knock of that device at itself", hex(Knock::make(&secret, &owner, &owner, [7; 16]).as_bytes())),
+        (
+            "index topic of the secret at that relay",
+            hex(secret.index_topic(&owner).as_bytes()),
+        ),
+        (
+            "index address key of that device",
+            hex(secret.index_address_key(&owner).expose()),
+        ),
+        (
+            "knock of that device at itself",
+            hex(Knock::make(&secret, &owner, &owner, [7; 16]).as_bytes()),
+        ),
     ]
     .into_iter()
-    .chain(relay_frames(&url).into_iter().map(|(name, message)| (name, hex(&encode_relay_frame(&message)))))
+    .chain(
+        relay_frames(&url)
+            .into_iter()
+            .map(|(name, message)| (name, hex(&encode_relay_frame(&message)))),
+    )
     .collect()
 }
 
 fn claims() -> Message {
     let run = |start, count| PositionRange::new(start, count).into_iter().collect();
-    Message::Claims(Claims { version: 3, fetching: true, active: run(0, 4), tentative: run(64, 16) })
+    Message::Claims(Claims {
+        version: 3,
+        fetching: true,
+        active: run(0, 4),
+        tentative: run(64, 16),
+    })
 }
 
 fn terms() -> Message {
-    Message::Terms(Terms { price: "2".parse().unwrap(), reluctant: true })
+    Message::Terms(Terms {
+        price: "2".parse().unwrap(),
+        reluctant: true,
+    })
 }
 
 fn relay_open() -> Message {
-    Message::RelayOpen { protocol: 2, purpose: Some(RelayPurpose::Device) }
+    Message::RelayOpen {
+        protocol: 2,
+        purpose: Some(RelayPurpose::Device),
+    }
 }
 
 /// Frames of the relay protocol.
@@ -169,23 +254,62 @@ fn relay_frames(url: &RelayUrl) -> Vec<(&'static str, RelayMessage)> {
         sealed: vec![9; 4].into(),
         keep_s: 3600,
     };
-    let refusal = RelayRefusal { code: RelayRefusalCode::Quota, retry_after_ms: 1000 };
-    let record = PutRecord { id: ChunkId::new([4; 32]), length: 65552 };
-    let list = RelayMessage::PutList { space: Space::Data, first: 9, records: vec![record] };
+    let refusal = RelayRefusal {
+        code: RelayRefusalCode::Quota,
+        retry_after_ms: 1000,
+    };
+    let record = PutRecord {
+        id: ChunkId::new([4; 32]),
+        length: 65552,
+    };
+    let list = RelayMessage::PutList {
+        space: Space::Data,
+        first: 9,
+        records: vec![record],
+    };
     vec![
         (
             "relay frame: hello with an invitation",
-            RelayMessage::Hello { invitation: url.invitation.clone(), instance: 0 },
+            RelayMessage::Hello {
+                invitation: url.invitation.clone(),
+                instance: 0,
+            },
         ),
-        ("relay frame: assigned", RelayMessage::Assigned { relays: vec![url.address()] }),
+        (
+            "relay frame: assigned",
+            RelayMessage::Assigned {
+                relays: vec![url.address()],
+            },
+        ),
         ("relay frame: send", send),
-        ("relay frame: failed", RelayMessage::Failed { request: 1, refusal }),
+        (
+            "relay frame: failed",
+            RelayMessage::Failed {
+                request: 1,
+                refusal,
+            },
+        ),
         ("relay frame: list of an upload", list),
-        ("relay frame: put chunk", RelayMessage::PutChunk { space: Space::Data, position: 9, length: 65552 }),
+        (
+            "relay frame: put chunk",
+            RelayMessage::PutChunk {
+                space: Space::Data,
+                position: 9,
+                length: 65552,
+            },
+        ),
     ]
     .into_iter()
-    .chain(index_frames(url.key).into_iter().map(|(name, m)| (name, RelayMessage::Index(Box::new(m)))))
-    .chain(circuit_frames(url.key).into_iter().map(|(name, m)| (name, RelayMessage::Circuit(Box::new(m)))))
+    .chain(
+        index_frames(url.key)
+            .into_iter()
+            .map(|(name, m)| (name, RelayMessage::Index(Box::new(m)))),
+    )
+    .chain(
+        circuit_frames(url.key)
+            .into_iter()
+            .map(|(name, m)| (name, RelayMessage::Circuit(Box::new(m)))),
+    )
     .collect()
 }
 
@@ -201,25 +325,59 @@ fn index_frames(device: DeviceId) -> Vec<(&'static str, IndexMessage)> {
         held: held.clone(),
         has_manifest: true,
     };
-    let change = Delta { version: 3, epoch: 7, seq: 2, added: held, removed: Ranges::default() };
+    let change = Delta {
+        version: 3,
+        epoch: 7,
+        seq: 2,
+        added: held,
+        removed: Ranges::default(),
+    };
     vec![
         ("relay frame: hello to the index", IndexMessage::Hello),
         (
             "relay frame: announcement to the index",
-            IndexMessage::Announce { topic, holding, sealed: vec![9; 4].into() },
+            IndexMessage::Announce {
+                topic,
+                holding,
+                sealed: vec![9; 4].into(),
+            },
         ),
-        ("relay frame: subscription at the index", IndexMessage::Subscribe { topic, owner: device }),
-        ("relay frame: change of a holder", IndexMessage::Changed { topic, device, change }),
+        (
+            "relay frame: subscription at the index",
+            IndexMessage::Subscribe {
+                topic,
+                owner: device,
+            },
+        ),
+        (
+            "relay frame: change of a holder",
+            IndexMessage::Changed {
+                topic,
+                device,
+                change,
+            },
+        ),
     ]
 }
 
-/// Frames about circuits: the relay of the other vectors asks for one to itself, which no relay would join.
+/// Frames about circuits: the relay of the other vectors asks for one to itself, which no relay
+/// would join.
 fn circuit_frames(device: DeviceId) -> Vec<(&'static str, CircuitMessage)> {
     let knock = Knock::make(&ShareSecret::new([1; 16]), &device, &device, [7; 16]);
     let circuit = CircuitId::new([8; 16]);
     vec![
-        ("relay frame: connect", CircuitMessage::Connect { to: device, knock }),
-        ("relay frame: incoming", CircuitMessage::Incoming { circuit, from: device, knock }),
+        (
+            "relay frame: connect",
+            CircuitMessage::Connect { to: device, knock },
+        ),
+        (
+            "relay frame: incoming",
+            CircuitMessage::Incoming {
+                circuit,
+                from: device,
+                knock,
+            },
+        ),
         ("relay frame: accept", CircuitMessage::Accept { circuit }),
     ]
 }
@@ -238,7 +396,10 @@ fn the_specification_quotes_every_vector() {
 fn the_pinned_bytes_are_understood() {
     let value = |name: &str| vectors().into_iter().find(|(n, _)| *n == name).unwrap().1;
     assert_eq!(
-        Manifest::decode(&unhex(&value("manifest of a folder with a file and a symlink"))).unwrap(),
+        Manifest::decode(&unhex(&value(
+            "manifest of a folder with a file and a symlink"
+        )))
+        .unwrap(),
         manifest()
     );
     let ticket: Ticket = value("ticket with one hint").parse().unwrap();
@@ -259,10 +420,16 @@ fn the_pinned_bytes_are_understood() {
         let message = decode_frame(&bytes[4..]).unwrap().unwrap();
         assert_eq!(encode_frame(&message), bytes, "{name}");
     }
-    let url: RelayUrl = value("relay URL with an invitation of 16 × 07").parse().unwrap();
+    let url: RelayUrl = value("relay URL with an invitation of 16 × 07")
+        .parse()
+        .unwrap();
     let ticket: Ticket = value("ticket with one hint and a relay").parse().unwrap();
     assert_eq!(ticket.relays, [url.address()]);
     for (name, message) in relay_frames(&url) {
-        assert_eq!(decode_relay_frame(&unhex(&value(name))[4..]), Ok(Some(message)), "{name}");
+        assert_eq!(
+            decode_relay_frame(&unhex(&value(name))[4..]),
+            Ok(Some(message)),
+            "{name}"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Measures an index: `index_load [HOLDERS [POSITIONS]]`.
 //!
-//! Holders of one share announce themselves, by kind: everything, 64 runs, one position in a hundred, one in ten. Prints what that
-//! takes in memory and time. Then a fetch of all positions goes through it, as the device says it (in extents, gathered over
-//! 300 ms) and as its readers are told.
+//! Holders of one share announce themselves, by kind: everything, 64 runs, one position in a
+//! hundred, one in ten. Prints what that takes in memory and time. Then a fetch of all positions
+//! goes through it, as the device says it (in extents, gathered over 300 ms) and as its readers are
+//! told.
 
 #![allow(clippy::print_stdout)]
 
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use hither_carrier::Identity;
 use hither_proto::limits::INDEX_EXTENT;
 use hither_proto::{
-    Announcement, Delta, DeviceId, IndexMessage, IndexTopic, Ranges, RelayMessage, encode_relay_frame,
+    Announcement, Delta, DeviceId, IndexMessage, IndexTopic, Ranges, RelayMessage,
+    encode_relay_frame,
 };
 use hither_relay::index::{Bounds, Index, IndexError, Speaker, StreamId};
 use roaring::RoaringBitmap;
@@ -22,7 +24,8 @@ const TOPIC: IndexTopic = IndexTopic::new([1; 32]);
 const SEALED: usize = 12 + 256 + 16;
 /// Devices that are told of every holder in turn.
 const READERS: u64 = 80;
-/// How often a fetch says what is new, and how many bytes of chunks of 64 KiB it gets meanwhile at 1 Gbit/s.
+/// How often a fetch says what is new, and how many bytes of chunks of 64 KiB it gets meanwhile at
+/// 1 Gbit/s.
 const GATHER: Duration = Duration::from_millis(300);
 const GATHERED: u32 = 37_500_000 / 65_536;
 
@@ -43,7 +46,11 @@ impl Random {
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse::<u32>());
+    let mut number = |default| {
+        arguments
+            .next()
+            .map_or(Ok(default), |text| text.parse::<u32>())
+    };
     let (holders, positions) = (number(10_000)?, number(1_000_000)?);
     println!("{holders} holders of {positions} positions");
     crowd(holders, positions)?;
@@ -95,8 +102,12 @@ fn crowd(holders: u32, positions: u32) -> Result<(Index, Vec<DeviceId>), Failure
     let devices: Vec<DeviceId> = (0..holders)
         .map(|_| Identity::generate().map(|identity| identity.device_id()))
         .collect::<Result<_, _>>()?;
-    let parts =
-        [("everything", 0, 40), ("64 runs", 1, 40), ("1 % at random", 2, 19), ("10 % at random", 3, 1)];
+    let parts = [
+        ("everything", 0, 40),
+        ("64 runs", 1, 40),
+        ("1 % at random", 2, 19),
+        ("10 % at random", 3, 1),
+    ];
     let (mut first, mut wire) = (0, 0);
     let before_all = resident();
     for (name, kind, percent) in parts {
@@ -105,12 +116,23 @@ fn crowd(holders: u32, positions: u32) -> Result<(Index, Vec<DeviceId>), Failure
         for number in first..first + count {
             let held = Ranges::from_bitmap(&held(kind, positions, &mut random));
             let complete = kind == 0;
-            let holding = Announcement { version: 1, epoch: 1, seq: 1, complete, held, has_manifest: true };
+            let holding = Announcement {
+                version: 1,
+                epoch: 1,
+                seq: 1,
+                complete,
+                held,
+                has_manifest: true,
+            };
             let (sealed, begun) = (Bytes::from(vec![0; SEALED]), Instant::now());
             let speaker = speaker(devices[number as usize], number);
             index.announce(speaker, TOPIC, &holding, sealed.clone(), begun)?;
             took += begun.elapsed();
-            wire += frame(IndexMessage::Announce { topic: TOPIC, holding, sealed });
+            wire += frame(IndexMessage::Announce {
+                topic: TOPIC,
+                holding,
+                sealed,
+            });
         }
         let (bytes, rss) = (index.held().bytes - bytes, resident().saturating_sub(rss));
         let per = |bytes: u64| bytes / u64::from(count.max(1));
@@ -130,7 +152,9 @@ fn crowd(holders: u32, positions: u32) -> Result<(Index, Vec<DeviceId>), Failure
         mib(wire)
     );
     let begun = Instant::now();
-    let copies: u64 = (0..1000).map(|at| u64::from(index.copies(TOPIC, 1, at * (positions / 1000)))).sum();
+    let copies: u64 = (0..1000)
+        .map(|at| u64::from(index.copies(TOPIC, 1, at * (positions / 1000))))
+        .sum();
     println!(
         "  copies of a position: {:.2} µs ({} on average)",
         begun.elapsed().as_secs_f64() * 1e3,
@@ -147,7 +171,11 @@ fn fetch(index: &mut Index, devices: &[DeviceId], extents: u32) -> Result<(), Fa
     let begun = Instant::now();
     for reader in 0..READERS {
         let device = devices[reader as usize % devices.len()];
-        let from = Speaker::new(StreamId((1 << 32) + reader), device, IpAddr::V4(Ipv4Addr::from(1)));
+        let from = Speaker::new(
+            StreamId((1 << 32) + reader),
+            device,
+            IpAddr::V4(Ipv4Addr::from(1)),
+        );
         index.subscribe(from, TOPIC, identity)?;
         while let Some(message) = index.news(from.stream) {
             told += frame(message);
@@ -161,7 +189,9 @@ fn fetch(index: &mut Index, devices: &[DeviceId], extents: u32) -> Result<(), Fa
     // In an order of its own, as devices fetch.
     let mut order: Vec<u32> = (0..extents).collect();
     let mut random = Random(11);
-    (1..extents).rev().for_each(|at| order.swap(at as usize, random.below(at + 1) as usize));
+    (1..extents)
+        .rev()
+        .for_each(|at| order.swap(at as usize, random.below(at + 1) as usize));
     let nothing = Announcement {
         version: 1,
         epoch: 1,
@@ -171,16 +201,28 @@ fn fetch(index: &mut Index, devices: &[DeviceId], extents: u32) -> Result<(), Fa
         has_manifest: true,
     };
     let sealed = Bytes::from(vec![0; SEALED]);
-    let mut said =
-        frame(IndexMessage::Announce { topic: TOPIC, holding: nothing.clone(), sealed: sealed.clone() });
+    let mut said = frame(IndexMessage::Announce {
+        topic: TOPIC,
+        holding: nothing.clone(),
+        sealed: sealed.clone(),
+    });
     index.announce(fetcher, TOPIC, &nothing, sealed, begun)?;
     let (mut deltas, mut pushed, mut seq) = (0, 0, 1);
     let mut busy = Duration::ZERO;
     for gathered in order.chunks((GATHERED / INDEX_EXTENT).max(1) as usize) {
         seq += 1;
         let added = Ranges::from_bitmap(&gathered.iter().copied().collect());
-        let change = Delta { version: 1, epoch: 1, seq, added, removed: Ranges::default() };
-        said += frame(IndexMessage::Delta { topic: TOPIC, change: change.clone() });
+        let change = Delta {
+            version: 1,
+            epoch: 1,
+            seq,
+            added,
+            removed: Ranges::default(),
+        };
+        said += frame(IndexMessage::Delta {
+            topic: TOPIC,
+            change: change.clone(),
+        });
         deltas += 1;
         let begun = Instant::now();
         match index.change(fetcher, TOPIC, &change, begun) {
@@ -189,8 +231,9 @@ fn fetch(index: &mut Index, devices: &[DeviceId], extents: u32) -> Result<(), Fa
                 return Err(error.into());
             }
         }
-        let messages: Vec<_> =
-            (0..READERS).filter_map(|reader| index.news(StreamId((1 << 32) + reader))).collect();
+        let messages: Vec<_> = (0..READERS)
+            .filter_map(|reader| index.news(StreamId((1 << 32) + reader)))
+            .collect();
         busy += begun.elapsed();
         pushed += messages.into_iter().map(frame).sum::<u64>();
     }
@@ -214,6 +257,10 @@ fn frame(message: IndexMessage) -> u64 {
 /// Bytes of memory that this process has, where the system says so.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or_default();
+    let pages: u64 = statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default();
     pages * 4096
 }

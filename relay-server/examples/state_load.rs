@@ -1,7 +1,7 @@
 //! Measures durable appends: `state_load FOLDER [CALLERS [SECONDS [BYTES]]]`.
 //!
-//! Callers append to a mailbox of their own each, one item after the other, and acknowledge now and then, so that the state
-//! keeps its size. Prints appends per second and how long single ones took.
+//! Callers append to a mailbox of their own each, one item after the other, and acknowledge now and
+//! then, so that the state keeps its size. Prints appends per second and how long single ones took.
 
 #![allow(clippy::print_stdout)]
 
@@ -21,7 +21,11 @@ async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: state_load FOLDER [CALLERS [SECONDS [BYTES]]]";
     let folder = PathBuf::from(arguments.next().ok_or(usage)?);
-    let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse::<u64>());
+    let mut number = |default| {
+        arguments
+            .next()
+            .map_or(Ok(default), |text| text.parse::<u64>())
+    };
     let (callers, seconds, bytes) = (number(64)?, number(10)?, number(1024)?);
 
     let state = Arc::new(Embedded::open(&folder, &Options::default())?.0);
@@ -41,7 +45,9 @@ async fn main() -> Result<(), Failure> {
     times.sort_unstable();
     let at = |share: f64| {
         let place = (times.len() as f64 * share) as usize;
-        times.get(place.min(times.len().saturating_sub(1))).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
+        times
+            .get(place.min(times.len().saturating_sub(1)))
+            .map_or(0.0, |time| time.as_secs_f64() * 1000.0)
     };
     let rate = times.len() as f64 / elapsed.as_secs_f64();
     println!(
@@ -67,7 +73,12 @@ async fn append_until(
     end: Instant,
 ) -> Result<Vec<Duration>, Failure> {
     let queue = format!("mail/{caller:064x}");
-    let limits = Limits { items: 10_000, bytes: 1 << 30, source_items: 10_000, source_bytes: 1 << 30 };
+    let limits = Limits {
+        items: 10_000,
+        bytes: 1 << 30,
+        source_items: 10_000,
+        source_bytes: 1 << 30,
+    };
     let source = Bytes::copy_from_slice(&caller.to_be_bytes());
     let mut times = Vec::new();
     for number in 1.. {
@@ -77,7 +88,13 @@ async fn append_until(
         }
         let mut id = [0; 16];
         getrandom::fill(&mut id)?;
-        let item = NewItem { id, source: source.clone(), value: value.clone(), expires_ms: u64::MAX, limits };
+        let item = NewItem {
+            id,
+            source: source.clone(),
+            value: value.clone(),
+            expires_ms: u64::MAX,
+            limits,
+        };
         let appended = state.append(&queue, item).await?;
         times.push(now.elapsed());
         if number % ACK_EVERY == 0 {

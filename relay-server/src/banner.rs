@@ -1,4 +1,5 @@
-//! What `hither-relay run` prints: that it is ready, where it is, and at the very first start an invitation.
+//! What `hither-relay run` prints: that it is ready, where it is, and at the very first start an
+//! invitation.
 
 use hither_relay::config::TEMPLATE;
 use hither_relay::start::Running;
@@ -29,7 +30,8 @@ pub(crate) fn failed(json: bool, problem: &str) {
     }
 }
 
-/// Prints that it is ready. Scripts wait for this: the line begins with "ready", or has the event "ready".
+/// Prints that it is ready. Scripts wait for this: the line begins with "ready", or has the event
+/// "ready".
 pub(crate) fn ready(json: bool, running: &Running) {
     let node = &running.node;
     let invitation = running.invitation.as_ref();
@@ -49,7 +51,10 @@ pub(crate) fn ready(json: bool, running: &Running) {
     }
     if let Some(invitation) = invitation {
         let hours = invitation.valid.as_secs().div_ceil(3600);
-        say(&format!("Let your devices join ({} devices, {hours} hours):\n", invitation.devices));
+        say(&format!(
+            "Let your devices join ({} devices, {hours} hours):\n",
+            invitation.devices
+        ));
         say(&format!("    hither relay add '{}'\n", invitation.url));
         if io::stdout().is_terminal()
             && let Some(code) = qr(&invitation.url.to_string())
@@ -61,7 +66,12 @@ pub(crate) fn ready(json: bool, running: &Running) {
         say(&format!("Note: {doubt}."));
     }
     let tcp: Vec<_> = running.tcp_ports.iter().map(u16::to_string).collect();
-    say(&format!("ready: {} (UDP {}, TCP {})", running.url, node.endpoint.port(), tcp.join(", ")));
+    say(&format!(
+        "ready: {} (UDP {}, TCP {})",
+        running.url,
+        node.endpoint.port(),
+        tcp.join(", ")
+    ));
 }
 
 /// Prints that it is going down.
@@ -90,7 +100,16 @@ fn qr(text: &str) -> Option<String> {
     };
     // 16 and 231: the fixed black and white of the 256-colour palette, which themes leave alone.
     let line = |y| {
-        format!("\u{1b}[38;5;231;48;5;16m{}\u{1b}[0m", (0..side).map(|x| block(x, y)).collect::<String>())
+        format!(
+            "\u{1b}[38;5;231;48;5;16m{}\u{1b}[0m",
+            (0..side).map(|x| block(x, y)).collect::<String>()
+        )
     };
-    Some((0..side).step_by(2).map(line).collect::<Vec<_>>().join("\n"))
+    Some(
+        (0..side)
+            .step_by(2)
+            .map(line)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }

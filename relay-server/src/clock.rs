@@ -1,8 +1,9 @@
-//! What a relay takes for the time: what passed as far as it can know ([`hither_proto::timeline`]), so that a clock that is set wrongly
-//! deletes no messages, spends no invitations and collects no chunks.
+//! What a relay takes for the time: what passed as far as it can know ([`hither_proto::timeline`]),
+//! so that a clock that is set wrongly deletes no messages, spends no invitations and collects no
+//! chunks.
 //!
-//! One clock for the process: a node begins it with its data folder, before anything is read. A process that has none (tests of
-//! single parts, the operator's commands) takes the wall clock.
+//! One clock for the process: a node begins it with its data folder, before anything is read. A
+//! process that has none (tests of single parts, the operator's commands) takes the wall clock.
 
 use hither_content::{KeptClock, read_clocks};
 use std::path::Path;
@@ -20,7 +21,8 @@ pub(crate) fn begin(data: &Path) {
         let kept = std::fs::read(&path).ok();
         let save = move |bytes: &[u8]| {
             let beside = path.with_extension("new");
-            let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &path));
+            let written =
+                std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &path));
             written.map_err(|error| error.to_string())
         };
         KeptClock::new(kept.as_deref(), save)
@@ -36,5 +38,7 @@ pub(crate) fn keep() {
 
 /// The time, Unix milliseconds where the wall clock has always been right.
 pub(crate) fn now_ms() -> u64 {
-    CLOCK.get().map_or_else(|| read_clocks().wall_ms, KeptClock::millis)
+    CLOCK
+        .get()
+        .map_or_else(|| read_clocks().wall_ms, KeptClock::millis)
 }

@@ -12,7 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Hither's relay: keeps encrypted shares and messages while your devices are away.
 ///
-/// Without a command it runs. Everything has a default; the first start prints an invitation for your devices.
+/// Without a command it runs. Everything has a default; the first start prints an invitation for
+/// your devices.
 #[derive(Debug, Parser)]
 #[command(name = "hither-relay", version, max_term_width = 100)]
 struct Options {
@@ -74,10 +75,15 @@ const FEW_FILES: u64 = 4096;
 fn configuration(options: &Options) -> Result<Config, String> {
     let mut overrides = Overrides::from_env();
     for set in &options.set {
-        let (key, value) = set.split_once('=').ok_or_else(|| format!("--set {set}: write KEY=VALUE"))?;
-        overrides.0.push((key.trim().to_owned(), value.trim().to_owned()));
+        let (key, value) = set
+            .split_once('=')
+            .ok_or_else(|| format!("--set {set}: write KEY=VALUE"))?;
+        overrides
+            .0
+            .push((key.trim().to_owned(), value.trim().to_owned()));
     }
-    let mut config = load(options.config.as_deref(), &overrides).map_err(|error| error.to_string())?;
+    let mut config =
+        load(options.config.as_deref(), &overrides).map_err(|error| error.to_string())?;
     config.data = options.data.clone().or(config.data);
     config.address = options.address.clone().or(config.address);
     config.port = options.port.unwrap_or(config.port);
@@ -89,7 +95,10 @@ fn run(config: Config, json: bool) -> ExitCode {
         banner::failed(json, &error.to_string());
         return ExitCode::from(2);
     }
-    config.unknown.iter().for_each(|unknown| tracing::warn!("{unknown}"));
+    config
+        .unknown
+        .iter()
+        .for_each(|unknown| tracing::warn!("{unknown}"));
     let files = hither_content::raise_open_files();
     if files < FEW_FILES {
         tracing::warn!(
@@ -97,7 +106,10 @@ fn run(config: Config, json: bool) -> ExitCode {
             "this process may open few files: devices may be turned away; raise it with ulimit -n or LimitNOFILE"
         );
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             banner::failed(json, &error.to_string());

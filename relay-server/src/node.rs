@@ -84,7 +84,15 @@ impl Node {
     ///
     /// Errors: the state cannot be reached, or refuses a session.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, NodeError> {
-        let Parts { identity, endpoint, config, state, store, fleet_token, address } = parts;
+        let Parts {
+            identity,
+            endpoint,
+            config,
+            state,
+            store,
+            fleet_token,
+            address,
+        } = parts;
         let node = Arc::new(Self {
             services: Services::new(&config, identity.device_id()),
             registry: Registry::new(Arc::clone(&state)),
@@ -147,7 +155,8 @@ impl Node {
 
     /// What is in its index; `None`: it has none.
     pub fn index_held(&self) -> Option<crate::index::Held> {
-        self.plays(Role::Index).then(|| self.services.indexing.held())
+        self.plays(Role::Index)
+            .then(|| self.services.indexing.held())
     }
 
     /// Long connections that it holds now.
@@ -155,8 +164,8 @@ impl Node {
         self.services.front.len()
     }
 
-    /// Goes down gently: no new devices, those that are here are told where to go; returns when all have gone, at the
-    /// latest after `patience`. Then call [`stop`](Self::stop).
+    /// Goes down gently: no new devices, those that are here are told where to go; returns when all
+    /// have gone, at the latest after `patience`. Then call [`stop`](Self::stop).
     pub async fn drain(&self, patience: Duration) {
         self.draining.cancel();
         crate::serve::drain(self, patience).await;
@@ -169,7 +178,10 @@ impl Node {
         crate::serve::end(self).await;
         self.endpoint.close().await;
         self.tasks.close();
-        if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_PATIENCE, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time");
         }
     }

@@ -26,7 +26,8 @@ use tokio::time::sleep;
 /// Environment variable with the secret of the fleet.
 const TOKEN_VARIABLE: &str = "HITHER_RELAY_FLEET_TOKEN";
 
-/// QUIC takes a connection for dead so much later than its pings do, and leaves room for one that has none.
+/// QUIC takes a connection for dead so much later than its pings do, and leaves room for one that
+/// has none.
 const IDLE_SPARE: Duration = Duration::from_secs(60);
 
 /// Longest wait until nobody uses the store any more, and how often that is looked at.
@@ -115,14 +116,27 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         embedded.report_expired(move |count| metrics.mail_expired.add(count));
     }
     let http = ops::start(&node, &gates).await?;
-    admin::start(&node, &gates).await.map_err(StartError::Admin)?;
+    admin::start(&node, &gates)
+        .await
+        .map_err(StartError::Admin)?;
     let invitation = first::invitation(&node, &place.url).await?;
     let (url, doubt) = (place.url, place.doubt);
-    Ok(Running { node, url, doubt, invitation, http, tcp_ports, store, embedded, _lock: lock })
+    Ok(Running {
+        node,
+        url,
+        doubt,
+        invitation,
+        http,
+        tcp_ports,
+        store,
+        embedded,
+        _lock: lock,
+    })
 }
 
 impl Running {
-    /// Goes down: gently, for as long as is configured, then for good. Everything is on the disk when it returns.
+    /// Goes down: gently, for as long as is configured, then for good. Everything is on the disk
+    /// when it returns.
     pub async fn stop(self) {
         self.node.drain(self.node.config.ops.drain.0).await;
         self.kill().await;
@@ -130,7 +144,13 @@ impl Running {
 
     /// Goes down without telling devices where to go.
     pub async fn kill(self) {
-        let Self { node, store, embedded, _lock, .. } = self;
+        let Self {
+            node,
+            store,
+            embedded,
+            _lock,
+            ..
+        } = self;
         node.stop().await;
         crate::clock::keep();
         drop(node);
@@ -143,8 +163,9 @@ impl Running {
     }
 }
 
-/// Closes the store when nobody else uses it any more: what a task of the node held is let go a moment after the task was
-/// counted as ended, and a check that an operator asked for ends with its chunk.
+/// Closes the store when nobody else uses it any more: what a task of the node held is let go a
+/// moment after the task was counted as ended, and a check that an operator asked for ends with its
+/// chunk.
 async fn close(mut store: Arc<Store>) {
     let begun = Instant::now();
     loop {
@@ -155,13 +176,19 @@ async fn close(mut store: Arc<Store>) {
         }
         sleep(CLOSE_PAUSE).await;
     }
-    tracing::error!("the store is still in use and was not closed; what was acknowledged is on the disk");
+    tracing::error!(
+        "the store is still in use and was not closed; what was acknowledged is on the disk"
+    );
 }
 
 /// Makes the data folder and keeps other processes off it.
 fn lock(folder: &Folder) -> Result<File, StartError> {
     create_private(folder.root()).map_err(StartError::Folder)?;
-    let file = File::options().create(true).truncate(false).write(true).open(folder.lock());
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.lock());
     let file = file.map_err(StartError::Folder)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -182,8 +209,9 @@ fn create_private(folder: &std::path::Path) -> io::Result<()> {
 fn token(config: &Config) -> Result<Option<FleetToken>, NodeError> {
     let text = match (std::env::var(TOKEN_VARIABLE), &config.fleet.token_file) {
         (Ok(text), _) => text,
-        (Err(_), Some(file)) => std::fs::read_to_string(file)
-            .map_err(|error| NodeError::Config(format!("the fleet's token, {}: {error}", file.display())))?,
+        (Err(_), Some(file)) => std::fs::read_to_string(file).map_err(|error| {
+            NodeError::Config(format!("the fleet's token, {}: {error}", file.display()))
+        })?,
         (Err(_), None) => return Ok(None),
     };
     let short = || NodeError::Config("the fleet's token must have 22 to 1024 characters".into());
@@ -192,9 +220,12 @@ fn token(config: &Config) -> Result<Option<FleetToken>, NodeError> {
 
 fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
     let front = &config.front;
-    // A connection with a stream for each circuit at either end, and those that devices have besides.
+    // A connection with a stream for each circuit at either end, and those that devices have
+    // besides.
     let circuits = u32::try_from(config.circuit.device.saturating_mul(2)).unwrap_or(u32::MAX);
-    let streams = Limits::default().streams_per_device.saturating_add(circuits);
+    let streams = Limits::default()
+        .streams_per_device
+        .saturating_add(circuits);
     let limits = Limits {
         connections: front.max_connections,
         connections_per_address: front.max_connections_per_address,
@@ -212,11 +243,18 @@ fn bind(identity: &Identity, config: &Config) -> Result<Endpoint, NodeError> {
         exact_port: true,
         extra_tcp_ports: config.extra_tcp_ports.clone(),
         limits,
-        // The pings of a long connection, and those to the index, find out first; this is for connections that have none.
-        relay_idle: Some(front.ping.0.max(config.index.heartbeat.0) + front.patience.0 + IDLE_SPARE),
+        // The pings of a long connection, and those to the index, find out first; this is for
+        // connections that have none.
+        relay_idle: Some(
+            front.ping.0.max(config.index.heartbeat.0) + front.patience.0 + IDLE_SPARE,
+        ),
         ..EndpointConfig::default()
     };
-    let mut attempts = if config.port == 0 { ANY_PORT_ATTEMPTS } else { 1 };
+    let mut attempts = if config.port == 0 {
+        ANY_PORT_ATTEMPTS
+    } else {
+        1
+    };
     loop {
         attempts -= 1;
         match Endpoint::bind(identity, &wanted) {
@@ -247,15 +285,30 @@ async fn open_state(
             Ok(gate.watch(storage))
         };
         let reserve = Options::default();
-        let state = Arc::new(Embedded::start_in(Box::new(opener), &folder.state(), &reserve)?);
+        let state = Arc::new(Embedded::start_in(
+            Box::new(opener),
+            &folder.state(),
+            &reserve,
+        )?);
         return Ok((Arc::clone(&state) as Arc<dyn State>, Some(state)));
     }
     let wrong = |what: &str| NodeError::Config(what.into());
-    let control: RelayUrl =
-        config.fleet.control.parse().map_err(|error| NodeError::Config(format!("fleet.control: {error}")))?;
-    let token = token.ok_or_else(|| wrong("a node without the role control needs the fleet's token"))?;
-    let joining = Joining { endpoint: Arc::clone(endpoint), control, token: token.clone() };
-    Ok((Arc::new(Reconnecting::new(joining, Patience::default())), None))
+    let control: RelayUrl = config
+        .fleet
+        .control
+        .parse()
+        .map_err(|error| NodeError::Config(format!("fleet.control: {error}")))?;
+    let token =
+        token.ok_or_else(|| wrong("a node without the role control needs the fleet's token"))?;
+    let joining = Joining {
+        endpoint: Arc::clone(endpoint),
+        control,
+        token: token.clone(),
+    };
+    Ok((
+        Arc::new(Reconnecting::new(joining, Patience::default())),
+        None,
+    ))
 }
 
 async fn open_store(config: &Config, folder: &Folder, gates: &Gates) -> Result<Store, StartError> {

@@ -1,7 +1,8 @@
 //! The simulation: every scenario over many seeds; see `hither_tests::sim`.
 //!
-//! `HITHER_SIM_SEED=n` replays one seed of every scenario (or of `HITHER_SIM_SCENARIO=name`) and prints what happened;
-//! `HITHER_SIM_SEEDS=n` runs that many seeds of each, `HITHER_SIM_FIRST=n` from another one on.
+//! `HITHER_SIM_SEED=n` replays one seed of every scenario (or of `HITHER_SIM_SCENARIO=name`) and
+//! prints what happened; `HITHER_SIM_SEEDS=n` runs that many seeds of each, `HITHER_SIM_FIRST=n`
+//! from another one on.
 
 #![allow(
     clippy::panic,
@@ -20,19 +21,24 @@ const PINNED: &[(&str, u64)] = &[
     ("liar", 0),
     // A chunk on its way when its request was given up was taken for a breach of protocol.
     ("uneven-sources", 63),
-    // With a session in each direction every delta is heard twice: the second one was taken for a gap.
+    // With a session in each direction every delta is heard twice: the second one was taken for a
+    // gap.
     ("one-to-four", 2),
-    // All fetchers read on in the same order and asked the origin for the same spans at the same time.
+    // All fetchers read on in the same order and asked the origin for the same spans at the same
+    // time.
     ("one-to-four", 0),
-    // The round trip of a tiny root was taken for the rate of the link: the source was never asked again.
+    // The round trip of a tiny root was taken for the rate of the link: the source was never asked
+    // again.
     ("two-holders", 4),
-    // A slow measurement of one source made the silence of another one acceptable for half an hour.
+    // A slow measurement of one source made the silence of another one acceptable for half an
+    // hour.
     ("staller", 77),
     // A pinned version was chosen although nobody had shown its head.
     ("pinned-gone", 0),
     // The pinned version appeared on a session that was open already.
     ("pinned-later", 0),
-    // Neighbours that had nothing of what was missing kept a fetch at a version that its owner had replaced.
+    // Neighbours that had nothing of what was missing kept a fetch at a version that its owner had
+    // replaced.
     ("newer-version", 11),
     // "Not held", said of the version before, took away the newer version's manifest.
     ("newer-version", 165),
@@ -46,36 +52,46 @@ const PINNED: &[(&str, u64)] = &[
     ("busy", 174),
     // Chunks that take longer than the patience with silence were asked for for ever.
     ("slow-link", 0),
-    // Two slow sources never measured were each given up for the rate that the other was taken for.
+    // Two slow sources never measured were each given up for the rate that the other was taken
+    // for.
     ("slow-link", 95),
     ("slow-link", 899),
     ("slow-link", 21_165),
     ("slow-link", 80_007),
-    // A device was seen while a try to reach it was about to fail: the next one came half a minute later.
+    // A device was seen while a try to reach it was about to fail: the next one came half a minute
+    // later.
     ("lonely-origin", 100_807),
     // A goodbye made a liar trustworthy again.
     ("liar-returns", 0),
-    // A second copy of a span, got meanwhile in part from the first source, was asked for without positions.
+    // A second copy of a span, got meanwhile in part from the first source, was asked for without
+    // positions.
     ("boaster", 71),
-    // Who moved on to a newer version told nobody, and what was told did not reach a fetch that was under way.
+    // Who moved on to a newer version told nobody, and what was told did not reach a fetch that
+    // was under way.
     ("newer-by-hearsay", 0),
-    // While a device's queue was full, a slower store was asked for what the device was about to give.
+    // While a device's queue was full, a slower store was asked for what the device was about to
+    // give.
     ("store-aside", 94),
-    // A device that stalled still counted at the rate it once had: a slow store was held back for it.
+    // A device that stalled still counted at the rate it once had: a slow store was held back for
+    // it.
     ("store-behind-staller", 1),
-    // Everybody of two sites asked everybody of the third at once: their common uplink brought nothing to anyone in time.
+    // Everybody of two sites asked everybody of the third at once: their common uplink brought
+    // nothing to anyone in time.
     ("three-sites-alone", 0),
 ];
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}"))
+    })
 }
 
 fn chosen() -> Vec<&'static Scenario> {
     let name = std::env::var("HITHER_SIM_SCENARIO").ok();
-    let chosen: Vec<_> = scenarios().filter(|s| name.as_deref().is_none_or(|name| name == s.name)).collect();
+    let chosen: Vec<_> = scenarios()
+        .filter(|s| name.as_deref().is_none_or(|name| name == s.name))
+        .collect();
     assert!(!chosen.is_empty(), "there is no scenario {name:?}");
     chosen
 }
@@ -109,18 +125,43 @@ fn complain(failed: &[&Outcome]) {
 #[test]
 fn every_seed_keeps_the_rules() {
     if let Some(seed) = number("HITHER_SIM_SEED") {
-        let outcomes: Vec<Outcome> = chosen().into_iter().map(|s| run_one(s, seed, true)).collect();
+        let outcomes: Vec<Outcome> = chosen()
+            .into_iter()
+            .map(|s| run_one(s, seed, true))
+            .collect();
         for outcome in &outcomes {
-            println!("{} with seed {seed}, hash {:016x}:", outcome.scenario, outcome.hash);
+            println!(
+                "{} with seed {seed}, hash {:016x}:",
+                outcome.scenario, outcome.hash
+            );
             outcome.lines.iter().for_each(|line| println!("{line}"));
         }
-        return complain(&outcomes.iter().filter(|o| o.failure.is_some()).collect::<Vec<_>>());
+        return complain(
+            &outcomes
+                .iter()
+                .filter(|o| o.failure.is_some())
+                .collect::<Vec<_>>(),
+        );
     }
     let began = std::time::Instant::now();
-    let outcomes = run_all(&chosen(), number("HITHER_SIM_FIRST").unwrap_or(0), number("HITHER_SIM_SEEDS"));
+    let outcomes = run_all(
+        &chosen(),
+        number("HITHER_SIM_FIRST").unwrap_or(0),
+        number("HITHER_SIM_SEEDS"),
+    );
     let events: u64 = outcomes.iter().map(|o| o.events).sum();
-    println!("{}{} runs, {events} events, {:.1?}", Summary(&outcomes), outcomes.len(), began.elapsed());
-    complain(&outcomes.iter().filter(|o| o.failure.is_some()).collect::<Vec<_>>());
+    println!(
+        "{}{} runs, {events} events, {:.1?}",
+        Summary(&outcomes),
+        outcomes.len(),
+        began.elapsed()
+    );
+    complain(
+        &outcomes
+            .iter()
+            .filter(|o| o.failure.is_some())
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -128,20 +169,40 @@ fn pinned_seeds_keep_the_rules() {
     let outcomes: Vec<Outcome> = PINNED
         .iter()
         .map(|(name, seed)| {
-            let scenario = scenarios().find(|s| s.name == *name).expect("a pinned scenario exists");
+            let scenario = scenarios()
+                .find(|s| s.name == *name)
+                .expect("a pinned scenario exists");
             run_one(scenario, *seed, false)
         })
         .collect();
-    complain(&outcomes.iter().filter(|o| o.failure.is_some()).collect::<Vec<_>>());
+    complain(
+        &outcomes
+            .iter()
+            .filter(|o| o.failure.is_some())
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for scenario in scenarios().filter(|s| s.seeds >= 10) {
         for seed in [1, 2] {
-            let (one, two) = (run_one(scenario, seed, false), run_one(scenario, seed, true));
-            assert_eq!((one.hash, one.events), (two.hash, two.events), "{} with seed {seed}", scenario.name);
+            let (one, two) = (
+                run_one(scenario, seed, false),
+                run_one(scenario, seed, true),
+            );
+            assert_eq!(
+                (one.hash, one.events),
+                (two.hash, two.events),
+                "{} with seed {seed}",
+                scenario.name
+            );
         }
-        assert_ne!(run_one(scenario, 1, false).hash, run_one(scenario, 2, false).hash, "{}", scenario.name);
+        assert_ne!(
+            run_one(scenario, 1, false).hash,
+            run_one(scenario, 2, false).hash,
+            "{}",
+            scenario.name
+        );
     }
 }

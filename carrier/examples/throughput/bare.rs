@@ -1,8 +1,9 @@
-//! The yardstick: the same bytes over plain quinn, with the very settings that the carrier uses and nothing else of it.
+//! The yardstick: the same bytes over plain quinn, with the very settings that the carrier uses and
+//! nothing else of it.
 //!
-//! The same: windows, packet sizes, congestion control, socket buffers, ciphers, what is handed over at once on one side
-//! and read into one buffer on the other. Different: a self-signed certificate in place of two device keys, and no bounds,
-//! links, tasks or stream halves of ours.
+//! The same: windows, packet sizes, congestion control, socket buffers, ciphers, what is handed
+//! over at once on one side and read into one buffer on the other. Different: a self-signed
+//! certificate in place of two device keys, and no bounds, links, tasks or stream halves of ours.
 
 #[path = "../../src/buffers.rs"]
 mod buffers;
@@ -39,7 +40,12 @@ fn endpoint(port: u16, server: Option<ServerConfig>) -> Outcome<Endpoint> {
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     let mut config = EndpointConfig::default();
     config.max_udp_payload_size(settings::MAX_PAYLOAD)?;
-    Ok(Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))?)
+    Ok(Endpoint::new(
+        config,
+        server,
+        socket.into(),
+        Arc::new(TokioRuntime),
+    )?)
 }
 
 /// Writes its certificate to the file, then sends as many bytes as each stream asks for.
@@ -59,7 +65,9 @@ pub(crate) async fn server(certificate: &Path) -> Outcome<()> {
     while let Some(incoming) = endpoint.accept().await {
         let piece = piece.clone();
         tokio::spawn(async move {
-            let Ok(connection) = incoming.await else { return };
+            let Ok(connection) = incoming.await else {
+                return;
+            };
             while let Ok((mut send, mut recv)) = connection.accept_bi().await {
                 let piece = piece.clone();
                 tokio::spawn(async move {
@@ -88,7 +96,9 @@ pub(crate) async fn client(certificate: &Path, address: &str, gib: u64) -> Outco
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(settings::lan(STREAMS)));
     let endpoint = endpoint(0, None)?;
-    let connection = endpoint.connect_with(config, address.parse()?, NAME)?.await?;
+    let connection = endpoint
+        .connect_with(config, address.parse()?, NAME)?
+        .await?;
     let (mut send, mut recv) = connection.open_bi().await?;
     let bytes = gib * GIB;
     send.write_all(&bytes.to_be_bytes()).await?;
@@ -105,7 +115,10 @@ pub(crate) async fn client(certificate: &Path, address: &str, gib: u64) -> Outco
     reader.await??;
     report("bare", 1, bytes, start.elapsed(), cpu_seconds() - cpu);
     let path = connection.stats().path;
-    println!("  packet size {}, lost {}", path.current_mtu, path.lost_packets);
+    println!(
+        "  packet size {}, lost {}",
+        path.current_mtu, path.lost_packets
+    );
     connection.close(0u32.into(), b"");
     endpoint.wait_idle().await;
     Ok(())

@@ -24,8 +24,22 @@ fn what_is_sealed_opens_for_its_reader() {
         let opened = open(&BOB, ALICE.device_id(), LETTER, &ID, &sealed(&payload)).unwrap();
         assert!(opened == payload, "{length}");
     }
-    let to_oneself = seal(&BOB, BOB.device_id(), SealPurpose::Card, &MessageId::NONE, b"me").unwrap();
-    let opened = open(&BOB, BOB.device_id(), SealPurpose::Card, &MessageId::NONE, &to_oneself).unwrap();
+    let to_oneself = seal(
+        &BOB,
+        BOB.device_id(),
+        SealPurpose::Card,
+        &MessageId::NONE,
+        b"me",
+    )
+    .unwrap();
+    let opened = open(
+        &BOB,
+        BOB.device_id(),
+        SealPurpose::Card,
+        &MessageId::NONE,
+        &to_oneself,
+    )
+    .unwrap();
     assert_eq!(opened, b"me");
 }
 
@@ -35,7 +49,13 @@ fn another_reader_sender_id_or_purpose_does_not_open_it() {
     let refused = |result: Result<Vec<u8>, _>| matches!(result, Err(OpenError::Unreadable));
     assert!(refused(open(&EVE, alice, LETTER, &ID, &sealed)));
     assert!(refused(open(&BOB, EVE.device_id(), LETTER, &ID, &sealed)));
-    assert!(refused(open(&BOB, alice, LETTER, &MessageId::new([8; 16]), &sealed)));
+    assert!(refused(open(
+        &BOB,
+        alice,
+        LETTER,
+        &MessageId::new([8; 16]),
+        &sealed
+    )));
     assert!(refused(open(&BOB, alice, SealPurpose::Card, &ID, &sealed)));
     assert!(open(&BOB, alice, LETTER, &ID, &sealed).is_ok());
 }
@@ -45,14 +65,34 @@ fn a_relay_cannot_make_up_a_sender_nor_move_a_signature() {
     let (alice, bob) = (ALICE.device_id(), BOB.device_id());
     let forged = |signature| {
         let sealed = enclose(alice, &signature, bob, LETTER, &ID, b"hello").unwrap();
-        matches!(open(&BOB, alice, LETTER, &ID, &sealed), Err(OpenError::Forged))
+        matches!(
+            open(&BOB, alice, LETTER, &ID, &sealed),
+            Err(OpenError::Forged)
+        )
     };
     assert!(forged(EVE.sign(&signed_part(bob, LETTER, &ID, b"hello"))));
-    assert!(forged(ALICE.sign(&signed_part(EVE.device_id(), LETTER, &ID, b"hello"))));
-    assert!(forged(ALICE.sign(&signed_part(bob, SealPurpose::Card, &ID, b"hello"))));
-    assert!(forged(ALICE.sign(&signed_part(bob, LETTER, &MessageId::NONE, b"hello"))));
+    assert!(forged(ALICE.sign(&signed_part(
+        EVE.device_id(),
+        LETTER,
+        &ID,
+        b"hello"
+    ))));
+    assert!(forged(ALICE.sign(&signed_part(
+        bob,
+        SealPurpose::Card,
+        &ID,
+        b"hello"
+    ))));
+    assert!(forged(ALICE.sign(&signed_part(
+        bob,
+        LETTER,
+        &MessageId::NONE,
+        b"hello"
+    ))));
     assert!(forged(ALICE.sign(&signed_part(bob, LETTER, &ID, b"jello"))));
-    assert!(!forged(ALICE.sign(&signed_part(bob, LETTER, &ID, b"hello"))));
+    assert!(!forged(
+        ALICE.sign(&signed_part(bob, LETTER, &ID, b"hello"))
+    ));
 }
 
 #[test]
@@ -62,15 +102,24 @@ fn signed_but_malformed_ones_are_refused() {
     let opened = |length: u32, rest: &[u8]| {
         let plaintext = [&signature[..], &length.to_be_bytes(), rest].concat();
         let reader = public_half(bob).unwrap();
-        let (key, rest) =
-            HPKE.seal(&info(LETTER), &associated(alice, bob, &ID), &plaintext, &reader).unwrap();
+        let (key, rest) = HPKE
+            .seal(
+                &info(LETTER),
+                &associated(alice, bob, &ID),
+                &plaintext,
+                &reader,
+            )
+            .unwrap();
         open(&BOB, alice, LETTER, &ID, &[key.0, rest].concat())
     };
     assert_eq!(opened(5, b"hello").unwrap(), b"hello");
     assert_eq!(opened(5, b"hello\0\0").unwrap(), b"hello");
     assert!(matches!(opened(5, b"hello\0x"), Err(OpenError::Malformed)));
     assert!(matches!(opened(6, b"hello"), Err(OpenError::Malformed)));
-    assert!(matches!(opened(u32::MAX, b"hello"), Err(OpenError::Malformed)));
+    assert!(matches!(
+        opened(u32::MAX, b"hello"),
+        Err(OpenError::Malformed)
+    ));
     assert!(matches!(opened(4, b"hello"), Err(OpenError::Forged)));
 }
 
@@ -79,14 +128,26 @@ fn truncated_and_prolonged_ones_are_refused() {
     let whole = sealed(b"hello");
     let alice = ALICE.device_id();
     for length in 0..whole.len() {
-        assert!(open(&BOB, alice, LETTER, &ID, &whole[..length]).is_err(), "{length}");
+        assert!(
+            open(&BOB, alice, LETTER, &ID, &whole[..length]).is_err(),
+            "{length}"
+        );
     }
     let longer = [&whole[..], &[0]].concat();
-    assert!(matches!(open(&BOB, alice, LETTER, &ID, &longer), Err(OpenError::Unreadable)));
+    assert!(matches!(
+        open(&BOB, alice, LETTER, &ID, &longer),
+        Err(OpenError::Unreadable)
+    ));
     let huge = vec![0; MAX_MESSAGE + 1];
-    assert!(matches!(open(&BOB, alice, LETTER, &ID, &huge), Err(OpenError::Length { .. })));
+    assert!(matches!(
+        open(&BOB, alice, LETTER, &ID, &huge),
+        Err(OpenError::Length { .. })
+    ));
     let card = vec![0; MAX_CARD + 1];
-    assert!(matches!(open(&BOB, alice, SealPurpose::Card, &ID, &card), Err(OpenError::Length { .. })));
+    assert!(matches!(
+        open(&BOB, alice, SealPurpose::Card, &ID, &card),
+        Err(OpenError::Length { .. })
+    ));
 }
 
 #[test]
@@ -96,7 +157,11 @@ fn what_is_too_long_is_not_sealed_and_the_longest_fits() {
         let fits = seal(&ALICE, BOB.device_id(), purpose, &ID, &vec![1; max]).unwrap();
         assert!(fits.len() <= purpose.max_sealed());
         // Not much is given away to padding.
-        assert!(fits.len() > purpose.max_sealed() * 15 / 16, "{}", fits.len());
+        assert!(
+            fits.len() > purpose.max_sealed() * 15 / 16,
+            "{}",
+            fits.len()
+        );
         let over = seal(&ALICE, BOB.device_id(), purpose, &ID, &vec![1; max + 1]);
         assert!(matches!(over, Err(SealError::TooLong { .. })));
     }
@@ -104,14 +169,25 @@ fn what_is_too_long_is_not_sealed_and_the_longest_fits() {
 
 #[test]
 fn lengths_say_little() {
-    // Everything short looks alike; nothing grows by more than 12 %; the table of the paper's algorithm.
+    // Everything short looks alike; nothing grows by more than 12 %; the table of the paper's
+    // algorithm.
     assert_eq!(sealed(b"").len(), sealed(&[0; 188]).len());
     assert_eq!(sealed(b"").len(), ENCAPSULATED + TAG + SHORTEST);
-    for (length, expected) in [(1, 256), (256, 256), (257, 272), (300, 304), (1000, 1024), (65_537, 67_584)] {
+    for (length, expected) in [
+        (1, 256),
+        (256, 256),
+        (257, 272),
+        (300, 304),
+        (1000, 1024),
+        (65_537, 67_584),
+    ] {
         assert_eq!(padded(length), expected, "{length}");
     }
     for length in SHORTEST..20_000 {
-        assert!(padded(length) >= length && padded(length) * 100 <= length * 112, "{length}");
+        assert!(
+            padded(length) >= length && padded(length) * 100 <= length * 112,
+            "{length}"
+        );
         assert_eq!(padded(padded(length)), padded(length));
     }
 }
@@ -131,14 +207,22 @@ fn weak_keys_neither_read_nor_send() {
         assert!(matches!(sealed, Err(SealError::Reader)), "{point}");
         assert!(public_half(device).is_none());
         // R = the point itself, s = 0: a signature that holds for many messages under a weak key.
-        let signature: [u8; 64] = std::array::from_fn(|i| if i < 32 { device.as_bytes()[i] } else { 0 });
+        let signature: [u8; 64] =
+            std::array::from_fn(|i| if i < 32 { device.as_bytes()[i] } else { 0 });
         let forged = enclose(device, &signature, BOB.device_id(), LETTER, &ID, b"hello").unwrap();
-        assert!(matches!(open(&BOB, device, LETTER, &ID, &forged), Err(OpenError::Forged)), "{point}");
+        assert!(
+            matches!(
+                open(&BOB, device, LETTER, &ID, &forged),
+                Err(OpenError::Forged)
+            ),
+            "{point}"
+        );
     }
 }
 
-/// RFC 8032, section 7.1, tests 1 and 2, and their X25519 keys as ed25519-dalek publishes them (tests/x25519.rs); that the
-/// mapped public key is the base point times the mapped secret is then computed by another library.
+/// RFC 8032, section 7.1, tests 1 and 2, and their X25519 keys as ed25519-dalek publishes them
+/// (tests/x25519.rs); that the mapped public key is the base point times the mapped secret is then
+/// computed by another library.
 #[test]
 fn the_key_map_is_the_published_one() {
     for (seed, ed25519, x25519) in [
@@ -155,31 +239,43 @@ fn the_key_map_is_the_published_one() {
     ] {
         let identity = Identity::from_seed(&hex(seed)).unwrap();
         assert_eq!(identity.device_id().as_bytes(), &hex(ed25519));
-        assert_eq!(public_half(identity.device_id()).unwrap().0, hex::<32>(x25519));
+        assert_eq!(
+            public_half(identity.device_id()).unwrap().0,
+            hex::<32>(x25519)
+        );
         let secret = secret_half(&identity).unwrap();
         let secret = aws_lc_rs::agreement::PrivateKey::from_private_key(
             &aws_lc_rs::agreement::X25519,
             secret.secret_bytes(),
         )
         .unwrap();
-        assert_eq!(secret.compute_public_key().unwrap().as_ref(), hex::<32>(x25519));
+        assert_eq!(
+            secret.compute_public_key().unwrap().as_ref(),
+            hex::<32>(x25519)
+        );
     }
 }
 
-/// What this version sealed stays readable: the seeds are 32 bytes of 0x06 (sender) and 0x05 (reader), the id 16 bytes of
-/// 0x07. `HITHER_WRITE_VECTORS=1` seals anew.
+/// What this version sealed stays readable: the seeds are 32 bytes of 0x06 (sender) and 0x05
+/// (reader), the id 16 bytes of 0x07. `HITHER_WRITE_VECTORS=1` seals anew.
 #[test]
 fn what_was_sealed_before_opens() {
     let reader = Identity::from_seed(&[5; 32]).unwrap();
     let sender = Identity::from_seed(&[6; 32]).unwrap();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../proto-spec/vectors/sealed-v1.txt");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../proto-spec/vectors/sealed-v1.txt"
+    );
     if std::env::var_os("HITHER_WRITE_VECTORS").is_some() {
         let sealed = seal(&sender, reader.device_id(), LETTER, &ID, b"hello").unwrap();
         let text: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
         std::fs::write(path, text + "\n").unwrap();
     }
     let sealed: [u8; ENCAPSULATED + TAG + SHORTEST] = hex(&std::fs::read_to_string(path).unwrap());
-    assert_eq!(open(&reader, sender.device_id(), LETTER, &ID, &sealed).unwrap(), b"hello");
+    assert_eq!(
+        open(&reader, sender.device_id(), LETTER, &ID, &sealed).unwrap(),
+        b"hello"
+    );
 }
 
 proptest! {

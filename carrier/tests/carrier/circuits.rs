@@ -1,4 +1,5 @@
-//! Circuits: what goes through a relay is proven and ended as on any other carrier, whatever the relay does.
+//! Circuits: what goes through a relay is proven and ended as on any other carrier, whatever the
+//! relay does.
 
 // The whole program is a test: it fails by panicking.
 
@@ -10,7 +11,8 @@ use hither_proto::DeviceId;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 
-/// A relay that joins every two streams that it gets: first the one of who asks, then the one of who is asked.
+/// A relay that joins every two streams that it gets: first the one of who asks, then the one of
+/// who is asked.
 struct Joining {
     relay: Arc<Endpoint>,
     from: Arc<Endpoint>,
@@ -60,7 +62,13 @@ impl Circuits for Joining {
 fn joining(carrier: CarrierKind) -> Joining {
     let [relay, from, to] = [endpoint(), endpoint(), endpoint()];
     let claims = from.device();
-    Joining { relay, from, to, claims, carrier }
+    Joining {
+        relay,
+        from,
+        to,
+        claims,
+        carrier,
+    }
 }
 
 async fn link(joining: Joining, device: DeviceId) -> Result<Link, LinkError> {
@@ -74,12 +82,21 @@ async fn a_circuit_is_a_stream_between_two_proven_devices() {
         let joining = joining(carrier);
         let (from, to) = (Arc::clone(&joining.from), Arc::clone(&joining.to));
         let link = link(joining, to.device()).await.unwrap();
-        assert_eq!((link.carrier(), link.device()), (CarrierKind::Relayed, to.device()));
+        assert_eq!(
+            (link.carrier(), link.device()),
+            (CarrierKind::Relayed, to.device())
+        );
         // The first one proved the identity; the others are circuits of their own.
         for _ in 0..3 {
             let (mut here, mut there) = soon(async { joined(&link, &to).await }).await;
-            assert_eq!((there.carrier, there.device), (CarrierKind::Relayed, from.device()));
-            assert_eq!((here.binding, here.opened_here, there.opened_here), (there.binding, true, false));
+            assert_eq!(
+                (there.carrier, there.device),
+                (CarrierKind::Relayed, from.device())
+            );
+            assert_eq!(
+                (here.binding, here.opened_here, there.opened_here),
+                (there.binding, true, false)
+            );
             there.recv.read_exact(&mut [0]).await.unwrap();
             let sent = vec![7; 3_000_000];
             let (asks, answers) = (
@@ -95,7 +112,11 @@ async fn a_circuit_is_a_stream_between_two_proven_devices() {
                     there.recv.read_to_end(&mut got).await.unwrap();
                     assert!(got == sent);
                     // Last words arrive although nobody waits for that.
-                    there.send.send_bytes(sent[..100_000].to_vec().into()).await.unwrap();
+                    there
+                        .send
+                        .send_bytes(sent[..100_000].to_vec().into())
+                        .await
+                        .unwrap();
                     there.send.finish().await.unwrap();
                     drop(there);
                 },
@@ -125,17 +146,27 @@ async fn what_was_not_finished_arrives_as_an_error() {
 async fn a_relay_that_lies_about_who_is_there_is_found_out() {
     let joining = joining(CarrierKind::Quic);
     let (meant, found) = (endpoint(), joining.to.device());
-    assert_eq!(link(joining, meant.device()).await.unwrap_err(), LinkError::WrongDevice { found });
+    assert_eq!(
+        link(joining, meant.device()).await.unwrap_err(),
+        LinkError::WrongDevice { found }
+    );
     let mut joining = self::joining(CarrierKind::Quic);
     let (to, other) = (Arc::clone(&joining.to), endpoint());
     joining.claims = other.device();
     // The dialler's handshake ends before the other side has looked at its key.
-    let Ok(link) = link(joining, to.device()).await else { return };
+    let Ok(link) = link(joining, to.device()).await else {
+        return;
+    };
     let mut stream = link.open().await.unwrap();
     let end = soon(stream.recv.read_to_end(&mut Vec::new())).await;
     assert!(end.is_err(), "{end:?}");
-    assert!(to.accept().now_or_never().flatten().is_none_or(|incoming| match incoming {
-        hither_carrier::Incoming::Stream(stream) => stream.carrier != CarrierKind::Relayed,
-        hither_carrier::Incoming::Link(_) => true,
-    }));
+    assert!(
+        to.accept()
+            .now_or_never()
+            .flatten()
+            .is_none_or(|incoming| match incoming {
+                hither_carrier::Incoming::Stream(stream) => stream.carrier != CarrierKind::Relayed,
+                hither_carrier::Incoming::Link(_) => true,
+            })
+    );
 }

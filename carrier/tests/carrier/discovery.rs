@@ -5,8 +5,15 @@ use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Identity, Inte
 
 /// A port of their own, so that these tests meet nobody else's service.
 fn options(mdns_port: u16) -> DiscoveryOptions {
-    let interfaces = InterfaceFilter { loopback_only: true, ..Default::default() };
-    DiscoveryOptions { interfaces, mdns_port, ..Default::default() }
+    let interfaces = InterfaceFilter {
+        loopback_only: true,
+        ..Default::default()
+    };
+    DiscoveryOptions {
+        interfaces,
+        mdns_port,
+        ..Default::default()
+    }
 }
 
 #[tokio::test]
@@ -16,13 +23,30 @@ async fn devices_appear_once_and_say_goodbye() {
     let (second, mut seen_by_b) = Discovery::start(b, 4003, None, options(15_353)).unwrap();
     let found = soon(seen_by_b.recv()).await.unwrap();
     let addresses = vec!["127.0.0.1:4001".parse().unwrap()];
-    assert_eq!(found, DiscoveryEvent::Seen { device: a, addresses, tcp_port: Some(4002) });
+    assert_eq!(
+        found,
+        DiscoveryEvent::Seen {
+            device: a,
+            addresses,
+            tcp_port: Some(4002)
+        }
+    );
     let found = soon(seen_by_a.recv()).await.unwrap();
     let addresses = vec!["127.0.0.1:4003".parse().unwrap()];
-    assert_eq!(found, DiscoveryEvent::Seen { device: b, addresses, tcp_port: None });
+    assert_eq!(
+        found,
+        DiscoveryEvent::Seen {
+            device: b,
+            addresses,
+            tcp_port: None
+        }
+    );
     // It asks to be connected to, and does not any more.
     second.call().set(true);
-    assert_eq!(soon(seen_by_a.recv()).await.unwrap(), DiscoveryEvent::Calls { device: b });
+    assert_eq!(
+        soon(seen_by_a.recv()).await.unwrap(),
+        DiscoveryEvent::Calls { device: b }
+    );
     second.call().set(false);
     soon(second.shutdown()).await;
     let mut last = soon(seen_by_a.recv()).await.unwrap();

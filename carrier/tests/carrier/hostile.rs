@@ -4,8 +4,8 @@
 
 use crate::common::*;
 use hither_carrier::bounds::{
-    MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES_PER_ADDRESS, MAX_LINKS_PER_DEVICE, MAX_STREAMS_PER_DEVICE,
-    MAX_TCP_PER_DEVICE,
+    MAX_CONNECTIONS_PER_ADDRESS, MAX_HANDSHAKES_PER_ADDRESS, MAX_LINKS_PER_DEVICE,
+    MAX_STREAMS_PER_DEVICE, MAX_TCP_PER_DEVICE,
 };
 use hither_carrier::{CarrierKind, Endpoint, LinkError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -28,7 +28,9 @@ async fn works(endpoint: &Endpoint) {
 
 /// A connection without any TLS on it yet.
 async fn knock(victim: &Endpoint) -> TcpStream {
-    TcpStream::connect(address(victim, CarrierKind::Tcp)).await.unwrap()
+    TcpStream::connect(address(victim, CarrierKind::Tcp))
+        .await
+        .unwrap()
 }
 
 /// Waits until a connection is closed; fails when a word is said on it.
@@ -42,14 +44,22 @@ async fn garbage_on_both_ports_harms_nobody() {
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for i in 0..2000u32 {
         let length = (i * 37 % 1500) as usize;
-        let mut garbage: Vec<u8> =
-            (0..length).map(|at| (at as u32 ^ i).wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        let mut garbage: Vec<u8> = (0..length)
+            .map(|at| (at as u32 ^ i).wrapping_mul(2_654_435_761).to_be_bytes()[0])
+            .collect();
         if let Some(first) = garbage.first_mut().filter(|_| i % 2 == 0) {
             *first |= 0xc0; // a long header, such as first packets have
         }
-        udp.send_to(&garbage, loopback(victim.port())).await.unwrap();
+        udp.send_to(&garbage, loopback(victim.port()))
+            .await
+            .unwrap();
     }
-    for garbage in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff, 1], &[0; 20_000]] {
+    for garbage in [
+        &b""[..],
+        b"GET / HTTP/1.1\r\n\r\n",
+        &[0x16, 3, 1, 0xff, 0xff, 1],
+        &[0; 20_000],
+    ] {
         let mut tcp = knock(&victim).await;
         let _ = tcp.write_all(garbage).await;
         let _ = tcp.shutdown().await;
@@ -104,7 +114,11 @@ impl ServerCertVerifier for AnyServer {
 async fn a_client_without_a_key_or_with_tls_1_2_gets_nowhere() {
     let victim = endpoint();
     let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-    for (raw, version) in [(true, versions[0]), (false, versions[0]), (true, versions[1])] {
+    for (raw, version) in [
+        (true, versions[0]),
+        (false, versions[0]),
+        (true, versions[1]),
+    ] {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -115,8 +129,12 @@ async fn a_client_without_a_key_or_with_tls_1_2_gets_nowhere() {
         config.alpn_protocols = vec![b"hither/1".to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
         let tcp = knock(&victim).await;
-        // A TLS 1.3 client believes itself connected before the server has refused it; it hears so when it reads.
-        let refused = match connector.connect(ServerName::try_from("x.invalid").unwrap(), tcp).await {
+        // A TLS 1.3 client believes itself connected before the server has refused it; it hears so
+        // when it reads.
+        let refused = match connector
+            .connect(ServerName::try_from("x.invalid").unwrap(), tcp)
+            .await
+        {
             Ok(mut tls) => soon(tls.read(&mut [0; 1])).await.is_err(),
             Err(_) => true,
         };
@@ -183,10 +201,15 @@ async fn field_d5_strangers_do_not_take_the_places_of_a_vouched_device() {
     // Keys cost nothing: every one of them is another device.
     for _ in 0..MAX_CONNECTIONS_PER_ADDRESS + 20 {
         let stranger = endpoint();
-        let link = connect(&stranger, &victim, CarrierKind::Quic).await.unwrap();
+        let link = connect(&stranger, &victim, CarrierKind::Quic)
+            .await
+            .unwrap();
         crowd.push((stranger, link));
     }
-    let closed = crowd.iter().filter(|(_, link)| link.close_reason().is_some()).count();
+    let closed = crowd
+        .iter()
+        .filter(|(_, link)| link.close_reason().is_some())
+        .count();
     assert!(closed >= 20, "{closed} of the oldest made room");
     assert!(link.close_reason().is_none());
     mine.send.write_all(b"y").await.unwrap();
@@ -239,6 +262,9 @@ async fn connections_of_one_device_are_bounded() {
         links.push(link);
     }
     let more = connect(&a, &b, CarrierKind::Quic).await.unwrap();
-    assert_eq!(soon(more.closed()).await, LinkError::ClosedByPeer("too many connections".into()));
+    assert_eq!(
+        soon(more.closed()).await,
+        LinkError::ClosedByPeer("too many connections".into())
+    );
     assert!(links.iter().all(|link| link.close_reason().is_none()));
 }

@@ -46,7 +46,11 @@ async fn a_relay_takes_more_streams_from_who_uses_them() {
 async fn many_find_out_at_once_that_a_relay_was_killed() {
     const LINKS: usize = 100;
     let identity = Identity::generate().unwrap();
-    let process = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let process = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let inside = process.enter();
     let relay = Arc::new(Endpoint::bind(&identity, &relay_config(0)).unwrap());
     drop(inside);
@@ -54,14 +58,20 @@ async fn many_find_out_at_once_that_a_relay_was_killed() {
     let at = [loopback(relay.port())];
     let mut links = Vec::new();
     for _ in 0..LINKS {
-        let link = soon(device.connect_relay_quic(relay.device(), &at)).await.unwrap();
+        let link = soon(device.connect_relay_quic(relay.device(), &at))
+            .await
+            .unwrap();
         let streams = joined(&link, &relay).await;
         links.push((link, streams));
     }
     let port = relay.port();
-    tokio::task::spawn_blocking(move || process.shutdown_timeout(SOON)).await.unwrap();
-    let (links, theirs): (Vec<_>, Vec<_>) =
-        links.into_iter().map(|(link, (here, there))| ((link, here), there)).unzip();
+    tokio::task::spawn_blocking(move || process.shutdown_timeout(SOON))
+        .await
+        .unwrap();
+    let (links, theirs): (Vec<_>, Vec<_>) = links
+        .into_iter()
+        .map(|(link, (here, there))| ((link, here), there))
+        .unzip();
     drop((relay, theirs)); // too late for them to say anything
     let _again = Endpoint::bind(&identity, &relay_config(port)).unwrap();
     let began = Instant::now();
@@ -73,6 +83,11 @@ async fn many_find_out_at_once_that_a_relay_was_killed() {
     for (link, _stream) in &open {
         assert_eq!(soon(link.closed()).await, LinkError::Restarted);
     }
-    // One every 20 ms would take two seconds; what is lost is sent again after a few hundred milliseconds at most.
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    // One every 20 ms would take two seconds; what is lost is sent again after a few hundred
+    // milliseconds at most.
+    assert!(
+        began.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
 }

@@ -79,13 +79,18 @@ pub fn run(session: &Session<'_>, args: Args) -> Outcome {
 
 fn changed(session: &Session<'_>) {
     session.out.json(&json!({"event": "done"}));
-    session.out.note("It takes effect when the daemon is restarted: hither down && hither up");
+    session
+        .out
+        .note("It takes effect when the daemon is restarted: hither down && hither up");
 }
 
 /// Returns what is in force; keys that count for nothing are told.
 fn load(session: &Session<'_>, path: &Path) -> Result<Config, ApiError> {
     let config = Config::load(path).map_err(|error| failure::config(&error))?;
-    config.unknown.iter().for_each(|words| session.out.warning(words));
+    config
+        .unknown
+        .iter()
+        .for_each(|words| session.out.warning(words));
     Ok(config)
 }
 
@@ -118,7 +123,8 @@ fn edit(path: &Path) -> Result<(), ApiError> {
         std::fs::write(path, TEMPLATE).map_err(not_writable)?;
     }
     let editor = editor(|name| std::env::var(name).ok());
-    // Editors are given as a shell command with options ("code --wait"), as other programs take them.
+    // Editors are given as a shell command with options ("code --wait"), as other programs take
+    // them.
     let status = Command::new("sh")
         .args(["-c", &format!("{editor} \"$1\""), "sh"])
         .arg(path)
@@ -127,15 +133,24 @@ fn edit(path: &Path) -> Result<(), ApiError> {
         .status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(ApiError::new(ErrorCode::Internal, format!("The editor ({editor}) failed."))
-            .with_hint("Choose another one with VISUAL or EDITOR.")),
-        Err(error) => Err(failure::io(ErrorCode::Internal, "The editor cannot be started", &error)),
+        Ok(_) => Err(ApiError::new(
+            ErrorCode::Internal,
+            format!("The editor ({editor}) failed."),
+        )
+        .with_hint("Choose another one with VISUAL or EDITOR.")),
+        Err(error) => Err(failure::io(
+            ErrorCode::Internal,
+            "The editor cannot be started",
+            &error,
+        )),
     }
 }
 
 fn editor(variable: impl Fn(&str) -> Option<String>) -> String {
     let set = |name| variable(name).filter(|value| !value.trim().is_empty());
-    set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".into())
+    set("VISUAL")
+        .or_else(|| set("EDITOR"))
+        .unwrap_or_else(|| "vi".into())
 }
 
 #[cfg(test)]
@@ -145,9 +160,16 @@ mod tests {
     #[test]
     fn the_editor_is_the_users() {
         let with = |set: &[(&str, &str)]| {
-            editor(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).into()))
+            editor(|name| {
+                set.iter()
+                    .find(|(n, _)| *n == name)
+                    .map(|(_, value)| (*value).into())
+            })
         };
-        assert_eq!(with(&[("VISUAL", "code --wait"), ("EDITOR", "ed")]), "code --wait");
+        assert_eq!(
+            with(&[("VISUAL", "code --wait"), ("EDITOR", "ed")]),
+            "code --wait"
+        );
         assert_eq!(with(&[("VISUAL", " "), ("EDITOR", "ed")]), "ed");
         assert_eq!(with(&[]), "vi");
     }

@@ -15,8 +15,8 @@ id (with --json).";
 
 /// List your devices and those of your groups: online or not, last seen, on this network or not
 ///
-/// Devices that joined the same relay by the same invitation are yours (hither relay add). Others are members of groups that
-/// this device is in (hither group).
+/// Devices that joined the same relay by the same invitation are yours (hither relay add). Others
+/// are members of groups that this device is in (hither group).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {}
@@ -32,18 +32,23 @@ const COLUMNS: [Column; 6] = [
 
 /// Runs the command.
 pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
-    let devices = session.daemon().await?.get::<Vec<DeviceInfo>>("/v1/devices").await?;
+    let devices = session
+        .daemon()
+        .await?
+        .get::<Vec<DeviceInfo>>("/v1/devices")
+        .await?;
     session.out.json_lines(&devices);
     session.table(table(&devices, now()));
     if let Some(as_of) = devices.iter().filter_map(|device| device.as_of).max() {
         let age = ago(as_of, now());
-        session.out.say(
-            &session
-                .wrapped(&format!("No relay is connected: the list is that of {age}. See: hither doctor")),
-        );
+        session.out.say(&session.wrapped(&format!(
+            "No relay is connected: the list is that of {age}. See: hither doctor"
+        )));
     }
     if devices.len() < 2 {
-        session.out.say("No other device is known. Join the same relay on both: hither relay add URL");
+        session
+            .out
+            .say("No other device is known. Join the same relay on both: hither relay add URL");
     }
     Ok(Exit::Done)
 }
@@ -51,7 +56,11 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
 fn table(devices: &[DeviceInfo], now: u64) -> Table {
     let mut table = Table::new(&COLUMNS);
     for device in devices {
-        let name = if device.name.is_empty() { "(no name yet)".into() } else { display_name(&device.name) };
+        let name = if device.name.is_empty() {
+            "(no name yet)".into()
+        } else {
+            display_name(&device.name)
+        };
         table.row([
             name,
             display_name(&device.short),
@@ -111,8 +120,17 @@ mod tests {
             ..phone.clone()
         };
         let lines = table(&[this, phone, away], 280).lines(80);
-        assert_eq!(lines[1], "desk           aaaaaaaa  this device     –        relay.example:47447");
-        assert_eq!(lines[2], "pho\u{fffd}ne         bbbbbbbb  online          same     relay.example:47447");
-        assert_eq!(lines[3], "(no name yet)  bbbbbbbb  seen 3 min ago  –        relay.example:47447");
+        assert_eq!(
+            lines[1],
+            "desk           aaaaaaaa  this device     –        relay.example:47447"
+        );
+        assert_eq!(
+            lines[2],
+            "pho\u{fffd}ne         bbbbbbbb  online          same     relay.example:47447"
+        );
+        assert_eq!(
+            lines[3],
+            "(no name yet)  bbbbbbbb  seen 3 min ago  –        relay.example:47447"
+        );
     }
 }

@@ -30,12 +30,19 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
     };
     session.out.json_lines(&findings);
     findings.iter().for_each(|finding| show(session, finding));
-    if findings.iter().any(|finding| finding.level == Level::Problem) {
+    if findings
+        .iter()
+        .any(|finding| finding.level == Level::Problem)
+    {
         return Ok(Exit::Failed);
     }
     if findings.iter().all(|finding| finding.level == Level::Ok) {
         let alone = findings.iter().any(|finding| finding.check == NO_RELAY);
-        session.out.say(if alone { "Everything works on this network." } else { "Everything works." });
+        session.out.say(if alone {
+            "Everything works on this network."
+        } else {
+            "Everything works."
+        });
     }
     Ok(Exit::Done)
 }
@@ -46,7 +53,12 @@ async fn examine(session: &Session<'_>) -> Result<Vec<Finding>, ApiError> {
 
 /// A daemon that cannot be asked is itself a finding.
 fn no_daemon(error: ApiError) -> Finding {
-    Finding { check: "Daemon".into(), level: Level::Problem, message: error.message, hint: error.hint }
+    Finding {
+        check: "Daemon".into(),
+        level: Level::Problem,
+        message: error.message,
+        hint: error.hint,
+    }
 }
 
 fn show(session: &Session<'_>, finding: &Finding) {
@@ -57,8 +69,14 @@ fn show(session: &Session<'_>, finding: &Finding) {
     };
     let mark = format!("{} ", session.out.paint(style, mark));
     let text = display_name(&format!("{}: {}", finding.check, finding.message));
-    session.out.result(&wrap(&mark, &text, session.out.prose_width()));
+    session
+        .out
+        .result(&wrap(&mark, &text, session.out.prose_width()));
     if !finding.hint.is_empty() {
-        session.out.result(&wrap("    ", &display_name(&finding.hint), session.out.prose_width()));
+        session.out.result(&wrap(
+            "    ",
+            &display_name(&finding.hint),
+            session.out.prose_width(),
+        ));
     }
 }

@@ -7,8 +7,8 @@ use crate::target::Target;
 use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
-    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events, Existing, Exit,
-    FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
+    AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events,
+    Existing, Exit, FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
 };
 use hither_proto::{Ticket, display_name};
 use std::cell::RefCell;
@@ -37,8 +37,8 @@ the same command is run again.";
 #[derive(Debug, Default, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The ticket: one word that begins with hither1; read from standard input when absent or "-". Or a device of yours
-    /// and the name of something that it shares
+    /// The ticket: one word that begins with hither1; read from standard input when absent or "-".
+    /// Or a device of yours and the name of something that it shares
     #[arg(value_name = "TICKET|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
     pub ticket: Option<String>,
     /// Folder to write into, made when missing; "-" writes a single file to standard output
@@ -53,12 +53,12 @@ pub struct Args {
     /// Write beside what exists, under another name
     #[arg(long)]
     pub rename: bool,
-    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it. What is not as it was fetched stays, and
-    /// the new one is written beside it
+    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it. What is not as
+    /// it was fetched stays, and the new one is written beside it
     #[arg(long)]
     pub follow: bool,
-    /// What becomes of names that cannot be written there: rename writes them in another way, skip leaves out what is called
-    /// so, refuse fetches nothing; rename unless said otherwise
+    /// What becomes of names that cannot be written there: rename writes them in another way, skip
+    /// leaves out what is called so, refuse fetches nothing; rename unless said otherwise
     #[arg(long, value_name = "CHOICE", value_parser = naming())]
     pub names: Option<Naming>,
     /// How readily sources that cost something are used: saver, balanced or fast
@@ -86,7 +86,10 @@ fn naming() -> impl TypedValueParser<Value = Naming> {
 }
 
 fn amount(text: &str) -> Result<f64, String> {
-    let amount = text.parse::<f64>().ok().filter(|amount| amount.is_finite() && *amount >= 0.0);
+    let amount = text
+        .parse::<f64>()
+        .ok()
+        .filter(|amount| amount.is_finite() && *amount >= 0.0);
     amount.ok_or_else(|| "an amount is a number from 0 on, like 0.50".into())
 }
 
@@ -124,8 +127,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         .with_hint("Leave out --json, or choose a folder with -o DIR."));
     }
     if !args.yes && !session.out.can_ask() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "Nobody can be asked whether to fetch it.")
-            .with_hint("Pass --yes to fetch without asking."));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "Nobody can be asked whether to fetch it.",
+        )
+        .with_hint("Pass --yes to fetch without asking."));
     }
     let begun = RefCell::new(Begun::default());
     let mut fetch = pin!(fetch(session, &args, &begun));
@@ -141,10 +147,18 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         Some((owner, name)) => by_name(session, owner, name).await?,
         None => input::ticket(session.out, args.ticket.clone()).await?,
     };
-    let target = if args.to_stdout() { None } else { Some(Target::open(args.output.as_deref())?) };
+    let target = if args.to_stdout() {
+        None
+    } else {
+        Some(Target::open(args.output.as_deref())?)
+    };
     let client = session.daemon().await?;
     let share = ticket.share().to_string();
-    *begun.borrow_mut() = Begun { client: Some(client.clone()), share, ..Begun::default() };
+    *begun.borrow_mut() = Begun {
+        client: Some(client.clone()),
+        share,
+        ..Begun::default()
+    };
     let request = FetchRequest {
         ticket: text,
         folder: target.as_ref().map(|target| target.folder().to_owned()),
@@ -157,7 +171,13 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         umask: Some(hither_api::umask()),
         names: args.names,
     };
-    let following = Following { session, args, client: &client, begun, shown: RefCell::default() };
+    let following = Following {
+        session,
+        args,
+        client: &client,
+        begun,
+        shown: RefCell::default(),
+    };
     let outcome = following.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
         && error.code != ErrorCode::Interrupted
@@ -173,14 +193,26 @@ fn owner_and_name(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The ticket of what another device of the user shares, as that device told this one.
-async fn by_name(session: &Session<'_>, owner: &str, name: &str) -> Result<(String, Ticket), ApiError> {
+async fn by_name(
+    session: &Session<'_>,
+    owner: &str,
+    name: &str,
+) -> Result<(String, Ticket), ApiError> {
     if owner.is_empty() || name.is_empty() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "That is neither a ticket nor OWNER/NAME.")
-            .with_hint("See what your other devices share with: hither list --all"));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "That is neither a ticket nor OWNER/NAME.",
+        )
+        .with_hint("See what your other devices share with: hither list --all"));
     }
     let client = session.daemon().await?;
-    let request = FindRequest { owner: owner.into(), name: name.into() };
-    let found = client.post::<FoundShare>("/v1/catalogue/find", &request).await?;
+    let request = FindRequest {
+        owner: owner.into(),
+        name: name.into(),
+    };
+    let found = client
+        .post::<FoundShare>("/v1/catalogue/find", &request)
+        .await?;
     if found.same_name > 0 {
         let (owner, name) = (display_name(owner), display_name(name));
         let age = show::ago(found.share.published, show::now());
@@ -188,10 +220,15 @@ async fn by_name(session: &Session<'_>, owner: &str, name: &str) -> Result<(Stri
             "{owner} shares {} things called {name}: this is the newest, published {age}.",
             found.same_name + 1
         );
-        session.out.json(&Event::Warning { message: message.clone() });
+        session.out.json(&Event::Warning {
+            message: message.clone(),
+        });
         session.warn_people(&message);
     }
-    let ticket = found.ticket.parse::<Ticket>().map_err(|error| failure::ticket(&error))?;
+    let ticket = found
+        .ticket
+        .parse::<Ticket>()
+        .map_err(|error| failure::ticket(&error))?;
     Ok((found.ticket, ticket))
 }
 
@@ -217,22 +254,29 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    /// Follows a fetch to its end. A daemon that dies meanwhile is started again, and goes on with the same transfer.
+    /// Follows a fetch to its end. A daemon that dies meanwhile is started again, and goes on with
+    /// the same transfer.
     async fn follow(&self, request: &FetchRequest) -> Outcome {
         let mut progress = Progress::new(self.session.out);
         let (mut deaths, mut furthest) = (0, 0);
         loop {
             let events = self.client.work("/v1/fetches", request).await?;
-            if let Some(end) = self.listen(events, &mut progress, &mut furthest, &mut deaths).await? {
+            if let Some(end) = self
+                .listen(events, &mut progress, &mut furthest, &mut deaths)
+                .await?
+            {
                 return Ok(end);
             }
             deaths += 1;
             if deaths > REVIVALS {
-                return Err(ClientError::Broken("it stopped before the fetch was complete".into()).into());
+                return Err(
+                    ClientError::Broken("it stopped before the fetch was complete".into()).into(),
+                );
             }
-            let message =
-                "The Hither daemon ended in the middle; it is started again, and the fetch goes on.";
-            self.session.out.json(&Event::Warning { message: message.into() });
+            let message = "The Hither daemon ended in the middle; it is started again, and the fetch goes on.";
+            self.session.out.json(&Event::Warning {
+                message: message.into(),
+            });
             progress.suspend(|| self.session.warn_people(message));
             if let Some(done) = self.done_already().await? {
                 return self.finish(&done).await;
@@ -242,24 +286,40 @@ impl Following<'_> {
 
     /// What there is to be told of a transfer that was done when the daemon died.
     async fn done_already(&self) -> Result<Option<Done>, ApiError> {
-        let Some(id) = self.begun.borrow().transfer.clone() else { return Ok(None) };
-        let all = self.client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
-        let done = all.into_iter().find(|info| info.transfer == id && info.phase == Phase::Done);
-        let done = done.map(|TransferInfo { transfer, path, total, seconds, sources, .. }| Done::Fetched {
-            path,
-            bytes: total,
-            seconds,
-            sources,
-            transfer,
-        });
+        let Some(id) = self.begun.borrow().transfer.clone() else {
+            return Ok(None);
+        };
+        let all = self
+            .client
+            .get::<Vec<TransferInfo>>("/v1/transfers")
+            .await?;
+        let done = all
+            .into_iter()
+            .find(|info| info.transfer == id && info.phase == Phase::Done);
+        let done = done.map(
+            |TransferInfo {
+                 transfer,
+                 path,
+                 total,
+                 seconds,
+                 sources,
+                 ..
+             }| Done::Fetched {
+                path,
+                bytes: total,
+                seconds,
+                sources,
+                transfer,
+            },
+        );
         if let Some(done) = &done {
             self.session.out.json(&Event::Done(done.clone()));
         }
         Ok(done)
     }
 
-    /// Listens until the fetch ends; `None` when the daemon died before. `deaths` counts anew when it came further than
-    /// `furthest`.
+    /// Listens until the fetch ends; `None` when the daemon died before. `deaths` counts anew when
+    /// it came further than `furthest`.
     async fn listen(
         &self,
         mut events: Events,
@@ -282,37 +342,96 @@ impl Following<'_> {
                 self.session.out.json(&event);
             }
             match event {
-                Event::Progress { phase: Phase::Offered, .. } => {}
-                Event::Progress { phase, bytes, total, files, rate, remaining, devices } => {
-                    progress.show(&Standing { phase, bytes, total, files, rate, remaining, devices });
+                Event::Progress {
+                    phase: Phase::Offered,
+                    ..
+                } => {}
+                Event::Progress {
+                    phase,
+                    bytes,
+                    total,
+                    files,
+                    rate,
+                    remaining,
+                    devices,
+                } => {
+                    progress.show(&Standing {
+                        phase,
+                        bytes,
+                        total,
+                        files,
+                        rate,
+                        remaining,
+                        devices,
+                    });
                 }
-                Event::Warning { message } => progress.suspend(|| self.session.warn_people(&message)),
+                Event::Warning { message } => {
+                    progress.suspend(|| self.session.warn_people(&message))
+                }
                 Event::Conflict { path, copy, .. } => {
                     let message = show::conflict(&path, copy.as_deref());
                     progress.suspend(|| self.session.warn_people(&message));
                 }
                 Event::Names { names, .. } if !self.args.to_stdout() => {
-                    progress
-                        .suspend(|| show::names(&names).iter().for_each(|line| self.session.out.note(line)));
+                    progress.suspend(|| {
+                        show::names(&names)
+                            .iter()
+                            .for_each(|line| self.session.out.note(line))
+                    });
                 }
                 Event::Offer {
-                    transfer, name, single_file, files, bytes, path, owner, head, agreed, ..
+                    transfer,
+                    name,
+                    single_file,
+                    files,
+                    bytes,
+                    path,
+                    owner,
+                    head,
+                    agreed,
+                    ..
                 } => {
                     self.begun.borrow_mut().transfer = Some(transfer.clone());
                     progress.clear();
                     let path = (!self.args.to_stdout()).then_some(path.as_str());
                     let owner = self.owner(&owner).await;
-                    let offer = show::Offer { name: &name, single_file, files, bytes, owner: &owner, path };
+                    let offer = show::Offer {
+                        name: &name,
+                        single_file,
+                        files,
+                        bytes,
+                        owner: &owner,
+                        path,
+                    };
                     // After the daemon was started again it is told once more.
                     let again = self.shown.replace(head.clone()) == head;
                     if !(again && (agreed || self.args.yes)) {
-                        self.answer(&Question { transfer: &transfer, head: &head, agreed }, &offer).await?;
+                        self.answer(
+                            &Question {
+                                transfer: &transfer,
+                                head: &head,
+                                agreed,
+                            },
+                            &offer,
+                        )
+                        .await?;
                     }
                 }
-                Event::Version { version, path, bytes, seconds, sources, .. } => {
+                Event::Version {
+                    version,
+                    path,
+                    bytes,
+                    seconds,
+                    sources,
+                    ..
+                } => {
                     progress.clear();
                     let summary = show::fetched(&path, bytes, seconds, &sources);
-                    self.session.out.say(&self.session.wrapped(&format!("Version {version}: {summary}")));
+                    self.session.out.say(
+                        &self
+                            .session
+                            .wrapped(&format!("Version {version}: {summary}")),
+                    );
                 }
                 Event::Names { .. } | Event::Upload(_) | Event::Message(_) => {}
                 Event::Error(error) => return Err(error),
@@ -328,7 +447,10 @@ impl Following<'_> {
     async fn owner(&self, id: &str) -> String {
         let known = self.client.get::<Status>("/v1/status").await.ok();
         let links = known.map(|status| status.links).unwrap_or_default();
-        let name = links.into_iter().find(|link| link.device == id).map(|link| link.name);
+        let name = links
+            .into_iter()
+            .find(|link| link.device == id)
+            .map(|link| link.name);
         match name.filter(|name| !name.is_empty()) {
             Some(name) => format!("{name} ({})", show::device("", id)),
             None => format!("device {}", show::device("", id)),
@@ -336,7 +458,11 @@ impl Following<'_> {
     }
 
     /// Shows what is offered and, unless the user agreed beforehand, asks.
-    async fn answer(&self, question: &Question<'_>, offer: &show::Offer<'_>) -> Result<(), ApiError> {
+    async fn answer(
+        &self,
+        question: &Question<'_>,
+        offer: &show::Offer<'_>,
+    ) -> Result<(), ApiError> {
         let transfer = question.transfer;
         if self.args.yes || question.agreed {
             self.session.out.note(&show::offer(offer));
@@ -346,19 +472,28 @@ impl Following<'_> {
         match input::yes(self.session.out, "Fetch it?").await {
             Some(true) => {
                 let path = format!("/v1/transfers/{transfer}/accept");
-                let request = AcceptRequest { head: question.head.into() };
+                let request = AcceptRequest {
+                    head: question.head.into(),
+                };
                 match self.client.post::<serde_json::Value>(&path, &request).await {
                     // What is offered now is on its way, and is asked about.
                     Err(ClientError::Api(error)) if error.code == ErrorCode::OfferChanged => {
-                        self.session.out.note("The share changed while you were asked.");
+                        self.session
+                            .out
+                            .note("The share changed while you were asked.");
                         Ok(())
                     }
                     answered => Ok(answered.map(drop)?),
                 }
             }
             Some(false) => {
-                self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
-                Err(ApiError::new(ErrorCode::Declined, "Declined: nothing was written."))
+                self.client
+                    .delete::<TransferInfo>(&format!("/v1/transfers/{transfer}"))
+                    .await?;
+                Err(ApiError::new(
+                    ErrorCode::Declined,
+                    "Declined: nothing was written.",
+                ))
             }
             // The input ended: no answer is not a no, which would discard what is here already.
             None => Err(stop(self.session, self.begun.take()).await),
@@ -366,21 +501,37 @@ impl Following<'_> {
     }
 
     async fn finish(&self, done: &Done) -> Outcome {
-        let Done::Fetched { path, bytes, seconds, sources, transfer } = done else { return Ok(Exit::Done) };
+        let Done::Fetched {
+            path,
+            bytes,
+            seconds,
+            sources,
+            transfer,
+        } = done
+        else {
+            return Ok(Exit::Done);
+        };
         if !self.args.to_stdout() {
             let summary = show::fetched(path, *bytes, *seconds, sources);
             self.session.out.say(&self.session.wrapped(&summary));
             return Ok(Exit::Done);
         }
-        *self.begun.borrow_mut() =
-            Begun { transfer: Some(transfer.clone()), fetched: true, ..self.begun.take() };
+        *self.begun.borrow_mut() = Begun {
+            transfer: Some(transfer.clone()),
+            fetched: true,
+            ..self.begun.take()
+        };
         let copied = copy_to_stdout(path.into()).await;
         // The copy on the way to standard output is of no use any more, whether it arrived or not.
-        self.client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
+        self.client
+            .delete::<TransferInfo>(&format!("/v1/transfers/{transfer}"))
+            .await?;
         if copied? == Copied::Unread {
             return Ok(Exit::Unread);
         }
-        self.session.out.note(&show::fetched("standard output", *bytes, *seconds, sources));
+        self.session
+            .out
+            .note(&show::fetched("standard output", *bytes, *seconds, sources));
         Ok(Exit::Done)
     }
 }
@@ -397,24 +548,33 @@ enum Copied {
 async fn copy_to_stdout(path: PathBuf) -> Result<Copied, ApiError> {
     let mut file = std::fs::File::open(&path)
         .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(&path), &error))?;
-    let copied = tokio::task::spawn_blocking(move || crate::output::copy_to_stdout(&mut file)).await;
+    let copied =
+        tokio::task::spawn_blocking(move || crate::output::copy_to_stdout(&mut file)).await;
     match copied.unwrap_or_else(|error| Err(error.into())) {
         Ok(()) => Ok(Copied::Whole),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Copied::Unread),
-        Err(error) => Err(failure::io(ErrorCode::NotWritable, "Standard output", &error)
-            .with_hint("Run the same command again.")),
+        Err(error) => Err(
+            failure::io(ErrorCode::NotWritable, "Standard output", &error)
+                .with_hint("Run the same command again."),
+        ),
     }
 }
 
-/// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not wait for that.
+/// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not
+/// wait for that.
 async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
-    let Some(client) = begun.client.clone() else { return signals::stopped() };
+    let Some(client) = begun.client.clone() else {
+        return signals::stopped();
+    };
     let paused = tokio::select! {
         paused = pause(&client, &begun) => paused,
         () = signals::interrupted() => Ok(()),
     };
     if let Err(error) = paused {
-        session.out.warning(&format!("The transfer may still run: {}", failure::told(&error.message)));
+        session.out.warning(&format!(
+            "The transfer may still run: {}",
+            failure::told(&error.message)
+        ));
     }
     signals::stopped().with_hint("Run the same command to go on.")
 }
@@ -422,19 +582,29 @@ async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
 async fn pause(client: &Client, begun: &Begun) -> Result<(), ApiError> {
     let transfer = match &begun.transfer {
         Some(transfer) if begun.fetched => {
-            client.delete::<TransferInfo>(&format!("/v1/transfers/{transfer}")).await?;
+            client
+                .delete::<TransferInfo>(&format!("/v1/transfers/{transfer}"))
+                .await?;
             return Ok(());
         }
         Some(transfer) => transfer.clone(),
         // Nothing was offered yet: the transfer is found by its share, if it exists at all.
         None => {
             let all = client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
-            match all.into_iter().find(|t| t.share == begun.share && t.ended.is_none()) {
+            match all
+                .into_iter()
+                .find(|t| t.share == begun.share && t.ended.is_none())
+            {
                 Some(found) => found.transfer,
                 None => return Ok(()),
             }
         }
     };
-    client.post::<TransferInfo>(&format!("/v1/transfers/{transfer}/pause"), &serde_json::json!({})).await?;
+    client
+        .post::<TransferInfo>(
+            &format!("/v1/transfers/{transfer}/pause"),
+            &serde_json::json!({}),
+        )
+        .await?;
     Ok(())
 }

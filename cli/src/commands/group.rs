@@ -50,10 +50,12 @@ enum Action {
         /// Who may join; --allow alone means allow-list
         #[arg(long, value_enum)]
         policy: Option<Policy>,
-        /// A device that may join by the allow-list: the name of one of yours, or an id; may be given again
+        /// A device that may join by the allow-list: the name of one of yours, or an id; may be
+        /// given again
         #[arg(long, value_name = "DEVICE")]
         allow: Vec<String>,
-        /// An admin, instead of this device: the name of one of your devices, or an id; may be given again
+        /// An admin, instead of this device: the name of one of your devices, or an id; may be
+        /// given again
         #[arg(long, value_name = "DEVICE")]
         admin: Vec<String>,
         /// Host of the relay that keeps it [default: the first]
@@ -154,10 +156,32 @@ impl From<Policy> for GroupPolicy {
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     match args.action {
-        Action::Create { name, findable, policy, allow, admin, relay } => {
-            let by_list = if allow.is_empty() { GroupPolicy::default() } else { GroupPolicy::AllowList };
+        Action::Create {
+            name,
+            findable,
+            policy,
+            allow,
+            admin,
+            relay,
+        } => {
+            let by_list = if allow.is_empty() {
+                GroupPolicy::default()
+            } else {
+                GroupPolicy::AllowList
+            };
             let policy = policy.map_or(by_list, Into::into);
-            create(session, CreateGroup { name, findable, policy, allow, admins: admin, relay }).await
+            create(
+                session,
+                CreateGroup {
+                    name,
+                    findable,
+                    policy,
+                    allow,
+                    admins: admin,
+                    relay,
+                },
+            )
+            .await
         }
         Action::Join { group } => join(session, group).await,
         Action::Leave { group } => leave(session, &group).await,
@@ -166,17 +190,28 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Action::Approve { group, device } => {
             decide(session, &group, device, GroupDecision::Approve, None).await
         }
-        Action::Refuse { group, device, reason } => {
-            decide(session, &group, device, GroupDecision::Refuse, Some(reason)).await
-        }
+        Action::Refuse {
+            group,
+            device,
+            reason,
+        } => decide(session, &group, device, GroupDecision::Refuse, Some(reason)).await,
         Action::Remove { group, device } => {
             decide(session, &group, device, GroupDecision::Remove, None).await
         }
         Action::Promote { group, device } => {
             decide(session, &group, device, GroupDecision::Promote, None).await
         }
-        Action::Policy { group, policy, allow, disallow } => {
-            let request = SetGroupPolicy { policy: policy.map(Into::into), allow, disallow };
+        Action::Policy {
+            group,
+            policy,
+            allow,
+            disallow,
+        } => {
+            let request = SetGroupPolicy {
+                policy: policy.map(Into::into),
+                allow,
+                disallow,
+            };
             set_policy(session, &group, request).await
         }
         Action::List => list(session).await,
@@ -188,13 +223,18 @@ async fn create(session: &Session<'_>, request: CreateGroup) -> Outcome {
     let made = client.post::<GroupInfo>("/v1/groups", &request).await?;
     session.out.json(&made);
     let name = display_name(&made.name);
-    session
-        .out
-        .say(&session.wrapped(&format!("The group {name} is made; who may join: {}.", show::policy(&made))));
+    session.out.say(&session.wrapped(&format!(
+        "The group {name} is made; who may join: {}.",
+        show::policy(&made)
+    )));
     if made.findable {
-        session.out.say(&session.wrapped(&format!("Others join it with: hither group join \"{name}\"")));
+        session.out.say(&session.wrapped(&format!(
+            "Others join it with: hither group join \"{name}\""
+        )));
     } else {
-        session.out.say("Others join it with the word below: hither group join hithergroup1…");
+        session
+            .out
+            .say("Others join it with the word below: hither group join hithergroup1…");
     }
     if !session.out.is_json() {
         session.out.result(&made.invite);
@@ -204,7 +244,9 @@ async fn create(session: &Session<'_>, request: CreateGroup) -> Outcome {
 
 async fn join(session: &Session<'_>, group: String) -> Outcome {
     let client = session.daemon().await?;
-    let joined = client.post::<GroupInfo>("/v1/groups/join", &JoinGroup { group }).await?;
+    let joined = client
+        .post::<GroupInfo>("/v1/groups/join", &JoinGroup { group })
+        .await?;
     session.out.json(&joined);
     let name = show::name(&joined.name);
     session.out.say(&session.wrapped(&match joined.state {
@@ -222,7 +264,9 @@ async fn join(session: &Session<'_>, group: String) -> Outcome {
 
 async fn leave(session: &Session<'_>, group: &str) -> Outcome {
     let client = session.daemon().await?;
-    let left = client.delete::<GroupInfo>(&format!("/v1/groups/{}", escaped(group))).await?;
+    let left = client
+        .delete::<GroupInfo>(&format!("/v1/groups/{}", escaped(group)))
+        .await?;
     session.out.json(&left);
     let name = show::name(&left.name);
     session.out.say(&match left.state {
@@ -235,7 +279,9 @@ async fn leave(session: &Session<'_>, group: &str) -> Outcome {
 
 async fn search(session: &Session<'_>, text: String) -> Outcome {
     let client = session.daemon().await?;
-    let found = client.post::<Vec<FoundGroup>>("/v1/groups/search", &SearchGroups { text }).await?;
+    let found = client
+        .post::<Vec<FoundGroup>>("/v1/groups/search", &SearchGroups { text })
+        .await?;
     session.out.json_lines(&found);
     if found.is_empty() {
         session.out.say(&session.wrapped(
@@ -256,10 +302,17 @@ async fn members(session: &Session<'_>, group: &str) -> Outcome {
     session.out.json_lines(&members);
     session.table(show::members(&members, now()));
     if members.iter().any(|member| member.asking) {
-        session.out.say("\nLet somebody in with: hither group approve GROUP DEVICE");
+        session
+            .out
+            .say("\nLet somebody in with: hither group approve GROUP DEVICE");
     }
-    if members.iter().any(|member| !member.this && !member.shares.is_empty()) {
-        session.out.say("\nFetch something with: hither fetch DEVICE/NAME");
+    if members
+        .iter()
+        .any(|member| !member.this && !member.shares.is_empty())
+    {
+        session
+            .out
+            .say("\nFetch something with: hither fetch DEVICE/NAME");
     }
     Ok(Exit::Done)
 }
@@ -273,7 +326,11 @@ async fn decide(
 ) -> Outcome {
     let client = session.daemon().await?;
     let reason = reason.filter(|reason| !reason.is_empty());
-    let request = DecideGroup { device: device.clone(), what, reason };
+    let request = DecideGroup {
+        device: device.clone(),
+        what,
+        reason,
+    };
     let path = format!("/v1/groups/{}/devices", escaped(group));
     let now = client.post::<GroupInfo>(&path, &request).await?;
     session.out.json(&now);
@@ -304,13 +361,22 @@ async fn set_policy(session: &Session<'_>, group: &str, request: SetGroupPolicy)
             };
             all.into_iter().find(meant).ok_or_else(|| {
                 let message = format!("This device knows no group \"{}\".", display_name(group));
-                ApiError::new(ErrorCode::NotFound, message).with_hint("See yours with: hither group list")
+                ApiError::new(ErrorCode::NotFound, message)
+                    .with_hint("See yours with: hither group list")
             })?
         }
-        false => client.post(&format!("/v1/groups/{}/policy", escaped(group)), &request).await?,
+        false => {
+            client
+                .post(&format!("/v1/groups/{}/policy", escaped(group)), &request)
+                .await?
+        }
     };
     session.out.json(&now);
-    session.out.say(&format!("Who may join {}: {}.", show::name(&now.name), show::policy(&now)));
+    session.out.say(&format!(
+        "Who may join {}: {}.",
+        show::name(&now.name),
+        show::policy(&now)
+    ));
     for device in &now.allowed {
         session.out.say(&format!("  {}", display_name(device)));
     }

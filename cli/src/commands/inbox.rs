@@ -7,7 +7,8 @@ use crate::show::{Align, Column, Table, ago, bytes, count, device, now};
 use crate::target::Target;
 use clap::Subcommand;
 use hither_api::{
-    ApiError, Client, ClientError, ErrorCode, Event, Exit, MessageInfo, MessageKind, SaveRequest, SavedInfo,
+    ApiError, Client, ClientError, ErrorCode, Event, Exit, MessageInfo, MessageKind, SaveRequest,
+    SavedInfo,
 };
 use hither_proto::display_name;
 use serde_json::json;
@@ -99,9 +100,22 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     match args.action {
         Some(Action::Read { id }) => read(session, id).await,
         Some(Action::Save { id, output }) => save(session, id, output).await,
-        Some(Action::Fetch { id, output, yes, overwrite, rename }) => {
+        Some(Action::Fetch {
+            id,
+            output,
+            yes,
+            overwrite,
+            rename,
+        }) => {
             let ticket = Some(ticket(session, id).await?);
-            let args = fetch::Args { ticket, output, yes, overwrite, rename, ..fetch::Args::default() };
+            let args = fetch::Args {
+                ticket,
+                output,
+                yes,
+                overwrite,
+                rename,
+                ..fetch::Args::default()
+            };
             fetch::run(session, args).await
         }
         Some(Action::Delete { ids }) => delete(session, &ids).await,
@@ -111,14 +125,20 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 }
 
 async fn list(session: &Session<'_>) -> Outcome {
-    let messages = session.daemon().await?.get::<Vec<MessageInfo>>("/v1/inbox").await?;
+    let messages = session
+        .daemon()
+        .await?
+        .get::<Vec<MessageInfo>>("/v1/inbox")
+        .await?;
     session.out.json_lines(&messages);
     if messages.is_empty() {
         session.out.say("No messages.");
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&COLUMNS);
-    messages.iter().for_each(|message| row(&mut table, message, now()));
+    messages
+        .iter()
+        .for_each(|message| row(&mut table, message, now()));
     session.table(table);
     Ok(Exit::Done)
 }
@@ -137,12 +157,16 @@ fn row(table: &mut Table, message: &MessageInfo, now: u64) {
 fn brief(message: &MessageInfo) -> String {
     match message.kind {
         MessageKind::Text => match &message.text {
-            Some(text) => cut(&display_name(&text.split_whitespace().collect::<Vec<_>>().join(" "))),
+            Some(text) => cut(&display_name(
+                &text.split_whitespace().collect::<Vec<_>>().join(" "),
+            )),
             None => "(a long text)".into(),
         },
         MessageKind::Files => {
-            let names =
-                message.files.iter().map(|f| format!("{} ({})", display_name(&f.name), bytes(f.bytes)));
+            let names = message
+                .files
+                .iter()
+                .map(|f| format!("{} ({})", display_name(&f.name), bytes(f.bytes)));
             names.collect::<Vec<_>>().join(", ")
         }
         MessageKind::Ticket => message.share.as_ref().map_or_else(String::new, |share| {
@@ -165,7 +189,8 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Unread messages, then new ones as they arrive: all of them, or the first when nothing else was there.
+/// Unread messages, then new ones as they arrive: all of them, or the first when nothing else was
+/// there.
 async fn stream(session: &Session<'_>, follow: bool) -> Outcome {
     let client = session.daemon().await?;
     let all = client.get::<Vec<MessageInfo>>("/v1/inbox").await?;
@@ -178,7 +203,9 @@ async fn stream(session: &Session<'_>, follow: bool) -> Outcome {
     if shown > 0 && !follow {
         return Ok(Exit::Done);
     }
-    let mut events = client.events(&format!("/v1/inbox/events?after={last}")).await?;
+    let mut events = client
+        .events(&format!("/v1/inbox/events?after={last}"))
+        .await?;
     while let Some(event) = events.next().await? {
         if let Event::Message(message) = event {
             show_new(session, message);
@@ -191,13 +218,20 @@ async fn stream(session: &Session<'_>, follow: bool) -> Outcome {
 }
 
 fn show_new(session: &Session<'_>, message: MessageInfo) {
-    let line = format!("{}  {}: {}", message.id, device(&message.name, &message.from), brief(&message));
+    let line = format!(
+        "{}  {}: {}",
+        message.id,
+        device(&message.name, &message.from),
+        brief(&message)
+    );
     session.out.json(&Event::Message(message));
     session.out.say(&line);
 }
 
 async fn get(client: &Client, id: u64) -> Result<MessageInfo, ApiError> {
-    Ok(client.get::<MessageInfo>(&format!("/v1/inbox/{id}")).await?)
+    Ok(client
+        .get::<MessageInfo>(&format!("/v1/inbox/{id}"))
+        .await?)
 }
 
 async fn read(session: &Session<'_>, id: u64) -> Outcome {
@@ -207,7 +241,9 @@ async fn read(session: &Session<'_>, id: u64) -> Outcome {
     if !session.out.is_json() {
         show(session, &message);
     }
-    client.post::<serde_json::Value>(&format!("/v1/inbox/{id}/read"), &json!({})).await?;
+    client
+        .post::<serde_json::Value>(&format!("/v1/inbox/{id}/read"), &json!({}))
+        .await?;
     Ok(Exit::Done)
 }
 
@@ -215,22 +251,35 @@ fn show(session: &Session<'_>, message: &MessageInfo) {
     match (&message.text, &message.share) {
         (Some(text), _) => {
             let from = device(&message.name, &message.from);
-            session.out.note(&format!("From {from}, {}:", ago(message.made, now())));
+            session
+                .out
+                .note(&format!("From {from}, {}:", ago(message.made, now())));
             session.out.text(text);
         }
         (None, Some(share)) => {
             session.out.result(&brief(message));
-            session.out.say(&format!("Fetch it with: hither inbox fetch {}", message.id));
-            session.out.say(&format!("or with its ticket: hither fetch {}", display_name(&share.ticket)));
+            session
+                .out
+                .say(&format!("Fetch it with: hither inbox fetch {}", message.id));
+            session.out.say(&format!(
+                "or with its ticket: hither fetch {}",
+                display_name(&share.ticket)
+            ));
         }
         (None, None) => {
             message.files.iter().for_each(|file| {
-                session.out.result(&format!("{} ({})", display_name(&file.name), bytes(file.bytes)));
+                session.out.result(&format!(
+                    "{} ({})",
+                    display_name(&file.name),
+                    bytes(file.bytes)
+                ));
             });
             if message.files.is_empty() {
                 session.out.result(&brief(message));
             } else {
-                session.out.say(&format!("Save with: hither inbox save {}", message.id));
+                session
+                    .out
+                    .say(&format!("Save with: hither inbox save {}", message.id));
             }
         }
     }
@@ -239,11 +288,18 @@ fn show(session: &Session<'_>, message: &MessageInfo) {
 async fn save(session: &Session<'_>, id: u64, output: Option<PathBuf>) -> Outcome {
     let target = Target::open(output.as_deref())?;
     let client = session.daemon().await?;
-    let request = SaveRequest { folder: target.folder().to_owned() };
-    let saved = client.post::<SavedInfo>(&format!("/v1/inbox/{id}/save"), &request).await;
+    let request = SaveRequest {
+        folder: target.folder().to_owned(),
+    };
+    let saved = client
+        .post::<SavedInfo>(&format!("/v1/inbox/{id}/save"), &request)
+        .await;
     let saved = saved.inspect_err(|_| target.undo())?;
     session.out.json(&saved);
-    saved.paths.iter().for_each(|path| session.out.result(&failure::shown(path.as_ref())));
+    saved
+        .paths
+        .iter()
+        .for_each(|path| session.out.result(&failure::shown(path.as_ref())));
     Ok(Exit::Done)
 }
 
@@ -251,20 +307,29 @@ async fn ticket(session: &Session<'_>, id: u64) -> Result<String, ApiError> {
     let client = session.daemon().await?;
     let message = get(&client, id).await?;
     let Some(share) = message.share else {
-        return Err(ApiError::new(ErrorCode::BadRequest, format!("Message {id} offers no share."))
-            .with_hint(format!("Look at it with: hither inbox read {id}")));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            format!("Message {id} offers no share."),
+        )
+        .with_hint(format!("Look at it with: hither inbox read {id}")));
     };
-    client.post::<serde_json::Value>(&format!("/v1/inbox/{id}/read"), &json!({})).await?;
+    client
+        .post::<serde_json::Value>(&format!("/v1/inbox/{id}/read"), &json!({}))
+        .await?;
     Ok(share.ticket)
 }
 
 async fn delete(session: &Session<'_>, ids: &[u64]) -> Outcome {
     let client = session.daemon().await?;
     for id in ids {
-        let deleted = client.delete::<MessageInfo>(&format!("/v1/inbox/{id}")).await?;
+        let deleted = client
+            .delete::<MessageInfo>(&format!("/v1/inbox/{id}"))
+            .await?;
         session.out.json(&deleted);
     }
-    session.out.say(&format!("{} deleted.", count(ids.len() as u64, "message")));
+    session
+        .out
+        .say(&format!("{} deleted.", count(ids.len() as u64, "message")));
     Ok(Exit::Done)
 }
 
@@ -292,19 +357,39 @@ mod tests {
     #[test]
     fn messages_fit_a_line_and_rewrite_nothing() {
         let mut table = Table::new(&COLUMNS);
-        let text = MessageInfo { text: Some("a\n\u{1b}[2J  b".into()), ..message(MessageKind::Text) };
+        let text = MessageInfo {
+            text: Some("a\n\u{1b}[2J  b".into()),
+            ..message(MessageKind::Text)
+        };
         row(&mut table, &text, 280);
         row(&mut table, &MessageInfo { read: true, ..text }, 280);
         let lines = table.lines(80);
         assert_eq!(lines[1], "*3  pho\u{fffd}ne  3 min ago  a \u{fffd}[2J b");
         assert!(lines[2].starts_with(" 3"));
-        let file = FileInfo { name: "a\rb".into(), bytes: 1200 };
-        let files = MessageInfo { files: vec![file.clone(), file], ..message(MessageKind::Files) };
+        let file = FileInfo {
+            name: "a\rb".into(),
+            bytes: 1200,
+        };
+        let files = MessageInfo {
+            files: vec![file.clone(), file],
+            ..message(MessageKind::Files)
+        };
         assert_eq!(brief(&files), "a\u{fffd}b (1.2 kB), a\u{fffd}b (1.2 kB)");
-        let long = MessageInfo { text: Some("é".repeat(200)), ..message(MessageKind::Text) };
+        let long = MessageInfo {
+            text: Some("é".repeat(200)),
+            ..message(MessageKind::Text)
+        };
         assert_eq!(brief(&long).chars().count(), LONGEST + 1);
-        let share = TicketNote { ticket: String::new(), name: "film".into(), files: 1, bytes: 3_200_000_000 };
-        let offer = MessageInfo { share: Some(share), ..message(MessageKind::Ticket) };
+        let share = TicketNote {
+            ticket: String::new(),
+            name: "film".into(),
+            files: 1,
+            bytes: 3_200_000_000,
+        };
+        let offer = MessageInfo {
+            share: Some(share),
+            ..message(MessageKind::Ticket)
+        };
         assert_eq!(brief(&offer), "offers film (1 file, 3.2 GB)");
     }
 }

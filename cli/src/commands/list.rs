@@ -21,7 +21,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Also what your other devices and members of your groups share, as far as they told this one; each line of JSON has its device
+    /// Also what your other devices and members of your groups share, as far as they told this
+    /// one; each line of JSON has its device
     #[arg(long, short)]
     pub all: bool,
 }
@@ -57,7 +58,10 @@ async fn all(session: &Session<'_>, client: &Client, shares: Vec<ShareInfo>) -> 
     let this = client.get::<Status>("/v1/status").await?.device;
     for share in &shares {
         let mut line = serde_json::to_value(share).map_err(|error| {
-            ApiError::new(ErrorCode::Internal, format!("A share cannot be told as JSON: {error}."))
+            ApiError::new(
+                ErrorCode::Internal,
+                format!("A share cannot be told as JSON: {error}."),
+            )
         })?;
         line["device"] = json!(this);
         session.out.json(&line);
@@ -66,10 +70,14 @@ async fn all(session: &Session<'_>, client: &Client, shares: Vec<ShareInfo>) -> 
     show(session, shares);
     session.out.say("");
     if others.is_empty() {
-        session.out.say("Your other devices, and members of your groups, have told of no shares.");
+        session
+            .out
+            .say("Your other devices, and members of your groups, have told of no shares.");
     } else {
         session.table(table_of_others(&others, now()));
-        session.out.say("\nFetch one with: hither fetch DEVICE/NAME");
+        session
+            .out
+            .say("\nFetch one with: hither fetch DEVICE/NAME");
     }
     Ok(Exit::Done)
 }
@@ -77,7 +85,9 @@ async fn all(session: &Session<'_>, client: &Client, shares: Vec<ShareInfo>) -> 
 /// Shows people what this device shares.
 fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
     if shares.is_empty() {
-        session.out.say("Nothing is shared. Share something with: hither share PATH");
+        session
+            .out
+            .say("Nothing is shared. Share something with: hither share PATH");
         return;
     }
     shares.sort_by_key(|share| std::cmp::Reverse(share.published));
@@ -85,12 +95,23 @@ fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
     for share in &shares {
         let name = display_name(&share.name);
         // What is only a matter of time needs no words.
-        let upload = share.upload.as_ref().filter(|upload| !upload.may_come() && upload.reason.is_some());
-        for words in share.trouble.iter().chain(upload.map(|upload| &upload.words)) {
-            session.out.say(&session.wrapped(&format!("{name}: {words}")));
+        let upload = share
+            .upload
+            .as_ref()
+            .filter(|upload| !upload.may_come() && upload.reason.is_some());
+        for words in share
+            .trouble
+            .iter()
+            .chain(upload.map(|upload| &upload.words))
+        {
+            session
+                .out
+                .say(&session.wrapped(&format!("{name}: {words}")));
         }
         for words in left_out(share).into_iter().chain(unportable(share)) {
-            session.out.say(&session.wrapped(&format!("{name}: {words}")));
+            session
+                .out
+                .say(&session.wrapped(&format!("{name}: {words}")));
         }
     }
 }
@@ -114,7 +135,9 @@ fn unportable(share: &ShareInfo) -> Option<String> {
         0 => String::new(),
         more => format!(" {more} more like it: hither list --json"),
     };
-    Some(format!("{path} has another name on systems that cannot write it: {reason}.{more}"))
+    Some(format!(
+        "{path} has another name on systems that cannot write it: {reason}.{more}"
+    ))
 }
 
 /// How an upload stands, in a word or two.
@@ -149,7 +172,11 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
             share.group.as_deref().map(display_name).unwrap_or_default(),
             grouped(share.files),
             bytes(share.bytes),
-            if share.mine { "this device".into() } else { device("", &share.owner) },
+            if share.mine {
+                "this device".into()
+            } else {
+                device("", &share.owner)
+            },
             ago(share.published, now),
             share.expires.map_or("–".into(), |end| until(end, now)),
             share.upload.as_ref().map_or("–".into(), upload),
@@ -215,14 +242,26 @@ mod tests {
             unportable_total: 0,
             upload: None,
         };
-        let mine = ShareInfo { share: "ff".repeat(16), mine: true, expires: None, ..share.clone() };
+        let mine = ShareInfo {
+            share: "ff".repeat(16),
+            mine: true,
+            expires: None,
+            ..share.clone()
+        };
         let shares = [share, mine];
         for width in [40, 52, 80, 120] {
             let lines = table(&shares, 1180).lines(width);
-            assert!(lines.iter().all(|line| console::measure_text_width(line) <= width), "{lines:#?}");
+            assert!(
+                lines
+                    .iter()
+                    .all(|line| console::measure_text_width(line) <= width),
+                "{lines:#?}"
+            );
         }
         let lines = table(&shares, 1180).lines(80);
-        assert!(lines[1].starts_with("00112233  a rather") && lines[1].contains("3 min ago  in 7 days"));
+        assert!(
+            lines[1].starts_with("00112233  a rather") && lines[1].contains("3 min ago  in 7 days")
+        );
         assert!(lines[2].contains("this device"), "{lines:#?}");
     }
 }

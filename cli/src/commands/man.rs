@@ -23,16 +23,23 @@ pub struct Args {
 pub fn run(session: &Session<'_>, args: Args) -> Outcome {
     let failed = |error| failure::io(ErrorCode::NotWritable, shown(&args.folder), &error);
     std::fs::create_dir_all(&args.folder).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &args.folder).map_err(failed)?;
+    clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &args.folder)
+        .map_err(failed)?;
     for entry in std::fs::read_dir(&args.folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with("hither") && name.ends_with(".1") {
             let page = std::fs::read_to_string(&path).map_err(failed)?;
             std::fs::write(&path, with_examples(&page)).map_err(failed)?;
         }
     }
-    session.out.say(&format!("The manual pages are in {}.", shown(&args.folder)));
+    session
+        .out
+        .say(&format!("The manual pages are in {}.", shown(&args.folder)));
     Ok(Exit::Done)
 }
 

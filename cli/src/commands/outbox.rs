@@ -44,10 +44,15 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     if let Some(Action::Delete { ids }) = args.action {
         for id in &ids {
-            client.delete::<serde_json::Value>(&format!("/v1/outbox/{id}")).await?;
+            client
+                .delete::<serde_json::Value>(&format!("/v1/outbox/{id}"))
+                .await?;
         }
         session.out.json(&serde_json::json!({"event": "done"}));
-        session.out.say(&format!("{} taken back.", count(ids.len() as u64, "message")));
+        session.out.say(&format!(
+            "{} taken back.",
+            count(ids.len() as u64, "message")
+        ));
         return Ok(Exit::Done);
     }
     let waiting = client.get::<Vec<OutgoingInfo>>("/v1/outbox").await?;

@@ -22,8 +22,9 @@ takes what follows # for a comment.";
 
 /// Join a relay, see how it is, or leave it
 ///
-/// The devices that join a relay by one invitation are one user's: they see each other (hither devices) and can send each
-/// other messages (hither send), also when they are not on the same network or not on at the same time.
+/// The devices that join a relay by one invitation are one user's: they see each other (hither
+/// devices) and can send each other messages (hither send), also when they are not on the same
+/// network or not on at the same time.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -81,32 +82,54 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 async fn add(session: &Session<'_>, url: Option<String>) -> Outcome {
     let url = input::relay_url(session.out, url).await?;
     let client = session.daemon().await?;
-    let joined = client.post::<RelayInfo>("/v1/relays", &RelayRequest { url }).await?;
+    let joined = client
+        .post::<RelayInfo>("/v1/relays", &RelayRequest { url })
+        .await?;
     session.out.json(&joined);
     let host = display_name(&joined.host);
     session.out.say(&match joined.state {
         RelayState::Connected => {
-            let (carrier, rtt) = (joined.carrier.unwrap_or_default(), joined.rtt_ms.unwrap_or_default());
-            format!("Connected to {host} over {}, {rtt:.1} ms away.", display_name(&carrier).to_uppercase())
+            let (carrier, rtt) = (
+                joined.carrier.unwrap_or_default(),
+                joined.rtt_ms.unwrap_or_default(),
+            );
+            format!(
+                "Connected to {host} over {}, {rtt:.1} ms away.",
+                display_name(&carrier).to_uppercase()
+            )
         }
-        RelayState::Connecting | RelayState::Waiting => format!("Joined {host}; it is being connected."),
+        RelayState::Connecting | RelayState::Waiting => {
+            format!("Joined {host}; it is being connected.")
+        }
     });
     session.out.say(&match joined.devices {
         0 | 1 => "This is your first device there. On the next one run the same command.".into(),
         number => format!("You have {} there: hither devices", count(number, "device")),
     });
     // Only a word more: whatever it says, the relay was joined.
-    if client.get::<Vec<GroupInfo>>("/v1/groups").await.is_ok_and(|groups| groups.is_empty()) {
-        session.out.say("This device is in no group yet. Find one with: hither group search NAME");
+    if client
+        .get::<Vec<GroupInfo>>("/v1/groups")
+        .await
+        .is_ok_and(|groups| groups.is_empty())
+    {
+        session
+            .out
+            .say("This device is in no group yet. Find one with: hither group search NAME");
     }
     Ok(Exit::Done)
 }
 
 async fn list(session: &Session<'_>) -> Outcome {
-    let relays = session.daemon().await?.get::<Vec<RelayInfo>>("/v1/relays").await?;
+    let relays = session
+        .daemon()
+        .await?
+        .get::<Vec<RelayInfo>>("/v1/relays")
+        .await?;
     session.out.json_lines(&relays);
     if relays.is_empty() {
-        session.out.say("No relay was joined. Join one with: hither relay add URL");
+        session
+            .out
+            .say("No relay was joined. Join one with: hither relay add URL");
         return Ok(Exit::Done);
     }
     session.table(table(&relays, now()));
@@ -121,10 +144,21 @@ fn table(relays: &[RelayInfo], now: u64) -> Table {
     for relay in relays {
         table.row([
             display_name(&relay.host),
-            short(&relays.iter().map(|relay| relay.relay.as_str()).collect::<Vec<_>>(), &relay.relay),
+            short(
+                &relays
+                    .iter()
+                    .map(|relay| relay.relay.as_str())
+                    .collect::<Vec<_>>(),
+                &relay.relay,
+            ),
             state(relay.state).into(),
-            relay.carrier.as_deref().map_or("–".into(), |carrier| display_name(carrier).to_uppercase()),
-            relay.rtt_ms.map_or("–".into(), |rtt| format!("{rtt:.1} ms")),
+            relay
+                .carrier
+                .as_deref()
+                .map_or("–".into(), |carrier| display_name(carrier).to_uppercase()),
+            relay
+                .rtt_ms
+                .map_or("–".into(), |rtt| format!("{rtt:.1} ms")),
             relay.devices.to_string(),
             ago(relay.joined, now),
         ]);
@@ -132,7 +166,8 @@ fn table(relays: &[RelayInfo], now: u64) -> Table {
     table
 }
 
-/// The beginning of a key, as long as it takes to tell it from the others: what the other commands take.
+/// The beginning of a key, as long as it takes to tell it from the others: what the other commands
+/// take.
 fn short(all: &[&str], key: &str) -> String {
     const SHORTEST: usize = 14;
     let alone = |length: &usize| {
@@ -155,31 +190,60 @@ pub const fn state(state: RelayState) -> &'static str {
 /// Why a relay is not connected, and on a line of its own what could be done.
 pub fn trouble(relay: &RelayInfo) -> Option<String> {
     let why = relay.reason.as_ref().filter(|why| !why.is_empty())?;
-    let again =
-        relay.retry_seconds.map(|s| format!(" Next attempt in {}.", duration(s.max(1)))).unwrap_or_default();
-    let hint = relay.hint.as_ref().map(|hint| format!("\n{}", display_name(hint))).unwrap_or_default();
-    Some(format!("{}: {}.{again}{hint}", display_name(&relay.host), display_name(why)))
+    let again = relay
+        .retry_seconds
+        .map(|s| format!(" Next attempt in {}.", duration(s.max(1))))
+        .unwrap_or_default();
+    let hint = relay
+        .hint
+        .as_ref()
+        .map(|hint| format!("\n{}", display_name(hint)))
+        .unwrap_or_default();
+    Some(format!(
+        "{}: {}.{again}{hint}",
+        display_name(&relay.host),
+        display_name(why)
+    ))
 }
 
 async fn remove(session: &Session<'_>, wanted: &str) -> Outcome {
     let client = session.daemon().await?;
     let relays = client.get::<Vec<RelayInfo>>("/v1/relays").await?;
     let found = find(&relays, wanted)?;
-    let left = client.delete::<RelayInfo>(&format!("/v1/relays/{}", found.relay)).await?;
+    let left = client
+        .delete::<RelayInfo>(&format!("/v1/relays/{}", found.relay))
+        .await?;
     session.out.json(&left);
-    session.out.say(&format!("{} is forgotten on this device.", display_name(&left.host)));
+    session.out.say(&format!(
+        "{} is forgotten on this device.",
+        display_name(&left.host)
+    ));
     Ok(Exit::Done)
 }
 
 /// By host alone when that is clear; hosts are written in lower case.
 fn find<'a>(relays: &'a [RelayInfo], wanted: &str) -> Result<&'a RelayInfo, ApiError> {
-    let wanted = wanted.trim_start_matches("hither://").split(['/', '#']).next().unwrap_or(wanted);
+    let wanted = wanted
+        .trim_start_matches("hither://")
+        .split(['/', '#'])
+        .next()
+        .unwrap_or(wanted);
     let host = |relay: &RelayInfo| relay.host.rsplit_once(':').map(|(host, _)| host.to_owned());
     let lower = wanted.to_lowercase();
-    let named: Vec<&RelayInfo> = relays.iter().filter(|relay| host(relay).as_ref() == Some(&lower)).collect();
+    let named: Vec<&RelayInfo> = relays
+        .iter()
+        .filter(|relay| host(relay).as_ref() == Some(&lower))
+        .collect();
     match named.as_slice() {
         [one] => Ok(one),
-        _ => pick(relays, if relays.iter().any(|relay| relay.host == lower) { &lower } else { wanted }),
+        _ => pick(
+            relays,
+            if relays.iter().any(|relay| relay.host == lower) {
+                &lower
+            } else {
+                wanted
+            },
+        ),
     }
 }
 
@@ -228,6 +292,9 @@ mod tests {
             "h\u{fffd}:1: the relay did not answer in time. Next attempt in 1 s."
         );
         let lines = table(&[relay("k", "relay.example:47447")], 400).lines(66);
-        assert_eq!(lines[1], "relay.example:47447  k    waiting  –      –        2  5 min ago");
+        assert_eq!(
+            lines[1],
+            "relay.example:47447  k    waiting  –      –        2  5 min ago"
+        );
     }
 }

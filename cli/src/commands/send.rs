@@ -4,7 +4,8 @@ use crate::commands::share;
 use crate::input;
 use crate::session::{Outcome, Session};
 use hither_api::{
-    ApiError, Client, ClientError, Done, ErrorCode, Exit, SendRequest, SentInfo, SentState, ShareRequest,
+    ApiError, Client, ClientError, Done, ErrorCode, Exit, SendRequest, SentInfo, SentState,
+    ShareRequest,
 };
 use hither_proto::display_name;
 use serde_json::json;
@@ -24,7 +25,8 @@ relay has it (see hither outbox). Only the other device can read it.";
 
 /// Send a text or files to another device of yours
 ///
-/// Small files travel in the message. Large ones and folders are shared, together, and the ticket is sent.
+/// Small files travel in the message. Large ones and folders are shared, together, and the ticket
+/// is sent.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -56,9 +58,22 @@ enum Goods {
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let goods = goods(&args)?;
     let client = session.daemon().await?;
-    let request = SendRequest { to: args.device.clone(), ..SendRequest::default() };
+    let request = SendRequest {
+        to: args.device.clone(),
+        ..SendRequest::default()
+    };
     match goods {
-        Goods::Text(text) => send(session, &client, SendRequest { text: Some(text), ..request }).await,
+        Goods::Text(text) => {
+            send(
+                session,
+                &client,
+                SendRequest {
+                    text: Some(text),
+                    ..request
+                },
+            )
+            .await
+        }
         Goods::Input => {
             let text = Some(input::all_text().await?);
             send(session, &client, SendRequest { text, ..request }).await
@@ -69,14 +84,24 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 
 /// Decides whether words or files are meant.
 fn goods(args: &Args) -> Result<Goods, ApiError> {
-    let bad =
-        |message: String, hint: &str| Err(ApiError::new(ErrorCode::BadRequest, message).with_hint(hint));
+    let bad = |message: String, hint: &str| {
+        Err(ApiError::new(ErrorCode::BadRequest, message).with_hint(hint))
+    };
     if !args.file && args.items == [Path::new("-")] {
         return Ok(Goods::Input);
     }
-    let exist = args.items.iter().filter(|path| path.symlink_metadata().is_ok()).count();
+    let exist = args
+        .items
+        .iter()
+        .filter(|path| path.symlink_metadata().is_ok())
+        .count();
     if args.file || (!args.text && exist == args.items.len()) {
-        return args.items.iter().map(|path| share::named(path)).collect::<Result<_, _>>().map(Goods::Paths);
+        return args
+            .items
+            .iter()
+            .map(|path| share::named(path))
+            .collect::<Result<_, _>>()
+            .map(Goods::Paths);
     }
     if !args.text && exist > 0 {
         return bad(
@@ -99,7 +124,9 @@ fn goods(args: &Args) -> Result<Goods, ApiError> {
 
 /// One word that begins as only paths do: a mistyped name must not arrive as a text.
 fn looks_like_a_path(word: &str) -> bool {
-    let path = ["./", "../", "~/"].iter().any(|start| word.starts_with(start))
+    let path = ["./", "../", "~/"]
+        .iter()
+        .any(|start| word.starts_with(start))
         || (word.starts_with('/') && word[1..].contains('/'));
     path && !word.contains(char::is_whitespace)
 }
@@ -112,7 +139,10 @@ async fn send_paths(
     paths: Vec<PathBuf>,
 ) -> Outcome {
     if fits_inside(&paths) {
-        let inside = SendRequest { files: paths.clone(), ..request.clone() };
+        let inside = SendRequest {
+            files: paths.clone(),
+            ..request.clone()
+        };
         match send(session, client, inside).await {
             // The relay takes less than usual.
             Err(error) if error.code == ErrorCode::TooLong => {}
@@ -123,15 +153,28 @@ async fn send_paths(
 }
 
 fn fits_inside(paths: &[PathBuf]) -> bool {
-    let sizes =
-        paths.iter().map(|path| path.metadata().ok().filter(|meta| meta.is_file()).map(|meta| meta.len()));
-    sizes.sum::<Option<u64>>().is_some_and(|total| total <= MAX_INSIDE)
+    let sizes = paths.iter().map(|path| {
+        path.metadata()
+            .ok()
+            .filter(|meta| meta.is_file())
+            .map(|meta| meta.len())
+    });
+    sizes
+        .sum::<Option<u64>>()
+        .is_some_and(|total| total <= MAX_INSIDE)
 }
 
 /// Shares what is too large for a message; the daemon sends the ticket.
 async fn offer(session: &Session<'_>, client: &Client, to: String, paths: Vec<PathBuf>) -> Outcome {
-    let paths = paths.iter().map(|path| share::absolute(path)).collect::<Result<_, _>>()?;
-    let request = ShareRequest { paths, to: vec![to], ..ShareRequest::default() };
+    let paths = paths
+        .iter()
+        .map(|path| share::absolute(path))
+        .collect::<Result<_, _>>()?;
+    let request = ShareRequest {
+        paths,
+        to: vec![to],
+        ..ShareRequest::default()
+    };
     let done = share::follow(session, client, &request).await?;
     match done {
         Done::Shared { sent, .. } => match sent.as_slice() {
@@ -155,7 +198,11 @@ fn tell(session: &Session<'_>, sent: &SentInfo) -> Exit {
     event["event"] = json!("done");
     session.out.json(&event);
     session.out.say(&session.wrapped(&outcome(sent)));
-    if sent.state == SentState::Failed { Exit::Refused } else { Exit::Done }
+    if sent.state == SentState::Failed {
+        Exit::Refused
+    } else {
+        Exit::Done
+    }
 }
 
 /// What became of it, in a sentence.
@@ -171,7 +218,9 @@ pub fn outcome(sent: &SentInfo) -> String {
                 // Nothing is promised that does not come by itself.
                 Some(hint) => {
                     let hint = display_name(hint);
-                    format!("Waiting on this device: {why}. {hint} Until then it stays here (hither outbox).")
+                    format!(
+                        "Waiting on this device: {why}. {hint} Until then it stays here (hither outbox)."
+                    )
                 }
                 None => {
                     format!(
@@ -181,7 +230,10 @@ pub fn outcome(sent: &SentInfo) -> String {
             }
         }
         SentState::Failed => {
-            format!("It cannot be sent to {name}: {}.", reason.unwrap_or_else(|| "the relay refused".into()))
+            format!(
+                "It cannot be sent to {name}: {}.",
+                reason.unwrap_or_else(|| "the relay refused".into())
+            )
         }
     }
 }
@@ -206,11 +258,23 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let path = file.to_str().unwrap();
         assert_eq!(goods(&args(&[path])), Ok(Goods::Paths(vec![file.clone()])));
-        assert_eq!(goods(&args(&["hello", "you"])), Ok(Goods::Text("hello you".into())));
-        assert_eq!(goods(&args(&["https://example.org/x"])), Ok(Goods::Text("https://example.org/x".into())));
-        assert_eq!(goods(&args(&["and/or", "/shrug"])), Ok(Goods::Text("and/or /shrug".into())));
+        assert_eq!(
+            goods(&args(&["hello", "you"])),
+            Ok(Goods::Text("hello you".into()))
+        );
+        assert_eq!(
+            goods(&args(&["https://example.org/x"])),
+            Ok(Goods::Text("https://example.org/x".into()))
+        );
+        assert_eq!(
+            goods(&args(&["and/or", "/shrug"])),
+            Ok(Goods::Text("and/or /shrug".into()))
+        );
         assert_eq!(goods(&args(&["-"])), Ok(Goods::Input));
-        let text = Args { text: true, ..args(&[path]) };
+        let text = Args {
+            text: true,
+            ..args(&[path])
+        };
         assert_eq!(goods(&text), Ok(Goods::Text(path.into())));
     }
 
@@ -219,10 +283,22 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let missing = home.path().join("mistyped");
         let mistyped = missing.to_str().unwrap();
-        for items in [&[home.path().to_str().unwrap(), "hello"][..], &[mistyped], &["./mistyped"], &["~/x"]] {
-            assert_eq!(goods(&args(items)).unwrap_err().code, ErrorCode::BadRequest, "{items:?}");
+        for items in [
+            &[home.path().to_str().unwrap(), "hello"][..],
+            &[mistyped],
+            &["./mistyped"],
+            &["~/x"],
+        ] {
+            assert_eq!(
+                goods(&args(items)).unwrap_err().code,
+                ErrorCode::BadRequest,
+                "{items:?}"
+            );
         }
-        let file = Args { file: true, ..args(&[mistyped]) };
+        let file = Args {
+            file: true,
+            ..args(&[mistyped])
+        };
         assert_eq!(goods(&file).unwrap_err().code, ErrorCode::Unreadable);
     }
 
@@ -232,7 +308,9 @@ mod tests {
         let [small, large] = ["small", "large"].map(|name| home.path().join(name));
         std::fs::write(&small, "x").unwrap();
         std::fs::write(&large, vec![0; MAX_INSIDE as usize]).unwrap();
-        assert!(fits_inside(std::slice::from_ref(&small)) && fits_inside(std::slice::from_ref(&large)));
+        assert!(
+            fits_inside(std::slice::from_ref(&small)) && fits_inside(std::slice::from_ref(&large))
+        );
         assert!(!fits_inside(&[small, large]) && !fits_inside(&[home.path().to_owned()]));
     }
 
@@ -254,8 +332,14 @@ mod tests {
             sent(SentState::AtRelay, None),
             "Waiting at the relay: phone gets it when it comes online."
         );
-        assert!(sent(SentState::Waiting, None).starts_with("Waiting on this device: no relay is reached."));
-        assert_eq!(sent(SentState::Failed, Some("no")), "It cannot be sent to phone: no.");
+        assert!(
+            sent(SentState::Waiting, None)
+                .starts_with("Waiting on this device: no relay is reached.")
+        );
+        assert_eq!(
+            sent(SentState::Failed, Some("no")),
+            "It cannot be sent to phone: no."
+        );
         let stuck = SentInfo {
             message: String::new(),
             to: "12D3abcdefgh".into(),

@@ -5,7 +5,9 @@ use crate::failure::{self, shown};
 use crate::session::{Outcome, Session};
 use crate::show::{Drawing, Progress, Standing, bytes, count, qr};
 use crate::upload::wait;
-use hither_api::{ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, SentState, ShareRequest};
+use hither_api::{
+    ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, SentState, ShareRequest,
+};
 use hither_proto::display_name;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,13 +35,16 @@ pub struct Args {
     /// Files or folders; several make one share, a folder in which each keeps its name
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Call the share so instead of by the file's or folder's own name (of several: that of the folder they are in)
+    /// Call the share so instead of by the file's or folder's own name (of several: that of the
+    /// folder they are in)
     #[arg(long)]
     pub name: Option<String>,
-    /// Share it with this group, by its name or id: its members see it and need no ticket (see: hither group)
+    /// Share it with this group, by its name or id: its members see it and need no ticket (see:
+    /// hither group)
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
-    /// Also send the ticket to this device of yours, sealed: its name, short id or id; may be given again for more
+    /// Also send the ticket to this device of yours, sealed: its name, short id or id; may be
+    /// given again for more
     #[arg(long, value_name = "DEVICE")]
     pub to: Vec<String>,
     /// End the share by itself after this time: 90m, 12h, 7d …
@@ -48,13 +53,16 @@ pub struct Args {
     /// Never upload it to a store, whatever the configuration says
     #[arg(long)]
     pub no_upload: bool,
-    /// Do not tell your other devices of it: they cannot fetch it by its name, only with the ticket
+    /// Do not tell your other devices of it: they cannot fetch it by its name, only with the
+    /// ticket
     #[arg(long)]
     pub no_list: bool,
-    /// Keep it shared as it changes: publish a new version whenever something in it changes, also after a restart
+    /// Keep it shared as it changes: publish a new version whenever something in it changes, also
+    /// after a restart
     #[arg(long)]
     pub watch: bool,
-    /// Wait until all of it is uploaded to a relay, so that it can be fetched while this device is away
+    /// Wait until all of it is uploaded to a relay, so that it can be fetched while this device is
+    /// away
     #[arg(long, conflicts_with = "no_upload")]
     pub wait_upload: bool,
     /// Leave out what cannot be shared instead of failing
@@ -77,13 +85,17 @@ fn span(text: &str) -> Result<Duration, String> {
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     // All of them are looked at before anything is shared.
-    let paths = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let paths = args
+        .paths
+        .iter()
+        .map(|path| absolute(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let client = session.daemon().await?;
     share(session, &client, &args, paths).await
 }
 
-/// Returns what a path leads to, from the root, as the file system resolves it here and now: symbolic links, `.` and `..` mean what
-/// they mean to every other program that is given this path.
+/// Returns what a path leads to, from the root, as the file system resolves it here and now:
+/// symbolic links, `.` and `..` mean what they mean to every other program that is given this path.
 pub fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
     let absolute = std::fs::canonicalize(path)
         .map_err(|error| failure::io(ErrorCode::Unreadable, shown(path), &error))?;
@@ -92,11 +104,17 @@ pub fn absolute(path: &Path) -> Result<PathBuf, ApiError> {
 
 /// The same for what keeps the name that it was given, also when that is a symbolic link's.
 pub fn named(path: &Path) -> Result<PathBuf, ApiError> {
-    let unreadable = |error: &std::io::Error| failure::io(ErrorCode::Unreadable, shown(path), error);
+    let unreadable =
+        |error: &std::io::Error| failure::io(ErrorCode::Unreadable, shown(path), error);
     std::fs::metadata(path).map_err(|error| unreadable(&error))?;
     let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-    let Some(name) = path.file_name().filter(|_| !ends_in_slash) else { return absolute(path) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = path.file_name().filter(|_| !ends_in_slash) else {
+        return absolute(path);
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let folder = std::fs::canonicalize(folder).map_err(|error| unreadable(&error))?;
     in_text(folder.join(name))
 }
@@ -110,7 +128,12 @@ fn in_text(path: PathBuf) -> Result<PathBuf, ApiError> {
     Ok(path)
 }
 
-async fn share(session: &Session<'_>, client: &Client, args: &Args, paths: Vec<PathBuf>) -> Outcome {
+async fn share(
+    session: &Session<'_>,
+    client: &Client,
+    args: &Args,
+    paths: Vec<PathBuf>,
+) -> Outcome {
     let request = ShareRequest {
         paths,
         name: args.name.clone(),
@@ -133,9 +156,12 @@ async fn share(session: &Session<'_>, client: &Client, args: &Args, paths: Vec<P
     Ok(exit)
 }
 
-/// Says what became of the ticket at the devices it was sent to; beside the ticket, which a program may read.
+/// Says what became of the ticket at the devices it was sent to; beside the ticket, which a program
+/// may read.
 pub fn print_sent(session: &Session<'_>, done: &Done) -> Exit {
-    let Done::Shared { sent, .. } = done else { return Exit::Done };
+    let Done::Shared { sent, .. } = done else {
+        return Exit::Done;
+    };
     for one in sent {
         let text = session.wrapped(&outcome(one));
         if session.out.is_read_by_person() {
@@ -144,7 +170,11 @@ pub fn print_sent(session: &Session<'_>, done: &Done) -> Exit {
             session.out.note(&text);
         }
     }
-    if sent.iter().any(|one| one.state == SentState::Failed) { Exit::Refused } else { Exit::Done }
+    if sent.iter().any(|one| one.state == SentState::Failed) {
+        Exit::Refused
+    } else {
+        Exit::Done
+    }
 }
 
 /// Shares and shows how it goes; the end is for the caller to show.
@@ -153,7 +183,8 @@ pub async fn follow(
     client: &Client,
     request: &ShareRequest,
 ) -> Result<Done, ApiError> {
-    // What was shared once is shared under the same ticket again; what was sent once would be there twice.
+    // What was shared once is shared under the same ticket again; what was sent once would be there
+    // twice.
     let mut events = match request.to.is_empty() {
         true => client.work("/v1/shares", request).await?,
         false => client.work_once("/v1/shares", request).await?,
@@ -164,8 +195,24 @@ pub async fn follow(
             session.out.json(&event);
         }
         match event {
-            Event::Progress { phase, bytes, total, files, rate, remaining, devices } => {
-                progress.show(&Standing { phase, bytes, total, files, rate, remaining, devices });
+            Event::Progress {
+                phase,
+                bytes,
+                total,
+                files,
+                rate,
+                remaining,
+                devices,
+            } => {
+                progress.show(&Standing {
+                    phase,
+                    bytes,
+                    total,
+                    files,
+                    rate,
+                    remaining,
+                    devices,
+                });
             }
             Event::Warning { message } => progress.suspend(|| session.warn_people(&message)),
             Event::Error(error) => return Err(error),
@@ -182,9 +229,23 @@ pub async fn follow(
 }
 
 fn print(session: &Session<'_>, done: &Done, no_qr: bool) {
-    let Done::Shared { ticket, name, files, bytes: size, .. } = done else { return };
+    let Done::Shared {
+        ticket,
+        name,
+        files,
+        bytes: size,
+        ..
+    } = done
+    else {
+        return;
+    };
     if session.out.is_read_by_person() {
-        let text = format!("{}: {}, {}", display_name(name), count(*files, "file"), bytes(*size));
+        let text = format!(
+            "{}: {}, {}",
+            display_name(name),
+            count(*files, "file"),
+            bytes(*size)
+        );
         session.out.say(&format!("Shared {text}\n"));
     }
     print_ticket(session, ticket, no_qr);
@@ -198,7 +259,11 @@ pub fn print_ticket(session: &Session<'_>, ticket: &str, no_qr: bool) {
         return;
     }
     let (columns, rows) = out.size();
-    let drawing = Drawing { columns, rows, colours: out.has_colours() };
+    let drawing = Drawing {
+        columns,
+        rows,
+        colours: out.has_colours(),
+    };
     if let Some(code) = qr(ticket, drawing).filter(|_| !no_qr) {
         out.say(&format!("\n{code}"));
     }
@@ -218,22 +283,41 @@ mod tests {
         std::fs::write(home.join("s"), "at home").unwrap();
         std::os::unix::fs::symlink("deep/inner", home.join("link")).unwrap();
         std::os::unix::fs::symlink("s", home.join("to s")).unwrap();
-        assert_eq!(absolute(&home.join("link")).unwrap(), home.join("deep/inner"));
-        assert_eq!(absolute(&home.join("link/")).unwrap(), home.join("deep/inner"));
-        assert_eq!(absolute(&home.join("link/../s")).unwrap(), home.join("deep/s"));
+        assert_eq!(
+            absolute(&home.join("link")).unwrap(),
+            home.join("deep/inner")
+        );
+        assert_eq!(
+            absolute(&home.join("link/")).unwrap(),
+            home.join("deep/inner")
+        );
+        assert_eq!(
+            absolute(&home.join("link/../s")).unwrap(),
+            home.join("deep/s")
+        );
         assert_eq!(absolute(&home.join("deep/..")).unwrap(), home);
-        assert_eq!(absolute(&home.join("./deep//inner/.")).unwrap(), home.join("deep/inner"));
+        assert_eq!(
+            absolute(&home.join("./deep//inner/.")).unwrap(),
+            home.join("deep/inner")
+        );
         assert_eq!(
             absolute(Path::new(".")).unwrap(),
             std::env::current_dir().unwrap().canonicalize().unwrap()
         );
         for wrong in ["none", "s/", "s/.."] {
-            assert_eq!(absolute(&home.join(wrong)).unwrap_err().code, ErrorCode::Unreadable, "{wrong}");
+            assert_eq!(
+                absolute(&home.join(wrong)).unwrap_err().code,
+                ErrorCode::Unreadable,
+                "{wrong}"
+            );
         }
         assert_eq!(named(&home.join("to s")).unwrap(), home.join("to s"));
         assert_eq!(named(&home.join("link/../s")).unwrap(), home.join("deep/s"));
         assert_eq!(named(&home.join("link/..")).unwrap(), home.join("deep"));
-        assert_eq!(named(&home.join("none")).unwrap_err().code, ErrorCode::Unreadable);
+        assert_eq!(
+            named(&home.join("none")).unwrap_err().code,
+            ErrorCode::Unreadable
+        );
     }
 
     #[test]

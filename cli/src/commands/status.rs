@@ -7,7 +7,8 @@ use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, bytes, count, device, duration, grouped};
 use console::Style;
 use hither_api::{
-    BatteryInfo, Client, ClientError, Exit, LimitsInfo, LinkInfo, RelayInfo, RelayState, Status, WorldInfo,
+    BatteryInfo, Client, ClientError, Exit, LimitsInfo, LinkInfo, RelayInfo, RelayState, Status,
+    WorldInfo,
 };
 use hither_proto::display_name;
 
@@ -38,16 +39,22 @@ const COLUMNS: [Column; 5] = [
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let paths = session.paths()?;
-    let mut status = daemon::status(&paths).await?.ok_or(ClientError::NotRunning)?;
+    let mut status = daemon::status(&paths)
+        .await?
+        .ok_or(ClientError::NotRunning)?;
     if args.acknowledge {
         let client = Client::of(&paths);
-        client.post::<serde_json::Value>("/v1/losses/acknowledge", &()).await?;
+        client
+            .post::<serde_json::Value>("/v1/losses/acknowledge", &())
+            .await?;
         status = client.get("/v1/status").await?;
     }
     session.heed(&status);
     session.out.json(&status);
     for (label, text) in facts(&status) {
-        let label = session.out.paint(Style::new().dim(), &format!("{label:<10}"));
+        let label = session
+            .out
+            .paint(Style::new().dim(), &format!("{label:<10}"));
         session.out.result(&format!("{label}{text}"));
     }
     for line in status.relays.iter().filter_map(relay::trouble) {
@@ -59,7 +66,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     }
     if !session.out.is_json() {
         let told = |warning: &&String| !status.losses.contains(warning);
-        status.warnings.iter().filter(told).for_each(|warning| session.out.warning(warning));
+        status
+            .warnings
+            .iter()
+            .filter(told)
+            .for_each(|warning| session.out.warning(warning));
     }
     Ok(Exit::Done)
 }
@@ -75,10 +86,18 @@ fn facts(status: &Status) -> Vec<(&'static str, String)> {
         number => format!("{} running", count(number, "transfer")),
     };
     let mut facts = vec![
-        ("Device", format!("{} ({})", display_name(&status.name), status.device)),
+        (
+            "Device",
+            format!("{} ({})", display_name(&status.name), status.device),
+        ),
         (
             "Daemon",
-            format!("version {}, process {}, up for {}", status.version, status.pid, duration(status.uptime)),
+            format!(
+                "version {}, process {}, up for {}",
+                status.version,
+                status.pid,
+                duration(status.uptime)
+            ),
         ),
         ("Ports", ports(status)),
         ("Data", display_name(&status.home)),
@@ -95,11 +114,20 @@ fn facts(status: &Status) -> Vec<(&'static str, String)> {
 
 /// Whether the link costs by volume, when that is known.
 fn link(world: &WorldInfo) -> Option<String> {
-    world.metered.map(|metered| if metered { "metered".into() } else { "not metered".into() })
+    world.metered.map(|metered| {
+        if metered {
+            "metered".into()
+        } else {
+            "not metered".into()
+        }
+    })
 }
 
 fn battery(world: &WorldInfo) -> Option<String> {
-    let BatteryInfo { percent, discharging } = world.battery?;
+    let BatteryInfo {
+        percent,
+        discharging,
+    } = world.battery?;
     let state = match (discharging, world.reluctant) {
         (_, true) => ", low: this device gives to others reluctantly",
         (true, _) => ", in use",
@@ -111,14 +139,25 @@ fn battery(world: &WorldInfo) -> Option<String> {
 /// The limits in force now; nothing when there are none.
 fn limits(limits: &LimitsInfo) -> Option<String> {
     let way = |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} {}/s", bytes(rate)));
-    let mut words: Vec<String> =
-        way("upload", limits.upload).into_iter().chain(way("download", limits.download)).collect();
+    let mut words: Vec<String> = way("upload", limits.upload)
+        .into_iter()
+        .chain(way("download", limits.download))
+        .collect();
     words.extend(limits.devices.iter().map(|device| display_name(device)));
-    words.extend(limits.schedule.as_ref().map(|rule| format!("by the schedule ({})", display_name(rule))));
+    words.extend(
+        limits
+            .schedule
+            .as_ref()
+            .map(|rule| format!("by the schedule ({})", display_name(rule))),
+    );
     if words.is_empty() {
         return None;
     }
-    let lan = if limits.lan { "" } else { "; the local network is free" };
+    let lan = if limits.lan {
+        ""
+    } else {
+        "; the local network is free"
+    };
     Some(words.join(", ") + lan)
 }
 
@@ -126,7 +165,10 @@ fn relays(relays: &[RelayInfo]) -> String {
     let one = |info: &RelayInfo| match (info.state, &info.carrier, info.rtt_ms) {
         (RelayState::Connected, Some(carrier), Some(rtt)) => {
             let carrier = display_name(carrier).to_uppercase();
-            format!("{} (connected over {carrier}, {rtt:.1} ms)", display_name(&info.host))
+            format!(
+                "{} (connected over {carrier}, {rtt:.1} ms)",
+                display_name(&info.host)
+            )
         }
         (state, ..) => format!("{} ({})", display_name(&info.host), relay::state(state)),
     };
@@ -151,7 +193,11 @@ fn table(session: &Session<'_>, links: &[LinkInfo]) {
     let mut table = Table::new(&COLUMNS);
     for link in links {
         table.row([
-            if link.name.is_empty() { "(not known yet)".into() } else { display_name(&link.name) },
+            if link.name.is_empty() {
+                "(not known yet)".into()
+            } else {
+                display_name(&link.name)
+            },
             device("", &link.device),
             display_name(&link.carrier).to_uppercase(),
             at(link),
@@ -204,11 +250,17 @@ mod tests {
         assert_eq!(facts[2].1, "UDP 47447");
         assert_eq!(facts[4].1, "1 share, nothing is being fetched");
         assert_eq!(facts[6].1, "none (hither relay add URL)");
-        assert_eq!(facts[7].1, "1 unread message (hither inbox), 2 to be sent (hither outbox)");
+        assert_eq!(
+            facts[7].1,
+            "1 unread message (hither inbox), 2 to be sent (hither outbox)"
+        );
         assert_eq!(facts.len(), 8, "what nobody knows is not shown");
         let world = WorldInfo {
             metered: Some(true),
-            battery: Some(BatteryInfo { percent: 12, discharging: true }),
+            battery: Some(BatteryInfo {
+                percent: 12,
+                discharging: true,
+            }),
             reluctant: true,
         };
         let limits = LimitsInfo {
@@ -216,14 +268,24 @@ mod tests {
             schedule: Some("mon-fri 08:00-18:00 upload=1000000B/s".into()),
             ..LimitsInfo::default()
         };
-        let busy = super::facts(&Status { world, limits, ..status.clone() });
+        let busy = super::facts(&Status {
+            world,
+            limits,
+            ..status.clone()
+        });
         assert_eq!(busy[8].1, "metered");
-        assert_eq!(busy[9].1, "12 %, low: this device gives to others reluctantly");
+        assert_eq!(
+            busy[9].1,
+            "12 %, low: this device gives to others reluctantly"
+        );
         assert_eq!(
             busy[10].1,
             "upload 1 MB/s, by the schedule (mon-fri 08:00-18:00 upload=1000000B/s); the local network is free"
         );
-        let deaf = Status { udp_port: None, ..status };
+        let deaf = Status {
+            udp_port: None,
+            ..status
+        };
         assert_eq!(ports(&deaf), "none: no other device can connect");
     }
 }

@@ -12,7 +12,8 @@ Examples:
 
 /// Print the ticket of a share again
 ///
-/// The addresses in it are those of now, so that a new ticket helps when the old one does not find this device.
+/// The addresses in it are those of now, so that a new ticket helps when the old one does not find
+/// this device.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -28,7 +29,9 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
     let share = pick_share(&shares, &args.share)?;
-    let info = client.get::<TicketInfo>(&format!("/v1/shares/{}/ticket", share.share)).await?;
+    let info = client
+        .get::<TicketInfo>(&format!("/v1/shares/{}/ticket", share.share))
+        .await?;
     session.out.json(&info);
     print_ticket(session, &info.ticket, args.no_qr);
     Ok(Exit::Done)

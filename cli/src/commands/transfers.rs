@@ -67,8 +67,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Some(action) => act(session, &client, &action).await,
         None => {
             let only = only(&client, args.transfer.as_deref()).await?;
-            // Who looks on does not start a daemon again that somebody has stopped, but one that died.
-            let client = if args.watch { daemon::client_of_the_dead(&session.paths()?) } else { client };
+            // Who looks on does not start a daemon again that somebody has stopped, but one that
+            // died.
+            let client = if args.watch {
+                daemon::client_of_the_dead(&session.paths()?)
+            } else {
+                client
+            };
             match args.watch {
                 true if session.out.draws_screens() => {
                     live::watch(&client, only, session.out.has_colours()).await
@@ -77,7 +82,9 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
                 false => {
                     let transfers = shown(&client, only.as_deref()).await?;
                     session.out.json_lines(&transfers);
-                    lines(session, &transfers).iter().for_each(|line| session.out.result(line));
+                    lines(session, &transfers)
+                        .iter()
+                        .for_each(|line| session.out.result(line));
                     Ok(Exit::Done)
                 }
             }
@@ -87,7 +94,9 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 
 /// The id of the one that is named, if one is.
 async fn only(client: &Client, wanted: Option<&str>) -> Result<Option<String>, ApiError> {
-    let Some(wanted) = wanted else { return Ok(None) };
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
     Ok(Some(pick(&all(client).await?, wanted)?.transfer.clone()))
 }
 
@@ -108,12 +117,21 @@ async fn all(client: &Client) -> Result<Vec<TransferInfo>, ApiError> {
 async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome {
     let (Action::Pause(which) | Action::Resume(which) | Action::Cancel(which)) = action;
     let transfers = all(client).await?;
-    let path = format!("/v1/transfers/{}", pick(&transfers, &which.transfer)?.transfer);
+    let path = format!(
+        "/v1/transfers/{}",
+        pick(&transfers, &which.transfer)?.transfer
+    );
     let (now, done) = match action {
-        Action::Pause(_) => {
-            (client.post::<TransferInfo>(&format!("{path}/pause"), &json!({})).await?, "is paused")
-        }
-        Action::Resume(_) => (client.post(&format!("{path}/resume"), &json!({})).await?, "goes on"),
+        Action::Pause(_) => (
+            client
+                .post::<TransferInfo>(&format!("{path}/pause"), &json!({}))
+                .await?,
+            "is paused",
+        ),
+        Action::Resume(_) => (
+            client.post(&format!("{path}/resume"), &json!({})).await?,
+            "goes on",
+        ),
         Action::Cancel(_) => (client.delete(&path).await?, "is cancelled"),
     };
     session.out.json(&now);
@@ -121,7 +139,8 @@ async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome
     Ok(Exit::Done)
 }
 
-/// Tells of the transfers until interrupted, whenever they change: for programs and for terminals without screens.
+/// Tells of the transfers until interrupted, whenever they change: for programs and for terminals
+/// without screens.
 async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Outcome {
     let mut before: Vec<TransferInfo> = Vec::new();
     let mut told: Vec<String> = Vec::new();
@@ -146,13 +165,21 @@ async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Ou
 fn lines(session: &Session<'_>, transfers: &[TransferInfo]) -> Vec<String> {
     if transfers.is_empty() {
         let hint = "Nothing was fetched yet. Fetch something with: hither fetch TICKET";
-        return if session.out.is_quiet() { Vec::new() } else { vec![hint.into()] };
+        return if session.out.is_quiet() {
+            Vec::new()
+        } else {
+            vec![hint.into()]
+        };
     }
     let mut lines = session.table_lines(table(transfers, now()));
     for transfer in transfers {
         if let (Some(reason), true) = (&transfer.reason, unfinished(transfer.phase)) {
             let text = format!("{}: {}", name(transfer), display_name(reason));
-            lines.extend(wrap("", &text, session.out.prose_width()).lines().map(str::to_owned));
+            lines.extend(
+                wrap("", &text, session.out.prose_width())
+                    .lines()
+                    .map(str::to_owned),
+            );
         }
     }
     lines
@@ -164,7 +191,11 @@ const fn unfinished(phase: Phase) -> bool {
 
 /// What a transfer is called, also while its name is not known.
 fn name(transfer: &TransferInfo) -> String {
-    if transfer.name.is_empty() { "(name not known yet)".into() } else { display_name(&transfer.name) }
+    if transfer.name.is_empty() {
+        "(name not known yet)".into()
+    } else {
+        display_name(&transfer.name)
+    }
 }
 
 fn table(transfers: &[TransferInfo], now: u64) -> Table {

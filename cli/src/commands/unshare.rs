@@ -27,8 +27,13 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
     let share = pick_share(&shares, &args.share)?;
-    let ended = client.delete::<ShareInfo>(&format!("/v1/shares/{}", share.share)).await?;
+    let ended = client
+        .delete::<ShareInfo>(&format!("/v1/shares/{}", share.share))
+        .await?;
     session.out.json(&ended);
-    session.out.say(&format!("{} is no longer shared by this device.", display_name(&ended.name)));
+    session.out.say(&format!(
+        "{} is no longer shared by this device.",
+        display_name(&ended.name)
+    ));
     Ok(Exit::Done)
 }

@@ -30,7 +30,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     }
     let (_, status) = session.daemon_status().await?;
     session.out.json(&status);
-    session.out.say(&format!("Hither is running on {} ({}).", display_name(&status.name), status.short));
+    session.out.say(&format!(
+        "Hither is running on {} ({}).",
+        display_name(&status.name),
+        status.short
+    ));
     session.out.say(&format!("  Device  {}", status.device));
     session.out.say(&format!("  Ports   {}", ports(&status)));
     for warning in &status.warnings {
@@ -42,9 +46,15 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 /// The ports the daemon listens on.
 pub fn ports(status: &Status) -> String {
     let named = [("UDP", status.udp_port), ("TCP", status.tcp_port)];
-    let ports: Vec<String> =
-        named.iter().filter_map(|(name, port)| port.map(|port| format!("{name} {port}"))).collect();
-    if ports.is_empty() { "none: no other device can connect".into() } else { ports.join(", ") }
+    let ports: Vec<String> = named
+        .iter()
+        .filter_map(|(name, port)| port.map(|port| format!("{name} {port}")))
+        .collect();
+    if ports.is_empty() {
+        "none: no other device can connect".into()
+    } else {
+        ports.join(", ")
+    }
 }
 
 /// Replaces this process by the daemon; returns only when that fails.
@@ -64,7 +74,10 @@ async fn become_daemon(session: &Session<'_>) -> ApiError {
     let error = command.exec();
     failure::io(
         ErrorCode::NoDaemon,
-        format!("The daemon cannot be started ({})", failure::shown(&program)),
+        format!(
+            "The daemon cannot be started ({})",
+            failure::shown(&program)
+        ),
         &error,
     )
 }
@@ -73,7 +86,9 @@ async fn prepare(session: &Session<'_>) -> Result<std::path::PathBuf, ApiError> 
     let paths = session.paths()?;
     if let Some(status) = daemon::status(&paths).await? {
         let message = format!("The daemon is already running (process {}).", status.pid);
-        return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Stop it first: hither down"));
+        return Err(
+            ApiError::new(ErrorCode::BadRequest, message).with_hint("Stop it first: hither down")
+        );
     }
     daemon::program()
 }

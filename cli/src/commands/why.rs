@@ -3,11 +3,13 @@
 use crate::pick::pick;
 use crate::session::{Outcome, Session};
 use crate::show::{
-    Align, Column, Table, ago, bytes, cost, count, device, duration, grouped, kind_words, now, phase_words,
-    wrap,
+    Align, Column, Table, ago, bytes, cost, count, device, duration, grouped, kind_words, now,
+    phase_words, wrap,
 };
 use console::Style;
-use hither_api::{ApiError, Client, ErrorCode, Exit, SourceKind, TransferInfo, UsualRunnerUp, Why, WhyRule};
+use hither_api::{
+    ApiError, Client, ErrorCode, Exit, SourceKind, TransferInfo, UsualRunnerUp, Why, WhyRule,
+};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -36,8 +38,13 @@ const SOURCES: [Column; 10] = [
     Column::new("COST", Align::Right).sparse(),
     Column::new("FAULTS", Align::Right),
     Column::new("WASTED", Align::Right).optional(),
-    Column::new("SECOND CHOICE", Align::Left).flexible().sparse().optional(),
-    Column::new("SPANS BY RULE", Align::Left).flexible().optional(),
+    Column::new("SECOND CHOICE", Align::Left)
+        .flexible()
+        .sparse()
+        .optional(),
+    Column::new("SPANS BY RULE", Align::Left)
+        .flexible()
+        .optional(),
 ];
 
 const SPANS: [Column; 14] = [
@@ -47,21 +54,31 @@ const SPANS: [Column; 14] = [
     Column::new("EXPECTED", Align::Right),
     Column::new("TOOK", Align::Right),
     Column::new("PRICE", Align::Right).sparse(),
-    Column::new("SECOND CHOICE", Align::Left).flexible().optional(),
+    Column::new("SECOND CHOICE", Align::Left)
+        .flexible()
+        .optional(),
     Column::new("EXPECTED", Align::Right).optional(),
     Column::new("PRICE", Align::Right).sparse().optional(),
-    Column::new("THIRD", Align::Left).flexible().sparse().optional(),
+    Column::new("THIRD", Align::Left)
+        .flexible()
+        .sparse()
+        .optional(),
     Column::new("EXPECTED", Align::Right).sparse().optional(),
     Column::new("PRICE", Align::Right).sparse().optional(),
     Column::new("RANK", Align::Right).sparse().optional(),
-    Column::new("CLAIMED BY", Align::Left).flexible().sparse().optional(),
+    Column::new("CLAIMED BY", Align::Left)
+        .flexible()
+        .sparse()
+        .optional(),
 ];
 
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let id = wanted(&client, args.transfer.as_deref()).await?;
-    let why = client.get::<Why>(&format!("/v1/transfers/{id}/why")).await?;
+    let why = client
+        .get::<Why>(&format!("/v1/transfers/{id}/why"))
+        .await?;
     session.out.json(&why);
     if session.out.is_json() {
         return Ok(Exit::Done);
@@ -82,10 +99,13 @@ async fn wanted(client: &Client, transfer: Option<&str>) -> Result<String, ApiEr
     let transfers = client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
     let found = match transfer {
         Some(transfer) => pick(&transfers, transfer)?,
-        None => transfers.iter().max_by_key(|transfer| transfer.started).ok_or_else(|| {
-            ApiError::new(ErrorCode::NotFound, "Nothing was fetched yet.")
-                .with_hint("Fetch something with: hither fetch TICKET")
-        })?,
+        None => transfers
+            .iter()
+            .max_by_key(|transfer| transfer.started)
+            .ok_or_else(|| {
+                ApiError::new(ErrorCode::NotFound, "Nothing was fetched yet.")
+                    .with_hint("Fetch something with: hither fetch TICKET")
+            })?,
     };
     Ok(found.transfer.clone())
 }
@@ -97,17 +117,28 @@ fn words(session: &Session<'_>, why: &Why) {
         session.out.result(&wrap("", &display_name(reason), width));
     }
     for source in &why.sources {
-        session.out.result(&wrap("- ", &display_name(&source.words), width));
+        session
+            .out
+            .result(&wrap("- ", &display_name(&source.words), width));
         for WhyRule { spans, words, .. } in &source.reasons {
             let parts = format!("    {:>9}  ", count(*spans, "part"));
-            session.out.result(&wrap(&parts, &display_name(words), width));
+            session
+                .out
+                .result(&wrap(&parts, &display_name(words), width));
         }
     }
     if !why.notes.is_empty() {
-        session.out.result(&format!("\n{}", session.out.paint(Style::new().bold(), "On the way")));
+        session.out.result(&format!(
+            "\n{}",
+            session.out.paint(Style::new().bold(), "On the way")
+        ));
     }
     for note in &why.notes {
-        session.out.result(&wrap(&format!("{:>8.1} s  ", note.at), &display_name(&note.words), width));
+        session.out.result(&wrap(
+            &format!("{:>8.1} s  ", note.at),
+            &display_name(&note.words),
+            width,
+        ));
     }
 }
 
@@ -118,10 +149,14 @@ fn headline(transfer: &TransferInfo, now: u64) -> String {
     };
     let size = match (transfer.bytes, transfer.total) {
         (_, 0) => String::new(),
-        (bytes_done, total) if bytes_done < total => format!(", {} of {}", bytes(bytes_done), bytes(total)),
+        (bytes_done, total) if bytes_done < total => {
+            format!(", {} of {}", bytes(bytes_done), bytes(total))
+        }
         (_, total) => format!(", {}", bytes(total)),
     };
-    let took = transfer.ended.map(|_| format!(", took {}", duration(transfer.seconds.round() as u64)));
+    let took = transfer
+        .ended
+        .map(|_| format!(", took {}", duration(transfer.seconds.round() as u64)));
     format!(
         "{name}: {}{size}, started {}{}",
         phase_words(transfer.phase),
@@ -134,8 +169,10 @@ fn sources(why: &Why) -> Table {
     let mut table = Table::new(&SOURCES);
     for told in &why.sources {
         let source = &told.source;
-        let rules =
-            told.rules.iter().map(|(rule, spans)| format!("{} {}", display_name(rule), grouped(*spans)));
+        let rules = told
+            .rules
+            .iter()
+            .map(|(rule, spans)| format!("{} {}", display_name(rule), grouped(*spans)));
         table.row([
             if source.kind == SourceKind::Local {
                 "this device".into()
@@ -149,7 +186,9 @@ fn sources(why: &Why) -> Table {
             price(source.cost),
             grouped(told.faults),
             bytes(told.wasted),
-            told.runner_up.as_ref().map_or(String::new(), |other| second(why, other)),
+            told.runner_up
+                .as_ref()
+                .map_or(String::new(), |other| second(why, other)),
             rules.collect::<Vec<_>>().join(", "),
         ]);
     }
@@ -159,7 +198,11 @@ fn sources(why: &Why) -> Table {
 /// The usual second choice, and what it would have meant.
 fn second(why: &Why, other: &UsualRunnerUp) -> String {
     let who = called(why, &other.name, &other.device);
-    let cost = if other.cost > 0.0 { format!(", {}", price(other.cost)) } else { String::new() };
+    let cost = if other.cost > 0.0 {
+        format!(", {}", price(other.cost))
+    } else {
+        String::new()
+    };
     format!("{who} ({}{cost})", milliseconds(other.expected_ms))
 }
 
@@ -167,9 +210,11 @@ fn spans(why: &Why) -> Table {
     let mut table = Table::new(&SPANS);
     for span in &why.spans {
         let other = |place: usize, none: &str| match span.runners_up.get(place) {
-            Some(other) => {
-                [called(why, "", &other.device), milliseconds(other.expected_ms), price(other.price)]
-            }
+            Some(other) => [
+                called(why, "", &other.device),
+                milliseconds(other.expected_ms),
+                price(other.price),
+            ],
             None => [none.into(), String::new(), String::new()],
         };
         let ([second, soon, dear], [third, later, dearer]) = (other(0, "none"), other(1, ""));
@@ -187,13 +232,16 @@ fn spans(why: &Why) -> Table {
             later,
             dearer,
             span.rank.map_or(String::new(), |rank| grouped(rank.into())),
-            span.claimer.as_ref().map_or(String::new(), |id| called(why, "", id)),
+            span.claimer
+                .as_ref()
+                .map_or(String::new(), |id| called(why, "", id)),
         ]);
     }
     table
 }
 
-/// A device by the name it has here, else by what it is called in the story, else by the end of its id.
+/// A device by the name it has here, else by what it is called in the story, else by the end of its
+/// id.
 fn called(why: &Why, name: &str, id: &str) -> String {
     match why.names.get(id) {
         Some(called) if name.is_empty() => display_name(called),
@@ -203,7 +251,11 @@ fn called(why: &Why, name: &str, id: &str) -> String {
 
 /// What costs nothing is not worth a word.
 fn price(units: f64) -> String {
-    if units > 0.0 { cost(units) } else { String::new() }
+    if units > 0.0 {
+        cost(units)
+    } else {
+        String::new()
+    }
 }
 
 fn milliseconds(span: f64) -> String {
@@ -238,9 +290,20 @@ mod tests {
             names: Default::default(),
             sources: Vec::new(),
         };
-        assert_eq!(headline(&transfer, 300), "film: done, 1 kB, started 3 min ago, took 12 s");
-        let half = TransferInfo { phase: Phase::Paused, bytes: 500, ended: None, ..transfer };
-        assert_eq!(headline(&half, 100), "film: paused, 500 B of 1 kB, started just now");
+        assert_eq!(
+            headline(&transfer, 300),
+            "film: done, 1 kB, started 3 min ago, took 12 s"
+        );
+        let half = TransferInfo {
+            phase: Phase::Paused,
+            bytes: 500,
+            ended: None,
+            ..transfer
+        };
+        assert_eq!(
+            headline(&half, 100),
+            "film: paused, 500 B of 1 kB, started just now"
+        );
     }
 
     #[test]

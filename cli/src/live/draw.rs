@@ -1,7 +1,8 @@
 //! The whole screen: what is fetched, how far one of it is, who gives, and the map.
 //!
-//! From the top: a title, the list when there are several, the one that is looked at, its sources, the map in all that is
-//! left, the keys. What has no room is left out from the bottom of each part; nothing is drawn outside.
+//! From the top: a title, the list when there are several, the one that is looked at, its sources,
+//! the map in all that is left, the keys. What has no room is left out from the bottom of each
+//! part; nothing is drawn outside.
 
 use super::ink::Ink;
 use super::state::State;
@@ -41,7 +42,11 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
     if area.height == 0 || area.width == 0 {
         return;
     }
-    let inner = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+    let inner = Rect {
+        x: area.x + 1,
+        width: area.width.saturating_sub(2),
+        ..area
+    };
     title(buffer, pen::row(inner, 0), state);
     let keys = pen::row(inner, inner.height - 1);
     if inner.height > 3 {
@@ -65,9 +70,16 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
 
 fn title(buffer: &mut Buffer, area: Rect, state: &State) {
     let used = pen::left(buffer, area, "Hither", state.ink.strong());
-    let running = state.transfers.iter().filter(|t| !super::state::is_over(t.phase)).count();
+    let running = state
+        .transfers
+        .iter()
+        .filter(|t| !super::state::is_over(t.phase))
+        .count();
     let over = state.transfers.len() - running;
-    let rate = state.transfers.iter().fold(0u64, |sum, transfer| sum.saturating_add(transfer.rate));
+    let rate = state
+        .transfers
+        .iter()
+        .fold(0u64, |sum, transfer| sum.saturating_add(transfer.rate));
     let mut words = Vec::new();
     if running > 0 {
         words.push(count(running as u64, "transfer"));
@@ -78,7 +90,12 @@ fn title(buffer: &mut Buffer, area: Rect, state: &State) {
     if rate > 0 {
         words.push(format!("{}/s", bytes(rate)));
     }
-    pen::right(buffer, pen::columns(area, used + 2, area.width), &words.join(", "), state.ink.dim());
+    pen::right(
+        buffer,
+        pen::columns(area, used + 2, area.width),
+        &words.join(", "),
+        state.ink.dim(),
+    );
 }
 
 fn footer(buffer: &mut Buffer, area: Rect, state: &State) {
@@ -87,7 +104,11 @@ fn footer(buffer: &mut Buffer, area: Rect, state: &State) {
         None => pen::left(
             buffer,
             area,
-            if state.transfers.len() > 1 { KEYS } else { FEWER_KEYS },
+            if state.transfers.len() > 1 {
+                KEYS
+            } else {
+                FEWER_KEYS
+            },
             state.ink.dim(),
         ),
     };
@@ -95,14 +116,28 @@ fn footer(buffer: &mut Buffer, area: Rect, state: &State) {
 
 fn nothing(buffer: &mut Buffer, area: Rect, state: &State) {
     if state.heard {
-        pen::left(buffer, pen::row(area, 1), "Nothing is being fetched.", Style::new());
-        pen::left(buffer, pen::row(area, 2), "Fetch something with: hither fetch TICKET", state.ink.dim());
+        pen::left(
+            buffer,
+            pen::row(area, 1),
+            "Nothing is being fetched.",
+            Style::new(),
+        );
+        pen::left(
+            buffer,
+            pen::row(area, 2),
+            "Fetch something with: hither fetch TICKET",
+            state.ink.dim(),
+        );
     }
 }
 
 /// What a transfer is called, also while its name is not known.
 fn name(transfer: &TransferInfo) -> String {
-    if transfer.name.is_empty() { "(name not known yet)".into() } else { display_name(&transfer.name) }
+    if transfer.name.is_empty() {
+        "(name not known yet)".into()
+    } else {
+        display_name(&transfer.name)
+    }
 }
 
 /// The list, the chosen one always in it. Gives the rows used.
@@ -110,15 +145,32 @@ fn list(buffer: &mut Buffer, area: Rect, state: &State) -> u16 {
     let rows = usize::from(area.height.max(2)).min(state.transfers.len());
     let place = state.place().unwrap_or(0);
     let first = (place + 1).saturating_sub(rows);
-    let area = Rect { height: rows as u16, ..area };
+    let area = Rect {
+        height: rows as u16,
+        ..area
+    };
     for (row, transfer) in (0u16..).zip(state.transfers.iter().skip(first).take(rows)) {
         let line = pen::row(area, row);
         let is_chosen = state.chosen() == Some(transfer.transfer.as_str());
-        let (sign, style) = if is_chosen { ("▸ ", state.ink.strong()) } else { ("  ", Style::new()) };
+        let (sign, style) = if is_chosen {
+            ("▸ ", state.ink.strong())
+        } else {
+            ("  ", Style::new())
+        };
         let numbers = format!("{:>14}  {:>9}", state_words(transfer), rate_of(transfer));
         let room = line.width.saturating_sub(pen::width(&numbers) + 2);
-        pen::left(buffer, pen::columns(line, 0, room), &format!("{sign}{}", name(transfer)), style);
-        pen::right(buffer, line, &numbers, if is_chosen { style } else { state.ink.dim() });
+        pen::left(
+            buffer,
+            pen::columns(line, 0, room),
+            &format!("{sign}{}", name(transfer)),
+            style,
+        );
+        pen::right(
+            buffer,
+            line,
+            &numbers,
+            if is_chosen { style } else { state.ink.dim() },
+        );
     }
     rows as u16
 }
@@ -128,7 +180,11 @@ fn state_words(transfer: &TransferInfo) -> String {
 }
 
 fn rate_of(transfer: &TransferInfo) -> String {
-    if transfer.rate > 0 { format!("{}/s", bytes(transfer.rate)) } else { String::new() }
+    if transfer.rate > 0 {
+        format!("{}/s", bytes(transfer.rate))
+    } else {
+        String::new()
+    }
 }
 
 /// The transfer that is looked at.
@@ -140,7 +196,12 @@ fn chosen(buffer: &mut Buffer, area: Rect, state: &State, transfer: &TransferInf
     let used = numbers(buffer, pen::row(area, 2), transfer, view, ink);
     let mut rest = pen::below(area, 3);
     if let (Some(reason), true) = (&transfer.reason, rest.height > 0) {
-        pen::left(buffer, pen::row(rest, 0), &display_name(reason), ink.alarm());
+        pen::left(
+            buffer,
+            pen::row(rest, 0),
+            &display_name(reason),
+            ink.alarm(),
+        );
         rest = pen::below(rest, 1);
     }
     let Some(view) = view else { return };
@@ -157,10 +218,20 @@ fn chosen(buffer: &mut Buffer, area: Rect, state: &State, transfer: &TransferInf
     rest = pen::below(rest, air);
     if !view.sources.is_empty() && rest.height >= 2 {
         // The map has at least two fifths of what is left.
-        let most = if rest.height <= 6 { rest.height / 2 } else { rest.height * 3 / 5 };
+        let most = if rest.height <= 6 {
+            rest.height / 2
+        } else {
+            rest.height * 3 / 5
+        };
         let wanted = (view.sources.len() as u16).saturating_add(1);
         let part = pen::top(rest, wanted.min(most.max(2)));
-        rows::draw(buffer, part, &view.sources, |source| state.mark(&source.device), ink);
+        rows::draw(
+            buffer,
+            part,
+            &view.sources,
+            |source| state.mark(&source.device),
+            ink,
+        );
         rest = pen::below(rest, part.height + air);
     }
     parts(buffer, rest, state, view);
@@ -174,7 +245,12 @@ fn heading(buffer: &mut Buffer, area: Rect, transfer: &TransferInfo, ink: Ink) {
         _ => ink.strong(),
     };
     let room = area.width.saturating_sub(pen::width(&words) + 2);
-    let used = pen::left(buffer, pen::columns(area, 0, room), &name(transfer), ink.strong());
+    let used = pen::left(
+        buffer,
+        pen::columns(area, 0, room),
+        &name(transfer),
+        ink.strong(),
+    );
     if !transfer.path.is_empty() {
         let place = format!("to {}", display_name(&transfer.path));
         let left = pen::columns(area, used + 2, room.saturating_sub(used + 2));
@@ -208,13 +284,17 @@ fn numbers(
 ) -> u16 {
     let mut texts = match transfer.total {
         0 => Vec::new(),
-        total if transfer.bytes < total => vec![format!("{} of {}", bytes(transfer.bytes), bytes(total))],
+        total if transfer.bytes < total => {
+            vec![format!("{} of {}", bytes(transfer.bytes), bytes(total))]
+        }
         total => vec![bytes(total)],
     };
     if transfer.rate > 0 {
         texts.push(rate_of(transfer));
     }
-    if let Some(seconds) = view.and_then(|view| view.remaining).filter(|_| transfer.phase == Phase::Fetching)
+    if let Some(seconds) = view
+        .and_then(|view| view.remaining)
+        .filter(|_| transfer.phase == Phase::Fetching)
     {
         texts.push(format!("{} left", duration(seconds)));
     }
@@ -222,7 +302,10 @@ fn numbers(
         texts.push(count(transfer.devices.into(), "device"));
     }
     if transfer.phase == Phase::Done {
-        texts.push(format!("took {}", duration(transfer.seconds.round() as u64)));
+        texts.push(format!(
+            "took {}",
+            duration(transfer.seconds.round() as u64)
+        ));
     }
     let cost: f64 = transfer.sources.iter().map(|source| source.cost).sum();
     if cost > 0.0 {
@@ -251,7 +334,13 @@ fn curve(buffer: &mut Buffer, area: Rect, view: &TransferView, ink: Ink) {
     for (row, text) in (from..).zip(&texts) {
         pen::left(buffer, pen::row(area, row), text, ink.dim());
     }
-    pen::curve(buffer, pen::columns(area, wide, area.width), &view.history, MINUTE, ink.progress());
+    pen::curve(
+        buffer,
+        pen::columns(area, wide, area.width),
+        &view.history,
+        MINUTE,
+        ink.progress(),
+    );
 }
 
 /// The map with its heading.
@@ -261,28 +350,62 @@ fn parts(buffer: &mut Buffer, area: Rect, state: &State, view: &TransferView) {
     }
     let room = pen::below(area, 1);
     let Some(known) = &view.map else {
-        let over = matches!(view.transfer.phase, Phase::Done | Phase::Paused | Phase::Failed);
-        let words = if over { "Which part came from whom is not remembered." } else { "" };
+        let over = matches!(
+            view.transfer.phase,
+            Phase::Done | Phase::Paused | Phase::Failed
+        );
+        let words = if over {
+            "Which part came from whom is not remembered."
+        } else {
+            ""
+        };
         pen::left(buffer, pen::row(area, 0), words, state.ink.dim());
         return;
     };
-    let device = |place: u32| view.sources.get(place as usize).map(|source| source.device.as_str());
-    let cells = map::shades(known, |place| device(place).map_or(usize::MAX, |device| state.mark(device)));
+    let device = |place: u32| {
+        view.sources
+            .get(place as usize)
+            .map(|source| source.device.as_str())
+    };
+    let cells = map::shades(known, |place| {
+        device(place).map_or(usize::MAX, |device| state.mark(device))
+    });
     map::legend(buffer, pen::row(area, 0), &cells, state.ink);
-    map::draw(buffer, pen::top(room, map::rows(cells.len(), room.width, room.height)), &cells, state.ink);
+    map::draw(
+        buffer,
+        pen::top(room, map::rows(cells.len(), room.width, room.height)),
+        &cells,
+        state.ink,
+    );
 }
 
 /// A box in the middle.
 fn help(buffer: &mut Buffer, area: Rect, ink: Ink) {
     let wide = HELP.iter().map(|line| pen::width(line)).max().unwrap_or(0) + 4;
-    let (width, height) = (wide.min(area.width), (HELP.len() as u16 + 2).min(area.height));
-    let (x, y) = (area.x + (area.width - width) / 2, area.y + (area.height - height) / 2);
-    let frame = Rect { x, y, width, height };
+    let (width, height) = (
+        wide.min(area.width),
+        (HELP.len() as u16 + 2).min(area.height),
+    );
+    let (x, y) = (
+        area.x + (area.width - width) / 2,
+        area.y + (area.height - height) / 2,
+    );
+    let frame = Rect {
+        x,
+        y,
+        width,
+        height,
+    };
     for place in frame.positions() {
         buffer[place].reset();
     }
     let edge = |ends: [&str; 2]| {
-        format!("{}{}{}", ends[0], "─".repeat(usize::from(width.saturating_sub(2))), ends[1])
+        format!(
+            "{}{}{}",
+            ends[0],
+            "─".repeat(usize::from(width.saturating_sub(2))),
+            ends[1]
+        )
     };
     for row in 0..height {
         let line = pen::row(frame, row);
@@ -297,7 +420,12 @@ fn help(buffer: &mut Buffer, area: Rect, ink: Ink) {
                 pen::left(buffer, line, "│", ink.dim());
                 pen::right(buffer, line, "│", ink.dim());
                 let text = HELP.get(usize::from(row) - 1).copied().unwrap_or_default();
-                pen::left(buffer, pen::columns(line, 2, width.saturating_sub(4)), text, Style::new());
+                pen::left(
+                    buffer,
+                    pen::columns(line, 2, width.saturating_sub(4)),
+                    text,
+                    Style::new(),
+                );
             }
         }
     }

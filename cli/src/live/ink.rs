@@ -1,7 +1,7 @@
 //! What everything is drawn with: colours, or letters where there are none.
 //!
-//! The colours are those of the 256-colour palette that do not depend on the user's scheme, chosen to be told apart on dark
-//! and on light ground.
+//! The colours are those of the 256-colour palette that do not depend on the user's scheme, chosen
+//! to be told apart on dark and on light ground.
 
 use hither_api::MapState;
 use ratatui::style::{Color, Modifier, Style};
@@ -85,10 +85,18 @@ impl Ink {
         })
     }
 
-    /// One place of the map by itself: with colours a block, else a letter. Upper case is here, lower case on its way.
+    /// One place of the map by itself: with colours a block, else a letter. Upper case is here,
+    /// lower case on its way.
     pub fn place(self, shade: Shade) -> (char, Style) {
         if !self.colours {
-            return (letter(shade), if shade == Shade::Missing { self.dim() } else { Style::new() });
+            return (
+                letter(shade),
+                if shade == Shade::Missing {
+                    self.dim()
+                } else {
+                    Style::new()
+                },
+            );
         }
         let block = match shade {
             Shade::InFlight(_) => '▒',
@@ -121,18 +129,30 @@ impl Ink {
 
     /// What the user should look at.
     pub fn alarm(self) -> Style {
-        if self.colours { Style::new().fg(Color::Indexed(208)) } else { self.strong() }
+        if self.colours {
+            Style::new().fg(Color::Indexed(208))
+        } else {
+            self.strong()
+        }
     }
 
     /// Progress.
     pub fn progress(self) -> Style {
-        if self.colours { Style::new().fg(Color::Indexed(37)) } else { Style::new() }
+        if self.colours {
+            Style::new().fg(Color::Indexed(37))
+        } else {
+            Style::new()
+        }
     }
 }
 
 fn letter(shade: Shade) -> char {
     let nth = |first: u8, mark: usize, other: char| {
-        if mark < MARKS { char::from(first + mark as u8) } else { other }
+        if mark < MARKS {
+            char::from(first + mark as u8)
+        } else {
+            other
+        }
     };
     match shade {
         Shade::Missing => '·',
@@ -150,16 +170,23 @@ mod tests {
 
     fn shades() -> Vec<Shade> {
         let marks = (0..=MARKS).flat_map(|mark| [Shade::From(mark), Shade::InFlight(mark)]);
-        [Shade::Missing, Shade::Earlier, Shade::Copied].into_iter().chain(marks).collect()
+        [Shade::Missing, Shade::Earlier, Shade::Copied]
+            .into_iter()
+            .chain(marks)
+            .collect()
     }
 
     #[test]
     fn nothing_looks_like_anything_else() {
-        let letters: BTreeSet<char> =
-            shades().into_iter().map(|shade| Ink::new(false).place(shade).0).collect();
+        let letters: BTreeSet<char> = shades()
+            .into_iter()
+            .map(|shade| Ink::new(false).place(shade).0)
+            .collect();
         assert_eq!(letters.len(), shades().len());
-        let colours: BTreeSet<String> =
-            shades().into_iter().map(|shade| format!("{:?}", Ink::new(true).colour(shade))).collect();
+        let colours: BTreeSet<String> = shades()
+            .into_iter()
+            .map(|shade| format!("{:?}", Ink::new(true).colour(shade)))
+            .collect();
         assert_eq!(colours.len(), shades().len());
     }
 
@@ -168,7 +195,11 @@ mod tests {
         for shade in shades() {
             assert_eq!(Ink::new(false).place(shade).1.fg, None);
         }
-        for style in [Ink::new(false).dim(), Ink::new(false).alarm(), Ink::new(false).progress()] {
+        for style in [
+            Ink::new(false).dim(),
+            Ink::new(false).alarm(),
+            Ink::new(false).progress(),
+        ] {
             assert_eq!((style.fg, style.bg), (None, None));
         }
     }

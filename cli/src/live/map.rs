@@ -1,6 +1,7 @@
 //! The map: the data from its beginning to its end, every part in the colour of who gave it.
 //!
-//! With colours a place is a block, or half of one when there are more cells than places; without, a letter.
+//! With colours a place is a block, or half of one when there are more cells than places; without,
+//! a letter.
 
 use super::ink::{Ink, Shade};
 use super::pen;
@@ -34,7 +35,10 @@ pub fn shades(map: &SpanMap, mark: impl Fn(u32) -> usize) -> Vec<Shade> {
 /// How many rows of so many the map wants.
 pub fn rows(cells: usize, width: u16, most: u16) -> u16 {
     let wanted = (cells as u32 * COLUMNS).div_ceil(u32::from(width.max(1)));
-    u16::try_from(wanted).unwrap_or(u16::MAX).max(ROWS).min(most)
+    u16::try_from(wanted)
+        .unwrap_or(u16::MAX)
+        .max(ROWS)
+        .min(most)
 }
 
 /// Draws the cells over a whole part of the screen, row by row.
@@ -49,7 +53,10 @@ pub fn draw(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
         let (x, y) = (index % width, index / width);
         let (letter, style) = if halves {
             let (upper, lower) = (places[2 * y * width + x], places[(2 * y + 1) * width + x]);
-            ('▀', Style::new().fg(ink.colour(upper)).bg(ink.colour(lower)))
+            (
+                '▀',
+                Style::new().fg(ink.colour(upper)).bg(ink.colour(lower)),
+            )
         } else {
             ink.place(places[index])
         };
@@ -60,20 +67,28 @@ pub fn draw(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
 /// So many places out of the cells: of several cells what most of them show, or what is on its way.
 fn sample(cells: &[Shade], places: usize) -> Vec<Shade> {
     let at = |place: usize| place * cells.len() / places;
-    (0..places).map(|place| leading(&cells[at(place)..at(place + 1).max(at(place) + 1)])).collect()
+    (0..places)
+        .map(|place| leading(&cells[at(place)..at(place + 1).max(at(place) + 1)]))
+        .collect()
 }
 
 fn leading(cells: &[Shade]) -> Shade {
     if let [only] = cells {
         return *only;
     }
-    if let Some(flying) = cells.iter().find(|shade| matches!(shade, Shade::InFlight(_))) {
+    if let Some(flying) = cells
+        .iter()
+        .find(|shade| matches!(shade, Shade::InFlight(_)))
+    {
         return *flying;
     }
     let mut sorted = cells.to_vec();
     sorted.sort_unstable();
     let runs = sorted.chunk_by(|a, b| a == b);
-    runs.max_by_key(|run| run.len()).and_then(|run| run.first()).copied().unwrap_or(Shade::Missing)
+    runs.max_by_key(|run| run.len())
+        .and_then(|run| run.first())
+        .copied()
+        .unwrap_or(Shade::Missing)
 }
 
 /// The heading with what shades mean, as far as they are there and the row is wide enough.
@@ -84,7 +99,9 @@ pub fn legend(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
             Shade::InFlight(_) => matches!(cell, Shade::InFlight(_)),
             _ => **cell == shade,
         };
-        let Some(seen) = cells.iter().find(seen) else { continue };
+        let Some(seen) = cells.iter().find(seen) else {
+            continue;
+        };
         let room = pen::columns(area, used + 2, area.width);
         if pen::width(words) + 2 > room.width {
             break;
@@ -92,7 +109,11 @@ pub fn legend(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
         let (letter, style) = ink.sign(*seen);
         let mut sign = [0; 4];
         let sign = letter.encode_utf8(&mut sign).to_owned();
-        used += 2 + pen::parts(buffer, room, &[(sign, style), (format!(" {words}"), ink.dim())]);
+        used += 2 + pen::parts(
+            buffer,
+            room,
+            &[(sign, style), (format!(" {words}"), ink.dim())],
+        );
     }
 }
 
@@ -104,16 +125,25 @@ mod tests {
     fn map(runs: &[(u32, MapState, Option<u32>)]) -> SpanMap {
         let runs: Vec<MapRun> = runs
             .iter()
-            .map(|(cells, state, source)| MapRun { cells: *cells, state: *state, source: *source })
+            .map(|(cells, state, source)| MapRun {
+                cells: *cells,
+                state: *state,
+                source: *source,
+            })
             .collect();
-        SpanMap { cells: runs.iter().map(|run| run.cells).sum(), runs }
+        SpanMap {
+            cells: runs.iter().map(|run| run.cells).sum(),
+            runs,
+        }
     }
 
     fn drawn(width: u16, height: u16, cells: &[Shade], ink: Ink) -> Vec<String> {
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
         draw(&mut buffer, area, cells, ink);
-        (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+        (0..height)
+            .map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect())
+            .collect()
     }
 
     #[test]
@@ -128,14 +158,22 @@ mod tests {
         let cells = shades(&map, |source| source as usize);
         assert_eq!(drawn(12, 1, &cells, Ink::new(false)), ["==++AAAb····"]);
         assert_eq!(drawn(6, 2, &cells, Ink::new(false)), ["==++AA", "Ab····"]);
-        assert_eq!(drawn(24, 1, &cells, Ink::new(false)), ["====++++AAAAAAbb········"]);
+        assert_eq!(
+            drawn(24, 1, &cells, Ink::new(false)),
+            ["====++++AAAAAAbb········"]
+        );
         // Of two cells what is on its way is seen, whatever the other is.
         assert_eq!(drawn(6, 1, &cells, Ink::new(false)), ["=+Ab··"]);
     }
 
     #[test]
     fn colours_take_half_blocks_when_there_are_more_cells_than_places() {
-        let cells = [Shade::From(0), Shade::From(1), Shade::Missing, Shade::From(0)];
+        let cells = [
+            Shade::From(0),
+            Shade::From(1),
+            Shade::Missing,
+            Shade::From(0),
+        ];
         assert_eq!(drawn(4, 1, &cells, Ink::new(true)), ["████"]);
         assert_eq!(drawn(2, 1, &cells, Ink::new(true)), ["▀▀"]);
         let area = Rect::new(0, 0, 2, 1);
@@ -148,7 +186,10 @@ mod tests {
 
     #[test]
     fn what_a_daemon_says_is_bounded() {
-        let hostile = map(&[(u32::MAX / 2, MapState::Source, Some(u32::MAX)), (9, MapState::InFlight, None)]);
+        let hostile = map(&[
+            (u32::MAX / 2, MapState::Source, Some(u32::MAX)),
+            (9, MapState::InFlight, None),
+        ]);
         let cells = shades(&hostile, |_| 99);
         assert_eq!(cells.len(), hither_api::MAX_CELLS as usize);
         assert_eq!(drawn(2, 1, &cells, Ink::new(false)), ["ZZ"]);
@@ -167,7 +208,12 @@ mod tests {
     fn the_legend_names_what_is_there() {
         let area = Rect::new(0, 0, 60, 1);
         let mut buffer = Buffer::empty(area);
-        legend(&mut buffer, area, &[Shade::From(0), Shade::InFlight(2), Shade::Missing], Ink::new(false));
+        legend(
+            &mut buffer,
+            area,
+            &[Shade::From(0), Shade::InFlight(2), Shade::Missing],
+            Ink::new(false),
+        );
         let text: String = (0..60).map(|x| buffer[(x, 0)].symbol()).collect();
         assert_eq!(text.trim_end(), "PARTS  c on its way  · missing");
     }

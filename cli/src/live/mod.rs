@@ -1,8 +1,9 @@
 //! The live view of `hither transfers --watch`.
 //!
-//! `state.rs` knows, `draw.rs` draws it with `rows.rs` (devices), `map.rs`, `pen.rs` (text, bars) and `ink.rs` (colours or
-//! letters); all of them are pure. `screen.rs` has the terminal. Invariants: names reach the screen through `display_name`
-//! only; what the daemon says changes no bound of what is drawn; the terminal is given back whatever happens.
+//! `state.rs` knows, `draw.rs` draws it with `rows.rs` (devices), `map.rs`, `pen.rs` (text, bars)
+//! and `ink.rs` (colours or letters); all of them are pure. `screen.rs` has the terminal.
+//! Invariants: names reach the screen through `display_name` only; what the daemon says changes no
+//! bound of what is drawn; the terminal is given back whatever happens.
 
 mod draw;
 mod ink;
@@ -21,7 +22,9 @@ use crate::session::Outcome;
 use crate::signals;
 use crossterm::event::{Event as Input, EventStream};
 use futures::StreamExt;
-use hither_api::{ApiError, Client, ClientError, ErrorCode, Events, Exit, TransferInfo, TransferView};
+use hither_api::{
+    ApiError, Client, ClientError, ErrorCode, Events, Exit, TransferInfo, TransferView,
+};
 use ink::Ink;
 use screen::Screen;
 use serde_json::json;
@@ -76,7 +79,9 @@ type Acting = JoinHandle<Result<TransferInfo, ClientError>>;
 
 async fn acted(acting: &mut Option<Acting>) -> Result<TransferInfo, ClientError> {
     match acting {
-        Some(running) => running.await.unwrap_or_else(|error| Err(ClientError::Broken(error.to_string()))),
+        Some(running) => running
+            .await
+            .unwrap_or_else(|error| Err(ClientError::Broken(error.to_string()))),
         None => pending().await,
     }
 }
@@ -123,9 +128,13 @@ impl Live {
         }
     }
 
-    /// Asks for the list; looks at another transfer when the one that was looked at is gone, and again when its views ended.
+    /// Asks for the list; looks at another transfer when the one that was looked at is gone, and
+    /// again when its views ended.
     async fn list(&mut self) -> Result<(), ApiError> {
-        let all = self.client.get::<Vec<TransferInfo>>("/v1/transfers").await?;
+        let all = self
+            .client
+            .get::<Vec<TransferInfo>>("/v1/transfers")
+            .await?;
         if self.state.list(all) || matches!(self.views, Views::Off) {
             self.choose().await;
         }
@@ -135,8 +144,14 @@ impl Live {
     /// Listens to the views of the chosen transfer from now on.
     async fn choose(&mut self) {
         self.views = Views::Off;
-        let Some(id) = self.state.chosen() else { return };
-        match self.client.stream(&format!("/v1/transfers/{id}/view")).await {
+        let Some(id) = self.state.chosen() else {
+            return;
+        };
+        match self
+            .client
+            .stream(&format!("/v1/transfers/{id}/view"))
+            .await
+        {
             Ok(events) => self.views = Views::Coming(Box::new(events)),
             Err(error) => {
                 // The list goes on without.
@@ -156,7 +171,9 @@ impl Live {
         if self.acting.is_none() {
             let (client, path) = (self.client.clone(), format!("/v1/transfers/{id}/{what}"));
             // It may take a moment until a transfer has stopped: the screen goes on meanwhile.
-            self.acting = Some(tokio::spawn(async move { client.post(&path, &json!({})).await }));
+            self.acting = Some(tokio::spawn(
+                async move { client.post(&path, &json!({})).await },
+            ));
         }
     }
 }

@@ -26,26 +26,68 @@ struct Field {
     text: fn(&ViewSource) -> String,
 }
 
-const HOW: Field = Field { title: "HOW", width: 6, text: how };
-const RATE: Field = Field { title: "RATE", width: 9, text: rate };
-const BYTES: Field = Field { title: "BYTES", width: 7, text: |source| bytes(source.bytes) };
-const PING: Field = Field { title: "PING", width: 7, text: ping };
-const PRICE: Field = Field { title: "PER GIB", width: 7, text: |source| money(source.price) };
-const COST: Field = Field { title: "COST", width: 7, text: |source| money(source.cost) };
+const HOW: Field = Field {
+    title: "HOW",
+    width: 6,
+    text: how,
+};
+const RATE: Field = Field {
+    title: "RATE",
+    width: 9,
+    text: rate,
+};
+const BYTES: Field = Field {
+    title: "BYTES",
+    width: 7,
+    text: |source| bytes(source.bytes),
+};
+const PING: Field = Field {
+    title: "PING",
+    width: 7,
+    text: ping,
+};
+const PRICE: Field = Field {
+    title: "PER GIB",
+    width: 7,
+    text: |source| money(source.price),
+};
+const COST: Field = Field {
+    title: "COST",
+    width: 7,
+    text: |source| money(source.cost),
+};
 const FAULTS: Field = Field {
     title: "FAULTS",
     width: 6,
-    text: |s| if s.faults > 0 { s.faults.to_string() } else { String::new() },
+    text: |s| {
+        if s.faults > 0 {
+            s.faults.to_string()
+        } else {
+            String::new()
+        }
+    },
 };
-const WAITS: Field = Field { title: "ASKED", width: 7, text: asked };
+const WAITS: Field = Field {
+    title: "ASKED",
+    width: 7,
+    text: asked,
+};
 
 fn how(source: &ViewSource) -> String {
     let words = kind_words(source.kind);
-    if source.open || source.kind == SourceKind::Local { words.into() } else { format!("{words}, off") }
+    if source.open || source.kind == SourceKind::Local {
+        words.into()
+    } else {
+        format!("{words}, off")
+    }
 }
 
 fn rate(source: &ViewSource) -> String {
-    if source.rate > 0 { format!("{}/s", bytes(source.rate)) } else { "–".into() }
+    if source.rate > 0 {
+        format!("{}/s", bytes(source.rate))
+    } else {
+        "–".into()
+    }
 }
 
 fn ping(source: &ViewSource) -> String {
@@ -58,19 +100,36 @@ fn ping(source: &ViewSource) -> String {
 }
 
 fn money(units: f64) -> String {
-    if units > 0.0 { cost(units) } else { String::new() }
+    if units > 0.0 {
+        cost(units)
+    } else {
+        String::new()
+    }
 }
 
 fn asked(source: &ViewSource) -> String {
-    if source.in_flight > 0 { bytes(source.in_flight) } else { String::new() }
+    if source.in_flight > 0 {
+        bytes(source.in_flight)
+    } else {
+        String::new()
+    }
 }
 
 /// The columns that say something and fit, in their order.
 fn fields(sources: &[ViewSource], width: u16) -> Vec<Field> {
-    let costs = sources.iter().any(|source| source.price > 0.0 || source.cost > 0.0);
+    let costs = sources
+        .iter()
+        .any(|source| source.price > 0.0 || source.cost > 0.0);
     let faults = sources.iter().any(|source| source.faults > 0);
-    let longest = sources.iter().map(|source| pen::width(&how(source))).max().unwrap_or(0);
-    let how = Field { width: longest.max(HOW.width), ..HOW };
+    let longest = sources
+        .iter()
+        .map(|source| pen::width(&how(source)))
+        .max()
+        .unwrap_or(0);
+    let how = Field {
+        width: longest.max(HOW.width),
+        ..HOW
+    };
     // By how much each is missed; the bar needs room too.
     let wanted = [
         (0, RATE, true),
@@ -82,22 +141,32 @@ fn fields(sources: &[ViewSource], width: u16) -> Vec<Field> {
         (6, PRICE, costs),
         (7, WAITS, true),
     ];
-    let mut wanted: Vec<(u8, Field)> =
-        wanted.into_iter().filter(|w| w.2).map(|(place, f, _)| (place, f)).collect();
+    let mut wanted: Vec<(u8, Field)> = wanted
+        .into_iter()
+        .filter(|w| w.2)
+        .map(|(place, f, _)| (place, f))
+        .collect();
     wanted.sort_by_key(|(importance, _)| *importance);
     let mut used = 2 + NAME.0 + 2;
     wanted.retain(|(importance, field)| {
-        let bar = if *importance < BEFORE_BAR { LEAST_BAR } else { GOOD_BAR };
+        let bar = if *importance < BEFORE_BAR {
+            LEAST_BAR
+        } else {
+            GOOD_BAR
+        };
         let fits = used + field.width + 2 + bar <= width;
         used += if fits { field.width + 2 } else { 0 };
         fits
     });
-    let order = ["HOW", "RATE", "BYTES", "COST", "PER GIB", "PING", "ASKED", "FAULTS"];
+    let order = [
+        "HOW", "RATE", "BYTES", "COST", "PER GIB", "PING", "ASKED", "FAULTS",
+    ];
     wanted.sort_by_key(|(_, field)| order.iter().position(|title| *title == field.title));
     wanted.into_iter().map(|(_, field)| field).collect()
 }
 
-/// Draws a heading and the sources under it; what has no room is summed up in the last row. `mark`: that of a source.
+/// Draws a heading and the sources under it; what has no room is summed up in the last row. `mark`:
+/// that of a source.
 pub fn draw(
     buffer: &mut Buffer,
     area: Rect,
@@ -107,22 +176,51 @@ pub fn draw(
 ) {
     let fields = fields(sources, area.width);
     let fixed: u16 = fields.iter().map(|field| field.width + 2).sum();
-    let longest = sources.iter().map(|source| pen::width(&name(source))).max().unwrap_or(0);
+    let longest = sources
+        .iter()
+        .map(|source| pen::width(&name(source)))
+        .max()
+        .unwrap_or(0);
     let left = area.width.saturating_sub(2 + fixed + 2);
-    let wide = longest.clamp(NAME.0, NAME.1).min(left.saturating_sub(LEAST_BAR).max(NAME.0));
-    let line = Line { fields, name: wide, bar: left.saturating_sub(wide).min(BAR) };
+    let wide = longest
+        .clamp(NAME.0, NAME.1)
+        .min(left.saturating_sub(LEAST_BAR).max(NAME.0));
+    let line = Line {
+        fields,
+        name: wide,
+        bar: left.saturating_sub(wide).min(BAR),
+    };
     line.head(buffer, pen::row(area, 0), ink);
     let rows = usize::from(area.height.saturating_sub(1));
-    let shown = if sources.len() > rows { rows.saturating_sub(1) } else { sources.len() };
-    let all = sources.iter().fold(0u64, |sum, source| sum.saturating_add(source.bytes));
+    let shown = if sources.len() > rows {
+        rows.saturating_sub(1)
+    } else {
+        sources.len()
+    };
+    let all = sources
+        .iter()
+        .fold(0u64, |sum, source| sum.saturating_add(source.bytes));
     for (number, source) in (1u16..).zip(&sources[..shown]) {
-        line.source(buffer, pen::row(area, number), source, mark(source), all, ink);
+        line.source(
+            buffer,
+            pen::row(area, number),
+            source,
+            mark(source),
+            all,
+            ink,
+        );
     }
     let rest = &sources[shown..];
     if !rest.is_empty() && rows > 0 {
-        let (given, rate) =
-            rest.iter().fold((0u64, 0u64), |(b, r), s| (b.saturating_add(s.bytes), r.saturating_add(s.rate)));
-        let text = format!("  and {} more: {}, {}/s", rest.len(), bytes(given), bytes(rate));
+        let (given, rate) = rest.iter().fold((0u64, 0u64), |(b, r), s| {
+            (b.saturating_add(s.bytes), r.saturating_add(s.rate))
+        });
+        let text = format!(
+            "  and {} more: {}, {}/s",
+            rest.len(),
+            bytes(given),
+            bytes(rate)
+        );
         pen::left(buffer, pen::row(area, area.height - 1), &text, ink.dim());
     }
 }
@@ -144,25 +242,52 @@ struct Line {
 
 impl Line {
     fn head(&self, buffer: &mut Buffer, area: Rect, ink: Ink) {
-        pen::left(buffer, pen::columns(area, 0, 2 + self.name), "FROM", ink.dim());
+        pen::left(
+            buffer,
+            pen::columns(area, 0, 2 + self.name),
+            "FROM",
+            ink.dim(),
+        );
         self.each(area, |field, area| {
             Self::text(buffer, area, field, field.title, ink.dim());
         });
         pen::left(buffer, self.bar_area(area), "SHARE", ink.dim());
     }
 
-    fn source(&self, buffer: &mut Buffer, area: Rect, source: &ViewSource, mark: usize, all: u64, ink: Ink) {
+    fn source(
+        &self,
+        buffer: &mut Buffer,
+        area: Rect,
+        source: &ViewSource,
+        mark: usize,
+        all: u64,
+        ink: Ink,
+    ) {
         let quiet = !source.open && source.kind != SourceKind::Local;
         let style = if quiet { ink.dim() } else { Style::new() };
         let (letter, colour) = match source.kind {
             SourceKind::Local => ink.sign(Shade::Copied),
             _ => ink.sign(Shade::From(mark)),
         };
-        pen::left(buffer, pen::columns(area, 0, 1), &letter.to_string(), colour);
+        pen::left(
+            buffer,
+            pen::columns(area, 0, 1),
+            &letter.to_string(),
+            colour,
+        );
         let strong = if source.rate > 0 { ink.strong() } else { style };
-        pen::left(buffer, pen::columns(area, 2, self.name), &name(source), strong);
+        pen::left(
+            buffer,
+            pen::columns(area, 2, self.name),
+            &name(source),
+            strong,
+        );
         self.each(area, |field, area| {
-            let style = if field.title == "FAULTS" { ink.alarm() } else { style };
+            let style = if field.title == "FAULTS" {
+                ink.alarm()
+            } else {
+                style
+            };
             Self::text(buffer, area, field, &(field.text)(source), style);
         });
         let (bar, part) = (self.bar_area(area), source.bytes as f64 / all.max(1) as f64);
@@ -174,7 +299,12 @@ impl Line {
             false => pen::plain_bar(buffer, drawn, 1.0, colour),
         }
         if source.bytes > 0 {
-            pen::left(buffer, pen::columns(bar, drawn.width, bar.width), &percent, style);
+            pen::left(
+                buffer,
+                pen::columns(bar, drawn.width, bar.width),
+                &percent,
+                style,
+            );
         }
     }
 

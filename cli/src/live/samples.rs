@@ -1,6 +1,8 @@
 //! Transfers for the tests of this folder.
 
-use hither_api::{MapRun, MapState, Phase, SourceKind, SpanMap, TransferInfo, TransferView, ViewSource};
+use hither_api::{
+    MapRun, MapState, Phase, SourceKind, SpanMap, TransferInfo, TransferView, ViewSource,
+};
 
 /// A transfer of 3 GB, 40 % of it here.
 pub fn transfer(id: &str, phase: Phase, started: u64) -> TransferInfo {
@@ -12,7 +14,11 @@ pub fn transfer(id: &str, phase: Phase, started: u64) -> TransferInfo {
         phase,
         bytes: 1_200_000_000,
         total: 3_000_000_000,
-        rate: if phase == Phase::Fetching { 118_000_000 } else { 0 },
+        rate: if phase == Phase::Fetching {
+            118_000_000
+        } else {
+            0
+        },
         devices: 2,
         started,
         ended: None,
@@ -55,7 +61,11 @@ pub fn view(id: &str) -> TransferView {
         rtt_ms: None,
         ..source("desk", SourceKind::Local, 50_000_000)
     };
-    let run = |cells, state, source| MapRun { cells, state, source };
+    let run = |cells, state, source| MapRun {
+        cells,
+        state,
+        source,
+    };
     let runs = vec![
         run(100, MapState::Earlier, None),
         run(50, MapState::Local, None),
@@ -69,13 +79,18 @@ pub fn view(id: &str) -> TransferView {
     TransferView {
         transfer: transfer(id, Phase::Fetching, 9),
         remaining: Some(15),
-        history: (0..40).map(|second| 90_000_000 + second * 700_000).collect(),
+        history: (0..40)
+            .map(|second| 90_000_000 + second * 700_000)
+            .collect(),
         sources: vec![
             source("laptop-2", SourceKind::Lan, 600_000_000),
             source("phone", SourceKind::Direct, 300_000_000),
             store,
             local,
         ],
-        map: Some(SpanMap { cells: runs.iter().map(|run| run.cells).sum(), runs }),
+        map: Some(SpanMap {
+            cells: runs.iter().map(|run| run.cells).sum(),
+            runs,
+        }),
     }
 }

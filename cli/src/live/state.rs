@@ -27,13 +27,15 @@ pub enum Action {
 pub struct State {
     /// How to draw.
     pub ink: Ink,
-    /// Those that are shown: what runs, what ran since the view was opened, or what the user named.
+    /// Those that are shown: what runs, what ran since the view was opened, or what the user
+    /// named.
     pub transfers: Vec<TransferInfo>,
     /// Whether the list was heard yet.
     pub heard: bool,
     /// The last view of each of them that was looked at.
     views: BTreeMap<String, TransferView>,
-    /// The sources of each, in the order in which they were first seen: so they keep their colours.
+    /// The sources of each, in the order in which they were first seen: so they keep their
+    /// colours.
     seen: BTreeMap<String, Vec<String>>,
     chosen: Option<String>,
     /// Only this one is shown.
@@ -70,7 +72,9 @@ impl State {
 
     /// The place of the same in the list.
     pub fn place(&self) -> Option<usize> {
-        self.transfers.iter().position(|transfer| Some(&transfer.transfer) == self.chosen.as_ref())
+        self.transfers
+            .iter()
+            .position(|transfer| Some(&transfer.transfer) == self.chosen.as_ref())
     }
 
     /// The transfer that is looked at, as it was heard of last.
@@ -85,7 +89,10 @@ impl State {
 
     /// The mark of a device in the transfer that is looked at.
     pub fn mark(&self, device: &str) -> usize {
-        let seen = self.chosen.as_ref().and_then(|chosen| self.seen.get(chosen));
+        let seen = self
+            .chosen
+            .as_ref()
+            .and_then(|chosen| self.seen.get(chosen));
         let place = seen.and_then(|seen| seen.iter().position(|known| known == device));
         place.unwrap_or(MARKS)
     }
@@ -95,7 +102,8 @@ impl State {
         self.heard = true;
         all.sort_by_key(|transfer| (rank(transfer.phase), std::cmp::Reverse(transfer.started)));
         let open = all.iter().filter(|transfer| !is_over(transfer.phase));
-        self.running.extend(open.map(|transfer| transfer.transfer.clone()));
+        self.running
+            .extend(open.map(|transfer| transfer.transfer.clone()));
         let shown = |transfer: &TransferInfo| match &self.only {
             Some(only) => transfer.transfer == *only,
             None => self.running.contains(&transfer.transfer),
@@ -107,14 +115,21 @@ impl State {
             all.extend(latest);
         }
         self.transfers = all;
-        let ids: BTreeSet<&String> = self.transfers.iter().map(|transfer| &transfer.transfer).collect();
+        let ids: BTreeSet<&String> = self
+            .transfers
+            .iter()
+            .map(|transfer| &transfer.transfer)
+            .collect();
         self.views.retain(|id, _| ids.contains(id));
         self.seen.retain(|id, _| ids.contains(id));
         if self.place().is_some() {
             return false;
         }
         let before = self.chosen.take();
-        self.chosen = self.transfers.first().map(|transfer| transfer.transfer.clone());
+        self.chosen = self
+            .transfers
+            .first()
+            .map(|transfer| transfer.transfer.clone());
         self.chosen != before
     }
 
@@ -122,12 +137,20 @@ impl State {
     pub fn look(&mut self, view: TransferView) {
         let id = view.transfer.transfer.clone();
         let seen = self.seen.entry(id.clone()).or_default();
-        for source in view.sources.iter().filter(|source| source.bytes > 0 || source.in_flight > 0) {
+        for source in view
+            .sources
+            .iter()
+            .filter(|source| source.bytes > 0 || source.in_flight > 0)
+        {
             if seen.len() < MARKS && !seen.contains(&source.device) {
                 seen.push(source.device.clone());
             }
         }
-        if let Some(known) = self.transfers.iter_mut().find(|transfer| transfer.transfer == id) {
+        if let Some(known) = self
+            .transfers
+            .iter_mut()
+            .find(|transfer| transfer.transfer == id)
+        {
             known.clone_from(&view.transfer);
             self.views.insert(id, view);
         }
@@ -140,7 +163,11 @@ impl State {
         }
         self.message = None;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return if key.code == KeyCode::Char('c') { Action::Interrupt } else { Action::Draw };
+            return if key.code == KeyCode::Char('c') {
+                Action::Interrupt
+            } else {
+                Action::Draw
+            };
         }
         if std::mem::take(&mut self.help) && key.code != KeyCode::Char('q') {
             return Action::Draw;
@@ -153,26 +180,43 @@ impl State {
             }
             KeyCode::Down | KeyCode::Right | KeyCode::Tab | KeyCode::Char('j') => self.step(1),
             KeyCode::Up | KeyCode::Left | KeyCode::BackTab | KeyCode::Char('k') => self.step(-1),
-            KeyCode::Char('p') => self.act(Action::Pause, |phase| !is_over(phase) && phase != Phase::Paused),
-            KeyCode::Char('r') => {
-                self.act(Action::Resume, |phase| matches!(phase, Phase::Paused | Phase::Failed))
-            }
+            KeyCode::Char('p') => self.act(Action::Pause, |phase| {
+                !is_over(phase) && phase != Phase::Paused
+            }),
+            KeyCode::Char('r') => self.act(Action::Resume, |phase| {
+                matches!(phase, Phase::Paused | Phase::Failed)
+            }),
             _ => Action::Draw,
         }
     }
 
     fn step(&mut self, by: isize) -> Action {
-        let Some(place) = self.place() else { return Action::Draw };
+        let Some(place) = self.place() else {
+            return Action::Draw;
+        };
         let next = (place as isize + by).rem_euclid(self.transfers.len() as isize) as usize;
-        self.chosen = self.transfers.get(next).map(|transfer| transfer.transfer.clone());
-        if next == place { Action::Draw } else { Action::Choose }
+        self.chosen = self
+            .transfers
+            .get(next)
+            .map(|transfer| transfer.transfer.clone());
+        if next == place {
+            Action::Draw
+        } else {
+            Action::Choose
+        }
     }
 
     fn act(&mut self, action: fn(String) -> Action, may: fn(Phase) -> bool) -> Action {
-        match self.transfer().map(|transfer| (transfer.phase, transfer.transfer.clone())) {
+        match self
+            .transfer()
+            .map(|transfer| (transfer.phase, transfer.transfer.clone()))
+        {
             Some((phase, id)) if may(phase) => action(id),
             Some((phase, _)) => {
-                self.message = Some(format!("It is {} already.", crate::show::phase_words(phase)));
+                self.message = Some(format!(
+                    "It is {} already.",
+                    crate::show::phase_words(phase)
+                ));
                 Action::Draw
             }
             None => Action::Draw,
@@ -208,19 +252,35 @@ mod tests {
     }
 
     fn names(state: &State) -> Vec<&str> {
-        state.transfers.iter().map(|transfer| transfer.transfer.as_str()).collect()
+        state
+            .transfers
+            .iter()
+            .map(|transfer| transfer.transfer.as_str())
+            .collect()
     }
 
     #[test]
     fn what_ran_stays_and_what_was_over_is_not_shown() {
         let mut state = state();
-        let (old, new) = (transfer("old", Phase::Done, 1), transfer("new", Phase::Fetching, 9));
-        assert!(state.list(vec![old.clone(), new]), "the first one is looked at");
+        let (old, new) = (
+            transfer("old", Phase::Done, 1),
+            transfer("new", Phase::Fetching, 9),
+        );
+        assert!(
+            state.list(vec![old.clone(), new]),
+            "the first one is looked at"
+        );
         assert_eq!((names(&state), state.chosen()), (vec!["new"], Some("new")));
         let next = transfer("next", Phase::Connecting, 12);
         assert!(!state.list(vec![old.clone(), transfer("new", Phase::Done, 9), next]));
-        assert_eq!((names(&state), state.chosen()), (vec!["next", "new"], Some("new")));
-        assert!(state.list(vec![old.clone()]), "what was forgotten is not looked at");
+        assert_eq!(
+            (names(&state), state.chosen()),
+            (vec!["next", "new"], Some("new"))
+        );
+        assert!(
+            state.list(vec![old.clone()]),
+            "what was forgotten is not looked at"
+        );
         assert_eq!((names(&state), state.chosen()), (vec!["old"], Some("old")));
         let mut named = State::new(Ink::new(false), Some("old".into()));
         named.list(vec![old, transfer("new", Phase::Fetching, 9)]);
@@ -230,16 +290,40 @@ mod tests {
     #[test]
     fn keys_choose_pause_and_end() {
         let mut state = state();
-        state.list(vec![transfer("a", Phase::Fetching, 9), transfer("b", Phase::Paused, 8)]);
-        assert_eq!(press(&mut state, KeyCode::Char('p')), Action::Pause("a".into()));
+        state.list(vec![
+            transfer("a", Phase::Fetching, 9),
+            transfer("b", Phase::Paused, 8),
+        ]);
+        assert_eq!(
+            press(&mut state, KeyCode::Char('p')),
+            Action::Pause("a".into())
+        );
         assert_eq!(press(&mut state, KeyCode::Char('r')), Action::Draw);
         assert_eq!(state.message.as_deref(), Some("It is fetching already."));
-        assert_eq!((press(&mut state, KeyCode::Tab), state.chosen()), (Action::Choose, Some("b")));
-        assert_eq!(press(&mut state, KeyCode::Char('r')), Action::Resume("b".into()));
-        assert_eq!((press(&mut state, KeyCode::Down), state.chosen()), (Action::Choose, Some("a")));
-        assert_eq!((press(&mut state, KeyCode::Up), state.chosen()), (Action::Choose, Some("b")));
-        assert_eq!((press(&mut state, KeyCode::Char('?')), state.help), (Action::Draw, true));
-        assert_eq!((press(&mut state, KeyCode::Esc), state.help), (Action::Draw, false));
+        assert_eq!(
+            (press(&mut state, KeyCode::Tab), state.chosen()),
+            (Action::Choose, Some("b"))
+        );
+        assert_eq!(
+            press(&mut state, KeyCode::Char('r')),
+            Action::Resume("b".into())
+        );
+        assert_eq!(
+            (press(&mut state, KeyCode::Down), state.chosen()),
+            (Action::Choose, Some("a"))
+        );
+        assert_eq!(
+            (press(&mut state, KeyCode::Up), state.chosen()),
+            (Action::Choose, Some("b"))
+        );
+        assert_eq!(
+            (press(&mut state, KeyCode::Char('?')), state.help),
+            (Action::Draw, true)
+        );
+        assert_eq!(
+            (press(&mut state, KeyCode::Esc), state.help),
+            (Action::Draw, false)
+        );
         assert_eq!(press(&mut state, KeyCode::Esc), Action::Quit);
         let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert_eq!(state.key(interrupt), Action::Interrupt);
@@ -251,13 +335,26 @@ mod tests {
         state.list(vec![transfer("a", Phase::Fetching, 9)]);
         let mut view = view("a");
         state.look(view.clone());
-        let marks: Vec<usize> = view.sources.iter().map(|source| state.mark(&source.device)).collect();
+        let marks: Vec<usize> = view
+            .sources
+            .iter()
+            .map(|source| state.mark(&source.device))
+            .collect();
         view.sources.reverse();
         state.look(view.clone());
         view.sources.reverse();
-        assert_eq!(view.sources.iter().map(|s| state.mark(&s.device)).collect::<Vec<_>>(), marks);
+        assert_eq!(
+            view.sources
+                .iter()
+                .map(|s| state.mark(&s.device))
+                .collect::<Vec<_>>(),
+            marks
+        );
         assert_eq!(state.mark("nobody"), MARKS);
         state.look(super::super::samples::view("unknown"));
-        assert_eq!(state.view().map(|v| v.transfer.transfer.as_str()), Some("a"));
+        assert_eq!(
+            state.view().map(|v| v.transfer.transfer.as_str()),
+            Some("a")
+        );
     }
 }

@@ -23,7 +23,11 @@ fn screen(state: &State, width: u16, height: u16) -> Buffer {
 
 fn lines(state: &State, width: u16, height: u16) -> Vec<String> {
     let buffer = screen(state, width, height);
-    let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    let line = |y| {
+        (0..width)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+    };
     (0..height).map(line).collect()
 }
 
@@ -42,13 +46,28 @@ fn looking_at(view: TransferView, colours: bool) -> State {
 fn a_small_terminal_shows_all_that_matters() {
     let lines = lines(&fetching(false), 60, 15);
     let all = lines.join("\n");
-    assert!(lines[1].contains("film-a.mkv") && lines[1].contains("fetching 40%"), "{all}");
+    assert!(
+        lines[1].contains("film-a.mkv") && lines[1].contains("fetching 40%"),
+        "{all}"
+    );
     assert!(lines[2].contains("#####-----"), "{all}");
-    assert!(lines[3].contains("1.2 GB of 3 GB · 118 MB/s · 15 s left"), "{all}");
-    assert!(all.contains("A laptop-2") && all.contains("B phone"), "{all}");
-    assert!(all.contains("PARTS") && lines.iter().any(|line| line.contains("AAAA")), "{all}");
+    assert!(
+        lines[3].contains("1.2 GB of 3 GB · 118 MB/s · 15 s left"),
+        "{all}"
+    );
+    assert!(
+        all.contains("A laptop-2") && all.contains("B phone"),
+        "{all}"
+    );
+    assert!(
+        all.contains("PARTS") && lines.iter().any(|line| line.contains("AAAA")),
+        "{all}"
+    );
     assert!(lines.iter().any(|line| line.contains("····")), "{all}");
-    assert!(lines[14].contains("p pause") && lines[14].contains("q quit"), "{all}");
+    assert!(
+        lines[14].contains("p pause") && lines[14].contains("q quit"),
+        "{all}"
+    );
 }
 
 #[test]
@@ -67,12 +86,22 @@ fn a_large_terminal_shows_everything() {
     ] {
         assert!(all.contains(text), "{text}: {all}");
     }
-    for text in ["on its way", "copied here", "fetched earlier", "missing", "31 ms", "FAULTS", "same network"]
-    {
+    for text in [
+        "on its way",
+        "copied here",
+        "fetched earlier",
+        "missing",
+        "31 ms",
+        "FAULTS",
+        "same network",
+    ] {
         assert!(all.contains(text), "{text}: {all}");
     }
     for letters in ["====", "++++", "aa", "bb", "CCC", "····"] {
-        assert!(lines.iter().skip(15).any(|line| line.contains(letters)), "{letters}: {all}");
+        assert!(
+            lines.iter().skip(15).any(|line| line.contains(letters)),
+            "{letters}: {all}"
+        );
     }
 }
 
@@ -80,8 +109,15 @@ fn a_large_terminal_shows_everything() {
 fn no_size_is_too_small_or_too_odd() {
     let mut help = fetching(true);
     help.help = true;
-    let waiting =
-        looking_at(TransferView { map: None, sources: Vec::new(), history: Vec::new(), ..view("a") }, true);
+    let waiting = looking_at(
+        TransferView {
+            map: None,
+            sources: Vec::new(),
+            history: Vec::new(),
+            ..view("a")
+        },
+        true,
+    );
     let empty = State::new(Ink::new(true), None);
     for state in [&fetching(true), &fetching(false), &help, &waiting, &empty] {
         for width in [1, 2, 3, 5, 9, 20, 33, 60, 79, 120, 300] {
@@ -98,10 +134,18 @@ fn colours_are_those_of_the_sources_and_without_them_there_are_none() {
     let colour = ink.colour(super::ink::Shade::From(0));
     let used = |state: &State| -> Vec<Color> {
         let buffer = screen(state, 100, 40);
-        buffer.content().iter().flat_map(|cell| [cell.fg, cell.bg]).collect()
+        buffer
+            .content()
+            .iter()
+            .flat_map(|cell| [cell.fg, cell.bg])
+            .collect()
     };
     assert!(used(&fetching(true)).contains(&colour));
-    assert!(used(&fetching(false)).iter().all(|colour| *colour == Color::Reset));
+    assert!(
+        used(&fetching(false))
+            .iter()
+            .all(|colour| *colour == Color::Reset)
+    );
 }
 
 #[test]
@@ -110,9 +154,18 @@ fn hostile_names_do_not_reach_the_screen() {
     hostile.transfer.name = "a\u{1b}[2Jb\u{202e}c\n".into();
     hostile.transfer.path = "/x/\u{1b}]0;y\u{7}".into();
     hostile.transfer.reason = Some("\u{1b}[31mred".into());
-    hostile.sources.push(source("\u{1b}[1mbold\r", SourceKind::Lan, 77));
-    for symbol in screen(&looking_at(hostile, true), 120, 40).content().iter().map(|cell| cell.symbol()) {
-        assert!(!symbol.contains(['\u{1b}', '\u{202e}', '\u{7}', '\r', '\n']), "{symbol:?}");
+    hostile
+        .sources
+        .push(source("\u{1b}[1mbold\r", SourceKind::Lan, 77));
+    for symbol in screen(&looking_at(hostile, true), 120, 40)
+        .content()
+        .iter()
+        .map(|cell| cell.symbol())
+    {
+        assert!(
+            !symbol.contains(['\u{1b}', '\u{202e}', '\u{7}', '\r', '\n']),
+            "{symbol:?}"
+        );
     }
 }
 
@@ -125,12 +178,19 @@ fn no_number_is_too_large() {
         (source.rtt_ms, source.price, source.cost) = (Some(f64::MAX), f64::INFINITY, f64::NAN);
     }
     hostile.history = vec![u64::MAX; 60];
-    (hostile.transfer.bytes, hostile.transfer.total, hostile.transfer.rate) = (u64::MAX, 1, u64::MAX);
+    (
+        hostile.transfer.bytes,
+        hostile.transfer.total,
+        hostile.transfer.rate,
+    ) = (u64::MAX, 1, u64::MAX);
     hostile.transfer.ended = Some(u64::MAX);
     let mut state = State::new(Ink::new(true), None);
     state.list(vec![
         hostile.transfer.clone(),
-        TransferInfo { transfer: "b".into(), ..hostile.transfer.clone() },
+        TransferInfo {
+            transfer: "b".into(),
+            ..hostile.transfer.clone()
+        },
     ]);
     state.look(hostile);
     for (width, height) in [(60, 15), (120, 40)] {
@@ -141,19 +201,29 @@ fn no_number_is_too_large() {
 #[test]
 fn several_transfers_are_a_list_and_the_chosen_one_is_in_it() {
     let mut state = State::new(Ink::new(false), None);
-    state.list((0..30).map(|n| transfer(&format!("t{n:02}"), Phase::Fetching, n)).collect());
+    state.list(
+        (0..30)
+            .map(|n| transfer(&format!("t{n:02}"), Phase::Fetching, n))
+            .collect(),
+    );
     for _ in 0..20 {
         state.key(crossterm::event::KeyCode::Down.into());
     }
     let all = lines(&state, 80, 24);
-    assert!(all.iter().any(|line| line.contains("▸ film-t09.mkv")), "{}", all.join("\n"));
+    assert!(
+        all.iter().any(|line| line.contains("▸ film-t09.mkv")),
+        "{}",
+        all.join("\n")
+    );
     assert!(all[0].contains("30 transfers, 3.5 GB/s"), "{}", all[0]);
 }
 
 #[test]
 fn many_sources_are_summed_up() {
     let mut many = view("a");
-    many.sources = (0..40).map(|n| source(&format!("d{n}"), SourceKind::Lan, 1_000_000)).collect();
+    many.sources = (0..40)
+        .map(|n| source(&format!("d{n}"), SourceKind::Lan, 1_000_000))
+        .collect();
     let all = lines(&looking_at(many, true), 80, 24).join("\n");
     assert!(all.contains(" more: ") && all.contains("PARTS"), "{all}");
 }
@@ -162,10 +232,14 @@ fn many_sources_are_summed_up() {
 fn what_ended_stays_and_says_how_long_it_took() {
     let mut done = view("a");
     done.transfer.phase = Phase::Done;
-    (done.transfer.bytes, done.transfer.rate, done.transfer.ended) = (done.transfer.total, 0, Some(134));
+    (done.transfer.bytes, done.transfer.rate, done.transfer.ended) =
+        (done.transfer.total, 0, Some(134));
     done.transfer.seconds = 125.2; // Pauses are not among them.
     let all = lines(&looking_at(done.clone(), false), 80, 24).join("\n");
-    assert!(all.contains("3 GB · took 2 min 5 s") && all.contains("AAAA"), "{all}");
+    assert!(
+        all.contains("3 GB · took 2 min 5 s") && all.contains("AAAA"),
+        "{all}"
+    );
     done.map = None;
     let all = lines(&looking_at(done, false), 80, 24).join("\n");
     assert!(all.contains("not remembered"), "{all}");
@@ -176,5 +250,8 @@ fn help_explains_the_keys() {
     let mut state = fetching(true);
     state.help = true;
     let all = lines(&state, 60, 15).join("\n");
-    assert!(all.contains("choose a transfer") && all.contains("Any key closes this."), "{all}");
+    assert!(
+        all.contains("choose a transfer") && all.contains("Any key closes this."),
+        "{all}"
+    );
 }

@@ -13,13 +13,25 @@ pub fn bytes(count: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    let text = if value < 99.95 { format!("{value:.1}") } else { format!("{value:.0}") };
-    format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
+    let text = if value < 99.95 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    };
+    format!(
+        "{} {}",
+        text.strip_suffix(".0").unwrap_or(&text),
+        UNITS[unit]
+    )
 }
 
 /// A number with its noun: `1 file`, `1,204 files`.
 pub fn count(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// A number with separators between thousands.

@@ -5,7 +5,11 @@ pub fn cost(units: f64) -> String {
     if !units.is_finite() || units <= 0.0 {
         return "0".into();
     }
-    let decimals = if units >= 0.1 { 2 } else { (1.0 - units.max(1e-9).log10().floor()) as usize };
+    let decimals = if units >= 0.1 {
+        2
+    } else {
+        (1.0 - units.max(1e-9).log10().floor()) as usize
+    };
     let text = format!("{units:.decimals$}");
     // 0.070 says no more than 0.07.
     match text.strip_suffix('0') {

@@ -7,7 +7,8 @@ use hither_proto::display_name;
 /// Most names that people are shown; all that are known are in the JSON.
 const SHOWN: usize = 20;
 
-/// What is called otherwise here than in the share, and what was left out for its name: lines to show.
+/// What is called otherwise here than in the share, and what was left out for its name: lines to
+/// show.
 pub fn names(names: &NamesInfo) -> Vec<String> {
     let mut lines = Vec::new();
     if names.renamed_total > 0 {
@@ -17,9 +18,13 @@ pub fn names(names: &NamesInfo) -> Vec<String> {
             are(names.renamed_total)
         ));
         let shown = names.renamed.iter().take(SHOWN);
-        lines.extend(
-            shown.map(|one| format!("  {} → {}", display_name(&one.path), display_name(&one.written))),
-        );
+        lines.extend(shown.map(|one| {
+            format!(
+                "  {} → {}",
+                display_name(&one.path),
+                display_name(&one.written)
+            )
+        }));
         lines.extend(more(names.renamed_total));
     }
     if names.skipped_total > 0 {
@@ -28,7 +33,13 @@ pub fn names(names: &NamesInfo) -> Vec<String> {
             count(names.skipped_total, "name"),
             are(names.skipped_total)
         ));
-        lines.extend(names.skipped.iter().take(SHOWN).map(|path| format!("  {}", display_name(path))));
+        lines.extend(
+            names
+                .skipped
+                .iter()
+                .take(SHOWN)
+                .map(|path| format!("  {}", display_name(path))),
+        );
         lines.extend(more(names.skipped_total));
     }
     lines
@@ -50,7 +61,10 @@ mod tests {
 
     #[test]
     fn names_are_told_without_what_is_in_them() {
-        let renamed = RenamedInfo { path: "d/a\nb\u{9b}2J".into(), written: "d/a%0Ab".into() };
+        let renamed = RenamedInfo {
+            path: "d/a\nb\u{9b}2J".into(),
+            written: "d/a%0Ab".into(),
+        };
         let info = NamesInfo {
             renamed: vec![renamed],
             renamed_total: 1,
@@ -60,8 +74,14 @@ mod tests {
         let lines = names(&info);
         assert_eq!(lines[0], "1 name cannot be written here and is changed:");
         assert_eq!(lines[1], "  d/a\u{fffd}b\u{fffd}2J → d/a%0Ab");
-        assert_eq!(lines[2], "30 names cannot be written here and are left out:");
-        assert_eq!((lines.len(), lines.last().unwrap().as_str()), (24, "  and 10 more"));
+        assert_eq!(
+            lines[2],
+            "30 names cannot be written here and are left out:"
+        );
+        assert_eq!(
+            (lines.len(), lines.last().unwrap().as_str()),
+            (24, "  and 10 more")
+        );
         assert!(names(&NamesInfo::default()).is_empty());
     }
 }

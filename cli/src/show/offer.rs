@@ -23,9 +23,17 @@ pub struct Offer<'a> {
 /// The offer in three lines.
 pub fn offer(offer: &Offer<'_>) -> String {
     let size = bytes(offer.bytes);
-    let what = if offer.single_file { size } else { format!("{}, {size}", count(offer.files, "file")) };
+    let what = if offer.single_file {
+        size
+    } else {
+        format!("{}, {size}", count(offer.files, "file"))
+    };
     let target = offer.path.map_or("standard output".into(), display_name);
-    format!("{} ({what})\n  from {}\n  to   {target}", display_name(offer.name), display_name(offer.owner))
+    format!(
+        "{} ({what})\n  from {}\n  to   {target}",
+        display_name(offer.name),
+        display_name(offer.owner)
+    )
 }
 
 /// Returns what stays where a later version has something else.
@@ -57,6 +65,9 @@ mod tests {
             owner: "lap\rtop",
             path: Some("/x"),
         });
-        assert_eq!(text, "a\u{fffd}[1A\u{fffd}b (2 files, 1 kB)\n  from lap\u{fffd}top\n  to   /x");
+        assert_eq!(
+            text,
+            "a\u{fffd}[1A\u{fffd}b (2 files, 1 kB)\n  from lap\u{fffd}top\n  to   /x"
+        );
     }
 }

@@ -101,7 +101,12 @@ impl Progress {
     /// Nothing is drawn until the first [`Progress::show`].
     pub fn new(out: &Output) -> Self {
         let narrow = out.columns_of_stderr() < NARROW;
-        Self { visible: out.draws_progress(), colours: out.has_colours_on_stderr(), narrow, line: None }
+        Self {
+            visible: out.draws_progress(),
+            colours: out.has_colours_on_stderr(),
+            narrow,
+            line: None,
+        }
     }
 
     /// Draws where the work stands.
@@ -163,7 +168,11 @@ fn style(bar: bool, colours: bool) -> ProgressStyle {
         (false, true) => "{spinner:.cyan} {prefix} {wide_msg}",
         (false, false) => "{spinner} {prefix} {wide_msg}",
     };
-    let plain = if bar { ProgressStyle::default_bar() } else { ProgressStyle::default_spinner() };
+    let plain = if bar {
+        ProgressStyle::default_bar()
+    } else {
+        ProgressStyle::default_spinner()
+    };
     let plain = plain.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
     match ProgressStyle::with_template(template) {
         Ok(style) => style.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "),
@@ -187,26 +196,53 @@ mod tests {
 
     #[test]
     fn fetching_names_rate_remaining_time_and_devices() {
-        assert_eq!(FETCHING.numbers(), "1.2 GB of 3 GB, 118 MB/s, 15 s left, 3 devices");
+        assert_eq!(
+            FETCHING.numbers(),
+            "1.2 GB of 3 GB, 118 MB/s, 15 s left, 3 devices"
+        );
         assert!(FETCHING.has_bar());
-        let begun = Standing { bytes: 0, rate: 0, remaining: None, devices: 1, ..FETCHING };
+        let begun = Standing {
+            bytes: 0,
+            rate: 0,
+            remaining: None,
+            devices: 1,
+            ..FETCHING
+        };
         assert_eq!(begun.numbers(), "0 B of 3 GB, 1 device");
     }
 
     #[test]
     fn phases_without_numbers_have_a_spinner() {
-        let looking = Standing { phase: Phase::Connecting, bytes: 0, total: 0, ..FETCHING };
+        let looking = Standing {
+            phase: Phase::Connecting,
+            bytes: 0,
+            total: 0,
+            ..FETCHING
+        };
         assert!(!looking.has_bar());
         assert_eq!(looking.numbers(), "");
-        let reading = Standing { phase: Phase::Reading, total: 0, ..FETCHING };
+        let reading = Standing {
+            phase: Phase::Reading,
+            total: 0,
+            ..FETCHING
+        };
         assert_eq!(reading.numbers(), "1.2 GB, 3 files");
-        let waiting = Standing { phase: Phase::Waiting, ..FETCHING };
-        assert_eq!((waiting.numbers().as_str(), waiting.has_bar()), ("1.2 GB of 3 GB", false));
+        let waiting = Standing {
+            phase: Phase::Waiting,
+            ..FETCHING
+        };
+        assert_eq!(
+            (waiting.numbers().as_str(), waiting.has_bar()),
+            ("1.2 GB of 3 GB", false)
+        );
     }
 
     #[test]
     fn templates_are_valid() {
-        for template in ["{prefix}  {wide_bar:.cyan/dim}  {msg}", "{spinner:.cyan} {prefix} {wide_msg}"] {
+        for template in [
+            "{prefix}  {wide_bar:.cyan/dim}  {msg}",
+            "{spinner:.cyan} {prefix} {wide_msg}",
+        ] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

@@ -8,11 +8,18 @@ const SHORT: usize = 8;
 
 /// A device: what it calls itself, else the end of its id.
 pub fn device(name: &str, id: &str) -> String {
-    if name.is_empty() { display_name(tail(id)) } else { display_name(name) }
+    if name.is_empty() {
+        display_name(tail(id))
+    } else {
+        display_name(name)
+    }
 }
 
 fn tail(id: &str) -> &str {
-    id.len().checked_sub(SHORT).and_then(|start| id.get(start..)).unwrap_or(id)
+    id.len()
+        .checked_sub(SHORT)
+        .and_then(|start| id.get(start..))
+        .unwrap_or(id)
 }
 
 /// How bytes came, in words.

@@ -9,14 +9,23 @@ const NAMED: usize = 3;
 
 /// What was fetched, how fast, and from whom.
 pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> String {
-    let came: u64 = sources.iter().filter(|s| s.kind != SourceKind::Local).map(|s| s.bytes).sum();
+    let came: u64 = sources
+        .iter()
+        .filter(|s| s.kind != SourceKind::Local)
+        .map(|s| s.bytes)
+        .sum();
     // A few bytes have no rate worth telling.
     let rate = if came >= 1_000_000 && seconds > 0.0 {
         format!(" ({}/s)", bytes((came as f64 / seconds) as u64))
     } else {
         String::new()
     };
-    let first = format!("{} in {}: {}{rate}.", bytes(size), span(seconds), display_name(path));
+    let first = format!(
+        "{} in {}: {}{rate}.",
+        bytes(size),
+        span(seconds),
+        display_name(path)
+    );
     match origins(sources) {
         origins if origins.is_empty() => first,
         origins => format!("{first}\n{origins}."),
@@ -25,30 +34,61 @@ pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> 
 
 /// Short fetches are told in tenths of a second.
 fn span(seconds: f64) -> String {
-    if seconds < 9.95 { format!("{:.1} s", seconds.max(0.1)) } else { duration(seconds.round() as u64) }
+    if seconds < 9.95 {
+        format!("{:.1} s", seconds.max(0.1))
+    } else {
+        duration(seconds.round() as u64)
+    }
 }
 
 fn origins(sources: &[SourceBytes]) -> String {
-    let mut given: Vec<&SourceBytes> =
-        sources.iter().filter(|s| s.kind != SourceKind::Local && s.bytes > 0).collect();
+    let mut given: Vec<&SourceBytes> = sources
+        .iter()
+        .filter(|s| s.kind != SourceKind::Local && s.bytes > 0)
+        .collect();
     given.sort_by_key(|source| std::cmp::Reverse(source.bytes));
-    let local: u64 = sources.iter().filter(|s| s.kind == SourceKind::Local).map(|s| s.bytes).sum();
+    let local: u64 = sources
+        .iter()
+        .filter(|s| s.kind == SourceKind::Local)
+        .map(|s| s.bytes)
+        .sum();
     if given.is_empty() {
-        return if local > 0 { "All of it was already here".into() } else { String::new() };
+        return if local > 0 {
+            "All of it was already here".into()
+        } else {
+            String::new()
+        };
     }
     // One source too many to be named is named all the same.
-    let named = if given.len() == NAMED + 1 { NAMED + 1 } else { NAMED };
-    let mut parts: Vec<String> = given.iter().take(named).map(|source| origin(source)).collect();
+    let named = if given.len() == NAMED + 1 {
+        NAMED + 1
+    } else {
+        NAMED
+    };
+    let mut parts: Vec<String> = given
+        .iter()
+        .take(named)
+        .map(|source| origin(source))
+        .collect();
     if given.len() > named {
         let rest: u64 = given[named..].iter().map(|source| source.bytes).sum();
         let paid: f64 = given[named..].iter().map(|source| source.cost).sum();
-        parts.push(format!("{} from {} others{}", bytes(rest), given.len() - named, costs(paid)));
+        parts.push(format!(
+            "{} from {} others{}",
+            bytes(rest),
+            given.len() - named,
+            costs(paid)
+        ));
     }
     if local > 0 {
         parts.push(format!("{} were already here", bytes(local)));
     }
     // Where something costs, commas stand within the parts.
-    parts.join(if given.iter().any(|source| source.cost > 0.0) { "; " } else { ", " })
+    parts.join(if given.iter().any(|source| source.cost > 0.0) {
+        "; "
+    } else {
+        ", "
+    })
 }
 
 fn origin(source: &SourceBytes) -> String {
@@ -56,12 +96,21 @@ fn origin(source: &SourceBytes) -> String {
         return format!("{} from a store{}", bytes(source.bytes), costs(source.cost));
     }
     let who = device(&source.name, &source.device);
-    format!("{} from {who} ({}){}", bytes(source.bytes), kind_words(source.kind), costs(source.cost))
+    format!(
+        "{} from {who} ({}){}",
+        bytes(source.bytes),
+        kind_words(source.kind),
+        costs(source.cost)
+    )
 }
 
 /// What comes behind a source that was paid for.
 fn costs(units: f64) -> String {
-    if units > 0.0 { format!(", costs {}", cost(units)) } else { String::new() }
+    if units > 0.0 {
+        format!(", costs {}", cost(units))
+    } else {
+        String::new()
+    }
 }
 
 #[cfg(test)]
@@ -69,13 +118,21 @@ mod tests {
     use super::*;
 
     fn source(name: &str, kind: SourceKind, bytes: u64) -> SourceBytes {
-        SourceBytes { device: "12D3KooW12345678".into(), name: name.into(), kind, bytes, cost: 0.0 }
+        SourceBytes {
+            device: "12D3KooW12345678".into(),
+            name: name.into(),
+            kind,
+            bytes,
+            cost: 0.0,
+        }
     }
 
     #[test]
     fn the_summary_says_what_and_from_whom() {
-        let sources =
-            [source("", SourceKind::Local, 24_000_000), source("laptop", SourceKind::Lan, 840_000_000)];
+        let sources = [
+            source("", SourceKind::Local, 24_000_000),
+            source("laptop", SourceKind::Lan, 840_000_000),
+        ];
         assert_eq!(
             fetched("/home/u/film", 864_000_000, 12.0, &sources),
             "864 MB in 12 s: /home/u/film (70 MB/s).\n840 MB from laptop (same network), 24 MB were already here."
@@ -85,14 +142,18 @@ mod tests {
     #[test]
     fn what_was_here_already_has_no_rate() {
         let all = [source("", SourceKind::Local, 24_000_000)];
-        assert_eq!(fetched("/x", 24_000_000, 0.1, &all), "24 MB in 0.1 s: /x.\nAll of it was already here.");
+        assert_eq!(
+            fetched("/x", 24_000_000, 0.1, &all),
+            "24 MB in 0.1 s: /x.\nAll of it was already here."
+        );
         assert_eq!(fetched("/x", 0, 0.0, &[]), "0 B in 0.1 s: /x.");
     }
 
     #[test]
     fn many_sources_are_summed_up() {
-        let sources: Vec<SourceBytes> =
-            (1..=6).map(|i| source(&format!("d{i}"), SourceKind::Lan, i * 1_000_000)).collect();
+        let sources: Vec<SourceBytes> = (1..=6)
+            .map(|i| source(&format!("d{i}"), SourceKind::Lan, i * 1_000_000))
+            .collect();
         assert_eq!(
             origins(&sources),
             "6 MB from d6 (same network), 5 MB from d5 (same network), 4 MB from d4 (same network), 6 MB from 3 others"
@@ -101,8 +162,14 @@ mod tests {
 
     #[test]
     fn what_cost_something_says_so() {
-        let store = SourceBytes { cost: 0.0704, ..source("", SourceKind::Store, 840_000_000) };
-        assert_eq!(origins(std::slice::from_ref(&store)), "840 MB from a store, costs 0.07");
+        let store = SourceBytes {
+            cost: 0.0704,
+            ..source("", SourceKind::Store, 840_000_000)
+        };
+        assert_eq!(
+            origins(std::slice::from_ref(&store)),
+            "840 MB from a store, costs 0.07"
+        );
         assert_eq!(
             origins(&[store, source("laptop", SourceKind::Lan, 24_000_000)]),
             "840 MB from a store, costs 0.07; 24 MB from laptop (same network)"

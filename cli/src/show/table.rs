@@ -29,22 +29,37 @@ pub struct Column {
 impl Column {
     /// A column that always shows all of its text.
     pub const fn new(title: &'static str, align: Align) -> Self {
-        Self { title, align, flexible: false, optional: false, sparse: false }
+        Self {
+            title,
+            align,
+            flexible: false,
+            optional: false,
+            sparse: false,
+        }
     }
 
     /// Its text is cut when there is not enough room.
     pub const fn flexible(self) -> Self {
-        Self { flexible: true, ..self }
+        Self {
+            flexible: true,
+            ..self
+        }
     }
 
     /// It is left out when there is not enough room even so.
     pub const fn optional(self) -> Self {
-        Self { optional: true, ..self }
+        Self {
+            optional: true,
+            ..self
+        }
     }
 
     /// It is left out when no row has a text in it.
     pub const fn sparse(self) -> Self {
-        Self { sparse: true, ..self }
+        Self {
+            sparse: true,
+            ..self
+        }
     }
 }
 
@@ -58,7 +73,10 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row of one text per column.
@@ -71,13 +89,23 @@ impl Table {
         self.drop_empty();
         while self.least() > width && self.drop_column() {}
         let widths = self.widths(width);
-        let titles = self.columns.iter().map(|column| column.title.to_owned()).collect();
-        std::iter::once(&titles).chain(&self.rows).map(|row| self.line(row, &widths)).collect()
+        let titles = self
+            .columns
+            .iter()
+            .map(|column| column.title.to_owned())
+            .collect();
+        std::iter::once(&titles)
+            .chain(&self.rows)
+            .map(|row| self.line(row, &widths))
+            .collect()
     }
 
     fn natural(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
-        let widest = cells.map(|cell| measure_text_width(cell)).max().unwrap_or_default();
+        let widest = cells
+            .map(|cell| measure_text_width(cell))
+            .max()
+            .unwrap_or_default();
         widest.max(measure_text_width(self.columns[column].title))
     }
 
@@ -89,14 +117,20 @@ impl Table {
     fn least(&self) -> usize {
         let least = |i: usize| {
             let natural = self.natural(i);
-            if self.columns[i].flexible { natural.min(MIN) } else { natural }
+            if self.columns[i].flexible {
+                natural.min(MIN)
+            } else {
+                natural
+            }
         };
         Self::total(&(0..self.columns.len()).map(least).collect::<Vec<_>>())
     }
 
     /// Leaves out the last optional column.
     fn drop_column(&mut self) -> bool {
-        let Some(last) = self.columns.iter().rposition(|column| column.optional) else { return false };
+        let Some(last) = self.columns.iter().rposition(|column| column.optional) else {
+            return false;
+        };
         self.remove(last);
         true
     }
@@ -122,7 +156,8 @@ impl Table {
     fn widths(&self, width: usize) -> Vec<usize> {
         let mut widths: Vec<usize> = (0..self.columns.len()).map(|i| self.natural(i)).collect();
         while Self::total(&widths) > width {
-            let flexible = (0..widths.len()).filter(|i| self.columns[*i].flexible && widths[*i] > MIN);
+            let flexible =
+                (0..widths.len()).filter(|i| self.columns[*i].flexible && widths[*i] > MIN);
             match flexible.max_by_key(|i| widths[*i]) {
                 Some(widest) => widths[widest] -= 1,
                 None => break,
@@ -132,15 +167,23 @@ impl Table {
     }
 
     fn line(&self, row: &[String], widths: &[usize]) -> String {
-        let cells = row.iter().zip(&self.columns).zip(widths).map(|((cell, column), width)| {
-            let cell = truncate_str(cell, *width, "…");
-            let blanks = " ".repeat(width.saturating_sub(measure_text_width(&cell)));
-            match column.align {
-                Align::Left => format!("{cell}{blanks}"),
-                Align::Right => format!("{blanks}{cell}"),
-            }
-        });
-        cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end().to_owned()
+        let cells = row
+            .iter()
+            .zip(&self.columns)
+            .zip(widths)
+            .map(|((cell, column), width)| {
+                let cell = truncate_str(cell, *width, "…");
+                let blanks = " ".repeat(width.saturating_sub(measure_text_width(&cell)));
+                match column.align {
+                    Align::Left => format!("{cell}{blanks}"),
+                    Align::Right => format!("{blanks}{cell}"),
+                }
+            });
+        cells
+            .collect::<Vec<_>>()
+            .join(&" ".repeat(GAP))
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -157,7 +200,11 @@ mod tests {
     fn table() -> Table {
         let mut table = Table::new(&COLUMNS);
         table.row(["a".into(), "1 B".into(), "/x".into()]);
-        table.row(["写真 of a long holiday".into(), "1.2 GB".into(), "/home/u/holiday".into()]);
+        table.row([
+            "写真 of a long holiday".into(),
+            "1.2 GB".into(),
+            "/home/u/holiday".into(),
+        ]);
         table
     }
 
@@ -179,12 +226,22 @@ mod tests {
         assert_eq!(lines[2], "写真 of a long…  1.2 GB  /home/u/holiday");
         assert!(lines.iter().all(|line| measure_text_width(line) <= 40));
         let lines = table().lines(20);
-        assert_eq!(lines, ["NAME            SIZE", "a                1 B", "写真 of a l…  1.2 GB"]);
+        assert_eq!(
+            lines,
+            [
+                "NAME            SIZE",
+                "a                1 B",
+                "写真 of a l…  1.2 GB"
+            ]
+        );
     }
 
     #[test]
     fn a_sparse_column_needs_a_text() {
-        let columns = [Column::new("NAME", Align::Left), Column::new("COST", Align::Right).sparse()];
+        let columns = [
+            Column::new("NAME", Align::Left),
+            Column::new("COST", Align::Right).sparse(),
+        ];
         let lines = |cost: &str| {
             let mut table = Table::new(&columns);
             table.row(["a".into(), String::new()]);

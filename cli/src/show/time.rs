@@ -4,14 +4,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// A span in at most two units: `8 s`, `2 min 5 s`, `3 h`, `2 days 4 h`.
 pub fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |large: String, rest: u64, unit: &str| {
-        if rest == 0 { large } else { format!("{large} {rest} {unit}") }
+        if rest == 0 {
+            large
+        } else {
+            format!("{large} {rest} {unit}")
+        }
     };
     match seconds {
         0..60 => format!("{seconds} s"),

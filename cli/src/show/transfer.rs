@@ -23,9 +23,15 @@ pub const fn phase_words(phase: Phase) -> &'static str {
 /// A phase with how much of it is done.
 pub fn state(transfer: &TransferInfo) -> String {
     let words = phase_words(transfer.phase);
-    let counts =
-        matches!(transfer.phase, Phase::Comparing | Phase::Fetching | Phase::Waiting | Phase::Paused);
-    match transfer.bytes.saturating_mul(100).checked_div(transfer.total) {
+    let counts = matches!(
+        transfer.phase,
+        Phase::Comparing | Phase::Fetching | Phase::Waiting | Phase::Paused
+    );
+    match transfer
+        .bytes
+        .saturating_mul(100)
+        .checked_div(transfer.total)
+    {
         Some(percent) if counts => format!("{words} {}%", percent.min(100)),
         _ => words.into(),
     }

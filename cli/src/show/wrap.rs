@@ -2,8 +2,8 @@
 
 use console::measure_text_width;
 
-/// Breaks text between words into lines of at most `width` columns; the first begins with `first`, all others with
-/// blanks of the same width. A word longer than a line stands alone on its own.
+/// Breaks text between words into lines of at most `width` columns; the first begins with `first`,
+/// all others with blanks of the same width. A word longer than a line stands alone on its own.
 pub fn wrap(first: &str, text: &str, width: usize) -> String {
     let indent = " ".repeat(measure_text_width(first));
     let mut lines = Vec::new();
@@ -30,7 +30,10 @@ mod tests {
 
     #[test]
     fn lines_hang_under_the_first_word() {
-        assert_eq!(wrap("- ", "one two three four", 11), "- one two\n  three\n  four");
+        assert_eq!(
+            wrap("- ", "one two three four", 11),
+            "- one two\n  three\n  four"
+        );
         assert_eq!(wrap("", "verylongword x", 5), "verylongword\nx");
         assert_eq!(wrap("a ", "", 5), "a ");
     }

@@ -47,11 +47,19 @@ impl Fake {
     /// Listens on `socket` until it is told to shut down.
     pub fn start(socket: &Path) -> Self {
         let shared = Arc::new(Shared::default());
-        let (fake, socket) = (Self { shared: shared.clone() }, socket.to_owned());
+        let (fake, socket) = (
+            Self {
+                shared: shared.clone(),
+            },
+            socket.to_owned(),
+        );
         fake.answers("GET /v1/status", status());
         let (ready, listening) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::UnixListener::bind(&socket).unwrap();
                 ready.send(()).unwrap();
@@ -69,12 +77,20 @@ impl Fake {
 
     /// Sets the answer to a request ("GET /v1/shares").
     pub fn answers(&self, request: &str, answer: Value) {
-        self.shared.answers.lock().unwrap().insert(request.into(), answer);
+        self.shared
+            .answers
+            .lock()
+            .unwrap()
+            .insert(request.into(), answer);
     }
 
     /// Sets the error that a request ends with.
     pub fn fails(&self, request: &str, error: ApiError) {
-        self.shared.failures.lock().unwrap().insert(request.into(), error);
+        self.shared
+            .failures
+            .lock()
+            .unwrap()
+            .insert(request.into(), error);
     }
 
     /// Sets what shares, fetches and the inbox' events do.
@@ -84,14 +100,24 @@ impl Fake {
 
     /// All requests but those for the status, in order.
     pub fn asked(&self) -> Vec<String> {
-        self.shared.asked.lock().unwrap().iter().map(|(request, _)| request.clone()).collect()
+        self.shared
+            .asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(request, _)| request.clone())
+            .collect()
     }
 
     /// Waits until it was asked this.
     pub fn wait_for(&self, request: &str) {
         let begun = std::time::Instant::now();
         while !self.asked().iter().any(|asked| asked == request) {
-            assert!(begun.elapsed().as_secs() < 10, "{request} was not asked: {:?}", self.asked());
+            assert!(
+                begun.elapsed().as_secs() < 10,
+                "{request} was not asked: {:?}",
+                self.asked()
+            );
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
@@ -99,11 +125,21 @@ impl Fake {
     /// The body of the first such request.
     pub fn body(&self, request: &str) -> Value {
         let asked = self.shared.asked.lock().unwrap();
-        asked.iter().find(|(r, _)| r == request).unwrap_or_else(|| panic!("{request}: {asked:?}")).1.clone()
+        asked
+            .iter()
+            .find(|(r, _)| r == request)
+            .unwrap_or_else(|| panic!("{request}: {asked:?}"))
+            .1
+            .clone()
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
     let request = format!("{method} {}", uri.path());
     if request != "GET /v1/status" {
         let body = serde_json::from_slice(&body).unwrap_or_default();
@@ -121,7 +157,10 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, bod
         _ => {}
     }
     if let Some(error) = shared.failures.lock().unwrap().get(&request) {
-        return (StatusCode::from_u16(error.code.http_status()).unwrap(), Json(error.clone()))
+        return (
+            StatusCode::from_u16(error.code.http_status()).unwrap(),
+            Json(error.clone()),
+        )
             .into_response();
     }
     let answer = shared.answers.lock().unwrap().get(&request).cloned();
@@ -151,11 +190,15 @@ fn play(shared: Arc<Shared>) -> Response {
         }
     });
     let events = futures::stream::poll_fn(move |context| {
-        receiver
-            .poll_recv(context)
-            .map(|event| event.map(|event| Ok::<_, std::io::Error>(format!(": ping\n\ndata: {event}\n\n"))))
+        receiver.poll_recv(context).map(|event| {
+            event.map(|event| Ok::<_, std::io::Error>(format!(": ping\n\ndata: {event}\n\n")))
+        })
     });
-    ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+    (
+        [("content-type", "text/event-stream")],
+        Body::from_stream(events),
+    )
+        .into_response()
 }
 
 /// A status of this version; its process does not exist.

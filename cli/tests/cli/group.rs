@@ -28,7 +28,10 @@ fn a_device_in_no_group_is_told_what_it_can_do() {
         "{}",
         ran.stdout
     );
-    assert_eq!(home.run("group list --json").json(), [group("member"), group("asking")]);
+    assert_eq!(
+        home.run("group list --json").json(),
+        [group("member"), group("asking")]
+    );
 }
 
 #[test]
@@ -36,10 +39,20 @@ fn a_group_is_made_with_its_admins_and_policy_and_its_word_is_printed() {
     let (home, fake) = Home::running();
     fake.answers("POST /v1/groups", group("member"));
     let ran = home.run("group create choir --allow phone --allow desk --admin laptop");
-    assert!(ran.stdout.ends_with("\nhithergroup1abc\n"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.ends_with("\nhithergroup1abc\n"),
+        "{}",
+        ran.stdout
+    );
     let asked = fake.body("POST /v1/groups");
-    assert_eq!((&asked["policy"], &asked["allow"]), (&json!("allow_list"), &json!(["phone", "desk"])));
-    assert_eq!((&asked["admins"], &asked["findable"]), (&json!(["laptop"]), &json!(false)));
+    assert_eq!(
+        (&asked["policy"], &asked["allow"]),
+        (&json!("allow_list"), &json!(["phone", "desk"]))
+    );
+    assert_eq!(
+        (&asked["admins"], &asked["findable"]),
+        (&json!(["laptop"]), &json!(false))
+    );
     // By default an admin approves.
     let (home, fake) = Home::running();
     fake.answers("POST /v1/groups", group("member"));
@@ -52,8 +65,15 @@ fn who_is_not_let_in_learns_why_and_the_status_says_refused() {
     let (home, fake) = Home::running();
     fake.answers("POST /v1/groups/join", group("asking"));
     let ran = home.run("group join choir");
-    assert!(ran.exit == Some(0) && ran.stdout.contains("Asked to join"), "{}", ran.stdout);
-    fake.fails("POST /v1/groups/join", ApiError::new(ErrorCode::Refused, "Refused: we are complete."));
+    assert!(
+        ran.exit == Some(0) && ran.stdout.contains("Asked to join"),
+        "{}",
+        ran.stdout
+    );
+    fake.fails(
+        "POST /v1/groups/join",
+        ApiError::new(ErrorCode::Refused, "Refused: we are complete."),
+    );
     let ran = home.run("group join choir");
     assert_eq!(ran.exit, Some(4));
     assert!(ran.stderr.contains("we are complete"), "{}", ran.stderr);

@@ -16,7 +16,10 @@ fn share(id: &str, name: &str) -> Value {
 #[test]
 fn shares_are_listed_ended_and_their_tickets_printed() {
     let (home, fake) = Home::running();
-    fake.answers("GET /v1/shares", json!([share("3f2a91c0d4", "photos"), share("77aa", "a\u{1b}[2Jb")]));
+    fake.answers(
+        "GET /v1/shares",
+        json!([share("3f2a91c0d4", "photos"), share("77aa", "a\u{1b}[2Jb")]),
+    );
     let ran = home.run("list");
     assert_eq!(ran.exit, Some(0));
     assert!(
@@ -24,13 +27,25 @@ fn shares_are_listed_ended_and_their_tickets_printed() {
         "{}",
         ran.stdout
     );
-    assert!(!ran.stdout.contains('\u{1b}'), "a name reached the terminal as it was");
+    assert!(
+        !ran.stdout.contains('\u{1b}'),
+        "a name reached the terminal as it was"
+    );
     assert_eq!(home.run("list --json").json().len(), 2);
 
-    fake.answers("GET /v1/shares/3f2a91c0d4/ticket", json!({"ticket": "hither1x"}));
+    fake.answers(
+        "GET /v1/shares/3f2a91c0d4/ticket",
+        json!({"ticket": "hither1x"}),
+    );
     assert_eq!(home.run("ticket 3f2a").stdout, "hither1x\n");
-    fake.answers("DELETE /v1/shares/3f2a91c0d4", share("3f2a91c0d4", "photos"));
-    assert_eq!(home.run("unshare photos").stdout, "photos is no longer shared by this device.\n");
+    fake.answers(
+        "DELETE /v1/shares/3f2a91c0d4",
+        share("3f2a91c0d4", "photos"),
+    );
+    assert_eq!(
+        home.run("unshare photos").stdout,
+        "photos is no longer shared by this device.\n"
+    );
     assert_eq!(home.run("unshare nothing").exit, Some(1));
 }
 
@@ -58,9 +73,15 @@ fn transfers_are_shown_paused_resumed_and_cancelled() {
         "{}",
         ran.stdout
     );
-    assert_eq!(home.run("transfers pause photos").stdout, "photos is paused.\n");
+    assert_eq!(
+        home.run("transfers pause photos").stdout,
+        "photos is paused.\n"
+    );
     assert_eq!(home.run("transfers resume t").stdout, "photos goes on.\n");
-    assert_eq!(home.run("transfers cancel t1 --json").json()[0]["transfer"], "t1");
+    assert_eq!(
+        home.run("transfers cancel t1 --json").json()[0]["transfer"],
+        "t1"
+    );
     assert_eq!(fake.asked().last().unwrap(), "DELETE /v1/transfers/t1");
 }
 
@@ -68,9 +89,19 @@ fn transfers_are_shown_paused_resumed_and_cancelled() {
 fn watching_shows_changes_until_it_is_interrupted() {
     let (home, fake) = Home::running();
     fake.answers("GET /v1/transfers", json!([transfer("done")]));
-    let ran = interrupt(&home, &fake, "transfers --watch --json", Until::Printed("}\n"), Signal::INT);
+    let ran = interrupt(
+        &home,
+        &fake,
+        "transfers --watch --json",
+        Until::Printed("}\n"),
+        Signal::INT,
+    );
     assert_eq!(ran.exit, Some(130));
-    assert_eq!(ran.json().len(), 1, "what did not change is not repeated: {ran:?}");
+    assert_eq!(
+        ran.json().len(),
+        1,
+        "what did not change is not repeated: {ran:?}"
+    );
     assert_eq!(ran.json()[0]["code"], "interrupted");
 }
 
@@ -85,8 +116,7 @@ fn why_speaks_in_words_first() {
         "expected_ms": 3.0, "actual_ms": 21.0,
         "runner_up": {"device": "12D3KooWstore", "name": "", "kind": "store", "spans": 9, "expected_ms": 312.0, "price": 0.09, "cost": 0.2},
     });
-    let note =
-        json!({"at": 3.2, "device": OWNER, "what": "stalled", "words": "laptop stalled for a moment."});
+    let note = json!({"at": 3.2, "device": OWNER, "what": "stalled", "words": "laptop stalled for a moment."});
     let span = json!({"start": 7, "device": OWNER, "rule": "fastest", "expected_ms": 3.0, "actual_ms": 4.5});
     let taken = json!({
         "start": 9, "device": OWNER, "rule": "takeover", "expected_ms": 3.0, "actual_ms": 4.5, "price": 0.09,
@@ -100,12 +130,20 @@ fn why_speaks_in_words_first() {
     why["names"] = names;
     fake.answers("GET /v1/transfers/t1/why", why.clone());
     let ran = home.run("why --spans");
-    let at = |text: &str| ran.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", ran.stdout));
+    let at = |text: &str| {
+        ran.stdout
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {}", ran.stdout))
+    };
     assert!(at("- Everything came from laptop") < at("3.2 s  laptop stalled"));
     assert!(at("3.2 s  laptop stalled") < at("SOURCE") && at("SOURCE") < at("SECOND CHOICE"));
     assert!(at("12 parts  it was expected to be done first") < at("3.2 s  laptop stalled"));
     assert!(at("COST") < at("the store (312 ms, 0.20)") && at("0.07") < at("CHUNK"));
-    assert!(at("PRICE") < at("312 ms   2.50") && at("THIRD") < at("phone\u{fffd}[2J"), "{}", ran.stdout);
+    assert!(
+        at("PRICE") < at("312 ms   2.50") && at("THIRD") < at("phone\u{fffd}[2J"),
+        "{}",
+        ran.stdout
+    );
     assert!(at("RANK") < at("CLAIMED BY"));
     assert_eq!(home.run("why t1 --json").json(), [why]);
 
@@ -119,13 +157,15 @@ fn why_speaks_in_words_first() {
 #[test]
 fn the_doctor_fails_when_there_is_a_problem() {
     let (home, fake) = Home::running();
-    let finding =
-        |level: &str| json!({"check": "Ports", "level": level, "message": "It is so.", "hint": "Do this."});
+    let finding = |level: &str| json!({"check": "Ports", "level": level, "message": "It is so.", "hint": "Do this."});
     fake.answers("GET /v1/doctor", json!([finding("ok"), finding("warning")]));
     let ran = home.run("doctor");
     assert_eq!(
         (ran.exit, ran.stdout.as_str()),
-        (Some(0), "✓ Ports: It is so.\n    Do this.\n! Ports: It is so.\n    Do this.\n")
+        (
+            Some(0),
+            "✓ Ports: It is so.\n    Do this.\n! Ports: It is so.\n    Do this.\n"
+        )
     );
     fake.answers("GET /v1/doctor", json!([finding("problem")]));
     let ran = home.run("doctor --json");
@@ -143,5 +183,9 @@ fn the_status_is_one_object() {
         "{}",
         ran.stdout
     );
-    assert!(ran.stdout.contains("laptop") && ran.stdout.contains("QUIC"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("laptop") && ran.stdout.contains("QUIC"),
+        "{}",
+        ran.stdout
+    );
 }

@@ -41,9 +41,13 @@ fn at_terminal(home: &Home, change: impl FnOnce(&mut Command)) -> Terminal {
 
 /// The terminal is as it was, and what was said last stands on its first screen.
 fn is_given_back(screen: &str, last: &str) {
-    let [shown, hidden] = OTHER_SCREEN.map(|sequence| screen.rfind(sequence).expect("another screen"));
+    let [shown, hidden] =
+        OTHER_SCREEN.map(|sequence| screen.rfind(sequence).expect("another screen"));
     assert!(shown < hidden, "{screen:?}");
-    assert!(screen[hidden..].contains("\u{1b}[?25h"), "the cursor is hidden: {screen:?}");
+    assert!(
+        screen[hidden..].contains("\u{1b}[?25h"),
+        "the cursor is hidden: {screen:?}"
+    );
     assert!(screen[hidden..].contains(last), "{last}: {screen:?}");
 }
 
@@ -52,7 +56,8 @@ fn a_transfer_is_watched_paused_and_left() {
     let (home, fake) = Home::running();
     watching(&fake, "film.mkv");
     let mut terminal = at_terminal(&home, |_| ());
-    // What changes is drawn letter by letter: only words that were not there before come in one piece.
+    // What changes is drawn letter by letter: only words that were not there before come in one
+    // piece.
     for text in ["118 MB/s", "laptop", "last minute", "missing"] {
         terminal.wait_for(text);
     }
@@ -104,7 +109,10 @@ fn interrupts_signals_and_errors_give_the_terminal_back() {
 
     let terminal = at_terminal(&home, |_| ());
     terminal.wait_for("laptop");
-    fake.fails("GET /v1/transfers", ApiError::new(ErrorCode::Internal, "It broke"));
+    fake.fails(
+        "GET /v1/transfers",
+        ApiError::new(ErrorCode::Internal, "It broke"),
+    );
     let (status, screen) = terminal.end();
     assert_eq!(status.code(), Some(1));
     is_given_back(&screen, "It broke.");
@@ -128,7 +136,8 @@ fn it_follows_the_size_of_the_terminal_and_cleans_names() {
 fn one_transfer_can_be_named() {
     let (home, fake) = Home::running();
     let mut other = transfer("fetching");
-    (other["transfer"], other["name"], other["path"]) = (json!("t2"), json!("songs"), json!("/x/songs"));
+    (other["transfer"], other["name"], other["path"]) =
+        (json!("t2"), json!("songs"), json!("/x/songs"));
     fake.answers("GET /v1/transfers", json!([transfer("fetching"), other]));
     fake.plays([AwaitPause]);
     let ran = home.run("transfers songs --json").json();
@@ -139,5 +148,9 @@ fn one_transfer_can_be_named() {
     terminal.type_in("q");
     let (_, screen) = terminal.end();
     assert!(!screen.contains("photos"), "{screen:?}");
-    assert!(fake.asked().contains(&"GET /v1/transfers/t2/view".into()), "{:?}", fake.asked());
+    assert!(
+        fake.asked().contains(&"GET /v1/transfers/t2/view".into()),
+        "{:?}",
+        fake.asked()
+    );
 }

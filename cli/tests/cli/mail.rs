@@ -36,7 +36,10 @@ fn a_text_is_sent_and_its_fate_told() {
     let (home, fake) = Home::running();
     for (state, words) in [
         ("delivered", "Delivered to phone.\n"),
-        ("at_relay", "Waiting at the relay: phone gets it when it comes online.\n"),
+        (
+            "at_relay",
+            "Waiting at the relay: phone gets it when it comes online.\n",
+        ),
         ("waiting", "Waiting on this device: no relay is reached."),
     ] {
         fake.answers("POST /v1/messages", sent(state));
@@ -44,10 +47,19 @@ fn a_text_is_sent_and_its_fate_told() {
         assert_eq!(ran.exit, Some(0));
         assert!(ran.stdout.starts_with(words), "{}", ran.stdout);
     }
-    assert_eq!(fake.body("POST /v1/messages"), json!({"to": "phone", "text": "hello you"}));
+    assert_eq!(
+        fake.body("POST /v1/messages"),
+        json!({"to": "phone", "text": "hello you"})
+    );
     let ran = home.run("send phone hello --json");
-    assert_eq!((&ran.json()[0]["event"], &ran.json()[0]["state"]), (&json!("done"), &json!("waiting")));
-    fake.fails("POST /v1/messages", ApiError::new(ErrorCode::NotFound, "There is no device \"x\"."));
+    assert_eq!(
+        (&ran.json()[0]["event"], &ran.json()[0]["state"]),
+        (&json!("done"), &json!("waiting"))
+    );
+    fake.fails(
+        "POST /v1/messages",
+        ApiError::new(ErrorCode::NotFound, "There is no device \"x\"."),
+    );
     assert_eq!(home.run("send x hello").exit, Some(1));
 }
 
@@ -56,8 +68,12 @@ fn standard_input_is_a_text() {
     let (home, fake) = Home::running();
     fake.answers("POST /v1/messages", sent("delivered"));
     let send = |bytes: &[u8]| {
-        let mut child =
-            home.hither("send phone -").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = home
+            .hither("send phone -")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         child.wait().unwrap().code()
     };
@@ -74,7 +90,10 @@ fn small_files_travel_in_the_message_and_large_ones_as_a_share() {
     std::fs::write(path("small"), "x").unwrap();
     std::fs::write(path("large"), vec![0; 300_000]).unwrap();
     assert_eq!(home.run("send phone small").exit, Some(0));
-    assert_eq!(fake.body("POST /v1/messages"), json!({"to": "phone", "files": [path("small")]}));
+    assert_eq!(
+        fake.body("POST /v1/messages"),
+        json!({"to": "phone", "files": [path("small")]})
+    );
     assert_eq!(home.run("send phone small nothing").exit, Some(2));
     assert_eq!(home.run("send phone ./nothing").exit, Some(2));
 
@@ -94,10 +113,17 @@ fn small_files_travel_in_the_message_and_large_ones_as_a_share() {
     fake.plays([Report(Event::Done(done))]);
     let ran = home.run("send phone large --json");
     assert_eq!(ran.json().len(), 1, "one end only: {}", ran.stdout);
-    assert_eq!((ran.exit, &ran.json()[0]["event"]), (Some(0), &json!("done")));
+    assert_eq!(
+        (ran.exit, &ran.json()[0]["event"]),
+        (Some(0), &json!("done"))
+    );
     assert_eq!(ran.json()[0]["state"], "delivered");
     assert_eq!(fake.body("POST /v1/shares")["to"], json!(["phone"]));
-    assert_eq!(fake.asked(), ["POST /v1/shares"], "the daemon sends the ticket");
+    assert_eq!(
+        fake.asked(),
+        ["POST /v1/shares"],
+        "the daemon sends the ticket"
+    );
 }
 
 #[test]
@@ -110,8 +136,16 @@ fn the_inbox_is_listed_and_read() {
     files["read"] = json!(true);
     fake.answers("GET /v1/inbox", json!([text(1, "a\u{1b}[2J\nb"), files]));
     let ran = home.run("inbox");
-    assert!(ran.stdout.contains("*1  phone") && ran.stdout.contains(" 2  phone"), "{}", ran.stdout);
-    assert!(!ran.stdout.contains('\u{1b}') && ran.stdout.contains("a.txt (12 B)"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("*1  phone") && ran.stdout.contains(" 2  phone"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        !ran.stdout.contains('\u{1b}') && ran.stdout.contains("a.txt (12 B)"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(home.run("inbox --json").json().len(), 2);
 
     fake.answers("GET /v1/inbox/1", text(1, "exactly\tthis\n"));
@@ -127,10 +161,22 @@ fn the_inbox_is_listed_and_read() {
 fn files_of_a_message_are_saved_into_a_folder() {
     let (home, fake) = Home::running();
     let folder = home.folder.path().join("new");
-    fake.answers("POST /v1/inbox/2/save", json!({"paths": [folder.join("a.txt")]}));
-    assert_eq!(home.run("inbox save 2 -o new").stdout, format!("{}\n", folder.join("a.txt").display()));
-    assert_eq!(fake.body("POST /v1/inbox/2/save"), json!({"folder": folder}));
-    fake.fails("POST /v1/inbox/3/save", ApiError::new(ErrorCode::BadRequest, "No files."));
+    fake.answers(
+        "POST /v1/inbox/2/save",
+        json!({"paths": [folder.join("a.txt")]}),
+    );
+    assert_eq!(
+        home.run("inbox save 2 -o new").stdout,
+        format!("{}\n", folder.join("a.txt").display())
+    );
+    assert_eq!(
+        fake.body("POST /v1/inbox/2/save"),
+        json!({"folder": folder})
+    );
+    fake.fails(
+        "POST /v1/inbox/3/save",
+        ApiError::new(ErrorCode::BadRequest, "No files."),
+    );
     assert_eq!(home.run("inbox save 3 -o other").exit, Some(2));
     assert!(!home.folder.path().join("other").exists());
 }
@@ -143,8 +189,16 @@ fn a_share_that_is_offered_is_fetched() {
     fake.answers("GET /v1/inbox/5", offered);
     fake.answers("POST /v1/inbox/5/read", json!({}));
     let ran = home.run("inbox read 5");
-    assert!(ran.stdout.contains("offers film (1 file, 1 kB)"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("hither inbox fetch 5") && ran.stdout.contains(&ticket()), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("offers film (1 file, 1 kB)"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("hither inbox fetch 5") && ran.stdout.contains(&ticket()),
+        "{}",
+        ran.stdout
+    );
     fake.plays([Report(offer()), Report(fetched("/x/film"))]);
     let ran = home.run("inbox fetch 5 --yes");
     assert_eq!(ran.exit, Some(0), "{}", ran.stderr);
@@ -167,11 +221,22 @@ fn new_messages_are_waited_for_or_followed() {
     assert_eq!((ran.exit, ran.json()), (Some(0), vec![line]));
     assert_eq!(home.run("inbox --wait").stdout, "2  phone: new\n");
     fake.answers("GET /v1/inbox", json!([old]));
-    assert_eq!(home.run("inbox --wait --json").json()[0]["text"], "old", "unread ones first");
-    fake.plays([Report(event(&new)), Report(event(&text(3, "more"))), AwaitPause]);
+    assert_eq!(
+        home.run("inbox --wait --json").json()[0]["text"],
+        "old",
+        "unread ones first"
+    );
+    fake.plays([
+        Report(event(&new)),
+        Report(event(&text(3, "more"))),
+        AwaitPause,
+    ]);
     let until = Until::Printed("\"text\":\"more\"}\n");
     let ran = interrupt(&home, &fake, "inbox --follow --json", until, Signal::INT);
-    assert_eq!((ran.exit, &ran.json()[0]["code"]), (Some(130), &json!("interrupted")));
+    assert_eq!(
+        (ran.exit, &ran.json()[0]["code"]),
+        (Some(130), &json!("interrupted"))
+    );
     assert_eq!(home.run("inbox --wait read 1").exit, Some(2));
 }
 
@@ -179,7 +244,10 @@ fn new_messages_are_waited_for_or_followed() {
 fn what_waits_is_listed_and_taken_back() {
     let (home, fake) = Home::running();
     fake.answers("GET /v1/outbox", json!([]));
-    assert_eq!(home.run("outbox").stdout, "No message waits on this device.\n");
+    assert_eq!(
+        home.run("outbox").stdout,
+        "No message waits on this device.\n"
+    );
     let mut waiting = sent("failed");
     waiting["id"] = json!(4);
     waiting["kind"] = json!("files");
@@ -195,5 +263,8 @@ fn what_waits_is_listed_and_taken_back() {
     );
     assert_eq!(home.run("outbox --json").json()[0]["state"], "failed");
     fake.answers("DELETE /v1/outbox/4", json!({}));
-    assert_eq!(home.run("outbox delete 4").stdout, "1 message taken back.\n");
+    assert_eq!(
+        home.run("outbox delete 4").stdout,
+        "1 message taken back.\n"
+    );
 }

@@ -36,9 +36,15 @@ fn several_paths_are_one_share_and_without_a_terminal_only_the_ticket_is_printed
     fake.plays([Report(reading()), Report(shared())]);
     std::fs::create_dir(home.folder.path().join("photos")).unwrap();
     std::fs::write(home.folder.path().join("notes.txt"), "x").unwrap();
-    let paths = ["photos", "notes.txt"].map(|name| home.folder.path().canonicalize().unwrap().join(name));
+    let paths =
+        ["photos", "notes.txt"].map(|name| home.folder.path().canonicalize().unwrap().join(name));
     let ran = home.run("share photos/ notes.txt --name holiday --keep 7d --no-upload --no-list");
-    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{}\n", ticket())), "{}", ran.stderr);
+    assert_eq!(
+        (ran.exit, ran.stdout),
+        (Some(0), format!("{}\n", ticket())),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(
         fake.body("POST /v1/shares"),
         json!({
@@ -52,10 +58,13 @@ fn several_paths_are_one_share_and_without_a_terminal_only_the_ticket_is_printed
 fn a_ticket_is_sent_to_the_devices_named_and_printed_all_the_same() {
     let (home, fake) = Home::running();
     let sent = |name: &str, state: &str| {
-        serde_json::from_value(json!({"message": "", "to": "12D3", "name": name, "state": state})).unwrap()
+        serde_json::from_value(json!({"message": "", "to": "12D3", "name": name, "state": state}))
+            .unwrap()
     };
     let with = |states: [&str; 2]| {
-        let Event::Done(mut done) = shared() else { panic!() };
+        let Event::Done(mut done) = shared() else {
+            panic!()
+        };
         if let Done::Shared { sent: all, .. } = &mut done {
             *all = vec![sent("phone", states[0]), sent("laptop", states[1])];
         }
@@ -69,7 +78,10 @@ fn a_ticket_is_sent_to_the_devices_named_and_printed_all_the_same() {
         "{}",
         ran.stderr
     );
-    assert_eq!(fake.body("POST /v1/shares")["to"], json!(["phone", "laptop"]));
+    assert_eq!(
+        fake.body("POST /v1/shares")["to"],
+        json!(["phone", "laptop"])
+    );
     fake.plays([Report(with(["delivered", "failed"]))]);
     let ran = home.run("share . --to phone --to laptop --json");
     assert_eq!(ran.exit, Some(4), "it is shared, but not sent to all");
@@ -92,39 +104,71 @@ fn upload(state: UploadState, bytes: u64) -> Event {
 #[test]
 fn who_wants_to_waits_for_the_upload_and_has_the_ticket_before() {
     let (home, fake) = Home::running();
-    let (begun, done) = (upload(UploadState::Uploading, 3), upload(UploadState::Uploaded, 9));
+    let (begun, done) = (
+        upload(UploadState::Uploading, 3),
+        upload(UploadState::Uploaded, 9),
+    );
     // The same events come for the share and for its upload: each ends with what it waits for.
-    fake.plays([Report(begun.clone()), Report(done.clone()), Report(shared())]);
+    fake.plays([
+        Report(begun.clone()),
+        Report(done.clone()),
+        Report(shared()),
+    ]);
     let ran = home.run("share . --wait-upload --watch --json");
     assert_eq!((ran.exit, ran.stderr.as_str()), (Some(0), ""));
     let twice = [&begun, &done, &begun, &done].map(|event| json!(event));
     assert_eq!(ran.json(), [&twice[..], &[json!(shared())]].concat());
-    assert_eq!(fake.asked(), ["POST /v1/shares", "GET /v1/shares/3f2a91c0/upload"]);
+    assert_eq!(
+        fake.asked(),
+        ["POST /v1/shares", "GET /v1/shares/3f2a91c0/upload"]
+    );
     assert_eq!(fake.body("POST /v1/shares")["watch"], true);
     let ran = home.run("share .  --wait-upload");
-    assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{}\n", ticket())), "{}", ran.stderr);
-    assert_eq!(home.run("share . --wait-upload --no-upload").exit, Some(2), "one or the other");
+    assert_eq!(
+        (ran.exit, ran.stdout),
+        (Some(0), format!("{}\n", ticket())),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        home.run("share . --wait-upload --no-upload").exit,
+        Some(2),
+        "one or the other"
+    );
 }
 
 #[test]
 fn an_upload_that_will_not_come_is_an_error_of_who_waits() {
     let (home, fake) = Home::running();
-    let error = ApiError::new(ErrorCode::OverQuota, "It is shared, but not uploaded: over quota.");
+    let error = ApiError::new(
+        ErrorCode::OverQuota,
+        "It is shared, but not uploaded: over quota.",
+    );
     fake.plays([Report(shared())]);
     fake.fails("GET /v1/shares/3f2a91c0/upload", error);
     let ran = home.run("share . --wait-upload");
-    assert_eq!((ran.exit, ran.stdout), (Some(6), format!("{}\n", ticket())), "{}", ran.stderr);
+    assert_eq!(
+        (ran.exit, ran.stdout),
+        (Some(6), format!("{}\n", ticket())),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("over quota"), "{}", ran.stderr);
 }
 
 #[test]
 fn json_is_every_event_as_it_came() {
     let (home, fake) = Home::running();
-    let warning = Event::Warning { message: "One file was left out.".into() };
+    let warning = Event::Warning {
+        message: "One file was left out.".into(),
+    };
     fake.plays([Report(reading()), Report(warning.clone()), Report(shared())]);
     let ran = home.run("share . --json --skip-unsharable");
     assert_eq!((ran.exit, ran.stderr.as_str()), (Some(0), ""));
-    assert_eq!(ran.json(), [json!(reading()), json!(warning), json!(shared())]);
+    assert_eq!(
+        ran.json(),
+        [json!(reading()), json!(warning), json!(shared())]
+    );
 }
 
 #[test]
@@ -149,7 +193,8 @@ fn what_does_not_exist_is_found_out_before_anything_is_shared() {
     let ran = home.run("share . none");
     assert_eq!((ran.exit, ran.stdout.as_str()), (Some(1), ""));
     assert!(
-        ran.stderr.starts_with("Error: none: no such file") || ran.stderr.starts_with("Error: \"none\""),
+        ran.stderr.starts_with("Error: none: no such file")
+            || ran.stderr.starts_with("Error: \"none\""),
         "{}",
         ran.stderr
     );
@@ -162,7 +207,11 @@ fn a_daemon_that_breaks_off_is_an_error() {
     fake.plays([Report(reading())]);
     let ran = home.run("share .");
     assert_eq!(ran.exit, Some(1));
-    assert!(ran.stderr.contains("stopped before the share was complete"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("stopped before the share was complete"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -174,5 +223,10 @@ fn a_daemon_of_another_version_is_pointed_out() {
     fake.plays([Report(shared())]);
     let ran = home.run("share .");
     assert_eq!(ran.exit, Some(0));
-    assert!(ran.stderr.starts_with("Warning: The daemon is version 0.0.9"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .starts_with("Warning: The daemon is version 0.0.9"),
+        "{}",
+        ran.stderr
+    );
 }

@@ -20,18 +20,31 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// The same with the terminal as the one that controls it: for programs that ask for its size, or take all of it.
+    /// The same with the terminal as the one that controls it: for programs that ask for its size,
+    /// or take all of it.
     pub fn controlling(command: &Command, columns: u16) -> Self {
         let mut own = Command::new("setsid");
-        own.arg("--ctty").arg(command.get_program()).args(command.get_args()).env_clear();
-        own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        own.arg("--ctty")
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear();
+        own.envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         own.current_dir(command.get_current_dir().unwrap());
         Self::run(own, columns)
     }
 
     /// Gives it another size.
     pub fn resize(&self, columns: u16, rows: u16) {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
     }
 
@@ -49,7 +62,9 @@ impl Terminal {
     /// Waits until the program has ended; whether it left the terminal without line editing.
     pub fn is_raw_at_the_end(&mut self) -> bool {
         self.child.wait().unwrap();
-        let modes = rustix::termios::tcgetattr(&self.keyboard).unwrap().local_modes;
+        let modes = rustix::termios::tcgetattr(&self.keyboard)
+            .unwrap()
+            .local_modes;
         !modes.contains(rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO)
     }
 
@@ -58,11 +73,25 @@ impl Terminal {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        let size = rustix::termios::Winsize { ws_row: 60, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let size = rustix::termios::Winsize {
+            ws_row: 60,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         rustix::termios::tcsetwinsize(&slave, size).unwrap();
         let end = || Stdio::from(OwnedFd::from(slave.try_clone().unwrap()));
-        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let child = command
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
         drop((command, slave));
         let keyboard = File::from(master);
         let screen = Arc::new(Mutex::new(Vec::new()));
@@ -73,7 +102,11 @@ impl Terminal {
                 shown.lock().unwrap().extend_from_slice(&bytes[..count]);
             }
         });
-        Self { keyboard, screen, child }
+        Self {
+            keyboard,
+            screen,
+            child,
+        }
     }
 
     fn screen(&self) -> String {
@@ -83,7 +116,11 @@ impl Terminal {
     pub fn wait_for(&self, text: &str) {
         let begun = Instant::now();
         while !self.screen().contains(text) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{text:?} is not shown: {}", self.screen());
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{text:?} is not shown: {}",
+                self.screen()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -101,7 +138,12 @@ impl Terminal {
 }
 
 fn script() -> [crate::fake::Step; 4] {
-    [Report(offer()), AwaitAccept, Report(fetching()), Report(fetched("/x/photos"))]
+    [
+        Report(offer()),
+        AwaitAccept,
+        Report(fetching()),
+        Report(fetched("/x/photos")),
+    ]
 }
 
 #[test]
@@ -111,16 +153,28 @@ fn the_user_is_asked_and_may_agree() {
     let mut terminal = Terminal::run(home.hither(&format!("fetch {}", ticket())), 80);
     terminal.wait_for("Fetch it? [Y/n] ");
     assert!(
-        terminal.screen().contains("photos (1,204 files, 864 MB)\n  from laptop"),
+        terminal
+            .screen()
+            .contains("photos (1,204 files, 864 MB)\n  from laptop"),
         "{}",
         terminal.screen()
     );
     terminal.type_in("what\n\n");
     let (status, screen) = terminal.end();
     assert_eq!(status.code(), Some(0), "{screen}");
-    assert_eq!(screen.matches("Fetch it?").count(), 2, "nonsense is asked again: {screen}");
-    assert!(screen.contains("840 MB from laptop (same network)"), "{screen}");
-    assert_eq!(fake.asked(), ["POST /v1/fetches", "POST /v1/transfers/t1/accept"]);
+    assert_eq!(
+        screen.matches("Fetch it?").count(),
+        2,
+        "nonsense is asked again: {screen}"
+    );
+    assert!(
+        screen.contains("840 MB from laptop (same network)"),
+        "{screen}"
+    );
+    assert_eq!(
+        fake.asked(),
+        ["POST /v1/fetches", "POST /v1/transfers/t1/accept"]
+    );
     // The answer is for what was shown and nothing else.
     assert_eq!(fake.body("POST /v1/transfers/t1/accept")["head"], "1-ab");
     assert_eq!(fake.body("POST /v1/fetches")["accept"], false);
@@ -135,8 +189,14 @@ fn declining_cancels() {
     terminal.type_in("n\n");
     let (status, screen) = terminal.end();
     assert_eq!(status.code(), Some(4));
-    assert!(screen.ends_with("Declined: nothing was written.\n"), "{screen}");
-    assert_eq!(fake.asked(), ["POST /v1/fetches", "DELETE /v1/transfers/t1"]);
+    assert!(
+        screen.ends_with("Declined: nothing was written.\n"),
+        "{screen}"
+    );
+    assert_eq!(
+        fake.asked(),
+        ["POST /v1/fetches", "DELETE /v1/transfers/t1"]
+    );
 }
 
 #[test]
@@ -147,7 +207,10 @@ fn an_input_that_ends_is_no_answer() {
     terminal.wait_for("[Y/n]");
     terminal.type_in("\u{4}");
     assert_eq!(terminal.end().0.code(), Some(130));
-    assert_eq!(fake.asked(), ["POST /v1/fetches", "POST /v1/transfers/t1/pause"]);
+    assert_eq!(
+        fake.asked(),
+        ["POST /v1/fetches", "POST /v1/transfers/t1/pause"]
+    );
 }
 
 #[test]
@@ -176,15 +239,30 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
     }))]);
     let (status, screen) = Terminal::run(home.hither("share ."), 80).end();
     assert_eq!(status.code(), Some(0));
-    assert!(screen.contains("Shared photos: 3 files, 4.2 MB\n\n"), "{screen}");
-    assert!(screen.contains(&format!("\n{}\n", ticket())) && screen.contains('▀'), "{screen}");
-    assert!(screen.ends_with("On the other device: hither fetch hither1…\n"), "{screen}");
+    assert!(
+        screen.contains("Shared photos: 3 files, 4.2 MB\n\n"),
+        "{screen}"
+    );
+    assert!(
+        screen.contains(&format!("\n{}\n", ticket())) && screen.contains('▀'),
+        "{screen}"
+    );
+    assert!(
+        screen.ends_with("On the other device: hither fetch hither1…\n"),
+        "{screen}"
+    );
     for (line, columns) in [("share . --no-qr", 80), ("share .", 40)] {
         let (_, screen) = Terminal::run(home.hither(line), columns).end();
-        assert!(!screen.contains('▀') && screen.contains(&ticket()), "{screen}");
+        assert!(
+            !screen.contains('▀') && screen.contains(&ticket()),
+            "{screen}"
+        );
     }
     let mut plain = home.hither("share .");
     plain.env("NO_COLOR", "1");
     let (_, screen) = Terminal::run(plain, 80).end();
-    assert!(screen.contains('▀') && !screen.contains("\u{1b}["), "{screen}");
+    assert!(
+        screen.contains('▀') && !screen.contains("\u{1b}["),
+        "{screen}"
+    );
 }

@@ -33,7 +33,11 @@ impl<'a> Before<'a> {
             let key = (layout.parent_of(entry), of.name.as_str());
             (key, entry)
         });
-        Self { layout, names, by_name: by_name.collect() }
+        Self {
+            layout,
+            names,
+            by_name: by_name.collect(),
+        }
     }
 }
 
@@ -55,7 +59,8 @@ fn folders(layout: &Layout) -> Vec<(u32, Vec<u32>)> {
     folders
 }
 
-/// The names of all entries but the top. What an earlier version at the same place had keeps its name of then.
+/// The names of all entries but the top. What an earlier version at the same place had keeps its
+/// name of then.
 pub(crate) fn plan(
     layout: &Layout,
     rules: &NameRules,
@@ -74,7 +79,13 @@ pub(crate) fn plan(
     }
     for (folder, entries) in folders(layout) {
         let old = counterparts.get(&folder).copied();
-        Folder { layout, rules, naming, skipped: names.is_skipped(folder) }.name(
+        Folder {
+            layout,
+            rules,
+            naming,
+            skipped: names.is_skipped(folder),
+        }
+        .name(
             &entries,
             before.as_ref().zip(old),
             &mut names,
@@ -104,20 +115,34 @@ impl Folder<'_> {
             names.skipped.extend(entries);
             return;
         }
-        let own = |entry: u32| self.layout.manifest().entries()[entry as usize].name.as_str();
+        let own = |entry: u32| {
+            self.layout.manifest().entries()[entry as usize]
+                .name
+                .as_str()
+        };
         let mut taken: HashSet<String> = HashSet::with_capacity(entries.len());
         let mut open = Vec::new();
         for entry in entries.iter().copied() {
-            let old = before
-                .and_then(|(before, folder)| Some((before, *before.by_name.get(&(folder, own(entry)))?)));
+            let old = before.and_then(|(before, folder)| {
+                Some((before, *before.by_name.get(&(folder, own(entry)))?))
+            });
             if let Some((_, old)) = old {
                 counterparts.insert(entry, old);
             }
-            let kept = old.filter(|(before, old)| !before.names.is_skipped(*old)).map(|(before, old)| {
-                before.names.name(before.layout, old).to_str().unwrap_or_else(|| own(entry))
-            });
+            let kept = old
+                .filter(|(before, old)| !before.names.is_skipped(*old))
+                .map(|(before, old)| {
+                    before
+                        .names
+                        .name(before.layout, old)
+                        .to_str()
+                        .unwrap_or_else(|| own(entry))
+                });
             match kept {
-                Some(kept) if self.rules.takes(kept) && taken.insert(self.rules.key(kept).into_owned()) => {
+                Some(kept)
+                    if self.rules.takes(kept)
+                        && taken.insert(self.rules.key(kept).into_owned()) =>
+                {
                     if kept != own(entry) {
                         names.written.insert(entry, kept.to_owned());
                     }
@@ -143,7 +168,8 @@ impl Folder<'_> {
     }
 }
 
-/// Returns what of a version cannot be written as it is called, with the reasons; the top is called `top`.
+/// Returns what of a version cannot be written as it is called, with the reasons; the top is called
+/// `top`.
 pub(crate) fn unwritable(layout: &Layout, rules: &NameRules, top: &str) -> Notes {
     let mut notes = Notes::default();
     if !rules.takes(top) {

@@ -1,8 +1,9 @@
 //! Finding out what names a file system takes, by trying.
 //!
-//! Nothing tells it otherwise: a driver says "invalid" or writes something else, and one type of file system behaves in several ways,
-//! by its options. Invariants: nothing is tried unless a share has names of which there is doubt; what is tried lies in a
-//! folder of its own, which is removed again.
+//! Nothing tells it otherwise: a driver says "invalid" or writes something else, and one type of
+//! file system behaves in several ways, by its options. Invariants: nothing is tried unless a share
+//! has names of which there is doubt; what is tried lies in a folder of its own, which is removed
+//! again.
 
 use super::NameRules;
 use crate::partial::PARTIAL_SUFFIX;
@@ -40,7 +41,8 @@ impl Doubts {
     }
 }
 
-/// Returns what a folder takes, as far as it matters for these names. `similar`: some of them may be one to a file system.
+/// Returns what a folder takes, as far as it matters for these names. `similar`: some of them may
+/// be one to a file system.
 pub(crate) fn probe<'a>(
     dir: &Dir,
     names: impl Iterator<Item = &'a str>,
@@ -53,7 +55,9 @@ pub(crate) fn probe<'a>(
     if doubts.is_none() && !similar {
         return Ok(rules);
     }
-    let Some(trial) = Trial::begin(dir)? else { return Ok(rules) };
+    let Some(trial) = Trial::begin(dir)? else {
+        return Ok(rules);
+    };
     rules.folds |= trial.folds()?;
     if doubts.ends {
         rules.ends |= !trial.takes("x.", &rules)? || !trial.takes("x ", &rules)?;
@@ -78,7 +82,8 @@ struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// `None` when no folder can be made: whatever stands in the way shows when something is written.
+    /// `None` when no folder can be made: whatever stands in the way shows when something is
+    /// written.
     fn begin(above: &'a Dir) -> io::Result<Option<Self>> {
         for attempt in 1..=ATTEMPTS {
             let name = OsString::from(format!(".names-{attempt}{PARTIAL_SUFFIX}"));
@@ -94,7 +99,8 @@ impl<'a> Trial<'a> {
         Ok(None)
     }
 
-    /// Returns whether a name that differs in case or in how accents are encoded leads to the same file.
+    /// Returns whether a name that differs in case or in how accents are encoded leads to the same
+    /// file.
     fn folds(&self) -> io::Result<bool> {
         for (made, asked) in [("Aa", "aA"), ("\u{e9}", "e\u{301}")] {
             if self.make(made)? {
@@ -109,8 +115,16 @@ impl<'a> Trial<'a> {
     }
 
     /// Adds those of some characters that no name may have.
-    fn forbidden(&self, some: &[char], rules: &NameRules, to: &mut BTreeSet<char>) -> io::Result<()> {
-        let name: String = std::iter::once('x').chain(some.iter().copied()).chain(['x']).collect();
+    fn forbidden(
+        &self,
+        some: &[char],
+        rules: &NameRules,
+        to: &mut BTreeSet<char>,
+    ) -> io::Result<()> {
+        let name: String = std::iter::once('x')
+            .chain(some.iter().copied())
+            .chain(['x'])
+            .collect();
         if self.takes(&name, rules)? {
             return Ok(());
         }
@@ -171,7 +185,11 @@ impl<'a> Trial<'a> {
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is called as an unfinished fetch is, and is never shared.
-        if self.empty().and_then(|()| self.above.remove_dir(&self.name)).is_err() {
+        if self
+            .empty()
+            .and_then(|()| self.above.remove_dir(&self.name))
+            .is_err()
+        {
             tracing::debug!("a folder to try names in stays behind");
         }
     }

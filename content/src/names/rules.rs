@@ -28,26 +28,46 @@ pub struct RulesError;
 impl NameRules {
     /// Everything that a share may have.
     pub const fn any() -> Self {
-        Self { forbidden: BTreeSet::new(), devices: false, ends: false, folds: false, longest: 255 }
+        Self {
+            forbidden: BTreeSet::new(),
+            devices: false,
+            ends: false,
+            folds: false,
+            longest: 255,
+        }
     }
 
     /// The rules of Windows (<https://learn.microsoft.com/windows/win32/fileio/naming-a-file>).
     pub fn windows() -> Self {
         let forbidden = ('\u{1}'..='\u{1f}').chain(NOT_ON_WINDOWS).collect();
-        Self { forbidden, devices: true, ends: true, folds: true, longest: 255 }
+        Self {
+            forbidden,
+            devices: true,
+            ends: true,
+            folds: true,
+            longest: 255,
+        }
     }
 
     /// Rules that are never tried on this system, because a name could lead elsewhere.
     pub(super) fn of_system() -> Self {
-        if cfg!(windows) { Self::windows() } else { Self::any() }
+        if cfg!(windows) {
+            Self::windows()
+        } else {
+            Self::any()
+        }
     }
 
     /// Returns whether a name can be written.
     pub fn takes(&self, name: &str) -> bool {
-        name.len() <= self.longest && !(0..).zip(name.chars()).any(|(at, c)| self.refuses(name, at, c))
+        name.len() <= self.longest
+            && !(0..)
+                .zip(name.chars())
+                .any(|(at, c)| self.refuses(name, at, c))
     }
 
-    /// Returns whether the character at this place, counted in characters, keeps the name from being written.
+    /// Returns whether the character at this place, counted in characters, keeps the name from
+    /// being written.
     pub(super) fn refuses(&self, name: &str, at: usize, c: char) -> bool {
         self.forbidden.contains(&c)
             || at == 0 && self.devices && is_device_name(name)
@@ -69,7 +89,11 @@ impl NameRules {
 
     /// The same for all names that are one.
     pub(super) fn key<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.folds { folded(name) } else { Cow::Borrowed(name) }
+        if self.folds {
+            folded(name)
+        } else {
+            Cow::Borrowed(name)
+        }
     }
 
     /// The same of what is on the disk.
@@ -87,13 +111,19 @@ impl NameRules {
 
     /// Returns whether any name can be written as it is.
     pub(super) fn take_all(&self) -> bool {
-        self.forbidden.is_empty() && !self.devices && !self.ends && !self.folds && self.longest >= 255
+        self.forbidden.is_empty()
+            && !self.devices
+            && !self.ends
+            && !self.folds
+            && self.longest >= 255
     }
 
     /// Encodes for storing.
     pub fn encode(&self) -> Vec<u8> {
         let flags = u8::from(self.devices) | u8::from(self.ends) << 1 | u8::from(self.folds) << 2;
-        let longest = u16::try_from(self.longest).unwrap_or(u16::MAX).to_le_bytes();
+        let longest = u16::try_from(self.longest)
+            .unwrap_or(u16::MAX)
+            .to_le_bytes();
         let mut out = vec![flags, longest[0], longest[1]];
         out.extend(self.forbidden.iter().collect::<String>().as_bytes());
         out
@@ -102,8 +132,17 @@ impl NameRules {
     /// Parses what [`Self::encode`] made.
     pub fn decode(bytes: &[u8]) -> Result<Self, RulesError> {
         let ([flags, low, high], forbidden) = bytes.split_first_chunk::<3>().ok_or(RulesError)?;
-        let forbidden = std::str::from_utf8(forbidden).map_err(|_| RulesError)?.chars().collect();
+        let forbidden = std::str::from_utf8(forbidden)
+            .map_err(|_| RulesError)?
+            .chars()
+            .collect();
         let longest = usize::from(u16::from_le_bytes([*low, *high]));
-        Ok(Self { forbidden, devices: flags & 1 != 0, ends: flags & 2 != 0, folds: flags & 4 != 0, longest })
+        Ok(Self {
+            forbidden,
+            devices: flags & 1 != 0,
+            ends: flags & 2 != 0,
+            folds: flags & 4 != 0,
+            longest,
+        })
     }
 }

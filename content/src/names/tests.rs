@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 /// A case-insensitive system that takes everything else.
 fn folding() -> NameRules {
-    NameRules { folds: true, ..NameRules::any() }
+    NameRules {
+        folds: true,
+        ..NameRules::any()
+    }
 }
 
 fn layout(paths: &[&str]) -> Arc<Layout> {
@@ -19,7 +22,9 @@ fn layout(paths: &[&str]) -> Arc<Layout> {
         let names: Vec<&str> = path.split('/').collect();
         let (name, depth) = (names[names.len() - 1], names.len() as u32);
         match name {
-            "" => builder.folder(depth - 1, names[names.len() - 2], 0o755, 0).unwrap(),
+            "" => builder
+                .folder(depth - 1, names[names.len() - 2], 0o755, 0)
+                .unwrap(),
             name => drop(builder.file(depth, name, 0o644, 0, 0).unwrap()),
         }
     }
@@ -37,7 +42,9 @@ fn named(
     let names = plan(&layout, rules, naming, before);
     let entries = 1..layout.manifest().entries().len() as u32;
     let here = entries.filter(|entry| !names.is_skipped(*entry));
-    let here = here.map(|entry| names.name(&layout, entry).to_str().unwrap().to_owned()).collect();
+    let here = here
+        .map(|entry| names.name(&layout, entry).to_str().unwrap().to_owned())
+        .collect();
     (names, here)
 }
 
@@ -65,10 +72,20 @@ fn what_cannot_be_written_is_written_so_that_it_can_be_read_back() {
 
 #[test]
 fn names_that_are_one_there_get_two() {
-    let (_, here) = named(&["A.pdf", "a.pdf", "b/", "b/X", "b/x"], &folding(), Naming::Rename, None);
+    let (_, here) = named(
+        &["A.pdf", "a.pdf", "b/", "b/X", "b/x"],
+        &folding(),
+        Naming::Rename,
+        None,
+    );
     assert_eq!(here, ["A.pdf", "%61.pdf", "b", "X", "%78"]);
     // What is really called so keeps its name.
-    let (_, here) = named(&["%61.pdf", "A.pdf", "a.pdf"], &folding(), Naming::Rename, None);
+    let (_, here) = named(
+        &["%61.pdf", "A.pdf", "a.pdf"],
+        &folding(),
+        Naming::Rename,
+        None,
+    );
     assert_eq!(here, ["%61.pdf", "A.pdf", "%61%2Epdf"]);
     let (_, here) = named(&["A", "a"], &NameRules::any(), Naming::Rename, None);
     assert_eq!(here, ["A", "a"]);
@@ -80,12 +97,21 @@ fn a_later_version_calls_things_as_the_one_before() {
     let names = plan(&first, &folding(), Naming::Rename, None);
     assert!(names.is_plain());
     let before = Some((&*first, &names));
-    let (second, here) =
-        named(&["A.pdf", "D/", "D/x", "a.pdf", "d/", "d/x"], &folding(), Naming::Rename, before);
+    let (second, here) = named(
+        &["A.pdf", "D/", "D/x", "a.pdf", "d/", "d/x"],
+        &folding(),
+        Naming::Rename,
+        before,
+    );
     assert_eq!(here, ["%41.pdf", "%44", "x", "a.pdf", "d", "x"]);
     // Nobody else is there any more, and it is still the same file.
     let layout = layout(&["A.pdf", "D/", "D/x", "a.pdf", "d/", "d/x"]);
-    let (_, here) = named(&["A.pdf", "D/", "D/x"], &folding(), Naming::Rename, Some((&layout, &second)));
+    let (_, here) = named(
+        &["A.pdf", "D/", "D/x"],
+        &folding(),
+        Naming::Rename,
+        Some((&layout, &second)),
+    );
     assert_eq!(here, ["%41.pdf", "%44", "x"]);
 }
 
@@ -95,10 +121,16 @@ fn what_cannot_be_written_can_be_left_out_or_refused() {
     let (names, here) = named(&paths, &NameRules::windows(), Naming::Skip, None);
     assert_eq!(here, ["b"]);
     let told = names.renamed(layout(&paths).manifest());
-    assert_eq!((told.skipped, told.skipped_total, told.total), (vec!["aux.c".into(), "d?".into()], 2, 0));
+    assert_eq!(
+        (told.skipped, told.skipped_total, told.total),
+        (vec!["aux.c".into(), "d?".into()], 2, 0)
+    );
     let notes = unwritable(&layout(&paths), &NameRules::windows(), "top");
     assert_eq!((notes.total, notes.first[0].path.as_str()), (2, "aux.c"));
-    assert_eq!(unwritable(&layout(&paths), &NameRules::any(), "top").total, 0);
+    assert_eq!(
+        unwritable(&layout(&paths), &NameRules::any(), "top").total,
+        0
+    );
     let (names, _) = named(&paths, &NameRules::windows(), Naming::Rename, None);
     let told = names.renamed(layout(&paths).manifest());
     assert_eq!(told.first[2], ("d?/y:".into(), "d%3F/y%3A".into()));
@@ -106,7 +138,15 @@ fn what_cannot_be_written_can_be_left_out_or_refused() {
 
 #[test]
 fn the_sender_knows_what_not_everybody_can_write() {
-    let entries = [(0, "top"), (1, "A"), (1, "a"), (1, "d"), (2, "aux.c"), (1, "x\ny"), (1, "fine")];
+    let entries = [
+        (0, "top"),
+        (1, "A"),
+        (1, "a"),
+        (1, "d"),
+        (2, "aux.c"),
+        (1, "x\ny"),
+        (1, "fine"),
+    ];
     let notes = unportable(entries.into_iter());
     let told: Vec<_> = notes.first.iter().map(|note| note.path.as_str()).collect();
     assert_eq!((told, notes.total), (vec!["a", "d/aux.c", "x\u{fffd}y"], 3));
@@ -144,8 +184,16 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn all_rules() -> impl Strategy<Value = NameRules> {
-    let short = NameRules { longest: 60, ..NameRules::windows() };
-    prop::sample::select(vec![NameRules::windows(), NameRules::any(), folding(), short])
+    let short = NameRules {
+        longest: 60,
+        ..NameRules::windows()
+    };
+    prop::sample::select(vec![
+        NameRules::windows(),
+        NameRules::any(),
+        folding(),
+        short,
+    ])
 }
 
 proptest! {

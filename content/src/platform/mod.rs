@@ -1,10 +1,12 @@
-//! Everything that differs between operating systems: folders as handles, stamps, sparse files, durability, space.
+//! Everything that differs between operating systems: folders as handles, stamps, sparse files,
+//! durability, space.
 //!
-//! Two implementations of one interface: `unix` (rustix; the Linux-only calls have fallbacks inside it) and
-//! `portable` (cap-std), which is used elsewhere and tested on Unix too.
+//! Two implementations of one interface: `unix` (rustix; the Linux-only calls have fallbacks inside
+//! it) and `portable` (cap-std), which is used elsewhere and tested on Unix too.
 //!
-//! Invariants: a [`Dir`] is a handle, so what is opened through it stays where it was when the path to it is
-//! replaced; every method takes *one* name (never a path) and never follows a symlink that stands there.
+//! Invariants: a [`Dir`] is a handle, so what is opened through it stays where it was when the path
+//! to it is replaced; every method takes *one* name (never a path) and never follows a symlink that
+//! stands there.
 
 #[cfg(any(not(unix), test))]
 #[cfg_attr(unix, allow(dead_code))]
@@ -21,8 +23,8 @@ use std::fs::File;
 use std::io;
 
 pub(crate) use system::{
-    Dir, can_share_blocks, clone_range, data_from, finish_file, hint_sequential, is_gone, preallocate,
-    read_at, stat_file, stat_path, sync_data, write_at,
+    Dir, can_share_blocks, clone_range, data_from, finish_file, hint_sequential, is_gone,
+    preallocate, read_at, stat_file, stat_path, sync_data, write_at,
 };
 
 /// What stands behind a name.

@@ -1,7 +1,9 @@
-//! Folders and files by handle, with cap-std: for systems that are not Unix. Slower, and with less to say about files.
+//! Folders and files by handle, with cap-std: for systems that are not Unix. Slower, and with less
+//! to say about files.
 //!
-//! What it cannot do: absolute symlink targets (cap-std does not make them), syncing folders and file systems, asking
-//! for free space, holes, reserving and sharing blocks. All of that is optional for the callers.
+//! What it cannot do: absolute symlink targets (cap-std does not make them), syncing folders and
+//! file systems, asking for free space, holes, reserving and sharing blocks. All of that is
+//! optional for the callers.
 
 use super::{Data, Kind, Space, Stat};
 use cap_fs_ext::{
@@ -32,7 +34,8 @@ impl Dir {
         cap_std::fs::Dir::open_ambient_dir(path, ambient_authority()).map(Self)
     }
 
-    /// Opens a folder by an absolute path that had no symlinks when it was recorded. Only its last name is checked.
+    /// Opens a folder by an absolute path that had no symlinks when it was recorded. Only its last
+    /// name is checked.
     pub(crate) fn open_exact(path: &Path) -> io::Result<Self> {
         if path.symlink_metadata()?.is_symlink() {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -62,12 +65,16 @@ impl Dir {
 
     /// Opens an existing file for reading.
     pub(crate) fn open_read(&self, name: &OsStr) -> io::Result<File> {
-        self.0.open_with(name, options().read(true)).map(cap_std::fs::File::into_std)
+        self.0
+            .open_with(name, options().read(true))
+            .map(cap_std::fs::File::into_std)
     }
 
     /// Opens an existing file for reading and writing.
     pub(crate) fn open_write(&self, name: &OsStr) -> io::Result<File> {
-        self.0.open_with(name, options().read(true).write(true)).map(cap_std::fs::File::into_std)
+        self.0
+            .open_with(name, options().read(true).write(true))
+            .map(cap_std::fs::File::into_std)
     }
 
     /// Creates a file; fails when anything has that name.
@@ -78,8 +85,13 @@ impl Dir {
     }
 
     /// Calls `visit` with every name in the folder, in no order, until it returns an error.
-    pub(crate) fn names(&self, visit: &mut dyn FnMut(OsString) -> io::Result<()>) -> io::Result<()> {
-        self.0.entries()?.try_for_each(|entry| visit(entry?.file_name()))
+    pub(crate) fn names(
+        &self,
+        visit: &mut dyn FnMut(OsString) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.0
+            .entries()?
+            .try_for_each(|entry| visit(entry?.file_name()))
     }
 
     /// What has this name.
@@ -89,22 +101,35 @@ impl Dir {
             return Ok(convert(Kind::Symlink, &metadata, (0, 0, 1)));
         }
         if !metadata.is_file() && !metadata.is_dir() {
-            return Ok(convert(Kind::Special("something special"), &metadata, (0, 0, 1)));
+            return Ok(convert(
+                Kind::Special("something special"),
+                &metadata,
+                (0, 0, 1),
+            ));
         }
         // Some systems know a file's identity only when it is open.
         match self.0.open_with(name, options().read(true).maybe_dir(true)) {
             Ok(file) => file.metadata().map(|metadata| of_open(&metadata)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let kind = if metadata.is_dir() { Kind::Folder } else { Kind::File };
+                let kind = if metadata.is_dir() {
+                    Kind::Folder
+                } else {
+                    Kind::File
+                };
                 Ok(convert(kind, &metadata, (0, 0, 1)))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// When the file was created, nanoseconds since the Unix epoch; 0 where the file system does not say.
+    /// When the file was created, nanoseconds since the Unix epoch; 0 where the file system does
+    /// not say.
     pub(crate) fn born_ns(&self, name: &OsStr) -> io::Result<i64> {
-        Ok(self.0.symlink_metadata(name)?.created().map_or(0, |time| since_epoch(time.into_std())))
+        Ok(self
+            .0
+            .symlink_metadata(name)?
+            .created()
+            .map_or(0, |time| since_epoch(time.into_std())))
     }
 
     /// Returns whether something is mounted on the folder of this name: it does not tell.
@@ -148,7 +173,8 @@ impl Dir {
         self.0.rename(name, &to.0, to_name)
     }
 
-    /// Moves `name` to `to_name` in `to`; fails with `AlreadyExists` when anything is there (not atomically).
+    /// Moves `name` to `to_name` in `to`; fails with `AlreadyExists` when anything is there (not
+    /// atomically).
     pub(crate) fn rename_new(&self, name: &OsStr, to: &Self, to_name: &OsStr) -> io::Result<()> {
         match to.0.symlink_metadata(to_name) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -167,7 +193,8 @@ impl Dir {
         Ok(false)
     }
 
-    /// Folders keep the mode they were created with; their times cannot be set through a handle here.
+    /// Folders keep the mode they were created with; their times cannot be set through a handle
+    /// here.
     pub(crate) fn finish(&self, _mode: u32, _mtime_ns: i64) -> io::Result<()> {
         Ok(())
     }
@@ -190,7 +217,11 @@ impl Dir {
 
 fn at(ns: i64) -> SystemTime {
     let distance = Duration::from_nanos(ns.unsigned_abs());
-    let time = if ns >= 0 { UNIX_EPOCH.checked_add(distance) } else { UNIX_EPOCH.checked_sub(distance) };
+    let time = if ns >= 0 {
+        UNIX_EPOCH.checked_add(distance)
+    } else {
+        UNIX_EPOCH.checked_sub(distance)
+    };
     time.unwrap_or(UNIX_EPOCH)
 }
 
@@ -208,10 +239,18 @@ fn of_open(metadata: &cap_std::fs::Metadata) -> Stat {
         kind if kind.is_file() => Kind::File,
         _ => Kind::Special("something special"),
     };
-    convert(kind, metadata, (metadata.dev(), metadata.ino(), metadata.nlink()))
+    convert(
+        kind,
+        metadata,
+        (metadata.dev(), metadata.ino(), metadata.nlink()),
+    )
 }
 
-fn convert(kind: Kind, metadata: &cap_std::fs::Metadata, (device, inode, links): (u64, u64, u64)) -> Stat {
+fn convert(
+    kind: Kind,
+    metadata: &cap_std::fs::Metadata,
+    (device, inode, links): (u64, u64, u64),
+) -> Stat {
     let mode = match kind {
         Kind::Folder => 0o755,
         _ if metadata.permissions().readonly() => 0o444,
@@ -221,7 +260,9 @@ fn convert(kind: Kind, metadata: &cap_std::fs::Metadata, (device, inode, links):
         kind,
         mode,
         size: metadata.len(),
-        mtime_ns: metadata.modified().map_or(0, |time| since_epoch(time.into_std())),
+        mtime_ns: metadata
+            .modified()
+            .map_or(0, |time| since_epoch(time.into_std())),
         ctime_ns: 0,
         device,
         inode,
@@ -233,7 +274,10 @@ fn convert(kind: Kind, metadata: &cap_std::fs::Metadata, (device, inode, links):
 
 /// Whether an error means that the name no longer stands for what it did.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Returns what a path leads to; symlinks in it are followed.
@@ -246,7 +290,9 @@ pub(crate) fn stat_path(path: &Path) -> io::Result<Stat> {
 }
 
 pub(crate) fn stat_file(file: &File) -> io::Result<Stat> {
-    cap_std::fs::File::from_std(file.try_clone()?).metadata().map(|metadata| of_open(&metadata))
+    cap_std::fs::File::from_std(file.try_clone()?)
+        .metadata()
+        .map(|metadata| of_open(&metadata))
 }
 
 #[cfg(unix)]

@@ -20,15 +20,27 @@ macro_rules! tests {
                 let dir = Dir::open(temporary.path()).unwrap();
                 let file = dir.create(n("a")).unwrap();
                 assert_eq!(write_at(&file, b"hello", 3).unwrap(), 5);
-                assert_eq!(dir.create(n("a")).unwrap_err().kind(), ErrorKind::AlreadyExists);
+                assert_eq!(
+                    dir.create(n("a")).unwrap_err().kind(),
+                    ErrorKind::AlreadyExists
+                );
                 let mut out = [9; 10];
-                assert_eq!(read_at(&dir.open_read(n("a")).unwrap(), &mut out, 0).unwrap(), 8);
+                assert_eq!(
+                    read_at(&dir.open_read(n("a")).unwrap(), &mut out, 0).unwrap(),
+                    8
+                );
                 assert_eq!(&out[..8], b"\0\0\0hello");
                 sync_data(&file).unwrap();
                 finish_file(&file, 0o444, 1_234_567_890_123_456_700).unwrap();
                 let (stat, same) = (dir.stat(n("a")).unwrap(), stat_file(&file).unwrap());
-                assert_eq!((stat.kind, stat.size, stat.mode, stat.links), (Kind::File, 8, 0o444, 1));
-                assert_eq!((stat.mtime_ns, stat.inode), (1_234_567_890_123_456_700, same.inode));
+                assert_eq!(
+                    (stat.kind, stat.size, stat.mode, stat.links),
+                    (Kind::File, 8, 0o444, 1)
+                );
+                assert_eq!(
+                    (stat.mtime_ns, stat.inode),
+                    (1_234_567_890_123_456_700, same.inode)
+                );
                 assert!(dir.readable(n("a"), &stat));
                 dir.make_dir(n("d")).unwrap();
                 let inner = dir.open_dir(n("d")).unwrap();
@@ -61,8 +73,12 @@ macro_rules! tests {
                 dir.symlink("folder", n("to-folder")).unwrap();
                 dir.symlink("nowhere", n("dangling")).unwrap();
                 assert_eq!(dir.read_link(n("to-file")).unwrap(), "file");
-                dir.set_symlink_mtime(n("to-file"), 1_000_000_000_000_000_000).unwrap();
-                assert_eq!(dir.stat(n("to-file")).unwrap().mtime_ns, 1_000_000_000_000_000_000);
+                dir.set_symlink_mtime(n("to-file"), 1_000_000_000_000_000_000)
+                    .unwrap();
+                assert_eq!(
+                    dir.stat(n("to-file")).unwrap().mtime_ns,
+                    1_000_000_000_000_000_000
+                );
                 for name in ["to-file", "to-folder", "dangling"] {
                     assert_eq!(dir.stat(n(name)).unwrap().kind, Kind::Symlink);
                     assert!(dir.open_read(n(name)).is_err(), "{name}");
@@ -102,10 +118,19 @@ fn holes_are_found() {
     let file = tempfile::tempfile().unwrap();
     let size = 40 << 20;
     file.set_len(size).unwrap();
-    assert_eq!(data_from(&file, 5, size), Some(Data { start: size, end: size }));
+    assert_eq!(
+        data_from(&file, 5, size),
+        Some(Data {
+            start: size,
+            end: size
+        })
+    );
     write_all_at(&file, &[1; 4096], 8 << 20).unwrap();
     let data = data_from(&file, 0, size).unwrap();
-    assert!(data.start <= 8 << 20 && data.end >= (8 << 20) + 4096 && data.end < size, "{data:?}");
+    assert!(
+        data.start <= 8 << 20 && data.end >= (8 << 20) + 4096 && data.end < size,
+        "{data:?}"
+    );
 }
 
 #[cfg(unix)]
@@ -116,7 +141,10 @@ fn a_fifo_is_neither_waited_for_nor_read() {
     let mode = rustix::fs::Mode::RWXU;
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let dir = super::Dir::open(temporary.path()).unwrap();
-    assert_eq!(dir.stat(OsStr::new("fifo")).unwrap().kind, Kind::Special("a named pipe"));
+    assert_eq!(
+        dir.stat(OsStr::new("fifo")).unwrap().kind,
+        Kind::Special("a named pipe")
+    );
     let file = dir.open_read(OsStr::new("fifo")).unwrap();
     assert_ne!(super::stat_file(&file).unwrap().kind, Kind::File);
 }

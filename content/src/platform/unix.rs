@@ -1,4 +1,5 @@
-//! Folders and files by handle, with rustix. The calls that only Linux has fall back where they are missing.
+//! Folders and files by handle, with rustix. The calls that only Linux has fall back where they are
+//! missing.
 
 use super::{Data, Kind, Space, Stat};
 use crate::open_files::with_room;
@@ -15,15 +16,20 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Dir(OwnedFd);
 
-const DIR_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const DIR_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 /// Opening a FIFO that took the place of a file must not wait for somebody to write into it.
 const READ_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
-const WRITE_FLAGS: OFlags =
-    OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const WRITE_FLAGS: OFlags = OFlags::RDWR
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
 
 impl Dir {
     /// Opens a folder by a path that the user of this device gave; symlinks in it are followed.
@@ -31,28 +37,48 @@ impl Dir {
         with_room(|| Ok(Self(fs::openat(CWD, path, DIR_FLAGS, Mode::empty())?)))
     }
 
-    /// Opens a folder by an absolute path that had no symlinks when it was recorded and must have none now.
+    /// Opens a folder by an absolute path that had no symlinks when it was recorded and must have
+    /// none now.
     pub(crate) fn open_exact(path: &Path) -> io::Result<Self> {
         with_room(|| Self::try_open_exact(path))
     }
 
     fn try_open_exact(path: &Path) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
-        match fs::openat2(CWD, path, DIR_FLAGS, Mode::empty(), fs::ResolveFlags::NO_SYMLINKS) {
+        match fs::openat2(
+            CWD,
+            path,
+            DIR_FLAGS,
+            Mode::empty(),
+            fs::ResolveFlags::NO_SYMLINKS,
+        ) {
             // Kernels before 5.6, and sandboxes that do not know the call.
             Err(Errno::NOSYS | Errno::PERM) => {}
             result => return Ok(Self(result?)),
         }
-        Ok(Self(fs::openat(CWD, path, DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty())?))
+        Ok(Self(fs::openat(
+            CWD,
+            path,
+            DIR_FLAGS | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )?))
     }
 
     /// Opens a folder inside this one.
     pub(crate) fn open_dir(&self, name: &OsStr) -> io::Result<Self> {
-        with_room(|| Ok(Self(fs::openat(&self.0, name, DIR_FLAGS | OFlags::NOFOLLOW, Mode::empty())?)))
+        with_room(|| {
+            Ok(Self(fs::openat(
+                &self.0,
+                name,
+                DIR_FLAGS | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )?))
+        })
     }
 
-    /// Opens a folder inside this one that belongs to this user but whose mode does not let it be opened, which is what
-    /// `refused` says; the mode is widened for its owner. Anything else is `refused`.
+    /// Opens a folder inside this one that belongs to this user but whose mode does not let it be
+    /// opened, which is what `refused` says; the mode is widened for its owner. Anything else
+    /// is `refused`.
     pub(crate) fn open_own_dir(&self, name: &OsStr, refused: io::Error) -> io::Result<Self> {
         if refused.kind() != io::ErrorKind::PermissionDenied {
             return Err(refused);
@@ -61,28 +87,42 @@ impl Dir {
         if stat.kind != Kind::Folder || stat.mode & 0o700 == 0o700 {
             return Err(refused);
         }
-        self.set_mode_at(name, stat.mode | 0o700).map_err(|_| refused)?;
+        self.set_mode_at(name, stat.mode | 0o700)
+            .map_err(|_| refused)?;
         self.open_dir(name)
     }
 
-    /// Sets the permission bits of a file or folder that this user owns but may not be able to open.
+    /// Sets the permission bits of a file or folder that this user owns but may not be able to
+    /// open.
     pub(crate) fn set_mode_at(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         {
-            // A handle of what has the name now, be it a symlink; /proc leads to that very thing, and the system sets no
-            // mode of a symlink.
-            let handle =
-                fs::openat(&self.0, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            // A handle of what has the name now, be it a symlink; /proc leads to that very thing,
+            // and the system sets no mode of a symlink.
+            let handle = fs::openat(
+                &self.0,
+                name,
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
             let kind = convert(&fs::fstat(&handle)?).kind;
             if !matches!(kind, Kind::File | Kind::Folder) {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
             let number = std::os::fd::AsRawFd::as_raw_fd(&handle);
-            Ok(fs::chmod(format!("/proc/self/fd/{number}"), permissions(mode))?)
+            Ok(fs::chmod(
+                format!("/proc/self/fd/{number}"),
+                permissions(mode),
+            )?)
         }
         #[cfg(not(target_os = "linux"))]
         {
-            Ok(fs::chmodat(&self.0, name, permissions(mode), AtFlags::SYMLINK_NOFOLLOW)?)
+            Ok(fs::chmodat(
+                &self.0,
+                name,
+                permissions(mode),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )?)
         }
     }
 
@@ -108,7 +148,10 @@ impl Dir {
     }
 
     /// Calls `visit` with every name in the folder, in no order, until it returns an error.
-    pub(crate) fn names(&self, visit: &mut dyn FnMut(OsString) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn names(
+        &self,
+        visit: &mut dyn FnMut(OsString) -> io::Result<()>,
+    ) -> io::Result<()> {
         for entry in fs::Dir::read_from(&self.0)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -121,10 +164,15 @@ impl Dir {
 
     /// What has this name.
     pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        Ok(convert(&fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?))
+        Ok(convert(&fs::statat(
+            &self.0,
+            name,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?))
     }
 
-    /// When the file was created, nanoseconds since the Unix epoch; 0 where the file system does not say.
+    /// When the file was created, nanoseconds since the Unix epoch; 0 where the file system does
+    /// not say.
     pub(crate) fn born_ns(&self, name: &OsStr) -> io::Result<i64> {
         #[cfg(target_os = "linux")]
         {
@@ -134,7 +182,9 @@ impl Dir {
                 Ok(stat) if stat.stx_mask & StatxFlags::BTIME.bits() != 0 => {
                     nanoseconds(stat.stx_btime.tv_sec, i64::from(stat.stx_btime.tv_nsec))
                 }
-                Err(error @ (Errno::NOENT | Errno::ACCESS | Errno::NOTDIR)) => return Err(error.into()),
+                Err(error @ (Errno::NOENT | Errno::ACCESS | Errno::NOTDIR)) => {
+                    return Err(error.into());
+                }
                 _ => 0,
             })
         }
@@ -144,13 +194,19 @@ impl Dir {
         }
     }
 
-    /// Returns whether something is mounted on the folder of this name; `false` where the system does not tell.
+    /// Returns whether something is mounted on the folder of this name; `false` where the system
+    /// does not tell.
     pub(crate) fn is_mount_root(&self, name: &OsStr) -> bool {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::{StatxAttributes, StatxFlags};
-            fs::statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
-                .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+            fs::statx(
+                &self.0,
+                name,
+                AtFlags::SYMLINK_NOFOLLOW,
+                StatxFlags::empty(),
+            )
+            .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
         }
         #[cfg(not(target_os = "linux"))]
         {
@@ -171,7 +227,9 @@ impl Dir {
 
     /// Where a symlink points.
     pub(crate) fn read_link(&self, name: &OsStr) -> io::Result<OsString> {
-        Ok(OsString::from_vec(fs::readlinkat(&self.0, name, Vec::new())?.into_bytes()))
+        Ok(OsString::from_vec(
+            fs::readlinkat(&self.0, name, Vec::new())?.into_bytes(),
+        ))
     }
 
     /// Creates a symlink; `target` may be any text.
@@ -181,7 +239,12 @@ impl Dir {
 
     /// Sets a symlink's own modification time.
     pub(crate) fn set_symlink_mtime(&self, name: &OsStr, mtime_ns: i64) -> io::Result<()> {
-        Ok(fs::utimensat(&self.0, name, &mtime(mtime_ns), AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(fs::utimensat(
+            &self.0,
+            name,
+            &mtime(mtime_ns),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Removes a file or symlink.
@@ -223,7 +286,8 @@ impl Dir {
         }
     }
 
-    /// Makes everything on this folder's file system durable; `false` where that cannot be asked for.
+    /// Makes everything on this folder's file system durable; `false` where that cannot be asked
+    /// for.
     pub(crate) fn sync_file_system(&self) -> io::Result<bool> {
         #[cfg(target_os = "linux")]
         {
@@ -256,7 +320,11 @@ impl Dir {
         Ok(Space {
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
             read_only: stat.f_flag.contains(fs::StatVfsMountFlags::RDONLY),
-            max_name: if stat.f_namemax == 0 { u64::from(u8::MAX) } else { stat.f_namemax },
+            max_name: if stat.f_namemax == 0 {
+                u64::from(u8::MAX)
+            } else {
+                stat.f_namemax
+            },
             max_file: self.max_file(),
         })
     }
@@ -286,16 +354,23 @@ const BCACHEFS_SUPER_MAGIC: u64 = 0xca45_1a4e;
 #[cfg(target_os = "linux")]
 fn file_system(fd: &impl std::os::fd::AsFd) -> Option<u64> {
     // The field's type differs between architectures; the magic numbers are 32 bits wide.
-    fs::fstatfs(fd).ok().map(|stat| (stat.f_type as u64) & 0xffff_ffff)
+    fs::fstatfs(fd)
+        .ok()
+        .map(|stat| (stat.f_type as u64) & 0xffff_ffff)
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
 }
 
 fn mtime(ns: i64) -> Timestamps {
     Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
         last_modification: Timespec {
             tv_sec: ns.div_euclid(1_000_000_000),
             tv_nsec: ns.rem_euclid(1_000_000_000) as _,
@@ -329,16 +404,21 @@ fn convert(stat: &fs::Stat) -> Stat {
         inode: stat.st_ino as u64,
         links: stat.st_nlink as u64,
         // st_blocks counts 512 bytes whatever the block size (POSIX <sys/stat.h>).
-        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        allocated: u64::try_from(stat.st_blocks)
+            .unwrap_or(0)
+            .saturating_mul(512),
         uid: stat.st_uid,
     }
 }
 
-/// Whether an error means that the name no longer stands for what it did: gone, or something of another kind.
+/// Whether an error means that the name no longer stands for what it did: gone, or something of
+/// another kind.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     // A symlink that must not be followed is ELOOP, or ENOTDIR where a folder was expected.
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || Errno::from_io_error(error) == Some(Errno::LOOP)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    ) || Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
 /// Returns what a path leads to; symlinks in it are followed.
@@ -370,18 +450,27 @@ pub(crate) fn finish_file(file: &File, mode: u32, mtime_ns: i64) -> io::Result<(
     Ok(fs::fchmod(file, permissions(mode))?)
 }
 
-/// The next stretch of data at or after `offset` of a sparse file; `None` where the system cannot say.
+/// The next stretch of data at or after `offset` of a sparse file; `None` where the system cannot
+/// say.
 pub(crate) fn data_from(file: &File, offset: u64, size: u64) -> Option<Data> {
     #[cfg(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd"))]
     {
         use rustix::fs::SeekFrom;
         let start = match fs::seek(file, SeekFrom::Data(offset)) {
             Ok(start) => start,
-            Err(Errno::NXIO) => return Some(Data { start: size, end: size }),
+            Err(Errno::NXIO) => {
+                return Some(Data {
+                    start: size,
+                    end: size,
+                });
+            }
             Err(_) => return None,
         };
         let end = fs::seek(file, SeekFrom::Hole(start)).ok()?;
-        Some(Data { start: start.min(size), end: end.min(size) })
+        Some(Data {
+            start: start.min(size),
+            end: end.min(size),
+        })
     }
     #[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
     {
@@ -398,14 +487,17 @@ pub(crate) fn hint_sequential(file: &File) {
     let _ = file;
 }
 
-/// Reserves `size` bytes of disk for a file of that length where this is cheap; only a full disk is an error.
+/// Reserves `size` bytes of disk for a file of that length where this is cheap; only a full disk is
+/// an error.
 pub(crate) fn preallocate(file: &File, size: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         // Elsewhere (tmpfs, FAT, network) it means writing zeros, or nothing.
-        if matches!(file_system(file), Some(EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC))
-            && let Err(error @ (Errno::NOSPC | Errno::DQUOT)) =
-                fs::fallocate(file, fs::FallocateFlags::KEEP_SIZE, 0, size)
+        if matches!(
+            file_system(file),
+            Some(EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC)
+        ) && let Err(error @ (Errno::NOSPC | Errno::DQUOT)) =
+            fs::fallocate(file, fs::FallocateFlags::KEEP_SIZE, 0, size)
         {
             return Err(error.into());
         }
@@ -419,7 +511,10 @@ pub(crate) fn preallocate(file: &File, size: u64) -> io::Result<()> {
 pub(crate) fn can_share_blocks(file: &File) -> bool {
     #[cfg(target_os = "linux")]
     {
-        matches!(file_system(file), Some(XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC | BCACHEFS_SUPER_MAGIC))
+        matches!(
+            file_system(file),
+            Some(XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC | BCACHEFS_SUPER_MAGIC)
+        )
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -428,12 +523,19 @@ pub(crate) fn can_share_blocks(file: &File) -> bool {
     }
 }
 
-/// Shares `length` bytes of `from` with `to` without copying them; says whether it did. If not, `to` may have been
-/// written in part. Offsets and length must be multiples of the file system's block.
+/// Shares `length` bytes of `from` with `to` without copying them; says whether it did. If not,
+/// `to` may have been written in part. Offsets and length must be multiples of the file system's
+/// block.
 ///
-/// On a file system that can share blocks, `copy_file_range` does (Linux 4.5 and later); elsewhere it would copy,
-/// which the caller does better.
-pub(crate) fn clone_range(from: &File, from_offset: u64, to: &File, to_offset: u64, length: u64) -> bool {
+/// On a file system that can share blocks, `copy_file_range` does (Linux 4.5 and later); elsewhere
+/// it would copy, which the caller does better.
+pub(crate) fn clone_range(
+    from: &File,
+    from_offset: u64,
+    to: &File,
+    to_offset: u64,
+    length: u64,
+) -> bool {
     #[cfg(target_os = "linux")]
     {
         if !can_share_blocks(from) || !can_share_blocks(to) {

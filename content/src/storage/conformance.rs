@@ -1,4 +1,5 @@
-//! The suite that every engine of [`Storage`] passes. Public so that an engine outside this crate can run it too.
+//! The suite that every engine of [`Storage`] passes. Public so that an engine outside this crate
+//! can run it too.
 //!
 //! It panics where the contract is broken, as a test does; nothing but tests calls it.
 
@@ -14,7 +15,8 @@ const TWO: Table = Table::new("two");
 /// A table whose name begins with another one's, to catch engines that mix up names and keys.
 const ONE_MORE: Table = Table::new("one-more");
 
-/// Opens the store at a path, which is the same store when opened again after the first was dropped.
+/// Opens the store at a path, which is the same store when opened again after the first was
+/// dropped.
 pub type Open<'a> = &'a dyn Fn(&Path) -> Box<dyn Storage>;
 
 /// Runs the suite with stores below the folder `root`. Panics where the contract is broken.
@@ -50,16 +52,29 @@ fn all(store: &dyn Storage, table: Table, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8
 }
 
 fn keys(store: &dyn Storage, table: Table, prefix: &[u8]) -> Vec<Vec<u8>> {
-    all(store, table, prefix).into_iter().map(|(key, _)| key).collect()
+    all(store, table, prefix)
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect()
 }
 
 fn reads_what_was_written(store: &dyn Storage) {
     assert_eq!(store.get(ONE, b"k").unwrap(), None);
-    assert!(all(store, ONE, b"").is_empty(), "a table nobody wrote to is empty");
-    put(store, &[(ONE, b"k", b"1"), (TWO, b"k", b"2"), (ONE_MORE, b"k", b"3")]);
+    assert!(
+        all(store, ONE, b"").is_empty(),
+        "a table nobody wrote to is empty"
+    );
+    put(
+        store,
+        &[(ONE, b"k", b"1"), (TWO, b"k", b"2"), (ONE_MORE, b"k", b"3")],
+    );
     assert_eq!(store.get(ONE, b"k").unwrap().unwrap(), b"1");
     assert_eq!(store.get(TWO, b"k").unwrap().unwrap(), b"2");
-    assert_eq!(all(store, ONE, b""), [(b"k".to_vec(), b"1".to_vec())], "tables are apart");
+    assert_eq!(
+        all(store, ONE, b""),
+        [(b"k".to_vec(), b"1".to_vec())],
+        "tables are apart"
+    );
     let mut batch = Batch::new();
     batch.put(ONE, b"k", b"lost");
     batch.remove(ONE, b"k");
@@ -67,8 +82,16 @@ fn reads_what_was_written(store: &dyn Storage) {
     batch.remove(TWO, b"k");
     batch.put(TWO, b"k", b"last");
     store.commit_lazily(batch).unwrap();
-    assert_eq!(store.get(ONE, b"k").unwrap(), None, "the last change to a key counts");
-    assert_eq!(store.get(TWO, b"k").unwrap().unwrap(), b"last", "lazy commits are visible at once");
+    assert_eq!(
+        store.get(ONE, b"k").unwrap(),
+        None,
+        "the last change to a key counts"
+    );
+    assert_eq!(
+        store.get(TWO, b"k").unwrap().unwrap(),
+        b"last",
+        "lazy commits are visible at once"
+    );
     store.commit(Batch::new()).unwrap();
     store.commit_lazily(Batch::new()).unwrap();
     store.flush().unwrap();
@@ -77,7 +100,9 @@ fn reads_what_was_written(store: &dyn Storage) {
 
 fn keeps_edges(store: &dyn Storage) {
     let long = vec![0xabu8; MAX_KEY];
-    let megabyte: Vec<u8> = (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let megabyte: Vec<u8> = (0..1 << 20)
+        .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let large = vec![7u8; MAX_VALUE];
     let entries: [(&[u8], &[u8]); 7] = [
         (b"", b"the empty key"),
@@ -92,7 +117,11 @@ fn keeps_edges(store: &dyn Storage) {
         put(store, &[(ONE, key, value)]);
     }
     for (key, value) in entries {
-        assert!(store.get(ONE, key).unwrap().as_deref() == Some(value), "{:?}…", &key[..key.len().min(20)]);
+        assert!(
+            store.get(ONE, key).unwrap().as_deref() == Some(value),
+            "{:?}…",
+            &key[..key.len().min(20)]
+        );
     }
     put(store, &[(TWO, b"", b"")]);
     assert_eq!(all(store, TWO, b""), [(vec![], vec![])]);
@@ -103,9 +132,18 @@ fn keeps_edges(store: &dyn Storage) {
 }
 
 fn scans_in_order(store: &dyn Storage) {
-    let mut expected: Vec<Vec<u8>> =
-        (0..1000u32).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes().into()).collect();
-    expected.extend([vec![], vec![0], vec![0, 0], vec![0xff], vec![0xff; 9], vec![0x7f], vec![0x80]]);
+    let mut expected: Vec<Vec<u8>> = (0..1000u32)
+        .map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes().into())
+        .collect();
+    expected.extend([
+        vec![],
+        vec![0],
+        vec![0, 0],
+        vec![0xff],
+        vec![0xff; 9],
+        vec![0x7f],
+        vec![0x80],
+    ]);
     for key in &expected {
         let mut batch = Batch::new();
         batch.put(ONE, key, key);
@@ -113,20 +151,38 @@ fn scans_in_order(store: &dyn Storage) {
     }
     expected.sort();
     expected.dedup();
-    assert_eq!(keys(store, ONE, b""), expected, "byte order, the shorter first, each once");
+    assert_eq!(
+        keys(store, ONE, b""),
+        expected,
+        "byte order, the shorter first, each once"
+    );
     let mut seen = 0;
     let mut visit = |_: &[u8], _: &[u8]| {
         seen += 1;
         // A visitor may use the store.
         put(store, &[(TWO, b"seen", &[seen as u8])]);
-        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if seen == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     store.scan(ONE, b"", &mut visit).unwrap();
     assert_eq!(seen, 3, "a break ends the scan");
 }
 
 fn scans_prefixes(store: &dyn Storage) {
-    let names: [&[u8]; 9] = [b"", b"a", b"a\0", b"a\xff", b"a\xff\xff", b"ab", b"b", b"\xff", b"\xff\xff"];
+    let names: [&[u8]; 9] = [
+        b"",
+        b"a",
+        b"a\0",
+        b"a\xff",
+        b"a\xff\xff",
+        b"ab",
+        b"b",
+        b"\xff",
+        b"\xff\xff",
+    ];
     for name in names {
         put(store, &[(ONE, name, b"x"), (ONE_MORE, name, b"y")]);
     }
@@ -144,8 +200,14 @@ fn scans_prefixes(store: &dyn Storage) {
 
 fn refuses_what_is_too_large(store: &dyn Storage) {
     let refused = |batch: Batch| {
-        assert!(matches!(store.commit(batch.clone()), Err(StorageError::TooLarge { .. })));
-        assert!(matches!(store.commit_lazily(batch), Err(StorageError::TooLarge { .. })));
+        assert!(matches!(
+            store.commit(batch.clone()),
+            Err(StorageError::TooLarge { .. })
+        ));
+        assert!(matches!(
+            store.commit_lazily(batch),
+            Err(StorageError::TooLarge { .. })
+        ));
     };
     let mut batch = Batch::new();
     batch.put(ONE, b"fits", b"");
@@ -160,7 +222,11 @@ fn refuses_what_is_too_large(store: &dyn Storage) {
         batch.put(ONE, &[i], &vec![0; MAX_VALUE]);
     }
     refused(batch);
-    assert_eq!(store.get(ONE, b"fits").unwrap(), None, "nothing of a refused batch is written");
+    assert_eq!(
+        store.get(ONE, b"fits").unwrap(),
+        None,
+        "nothing of a refused batch is written"
+    );
     let value = vec![0; MAX_VALUE + 1];
     assert!(matches!(
         store.compare_and_set(ONE, b"k", None, Some(&value)),
@@ -172,21 +238,39 @@ fn survives_reopening(path: &Path, open: Open<'_>) {
     for round in 0..5u8 {
         let store = open(path);
         for earlier in 0..round {
-            assert_eq!(store.get(ONE, &[earlier]).unwrap().unwrap(), [earlier; 5000], "committed");
+            assert_eq!(
+                store.get(ONE, &[earlier]).unwrap().unwrap(),
+                [earlier; 5000],
+                "committed"
+            );
             assert_eq!(
                 store.get(TWO, &[earlier]).unwrap().unwrap(),
                 [earlier],
                 "committed lazily, then flushed"
             );
-            assert_eq!(store.get(ONE_MORE, &[earlier]).unwrap().unwrap(), [earlier], "set by comparison");
+            assert_eq!(
+                store.get(ONE_MORE, &[earlier]).unwrap().unwrap(),
+                [earlier],
+                "set by comparison"
+            );
             assert_eq!(store.get(ONE, &[100 + earlier]).unwrap(), None, "removed");
         }
-        put(store.as_ref(), &[(ONE, &[round], &[round; 5000]), (ONE, &[100 + round], b"removed below")]);
+        put(
+            store.as_ref(),
+            &[
+                (ONE, &[round], &[round; 5000]),
+                (ONE, &[100 + round], b"removed below"),
+            ],
+        );
         let mut batch = Batch::new();
         batch.put(TWO, &[round], &[round]);
         batch.remove(ONE, &[100 + round]);
         store.commit_lazily(batch).unwrap();
-        assert!(store.compare_and_set(ONE_MORE, &[round], None, Some(&[round])).unwrap());
+        assert!(
+            store
+                .compare_and_set(ONE_MORE, &[round], None, Some(&[round]))
+                .unwrap()
+        );
         store.flush().unwrap();
     }
 }
@@ -211,8 +295,9 @@ fn compares_before_setting(store: &dyn Storage) {
 fn races_have_one_winner(store: &dyn Storage) {
     const THREADS: u32 = 4;
     const EACH: u32 = 25;
-    let number =
-        |value: Option<&Vec<u8>>| value.map_or(0, |v| u32::from_be_bytes(v.as_slice().try_into().unwrap()));
+    let number = |value: Option<&Vec<u8>>| {
+        value.map_or(0, |v| u32::from_be_bytes(v.as_slice().try_into().unwrap()))
+    };
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -220,7 +305,10 @@ fn races_have_one_winner(store: &dyn Storage) {
                     loop {
                         let old = store.get(ONE, b"counter").unwrap();
                         let new = (number(old.as_ref()) + 1).to_be_bytes();
-                        if store.compare_and_set(ONE, b"counter", old.as_deref(), Some(&new)).unwrap() {
+                        if store
+                            .compare_and_set(ONE, b"counter", old.as_deref(), Some(&new))
+                            .unwrap()
+                        {
                             break;
                         }
                     }
@@ -228,11 +316,14 @@ fn races_have_one_winner(store: &dyn Storage) {
             });
         }
     });
-    assert_eq!(number(store.get(ONE, b"counter").unwrap().as_ref()), THREADS * EACH);
+    assert_eq!(
+        number(store.get(ONE, b"counter").unwrap().as_ref()),
+        THREADS * EACH
+    );
 }
 
-/// Writers replace one key by another within a batch: whoever scans while nothing else changes sees exactly one of
-/// them, and `get` in two tables after the writers' end agrees.
+/// Writers replace one key by another within a batch: whoever scans while nothing else changes sees
+/// exactly one of them, and `get` in two tables after the writers' end agrees.
 fn readers_never_see_half_a_batch(store: &dyn Storage) {
     put(store, &[(ONE, b"turn", &[0]), (TWO, b"turn", &[0])]);
     let done = AtomicBool::new(false);
@@ -258,10 +349,16 @@ fn readers_never_see_half_a_batch(store: &dyn Storage) {
             batch.put(TWO, b"turn", &[turn]);
             batch.put(ONE, &[turn], &[turn; 100]);
             batch.remove(ONE, &[turn - 1]);
-            if turn % 2 == 0 { store.commit(batch).unwrap() } else { store.commit_lazily(batch).unwrap() }
+            if turn % 2 == 0 {
+                store.commit(batch).unwrap()
+            } else {
+                store.commit_lazily(batch).unwrap()
+            }
         }
         done.store(true, Ordering::Release);
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        readers
+            .into_iter()
+            .for_each(|reader| reader.join().unwrap());
     });
 }
 
@@ -277,7 +374,9 @@ fn holds_many_keys(path: &Path, open: Open<'_>) {
         store.commit_lazily(batch).unwrap();
     }
     let mut batch = Batch::new();
-    (0..COUNT).step_by(10).for_each(|i| batch.remove(ONE, &key(i)));
+    (0..COUNT)
+        .step_by(10)
+        .for_each(|i| batch.remove(ONE, &key(i)));
     store.commit(batch).unwrap();
     drop(store);
     let store = open(path);

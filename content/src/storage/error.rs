@@ -53,7 +53,8 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether a fresh store is the only way on. Locked, too new, out of space and the like are not.
+    /// Whether a fresh store is the only way on. Locked, too new, out of space and the like are
+    /// not.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged(_))
     }
@@ -69,15 +70,20 @@ impl StorageError {
     }
 }
 
-/// Runs what may panic inside an engine (they assert some of what they read from disk) and makes an error of it.
+/// Runs what may panic inside an engine (they assert some of what they read from disk) and makes an
+/// error of it.
 pub(super) fn guarded<T>(
     engine: &str,
     work: impl FnOnce() -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
-    // Unwind safety: an engine that panicked is reported as damaged and not trusted again (see `open`).
+    // Unwind safety: an engine that panicked is reported as damaged and not trusted again (see
+    // `open`).
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(StorageError::Damaged(format!("{engine} panicked: {}", text.unwrap_or("no message"))))
+        Err(StorageError::Damaged(format!(
+            "{engine} panicked: {}",
+            text.unwrap_or("no message")
+        )))
     })
 }

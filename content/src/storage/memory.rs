@@ -11,7 +11,8 @@ type Tables = BTreeMap<Table, Entries>;
 /// Entries copied out under one hold of the lock while scanning, so that `visit` runs without it.
 const SCAN_PAGE: usize = 256;
 
-/// A [`Storage`] in memory. Clones share their content: a clone kept aside is the "disk" of a reopened store.
+/// A [`Storage`] in memory. Clones share their content: a clone kept aside is the "disk" of a
+/// reopened store.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStorage {
     tables: Arc<RwLock<Tables>>,
@@ -23,8 +24,8 @@ impl MemoryStorage {
         Self::default()
     }
 
-    // A panic in another thread cannot leave a batch half applied in a way that matters: no code that can panic
-    // runs under the write lock.
+    // A panic in another thread cannot leave a batch half applied in a way that matters: no code
+    // that can panic runs under the write lock.
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -35,7 +36,9 @@ impl MemoryStorage {
 
     fn page(&self, table: Table, from: Bound<&[u8]>, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let tables = self.read();
-        let Some(entries) = tables.get(&table) else { return Vec::new() };
+        let Some(entries) = tables.get(&table) else {
+            return Vec::new();
+        };
         entries
             .range::<[u8], _>((from, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
@@ -47,7 +50,10 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.read().get(&table).and_then(|entries| entries.get(key).cloned()))
+        Ok(self
+            .read()
+            .get(&table)
+            .and_then(|entries| entries.get(key).cloned()))
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
@@ -58,7 +64,9 @@ impl Storage for MemoryStorage {
                     return Ok(());
                 }
             }
-            let Some((last, _)) = page.last().filter(|_| page.len() == SCAN_PAGE) else { return Ok(()) };
+            let Some((last, _)) = page.last().filter(|_| page.len() == SCAN_PAGE) else {
+                return Ok(());
+            };
             page = self.page(table, Bound::Excluded(last), prefix);
         }
     }
@@ -120,7 +128,14 @@ mod tests {
         let disks: Mutex<HashMap<PathBuf, MemoryStorage>> = Mutex::default();
         let dir = tempfile::tempdir().unwrap();
         super::super::conformance::conformance(dir.path(), &|path| {
-            Box::new(disks.lock().unwrap().entry(path.to_owned()).or_default().clone())
+            Box::new(
+                disks
+                    .lock()
+                    .unwrap()
+                    .entry(path.to_owned())
+                    .or_default()
+                    .clone(),
+            )
         });
     }
 }

@@ -1,7 +1,8 @@
 //! Opening a store from disk, and getting rid of one that is damaged.
 //!
-//! Invariants: a damaged store never keeps the daemon from starting and is never deleted, only moved aside; a store
-//! that is merely locked, too new, unreadable for lack of permission or out of space is left alone and reported.
+//! Invariants: a damaged store never keeps the daemon from starting and is never deleted, only
+//! moved aside; a store that is merely locked, too new, unreadable for lack of permission or out of
+//! space is left alone and reported.
 
 use super::{Batch, RedbStorage, SledStorage, Storage, StorageError, Table, Visit, redb};
 use std::fs::File;
@@ -21,9 +22,9 @@ pub enum Engine {
 
 /// The engine a daemon uses: the one that keeps its word when the power goes.
 ///
-/// Measured with `tests/power_loss` (`HITHER_POWER_ROUNDS=100 cargo test -p hither-content --test power_loss`), the file
-/// system shut down under three writing threads, rounds in which the store did not open, had lost acknowledged batches
-/// or held half a batch:
+/// Measured with `tests/power_loss` (`HITHER_POWER_ROUNDS=100 cargo test -p hither-content --test
+/// power_loss`), the file system shut down under three writing threads, rounds in which the store
+/// did not open, had lost acknowledged batches or held half a batch:
 ///
 /// | | values up to 320 KiB | up to 1 KiB |
 /// |---|---|---|
@@ -32,9 +33,9 @@ pub enum Engine {
 /// | sled on ext4, fsynced by us after each flush | 94 of 100 | 0 of 100 |
 /// | sled on ext4, its own flush alone | – | 94 of 100 |
 ///
-/// sled writes values too large for its log into files that it never fsyncs and does not open without them ("tried to
-/// serialize Uninitialized"), and on Linux its flush ends in `sync_file_range`, which does not make a file's new length
-/// durable.
+/// sled writes values too large for its log into files that it never fsyncs and does not open
+/// without them ("tried to serialize Uninitialized"), and on Linux its flush ends in
+/// `sync_file_range`, which does not make a file's new length durable.
 pub const DEFAULT_ENGINE: Engine = Engine::Redb;
 
 /// How a store was opened.
@@ -53,17 +54,20 @@ pub enum Opened {
     },
 }
 
-/// Format of the tables, raised when their layout changes in a way that an older build would misread.
+/// Format of the tables, raised when their layout changes in a way that an older build would
+/// misread.
 const FORMAT: u32 = 1;
 const MARKER_TABLE: Table = Table::new("hither-store");
 const MARKER_KEY: &[u8] = b"format";
 /// A file of this name inside the folder asks the next opening for a full check of every page.
 const SUSPECT: &str = "suspect";
 
-/// Opens the store in the folder `dir`, creating it when missing (mode 0700: the store holds secrets of shares).
+/// Opens the store in the folder `dir`, creating it when missing (mode 0700: the store holds
+/// secrets of shares).
 ///
-/// One process at a time: the lock is the file `<dir>.lock`. A store that does not open, or that was seen damaged
-/// while in use and now fails a full check, is moved to `<dir>.broken-<unix seconds>` and a fresh one is made.
+/// One process at a time: the lock is the file `<dir>.lock`. A store that does not open, or that
+/// was seen damaged while in use and now fails a full check, is moved to `<dir>.broken-<unix
+/// seconds>` and a fresh one is made.
 pub fn open(dir: &Path, engine: Engine) -> Result<(Arc<dyn Storage>, Opened), StorageError> {
     create_private(dir).map_err(StorageError::io("creating the store's folder"))?;
     let lock = Arc::new(lock(dir)?);
@@ -71,7 +75,8 @@ pub fn open(dir: &Path, engine: Engine) -> Result<(Arc<dyn Storage>, Opened), St
         Ok((store, true)) => Ok((store, Opened::Fresh)),
         Ok((store, false)) => Ok((store, Opened::Existing)),
         Err(error) if error.is_damage() => {
-            let moved_to = move_aside(dir).map_err(StorageError::io("moving a damaged store aside"))?;
+            let moved_to =
+                move_aside(dir).map_err(StorageError::io("moving a damaged store aside"))?;
             let reason = error.to_string();
             tracing::error!(%reason, moved_to = %moved_to.display(), "the metadata store was damaged");
             create_private(dir).map_err(StorageError::io("creating the store's folder"))?;
@@ -83,36 +88,52 @@ pub fn open(dir: &Path, engine: Engine) -> Result<(Arc<dyn Storage>, Opened), St
 }
 
 /// Opens and checks the store; also says whether it is new.
-fn open_once(dir: &Path, engine: Engine, lock: &Arc<File>) -> Result<(Arc<dyn Storage>, bool), StorageError> {
+fn open_once(
+    dir: &Path,
+    engine: Engine,
+    lock: &Arc<File>,
+) -> Result<(Arc<dyn Storage>, bool), StorageError> {
     let suspect = dir.join(SUSPECT);
     let has = |name| dir.join(name).exists();
     let store: Arc<dyn Storage> = match engine {
         Engine::Redb => {
             if has("conf") && !has(redb::FILE) {
-                return Err(StorageError::OtherEngine { path: dir.to_owned() });
+                return Err(StorageError::OtherEngine {
+                    path: dir.to_owned(),
+                });
             }
             let mut inner = RedbStorage::open(dir)?;
             if suspect.exists() {
                 inner.check()?;
             }
-            Arc::new(OpenStore { inner, suspect: suspect.clone(), _lock: Arc::clone(lock) })
+            Arc::new(OpenStore {
+                inner,
+                suspect: suspect.clone(),
+                _lock: Arc::clone(lock),
+            })
         }
         Engine::Sled => {
             if has(redb::FILE) && !has("conf") {
-                return Err(StorageError::OtherEngine { path: dir.to_owned() });
+                return Err(StorageError::OtherEngine {
+                    path: dir.to_owned(),
+                });
             }
             let inner = SledStorage::open(dir)?;
             if suspect.exists() {
                 inner.check()?;
             }
-            Arc::new(OpenStore { inner, suspect: suspect.clone(), _lock: Arc::clone(lock) })
+            Arc::new(OpenStore {
+                inner,
+                suspect: suspect.clone(),
+                _lock: Arc::clone(lock),
+            })
         }
     };
     let fresh = check_format(store.as_ref())?;
     match std::fs::remove_file(&suspect) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(StorageError::io("removing the mark of a suspect store")(error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StorageError::io(
+            "removing the mark of a suspect store",
+        )(error)),
         _ => Ok((store, fresh)),
     }
 }
@@ -131,7 +152,10 @@ fn check_format(store: &dyn Storage) -> Result<bool, StorageError> {
     match found {
         0 => Err(StorageError::Damaged("its format marker is zero".into())),
         1..=FORMAT => Ok(false),
-        _ => Err(StorageError::TooNew { found, known: FORMAT }),
+        _ => Err(StorageError::TooNew {
+            found,
+            known: FORMAT,
+        }),
     }
 }
 
@@ -160,13 +184,19 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
         .map_err(StorageError::io("opening the store's lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked { path: dir.to_owned() }),
-        Err(std::fs::TryLockError::Error(error)) => Err(StorageError::io("locking the store")(error)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StorageError::Locked {
+            path: dir.to_owned(),
+        }),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(StorageError::io("locking the store")(error))
+        }
     }
 }
 
 fn move_aside(dir: &Path) -> io::Result<PathBuf> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     let mut moved_to = beside(dir, &format!(".broken-{seconds}"));
     let mut count = 1;
     while moved_to.exists() {
@@ -274,7 +304,10 @@ mod tests {
     fn a_store_in_use_is_locked_not_broken() {
         each_engine(|engine, dir| {
             let (_store, _) = open(dir, engine).unwrap();
-            assert!(matches!(open(dir, engine), Err(StorageError::Locked { .. })));
+            assert!(matches!(
+                open(dir, engine),
+                Err(StorageError::Locked { .. })
+            ));
         });
     }
 
@@ -282,10 +315,16 @@ mod tests {
     fn engines_have_a_lock_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
         let _redb = RedbStorage::open(dir.path()).unwrap();
-        assert!(matches!(RedbStorage::open(dir.path()), Err(StorageError::Locked { .. })));
+        assert!(matches!(
+            RedbStorage::open(dir.path()),
+            Err(StorageError::Locked { .. })
+        ));
         let dir = tempfile::tempdir().unwrap();
         let _sled = SledStorage::open(dir.path()).unwrap();
-        assert!(matches!(SledStorage::open(dir.path()), Err(StorageError::Locked { .. })));
+        assert!(matches!(
+            SledStorage::open(dir.path()),
+            Err(StorageError::Locked { .. })
+        ));
     }
 
     #[test]
@@ -294,7 +333,10 @@ mod tests {
         for (first, second) in [(Engine::Sled, Engine::Redb), (Engine::Redb, Engine::Sled)] {
             let dir = dir.path().join(format!("{first:?}"));
             drop(open(&dir, first).unwrap());
-            assert!(matches!(open(&dir, second), Err(StorageError::OtherEngine { .. })));
+            assert!(matches!(
+                open(&dir, second),
+                Err(StorageError::OtherEngine { .. })
+            ));
             assert_eq!(open(&dir, first).unwrap().1, Opened::Existing);
         }
     }
@@ -307,7 +349,13 @@ mod tests {
             batch.put(MARKER_TABLE, MARKER_KEY, &9u32.to_le_bytes());
             store.commit(batch).unwrap();
             drop(store);
-            assert!(matches!(open(dir, engine), Err(StorageError::TooNew { found: 9, known: FORMAT })));
+            assert!(matches!(
+                open(dir, engine),
+                Err(StorageError::TooNew {
+                    found: 9,
+                    known: FORMAT
+                })
+            ));
         });
     }
 
@@ -315,8 +363,11 @@ mod tests {
     fn ruin(engine: Engine, dir: &Path) {
         match engine {
             Engine::Redb => std::fs::write(dir.join(redb::FILE), vec![0x5a; 100_000]).unwrap(),
-            // sled takes a data file of nonsense for an empty one; its settings file it does not forgive.
-            Engine::Sled => std::fs::write(dir.join("conf"), b"nonsense that is long enough").unwrap(),
+            // sled takes a data file of nonsense for an empty one; its settings file it does not
+            // forgive.
+            Engine::Sled => {
+                std::fs::write(dir.join("conf"), b"nonsense that is long enough").unwrap()
+            }
         }
     }
 
@@ -328,7 +379,9 @@ mod tests {
             drop(store);
             ruin(engine, dir);
             let (store, opened) = open(dir, engine).unwrap();
-            let Opened::Rebuilt { moved_to, reason } = opened else { panic!("{engine:?}: {opened:?}") };
+            let Opened::Rebuilt { moved_to, reason } = opened else {
+                panic!("{engine:?}: {opened:?}")
+            };
             assert!(moved_to.is_dir() && !reason.is_empty());
             assert_eq!(store.get(TABLE, &1u32.to_be_bytes()).unwrap(), None);
             put(store.as_ref());
@@ -347,7 +400,9 @@ mod tests {
         put(store.as_ref());
         drop(store);
         assert_eq!(open(&dir, Engine::Redb).unwrap().1, Opened::Existing);
-        let names = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = std::fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
         assert_eq!(names.collect::<Vec<_>>(), [redb::FILE]);
     }
 
@@ -358,15 +413,22 @@ mod tests {
         let (store, _) = open(&dir, Engine::Redb).unwrap();
         put(store.as_ref());
         drop(store);
-        // One flipped bit in the middle of some value: nothing notices unless every checksum is verified.
+        // One flipped bit in the middle of some value: nothing notices unless every checksum is
+        // verified.
         let file = dir.join(redb::FILE);
         let mut bytes = std::fs::read(&file).unwrap();
-        let at = bytes.windows(100).position(|window| window == [77; 100]).unwrap();
+        let at = bytes
+            .windows(100)
+            .position(|window| window == [77; 100])
+            .unwrap();
         bytes[at + 50] ^= 1;
         std::fs::write(&file, bytes).unwrap();
         assert_eq!(open(&dir, Engine::Redb).unwrap().1, Opened::Existing);
         File::create(dir.join(SUSPECT)).unwrap();
-        assert!(matches!(open(&dir, Engine::Redb).unwrap().1, Opened::Rebuilt { .. }));
+        assert!(matches!(
+            open(&dir, Engine::Redb).unwrap().1,
+            Opened::Rebuilt { .. }
+        ));
         assert_eq!(open(&dir, Engine::Redb).unwrap().1, Opened::Existing);
     }
 }

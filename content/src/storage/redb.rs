@@ -1,12 +1,15 @@
 //! The contract on redb 4: one redb table per [`Table`], one redb transaction per batch.
 //!
-//! Durability is redb's own: `Immediate` fsyncs and, by a checksummed double root, leaves the old or the new state
-//! behind whenever power is lost; `None` is made durable by the next `Immediate`. redb cannot reuse space freed by
-//! transactions that are not durable yet, so at most [`MAX_LAZY`] of them, or [`MAX_LAZY_BYTES`], wait for one.
+//! Durability is redb's own: `Immediate` fsyncs and, by a checksummed double root, leaves the old
+//! or the new state behind whenever power is lost; `None` is made durable by the next `Immediate`.
+//! redb cannot reuse space freed by transactions that are not durable yet, so at most [`MAX_LAZY`]
+//! of them, or [`MAX_LAZY_BYTES`], wait for one.
 
 use super::error::guarded;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
-use redb::{Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use redb::{
+    Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -33,14 +36,15 @@ pub struct RedbStorage {
     dir: PathBuf,
     /// `None` only after it had to be opened again and could not.
     db: RwLock<Option<redb::Database>>,
-    /// Batches and bytes committed lazily since the last durable commit. Only a bound: need not be exact.
+    /// Batches and bytes committed lazily since the last durable commit. Only a bound: need not be
+    /// exact.
     lazy: AtomicUsize,
     lazy_bytes: AtomicUsize,
 }
 
 impl RedbStorage {
-    /// Opens the database in folder `dir`, creating both when missing. After an unclean end redb verifies every
-    /// page's checksum first, which takes a few seconds per GiB.
+    /// Opens the database in folder `dir`, creating both when missing. After an unclean end redb
+    /// verifies every page's checksum first, which takes a few seconds per GiB.
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         std::fs::create_dir_all(dir).map_err(StorageError::io("creating the store's folder"))?;
         if !dir.join(FILE).exists() {
@@ -58,15 +62,20 @@ impl RedbStorage {
     /// Verifies every page's checksum.
     pub(super) fn check(&mut self) -> Result<(), StorageError> {
         let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
-        match guarded(NAME, || db.as_mut().map(|db| db.check_integrity().map_err(engine_error)).transpose())?
-        {
+        match guarded(NAME, || {
+            db.as_mut()
+                .map(|db| db.check_integrity().map_err(engine_error))
+                .transpose()
+        })? {
             Some(true) => Ok(()),
-            _ => Err(StorageError::Damaged("redb's integrity check failed".into())),
+            _ => Err(StorageError::Damaged(
+                "redb's integrity check failed".into(),
+            )),
         }
     }
 
-    /// Begins something. After the system has failed to write once, redb does nothing more until it is opened again, which
-    /// is tried here: the disk may have room again.
+    /// Begins something. After the system has failed to write once, redb does nothing more until it
+    /// is opened again, which is tried here: the disk may have room again.
     fn with_db<T>(
         &self,
         begin: impl Fn(&redb::Database) -> Result<T, redb::Error>,
@@ -96,11 +105,17 @@ impl RedbStorage {
 
     fn begin(&self, durability: Durability) -> Result<WriteTransaction, StorageError> {
         let mut transaction = self.with_db(|db| db.begin_write().map_err(Into::into))?;
-        transaction.set_durability(durability).map_err(engine_error)?;
+        transaction
+            .set_durability(durability)
+            .map_err(engine_error)?;
         Ok(transaction)
     }
 
-    fn finish(&self, transaction: WriteTransaction, durability: Durability) -> Result<(), StorageError> {
+    fn finish(
+        &self,
+        transaction: WriteTransaction,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
         transaction.commit().map_err(engine_error)?;
         if matches!(durability, Durability::Immediate) {
             self.lazy.store(0, Ordering::Relaxed);
@@ -112,7 +127,9 @@ impl RedbStorage {
     fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StorageError> {
         let transaction = self.begin(durability)?;
         for (&table, changes) in &batch.changes {
-            let mut rows = transaction.open_table(definition(table)).map_err(engine_error)?;
+            let mut rows = transaction
+                .open_table(definition(table))
+                .map_err(engine_error)?;
             for (key, value) in changes {
                 match value {
                     Some(value) => rows.insert(key.as_slice(), value.as_slice()),
@@ -134,18 +151,24 @@ impl RedbStorage {
     }
 }
 
-/// Makes an empty database in folder `dir`. It has its name only once it is whole and durable: power that goes while redb makes one
-/// leaves a file that redb takes for none of its own, and a store that is taken for damaged.
+/// Makes an empty database in folder `dir`. It has its name only once it is whole and durable:
+/// power that goes while redb makes one leaves a file that redb takes for none of its own, and a
+/// store that is taken for damaged.
 fn make_file(dir: &Path) -> Result<(), StorageError> {
     let new = dir.join(NEW_FILE);
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(StorageError::io("removing a store that was never whole")(error));
+            return Err(StorageError::io("removing a store that was never whole")(
+                error,
+            ));
         }
         _ => {}
     }
     drop(open_file(dir, NEW_FILE)?);
-    let synced = std::fs::File::options().write(true).open(&new).and_then(|file| file.sync_all());
+    let synced = std::fs::File::options()
+        .write(true)
+        .open(&new)
+        .and_then(|file| file.sync_all());
     synced.map_err(StorageError::io("syncing the new store"))?;
     std::fs::rename(&new, dir.join(FILE)).map_err(StorageError::io("naming the new store"))?;
     #[cfg(unix)]
@@ -157,29 +180,41 @@ fn make_file(dir: &Path) -> Result<(), StorageError> {
 
 /// Opens, or makes, the database of this name in a folder.
 fn open_file(dir: &Path, name: &str) -> Result<redb::Database, StorageError> {
-    redb::Database::builder().set_cache_size(CACHE_BYTES).create(dir.join(name)).map_err(
-        |error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked { path: dir.to_owned() },
+    redb::Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(dir.join(name))
+        .map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked {
+                path: dir.to_owned(),
+            },
             redb::DatabaseError::UpgradeRequired(format) => {
                 StorageError::Engine(format!("the store has redb's old file format {format}"))
             }
             other => engine_error(other),
-        },
-    )
+        })
 }
 
 impl Storage for RedbStorage {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         guarded(NAME, || {
-            let Some(rows) = self.rows(table)? else { return Ok(None) };
-            Ok(rows.get(key).map_err(engine_error)?.map(|value| value.value().to_vec()))
+            let Some(rows) = self.rows(table)? else {
+                return Ok(None);
+            };
+            Ok(rows
+                .get(key)
+                .map_err(engine_error)?
+                .map(|value| value.value().to_vec()))
         })
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        let Some(rows) = guarded(NAME, || self.rows(table))? else { return Ok(()) };
+        let Some(rows) = guarded(NAME, || self.rows(table))? else {
+            return Ok(());
+        };
         let mut rows = guarded(NAME, || rows.range::<&[u8]>(prefix..).map_err(engine_error))?;
-        while let Some((key, value)) = guarded(NAME, || rows.next().transpose().map_err(engine_error))? {
+        while let Some((key, value)) =
+            guarded(NAME, || rows.next().transpose().map_err(engine_error))?
+        {
             if !key.value().starts_with(prefix) || visit(key.value(), value.value()).is_break() {
                 break;
             }
@@ -197,11 +232,22 @@ impl Storage for RedbStorage {
         let waiting = self.lazy.fetch_add(1, Ordering::Relaxed);
         let bytes = self.lazy_bytes.fetch_add(batch.bytes, Ordering::Relaxed);
         let full = waiting >= MAX_LAZY || bytes >= MAX_LAZY_BYTES;
-        guarded(NAME, || self.apply(&batch, if full { Durability::Immediate } else { Durability::None }))
+        guarded(NAME, || {
+            self.apply(
+                &batch,
+                if full {
+                    Durability::Immediate
+                } else {
+                    Durability::None
+                },
+            )
+        })
     }
 
     fn flush(&self) -> Result<(), StorageError> {
-        guarded(NAME, || self.finish(self.begin(Durability::Immediate)?, Durability::Immediate))
+        guarded(NAME, || {
+            self.finish(self.begin(Durability::Immediate)?, Durability::Immediate)
+        })
     }
 
     fn compare_and_set(
@@ -215,9 +261,15 @@ impl Storage for RedbStorage {
         guarded(NAME, || {
             let transaction = self.begin(Durability::Immediate)?;
             {
-                let mut rows = transaction.open_table(definition(table)).map_err(engine_error)?;
-                let same =
-                    rows.get(key).map_err(engine_error)?.as_ref().map(|value| value.value()) == expected;
+                let mut rows = transaction
+                    .open_table(definition(table))
+                    .map_err(engine_error)?;
+                let same = rows
+                    .get(key)
+                    .map_err(engine_error)?
+                    .as_ref()
+                    .map(|value| value.value())
+                    == expected;
                 if !same {
                     return Ok(false); // dropping the transaction aborts it
                 }
@@ -234,7 +286,8 @@ impl Storage for RedbStorage {
 }
 
 impl Drop for RedbStorage {
-    /// A clean end loses nothing, also what was committed lazily. Nobody is left to hear of an error.
+    /// A clean end loses nothing, also what was committed lazily. Nobody is left to hear of an
+    /// error.
     fn drop(&mut self) {
         if self.lazy.load(Ordering::Relaxed) > 0
             && let Err(error) = self.flush()
@@ -249,11 +302,17 @@ fn engine_error(error: impl Into<redb::Error>) -> StorageError {
     match error.into() {
         // No magic number, and a file cut short, are reported as these two kinds.
         redb::Error::Io(source)
-            if matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            if matches!(
+                source.kind(),
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+            ) =>
         {
             StorageError::Damaged(format!("redb: {source}"))
         }
-        redb::Error::Io(source) => StorageError::Io { what: "redb", source },
+        redb::Error::Io(source) => StorageError::Io {
+            what: "redb",
+            source,
+        },
         redb::Error::Corrupted(why) => StorageError::Damaged(why),
         error @ (redb::Error::TableTypeMismatch { .. }
         | redb::Error::TableIsMultimap(_)

@@ -1,8 +1,9 @@
 //! The contract on sled 0.34.
 //!
-//! All tables live in one sled tree, each key prefixed by its table's name and a zero byte, because a sled batch is
-//! atomic within one tree only. sled's own flush ends in `sync_file_range` on Linux, which writes data but neither
-//! the file's new length nor the disk's cache; [`SledStorage`] therefore fsyncs sled's file itself after each flush.
+//! All tables live in one sled tree, each key prefixed by its table's name and a zero byte, because
+//! a sled batch is atomic within one tree only. sled's own flush ends in `sync_file_range` on
+//! Linux, which writes data but neither the file's new length nor the disk's cache; [`SledStorage`]
+//! therefore fsyncs sled's file itself after each flush.
 
 use super::error::guarded;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
@@ -32,7 +33,8 @@ impl SledStorage {
     pub fn open(dir: &Path) -> Result<Self, StorageError> {
         guarded(NAME, || {
             let db = open_unlocked(dir)?;
-            let open = |name| File::open(dir.join(name)).map_err(StorageError::io("opening sled's files"));
+            let open =
+                |name| File::open(dir.join(name)).map_err(StorageError::io("opening sled's files"));
             let storage = Self {
                 log: open("db")?,
                 #[cfg(unix)]
@@ -41,7 +43,9 @@ impl SledStorage {
             };
             // The names of the files sled has just made must survive too.
             #[cfg(unix)]
-            open("")?.sync_all().map_err(StorageError::io("syncing the store's folder"))?;
+            open("")?
+                .sync_all()
+                .map_err(StorageError::io("syncing the store's folder"))?;
             storage.make_durable()?;
             Ok(storage)
         })
@@ -49,14 +53,22 @@ impl SledStorage {
 
     /// Reads every entry, so that every page's checksum is verified.
     pub(super) fn check(&self) -> Result<(), StorageError> {
-        guarded(NAME, || self.db.iter().try_for_each(|entry| entry.map(drop).map_err(engine_error)))
+        guarded(NAME, || {
+            self.db
+                .iter()
+                .try_for_each(|entry| entry.map(drop).map_err(engine_error))
+        })
     }
 
     fn make_durable(&self) -> Result<(), StorageError> {
         self.db.flush().map_err(engine_error)?;
         #[cfg(unix)]
-        self.blobs.sync_all().map_err(StorageError::io("syncing sled's blobs"))?;
-        self.log.sync_data().map_err(StorageError::io("syncing sled's log"))
+        self.blobs
+            .sync_all()
+            .map_err(StorageError::io("syncing sled's blobs"))?;
+        self.log
+            .sync_data()
+            .map_err(StorageError::io("syncing sled's log"))
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StorageError> {
@@ -76,13 +88,21 @@ impl SledStorage {
 
 impl Storage for SledStorage {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        guarded(NAME, || Ok(self.db.get(row(table, key)).map_err(engine_error)?.map(|value| value.to_vec())))
+        guarded(NAME, || {
+            Ok(self
+                .db
+                .get(row(table, key))
+                .map_err(engine_error)?
+                .map(|value| value.to_vec()))
+        })
     }
 
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
         let mut rows = self.db.scan_prefix(row(table, prefix));
         let skip = table.name().len() + 1;
-        while let Some((key, value)) = guarded(NAME, || rows.next().transpose().map_err(engine_error))? {
+        while let Some((key, value)) =
+            guarded(NAME, || rows.next().transpose().map_err(engine_error))?
+        {
             if visit(&key[skip..], &value).is_break() {
                 break;
             }
@@ -91,7 +111,9 @@ impl Storage for SledStorage {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StorageError> {
-        guarded(NAME, || self.apply(batch).and_then(|()| self.make_durable()))
+        guarded(NAME, || {
+            self.apply(batch).and_then(|()| self.make_durable())
+        })
     }
 
     fn commit_lazily(&self, batch: Batch) -> Result<(), StorageError> {
@@ -111,7 +133,10 @@ impl Storage for SledStorage {
     ) -> Result<bool, StorageError> {
         check_entry(key, new)?;
         guarded(NAME, || {
-            let swapped = self.db.compare_and_swap(row(table, key), expected, new).map_err(engine_error)?;
+            let swapped = self
+                .db
+                .compare_and_swap(row(table, key), expected, new)
+                .map_err(engine_error)?;
             if swapped.is_ok() {
                 self.make_durable()?;
             }
@@ -120,15 +145,19 @@ impl Storage for SledStorage {
     }
 }
 
-/// Opens sled's database, waiting up to [`LINGER`] for its lock: sled lets go of its files some time after the last
-/// handle was dropped, when its background threads have noticed.
+/// Opens sled's database, waiting up to [`LINGER`] for its lock: sled lets go of its files some
+/// time after the last handle was dropped, when its background threads have noticed.
 fn open_unlocked(dir: &Path) -> Result<sled::Db, StorageError> {
-    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES as u64);
+    let config = sled::Config::new()
+        .path(dir)
+        .cache_capacity(CACHE_BYTES as u64);
     let config = config.flush_every_ms(Some(LAZY_FLUSH_MS));
     let start = Instant::now();
     loop {
         match config.open().map_err(|error| open_error(dir, error)) {
-            Err(StorageError::Locked { .. }) if start.elapsed() < LINGER => std::thread::sleep(POLL),
+            Err(StorageError::Locked { .. }) if start.elapsed() < LINGER => {
+                std::thread::sleep(POLL)
+            }
             result => return result,
         }
     }
@@ -147,11 +176,17 @@ fn engine_error(error: sled::Error) -> StorageError {
     match error {
         // A lost end of the log or a lost blob shows as one of these two kinds.
         sled::Error::Io(source)
-            if matches!(source.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound) =>
+            if matches!(
+                source.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound
+            ) =>
         {
             StorageError::Damaged(format!("sled: {source}"))
         }
-        sled::Error::Io(source) => StorageError::Io { what: "sled", source },
+        sled::Error::Io(source) => StorageError::Io {
+            what: "sled",
+            source,
+        },
         sled::Error::Unsupported(why) => StorageError::Engine(why),
         other => StorageError::Damaged(other.to_string()),
     }
@@ -161,7 +196,9 @@ fn open_error(dir: &Path, error: sled::Error) -> StorageError {
     match error {
         // sled has no kind of its own for a lock held elsewhere (`Config::try_lock`).
         sled::Error::Io(source) if source.to_string().contains("could not acquire lock") => {
-            StorageError::Locked { path: dir.to_owned() }
+            StorageError::Locked {
+                path: dir.to_owned(),
+            }
         }
         // "cannot change … across restarts": its settings file is not what it wrote.
         sled::Error::Unsupported(why) => StorageError::Damaged(why),

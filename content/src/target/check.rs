@@ -14,8 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// So many consecutive equal chunks may be a hole: content-defined cutting gives equal neighbours for little else than long
-/// stretches of one byte. Whether they are is found out; the sender's word for it is not taken.
+/// So many consecutive equal chunks may be a hole: content-defined cutting gives equal neighbours
+/// for little else than long stretches of one byte. Whether they are is found out; the sender's
+/// word for it is not taken.
 const HOLE_CHUNKS: usize = 4;
 /// Most different chunks that are looked at for that; any further ones count as data.
 const MAX_LOOKS: usize = 64;
@@ -42,7 +43,11 @@ pub(super) fn check(
         return Err(PrepareError::ReadOnly { path: parent });
     }
     let manifest = layout.manifest();
-    let wanted = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
+    let wanted = options
+        .name
+        .as_ref()
+        .unwrap_or_else(|| manifest.name())
+        .as_str();
     let rules = rules(&above, layout, wanted, options).map_err(failed)?;
     if options.naming == Naming::Refuse {
         let notes = unwritable(layout, &rules, wanted);
@@ -64,28 +69,58 @@ pub(super) fn check(
         // What is there is looked at when everything is here.
         Ok(_) if options.if_exists == IfExists::Update => {}
         Ok(_) if options.if_exists != IfExists::Overwrite => {
-            return Err(PrepareError::Exists { path: parent.join(&target) });
+            return Err(PrepareError::Exists {
+                path: parent.join(&target),
+            });
         }
         Ok(_) => {
-            if let Some(conflict) =
-                find_conflict(layout, &names(layout, &rules, options, &parent), &above, OsStr::new(&target))
-                    .map_err(failed)?
+            if let Some(conflict) = find_conflict(
+                layout,
+                &names(layout, &rules, options, &parent),
+                &above,
+                OsStr::new(&target),
+            )
+            .map_err(failed)?
             {
-                let Conflict { path, found, wanted } = conflict;
-                return Err(PrepareError::Conflict { path, found, wanted });
+                let Conflict {
+                    path,
+                    found,
+                    wanted,
+                } = conflict;
+                return Err(PrepareError::Conflict {
+                    path,
+                    found,
+                    wanted,
+                });
             }
         }
     }
     let needed = needed_bytes(manifest);
     if needed > space.free {
-        return Err(PrepareError::NoSpace { needed, free: space.free });
+        return Err(PrepareError::NoSpace {
+            needed,
+            free: space.free,
+        });
     }
-    Ok(Checked { parent, above, target, rules })
+    Ok(Checked {
+        parent,
+        above,
+        target,
+        rules,
+    })
 }
 
 /// The name that a share would get in the folder `dir` now.
-pub fn target_name(dir: &Path, manifest: &Manifest, options: &TargetOptions) -> Result<String, PrepareError> {
-    let name = options.name.as_ref().unwrap_or_else(|| manifest.name()).as_str();
+pub fn target_name(
+    dir: &Path,
+    manifest: &Manifest,
+    options: &TargetOptions,
+) -> Result<String, PrepareError> {
+    let name = options
+        .name
+        .as_ref()
+        .unwrap_or_else(|| manifest.name())
+        .as_str();
     let (parent, above) = open_parent(dir)?;
     let failed = |error| PrepareError::from_io(&parent, error);
     let rules = match &options.rules {
@@ -100,7 +135,12 @@ pub fn target_name(dir: &Path, manifest: &Manifest, options: &TargetOptions) -> 
 }
 
 /// What names can be in the folder to fetch into, as far as these matter.
-fn rules(above: &Dir, layout: &Layout, top: &str, options: &TargetOptions) -> io::Result<NameRules> {
+fn rules(
+    above: &Dir,
+    layout: &Layout,
+    top: &str,
+    options: &TargetOptions,
+) -> io::Result<NameRules> {
     if let Some(rules) = &options.rules {
         return Ok(rules.clone());
     }
@@ -131,7 +171,12 @@ pub(super) fn open_parent(dir: &Path) -> Result<(PathBuf, Arc<Dir>), PrepareErro
 }
 
 /// `name`, or the first of `name (2)`, `name (3)` … that is free.
-pub(super) fn free_name(above: &Dir, name: &str, max: usize, is_folder: bool) -> io::Result<String> {
+pub(super) fn free_name(
+    above: &Dir,
+    name: &str,
+    max: usize,
+    is_folder: bool,
+) -> io::Result<String> {
     let mut candidate = name.to_owned();
     for attempt in 2..=MAX_NAMES {
         match above.stat(OsStr::new(&candidate)) {
@@ -147,13 +192,17 @@ pub(super) fn free_name(above: &Dir, name: &str, max: usize, is_folder: bool) ->
 fn check_sizes(layout: &Layout, space: &Space) -> Result<(), PrepareError> {
     for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
         if matches!(entry.kind, EntryKind::File { size, .. } if size > space.max_file) {
-            return Err(PrepareError::FileTooLarge { name: layout.shown(index), max: space.max_file });
+            return Err(PrepareError::FileTooLarge {
+                name: layout.shown(index),
+                max: space.max_file,
+            });
         }
     }
     Ok(())
 }
 
-/// Bytes that the share takes: the length of all its files, without those that are surely zeros and so are not written.
+/// Bytes that the share takes: the length of all its files, without those that are surely zeros and
+/// so are not written.
 fn needed_bytes(manifest: &Manifest) -> u64 {
     let mut zeros: HashMap<ChunkId, bool> = HashMap::new();
     let runs = manifest.chunks().chunk_by(|a, b| a.id == b.id);
@@ -186,15 +235,16 @@ pub(super) struct Conflict {
     pub(super) wanted: &'static str,
 }
 
-/// Looks for something in an existing `target` that cannot be replaced: only a folder can stay under a folder, and no
-/// folder gives way to a file or symlink.
+/// Looks for something in an existing `target` that cannot be replaced: only a folder can stay
+/// under a folder, and no folder gives way to a file or symlink.
 pub(super) fn find_conflict(
     layout: &Layout,
     names: &Names,
     above: &Dir,
     target: &OsStr,
 ) -> io::Result<Option<Conflict>> {
-    // Handles of the existing folders on the way to the entry at hand; `None` below one that does not exist.
+    // Handles of the existing folders on the way to the entry at hand; `None` below one that does
+    // not exist.
     let mut open: Vec<Option<Dir>> = Vec::new();
     for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
         open.truncate(entry.depth as usize);
@@ -203,7 +253,11 @@ pub(super) fn find_conflict(
             None => Some(above),
             Some(dir) => dir.as_ref(),
         };
-        let name = if index == 0 { target } else { names.name(layout, index) };
+        let name = if index == 0 {
+            target
+        } else {
+            names.name(layout, index)
+        };
         let dir = dir.filter(|_| !names.is_skipped(index));
         let found = match dir.map(|dir| dir.stat(name)) {
             None => None,
@@ -218,10 +272,15 @@ pub(super) fn find_conflict(
                     EntryKind::Symlink { .. } => Kind::Symlink,
                 };
                 let (found, wanted) = (kind.describe(), wanted.describe());
-                return Ok(Some(Conflict { path: layout.shown(index), found, wanted }));
+                return Ok(Some(Conflict {
+                    path: layout.shown(index),
+                    found,
+                    wanted,
+                }));
             }
             Some(_) if is_folder => open.push(match dir.map(|dir| dir.open_dir(name)) {
-                // Its mode forbids to look. It is opened when something is put into it; a conflict shows then.
+                // Its mode forbids to look. It is opened when something is put into it; a conflict
+                // shows then.
                 Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => None,
                 opened => opened.transpose()?,
             }),
@@ -242,7 +301,9 @@ mod tests {
     fn repeated(mut chunk: Vec<u8>, times: usize) -> u64 {
         let record = seal_chunk(&DomainSecret::new([1; 32]), &mut chunk).unwrap();
         let mut builder = ManifestBuilder::new(65_536).unwrap();
-        builder.file(0, "f", 0o644, 0, u64::from(record.length) * times as u64).unwrap();
+        builder
+            .file(0, "f", 0o644, 0, u64::from(record.length) * times as u64)
+            .unwrap();
         needed_bytes(&builder.finish(vec![record; times]).unwrap())
     }
 

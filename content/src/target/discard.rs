@@ -16,17 +16,24 @@ impl FetchTarget {
         remove_partial(&self.above, &self.partial)
     }
 
-    /// Removes a partial in `dir` that is not being written; that it is gone, or no longer ours, is no error.
+    /// Removes a partial in `dir` that is not being written; that it is gone, or no longer ours, is
+    /// no error.
     pub fn discard_partial(dir: &Path, partial: &PartialRef) -> Result<(), WriteError> {
         match check::open_parent(dir) {
             Ok((_, above)) => remove_partial(&above, partial),
-            Err(error @ (super::PrepareError::NotFound { .. } | super::PrepareError::NotAFolder { .. })) => {
+            Err(
+                error @ (super::PrepareError::NotFound { .. }
+                | super::PrepareError::NotAFolder { .. }),
+            ) => {
                 tracing::debug!(%error, "the folder of a discarded fetch is gone");
                 Ok(())
             }
             Err(error) => {
                 let path = display_name(&dir.to_string_lossy());
-                Err(WriteError::Io { path, source: io::Error::other(error) })
+                Err(WriteError::Io {
+                    path,
+                    source: io::Error::other(error),
+                })
             }
         }
     }
@@ -48,7 +55,9 @@ pub(super) fn remove_partial(above: &Dir, partial: &PartialRef) -> Result<(), Wr
 
 /// Opens a folder that a fetch made, also one whose final mode does not allow it.
 fn open(above: &Dir, name: &OsStr) -> io::Result<Dir> {
-    above.open_dir(name).or_else(|error| above.open_own_dir(name, error))
+    above
+        .open_dir(name)
+        .or_else(|error| above.open_own_dir(name, error))
 }
 
 /// Removes everything in a folder; symlinks are removed, not followed.

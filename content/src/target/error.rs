@@ -95,7 +95,9 @@ impl PrepareError {
             io::ErrorKind::PermissionDenied => Self::Denied { path },
             io::ErrorKind::NotFound => Self::NotFound { path },
             io::ErrorKind::NotADirectory => Self::NotAFolder { path },
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace { needed: 0, free: 0 },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoSpace { needed: 0, free: 0 }
+            }
             _ => Self::Io { path, source },
         }
     }
@@ -142,7 +144,10 @@ impl WriteError {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             io::ErrorKind::PermissionDenied => Self::Denied { path: path() },
             _ if platform::is_gone(&source) => Self::PartialVanished { path: path() },
-            _ => Self::Io { path: path(), source },
+            _ => Self::Io {
+                path: path(),
+                source,
+            },
         }
     }
 }

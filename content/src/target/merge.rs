@@ -1,7 +1,8 @@
 //! Moving a finished partial to where something is already.
 //!
-//! Invariants: what is there is replaced only if `verdict` says so, and only if it is still what was judged, looked at right
-//! before; a name that came from outside never leads through a symlink; what is not replaced is told.
+//! Invariants: what is there is replaced only if `verdict` says so, and only if it is still what
+//! was judged, looked at right before; a name that came from outside never leads through a symlink;
+//! what is not replaced is told.
 
 use super::check::find_conflict;
 use super::discard::remove_partial;
@@ -49,7 +50,10 @@ pub(super) struct Placed {
 impl Placed {
     /// All of it under the top of this name.
     pub(super) fn at(name: OsString) -> Self {
-        Self { name, ..Self::default() }
+        Self {
+            name,
+            ..Self::default()
+        }
     }
 
     /// Returns whether an entry is not where the share has it.
@@ -92,18 +96,24 @@ struct Way<'a> {
 type Below = Option<(Dir, Dir)>;
 
 impl FetchTarget {
-    /// Moves every entry that is not there yet, or may replace what is there, from the partial to the target.
+    /// Moves every entry that is not there yet, or may replace what is there, from the partial to
+    /// the target.
     pub(super) fn merge(&self, target: &OsStr, if_exists: IfExists) -> Result<Placed, FinishError> {
         if if_exists == IfExists::Overwrite {
             let found = find_conflict(self.access.layout(), self.names(), &self.above, target);
             if let Some(conflict) = found.map_err(|error| self.failed(0, error))? {
                 let (path, found, wanted) = (conflict.path, conflict.found, conflict.wanted);
-                return Err(FinishError::Conflict { path, found, wanted });
+                return Err(FinishError::Conflict {
+                    path,
+                    found,
+                    wanted,
+                });
             }
         }
         let verdicts = Verdicts::new(self, target, if_exists);
         let mut placed = Placed::at(target.to_owned());
-        // The open folders on the way down: of the partial and of the target; `None` below one that moved whole or stays.
+        // The open folders on the way down: of the partial and of the target; `None` below one that
+        // moved whole or stays.
         let mut open: Vec<Below> = Vec::new();
         for (index, entry) in (0u32..).zip(self.manifest().entries()) {
             open.truncate(entry.depth as usize);
@@ -121,7 +131,11 @@ impl FetchTarget {
                 0 => (self.partial_name(), target),
                 _ => (self.access.name(index), self.access.name(index)),
             };
-            let way = Way { entry: index, from: (from, from_name), to: (to, to_name) };
+            let way = Way {
+                entry: index,
+                from: (from, from_name),
+                to: (to, to_name),
+            };
             let below = self.move_entry(&way, &verdicts, &mut placed)?;
             if matches!(entry.kind, EntryKind::Folder) {
                 open.push(below);
@@ -148,7 +162,8 @@ impl FetchTarget {
         for _ in 0..MAX_NAMES {
             match from.rename_new(from_name, to, to_name) {
                 Ok(()) => return Ok(None),
-                // Moved by an earlier finish that was interrupted; `complete_file` has made sure of it.
+                // Moved by an earlier finish that was interrupted; `complete_file` has made sure of
+                // it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
@@ -172,13 +187,16 @@ impl FetchTarget {
                     }
                     self.put_beside(way, placed)?
                 }
-                Verdict::Ours | Verdict::Replace => {
-                    self.replace(way, &there, verdict == Verdict::Ours).map_err(failed)?
-                }
+                Verdict::Ours | Verdict::Replace => self
+                    .replace(way, &there, verdict == Verdict::Ours)
+                    .map_err(failed)?,
                 Verdict::Keep => {
                     placed.left.insert(way.entry);
                     if !verdicts.was_told(way.entry) {
-                        placed.note(Kept { path: self.path_of(placed, way.entry), copy: None });
+                        placed.note(Kept {
+                            path: self.path_of(placed, way.entry),
+                            copy: None,
+                        });
                     }
                     true
                 }
@@ -195,7 +213,10 @@ impl FetchTarget {
     fn replace(&self, way: &Way<'_>, there: &Stat, ours: bool) -> io::Result<bool> {
         let ((from, from_name), (to, to_name)) = (way.from, way.to);
         // What takes another's place is for no more eyes than that was.
-        if !ours && there.kind == Kind::File && matches!(self.entry(way.entry).kind, EntryKind::File { .. }) {
+        if !ours
+            && there.kind == Kind::File
+            && matches!(self.entry(way.entry).kind, EntryKind::File { .. })
+        {
             let mode = self.mode_of(way.entry);
             let narrow = mode & (there.mode | 0o700);
             if narrow != mode {
@@ -248,13 +269,18 @@ impl FetchTarget {
             at = self.access.layout().parent_of(at);
         }
         let top = self.access.place().parent.join(&placed.name);
-        names.into_iter().rev().fold(top, |path, name| path.join(name))
+        names
+            .into_iter()
+            .rev()
+            .fold(top, |path, name| path.join(name))
     }
 }
 
 /// Opens a folder to move entries out of it or into it, which its mode must allow meanwhile.
 fn enter(above: &Dir, name: &OsStr) -> io::Result<Dir> {
-    let dir = above.open_dir(name).or_else(|error| above.open_own_dir(name, error))?;
+    let dir = above
+        .open_dir(name)
+        .or_else(|error| above.open_own_dir(name, error))?;
     let mode = above.stat(name)?.mode;
     if mode & 0o700 != 0o700 {
         dir.set_mode(mode | 0o700)?;

@@ -10,12 +10,14 @@ use std::sync::Arc;
 pub enum IfExists {
     /// Fetch nothing.
     Fail,
-    /// Replace a file; replace the files of the same names in a folder and leave its other files alone.
+    /// Replace a file; replace the files of the same names in a folder and leave its other files
+    /// alone.
     Overwrite,
     /// Fetch to `name (2)`.
     Rename,
-    /// Replace what an earlier version left there ([`TargetOptions::before`]) and nobody has changed since. Everything
-    /// else stays as it is; what has its name in the share is written beside it.
+    /// Replace what an earlier version left there ([`TargetOptions::before`]) and nobody has
+    /// changed since. Everything else stays as it is; what has its name in the share is written
+    /// beside it.
     Update,
 }
 
@@ -26,19 +28,22 @@ pub struct TargetOptions {
     pub if_exists: IfExists,
     /// Another name for the share's top entry on this device.
     pub name: Option<EntryName>,
-    /// Permission bits that nothing gets, as with `umask`; write permission for group and others is never given.
+    /// Permission bits that nothing gets, as with `umask`; write permission for group and others
+    /// is never given.
     pub umask: u32,
-    /// For [`IfExists::Update`]: the earlier version, at its place. What it does not vouch for is somebody else's.
+    /// For [`IfExists::Update`]: the earlier version, at its place. What it does not vouch for is
+    /// somebody else's.
     pub before: Option<Arc<Holding>>,
     /// For [`IfExists::Update`]: files and symlinks that are somebody else's are replaced too.
     pub overwrite: bool,
-    /// For [`IfExists::Update`]: where the new version comes from and when, for the name of what is written beside
-    /// something: `name (conflict of ORIGIN).ext`.
+    /// For [`IfExists::Update`]: where the new version comes from and when, for the name of what
+    /// is written beside something: `name (conflict of ORIGIN).ext`.
     pub origin: String,
     /// What becomes of names that cannot be written there.
     pub naming: Naming,
-    /// What names can be; `None`: what the file system takes is found out when a target is prepared. A target that is
-    /// resumed needs those of then ([`super::FetchTarget::rules`]); without them all names are written as they are.
+    /// What names can be; `None`: what the file system takes is found out when a target is
+    /// prepared. A target that is resumed needs those of then ([`super::FetchTarget::rules`]);
+    /// without them all names are written as they are.
     pub rules: Option<NameRules>,
 }
 
@@ -72,7 +77,10 @@ mod tests {
 
     #[test]
     fn a_share_gives_nobody_more_than_the_user_does() {
-        let with = |umask| TargetOptions { umask, ..TargetOptions::new(IfExists::Fail) };
+        let with = |umask| TargetOptions {
+            umask,
+            ..TargetOptions::new(IfExists::Fail)
+        };
         assert_eq!(with(0o000).mode(0o7777), 0o755);
         assert_eq!(with(0o022).mode(0o644), 0o644);
         assert_eq!(with(0o027).mode(0o755), 0o750);

@@ -15,7 +15,11 @@ pub(super) fn recognise(
     partial: &PartialRef,
     single_file: bool,
 ) -> Result<(), PrepareError> {
-    let wanted = if single_file { Kind::File } else { Kind::Folder };
+    let wanted = if single_file {
+        Kind::File
+    } else {
+        Kind::Folder
+    };
     match partial.find(above) {
         Ok(Some((true, stat))) if stat.kind == wanted => Ok(()),
         Ok(Some(_)) => Err(PrepareError::NotOurs),
@@ -25,15 +29,21 @@ pub(super) fn recognise(
     }
 }
 
-/// A crash came after the partial got its final name and before anybody wrote that down: the very same file or folder is
-/// there. It gets the name of the partial again, and is finished once more.
+/// A crash came after the partial got its final name and before anybody wrote that down: the very
+/// same file or folder is there. It gets the name of the partial again, and is finished once more.
 fn taken_back(above: &Dir, partial: &PartialRef, wanted: Kind) -> bool {
-    let finished = PartialRef { name: partial.target.clone(), ..partial.clone() };
+    let finished = PartialRef {
+        name: partial.target.clone(),
+        ..partial.clone()
+    };
     let ours = matches!(finished.find(above), Ok(Some((true, stat))) if stat.kind == wanted);
-    ours && above.rename_new(OsStr::new(&finished.name), above, OsStr::new(&partial.name)).is_ok()
+    ours && above
+        .rename_new(OsStr::new(&finished.name), above, OsStr::new(&partial.name))
+        .is_ok()
 }
 
-/// Checks that every file with a durable chunk is there at its full length, and remembers that it is.
+/// Checks that every file with a durable chunk is there at its full length, and remembers that it
+/// is.
 pub(super) fn find_files(target: &FetchTarget, durable: &[Range<u32>]) -> Result<(), PrepareError> {
     let layout = target.access.layout();
     let failed = |entry: u32, error: io::Error| {

@@ -1,7 +1,7 @@
 //! What may be replaced: what an earlier version left, and nobody has changed since.
 //!
-//! Invariant: a file counts as the earlier version's only if its stamp says so or its content was compared. Whatever cannot
-//! be read or is not understood is somebody else's.
+//! Invariant: a file counts as the earlier version's only if its stamp says so or its content was
+//! compared. Whatever cannot be read or is not understood is somebody else's.
 
 use super::{FetchTarget, IfExists, together};
 use crate::access::Access;
@@ -59,18 +59,34 @@ impl<'a> Before<'a> {
         let count = old.manifest().entries().len() as u32;
         let there = (1..count).filter(|entry| !holding.names().is_skipped(*entry));
         let by_name: HashMap<_, _> = there
-            .map(|entry| ((old.parent_of(entry), rules.key_of(holding.names().name(old, entry))), entry))
+            .map(|entry| {
+                (
+                    (
+                        old.parent_of(entry),
+                        rules.key_of(holding.names().name(old, entry)),
+                    ),
+                    entry,
+                )
+            })
             .collect();
         let mut counterparts: Vec<Option<u32>> = Vec::new();
         for entry in 0..new.manifest().entries().len() as u32 {
             let found = match entry {
                 0 => Some(0),
-                _ => counterparts[new.parent_of(entry) as usize]
-                    .and_then(|above| by_name.get(&(above, rules.key_of(names.name(new, entry)))).copied()),
+                _ => counterparts[new.parent_of(entry) as usize].and_then(|above| {
+                    by_name
+                        .get(&(above, rules.key_of(names.name(new, entry))))
+                        .copied()
+                }),
             };
             counterparts.push(found);
         }
-        Self { holding, rules, by_name, counterparts }
+        Self {
+            holding,
+            rules,
+            by_name,
+            counterparts,
+        }
     }
 
     fn entry(&self, entry: u32) -> &Entry {
@@ -82,20 +98,23 @@ impl<'a> Before<'a> {
         self.holding.stamps().as_slice().get(file as usize)
     }
 
-    /// Returns whether `there`, which has that name, is what this version left as `entry`. A folder is when everything in it is.
+    /// Returns whether `there`, which has that name, is what this version left as `entry`. A folder
+    /// is when everything in it is.
     fn left(&self, entry: u32, (dir, name): (&Dir, &OsStr), there: &Stat, depth: u32) -> bool {
         match (&self.entry(entry).kind, there.kind) {
-            (EntryKind::File { .. }, Kind::File) => self.stamp(entry).is_some_and(|stamp| stamp.tells(there)),
-            (EntryKind::Symlink { target }, Kind::Symlink) => {
-                dir.read_link(name).is_ok_and(|found| found == OsStr::new(target))
+            (EntryKind::File { .. }, Kind::File) => {
+                self.stamp(entry).is_some_and(|stamp| stamp.tells(there))
             }
+            (EntryKind::Symlink { target }, Kind::Symlink) => dir
+                .read_link(name)
+                .is_ok_and(|found| found == OsStr::new(target)),
             (EntryKind::Folder, Kind::Folder) if depth <= MAX_DEPTH => {
                 let inner = |dir: &Dir, name: &OsStr| {
                     let found = self.by_name.get(&(entry, self.rules.key_of(name))).copied();
                     let stat = dir.stat(name).ok();
-                    found
-                        .zip(stat)
-                        .is_some_and(|(found, stat)| self.left(found, (dir, name), &stat, depth + 1))
+                    found.zip(stat).is_some_and(|(found, stat)| {
+                        self.left(found, (dir, name), &stat, depth + 1)
+                    })
                 };
                 dir.open_dir(name).is_ok_and(|dir| all(&dir, &inner))
             }
@@ -103,7 +122,8 @@ impl<'a> Before<'a> {
         }
     }
 
-    /// Removes what this version left as `entry`; `false` when something else is there, which stays.
+    /// Removes what this version left as `entry`; `false` when something else is there, which
+    /// stays.
     fn remove(&self, entry: u32, dir: &Dir, name: &OsStr) -> io::Result<bool> {
         let there = match dir.stat(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
@@ -117,7 +137,9 @@ impl<'a> Before<'a> {
         }
         let inner = dir.open_dir(name)?;
         for name in names(&inner)? {
-            let Some(found) = self.by_name.get(&(entry, self.rules.key_of(&name))) else { return Ok(false) };
+            let Some(found) = self.by_name.get(&(entry, self.rules.key_of(&name))) else {
+                return Ok(false);
+            };
             if !self.remove(*found, &inner, &name)? {
                 return Ok(false);
             }
@@ -130,22 +152,35 @@ impl<'a> Before<'a> {
 }
 
 impl<'a> Verdicts<'a> {
-    /// Looks at what is at `target`. All contents that must be compared are read here, before anything is moved: a chunk
-    /// may hold bytes of several files.
+    /// Looks at what is at `target`. All contents that must be compared are read here, before
+    /// anything is moved: a chunk may hold bytes of several files.
     pub(super) fn new(of: &'a FetchTarget, target: &OsStr, if_exists: IfExists) -> Self {
         let (new, options) = (of.access.layout(), &of.options);
         let here = |holding: &&Arc<Holding>| {
             let place = holding.place();
             place.parent == of.access.place().parent && place.name == target
         };
-        let before = options.before.as_ref().filter(|_| if_exists == IfExists::Update).filter(here);
+        let before = options
+            .before
+            .as_ref()
+            .filter(|_| if_exists == IfExists::Update)
+            .filter(here);
         let before = before.map(|holding| Before::new(holding, new, of.names(), &of.rules));
-        let same_content =
-            before.as_ref().map(|before| same_contents(before, &of.access)).unwrap_or_default();
-        Self { new, if_exists, overwrite: options.overwrite, before, same_content }
+        let same_content = before
+            .as_ref()
+            .map(|before| same_contents(before, &of.access))
+            .unwrap_or_default();
+        Self {
+            new,
+            if_exists,
+            overwrite: options.overwrite,
+            before,
+            same_content,
+        }
     }
 
-    /// Returns what becomes of `there`, which is at `to` where the share has `entry`, now at `from`.
+    /// Returns what becomes of `there`, which is at `to` where the share has `entry`, now at
+    /// `from`.
     pub(super) fn judge(
         &self,
         entry: u32,
@@ -169,7 +204,8 @@ impl<'a> Verdicts<'a> {
                     || (there.size == *size && equal(to, from).unwrap_or(false))
             }
             (EntryKind::Symlink { target }, Kind::Symlink) => {
-                to.0.read_link(to.1).is_ok_and(|found| found == OsStr::new(target))
+                to.0.read_link(to.1)
+                    .is_ok_and(|found| found == OsStr::new(target))
             }
             _ => false,
         };
@@ -185,15 +221,20 @@ impl<'a> Verdicts<'a> {
         }
     }
 
-    /// Returns whether the earlier version was not there either: then it was told that something stays.
+    /// Returns whether the earlier version was not there either: then it was told that something
+    /// stays.
     pub(super) fn was_told(&self, entry: u32) -> bool {
-        let stamp = self.counterpart(entry).and_then(|(before, old)| before.stamp(old));
+        let stamp = self
+            .counterpart(entry)
+            .and_then(|(before, old)| before.stamp(old));
         stamp == Some(&FileStamp::UNKNOWN)
     }
 
-    /// Removes what the earlier version left where the share has `entry`; `false` when something else is there.
+    /// Removes what the earlier version left where the share has `entry`; `false` when something
+    /// else is there.
     pub(super) fn remove(&self, entry: u32, dir: &Dir, name: &OsStr) -> io::Result<bool> {
-        self.counterpart(entry).map_or(Ok(false), |(before, old)| before.remove(old, dir, name))
+        self.counterpart(entry)
+            .map_or(Ok(false), |(before, old)| before.remove(old, dir, name))
     }
 
     fn counterpart(&self, entry: u32) -> Option<(&Before<'a>, u32)> {
@@ -206,21 +247,31 @@ impl<'a> Verdicts<'a> {
 fn same_contents(before: &Before<'_>, new: &Access) -> HashMap<u32, Stat> {
     let mut same = HashMap::new();
     let old = before.holding.layout();
-    let pairs = (0u32..).zip(&before.counterparts).filter_map(|(entry, old)| Some(((*old)?, entry)));
-    let unchanged: HashMap<u32, u32> =
-        pairs.filter(|(entry, now)| unchanged(old, *entry, new.layout(), *now)).collect();
+    let pairs = (0u32..)
+        .zip(&before.counterparts)
+        .filter_map(|(entry, old)| Some(((*old)?, entry)));
+    let unchanged: HashMap<u32, u32> = pairs
+        .filter(|(entry, now)| unchanged(old, *entry, new.layout(), *now))
+        .collect();
     let as_before = |old: u32| unchanged.get(&old).copied();
     for (entry, old) in (0u32..).zip(&before.counterparts) {
         let Some(old) = *old else { continue };
-        let EntryKind::File { size, .. } = before.entry(old).kind else { continue };
-        let Some(stat) = before.holding.stat(old).filter(|stat| stat.kind == Kind::File && stat.size == size)
+        let EntryKind::File { size, .. } = before.entry(old).kind else {
+            continue;
+        };
+        let Some(stat) = before
+            .holding
+            .stat(old)
+            .filter(|stat| stat.kind == Kind::File && stat.size == size)
         else {
             continue;
         };
         if before.stamp(old).is_some_and(|stamp| stamp.tells(&stat)) {
             continue;
         }
-        if before.holding.is_intact(old) || together::is_intact(before.holding, old, new, &as_before) {
+        if before.holding.is_intact(old)
+            || together::is_intact(before.holding, old, new, &as_before)
+        {
             same.insert(entry, stat);
         }
     }
@@ -239,16 +290,29 @@ fn unchanged(old: &Layout, old_entry: u32, new: &Layout, new_entry: u32) -> bool
     };
     let top = |entries: &[Entry]| entries.first().map_or(0, |top| top.depth);
     let (above, over) = (top(before), top(after));
-    before.iter().zip(after).enumerate().all(|(number, (a, b))| {
-        let same_place = a.depth - above == b.depth - over && (number == 0 || a.name == b.name);
-        same_place && same_kind(&a.kind, &b.kind) && a.mtime_ns == b.mtime_ns
-    })
+    before
+        .iter()
+        .zip(after)
+        .enumerate()
+        .all(|(number, (a, b))| {
+            let same_place = a.depth - above == b.depth - over && (number == 0 || a.name == b.name);
+            same_place && same_kind(&a.kind, &b.kind) && a.mtime_ns == b.mtime_ns
+        })
 }
 
 /// An entry with everything below it.
 fn subtree(layout: &Layout, entry: u32) -> &[Entry] {
-    let entries = layout.manifest().entries().get(entry as usize..).unwrap_or_default();
-    let deeper = |top: &Entry| entries[1..].iter().take_while(|inner| inner.depth > top.depth).count();
+    let entries = layout
+        .manifest()
+        .entries()
+        .get(entry as usize..)
+        .unwrap_or_default();
+    let deeper = |top: &Entry| {
+        entries[1..]
+            .iter()
+            .take_while(|inner| inner.depth > top.depth)
+            .count()
+    };
     &entries[..entries.first().map_or(0, |top| 1 + deeper(top))]
 }
 

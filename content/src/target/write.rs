@@ -1,7 +1,8 @@
 //! Writing chunks into a partial, and making them durable.
 //!
-//! Invariants: a file is marked as in need of syncing after it was written and before the writer returns, so a
-//! checkpoint covers every write that returned before it began; a folder whose entries changed is synced with them.
+//! Invariants: a file is marked as in need of syncing after it was written and before the writer
+//! returns, so a checkpoint covers every write that returned before it began; a folder whose
+//! entries changed is synced with them.
 
 use super::{FetchTarget, WriteError};
 use crate::layout::Extent;
@@ -31,7 +32,9 @@ impl Numbers {
     }
 
     fn contains(&self, number: u32) -> bool {
-        self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+        self.0
+            .get(number as usize / 64)
+            .is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 }
 
@@ -44,7 +47,8 @@ pub(super) struct State {
     finished: Numbers,
     /// Files written to since the last checkpoint, with their handles while they are few.
     dirty_files: HashMap<u32, Option<Arc<File>>>,
-    /// Folders in which entries were made since the last checkpoint; the folder above the top is its own entry.
+    /// Folders in which entries were made since the last checkpoint; the folder above the top is
+    /// its own entry.
     dirty_folders: HashSet<u32>,
     /// Whether the partial itself is new.
     dirty_above: bool,
@@ -53,7 +57,10 @@ pub(super) struct State {
 impl State {
     /// Of a partial whose top exists.
     pub(super) fn fresh(single_file: bool) -> Self {
-        let mut state = Self { dirty_above: true, ..Self::default() };
+        let mut state = Self {
+            dirty_above: true,
+            ..Self::default()
+        };
         if !single_file {
             state.made.insert(0);
         }
@@ -62,7 +69,8 @@ impl State {
 }
 
 impl FetchTarget {
-    /// Writes a chunk's plaintext, which must have been verified, at its place. Not durable before a checkpoint.
+    /// Writes a chunk's plaintext, which must have been verified, at its place. Not durable before
+    /// a checkpoint.
     ///
     /// Zeros are not written where a file has a hole. Writing a position again is harmless.
     pub fn write_chunk(&self, position: u32, plaintext: &[u8]) -> Result<(), WriteError> {
@@ -85,7 +93,10 @@ impl FetchTarget {
             for extent in extents {
                 let (bytes, after) = rest.split_at(extent.length as usize);
                 rest = after;
-                if self.names().is_skipped(self.access.layout().entry_of(extent.file)) {
+                if self
+                    .names()
+                    .is_skipped(self.access.layout().entry_of(extent.file))
+                {
                     continue;
                 }
                 self.write_extent(&extent, bytes, zeros)
@@ -95,30 +106,42 @@ impl FetchTarget {
         Ok(())
     }
 
-    /// Positions with bytes of files that are not written ([`crate::Naming::Skip`]), as runs: they cannot be given to others.
+    /// Positions with bytes of files that are not written ([`crate::Naming::Skip`]), as runs: they
+    /// cannot be given to others.
     pub fn unkept(&self) -> Vec<Range<u32>> {
         let layout = self.access.layout();
         let skipped = |file: &u32| self.names().is_skipped(layout.entry_of(*file));
-        (0..layout.files()).filter(skipped).map(|file| layout.positions_of(file)).collect()
+        (0..layout.files())
+            .filter(skipped)
+            .map(|file| layout.positions_of(file))
+            .collect()
     }
 
     /// Returns whether nothing of a position is written.
     pub fn is_unneeded(&self, position: u32) -> bool {
         let layout = self.access.layout();
         let skipped = |extent: Extent| self.names().is_skipped(layout.entry_of(extent.file));
-        self.names().skips() && layout.extents(position).is_some_and(|mut extents| extents.all(skipped))
+        self.names().skips()
+            && layout
+                .extents(position)
+                .is_some_and(|mut extents| extents.all(skipped))
     }
 
     /// Bytes of all files that are written.
     pub fn bytes(&self) -> u64 {
         let layout = self.access.layout();
         let written = |file: &u32| !self.names().is_skipped(layout.entry_of(*file));
-        (0..layout.files()).filter(written).map(|file| layout.size_of(file)).sum()
+        (0..layout.files())
+            .filter(written)
+            .map(|file| layout.size_of(file))
+            .sum()
     }
 
-    /// Makes durable every write that returned before this was called. Only then may a position be recorded as here.
+    /// Makes durable every write that returned before this was called. Only then may a position be
+    /// recorded as here.
     ///
-    /// After an error nothing written since the last success counts: the system may have dropped it.
+    /// After an error nothing written since the last success counts: the system may have dropped
+    /// it.
     pub fn checkpoint(&self) -> Result<(), WriteError> {
         self.sync_dirty(platform::sync_data)
     }
@@ -129,7 +152,11 @@ impl FetchTarget {
             let _all_noted = self.noting.write().unwrap_or_else(PoisonError::into_inner);
             let mut state = self.state();
             let above = std::mem::take(&mut state.dirty_above);
-            (std::mem::take(&mut state.dirty_files), std::mem::take(&mut state.dirty_folders), above)
+            (
+                std::mem::take(&mut state.dirty_files),
+                std::mem::take(&mut state.dirty_folders),
+                above,
+            )
         };
         self.still_there()?;
         if files.len() + folders.len() > FEW {
@@ -149,7 +176,9 @@ impl FetchTarget {
                 .map_err(|error| WriteError::from_io(|| self.shown_entry(folder), error))?;
         }
         if above {
-            self.above.sync().map_err(|error| WriteError::from_io(|| self.shown_entry(0), error))?;
+            self.above
+                .sync()
+                .map_err(|error| WriteError::from_io(|| self.shown_entry(0), error))?;
         }
         Ok(())
     }
@@ -164,7 +193,11 @@ impl FetchTarget {
             Some(handle) => handle,
             None => {
                 let entry = self.access.layout().entry_of(file);
-                Arc::new(self.access.above(entry)?.open_read(self.access.name(entry))?)
+                Arc::new(
+                    self.access
+                        .above(entry)?
+                        .open_read(self.access.name(entry))?,
+                )
             }
         };
         if platform::stat_file(&handle)?.links == 0 {
@@ -177,7 +210,9 @@ impl FetchTarget {
     pub(super) fn still_there(&self) -> Result<(), WriteError> {
         match self.partial.find(&self.above) {
             Ok(Some((true, _))) => Ok(()),
-            Ok(_) => Err(WriteError::PartialVanished { path: self.shown_entry(0) }),
+            Ok(_) => Err(WriteError::PartialVanished {
+                path: self.shown_entry(0),
+            }),
             Err(error) => Err(WriteError::from_io(|| self.shown_entry(0), error)),
         }
     }
@@ -191,7 +226,8 @@ impl FetchTarget {
             return self.write_whole(extent.file, entry, bytes);
         }
         let handle = self.file_for_writing(entry)?;
-        // What a hole reads as need not be written; it may have been written before with nothing else.
+        // What a hole reads as need not be written; it may have been written before with nothing
+        // else.
         if !zeros {
             platform::write_all_at(&handle, bytes, extent.offset)?;
         }
@@ -265,22 +301,35 @@ impl FetchTarget {
         Ok(handle)
     }
 
-    /// Whether a file has equal chunks next to each other, which zeros give: room for those is not reserved.
+    /// Whether a file has equal chunks next to each other, which zeros give: room for those is not
+    /// reserved.
     fn has_holes(&self, entry: u32) -> bool {
         let layout = self.access.layout();
-        let Some(file) = layout.file_of(entry) else { return false };
+        let Some(file) = layout.file_of(entry) else {
+            return false;
+        };
         let positions = layout.positions_of(file);
-        let chunks = self.manifest().chunks().get(positions.start as usize..positions.end as usize);
+        let chunks = self
+            .manifest()
+            .chunks()
+            .get(positions.start as usize..positions.end as usize);
         chunks.is_some_and(|chunks| chunks.windows(2).any(|pair| pair[0].id == pair[1].id))
     }
 
     /// The folder that an entry is in, made when it does not exist.
     pub(super) fn folder_for_writing(&self, entry: u32) -> io::Result<Arc<Dir>> {
-        self.access.above_or(entry, &|above, folder, error| self.make_folder(above, folder, error))
+        self.access.above_or(entry, &|above, folder, error| {
+            self.make_folder(above, folder, error)
+        })
     }
 
     /// Makes a folder that could not be opened, unless it was there before.
-    pub(super) fn make_folder(&self, above: &Dir, folder: u32, error: io::Error) -> io::Result<Dir> {
+    pub(super) fn make_folder(
+        &self,
+        above: &Dir,
+        folder: u32,
+        error: io::Error,
+    ) -> io::Result<Dir> {
         if error.kind() != io::ErrorKind::NotFound {
             return above.open_own_dir(self.access.name(folder), error);
         }
@@ -306,14 +355,17 @@ impl FetchTarget {
         if entry == 0 {
             state.dirty_above = true;
         } else {
-            state.dirty_folders.insert(self.access.layout().parent_of(entry));
+            state
+                .dirty_folders
+                .insert(self.access.layout().parent_of(entry));
         }
     }
 
     pub(super) fn mark_dirty(&self, file: u32, handle: Arc<File>) {
         let mut state = self.state();
         // The newest handle counts: a file that is written whole a second time is another one.
-        let room = state.dirty_files.len() < FEW || matches!(state.dirty_files.get(&file), Some(Some(_)));
+        let room =
+            state.dirty_files.len() < FEW || matches!(state.dirty_files.get(&file), Some(Some(_)));
         state.dirty_files.insert(file, room.then_some(handle));
     }
 
@@ -358,7 +410,11 @@ impl FetchTarget {
 pub(super) fn own_file(above: &Dir, name: &OsStr) -> io::Result<File> {
     let handle = above.open_write(name)?;
     let stat = platform::stat_file(&handle)?;
-    if stat.kind == Kind::File && stat.links == 1 { Ok(handle) } else { Err(io::ErrorKind::NotFound.into()) }
+    if stat.kind == Kind::File && stat.links == 1 {
+        Ok(handle)
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// Whether all bytes are zero; soon over when they are not.

@@ -1,4 +1,5 @@
-//! Full disks, read-only disks, and file systems that share blocks. Needs root for mounting; skipped plainly without.
+//! Full disks, read-only disks, and file systems that share blocks. Needs root for mounting;
+//! skipped plainly without.
 #![cfg(target_os = "linux")]
 
 use crate::common::{fetch, fetch_all, holding, look, names, noise, options, prepare, share};
@@ -16,7 +17,10 @@ struct Mount {
 impl Mount {
     fn new(arguments: &[&str], source: &Path) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = run(Command::new("mount").args(arguments).arg(source).arg(dir.path()));
+        let mounted = run(Command::new("mount")
+            .args(arguments)
+            .arg(source)
+            .arg(dir.path()));
         if !mounted {
             eprintln!("skipped: mounting is not possible here");
         }
@@ -24,7 +28,10 @@ impl Mount {
     }
 
     fn tmpfs(size: &str) -> Option<Self> {
-        Self::new(&["-t", "tmpfs", "-o", &format!("size={size}")], Path::new("none"))
+        Self::new(
+            &["-t", "tmpfs", "-o", &format!("size={size}")],
+            Path::new("none"),
+        )
     }
 
     fn path(&self) -> &Path {
@@ -32,7 +39,9 @@ impl Mount {
     }
 
     fn remount(&self, options: &str) {
-        assert!(run(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.path())));
+        assert!(run(Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(self.path())));
     }
 }
 
@@ -43,7 +52,11 @@ impl Drop for Mount {
 }
 
 fn run(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn sample(dir: &Path, size: usize) -> Holding {
@@ -53,17 +66,25 @@ fn sample(dir: &Path, size: usize) -> Holding {
 
 #[test]
 fn a_share_that_does_not_fit_is_refused_before_anything_is_written() {
-    let Some(disk) = Mount::tmpfs("4m") else { return };
+    let Some(disk) = Mount::tmpfs("4m") else {
+        return;
+    };
     let from = tempfile::tempdir().unwrap();
     let source = sample(from.path(), 5_000_000);
     match prepare(disk.path(), source.layout(), IfExists::Fail) {
-        Err(PrepareError::NoSpace { needed: 5_000_000, free }) => assert!(free <= 4 << 20),
+        Err(PrepareError::NoSpace {
+            needed: 5_000_000,
+            free,
+        }) => assert!(free <= 4 << 20),
         other => panic!("{other:?}"),
     }
     assert_eq!(names(disk.path()).len(), 0);
     // Zeros need no room.
     let sparse = from.path().join("sparse");
-    fs::File::create(&sparse).unwrap().set_len(50_000_000).unwrap();
+    fs::File::create(&sparse)
+        .unwrap()
+        .set_len(50_000_000)
+        .unwrap();
     let source = holding(&Handles::new(16), &share(&sparse));
     let target = prepare(disk.path(), source.layout(), IfExists::Fail).unwrap();
     fetch_all(&source, &target);
@@ -72,7 +93,9 @@ fn a_share_that_does_not_fit_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_disk_that_fills_up_stops_the_fetch_and_nothing_durable_is_lost() {
-    let Some(disk) = Mount::tmpfs("8m") else { return };
+    let Some(disk) = Mount::tmpfs("8m") else {
+        return;
+    };
     let from = tempfile::tempdir().unwrap();
     let source = sample(from.path(), 5_000_000);
     let target = prepare(disk.path(), source.layout(), IfExists::Fail).unwrap();
@@ -93,19 +116,32 @@ fn a_disk_that_fills_up_stops_the_fetch_and_nothing_durable_is_lost() {
     drop(target);
     let (handles, layout) = (Handles::new(4), Arc::clone(source.layout()));
     let durable = std::slice::from_ref(&written);
-    let target =
-        FetchTarget::resume(&handles, disk.path(), layout, &stored, &options(IfExists::Fail), durable)
-            .unwrap();
+    let target = FetchTarget::resume(
+        &handles,
+        disk.path(),
+        layout,
+        &stored,
+        &options(IfExists::Fail),
+        durable,
+    )
+    .unwrap();
     for position in written.end..source.layout().positions() {
-        target.write_chunk(position, &fetch(&source, position)).unwrap();
+        target
+            .write_chunk(position, &fetch(&source, position))
+            .unwrap();
     }
     let finished = target.finish().unwrap();
-    assert_eq!(look(&from.path().join("file")), look(&finished.place.path()));
+    assert_eq!(
+        look(&from.path().join("file")),
+        look(&finished.place.path())
+    );
 }
 
 #[test]
 fn small_files_fill_a_disk_too() {
-    let Some(disk) = Mount::tmpfs("8m") else { return };
+    let Some(disk) = Mount::tmpfs("8m") else {
+        return;
+    };
     let from = tempfile::tempdir().unwrap();
     let top = from.path().join("top");
     fs::create_dir(&top).unwrap();
@@ -125,12 +161,17 @@ fn small_files_fill_a_disk_too() {
 
 #[test]
 fn a_read_only_disk_is_named() {
-    let Some(disk) = Mount::tmpfs("8m") else { return };
+    let Some(disk) = Mount::tmpfs("8m") else {
+        return;
+    };
     let from = tempfile::tempdir().unwrap();
     let source = sample(from.path(), 1_000_000);
     let target = prepare(disk.path(), source.layout(), IfExists::Fail).unwrap();
     disk.remount("ro");
-    assert!(matches!(target.write_chunk(0, &fetch(&source, 0)), Err(WriteError::ReadOnly)));
+    assert!(matches!(
+        target.write_chunk(0, &fetch(&source, 0)),
+        Err(WriteError::ReadOnly)
+    ));
     assert!(matches!(
         prepare(disk.path(), source.layout(), IfExists::Fail),
         Err(PrepareError::ReadOnly { .. })
@@ -140,7 +181,9 @@ fn a_read_only_disk_is_named() {
 #[test]
 fn names_longer_than_the_file_system_takes_are_refused_first() {
     // FAT counts 255 UTF-16 units, which statvfs reports as many more bytes; tmpfs takes 255 bytes.
-    let Some(disk) = Mount::tmpfs("8m") else { return };
+    let Some(disk) = Mount::tmpfs("8m") else {
+        return;
+    };
     let from = tempfile::tempdir().unwrap();
     let name = "x".repeat(255);
     fs::write(from.path().join(&name), "content").unwrap();
@@ -154,8 +197,14 @@ fn names_longer_than_the_file_system_takes_are_refused_first() {
 /// An XFS on a file of 320 MiB, which can share blocks.
 fn xfs(dir: &Path) -> Option<Mount> {
     let image: PathBuf = dir.join("xfs.img");
-    fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
-    if !run(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]).arg(&image)) {
+    fs::File::create(&image)
+        .unwrap()
+        .set_len(320 << 20)
+        .unwrap();
+    if !run(Command::new("mkfs.xfs")
+        .args(["-q", "-m", "reflink=1"])
+        .arg(&image))
+    {
         eprintln!("skipped: there is no mkfs.xfs");
         return None;
     }
@@ -170,7 +219,9 @@ fn free(path: &Path) -> u64 {
 #[test]
 fn local_copies_share_blocks_where_the_file_system_can() {
     let image = tempfile::tempdir().unwrap();
-    let Some(disk) = xfs(image.path()) else { return };
+    let Some(disk) = xfs(image.path()) else {
+        return;
+    };
     let from = disk.path().join("from");
     fs::create_dir(&from).unwrap();
     let source = sample(&from, 50_000_000);
@@ -179,7 +230,9 @@ fn local_copies_share_blocks_where_the_file_system_can() {
     let target = prepare(disk.path(), source.layout(), IfExists::Fail).unwrap();
     let mut buffer = Vec::new();
     for position in 0..source.layout().positions() {
-        target.copy_local(position, &source, position, &mut buffer).unwrap();
+        target
+            .copy_local(position, &source, position, &mut buffer)
+            .unwrap();
     }
     let finished = target.finish().unwrap();
     assert_eq!(look(&from.join("file")), look(&finished.place.path()));

@@ -1,5 +1,6 @@
-//! What a stranger's manifest must never do: name a file outside the share. `hostile/names.txt` is the corpus; `hostile/odd.txt` has names
-//! that are hostile on some systems only, and are written in another way there.
+//! What a stranger's manifest must never do: name a file outside the share. `hostile/names.txt` is
+//! the corpus; `hostile/odd.txt` has names that are hostile on some systems only, and are written
+//! in another way there.
 
 use hither_proto::{Manifest, ManifestError, wire};
 use prost::Message;
@@ -34,8 +35,20 @@ fn unescape(line: &str) -> String {
 }
 
 fn entry(depth: u32, name: &str, kind: wire::EntryKind) -> wire::Entry {
-    let target = if kind == Symlink { "/".to_owned() } else { String::new() };
-    wire::Entry { depth, name: name.to_owned(), kind: kind.into(), mode: 0o644, mtime_ns: 0, size: 0, target }
+    let target = if kind == Symlink {
+        "/".to_owned()
+    } else {
+        String::new()
+    };
+    wire::Entry {
+        depth,
+        name: name.to_owned(),
+        kind: kind.into(),
+        mode: 0o644,
+        mtime_ns: 0,
+        size: 0,
+        target,
+    }
 }
 
 fn encode(entries: &[wire::Entry]) -> Vec<u8> {
@@ -48,7 +61,9 @@ fn encode(entries: &[wire::Entry]) -> Vec<u8> {
         average: 65_536,
     };
     let mut out = header.encode_length_delimited_to_vec();
-    entries.iter().for_each(|entry| out.extend(entry.encode_length_delimited_to_vec()));
+    entries
+        .iter()
+        .for_each(|entry| out.extend(entry.encode_length_delimited_to_vec()));
     out
 }
 
@@ -61,9 +76,19 @@ fn no_hostile_name_gets_into_a_manifest_anywhere() {
     for name in names {
         for kind in [File, Folder, Symlink] {
             let top = encode(&[entry(0, &name, kind)]);
-            assert!(matches!(Manifest::decode(&top), Err(ManifestError::Name { .. })), "{name:?} on top");
-            let inside = encode(&[entry(0, "top", Folder), entry(1, "sub", Folder), entry(2, &name, kind)]);
-            assert!(matches!(Manifest::decode(&inside), Err(ManifestError::Name { .. })), "{name:?} inside");
+            assert!(
+                matches!(Manifest::decode(&top), Err(ManifestError::Name { .. })),
+                "{name:?} on top"
+            );
+            let inside = encode(&[
+                entry(0, "top", Folder),
+                entry(1, "sub", Folder),
+                entry(2, &name, kind),
+            ]);
+            assert!(
+                matches!(Manifest::decode(&inside), Err(ManifestError::Name { .. })),
+                "{name:?} inside"
+            );
         }
     }
 }
@@ -76,9 +101,13 @@ fn field_b13_what_is_odd_somewhere_is_written_as_one_component_there() {
     assert!(names.len() > 30);
     let mut entries = vec![entry(0, "top", Folder)];
     entries.extend(names.iter().map(|name| entry(1, name, File)));
-    let layout =
-        hither_content::Layout::new(std::sync::Arc::new(Manifest::decode(&encode(&entries)).unwrap()));
-    let options = TargetOptions { rules: Some(NameRules::windows()), ..TargetOptions::new(IfExists::Fail) };
+    let layout = hither_content::Layout::new(std::sync::Arc::new(
+        Manifest::decode(&encode(&entries)).unwrap(),
+    ));
+    let options = TargetOptions {
+        rules: Some(NameRules::windows()),
+        ..TargetOptions::new(IfExists::Fail)
+    };
     let target = FetchTarget::prepare(&Handles::new(16), to.path(), layout, &options).unwrap();
     let path = target.finish().unwrap().place.path();
     let mut back = Vec::new();
@@ -106,7 +135,12 @@ fn trees_that_lead_outside_are_refused() {
         vec![top(), entry(0, "second", File)],
         vec![entry(1, "floating", File)],
         // A link and a folder of one name: the folder's files would go through the link.
-        vec![top(), entry(1, "a", Symlink), entry(1, "a", Folder), entry(2, "x", File)],
+        vec![
+            top(),
+            entry(1, "a", Symlink),
+            entry(1, "a", Folder),
+            entry(2, "x", File),
+        ],
     ];
     for tree in trees {
         assert!(Manifest::decode(&encode(&tree)).is_err(), "{tree:?}");
@@ -119,17 +153,26 @@ fn field_b13_no_folder_goes_through_a_link_that_it_folds_to() {
     use hither_content::{FetchTarget, Handles, IfExists, NameRules, TargetOptions};
     for (link, folder) in [("A", "a"), ("\u{e9}", "e\u{301}"), ("\u{fb01}", "fi")] {
         let to = tempfile::tempdir().unwrap();
-        let tree =
-            [entry(0, "top", Folder), entry(1, link, Symlink), entry(1, folder, Folder), entry(2, "x", File)];
-        let layout =
-            hither_content::Layout::new(std::sync::Arc::new(Manifest::decode(&encode(&tree)).unwrap()));
-        let options =
-            TargetOptions { rules: Some(NameRules::windows()), ..TargetOptions::new(IfExists::Fail) };
+        let tree = [
+            entry(0, "top", Folder),
+            entry(1, link, Symlink),
+            entry(1, folder, Folder),
+            entry(2, "x", File),
+        ];
+        let layout = hither_content::Layout::new(std::sync::Arc::new(
+            Manifest::decode(&encode(&tree)).unwrap(),
+        ));
+        let options = TargetOptions {
+            rules: Some(NameRules::windows()),
+            ..TargetOptions::new(IfExists::Fail)
+        };
         let target = FetchTarget::prepare(&Handles::new(16), to.path(), layout, &options).unwrap();
         let path = target.finish().unwrap().place.path();
         let names = crate::common::names(&path);
-        let folded: std::collections::HashSet<_> =
-            names.iter().map(|name| hither_proto::folded(name).into_owned()).collect();
+        let folded: std::collections::HashSet<_> = names
+            .iter()
+            .map(|name| hither_proto::folded(name).into_owned())
+            .collect();
         assert_eq!((names.len(), folded.len()), (2, 2), "{names:?}");
     }
 }
@@ -144,8 +187,13 @@ fn a_link_to_anywhere_arrives_as_a_link_and_touches_nothing() {
     link.target = victim.to_str().unwrap().to_owned();
     let manifest = Manifest::decode(&encode(&[entry(0, "top", Folder), link])).unwrap();
     let layout = hither_content::Layout::new(std::sync::Arc::new(manifest));
-    let finished =
-        crate::common::prepare(to.path(), &layout, hither_content::IfExists::Fail).unwrap().finish().unwrap();
-    assert_eq!(finished.place.path().join("link").read_link().unwrap(), victim);
+    let finished = crate::common::prepare(to.path(), &layout, hither_content::IfExists::Fail)
+        .unwrap()
+        .finish()
+        .unwrap();
+    assert_eq!(
+        finished.place.path().join("link").read_link().unwrap(),
+        victim
+    );
     assert_eq!(std::fs::read(&victim).unwrap(), b"untouched");
 }

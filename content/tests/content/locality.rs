@@ -18,7 +18,8 @@ fn edit(content: &mut Vec<u8>, count: usize, seed: u64) {
     content.splice(middle..middle, noise(seed + 1, KIB));
 }
 
-/// Shares a file of `size` bytes, edits it, shares it again; bytes of chunks that the first version does not have.
+/// Shares a file of `size` bytes, edits it, shares it again; bytes of chunks that the first version
+/// does not have.
 fn changed_bytes(size: usize, count: usize, seed: u64) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.img");
@@ -29,17 +30,36 @@ fn changed_bytes(size: usize, count: usize, seed: u64) -> usize {
     fs::write(&path, &content).unwrap();
     let cancel = std::sync::atomic::AtomicBool::new(false);
     let mut options = hither_content::ImportOptions::new(&cancel);
-    options.previous = Some(hither_content::Previous { manifest: &first.manifest, stamps: &first.stamps });
+    options.previous = Some(hither_content::Previous {
+        manifest: &first.manifest,
+        stamps: &first.stamps,
+    });
     let second = hither_content::import(&path, &crate::common::domain(), &options).unwrap();
-    assert_eq!(second.manifest.average(), first.manifest.average(), "a later version keeps the average");
-    let known: HashSet<_> = first.manifest.chunks().iter().map(|chunk| chunk.id).collect();
+    assert_eq!(
+        second.manifest.average(),
+        first.manifest.average(),
+        "a later version keeps the average"
+    );
+    let known: HashSet<_> = first
+        .manifest
+        .chunks()
+        .iter()
+        .map(|chunk| chunk.id)
+        .collect();
     let new = |chunk: &&ChunkRecord| !known.contains(&chunk.id);
-    second.manifest.chunks().iter().filter(new).map(|chunk| chunk.length as usize).sum()
+    second
+        .manifest
+        .chunks()
+        .iter()
+        .filter(new)
+        .map(|chunk| chunk.length as usize)
+        .sum()
 }
 
 #[test]
 fn edits_of_a_file_change_few_chunks() {
-    // 13 overwrites and an insertion in 32 MiB: an eighth of the case below. 11 MiB there are 110 KiB for each edit.
+    // 13 overwrites and an insertion in 32 MiB: an eighth of the case below. 11 MiB there are 110
+    // KiB for each edit.
     let changed = changed_bytes(32 * MIB, 13, 1);
     assert!(changed <= 14 * 128 * KIB, "{changed} bytes");
 }
@@ -49,7 +69,10 @@ fn edits_of_a_file_change_few_chunks() {
 fn a_hundred_edits_of_a_large_file_change_at_most_eleven_mebibytes() {
     for seed in 1..=5 {
         let changed = changed_bytes(256 * MIB, 100, seed * 31);
-        println!("seed {seed}: {:.2} MiB of chunks changed", changed as f64 / MIB as f64);
+        println!(
+            "seed {seed}: {:.2} MiB of chunks changed",
+            changed as f64 / MIB as f64
+        );
         assert!(changed <= 11 * MIB, "{changed} bytes");
     }
 }
@@ -61,15 +84,29 @@ fn many_small_files_become_few_chunks() {
     fs::create_dir(&top).unwrap();
     let mut total = 0;
     for i in 0..1000u64 {
-        let size = KIB + noise(i, 2).iter().map(|byte| usize::from(*byte)).sum::<usize>() * 30;
+        let size = KIB
+            + noise(i, 2)
+                .iter()
+                .map(|byte| usize::from(*byte))
+                .sum::<usize>()
+                * 30;
         fs::write(top.join(format!("{i:04}")), noise(i, size)).unwrap();
         total += size;
     }
     let first = share(&top).manifest;
-    assert!(first.chunks().len() <= total / (60 * KIB), "{} chunks", first.chunks().len());
+    assert!(
+        first.chunks().len() <= total / (60 * KIB),
+        "{} chunks",
+        first.chunks().len()
+    );
     // One more byte in one of them changes a chunk or two.
     fs::write(top.join("0500"), noise(5000, 5000)).unwrap();
     let known: HashSet<_> = first.chunks().iter().map(|chunk| chunk.id).collect();
-    let new = share(&top).manifest.chunks().iter().filter(|chunk| !known.contains(&chunk.id)).count();
+    let new = share(&top)
+        .manifest
+        .chunks()
+        .iter()
+        .filter(|chunk| !known.contains(&chunk.id))
+        .count();
     assert!((1..=4).contains(&new), "{new} chunks");
 }

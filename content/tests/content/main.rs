@@ -3,7 +3,12 @@
 //! One program: each would be linked with everything by itself.
 
 // Tests and their helpers fail by panicking.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 mod common;
 mod disks;

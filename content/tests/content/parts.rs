@@ -13,10 +13,19 @@ use std::sync::atomic::AtomicBool;
 
 fn share(paths: &[PathBuf], previous: Option<Previous<'_>>) -> Result<Imported, ImportError> {
     let (cancel, name) = (AtomicBool::new(false), EntryName::parse("things").ok());
-    import_parts(paths, &domain(), &ImportOptions { name, previous, ..ImportOptions::new(&cancel) })
+    import_parts(
+        paths,
+        &domain(),
+        &ImportOptions {
+            name,
+            previous,
+            ..ImportOptions::new(&cancel)
+        },
+    )
 }
 
-/// A large file, a folder and a small file, in three folders; given in an order that is not that of their names.
+/// A large file, a folder and a small file, in three folders; given in an order that is not that of
+/// their names.
 fn things(home: &Path) -> Vec<PathBuf> {
     let at = |name: &str| home.join(name);
     for folder in ["one", "two/photos/inner", "three"] {
@@ -31,18 +40,36 @@ fn things(home: &Path) -> Vec<PathBuf> {
 }
 
 fn names(imported: &Imported) -> Vec<String> {
-    imported.manifest.entries().iter().map(|e| format!("{} {}", e.depth, e.name.as_str())).collect()
+    imported
+        .manifest
+        .entries()
+        .iter()
+        .map(|e| format!("{} {}", e.depth, e.name.as_str()))
+        .collect()
 }
 
 #[test]
 fn several_paths_arrive_as_one_folder() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let imported = share(&things(from.path()), None).unwrap();
-    let expected = ["0 things", "1 notes.txt", "1 photos", "2 b.jpg", "2 inner", "3 a.jpg", "1 z.bin"];
+    let expected = [
+        "0 things",
+        "1 notes.txt",
+        "1 photos",
+        "2 b.jpg",
+        "2 inner",
+        "3 a.jpg",
+        "1 z.bin",
+    ];
     assert_eq!(names(&imported), expected);
     assert!(imported.place.are_several());
     let source = holding(&Handles::new(8), &imported);
-    assert!(source.examine(u64::MAX, &AtomicBool::new(false)).lost.is_empty());
+    assert!(
+        source
+            .examine(u64::MAX, &AtomicBool::new(false))
+            .lost
+            .is_empty()
+    );
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
     fetch_all(&source, &target);
     let top = target.finish().unwrap().place.path();
@@ -52,9 +79,17 @@ fn several_paths_arrive_as_one_folder() {
         ("photos/b.jpg", "two/photos/b.jpg"),
         ("notes.txt", "three/notes.txt"),
     ] {
-        assert_eq!(fs::read(top.join(there)).unwrap(), fs::read(from.path().join(here)).unwrap(), "{there}");
+        assert_eq!(
+            fs::read(top.join(there)).unwrap(),
+            fs::read(from.path().join(here)).unwrap(),
+            "{there}"
+        );
     }
-    assert_eq!(fs::read_dir(&top).unwrap().count(), 3, "nothing that was not asked for");
+    assert_eq!(
+        fs::read_dir(&top).unwrap().count(),
+        3,
+        "nothing that was not asked for"
+    );
 }
 
 #[test]
@@ -65,13 +100,25 @@ fn the_order_of_the_paths_does_not_matter_and_what_is_unchanged_is_not_read_agai
     std::thread::sleep(std::time::Duration::from_secs(3));
     let before = share(&paths, None).unwrap();
     paths.reverse();
-    let previous = || Some(Previous { manifest: &before.manifest, stamps: &before.stamps });
+    let previous = || {
+        Some(Previous {
+            manifest: &before.manifest,
+            stamps: &before.stamps,
+        })
+    };
     let again = share(&paths, previous()).unwrap();
-    assert_eq!((&again.manifest, &again.place), (&before.manifest, &before.place));
+    assert_eq!(
+        (&again.manifest, &again.place),
+        (&before.manifest, &before.place)
+    );
     assert_eq!(again.read_bytes, 0);
     fs::write(from.path().join("three/notes.txt"), "other things").unwrap();
     let later = share(&paths, previous()).unwrap();
-    assert!(later.manifest != before.manifest && later.read_bytes < LARGE_FILE, "{}", later.read_bytes);
+    assert!(
+        later.manifest != before.manifest && later.read_bytes < LARGE_FILE,
+        "{}",
+        later.read_bytes
+    );
 }
 
 #[test]
@@ -86,14 +133,26 @@ fn a_part_that_was_renamed_or_vanished_is_missed_alone() {
     fs::rename(&paths[0], from.path().join("one/renamed.bin")).unwrap();
     let changed = source.examine(u64::MAX, &AtomicBool::new(false)).lost;
     let file = (0..source.layout().files()).last().unwrap();
-    assert_eq!(changed, [source.layout().positions_of(file)], "the large file alone");
-    assert!(matches!(source.read_sealed(last, &mut out), Err(ReadChunkError::Gone { .. })));
+    assert_eq!(
+        changed,
+        [source.layout().positions_of(file)],
+        "the large file alone"
+    );
+    assert!(matches!(
+        source.read_sealed(last, &mut out),
+        Err(ReadChunkError::Gone { .. })
+    ));
     source.read_sealed(0, &mut out).unwrap();
     assert!(matches!(share(&paths, None), Err(ImportError::NotFound { path }) if path == paths[0]));
     fs::rename(from.path().join("one/renamed.bin"), &paths[0]).unwrap();
     source.read_sealed(last, &mut out).unwrap();
     fs::remove_dir_all(&paths[1]).unwrap();
-    assert!(!source.examine(u64::MAX, &AtomicBool::new(false)).lost.is_empty());
+    assert!(
+        !source
+            .examine(u64::MAX, &AtomicBool::new(false))
+            .lost
+            .is_empty()
+    );
     assert!(matches!(share(&paths, None), Err(ImportError::NotFound { path }) if path == paths[1]));
 }
 
@@ -107,8 +166,16 @@ fn two_paths_of_one_name_are_refused_before_anything_is_read() {
     assert!(names(&share(&paths, None).unwrap()).contains(&"1 NOTES.TXT".into()));
     fs::write(from.path().join("one/notes.txt"), "x").unwrap();
     paths.push(from.path().join("one/notes.txt"));
-    assert!(matches!(share(&paths, None), Err(ImportError::SameName { name }) if name == "notes.txt"));
-    assert!(matches!(share(&[], None), Err(ImportError::NotFound { .. })));
+    assert!(
+        matches!(share(&paths, None), Err(ImportError::SameName { name }) if name == "notes.txt")
+    );
+    assert!(matches!(
+        share(&[], None),
+        Err(ImportError::NotFound { .. })
+    ));
     let one = share(&paths[..1], None).unwrap();
-    assert_eq!((names(&one), one.place.are_several()), (vec!["0 things".to_owned()], false));
+    assert_eq!(
+        (names(&one), one.place.are_several()),
+        (vec!["0 things".to_owned()], false)
+    );
 }

@@ -1,10 +1,14 @@
-//! Whatever is shared arrives as it was, in whatever order its chunks come and however often the fetch is killed.
+//! Whatever is shared arrives as it was, in whatever order its chunks come and however often the
+//! fetch is killed.
 #![cfg(unix)]
 
 use crate::common::{
-    domain, fetch, fetch_all, holding, look, names, noise, options, prepare, set_mtime, share, shuffled,
+    domain, fetch, fetch_all, holding, look, names, noise, options, prepare, set_mtime, share,
+    shuffled,
 };
-use hither_content::{FetchTarget, Handles, Holding, IfExists, ImportOptions, LARGE_FILE, Layout, import};
+use hither_content::{
+    FetchTarget, Handles, Holding, IfExists, ImportOptions, LARGE_FILE, Layout, import,
+};
 use proptest::prelude::*;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -40,7 +44,11 @@ fn wish() -> impl Strategy<Value = Wish> {
         Just("%s%n$(reboot)'\"".to_owned()),
     ];
     let file = |sizes: std::ops::Range<usize>| {
-        (sizes, any::<u64>(), any::<bool>()).prop_map(|(size, seed, hole)| What::File { size, seed, hole })
+        (sizes, any::<u64>(), any::<bool>()).prop_map(|(size, seed, hole)| What::File {
+            size,
+            seed,
+            hole,
+        })
     };
     let what = prop_oneof![
         2 => Just(What::Folder),
@@ -64,8 +72,15 @@ fn wish() -> impl Strategy<Value = Wish> {
         Just((-1, 999_999_999)),
         Just((4_000_000_000, 1)),
     ];
-    (any::<prop::sample::Index>(), name, mode, mtime, what)
-        .prop_map(|(folder, name, mode, mtime, what)| Wish { folder, name, mode, mtime, what })
+    (any::<prop::sample::Index>(), name, mode, mtime, what).prop_map(
+        |(folder, name, mode, mtime, what)| Wish {
+            folder,
+            name,
+            mode,
+            mtime,
+            what,
+        },
+    )
 }
 
 fn make(top: &Path, wishes: &[Wish]) {
@@ -77,7 +92,8 @@ fn make(top: &Path, wishes: &[Wish]) {
         // The same name again, or one that differs in case only.
         let collides = |a: &Path| {
             a.parent() == path.parent()
-                && a.file_name().unwrap().to_str().unwrap().to_lowercase() == wish.name.to_lowercase()
+                && a.file_name().unwrap().to_str().unwrap().to_lowercase()
+                    == wish.name.to_lowercase()
         };
         if path.as_os_str().len() > 3000 || made.iter().any(|(made, ..)| collides(made)) {
             continue;
@@ -108,7 +124,8 @@ fn make(top: &Path, wishes: &[Wish]) {
     set_mtime(top, 1_600_000_000, 123_456_789);
 }
 
-/// Fetches in an odd order; the fetcher is dropped ("killed") now and then and goes on from its last checkpoint.
+/// Fetches in an odd order; the fetcher is dropped ("killed") now and then and goes on from its
+/// last checkpoint.
 fn fetch_with_kills(source: &Holding, dir: &Path, seed: u64, kills: u32) -> PathBuf {
     let layout = source.layout();
     let handles = Handles::new(8);
@@ -122,21 +139,31 @@ fn fetch_with_kills(source: &Holding, dir: &Path, seed: u64, kills: u32) -> Path
             .filter(|p| !durable[*p as usize])
             .collect();
         let last = life == kills;
-        let lived = if last { missing.len() } else { missing.len() / 2 };
+        let lived = if last {
+            missing.len()
+        } else {
+            missing.len() / 2
+        };
         for (count, position) in missing.into_iter().take(lived).enumerate() {
-            target.write_chunk(position, &fetch(source, position)).unwrap();
+            target
+                .write_chunk(position, &fetch(source, position))
+                .unwrap();
             since.push(position);
             if count % 5 == 4 {
                 target.checkpoint().unwrap();
-                since.drain(..).for_each(|position| durable[position as usize] = true);
+                since
+                    .drain(..)
+                    .for_each(|position| durable[position as usize] = true);
             }
         }
         if !last {
             since.clear();
             drop(target);
             let partial = hither_content::PartialRef::decode(&stored).unwrap();
-            let ranges: Vec<_> =
-                (0..layout.positions()).filter(|p| durable[*p as usize]).map(|p| p..p + 1).collect();
+            let ranges: Vec<_> = (0..layout.positions())
+                .filter(|p| durable[*p as usize])
+                .map(|p| p..p + 1)
+                .collect();
             target = FetchTarget::resume(
                 &handles,
                 dir,
@@ -160,7 +187,9 @@ fn fetch_with_kills(source: &Holding, dir: &Path, seed: u64, kills: u32) -> Path
 fn expected(path: &Path) -> std::collections::BTreeMap<PathBuf, crate::common::Seen> {
     let mut seen = look(path);
     for entry in seen.values_mut() {
-        if let crate::common::Seen::File { mode, .. } | crate::common::Seen::Folder { mode, .. } = entry {
+        if let crate::common::Seen::File { mode, .. } | crate::common::Seen::Folder { mode, .. } =
+            entry
+        {
             *mode &= 0o755;
         }
     }
@@ -192,7 +221,12 @@ proptest! {
 #[test]
 fn a_single_file_arrives_alone() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    for (name, size) in [("empty.bin", 0), ("one", 1), ("Bär 🐻.bin", 300_000), ("big", 3_000_000)] {
+    for (name, size) in [
+        ("empty.bin", 0),
+        ("one", 1),
+        ("Bär 🐻.bin", 300_000),
+        ("big", 3_000_000),
+    ] {
         let path = from.path().join(name);
         fs::write(&path, noise(1, size)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
@@ -215,8 +249,11 @@ fn chunks_are_written_from_many_threads() {
             let path = top.join(format!("{folder}/deeper/{file}"));
             fs::write(path, noise(file, 500 + 300 * file as usize)).unwrap();
         }
-        fs::write(top.join(format!("{folder}/large")), noise(1000 + folder, LARGE_FILE as usize * 2))
-            .unwrap();
+        fs::write(
+            top.join(format!("{folder}/large")),
+            noise(1000 + folder, LARGE_FILE as usize * 2),
+        )
+        .unwrap();
     }
     let imported = share(&top);
     let source = holding(&Handles::new(4), &imported);
@@ -230,7 +267,9 @@ fn chunks_are_written_from_many_threads() {
                     if position >= source.layout().positions() {
                         break;
                     }
-                    target.write_chunk(position, &fetch(&source, position)).unwrap();
+                    target
+                        .write_chunk(position, &fetch(&source, position))
+                        .unwrap();
                     if position.is_multiple_of(7) {
                         target.checkpoint().unwrap();
                     }
@@ -249,7 +288,12 @@ fn holes_cost_neither_reading_nor_disk() {
     let file = fs::File::create(&path).unwrap();
     let size: u64 = 40 << 30;
     file.set_len(size).unwrap();
-    for (seed, at) in [(1, 0), (2, 5 << 30), (3, (20 << 30) + 12_345), (4, size - 100_000)] {
+    for (seed, at) in [
+        (1, 0),
+        (2, 5 << 30),
+        (3, (20 << 30) + 12_345),
+        (4, size - 100_000),
+    ] {
         std::os::unix::fs::FileExt::write_all_at(&file, &noise(seed, 100_000), at).unwrap();
     }
     let started = std::time::Instant::now();
@@ -257,8 +301,12 @@ fn holes_cost_neither_reading_nor_disk() {
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     assert_eq!(imported.manifest.bytes(), size);
     // Only a little around the data was looked at; the rest is one chunk, many times.
-    let distinct: std::collections::HashSet<_> =
-        imported.manifest.chunks().iter().map(|chunk| chunk.id).collect();
+    let distinct: std::collections::HashSet<_> = imported
+        .manifest
+        .chunks()
+        .iter()
+        .map(|chunk| chunk.id)
+        .collect();
     assert!(distinct.len() < 30, "{}", distinct.len());
     let source = holding(&Handles::new(4), &imported);
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
@@ -267,15 +315,24 @@ fn holes_cost_neither_reading_nor_disk() {
         by_id.entry(chunk.id).or_default().push(position);
     }
     for positions in by_id.values() {
-        target.write_chunks(positions, &fetch(&source, positions[0])).unwrap();
+        target
+            .write_chunks(positions, &fetch(&source, positions[0]))
+            .unwrap();
     }
     let finished = target.finish().unwrap();
     let metadata = finished.place.path().metadata().unwrap();
     assert_eq!(metadata.size(), size);
-    assert!(metadata.blocks() * 512 < 100 << 20, "{} bytes on disk", metadata.blocks() * 512);
+    assert!(
+        metadata.blocks() * 512 < 100 << 20,
+        "{} bytes on disk",
+        metadata.blocks() * 512
+    );
     let mut out = Vec::new();
     for positions in by_id.values() {
-        finished.holding.read_sealed(*positions.last().unwrap(), &mut out).unwrap();
+        finished
+            .holding
+            .read_sealed(*positions.last().unwrap(), &mut out)
+            .unwrap();
     }
 }
 
@@ -284,9 +341,12 @@ fn sparse_files_are_cut_as_if_they_were_read() {
     let dir = tempfile::tempdir().unwrap();
     // Data of odd lengths at odd places, holes shorter and longer than the longest chunk.
     let mut content = vec![0u8; 6_000_000];
-    for (seed, at, length) in
-        [(1, 70_000, 5000), (2, 300_000, 400_000), (3, 2_000_001, 99_999), (4, 5_900_000, 1)]
-    {
+    for (seed, at, length) in [
+        (1, 70_000, 5000),
+        (2, 300_000, 400_000),
+        (3, 2_000_001, 99_999),
+        (4, 5_900_000, 1),
+    ] {
         content[at..at + length].copy_from_slice(&noise(seed, length));
     }
     let dense = dir.path().join("dense");
@@ -294,13 +354,18 @@ fn sparse_files_are_cut_as_if_they_were_read() {
     let sparse = dir.path().join("sparse");
     let file = fs::File::create(&sparse).unwrap();
     file.set_len(content.len() as u64).unwrap();
-    for (at, block) in
-        content.chunks(4096).enumerate().filter(|(_, block)| block.iter().any(|byte| *byte != 0))
+    for (at, block) in content
+        .chunks(4096)
+        .enumerate()
+        .filter(|(_, block)| block.iter().any(|byte| *byte != 0))
     {
         std::os::unix::fs::FileExt::write_all_at(&file, block, at as u64 * 4096).unwrap();
     }
     assert!(sparse.metadata().unwrap().blocks() * 512 < 2_000_000);
-    assert_eq!(share(&sparse).manifest.chunks(), share(&dense).manifest.chunks());
+    assert_eq!(
+        share(&sparse).manifest.chunks(),
+        share(&dense).manifest.chunks()
+    );
 }
 
 #[test]
@@ -309,32 +374,54 @@ fn what_this_device_has_is_copied() {
     let (old, new) = (from.path().join("old"), from.path().join("new"));
     let content = noise(3, 5_000_000);
     fs::write(&old, &content).unwrap();
-    fs::write(&new, [&content[..2_000_000], b"inserted", &content[2_000_000..]].concat()).unwrap();
+    fs::write(
+        &new,
+        [&content[..2_000_000], b"inserted", &content[2_000_000..]].concat(),
+    )
+    .unwrap();
     let handles = Handles::new(16);
-    let (old, new) = (holding(&handles, &share(&old)), holding(&handles, &share(&new)));
+    let (old, new) = (
+        holding(&handles, &share(&old)),
+        holding(&handles, &share(&new)),
+    );
     let target = prepare(to.path(), new.layout(), IfExists::Fail).unwrap();
     let (mut copied, mut buffer) = (0, Vec::new());
     for (position, chunk) in (0u32..).zip(new.manifest().chunks()) {
-        match old.manifest().chunks().iter().position(|known| known.id == chunk.id) {
+        match old
+            .manifest()
+            .chunks()
+            .iter()
+            .position(|known| known.id == chunk.id)
+        {
             Some(at) => {
-                target.copy_local(position, &old, at as u32, &mut buffer).unwrap();
+                target
+                    .copy_local(position, &old, at as u32, &mut buffer)
+                    .unwrap();
                 copied += 1;
             }
             None => {
                 let wrong = target.copy_local(position, &old, 0, &mut buffer);
                 assert!(matches!(wrong, Err(hither_content::CopyError::Mismatch)));
-                target.write_chunk(position, &fetch(&new, position)).unwrap();
+                target
+                    .write_chunk(position, &fetch(&new, position))
+                    .unwrap();
             }
         }
     }
     assert!(copied + 3 >= new.layout().positions() && copied > 10);
-    assert_eq!(look(&from.path().join("new")), look(&target.finish().unwrap().place.path()));
+    assert_eq!(
+        look(&from.path().join("new")),
+        look(&target.finish().unwrap().place.path())
+    );
 }
 
 #[test]
 fn an_unfinished_fetch_serves_what_it_has() {
-    let (from, to, onward) =
-        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (from, to, onward) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     let top = from.path().join("share");
     fs::create_dir(&top).unwrap();
     for i in 0..50 {
@@ -348,8 +435,12 @@ fn an_unfinished_fetch_serves_what_it_has() {
     let mut out = Vec::new();
     assert!(partial.read_sealed(0, &mut out).is_err());
     for position in shuffled(source.layout().positions(), 1) {
-        first.write_chunk(position, &fetch(&source, position)).unwrap();
-        second.write_chunk(position, &fetch(&partial, position)).unwrap();
+        first
+            .write_chunk(position, &fetch(&source, position))
+            .unwrap();
+        second
+            .write_chunk(position, &fetch(&partial, position))
+            .unwrap();
     }
     assert_eq!(look(&top), look(&second.finish().unwrap().place.path()));
     // The very same position again is harmless.
@@ -373,18 +464,24 @@ fn a_new_version_reads_only_what_changed() {
     let cancel = AtomicBool::new(false);
     let again = |previous: &hither_content::Imported| {
         let mut options = ImportOptions::new(&cancel);
-        options.previous =
-            Some(hither_content::Previous { manifest: &previous.manifest, stamps: &previous.stamps });
+        options.previous = Some(hither_content::Previous {
+            manifest: &previous.manifest,
+            stamps: &previous.stamps,
+        });
         import(&top, &domain(), &options).unwrap()
     };
-    assert_eq!((again(&first).read_bytes, again(&first).manifest), (0, Arc::clone(&first.manifest)));
+    assert_eq!(
+        (again(&first).read_bytes, again(&first).manifest),
+        (0, Arc::clone(&first.manifest))
+    );
     fs::write(top.join("z.bin"), noise(3, 2_000_000)).unwrap();
     fs::write(top.join("b.bin"), noise(4, 300_000)).unwrap();
     let second = again(&first);
     assert_eq!(second.read_bytes, 2_300_000);
     assert_eq!(second.manifest, share(&top).manifest);
     fs::remove_file(top.join("small/050")).unwrap();
-    // What was written just now is not trusted yet, so it is read again with the pack that has changed.
+    // What was written just now is not trusted yet, so it is read again with the pack that has
+    // changed.
     let third = again(&second);
     assert_eq!(third.read_bytes, 2_300_000 + 99 * 5000);
     assert_eq!(third.manifest, share(&top).manifest);

@@ -3,8 +3,8 @@
 
 use crate::common::{domain, fetch, holding, noise, share};
 use hither_content::{
-    Handles, ImportError, ImportOptions, ImportPhase, LARGE_FILE, MAX_NOTES, ReadChunkError, Unreadable,
-    import,
+    Handles, ImportError, ImportOptions, ImportPhase, LARGE_FILE, MAX_NOTES, ReadChunkError,
+    Unreadable, import,
 };
 use hither_proto::{EntryKind, EntryName, Manifest};
 use std::ffi::OsStr;
@@ -18,7 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `depth name` of every entry.
 fn entries(manifest: &Manifest) -> Vec<String> {
-    manifest.entries().iter().map(|entry| format!("{} {}", entry.depth, entry.name.as_str())).collect()
+    manifest
+        .entries()
+        .iter()
+        .map(|entry| format!("{} {}", entry.depth, entry.name.as_str()))
+        .collect()
 }
 
 fn try_share(path: &Path, skip: bool) -> Result<hither_content::Imported, ImportError> {
@@ -39,10 +43,23 @@ fn order_is_that_of_bytes_and_links_stay_links() {
     symlink("/etc/passwd", top.join("absolute")).unwrap();
     symlink("..", top.join("loop")).unwrap();
     let imported = share(&top);
-    assert_eq!(imported.unportable.total, 1, "B and b are one somewhere, and shared all the same");
+    assert_eq!(
+        imported.unportable.total, 1,
+        "B and b are one somewhere, and shared all the same"
+    );
     assert_eq!(imported.unportable.first[0].path, "b");
     let manifest = imported.manifest;
-    let expected = ["0 top", "1 B", "1 a", "1 absolute", "1 b", "2 inner", "1 b.txt", "1 loop", "1 é"];
+    let expected = [
+        "0 top",
+        "1 B",
+        "1 a",
+        "1 absolute",
+        "1 b",
+        "2 inner",
+        "1 b.txt",
+        "1 loop",
+        "1 é",
+    ];
     assert_eq!(entries(&manifest), expected);
     let is_link = |at: usize, to: &str| matches!(&manifest.entries()[at].kind, EntryKind::Symlink { target } if target == to);
     assert!(is_link(3, "/etc/passwd") && is_link(7, ".."));
@@ -65,11 +82,24 @@ fn special_files_and_unfinished_fetches_are_left_out() {
     assert_eq!(entries(&imported.manifest), ["0 top", "1 kept"]);
     assert_eq!(imported.skipped.total, 3);
     assert!(
-        imported.skipped.first.iter().any(|note| note.path == "socket" && note.reason == "it is a socket")
+        imported
+            .skipped
+            .first
+            .iter()
+            .any(|note| note.path == "socket" && note.reason == "it is a socket")
     );
     let special = try_share(&top.join("socket"), true);
-    assert!(matches!(special, Err(ImportError::Special { kind: "a socket", .. })));
-    assert!(matches!(try_share(&top.join("nothing"), true), Err(ImportError::NotFound { .. })));
+    assert!(matches!(
+        special,
+        Err(ImportError::Special {
+            kind: "a socket",
+            ..
+        })
+    ));
+    assert!(matches!(
+        try_share(&top.join("nothing"), true),
+        Err(ImportError::NotFound { .. })
+    ));
 }
 
 #[test]
@@ -77,7 +107,15 @@ fn field_b13_what_cannot_be_written_elsewhere_is_told_and_shared() {
     let dir = tempfile::tempdir().unwrap();
     let top = dir.path().join("top");
     fs::create_dir_all(top.join("deep")).unwrap();
-    for name in ["con", "a\\b", "line\nbreak", "deep/nul.txt", "README", "ReadMe", "good"] {
+    for name in [
+        "con",
+        "a\\b",
+        "line\nbreak",
+        "deep/nul.txt",
+        "README",
+        "ReadMe",
+        "good",
+    ] {
         fs::write(top.join(name), name).unwrap();
     }
     fs::write(top.join(OsStr::from_bytes(b"latin\xe9")), "x").unwrap();
@@ -88,12 +126,20 @@ fn field_b13_what_cannot_be_written_elsewhere_is_told_and_shared() {
     let imported = try_share(&top, false).unwrap();
     assert_eq!(imported.manifest.files(), 207);
     // What is no text is left out, and keeps nothing else from being shared.
-    let left_out: Vec<_> = imported.skipped.first.iter().map(|note| note.path.as_str()).collect();
+    let left_out: Vec<_> = imported
+        .skipped
+        .first
+        .iter()
+        .map(|note| note.path.as_str())
+        .collect();
     assert_eq!(left_out, ["bad-link", "latin\u{fffd}"]);
     let notes = &imported.unportable;
     assert_eq!((notes.total, notes.first.len()), (205, MAX_NOTES));
     let text = notes.to_string();
-    assert!(text.contains("and 202 more") && !text.contains('\n'), "{text}");
+    assert!(
+        text.contains("and 202 more") && !text.contains('\n'),
+        "{text}"
+    );
     assert!(
         notes.first.iter().any(|note| note.path == "a\\b")
             && !notes.first.iter().any(|note| note.path == "README")
@@ -105,7 +151,10 @@ fn a_share_can_have_another_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(OsStr::from_bytes(b"latin\xe9"));
     fs::write(&path, "x").unwrap();
-    assert!(matches!(try_share(&path, true), Err(ImportError::Unshareable { .. })));
+    assert!(matches!(
+        try_share(&path, true),
+        Err(ImportError::Unshareable { .. })
+    ));
     let cancel = AtomicBool::new(false);
     let mut options = ImportOptions::new(&cancel);
     options.name = Some(EntryName::parse("other.txt").unwrap());
@@ -129,9 +178,14 @@ fn unreadable_files_are_reported_before_anything_is_read() {
     for name in ["secret", "closed"] {
         fs::set_permissions(top.join(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
-    let Err(ImportError::Unshareable { notes }) = try_share(&top, false) else { panic!("it is shareable") };
+    let Err(ImportError::Unshareable { notes }) = try_share(&top, false) else {
+        panic!("it is shareable")
+    };
     assert_eq!(notes.total, 2);
-    assert_eq!(entries(&try_share(&top, true).unwrap().manifest), ["0 top", "1 open"]);
+    assert_eq!(
+        entries(&try_share(&top, true).unwrap().manifest),
+        ["0 top", "1 open"]
+    );
     let alone = try_share(&top.join("secret"), true);
     assert!(matches!(alone, Err(ImportError::Read { .. })));
     fs::set_permissions(top.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -160,7 +214,10 @@ fn progress_is_told_and_imports_can_be_cancelled() {
         }
     };
     options.progress = &stop;
-    assert!(matches!(import(&path, &domain(), &options), Err(ImportError::Cancelled)));
+    assert!(matches!(
+        import(&path, &domain(), &options),
+        Err(ImportError::Cancelled)
+    ));
 }
 
 #[test]
@@ -175,12 +232,20 @@ fn a_file_that_keeps_changing_is_named() {
     // While its beginning has been read and its end has not, every time.
     let write = |progress: hither_content::ImportProgress| {
         if progress.bytes > 100_000 {
-            fs::File::options().append(true).open(top.join("log")).unwrap().write_all(b"more").unwrap();
+            fs::File::options()
+                .append(true)
+                .open(top.join("log"))
+                .unwrap()
+                .write_all(b"more")
+                .unwrap();
         }
     };
     options.progress = &write;
     match import(&top, &domain(), &options) {
-        Err(ImportError::Read { path, source: Unreadable::Changing }) => assert_eq!(path, "log"),
+        Err(ImportError::Read {
+            path,
+            source: Unreadable::Changing,
+        }) => assert_eq!(path, "log"),
         result => panic!("{result:?}"),
     }
     assert_eq!(share(&top).manifest.files(), 2);
@@ -246,20 +311,36 @@ fn chunks_of_changed_and_vanished_files_are_not_handed_out() {
     let source = holding(&Handles::new(4), &imported);
     let mut buffer = Vec::new();
     let all = 0..source.layout().positions();
-    all.clone().for_each(|position| source.read_sealed(position, &mut buffer).unwrap());
+    all.clone()
+        .for_each(|position| source.read_sealed(position, &mut buffer).unwrap());
     let mut changed = content.clone();
     changed[1_000_000] ^= 1;
     fs::write(top.join("changed"), [&changed[..], b"changed"].concat()).unwrap();
-    fs::File::options().write(true).open(top.join("cut")).unwrap().set_len(1000).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(top.join("cut"))
+        .unwrap()
+        .set_len(1000)
+        .unwrap();
     fs::remove_file(top.join("gone")).unwrap();
     fs::rename(top.join("linked"), dir.path().join("elsewhere")).unwrap();
     symlink("../elsewhere", top.join("linked")).unwrap();
     fs::write(top.join("touched"), [&content[..], b"touched"].concat()).unwrap();
     let (mut bad, mut failed) = ([0; 5], Vec::new());
-    let file_at = |position| source.layout().extents(position).unwrap().next().unwrap().file as usize;
+    let file_at = |position| {
+        source
+            .layout()
+            .extents(position)
+            .unwrap()
+            .next()
+            .unwrap()
+            .file as usize
+    };
     for position in all.clone() {
-        let (sealed, plain) =
-            (source.read_sealed(position, &mut buffer), source.read_chunk(position, &mut Vec::new()));
+        let (sealed, plain) = (
+            source.read_sealed(position, &mut buffer),
+            source.read_chunk(position, &mut Vec::new()),
+        );
         assert_eq!(sealed.is_ok(), plain.is_ok());
         let Err(error) = sealed else { continue };
         assert!(buffer.is_empty());
@@ -275,12 +356,16 @@ fn chunks_of_changed_and_vanished_files_are_not_handed_out() {
     }
     let chunks_each = source.layout().positions_of(2).len();
     assert_eq!(bad, [1, chunks_each, chunks_each, chunks_each, 0]);
-    // A look finds the same: contents decide, so that the last, rewritten with the same bytes, is still held.
+    // A look finds the same: contents decide, so that the last, rewritten with the same bytes, is
+    // still held.
     let findings = source.examine(u64::MAX, &AtomicBool::new(false));
     let lost: Vec<u32> = findings.lost.iter().cloned().flatten().collect();
     assert_eq!(lost, failed);
     let of = |affected: &hither_content::Affected| (affected.files, affected.first.clone());
-    assert_eq!((of(&findings.changed), of(&findings.gone)), ((2, "changed".into()), (2, "gone".into())));
+    assert_eq!(
+        (of(&findings.changed), of(&findings.gone)),
+        ((2, "changed".into()), (2, "gone".into()))
+    );
     assert!(findings.stamps.is_some() && !findings.more && findings.unreadable.files == 0);
     // What would take too long is left for later, and counts as held.
     let later = source.examine(1000, &AtomicBool::new(false));
@@ -288,11 +373,20 @@ fn chunks_of_changed_and_vanished_files_are_not_handed_out() {
     // Everything moved away.
     fs::rename(&top, dir.path().join("moved")).unwrap();
     let fresh = holding(&Handles::new(4), &imported);
-    assert!(matches!(fresh.read_sealed(0, &mut buffer), Err(ReadChunkError::Gone { .. })));
-    assert!(matches!(fresh.read_sealed(all.end, &mut buffer), Err(ReadChunkError::Position(_))));
+    assert!(matches!(
+        fresh.read_sealed(0, &mut buffer),
+        Err(ReadChunkError::Gone { .. })
+    ));
+    assert!(matches!(
+        fresh.read_sealed(all.end, &mut buffer),
+        Err(ReadChunkError::Position(_))
+    ));
     symlink(dir.path().join("moved"), &top).unwrap();
     let linked = fresh.read_sealed(source.layout().positions_of(4).start, &mut buffer);
-    assert!(matches!(linked, Err(ReadChunkError::Gone { .. })), "the top must not be a symlink");
+    assert!(
+        matches!(linked, Err(ReadChunkError::Gone { .. })),
+        "the top must not be a symlink"
+    );
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! Where fetches go: what is checked first, what is replaced, what an attacker on this device cannot do.
+//! Where fetches go: what is checked first, what is replaced, what an attacker on this device
+//! cannot do.
 #![cfg(unix)]
 
 use crate::common::{
     Seen, fetch, fetch_all, holding, look, names, noise, options, prepare, set_mtime, share,
 };
 use hither_content::{
-    FetchTarget, FinishError, Handles, Holding, IfExists, Layout, PartialRef, PrepareError, TargetOptions,
-    WriteError, is_partial_name,
+    FetchTarget, FinishError, Handles, Holding, IfExists, Layout, PartialRef, PrepareError,
+    TargetOptions, WriteError, is_partial_name,
 };
 use hither_proto::EntryName;
 use std::collections::BTreeMap;
@@ -33,7 +34,9 @@ fn sample(dir: &Path, name: &str) -> Holding {
 
 /// The same with another mode of one folder: one that was there keeps its own.
 fn with_mode(mut seen: BTreeMap<PathBuf, Seen>, folder: &str, is: u32) -> BTreeMap<PathBuf, Seen> {
-    let Some(Seen::Folder { mode, .. }) = seen.get_mut(Path::new(folder)) else { panic!("no {folder}") };
+    let Some(Seen::Folder { mode, .. }) = seen.get_mut(Path::new(folder)) else {
+        panic!("no {folder}")
+    };
     *mode = is;
     seen
 }
@@ -49,7 +52,10 @@ struct Places {
 }
 
 fn places() -> Places {
-    Places { from: tempfile::tempdir().unwrap(), to: tempfile::tempdir().unwrap() }
+    Places {
+        from: tempfile::tempdir().unwrap(),
+        to: tempfile::tempdir().unwrap(),
+    }
 }
 
 #[test]
@@ -71,7 +77,10 @@ fn what_exists_is_left_alone_unless_asked() {
     assert_eq!(fs::read(&existing).unwrap(), b"precious");
     over.finish().unwrap();
     assert_eq!(fs::read(&existing).unwrap(), noise(1, 10_000));
-    assert_eq!(names(to.path()), ["photo (2).jpg", "photo (3).jpg", "photo.jpg"]);
+    assert_eq!(
+        names(to.path()),
+        ["photo (2).jpg", "photo (3).jpg", "photo.jpg"]
+    );
 }
 
 #[test]
@@ -84,7 +93,10 @@ fn a_name_taken_meanwhile_is_an_error_that_can_be_answered() {
     assert!(matches!(target.finish(), Err(FinishError::Exists { .. })));
     let finished = target.finish_with(IfExists::Rename).unwrap();
     assert_eq!(finished.place.name, "share (2)");
-    assert_eq!(look(&from.path().join("share")), look(&finished.place.path()));
+    assert_eq!(
+        look(&from.path().join("share")),
+        look(&finished.place.path())
+    );
 }
 
 #[test]
@@ -92,12 +104,23 @@ fn another_name_can_be_chosen() {
     let Places { from, to } = places();
     let source = sample(from.path(), "share");
     let name = Some(EntryName::parse("mine").unwrap());
-    let options = TargetOptions { name, ..options(IfExists::Fail) };
-    let target =
-        FetchTarget::prepare(&Handles::new(16), to.path(), Arc::clone(source.layout()), &options).unwrap();
+    let options = TargetOptions {
+        name,
+        ..options(IfExists::Fail)
+    };
+    let target = FetchTarget::prepare(
+        &Handles::new(16),
+        to.path(),
+        Arc::clone(source.layout()),
+        &options,
+    )
+    .unwrap();
     fetch_all(&source, &target);
     let finished = target.finish().unwrap();
-    assert_eq!(look(&from.path().join("share")), look(&to.path().join("mine")));
+    assert_eq!(
+        look(&from.path().join("share")),
+        look(&to.path().join("mine"))
+    );
     fetch(&finished.holding, 0);
 }
 
@@ -123,7 +146,10 @@ fn overwriting_a_folder_replaces_its_files_and_keeps_the_others() {
     assert!(
         matches!(seen.remove(Path::new("outside")), Some(Seen::File { content, .. }) if content == b"kept too")
     );
-    assert_eq!(seen, with_mode(look(&from.path().join("share")), "sub", 0o500));
+    assert_eq!(
+        seen,
+        with_mode(look(&from.path().join("share")), "sub", 0o500)
+    );
     assert_eq!(names(to.path()), ["share"]);
     fetch(&finished.holding, 0);
 }
@@ -136,20 +162,28 @@ fn a_killed_replacement_goes_on() {
     fs::create_dir_all(top.join("sub")).unwrap();
     fs::write(top.join("sub/03"), "old").unwrap();
     let handles = Handles::new(16);
-    let target =
-        FetchTarget::prepare(&handles, to.path(), Arc::clone(source.layout()), &options(IfExists::Overwrite))
-            .unwrap();
+    let target = FetchTarget::prepare(
+        &handles,
+        to.path(),
+        Arc::clone(source.layout()),
+        &options(IfExists::Overwrite),
+    )
+    .unwrap();
     fetch_all(&source, &target);
     target.checkpoint().unwrap();
     let partial = target.partial().clone();
-    // As if the daemon died after moving some files: they are in place, with their modes and times, and not in the
-    // partial any more.
+    // As if the daemon died after moving some files: they are in place, with their modes and times,
+    // and not in the partial any more.
     drop(target);
     let unfinished = to.path().join(partial.name());
     for name in ["sub/03", "sub/04", "large"] {
         let original = from.path().join("share").join(name).metadata().unwrap();
         fs::set_permissions(unfinished.join(name), original.permissions()).unwrap();
-        set_mtime(&unfinished.join(name), original.mtime(), original.mtime_nsec());
+        set_mtime(
+            &unfinished.join(name),
+            original.mtime(),
+            original.mtime_nsec(),
+        );
         fs::rename(unfinished.join(name), top.join(name)).unwrap();
     }
     let all = 0..source.layout().positions();
@@ -163,18 +197,32 @@ fn a_killed_replacement_goes_on() {
             std::slice::from_ref(&all),
         )
     };
-    assert!(matches!(resume(IfExists::Rename), Err(PrepareError::PartialVanished)));
+    assert!(matches!(
+        resume(IfExists::Rename),
+        Err(PrepareError::PartialVanished)
+    ));
     resume(IfExists::Overwrite).unwrap().finish().unwrap();
-    assert_eq!(with_mode(look(&from.path().join("share")), "sub", 0o755), look(&top));
+    assert_eq!(
+        with_mode(look(&from.path().join("share")), "sub", 0o755),
+        look(&top)
+    );
     assert_eq!(names(to.path()), ["share"]);
 }
 
 #[test]
 fn folders_and_files_do_not_replace_each_other() {
     let Places { from, to } = places();
-    let (folder, file) = (sample(from.path(), "share"), sample_file(from.path(), "file", 10));
-    let conflict = |source: &Holding| match prepare(to.path(), source.layout(), IfExists::Overwrite) {
-        Err(PrepareError::Conflict { path, found, wanted }) => (path, found, wanted),
+    let (folder, file) = (
+        sample(from.path(), "share"),
+        sample_file(from.path(), "file", 10),
+    );
+    let conflict = |source: &Holding| match prepare(to.path(), source.layout(), IfExists::Overwrite)
+    {
+        Err(PrepareError::Conflict {
+            path,
+            found,
+            wanted,
+        }) => (path, found, wanted),
         other => panic!("{other:?}"),
     };
     fs::create_dir(to.path().join("file")).unwrap();
@@ -183,26 +231,43 @@ fn folders_and_files_do_not_replace_each_other() {
     assert_eq!(conflict(&folder), ("share".into(), "a file", "a folder"));
     fs::remove_file(to.path().join("share")).unwrap();
     fs::create_dir_all(to.path().join("share/sub/07")).unwrap();
-    assert_eq!(conflict(&folder), ("share/sub/07".into(), "a folder", "a file"));
+    assert_eq!(
+        conflict(&folder),
+        ("share/sub/07".into(), "a folder", "a file")
+    );
     fs::remove_dir(to.path().join("share/sub/07")).unwrap();
     fs::create_dir(to.path().join("share/link")).unwrap();
-    assert_eq!(conflict(&folder), ("share/link".into(), "a folder", "a symbolic link"));
+    assert_eq!(
+        conflict(&folder),
+        ("share/link".into(), "a folder", "a symbolic link")
+    );
     fs::remove_dir(to.path().join("share/link")).unwrap();
     // A link to a folder is not a folder, wherever it points.
     fs::remove_dir(to.path().join("share/sub")).unwrap();
     fs::create_dir(to.path().join("elsewhere")).unwrap();
     symlink("../elsewhere", to.path().join("share/sub")).unwrap();
-    assert_eq!(conflict(&folder), ("share/sub".into(), "a symbolic link", "a folder"));
-    assert!(names(to.path()).iter().all(|name| !is_partial_name(name)), "nothing was written");
+    assert_eq!(
+        conflict(&folder),
+        ("share/sub".into(), "a symbolic link", "a folder")
+    );
+    assert!(
+        names(to.path()).iter().all(|name| !is_partial_name(name)),
+        "nothing was written"
+    );
     // And when the conflict comes up later, the end is refused and nothing is lost.
     fs::remove_file(to.path().join("share/sub")).unwrap();
     let target = prepare(to.path(), folder.layout(), IfExists::Overwrite).unwrap();
     fetch_all(&folder, &target);
     fs::create_dir(to.path().join("share/large")).unwrap();
-    assert!(matches!(target.finish(), Err(FinishError::Conflict { path, .. }) if path == "share/large"));
+    assert!(
+        matches!(target.finish(), Err(FinishError::Conflict { path, .. }) if path == "share/large")
+    );
     fs::remove_dir(to.path().join("share/large")).unwrap();
     target.finish().unwrap();
-    assert_eq!(look(&from.path().join("share")), look(&to.path().join("share")));
+    assert_eq!(
+        look(&from.path().join("share")),
+        look(&to.path().join("share"))
+    );
 }
 
 #[test]
@@ -239,7 +304,10 @@ fn the_target_folder_may_be_reached_through_a_link() {
     fs::remove_file(to.path().join("link")).unwrap();
     fs::create_dir(to.path().join("link")).unwrap();
     let finished = target.finish().unwrap();
-    assert_eq!(finished.place.path(), to.path().canonicalize().unwrap().join("real/file"));
+    assert_eq!(
+        finished.place.path(),
+        to.path().canonicalize().unwrap().join("real/file")
+    );
     assert_eq!(names(&to.path().join("link")).len(), 0);
 }
 
@@ -250,11 +318,31 @@ fn nothing_is_readable_by_others_before_the_end() {
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
     let partial = to.path().join(target.partial().name());
     fetch_all(&source, &target);
-    assert_eq!(partial.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-    assert_eq!(partial.join("large").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        partial.metadata().unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    assert_eq!(
+        partial
+            .join("large")
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
     target.finish().unwrap();
-    let mode =
-        |name: &str| to.path().join("share").join(name).metadata().unwrap().permissions().mode() & 0o7777;
+    let mode = |name: &str| {
+        to.path()
+            .join("share")
+            .join(name)
+            .metadata()
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777
+    };
     assert_eq!((mode("large"), mode("sub")), (0o644, 0o750));
 }
 
@@ -266,7 +354,8 @@ fn links_planted_in_the_partial_are_not_followed() {
     fs::write(&victim, "untouched").unwrap();
     let outside = to.path().join("outside");
     fs::create_dir(&outside).unwrap();
-    // In place of a file that is made later: one written in parts, one written whole, an empty one, a link.
+    // In place of a file that is made later: one written in parts, one written whole, an empty one,
+    // a link.
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
     let partial = to.path().join(target.partial().name());
     fs::create_dir(partial.join("sub")).unwrap();
@@ -282,10 +371,15 @@ fn links_planted_in_the_partial_are_not_followed() {
     );
     fs::remove_file(partial.join("large")).unwrap();
     fetch_all(&source, &target);
-    assert!(matches!(target.finish(), Err(FinishError::Incomplete { path }) if path == "share/nothing"));
+    assert!(
+        matches!(target.finish(), Err(FinishError::Incomplete { path }) if path == "share/nothing")
+    );
     fs::remove_file(partial.join("nothing")).unwrap();
     target.finish().unwrap();
-    assert_eq!(look(&from.path().join("share")), look(&to.path().join("share")));
+    assert_eq!(
+        look(&from.path().join("share")),
+        look(&to.path().join("share"))
+    );
     // In place of a folder.
     fs::remove_dir_all(to.path().join("share")).unwrap();
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
@@ -293,7 +387,10 @@ fn links_planted_in_the_partial_are_not_followed() {
     symlink(&outside, partial.join("sub")).unwrap();
     let last = source.layout().positions() - 1;
     let result = target.write_chunk(last, &fetch(&source, last));
-    assert!(matches!(result, Err(WriteError::PartialVanished { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(WriteError::PartialVanished { .. })),
+        "{result:?}"
+    );
     target.discard().unwrap();
     assert_eq!(fs::read(&victim).unwrap(), b"untouched");
     assert_eq!(names(&outside).len(), 0);
@@ -315,14 +412,26 @@ fn a_partial_that_is_replaced_is_not_written_to() {
     symlink(&outside, &partial).unwrap();
     // Handles that are open still lead to the real one, which has been moved; the checkpoint tells.
     let _ = target.write_chunk(1, &fetch(&source, 1));
-    assert!(matches!(target.checkpoint(), Err(WriteError::PartialVanished { .. })));
-    assert!(matches!(target.finish(), Err(FinishError::Write(WriteError::PartialVanished { .. }))));
+    assert!(matches!(
+        target.checkpoint(),
+        Err(WriteError::PartialVanished { .. })
+    ));
+    assert!(matches!(
+        target.finish(),
+        Err(FinishError::Write(WriteError::PartialVanished { .. }))
+    ));
     let stored = target.partial().clone();
     target.discard().unwrap();
     let durable = std::slice::from_ref(&(0..1));
     let layout = Arc::clone(source.layout());
-    let resumed =
-        FetchTarget::resume(&Handles::new(4), to.path(), layout, &stored, &options(IfExists::Fail), durable);
+    let resumed = FetchTarget::resume(
+        &Handles::new(4),
+        to.path(),
+        layout,
+        &stored,
+        &options(IfExists::Fail),
+        durable,
+    );
     assert!(matches!(resumed, Err(PrepareError::NotOurs)));
     FetchTarget::discard_partial(to.path(), &stored).unwrap();
     assert_eq!(names(&outside), ["keep"]);
@@ -332,7 +441,10 @@ fn a_partial_that_is_replaced_is_not_written_to() {
 #[test]
 fn only_the_very_partial_is_taken_up_again() {
     let Places { from, to } = places();
-    let (one, two) = (sample(from.path(), "share"), sample_file(from.path(), "file", 500_000));
+    let (one, two) = (
+        sample(from.path(), "share"),
+        sample_file(from.path(), "file", 500_000),
+    );
     let resume = |layout: &Arc<Layout>, partial: &PartialRef, durable: &[std::ops::Range<u32>]| {
         FetchTarget::resume(
             &Handles::new(4),
@@ -354,18 +466,35 @@ fn only_the_very_partial_is_taken_up_again() {
     assert_ne!(other.partial().name(), stored.name());
     other.discard().unwrap();
     assert!(
-        matches!(resume(one.layout(), &stored, &[]), Err(PrepareError::NotOurs)),
+        matches!(
+            resume(one.layout(), &stored, &[]),
+            Err(PrepareError::NotOurs)
+        ),
         "a folder was expected"
     );
     let durable = std::slice::from_ref(&(0..1));
     resume(two.layout(), &stored, durable).unwrap();
     // Cut short: what was durable is lost.
-    fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
-    assert!(matches!(resume(two.layout(), &stored, durable), Err(PrepareError::PartialVanished)));
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(10)
+        .unwrap();
+    assert!(matches!(
+        resume(two.layout(), &stored, durable),
+        Err(PrepareError::PartialVanished)
+    ));
     fs::rename(&path, to.path().join("aside")).unwrap();
-    assert!(matches!(resume(two.layout(), &stored, &[]), Err(PrepareError::PartialVanished)));
+    assert!(matches!(
+        resume(two.layout(), &stored, &[]),
+        Err(PrepareError::PartialVanished)
+    ));
     fs::write(&path, noise(1, 500_000)).unwrap();
-    assert!(matches!(resume(two.layout(), &stored, &[]), Err(PrepareError::NotOurs)));
+    assert!(matches!(
+        resume(two.layout(), &stored, &[]),
+        Err(PrepareError::NotOurs)
+    ));
     FetchTarget::discard_partial(to.path(), &stored).unwrap();
     assert!(path.exists(), "what is not ours is not removed");
     FetchTarget::discard_partial(&to.path().join("missing"), &stored).unwrap();
@@ -375,7 +504,12 @@ fn only_the_very_partial_is_taken_up_again() {
 fn files_lost_from_a_partial_are_missed() {
     let Places { from, to } = places();
     let source = sample(from.path(), "share");
-    for (lost, early) in [("large", false), ("sub/05", false), ("sub", true), ("", true)] {
+    for (lost, early) in [
+        ("large", false),
+        ("sub/05", false),
+        ("sub", true),
+        ("", true),
+    ] {
         let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
         let partial = to.path().join(target.partial().name());
         fetch_all(&source, &target);
@@ -389,20 +523,33 @@ fn files_lost_from_a_partial_are_missed() {
             fs::remove_file(&path).unwrap()
         }
         if early {
-            assert!(matches!(target.checkpoint(), Err(WriteError::PartialVanished { .. })), "{lost:?}");
+            assert!(
+                matches!(target.checkpoint(), Err(WriteError::PartialVanished { .. })),
+                "{lost:?}"
+            );
         }
         let finished = target.finish();
         let told = matches!(
             finished,
-            Err(FinishError::Incomplete { .. } | FinishError::Write(WriteError::PartialVanished { .. }))
+            Err(FinishError::Incomplete { .. }
+                | FinishError::Write(WriteError::PartialVanished { .. }))
         );
         assert!(told, "{lost:?}: {finished:?}");
         let (stored, layout) = (target.partial().clone(), Arc::clone(source.layout()));
         drop(target);
         let all = std::slice::from_ref(&(0..layout.positions())).to_vec();
-        let resumed =
-            FetchTarget::resume(&Handles::new(4), to.path(), layout, &stored, &options(IfExists::Fail), &all);
-        assert!(matches!(resumed, Err(PrepareError::PartialVanished)), "{lost:?}");
+        let resumed = FetchTarget::resume(
+            &Handles::new(4),
+            to.path(),
+            layout,
+            &stored,
+            &options(IfExists::Fail),
+            &all,
+        );
+        assert!(
+            matches!(resumed, Err(PrepareError::PartialVanished)),
+            "{lost:?}"
+        );
         FetchTarget::discard_partial(to.path(), &stored).unwrap();
         assert_eq!(names(to.path()).len(), 0);
     }
@@ -413,10 +560,22 @@ fn wrong_positions_and_lengths_are_refused() {
     let Places { from, to } = places();
     let source = sample(from.path(), "share");
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
-    assert!(matches!(target.write_chunk(source.layout().positions(), b"x"), Err(WriteError::Position(_))));
-    assert!(matches!(target.write_chunk(0, b"too short"), Err(WriteError::Position(0))));
-    assert!(matches!(target.write_chunk(u32::MAX, b""), Err(WriteError::Position(_))));
-    assert!(matches!(target.finish(), Err(FinishError::Incomplete { .. })));
+    assert!(matches!(
+        target.write_chunk(source.layout().positions(), b"x"),
+        Err(WriteError::Position(_))
+    ));
+    assert!(matches!(
+        target.write_chunk(0, b"too short"),
+        Err(WriteError::Position(0))
+    ));
+    assert!(matches!(
+        target.write_chunk(u32::MAX, b""),
+        Err(WriteError::Position(_))
+    ));
+    assert!(matches!(
+        target.finish(),
+        Err(FinishError::Incomplete { .. })
+    ));
     target.discard().unwrap();
     assert_eq!(names(to.path()).len(), 0);
 }
@@ -431,5 +590,8 @@ fn a_set_user_id_bit_does_not_travel() {
     let target = prepare(to.path(), source.layout(), IfExists::Fail).unwrap();
     fetch_all(&source, &target);
     let arrived = target.finish().unwrap().place.path();
-    assert_eq!(arrived.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
+    assert_eq!(
+        arrived.metadata().unwrap().permissions().mode() & 0o7777,
+        0o755
+    );
 }

@@ -1,4 +1,5 @@
-//! Later versions over earlier ones: what is replaced, what stays, and modes that forbid their own folder.
+//! Later versions over earlier ones: what is replaced, what stays, and modes that forbid their own
+//! folder.
 #![cfg(target_os = "linux")]
 
 use crate::common::{fetch_all, holding, names, options, share};
@@ -25,10 +26,18 @@ fn mode(path: &Path) -> u32 {
 /// Fetches what is at `from` into `to`, over what an earlier version left there.
 fn update(from: &Path, to: &Path, before: Option<Holding>) -> Finished {
     let source = holding(&Handles::new(16), &share(from));
-    let if_exists = if before.is_some() { IfExists::Update } else { IfExists::Fail };
-    let options =
-        TargetOptions { before: before.map(Arc::new), origin: "desk-1".into(), ..options(if_exists) };
-    let target = FetchTarget::prepare(&Handles::new(16), to, Arc::clone(source.layout()), &options).unwrap();
+    let if_exists = if before.is_some() {
+        IfExists::Update
+    } else {
+        IfExists::Fail
+    };
+    let options = TargetOptions {
+        before: before.map(Arc::new),
+        origin: "desk-1".into(),
+        ..options(if_exists)
+    };
+    let target =
+        FetchTarget::prepare(&Handles::new(16), to, Arc::clone(source.layout()), &options).unwrap();
     fetch_all(&source, &target);
     target.finish().unwrap()
 }
@@ -48,15 +57,27 @@ fn what_an_earlier_version_left_is_replaced_and_nothing_else() {
     }
     let second = update(&things, to.path(), Some(first.holding));
     let copy = got.join("b (conflict of desk-1)");
-    let kept: Vec<_> = second.kept.iter().map(|kept| (kept.path.clone(), kept.copy.clone())).collect();
-    assert_eq!(kept, [(got.join("b"), Some(copy.clone()))], "who wrote the same is in nobody's way");
+    let kept: Vec<_> = second
+        .kept
+        .iter()
+        .map(|kept| (kept.path.clone(), kept.copy.clone()))
+        .collect();
+    assert_eq!(
+        kept,
+        [(got.join("b"), Some(copy.clone()))],
+        "who wrote the same is in nobody's way"
+    );
     assert_eq!(fs::read_to_string(&copy).unwrap(), "2");
     assert_eq!(fs::read_to_string(got.join("b")).unwrap(), "mine");
     assert_eq!(fs::read_to_string(got.join("a")).unwrap(), "2");
     // A third version does not take the second for the user's, nor the user's for the second.
     put(&things.join("a"), "3");
     let third = update(&things, to.path(), Some(second.holding));
-    assert_eq!((third.kept, third.apart), (vec![], true), "nothing new came for it, and it was told");
+    assert_eq!(
+        (third.kept, third.apart),
+        (vec![], true),
+        "nothing new came for it, and it was told"
+    );
     assert_eq!(fs::read_to_string(got.join("a")).unwrap(), "3");
     assert_eq!(names(&got), ["a", "b", "b (conflict of desk-1)", "both"]);
     assert_eq!(names(to.path()), ["things"]);
@@ -70,27 +91,52 @@ fn a_small_file_that_was_only_touched_is_replaced_whatever_became_of_its_neighbo
         put(&things.join(name), &format!("{name} 1"));
     }
     let first = update(&things, to.path(), None);
-    assert_eq!(first.holding.manifest().chunks().len(), 1, "they share a chunk");
+    assert_eq!(
+        first.holding.manifest().chunks().len(),
+        1,
+        "they share a chunk"
+    );
     put(&got.join("edited"), "mine");
     fs::remove_file(got.join("gone")).unwrap();
     for name in ["touched", "touched too"] {
-        fs::File::open(got.join(name)).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        fs::File::open(got.join(name))
+            .unwrap()
+            .set_modified(std::time::UNIX_EPOCH)
+            .unwrap();
         put(&things.join(name), &format!("{name} 2"));
     }
     let second = update(&things, to.path(), Some(first.holding));
-    let kept: Vec<_> = second.kept.iter().map(|kept| (kept.path.clone(), kept.copy.clone())).collect();
+    let kept: Vec<_> = second
+        .kept
+        .iter()
+        .map(|kept| (kept.path.clone(), kept.copy.clone()))
+        .collect();
     assert_eq!(kept, [(got.join("edited"), None)]);
-    assert_eq!(names(&got), ["edited", "gone", "touched", "touched too", "untouched"]);
+    assert_eq!(
+        names(&got),
+        ["edited", "gone", "touched", "touched too", "untouched"]
+    );
     let read = |name: &str| fs::read_to_string(got.join(name)).unwrap();
-    assert_eq!((read("touched"), read("touched too")), ("touched 2".into(), "touched too 2".into()));
-    // What was edited and is another one in the new version as well leaves nobody who could vouch for the rest.
+    assert_eq!(
+        (read("touched"), read("touched too")),
+        ("touched 2".into(), "touched too 2".into())
+    );
+    // What was edited and is another one in the new version as well leaves nobody who could vouch
+    // for the rest.
     put(&got.join("edited"), "mine again");
     put(&got.join("touched"), "mine");
     put(&things.join("edited"), "edited 3");
     put(&things.join("touched"), "touched 3");
     let third = update(&things, to.path(), Some(second.holding));
-    assert!(third.kept.iter().all(|kept| kept.copy.is_some()), "{:?}", third.kept);
-    assert_eq!((read("edited"), read("touched")), ("mine again".into(), "mine".into()));
+    assert!(
+        third.kept.iter().all(|kept| kept.copy.is_some()),
+        "{:?}",
+        third.kept
+    );
+    assert_eq!(
+        (read("edited"), read("touched")),
+        ("mine again".into(), "mine".into())
+    );
 }
 
 /// Takes from this thread, which may be root's, what lets root pass over modes.
@@ -125,7 +171,9 @@ fn no_mode_of_a_folder_makes_a_fetch_unfinishable() {
         holding(&Handles::new(16), &share(&things))
     };
     let (first, chunks) = (read("1"), |source: &Holding| -> Vec<Vec<u8>> {
-        (0..source.layout().positions()).map(|position| crate::common::fetch(source, position)).collect()
+        (0..source.layout().positions())
+            .map(|position| crate::common::fetch(source, position))
+            .collect()
     });
     let first_chunks = chunks(&first);
     let second = read("2");
@@ -135,17 +183,27 @@ fn no_mode_of_a_folder_makes_a_fetch_unfinishable() {
             as_anybody();
             let fetch = |source: &Holding, chunks: &[Vec<u8>], options: &TargetOptions| {
                 let layout = Arc::clone(source.layout());
-                let target = FetchTarget::prepare(&Handles::new(16), to.path(), layout, options).unwrap();
+                let target =
+                    FetchTarget::prepare(&Handles::new(16), to.path(), layout, options).unwrap();
                 for (position, chunk) in (0u32..).zip(chunks) {
                     target.write_chunk(position, chunk).unwrap();
                 }
                 target.finish().unwrap()
             };
             let done = fetch(&first, &first_chunks, &options(IfExists::Fail));
-            assert!(fs::read_dir(got.join("shut")).is_err(), "this thread may still do everything");
+            assert!(
+                fs::read_dir(got.join("shut")).is_err(),
+                "this thread may still do everything"
+            );
             let before = Some(Arc::new(done.holding));
-            let updated =
-                fetch(&second, &second_chunks, &TargetOptions { before, ..options(IfExists::Update) });
+            let updated = fetch(
+                &second,
+                &second_chunks,
+                &TargetOptions {
+                    before,
+                    ..options(IfExists::Update)
+                },
+            );
             assert_eq!(updated.kept, []);
             fetch(&second, &second_chunks, &options(IfExists::Overwrite));
         });

@@ -1,5 +1,5 @@
-//! Numbered batches whose whole content follows from their number, so that anyone can tell a whole one from half a
-//! one. Most batches also remove an earlier batch and leave a tombstone for it.
+//! Numbered batches whose whole content follows from their number, so that anyone can tell a whole
+//! one from half a one. Most batches also remove an earlier batch and leave a tombstone for it.
 
 use super::power::Random;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
@@ -7,14 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-const PARTS: [Table; 3] = [Table::new("parts-a"), Table::new("parts-b"), Table::new("parts-c")];
+const PARTS: [Table; 3] = [
+    Table::new("parts-a"),
+    Table::new("parts-b"),
+    Table::new("parts-c"),
+];
 const HEADS: Table = Table::new("heads");
 const TOMBS: Table = Table::new("tombs");
 /// How many batches later a batch is removed.
 const LIFETIME: u32 = 30;
 
 /// Longest value, bytes; the child inherits the variable.
-static LONGEST: LazyLock<u64> = LazyLock::new(|| super::power::number("HITHER_POWER_VALUE", 320 * 1024));
+static LONGEST: LazyLock<u64> =
+    LazyLock::new(|| super::power::number("HITHER_POWER_VALUE", 320 * 1024));
 
 /// The number of a thread's batch: which life of the store, which thread, which batch of it.
 pub(crate) fn number(life: u32, thread: u32, sequence: u32) -> u64 {
@@ -54,7 +59,10 @@ pub(crate) fn make(number: u64) -> Batch {
         let old = number - u64::from(LIFETIME);
         batch.remove(HEADS, &old.to_be_bytes());
         for index in 0..entries(old) {
-            batch.remove(PARTS[usize::from(index) % PARTS.len()], &part_key(old, index));
+            batch.remove(
+                PARTS[usize::from(index) % PARTS.len()],
+                &part_key(old, index),
+            );
         }
         batch.put(TOMBS, &old.to_be_bytes(), &number.to_be_bytes());
     }
@@ -79,7 +87,10 @@ pub(crate) fn read(store: &dyn Storage) -> Result<Found, StorageError> {
             let (number, index) = key.split_at(8);
             let number = u64::from_be_bytes(number.try_into().unwrap());
             let index = u16::from_be_bytes(index.try_into().unwrap());
-            parts.entry(number).or_default().insert(index, value.to_vec());
+            parts
+                .entry(number)
+                .or_default()
+                .insert(index, value.to_vec());
             ControlFlow::Continue(())
         })?;
     }
@@ -87,22 +98,33 @@ pub(crate) fn read(store: &dyn Storage) -> Result<Found, StorageError> {
     store.scan(HEADS, b"", &mut |key, _| {
         let number = u64::from_be_bytes(key.try_into().unwrap());
         let present = parts.remove(&number).unwrap_or_default();
-        let expected: BTreeMap<_, _> = (0..entries(number)).map(|i| (i, value(number, i))).collect();
+        let expected: BTreeMap<_, _> = (0..entries(number))
+            .map(|i| (i, value(number, i)))
+            .collect();
         if present == expected {
             found.whole.insert(number);
         } else {
-            found.half.push((number, format!("{} of {} entries", present.len(), expected.len())));
+            found.half.push((
+                number,
+                format!("{} of {} entries", present.len(), expected.len()),
+            ));
         }
         ControlFlow::Continue(())
     })?;
     found.half.extend(
-        parts.into_iter().map(|(number, parts)| (number, format!("{} entries, no head", parts.len()))),
+        parts
+            .into_iter()
+            .map(|(number, parts)| (number, format!("{} entries, no head", parts.len()))),
     );
     store.scan(TOMBS, b"", &mut |key, _| {
-        found.tombs.insert(u64::from_be_bytes(key.try_into().unwrap()));
+        found
+            .tombs
+            .insert(u64::from_be_bytes(key.try_into().unwrap()));
         ControlFlow::Continue(())
     })?;
     let undead = found.whole.intersection(&found.tombs);
-    found.half.extend(undead.map(|&number| (number, "there together with its tombstone".to_owned())));
+    found
+        .half
+        .extend(undead.map(|&number| (number, "there together with its tombstone".to_owned())));
     Ok(found)
 }

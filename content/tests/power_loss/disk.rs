@@ -11,7 +11,8 @@ const IMAGE: u64 = 320 * 1024 * 1024;
 /// `EXT4_IOC_SHUTDOWN` (fs/ext4/ext4.h), the same as `XFS_IOC_GOINGDOWN` (fs/xfs/libxfs/xfs_fs.h):
 /// `_IOR('X', 125, __u32)`.
 const SHUTDOWN: ioctl::Opcode = ioctl::opcode::read::<u32>(b'X', 125);
-/// `EXT4_GOING_FLAGS_NOLOGFLUSH`, `XFS_FSOP_GOING_FLAGS_NOLOGFLUSH`: neither data nor journal is written back.
+/// `EXT4_GOING_FLAGS_NOLOGFLUSH`, `XFS_FSOP_GOING_FLAGS_NOLOGFLUSH`: neither data nor journal is
+/// written back.
 const NO_LOG_FLUSH: u32 = 2;
 
 /// A mounted image. Unmounted, detached and deleted when dropped, also by a panic.
@@ -29,10 +30,19 @@ impl Disk {
         }
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let image = dir.path().join("image");
-        File::create(&image).and_then(|file| file.set_len(IMAGE)).map_err(|error| error.to_string())?;
-        command(&format!("mkfs.{file_system}"), &["-q".as_ref(), image.as_ref()])?;
+        File::create(&image)
+            .and_then(|file| file.set_len(IMAGE))
+            .map_err(|error| error.to_string())?;
+        command(
+            &format!("mkfs.{file_system}"),
+            &["-q".as_ref(), image.as_ref()],
+        )?;
         std::fs::create_dir(dir.path().join("mnt")).map_err(|error| error.to_string())?;
-        let mut disk = Self { dir, device: None, mounted: false };
+        let mut disk = Self {
+            dir,
+            device: None,
+            mounted: false,
+        };
         disk.attach(&image)?;
         disk.mount()?;
         Ok(disk)
@@ -45,7 +55,8 @@ impl Disk {
     /// Stops the file system at once: what is not on the disk by now never will be.
     pub(crate) fn shut_down(&self) {
         let root = File::open(self.mount_point()).unwrap();
-        // SAFETY: the kernel reads one u32 behind the pointer (ext4_ioctl_shutdown, xfs_file_ioctl) and keeps nothing.
+        // SAFETY: the kernel reads one u32 behind the pointer (ext4_ioctl_shutdown, xfs_file_ioctl)
+        // and keeps nothing.
         #[allow(unsafe_code)]
         unsafe {
             ioctl::ioctl(&root, ioctl::Setter::<SHUTDOWN, u32>::new(NO_LOG_FLUSH)).unwrap();
@@ -54,12 +65,17 @@ impl Disk {
 
     /// Mounts the file system again, which replays its journal.
     ///
-    /// A mount namespace that another program began meanwhile (tests with network namespaces do) keeps the dead file system
-    /// alive for as long as it lasts, and mounting finds that one instead of making a new one.
+    /// A mount namespace that another program began meanwhile (tests with network namespaces do)
+    /// keeps the dead file system alive for as long as it lasts, and mounting finds that one
+    /// instead of making a new one.
     pub(crate) fn remount(&mut self) {
         for _ in 0..600 {
             self.unmount();
-            assert!(!self.mounted, "cannot unmount {}", self.mount_point().display());
+            assert!(
+                !self.mounted,
+                "cannot unmount {}",
+                self.mount_point().display()
+            );
             self.mount().unwrap();
             if File::create(self.mount_point().join("alive")).is_ok() {
                 return;
@@ -73,7 +89,10 @@ impl Disk {
     fn attach(&mut self, image: &Path) -> Result<(), String> {
         let mut last = String::new();
         for _ in 0..20 {
-            match command("losetup", &["--find".as_ref(), "--show".as_ref(), image.as_ref()]) {
+            match command(
+                "losetup",
+                &["--find".as_ref(), "--show".as_ref(), image.as_ref()],
+            ) {
                 Ok(device) => {
                     self.device = Some(device.trim().to_owned());
                     return Ok(());
@@ -116,11 +135,16 @@ impl Drop for Disk {
 }
 
 fn command(program: &str, arguments: &[&std::ffi::OsStr]) -> Result<String, String> {
-    let output =
-        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {
-        Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+        Err(format!(
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
     }
 }

@@ -39,13 +39,18 @@ impl Ledger {
             ("lazy", Some(number)) => self.lazy.push(number),
             ("counter", Some(value)) => self.counter = self.counter.max(value),
             ("full", _) => panic!("the image is too small for this test"),
-            // A store that had to be rebuilt when it was opened for writing was sound when it was verified before.
-            ("open", _) => assert!(!line.contains("rebuilt") || self.durable.is_empty(), "{line}"),
+            // A store that had to be rebuilt when it was opened for writing was sound when it was
+            // verified before.
+            ("open", _) => assert!(
+                !line.contains("rebuilt") || self.durable.is_empty(),
+                "{line}"
+            ),
             _ => {}
         }
     }
 
-    /// Compares what a reading child found with what was promised; one line for each broken promise.
+    /// Compares what a reading child found with what was promised; one line for each broken
+    /// promise.
     pub(crate) fn compare(&mut self, found: &[String]) -> Vec<String> {
         let mut failures = Vec::new();
         let mut whole = BTreeSet::new();
@@ -55,7 +60,10 @@ impl Ledger {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
                 "open" if rest.starts_with("rebuilt") => {
-                    failures.push(format!("does not open ({} batches promised): {rest}", self.durable.len()));
+                    failures.push(format!(
+                        "does not open ({} batches promised): {rest}",
+                        self.durable.len()
+                    ));
                     return failures;
                 }
                 "whole" => drop(whole.insert(rest.parse::<u64>().unwrap())),
@@ -65,15 +73,25 @@ impl Ledger {
                 _ => {}
             }
         }
-        let lost =
-            self.durable.iter().filter(|number| !whole.contains(number) && !tombs.contains(number)).count();
+        let lost = self
+            .durable
+            .iter()
+            .filter(|number| !whole.contains(number) && !tombs.contains(number))
+            .count();
         if lost > 0 {
-            failures.push(format!("{lost} of {} acknowledged batches are lost", self.durable.len()));
+            failures.push(format!(
+                "{lost} of {} acknowledged batches are lost",
+                self.durable.len()
+            ));
         }
         if counter < self.counter {
-            failures.push(format!("the counter was acknowledged at {} and is {counter}", self.counter));
+            failures.push(format!(
+                "the counter was acknowledged at {} and is {counter}",
+                self.counter
+            ));
         }
-        // What was not promised but is there now was read back from the disk: from here on it must stay.
+        // What was not promised but is there now was read back from the disk: from here on it must
+        // stay.
         self.durable.extend(whole);
         self.lazy.clear();
         self.running.clear();

@@ -1,5 +1,5 @@
-//! Takes the power away under a child process that writes, and lets another one read what is left. Used by the test of the
-//! relay too, by its path.
+//! Takes the power away under a child process that writes, and lets another one read what is left.
+//! Used by the test of the relay too, by its path.
 
 use super::disk::Disk;
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,9 @@ pub(crate) struct Random(pub(crate) u64);
 impl Random {
     /// Of `HITHER_POWER_SEED`, else of the clock.
     pub(crate) fn seeded() -> Self {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         Self(number("HITHER_POWER_SEED", now.as_nanos() as u64) | 1)
     }
 
@@ -37,7 +39,10 @@ impl Random {
 
 /// A number from the environment.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 /// `ext4`, or what `HITHER_POWER_FS` says.
@@ -61,7 +66,13 @@ pub(crate) fn disk() -> Option<Disk> {
 pub(crate) fn child(disk: &Disk, task: &str, life: u32) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "child_process", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "child_process",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("HITHER_POWER_TASK", task)
         .env("HITHER_POWER_DIR", disk.mount_point().join("store"))
         .env("HITHER_POWER_LIFE", life.to_string())
@@ -70,14 +81,17 @@ pub(crate) fn child(disk: &Disk, task: &str, life: u32) -> Command {
     command
 }
 
-/// The lines that a child says begin with `@`; its test harness prints too, also in front of the first one.
+/// The lines that a child says begin with `@`; its test harness prints too, also in front of the
+/// first one.
 fn said(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let pipe = BufReader::new(child.stdout.take().unwrap());
-    pipe.lines().map_while(Result::ok).filter_map(|line| Some(line.split_once('@')?.1.to_owned()))
+    pipe.lines()
+        .map_while(Result::ok)
+        .filter_map(|line| Some(line.split_once('@')?.1.to_owned()))
 }
 
-/// Lets a child write for a while, then takes its disk away. What it said before that, line by line; its first word is `open`
-/// when it has opened what it writes to.
+/// Lets a child write for a while, then takes its disk away. What it said before that, line by
+/// line; its first word is `open` when it has opened what it writes to.
 pub(crate) fn cut(mut child: Command, disk: &mut Disk, random: &mut Random) -> Vec<String> {
     let mut child = child.spawn().unwrap();
     let said = said(&mut child);
@@ -99,8 +113,9 @@ pub(crate) fn cut(mut child: Command, disk: &mut Disk, random: &mut Random) -> V
     } else {
         std::thread::sleep(Duration::from_millis(random.below(40)));
     }
-    // A real power loss ends the process in the same instant. Here it lives on for a moment, and the kernel answers
-    // some fsyncs of a file system that was shut down under them with success: only what was said before counts.
+    // A real power loss ends the process in the same instant. Here it lives on for a moment, and
+    // the kernel answers some fsyncs of a file system that was shut down under them with
+    // success: only what was said before counts.
     let count = lines.lock().unwrap().len();
     disk.shut_down();
     child.kill().unwrap();
@@ -133,6 +148,9 @@ pub(crate) fn read_back(mut child: Command) -> Result<Vec<String>, String> {
     let found = reader.join().unwrap();
     match status.success() {
         true => Ok(found),
-        false => Err(format!("reading the store ends with {status}: {:?}", found.last())),
+        false => Err(format!(
+            "reading the store ends with {status}: {:?}",
+            found.last()
+        )),
     }
 }

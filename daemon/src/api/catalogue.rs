@@ -18,6 +18,9 @@ pub(super) async fn list(State(daemon): Ctx) -> Answer<Vec<ListedShare>> {
 
 /// A share by the names of its owner and its own, with its ticket: a secret.
 #[utoipa::path(post, path = "/v1/catalogue/find", request_body = FindRequest, responses((status = 200, body = FoundShare)))]
-pub(super) async fn find(State(daemon): Ctx, Json(request): Json<FindRequest>) -> Answer<FoundShare> {
+pub(super) async fn find(
+    State(daemon): Ctx,
+    Json(request): Json<FindRequest>,
+) -> Answer<FoundShare> {
     Ok(Json(catalogue::find(&daemon, &request).await?))
 }

@@ -1,7 +1,8 @@
 //! The socket of the local API: where it is, that it stays there, and who may come in.
 //!
-//! Invariants: the caller holds the instance lock; where the daemon listens is durable beside the lock before anybody is
-//! answered, so that clients with another environment find it; a socket at which somebody else answers is never taken away.
+//! Invariants: the caller holds the instance lock; where the daemon listens is durable beside the
+//! lock before anybody is answered, so that clients with another environment find it; a socket at
+//! which somebody else answers is never taken away.
 
 use hither_api::{Paths, SocketAddress, encode_listening, read_listening};
 use std::io;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 
-/// How often it is looked whether the socket is still there: a session that ends takes `XDG_RUNTIME_DIR` with it.
+/// How often it is looked whether the socket is still there: a session that ends takes
+/// `XDG_RUNTIME_DIR` with it.
 const LOOK: Duration = Duration::from_secs(2);
 /// Where a socket goes when neither its usual place nor the data folder can have one.
 const TEMPORARY: &str = "/tmp";
@@ -32,7 +34,10 @@ struct Open {
 impl Door {
     /// Opens the socket at the first place that can have it, and says durably where that is.
     pub(crate) fn open(paths: &Paths) -> io::Result<Self> {
-        Ok(Self { open: open(paths)?, paths: paths.clone() })
+        Ok(Self {
+            open: open(paths)?,
+            paths: paths.clone(),
+        })
     }
 
     /// Takes away what says where the daemon listened, and the socket.
@@ -89,8 +94,8 @@ fn open(paths: &Paths) -> io::Result<Open> {
     Err(failed.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// The usual place; the data folder; a folder of this user's own for temporary files. The latter for data on a file system
-/// without sockets.
+/// The usual place; the data folder; a folder of this user's own for temporary files. The latter
+/// for data on a file system without sockets.
 fn places(paths: &Paths) -> Vec<PathBuf> {
     let mut places = vec![paths.socket.clone()];
     let in_data = paths.data.join("hither.sock");
@@ -99,7 +104,11 @@ fn places(paths: &Paths) -> Vec<PathBuf> {
     }
     let user = rustix::process::geteuid().as_raw();
     let data = blake3::hash(paths.data.as_os_str().as_encoded_bytes()).to_hex();
-    places.push(Path::new(TEMPORARY).join(format!("hither-{user}")).join(format!("{}.sock", &data[..16])));
+    places.push(
+        Path::new(TEMPORARY)
+            .join(format!("hither-{user}"))
+            .join(format!("{}.sock", &data[..16])),
+    );
     places
 }
 
@@ -114,17 +123,26 @@ fn listen(place: &Path) -> io::Result<Open> {
     }
     let place = folder.canonicalize()?.join(name);
     let address = SocketAddress::of(&place)?;
-    // Where the socket's folder is shared by several homes, the one that is there may be of a daemon that lives.
+    // Where the socket's folder is shared by several homes, the one that is there may be of a
+    // daemon that lives.
     if std::os::unix::net::UnixStream::connect(address.path()).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there"));
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another program listens there",
+        ));
     }
     gone(std::fs::remove_file(&place))?;
     let listener = UnixListener::bind(address.path())?;
     std::fs::set_permissions(&place, PermissionsExt::from_mode(0o600))?;
-    Ok(Open { listener, identity: identity(&place)?, place })
+    Ok(Open {
+        listener,
+        identity: identity(&place)?,
+        place,
+    })
 }
 
-/// Makes a folder below one that everybody may write to; one that is there already must be this user's alone.
+/// Makes a folder below one that everybody may write to; one that is there already must be this
+/// user's alone.
 fn own_folder(folder: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -133,7 +151,10 @@ fn own_folder(folder: &Path) -> io::Result<()> {
     let found = std::fs::symlink_metadata(folder)?;
     let own = rustix::process::geteuid().as_raw();
     if !found.is_dir() || found.uid() != own || found.mode() & 0o022 != 0 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it does not belong to this user alone"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it does not belong to this user alone",
+        ));
     }
     Ok(())
 }
@@ -153,7 +174,9 @@ impl axum::serve::Listener for Door {
             match stream.peer_cred() {
                 Ok(peer) if peer.uid() == own => return (stream, address),
                 Ok(peer) => tracing::warn!(user = peer.uid(), "another user tried the local API"),
-                Err(error) => tracing::warn!(%error, "a connection to the local API without a user"),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the local API without a user")
+                }
             }
         }
     }
@@ -221,7 +244,10 @@ mod tests {
         own_folder(&own).unwrap();
         own_folder(&own).unwrap();
         std::os::unix::fs::symlink(&own, shared.path().join("link")).unwrap();
-        assert!(own_folder(&shared.path().join("link")).is_err(), "a link may be somebody else's");
+        assert!(
+            own_folder(&shared.path().join("link")).is_err(),
+            "a link may be somebody else's"
+        );
         std::fs::set_permissions(&own, PermissionsExt::from_mode(0o777)).unwrap();
         assert!(own_folder(&own).is_err());
     }

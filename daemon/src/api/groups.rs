@@ -6,7 +6,8 @@ use crate::groups;
 use axum::Json;
 use axum::extract::{Path, State};
 use hither_api::{
-    CreateGroup, DecideGroup, FoundGroup, GroupInfo, GroupMemberInfo, JoinGroup, SearchGroups, SetGroupPolicy,
+    CreateGroup, DecideGroup, FoundGroup, GroupInfo, GroupMemberInfo, JoinGroup, SearchGroups,
+    SetGroupPolicy,
 };
 use std::sync::Arc;
 
@@ -20,13 +21,19 @@ pub(super) async fn list(State(daemon): Ctx) -> Json<Vec<GroupInfo>> {
 
 /// Makes a group.
 #[utoipa::path(post, path = "/v1/groups", request_body = CreateGroup, responses((status = 200, body = GroupInfo)))]
-pub(super) async fn create(State(daemon): Ctx, Json(request): Json<CreateGroup>) -> Answer<GroupInfo> {
+pub(super) async fn create(
+    State(daemon): Ctx,
+    Json(request): Json<CreateGroup>,
+) -> Answer<GroupInfo> {
     Ok(Json(groups::create(&daemon, &request).await?))
 }
 
 /// Groups that can be found by their names, at every relay.
 #[utoipa::path(post, path = "/v1/groups/search", request_body = SearchGroups, responses((status = 200, body = [FoundGroup])))]
-pub(super) async fn search(State(daemon): Ctx, Json(request): Json<SearchGroups>) -> Answer<Vec<FoundGroup>> {
+pub(super) async fn search(
+    State(daemon): Ctx,
+    Json(request): Json<SearchGroups>,
+) -> Answer<Vec<FoundGroup>> {
     Ok(Json(groups::search(&daemon, &request.text).await?))
 }
 
@@ -44,7 +51,10 @@ pub(super) async fn leave(State(daemon): Ctx, Path(group): Path<String>) -> Answ
 
 /// The members of a group, and who asks to become one.
 #[utoipa::path(get, path = "/v1/groups/{group}/members", params(("group" = String, Path)), responses((status = 200, body = [GroupMemberInfo])))]
-pub(super) async fn members(State(daemon): Ctx, Path(group): Path<String>) -> Answer<Vec<GroupMemberInfo>> {
+pub(super) async fn members(
+    State(daemon): Ctx,
+    Path(group): Path<String>,
+) -> Answer<Vec<GroupMemberInfo>> {
     Ok(Json(groups::members(&daemon, &group).await?))
 }
 

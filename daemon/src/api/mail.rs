@@ -8,7 +8,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, Stream};
-use hither_api::{ApiError, Event, MessageInfo, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo};
+use hither_api::{
+    ApiError, Event, MessageInfo, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -24,10 +26,13 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, Failure> {
     let of = Arc::clone(daemon);
-    Ok(tokio::task::spawn_blocking(move || work(&of)).await.map_err(failure::internal)??)
+    Ok(tokio::task::spawn_blocking(move || work(&of))
+        .await
+        .map_err(failure::internal)??)
 }
 
-/// Sends a message to another device: it is durable here, and perhaps on its way, when this answers.
+/// Sends a message to another device: it is durable here, and perhaps on its way, when this
+/// answers.
 #[utoipa::path(post, path = "/v1/messages", request_body = SendRequest, responses((status = 200, body = SentInfo)))]
 pub(super) async fn send(State(daemon): Ctx, Json(request): Json<SendRequest>) -> Answer<SentInfo> {
     Ok(Json(mail::send(&daemon, request).await?))
@@ -50,13 +55,17 @@ pub(super) async fn take_back(State(daemon): Ctx, Path(id): Path<u64>) -> Answer
 #[utoipa::path(get, path = "/v1/inbox", responses((status = 200, body = [MessageInfo])))]
 pub(super) async fn inbox(State(daemon): Ctx) -> Answer<Vec<MessageInfo>> {
     mail::settle(&daemon).await;
-    Ok(Json(blocking(&daemon, |daemon| mail::list(daemon, 0)).await?))
+    Ok(Json(
+        blocking(&daemon, |daemon| mail::list(daemon, 0)).await?,
+    ))
 }
 
 /// One message, whole; with the ticket of a share that is offered: a secret.
 #[utoipa::path(get, path = "/v1/inbox/{id}", params(("id" = u64, Path)), responses((status = 200, body = MessageInfo)))]
 pub(super) async fn message(State(daemon): Ctx, Path(id): Path<u64>) -> Answer<MessageInfo> {
-    Ok(Json(blocking(&daemon, move |daemon| mail::get(daemon, id)).await?))
+    Ok(Json(
+        blocking(&daemon, move |daemon| mail::get(daemon, id)).await?,
+    ))
 }
 
 /// Takes note that a message was looked at.
@@ -73,13 +82,20 @@ pub(super) async fn save(
     Path(id): Path<u64>,
     Json(request): Json<SaveRequest>,
 ) -> Answer<SavedInfo> {
-    Ok(Json(blocking(&daemon, move |daemon| mail::save(daemon, id, &request.folder)).await?))
+    Ok(Json(
+        blocking(&daemon, move |daemon| {
+            mail::save(daemon, id, &request.folder)
+        })
+        .await?,
+    ))
 }
 
 /// Removes a message.
 #[utoipa::path(delete, path = "/v1/inbox/{id}", params(("id" = u64, Path)), responses((status = 200, body = MessageInfo)))]
 pub(super) async fn delete(State(daemon): Ctx, Path(id): Path<u64>) -> Answer<MessageInfo> {
-    Ok(Json(blocking(&daemon, move |daemon| mail::delete(daemon, id)).await?))
+    Ok(Json(
+        blocking(&daemon, move |daemon| mail::delete(daemon, id)).await?,
+    ))
 }
 
 /// Where to begin.
@@ -90,7 +106,8 @@ pub(super) struct After {
     after: u64,
 }
 
-/// The messages behind a number as they arrive, those that are there already first. Ends with the daemon.
+/// The messages behind a number as they arrive, those that are there already first. Ends with the
+/// daemon.
 #[utoipa::path(get, path = "/v1/inbox/events", params(("after" = Option<u64>, Query)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn events(
     State(daemon): Ctx,
@@ -98,7 +115,15 @@ pub(super) async fn events(
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let mut latest = daemon.mail.inbox.latest();
     latest.mark_changed(); // what is there already is looked at
-    Sse::new(stream::unfold(Arrivals { daemon, latest, after, queue: VecDeque::new() }, Arrivals::next))
+    Sse::new(stream::unfold(
+        Arrivals {
+            daemon,
+            latest,
+            after,
+            queue: VecDeque::new(),
+        },
+        Arrivals::next,
+    ))
 }
 
 struct Arrivals {
@@ -116,7 +141,10 @@ impl Arrivals {
                 () = self.daemon.tasks.token.cancelled() => return None,
             }
             let after = self.after;
-            self.queue = blocking(&self.daemon, move |daemon| mail::list(daemon, after)).await.ok()?.into();
+            self.queue = blocking(&self.daemon, move |daemon| mail::list(daemon, after))
+                .await
+                .ok()?
+                .into();
         }
         let message = self.queue.pop_front()?;
         self.after = message.id;

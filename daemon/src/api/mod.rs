@@ -1,8 +1,9 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
-//! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs`, `mail.rs` and `catalogue.rs` those about relays,
-//! devices, messages and what devices share, `groups.rs` those about groups; `door.rs` is the socket. Invariant: a connection
-//! from another user id is closed before a byte is read.
+//! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs`, `mail.rs` and
+//! `catalogue.rs` those about relays, devices, messages and what devices share, `groups.rs` those
+//! about groups; `door.rs` is the socket. Invariant: a connection from another user id is closed
+//! before a byte is read.
 
 mod catalogue;
 mod door;
@@ -90,8 +91,8 @@ impl From<ApiError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, axum::Json(self.0)).into_response()
     }
 }
@@ -100,8 +101,14 @@ impl IntoResponse for Failure {
 type Answer<T> = Result<axum::Json<T>, Failure>;
 
 /// Serves the API until `stop`; answers that were begun by then are finished.
-pub(crate) async fn serve(daemon: Arc<Daemon>, listener: Door, stop: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, router(daemon)).with_graceful_shutdown(stop.cancelled_owned()).await
+pub(crate) async fn serve(
+    daemon: Arc<Daemon>,
+    listener: Door,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    axum::serve(listener, router(daemon))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 fn router(daemon: Arc<Daemon>) -> Router {
@@ -116,7 +123,10 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/shares/{share}/upload", get(work::upload))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/transfers", get(routes::transfers))
-        .route("/v1/transfers/{transfer}", get(routes::transfer).delete(routes::cancel))
+        .route(
+            "/v1/transfers/{transfer}",
+            get(routes::transfer).delete(routes::cancel),
+        )
         .route("/v1/transfers/{transfer}/accept", post(routes::accept))
         .route("/v1/transfers/{transfer}/pause", post(routes::pause))
         .route("/v1/transfers/{transfer}/resume", post(routes::resume))
@@ -143,8 +153,13 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/groups/{group}/members", get(groups::members))
         .route("/v1/groups/{group}/devices", post(groups::decide))
         .route("/v1/groups/{group}/policy", post(groups::policy))
-        .route("/v1/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
-        .fallback(|| async { Failure(ApiError::new(ErrorCode::NotFound, "There is no such call.")) })
+        .route(
+            "/v1/openapi.json",
+            get(|| async { axum::Json(Description::openapi()) }),
+        )
+        .fallback(|| async {
+            Failure(ApiError::new(ErrorCode::NotFound, "There is no such call."))
+        })
         .with_state(daemon)
 }
 
@@ -155,8 +170,12 @@ mod tests {
     #[test]
     fn every_call_is_described() {
         let description = serde_json::to_value(Description::openapi()).unwrap();
-        let calls: usize =
-            description["paths"].as_object().unwrap().values().map(|p| p.as_object().unwrap().len()).sum();
+        let calls: usize = description["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|p| p.as_object().unwrap().len())
+            .sum();
         assert_eq!(calls, 42);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }

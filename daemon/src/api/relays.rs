@@ -14,16 +14,29 @@ type Ctx = State<Arc<Daemon>>;
 /// Every relay that this device joined, and how it stands.
 #[utoipa::path(get, path = "/v1/relays", responses((status = 200, body = [RelayInfo])))]
 pub(super) async fn relays(State(daemon): Ctx) -> Json<Vec<RelayInfo>> {
-    Json(daemon.relays.all().iter().map(|relay| relay.info()).collect())
+    Json(
+        daemon
+            .relays
+            .all()
+            .iter()
+            .map(|relay| relay.info())
+            .collect(),
+    )
 }
 
 /// Joins a relay: answers when the relay has taken this device in.
 #[utoipa::path(post, path = "/v1/relays", request_body = RelayRequest, responses((status = 200, body = RelayInfo)))]
-pub(super) async fn join(State(daemon): Ctx, Json(request): Json<RelayRequest>) -> Answer<RelayInfo> {
+pub(super) async fn join(
+    State(daemon): Ctx,
+    Json(request): Json<RelayRequest>,
+) -> Answer<RelayInfo> {
     // The error never repeats the URL: it may be almost an invitation.
     let url: RelayUrl = request.url.parse().map_err(|error| {
-        ApiError::new(ErrorCode::BadRequest, format!("That is no relay URL: {error}."))
-            .with_hint("Copy all of it, from \"hither://\" to its last letter, in quotes.")
+        ApiError::new(
+            ErrorCode::BadRequest,
+            format!("That is no relay URL: {error}."),
+        )
+        .with_hint("Copy all of it, from \"hither://\" to its last letter, in quotes.")
     })?;
     Ok(Json(relay::join(&daemon, &url).await?.info()))
 }
@@ -38,7 +51,11 @@ pub(super) async fn leave(State(daemon): Ctx, Path(id): Path<String>) -> Answer<
 }
 
 fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
-    let found = daemon.relays.all().into_iter().find(|relay| relay.url.key.to_string() == id);
+    let found = daemon
+        .relays
+        .all()
+        .into_iter()
+        .find(|relay| relay.url.key.to_string() == id);
     found.ok_or_else(|| {
         ApiError::new(
             ErrorCode::NotFound,
@@ -48,7 +65,8 @@ fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
     })
 }
 
-/// The user's devices, this one first, then members of its groups. Waits a moment for relays that are being connected.
+/// The user's devices, this one first, then members of its groups. Waits a moment for relays that
+/// are being connected.
 #[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = [DeviceInfo])))]
 pub(super) async fn devices(State(daemon): Ctx) -> Json<Vec<DeviceInfo>> {
     relay::settle(&daemon).await;

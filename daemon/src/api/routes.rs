@@ -24,7 +24,11 @@ type Ctx = State<Arc<Daemon>>;
 pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
     let links = daemon.links.open().into_iter().map(|link| LinkInfo {
         device: link.device().to_string(),
-        name: daemon.links.name(link.device()).map(|n| n.to_string()).unwrap_or_default(),
+        name: daemon
+            .links
+            .name(link.device())
+            .map(|n| n.to_string())
+            .unwrap_or_default(),
         carrier: carrier_name(link.carrier()).into(),
         relay: (link.carrier() == CarrierKind::Relayed)
             .then(|| daemon.links.relay_to(link.device()))
@@ -44,10 +48,20 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
         home: daemon.paths.data.display().to_string(),
         shares: daemon.share_records().len() as u64,
         uploads: daemon.uploads(),
-        transfers: daemon.transfers.all().iter().filter(|t| t.is_running()).count() as u64,
+        transfers: daemon
+            .transfers
+            .all()
+            .iter()
+            .filter(|t| t.is_running())
+            .count() as u64,
         nearby: daemon.links.nearby().len() as u64,
         links: links.collect(),
-        relays: daemon.relays.all().iter().map(|relay| relay.info()).collect(),
+        relays: daemon
+            .relays
+            .all()
+            .iter()
+            .map(|relay| relay.info())
+            .collect(),
         unread: daemon.mail.inbox.unread(),
         outgoing: daemon.mail.outbox.len() as u64,
         world: daemon.world.info(),
@@ -68,7 +82,9 @@ pub(super) async fn shutdown(State(daemon): Ctx) -> Json<Value> {
 #[utoipa::path(post, path = "/v1/losses/acknowledge", responses((status = 200)))]
 pub(super) async fn acknowledge(State(daemon): Ctx) -> Answer<Value> {
     let acknowledged = tokio::task::spawn_blocking(move || daemon.losses.acknowledge()).await;
-    acknowledged.map_err(failure::internal)?.map_err(failure::internal)?;
+    acknowledged
+        .map_err(failure::internal)?
+        .map_err(failure::internal)?;
     Ok(Json(json!({})))
 }
 
@@ -107,13 +123,22 @@ fn info(
     let health = daemon.health.of(share.id);
     let told = |of: &crate::records::LeftOutRecord| -> Vec<LeftOut> {
         let told = of.first.iter();
-        told.map(|(path, reason)| LeftOut { path: path.clone(), reason: reason.clone() }).collect()
+        told.map(|(path, reason)| LeftOut {
+            path: path.clone(),
+            reason: reason.clone(),
+        })
+        .collect()
     };
     ShareInfo {
         share: share.id.to_string(),
         name: record.name.clone(),
         path: record.parent.join(&record.file_name).display().to_string(),
-        more_paths: record.paths().iter().skip(1).map(|path| path.display().to_string()).collect(),
+        more_paths: record
+            .paths()
+            .iter()
+            .skip(1)
+            .map(|path| path.display().to_string())
+            .collect(),
         mine: share.owner == daemon.device,
         owner: share.owner.to_string(),
         version: head.version,
@@ -123,7 +148,10 @@ fn info(
         held,
         published: head.published_ms / 1000,
         expires: record.expires.map(|at| daemon.time.to_wall(at)),
-        group: record.group.as_ref().map(|of| daemon.groups.name(&of.group)),
+        group: record
+            .group
+            .as_ref()
+            .map(|of| daemon.groups.name(&of.group)),
         watched: record.watch.is_some(),
         state: health.state,
         trouble: daemon.watches.trouble(share.id).or(health.words),
@@ -137,8 +165,16 @@ fn info(
 
 pub(super) fn find_share(daemon: &Daemon, id: &str) -> Result<Arc<Share>, Failure> {
     let id = ShareId::from_hex(id).ok();
-    let share = id.and_then(|id| daemon.shares.get(id)).filter(|share| share.current().is_some());
-    share.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "There is no such share on this device.").into())
+    let share = id
+        .and_then(|id| daemon.shares.get(id))
+        .filter(|share| share.current().is_some());
+    share.ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::NotFound,
+            "There is no such share on this device.",
+        )
+        .into()
+    })
 }
 
 /// Ends a share on this device; its files stay.
@@ -146,17 +182,30 @@ pub(super) fn find_share(daemon: &Daemon, id: &str) -> Result<Arc<Share>, Failur
 pub(super) async fn unshare(State(daemon): Ctx, Path(id): Path<String>) -> Answer<ShareInfo> {
     let share = find_share(&daemon, &id)?;
     if daemon.transfers.running(share.id).is_some() {
-        return Err(ApiError::new(ErrorCode::AlreadyFetching, "This share is being fetched at the moment.")
-            .with_hint("Stop that first: hither transfers cancel")
-            .into());
+        return Err(ApiError::new(
+            ErrorCode::AlreadyFetching,
+            "This share is being fetched at the moment.",
+        )
+        .with_hint("Stop that first: hither transfers cancel")
+        .into());
     }
-    let record = daemon.share_records().into_iter().find(|(s, _)| s.id == share.id).map(|(_, record)| record);
+    let record = daemon
+        .share_records()
+        .into_iter()
+        .find(|(s, _)| s.id == share.id)
+        .map(|(_, record)| record);
     let (Some(record), Some(version)) = (record, share.current()) else {
-        return Err(ApiError::new(ErrorCode::NotFound, "There is no such share on this device.").into());
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            "There is no such share on this device.",
+        )
+        .into());
     };
     let told = info(&daemon, &share, &record, &version, 0);
     let of = Arc::clone(&daemon);
-    tokio::task::spawn_blocking(move || of.unshare(&share)).await.map_err(failure::internal)??;
+    tokio::task::spawn_blocking(move || of.unshare(&share))
+        .await
+        .map_err(failure::internal)??;
     Ok(Json(told))
 }
 
@@ -164,7 +213,9 @@ pub(super) async fn unshare(State(daemon): Ctx, Path(id): Path<String>) -> Answe
 #[utoipa::path(get, path = "/v1/shares/{share}/ticket", params(("share" = String, Path)), responses((status = 200, body = TicketInfo)))]
 pub(super) async fn ticket(State(daemon): Ctx, Path(id): Path<String>) -> Answer<TicketInfo> {
     let share = find_share(&daemon, &id)?;
-    Ok(Json(TicketInfo { ticket: daemon.ticket(&share).to_string() }))
+    Ok(Json(TicketInfo {
+        ticket: daemon.ticket(&share).to_string(),
+    }))
 }
 
 pub(super) fn find(daemon: &Daemon, id: &str) -> Result<Arc<Transfer>, Failure> {
@@ -175,7 +226,14 @@ pub(super) fn find(daemon: &Daemon, id: &str) -> Result<Arc<Transfer>, Failure> 
 /// Every transfer, the latest first.
 #[utoipa::path(get, path = "/v1/transfers", responses((status = 200, body = [TransferInfo])))]
 pub(super) async fn transfers(State(daemon): Ctx) -> Json<Vec<TransferInfo>> {
-    Json(daemon.transfers.all().iter().map(|t| t.info(&daemon)).collect())
+    Json(
+        daemon
+            .transfers
+            .all()
+            .iter()
+            .map(|t| t.info(&daemon))
+            .collect(),
+    )
 }
 
 /// One transfer.

@@ -30,7 +30,8 @@ pub(super) fn frame(event: &impl Serialize) -> Result<sse::Event, Infallible> {
     Ok(sse::Event::default().data(data))
 }
 
-/// Shares a file or folder, or several as one folder. The events end with `done` or `error`; hanging up cancels the work.
+/// Shares a file or folder, or several as one folder. The events end with `done` or `error`;
+/// hanging up cancels the work.
 #[utoipa::path(post, path = "/v1/shares", request_body = ShareRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn share(
     State(daemon): State<Arc<Daemon>>,
@@ -40,7 +41,9 @@ pub(super) async fn share(
     let flag = Arc::new(AtomicBool::new(false));
     let guard = Cancel(Arc::clone(&flag));
     let of = Arc::clone(&daemon);
-    daemon.tasks.spawn_forever(async move { publish::share(&of, request, sender, flag).await });
+    daemon
+        .tasks
+        .spawn_forever(async move { publish::share(&of, request, sender, flag).await });
     // The guard lives in the stream: when the listener hangs up, the work is cancelled.
     let events = stream::unfold((receiver, guard), |(mut receiver, guard)| async move {
         let event = receiver.recv().await?;
@@ -49,8 +52,8 @@ pub(super) async fn share(
     Sse::new(events)
 }
 
-/// How the upload of a share goes on: events `upload`, the last one when it is uploaded, or `error` when nothing comes of
-/// it without somebody doing something.
+/// How the upload of a share goes on: events `upload`, the last one when it is uploaded, or `error`
+/// when nothing comes of it without somebody doing something.
 #[utoipa::path(get, path = "/v1/shares/{share}/upload", params(("share" = String, Path)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn upload(
     State(daemon): State<Arc<Daemon>>,
@@ -62,21 +65,27 @@ pub(super) async fn upload(
     Ok(Sse::new(events.map(|event| frame(&event))))
 }
 
-/// Fetches what a ticket names. The events end with `done` or `error`; hanging up does not stop the transfer.
+/// Fetches what a ticket names. The events end with `done` or `error`; hanging up does not stop the
+/// transfer.
 #[utoipa::path(post, path = "/v1/fetches", request_body = FetchRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn fetch(
     State(daemon): State<Arc<Daemon>>,
     Json(request): Json<FetchRequest>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
     let ticket: Ticket = request.ticket.parse().map_err(|e| failure::ticket(&e))?;
-    if request.folder.as_ref().is_some_and(|folder| !folder.is_absolute() || folder.to_str().is_none()) {
-        return Err(
-            ApiError::new(ErrorCode::BadRequest, "The folder must be an absolute path in UTF-8.").into()
-        );
+    if request
+        .folder
+        .as_ref()
+        .is_some_and(|folder| !folder.is_absolute() || folder.to_str().is_none())
+    {
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "The folder must be an absolute path in UTF-8.",
+        )
+        .into());
     }
     if request.follow && (ticket.pin.is_some() || request.folder.is_none()) {
-        let why =
-            "Only a whole share can be followed, into a folder: not one version, not to standard output.";
+        let why = "Only a whole share can be followed, into a folder: not one version, not to standard output.";
         return Err(ApiError::new(ErrorCode::BadRequest, why).into());
     }
     let request = Request {
@@ -111,8 +120,8 @@ pub(super) struct Looking {
     cells: Option<u32>,
 }
 
-/// A transfer as it is now: from whom how fast, and a map of what is here. Told again a few times a second while it changes,
-/// until it is forgotten; hanging up changes nothing.
+/// A transfer as it is now: from whom how fast, and a map of what is here. Told again a few times a
+/// second while it changes, until it is forgotten; hanging up changes nothing.
 #[utoipa::path(get, path = "/v1/transfers/{transfer}/view", params(("transfer" = String, Path), Looking), responses((status = 200, body = TransferView, content_type = "text/event-stream")))]
 pub(super) async fn view(
     State(daemon): State<Arc<Daemon>>,
@@ -133,9 +142,14 @@ struct Follow {
 
 /// Progress at intervals and events as they come, until the last one.
 fn follow(transfer: Arc<Transfer>) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    // What happened before is told again: the last event decides nothing twice, an offer may still need its answer.
+    // What happened before is told again: the last event decides nothing twice, an offer may still
+    // need its answer.
     let (events, told) = transfer.listen();
-    let follow = Follow { transfer, events, ended: false };
+    let follow = Follow {
+        transfer,
+        events,
+        ended: false,
+    };
     let live = stream::unfold(follow, |mut follow| async move {
         if follow.ended {
             return None;

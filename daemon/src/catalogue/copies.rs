@@ -23,7 +23,10 @@ pub(super) struct Copies {
 
 impl Copies {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, digests: Mutex::default() }
+        Self {
+            storage,
+            digests: Mutex::default(),
+        }
     }
 
     /// Takes what a device told; it is durable when this returns. Blocks.
@@ -31,8 +34,15 @@ impl Copies {
         let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known: BTreeSet<_> = self.of(from)?.into_keys().collect();
         let mut batch = Batch::new();
-        let ended = notice.ended.iter().filter_map(|text| ShareId::from_hex(text).ok());
-        let gone: Vec<_> = if notice.whole { known.iter().copied().collect() } else { ended.collect() };
+        let ended = notice
+            .ended
+            .iter()
+            .filter_map(|text| ShareId::from_hex(text).ok());
+        let gone: Vec<_> = if notice.whole {
+            known.iter().copied().collect()
+        } else {
+            ended.collect()
+        };
         for share in gone {
             known.remove(&share);
             batch.remove(COPIES, &key(from, share));
@@ -47,10 +57,18 @@ impl Copies {
             };
             known.insert(share);
             // Texts and numbers: nothing in it that JSON cannot hold.
-            batch.put(COPIES, &key(from, share), &serde_json::to_vec(entry).unwrap_or_default());
+            batch.put(
+                COPIES,
+                &key(from, share),
+                &serde_json::to_vec(entry).unwrap_or_default(),
+            );
         }
         if refused > 0 {
-            tracing::warn!(?from, refused, "shares that a device told of cannot be its own, or are too many");
+            tracing::warn!(
+                ?from,
+                refused,
+                "shares that a device told of cannot be its own, or are too many"
+            );
         }
         if !batch.is_empty() {
             self.storage.commit(batch)?;
@@ -62,17 +80,20 @@ impl Copies {
     /// What a device shares, as far as it is known. Blocks.
     pub(super) fn of(&self, device: DeviceId) -> Result<BTreeMap<ShareId, Entry>, StorageError> {
         let mut all = BTreeMap::new();
-        self.storage.scan(COPIES, device.as_bytes(), &mut |key, value| {
-            let share = key.get(DEVICE..).and_then(|key| ShareId::from_slice(key).ok());
-            // The store is a file that others could have written.
-            let entry = serde_json::from_slice::<Entry>(value).ok();
-            if let (Some(share), Some(entry)) = (share, entry)
-                && entry.checked(device) == Some(share)
-            {
-                all.insert(share, entry);
-            }
-            ControlFlow::Continue(())
-        })?;
+        self.storage
+            .scan(COPIES, device.as_bytes(), &mut |key, value| {
+                let share = key
+                    .get(DEVICE..)
+                    .and_then(|key| ShareId::from_slice(key).ok());
+                // The store is a file that others could have written.
+                let entry = serde_json::from_slice::<Entry>(value).ok();
+                if let (Some(share), Some(entry)) = (share, entry)
+                    && entry.checked(device) == Some(share)
+                {
+                    all.insert(share, entry);
+                }
+                ControlFlow::Continue(())
+            })?;
         Ok(all)
     }
 
@@ -82,8 +103,11 @@ impl Copies {
         if let Some(known) = digests.get(&device) {
             return Ok(known.clone());
         }
-        let hashes: BTreeMap<ShareId, EntryHash> =
-            self.of(device)?.into_iter().map(|(share, entry)| (share, entry.hash())).collect();
+        let hashes: BTreeMap<ShareId, EntryHash> = self
+            .of(device)?
+            .into_iter()
+            .map(|(share, entry)| (share, entry.hash()))
+            .collect();
         let digest = Digest::of(hashes.iter());
         digests.insert(device, digest.clone());
         Ok(digest)
@@ -94,14 +118,20 @@ impl Copies {
         let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Batch::new();
         self.storage.scan(COPIES, b"", &mut |key, _| {
-            let device = key.get(..DEVICE).and_then(|key| DeviceId::from_slice(key).ok());
+            let device = key
+                .get(..DEVICE)
+                .and_then(|key| DeviceId::from_slice(key).ok());
             if device.is_none_or(|device| !devices.contains(&device)) {
                 batch.remove(COPIES, key);
             }
             ControlFlow::Continue(())
         })?;
         digests.retain(|device, _| devices.contains(device));
-        if batch.is_empty() { Ok(()) } else { self.storage.commit(batch) }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.storage.commit(batch)
+        }
     }
 }
 
@@ -124,9 +154,23 @@ mod tests {
         let mut secret = [7; 16];
         secret[..2].copy_from_slice(&number.to_be_bytes());
         let secret = ShareSecret::new(secret);
-        let ticket = Ticket { secret, owner, hints: vec![], relays: vec![], pin: None };
+        let ticket = Ticket {
+            secret,
+            owner,
+            hints: vec![],
+            relays: vec![],
+            pin: None,
+        };
         let (ticket, name) = (ticket.to_string(), name.to_owned());
-        Entry { ticket, name, version: 1, files: 1, bytes: 1, published: u64::from(number), expires: None }
+        Entry {
+            ticket,
+            name,
+            version: 1,
+            files: 1,
+            bytes: 1,
+            published: u64::from(number),
+            expires: None,
+        }
     }
 
     fn device() -> DeviceId {
@@ -134,11 +178,19 @@ mod tests {
     }
 
     fn tell(shares: Vec<Entry>) -> Notice {
-        Notice { shares, ..Notice::default() }
+        Notice {
+            shares,
+            ..Notice::default()
+        }
     }
 
     fn names(copies: &Copies, device: DeviceId) -> BTreeSet<String> {
-        copies.of(device).unwrap().into_values().map(|entry| entry.name).collect()
+        copies
+            .of(device)
+            .unwrap()
+            .into_values()
+            .map(|entry| entry.name)
+            .collect()
     }
 
     #[test]
@@ -150,16 +202,41 @@ mod tests {
         let shares = [entry(a, 1, "one"), entry(a, 2, "two")];
         copies.apply(a, &tell(shares.to_vec())).unwrap();
         copies.apply(b, &tell(vec![entry(b, 3, "three")])).unwrap();
-        let own =
-            |shares: &[Entry]| Own::new(shares.iter().map(|e| (e.checked(a).unwrap(), e.clone())).collect());
+        let own = |shares: &[Entry]| {
+            Own::new(
+                shares
+                    .iter()
+                    .map(|e| (e.checked(a).unwrap(), e.clone()))
+                    .collect(),
+            )
+        };
         assert_eq!(copies.digest(a).unwrap(), own(&shares).digest);
         let ended = vec![shares[0].checked(a).unwrap().to_string(), "nonsense".into()];
-        copies.apply(a, &Notice { ended, ..Notice::default() }).unwrap();
+        copies
+            .apply(
+                a,
+                &Notice {
+                    ended,
+                    ..Notice::default()
+                },
+            )
+            .unwrap();
         assert_eq!(copies.digest(a).unwrap(), own(&shares[1..]).digest);
         // Another run finds it; the whole anew replaces it; a device that is gone is forgotten.
         let copies = Copies::new(storage);
-        assert_eq!((names(&copies, a), names(&copies, b)), (["two".into()].into(), ["three".into()].into()));
-        copies.apply(a, &Notice { whole: true, ..tell(vec![entry(a, 9, "nine")]) }).unwrap();
+        assert_eq!(
+            (names(&copies, a), names(&copies, b)),
+            (["two".into()].into(), ["three".into()].into())
+        );
+        copies
+            .apply(
+                a,
+                &Notice {
+                    whole: true,
+                    ..tell(vec![entry(a, 9, "nine")])
+                },
+            )
+            .unwrap();
         assert_eq!(names(&copies, a), ["nine".into()].into());
         copies.keep_only(&[b].into()).unwrap();
         assert_eq!((names(&copies, a).len(), names(&copies, b).len()), (0, 1));
@@ -170,15 +247,30 @@ mod tests {
     fn a_device_speaks_of_its_own_shares_only_and_of_a_bounded_number() {
         let (a, b) = (device(), device());
         let copies = Copies::new(Arc::new(MemoryStorage::default()));
-        let strange = Entry { ticket: "hither1x".into(), ..entry(a, 1, "x") };
+        let strange = Entry {
+            ticket: "hither1x".into(),
+            ..entry(a, 1, "x")
+        };
         let of_b = entry(b, 1, "x");
-        copies.apply(a, &tell(vec![of_b, entry(a, 1, "a/b"), entry(a, 1, ".."), strange])).unwrap();
+        copies
+            .apply(
+                a,
+                &tell(vec![of_b, entry(a, 1, "a/b"), entry(a, 1, ".."), strange]),
+            )
+            .unwrap();
         assert_eq!(names(&copies, a).len() + names(&copies, b).len(), 0);
-        let many = (0..MAX_SHARES as u16 + 5).map(|number| entry(a, number, "x")).collect();
+        let many = (0..MAX_SHARES as u16 + 5)
+            .map(|number| entry(a, number, "x"))
+            .collect();
         copies.apply(a, &tell(many)).unwrap();
         assert_eq!(copies.of(a).unwrap().len(), MAX_SHARES);
         // What is known may change all the same.
-        copies.apply(a, &tell(vec![entry(a, 9999, "more"), entry(a, 7, "renamed")])).unwrap();
+        copies
+            .apply(
+                a,
+                &tell(vec![entry(a, 9999, "more"), entry(a, 7, "renamed")]),
+            )
+            .unwrap();
         assert_eq!(names(&copies, a), ["x".into(), "renamed".into()].into());
     }
 }

@@ -1,4 +1,5 @@
-//! What other devices share, as the local API shows it, and a share by the names of its owner and its own.
+//! What other devices share, as the local API shows it, and a share by the names of its owner and
+//! its own.
 
 use super::notice::Entry;
 use crate::clock::unix_seconds;
@@ -32,36 +33,55 @@ fn listed(device: &DeviceInfo, share: ShareId, entry: &Entry) -> ListedShare {
 
 /// What a device shares and has not ended by itself, the newest first. Blocks.
 fn shares_of(daemon: &Daemon, device: DeviceId) -> Result<Vec<(ShareId, Entry)>, ApiError> {
-    let all = daemon.catalogue.copies.of(device).map_err(|error| failure::storage(&error))?;
+    let all = daemon
+        .catalogue
+        .copies
+        .of(device)
+        .map_err(|error| failure::storage(&error))?;
     let now = unix_seconds();
-    let mut all: Vec<_> =
-        all.into_iter().filter(|(_, entry)| entry.expires.is_none_or(|at| at > now)).collect();
+    let mut all: Vec<_> = all
+        .into_iter()
+        .filter(|(_, entry)| entry.expires.is_none_or(|at| at > now))
+        .collect();
     all.sort_by_key(|(_, entry)| Reverse(entry.published));
     Ok(all)
 }
 
-/// Everything that the user's other devices and members of this device's groups share, without tickets.
+/// Everything that the user's other devices and members of this device's groups share, without
+/// tickets.
 pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiError> {
     mail::settle(daemon).await;
     let of = Arc::clone(daemon);
     let look = move || {
         let mut all = Vec::new();
         for device in relay::devices(&of).iter().filter(|device| !device.this) {
-            let Ok(id) = device.device.parse() else { continue };
-            all.extend(shares_of(&of, id)?.iter().map(|(share, entry)| listed(device, *share, entry)));
+            let Ok(id) = device.device.parse() else {
+                continue;
+            };
+            all.extend(
+                shares_of(&of, id)?
+                    .iter()
+                    .map(|(share, entry)| listed(device, *share, entry)),
+            );
         }
         // What a device of the user shares with a group was told twice.
         let of_groups = groups::shares(&of).into_iter();
-        let of_groups: Vec<_> =
-            of_groups.filter(|one| all.iter().all(|other| other.share != one.share)).collect();
+        let of_groups: Vec<_> = of_groups
+            .filter(|one| all.iter().all(|other| other.share != one.share))
+            .collect();
         all.extend(of_groups);
         Ok(all)
     };
-    tokio::task::spawn_blocking(look).await.map_err(failure::internal)?
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(failure::internal)?
 }
 
 /// The share of a name that a device has; the newest, when there are several.
-pub(crate) async fn find(daemon: &Arc<Daemon>, request: &FindRequest) -> Result<FoundShare, ApiError> {
+pub(crate) async fn find(
+    daemon: &Arc<Daemon>,
+    request: &FindRequest,
+) -> Result<FoundShare, ApiError> {
     relay::settle(daemon).await;
     // The user's own devices go first; a member of a group is known at once or not at all.
     if !relay::knows(daemon, &request.owner)
@@ -71,8 +91,10 @@ pub(crate) async fn find(daemon: &Arc<Daemon>, request: &FindRequest) -> Result<
     }
     let device = relay::find(daemon, &request.owner).await?;
     if device.this {
-        return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself.")
-            .with_hint("See what it shares, and where that is, with: hither list"));
+        return Err(
+            ApiError::new(ErrorCode::BadRequest, "That is this device itself.")
+                .with_hint("See what it shares, and where that is, with: hither list"),
+        );
     }
     let id: DeviceId = device.device.parse().map_err(failure::internal)?;
     let (mut news, deadline) = (daemon.catalogue.news.subscribe(), Instant::now() + PATIENCE);
@@ -104,19 +126,34 @@ fn look(
         ticket: entry.ticket.clone(),
         same_name: all.len() as u64 - 1,
     });
-    let told = super::teller::listed(daemon).remove(&id).and_then(|reader| reader.digest);
-    let known = daemon.catalogue.copies.digest(id).map_err(|error| failure::storage(&error))?;
+    let told = super::teller::listed(daemon)
+        .remove(&id)
+        .and_then(|reader| reader.digest);
+    let known = daemon
+        .catalogue
+        .copies
+        .digest(id)
+        .map_err(|error| failure::storage(&error))?;
     Ok((found, told.is_none_or(|told| told != known)))
 }
 
 fn missing(device: &DeviceInfo, name: &str, behind: bool) -> ApiError {
-    let (owner, name) =
-        (if device.name.is_empty() { &device.short } else { &device.name }, display_name(name));
+    let (owner, name) = (
+        if device.name.is_empty() {
+            &device.short
+        } else {
+            &device.name
+        },
+        display_name(name),
+    );
     if behind {
         let message = format!("It is not known here yet whether {owner} shares \"{name}\".");
         return ApiError::new(ErrorCode::NoHolder, message)
             .with_hint("It is told when both devices have been online. Until then, use a ticket.");
     }
-    ApiError::new(ErrorCode::NotFound, format!("{owner} shares nothing called \"{name}\"."))
-        .with_hint("See what your other devices share with: hither list --all")
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("{owner} shares nothing called \"{name}\"."),
+    )
+    .with_hint("See what your other devices share with: hither list --all")
 }

@@ -1,11 +1,14 @@
-//! The catalogue: what the user's other devices share, so that it can be fetched as `DEVICE/NAME` without a ticket.
+//! The catalogue: what the user's other devices share, so that it can be fetched as `DEVICE/NAME`
+//! without a ticket.
 //!
-//! Each device tells the user's other devices of its own shares, in sealed messages that no inbox shows (`notice.rs`).
-//! `teller.rs` sends what a device does not know yet (`told.rs`), `copies.rs` keeps what others told. The digest of a device's
-//! catalogue stands in its card: who has another one asks to be told everything again.
+//! Each device tells the user's other devices of its own shares, in sealed messages that no inbox
+//! shows (`notice.rs`). `teller.rs` sends what a device does not know yet (`told.rs`), `copies.rs`
+//! keeps what others told. The digest of a device's catalogue stands in its card: who has another
+//! one asks to be told everything again.
 //!
-//! Invariants: what a device says counts only for its own shares, and only while a relay lists it as one of the user's; a
-//! copy is durable before the relay may forget the message; tickets in lists are left out.
+//! Invariants: what a device says counts only for its own shares, and only while a relay lists it
+//! as one of the user's; a copy is durable before the relay may forget the message; tickets in
+//! lists are left out.
 
 mod copies;
 mod find;
@@ -72,18 +75,36 @@ impl Catalogue {
     fn refresh(&self, daemon: &Daemon) {
         let told = |(_, record): &(Arc<Share>, ShareRecord)| !record.no_list;
         let entry = |(share, record): (Arc<Share>, ShareRecord)| entry(daemon, &share, record);
-        let own = Own::new(daemon.share_records().into_iter().filter(told).filter_map(entry).collect());
+        let own = Own::new(
+            daemon
+                .share_records()
+                .into_iter()
+                .filter(told)
+                .filter_map(entry)
+                .collect(),
+        );
         *self.own.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(own);
     }
 
     /// Takes what another device told; it is durable when this returns. Blocks.
-    pub(crate) fn take(&self, daemon: &Daemon, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
+    pub(crate) fn take(
+        &self,
+        daemon: &Daemon,
+        from: DeviceId,
+        notice: &Notice,
+    ) -> Result<(), StorageError> {
         if !is_listed(daemon, from) {
-            tracing::debug!(?from, "a device that is not the user's told what it shares; ignored");
+            tracing::debug!(
+                ?from,
+                "a device that is not the user's told what it shares; ignored"
+            );
             return Ok(());
         }
         if notice.ask {
-            self.asking.lock().unwrap_or_else(PoisonError::into_inner).insert(from);
+            self.asking
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(from);
         }
         self.copies.apply(from, notice)?;
         tracing::debug!(
@@ -100,16 +121,27 @@ impl Catalogue {
 
 /// Whether a relay lists a device as one of the user's.
 fn is_listed(daemon: &Daemon, device: DeviceId) -> bool {
-    daemon.relays.all().iter().any(|relay| relay.presence(device).is_some())
+    daemon
+        .relays
+        .all()
+        .iter()
+        .any(|relay| relay.presence(device).is_some())
 }
 
 /// What is told to the members of a group.
 pub(crate) fn shared_with(daemon: &Daemon, group: GroupId) -> Vec<Entry> {
     let group = group.to_string();
-    let of =
-        |(_, record): &(Arc<Share>, ShareRecord)| record.group.as_ref().is_some_and(|of| of.group == group);
+    let of = |(_, record): &(Arc<Share>, ShareRecord)| {
+        record.group.as_ref().is_some_and(|of| of.group == group)
+    };
     let entry = |(share, record): (Arc<Share>, ShareRecord)| entry(daemon, &share, record);
-    daemon.share_records().into_iter().filter(of).filter_map(entry).map(|(_, entry)| entry).collect()
+    daemon
+        .share_records()
+        .into_iter()
+        .filter(of)
+        .filter_map(entry)
+        .map(|(_, entry)| entry)
+        .collect()
 }
 
 /// What is told of a share; nothing of those of others.

@@ -1,7 +1,7 @@
 //! What devices of one user tell each other of their shares, inside sealed messages.
 //!
-//! Invariant: an entry that came out of [`Entry::checked`] has a ticket of the device that told of it, for all versions of
-//! one share, and a name that passed [`EntryName::parse`].
+//! Invariant: an entry that came out of [`Entry::checked`] has a ticket of the device that told of
+//! it, for all versions of one share, and a name that passed [`EntryName::parse`].
 
 use hither_proto::{DeviceId, EntryName, ShareId, Ticket};
 use serde::{Deserialize, Serialize};
@@ -52,12 +52,19 @@ impl Entry {
     pub(super) fn hash(&self) -> EntryHash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"hither catalogue v1\0");
-        for number in [self.version, self.files, self.bytes, self.published, self.expires.unwrap_or_default()]
-        {
+        for number in [
+            self.version,
+            self.files,
+            self.bytes,
+            self.published,
+            self.expires.unwrap_or_default(),
+        ] {
             hasher.update(&number.to_be_bytes());
         }
         for text in [&self.name, &self.ticket] {
-            hasher.update(&(text.len() as u32).to_be_bytes()).update(text.as_bytes());
+            hasher
+                .update(&(text.len() as u32).to_be_bytes())
+                .update(text.as_bytes());
         }
         let mut hash = EntryHash::default();
         hash.copy_from_slice(&hasher.finalize().as_bytes()[..HASH]);
@@ -66,7 +73,8 @@ impl Entry {
 
     /// About how long it is in a message, bytes.
     pub(crate) fn length(&self) -> usize {
-        // The field names, the numbers at their longest, and a name in which every character is escaped.
+        // The field names, the numbers at their longest, and a name in which every character is
+        // escaped.
         200 + self.ticket.len() + 2 * self.name.len()
     }
 }
@@ -91,7 +99,10 @@ impl Digest {
         if shares == 0 {
             return Self::default();
         }
-        Self { shares, hash: crate::hexed::encode(&hasher.finalize().as_bytes()[..HASH]) }
+        Self {
+            shares,
+            hash: crate::hexed::encode(&hasher.finalize().as_bytes()[..HASH]),
+        }
     }
 }
 
@@ -124,8 +135,10 @@ impl Own {
     pub(super) fn new(mut all: Vec<(ShareId, Entry)>) -> Self {
         all.sort_by_key(|(share, entry)| (std::cmp::Reverse(entry.published), *share));
         all.truncate(MAX_SHARES);
-        let entries: BTreeMap<_, _> =
-            all.into_iter().map(|(share, entry)| (share, (entry.hash(), entry))).collect();
+        let entries: BTreeMap<_, _> = all
+            .into_iter()
+            .map(|(share, entry)| (share, (entry.hash(), entry)))
+            .collect();
         let digest = Digest::of(entries.iter().map(|(share, (hash, _))| (share, hash)));
         Self { entries, digest }
     }

@@ -1,4 +1,5 @@
-//! Tells the user's other devices what this one shares, and asks them when what they told does not fit their cards.
+//! Tells the user's other devices what this one shares, and asks them when what they told does not
+//! fit their cards.
 
 use super::notice::{Digest, Notice};
 use super::told::{self, MAX_AWAY, Told};
@@ -29,14 +30,16 @@ const GRACE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
+/// How often is looked although nothing was heard: where shares are uploaded to changes their
+/// tickets.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// A device as relays list it.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
     online: bool,
-    /// Of its newest card; absent: it has told none, or it is of a version that knows no catalogue.
+    /// Of its newest card; absent: it has told none, or it is of a version that knows no
+    /// catalogue.
     pub digest: Option<Digest>,
     /// When that card was made.
     card_ms: u64,
@@ -86,11 +89,21 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
     let published = daemon.catalogue.digest();
     let told = blocking(&daemon, load).await.unwrap_or_default();
     let (mates, devices) = (BTreeMap::new(), BTreeSet::new());
-    let mut teller = Teller { daemon, told, mates, devices, published, next: None };
+    let mut teller = Teller {
+        daemon,
+        told,
+        mates,
+        devices,
+        published,
+        next: None,
+    };
     loop {
         changes.mark_unchanged();
         teller.round().await;
-        let until = teller.next.take().unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
+        let until = teller
+            .next
+            .take()
+            .unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
         tokio::select! {
             () = teller.daemon.catalogue.wake.notified() => {}
             Ok(()) = changes.changed() => {}
@@ -116,12 +129,15 @@ async fn blocking<T: Send + 'static>(
 
 fn load(daemon: &Daemon) -> Result<BTreeMap<DeviceId, Told>, StorageError> {
     let mut all = BTreeMap::new();
-    daemon.catalogue.storage.scan(TOLD, b"", &mut |key, value| {
-        if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), Told::decode(value)) {
-            all.insert(device, told);
-        }
-        ControlFlow::Continue(())
-    })?;
+    daemon
+        .catalogue
+        .storage
+        .scan(TOLD, b"", &mut |key, value| {
+            if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), Told::decode(value)) {
+                all.insert(device, told);
+            }
+            ControlFlow::Continue(())
+        })?;
     Ok(all)
 }
 
@@ -153,9 +169,18 @@ impl Teller {
             self.forget(devices.clone()).await;
             self.devices = devices;
         }
-        let asking =
-            std::mem::take(&mut *self.daemon.catalogue.asking.lock().unwrap_or_else(PoisonError::into_inner));
-        for device in asking.into_iter().filter(|device| listed.contains_key(device)) {
+        let asking = std::mem::take(
+            &mut *self
+                .daemon
+                .catalogue
+                .asking
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for device in asking
+            .into_iter()
+            .filter(|device| listed.contains_key(device))
+        {
             self.told.remove(&device);
             self.mates.entry(device).or_default().asked_us = true;
         }
@@ -176,13 +201,23 @@ impl Teller {
     /// Forgets devices that are not the user's any more.
     async fn forget(&mut self, listed: BTreeSet<DeviceId>) {
         self.mates.retain(|device, _| listed.contains(device));
-        let gone: Vec<_> = self.told.keys().filter(|device| !listed.contains(device)).copied().collect();
+        let gone: Vec<_> = self
+            .told
+            .keys()
+            .filter(|device| !listed.contains(device))
+            .copied()
+            .collect();
         self.told.retain(|device, _| listed.contains(device));
         let work = move |daemon: &Daemon| {
             daemon.catalogue.copies.keep_only(&listed)?;
             let mut batch = Batch::new();
-            gone.iter().for_each(|device| batch.remove(TOLD, device.as_bytes()));
-            if batch.is_empty() { Ok(()) } else { daemon.catalogue.storage.commit(batch) }
+            gone.iter()
+                .for_each(|device| batch.remove(TOLD, device.as_bytes()));
+            if batch.is_empty() {
+                Ok(())
+            } else {
+                daemon.catalogue.storage.commit(batch)
+            }
         };
         blocking(&self.daemon, work).await;
     }
@@ -192,22 +227,41 @@ impl Teller {
         let begun = Instant::now();
         loop {
             let told = self.told.get(&to);
-            let away = if one.online { 0 } else { told.map_or(0, |told| told.away) };
+            let away = if one.online {
+                0
+            } else {
+                told.map_or(0, |told| told.away)
+            };
             let mate = self.mates.entry(to).or_default();
-            let Some(connection) = self.daemon.relays.way_to(to) else { return };
-            let room = (connection.welcome().max_message as usize * 3 / 4).saturating_sub(FRAME).min(ROOM);
+            let Some(connection) = self.daemon.relays.way_to(to) else {
+                return;
+            };
+            let room = (connection.welcome().max_message as usize * 3 / 4)
+                .saturating_sub(FRAME)
+                .min(ROOM);
             let own = self.daemon.catalogue.own();
-            let Some((notice, mut after)) = told::next(&own, told, mate.asked_us, room) else { return };
+            let Some((notice, mut after)) = told::next(&own, told, mate.asked_us, room) else {
+                return;
+            };
             // What does not fit into one message follows at once, up to a bound.
-            let due = mate.last.filter(|last| *last < begun).map(|last| last + told::pace(away));
-            let due = due.into_iter().chain(mate.pause).max().filter(|due| *due > begun);
+            let due = mate
+                .last
+                .filter(|last| *last < begun)
+                .map(|last| last + told::pace(away));
+            let due = due
+                .into_iter()
+                .chain(mate.pause)
+                .max()
+                .filter(|due| *due > begun);
             if let Some(due) = due {
                 return self.wake_at(due);
             }
             if away >= MAX_AWAY {
                 return;
             }
-            let Some(delivered) = self.send(&connection, to, &notice).await else { return };
+            let Some(delivered) = self.send(&connection, to, &notice).await else {
+                return;
+            };
             after.away = if delivered { 0 } else { away + 1 };
             let mate = self.mates.entry(to).or_default();
             (mate.last, mate.asked_us) = (Some(Instant::now()), false);
@@ -223,17 +277,26 @@ impl Teller {
         }
     }
 
-    /// Seals and sends; says whether the device was there. `None`: it was not taken, and is tried later.
-    async fn send(&mut self, connection: &RelayConnection, to: DeviceId, notice: &Notice) -> Option<bool> {
+    /// Seals and sends; says whether the device was there. `None`: it was not taken, and is tried
+    /// later.
+    async fn send(
+        &mut self,
+        connection: &RelayConnection,
+        to: DeviceId,
+        notice: &Notice,
+    ) -> Option<bool> {
         let sealed = sealed(&self.daemon, to, notice);
         let mut least = Duration::ZERO;
         let sent = match sealed {
-            Ok((id, sealed)) => connection.send(to, id, sealed.into()).await.map_err(|error| {
-                if let RequestError::Refused(refusal) = &error {
-                    least = Duration::from_millis(u64::from(refusal.retry_after_ms));
-                }
-                error.to_string()
-            }),
+            Ok((id, sealed)) => connection
+                .send(to, id, sealed.into())
+                .await
+                .map_err(|error| {
+                    if let RequestError::Refused(refusal) = &error {
+                        least = Duration::from_millis(u64::from(refusal.retry_after_ms));
+                    }
+                    error.to_string()
+                }),
             Err(error) => Err(error.message),
         };
         let mate = self.mates.entry(to).or_default();
@@ -252,7 +315,9 @@ impl Teller {
             }
             Err(error) => {
                 tracing::debug!(?to, error, "the catalogue is told later");
-                let pause = FIRST_PAUSE.saturating_mul(1 << mate.failures.min(16)).min(LONGEST_PAUSE);
+                let pause = FIRST_PAUSE
+                    .saturating_mul(1 << mate.failures.min(16))
+                    .min(LONGEST_PAUSE);
                 mate.failures = mate.failures.saturating_add(1);
                 let until = Instant::now() + pause.max(least);
                 mate.pause = Some(until);
@@ -265,7 +330,10 @@ impl Teller {
     /// Asks a device when what it told is, for a while, not what its card says. Once per card.
     async fn compare(&mut self, from: DeviceId, one: &Listed) {
         let Some(digest) = &one.digest else { return };
-        let Some(known) = blocking(&self.daemon, move |daemon| daemon.catalogue.copies.digest(from)).await
+        let Some(known) = blocking(&self.daemon, move |daemon| {
+            daemon.catalogue.copies.digest(from)
+        })
+        .await
         else {
             return;
         };
@@ -277,21 +345,35 @@ impl Teller {
         if mate.asked == Some(one.card_ms) {
             return;
         }
-        let (_, since) = mate.differs.filter(|(card, _)| *card == one.card_ms).unwrap_or((one.card_ms, now));
+        let (_, since) = mate
+            .differs
+            .filter(|(card, _)| *card == one.card_ms)
+            .unwrap_or((one.card_ms, now));
         mate.differs = Some((one.card_ms, since));
-        let due = mate.pause.map_or(since + GRACE, |pause| pause.max(since + GRACE));
+        let due = mate
+            .pause
+            .map_or(since + GRACE, |pause| pause.max(since + GRACE));
         if now < due {
             return self.wake_at(due);
         }
-        let Some(connection) = self.daemon.relays.way_to(from) else { return };
-        let ask = Notice { ask: true, ..Notice::default() };
+        let Some(connection) = self.daemon.relays.way_to(from) else {
+            return;
+        };
+        let ask = Notice {
+            ask: true,
+            ..Notice::default()
+        };
         if self.send(&connection, from, &ask).await.is_some() {
             self.mates.entry(from).or_default().asked = Some(one.card_ms);
         }
     }
 }
 
-fn sealed(daemon: &Daemon, to: DeviceId, notice: &Notice) -> Result<(MessageId, Vec<u8>), ApiError> {
+fn sealed(
+    daemon: &Daemon,
+    to: DeviceId,
+    notice: &Notice,
+) -> Result<(MessageId, Vec<u8>), ApiError> {
     let mut id = [0_u8; MessageId::LEN];
     getrandom::fill(&mut id).map_err(failure::internal)?;
     let id = MessageId::new(id);

@@ -21,17 +21,30 @@ async fn start(home: &Path, name: &str) -> Device {
 async fn share(device: &Device, home: &TempDir, name: &str) {
     let path = home.path().join(name);
     std::fs::write(&path, name).unwrap();
-    let (daemon, request) =
-        (Arc::clone(&device.daemon), ShareRequest { paths: vec![path], ..ShareRequest::default() });
+    let (daemon, request) = (
+        Arc::clone(&device.daemon),
+        ShareRequest {
+            paths: vec![path],
+            ..ShareRequest::default()
+        },
+    );
     let (nobody, _) = tokio::sync::mpsc::unbounded_channel();
-    let publishing =
-        tokio::task::spawn_blocking(move || publish(&daemon, &request, &nobody, &AtomicBool::new(false)));
+    let publishing = tokio::task::spawn_blocking(move || {
+        publish(&daemon, &request, &nobody, &AtomicBool::new(false))
+    });
     publishing.await.unwrap().unwrap();
 }
 
 fn known(device: &Device, of: DeviceId) -> Vec<String> {
-    let mut names: Vec<_> =
-        device.daemon.catalogue.copies.of(of).unwrap().into_values().map(|entry| entry.name).collect();
+    let mut names: Vec<_> = device
+        .daemon
+        .catalogue
+        .copies
+        .of(of)
+        .unwrap()
+        .into_values()
+        .map(|entry| entry.name)
+        .collect();
     names.sort();
     names
 }
@@ -60,19 +73,43 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
     desk.join(&url).await;
     knows(&phone, id, &["one"]).await;
     // A message was lost, or the store restored from a backup.
-    let wiped = Notice { whole: true, ..Notice::default() };
+    let wiped = Notice {
+        whole: true,
+        ..Notice::default()
+    };
     phone.daemon.catalogue.copies.apply(id, &wiped).unwrap();
     share(&desk, &homes[0], "two").await;
     knows(&phone, id, &["two"]).await;
     knows(&phone, id, &["one", "two"]).await;
-    assert!(fleet.state().sent.len() <= 4, "two told, one asked, one answered");
+    assert!(
+        fleet.state().sent.len() <= 4,
+        "two told, one asked, one answered"
+    );
     assert!(phone.inbox().await.is_empty() && desk.inbox().await.is_empty());
     // Who is not in the list may say what it wants.
-    let entries = phone.daemon.catalogue.copies.of(id).unwrap().into_values().collect();
+    let entries = phone
+        .daemon
+        .catalogue
+        .copies
+        .of(id)
+        .unwrap()
+        .into_values()
+        .collect();
     let stranger = hither_carrier::Identity::generate().unwrap().device_id();
-    let notice = Notice { shares: entries, ask: true, ..Notice::default() };
-    phone.daemon.catalogue.take(&phone.daemon, stranger, &notice).unwrap();
-    assert!(known(&phone, stranger).is_empty() && phone.daemon.catalogue.asking.lock().unwrap().is_empty());
+    let notice = Notice {
+        shares: entries,
+        ask: true,
+        ..Notice::default()
+    };
+    phone
+        .daemon
+        .catalogue
+        .take(&phone.daemon, stranger, &notice)
+        .unwrap();
+    assert!(
+        known(&phone, stranger).is_empty()
+            && phone.daemon.catalogue.asking.lock().unwrap().is_empty()
+    );
     desk.stop().await;
     phone.stop().await;
 }

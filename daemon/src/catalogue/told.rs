@@ -1,8 +1,8 @@
 //! What another device was told of this one's shares, so that it is told only what is new to it.
 //!
-//! Nothing waits in a queue: what is to be told is the difference between what is shared and what was told, made when a
-//! message can leave. However long a device is away, it costs one short record here and at most [`MAX_AWAY`] messages at
-//! a relay.
+//! Nothing waits in a queue: what is to be told is the difference between what is shared and what
+//! was told, made when a message can leave. However long a device is away, it costs one short
+//! record here and at most [`MAX_AWAY`] messages at a relay.
 
 use super::notice::{EntryHash, Notice, Own};
 use hither_proto::ShareId;
@@ -44,30 +44,51 @@ impl Told {
         let (away, rest) = bytes.split_at_checked(4)?;
         let shares = rest.chunks(SHARE).map(|one| {
             let (share, hash) = one.split_at_checked(16)?;
-            Some((ShareId::from_slice(share).ok()?, EntryHash::try_from(hash).ok()?))
+            Some((
+                ShareId::from_slice(share).ok()?,
+                EntryHash::try_from(hash).ok()?,
+            ))
         });
-        Some(Self { away: u32::from_be_bytes(away.try_into().ok()?), shares: shares.collect::<Option<_>>()? })
+        Some(Self {
+            away: u32::from_be_bytes(away.try_into().ok()?),
+            shares: shares.collect::<Option<_>>()?,
+        })
     }
 }
 
 /// How long after a telling the next one may follow, when so many messages wait at a relay.
 pub(super) fn pace(away: u32) -> Duration {
-    PACE.saturating_mul(8_u32.saturating_pow(away)).min(LONGEST_PACE)
+    PACE.saturating_mul(8_u32.saturating_pow(away))
+        .min(LONGEST_PACE)
 }
 
-/// The next message for a reader, of at most about `room` bytes, and what it was told then. `None`: it knows everything.
+/// The next message for a reader, of at most about `room` bytes, and what it was told then. `None`:
+/// it knows everything.
 ///
-/// `told`: what it was told, or `None` when everything is to be told anew. `force`: even when there is nothing to tell.
-pub(super) fn next(own: &Own, told: Option<&Told>, force: bool, room: usize) -> Option<(Notice, Told)> {
+/// `told`: what it was told, or `None` when everything is to be told anew. `force`: even when there
+/// is nothing to tell.
+pub(super) fn next(
+    own: &Own,
+    told: Option<&Told>,
+    force: bool,
+    room: usize,
+) -> Option<(Notice, Told)> {
     let mut after = told.cloned().unwrap_or_default();
-    let mut notice = Notice { whole: told.is_none(), ..Notice::default() };
+    let mut notice = Notice {
+        whole: told.is_none(),
+        ..Notice::default()
+    };
     let mut length = 0;
     let mut fits = |more: usize| {
         length += more;
         length <= room
     };
-    let ended: Vec<_> =
-        after.shares.keys().filter(|share| !own.entries.contains_key(share)).copied().collect();
+    let ended: Vec<_> = after
+        .shares
+        .keys()
+        .filter(|share| !own.entries.contains_key(share))
+        .copied()
+        .collect();
     for share in ended {
         if !fits(ENDED) {
             break;
@@ -111,17 +132,30 @@ mod tests {
     }
 
     fn names(notice: &Notice) -> Vec<&str> {
-        notice.shares.iter().map(|entry| entry.name.as_str()).collect()
+        notice
+            .shares
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect()
     }
 
     #[test]
     fn only_what_is_new_is_told() {
         let (notice, told) = next(&own(&[(1, 1), (2, 1)]), None, false, 10_000).unwrap();
-        assert_eq!((notice.whole, names(&notice)), (true, vec!["share 1", "share 2"]));
-        assert_eq!(next(&own(&[(1, 1), (2, 1)]), Some(&told), false, 10_000), None);
+        assert_eq!(
+            (notice.whole, names(&notice)),
+            (true, vec!["share 1", "share 2"])
+        );
+        assert_eq!(
+            next(&own(&[(1, 1), (2, 1)]), Some(&told), false, 10_000),
+            None
+        );
         let later = own(&[(2, 2), (3, 1)]);
         let (notice, told) = next(&later, Some(&told), false, 10_000).unwrap();
-        assert_eq!((notice.whole, names(&notice)), (false, vec!["share 2", "share 3"]));
+        assert_eq!(
+            (notice.whole, names(&notice)),
+            (false, vec!["share 2", "share 3"])
+        );
         assert_eq!(notice.ended, [ShareId::new([1; 16]).to_string()]);
         assert_eq!(next(&later, Some(&told), false, 10_000), None);
         assert_eq!(Told::decode(&told.encode()), Some(told));

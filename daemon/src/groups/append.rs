@@ -1,4 +1,5 @@
-//! Writing to the log of a group: an entry is made for the log as it is known, and made anew when somebody was faster.
+//! Writing to the log of a group: an entry is made for the log as it is known, and made anew when
+//! somebody was faster.
 
 use super::content::{self, Inner};
 use super::sync::{self, SyncError};
@@ -43,7 +44,8 @@ pub(super) enum AppendError {
 }
 
 impl AppendError {
-    /// Returns whether the same may work a moment later: it was not the group's rules, nor the relay's, that stood in the way.
+    /// Returns whether the same may work a moment later: it was not the group's rules, nor the
+    /// relay's, that stood in the way.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Rules(_) | Self::No(_) => false,
@@ -87,8 +89,17 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], AppendError> {
 /// What members know, as it is known here.
 pub(super) fn inner(known: &Known) -> Result<Inner, AppendError> {
     let secret = known.secret().ok_or(AppendError::NoSecret)?;
-    let name = known.record.name.as_deref().and_then(group_name).ok_or(AppendError::NoSecret)?;
-    let salt = known.record.salt.as_ref().and_then(|salt| salt.0.clone().try_into().ok());
+    let name = known
+        .record
+        .name
+        .as_deref()
+        .and_then(group_name)
+        .ok_or(AppendError::NoSecret)?;
+    let salt = known
+        .record
+        .salt
+        .as_ref()
+        .and_then(|salt| salt.0.clone().try_into().ok());
     Ok(Inner { secret, name, salt })
 }
 
@@ -102,7 +113,9 @@ pub(super) async fn append(
 ) -> Result<(), AppendError> {
     let _turn = daemon.groups.turn.lock().await;
     for _ in 0..ATTEMPTS {
-        let Some(known) = daemon.groups.get(&group) else { return Err(LogError::NotMember.into()) };
+        let Some(known) = daemon.groups.get(&group) else {
+            return Err(LogError::NotMember.into());
+        };
         let membership = known.membership.clone().ok_or(LogError::NotMember)?;
         let (entry, after, next) = made(daemon, &known, &membership, &change)?;
         let to: Vec<DeviceId> = match &change {
@@ -111,7 +124,10 @@ pub(super) async fn append(
             Change::Plain(_) => Vec::new(),
         };
         let inner = match next {
-            Some(secret) => Some(Inner { secret, ..inner(&known)? }),
+            Some(secret) => Some(Inner {
+                secret,
+                ..inner(&known)?
+            }),
             None if to.is_empty() => None,
             None => Some(inner(&known)?),
         };
@@ -120,13 +136,22 @@ pub(super) async fn append(
             Some(inner) => content::seal_keys(&of.identity, group, &inner, &to),
             None => Ok(Vec::new()),
         });
-        let keys = sealing.await.map_err(|error| SyncError::Internal(error.to_string()))??;
+        let keys = sealing
+            .await
+            .map_err(|error| SyncError::Internal(error.to_string()))??;
         let entry = bytes::Bytes::copy_from_slice(entry.bytes());
-        match connection.group(GroupRequest::Append { group, entry, keys }).await? {
+        match connection
+            .group(GroupRequest::Append { group, entry, keys })
+            .await?
+        {
             GroupAnswer::Done => {
                 // The new secret comes back with the log: it was sealed for this device too.
                 let ended = after.members().is_empty() || after.role(&daemon.device).is_none();
-                return if ended { Ok(()) } else { Ok(sync::log(daemon, connection, relay, group).await?) };
+                return if ended {
+                    Ok(())
+                } else {
+                    Ok(sync::log(daemon, connection, relay, group).await?)
+                };
             }
             GroupAnswer::Behind { .. } => sync::log(daemon, connection, relay, group).await?,
             GroupAnswer::No(no) => return Err(AppendError::No(no)),
@@ -154,7 +179,10 @@ fn made(
     };
     let action = match change {
         Change::Add(device) => Action::Add { device: *device },
-        Change::Remove(device) => Action::Remove { device: *device, key: begin()? },
+        Change::Remove(device) => Action::Remove {
+            device: *device,
+            key: begin()?,
+        },
         Change::Rotate => Action::Rotate { key: begin()? },
         Change::Plain(action) => action.clone(),
     };

@@ -6,8 +6,8 @@ use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::relay;
 use hither_api::{
-    ApiError, DeviceInfo, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole, GroupShare,
-    GroupState,
+    ApiError, DeviceInfo, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole,
+    GroupShare, GroupState,
 };
 use hither_proto::{DeviceId, GroupId, GroupInvite, NameSeal, Policy, Role, display_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,9 +42,12 @@ const fn role(role: Role) -> GroupRole {
 pub(super) fn info(daemon: &Daemon, group: GroupId, known: &Known) -> GroupInfo {
     let membership = known.membership_of(&daemon.device);
     let relays = daemon.relays.all();
-    let relay = relays.iter().find(|relay| relay.url.key.to_string() == known.record.relay);
-    let online =
-        |device: &&DeviceId| **device == daemon.device || known.seen.get(device).is_some_and(|m| m.online);
+    let relay = relays
+        .iter()
+        .find(|relay| relay.url.key.to_string() == known.record.relay);
+    let online = |device: &&DeviceId| {
+        **device == daemon.device || known.seen.get(device).is_some_and(|m| m.online)
+    };
     let own = own_shares(daemon, group).len();
     GroupInfo {
         group: group.to_string(),
@@ -60,13 +63,19 @@ pub(super) fn info(daemon: &Daemon, group: GroupId, known: &Known) -> GroupInfo 
         members: membership.map_or(0, |m| m.members().len() as u64),
         online: membership.map_or(0, |m| m.members().keys().filter(online).count() as u64),
         shares: if membership.is_some() {
-            (own + known.told.values().map(|told| told.shares.len()).sum::<usize>()) as u64
+            (own + known
+                .told
+                .values()
+                .map(|told| told.shares.len())
+                .sum::<usize>()) as u64
         } else {
             0
         },
         asking: known.askers.len() as u64,
         generation: membership.map_or(0, |m| m.generation()),
-        relay: relay.map(|relay| relay.url.at.to_string()).unwrap_or_default(),
+        relay: relay
+            .map(|relay| relay.url.at.to_string())
+            .unwrap_or_default(),
         invite: GroupInvite(group).to_string(),
         reason: match &known.record.stands {
             Stands::Refused(reason) => Some(display_name(reason)),
@@ -79,7 +88,10 @@ pub(super) fn info(daemon: &Daemon, group: GroupId, known: &Known) -> GroupInfo 
 pub(crate) async fn list(daemon: &Arc<Daemon>) -> Vec<GroupInfo> {
     relay::settle(daemon).await;
     let all = daemon.groups.all();
-    let mut all: Vec<_> = all.iter().map(|(group, known)| info(daemon, *group, known)).collect();
+    let mut all: Vec<_> = all
+        .iter()
+        .map(|(group, known)| info(daemon, *group, known))
+        .collect();
     all.sort_by_key(|group| (group.name.to_lowercase(), group.group.clone()));
     all
 }
@@ -87,7 +99,10 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Vec<GroupInfo> {
 /// What this device shares with a group.
 fn own_shares(daemon: &Daemon, group: GroupId) -> Vec<GroupShare> {
     let shown = |entry: &crate::catalogue::Entry| share(daemon.device, entry);
-    crate::catalogue::shared_with(daemon, group).iter().filter_map(shown).collect()
+    crate::catalogue::shared_with(daemon, group)
+        .iter()
+        .filter_map(shown)
+        .collect()
 }
 
 fn share(owner: DeviceId, entry: &crate::catalogue::Entry) -> Option<GroupShare> {
@@ -103,14 +118,23 @@ fn share(owner: DeviceId, entry: &crate::catalogue::Entry) -> Option<GroupShare>
 /// What a member is called: as it told the group, or as an own device.
 pub(super) fn name_of(daemon: &Daemon, known: &Known, device: DeviceId) -> String {
     let told = known.name_of(&device);
-    if told.is_empty() { relay::name_of(daemon, device) } else { told }
+    if told.is_empty() {
+        relay::name_of(daemon, device)
+    } else {
+        told
+    }
 }
 
 /// The members of a group, this device first, and those who ask to become one.
-pub(crate) async fn members(daemon: &Arc<Daemon>, wanted: &str) -> Result<Vec<GroupMemberInfo>, ApiError> {
+pub(crate) async fn members(
+    daemon: &Arc<Daemon>,
+    wanted: &str,
+) -> Result<Vec<GroupMemberInfo>, ApiError> {
     relay::settle(daemon).await;
     let (group, known) = daemon.groups.resolve(wanted, &daemon.device)?;
-    let Some(membership) = &known.membership else { return Ok(Vec::new()) };
+    let Some(membership) = &known.membership else {
+        return Ok(Vec::new());
+    };
     let now = unix_seconds();
     let mut all = Vec::new();
     for (device, is) in membership.members() {
@@ -120,12 +144,17 @@ pub(crate) async fn members(daemon: &Arc<Daemon>, wanted: &str) -> Result<Vec<Gr
         let shares = match known.told.get(device) {
             _ if this => own_shares(daemon, group),
             Some(told) => {
-                let live = told.shares.iter().filter(|entry| entry.expires.is_none_or(|at| at > now));
+                let live = told
+                    .shares
+                    .iter()
+                    .filter(|entry| entry.expires.is_none_or(|at| at > now));
                 live.filter_map(|entry| share(*device, entry)).collect()
             }
             None => Vec::new(),
         };
-        let last = seen.map(|seen| seen.last_seen_ms / 1000).filter(|last| *last > 0);
+        let last = seen
+            .map(|seen| seen.last_seen_ms / 1000)
+            .filter(|last| *last > 0);
         all.push(GroupMemberInfo {
             group: group.to_string(),
             device: device.to_string(),
@@ -139,13 +168,29 @@ pub(crate) async fn members(daemon: &Arc<Daemon>, wanted: &str) -> Result<Vec<Gr
             shares,
         });
     }
-    all.sort_by_key(|one| (!one.this, !one.online, one.name.to_lowercase(), one.device.clone()));
-    for Asker { device, asked_ms, name } in &known.askers {
+    all.sort_by_key(|one| {
+        (
+            !one.this,
+            !one.online,
+            one.name.to_lowercase(),
+            one.device.clone(),
+        )
+    });
+    for Asker {
+        device,
+        asked_ms,
+        name,
+    } in &known.askers
+    {
         all.push(GroupMemberInfo {
             group: group.to_string(),
             device: device.to_string(),
             short: device.short(),
-            name: if name.is_empty() { relay::name_of(daemon, *device) } else { display_name(name) },
+            name: if name.is_empty() {
+                relay::name_of(daemon, *device)
+            } else {
+                display_name(name)
+            },
             this: false,
             role: None,
             asking: true,
@@ -157,12 +202,18 @@ pub(crate) async fn members(daemon: &Arc<Daemon>, wanted: &str) -> Result<Vec<Gr
     Ok(all)
 }
 
-/// The device that `wanted` means of these with their names: by its id or short id or by its name, in this order; a name in any
-/// case when no name is exactly that. `None`: none of them.
-pub(super) fn meant(all: &[(DeviceId, String)], wanted: &str) -> Option<Result<DeviceId, ApiError>> {
+/// The device that `wanted` means of these with their names: by its id or short id or by its name,
+/// in this order; a name in any case when no name is exactly that. `None`: none of them.
+pub(super) fn meant(
+    all: &[(DeviceId, String)],
+    wanted: &str,
+) -> Option<Result<DeviceId, ApiError>> {
     let lower = wanted.to_lowercase();
     let of = |is_meant: &dyn Fn(DeviceId, &str) -> bool| -> BTreeSet<DeviceId> {
-        all.iter().filter(|(device, name)| is_meant(*device, name)).map(|(device, _)| *device).collect()
+        all.iter()
+            .filter(|(device, name)| is_meant(*device, name))
+            .map(|(device, _)| *device)
+            .collect()
     };
     let mut found = of(&|device, _| device.to_string() == wanted || device.short() == wanted);
     if found.is_empty() {
@@ -177,11 +228,13 @@ pub(super) fn meant(all: &[(DeviceId, String)], wanted: &str) -> Option<Result<D
         (Some(one), None) => Some(Ok(*one)),
         (Some(_), Some(_)) => {
             let ids: Vec<_> = found.iter().map(DeviceId::short).collect();
-            let message =
-                format!("\"{}\" could be several devices: {}.", display_name(wanted), ids.join(", "));
-            Some(Err(
-                ApiError::new(ErrorCode::BadRequest, message).with_hint("Give one of these ids instead.")
-            ))
+            let message = format!(
+                "\"{}\" could be several devices: {}.",
+                display_name(wanted),
+                ids.join(", ")
+            );
+            Some(Err(ApiError::new(ErrorCode::BadRequest, message)
+                .with_hint("Give one of these ids instead.")))
         }
     }
 }
@@ -193,10 +246,19 @@ pub(super) async fn device(
     wanted: &str,
     asking: bool,
 ) -> Result<DeviceId, ApiError> {
-    let members = known.membership.iter().flat_map(|m| m.members().keys().copied());
+    let members = known
+        .membership
+        .iter()
+        .flat_map(|m| m.members().keys().copied());
     let all: Vec<(DeviceId, String)> = match asking {
-        true => known.askers.iter().map(|asker| (asker.device, asker.name.clone())).collect(),
-        false => members.map(|device| (device, name_of(daemon, known, device))).collect(),
+        true => known
+            .askers
+            .iter()
+            .map(|asker| (asker.device, asker.name.clone()))
+            .collect(),
+        false => members
+            .map(|device| (device, name_of(daemon, known, device)))
+            .collect(),
     };
     let found = meant(&all, wanted);
     if let Some(found) = found {
@@ -206,10 +268,17 @@ pub(super) async fn device(
     if asking && let Ok(own) = relay::find(daemon, wanted).await {
         return own.device.parse().map_err(crate::failure::internal);
     }
-    let what = if asking { "Nobody called" } else { "No member is called" };
+    let what = if asking {
+        "Nobody called"
+    } else {
+        "No member is called"
+    };
     let rest = if asking { " asks to join." } else { "." };
-    Err(ApiError::new(ErrorCode::NotFound, format!("{what} \"{}\"{rest}", display_name(wanted)))
-        .with_hint("See members and those who ask with: hither group members GROUP"))
+    Err(ApiError::new(
+        ErrorCode::NotFound,
+        format!("{what} \"{}\"{rest}", display_name(wanted)),
+    )
+    .with_hint("See members and those who ask with: hither group members GROUP"))
 }
 
 /// Members of this device's groups that are not the user's devices, by name.
@@ -217,8 +286,14 @@ pub(crate) fn devices(daemon: &Daemon, own: &[DeviceInfo]) -> Vec<DeviceInfo> {
     let mut all: BTreeMap<DeviceId, DeviceInfo> = BTreeMap::new();
     let nearby = daemon.links.nearby();
     for (_, known) in daemon.groups.all() {
-        let Some(membership) = known.membership_of(&daemon.device) else { continue };
-        for device in membership.members().keys().filter(|device| **device != daemon.device) {
+        let Some(membership) = known.membership_of(&daemon.device) else {
+            continue;
+        };
+        for device in membership
+            .members()
+            .keys()
+            .filter(|device| **device != daemon.device)
+        {
             let text = device.to_string();
             if own.iter().any(|one| one.device == text) {
                 continue;
@@ -232,8 +307,14 @@ pub(crate) fn devices(daemon: &Daemon, own: &[DeviceInfo]) -> Vec<DeviceInfo> {
             });
             info.same_network = nearby.contains(device);
             info.online |= seen.is_some_and(|seen| seen.online) || info.same_network;
-            let last = seen.map(|seen| seen.last_seen_ms / 1000).filter(|last| *last > 0);
-            info.last_seen = if info.online { Some(unix_seconds()) } else { info.last_seen.max(last) };
+            let last = seen
+                .map(|seen| seen.last_seen_ms / 1000)
+                .filter(|last| *last > 0);
+            info.last_seen = if info.online {
+                Some(unix_seconds())
+            } else {
+                info.last_seen.max(last)
+            };
             info.groups.push(known.name());
         }
     }

@@ -19,16 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The groups of this device.
 fn joined(daemon: &Daemon) -> Vec<(GroupId, Known)> {
     let all = daemon.groups.all().into_iter();
-    all.filter(|(_, known)| known.record.stands == Stands::Member && known.membership.is_some()).collect()
+    all.filter(|(_, known)| known.record.stands == Stands::Member && known.membership.is_some())
+        .collect()
 }
 
 /// The member of some group that a user means: by its id, short id or name, in this order.
 pub(crate) fn member(daemon: &Daemon, wanted: &str) -> Option<Result<DeviceId, ApiError>> {
     let mut all: Vec<(DeviceId, String)> = Vec::new();
     for (_, known) in joined(daemon) {
-        let members = known.membership.iter().flat_map(|m| m.members().keys().copied());
+        let members = known
+            .membership
+            .iter()
+            .flat_map(|m| m.members().keys().copied());
         all.extend(
-            members.filter(|one| *one != daemon.device).map(|one| (one, name_of(daemon, &known, one))),
+            members
+                .filter(|one| *one != daemon.device)
+                .map(|one| (one, name_of(daemon, &known, one))),
         );
     }
     meant(&all, wanted)
@@ -54,7 +60,9 @@ pub(crate) fn shares(daemon: &Daemon) -> Vec<ListedShare> {
     let mut all = Vec::new();
     for (_, known) in joined(daemon) {
         for (owner, told) in &known.told {
-            all.extend(live(&told.shares).filter_map(|entry| listed(daemon, &known, *owner, entry)));
+            all.extend(
+                live(&told.shares).filter_map(|entry| listed(daemon, &known, *owner, entry)),
+            );
         }
     }
     all
@@ -62,11 +70,17 @@ pub(crate) fn shares(daemon: &Daemon) -> Vec<ListedShare> {
 
 fn live(shares: &[Entry]) -> impl Iterator<Item = &Entry> {
     let now = unix_seconds();
-    shares.iter().filter(move |entry| entry.expires.is_none_or(|at| at > now))
+    shares
+        .iter()
+        .filter(move |entry| entry.expires.is_none_or(|at| at > now))
 }
 
 /// The share of a name that a member has; the newest, when there are several.
-pub(crate) async fn find(daemon: &Arc<Daemon>, owner: DeviceId, name: &str) -> Result<FoundShare, ApiError> {
+pub(crate) async fn find(
+    daemon: &Arc<Daemon>,
+    owner: DeviceId,
+    name: &str,
+) -> Result<FoundShare, ApiError> {
     let (mut changes, deadline) = (daemon.groups.changes(), Instant::now() + PATIENCE);
     loop {
         changes.mark_unchanged();
@@ -85,7 +99,10 @@ fn look(daemon: &Daemon, owner: DeviceId, name: &str) -> (Option<FoundShare>, bo
     let (mut all, mut behind) = (Vec::new(), false);
     for (_, known) in joined(daemon) {
         let Some(told) = known.told.get(&owner) else {
-            behind |= known.membership.as_ref().is_some_and(|m| m.role(&owner).is_some());
+            behind |= known
+                .membership
+                .as_ref()
+                .is_some_and(|m| m.role(&owner).is_some());
             continue;
         };
         let digest = known.seen.get(&owner).and_then(|member| member.digest);
@@ -93,7 +110,9 @@ fn look(daemon: &Daemon, owner: DeviceId, name: &str) -> (Option<FoundShare>, bo
         for entry in live(&told.shares) {
             if (entry.name == name || display_name(&entry.name) == name)
                 && let Some(share) = listed(daemon, &known, owner, entry)
-                && !all.iter().any(|(other, _): &(ListedShare, String)| other.share == share.share)
+                && !all
+                    .iter()
+                    .any(|(other, _): &(ListedShare, String)| other.share == share.share)
             {
                 all.push((share, entry.ticket.clone()));
             }
@@ -101,13 +120,19 @@ fn look(daemon: &Daemon, owner: DeviceId, name: &str) -> (Option<FoundShare>, bo
     }
     all.sort_by_key(|(share, _)| Reverse(share.published));
     let same_name = (all.len() as u64).saturating_sub(1);
-    let found = all.into_iter().next().map(|(share, ticket)| FoundShare { share, ticket, same_name });
+    let found = all.into_iter().next().map(|(share, ticket)| FoundShare {
+        share,
+        ticket,
+        same_name,
+    });
     (found, behind)
 }
 
 fn missing(daemon: &Daemon, owner: DeviceId, name: &str, behind: bool) -> ApiError {
-    let named =
-        joined(daemon).iter().map(|(_, known)| name_of(daemon, known, owner)).find(|name| !name.is_empty());
+    let named = joined(daemon)
+        .iter()
+        .map(|(_, known)| name_of(daemon, known, owner))
+        .find(|name| !name.is_empty());
     let (owner, name) = (named.unwrap_or_else(|| owner.short()), display_name(name));
     if behind {
         let message = format!("It is not known here yet whether {owner} shares \"{name}\".");

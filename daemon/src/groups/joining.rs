@@ -12,8 +12,8 @@ use crate::relay::{RelayConnection, RequestError};
 use hither_api::{ApiError, ErrorCode, FoundGroup, GroupInfo, GroupPolicy, GroupState, JoinGroup};
 use hither_proto::limits::MAX_GROUP_NAME;
 use hither_proto::{
-    GroupAnswer, GroupFound, GroupId, GroupInvite, GroupJoin, GroupNo, GroupRequest, RelayRefusalCode,
-    display_name,
+    GroupAnswer, GroupFound, GroupId, GroupInvite, GroupJoin, GroupNo, GroupRequest,
+    RelayRefusalCode, display_name,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,11 @@ pub(crate) async fn search(daemon: &Arc<Daemon>, text: &str) -> Result<Vec<Found
             let known = daemon.groups.get(&found.group);
             all.push(FoundGroup {
                 group: found.group.to_string(),
-                name: found.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+                name: found
+                    .name
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
                 policy: policy(found.policy),
                 members: u64::from(found.members),
                 relay: at.relay.url.at.to_string(),
@@ -53,7 +57,13 @@ async fn find(at: &At, text: &str) -> Result<Vec<GroupFound>, ApiError> {
     if text.len() > MAX_GROUP_NAME {
         return Ok(Vec::new());
     }
-    match at.connection.group(GroupRequest::Find { text: text.to_owned() }).await {
+    match at
+        .connection
+        .group(GroupRequest::Find {
+            text: text.to_owned(),
+        })
+        .await
+    {
         Ok(GroupAnswer::Found { found, .. }) => Ok(found),
         Ok(_) => Err(failed(&SyncError::Unexpected.into())),
         Err(error) => Err(failed(&error.into())),
@@ -72,17 +82,22 @@ async fn meant(all: &[At], wanted: &str) -> Result<Option<GroupId>, ApiError> {
     let mut found = Vec::new();
     for at in all {
         let named = find(at, wanted).await?.into_iter();
-        found.extend(
-            named.filter(|one| one.name.as_ref().is_some_and(|name| name.as_str().to_lowercase() == lower)),
-        );
+        found.extend(named.filter(|one| {
+            one.name
+                .as_ref()
+                .is_some_and(|name| name.as_str().to_lowercase() == lower)
+        }));
     }
     match found.as_slice() {
         [] => Ok(None),
         [one] => Ok(Some(one.group)),
         several => {
             let ids: Vec<_> = several.iter().map(|one| one.group.to_string()).collect();
-            let message =
-                format!("Several groups are called \"{}\": {}.", display_name(wanted), ids.join(", "));
+            let message = format!(
+                "Several groups are called \"{}\": {}.",
+                display_name(wanted),
+                ids.join(", ")
+            );
             Err(ApiError::new(ErrorCode::BadRequest, message)
                 .with_hint("Ask a member for the word of the right one, and give that or the id."))
         }
@@ -100,11 +115,18 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<Gr
     }
     let group = match meant(&all, wanted).await? {
         Some(group) => group,
-        None => daemon.groups.resolve_any(wanted).map(|(group, _)| group).map_err(|_| unknown(wanted))?,
+        None => daemon
+            .groups
+            .resolve_any(wanted)
+            .map(|(group, _)| group)
+            .map_err(|_| unknown(wanted))?,
     };
     let mut changes = daemon.groups.changes();
     let (at, name) = ask(daemon, all, group, wanted).await?;
-    let record = GroupRecord { name, ..GroupRecord::new(at.relay.url.key, Stands::Asking) };
+    let record = GroupRecord {
+        name,
+        ..GroupRecord::new(at.relay.url.key, Stands::Asking)
+    };
     let of = Arc::clone(daemon);
     let keep = move || {
         of.groups.insert(group, record.clone())?;
@@ -113,7 +135,9 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<Gr
             known.record.name = record.name.or_else(|| known.record.name.take());
         })
     };
-    let kept = tokio::task::spawn_blocking(keep).await.map_err(failure::internal)?;
+    let kept = tokio::task::spawn_blocking(keep)
+        .await
+        .map_err(failure::internal)?;
     kept.map_err(|error| failure::storage(&error))?;
     // What was answered before it was known here that it was asked.
     sync::log(daemon, &at.connection, at.relay.url.key, group)
@@ -124,13 +148,21 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<Gr
         let now = told(daemon, group)?;
         match now.state {
             // A member that cannot read what the others say yet is as good as none.
-            GroupState::Member if daemon.groups.get(&group).is_some_and(|known| known.secret().is_some()) => {
+            GroupState::Member
+                if daemon
+                    .groups
+                    .get(&group)
+                    .is_some_and(|known| known.secret().is_some()) =>
+            {
                 daemon.groups.wake();
                 return Ok(now);
             }
             GroupState::Refused => {
                 let reason = now.reason.unwrap_or_default();
-                return Err(ApiError::new(ErrorCode::Refused, format!("Refused: {reason}")));
+                return Err(ApiError::new(
+                    ErrorCode::Refused,
+                    format!("Refused: {reason}"),
+                ));
             }
             _ => {}
         }
@@ -141,7 +173,10 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<Gr
 }
 
 fn unknown(wanted: &str) -> ApiError {
-    let message = format!("There is no group \"{}\" that can be found by its name.", display_name(wanted));
+    let message = format!(
+        "There is no group \"{}\" that can be found by its name.",
+        display_name(wanted)
+    );
     ApiError::new(ErrorCode::NotFound, message)
         .with_hint("Search with: hither group search NAME. Of others a member has a word to join with: hither group list")
 }
@@ -156,7 +191,9 @@ async fn ask(
     for at in all {
         match leave_request(daemon, &at.connection, group).await {
             Ok(None) => {}
-            Ok(Some(Ok(found))) => return Ok((at, found.name.map(|name| name.as_str().to_owned()))),
+            Ok(Some(Ok(found))) => {
+                return Ok((at, found.name.map(|name| name.as_str().to_owned())));
+            }
             Ok(Some(Err(no))) => return Err(no_of(no)),
             Err(error) => return Err(failed(&error.into())),
         }
@@ -164,7 +201,8 @@ async fn ask(
     Err(unknown(wanted))
 }
 
-/// Leaves a request to join at a relay. `None`: the relay has no such group; the group, or why it is not taken.
+/// Leaves a request to join at a relay. `None`: the relay has no such group; the group, or why it
+/// is not taken.
 pub(super) async fn leave_request(
     daemon: &Daemon,
     connection: &RelayConnection,
@@ -172,16 +210,20 @@ pub(super) async fn leave_request(
 ) -> Result<Option<Result<GroupFound, GroupNo>>, SyncError> {
     let (found, readers) = match connection.group(GroupRequest::Look { group }).await {
         Ok(GroupAnswer::How { group, readers }) => (group, readers),
-        Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => return Ok(None),
+        Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => {
+            return Ok(None);
+        }
         Ok(_) => return Err(SyncError::Unexpected),
         Err(error) => return Err(error.into()),
     };
     let parts = content::seal_ask(&daemon.identity, group, &daemon.name, &readers);
     let parts = parts.map_err(|error| SyncError::Internal(error.to_string()))?;
-    Ok(Some(match connection.group(GroupRequest::Ask { group, parts }).await? {
-        // It is a member, and will learn so with the log.
-        GroupAnswer::Done | GroupAnswer::No(GroupNo::Member) => Ok(found),
-        GroupAnswer::No(no) => Err(no),
-        _ => return Err(SyncError::Unexpected),
-    }))
+    Ok(Some(
+        match connection.group(GroupRequest::Ask { group, parts }).await? {
+            // It is a member, and will learn so with the log.
+            GroupAnswer::Done | GroupAnswer::No(GroupNo::Member) => Ok(found),
+            GroupAnswer::No(no) => Err(no),
+            _ => return Err(SyncError::Unexpected),
+        },
+    ))
 }

@@ -1,8 +1,10 @@
-//! What a device does for its groups by itself, at one relay: follows their logs, lets in who may join, sees that every
-//! member has the secret, begins the next generation when somebody has left, and tells what it shares.
+//! What a device does for its groups by itself, at one relay: follows their logs, lets in who may
+//! join, sees that every member has the secret, begins the next generation when somebody has left,
+//! and tells what it shares.
 //!
-//! Any member may do most of that, and one is enough. Who comes first is the same for all: it follows from what is to be done and
-//! who is there. The others take it over one after the other when nothing has happened for a while.
+//! Any member may do most of that, and one is enough. Who comes first is the same for all: it
+//! follows from what is to be done and who is there. The others take it over one after the other
+//! when nothing has happened for a while.
 
 use super::Known;
 use super::again::{self, Lost};
@@ -16,7 +18,9 @@ use crate::hexed::Hex;
 use crate::relay::{Relay, RelayConnection, RequestError};
 use hither_carrier::group_seal::{self, Place};
 use hither_proto::limits::GROUP_DIGEST;
-use hither_proto::{DeviceId, GroupAnswer, GroupId, GroupRequest, Joining, Membership, RelayRefusalCode};
+use hither_proto::{
+    DeviceId, GroupAnswer, GroupId, GroupRequest, Joining, Membership, RelayRefusalCode,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,11 +30,13 @@ use tokio::time::Instant;
 const STEP: Duration = Duration::from_secs(4);
 /// Pause after something failed.
 const AGAIN: Duration = Duration::from_secs(3);
-/// Pauses before a group is looked at again of which the relay has lost what only others can bring back: the first, and the longest.
+/// Pauses before a group is looked at again of which the relay has lost what only others can bring
+/// back: the first, and the longest.
 const LOST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// Pause after a relay has not answered at all.
 const MUTE: Duration = Duration::from_secs(600);
-/// How often is looked although nothing was heard: where shares are uploaded to changes their tickets.
+/// How often is looked although nothing was heard: where shares are uploaded to changes their
+/// tickets.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// Something that one member has to do.
@@ -51,11 +57,13 @@ struct Keeper {
     relay: Arc<Relay>,
     /// The connection that knows which groups to tell of.
     greeted: Option<std::time::Instant>,
-    /// The relay says nothing of groups: it is of an earlier version, or overloaded. It is asked again then.
+    /// The relay says nothing of groups: it is of an earlier version, or overloaded. It is asked
+    /// again then.
     mute: Option<Instant>,
     logs: BTreeSet<GroupId>,
     rolls: BTreeSet<GroupId>,
-    /// Groups of which the relay has lost something: when they are looked at again, and the pause after that.
+    /// Groups of which the relay has lost something: when they are looked at again, and the pause
+    /// after that.
     lost: BTreeMap<GroupId, (Instant, Duration)>,
     /// Since when something is to be done.
     duties: BTreeMap<(GroupId, Duty), Instant>,
@@ -67,14 +75,31 @@ struct Keeper {
 pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
     let (mut changes, mut wake) = (daemon.relays.changes(), daemon.groups.wake.subscribe());
     let left = relay.left.clone();
-    let (logs, rolls, lost, duties) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-    let mut keeper =
-        Keeper { daemon, relay, greeted: None, mute: None, logs, rolls, lost, duties, next: None };
+    let (logs, rolls, lost, duties) = (
+        BTreeSet::new(),
+        BTreeSet::new(),
+        BTreeMap::new(),
+        BTreeMap::new(),
+    );
+    let mut keeper = Keeper {
+        daemon,
+        relay,
+        greeted: None,
+        mute: None,
+        logs,
+        rolls,
+        lost,
+        duties,
+        next: None,
+    };
     loop {
         changes.mark_unchanged();
         wake.mark_unchanged();
         keeper.round().await;
-        let until = keeper.next.take().unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
+        let until = keeper
+            .next
+            .take()
+            .unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
         tokio::select! {
             () = left.cancelled() => return,
             Ok(()) = changes.changed() => {}
@@ -133,7 +158,8 @@ impl Keeper {
         self.wake_at(Instant::now() + pause);
     }
 
-    /// Asks which groups there are, so that everything about them is looked at. Says whether that worked.
+    /// Asks which groups there are, so that everything about them is looked at. Says whether that
+    /// worked.
     async fn greet(&mut self, connection: &RelayConnection) -> bool {
         match sync::mine(connection).await {
             Ok(groups) => {
@@ -159,7 +185,12 @@ impl Keeper {
     async fn work(&mut self, connection: &RelayConnection) -> Result<(), SyncError> {
         let relay = self.relay.url.key;
         let now = Instant::now();
-        self.logs.extend(self.lost.iter().filter(|(_, (at, _))| *at <= now).map(|(group, _)| *group));
+        self.logs.extend(
+            self.lost
+                .iter()
+                .filter(|(_, (at, _))| *at <= now)
+                .map(|(group, _)| *group),
+        );
         while let Some(group) = self.logs.first().copied() {
             let pause = self.lost.remove(&group).map_or(LOST.0, |(_, pause)| pause);
             match sync::log(&self.daemon, connection, relay, group).await {
@@ -167,10 +198,14 @@ impl Keeper {
                 Err(SyncError::Request(error)) => return Err(error.into()),
                 Err(error @ SyncError::Lost) => {
                     tracing::info!(?group, %error, "others have to bring it back");
-                    self.lost.insert(group, (Instant::now() + pause, (pause * 2).min(LOST.1)));
+                    self.lost
+                        .insert(group, (Instant::now() + pause, (pause * 2).min(LOST.1)));
                 }
-                // One group that is not as it should be must not keep the others from being looked at.
-                Err(error) => self.daemon.warn(format!("A group cannot be followed: {error}.")),
+                // One group that is not as it should be must not keep the others from being looked
+                // at.
+                Err(error) => self
+                    .daemon
+                    .warn(format!("A group cannot be followed: {error}.")),
             }
             self.logs.remove(&group);
             self.rolls.insert(group);
@@ -223,14 +258,19 @@ impl Keeper {
 
     /// What there is to do for a group.
     fn duties_of(&self, group: GroupId) -> Vec<Duty> {
-        let Some((known, membership)) = self.known(group) else { return Vec::new() };
+        let Some((known, membership)) = self.known(group) else {
+            return Vec::new();
+        };
         if known.secret().is_none() {
             return Vec::new();
         }
         if membership.is_stale() {
             return vec![Duty::Rotate];
         }
-        let asking = known.askers.iter().filter(|asker| membership.joining(&asker.device) == Joining::Free);
+        let asking = known
+            .askers
+            .iter()
+            .filter(|asker| membership.joining(&asker.device) == Joining::Free);
         let poor = known.seen.values().filter(|member| !member.key);
         let again = again::due(&known, &membership, self.daemon.device);
         asking
@@ -247,7 +287,9 @@ impl Keeper {
         group: GroupId,
         duty: Duty,
     ) -> Result<(), SyncError> {
-        let Some((known, membership)) = self.known(group) else { return Ok(()) };
+        let Some((known, membership)) = self.known(group) else {
+            return Ok(());
+        };
         let now = Instant::now();
         let since = *self.duties.entry((group, duty)).or_insert(now);
         let due = since + STEP * place(&known, &membership, self.daemon.device, duty);
@@ -262,16 +304,21 @@ impl Keeper {
             }
             Duty::Rotate => append::append(daemon, connection, relay, group, Change::Rotate).await,
             Duty::HandOn(device) => hand_on(daemon, connection, group, device).await,
-            Duty::Again(lost) => match again::change_of(&known, &membership, daemon.device, &lost) {
-                Some(change) => append::append(daemon, connection, relay, group, change).await,
-                None => Ok(()),
-            },
+            Duty::Again(lost) => {
+                match again::change_of(&known, &membership, daemon.device, &lost) {
+                    Some(change) => append::append(daemon, connection, relay, group, change).await,
+                    None => Ok(()),
+                }
+            }
         };
         if let Duty::Again(lost) = duty
             && !matches!(&done, Err(error) if error.may_pass())
         {
             let device = daemon.device;
-            blocking(daemon, move |daemon| Ok(again::done(&daemon.groups, group, device, &lost)?)).await?;
+            blocking(daemon, move |daemon| {
+                Ok(again::done(&daemon.groups, group, device, &lost)?)
+            })
+            .await?;
         }
         // Whatever came of it: how things are now.
         self.rolls.insert(group);
@@ -283,7 +330,8 @@ impl Keeper {
             Err(AppendError::Sync(SyncError::Request(error @ RequestError::Lost))) => {
                 return Err(error.into());
             }
-            // It is done, or cannot be any more: the roll will say. Else it is tried again, not at once.
+            // It is done, or cannot be any more: the roll will say. Else it is tried again, not at
+            // once.
             Err(error) => {
                 tracing::debug!(?group, ?duty, %error, "not done for a group");
                 self.duties.insert((group, duty), now + AGAIN);
@@ -294,12 +342,19 @@ impl Keeper {
 
     /// Tells a group what this device shares with it, when that is not what was told.
     async fn publish(&self, connection: &RelayConnection, group: GroupId) -> Result<(), SyncError> {
-        let Some((known, membership)) = self.known(group) else { return Ok(()) };
-        let Some(secret) = known.secret() else { return Ok(()) };
+        let Some((known, membership)) = self.known(group) else {
+            return Ok(());
+        };
+        let Some(secret) = known.secret() else {
+            return Ok(());
+        };
         let shares = catalogue::shared_with(&self.daemon, group);
         let (note, told) = content::note(&self.daemon.name, shares);
         let generation = membership.generation();
-        let at_relay = known.seen.get(&self.daemon.device).and_then(|member| member.digest);
+        let at_relay = known
+            .seen
+            .get(&self.daemon.device)
+            .and_then(|member| member.digest);
         let same = known.record.published.as_ref().is_some_and(|published| {
             published.generation == generation
                 && published.content.0 == told
@@ -310,7 +365,11 @@ impl Keeper {
         }
         let sealed = blocking(&self.daemon, move |daemon| {
             let salt = append::random().map_err(|error| SyncError::Internal(error.to_string()))?;
-            let place = Place { group, generation, secret: &secret };
+            let place = Place {
+                group,
+                generation,
+                secret: &secret,
+            };
             let payload = note.stamped(daemon.stamps.next()?);
             group_seal::seal(&daemon.identity, place, salt, &payload)
                 .map_err(|error| SyncError::Internal(error.to_string()))
@@ -318,7 +377,13 @@ impl Keeper {
         .await?;
         let mut digest = [0; GROUP_DIGEST];
         digest.copy_from_slice(&blake3::hash(&sealed).as_bytes()[..GROUP_DIGEST]);
-        match connection.group(GroupRequest::Note { group, sealed: sealed.into() }).await {
+        match connection
+            .group(GroupRequest::Note {
+                group,
+                sealed: sealed.into(),
+            })
+            .await
+        {
             Ok(GroupAnswer::Done) => {}
             Ok(_) => return Err(SyncError::Unexpected),
             // It is no member any more, and will hear so.
@@ -326,7 +391,11 @@ impl Keeper {
             Err(error) => return Err(error.into()),
         }
         let device = self.daemon.device;
-        let published = Published { generation, content: Hex(told.to_vec()), digest: Hex(digest.to_vec()) };
+        let published = Published {
+            generation,
+            content: Hex(told.to_vec()),
+            digest: Hex(digest.to_vec()),
+        };
         blocking(&self.daemon, move |daemon| {
             daemon.groups.update(group, |known| {
                 known.record.published = Some(published);
@@ -347,11 +416,16 @@ async fn hand_on(
     group: GroupId,
     device: DeviceId,
 ) -> Result<(), AppendError> {
-    let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
+    let Some(known) = daemon.groups.get(&group) else {
+        return Ok(());
+    };
     let inner = append::inner(&known)?;
     let keys = content::seal_keys(&daemon.identity, group, &inner, [&device])?;
     let mark = inner.secret.mark();
-    match connection.group(GroupRequest::Keys { group, mark, keys }).await? {
+    match connection
+        .group(GroupRequest::Keys { group, mark, keys })
+        .await?
+    {
         // Behind: the log has changed, and will be looked at.
         GroupAnswer::Done | GroupAnswer::Behind { .. } => Ok(()),
         _ => Err(SyncError::Unexpected.into()),
@@ -363,19 +437,30 @@ fn place(known: &Known, membership: &Membership, this: DeviceId, duty: Duty) -> 
     let subject = match duty {
         Duty::Admit(device) | Duty::HandOn(device) => Some(device),
         Duty::Rotate => None,
-        // Only this device knows of its own; of a removal others may know too, and the slower finds it done.
+        // Only this device knows of its own; of a removal others may know too, and the slower finds
+        // it done.
         Duty::Again(_) => return 0,
     };
     let rank = |device: &DeviceId| {
-        let subject = subject.as_ref().map_or([0; 32], |subject| *subject.as_bytes());
+        let subject = subject
+            .as_ref()
+            .map_or([0; 32], |subject| *subject.as_bytes());
         *blake3::hash(&[*device.as_bytes(), subject].concat()).as_bytes()
     };
     let own = rank(&this);
     let there = |device: &&DeviceId| {
         **device != this
             && Some(**device) != subject
-            && known.seen.get(device).is_some_and(|member| member.online && member.key)
+            && known
+                .seen
+                .get(device)
+                .is_some_and(|member| member.online && member.key)
     };
-    let before = membership.members().keys().filter(there).filter(|device| rank(device) < own).count();
+    let before = membership
+        .members()
+        .keys()
+        .filter(there)
+        .filter(|device| rank(device) < own)
+        .count();
     u32::try_from(before).unwrap_or(u32::MAX).min(16)
 }

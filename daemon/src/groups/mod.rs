@@ -1,16 +1,19 @@
-//! Groups: devices, of whatever users, that see each other's shares by name and fetch them without a ticket.
+//! Groups: devices, of whatever users, that see each other's shares by name and fetch them without
+//! a ticket.
 //!
-//! The relay stores and orders; everything that counts is decided here. `keeper.rs` is the loop of one relay: it follows the
-//! logs, lets in who may join, hands on and renews the group's secret, tells what this device shares. `sync.rs` asks the relay
-//! and checks what it says, `forks.rs` decides where it says something else than before, `append.rs` writes to a log, `again.rs` what a
+//! The relay stores and orders; everything that counts is decided here. `keeper.rs` is the loop of
+//! one relay: it follows the logs, lets in who may join, hands on and renews the group's secret,
+//! tells what this device shares. `sync.rs` asks the relay and checks what it says, `forks.rs`
+//! decides where it says something else than before, `append.rs` writes to a log, `again.rs` what a
 //! fork has undone; `work.rs` and `joining.rs` are what users do, `describe.rs` what
-//! they see; `store.rs` keeps it, `content.rs` is what is inside seals, `find.rs` finds a member's share by its name.
+//! they see; `store.rs` keeps it, `content.rs` is what is inside seals, `find.rs` finds a member's
+//! share by its name.
 //!
-//! Invariants: what is known of members follows from a log whose every entry was checked here, and which only ever grows or is
-//! exchanged for a branch that prevails;
-//! what a member says is signed by it, and counts for its own shares only; the secret of a generation is the one that the
-//! log names; nothing is told to a group under the secret of a generation that somebody who is out knows, but in the moments
-//! until a member has begun the next.
+//! Invariants: what is known of members follows from a log whose every entry was checked here, and
+//! which only ever grows or is exchanged for a branch that prevails;
+//! what a member says is signed by it, and counts for its own shares only; the secret of a
+//! generation is the one that the log names; nothing is told to a group under the secret of a
+//! generation that somebody who is out knows, but in the moments until a member has begun the next.
 
 mod again;
 mod append;
@@ -37,8 +40,8 @@ use hither_api::{ApiError, ErrorCode};
 use hither_content::DomainSecret;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{
-    DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember, GroupName,
-    GroupSecret, Membership, ShareId, display_name,
+    DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember,
+    GroupName, GroupSecret, Membership, ShareId, display_name,
 };
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -86,7 +89,9 @@ impl Known {
 
     /// What the log says, while this device is a member.
     pub(crate) fn membership_of(&self, device: &DeviceId) -> Option<&Membership> {
-        self.membership.as_ref().filter(|m| self.record.is_member() && m.role(device).is_some())
+        self.membership
+            .as_ref()
+            .filter(|m| self.record.is_member() && m.role(device).is_some())
     }
 
     /// The secret of the generation that counts now.
@@ -100,9 +105,11 @@ impl Known {
     /// Forgets what is known of those who are no members.
     fn drop_outsiders(&mut self, after: &Membership) {
         self.told.retain(|device, _| after.role(device).is_some());
-        self.unreadable.retain(|device, _| after.role(device).is_some());
+        self.unreadable
+            .retain(|device, _| after.role(device).is_some());
         self.seen.retain(|device, _| after.role(device).is_some());
-        self.askers.retain(|asker| after.role(&asker.device).is_none());
+        self.askers
+            .retain(|asker| after.role(&asker.device).is_none());
     }
 
     /// What it is called, safe to show; empty while not known.
@@ -112,12 +119,18 @@ impl Known {
 
     /// What a member calls itself; empty while not known.
     pub(crate) fn name_of(&self, device: &DeviceId) -> String {
-        let told = self.told.get(device).map(|told| told.name.as_str()).filter(|name| !name.is_empty());
-        told.map(|name| DeviceName::clean(name).to_string()).unwrap_or_default()
+        let told = self
+            .told
+            .get(device)
+            .map(|told| told.name.as_str())
+            .filter(|name| !name.is_empty());
+        told.map(|name| DeviceName::clean(name).to_string())
+            .unwrap_or_default()
     }
 }
 
-/// What the relay said that changed, until it is looked at; bounded by the number of groups and members.
+/// What the relay said that changed, until it is looked at; bounded by the number of groups and
+/// members.
 #[derive(Debug, Default)]
 struct Heard {
     all: bool,
@@ -169,14 +182,21 @@ impl Groups {
 
     /// All that this device has to do with.
     pub(crate) fn all(&self) -> Vec<(GroupId, Known)> {
-        self.lock().iter().map(|(group, known)| (*group, known.clone())).collect()
+        self.lock()
+            .iter()
+            .map(|(group, known)| (*group, known.clone()))
+            .collect()
     }
 
     /// Those that a relay keeps.
     fn at(&self, relay: DeviceId) -> Vec<GroupId> {
         let relay = relay.to_string();
         let known = self.lock();
-        known.iter().filter(|(_, known)| known.record.relay == relay).map(|(group, _)| *group).collect()
+        known
+            .iter()
+            .filter(|(_, known)| known.record.relay == relay)
+            .map(|(group, _)| *group)
+            .collect()
     }
 
     /// Follows what users see.
@@ -200,7 +220,8 @@ impl Groups {
         heard.all |= all;
         for change in changes {
             match change {
-                // How this device stands with a group that it knows nothing of is the relay's to say: there is little of it.
+                // How this device stands with a group that it knows nothing of is the relay's to
+                // say: there is little of it.
                 GroupChange::Log(group) if heard.logs.len() < hither_proto::limits::MAX_GROUPS => {
                     heard.logs.insert(group);
                 }
@@ -233,7 +254,11 @@ impl Groups {
     /// The relay is not connected: nobody is known to be there any more.
     fn disconnected(&self, relay: DeviceId) {
         let (relay, now) = (relay.to_string(), unix_millis());
-        for known in self.lock().values_mut().filter(|known| known.record.relay == relay) {
+        for known in self
+            .lock()
+            .values_mut()
+            .filter(|known| known.record.relay == relay)
+        {
             for member in known.seen.values_mut().filter(|member| member.online) {
                 (member.online, member.last_seen_ms) = (false, now);
             }
@@ -244,7 +269,9 @@ impl Groups {
     /// Changes what is known of a group, and keeps its record. Blocks.
     fn update(&self, group: GroupId, change: impl FnOnce(&mut Known)) -> Result<(), StorageError> {
         let mut all = self.lock();
-        let Some(known) = all.get_mut(&group) else { return Ok(()) };
+        let Some(known) = all.get_mut(&group) else {
+            return Ok(());
+        };
         let mut after = known.clone();
         change(&mut after);
         if after.record != known.record {
@@ -257,7 +284,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Keeps another branch of a log than the one that is known, and with it what `device` has to do again. Returns how much that is. Blocks.
+    /// Keeps another branch of a log than the one that is known, and with it what `device` has to
+    /// do again. Returns how much that is. Blocks.
     fn exchange(
         &self,
         group: GroupId,
@@ -266,7 +294,9 @@ impl Groups {
         device: &DeviceId,
     ) -> Result<usize, StorageError> {
         let mut all = self.lock();
-        let Some(known) = all.get_mut(&group) else { return Ok(0) };
+        let Some(known) = all.get_mut(&group) else {
+            return Ok(0);
+        };
         // It changed meanwhile: it is looked at again.
         if known.membership.as_ref() != Some(given_up.after()) {
             return Ok(0);
@@ -278,8 +308,14 @@ impl Groups {
         if after.role(device).is_none() {
             record.stands = Stands::Removed;
         }
-        let out: Vec<_> = known.told.keys().filter(|device| after.role(device).is_none()).copied().collect();
-        self.store.exchange(kept, given_up.after().entries(), &out, &record)?;
+        let out: Vec<_> = known
+            .told
+            .keys()
+            .filter(|device| after.role(device).is_none())
+            .copied()
+            .collect();
+        self.store
+            .exchange(kept, given_up.after().entries(), &out, &record)?;
         known.record = record;
         known.drop_outsiders(after);
         known.membership = Some(after.clone());
@@ -315,7 +351,11 @@ impl Groups {
         let mut shared: HashMap<ShareId, BTreeSet<GroupId>> = HashMap::new();
         for (group, known) in self.lock().iter() {
             for (device, told) in &known.told {
-                for share in told.shares.iter().filter_map(|entry| entry.checked(*device)) {
+                for share in told
+                    .shares
+                    .iter()
+                    .filter_map(|entry| entry.checked(*device))
+                {
                     shared.entry(share).or_default().insert(*group);
                 }
             }
@@ -323,7 +363,8 @@ impl Groups {
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = shared;
     }
 
-    /// Whether a share belongs to a group that this device was removed from. `own`: the group with which this device shares it.
+    /// Whether a share belongs to a group that this device was removed from. `own`: the group with
+    /// which this device shares it.
     pub(crate) fn bars(&self, share: ShareId, own: Option<GroupId>, device: &DeviceId) -> bool {
         let mut groups = {
             let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,25 +375,39 @@ impl Groups {
         let of = |group: &GroupId| known.get(group).and_then(|known| known.membership.as_ref());
         // In one of several groups is in.
         !groups.is_empty()
-            && groups.iter().any(|group| of(group).is_some_and(|m| m.was_removed(device)))
-            && !groups.iter().any(|group| of(group).is_some_and(|m| m.role(device).is_some()))
+            && groups
+                .iter()
+                .any(|group| of(group).is_some_and(|m| m.was_removed(device)))
+            && !groups
+                .iter()
+                .any(|group| of(group).is_some_and(|m| m.role(device).is_some()))
     }
 
     /// What a group is called, or its id (hexadecimal) when that is not known.
     pub(crate) fn name(&self, group: &str) -> String {
-        let name = GroupId::from_hex(group).ok().and_then(|group| Some(self.lock().get(&group)?.name()));
-        name.filter(|name| !name.is_empty()).unwrap_or_else(|| group.to_owned())
+        let name = GroupId::from_hex(group)
+            .ok()
+            .and_then(|group| Some(self.lock().get(&group)?.name()));
+        name.filter(|name| !name.is_empty())
+            .unwrap_or_else(|| group.to_owned())
     }
 
     /// The group that a user means, of which this device is a member: by its name, id or word.
-    pub(crate) fn resolve(&self, wanted: &str, this: &DeviceId) -> Result<(GroupId, Known), ApiError> {
+    pub(crate) fn resolve(
+        &self,
+        wanted: &str,
+        this: &DeviceId,
+    ) -> Result<(GroupId, Known), ApiError> {
         let found = self.resolve_any(wanted)?;
         if found.1.membership_of(this).is_some() {
             return Ok(found);
         }
         let name = display_name(wanted);
-        Err(ApiError::new(ErrorCode::Refused, format!("This device is no member of the group \"{name}\"."))
-            .with_hint("See how it stands with: hither group list"))
+        Err(ApiError::new(
+            ErrorCode::Refused,
+            format!("This device is no member of the group \"{name}\"."),
+        )
+        .with_hint("See how it stands with: hither group list"))
     }
 
     /// The same, of all groups that this device has to do with.
@@ -363,13 +418,26 @@ impl Groups {
         let ways: [&Way<'_>; 4] = [
             &|group, _| id == Some(*group) || group.to_string() == lower,
             &|_, known| known.record.name.as_deref() == Some(wanted),
-            &|_, known| known.record.name.as_ref().is_some_and(|name| name.to_lowercase() == lower),
+            &|_, known| {
+                known
+                    .record
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| name.to_lowercase() == lower)
+            },
             &|group, _| lower.len() >= 6 && group.to_string().starts_with(&lower),
         ];
-        let found = ways
-            .iter()
-            .map(|is_meant| all.iter().filter(|(group, k)| is_meant(group, k)).collect::<Vec<_>>());
-        match found.into_iter().find(|found| !found.is_empty()).unwrap_or_default().as_slice() {
+        let found = ways.iter().map(|is_meant| {
+            all.iter()
+                .filter(|(group, k)| is_meant(group, k))
+                .collect::<Vec<_>>()
+        });
+        match found
+            .into_iter()
+            .find(|found| !found.is_empty())
+            .unwrap_or_default()
+            .as_slice()
+        {
             [(group, known)] => Ok((*group, known.clone())),
             [] => {
                 let message = format!("This device knows no group \"{}\".", display_name(wanted));
@@ -378,11 +446,17 @@ impl Groups {
                 ))
             }
             several => {
-                let ids: Vec<_> =
-                    several.iter().map(|(group, _)| group.to_string()[..12].to_owned()).collect();
-                let message =
-                    format!("\"{}\" could be several groups: {}.", display_name(wanted), ids.join(", "));
-                Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Give one of these ids instead."))
+                let ids: Vec<_> = several
+                    .iter()
+                    .map(|(group, _)| group.to_string()[..12].to_owned())
+                    .collect();
+                let message = format!(
+                    "\"{}\" could be several groups: {}.",
+                    display_name(wanted),
+                    ids.join(", ")
+                );
+                Err(ApiError::new(ErrorCode::BadRequest, message)
+                    .with_hint("Give one of these ids instead."))
             }
         }
     }
@@ -394,10 +468,15 @@ impl Groups {
         this: &DeviceId,
     ) -> Result<(GroupId, u64, DomainSecret), ApiError> {
         let (group, known) = self.resolve(wanted, this)?;
-        let secret = known.secret().zip(known.membership.as_ref().map(Membership::generation));
+        let secret = known
+            .secret()
+            .zip(known.membership.as_ref().map(Membership::generation));
         let (secret, generation) = secret.ok_or_else(|| {
-            ApiError::new(ErrorCode::NoRelay, "The group's secret has not reached this device yet.")
-                .with_hint("It comes when another member is online. Try again then.")
+            ApiError::new(
+                ErrorCode::NoRelay,
+                "The group's secret has not reached this device yet.",
+            )
+            .with_hint("It comes when another member is online. Try again then.")
         })?;
         Ok((group, generation, DomainSecret::new(secret.domain())))
     }
@@ -406,7 +485,11 @@ impl Groups {
 /// What somebody who asks says of itself, when it is sealed for this device.
 fn asker(identity: &hither_carrier::Identity, group: GroupId, asked: &GroupAsked) -> Asker {
     let name = content::open_ask(identity, group, asked).unwrap_or_default();
-    Asker { device: asked.device, asked_ms: asked.asked_ms, name }
+    Asker {
+        device: asked.device,
+        asked_ms: asked.asked_ms,
+        name,
+    }
 }
 
 /// A name that was checked when it was kept.

@@ -1,4 +1,5 @@
-//! What is kept of groups: records, logs, what members told. In the metadata store, which only this user may read.
+//! What is kept of groups: records, logs, what members told. In the metadata store, which only this
+//! user may read.
 
 use super::Known;
 use crate::catalogue::Entry;
@@ -64,7 +65,15 @@ pub(crate) struct GroupRecord {
 impl GroupRecord {
     pub(super) fn new(relay: DeviceId, stands: Stands) -> Self {
         let relay = relay.to_string();
-        Self { relay, stands, name: None, salt: None, secret: None, published: None, again: Vec::new() }
+        Self {
+            relay,
+            stands,
+            name: None,
+            salt: None,
+            secret: None,
+            published: None,
+            again: Vec::new(),
+        }
     }
 
     pub(super) fn is_member(&self) -> bool {
@@ -105,16 +114,23 @@ impl Store {
             ControlFlow::Continue(())
         })?;
         self.storage.scan(MEMBERSHIP, b"", &mut |key, value| {
-            let known = GroupId::from_slice(key).ok().and_then(|group| all.get_mut(&group));
+            let known = GroupId::from_slice(key)
+                .ok()
+                .and_then(|group| all.get_mut(&group));
             if let Some(known) = known {
                 known.membership = Membership::decode(value).ok();
             }
             ControlFlow::Continue(())
         })?;
         self.storage.scan(TOLD, b"", &mut |key, value| {
-            let parts = key.split_at_checked(GroupId::LEN).and_then(|(group, device)| {
-                Some((GroupId::from_slice(group).ok()?, DeviceId::from_slice(device).ok()?))
-            });
+            let parts = key
+                .split_at_checked(GroupId::LEN)
+                .and_then(|(group, device)| {
+                    Some((
+                        GroupId::from_slice(group).ok()?,
+                        DeviceId::from_slice(device).ok()?,
+                    ))
+                });
             let told = serde_json::from_slice(value).ok();
             if let (Some((group, device)), Some(told)) = (parts, told)
                 && let Some(known) = all.get_mut(&group)
@@ -126,10 +142,18 @@ impl Store {
         Ok(all)
     }
 
-    pub(super) fn put_record(&self, group: GroupId, record: &GroupRecord) -> Result<(), StorageError> {
+    pub(super) fn put_record(
+        &self,
+        group: GroupId,
+        record: &GroupRecord,
+    ) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         // Texts and numbers: nothing in it that JSON cannot hold.
-        batch.put(GROUPS, group.as_bytes(), &serde_json::to_vec(record).unwrap_or_default());
+        batch.put(
+            GROUPS,
+            group.as_bytes(),
+            &serde_json::to_vec(record).unwrap_or_default(),
+        );
         self.storage.commit(batch)
     }
 
@@ -145,8 +169,8 @@ impl Store {
         self.storage.commit(batch)
     }
 
-    /// The entries of `branch` in place of those from the same number to `end`, what the log says then, who is out, and the record that goes
-    /// with it, in one step. Blocks.
+    /// The entries of `branch` in place of those from the same number to `end`, what the log says
+    /// then, who is out, and the record that goes with it, in one step. Blocks.
     pub(super) fn exchange(
         &self,
         branch: &GroupBranch,
@@ -159,7 +183,11 @@ impl Store {
             batch.remove(LOG, &entry_key(after.group(), number));
         }
         put_entries(&mut batch, after, branch.entries(), out);
-        batch.put(GROUPS, after.group().as_bytes(), &serde_json::to_vec(record).unwrap_or_default());
+        batch.put(
+            GROUPS,
+            after.group().as_bytes(),
+            &serde_json::to_vec(record).unwrap_or_default(),
+        );
         self.storage.commit(batch)
     }
 
@@ -171,21 +199,36 @@ impl Store {
         most: usize,
     ) -> Result<Vec<Vec<u8>>, StorageError> {
         let mut all = Vec::new();
-        self.storage.scan(LOG, group.as_bytes(), &mut |key, value| {
-            let number = key.get(GroupId::LEN..).and_then(|number| number.try_into().ok());
-            if number.is_some_and(|number| u64::from_be_bytes(number) >= from) {
-                all.push(value.to_vec());
-            }
-            if all.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        self.storage
+            .scan(LOG, group.as_bytes(), &mut |key, value| {
+                let number = key
+                    .get(GroupId::LEN..)
+                    .and_then(|number| number.try_into().ok());
+                if number.is_some_and(|number| u64::from_be_bytes(number) >= from) {
+                    all.push(value.to_vec());
+                }
+                if all.len() < most {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
         Ok(all)
     }
 
     /// What a member told. Blocks.
-    pub(super) fn put_told(&self, group: GroupId, all: &[(DeviceId, Told)]) -> Result<(), StorageError> {
+    pub(super) fn put_told(
+        &self,
+        group: GroupId,
+        all: &[(DeviceId, Told)],
+    ) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         for (device, told) in all {
-            batch.put(TOLD, &told_key(group, *device), &serde_json::to_vec(told).unwrap_or_default());
+            batch.put(
+                TOLD,
+                &told_key(group, *device),
+                &serde_json::to_vec(told).unwrap_or_default(),
+            );
         }
         self.storage.commit(batch)
     }
@@ -211,7 +254,8 @@ fn put_entries(batch: &mut Batch, after: &Membership, entries: &[SignedEntry], o
         batch.put(LOG, &entry_key(group, entry.entry().number), entry.bytes());
     }
     batch.put(MEMBERSHIP, group.as_bytes(), &after.encode());
-    out.iter().for_each(|device| batch.remove(TOLD, &told_key(group, *device)));
+    out.iter()
+        .for_each(|device| batch.remove(TOLD, &told_key(group, *device)));
 }
 
 fn entry_key(group: GroupId, number: u64) -> Vec<u8> {

@@ -11,8 +11,8 @@ use crate::relay::{RelayConnection, RequestError};
 use hither_carrier::group_seal::Place;
 use hither_content::storage::StorageError;
 use hither_proto::{
-    Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed, GroupStanding,
-    LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry, stamp,
+    Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed,
+    GroupStanding, LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry, stamp,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,12 +89,24 @@ pub(super) async fn log(
     for page in 0..MAX_PAGES {
         let known = daemon.groups.get(&group);
         let fresh = known.is_none();
-        let at = known.and_then(|known| known.membership).map(|m| (m.entries(), *m.last()));
+        let at = known
+            .and_then(|known| known.membership)
+            .map(|m| (m.entries(), *m.last()));
         let next = at.map_or(held.len() as u64, |(next, _)| next);
         // The last entry that is known comes again: there the relay's log must be the same.
-        let from = if at.is_some() { next.saturating_sub(1) } else { next };
+        let from = if at.is_some() {
+            next.saturating_sub(1)
+        } else {
+            next
+        };
         let answer = connection.group(GroupRequest::Log { group, from }).await?;
-        let GroupAnswer::Log { standing, total, mut entries, sealed } = answer else {
+        let GroupAnswer::Log {
+            standing,
+            total,
+            mut entries,
+            sealed,
+        } = answer
+        else {
             return Err(SyncError::Unexpected);
         };
         if standing != GroupStanding::Member {
@@ -124,8 +136,10 @@ pub(super) async fn log(
         }
         let entries = std::mem::take(&mut held);
         blocking(daemon, move |daemon| {
-            let opened =
-                entries.iter().map(|bytes| SignedEntry::open(bytes)).collect::<Result<Vec<_>, _>>()?;
+            let opened = entries
+                .iter()
+                .map(|bytes| SignedEntry::open(bytes))
+                .collect::<Result<Vec<_>, _>>()?;
             absorb(daemon, relay, group, &opened)?;
             if let Some(sealed) = sealed {
                 take_key(daemon, group, &sealed)?;
@@ -150,7 +164,12 @@ pub(super) async fn page(
     from: u64,
 ) -> Result<(u64, Vec<bytes::Bytes>), SyncError> {
     match connection.group(GroupRequest::Log { group, from }).await? {
-        GroupAnswer::Log { standing: GroupStanding::Member, total, entries, .. } => Ok((total, entries)),
+        GroupAnswer::Log {
+            standing: GroupStanding::Member,
+            total,
+            entries,
+            ..
+        } => Ok((total, entries)),
         _ => Err(SyncError::Unexpected),
     }
 }
@@ -162,13 +181,19 @@ async fn is_known(
     group: GroupId,
     total: u64,
 ) -> Result<bool, SyncError> {
-    let Some(last) = total.checked_sub(1) else { return Ok(true) };
+    let Some(last) = total.checked_sub(1) else {
+        return Ok(true);
+    };
     let (_, theirs) = page(connection, group, last).await?;
-    let ours = blocking(daemon, move |daemon| Ok(daemon.groups.store.entries(group, last, 1)?)).await?;
+    let ours = blocking(daemon, move |daemon| {
+        Ok(daemon.groups.store.entries(group, last, 1)?)
+    })
+    .await?;
     Ok(ours.first().map(Vec::as_slice) == theirs.first().map(|entry| &entry[..]))
 }
 
-/// The relay says that this device is no member. When it knows nothing of why, it has lost that: the device asks to be let in again.
+/// The relay says that this device is no member. When it knows nothing of why, it has lost that:
+/// the device asks to be let in again.
 async fn outsider(
     daemon: &Arc<Daemon>,
     connection: &RelayConnection,
@@ -178,15 +203,25 @@ async fn outsider(
 ) -> Result<(), SyncError> {
     let known = daemon.groups.get(&group);
     let lost = standing == GroupStanding::None
-        && known.as_ref().is_some_and(|known| known.membership_of(&daemon.device).is_some());
+        && known
+            .as_ref()
+            .is_some_and(|known| known.membership_of(&daemon.device).is_some());
     if !lost {
-        return blocking(daemon, move |daemon| outside(daemon, group, standing, sealed)).await;
+        return blocking(daemon, move |daemon| {
+            outside(daemon, group, standing, sealed)
+        })
+        .await;
     }
     if is_first_author(daemon, group).await? {
         return bring_back(daemon, connection, group, 0).await;
     }
     match joining::leave_request(daemon, connection, group).await? {
-        Some(_) => blocking(daemon, move |daemon| outside(daemon, group, GroupStanding::Asking, None)).await,
+        Some(_) => {
+            blocking(daemon, move |daemon| {
+                outside(daemon, group, GroupStanding::Asking, None)
+            })
+            .await
+        }
         // Whoever made the group brings it back.
         None => Err(SyncError::Lost),
     }
@@ -196,36 +231,53 @@ async fn outsider(
 async fn is_first_author(daemon: &Arc<Daemon>, group: GroupId) -> Result<bool, SyncError> {
     blocking(daemon, move |daemon| {
         let first = daemon.groups.store.entries(group, 0, 1)?;
-        let first = first.first().map(|bytes| SignedEntry::open(bytes)).transpose()?;
+        let first = first
+            .first()
+            .map(|bytes| SignedEntry::open(bytes))
+            .transpose()?;
         Ok(first.is_some_and(|first| first.entry().author == daemon.device))
     })
     .await
 }
 
-/// The relay has lost entries, as one that was restored from a backup: they are appended again, in order.
+/// The relay has lost entries, as one that was restored from a backup: they are appended again, in
+/// order.
 async fn bring_back(
     daemon: &Arc<Daemon>,
     connection: &RelayConnection,
     group: GroupId,
     from: u64,
 ) -> Result<(), SyncError> {
-    let lost =
-        blocking(daemon, move |daemon| Ok(daemon.groups.store.entries(group, from, BROUGHT_BACK)?)).await?;
-    tracing::info!(?group, entries = lost.len(), "entries that the relay has lost are brought back");
+    let lost = blocking(daemon, move |daemon| {
+        Ok(daemon.groups.store.entries(group, from, BROUGHT_BACK)?)
+    })
+    .await?;
+    tracing::info!(
+        ?group,
+        entries = lost.len(),
+        "entries that the relay has lost are brought back"
+    );
     if lost.is_empty() {
         return Err(SyncError::Lost);
     }
     for entry in lost {
-        let what = GroupRequest::Append { group, entry: entry.into(), keys: Vec::new() };
+        let what = GroupRequest::Append {
+            group,
+            entry: entry.into(),
+            keys: Vec::new(),
+        };
         match connection.group(what).await {
             Ok(GroupAnswer::Done) => {}
             // Another member is doing the same.
             Ok(GroupAnswer::Behind { .. }) => return Ok(()),
             Ok(_) => return Err(SyncError::Unexpected),
-            // Others are in their place, or it is this device's own addition of one that has not asked, as far as the relay
-            // knows: any other member brings that back.
+            // Others are in their place, or it is this device's own addition of one that has not
+            // asked, as far as the relay knows: any other member brings that back.
             Err(RequestError::Refused(refusal))
-                if matches!(refusal.code, RelayRefusalCode::Invalid | RelayRefusalCode::NotFound) =>
+                if matches!(
+                    refusal.code,
+                    RelayRefusalCode::Invalid | RelayRefusalCode::NotFound
+                ) =>
             {
                 return Err(SyncError::Lost);
             }
@@ -267,22 +319,28 @@ fn outside(
     Ok(())
 }
 
-/// Whether this device is in a group that it knows nothing of by its own doing, or by that of another device of its user:
-/// its store was rebuilt, or the other device let it in.
+/// Whether this device is in a group that it knows nothing of by its own doing, or by that of
+/// another device of its user: its store was rebuilt, or the other device let it in.
 fn agreed(daemon: &Daemon, relay: DeviceId, entries: &[SignedEntry]) -> bool {
     let this = daemon.device;
-    let by = entries.iter().rev().map(SignedEntry::entry).find_map(|entry| match entry.action {
-        Action::Create { .. } if entry.author == this => Some(this),
-        Action::Add { device } if device == this => Some(entry.author),
-        _ => None,
-    });
+    let by = entries
+        .iter()
+        .rev()
+        .map(SignedEntry::entry)
+        .find_map(|entry| match entry.action {
+            Action::Create { .. } if entry.author == this => Some(this),
+            Action::Add { device } if device == this => Some(entry.author),
+            _ => None,
+        });
     let relays = daemon.relays.all();
     let relay = relays.iter().find(|one| one.url.key == relay);
-    let own = |by: DeviceId| relay.is_some_and(|relay| relay.with_devices(|list| list.get(by).is_some()));
+    let own =
+        |by: DeviceId| relay.is_some_and(|relay| relay.with_devices(|list| list.get(by).is_some()));
     by.is_some_and(|by| by == this || own(by))
 }
 
-/// Takes entries that follow what is known; those that are known are passed over. They are durable when this returns. Blocks.
+/// Takes entries that follow what is known; those that are known are passed over. They are durable
+/// when this returns. Blocks.
 fn absorb(
     daemon: &Daemon,
     relay: DeviceId,
@@ -290,15 +348,26 @@ fn absorb(
     entries: &[SignedEntry],
 ) -> Result<(), SyncError> {
     if daemon.groups.get(&group).is_none() && !agreed(daemon, relay, entries) {
-        tracing::warn!(?group, "a group names this device, which has not asked for that; ignored");
+        tracing::warn!(
+            ?group,
+            "a group names this device, which has not asked for that; ignored"
+        );
         return Ok(());
     }
-    daemon.groups.insert(group, GroupRecord::new(relay, Stands::Member))?;
+    daemon
+        .groups
+        .insert(group, GroupRecord::new(relay, Stands::Member))?;
     let mut all = daemon.groups.lock();
-    let Some(known) = all.get_mut(&group) else { return Ok(()) };
+    let Some(known) = all.get_mut(&group) else {
+        return Ok(());
+    };
     let before = known.membership.clone();
     let next = before.as_ref().map_or(0, Membership::entries);
-    let new: Vec<_> = entries.iter().filter(|entry| entry.entry().number >= next).cloned().collect();
+    let new: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.entry().number >= next)
+        .cloned()
+        .collect();
     let after = match before {
         Some(mut membership) => {
             new.iter().try_for_each(|entry| membership.apply(entry))?;
@@ -307,16 +376,30 @@ fn absorb(
         None => Membership::replay(group, &new)?,
     };
     if !new.is_empty() {
-        let out: Vec<_> = known.told.keys().filter(|device| after.role(device).is_none()).copied().collect();
+        let out: Vec<_> = known
+            .told
+            .keys()
+            .filter(|device| after.role(device).is_none())
+            .copied()
+            .collect();
         daemon.groups.store.put_log(&after, &new, &out)?;
         known.drop_outsiders(&after);
-        tracing::debug!(?group, entries = after.entries(), members = after.members().len(), "a group's log");
+        tracing::debug!(
+            ?group,
+            entries = after.entries(),
+            members = after.members().len(),
+            "a group's log"
+        );
     }
     let clear = match after.name() {
         NameSeal::Clear(name) => Some(name.as_str().to_owned()),
         NameSeal::Sealed(_) => None,
     };
-    let stands = if after.role(&daemon.device).is_some() { Stands::Member } else { Stands::Removed };
+    let stands = if after.role(&daemon.device).is_some() {
+        Stands::Member
+    } else {
+        Stands::Removed
+    };
     known.membership = Some(after);
     drop(all);
     daemon.groups.update(group, |known| {
@@ -328,19 +411,31 @@ fn absorb(
 
 /// Takes the secret that a member sealed for this device. Blocks.
 fn take_key(daemon: &Daemon, group: GroupId, sealed: &GroupSealed) -> Result<(), SyncError> {
-    let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
-    let Some(membership) = known.membership.as_ref().filter(|_| known.secret().is_none()) else {
+    let Some(known) = daemon.groups.get(&group) else {
+        return Ok(());
+    };
+    let Some(membership) = known
+        .membership
+        .as_ref()
+        .filter(|_| known.secret().is_none())
+    else {
         return Ok(());
     };
     match content::open_key(&daemon.identity, membership, sealed) {
         Some(inner) => keep_inner(daemon, group, &inner)?,
-        None => tracing::warn!(?group, from = ?sealed.device, "a secret for a group is not that of its log"),
+        None => {
+            tracing::warn!(?group, from = ?sealed.device, "a secret for a group is not that of its log")
+        }
     }
     Ok(())
 }
 
 /// Keeps what members know. Blocks.
-pub(super) fn keep_inner(daemon: &Daemon, group: GroupId, inner: &Inner) -> Result<(), StorageError> {
+pub(super) fn keep_inner(
+    daemon: &Daemon,
+    group: GroupId,
+    inner: &Inner,
+) -> Result<(), StorageError> {
     daemon.groups.update(group, |known| {
         known.record.secret = Some(Hex(inner.secret.expose().to_vec()));
         known.record.name = Some(inner.name.as_str().to_owned());
@@ -356,18 +451,32 @@ pub(super) async fn roll(
     group: GroupId,
 ) -> Result<(), SyncError> {
     let answer = connection.group(GroupRequest::Roll { group }).await?;
-    let GroupAnswer::Members { members, askers } = answer else { return Err(SyncError::Unexpected) };
+    let GroupAnswer::Members { members, askers } = answer else {
+        return Err(SyncError::Unexpected);
+    };
     blocking(daemon, move |daemon| {
-        let askers: Vec<_> = askers.iter().map(|asked| asker(&daemon.identity, group, asked)).collect();
+        let askers: Vec<_> = askers
+            .iter()
+            .map(|asked| asker(&daemon.identity, group, asked))
+            .collect();
         daemon.groups.update(group, |known| {
-            let Known { membership: Some(membership), .. } = known else { return };
+            let Known {
+                membership: Some(membership),
+                ..
+            } = known
+            else {
+                return;
+            };
             let member = |device: &DeviceId| membership.role(device).is_some();
             known.seen = members
                 .iter()
                 .filter(|one| member(&one.device))
                 .map(|one| (one.device, one.clone()))
                 .collect();
-            known.askers = askers.into_iter().filter(|asker| !member(&asker.device)).collect();
+            known.askers = askers
+                .into_iter()
+                .filter(|asker| !member(&asker.device))
+                .collect();
         })?;
         Ok(())
     })
@@ -377,10 +486,18 @@ pub(super) async fn roll(
 
 /// Members whose notes are others than those that are known here.
 fn stale_notes(daemon: &Daemon, known: &Known) -> Vec<DeviceId> {
-    let others = known.seen.values().filter(|member| member.device != daemon.device);
+    let others = known
+        .seen
+        .values()
+        .filter(|member| member.device != daemon.device);
     let stale = others.filter(|member| {
-        let Some(digest) = &member.digest else { return false };
-        let told = known.told.get(&member.device).map(|told| told.digest.0.as_slice());
+        let Some(digest) = &member.digest else {
+            return false;
+        };
+        let told = known
+            .told
+            .get(&member.device)
+            .map(|told| told.digest.0.as_slice());
         let unreadable = known.unreadable.get(&member.device).map(Vec::as_slice);
         told != Some(&digest[..]) && unreadable != Some(&digest[..])
     });
@@ -388,24 +505,44 @@ fn stale_notes(daemon: &Daemon, known: &Known) -> Vec<DeviceId> {
 }
 
 /// Learns what members say that is new.
-async fn notes(daemon: &Arc<Daemon>, connection: &RelayConnection, group: GroupId) -> Result<(), SyncError> {
+async fn notes(
+    daemon: &Arc<Daemon>,
+    connection: &RelayConnection,
+    group: GroupId,
+) -> Result<(), SyncError> {
     loop {
-        let Some(known) = daemon.groups.get(&group) else { return Ok(()) };
-        let Some(secret) = known.secret() else { return Ok(()) };
+        let Some(known) = daemon.groups.get(&group) else {
+            return Ok(());
+        };
+        let Some(secret) = known.secret() else {
+            return Ok(());
+        };
         let mut devices = stale_notes(daemon, &known);
         devices.truncate(NOTES);
         if devices.is_empty() {
             return Ok(());
         }
         let wanted = devices.clone();
-        let GroupAnswer::Notes(notes) = connection.group(GroupRequest::Notes { group, devices }).await?
+        let GroupAnswer::Notes(notes) = connection
+            .group(GroupRequest::Notes { group, devices })
+            .await?
         else {
             return Err(SyncError::Unexpected);
         };
         let none = notes.is_empty();
         blocking(daemon, move |daemon| {
             let generation = known.membership.as_ref().map_or(0, Membership::generation);
-            read(daemon, &known, Place { group, generation, secret: &secret }, &notes, &wanted)
+            read(
+                daemon,
+                &known,
+                Place {
+                    group,
+                    generation,
+                    secret: &secret,
+                },
+                &notes,
+                &wanted,
+            )
         })
         .await?;
         if none {
@@ -425,11 +562,14 @@ fn read(
     let mut fresh: Vec<(DeviceId, Told)> = Vec::new();
     let (mut unreadable, now) = (BTreeMap::new(), unix_millis());
     for note in notes.iter().filter(|note| wanted.contains(&note.device)) {
-        let digest = blake3::hash(&note.sealed).as_bytes()[..hither_proto::limits::GROUP_DIGEST].to_vec();
+        let digest =
+            blake3::hash(&note.sealed).as_bytes()[..hither_proto::limits::GROUP_DIGEST].to_vec();
         let before = known.told.get(&note.device).map_or(0, |told| told.made_ms);
         match content::open_note(place, note.device, &note.sealed) {
             // A relay may be behind, or pretend to be: an older note changes nothing.
-            Ok(told) if stamp::replaces(before, told.made_ms, now) => fresh.push((note.device, told)),
+            Ok(told) if stamp::replaces(before, told.made_ms, now) => {
+                fresh.push((note.device, told))
+            }
             Ok(_) => drop(unreadable.insert(note.device, digest.clone())),
             Err(error) => {
                 // Of an earlier generation, until that member seals it anew.
@@ -442,7 +582,9 @@ fn read(
             && let Some(rolled) = seen.digest
             && digest != rolled
         {
-            unreadable.entry(note.device).or_insert_with(|| rolled.to_vec());
+            unreadable
+                .entry(note.device)
+                .or_insert_with(|| rolled.to_vec());
         }
     }
     daemon.groups.store.put_told(place.group, &fresh)?;

@@ -11,12 +11,13 @@ use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::{self, Relay, RelayConnection, RequestError};
 use hither_api::{
-    ApiError, CreateGroup, DecideGroup, ErrorCode, GroupDecision, GroupInfo, GroupPolicy, SetGroupPolicy,
+    ApiError, CreateGroup, DecideGroup, ErrorCode, GroupDecision, GroupInfo, GroupPolicy,
+    SetGroupPolicy,
 };
 use hither_proto::limits::{MAX_GROUP_ALLOWED, MAX_GROUP_NAMED};
 use hither_proto::{
-    Action, DeviceId, GroupAnswer, GroupEntry, GroupId, GroupName, GroupNo, GroupRequest, LogError, NameSeal,
-    Policy, RelayRefusalCode, SignedEntry, display_name,
+    Action, DeviceId, GroupAnswer, GroupEntry, GroupId, GroupName, GroupNo, GroupRequest, LogError,
+    NameSeal, Policy, RelayRefusalCode, SignedEntry, display_name,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,13 +30,21 @@ pub(super) struct At {
 
 /// Whether this device still belongs to the relay that keeps a group.
 fn is_joined(daemon: &Daemon, known: &Known) -> bool {
-    daemon.relays.all().iter().any(|relay| relay.url.key.to_string() == known.record.relay)
+    daemon
+        .relays
+        .all()
+        .iter()
+        .any(|relay| relay.url.key.to_string() == known.record.relay)
 }
 
 /// The relay that keeps a group; an error when it is not connected.
 pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
     relay::settle(daemon).await;
-    let found = daemon.relays.all().into_iter().find(|relay| relay.url.key.to_string() == known.record.relay);
+    let found = daemon
+        .relays
+        .all()
+        .into_iter()
+        .find(|relay| relay.url.key.to_string() == known.record.relay);
     let Some(relay) = found else {
         return Err(ApiError::new(
             ErrorCode::NoRelay,
@@ -46,7 +55,10 @@ pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
     let connection = relay.connection().ok_or_else(|| {
         ApiError::new(
             ErrorCode::NoRelay,
-            format!("The relay {} that keeps the group is not connected.", relay.url.at),
+            format!(
+                "The relay {} that keeps the group is not connected.",
+                relay.url.at
+            ),
         )
         .with_hint("See why with: hither relay list")
     })?;
@@ -64,7 +76,12 @@ pub(super) async fn connected(daemon: &Daemon) -> Result<Vec<At>, ApiError> {
         )
         .with_hint("Join one with: hither relay add URL"));
     }
-    let at = |relay: Arc<Relay>| Some(At { connection: relay.connection()?, relay });
+    let at = |relay: Arc<Relay>| {
+        Some(At {
+            connection: relay.connection()?,
+            relay,
+        })
+    };
     let connected: Vec<_> = all.into_iter().filter_map(at).collect();
     if connected.is_empty() {
         return Err(ApiError::new(ErrorCode::NoRelay, "No relay is connected.")
@@ -94,13 +111,22 @@ async fn devices(daemon: &Daemon, wanted: &[String]) -> Result<BTreeSet<DeviceId
 }
 
 fn too_many(what: &str, max: usize) -> ApiError {
-    ApiError::new(ErrorCode::BadRequest, format!("A group has at most {max} {what}."))
+    ApiError::new(
+        ErrorCode::BadRequest,
+        format!("A group has at most {max} {what}."),
+    )
 }
 
 /// Makes a group.
-pub(crate) async fn create(daemon: &Arc<Daemon>, request: &CreateGroup) -> Result<GroupInfo, ApiError> {
+pub(crate) async fn create(
+    daemon: &Arc<Daemon>,
+    request: &CreateGroup,
+) -> Result<GroupInfo, ApiError> {
     let name = GroupName::parse(&request.name).map_err(|error| {
-        ApiError::new(ErrorCode::BadRequest, format!("The group cannot be called so: {error}."))
+        ApiError::new(
+            ErrorCode::BadRequest,
+            format!("The group cannot be called so: {error}."),
+        )
     })?;
     let all = connected(daemon).await?;
     let at = match &request.relay {
@@ -108,7 +134,9 @@ pub(crate) async fn create(daemon: &Arc<Daemon>, request: &CreateGroup) -> Resul
         Some(wanted) => all.into_iter().find(|at| {
             let host = at.relay.url.at.to_string();
             host == *wanted
-                || host.rsplit_once(':').is_some_and(|(host, _)| host == wanted)
+                || host
+                    .rsplit_once(':')
+                    .is_some_and(|(host, _)| host == wanted)
                 || at.relay.url.key.to_string() == *wanted
         }),
     };
@@ -127,10 +155,19 @@ pub(crate) async fn create(daemon: &Arc<Daemon>, request: &CreateGroup) -> Resul
     let policy = policy_of(request.policy, allowed)?;
     let group = write_first(daemon, &at, &name, request.findable, policy, &admins).await?;
     let own: Vec<DeviceId> = at.relay.with_devices(|list| list.ids());
-    for admin in admins.iter().filter(|admin| **admin != daemon.device && own.contains(admin)) {
-        append::append(daemon, &at.connection, at.relay.url.key, group, Change::Add(*admin))
-            .await
-            .map_err(|error| failed(&error))?;
+    for admin in admins
+        .iter()
+        .filter(|admin| **admin != daemon.device && own.contains(admin))
+    {
+        append::append(
+            daemon,
+            &at.connection,
+            at.relay.url.key,
+            group,
+            Change::Add(*admin),
+        )
+        .await
+        .map_err(|error| failed(&error))?;
     }
     daemon.groups.wake();
     told(daemon, group)
@@ -142,16 +179,18 @@ fn policy_of(policy: GroupPolicy, allowed: BTreeSet<DeviceId>) -> Result<Policy,
             Err(too_many("devices on its allow-list", MAX_GROUP_ALLOWED))
         }
         GroupPolicy::AllowList => Ok(Policy::AllowList(allowed)),
-        _ if !allowed.is_empty() => {
-            Err(ApiError::new(ErrorCode::BadRequest, "Only a group with an allow-list has devices on it.")
-                .with_hint("Choose the policy allow-list."))
-        }
+        _ if !allowed.is_empty() => Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "Only a group with an allow-list has devices on it.",
+        )
+        .with_hint("Choose the policy allow-list.")),
         GroupPolicy::Open => Ok(Policy::Open),
         GroupPolicy::Approval => Ok(Policy::Approval),
     }
 }
 
-/// Writes the first entry of a log. Stopped in the middle, the group and its secret come back from the relay.
+/// Writes the first entry of a log. Stopped in the middle, the group and its secret come back from
+/// the relay.
 async fn write_first(
     daemon: &Arc<Daemon>,
     at: &At,
@@ -161,19 +200,50 @@ async fn write_first(
     admins: &BTreeSet<DeviceId>,
 ) -> Result<GroupId, ApiError> {
     let secret = fresh_secret().map_err(|error| failed(&error))?;
-    let salt = if findable { None } else { Some(random::<32>().map_err(|error| failed(&error))?) };
-    let seal = salt.map_or_else(|| NameSeal::Clear(name.clone()), |salt| NameSeal::Sealed(name.mark(&salt)));
-    let action = Action::Create { name: seal, key: secret.mark(), policy, admins: admins.clone() };
+    let salt = if findable {
+        None
+    } else {
+        Some(random::<32>().map_err(|error| failed(&error))?)
+    };
+    let seal = salt.map_or_else(
+        || NameSeal::Clear(name.clone()),
+        |salt| NameSeal::Sealed(name.mark(&salt)),
+    );
+    let action = Action::Create {
+        name: seal,
+        key: secret.mark(),
+        policy,
+        admins: admins.clone(),
+    };
     let (group, previous, author) = (GroupId::new([0; 32]), [0; 32], daemon.device);
-    let entry = GroupEntry { group, number: 0, previous, author, time_ms: unix_millis(), action };
+    let entry = GroupEntry {
+        group,
+        number: 0,
+        previous,
+        author,
+        time_ms: unix_millis(),
+        action,
+    };
     let entry = SignedEntry::sign(entry, |message| daemon.identity.sign(message));
     let group = entry.group();
-    let inner = Inner { secret, name: name.clone(), salt };
-    let keys =
-        content::seal_keys(&daemon.identity, group, &inner, [&daemon.device]).map_err(failure::internal)?;
+    let inner = Inner {
+        secret,
+        name: name.clone(),
+        salt,
+    };
+    let keys = content::seal_keys(&daemon.identity, group, &inner, [&daemon.device])
+        .map_err(failure::internal)?;
     let record = GroupRecord::new(at.relay.url.key, Stands::Member);
     let bytes = bytes::Bytes::copy_from_slice(entry.bytes());
-    match at.connection.group(GroupRequest::Append { group, entry: bytes, keys }).await {
+    match at
+        .connection
+        .group(GroupRequest::Append {
+            group,
+            entry: bytes,
+            keys,
+        })
+        .await
+    {
         Ok(GroupAnswer::Done) => {}
         Ok(GroupAnswer::No(no)) => return Err(failed(&AppendError::No(no))),
         Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
@@ -181,7 +251,9 @@ async fn write_first(
     }
     let of = Arc::clone(daemon);
     let keep = move || of.groups.insert(group, record);
-    let kept = tokio::task::spawn_blocking(keep).await.map_err(failure::internal)?;
+    let kept = tokio::task::spawn_blocking(keep)
+        .await
+        .map_err(failure::internal)?;
     kept.map_err(|error| failure::storage(&error))?;
     sync::log(daemon, &at.connection, at.relay.url.key, group)
         .await
@@ -216,7 +288,9 @@ pub(crate) async fn leave(daemon: &Arc<Daemon>, wanted: &str) -> Result<GroupInf
     }
     let of = Arc::clone(daemon);
     let forgotten = tokio::task::spawn_blocking(move || of.groups.forget(group)).await;
-    forgotten.map_err(failure::internal)?.map_err(|error| failure::storage(&error))?;
+    forgotten
+        .map_err(failure::internal)?
+        .map_err(|error| failure::storage(&error))?;
     Ok(info)
 }
 
@@ -231,7 +305,9 @@ pub(crate) async fn decide(
     let asked = request.what == GroupDecision::Approve || request.what == GroupDecision::Refuse;
     if asked {
         // Somebody may have asked just now.
-        sync::roll(daemon, &at.connection, group).await.map_err(|error| failed(&error.into()))?;
+        sync::roll(daemon, &at.connection, group)
+            .await
+            .map_err(|error| failed(&error.into()))?;
     }
     let known = daemon.groups.get(&group).unwrap_or(known);
     let device = describe::device(daemon, &known, &request.device, asked).await?;
@@ -240,13 +316,22 @@ pub(crate) async fn decide(
         GroupDecision::Remove => Change::Remove(device),
         GroupDecision::Promote => Change::Plain(Action::Promote { device }),
         GroupDecision::Refuse => {
-            refuse(daemon, &at, group, device, request.reason.as_deref().unwrap_or_default()).await?;
+            refuse(
+                daemon,
+                &at,
+                group,
+                device,
+                request.reason.as_deref().unwrap_or_default(),
+            )
+            .await?;
             return told(daemon, group);
         }
     };
     let done = append::append(daemon, &at.connection, at.relay.url.key, group, change).await;
     done.map_err(|error| failed(&error))?;
-    sync::roll(daemon, &at.connection, group).await.map_err(|error| failed(&error.into()))?;
+    sync::roll(daemon, &at.connection, group)
+        .await
+        .map_err(|error| failed(&error.into()))?;
     daemon.groups.wake();
     told(daemon, group)
 }
@@ -262,8 +347,13 @@ async fn refuse(
         let message = format!("The reason is longer than {} bytes.", content::MAX_REASON);
         return Err(ApiError::new(ErrorCode::TooLong, message));
     }
-    let sealed = content::seal_refusal(&daemon.identity, group, device, reason).map_err(failure::internal)?;
-    match at.connection.group(GroupRequest::Refuse { group, sealed }).await {
+    let sealed = content::seal_refusal(&daemon.identity, group, device, reason)
+        .map_err(failure::internal)?;
+    match at
+        .connection
+        .group(GroupRequest::Refuse { group, sealed })
+        .await
+    {
         Ok(GroupAnswer::Done) => {}
         Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
         Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => {
@@ -275,7 +365,9 @@ async fn refuse(
         }
         Err(error) => return Err(failed(&error.into())),
     }
-    sync::roll(daemon, &at.connection, group).await.map_err(|error| failed(&error.into()))
+    sync::roll(daemon, &at.connection, group)
+        .await
+        .map_err(|error| failed(&error.into()))
 }
 
 /// Changes who may join.
@@ -286,17 +378,26 @@ pub(crate) async fn set_policy(
 ) -> Result<GroupInfo, ApiError> {
     let (group, known) = daemon.groups.resolve(wanted, &daemon.device)?;
     let at = at(daemon, &known).await?;
-    let Some(membership) = &known.membership else { return told(daemon, group) };
-    let (add, take) = (devices(daemon, &request.allow).await?, devices(daemon, &request.disallow).await?);
+    let Some(membership) = &known.membership else {
+        return told(daemon, group);
+    };
+    let (add, take) = (
+        devices(daemon, &request.allow).await?,
+        devices(daemon, &request.disallow).await?,
+    );
     let before = match membership.policy() {
         Policy::AllowList(allowed) => allowed.clone(),
         Policy::Open | Policy::Approval => BTreeSet::new(),
     };
-    let kind = request.policy.unwrap_or_else(|| describe::policy(membership.policy()));
+    let kind = request
+        .policy
+        .unwrap_or_else(|| describe::policy(membership.policy()));
     let allowed = match kind {
-        GroupPolicy::AllowList => {
-            before.union(&add).filter(|device| !take.contains(device)).copied().collect()
-        }
+        GroupPolicy::AllowList => before
+            .union(&add)
+            .filter(|device| !take.contains(device))
+            .copied()
+            .collect(),
         GroupPolicy::Open | GroupPolicy::Approval => add,
     };
     let policy = policy_of(kind, allowed)?;
@@ -306,7 +407,9 @@ pub(crate) async fn set_policy(
         done.map_err(|error| failed(&error))?;
     }
     // Some of those who ask may get in now.
-    sync::roll(daemon, &at.connection, group).await.map_err(|error| failed(&error.into()))?;
+    sync::roll(daemon, &at.connection, group)
+        .await
+        .map_err(|error| failed(&error.into()))?;
     daemon.groups.wake();
     told(daemon, group)
 }
@@ -314,12 +417,15 @@ pub(crate) async fn set_policy(
 /// How a group stands now.
 pub(super) fn told(daemon: &Daemon, group: GroupId) -> Result<GroupInfo, ApiError> {
     let known = daemon.groups.get(&group);
-    known.map(|known| info(daemon, group, &known)).ok_or_else(|| failure::internal("a group is gone"))
+    known
+        .map(|known| info(daemon, group, &known))
+        .ok_or_else(|| failure::internal("a group is gone"))
 }
 
 /// Why something about a group was not done, in words.
 pub(super) fn failed(error: &AppendError) -> ApiError {
-    let refused = |message: &str, hint: &str| ApiError::new(ErrorCode::Refused, message).with_hint(hint);
+    let refused =
+        |message: &str, hint: &str| ApiError::new(ErrorCode::Refused, message).with_hint(hint);
     match error {
         AppendError::Rules(LogError::NotAdmin) => {
             refused("Only an admin of the group may do that.", "See who they are with: hither group members GROUP")
@@ -382,5 +488,9 @@ pub(super) fn no_of(no: GroupNo) -> ApiError {
         GroupNo::TooManyAsks => "Try again later.",
         GroupNo::Member | GroupNo::Full | GroupNo::Other => "",
     };
-    ApiError::new(ErrorCode::Refused, format!("Refused: {}.", display_name(&no.to_string()))).with_hint(hint)
+    ApiError::new(
+        ErrorCode::Refused,
+        format!("Refused: {}.", display_name(&no.to_string())),
+    )
+    .with_hint(hint)
 }

@@ -1,6 +1,7 @@
 //! What an index tells of the holders of a share, and which of them are worth a dial.
 //!
-//! All of it is hearsay. Bounds: [`MAX_HOLDERS`] holders, of whom [`MAX_NAMED`] are named to the engine at a time.
+//! All of it is hearsay. Bounds: [`MAX_HOLDERS`] holders, of whom [`MAX_NAMED`] are named to the
+//! engine at a time.
 
 use hither_proto::{Announcement, Delta, DeviceId, IndexHolder};
 use roaring::RoaringBitmap;
@@ -50,7 +51,12 @@ impl Hearing {
         if self.holders.len() >= MAX_HOLDERS && !self.holders.contains_key(&holder.device) {
             return;
         }
-        let Announcement { version, complete, held, .. } = &holder.holding;
+        let Announcement {
+            version,
+            complete,
+            held,
+            ..
+        } = &holder.holding;
         // That it has more now is no reason to dial it again; that it is elsewhere is.
         let before = self.holders.get(&holder.device);
         let named = before.is_some_and(|known| known.named && known.addresses == addresses);
@@ -67,7 +73,11 @@ impl Hearing {
 
     /// What a holder has changed.
     pub(super) fn change(&mut self, device: DeviceId, change: &Delta) {
-        if let Some(known) = self.holders.get_mut(&device).filter(|k| k.version == change.version) {
+        if let Some(known) = self
+            .holders
+            .get_mut(&device)
+            .filter(|k| k.version == change.version)
+        {
             known.held |= change.added.to_bitmap();
             known.held -= change.removed.to_bitmap();
         }
@@ -78,9 +88,15 @@ impl Hearing {
         self.holders.remove(&device);
     }
 
-    /// Those that the engine should know of now, the best first: they have something that is missing here.
-    pub(super) fn name(&mut self, owner: DeviceId, have: &Have) -> Vec<(DeviceId, Vec<SocketAddr>)> {
-        let room = MAX_NAMED.saturating_sub(self.holders.values().filter(|known| known.named).count());
+    /// Those that the engine should know of now, the best first: they have something that is
+    /// missing here.
+    pub(super) fn name(
+        &mut self,
+        owner: DeviceId,
+        have: &Have,
+    ) -> Vec<(DeviceId, Vec<SocketAddr>)> {
+        let room =
+            MAX_NAMED.saturating_sub(self.holders.values().filter(|known| known.named).count());
         let new = self.holders.iter().filter(|(_, known)| !known.named);
         let mut worth: Vec<_> = new
             .filter_map(|(device, known)| {
@@ -128,8 +144,20 @@ mod tests {
 
     fn holder(device: DeviceId, same_site: bool, version: u64, positions: &[u32]) -> IndexHolder {
         let held = Ranges::from_bitmap(&positions.iter().copied().collect());
-        let holding = Announcement { version, epoch: 1, seq: 1, complete: false, held, has_manifest: true };
-        IndexHolder { device, same_site, holding, sealed: vec![1].into() }
+        let holding = Announcement {
+            version,
+            epoch: 1,
+            seq: 1,
+            complete: false,
+            held,
+            has_manifest: true,
+        };
+        IndexHolder {
+            device,
+            same_site,
+            holding,
+            sealed: vec![1].into(),
+        }
     }
 
     fn at(port: u16) -> Vec<SocketAddr> {
@@ -137,7 +165,11 @@ mod tests {
     }
 
     fn have(positions: &[u32]) -> Have {
-        Have { version: 2, complete: false, held: positions.iter().copied().collect() }
+        Have {
+            version: 2,
+            complete: false,
+            held: positions.iter().copied().collect(),
+        }
     }
 
     #[test]
@@ -152,12 +184,26 @@ mod tests {
         whole.holding.complete = true;
         hearing.holder(&whole, at(5));
         hearing.holder(&holder(ids[5], false, 3, &[9]), at(6));
-        let named: Vec<_> = hearing.name(ids[0], &have(&[1])).into_iter().map(|(device, _)| device).collect();
-        assert_eq!(named, [ids[0], ids[1], ids[4], ids[5]], "owner, own site, most");
+        let named: Vec<_> = hearing
+            .name(ids[0], &have(&[1]))
+            .into_iter()
+            .map(|(device, _)| device)
+            .collect();
+        assert_eq!(
+            named,
+            [ids[0], ids[1], ids[4], ids[5]],
+            "owner, own site, most"
+        );
         assert!(hearing.name(ids[0], &have(&[1])).is_empty(), "once");
         // It has come to have something.
         let added = Ranges::from_bitmap(&RoaringBitmap::from_iter([7]));
-        let change = Delta { version: 2, epoch: 1, seq: 2, added, removed: Ranges::default() };
+        let change = Delta {
+            version: 2,
+            epoch: 1,
+            seq: 2,
+            added,
+            removed: Ranges::default(),
+        };
         hearing.change(ids[2], &change);
         assert_eq!(hearing.name(ids[0], &have(&[1])), [(ids[2], at(3))]);
         // Elsewhere is somewhere to dial; the same place is not.
@@ -165,7 +211,10 @@ mod tests {
         assert!(hearing.name(ids[0], &have(&[1])).is_empty());
         hearing.holder(&holder(ids[1], true, 2, &[3]), at(20));
         assert_eq!(hearing.name(ids[0], &have(&[1])), [(ids[1], at(20))]);
-        let done = Have { complete: true, ..have(&[]) };
+        let done = Have {
+            complete: true,
+            ..have(&[])
+        };
         hearing.holder(&whole, at(50));
         assert!(hearing.name(ids[0], &done).is_empty());
         assert_eq!(
@@ -185,7 +234,14 @@ mod tests {
         assert_eq!(hearing.holders.len(), MAX_HOLDERS);
         assert_eq!(hearing.name(device(), &have(&[])).len(), MAX_NAMED);
         assert!(hearing.name(device(), &have(&[])).is_empty());
-        hearing.gone(*hearing.holders.iter().find(|(_, known)| known.named).unwrap().0);
+        hearing.gone(
+            *hearing
+                .holders
+                .iter()
+                .find(|(_, known)| known.named)
+                .unwrap()
+                .0,
+        );
         assert_eq!(hearing.name(device(), &have(&[])).len(), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! What this device holds of a share, as its own inventory announces it, and how that is said to an index.
+//! What this device holds of a share, as its own inventory announces it, and how that is said to an
+//! index.
 
 use crate::daemon::Daemon;
 use crate::shares::Share;
@@ -21,8 +22,17 @@ pub(super) struct Holding {
 
 impl Holding {
     fn announced(announcement: &Announcement) -> Self {
-        let Announcement { version, complete, held, .. } = announcement;
-        Self { version: *version, complete: *complete, held: held.to_bitmap() }
+        let Announcement {
+            version,
+            complete,
+            held,
+            ..
+        } = announcement;
+        Self {
+            version: *version,
+            complete: *complete,
+            held: held.to_bitmap(),
+        }
     }
 
     /// The inventory announces anew whenever a delta would not do.
@@ -39,8 +49,8 @@ impl Holding {
     }
 }
 
-/// The numbers by which an index counts what is held of a version with so many chunks: positions, or in large versions the
-/// extents all of which is held.
+/// The numbers by which an index counts what is held of a version with so many chunks: positions,
+/// or in large versions the extents all of which is held.
 pub(super) fn units(held: &RoaringBitmap, chunks: u32) -> RoaringBitmap {
     if chunks <= INDEX_EXTENTS_ABOVE {
         return held.clone();
@@ -49,7 +59,10 @@ pub(super) fn units(held: &RoaringBitmap, chunks: u32) -> RoaringBitmap {
     let mut next = held.min();
     while let Some(position) = next {
         let extent = position / INDEX_EXTENT;
-        let (start, end) = (extent * INDEX_EXTENT, ((extent + 1) * INDEX_EXTENT).min(chunks));
+        let (start, end) = (
+            extent * INDEX_EXTENT,
+            ((extent + 1) * INDEX_EXTENT).min(chunks),
+        );
         if held.contains_range(start..end) {
             extents.insert(extent);
         }
@@ -61,11 +74,14 @@ pub(super) fn units(held: &RoaringBitmap, chunks: u32) -> RoaringBitmap {
 
 /// Number of data chunks of a version, once its head was seen.
 pub(super) fn chunks(share: &Share, version: u64) -> Option<u32> {
-    let here = share.version(version).map(|version| version.head.head().chunks);
+    let here = share
+        .version(version)
+        .map(|version| version.head.head().chunks);
     here.or_else(|| share.head_of(version).map(|head| head.head().chunks))
 }
 
-/// A session that is nobody's: on it the inventory tells what is held, as it tells everybody who listens.
+/// A session that is nobody's: on it the inventory tells what is held, as it tells everybody who
+/// listens.
 struct Session {
     daemon: Arc<Daemon>,
     id: SessionId,
@@ -74,7 +90,9 @@ struct Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.daemon.core.routes.remove_session(self.id);
-        self.daemon.core.with(|engine, _| engine.handle_unsubscribed(self.id));
+        self.daemon
+            .core
+            .with(|engine, _| engine.handle_unsubscribed(self.id));
     }
 }
 
@@ -83,8 +101,13 @@ pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: Cancellat
     let (sender, mut said) = mpsc::unbounded_channel();
     let id = daemon.next_session();
     daemon.core.routes.add_session(id, share.id, sender);
-    let session = Session { daemon: Arc::clone(&daemon), id };
-    daemon.core.with(|engine, _| engine.handle_subscribed(id, share.id));
+    let session = Session {
+        daemon: Arc::clone(&daemon),
+        id,
+    };
+    daemon
+        .core
+        .with(|engine, _| engine.handle_subscribed(id, share.id));
     loop {
         let message = tokio::select! {
             message = said.recv() => message,
@@ -95,13 +118,17 @@ pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: Cancellat
                 let holding = Holding::announced(&announcement);
                 daemon.index.holds(share.id, |held| *held = holding);
             }
-            Some(Message::HaveDelta(delta)) => daemon.index.holds(share.id, |held| held.change(&delta)),
+            Some(Message::HaveDelta(delta)) => {
+                daemon.index.holds(share.id, |held| held.change(&delta))
+            }
             Some(_) => {}
             None => break,
         }
     }
     drop(session);
-    daemon.index.holds(share.id, |held| *held = Holding::default());
+    daemon
+        .index
+        .holds(share.id, |held| *held = Holding::default());
 }
 
 #[cfg(test)]
@@ -117,10 +144,16 @@ mod tests {
         assert_eq!(units(&held, chunks), RoaringBitmap::from_iter([0, 1]));
         // The last extent is shorter: one position.
         let last = RoaringBitmap::from_iter([chunks - 1]);
-        assert_eq!(units(&last, chunks), RoaringBitmap::from_iter([(chunks - 1) / INDEX_EXTENT]));
+        assert_eq!(
+            units(&last, chunks),
+            RoaringBitmap::from_iter([(chunks - 1) / INDEX_EXTENT])
+        );
         assert!(units(&RoaringBitmap::new(), chunks).is_empty());
         let all = RoaringBitmap::from_iter(0..chunks);
-        assert_eq!(units(&all, chunks).len(), u64::from(chunks.div_ceil(INDEX_EXTENT)));
+        assert_eq!(
+            units(&all, chunks).len(),
+            u64::from(chunks.div_ceil(INDEX_EXTENT))
+        );
     }
 
     proptest! {

@@ -6,7 +6,9 @@ use super::places::{MAX_PLACES, Unanswered};
 use crate::daemon::Daemon;
 use crate::relay::{RelayError, dial, open};
 use crate::shares::Share;
-use hither_proto::{DeviceId, IndexMessage, RelayAddress, RelayMessage, RelayPurpose, ShareId, index_node};
+use hither_proto::{
+    DeviceId, IndexMessage, RelayAddress, RelayMessage, RelayPurpose, ShareId, index_node,
+};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +43,11 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
     let (mut shares, mut relays) = (daemon.shares.changes(), daemon.relays.changes());
     loop {
         keeper.look(&daemon);
-        let due = daemon.index.lock().places.next_due(|relay| keeper.may_ask(relay));
+        let due = daemon
+            .index
+            .lock()
+            .places
+            .next_due(|relay| keeper.may_ask(relay));
         let latest = Instant::now() + LOOK;
         let until = due.map_or(latest, |due| due.min(latest));
         tokio::select! {
@@ -54,9 +60,12 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
 }
 
 impl Keeper {
-    /// A relay that this device joined is asked when it is connected: somebody else tries to reach it anyway.
+    /// A relay that this device joined is asked when it is connected: somebody else tries to reach
+    /// it anyway.
     fn may_ask(&self, relay: DeviceId) -> bool {
-        self.joined.iter().all(|(front, connected)| front.key != relay || *connected)
+        self.joined
+            .iter()
+            .all(|(front, connected)| front.key != relay || *connected)
     }
 
     fn look(&mut self, daemon: &Arc<Daemon>) {
@@ -75,7 +84,10 @@ impl Keeper {
             let mut inner = daemon.index.lock();
             inner.places.keep(&relays, now);
             let due = inner.places.due(now, |relay| self.may_ask(relay));
-            (due, wants(&spoken, |relay| inner.places.nodes(relay).to_vec()))
+            (
+                due,
+                wants(&spoken, |relay| inner.places.nodes(relay).to_vec()),
+            )
         };
         for relay in due {
             daemon.tasks.spawn_forever(ask(Arc::clone(daemon), relay));
@@ -87,10 +99,16 @@ impl Keeper {
         let before = std::mem::take(&mut self.joined);
         for relay in daemon.relays.all() {
             let connection = relay.connection();
-            let front = connection.as_ref().map_or_else(|| relay.front(), |c| c.relay.clone());
+            let front = connection
+                .as_ref()
+                .map_or_else(|| relay.front(), |c| c.relay.clone());
             let new = connection.is_some() && !before.contains(&(front.clone(), true));
             if new {
-                daemon.index.lock().places.reached(front.key, Instant::now());
+                daemon
+                    .index
+                    .lock()
+                    .places
+                    .reached(front.key, Instant::now());
             }
             self.joined.push((front, connection.is_some()));
         }
@@ -100,14 +118,21 @@ impl Keeper {
     fn known_to_relays(&self, daemon: &Daemon) -> Vec<(Arc<Share>, Vec<RelayAddress>)> {
         let mut tickets: HashMap<ShareId, Vec<RelayAddress>> = HashMap::new();
         for transfer in daemon.transfers.all() {
-            tickets.entry(transfer.share.id).or_default().extend(transfer.ticket.relays.iter().cloned());
+            tickets
+                .entry(transfer.share.id)
+                .or_default()
+                .extend(transfer.ticket.relays.iter().cloned());
         }
         let shares = daemon.shares.all().into_iter().map(|share| {
             let joined = self.joined.iter().map(|(front, _)| front.clone());
-            let relays = joined.chain(tickets.remove(&share.id).unwrap_or_default()).collect();
+            let relays = joined
+                .chain(tickets.remove(&share.id).unwrap_or_default())
+                .collect();
             (share, relays)
         });
-        shares.filter(|(_, relays): &(_, Vec<RelayAddress>)| !relays.is_empty()).collect()
+        shares
+            .filter(|(_, relays): &(_, Vec<RelayAddress>)| !relays.is_empty())
+            .collect()
     }
 
     /// Listens to the inventory about these shares, if anybody is to be told.
@@ -126,7 +151,11 @@ impl Keeper {
         for (share, _) in shares {
             self.listening.entry(share.id).or_insert_with(|| {
                 let stop = daemon.tasks.token.child_token();
-                daemon.tasks.spawn(holding::keep(Arc::clone(daemon), Arc::clone(share), stop.clone()));
+                daemon.tasks.spawn(holding::keep(
+                    Arc::clone(daemon),
+                    Arc::clone(share),
+                    stop.clone(),
+                ));
                 stop
             });
         }
@@ -157,8 +186,19 @@ impl Keeper {
             }
             let (sender, receiver) = watch::channel(wants);
             let stop = daemon.tasks.token.child_token();
-            daemon.tasks.spawn(node::run(Arc::clone(daemon), address, receiver, stop.clone()));
-            self.nodes.insert(key, Node { wants: sender, stop });
+            daemon.tasks.spawn(node::run(
+                Arc::clone(daemon),
+                address,
+                receiver,
+                stop.clone(),
+            ));
+            self.nodes.insert(
+                key,
+                Node {
+                    wants: sender,
+                    stop,
+                },
+            );
         }
     }
 }
@@ -172,8 +212,20 @@ fn spoken_of(
     let mut spoken: Vec<(Want, Vec<RelayAddress>)> = Vec::new();
     for (share, relays) in shares {
         let follow = inner.followed.get(&share.id).map(|followed| followed.asked);
-        if follow.is_some() || inner.holdings.get(&share.id).is_some_and(|holding| !holding.is_nothing()) {
-            spoken.push((Want { share, topic: None, follow }, relays));
+        if follow.is_some()
+            || inner
+                .holdings
+                .get(&share.id)
+                .is_some_and(|holding| !holding.is_nothing())
+        {
+            spoken.push((
+                Want {
+                    share,
+                    topic: None,
+                    follow,
+                },
+                relays,
+            ));
         }
     }
     spoken.sort_by_key(|(want, _)| want.follow.is_none());
@@ -189,9 +241,19 @@ fn wants(
     for (want, relays) in spoken {
         for relay in relays {
             let nodes = nodes(relay.key);
-            let Some((topic, node)) = index_node(&want.share.secret, &nodes) else { continue };
-            let (_, wants) = all.entry(node.key).or_insert_with(|| (node.clone(), Wants::default()));
-            wants.insert(want.share.id, Want { topic: Some(topic), ..want.clone() });
+            let Some((topic, node)) = index_node(&want.share.secret, &nodes) else {
+                continue;
+            };
+            let (_, wants) = all
+                .entry(node.key)
+                .or_insert_with(|| (node.clone(), Wants::default()));
+            wants.insert(
+                want.share.id,
+                Want {
+                    topic: Some(topic),
+                    ..want.clone()
+                },
+            );
         }
     }
     all
@@ -203,15 +265,23 @@ async fn ask(daemon: Arc<Daemon>, relay: RelayAddress) {
     let answer = answer.map_err(|error| {
         tracing::debug!(relay = ?relay.key, %error, "where the index is was not answered");
         match error {
-            RelayError::Refused(refusal) if refusal.retry_after_ms == 0 => Unanswered::Refused(refusal.code),
+            RelayError::Refused(refusal) if refusal.retry_after_ms == 0 => {
+                Unanswered::Refused(refusal.code)
+            }
             _ => Unanswered::Lost,
         }
     });
-    daemon.index.with_places(|places, now| places.answered(relay.key, answer, now));
+    daemon
+        .index
+        .with_places(|places, now| places.answered(relay.key, answer, now));
 }
 
 async fn where_is(daemon: &Daemon, relay: &RelayAddress) -> Result<Vec<RelayAddress>, RelayError> {
-    let connection = daemon.relays.connected().into_iter().find(|c| c.relay.key == relay.key);
+    let connection = daemon
+        .relays
+        .connected()
+        .into_iter()
+        .find(|c| c.relay.key == relay.key);
     let own = connection.is_none();
     let link = match connection {
         Some(connection) => connection.link().clone(),
@@ -219,7 +289,9 @@ async fn where_is(daemon: &Daemon, relay: &RelayAddress) -> Result<Vec<RelayAddr
     };
     let asked = async {
         let mut stream = open(link.clone(), RelayPurpose::Index).await?;
-        stream.send(&RelayMessage::Index(Box::new(IndexMessage::Hello))).await?;
+        stream
+            .send(&RelayMessage::Index(Box::new(IndexMessage::Hello)))
+            .await?;
         let answer = stream.next().await?;
         stream.stream.send.finish().await?;
         match answer {

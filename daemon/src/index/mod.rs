@@ -1,11 +1,14 @@
-//! The indexes of relays: this device says there what it holds of every share, and is told who holds what it fetches.
+//! The indexes of relays: this device says there what it holds of every share, and is told who
+//! holds what it fetches.
 //!
-//! `holding.rs` listens to the inventory as any session does; `places.rs` knows where the index is; `keeper.rs` decides which
-//! share is spoken of where; `node.rs` is the connection to one index node, `saying.rs` what goes there, `hearing.rs` what
-//! comes of what it tells; `seal.rs` keeps addresses from those who do not know the share.
+//! `holding.rs` listens to the inventory as any session does; `places.rs` knows where the index is;
+//! `keeper.rs` decides which share is spoken of where; `node.rs` is the connection to one index
+//! node, `saying.rs` what goes there, `hearing.rs` what comes of what it tells; `seal.rs` keeps
+//! addresses from those who do not know the share.
 //!
-//! Invariants: spoken of is a share only with relays that this device joined and those that its ticket names, and held
-//! things only with `index.announce`; what an index tells is hearsay: it names devices to dial, whose sessions then say the truth.
+//! Invariants: spoken of is a share only with relays that this device joined and those that its
+//! ticket names, and held things only with `index.announce`; what an index tells is hearsay: it
+//! names devices to dial, whose sessions then say the truth.
 
 mod hearing;
 mod holding;
@@ -126,9 +129,18 @@ impl Drop for Following {
 
 /// Has the engine told of a share's holders from now on.
 pub(crate) fn follow(daemon: &Arc<Daemon>, share: ShareId) -> Following {
-    daemon.index.lock().followed.entry(share).or_default().transfers += 1;
+    daemon
+        .index
+        .lock()
+        .followed
+        .entry(share)
+        .or_default()
+        .transfers += 1;
     daemon.index.wake.notify_one();
-    Following { daemon: Arc::clone(daemon), share }
+    Following {
+        daemon: Arc::clone(daemon),
+        share,
+    }
 }
 
 /// Begins to speak with indexes.

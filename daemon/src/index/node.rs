@@ -11,7 +11,8 @@ use bytes::Bytes;
 use hither_carrier::{SendHalf, write_relay_message};
 use hither_proto::limits::MAX_INDEX_FRAME;
 use hither_proto::{
-    HolderKind, IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, ShareId,
+    HolderKind, IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
+    ShareId,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -75,17 +76,25 @@ pub(super) async fn run(
     let mut relays = daemon.relays.changes();
     loop {
         let mut welcomed = false;
-        let End::Failed(error) = attend(&daemon, &node, &wants, &stop, &mut welcomed).await else { return };
+        let End::Failed(error) = attend(&daemon, &node, &wants, &stop, &mut welcomed).await else {
+            return;
+        };
         tracing::debug!(node = ?node.key, %error, "the connection to an index ended");
         if welcomed {
             pause = RETRY.0;
         }
         let wait = match error {
-            RelayError::Refused(RelayRefusal { retry_after_ms: 0, .. }) => REFUSED,
-            RelayError::Refused(refusal) => Duration::from_millis(refusal.retry_after_ms.into()).max(pause),
+            RelayError::Refused(RelayRefusal {
+                retry_after_ms: 0, ..
+            }) => REFUSED,
+            RelayError::Refused(refusal) => {
+                Duration::from_millis(refusal.retry_after_ms.into()).max(pause)
+            }
             _ => pause,
         };
-        daemon.index.with_places(|places, now| places.doubt(node.key, now));
+        daemon
+            .index
+            .with_places(|places, now| places.doubt(node.key, now));
         pause = (pause * 2).min(RETRY.1);
         relays.mark_unchanged();
         tokio::select! {
@@ -102,7 +111,12 @@ async fn connected(daemon: &Daemon, node: &RelayAddress, relays: &mut watch::Rec
         if relays.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if daemon.relays.connected().iter().any(|connection| connection.relay.key == node.key) {
+        if daemon
+            .relays
+            .connected()
+            .iter()
+            .any(|connection| connection.relay.key == node.key)
+        {
             return;
         }
     }
@@ -116,7 +130,11 @@ async fn attend(
     stop: &CancellationToken,
     welcomed: &mut bool,
 ) -> End {
-    let connection = daemon.relays.connected().into_iter().find(|c| c.relay.key == node.key);
+    let connection = daemon
+        .relays
+        .connected()
+        .into_iter()
+        .find(|c| c.relay.key == node.key);
     let own = connection.is_none();
     let dialled = async {
         let link = match connection {
@@ -125,7 +143,9 @@ async fn attend(
         };
         let mut stream = open(link, RelayPurpose::Index).await?;
         stream.reader.set_max(MAX_INDEX_FRAME);
-        stream.send(&RelayMessage::Index(Box::new(IndexMessage::Hello))).await?;
+        stream
+            .send(&RelayMessage::Index(Box::new(IndexMessage::Hello)))
+            .await?;
         match stream.next().await? {
             RelayMessage::Index(message) => Ok((stream, *message)),
             _ => Err(RelayError::Unexpected),
@@ -139,7 +159,11 @@ async fn attend(
         Ok(begun) => begun,
         Err(error) => return End::Failed(error),
     };
-    let IndexMessage::Welcome { nodes, heartbeat_ms } = first else {
+    let IndexMessage::Welcome {
+        nodes,
+        heartbeat_ms,
+    } = first
+    else {
         return RelayError::Unexpected.into();
     };
     *welcomed = true;
@@ -147,7 +171,9 @@ async fn attend(
     daemon.index.moved(node.key, &nodes);
     let link = stream.link.clone();
     let heartbeat = Duration::from_millis(heartbeat_ms.into());
-    let end = Talk::new(daemon, node, wants.clone()).run(stream, heartbeat, stop).await;
+    let end = Talk::new(daemon, node, wants.clone())
+        .run(stream, heartbeat, stop)
+        .await;
     if own {
         link.close("the index is left");
     }
@@ -180,16 +206,35 @@ struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    fn new(daemon: &'a Arc<Daemon>, node: &'a RelayAddress, wants: watch::Receiver<Arc<Wants>>) -> Self {
+    fn new(
+        daemon: &'a Arc<Daemon>,
+        node: &'a RelayAddress,
+        wants: watch::Receiver<Arc<Wants>>,
+    ) -> Self {
         let mut bytes = [0; 8];
-        // Without random numbers any will do: an announcement is the beginning whatever its epoch is.
+        // Without random numbers any will do: an announcement is the beginning whatever its epoch
+        // is.
         let _ = getrandom::fill(&mut bytes);
         let (topics, addresses) = (HashMap::new(), daemon.addresses());
-        Self { daemon, node, wants, topics, addresses, epoch: u64::from_le_bytes(bytes) }
+        Self {
+            daemon,
+            node,
+            wants,
+            topics,
+            addresses,
+            epoch: u64::from_le_bytes(bytes),
+        }
     }
 
-    async fn run(mut self, stream: RelayStream, heartbeat: Duration, stop: &CancellationToken) -> End {
-        let RelayStream { stream, mut reader, .. } = stream;
+    async fn run(
+        mut self,
+        stream: RelayStream,
+        heartbeat: Duration,
+        stop: &CancellationToken,
+    ) -> End {
+        let RelayStream {
+            stream, mut reader, ..
+        } = stream;
         let (mut send, mut recv) = (stream.send, stream.recv);
         let mut pause = interval(COALESCE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -254,8 +299,18 @@ impl<'a> Talk<'a> {
         self.topics.retain(|topic, known| {
             let stays = wanted(topic);
             if !stays {
-                messages.extend(known.told.take().map(|_| IndexMessage::Withdraw { topic: *topic }));
-                messages.extend(known.asked.take().map(|_| IndexMessage::Unsubscribe { topic: *topic }));
+                messages.extend(
+                    known
+                        .told
+                        .take()
+                        .map(|_| IndexMessage::Withdraw { topic: *topic }),
+                );
+                messages.extend(
+                    known
+                        .asked
+                        .take()
+                        .map(|_| IndexMessage::Unsubscribe { topic: *topic }),
+                );
             }
             stays
         });
@@ -264,7 +319,10 @@ impl<'a> Talk<'a> {
             known.share = Some(Arc::clone(&want.share));
             if known.asked != want.follow {
                 messages.push(match want.follow {
-                    Some(_) => IndexMessage::Subscribe { topic, owner: want.share.owner },
+                    Some(_) => IndexMessage::Subscribe {
+                        topic,
+                        owner: want.share.owner,
+                    },
                     None => IndexMessage::Unsubscribe { topic },
                 });
                 known.asked = want.follow;
@@ -273,11 +331,15 @@ impl<'a> Talk<'a> {
             if refused {
                 continue;
             }
-            let Some(holding) = held(self.daemon, &want.share) else { continue };
+            let Some(holding) = held(self.daemon, &want.share) else {
+                continue;
+            };
             let sealed = known.sealed(self.daemon, &want.share, topic, &self.addresses);
             let Some(sealed) = sealed else { continue };
             // More than one, when not everything fits into one.
-            while let Some(message) = saying::next(&mut known.told, topic, &holding, &sealed, self.epoch) {
+            while let Some(message) =
+                saying::next(&mut known.told, topic, &holding, &sealed, self.epoch)
+            {
                 messages.push(message);
             }
         }
@@ -289,30 +351,53 @@ impl<'a> Talk<'a> {
 
     async fn take(&mut self, message: RelayMessage, send: &mut SendHalf) -> Result<(), RelayError> {
         let message = match message {
-            RelayMessage::Ping { nonce } => return write(send, &RelayMessage::Pong { nonce }).await,
+            RelayMessage::Ping { nonce } => {
+                return write(send, &RelayMessage::Pong { nonce }).await;
+            }
             RelayMessage::Refused(refusal) => return Err(RelayError::Refused(refusal)),
             RelayMessage::Index(message) => *message,
             _ => return Ok(()),
         };
         match message {
             IndexMessage::Welcome { nodes, .. } => self.daemon.index.moved(self.node.key, &nodes),
-            IndexMessage::Holders { topic, first, holders, gone } => {
-                let Some(known) = self.topics.get_mut(&topic) else { return Ok(()) };
-                let Some(share) = known.share.clone() else { return Ok(()) };
+            IndexMessage::Holders {
+                topic,
+                first,
+                holders,
+                gone,
+            } => {
+                let Some(known) = self.topics.get_mut(&topic) else {
+                    return Ok(());
+                };
+                let Some(share) = known.share.clone() else {
+                    return Ok(());
+                };
                 if first {
                     known.hearing.begin();
                 }
-                gone.into_iter().for_each(|device| known.hearing.gone(device));
-                for holder in holders.iter().filter(|holder| holder.device != self.daemon.device) {
+                gone.into_iter()
+                    .for_each(|device| known.hearing.gone(device));
+                for holder in holders
+                    .iter()
+                    .filter(|holder| holder.device != self.daemon.device)
+                {
                     // Who cannot seal for this share does not know it.
-                    if let Some(at) = seal::open(&share.secret, holder.device, topic, &holder.sealed) {
+                    if let Some(at) =
+                        seal::open(&share.secret, holder.device, topic, &holder.sealed)
+                    {
                         known.hearing.holder(holder, at);
                     }
                 }
                 name(self.daemon, &share, known);
             }
-            IndexMessage::Changed { topic, device, change } => {
-                let Some(known) = self.topics.get_mut(&topic) else { return Ok(()) };
+            IndexMessage::Changed {
+                topic,
+                device,
+                change,
+            } => {
+                let Some(known) = self.topics.get_mut(&topic) else {
+                    return Ok(());
+                };
                 known.hearing.change(device, &change);
                 if let Some(share) = known.share.clone() {
                     name(self.daemon, &share, known);
@@ -367,7 +452,13 @@ impl Topic {
 
 /// What is to be said of a share, in the units of the index; `None`: it cannot be said yet.
 fn held(daemon: &Daemon, share: &Share) -> Option<Holding> {
-    let holding = daemon.index.lock().holdings.get(&share.id).cloned().unwrap_or_default();
+    let holding = daemon
+        .index
+        .lock()
+        .holdings
+        .get(&share.id)
+        .cloned()
+        .unwrap_or_default();
     if holding.complete || holding.held.is_empty() {
         return Some(holding);
     }
@@ -382,17 +473,28 @@ fn name(daemon: &Daemon, share: &Share, known: &mut Topic) {
         tracing::debug!(share = ?share.id, ?device, ?addresses, "an index names a holder");
         daemon.links.indexed(device, addresses);
         share.name_holder(device);
-        daemon.core.with(|engine, now| engine.handle_holder_seen(share.id, device, HolderKind::Device, now));
+        daemon.core.with(|engine, now| {
+            engine.handle_holder_seen(share.id, device, HolderKind::Device, now)
+        });
     }
 }
 
 /// What is here of a share, in the units of the index.
 fn have(daemon: &Daemon, share: &Share) -> Have {
-    let Some(version) = share.current() else { return Have::default() };
+    let Some(version) = share.current() else {
+        return Have::default();
+    };
     let chunks = version.head.head().chunks;
-    let held = daemon.core.with(|engine, _| engine.held(share.id).cloned()).unwrap_or_default();
+    let held = daemon
+        .core
+        .with(|engine, _| engine.held(share.id).cloned())
+        .unwrap_or_default();
     let complete = held.len() == u64::from(chunks);
-    Have { version: version.number(), complete, held: units(&held, chunks) }
+    Have {
+        version: version.number(),
+        complete,
+        held: units(&held, chunks),
+    }
 }
 
 async fn write(send: &mut SendHalf, message: &RelayMessage) -> Result<(), RelayError> {

@@ -44,16 +44,27 @@ impl Places {
     /// These relays matter now, the first [`MAX_PLACES`] of them.
     pub(super) fn keep(&mut self, relays: &[RelayAddress], now: Instant) {
         let relays = &relays[..relays.len().min(MAX_PLACES)];
-        self.all.retain(|key, place| place.asking || relays.iter().any(|relay| relay.key == *key));
+        self.all
+            .retain(|key, place| place.asking || relays.iter().any(|relay| relay.key == *key));
         for relay in relays {
-            let new =
-                || Place { relay: relay.clone(), nodes: Vec::new(), asking: false, ask_at: now, failures: 0 };
+            let new = || Place {
+                relay: relay.clone(),
+                nodes: Vec::new(),
+                asking: false,
+                ask_at: now,
+                failures: 0,
+            };
             self.all.entry(relay.key).or_insert_with(new).relay = relay.clone();
         }
     }
 
-    /// Relays to be asked now, as far as they `may` be; each must be answered for with [`answered`](Self::answered).
-    pub(super) fn due(&mut self, now: Instant, may: impl Fn(DeviceId) -> bool) -> Vec<RelayAddress> {
+    /// Relays to be asked now, as far as they `may` be; each must be answered for with
+    /// [`answered`](Self::answered).
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        may: impl Fn(DeviceId) -> bool,
+    ) -> Vec<RelayAddress> {
         let due = self
             .all
             .values_mut()
@@ -67,7 +78,10 @@ impl Places {
 
     /// When a relay is due next, of those that `may` be asked.
     pub(super) fn next_due(&self, may: impl Fn(DeviceId) -> bool) -> Option<Instant> {
-        let waiting = self.all.values().filter(|place| !place.asking && may(place.relay.key));
+        let waiting = self
+            .all
+            .values()
+            .filter(|place| !place.asking && may(place.relay.key));
         waiting.map(|place| place.ask_at).min()
     }
 
@@ -78,13 +92,19 @@ impl Places {
         answer: Result<Vec<RelayAddress>, Unanswered>,
         now: Instant,
     ) {
-        let Some(place) = self.all.get_mut(&relay) else { return };
+        let Some(place) = self.all.get_mut(&relay) else {
+            return;
+        };
         place.asking = false;
         let pause = match answer {
             Ok(nodes) => {
                 place.failures = 0;
                 place.nodes = nodes;
-                if place.nodes.is_empty() { AGAIN.1 } else { AGAIN.0 }
+                if place.nodes.is_empty() {
+                    AGAIN.1
+                } else {
+                    AGAIN.0
+                }
             }
             Err(Unanswered::Refused(RelayRefusalCode::Protocol)) => {
                 place.nodes.clear();
@@ -97,7 +117,10 @@ impl Places {
             // What it said before may still be true.
             Err(Unanswered::Lost) => {
                 place.failures += 1;
-                RETRY.0.saturating_mul(1 << (place.failures - 1).min(8)).min(RETRY.1)
+                RETRY
+                    .0
+                    .saturating_mul(1 << (place.failures - 1).min(8))
+                    .min(RETRY.1)
             }
         };
         place.ask_at = now + pause;
@@ -105,14 +128,22 @@ impl Places {
 
     /// An index node says where the index is now.
     pub(super) fn moved(&mut self, node: DeviceId, nodes: &[RelayAddress]) {
-        for place in self.all.values_mut().filter(|place| place.nodes.iter().any(|known| known.key == node)) {
+        for place in self
+            .all
+            .values_mut()
+            .filter(|place| place.nodes.iter().any(|known| known.key == node))
+        {
             place.nodes = nodes.to_vec();
         }
     }
 
     /// A node was not reached: it may be one no more.
     pub(super) fn doubt(&mut self, node: DeviceId, now: Instant) {
-        for place in self.all.values_mut().filter(|place| place.nodes.iter().any(|known| known.key == node)) {
+        for place in self
+            .all
+            .values_mut()
+            .filter(|place| place.nodes.iter().any(|known| known.key == node))
+        {
             if place.failures == 0 {
                 place.ask_at = place.ask_at.min(now + DOUBT);
             }
@@ -121,7 +152,11 @@ impl Places {
 
     /// A relay was reached: if it had no answer, it may have one now.
     pub(super) fn reached(&mut self, relay: DeviceId, now: Instant) {
-        if let Some(place) = self.all.get_mut(&relay).filter(|place| place.nodes.is_empty()) {
+        if let Some(place) = self
+            .all
+            .get_mut(&relay)
+            .filter(|place| place.nodes.is_empty())
+        {
             place.ask_at = now;
         }
     }
@@ -138,7 +173,11 @@ mod tests {
 
     fn relay() -> RelayAddress {
         let key = hither_carrier::Identity::generate().unwrap().device_id();
-        RelayAddress { key, udp: vec!["192.0.2.1:1".parse().unwrap()], tcp: Vec::new() }
+        RelayAddress {
+            key,
+            udp: vec!["192.0.2.1:1".parse().unwrap()],
+            tcp: Vec::new(),
+        }
     }
 
     #[test]
@@ -158,10 +197,18 @@ mod tests {
             assert_eq!(places.due(at, |_| true).len(), 1);
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        places.answered(one.key, Err(Unanswered::Refused(RelayRefusalCode::Protocol)), at);
+        places.answered(
+            one.key,
+            Err(Unanswered::Refused(RelayRefusalCode::Protocol)),
+            at,
+        );
         assert_eq!(places.next_due(|_| true), Some(at + FOREIGN));
         places.reached(one.key, at);
-        assert_eq!(places.due(at, |_| true).len(), 1, "it may be a newer one now");
+        assert_eq!(
+            places.due(at, |_| true).len(),
+            1,
+            "it may be a newer one now"
+        );
     }
 
     #[test]
@@ -174,7 +221,10 @@ mod tests {
         places.answered(two.key, Ok(vec![]), now);
         assert_eq!(places.nodes(one.key), std::slice::from_ref(&node));
         places.doubt(node.key, now);
-        assert_eq!(places.due(now + DOUBT, |_| true), std::slice::from_ref(&one));
+        assert_eq!(
+            places.due(now + DOUBT, |_| true),
+            std::slice::from_ref(&one)
+        );
         places.answered(one.key, Err(Unanswered::Lost), now);
         assert_eq!(places.nodes(one.key), std::slice::from_ref(&node));
         places.moved(node.key, &[node.clone(), other.clone()]);

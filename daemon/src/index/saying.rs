@@ -17,8 +17,8 @@ pub(super) struct Told {
     sealed: Bytes,
 }
 
-/// What is to be said, given what was: nothing, an announcement, a delta, or that nothing is held any more. `holding` is in
-/// the units of the index. `told` becomes what the node then knows.
+/// What is to be said, given what was: nothing, an announcement, a delta, or that nothing is held
+/// any more. `holding` is in the units of the index. `told` becomes what the node then knows.
 pub(super) fn next(
     told: &mut Option<Told>,
     topic: IndexTopic,
@@ -30,7 +30,9 @@ pub(super) fn next(
         return told.take().map(|_| IndexMessage::Withdraw { topic });
     }
     if let Some(known) = told.as_mut().filter(|told| {
-        told.version == holding.version && told.sealed == sealed && told.complete == holding.complete
+        told.version == holding.version
+            && told.sealed == sealed
+            && told.complete == holding.complete
     }) {
         if known.complete {
             return None;
@@ -45,18 +47,44 @@ pub(super) fn next(
             known.seq += 1;
             known.held |= added.to_bitmap();
             known.held -= removed.to_bitmap();
-            let change = Delta { version: known.version, epoch: known.epoch, seq: known.seq, added, removed };
+            let change = Delta {
+                version: known.version,
+                epoch: known.epoch,
+                seq: known.seq,
+                added,
+                removed,
+            };
             return Some(IndexMessage::Delta { topic, change });
         }
     }
     let seq = told.as_ref().map_or(1, |told| told.seq + 1);
     let held = Ranges::beginning(&holding.held, MAX_INDEX_RANGES);
-    let Holding { version, complete, .. } = *holding;
+    let Holding {
+        version, complete, ..
+    } = *holding;
     // What did not fit is added when there is room: the next difference has it.
     let known = held.to_bitmap();
-    *told = Some(Told { version, epoch, seq, complete, held: known, sealed: sealed.clone() });
-    let holding = Announcement { version, epoch, seq, complete, held, has_manifest: true };
-    Some(IndexMessage::Announce { topic, holding, sealed: sealed.clone() })
+    *told = Some(Told {
+        version,
+        epoch,
+        seq,
+        complete,
+        held: known,
+        sealed: sealed.clone(),
+    });
+    let holding = Announcement {
+        version,
+        epoch,
+        seq,
+        complete,
+        held,
+        has_manifest: true,
+    };
+    Some(IndexMessage::Announce {
+        topic,
+        holding,
+        sealed: sealed.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -71,7 +99,11 @@ mod tests {
     }
 
     fn holds(version: u64, positions: impl IntoIterator<Item = u32>) -> Holding {
-        Holding { version, complete: false, held: positions.into_iter().collect() }
+        Holding {
+            version,
+            complete: false,
+            held: positions.into_iter().collect(),
+        }
     }
 
     #[test]
@@ -83,13 +115,29 @@ mod tests {
             matches!(say(&holds(1, [1, 2])), Some(IndexMessage::Announce { holding, .. }) if holding.seq == 1)
         );
         assert_eq!(say(&holds(1, [1, 2])), None);
-        let Some(IndexMessage::Delta { change, .. }) = say(&holds(1, [2, 3])) else { panic!() };
-        assert_eq!((change.seq, change.added.total(), change.removed.total()), (2, 1, 1));
-        let whole = Holding { complete: true, ..holds(1, []) };
-        assert!(matches!(say(&whole), Some(IndexMessage::Announce { holding, .. }) if holding.seq == 3));
+        let Some(IndexMessage::Delta { change, .. }) = say(&holds(1, [2, 3])) else {
+            panic!()
+        };
+        assert_eq!(
+            (change.seq, change.added.total(), change.removed.total()),
+            (2, 1, 1)
+        );
+        let whole = Holding {
+            complete: true,
+            ..holds(1, [])
+        };
+        assert!(
+            matches!(say(&whole), Some(IndexMessage::Announce { holding, .. }) if holding.seq == 3)
+        );
         assert_eq!(say(&whole), None);
-        assert!(matches!(say(&holds(2, [1])), Some(IndexMessage::Announce { .. })));
-        assert_eq!(say(&holds(2, [])), Some(IndexMessage::Withdraw { topic: TOPIC }));
+        assert!(matches!(
+            say(&holds(2, [1])),
+            Some(IndexMessage::Announce { .. })
+        ));
+        assert_eq!(
+            say(&holds(2, [])),
+            Some(IndexMessage::Withdraw { topic: TOPIC })
+        );
         assert_eq!(say(&holds(2, [])), None);
     }
 

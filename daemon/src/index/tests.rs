@@ -45,7 +45,14 @@ async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_eithe
     announced(&again, 1).await;
     let home = owner.stop().await;
     // Who does not want to be named says nothing, and is there all the same.
-    let shy = Device::start_with(&home, Config { index_announce: false, ..Config::default() }).await;
+    let shy = Device::start_with(
+        &home,
+        Config {
+            index_announce: false,
+            ..Config::default()
+        },
+    )
+    .await;
     // What it asks for comes behind whatever it would have said.
     let following = crate::index::follow(&shy.daemon, two.id);
     let subscribed = async {

@@ -1,8 +1,9 @@
-//! Whether a store still has what this device keeps there: it may have been restored from a backup, or this device.
+//! Whether a store still has what this device keeps there: it may have been restored from a backup,
+//! or this device.
 //!
-//! The store is asked what it shows to any reader, a head, which costs one round trip and no list. It is asked when a connection
-//! to its relay has come up, and when it has refused an upload. Only what a store shows counts; one that is not reached changes
-//! nothing.
+//! The store is asked what it shows to any reader, a head, which costs one round trip and no list.
+//! It is asked when a connection to its relay has come up, and when it has refused an upload. Only
+//! what a store shows counts; one that is not reached changes nothing.
 
 use super::records::KeptRecord;
 use crate::daemon::Daemon;
@@ -41,26 +42,39 @@ pub(super) async fn everything(daemon: Arc<Daemon>) {
     }
 }
 
-/// Asks what a store has of one share. What it has lost is uploaded again, and what this device does not know is gone past.
+/// Asks what a store has of one share. What it has lost is uploaded again, and what this device
+/// does not know is gone past.
 pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
-    let Some(share) = daemon.shares.get(share) else { return };
+    let Some(share) = daemon.shares.get(share) else {
+        return;
+    };
     let record = daemon.keep.entry(share.id).record;
-    let Some(store) = record.as_ref().and_then(KeptRecord::store) else { return };
+    let Some(store) = record.as_ref().and_then(KeptRecord::store) else {
+        return;
+    };
     let shown = match shown(daemon, &share, &store).await {
         Ok(shown) => shown,
-        Err(error) => return tracing::debug!(share = ?share.id, %error, "a store does not say what it has"),
+        Err(error) => {
+            return tracing::debug!(share = ?share.id, %error, "a store does not say what it has");
+        }
     };
     if let Some(head) = &shown {
         share.saw(head);
         rollback::look(daemon, &share);
     }
-    let Some(current) = share.current() else { return };
+    let Some(current) = share.current() else {
+        return;
+    };
     let lost = shown.is_none_or(|head| head != current.head);
     let said = record.is_some_and(|record| record.version == current.number());
     if lost && said {
         tracing::warn!(share = ?share.id, version = current.number(), "the store has lost what was uploaded");
         daemon.keep.change(share.id, |entry| {
-            if let Some(record) = entry.record.as_mut().filter(|record| record.version == current.number()) {
+            if let Some(record) = entry
+                .record
+                .as_mut()
+                .filter(|record| record.version == current.number())
+            {
                 (record.version, record.checked) = (0, 0);
             }
         });
@@ -74,7 +88,11 @@ async fn shown(
     share: &Share,
     store: &RelayAddress,
 ) -> Result<Option<SignedHead>, CheckError> {
-    let connected = daemon.relays.connected().into_iter().find(|at| at.relay.key == store.key);
+    let connected = daemon
+        .relays
+        .connected()
+        .into_iter()
+        .find(|at| at.relay.key == store.key);
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
@@ -85,9 +103,19 @@ async fn shown(
 }
 
 async fn ask(share: &Share, link: &Link) -> Result<Option<SignedHead>, OpenError> {
-    let mut stream = timeout(HANDSHAKE, link.open()).await.map_err(|_| OpenError::TimedOut)??;
+    let mut stream = timeout(HANDSHAKE, link.open())
+        .await
+        .map_err(|_| OpenError::TimedOut)??;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    match greet(&mut stream, &mut reader, share, HolderKind::Store, Purpose::Control).await {
+    match greet(
+        &mut stream,
+        &mut reader,
+        share,
+        HolderKind::Store,
+        Purpose::Control,
+    )
+    .await
+    {
         Ok((_, head)) => Ok(Some(head)),
         Err(OpenError::Refused(Refusal::NotFound | Refusal::Gone)) => Ok(None),
         Err(error) => Err(error),

@@ -1,4 +1,5 @@
-//! The chunks of one version in the order of an upload: what there is, and reading what the store misses.
+//! The chunks of one version in the order of an upload: what there is, and reading what the store
+//! misses.
 
 use crate::daemon::Daemon;
 use crate::shares::{ServeError, Version};
@@ -10,8 +11,8 @@ use hither_proto::{ChunkRecord, Manifest, PutRecord, Ranges, RelayMessage, Space
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Chunks that are read ahead of the one being sent: together with what the connection buffers, all that an upload holds
-/// in memory.
+/// Chunks that are read ahead of the one being sent: together with what the connection buffers, all
+/// that an upload holds in memory.
 const AHEAD: usize = 4;
 
 /// Everything of one version.
@@ -45,7 +46,10 @@ pub(super) enum ReadFailed {
 
 impl Chunks {
     pub(super) fn of(version: &Arc<Version>) -> Self {
-        Self { version: Arc::clone(version), manifest: version.manifest() }
+        Self {
+            version: Arc::clone(version),
+            manifest: version.manifest(),
+        }
     }
 
     fn records(&self, space: Space) -> &[ChunkRecord] {
@@ -60,24 +64,39 @@ impl Chunks {
     pub(super) fn length(&self, space: Space, position: u32) -> Option<u32> {
         match space {
             Space::Root => (position == 0).then_some(self.version.head.head().root_length),
-            _ => self.records(space).get(position as usize).map(|record| record.length + CHUNK_TAG),
+            _ => self
+                .records(space)
+                .get(position as usize)
+                .map(|record| record.length + CHUNK_TAG),
         }
     }
 
     /// Ciphertext of everything, bytes.
     pub(super) fn total(&self) -> u64 {
-        let of = |space| self.records(space).iter().map(|r| u64::from(r.length + CHUNK_TAG)).sum::<u64>();
+        let of = |space| {
+            self.records(space)
+                .iter()
+                .map(|r| u64::from(r.length + CHUNK_TAG))
+                .sum::<u64>()
+        };
         u64::from(self.version.head.head().root_length) + of(Space::Manifest) + of(Space::Data)
     }
 
     /// Ciphertext of so many positions, bytes; `None` when one of them does not exist.
     pub(super) fn bytes(&self, space: Space, ranges: &Ranges) -> Option<u64> {
-        ranges.positions().map(|position| self.length(space, position).map(u64::from)).sum()
+        ranges
+            .positions()
+            .map(|position| self.length(space, position).map(u64::from))
+            .sum()
     }
 
     /// Ciphertext of what is missing, bytes; `None` when the store asks for what does not exist.
     pub(super) fn bytes_missing(&self, missing: &Missing) -> Option<u64> {
-        let root = if missing.root { u64::from(self.length(Space::Root, 0)?) } else { 0 };
+        let root = if missing.root {
+            u64::from(self.length(Space::Root, 0)?)
+        } else {
+            0
+        };
         Some(
             root + self.bytes(Space::Manifest, &missing.manifest)?
                 + self.bytes(Space::Data, &missing.data)?,
@@ -86,25 +105,40 @@ impl Chunks {
 
     /// The lists of an upload, in order.
     pub(super) fn lists(&self) -> impl Iterator<Item = RelayMessage> + '_ {
-        [Space::Manifest, Space::Data].into_iter().flat_map(|space| {
-            let parts = (0_u32..).zip(self.records(space).chunks(MAX_PUT_LIST));
-            parts.map(move |(n, part)| RelayMessage::PutList {
-                space,
-                first: n * MAX_PUT_LIST as u32,
-                records: part.iter().map(|r| PutRecord { id: r.id, length: r.length + CHUNK_TAG }).collect(),
+        [Space::Manifest, Space::Data]
+            .into_iter()
+            .flat_map(|space| {
+                let parts = (0_u32..).zip(self.records(space).chunks(MAX_PUT_LIST));
+                parts.map(move |(n, part)| RelayMessage::PutList {
+                    space,
+                    first: n * MAX_PUT_LIST as u32,
+                    records: part
+                        .iter()
+                        .map(|r| PutRecord {
+                            id: r.id,
+                            length: r.length + CHUNK_TAG,
+                        })
+                        .collect(),
+                })
             })
-        })
     }
 
-    /// Reads and seals what is missing on a thread that may block: root and manifest first, so that what arrived of an
-    /// upload that stays unfinished can be read. Ends early when nobody takes it any more.
+    /// Reads and seals what is missing on a thread that may block: root and manifest first, so that
+    /// what arrived of an upload that stays unfinished can be read. Ends early when nobody
+    /// takes it any more.
     pub(super) fn read(&self, daemon: &Arc<Daemon>, missing: Missing) -> mpsc::Receiver<Read> {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let (daemon, of) = (Arc::clone(daemon), self.clone());
         tokio::task::spawn_blocking(move || {
             let root = missing.root.then_some((Space::Root, 0));
-            let manifest = missing.manifest.positions().map(|position| (Space::Manifest, position));
-            let data = missing.data.positions().map(|position| (Space::Data, position));
+            let manifest = missing
+                .manifest
+                .positions()
+                .map(|position| (Space::Manifest, position));
+            let data = missing
+                .data
+                .positions()
+                .map(|position| (Space::Data, position));
             for (space, position) in root.into_iter().chain(manifest).chain(data) {
                 let read = of.read_one(&daemon, space, position);
                 let failed = read.is_err();
@@ -118,13 +152,22 @@ impl Chunks {
 
     fn read_one(&self, daemon: &Daemon, space: Space, position: u32) -> Read {
         let mut buffer = daemon.workers.buffers.take();
-        self.version.read_sealed(space, position, &mut buffer).map_err(|error| match error {
-            ServeError::Chunk(ReadChunkError::Changed { .. } | ReadChunkError::Gone { .. }) => {
-                ReadFailed::Changed
-            }
-            error => ReadFailed::Unreadable(error.to_string()),
-        })?;
+        self.version
+            .read_sealed(space, position, &mut buffer)
+            .map_err(|error| match error {
+                ServeError::Chunk(ReadChunkError::Changed { .. } | ReadChunkError::Gone { .. }) => {
+                    ReadFailed::Changed
+                }
+                error => ReadFailed::Unreadable(error.to_string()),
+            })?;
         let payload = Lent::bytes(buffer, &daemon.workers.buffers);
-        Ok((RelayMessage::PutChunk { space, position, length: payload.len() as u32 }, payload))
+        Ok((
+            RelayMessage::PutChunk {
+                space,
+                position,
+                length: payload.len() as u32,
+            },
+            payload,
+        ))
     }
 }

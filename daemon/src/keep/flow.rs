@@ -1,4 +1,5 @@
-//! How an upload gets on, looked at from beside: when the way to the store carries little or nothing, it is left for the other carrier.
+//! How an upload gets on, looked at from beside: when the way to the store carries little or
+//! nothing, it is left for the other carrier.
 
 use crate::daemon::Daemon;
 use crate::links::probing::ANSWERS;
@@ -93,7 +94,8 @@ impl Flow {
     async fn is_dead(&self, progress: &Progress, before: Packets) -> bool {
         let (store, carrier) = self.via;
         if carrier == CarrierKind::Quic {
-            // What is not acknowledged is sent again; when all is acknowledged, the store takes its time.
+            // What is not acknowledged is sent again; when all is acknowledged, the store takes its
+            // time.
             let now = Packets::of(progress);
             let dead = now.sent > before.sent && now.heard == before.heard;
             if dead {
@@ -125,6 +127,9 @@ struct Packets {
 impl Packets {
     fn of(progress: &Progress) -> Self {
         let sent = progress.losses().map_or(0, |(sent, _)| sent);
-        Self { sent, heard: progress.heard().unwrap_or(0) }
+        Self {
+            sent,
+            heard: progress.heard().unwrap_or(0),
+        }
     }
 }

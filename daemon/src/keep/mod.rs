@@ -1,13 +1,13 @@
-//! Keeping shares at stores: what this device shares is uploaded in the background, so that it can be fetched while the
-//! device is away.
+//! Keeping shares at stores: what this device shares is uploaded in the background, so that it can
+//! be fetched while the device is away.
 //!
-//! `policy.rs` says what is uploaded, `work.rs` is the loop that uploads and releases, `upload.rs` speaks with a store,
-//! `chunks.rs` gives it what it misses, `nearness.rs` measures how far stores are, `records.rs` is what survives a
-//! restart, `told.rs` what users see.
+//! `policy.rs` says what is uploaded, `work.rs` is the loop that uploads and releases, `upload.rs`
+//! speaks with a store, `chunks.rs` gives it what it misses, `nearness.rs` measures how far stores
+//! are, `records.rs` is what survives a restart, `told.rs` what users see.
 //!
-//! Invariants: a share is recorded as kept before a relay is asked for a place, so that it can be released whatever
-//! happens; at most [`work::AT_ONCE`] uploads run, each with a few chunks in memory; what is released is asked to be
-//! forgotten until the relay says that it is.
+//! Invariants: a share is recorded as kept before a relay is asked for a place, so that it can be
+//! released whatever happens; at most [`work::AT_ONCE`] uploads run, each with a few chunks in
+//! memory; what is released is asked to be forgotten until the relay says that it is.
 
 mod check;
 mod chunks;
@@ -93,7 +93,13 @@ impl Keep {
         for (id, record) in records.kept()? {
             match ShareId::from_hex(&id) {
                 Ok(share) => {
-                    entries.insert(share, Entry { record: Some(record), ..Entry::default() });
+                    entries.insert(
+                        share,
+                        Entry {
+                            record: Some(record),
+                            ..Entry::default()
+                        },
+                    );
                 }
                 Err(_) => tracing::warn!(id, "the record of an upload cannot be read; left alone"),
             }
@@ -127,29 +133,42 @@ impl Keep {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// A share is new, has a new version, or is shared otherwise than before: what went wrong before means nothing now.
+    /// A share is new, has a new version, or is shared otherwise than before: what went wrong
+    /// before means nothing now.
     pub(crate) fn shared(&self, share: ShareId) {
-        self.change(share, |entry| (entry.failures, entry.not_before) = (0, None));
+        self.change(share, |entry| {
+            (entry.failures, entry.not_before) = (0, None)
+        });
         self.wake.notify_one();
     }
 
     /// A relay is connected again: what could not be reached is tried at once.
     fn reconnected(&self) {
-        let unreached = |doing: &Doing| matches!(doing, Doing::Waits(trouble) if trouble.reason.is_none());
-        for entry in self.lock().values_mut().filter(|entry| unreached(&entry.doing)) {
+        let unreached =
+            |doing: &Doing| matches!(doing, Doing::Waits(trouble) if trouble.reason.is_none());
+        for entry in self
+            .lock()
+            .values_mut()
+            .filter(|entry| unreached(&entry.doing))
+        {
             (entry.failures, entry.not_before) = (0, None);
         }
     }
 
     /// A share ended: stores need not keep it any more. Durable when this returns.
     pub(crate) fn release(&self, records: &Records, share: ShareId) {
-        let Some(mut record) = self.entry(share).record else { return self.forget(share) };
+        let Some(mut record) = self.entry(share).record else {
+            return self.forget(share);
+        };
         record.release = true;
         if let Err(error) = records.put_kept(share, &record) {
             tracing::error!(%error, "that a store need not keep a share could not be recorded");
         }
         self.change(share, |entry| {
-            *entry = Entry { record: Some(record), ..Entry::default() };
+            *entry = Entry {
+                record: Some(record),
+                ..Entry::default()
+            };
         });
         self.wake.notify_one();
     }
@@ -166,7 +185,10 @@ pub(crate) fn start(daemon: &Arc<Daemon>) {
     let kept: Vec<(ShareId, RelayAddress)> = {
         let entries = daemon.keep.lock();
         let whole = entries.iter().filter_map(|(share, entry)| {
-            let record = entry.record.as_ref().filter(|r| r.version > 0 && !r.release)?;
+            let record = entry
+                .record
+                .as_ref()
+                .filter(|r| r.version > 0 && !r.release)?;
             Some((*share, record.store()?))
         });
         whole.collect()
@@ -181,13 +203,18 @@ impl Entry {
     /// It failed: later again, later each time, within these bounds.
     fn failed(&mut self, trouble: Trouble, pauses: RangeInclusive<Duration>) {
         let doublings = self.failures.min(16);
-        let pause = RETRY.0.saturating_mul(1 << doublings).min(*pauses.end()).max(*pauses.start());
+        let pause = RETRY
+            .0
+            .saturating_mul(1 << doublings)
+            .min(*pauses.end())
+            .max(*pauses.start());
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(Instant::now() + pause);
         self.doing = Doing::Waits(trouble);
     }
 
-    /// Returns whether a version is at the store, looked at not too long before `now`, seconds of the clock of deadlines.
+    /// Returns whether a version is at the store, looked at not too long before `now`, seconds of
+    /// the clock of deadlines.
     fn is_kept(&self, version: u64, now: u64) -> bool {
         // What was looked at later than now was looked at by a clock that was wrong.
         let fresh = |record: &KeptRecord| {

@@ -23,8 +23,13 @@ pub(super) struct Nearest {
 }
 
 impl Nearest {
-    /// The round trips to these stores, of those that answer. With one store there is nothing to choose.
-    pub(super) async fn measure(&self, endpoint: &Endpoint, stores: &[RelayAddress]) -> Vec<Nearness> {
+    /// The round trips to these stores, of those that answer. With one store there is nothing to
+    /// choose.
+    pub(super) async fn measure(
+        &self,
+        endpoint: &Endpoint,
+        stores: &[RelayAddress],
+    ) -> Vec<Nearness> {
         if stores.len() < 2 {
             return Vec::new();
         }
@@ -34,14 +39,20 @@ impl Nearest {
                 None => self.ask(endpoint, store).await?,
             };
             let rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
-            Some(Nearness { store: store.key, rtt_us })
+            Some(Nearness {
+                store: store.key,
+                rtt_us,
+            })
         }));
         measured.await.into_iter().flatten().collect()
     }
 
     fn known(&self, store: DeviceId) -> Option<Duration> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&store).filter(|(at, _)| at.elapsed() < COUNTS).map(|(_, rtt)| *rtt)
+        known
+            .get(&store)
+            .filter(|(at, _)| at.elapsed() < COUNTS)
+            .map(|(_, rtt)| *rtt)
     }
 
     async fn ask(&self, endpoint: &Endpoint, store: &RelayAddress) -> Option<Duration> {

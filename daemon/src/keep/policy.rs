@@ -38,13 +38,21 @@ impl Forbidden {
 
 impl From<Forbidden> for Doing {
     fn from(why: Forbidden) -> Self {
-        let trouble = Trouble { reason: None, words: why.words().into() };
+        let trouble = Trouble {
+            reason: None,
+            words: why.words().into(),
+        };
         // That link is seldom the only one for long: nobody has to do anything.
-        if why == Forbidden::Metered { Self::Waits(trouble) } else { Self::Off(trouble) }
+        if why == Forbidden::Metered {
+            Self::Waits(trouble)
+        } else {
+            Self::Off(trouble)
+        }
     }
 }
 
-/// Whether a share of so many bytes is uploaded at all. The user's word for a share goes before the rules.
+/// Whether a share of so many bytes is uploaded at all. The user's word for a share goes before the
+/// rules.
 pub(super) fn share(rules: &UploadRules, no_upload: bool, bytes: u64) -> Result<(), Forbidden> {
     if no_upload {
         return Err(Forbidden::Asked);
@@ -67,26 +75,46 @@ pub(super) fn network(rules: &UploadRules, relay: SocketAddr) -> Result<(), Forb
         return Ok(());
     }
     // Without an answer the rules cannot be kept, so that nothing is uploaded.
-    let Some((interface, address)) = leads_to(relay) else { return Err(Forbidden::Network) };
-    let forbidden = rules.never_on.iter().any(|rule| rule.means(&interface, address));
-    if forbidden { Err(Forbidden::Network) } else { Ok(()) }
+    let Some((interface, address)) = leads_to(relay) else {
+        return Err(Forbidden::Network);
+    };
+    let forbidden = rules
+        .never_on
+        .iter()
+        .any(|rule| rule.means(&interface, address));
+    if forbidden {
+        Err(Forbidden::Network)
+    } else {
+        Ok(())
+    }
 }
 
-/// Whether the link may be used now, as it is metered or not. A relay on a network that this device is on itself is reached
-/// without it.
+/// Whether the link may be used now, as it is metered or not. A relay on a network that this device
+/// is on itself is reached without it.
 pub(super) fn link(rules: &UploadRules, facts: &Facts, relay: SocketAddr) -> Result<(), Forbidden> {
     let free = rules.metered || !facts.is_metered() || is_near(relay.ip());
-    if free { Ok(()) } else { Err(Forbidden::Metered) }
+    if free {
+        Ok(())
+    } else {
+        Err(Forbidden::Metered)
+    }
 }
 
-/// The interface that leads to an address, and this device's own address on it: the kernel's routing table is asked.
-/// Nothing is sent.
+/// The interface that leads to an address, and this device's own address on it: the kernel's
+/// routing table is asked. Nothing is sent.
 fn leads_to(remote: SocketAddr) -> Option<(String, IpAddr)> {
-    let any: SocketAddr = if remote.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
+    let any: SocketAddr = if remote.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0_u16; 8], 0).into()
+    };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(remote).ok()?;
     let own = socket.local_addr().ok()?.ip();
-    let interface = if_addrs::get_if_addrs().ok()?.into_iter().find(|interface| interface.ip() == own)?;
+    let interface = if_addrs::get_if_addrs()
+        .ok()?
+        .into_iter()
+        .find(|interface| interface.ip() == own)?;
     Some((interface.name, own))
 }
 
@@ -96,7 +124,11 @@ mod tests {
 
     #[test]
     fn the_users_word_goes_before_the_rules() {
-        let rules = UploadRules { min_size: Some(10), max_size: Some(100), ..UploadRules::default() };
+        let rules = UploadRules {
+            min_size: Some(10),
+            max_size: Some(100),
+            ..UploadRules::default()
+        };
         let table = [
             (false, 50, Ok(())),
             (false, 10, Ok(())),
@@ -108,28 +140,54 @@ mod tests {
         for (no_upload, bytes, verdict) in table {
             assert_eq!(share(&rules, no_upload, bytes), verdict, "{bytes}");
         }
-        let off = UploadRules { enabled: false, ..rules };
+        let off = UploadRules {
+            enabled: false,
+            ..rules
+        };
         assert_eq!(share(&off, false, 50), Err(Forbidden::Disabled));
         assert_eq!(share(&off, true, 50), Err(Forbidden::Asked));
     }
 
     #[test]
     fn a_metered_link_is_spared_unless_the_user_says_otherwise() {
-        // Addresses that nobody has (240.0.0.0/4), so that no machine that this runs on is near them.
-        let (far, near) = ("240.0.0.1:9".parse().unwrap(), "127.0.0.1:9".parse().unwrap());
-        let metered = |metered| Facts { metered, ..Facts::default() };
+        // Addresses that nobody has (240.0.0.0/4), so that no machine that this runs on is near
+        // them.
+        let (far, near) = (
+            "240.0.0.1:9".parse().unwrap(),
+            "127.0.0.1:9".parse().unwrap(),
+        );
+        let metered = |metered| Facts {
+            metered,
+            ..Facts::default()
+        };
         let rules = UploadRules::default();
-        assert_eq!(link(&rules, &metered(Some(true)), far), Err(Forbidden::Metered));
+        assert_eq!(
+            link(&rules, &metered(Some(true)), far),
+            Err(Forbidden::Metered)
+        );
         assert_eq!(link(&rules, &metered(Some(true)), near), Ok(()));
         assert_eq!(link(&rules, &metered(Some(false)), far), Ok(()));
         assert_eq!(link(&rules, &metered(None), far), Ok(()));
-        assert_eq!(link(&UploadRules { metered: true, ..rules }, &metered(Some(true)), far), Ok(()));
+        assert_eq!(
+            link(
+                &UploadRules {
+                    metered: true,
+                    ..rules
+                },
+                &metered(Some(true)),
+                far
+            ),
+            Ok(())
+        );
     }
 
     #[test]
     fn the_network_is_the_one_that_leads_to_the_relay() {
         let relay = "127.0.0.1:9".parse().unwrap();
-        let on = |rule: &str| UploadRules { never_on: vec![rule.parse().unwrap()], ..UploadRules::default() };
+        let on = |rule: &str| UploadRules {
+            never_on: vec![rule.parse().unwrap()],
+            ..UploadRules::default()
+        };
         assert_eq!(network(&UploadRules::default(), relay), Ok(()));
         assert_eq!(network(&on("127.0.0.0/8"), relay), Err(Forbidden::Network));
         assert_eq!(network(&on("lo"), relay), Err(Forbidden::Network));

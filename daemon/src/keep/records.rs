@@ -34,7 +34,14 @@ pub(crate) struct KeptRecord {
 impl KeptRecord {
     /// A share that is about to be placed.
     pub(super) fn new(relay: String) -> Self {
-        Self { relay, store: None, version: 0, bytes: 0, checked: 0, release: false }
+        Self {
+            relay,
+            store: None,
+            version: 0,
+            bytes: 0,
+            checked: 0,
+            release: false,
+        }
     }
 
     /// Where it is.

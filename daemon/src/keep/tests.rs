@@ -5,7 +5,9 @@ use crate::routes::Routes;
 use crate::shares::Share;
 use crate::transfer::{self, Request};
 use futures::StreamExt;
-use hither_api::{Config, Done, ErrorCode, Event, Existing, Paths, ShareRequest, SourceKind, UploadState};
+use hither_api::{
+    Config, Done, ErrorCode, Event, Existing, Paths, ShareRequest, SourceKind, UploadState,
+};
 use hither_proto::Ticket;
 use hither_relay::config::{Config as RelayConfig, Size, Span};
 use hither_relay::start::{Running, start};
@@ -19,12 +21,18 @@ use tokio::sync::mpsc;
 const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(SOON, work).await.unwrap_or_else(|_| panic!("never: {what}"))
+    tokio::time::timeout(SOON, work)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 pub(crate) async fn relay(folder: &Path, change: impl FnOnce(&mut RelayConfig)) -> Running {
-    let mut config =
-        RelayConfig { data: Some(folder.to_owned()), port: 0, loopback_only: true, ..RelayConfig::default() };
+    let mut config = RelayConfig {
+        data: Some(folder.to_owned()),
+        port: 0,
+        loopback_only: true,
+        ..RelayConfig::default()
+    };
     config.extra_tcp_ports = Vec::new();
     config.ops.http = String::new();
     config.ops.drain = Span::millis(100);
@@ -45,14 +53,23 @@ impl Device {
     }
 
     pub(crate) async fn start_with(home: &Path, config: Config) -> Self {
-        let config = Config { port: 0, discovery: false, device_name: "test".into(), ..config };
+        let config = Config {
+            port: 0,
+            discovery: false,
+            device_name: "test".into(),
+            ..config
+        };
         let paths = Paths::in_home(home);
         let (sender, inputs) = mpsc::unbounded_channel();
-        let starting =
-            tokio::task::spawn_blocking(move || Daemon::start(paths, config, Routes::new(sender)).unwrap());
+        let starting = tokio::task::spawn_blocking(move || {
+            Daemon::start(paths, config, Routes::new(sender)).unwrap()
+        });
         let daemon = starting.await.unwrap();
         assert!(crate::hub::start(&daemon, inputs).is_none());
-        Self { daemon, home: home.to_owned() }
+        Self {
+            daemon,
+            home: home.to_owned(),
+        }
     }
 
     /// A device that belongs to the first user of a relay.
@@ -63,7 +80,9 @@ impl Device {
     }
 
     async fn join(&self, relay: &Running) {
-        crate::relay::join(&self.daemon, &relay.invitation.as_ref().unwrap().url).await.unwrap();
+        crate::relay::join(&self.daemon, &relay.invitation.as_ref().unwrap().url)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn stop(self) -> PathBuf {
@@ -82,14 +101,19 @@ impl Device {
         path: &Path,
         change: impl FnOnce(&mut ShareRequest),
     ) -> (Arc<Share>, Ticket) {
-        let mut request = ShareRequest { paths: vec![path.to_owned()], ..ShareRequest::default() };
+        let mut request = ShareRequest {
+            paths: vec![path.to_owned()],
+            ..ShareRequest::default()
+        };
         change(&mut request);
         let daemon = Arc::clone(&self.daemon);
         let (nobody, _) = mpsc::unbounded_channel();
         let publishing = tokio::task::spawn_blocking(move || {
             crate::publish::publish(&daemon, &request, &nobody, &AtomicBool::new(false))
         });
-        let Done::Shared { ticket, .. } = publishing.await.unwrap().unwrap() else { panic!("no share") };
+        let Done::Shared { ticket, .. } = publishing.await.unwrap().unwrap() else {
+            panic!("no share")
+        };
         let ticket: Ticket = ticket.parse().unwrap();
         (self.daemon.shares.get(ticket.share()).unwrap(), ticket)
     }
@@ -127,9 +151,13 @@ impl Device {
             }
         };
         match soon("the end of a fetch", end).await {
-            Event::Done(Done::Fetched { path, sources, .. }) => {
-                (path.into(), sources.iter().map(|source| (source.kind, source.bytes)).collect())
-            }
+            Event::Done(Done::Fetched { path, sources, .. }) => (
+                path.into(),
+                sources
+                    .iter()
+                    .map(|source| (source.kind, source.bytes))
+                    .collect(),
+            ),
             other => panic!("{other:?}"),
         }
     }
@@ -169,7 +197,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -221,9 +251,17 @@ async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for()
         ..ticket
     };
     let (_, sources) = reader.fetch(&only_device).await;
-    assert_eq!(sources, [(SourceKind::Lan, content.len() as u64)], "the device is nearer than any store");
+    assert_eq!(
+        sources,
+        [(SourceKind::Lan, content.len() as u64)],
+        "the device is nearer than any store"
+    );
     let store = relay.node.id();
-    reader.until("the owner tells of the store", |daemon| daemon.holders.knows(share.id, store)).await;
+    reader
+        .until("the owner tells of the store", |daemon| {
+            daemon.holders.knows(share.id, store)
+        })
+        .await;
     reader.stop().await;
     owner.stop().await;
     relay.kill().await;
@@ -245,7 +283,10 @@ async fn of_a_new_version_only_what_changed_is_uploaded() {
     assert_eq!(share.current().unwrap().number(), 2);
     assert!(is_uploaded(&owner.uploaded(&share).await));
     let sent = relay.node.metrics.uploaded.get() - before;
-    assert!(sent > 0 && sent < 1 << 20, "{sent} bytes for a change of 1,000");
+    assert!(
+        sent > 0 && sent < 1 << 20,
+        "{sent} bytes for a change of 1,000"
+    );
     owner.stop().await;
     let reader = Device::start(&world.path("reader")).await;
     let (path, _) = reader.fetch(&ticket).await;
@@ -259,18 +300,36 @@ async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
     let world = World::new();
     let relay = relay(&world.path("relay"), |_| {}).await;
     let owner = Device::joined(&world.path("owner"), &relay).await;
-    let (share, ticket) = owner.share(&world.file("a", &noise(100_000, 5)), |_| {}).await;
+    let (share, ticket) = owner
+        .share(&world.file("a", &noise(100_000, 5)), |_| {})
+        .await;
     assert!(is_uploaded(&owner.uploaded(&share).await));
     let kept = relay.node.store.as_ref().unwrap();
-    assert_eq!(kept.candidates(owner.daemon.device, share.id).await.unwrap().len(), 1);
+    assert_eq!(
+        kept.candidates(owner.daemon.device, share.id)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     // The share ends while the relay is not reached: the release comes with the next connection.
     owner.daemon.relays.all()[0].left.cancel();
-    owner.until("the connection ends", |daemon| daemon.relays.connected().is_empty()).await;
+    owner
+        .until("the connection ends", |daemon| {
+            daemon.relays.connected().is_empty()
+        })
+        .await;
     let (daemon, of) = (Arc::clone(&owner.daemon), Arc::clone(&share));
-    tokio::task::spawn_blocking(move || daemon.unshare(&of).unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || daemon.unshare(&of).unwrap())
+        .await
+        .unwrap();
     let home = owner.stop().await;
     let owner = Device::start(&home).await;
-    owner.until("the release", |daemon| daemon.keep.entry(share.id).record.is_none()).await;
+    owner
+        .until("the release", |daemon| {
+            daemon.keep.entry(share.id).record.is_none()
+        })
+        .await;
     let owned = owner.daemon.device;
     let forgotten = async {
         while !kept.candidates(owned, share.id).await.unwrap().is_empty() {
@@ -286,23 +345,45 @@ async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
     let world = World::new();
-    let relay = relay(&world.path("relay"), |config| config.place.user_quota = Size(1 << 20)).await;
+    let relay = relay(&world.path("relay"), |config| {
+        config.place.user_quota = Size(1 << 20)
+    })
+    .await;
     let owner = Device::joined(&world.path("owner"), &relay).await;
-    let (secret, ticket) = owner.share(&world.file("secret", b"mine"), |r| r.no_upload = true).await;
+    let (secret, ticket) = owner
+        .share(&world.file("secret", b"mine"), |r| r.no_upload = true)
+        .await;
     assert_eq!(ticket.relays.len(), 1, "its index names who holds it");
-    let Event::Error(error) = owner.uploaded(&secret).await else { panic!("uploaded all the same") };
-    assert_eq!((error.code, error.message.contains("--no-upload")), (ErrorCode::Refused, true));
-    let (large, _) = owner.share(&world.file("large", &noise(3 << 20, 6)), |_| {}).await;
-    let Event::Error(error) = owner.uploaded(&large).await else { panic!("it does not fit") };
+    let Event::Error(error) = owner.uploaded(&secret).await else {
+        panic!("uploaded all the same")
+    };
+    assert_eq!(
+        (error.code, error.message.contains("--no-upload")),
+        (ErrorCode::Refused, true)
+    );
+    let (large, _) = owner
+        .share(&world.file("large", &noise(3 << 20, 6)), |_| {})
+        .await;
+    let Event::Error(error) = owner.uploaded(&large).await else {
+        panic!("it does not fit")
+    };
     assert_eq!(error.code, ErrorCode::OverQuota);
     let told = owner.daemon.upload_info(&large).unwrap();
     assert_eq!(told.words, "not uploaded: over quota at the relay");
     // Something small still fits.
-    let (small, _) = owner.share(&world.file("small", &noise(1000, 7)), |_| {}).await;
+    let (small, _) = owner
+        .share(&world.file("small", &noise(1000, 7)), |_| {})
+        .await;
     assert!(is_uploaded(&owner.uploaded(&small).await));
     // Shared anew with another word, it goes from the relay.
-    let (small, _) = owner.share(&world.path("small"), |r| r.no_upload = true).await;
-    owner.until("the release", |daemon| daemon.keep.entry(small.id).record.is_none()).await;
+    let (small, _) = owner
+        .share(&world.path("small"), |r| r.no_upload = true)
+        .await;
+    owner
+        .until("the release", |daemon| {
+            daemon.keep.entry(small.id).record.is_none()
+        })
+        .await;
     owner.stop().await;
     relay.kill().await;
 }
@@ -318,7 +399,8 @@ async fn an_upload_goes_on_when_the_relay_is_back() {
     owner
         .until("something is at the store", |daemon| {
             let told = daemon.upload_info(&share).unwrap();
-            told.state == UploadState::Uploaded || (told.state == UploadState::Uploading && told.bytes > 0)
+            told.state == UploadState::Uploaded
+                || (told.state == UploadState::Uploading && told.bytes > 0)
         })
         .await;
     first.kill().await;
@@ -354,7 +436,9 @@ async fn a_watched_folder_is_published_and_uploaded_as_it_changes_also_after_a_r
     world.file("photos/sub/3.jpg", &noise(50_000, 11));
     std::fs::remove_file(world.path("photos/1.jpg")).unwrap();
     let owner = Device::start(&home).await;
-    owner.until("what changed meanwhile is at the store", at(3)).await;
+    owner
+        .until("what changed meanwhile is at the store", at(3))
+        .await;
     owner.stop().await;
     let reader = Device::start(&world.path("reader")).await;
     let (path, _) = reader.fetch(&ticket).await;

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 const PROGRESS: Duration = Duration::from_millis(200);
 
 impl Daemon {
-    /// How the upload of a share stands; nothing for shares of others, and while no relay has to do with it.
+    /// How the upload of a share stands; nothing for shares of others, and while no relay has to do
+    /// with it.
     pub(crate) fn upload_info(&self, share: &Share) -> Option<UploadInfo> {
         let relays = self.relays.all();
         let entry = self.keep.entry(share.id);
@@ -23,11 +24,16 @@ impl Daemon {
             return None;
         }
         let version = share.current()?.number();
-        let word = self.share_record(share.id).is_some_and(|record| record.no_upload);
+        let word = self
+            .share_record(share.id)
+            .is_some_and(|record| record.no_upload);
         let bytes = share.current()?.head.head().bytes;
         let entry = match policy::share(&self.config.upload, word, bytes) {
             Ok(()) => entry,
-            Err(why) => Entry { doing: why.into(), ..entry },
+            Err(why) => Entry {
+                doing: why.into(),
+                ..entry
+            },
         };
         let at = entry.record.as_ref().and_then(|record| {
             let relay = relays.iter().find(|relay| relay.key() == record.relay)?;
@@ -40,8 +46,12 @@ impl Daemon {
 impl Daemon {
     /// Shares that are being uploaded, or wait for it.
     pub(crate) fn uploads(&self) -> u64 {
-        let infos = self.share_records().into_iter().filter_map(|(share, _)| self.upload_info(&share));
-        let open = |info: &UploadInfo| matches!(info.state, UploadState::Waiting | UploadState::Uploading);
+        let infos = self
+            .share_records()
+            .into_iter()
+            .filter_map(|(share, _)| self.upload_info(&share));
+        let open =
+            |info: &UploadInfo| matches!(info.state, UploadState::Waiting | UploadState::Uploading);
         infos.filter(open).count() as u64
     }
 }
@@ -49,7 +59,9 @@ impl Daemon {
 /// The words of an entry. `version` is the latest, `at` the relay.
 fn info(entry: &Entry, version: u64, at: Option<String>) -> UploadInfo {
     let record = entry.record.as_ref().filter(|record| !record.release);
-    let whole = record.map(|record| record.version).filter(|version| *version > 0);
+    let whole = record
+        .map(|record| record.version)
+        .filter(|version| *version > 0);
     let mut info = UploadInfo {
         state: UploadState::Waiting,
         bytes: 0,
@@ -83,13 +95,22 @@ fn info(entry: &Entry, version: u64, at: Option<String>) -> UploadInfo {
 
 /// Whole percent, 100 only when all is there.
 fn percent(bytes: u64, total: u64) -> u64 {
-    u64::try_from(u128::from(bytes) * 100 / u128::from(total.max(1))).unwrap_or(100).min(100)
+    u64::try_from(u128::from(bytes) * 100 / u128::from(total.max(1)))
+        .unwrap_or(100)
+        .min(100)
 }
 
-/// Tells how an upload goes on, until it is done or nothing comes of it without somebody doing something.
+/// Tells how an upload goes on, until it is done or nothing comes of it without somebody doing
+/// something.
 pub(crate) fn follow(daemon: Arc<Daemon>, share: ShareId) -> impl Stream<Item = Event> {
     let changes = daemon.keep.changes.subscribe();
-    let follow = Follow { daemon, share, changes, told: None, ended: false };
+    let follow = Follow {
+        daemon,
+        share,
+        changes,
+        told: None,
+        ended: false,
+    };
     stream::unfold(follow, |mut follow| async move {
         let event = follow.next().await?;
         Some((event, follow))
@@ -108,7 +129,11 @@ impl Follow {
     async fn next(&mut self) -> Option<Event> {
         while !self.ended {
             self.changes.borrow_and_update();
-            let upload = self.daemon.shares.get(self.share).and_then(|share| self.daemon.upload_info(&share));
+            let upload = self
+                .daemon
+                .shares
+                .get(self.share)
+                .and_then(|share| self.daemon.upload_info(&share));
             let Some(upload) = upload else {
                 self.ended = true;
                 return Some(Event::Error(no_upload()));
@@ -132,18 +157,24 @@ impl Follow {
 }
 
 fn no_upload() -> ApiError {
-    ApiError::new(ErrorCode::NoRelay, "It is not uploaded: this device has joined no relay.")
-        .with_hint("Join one with: hither relay add URL")
+    ApiError::new(
+        ErrorCode::NoRelay,
+        "It is not uploaded: this device has joined no relay.",
+    )
+    .with_hint("Join one with: hither relay add URL")
 }
 
 fn given_up(upload: &UploadInfo) -> ApiError {
-    let words = upload.words.strip_prefix("not uploaded: ").unwrap_or(&upload.words);
+    let words = upload
+        .words
+        .strip_prefix("not uploaded: ")
+        .unwrap_or(&upload.words);
     let code = upload.reason.unwrap_or(ErrorCode::Refused);
     let error = ApiError::new(code, format!("It is shared, but not uploaded: {words}."));
     match code {
-        ErrorCode::OverQuota | ErrorCode::NoSpace => {
-            error.with_hint("End other shares (hither unshare), or ask the relay's owner for more room.")
-        }
+        ErrorCode::OverQuota | ErrorCode::NoSpace => error.with_hint(
+            "End other shares (hither unshare), or ask the relay's owner for more room.",
+        ),
         _ => error,
     }
 }

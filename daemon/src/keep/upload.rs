@@ -1,7 +1,8 @@
 //! One upload: a version of a share goes to a store that the relay named.
 //!
-//! What is sent and what the store says are two halves that run beside each other: the store says what it misses, then
-//! what has become durable while more is being sent. Nothing waits for a single chunk.
+//! What is sent and what the store says are two halves that run beside each other: the store says
+//! what it misses, then what has become durable while more is being sent. Nothing waits for a
+//! single chunk.
 
 use super::KeptRecord;
 use super::chunks::{Chunks, Missing, ReadFailed};
@@ -20,7 +21,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Longest wait for the store to take a chunk, and for any word of it: 16 MiB go over a thin uplink in that time.
+/// Longest wait for the store to take a chunk, and for any word of it: 16 MiB go over a thin uplink
+/// in that time.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How often one upload goes over to another carrier.
 const MAX_CHANGES: u32 = 3;
@@ -48,9 +50,8 @@ impl UploadError {
     /// The refusal behind it.
     pub(super) const fn refusal(&self) -> Option<RelayRefusal> {
         match self {
-            Self::Place(RequestError::Refused(refusal)) | Self::Relay(RelayError::Refused(refusal)) => {
-                Some(*refusal)
-            }
+            Self::Place(RequestError::Refused(refusal))
+            | Self::Relay(RelayError::Refused(refusal)) => Some(*refusal),
             _ => None,
         }
     }
@@ -77,8 +78,8 @@ impl Drop for Closing {
     }
 }
 
-/// Uploads a version; returns its record when all of it is durable at the store. `told` hears how many bytes of
-/// ciphertext are there, and of how many.
+/// Uploads a version; returns its record when all of it is durable at the store. `told` hears how
+/// many bytes of ciphertext are there, and of how many.
 pub(super) async fn run(
     daemon: &Arc<Daemon>,
     job: &Job,
@@ -88,15 +89,21 @@ pub(super) async fn run(
     let chunks = Chunks::of(&job.version);
     let total = chunks.total();
     let mut record = begun(daemon, job).await?;
-    let near = daemon.keep.nearest.measure(&daemon.endpoint, &connection.welcome().stores).await;
+    let near = daemon
+        .keep
+        .nearest
+        .measure(&daemon.endpoint, &connection.welcome().stores)
+        .await;
     let store = connection.place(share.id, total, near).await?;
     record.store = Some(Hex(store.encode()));
-    // What is durable there is not sent again: going over to another carrier costs what was on its way.
+    // What is durable there is not sent again: going over to another carrier costs what was on its
+    // way.
     let mut changes = 0;
     while let Sent::Left = over(daemon, job, &store, &chunks, &told, changes < MAX_CHANGES).await? {
         changes += 1;
     }
-    (record.version, record.bytes, record.checked) = (job.version.number(), total, daemon.time.seconds());
+    (record.version, record.bytes, record.checked) =
+        (job.version.number(), total, daemon.time.seconds());
     save(daemon, job, record.clone()).await?;
     tracing::info!(share = ?share.id, version = record.version, bytes = total, "uploaded");
     Ok(record)
@@ -121,8 +128,14 @@ async fn over(
 ) -> Result<Sent, UploadError> {
     let link = dial(&daemon.endpoint, store).await?;
     let _closing = Closing(link.clone());
-    let RelayStream { stream, mut reader, link } = open(link, RelayPurpose::Upload).await?;
-    let limit = daemon.throttles.up(stream.device, None, Some(stream.remote.ip()));
+    let RelayStream {
+        stream,
+        mut reader,
+        link,
+    } = open(link, RelayPurpose::Upload).await?;
+    let limit = daemon
+        .throttles
+        .up(stream.device, None, Some(stream.remote.ip()));
     let (way, progress) = (Flow::new(daemon, &link, &stream), stream.progress());
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
@@ -131,7 +144,14 @@ async fn over(
         told(bytes, total);
     };
     let hear = hear(&mut recv, &mut reader, chunks, asked, &told);
-    let say = say(daemon, &mut send, chunks, put(job, daemon.time.seconds()), missing, (&limit, &way));
+    let say = say(
+        daemon,
+        &mut send,
+        chunks,
+        put(job, daemon.time.seconds()),
+        missing,
+        (&limit, &way),
+    );
     let mut hear = std::pin::pin!(hear);
     tokio::select! {
         heard = &mut hear => heard?,
@@ -167,7 +187,9 @@ async fn begun(daemon: &Arc<Daemon>, job: &Job) -> Result<KeptRecord, UploadErro
     }
     let record = KeptRecord::new(job.relay.clone());
     save(daemon, job, record.clone()).await?;
-    daemon.keep.change(job.share.id, |entry| entry.record = Some(record.clone()));
+    daemon
+        .keep
+        .change(job.share.id, |entry| entry.record = Some(record.clone()));
     Ok(record)
 }
 
@@ -202,7 +224,9 @@ async fn say(
         tell(send, &list).await?;
     }
     // Without an answer the hearing half ends, and with it everything.
-    let Ok(missing) = missing.await else { return std::future::pending().await };
+    let Ok(missing) = missing.await else {
+        return std::future::pending().await;
+    };
     way.rests();
     let mut read = chunks.read(daemon, missing);
     while let Some(chunk) = read.recv().await {
@@ -238,11 +262,26 @@ async fn hear(
     let mut asked = Some(asked);
     let mut stored = Stored::default();
     loop {
-        let message = timeout(PATIENCE, reader.next(recv)).await.map_err(|_| RelayError::Silent)?;
-        match message.map_err(RelayError::from)?.ok_or(RelayError::Ended)? {
-            RelayMessage::Missing { root, manifest, data } => {
-                let missing = Missing { root, manifest, data };
-                let bytes = chunks.bytes_missing(&missing).ok_or(RelayError::Unexpected)?;
+        let message = timeout(PATIENCE, reader.next(recv))
+            .await
+            .map_err(|_| RelayError::Silent)?;
+        match message
+            .map_err(RelayError::from)?
+            .ok_or(RelayError::Ended)?
+        {
+            RelayMessage::Missing {
+                root,
+                manifest,
+                data,
+            } => {
+                let missing = Missing {
+                    root,
+                    manifest,
+                    data,
+                };
+                let bytes = chunks
+                    .bytes_missing(&missing)
+                    .ok_or(RelayError::Unexpected)?;
                 stored.there = chunks.total().saturating_sub(bytes);
                 told(stored.there, chunks.total());
                 let asked = asked.take().ok_or(RelayError::Unexpected)?;

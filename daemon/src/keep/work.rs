@@ -1,4 +1,5 @@
-//! The loop that uploads and releases: looks what is due whenever something changed, and works on a few at once.
+//! The loop that uploads and releases: looks what is due whenever something changed, and works on a
+//! few at once.
 
 use super::check;
 use super::chunks::ReadFailed;
@@ -23,13 +24,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Most uploads at once: a large one must not hold up a small one, and many must not hold up what the LAN asks for.
+/// Most uploads at once: a large one must not hold up a small one, and many must not hold up what
+/// the LAN asks for.
 pub(super) const AT_ONCE: usize = 2;
-/// How often everything is looked at although nothing happened: rules about networks, and what should be at a store.
+/// How often everything is looked at although nothing happened: rules about networks, and what
+/// should be at a store.
 const LOOK: Duration = Duration::from_secs(60);
-/// Pause after something that only people change: the files are not what they were, the device is not known.
+/// Pause after something that only people change: the files are not what they were, the device is
+/// not known.
 const LONG: Duration = Duration::from_secs(600);
-/// Longest pause after the relay had no room: asking costs one message, and there may be room any moment.
+/// Longest pause after the relay had no room: asking costs one message, and there may be room any
+/// moment.
 const FULL: Duration = Duration::from_secs(60);
 
 /// What is being done for a share.
@@ -68,9 +73,15 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
         let before = std::mem::replace(&mut connected, daemon.relays.connected().len());
         if connected > before {
             daemon.keep.reconnected();
-            daemon.tasks.spawn_forever(check::everything(Arc::clone(&daemon)));
+            daemon
+                .tasks
+                .spawn_forever(check::everything(Arc::clone(&daemon)));
         }
-        let mut look = Look { daemon: &daemon, running: &running, next: Instant::now() + LOOK };
+        let mut look = Look {
+            daemon: &daemon,
+            running: &running,
+            next: Instant::now() + LOOK,
+        };
         look.stop_what_is_past();
         let due = look.due();
         let next = look.next;
@@ -95,12 +106,22 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
     let stopped = stop.clone();
     match due {
         Due::Upload(job) => {
-            let (share, version, relay) = (job.share.id, job.version.number(), job.connection.remote());
-            running.insert(share, Running { version: Some(version), relay, stop });
+            let (share, version, relay) =
+                (job.share.id, job.version.number(), job.connection.remote());
+            running.insert(
+                share,
+                Running {
+                    version: Some(version),
+                    relay,
+                    stop,
+                },
+            );
             let daemon = Arc::clone(daemon);
             works.push(Box::pin(async move {
                 let told = |bytes, total| {
-                    daemon.keep.change(share, |entry| entry.doing = Doing::Uploading { bytes, total });
+                    daemon.keep.change(share, |entry| {
+                        entry.doing = Doing::Uploading { bytes, total }
+                    });
                 };
                 let outcome = tokio::select! {
                     done = upload::run(&daemon, &job, told) => match done {
@@ -113,8 +134,17 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
             }));
         }
         Due::Release(share, connection) => {
-            running.insert(share, Running { version: None, relay: connection.remote(), stop });
-            works.push(Box::pin(async move { (share, Outcome::Released(connection.release(share).await)) }));
+            running.insert(
+                share,
+                Running {
+                    version: None,
+                    relay: connection.remote(),
+                    stop,
+                },
+            );
+            works.push(Box::pin(async move {
+                (share, Outcome::Released(connection.release(share).await))
+            }));
         }
     }
 }
@@ -136,22 +166,34 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
         Outcome::Failed(error) => {
             tracing::info!(?share, %error, "an upload failed");
             // It may have a later version than this device knows of.
-            if error.refusal().is_some_and(|refusal| refusal.code == RelayRefusalCode::Invalid) {
+            if error
+                .refusal()
+                .is_some_and(|refusal| refusal.code == RelayRefusalCode::Invalid)
+            {
                 check::one(daemon, share).await;
             }
             let (trouble, pauses) = trouble(&error);
             if matches!(error, UploadError::Read(ReadFailed::Changed)) {
                 recheck(daemon, share).await;
             }
-            daemon.keep.change(share, |entry| entry.failed(trouble, pauses));
+            daemon
+                .keep
+                .change(share, |entry| entry.failed(trouble, pauses));
         }
         Outcome::Released(Err(error)) if !is_gone(&error) => {
             tracing::info!(?share, %error, "a share could not be released");
-            let trouble = Trouble { reason: None, words: error.to_string() };
-            daemon.keep.change(share, |entry| entry.failed(trouble, Duration::ZERO..=RETRY.1));
+            let trouble = Trouble {
+                reason: None,
+                words: error.to_string(),
+            };
+            daemon.keep.change(share, |entry| {
+                entry.failed(trouble, Duration::ZERO..=RETRY.1)
+            });
         }
         Outcome::Released(_) => forget(daemon, share).await,
-        Outcome::Stopped => daemon.keep.change(share, |entry| entry.doing = Doing::Nothing),
+        Outcome::Stopped => daemon
+            .keep
+            .change(share, |entry| entry.doing = Doing::Nothing),
     }
 }
 
@@ -162,7 +204,12 @@ fn is_gone(error: &RequestError) -> bool {
 
 /// A share is at no store any more. What did not fit before may fit now.
 async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
-    if let Some(store) = daemon.keep.entry(share).record.and_then(|record| record.store()) {
+    if let Some(store) = daemon
+        .keep
+        .entry(share)
+        .record
+        .and_then(|record| record.store())
+    {
         holders::released(daemon, share, store.key);
     }
     let of = Arc::clone(daemon);
@@ -185,26 +232,42 @@ async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
 
 /// Files changed since they were shared: what cannot be given is not announced any more.
 async fn recheck(daemon: &Arc<Daemon>, share: ShareId) {
-    let Some(share) = daemon.shares.get(share) else { return };
-    let Some(version) = share.current() else { return };
+    let Some(share) = daemon.shares.get(share) else {
+        return;
+    };
+    let Some(version) = share.current() else {
+        return;
+    };
     let of = Arc::clone(daemon);
     let _ = tokio::task::spawn_blocking(move || of.recheck(&share, &version)).await;
 }
 
 /// What users are told of a failure, and how long nothing is tried at least and at most.
 fn trouble(error: &UploadError) -> (Trouble, RangeInclusive<Duration>) {
-    let asked = error.refusal().map_or(Duration::ZERO, |r| Duration::from_millis(r.retry_after_ms.into()));
-    let most = if matches!(error, UploadError::Place(_)) { FULL } else { RETRY.1 };
+    let asked = error.refusal().map_or(Duration::ZERO, |r| {
+        Duration::from_millis(r.retry_after_ms.into())
+    });
+    let most = if matches!(error, UploadError::Place(_)) {
+        FULL
+    } else {
+        RETRY.1
+    };
     let (reason, words, pauses) = match (error, error.refusal().map(|refusal| refusal.code)) {
-        (_, Some(RelayRefusalCode::Quota)) => {
-            (Some(ErrorCode::OverQuota), "over quota at the relay".into(), asked..=most)
-        }
-        (_, Some(RelayRefusalCode::NoSpace)) => {
-            (Some(ErrorCode::NoSpace), "the relay has no space left".into(), asked..=most)
-        }
-        (_, Some(RelayRefusalCode::Revoked | RelayRefusalCode::NotRegistered)) => {
-            (Some(ErrorCode::Refused), "the relay does not know this device".into(), LONG..=LONG)
-        }
+        (_, Some(RelayRefusalCode::Quota)) => (
+            Some(ErrorCode::OverQuota),
+            "over quota at the relay".into(),
+            asked..=most,
+        ),
+        (_, Some(RelayRefusalCode::NoSpace)) => (
+            Some(ErrorCode::NoSpace),
+            "the relay has no space left".into(),
+            asked..=most,
+        ),
+        (_, Some(RelayRefusalCode::Revoked | RelayRefusalCode::NotRegistered)) => (
+            Some(ErrorCode::Refused),
+            "the relay does not know this device".into(),
+            LONG..=LONG,
+        ),
         (_, Some(RelayRefusalCode::Busy | RelayRefusalCode::GoingAway)) => {
             (None, "the relay is busy".into(), asked..=RETRY.1)
         }
@@ -228,9 +291,22 @@ struct Look<'a> {
 impl Look<'_> {
     /// Stops uploads of what was replaced, ended or forbidden meanwhile.
     fn stop_what_is_past(&self) {
-        for (share, running) in self.running.iter().filter(|(_, running)| running.version.is_some()) {
-            let current = self.daemon.shares.get(*share).and_then(|share| share.current());
-            let released = self.daemon.keep.entry(*share).record.is_some_and(|record| record.release);
+        for (share, running) in self
+            .running
+            .iter()
+            .filter(|(_, running)| running.version.is_some())
+        {
+            let current = self
+                .daemon
+                .shares
+                .get(*share)
+                .and_then(|share| share.current());
+            let released = self
+                .daemon
+                .keep
+                .entry(*share)
+                .record
+                .is_some_and(|record| record.release);
             let forbidden = self.link(running.relay).is_err();
             if released || forbidden || current.map(|version| version.number()) != running.version {
                 running.stop.cancel();
@@ -240,7 +316,11 @@ impl Look<'_> {
 
     /// Whether a relay may be uploaded to over the link as it is.
     fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
-        policy::link(&self.daemon.config.upload, &self.daemon.world.facts(), relay)
+        policy::link(
+            &self.daemon.config.upload,
+            &self.daemon.world.facts(),
+            relay,
+        )
     }
 
     /// What is due, in order: what frees room first, then the smallest shares.
@@ -254,11 +334,21 @@ impl Look<'_> {
             if share.owner != self.daemon.device || record.domain.is_none() {
                 continue;
             }
-            let Some(version) = share.current() else { continue };
+            let Some(version) = share.current() else {
+                continue;
+            };
             if share.is_behind().is_some() {
-                // A store takes no older version in place of a later one; the user has been told what to do.
-                let words = "others have a later version, as after a restore from a backup; share it again";
-                self.show(share.id, Doing::Waits(Trouble { reason: None, words: words.into() }));
+                // A store takes no older version in place of a later one; the user has been told
+                // what to do.
+                let words =
+                    "others have a later version, as after a restore from a backup; share it again";
+                self.show(
+                    share.id,
+                    Doing::Waits(Trouble {
+                        reason: None,
+                        words: words.into(),
+                    }),
+                );
                 continue;
             }
             match self.upload(&share, &record, &version, &relays) {
@@ -280,7 +370,13 @@ impl Look<'_> {
         if self.running.contains_key(&share) {
             return false;
         }
-        match self.daemon.keep.entry(share).not_before.filter(|at| *at > Instant::now()) {
+        match self
+            .daemon
+            .keep
+            .entry(share)
+            .not_before
+            .filter(|at| *at > Instant::now())
+        {
             Some(at) => {
                 self.next = self.next.min(at);
                 false
@@ -294,9 +390,12 @@ impl Look<'_> {
         let known: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
         let ended: Vec<ShareId> = {
             let entries = self.daemon.keep.lock();
-            let kept =
-                entries.iter().filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
-            kept.map(|(share, _)| *share).filter(|share| !known.contains(share)).collect()
+            let kept = entries
+                .iter()
+                .filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
+            kept.map(|(share, _)| *share)
+                .filter(|share| !known.contains(share))
+                .collect()
         };
         for share in ended {
             self.daemon.keep.release(&self.daemon.records, share);
@@ -306,14 +405,21 @@ impl Look<'_> {
     fn releases(&mut self, relays: &[Arc<Relay>]) -> Vec<Due> {
         let released: Vec<(ShareId, KeptRecord)> = {
             let entries = self.daemon.keep.lock();
-            let records = entries.iter().filter_map(|(share, entry)| Some((*share, entry.record.clone()?)));
+            let records = entries
+                .iter()
+                .filter_map(|(share, entry)| Some((*share, entry.record.clone()?)));
             records.filter(|(_, record)| record.release).collect()
         };
         let mut due = Vec::new();
         for (share, record) in released.into_iter().filter(|(share, _)| self.may(*share)) {
-            // Of a relay that was left nothing can be asked: the record stays, should it be joined again.
+            // Of a relay that was left nothing can be asked: the record stays, should it be joined
+            // again.
             let relay = relays.iter().find(|relay| relay.key() == record.relay);
-            due.extend(relay.and_then(|relay| relay.connection()).map(|of| Due::Release(share, of)));
+            due.extend(
+                relay
+                    .and_then(|relay| relay.connection())
+                    .map(|of| Due::Release(share, of)),
+            );
         }
         due
     }
@@ -329,7 +435,8 @@ impl Look<'_> {
         let rules = &self.daemon.config.upload;
         let entry = self.daemon.keep.entry(share.id);
         if let Err(why) = policy::share(rules, record.no_upload, version.head.head().bytes) {
-            if why == policy::Forbidden::Asked && entry.record.is_some_and(|record| !record.release) {
+            if why == policy::Forbidden::Asked && entry.record.is_some_and(|record| !record.release)
+            {
                 self.daemon.keep.release(&self.daemon.records, share.id);
             }
             return Err(why.into());
@@ -339,19 +446,29 @@ impl Look<'_> {
             return Ok(None);
         }
         let released = entry.record.as_ref().filter(|record| record.release);
-        let leaving = released.is_some_and(|record| relays.iter().any(|relay| relay.key() == record.relay));
+        let leaving =
+            released.is_some_and(|record| relays.iter().any(|relay| relay.key() == record.relay));
         if leaving || !self.may(share.id) {
             return Ok(None); // First it is released, then it is placed anew.
         }
         let Some((relay, connection)) = home(relays, entry.record.as_ref()) else {
             let words = "no relay is connected".into();
-            return Err(Doing::Waits(Trouble { reason: Some(ErrorCode::NoRelay), words }));
+            return Err(Doing::Waits(Trouble {
+                reason: Some(ErrorCode::NoRelay),
+                words,
+            }));
         };
         policy::network(rules, connection.remote())?;
         self.link(connection.remote())?;
         let relay = relay.key();
         let (share, version) = (Arc::clone(share), Arc::clone(version));
-        Ok(Some(Job { share, version, connection, relay, expires: record.expires }))
+        Ok(Some(Job {
+            share,
+            version,
+            connection,
+            relay,
+            expires: record.expires,
+        }))
     }
 
     /// Shows users why a share is not being uploaded.
@@ -367,12 +484,17 @@ impl Look<'_> {
     }
 }
 
-/// The relay that keeps a share, or would: the one where it is already as long as it is joined, else the first that is
-/// connected.
-fn home(relays: &[Arc<Relay>], record: Option<&KeptRecord>) -> Option<(Arc<Relay>, Arc<RelayConnection>)> {
+/// The relay that keeps a share, or would: the one where it is already as long as it is joined,
+/// else the first that is connected.
+fn home(
+    relays: &[Arc<Relay>],
+    record: Option<&KeptRecord>,
+) -> Option<(Arc<Relay>, Arc<RelayConnection>)> {
     let kept = record.and_then(|record| relays.iter().find(|relay| relay.key() == record.relay));
     match kept {
         Some(relay) => Some((Arc::clone(relay), relay.connection()?)),
-        None => relays.iter().find_map(|relay| Some((Arc::clone(relay), relay.connection()?))),
+        None => relays
+            .iter()
+            .find_map(|relay| Some((Arc::clone(relay), relay.connection()?))),
     }
 }

@@ -1,4 +1,5 @@
-//! A lane looks at itself from beside: whether anything comes, how much, and what is to be done when it is too little.
+//! A lane looks at itself from beside: whether anything comes, how much, and what is to be done
+//! when it is too little.
 
 use super::Lane;
 use crate::links::watching::{Verdict, Watch};
@@ -12,8 +13,8 @@ use tokio::time::sleep;
 
 /// What has come over a way that takes no long packets at most, bytes: greetings and answers.
 const FEW: u64 = 16 * 1024;
-/// How often a lane is left for another carrier, or a circuit for a new one, in one session at most: it may be that no better one takes
-/// its place.
+/// How often a lane is left for another carrier, or a circuit for a new one, in one session at
+/// most: it may be that no better one takes its place.
 const MAX_LEFT: u32 = 3;
 /// How long a relay may take to acknowledge a word.
 const ACKNOWLEDGED: Duration = Duration::from_millis(750);
@@ -34,7 +35,14 @@ pub(super) struct Watched {
 impl Watched {
     pub(super) fn new(lane: &Lane, stream: &Stream) -> Self {
         let watch = Watch::new(lane.daemon.links.paths(), stream.via);
-        Self { watch, via: stream.via, progress: Vec::new(), seen: 0, silences: (0, 0), busy: false }
+        Self {
+            watch,
+            via: stream.via,
+            progress: Vec::new(),
+            seen: 0,
+            silences: (0, 0),
+            busy: false,
+        }
     }
 
     fn received(&self) -> u64 {
@@ -66,7 +74,9 @@ impl Lane {
         let received = watched.received();
         if std::mem::replace(&mut watched.seen, received) != received {
             let (share, device) = (self.share.id, self.device);
-            self.daemon.core.with(|engine, now| engine.handle_moving(share, device, now));
+            self.daemon
+                .core
+                .with(|engine, now| engine.handle_moving(share, device, now));
         }
         match watched.watch.look(received, expected) {
             Verdict::Stay => None,
@@ -84,8 +94,9 @@ impl Lane {
         }
     }
 
-    /// Nothing has come for a second: finds out whether the way still leads anywhere. The other device may have lost its end of it, which
-    /// it cannot say over it; a network may have begun to swallow what it let through; or it lets only short packets through.
+    /// Nothing has come for a second: finds out whether the way still leads anywhere. The other
+    /// device may have lost its end of it, which it cannot say over it; a network may have
+    /// begun to swallow what it let through; or it lets only short packets through.
     async fn silent(
         &self,
         watched: &mut Watched,
@@ -98,7 +109,9 @@ impl Lane {
             // The link is closed if it leads nowhere, and this lane ends with it.
             Carrier::Quic => {
                 let of = Arc::clone(&self.daemon);
-                self.daemon.tasks.spawn(async move { of.links.suspect(device).await });
+                self.daemon
+                    .tasks
+                    .spawn(async move { of.links.suspect(device).await });
                 return None;
             }
             Carrier::Tcp if self.is_swallowed().await => {
@@ -108,22 +121,26 @@ impl Lane {
                 let heard = watched.heard();
                 for send in senders {
                     // Nobody knows of such a request: it is acknowledged on the way and no more.
-                    write_message(send, &Message::Cancel { request: u64::MAX }).await.ok()?;
+                    write_message(send, &Message::Cancel { request: u64::MAX })
+                        .await
+                        .ok()?;
                 }
                 sleep(ACKNOWLEDGED).await;
                 if watched.heard() == heard {
                     links.paths().stalled(remote, carrier);
                     return Some("nothing gets through to the relay any more");
                 }
-                // A burst may be lost of which too little is left to go on by: the next circuit goes over the other carrier, once.
+                // A burst may be lost of which too little is left to go on by: the next circuit
+                // goes over the other carrier, once.
                 if links.paths().outdone(remote, carrier, 0.0) && self.may_leave() {
                     return Some("another carrier may carry more");
                 }
             }
             Carrier::Tcp | Carrier::Relayed => {}
         }
-        // So it is where nothing long has come, where QUIC does not get through either, and where the silence lasts, for wishes may be long
-        // as well. Whoever just takes its time is asked anew a few times at most.
+        // So it is where nothing long has come, where QUIC does not get through either, and where
+        // the silence lasts, for wishes may be long as well. Whoever just takes its time is
+        // asked anew a few times at most.
         let silences = watched.silences(received);
         let alone = self.carrier == Carrier::Tcp && !links.has(device, CarrierKind::Quic);
         let lost = carrier == CarrierKind::Tcp && (received < FEW || alone || silences > 1);
@@ -134,7 +151,8 @@ impl Lane {
             }
             return Some("long packets may be lost");
         }
-        // The other device has a part of the way of its own, and learns by this that something is wrong with it.
+        // The other device has a part of the way of its own, and learns by this that something is
+        // wrong with it.
         let anew = self.carrier == Carrier::Relayed && silences > 1 && self.may_leave();
         anew.then_some("nothing comes through the circuit")
     }

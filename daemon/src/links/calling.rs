@@ -1,7 +1,9 @@
-//! Connections the other way round: a device that is seen and does not answer, because a firewall lets nothing in, may get through to
-//! this one. This device asks by multicast to be connected to, and whoever shares something does.
+//! Connections the other way round: a device that is seen and does not answer, because a firewall
+//! lets nothing in, may get through to this one. This device asks by multicast to be connected to,
+//! and whoever shares something does.
 //!
-//! Invariant: whoever connects is known by its key like any other link; being called makes a device dial and nothing else.
+//! Invariant: whoever connects is known by its key like any other link; being called makes a device
+//! dial and nothing else.
 
 use super::Links;
 use hither_carrier::{Call, Link};
@@ -14,7 +16,8 @@ use tokio::time::{sleep, timeout};
 
 /// How long a device that is seen may be silent before it is asked to connect by itself.
 const SILENT: Duration = Duration::from_millis(500);
-/// How long this device goes on calling after nobody is waited for any more, so that it does not begin anew for each.
+/// How long this device goes on calling after nobody is waited for any more, so that it does not
+/// begin anew for each.
 const LINGER: Duration = Duration::from_secs(2);
 /// How often one device is connected to because it calls.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -60,7 +63,9 @@ impl Drop for Looking<'_> {
 impl Calling {
     /// Begins a look at the links of a device; `None`: one is under way.
     pub(super) fn look_at(&self, device: DeviceId) -> Option<Looking<'_>> {
-        lock(&self.suspected).insert(device).then(|| Looking(&self.suspected, device))
+        lock(&self.suspected)
+            .insert(device)
+            .then(|| Looking(&self.suspected, device))
     }
 }
 
@@ -78,8 +83,11 @@ impl Links {
         let mut came = self.calling.came.subscribe();
         let mut arrives = std::pin::pin!(async {
             loop {
-                let found =
-                    came.borrow_and_update().get(&device).filter(|l| l.close_reason().is_none()).cloned();
+                let found = came
+                    .borrow_and_update()
+                    .get(&device)
+                    .filter(|l| l.close_reason().is_none())
+                    .cloned();
                 match found {
                     Some(link) => return link,
                     // The sender lives as long as this does.
@@ -98,7 +106,8 @@ impl Links {
         arrives.await
     }
 
-    /// Has this device announced as one to connect to while it waits for silent ones, until the daemon ends.
+    /// Has this device announced as one to connect to while it waits for silent ones, until the
+    /// daemon ends.
     pub(crate) async fn run_calls(&self, call: Call) {
         let mut waiting = self.calling.waiting.subscribe();
         loop {
@@ -128,7 +137,10 @@ impl Links {
         }
         match self.quic(device).await {
             Ok(_) => {
-                tracing::info!(?device, "a device that did not get through was connected to");
+                tracing::info!(
+                    ?device,
+                    "a device that did not get through was connected to"
+                );
                 *lock(&self.calling.shut_out) = Some(device);
             }
             Err(error) => tracing::debug!(?device, %error, "a device that calls is not reached"),
@@ -140,7 +152,8 @@ impl Links {
         *lock(&self.calling.shut_out) = None;
     }
 
-    /// A device on this network that does not get through to this one, while this one gets through to it.
+    /// A device on this network that does not get through to this one, while this one gets through
+    /// to it.
     pub(crate) fn shut_out(&self) -> Option<DeviceId> {
         *lock(&self.calling.shut_out)
     }

@@ -1,7 +1,8 @@
 //! Watching what a way carries, the same for everything that uses one: fetches, uploads, circuits.
 //!
-//! A connection that is made may carry little, or nothing. Whoever waits for it says how far it is; here it is judged, what is learnt is
-//! remembered for this network and remote (`Paths`), and whoever waits is told to leave it.
+//! A connection that is made may carry little, or nothing. Whoever waits for it says how far it is;
+//! here it is judged, what is learnt is remembered for this network and remote (`Paths`), and
+//! whoever waits is told to leave it.
 
 use hither_carrier::{CarrierKind, Finding, Gauge, Paths, Progress};
 use hither_proto::DeviceId;
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Packets in a second, and how many of a hundred of them are lost, where the line throws away what it does not want to carry.
+/// Packets in a second, and how many of a hundred of them are lost, where the line throws away what
+/// it does not want to carry.
 const TELLING_PACKETS: u64 = 30;
 const LOST_PERCENT: u64 = 5;
 /// Bytes that the system takes on TCP, at most, before it has to wait for acknowledgements.
@@ -41,10 +43,16 @@ impl Watch {
 
     /// Watches a way to a remote over QUIC or TCP.
     pub(crate) fn new(paths: &Arc<Paths>, (remote, carrier): (DeviceId, CarrierKind)) -> Self {
-        Self { paths: Arc::clone(paths), gauge: Gauge::default(), remote, carrier }
+        Self {
+            paths: Arc::clone(paths),
+            gauge: Gauge::default(),
+            remote,
+            carrier,
+        }
     }
 
-    /// A look: bytes that have moved so far, and whether more are expected and nothing here keeps them from moving.
+    /// A look: bytes that have moved so far, and whether more are expected and nothing here keeps
+    /// them from moving.
     pub(crate) fn look(&mut self, moved: u64, expected: bool) -> Verdict {
         match self.gauge.look(moved, expected, Instant::now().into_std()) {
             Finding::Nothing => Verdict::Stay,
@@ -52,7 +60,9 @@ impl Watch {
                 self.paths.measured(self.remote, self.carrier, rate);
                 Verdict::Stay
             }
-            Finding::Little(rate) if self.paths.outdone(self.remote, self.carrier, rate) => Verdict::Leave,
+            Finding::Little(rate) if self.paths.outdone(self.remote, self.carrier, rate) => {
+                Verdict::Leave
+            }
             Finding::Little(_) => Verdict::Stay,
             Finding::Silent => {
                 self.gauge.begin_anew();
@@ -85,12 +95,16 @@ impl Writing {
 
     /// How long ago something was written last.
     fn rests_for(&self) -> Option<Duration> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).map(|last| last.elapsed())
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map(|last| last.elapsed())
     }
 }
 
-/// The other device gave up a circuit that this one has written to over TCP: when that was a while ago, and all of it may be where the system
-/// keeps what is not acknowledged, long packets may be lost, and the next circuit has shorter segments.
+/// The other device gave up a circuit that this one has written to over TCP: when that was a while
+/// ago, and all of it may be where the system keeps what is not acknowledged, long packets may be
+/// lost, and the next circuit has shorter segments.
 pub(crate) fn given_up(
     paths: &Paths,
     (remote, carrier): (DeviceId, CarrierKind),
@@ -99,14 +113,18 @@ pub(crate) fn given_up(
 ) {
     const WHILE: Duration = Duration::from_secs(1);
     let unseen = (1..UNSEEN).contains(&progress.sent());
-    if carrier == CarrierKind::Tcp && unseen && writing.rests_for().is_some_and(|rest| rest >= WHILE) {
+    if carrier == CarrierKind::Tcp
+        && unseen
+        && writing.rests_for().is_some_and(|rest| rest >= WHILE)
+    {
         paths.shorten(remote);
     }
 }
 
-/// Returns when a way over TCP on which this device is `writing` takes nothing for a second, and has taken no more than the system takes
-/// unseen: long packets may be lost on it, and the next one has shorter segments; or, where they are as short as they can be, goes over
-/// the other carrier if that may carry more. On other ways it never returns.
+/// Returns when a way over TCP on which this device is `writing` takes nothing for a second, and
+/// has taken no more than the system takes unseen: long packets may be lost on it, and the next one
+/// has shorter segments; or, where they are as short as they can be, goes over the other carrier if
+/// that may carry more. On other ways it never returns.
 pub(crate) async fn takes_nothing(
     paths: &Paths,
     (remote, carrier): (DeviceId, CarrierKind),
@@ -121,7 +139,11 @@ pub(crate) async fn takes_nothing(
     loop {
         sleep(Watch::LOOK).await;
         let now = progress.sent();
-        same = if writing.is_under_way() && now == sent { same + 1 } else { 0 };
+        same = if writing.is_under_way() && now == sent {
+            same + 1
+        } else {
+            0
+        };
         sent = now;
         if sent >= UNSEEN {
             return std::future::pending().await;
@@ -135,8 +157,9 @@ pub(crate) async fn takes_nothing(
     }
 }
 
-/// Returns when a way over TCP on which this device is `writing` takes so little that it is to be left for the other carrier. The other side
-/// may be what takes it slowly: then the other carrier is tried in vain, once. On other ways it never returns.
+/// Returns when a way over TCP on which this device is `writing` takes so little that it is to be
+/// left for the other carrier. The other side may be what takes it slowly: then the other carrier
+/// is tried in vain, once. On other ways it never returns.
 pub(crate) async fn takes_little(
     paths: &Arc<Paths>,
     (remote, carrier): (DeviceId, CarrierKind),
@@ -156,12 +179,18 @@ pub(crate) async fn takes_little(
     }
 }
 
-/// Returns when a way on which this device sends loses so much, and carries so little, that it is to be left for the other carrier. What
-/// is sent slowly because the other side takes it slowly is not lost. For streams that are alone on their QUIC connection; on others
-/// it never returns.
-pub(crate) async fn loses(paths: &Paths, (remote, carrier): (DeviceId, CarrierKind), progress: &Progress) {
+/// Returns when a way on which this device sends loses so much, and carries so little, that it is
+/// to be left for the other carrier. What is sent slowly because the other side takes it slowly is
+/// not lost. For streams that are alone on their QUIC connection; on others it never returns.
+pub(crate) async fn loses(
+    paths: &Paths,
+    (remote, carrier): (DeviceId, CarrierKind),
+    progress: &Progress,
+) {
     const SPAN: Duration = Duration::from_secs(1);
-    let Some((mut packets, mut lost)) = progress.losses() else { return std::future::pending().await };
+    let Some((mut packets, mut lost)) = progress.losses() else {
+        return std::future::pending().await;
+    };
     let mut sent = progress.sent();
     loop {
         sleep(SPAN).await;

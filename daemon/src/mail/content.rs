@@ -1,11 +1,13 @@
-//! What is inside a message, before it is sealed: a format version, a JSON header with its length, the files' bytes.
+//! What is inside a message, before it is sealed: a format version, a JSON header with its length,
+//! the files' bytes.
 //!
 //! ```text
 //! 1 (1 byte) ‖ header length (4, big-endian) ‖ header (JSON) ‖ bytes of the first file ‖ of the second …
 //! ```
 //!
-//! Invariants: a file's name that comes out of [`Inside::decode`] passed [`EntryName::parse`]; a kind of a later version
-//! is [`Content::Unknown`], so that such a message is shown as one instead of being lost.
+//! Invariants: a file's name that comes out of [`Inside::decode`] passed [`EntryName::parse`]; a
+//! kind of a later version is [`Content::Unknown`], so that such a message is shown as one instead
+//! of being lost.
 
 use crate::catalogue::Notice;
 use crate::clock::unix_millis;
@@ -68,7 +70,11 @@ impl Content {
     pub(crate) fn summary(&self) -> String {
         let text = match self {
             Self::Text(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-            Self::Files(files) => files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", "),
+            Self::Files(files) => files
+                .iter()
+                .map(|f| f.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
             Self::Ticket(note) => note.name.clone(),
             Self::Unknown => String::new(),
         };
@@ -111,7 +117,13 @@ impl Header {
     fn encode(&self, payload: &[u8]) -> Vec<u8> {
         // Texts and numbers: nothing in it that JSON cannot hold.
         let header = serde_json::to_vec(self).unwrap_or_default();
-        [&[FORMAT][..], &(header.len() as u32).to_be_bytes(), &header, payload].concat()
+        [
+            &[FORMAT][..],
+            &(header.len() as u32).to_be_bytes(),
+            &header,
+            payload,
+        ]
+        .concat()
     }
 }
 
@@ -140,7 +152,11 @@ impl Letter {
             Content::Files(files) => {
                 for file in files {
                     let (name, length) = (file.name.as_str().to_owned(), file.bytes.len() as u32);
-                    header.files.push(FileHeader { name, mode: file.mode, length });
+                    header.files.push(FileHeader {
+                        name,
+                        mode: file.mode,
+                        length,
+                    });
                     payload.extend_from_slice(&file.bytes);
                 }
             }
@@ -154,7 +170,13 @@ impl Letter {
 /// A notice before it is sealed.
 pub(crate) fn encode_notice(notice: &Notice) -> Vec<u8> {
     let (kind, catalogue) = (CATALOGUE.into(), Some(notice.clone()));
-    Header { made_ms: unix_millis(), kind, catalogue, ..Header::default() }.encode(&[])
+    Header {
+        made_ms: unix_millis(),
+        kind,
+        catalogue,
+        ..Header::default()
+    }
+    .encode(&[])
 }
 
 impl Inside {
@@ -163,7 +185,10 @@ impl Inside {
         let (prefix, rest) = bytes.split_at_checked(PREFIX).ok_or(Malformed)?;
         let (format, length) = prefix.split_first().ok_or(Malformed)?;
         if *format != FORMAT {
-            return Ok(Self::Letter(Letter { made_ms: 0, content: Content::Unknown }));
+            return Ok(Self::Letter(Letter {
+                made_ms: 0,
+                content: Content::Unknown,
+            }));
         }
         let length = u32::from_be_bytes(length.try_into().map_err(|_| Malformed)?);
         let (header, payload) = rest.split_at_checked(length as usize).ok_or(Malformed)?;
@@ -200,13 +225,19 @@ fn files(headers: Vec<FileHeader>, mut payload: &[u8]) -> Result<Vec<SmallFile>,
     }
     let mut files = Vec::new();
     for (i, header) in headers.into_iter().enumerate() {
-        let (bytes, rest) = payload.split_at_checked(header.length as usize).ok_or(Malformed)?;
+        let (bytes, rest) = payload
+            .split_at_checked(header.length as usize)
+            .ok_or(Malformed)?;
         payload = rest;
         // A hostile name is not worth a lost file.
         let name = EntryName::parse(&header.name)
             .or_else(|_| EntryName::parse(&format!("unnamed-{}", i + 1)))
             .map_err(|_| Malformed)?;
-        files.push(SmallFile { name, mode: header.mode & 0o777, bytes: bytes.to_vec() });
+        files.push(SmallFile {
+            name,
+            mode: header.mode & 0o777,
+            bytes: bytes.to_vec(),
+        });
     }
     Ok(files)
 }
@@ -217,7 +248,11 @@ fn note(note: TicketNote) -> Result<TicketNote, Malformed> {
     while name.len() > MAX_NAME {
         name.pop();
     }
-    Ok(TicketNote { ticket: ticket.to_string(), name, ..note })
+    Ok(TicketNote {
+        ticket: ticket.to_string(),
+        name,
+        ..note
+    })
 }
 
 #[cfg(test)]
@@ -226,54 +261,107 @@ mod tests {
     use hither_proto::ShareSecret;
 
     fn file(name: &str, bytes: &[u8]) -> SmallFile {
-        SmallFile { name: EntryName::parse(name).unwrap(), mode: 0o755, bytes: bytes.to_vec() }
+        SmallFile {
+            name: EntryName::parse(name).unwrap(),
+            mode: 0o755,
+            bytes: bytes.to_vec(),
+        }
     }
 
     fn round(content: Content) {
-        let letter = Letter { made_ms: 7, content };
+        let letter = Letter {
+            made_ms: 7,
+            content,
+        };
         assert_eq!(Inside::decode(&letter.encode()), Ok(Inside::Letter(letter)));
     }
 
     fn decode(bytes: &[u8]) -> Letter {
-        let Ok(Inside::Letter(letter)) = Inside::decode(bytes) else { panic!() };
+        let Ok(Inside::Letter(letter)) = Inside::decode(bytes) else {
+            panic!()
+        };
         letter
     }
 
     fn ticket() -> TicketNote {
         let owner = hither_carrier::Identity::generate().unwrap().device_id();
-        let ticket =
-            Ticket { secret: ShareSecret::new([1; 16]), owner, hints: vec![], relays: vec![], pin: None };
-        TicketNote { ticket: ticket.to_string(), name: "photos".into(), files: 3, bytes: 1 << 40 }
+        let ticket = Ticket {
+            secret: ShareSecret::new([1; 16]),
+            owner,
+            hints: vec![],
+            relays: vec![],
+            pin: None,
+        };
+        TicketNote {
+            ticket: ticket.to_string(),
+            name: "photos".into(),
+            files: 3,
+            bytes: 1 << 40,
+        }
     }
 
     #[test]
     fn every_kind_round_trips() {
         round(Content::Text("häl\nlo".into()));
-        round(Content::Files(vec![file("a", b"1"), file("empty", b""), file("b c", b"23")]));
+        round(Content::Files(vec![
+            file("a", b"1"),
+            file("empty", b""),
+            file("b c", b"23"),
+        ]));
         round(Content::Ticket(ticket()));
-        let notice = Notice { whole: true, ended: vec!["00".repeat(16)], ..Notice::default() };
-        assert_eq!(Inside::decode(&encode_notice(&notice)), Ok(Inside::Notice(notice)));
+        let notice = Notice {
+            whole: true,
+            ended: vec!["00".repeat(16)],
+            ..Notice::default()
+        };
+        assert_eq!(
+            Inside::decode(&encode_notice(&notice)),
+            Ok(Inside::Notice(notice))
+        );
     }
 
     fn raw(header: &str, payload: &[u8]) -> Vec<u8> {
-        [&[FORMAT][..], &(header.len() as u32).to_be_bytes(), header.as_bytes(), payload].concat()
+        [
+            &[FORMAT][..],
+            &(header.len() as u32).to_be_bytes(),
+            header.as_bytes(),
+            payload,
+        ]
+        .concat()
     }
 
     #[test]
     fn hostile_names_and_modes_are_made_harmless() {
         let header = r#"{"made_ms":1,"kind":"files","files":[{"name":"../../etc/passwd","mode":2541,"length":1},{"name":"CON","mode":0,"length":1},{"name":"a\u0000b","mode":0,"length":0}]}"#;
-        let Content::Files(files) = decode(&raw(header, b"xy")).content else { panic!() };
-        assert_eq!((files[0].name.as_str(), files[0].mode), ("unnamed-1", 0o755));
+        let Content::Files(files) = decode(&raw(header, b"xy")).content else {
+            panic!()
+        };
+        assert_eq!(
+            (files[0].name.as_str(), files[0].mode),
+            ("unnamed-1", 0o755)
+        );
         // How that is written is a matter of the file system that it is saved to.
-        assert_eq!((files[1].name.as_str(), files[1].bytes.as_slice()), ("CON", &b"y"[..]));
+        assert_eq!(
+            (files[1].name.as_str(), files[1].bytes.as_slice()),
+            ("CON", &b"y"[..])
+        );
         assert_eq!(files[2].name.as_str(), "unnamed-3");
-        assert_eq!(Content::Text("a\n\u{1b}[2Jb".into()).summary(), "a \u{fffd}[2Jb");
+        assert_eq!(
+            Content::Text("a\n\u{1b}[2Jb".into()).summary(),
+            "a \u{fffd}[2Jb"
+        );
     }
 
     #[test]
     fn what_is_later_is_kept_and_what_is_broken_refused() {
         let unknown = decode(&raw(r#"{"made_ms":5,"kind":"dance","steps":3}"#, b""));
-        assert_eq!(unknown, Letter { made_ms: 5, content: Content::Unknown });
+        assert_eq!(
+            unknown,
+            Letter {
+                made_ms: 5,
+                content: Content::Unknown
+            }
+        );
         assert_eq!(decode(&[2, 0, 0, 0, 0]).content, Content::Unknown);
         let many = format!(
             r#"{{"made_ms":1,"kind":"files","files":[{}]}}"#,
@@ -285,7 +373,10 @@ mod tests {
             raw("{}", b""),
             raw(r#"{"made_ms":1,"kind":"text"}"#, b""),
             raw(r#"{"made_ms":1,"kind":"files","files":[]}"#, b""),
-            raw(r#"{"made_ms":1,"kind":"files","files":[{"name":"a","mode":0,"length":9}]}"#, b"short"),
+            raw(
+                r#"{"made_ms":1,"kind":"files","files":[{"name":"a","mode":0,"length":9}]}"#,
+                b"short",
+            ),
             raw(
                 r#"{"made_ms":1,"kind":"ticket","share":{"ticket":"hither1x","name":"n","files":1,"bytes":1}}"#,
                 b"",

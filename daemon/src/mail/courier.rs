@@ -1,5 +1,5 @@
-//! Takes messages from the outbox to the relays: one on its way per reader, so that they arrive in order; tried again
-//! until a relay has them.
+//! Takes messages from the outbox to the relays: one on its way per reader, so that they arrive in
+//! order; tried again until a relay has them.
 
 use super::outbox::{Outcome, Waiting};
 use crate::daemon::Daemon;
@@ -46,7 +46,9 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
         for waiting in daemon.mail.outbox.heads() {
-            let paused = pauses.get(&waiting.to).is_some_and(|(until, _)| Instant::now() < *until);
+            let paused = pauses
+                .get(&waiting.to)
+                .is_some_and(|(until, _)| Instant::now() < *until);
             if attempts.len() >= MAX_ATTEMPTS || paused || busy.contains(&waiting.to) {
                 continue;
             }
@@ -71,7 +73,12 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
 /// Returns when the first pause that still lasts is over.
 async fn first_end(pauses: &Pauses) {
     let now = Instant::now();
-    match pauses.values().map(|(until, _)| *until).filter(|until| *until > now).min() {
+    match pauses
+        .values()
+        .map(|(until, _)| *until)
+        .filter(|until| *until > now)
+        .min()
+    {
         Some(until) => tokio::time::sleep_until(until.into()).await,
         None => pending().await,
     }
@@ -82,7 +89,8 @@ async fn attempt(
     waiting: Waiting,
     connection: Arc<RelayConnection>,
 ) -> (Waiting, Attempt) {
-    let sealed = tokio::task::spawn_blocking(move || daemon.mail.outbox.sealed(waiting.number)).await;
+    let sealed =
+        tokio::task::spawn_blocking(move || daemon.mail.outbox.sealed(waiting.number)).await;
     let ended = match sealed {
         Ok(Ok(Some(sealed))) => send(waiting, &connection, sealed).await,
         // It was taken back meanwhile.
@@ -98,8 +106,14 @@ async fn send(waiting: Waiting, connection: &RelayConnection, sealed: Vec<u8>) -
         return Attempt::Never("the relay takes no message of this length".into());
     }
     match connection.send(waiting.to, waiting.id, sealed.into()).await {
-        Ok(true) => Attempt::Sent(Outcome { state: SentState::Delivered, reason: None }),
-        Ok(false) => Attempt::Sent(Outcome { state: SentState::AtRelay, reason: None }),
+        Ok(true) => Attempt::Sent(Outcome {
+            state: SentState::Delivered,
+            reason: None,
+        }),
+        Ok(false) => Attempt::Sent(Outcome {
+            state: SentState::AtRelay,
+            reason: None,
+        }),
         Err(RequestError::Lost) => Attempt::Lost,
         Err(RequestError::Refused(refusal)) => refused(refusal),
         Err(error) => Attempt::Later(error.to_string(), FIRST_PAUSE),
@@ -151,8 +165,16 @@ async fn settle(daemon: &Arc<Daemon>, waiting: Waiting, ended: Attempt, pauses: 
 
 fn pause(pauses: &mut Pauses, reader: DeviceId, least: Duration) {
     let failures = pauses.get(&reader).map_or(0, |(_, failures)| *failures);
-    let doubled = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
-    pauses.insert(reader, (Instant::now() + doubled.max(least), failures.saturating_add(1)));
+    let doubled = FIRST_PAUSE
+        .saturating_mul(1 << failures.min(16))
+        .min(LONGEST_PAUSE);
+    pauses.insert(
+        reader,
+        (
+            Instant::now() + doubled.max(least),
+            failures.saturating_add(1),
+        ),
+    );
 }
 
 async fn clean(daemon: &Arc<Daemon>) {

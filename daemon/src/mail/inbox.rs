@@ -1,8 +1,10 @@
-//! Messages that arrived: durable before the relay may forget them, and shown once, however often they come.
+//! Messages that arrived: durable before the relay may forget them, and shown once, however often
+//! they come.
 //!
-//! Invariants: a delivery is acknowledged only after its message (or the decision to drop it) is durable; a pair of
-//! sender and id that was seen is remembered for [`REMEMBER`], longer than a sender goes on trying and a relay keeps
-//! messages together; at most [`MAX_MESSAGES`] messages of [`MAX_BYTES`] are kept, beyond that they stay at the relay.
+//! Invariants: a delivery is acknowledged only after its message (or the decision to drop it) is
+//! durable; a pair of sender and id that was seen is remembered for [`REMEMBER`], longer than a
+//! sender goes on trying and a relay keeps messages together; at most [`MAX_MESSAGES`] messages of
+//! [`MAX_BYTES`] are kept, beyond that they stay at the relay.
 
 use super::content::{Inside, Letter};
 use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
@@ -64,7 +66,10 @@ pub(crate) struct Taken {
 impl Inbox {
     pub(super) fn open(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
         let kept = records::all::<MessageRecord>(&*storage, INBOX)?;
-        let next = storage.get(NUMBERS, NEXT)?.and_then(|bytes| records::number(&bytes)).unwrap_or(1);
+        let next = storage
+            .get(NUMBERS, NEXT)?
+            .and_then(|bytes| records::number(&bytes))
+            .unwrap_or(1);
         let latest = kept.last().map_or(0, |(number, _)| *number);
         let state = State {
             next: next.max(latest + 1),
@@ -84,8 +89,9 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes deliveries in their order. They are durable when this returns. `aside` takes what is not for the user, and
-    /// makes it durable; it may be given something twice. `now`: seconds of the clock of deadlines. Blocks.
+    /// Takes deliveries in their order. They are durable when this returns. `aside` takes what is
+    /// not for the user, and makes it durable; it may be given something twice. `now`: seconds
+    /// of the clock of deadlines. Blocks.
     pub(crate) fn take(
         &self,
         identity: &Identity,
@@ -97,7 +103,11 @@ impl Inbox {
         let mut state = self.state();
         let (mut batch, mut fresh) = (Batch::new(), HashSet::new());
         let (mut next, mut count, mut bytes) = (state.next, state.count, state.bytes);
-        let mut taken = Taken { upto: None, new: 0, full: false };
+        let mut taken = Taken {
+            upto: None,
+            new: 0,
+            full: false,
+        };
         for delivery in deliveries {
             let seen = records::seen_key(delivery.from, delivery.id);
             if fresh.contains(&seen) || self.storage.get(SEEN, &seen)?.is_some() {
@@ -116,7 +126,8 @@ impl Inbox {
                     taken.new += 1;
                 }
                 Some(Inside::Notice(notice)) => aside(delivery.from, &notice)?,
-                // It never can be read, so that there is nothing to know again; and whoever delivers may make up any number of those.
+                // It never can be read, so that there is nothing to know again; and whoever
+                // delivers may make up any number of those.
                 None => {
                     taken.upto = Some(delivery.seq);
                     continue;
@@ -131,7 +142,12 @@ impl Inbox {
             self.storage.commit(batch)?;
         }
         let unread = state.unread + taken.new as u64;
-        *state = State { next, count, bytes, unread };
+        *state = State {
+            next,
+            count,
+            bytes,
+            unread,
+        };
         drop(state);
         if taken.new > 0 {
             self.latest.send_replace(next - 1);
@@ -159,13 +175,16 @@ impl Inbox {
 
     /// The bytes of one file of a message. Blocks.
     pub(super) fn file(&self, number: u64, place: usize) -> Result<Option<Vec<u8>>, StorageError> {
-        self.storage.get(INBOX_FILES, &records::file_key(number, place))
+        self.storage
+            .get(INBOX_FILES, &records::file_key(number, place))
     }
 
     /// Takes note that a message was looked at. Blocks.
     pub(super) fn mark_read(&self, number: u64) -> Result<(), StorageError> {
         let mut state = self.state();
-        let Some(mut record) = self.get(number)?.filter(|record| !record.read) else { return Ok(()) };
+        let Some(mut record) = self.get(number)?.filter(|record| !record.read) else {
+            return Ok(());
+        };
         record.read = true;
         let mut batch = Batch::new();
         put_record(&mut batch, number, &record);
@@ -182,11 +201,14 @@ impl Inbox {
     /// Removes a message; it is known again all the same. Blocks.
     pub(super) fn delete(&self, number: u64) -> Result<Option<MessageRecord>, StorageError> {
         let mut state = self.state();
-        let Some(record) = self.get(number)? else { return Ok(None) };
+        let Some(record) = self.get(number)? else {
+            return Ok(None);
+        };
         let mut batch = Batch::new();
         batch.remove(INBOX, &records::number_key(number));
         if let StoredContent::Files { files } = &record.content {
-            (0..files.len()).for_each(|place| batch.remove(INBOX_FILES, &records::file_key(number, place)));
+            (0..files.len())
+                .for_each(|place| batch.remove(INBOX_FILES, &records::file_key(number, place)));
         }
         self.storage.commit(batch)?;
         state.count = state.count.saturating_sub(1);
@@ -196,7 +218,8 @@ impl Inbox {
         Ok(Some(record))
     }
 
-    /// Forgets which messages arrived longer than [`REMEMBER`] before `now`, seconds of the clock of deadlines, and the oldest beyond [`MAX_SEEN`]. Blocks.
+    /// Forgets which messages arrived longer than [`REMEMBER`] before `now`, seconds of the clock
+    /// of deadlines, and the oldest beyond [`MAX_SEEN`]. Blocks.
     pub(super) fn forget_old(&self, now: u64) -> Result<(), StorageError> {
         let mut seen = Vec::new();
         self.storage.scan(SEEN, b"", &mut |key, value| {
@@ -216,9 +239,16 @@ impl Inbox {
     }
 }
 
-/// What was sealed for this device; `None` when it cannot be read: it never will be, so it need not come again.
+/// What was sealed for this device; `None` when it cannot be read: it never will be, so it need not
+/// come again.
 fn opened(identity: &Identity, delivery: &Delivery) -> Option<Inside> {
-    let opened = seal::open(identity, delivery.from, SealPurpose::Message, &delivery.id, &delivery.sealed);
+    let opened = seal::open(
+        identity,
+        delivery.from,
+        SealPurpose::Message,
+        &delivery.id,
+        &delivery.sealed,
+    );
     let inside = match opened {
         Ok(bytes) => Inside::decode(&bytes).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -238,7 +268,8 @@ fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Lett
         message: delivery.id.to_string(),
         from: delivery.from.to_string(),
         received: unix_seconds(),
-        // A letter of a later format does not say, and a clock may be wrong: then the relay's clock says when it took it.
+        // A letter of a later format does not say, and a clock may be wrong: then the relay's clock
+        // says when it took it.
         made_ms: match letter.made_ms {
             0 => delivery.taken_ms,
             made if stamp::is_plausible(made, delivery.taken_ms) => made,
@@ -289,15 +320,30 @@ mod tests {
         let inbox = Inbox::open(Arc::new(MemoryStorage::default())).unwrap();
         let (reader, author) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let from = author.device_id();
-        let letter = Letter { made_ms: 7, content: Content::Text("hello".into()) }.encode();
+        let letter = Letter {
+            made_ms: 7,
+            content: Content::Text("hello".into()),
+        }
+        .encode();
         let id = MessageId::new([1; 16]);
-        let sealed = seal(&author, reader.device_id(), SealPurpose::Message, &id, &letter).unwrap();
-        let take =
-            |deliveries: &[Delivery]| inbox.take(&reader, deliveries, 100, &mut |_, _| Ok(())).unwrap();
+        let sealed = seal(
+            &author,
+            reader.device_id(),
+            SealPurpose::Message,
+            &id,
+            &letter,
+        )
+        .unwrap();
+        let take = |deliveries: &[Delivery]| {
+            inbox
+                .take(&reader, deliveries, 100, &mut |_, _| Ok(()))
+                .unwrap()
+        };
         assert_eq!(take(&[delivery(from, 1, sealed.clone())]).new, 1);
         // Whoever delivers makes up as many as it likes; they are done with, and leave nothing.
-        let made_up: Vec<Delivery> =
-            (2..200).map(|number| delivery(from, number, vec![number; 64])).collect();
+        let made_up: Vec<Delivery> = (2..200)
+            .map(|number| delivery(from, number, vec![number; 64]))
+            .collect();
         let taken = take(&made_up);
         assert_eq!((taken.new, taken.upto), (0, Some(199)));
         assert_eq!(seen(&inbox), 1);

@@ -1,10 +1,12 @@
-//! Messages between the user's devices: an outbox, an inbox, and relays between them that see sealed bytes.
+//! Messages between the user's devices: an outbox, an inbox, and relays between them that see
+//! sealed bytes.
 //!
-//! `send.rs` makes a message durable in the outbox, `courier.rs` takes it to a relay; `inbox.rs` makes what arrives durable
-//! and known again, `read.rs` is what users do with it. `content.rs` is what is inside.
+//! `send.rs` makes a message durable in the outbox, `courier.rs` takes it to a relay; `inbox.rs`
+//! makes what arrives durable and known again, `read.rs` is what users do with it. `content.rs` is
+//! what is inside.
 //!
-//! Invariants: who sends is told of a message only when it is durable here; the relay is told that it arrived only when
-//! it is durable there; each is shown once, and those of one sender in order.
+//! Invariants: who sends is told of a message only when it is durable here; the relay is told that
+//! it arrived only when it is durable there; each is shown once, and those of one sender in order.
 
 mod content;
 mod courier;
@@ -41,7 +43,10 @@ pub(crate) struct Mail {
 impl Mail {
     pub(crate) fn open(storage: &Arc<dyn Storage>) -> Result<Self, StorageError> {
         let outbox = Outbox::open(Arc::clone(storage))?;
-        Ok(Self { outbox, inbox: Inbox::open(Arc::clone(storage))? })
+        Ok(Self {
+            outbox,
+            inbox: Inbox::open(Arc::clone(storage))?,
+        })
     }
 }
 
@@ -57,8 +62,15 @@ const FIRST_WORDS: Duration = Duration::from_millis(500);
 pub(crate) async fn settle(daemon: &Daemon) {
     let mut latest = daemon.mail.inbox.latest();
     relay::settle(daemon).await;
-    let youngest = daemon.relays.connected().iter().map(|connection| connection.since).max();
-    let Some(until) = youngest.map(|since| since + FIRST_WORDS) else { return };
+    let youngest = daemon
+        .relays
+        .connected()
+        .iter()
+        .map(|connection| connection.since)
+        .max();
+    let Some(until) = youngest.map(|since| since + FIRST_WORDS) else {
+        return;
+    };
     // What comes, comes together: the first of it ends the wait.
     let _ = tokio::time::timeout_at(until.into(), latest.changed()).await;
 }
@@ -73,9 +85,12 @@ pub(crate) async fn receive(
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let (of, got) = (Arc::clone(&daemon), std::mem::take(&mut batch));
         let take = move || {
-            of.mail.inbox.take(&of.identity, &got, of.time.seconds(), &mut |from, notice| {
-                of.catalogue.take(&of, from, notice)
-            })
+            of.mail.inbox.take(
+                &of.identity,
+                &got,
+                of.time.seconds(),
+                &mut |from, notice| of.catalogue.take(&of, from, notice),
+            )
         };
         let taken = tokio::task::spawn_blocking(take).await;
         let taken = match taken {

@@ -1,8 +1,9 @@
-//! Messages on their way out: durable before their sender is answered, in order for each reader, until a relay has them.
+//! Messages on their way out: durable before their sender is answered, in order for each reader,
+//! until a relay has them.
 //!
-//! Invariants: a message is sealed once, so every attempt sends the same bytes under the same id; what a relay took is
-//! removed, durably, before its sender is told; at most [`MAX_MESSAGES`] messages of [`MAX_BYTES`] wait, beyond that new
-//! ones are refused.
+//! Invariants: a message is sealed once, so every attempt sends the same bytes under the same id;
+//! what a relay took is removed, durably, before its sender is told; at most [`MAX_MESSAGES`]
+//! messages of [`MAX_BYTES`] wait, beyond that new ones are refused.
 
 use super::records::{self, NUMBERS, OUTBOX, OUTBOX_SEALED, OutgoingRecord};
 use hither_api::SentState;
@@ -16,7 +17,8 @@ use tokio::sync::{Notify, oneshot};
 const MAX_MESSAGES: usize = 1000;
 /// Most bytes that wait.
 const MAX_BYTES: u64 = 64 << 20;
-/// How long a message waits before it is given up, seconds. Far shorter than the reader knows it again.
+/// How long a message waits before it is given up, seconds. Far shorter than the reader knows it
+/// again.
 const KEEP: u64 = 30 * 86_400;
 /// The key of the next number.
 const NEXT: &[u8] = b"outbox";
@@ -50,7 +52,8 @@ pub(crate) struct Waiting {
 /// The messages on their way out.
 pub(crate) struct Outbox {
     storage: Arc<dyn Storage>,
-    /// Held while a message is added: it comes into the queue in the order of its number, when it is durable.
+    /// Held while a message is added: it comes into the queue in the order of its number, when it
+    /// is durable.
     adding: Mutex<u64>,
     state: Mutex<State>,
     /// A message was added.
@@ -71,7 +74,11 @@ struct State {
 
 impl State {
     fn insert(&mut self, number: u64, record: OutgoingRecord) {
-        let ids = record.to.parse().ok().zip(records::message_id(&record.message));
+        let ids = record
+            .to
+            .parse()
+            .ok()
+            .zip(records::message_id(&record.message));
         if let Some((to, id)) = ids.filter(|_| record.failed.is_none()) {
             self.queue.insert(number, Waiting { number, to, id });
         }
@@ -100,17 +107,29 @@ impl Outbox {
         for (number, record) in records::all(&*storage, OUTBOX)? {
             state.insert(number, record);
         }
-        let next = storage.get(NUMBERS, NEXT)?.and_then(|bytes| records::number(&bytes)).unwrap_or(1);
-        let latest = state.records.last_key_value().map_or(0, |(number, _)| *number);
+        let next = storage
+            .get(NUMBERS, NEXT)?
+            .and_then(|bytes| records::number(&bytes))
+            .unwrap_or(1);
+        let latest = state
+            .records
+            .last_key_value()
+            .map_or(0, |(number, _)| *number);
         let adding = Mutex::new(next.max(latest + 1));
-        Ok(Self { storage, adding, state: Mutex::new(state), added: Notify::new() })
+        Ok(Self {
+            storage,
+            adding,
+            state: Mutex::new(state),
+            added: Notify::new(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message; it is durable when this returns. The receiver is told what the first attempt found out. Blocks.
+    /// Takes a message; it is durable when this returns. The receiver is told what the first
+    /// attempt found out. Blocks.
     pub(super) fn add(
         &self,
         record: OutgoingRecord,
@@ -143,12 +162,18 @@ impl Outbox {
     /// The first message for each reader.
     pub(super) fn heads(&self) -> Vec<Waiting> {
         let mut readers = HashSet::new();
-        self.state().queue.values().filter(|waiting| readers.insert(waiting.to)).copied().collect()
+        self.state()
+            .queue
+            .values()
+            .filter(|waiting| readers.insert(waiting.to))
+            .copied()
+            .collect()
     }
 
     /// What is sent of a message. Blocks.
     pub(super) fn sealed(&self, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
-        self.storage.get(OUTBOX_SEALED, &records::number_key(number))
+        self.storage
+            .get(OUTBOX_SEALED, &records::number_key(number))
     }
 
     /// A relay has it: it is forgotten here. Blocks.
@@ -163,7 +188,13 @@ impl Outbox {
     /// An attempt failed; there will be another one.
     pub(super) fn put_off(&self, number: u64, reason: String) {
         let mut state = self.state();
-        state.tell(number, Outcome { state: SentState::Waiting, reason: Some(reason.clone()) });
+        state.tell(
+            number,
+            Outcome {
+                state: SentState::Waiting,
+                reason: Some(reason.clone()),
+            },
+        );
         if state.records.contains_key(&number) {
             state.reasons.insert(number, reason);
         }
@@ -171,7 +202,9 @@ impl Outbox {
 
     /// No attempt will ever succeed: it stays for its sender to see. Blocks.
     pub(super) fn give_up(&self, number: u64, reason: String) -> Result<(), StorageError> {
-        let Some(mut record) = self.state().records.get(&number).cloned() else { return Ok(()) };
+        let Some(mut record) = self.state().records.get(&number).cloned() else {
+            return Ok(());
+        };
         record.failed = Some(reason.clone());
         let mut batch = Batch::new();
         put_record(&mut batch, number, &record);
@@ -181,7 +214,13 @@ impl Outbox {
         state.remove(number);
         record.sealed = 0;
         state.insert(number, record);
-        state.tell(number, Outcome { state: SentState::Failed, reason: Some(reason) });
+        state.tell(
+            number,
+            Outcome {
+                state: SentState::Failed,
+                reason: Some(reason),
+            },
+        );
         Ok(())
     }
 
@@ -198,9 +237,16 @@ impl Outbox {
     pub(super) fn list(&self) -> Vec<(u64, OutgoingRecord, Option<String>)> {
         let state = self.state();
         let reason = |number: &u64, record: &OutgoingRecord| {
-            record.failed.clone().or_else(|| state.reasons.get(number).cloned())
+            record
+                .failed
+                .clone()
+                .or_else(|| state.reasons.get(number).cloned())
         };
-        state.records.iter().map(|(n, record)| (*n, record.clone(), reason(n, record))).collect()
+        state
+            .records
+            .iter()
+            .map(|(n, record)| (*n, record.clone(), reason(n, record)))
+            .collect()
     }
 
     /// How many wait or failed.
@@ -269,10 +315,17 @@ mod tests {
             outbox.add(record(to, id), &[id; 4]).unwrap();
         }
         let heads = |outbox: &Outbox| -> Vec<_> {
-            outbox.heads().iter().map(|w| (w.to, w.id.as_bytes()[0])).collect()
+            outbox
+                .heads()
+                .iter()
+                .map(|w| (w.to, w.id.as_bytes()[0]))
+                .collect()
         };
         assert_eq!(heads(&outbox), [(a, 1), (b, 3)]);
-        let outcome = Outcome { state: SentState::AtRelay, reason: None };
+        let outcome = Outcome {
+            state: SentState::AtRelay,
+            reason: None,
+        };
         outbox.sent(1, outcome).unwrap();
         assert_eq!(heads(&outbox), [(a, 2), (b, 3)]);
         let again = Outbox::open(Arc::clone(&storage)).unwrap();
@@ -301,15 +354,25 @@ mod tests {
     fn the_outbox_is_bounded_and_old_messages_end() {
         let outbox = Outbox::open(Arc::new(MemoryStorage::default())).unwrap();
         let a = device();
-        let large = OutgoingRecord { sealed: MAX_BYTES, ..record(a, 1) };
+        let large = OutgoingRecord {
+            sealed: MAX_BYTES,
+            ..record(a, 1)
+        };
         outbox.add(large, &[1; 4]).unwrap();
-        assert!(matches!(outbox.add(record(a, 2), &[2; 4]), Err(AddError::Full)));
+        assert!(matches!(
+            outbox.add(record(a, 2), &[2; 4]),
+            Err(AddError::Full)
+        ));
         outbox.expire(100 + KEEP).unwrap();
         assert_eq!(outbox.heads().len(), 1);
         outbox.expire(101 + KEEP).unwrap();
         assert_eq!((outbox.heads().len(), outbox.len()), (0, 1));
         outbox.add(record(a, 3), &[3; 4]).unwrap();
         outbox.expire(101 + 2 * KEEP).unwrap();
-        assert_eq!(outbox.len(), 1, "what failed is forgotten, what waited fails");
+        assert_eq!(
+            outbox.len(),
+            1,
+            "what failed is forgotten, what waited fails"
+        );
     }
 }

@@ -8,7 +8,8 @@ use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::name_of;
 use hither_api::{
-    ApiError, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo, SentInfo, SentState, TicketNote,
+    ApiError, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo, SentInfo, SentState,
+    TicketNote,
 };
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, EntryName, display_name};
@@ -49,12 +50,25 @@ fn info(daemon: &Daemon, number: u64, record: &MessageRecord, detail: Detail) ->
             info.text = Some(text.clone()).filter(|t| full || t.len() <= SHORT_TEXT)
         }
         StoredContent::Files { files } => {
-            info.files =
-                files.iter().map(|f| FileInfo { name: display_name(&f.name), bytes: f.length }).collect();
+            info.files = files
+                .iter()
+                .map(|f| FileInfo {
+                    name: display_name(&f.name),
+                    bytes: f.length,
+                })
+                .collect();
         }
         StoredContent::Ticket { share } => {
-            let ticket = if full { share.ticket.clone() } else { String::new() };
-            info.share = Some(TicketNote { ticket, name: display_name(&share.name), ..share.clone() });
+            let ticket = if full {
+                share.ticket.clone()
+            } else {
+                String::new()
+            };
+            info.share = Some(TicketNote {
+                ticket,
+                name: display_name(&share.name),
+                ..share.clone()
+            });
         }
         StoredContent::Unknown => {}
     }
@@ -66,19 +80,30 @@ fn storage(error: StorageError) -> ApiError {
 }
 
 fn missing(number: u64) -> ApiError {
-    ApiError::new(ErrorCode::NotFound, format!("There is no message {number}."))
-        .with_hint("See them all with: hither inbox")
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("There is no message {number}."),
+    )
+    .with_hint("See them all with: hither inbox")
 }
 
 /// The messages behind number `after`, oldest first. Blocks.
 pub(crate) fn list(daemon: &Daemon, after: u64) -> Result<Vec<MessageInfo>, ApiError> {
     let all = daemon.mail.inbox.after(after).map_err(storage)?;
-    Ok(all.iter().map(|(number, record)| info(daemon, *number, record, Detail::Brief)).collect())
+    Ok(all
+        .iter()
+        .map(|(number, record)| info(daemon, *number, record, Detail::Brief))
+        .collect())
 }
 
 /// One message, whole. Blocks.
 pub(crate) fn get(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiError> {
-    let record = daemon.mail.inbox.get(number).map_err(storage)?.ok_or_else(|| missing(number))?;
+    let record = daemon
+        .mail
+        .inbox
+        .get(number)
+        .map_err(storage)?
+        .ok_or_else(|| missing(number))?;
     Ok(info(daemon, number, &record, Detail::Full))
 }
 
@@ -89,7 +114,12 @@ pub(crate) fn mark_read(daemon: &Daemon, number: u64) -> Result<(), ApiError> {
 
 /// Removes a message. Blocks.
 pub(crate) fn delete(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiError> {
-    let record = daemon.mail.inbox.delete(number).map_err(storage)?.ok_or_else(|| missing(number))?;
+    let record = daemon
+        .mail
+        .inbox
+        .delete(number)
+        .map_err(storage)?
+        .ok_or_else(|| missing(number))?;
     Ok(info(daemon, number, &record, Detail::Brief))
 }
 
@@ -102,15 +132,21 @@ pub(crate) fn save(daemon: &Daemon, number: u64, folder: &Path) -> Result<SavedI
         ));
     }
     let inbox = &daemon.mail.inbox;
-    let record = inbox.get(number).map_err(storage)?.ok_or_else(|| missing(number))?;
+    let record = inbox
+        .get(number)
+        .map_err(storage)?
+        .ok_or_else(|| missing(number))?;
     let StoredContent::Files { files } = &record.content else {
-        return Err(ApiError::new(ErrorCode::BadRequest, format!("There are no files in message {number}."))
-            .with_hint(match &record.content {
-                StoredContent::Ticket { .. } => {
-                    format!("It offers a share. Fetch it with: hither inbox fetch {number}")
-                }
-                _ => format!("Read it with: hither inbox read {number}"),
-            }));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            format!("There are no files in message {number}."),
+        )
+        .with_hint(match &record.content {
+            StoredContent::Ticket { .. } => {
+                format!("It offers a share. Fetch it with: hither inbox fetch {number}")
+            }
+            _ => format!("Read it with: hither inbox read {number}"),
+        }));
     };
     let mut written = Vec::new();
     for (place, file) in files.iter().enumerate() {
@@ -118,13 +154,20 @@ pub(crate) fn save(daemon: &Daemon, number: u64, folder: &Path) -> Result<SavedI
             Ok(path) => written.push(path),
             Err(error) => {
                 // All of it or nothing.
-                written.iter().for_each(|path| drop(std::fs::remove_file(path)));
+                written
+                    .iter()
+                    .for_each(|path| drop(std::fs::remove_file(path)));
                 return Err(error);
             }
         }
     }
     inbox.mark_read(number).map_err(storage)?;
-    Ok(SavedInfo { paths: written.iter().map(|path| path.display().to_string()).collect() })
+    Ok(SavedInfo {
+        paths: written
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+    })
 }
 
 fn save_one(
@@ -134,9 +177,13 @@ fn save_one(
     file: &StoredFile,
     folder: &Path,
 ) -> Result<PathBuf, ApiError> {
-    let bytes = inbox.file(number, place).map_err(storage)?.unwrap_or_default();
+    let bytes = inbox
+        .file(number, place)
+        .map_err(storage)?
+        .unwrap_or_default();
     let name = records::entry_name(&file.name, place).ok_or_else(|| missing(number))?;
-    let (path, mut target) = create(folder, &name, file.mode).map_err(|error| not_writable(&name, &error))?;
+    let (path, mut target) =
+        create(folder, &name, file.mode).map_err(|error| not_writable(&name, &error))?;
     let written = target.write_all(&bytes).and_then(|()| target.sync_all());
     written.map_err(|error| {
         let _ = std::fs::remove_file(&path);
@@ -146,8 +193,11 @@ fn save_one(
 }
 
 fn not_writable(name: &EntryName, error: &io::Error) -> ApiError {
-    let code =
-        if error.kind() == io::ErrorKind::StorageFull { ErrorCode::NoSpace } else { ErrorCode::NotWritable };
+    let code = if error.kind() == io::ErrorKind::StorageFull {
+        ErrorCode::NoSpace
+    } else {
+        ErrorCode::NotWritable
+    };
     ApiError::new(code, format!("{name} cannot be written: {error}."))
 }
 
@@ -183,12 +233,29 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
 /// What no relay has taken yet, oldest first.
 pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
     let tell = |(number, record, reason): (u64, records::OutgoingRecord, Option<String>)| {
-        let state = if record.failed.is_some() { SentState::Failed } else { SentState::Waiting };
+        let state = if record.failed.is_some() {
+            SentState::Failed
+        } else {
+            SentState::Waiting
+        };
         let sent = match record.to.parse() {
-            Ok(to) => describe(daemon, record.message, to, name_of(daemon, to), Outcome { state, reason }),
+            Ok(to) => describe(
+                daemon,
+                record.message,
+                to,
+                name_of(daemon, to),
+                Outcome { state, reason },
+            ),
             Err(_) => {
                 let (message, name, hint) = (record.message, String::new(), None);
-                SentInfo { message, to: record.to, name, state, reason, hint }
+                SentInfo {
+                    message,
+                    to: record.to,
+                    name,
+                    state,
+                    reason,
+                    hint,
+                }
             }
         };
         OutgoingInfo {
@@ -206,8 +273,11 @@ pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
 pub(crate) fn take_back(daemon: &Daemon, number: u64) -> Result<(), ApiError> {
     let deleted = daemon.mail.outbox.delete(number).map_err(storage)?;
     deleted.map(drop).ok_or_else(|| {
-        ApiError::new(ErrorCode::NotFound, format!("There is no message {number} in the outbox."))
-            .with_hint("See them all with: hither outbox. What a relay has taken cannot be taken back.")
+        ApiError::new(
+            ErrorCode::NotFound,
+            format!("There is no message {number} in the outbox."),
+        )
+        .with_hint("See them all with: hither outbox. What a relay has taken cannot be taken back.")
     })
 }
 
@@ -225,10 +295,16 @@ mod tests {
         std::os::unix::fs::symlink(&outside, folder.join("a.tar.gz")).unwrap();
         let (path, _) = create(&folder, &name, 0o755).unwrap();
         assert_eq!(path.file_name().unwrap(), "a.tar (2).gz");
-        assert_eq!(create(&folder, &name, 0).unwrap().0.file_name().unwrap(), "a.tar (3).gz");
+        assert_eq!(
+            create(&folder, &name, 0).unwrap().0.file_name().unwrap(),
+            "a.tar (3).gz"
+        );
         assert!(!outside.exists());
         let hidden = EntryName::parse(".profile").unwrap();
         create(&folder, &hidden, 0o4777).unwrap();
-        assert_eq!(create(&folder, &hidden, 0).unwrap().0.file_name().unwrap(), ".profile (2)");
+        assert_eq!(
+            create(&folder, &hidden, 0).unwrap().0.file_name().unwrap(),
+            ".profile (2)"
+        );
     }
 }

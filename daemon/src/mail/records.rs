@@ -64,7 +64,12 @@ impl StoredContent {
                     mode: file.mode,
                     length: file.bytes.len() as u64,
                 };
-                (Self::Files { files: files.iter().map(stored).collect() }, files)
+                (
+                    Self::Files {
+                        files: files.iter().map(stored).collect(),
+                    },
+                    files,
+                )
             }
         }
     }
@@ -145,12 +150,16 @@ pub(super) fn all<T: serde::de::DeserializeOwned>(
 
 /// A message's id in text.
 pub(super) fn message_id(text: &str) -> Option<MessageId> {
-    let bytes: Option<Vec<u8>> =
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
+    let bytes: Option<Vec<u8>> = (0..text.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok())
+        .collect();
     MessageId::from_slice(&bytes?).ok()
 }
 
 /// A stored file's name, checked again: the store is a file that others could have written.
 pub(super) fn entry_name(name: &str, place: usize) -> Option<EntryName> {
-    EntryName::parse(name).or_else(|_| EntryName::parse(&format!("unnamed-{}", place + 1))).ok()
+    EntryName::parse(name)
+        .or_else(|_| EntryName::parse(&format!("unnamed-{}", place + 1)))
+        .ok()
 }

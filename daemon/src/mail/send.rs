@@ -1,4 +1,5 @@
-//! What a user sends: made into a message, durable, and perhaps already on its way when the answer is given.
+//! What a user sends: made into a message, durable, and perhaps already on its way when the answer
+//! is given.
 
 use super::content::{Content, Letter, MAX_FILES, SmallFile};
 use super::outbox::{AddError, Outcome};
@@ -33,9 +34,15 @@ pub(crate) struct Reader {
 async fn reader(daemon: &Daemon, wanted: &str) -> Result<Reader, ApiError> {
     let found = relay::find(daemon, wanted).await?;
     if found.this {
-        return Err(ApiError::new(ErrorCode::BadRequest, "That is this device itself."));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "That is this device itself.",
+        ));
     }
-    Ok(Reader { device: found.device.parse().map_err(failure::internal)?, name: found.name })
+    Ok(Reader {
+        device: found.device.parse().map_err(failure::internal)?,
+        name: found.name,
+    })
 }
 
 /// The devices that a user means, each once.
@@ -63,20 +70,29 @@ pub(crate) async fn send_ticket(
     note: &TicketNote,
 ) -> Vec<SentInfo> {
     let each = readers.iter().map(|reader| async move {
-        let request = SendRequest { ticket: Some(note.clone()), ..SendRequest::default() };
-        deliver(daemon, reader, request).await.unwrap_or_else(|error| SentInfo {
-            message: String::new(),
-            to: reader.device.to_string(),
-            name: reader.name.clone(),
-            state: SentState::Failed,
-            reason: Some(error.message.trim_end_matches('.').to_owned()),
-            hint: None,
-        })
+        let request = SendRequest {
+            ticket: Some(note.clone()),
+            ..SendRequest::default()
+        };
+        deliver(daemon, reader, request)
+            .await
+            .unwrap_or_else(|error| SentInfo {
+                message: String::new(),
+                to: reader.device.to_string(),
+                name: reader.name.clone(),
+                state: SentState::Failed,
+                reason: Some(error.message.trim_end_matches('.').to_owned()),
+                hint: None,
+            })
     });
     futures::future::join_all(each).await
 }
 
-async fn deliver(daemon: &Arc<Daemon>, reader: &Reader, request: SendRequest) -> Result<SentInfo, ApiError> {
+async fn deliver(
+    daemon: &Arc<Daemon>,
+    reader: &Reader,
+    request: SendRequest,
+) -> Result<SentInfo, ApiError> {
     let (of, to) = (Arc::clone(daemon), reader.device);
     let written = tokio::task::spawn_blocking(move || write(&of, to, request));
     let (message, mut told) = written.await.map_err(failure::internal)??;
@@ -121,15 +137,27 @@ fn write(
     let mut id = [0_u8; MessageId::LEN];
     getrandom::fill(&mut id).map_err(failure::internal)?;
     let id = MessageId::new(id);
-    let letter = Letter { made_ms: unix_millis(), content };
-    let sealed = seal::seal(&daemon.identity, to, SealPurpose::Message, &id, &letter.encode());
+    let letter = Letter {
+        made_ms: unix_millis(),
+        content,
+    };
+    let sealed = seal::seal(
+        &daemon.identity,
+        to,
+        SealPurpose::Message,
+        &id,
+        &letter.encode(),
+    );
     let sealed = sealed.map_err(|error| match error {
         SealError::TooLong { .. } => too_long(),
         error => failure::internal(error),
     })?;
     // It may leave by any relay that lists the reader: the one that takes the least decides.
     let relays = daemon.relays.all();
-    let takes = relays.iter().filter(|relay| relay.presence(to).is_some()).map(|relay| relay.max_message());
+    let takes = relays
+        .iter()
+        .filter(|relay| relay.presence(to).is_some())
+        .map(|relay| relay.max_message());
     if takes.min().is_some_and(|most| sealed.len() > most) {
         return Err(too_long());
     }
@@ -142,13 +170,18 @@ fn write(
         sealed: sealed.len() as u64,
         failed: None,
     };
-    let told = daemon.mail.outbox.add(record, &sealed).map_err(|error| match error {
-        AddError::Full => {
-            ApiError::new(ErrorCode::OverQuota, "Too many messages wait on this device for a relay.")
-                .with_hint("See them with: hither outbox")
-        }
-        AddError::Storage(error) => failure::storage(&error),
-    })?;
+    let told = daemon
+        .mail
+        .outbox
+        .add(record, &sealed)
+        .map_err(|error| match error {
+            AddError::Full => ApiError::new(
+                ErrorCode::OverQuota,
+                "Too many messages wait on this device for a relay.",
+            )
+            .with_hint("See them with: hither outbox"),
+            AddError::Storage(error) => failure::storage(&error),
+        })?;
     Ok((id.to_string(), told))
 }
 
@@ -170,8 +203,14 @@ fn content(own: &OwnData, request: SendRequest) -> Result<Content, ApiError> {
 }
 
 fn ticket(note: TicketNote) -> Result<Content, ApiError> {
-    let ticket: Ticket = note.ticket.parse().map_err(|error| failure::ticket(&error))?;
-    Ok(Content::Ticket(TicketNote { ticket: ticket.to_string(), ..note }))
+    let ticket: Ticket = note
+        .ticket
+        .parse()
+        .map_err(|error| failure::ticket(&error))?;
+    Ok(Content::Ticket(TicketNote {
+        ticket: ticket.to_string(),
+        ..note
+    }))
 }
 
 fn files(own: &OwnSeen, paths: &[PathBuf]) -> Result<Content, ApiError> {
@@ -184,13 +223,17 @@ fn files(own: &OwnSeen, paths: &[PathBuf]) -> Result<Content, ApiError> {
         if let Some(reason) = own.refuses_path(path) {
             let shown = display_name(&path.to_string_lossy());
             let message = format!("{shown} is never sent: {reason}.");
-            return Err(ApiError::new(ErrorCode::Refused, message).with_hint("Send something else."));
+            return Err(
+                ApiError::new(ErrorCode::Refused, message).with_hint("Send something else.")
+            );
         }
         let file = read(path, left)?;
         left -= file.bytes.len() as u64;
         if files.iter().any(|other| other.name == file.name) {
             let message = format!("Two of the files are called {}.", file.name);
-            return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Send them one by one."));
+            return Err(
+                ApiError::new(ErrorCode::BadRequest, message).with_hint("Send them one by one.")
+            );
         }
         files.push(file);
     }
@@ -201,14 +244,27 @@ fn files(own: &OwnSeen, paths: &[PathBuf]) -> Result<Content, ApiError> {
 fn read(path: &Path, most: u64) -> Result<SmallFile, ApiError> {
     let shown = display_name(&path.to_string_lossy());
     let unreadable = |why: &dyn std::fmt::Display| {
-        ApiError::new(ErrorCode::Unreadable, format!("{shown} cannot be read: {why}."))
+        ApiError::new(
+            ErrorCode::Unreadable,
+            format!("{shown} cannot be read: {why}."),
+        )
     };
     if !path.is_absolute() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "Paths must be absolute."));
+        return Err(ApiError::new(
+            ErrorCode::BadRequest,
+            "Paths must be absolute.",
+        ));
     }
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let name = EntryName::parse(name)
-        .map_err(|error| ApiError::new(ErrorCode::Unsharable, format!("{shown} cannot be sent: {error}.")))?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let name = EntryName::parse(name).map_err(|error| {
+        ApiError::new(
+            ErrorCode::Unsharable,
+            format!("{shown} cannot be sent: {error}."),
+        )
+    })?;
     let mut file = File::open(path).map_err(|error| unreadable(&error))?;
     let meta = file.metadata().map_err(|error| unreadable(&error))?;
     if !meta.is_file() {
@@ -219,11 +275,18 @@ fn read(path: &Path, most: u64) -> Result<SmallFile, ApiError> {
     }
     let mut bytes = Vec::new();
     // It may grow while it is read.
-    Read::by_ref(&mut file).take(most + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    Read::by_ref(&mut file)
+        .take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > most {
         return Err(too_long());
     }
-    Ok(SmallFile { name, mode: mode(&meta), bytes })
+    Ok(SmallFile {
+        name,
+        mode: mode(&meta),
+        bytes,
+    })
 }
 
 #[cfg(unix)]
@@ -238,7 +301,10 @@ fn mode(_: &std::fs::Metadata) -> u32 {
 
 /// What becomes of a message while a relay is there or may be there any moment.
 async fn follow(daemon: &Daemon, to: DeviceId, told: &mut oneshot::Receiver<Outcome>) -> Outcome {
-    let waiting = |reason: &str| Outcome { state: SentState::Waiting, reason: Some(reason.into()) };
+    let waiting = |reason: &str| Outcome {
+        state: SentState::Waiting,
+        reason: Some(reason.into()),
+    };
     let mut changes = daemon.relays.changes();
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -248,7 +314,9 @@ async fn follow(daemon: &Daemon, to: DeviceId, told: &mut oneshot::Receiver<Outc
         } else if daemon.relays.connecting() {
             "no relay is reached yet"
         } else {
-            return told.try_recv().unwrap_or_else(|_| waiting("no relay is reached"));
+            return told
+                .try_recv()
+                .unwrap_or_else(|_| waiting("no relay is reached"));
         };
         tokio::select! {
             outcome = &mut *told => return outcome.unwrap_or_else(|_| waiting("it is taken back")),

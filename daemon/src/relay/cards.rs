@@ -1,7 +1,9 @@
-//! Device cards: what a device tells the user's other devices of itself, through a relay that cannot read it.
+//! Device cards: what a device tells the user's other devices of itself, through a relay that
+//! cannot read it.
 //!
-//! A card is sealed for each reader. It is sent when a connection begins, when what stands in it changes, and for devices
-//! that are new. Invariant: a name that was read from a card is cleaned; its addresses are hints, like any other.
+//! A card is sealed for each reader. It is sent when a connection begins, when what stands in it
+//! changes, and for devices that are new. Invariant: a name that was read from a card is cleaned;
+//! its addresses are hints, like any other.
 
 use super::connection::RelayConnection;
 use super::records::CardRecord;
@@ -40,9 +42,17 @@ pub(crate) fn open(identity: &Identity, entry: &DeviceEntry) -> Option<CardRecor
     if entry.card.is_empty() || entry.device == identity.device_id() {
         return None;
     }
-    let opened = seal::open(identity, entry.device, SealPurpose::Card, &MessageId::NONE, &entry.card);
+    let opened = seal::open(
+        identity,
+        entry.device,
+        SealPurpose::Card,
+        &MessageId::NONE,
+        &entry.card,
+    );
     let card = match opened {
-        Ok(bytes) => serde_json::from_slice::<CardRecord>(&bytes).map_err(|error| error.to_string()),
+        Ok(bytes) => {
+            serde_json::from_slice::<CardRecord>(&bytes).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     match card {
@@ -68,7 +78,11 @@ fn can_be_dialled(address: &SocketAddr) -> bool {
 }
 
 /// Sends the cards that the relay behind a connection does not have yet, for `readers`.
-pub(crate) async fn publish(daemon: &Arc<Daemon>, connection: &Arc<RelayConnection>, readers: Vec<DeviceId>) {
+pub(crate) async fn publish(
+    daemon: &Arc<Daemon>,
+    connection: &Arc<RelayConnection>,
+    readers: Vec<DeviceId>,
+) {
     let (of, to) = (Arc::clone(daemon), Arc::clone(connection));
     let sealed = tokio::task::spawn_blocking(move || seal_missing(&of, &to, readers)).await;
     let Ok(cards) = sealed else { return };
@@ -78,13 +92,22 @@ pub(crate) async fn publish(daemon: &Arc<Daemon>, connection: &Arc<RelayConnecti
     }
 }
 
-fn seal_missing(daemon: &Daemon, connection: &RelayConnection, readers: Vec<DeviceId>) -> Vec<Card> {
+fn seal_missing(
+    daemon: &Daemon,
+    connection: &RelayConnection,
+    readers: Vec<DeviceId>,
+) -> Vec<Card> {
     let mut card = own(daemon);
-    let mut published = connection.published.lock().unwrap_or_else(PoisonError::into_inner);
-    let same = published
-        .card
-        .as_ref()
-        .is_some_and(|old| CardRecord { made_ms: card.made_ms, ..old.clone() } == card);
+    let mut published = connection
+        .published
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let same = published.card.as_ref().is_some_and(|old| {
+        CardRecord {
+            made_ms: card.made_ms,
+            ..old.clone()
+        } == card
+    });
     if !same {
         match daemon.stamps.next() {
             Ok(stamp) => card.made_ms = stamp,
@@ -93,19 +116,41 @@ fn seal_missing(daemon: &Daemon, connection: &RelayConnection, readers: Vec<Devi
                 return Vec::new();
             }
         }
-        *published = Published { card: Some(card), readers: HashSet::new() };
+        *published = Published {
+            card: Some(card),
+            readers: HashSet::new(),
+        };
     }
-    let Some(bytes) = published.card.as_ref().and_then(|card| serde_json::to_vec(card).ok()) else {
+    let Some(bytes) = published
+        .card
+        .as_ref()
+        .and_then(|card| serde_json::to_vec(card).ok())
+    else {
         return Vec::new();
     };
     let mut cards = Vec::new();
-    for reader in readers.into_iter().filter(|reader| *reader != daemon.device).take(MAX_DEVICES) {
+    for reader in readers
+        .into_iter()
+        .filter(|reader| *reader != daemon.device)
+        .take(MAX_DEVICES)
+    {
         if !published.readers.insert(reader) {
             continue;
         }
-        match seal::seal(&daemon.identity, reader, SealPurpose::Card, &MessageId::NONE, &bytes) {
-            Ok(sealed) => cards.push(Card { reader, sealed: sealed.into() }),
-            Err(error) => tracing::warn!(device = ?reader, %error, "this device's card cannot be sealed"),
+        match seal::seal(
+            &daemon.identity,
+            reader,
+            SealPurpose::Card,
+            &MessageId::NONE,
+            &bytes,
+        ) {
+            Ok(sealed) => cards.push(Card {
+                reader,
+                sealed: sealed.into(),
+            }),
+            Err(error) => {
+                tracing::warn!(device = ?reader, %error, "this device's card cannot be sealed")
+            }
         }
     }
     cards
@@ -118,9 +163,16 @@ mod tests {
     fn card(name: &str) -> CardRecord {
         CardRecord {
             name: name.into(),
-            addresses: ["10.0.0.1:7", "0.0.0.0:7", "224.0.0.1:7", "127.0.0.1:7", "10.0.0.1:0", "[::1]:7"]
-                .map(|text| text.parse().unwrap())
-                .to_vec(),
+            addresses: [
+                "10.0.0.1:7",
+                "0.0.0.0:7",
+                "224.0.0.1:7",
+                "127.0.0.1:7",
+                "10.0.0.1:0",
+                "[::1]:7",
+            ]
+            .map(|text| text.parse().unwrap())
+            .to_vec(),
             tcp_port: Some(0),
             made_ms: 5,
             catalogue: None,
@@ -137,8 +189,11 @@ mod tests {
 
     #[test]
     fn only_the_device_itself_can_say_who_it_is() {
-        let (one, other, reader) =
-            (Identity::generate().unwrap(), Identity::generate().unwrap(), Identity::generate().unwrap());
+        let (one, other, reader) = (
+            Identity::generate().unwrap(),
+            Identity::generate().unwrap(),
+            Identity::generate().unwrap(),
+        );
         let bytes = serde_json::to_vec(&card("laptop")).unwrap();
         let to = reader.device_id();
         let sealed = seal::seal(&one, to, SealPurpose::Card, &MessageId::NONE, &bytes).unwrap();

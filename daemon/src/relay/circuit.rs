@@ -1,15 +1,17 @@
 //! This device's end of circuits: asking a relay for one, taking one that another device asked for.
 //!
-//! Every circuit has a connection to the relay of its own, so that one which is not read holds up no other. Bounds: one task for
-//! every offer, at most [`MAX_ACCEPTING`] at a time, beyond which offers are declined; the ways to [`MAX_REACHED`] relays that this
-//! device did not join are remembered.
+//! Every circuit has a connection to the relay of its own, so that one which is not read holds up
+//! no other. Bounds: one task for every offer, at most [`MAX_ACCEPTING`] at a time, beyond which
+//! offers are declined; the ways to [`MAX_REACHED`] relays that this device did not join are
+//! remembered.
 
 use super::RelayConnection;
 use super::dial::{self, RelayError, RelayStream};
 use crate::daemon::Daemon;
 use hither_carrier::{CarrierKind, Link, Stream};
 use hither_proto::{
-    CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose, RelayRefusalCode,
+    CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose,
+    RelayRefusalCode,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -35,7 +37,8 @@ pub(crate) struct Offer {
     pub knock: Knock,
 }
 
-/// Where relays were reached to which there is no long connection, so that the next circuit finds the way at once.
+/// Where relays were reached to which there is no long connection, so that the next circuit finds
+/// the way at once.
 #[derive(Debug, Default)]
 pub(crate) struct Reached(Mutex<HashMap<DeviceId, (CarrierKind, SocketAddr)>>);
 
@@ -102,27 +105,41 @@ impl Begun {
 
     /// It is one.
     fn into_stream(mut self) -> Result<Stream, RelayError> {
-        self.0.take().map(|stream| stream.stream).ok_or(RelayError::Ended)
+        self.0
+            .take()
+            .map(|stream| stream.stream)
+            .ok_or(RelayError::Ended)
     }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
         // A TCP connection goes with its stream; the link may be that of others.
-        if let Some(stream) = self.0.take().filter(|stream| stream.link.carrier() == CarrierKind::Quic) {
+        if let Some(stream) = self
+            .0
+            .take()
+            .filter(|stream| stream.link.carrier() == CarrierKind::Quic)
+        {
             stream.link.close("no circuit");
         }
     }
 }
 
-/// A stream to a relay, alone on its connection: one that is not read must not hold up the long connection or another circuit.
+/// A stream to a relay, alone on its connection: one that is not read must not hold up the long
+/// connection or another circuit.
 async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayError> {
-    let connected = daemon.relays.connected().into_iter().find(|c| c.relay.key == relay.key);
+    let connected = daemon
+        .relays
+        .connected()
+        .into_iter()
+        .find(|c| c.relay.key == relay.key);
     if let Some(connection) = connected {
         return beside(daemon, &connection).await;
     }
     let reached = &daemon.relays.reached;
-    if let Some(known) = reached.get(relay.key).filter(|(carrier, _)| !is_worse(daemon, relay.key, *carrier))
+    if let Some(known) = reached
+        .get(relay.key)
+        .filter(|(carrier, _)| !is_worse(daemon, relay.key, *carrier))
     {
         match again(daemon, relay.key, known).await {
             Ok(stream) => return Ok(stream),
@@ -137,7 +154,11 @@ async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayErro
 
 /// Whether the other carrier was found to carry more.
 fn is_worse(daemon: &Daemon, relay: DeviceId, carrier: CarrierKind) -> bool {
-    daemon.links.paths().first(relay).is_some_and(|first| first != carrier)
+    daemon
+        .links
+        .paths()
+        .first(relay)
+        .is_some_and(|first| first != carrier)
 }
 
 /// A stream on the way on which the long connection is, or on a better one.
@@ -160,7 +181,9 @@ async fn again(
     let endpoint = &daemon.endpoint;
     let link = match carrier {
         CarrierKind::Tcp => endpoint.connect_relay_tcp(relay, &[at]).await?,
-        CarrierKind::Quic | CarrierKind::Relayed => endpoint.connect_relay_quic(relay, &[at]).await?,
+        CarrierKind::Quic | CarrierKind::Relayed => {
+            endpoint.connect_relay_quic(relay, &[at]).await?
+        }
     };
     open(link).await
 }
@@ -181,10 +204,18 @@ pub(super) async fn receive(
         let place = Arc::clone(&places).try_acquire_owned();
         let (Ok(place), true) = (place, is_wanted(&daemon, &offer)) else {
             tracing::debug!(from = ?offer.from, "a circuit is declined");
-            connection.tell(about(CircuitMessage::Decline { circuit: offer.circuit })).await;
+            connection
+                .tell(about(CircuitMessage::Decline {
+                    circuit: offer.circuit,
+                }))
+                .await;
             continue;
         };
-        let (of, by, stop) = (Arc::clone(&daemon), Arc::clone(&connection), daemon.tasks.token.clone());
+        let (of, by, stop) = (
+            Arc::clone(&daemon),
+            Arc::clone(&connection),
+            daemon.tasks.token.clone(),
+        );
         daemon.tasks.spawn(async move {
             let from = offer.from;
             let accepted = tokio::select! {
@@ -199,17 +230,30 @@ pub(super) async fn receive(
     }
 }
 
-/// Whoever shows that they know a share that is here may come and prove it: nobody else is listened to.
+/// Whoever shows that they know a share that is here may come and prove it: nobody else is listened
+/// to.
 fn is_wanted(daemon: &Daemon, offer: &Offer) -> bool {
     let known = |secret| offer.knock.verify(secret, &offer.from, &daemon.device);
     offer.from != daemon.device && daemon.shares.all().iter().any(|share| known(&share.secret))
 }
 
-async fn accept(daemon: &Daemon, connection: &RelayConnection, offer: Offer) -> Result<(), RelayError> {
+async fn accept(
+    daemon: &Daemon,
+    connection: &RelayConnection,
+    offer: Offer,
+) -> Result<(), RelayError> {
     let mut begun = beside(daemon, connection).await?;
-    match begun.ask(CircuitMessage::Accept { circuit: offer.circuit }).await? {
+    match begun
+        .ask(CircuitMessage::Accept {
+            circuit: offer.circuit,
+        })
+        .await?
+    {
         CircuitMessage::Connected => {}
         _ => return Err(RelayError::Unexpected),
     }
-    Ok(daemon.endpoint.accept_circuit(offer.from, begun.into_stream()?).await?)
+    Ok(daemon
+        .endpoint
+        .accept_circuit(offer.from, begun.into_stream()?)
+        .await?)
 }

@@ -1,8 +1,8 @@
 //! The long connection to one relay: requests and their answers, what the relay tells, pings.
 //!
-//! One loop reads and pings, one writes. Invariants: at most [`MAX_PENDING`] requests wait for answers and
-//! [`MAX_QUEUED`] messages wait to be written, beyond that requests are refused and tellers wait; a request that waits
-//! when the connection ends fails as lost.
+//! One loop reads and pings, one writes. Invariants: at most [`MAX_PENDING`] requests wait for
+//! answers and [`MAX_QUEUED`] messages wait to be written, beyond that requests are refused and
+//! tellers wait; a request that waits when the connection ends fails as lost.
 
 use super::cards::Published;
 use super::circuit::Offer;
@@ -10,10 +10,12 @@ use super::dial::RelayStream;
 pub(crate) use super::failing::{End, RequestError};
 use super::pulse::{Beat, Pulse};
 use bytes::Bytes;
-use hither_carrier::{CarrierKind, Link, Paths, RecvHalf, RelayReader, SendHalf, write_relay_message};
+use hither_carrier::{
+    CarrierKind, Link, Paths, RecvHalf, RelayReader, SendHalf, write_relay_message,
+};
 use hither_proto::{
-    CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId, Nearness,
-    RelayAddress, RelayMessage, ShareId, Welcome,
+    CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId,
+    Nearness, RelayAddress, RelayMessage, ShareId, Welcome,
 };
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -29,9 +31,11 @@ use tokio_util::sync::CancellationToken;
 const MAX_PENDING: usize = 256;
 /// Most messages that wait to be written.
 const MAX_QUEUED: usize = 64;
-/// Most messages from other devices that wait to be made durable, most circuits that they ask for, and most other news.
+/// Most messages from other devices that wait to be made durable, most circuits that they ask for,
+/// and most other news.
 const MAX_NEWS: usize = 32;
-/// Longest wait for the answer to a request. The relay makes things durable first, and may be far away.
+/// Longest wait for the answer to a request. The relay makes things durable first, and may be far
+/// away.
 const ANSWER: Duration = Duration::from_secs(30);
 /// An answer that takes longer makes one wonder whether the relay is there.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -42,11 +46,17 @@ const LEAVE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// The user's devices changed.
-    Devices { changed: Vec<DeviceEntry>, removed: Vec<DeviceId> },
+    Devices {
+        changed: Vec<DeviceEntry>,
+        removed: Vec<DeviceId>,
+    },
     /// Go to another relay.
     Move(Vec<RelayAddress>),
     /// Something about groups changed; `all`: anything may have.
-    Groups { changes: Vec<GroupChange>, all: bool },
+    Groups {
+        changes: Vec<GroupChange>,
+        all: bool,
+    },
 }
 
 /// A message from another device, still sealed.
@@ -139,13 +149,30 @@ impl RelayConnection {
             published: Mutex::default(),
             closed: CancellationToken::new(),
         };
-        let ends = Ends { outgoing: written, out: Out { notices, deliveries, offers } };
-        (Arc::new(connection), ends, News { notices: notice, deliveries: delivery, offers: offer })
+        let ends = Ends {
+            outgoing: written,
+            out: Out {
+                notices,
+                deliveries,
+                offers,
+            },
+        };
+        (
+            Arc::new(connection),
+            ends,
+            News {
+                notices: notice,
+                deliveries: delivery,
+                offers: offer,
+            },
+        )
     }
 
     /// Works until the connection ends. After it nothing of the connection is left but the object.
     pub(crate) async fn run(&self, stream: RelayStream, ends: Ends) -> End {
-        let RelayStream { stream, mut reader, .. } = stream;
+        let RelayStream {
+            stream, mut reader, ..
+        } = stream;
         let (mut send, mut recv) = (stream.send, stream.recv);
         let Ends { outgoing, out } = ends;
         let end = tokio::select! {
@@ -223,7 +250,8 @@ impl RelayConnection {
         }
     }
 
-    /// Takes one message. Waits while the queue that it belongs in is full: the relay is slowed down by flow control.
+    /// Takes one message. Waits while the queue that it belongs in is full: the relay is slowed
+    /// down by flow control.
     async fn take(&self, message: RelayMessage, out: &Out) -> Result<(), End> {
         match message {
             RelayMessage::Pong { nonce } => self.pulse().pong(nonce, Instant::now()),
@@ -239,8 +267,23 @@ impl RelayConnection {
             RelayMessage::GroupNews { changes, all } => {
                 let _ = out.notices.send(Notice::Groups { changes, all }).await;
             }
-            RelayMessage::Deliver { seq, from, id, sealed, taken_ms } => {
-                let _ = out.deliveries.send(Delivery { seq, from, id, sealed, taken_ms }).await;
+            RelayMessage::Deliver {
+                seq,
+                from,
+                id,
+                sealed,
+                taken_ms,
+            } => {
+                let _ = out
+                    .deliveries
+                    .send(Delivery {
+                        seq,
+                        from,
+                        id,
+                        sealed,
+                        taken_ms,
+                    })
+                    .await;
             }
             RelayMessage::Sent { request, .. }
             | RelayMessage::Placed { request, .. }
@@ -249,8 +292,17 @@ impl RelayConnection {
             | RelayMessage::Failed { request, .. } => self.answer(request, message),
             RelayMessage::Circuit(message) => {
                 // One too many is left to expire: nobody may hold the others up by asking.
-                if let CircuitMessage::Incoming { circuit, from, knock } = *message {
-                    let _ = out.offers.try_send(Offer { circuit, from, knock });
+                if let CircuitMessage::Incoming {
+                    circuit,
+                    from,
+                    knock,
+                } = *message
+                {
+                    let _ = out.offers.try_send(Offer {
+                        circuit,
+                        from,
+                        knock,
+                    });
                 }
             }
             _ => {}
@@ -294,7 +346,10 @@ impl RelayConnection {
         self.pulse().sent(length);
     }
 
-    async fn request(&self, make: impl FnOnce(u64) -> RelayMessage) -> Result<RelayMessage, RequestError> {
+    async fn request(
+        &self,
+        make: impl FnOnce(u64) -> RelayMessage,
+    ) -> Result<RelayMessage, RequestError> {
         let (sender, answer) = oneshot::channel();
         let number = {
             let mut pending = self.pending();
@@ -310,7 +365,10 @@ impl RelayConnection {
             number
         };
         // Also when the caller gives up.
-        let _forget = Forget { connection: self, number };
+        let _forget = Forget {
+            connection: self,
+            number,
+        };
         self.tell(make(number)).await;
         match self.answered_in_time(answer).await {
             Ok(Ok(RelayMessage::Failed { refusal, .. })) => Err(RequestError::Refused(refusal)),
@@ -335,15 +393,23 @@ impl RelayConnection {
         }
     }
 
-    /// Sends a message to another device of the user; says whether the device was there (else it is kept for it).
+    /// Sends a message to another device of the user; says whether the device was there (else it is
+    /// kept for it).
     pub(crate) async fn send(
         &self,
         to: DeviceId,
         id: MessageId,
         sealed: Bytes,
     ) -> Result<bool, RequestError> {
-        let answer =
-            self.request(|request| RelayMessage::Send { request, to, id, sealed, keep_s: 0 }).await?;
+        let answer = self
+            .request(|request| RelayMessage::Send {
+                request,
+                to,
+                id,
+                sealed,
+                keep_s: 0,
+            })
+            .await?;
         match answer {
             RelayMessage::Sent { forwarded, .. } => Ok(forwarded),
             _ => Err(RequestError::Unexpected),
@@ -357,7 +423,15 @@ impl RelayConnection {
         bytes: u64,
         near: Vec<Nearness>,
     ) -> Result<RelayAddress, RequestError> {
-        match self.request(|request| RelayMessage::Place { request, share, bytes, near }).await? {
+        match self
+            .request(|request| RelayMessage::Place {
+                request,
+                share,
+                bytes,
+                near,
+            })
+            .await?
+        {
             RelayMessage::Placed { store, .. } => Ok(store),
             _ => Err(RequestError::Unexpected),
         }
@@ -366,7 +440,10 @@ impl RelayConnection {
     /// Asks something about groups, or wants something changed.
     pub(crate) async fn group(&self, what: GroupRequest) -> Result<GroupAnswer, RequestError> {
         let what = Box::new(what);
-        match self.request(|request| RelayMessage::Group { request, what }).await? {
+        match self
+            .request(|request| RelayMessage::Group { request, what })
+            .await?
+        {
             RelayMessage::GroupAnswered { answer, .. } => Ok(*answer),
             _ => Err(RequestError::Unexpected),
         }
@@ -374,7 +451,10 @@ impl RelayConnection {
 
     /// Says that a share need not be kept any more.
     pub(crate) async fn release(&self, share: ShareId) -> Result<(), RequestError> {
-        match self.request(|request| RelayMessage::Release { request, share }).await? {
+        match self
+            .request(|request| RelayMessage::Release { request, share })
+            .await?
+        {
             RelayMessage::Released { .. } => Ok(()),
             _ => Err(RequestError::Unexpected),
         }
@@ -400,7 +480,8 @@ impl RelayConnection {
         self.remote
     }
 
-    /// The link beneath, on which more streams to the same relay can be opened while the connection lives.
+    /// The link beneath, on which more streams to the same relay can be opened while the connection
+    /// lives.
     pub(crate) fn link(&self) -> &Link {
         &self.link
     }

@@ -40,11 +40,16 @@ impl Relay {
             }
             Standing::Waiting { trouble, until } => {
                 info.state = RelayState::Waiting;
-                let why = trouble.why.split(" (os error").next().unwrap_or(&trouble.why);
+                let why = trouble
+                    .why
+                    .split(" (os error")
+                    .next()
+                    .unwrap_or(&trouble.why);
                 info.reason = Some(why.to_owned());
                 info.hint = (!trouble.hint.is_empty()).then(|| trouble.hint.to_owned());
                 info.lasting = trouble.lasting;
-                info.retry_seconds = Some(until.saturating_duration_since(Instant::now()).as_secs());
+                info.retry_seconds =
+                    Some(until.saturating_duration_since(Instant::now()).as_secs());
             }
         }
         info
@@ -77,7 +82,10 @@ pub(crate) fn devices(daemon: &Daemon) -> Vec<DeviceInfo> {
             info.last_seen = Some(unix_seconds());
         }
     }
-    let own = all.remove(&daemon.device).map(|info| info.relays).unwrap_or_default();
+    let own = all
+        .remove(&daemon.device)
+        .map(|info| info.relays)
+        .unwrap_or_default();
     let mut devices: Vec<DeviceInfo> = all.into_values().collect();
     devices.sort_by_key(|one| (!one.online, one.name.to_lowercase(), one.device.clone()));
     devices.insert(0, this_device(daemon, own));
@@ -102,9 +110,16 @@ fn this_device(daemon: &Daemon, relays: Vec<String>) -> DeviceInfo {
 
 /// Adds what one relay lists to what others do.
 fn add(daemon: &Daemon, relay: &Arc<Relay>, all: &mut BTreeMap<DeviceId, DeviceInfo>) {
-    let (host, connected, as_of) = (relay.url.at.to_string(), relay.connection().is_some(), relay.as_of());
-    let listed: Vec<_> =
-        relay.with_devices(|list| list.iter().map(|(device, known)| (device, known.clone())).collect());
+    let (host, connected, as_of) = (
+        relay.url.at.to_string(),
+        relay.connection().is_some(),
+        relay.as_of(),
+    );
+    let listed: Vec<_> = relay.with_devices(|list| {
+        list.iter()
+            .map(|(device, known)| (device, known.clone()))
+            .collect()
+    });
     for (device, known) in listed {
         let info = all.entry(device).or_insert_with(|| DeviceInfo {
             device: device.to_string(),
@@ -119,24 +134,31 @@ fn add(daemon: &Daemon, relay: &Arc<Relay>, all: &mut BTreeMap<DeviceId, DeviceI
         let seen = Some(known.last_seen_ms / 1000).filter(|seen| *seen > 0);
         info.last_seen = info.last_seen.max(seen);
         // One relay that is connected is enough to know.
-        info.as_of = if connected { None } else { info.as_of.map(|before| before.max(as_of)) };
+        info.as_of = if connected {
+            None
+        } else {
+            info.as_of.map(|before| before.max(as_of))
+        };
         if let Some(card) = known.card {
             info.addresses = card.addresses.iter().map(ToString::to_string).collect();
         }
     }
 }
 
-/// What a device calls itself, as its latest card says, else as it told after a proof; empty when it is not known.
+/// What a device calls itself, as its latest card says, else as it told after a proof; empty when
+/// it is not known.
 pub(crate) fn name_of(daemon: &Daemon, device: DeviceId) -> String {
     if device == daemon.device {
         return daemon.name.to_string();
     }
-    let cards =
-        daemon.relays.all().into_iter().filter_map(|relay| {
-            relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
-        });
+    let cards = daemon.relays.all().into_iter().filter_map(|relay| {
+        relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
+    });
     let now = unix_millis();
     let newest = cards.max_by_key(|card| (stamp::is_plausible(card.made_ms, now), card.made_ms));
     let newest = newest.map(|card| DeviceName::clean(&card.name));
-    newest.or_else(|| daemon.links.name(device)).map(|name| name.to_string()).unwrap_or_default()
+    newest
+        .or_else(|| daemon.links.name(device))
+        .map(|name| name.to_string())
+        .unwrap_or_default()
 }

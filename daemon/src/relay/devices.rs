@@ -26,8 +26,22 @@ impl DeviceList {
     pub(crate) fn remembered(records: &[DeviceRecord]) -> Self {
         let known = |record: &DeviceRecord| {
             let device = record.device.parse().ok()?;
-            let DeviceRecord { online, last_seen_ms, same_network, card, .. } = record.clone();
-            Some((device, Device { online, last_seen_ms, same_network, card }))
+            let DeviceRecord {
+                online,
+                last_seen_ms,
+                same_network,
+                card,
+                ..
+            } = record.clone();
+            Some((
+                device,
+                Device {
+                    online,
+                    last_seen_ms,
+                    same_network,
+                    card,
+                },
+            ))
         };
         Self(records.iter().take(MAX_DEVICES).filter_map(known).collect())
     }
@@ -50,7 +64,8 @@ impl DeviceList {
         entries: &[DeviceEntry],
         open: impl Fn(&DeviceEntry) -> Option<CardRecord>,
     ) {
-        self.0.retain(|device, _| entries.iter().any(|entry| entry.device == *device));
+        self.0
+            .retain(|device, _| entries.iter().any(|entry| entry.device == *device));
         self.change(entries, &[], open);
     }
 
@@ -74,17 +89,33 @@ impl DeviceList {
             let old = before.clone().flatten();
             // A relay may be behind, or pretend to be: an older card changes nothing.
             let newer = |card: &CardRecord| {
-                old.as_ref().is_none_or(|old| stamp::replaces(old.made_ms, card.made_ms, now))
+                old.as_ref()
+                    .is_none_or(|old| stamp::replaces(old.made_ms, card.made_ms, now))
             };
             let card = open(entry).filter(newer).or(old.clone());
             lasting |= before != Some(card.clone());
-            let DeviceEntry { device, online, last_seen_ms, same_network, .. } = *entry;
-            self.0.insert(device, Device { online, last_seen_ms, same_network, card });
+            let DeviceEntry {
+                device,
+                online,
+                last_seen_ms,
+                same_network,
+                ..
+            } = *entry;
+            self.0.insert(
+                device,
+                Device {
+                    online,
+                    last_seen_ms,
+                    same_network,
+                    card,
+                },
+            );
         }
         lasting
     }
 
-    /// The relay is not connected any more: what it said was true until `now_ms` (Unix milliseconds).
+    /// The relay is not connected any more: what it said was true until `now_ms` (Unix
+    /// milliseconds).
     pub(crate) fn disconnected(&mut self, now_ms: u64) {
         for known in self.0.values_mut().filter(|known| known.online) {
             known.online = false;
@@ -105,14 +136,16 @@ impl DeviceList {
     }
 }
 
-/// The device that `wanted` means: its id, its short id or its name, in this order; a name in any case when no name is
-/// exactly that.
+/// The device that `wanted` means: its id, its short id or its name, in this order; a name in any
+/// case when no name is exactly that.
 pub(super) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a DeviceInfo, ApiError> {
     let lower = wanted.to_lowercase();
-    let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] =
-        [&|one| one.device == wanted, &|one| one.short == wanted, &|one| one.name == wanted, &|one| {
-            one.name.to_lowercase() == lower
-        }];
+    let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] = [
+        &|one| one.device == wanted,
+        &|one| one.short == wanted,
+        &|one| one.name == wanted,
+        &|one| one.name.to_lowercase() == lower,
+    ];
     let found = ways
         .iter()
         .map(|is_meant| all.iter().filter(|one| is_meant(one)).collect::<Vec<_>>())
@@ -130,10 +163,17 @@ pub(super) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a Dev
             }))
         }
         several => {
-            let ids: Vec<_> = several.iter().map(|one| format!("{} ({})", one.name, one.short)).collect();
-            let message =
-                format!("\"{}\" could be several devices: {}.", display_name(wanted), ids.join(", "));
-            Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Give the id in brackets instead."))
+            let ids: Vec<_> = several
+                .iter()
+                .map(|one| format!("{} ({})", one.name, one.short))
+                .collect();
+            let message = format!(
+                "\"{}\" could be several devices: {}.",
+                display_name(wanted),
+                ids.join(", ")
+            );
+            Err(ApiError::new(ErrorCode::BadRequest, message)
+                .with_hint("Give the id in brackets instead."))
         }
     }
 }
@@ -144,11 +184,23 @@ mod tests {
     use hither_carrier::Identity;
 
     fn entry(device: DeviceId, online: bool) -> DeviceEntry {
-        DeviceEntry { device, online, last_seen_ms: 1000, card: Default::default(), same_network: false }
+        DeviceEntry {
+            device,
+            online,
+            last_seen_ms: 1000,
+            card: Default::default(),
+            same_network: false,
+        }
     }
 
     fn card(name: &str, made_ms: u64) -> CardRecord {
-        CardRecord { name: name.into(), addresses: Vec::new(), tcp_port: None, made_ms, catalogue: None }
+        CardRecord {
+            name: name.into(),
+            addresses: Vec::new(),
+            tcp_port: None,
+            made_ms,
+            catalogue: None,
+        }
     }
 
     fn ids() -> [DeviceId; 2] {
@@ -160,11 +212,20 @@ mod tests {
         let [a, b] = ids();
         let mut list = DeviceList::default();
         list.replace(&[entry(a, true), entry(b, false)], |_| Some(card("x", 1)));
-        assert!(!list.change(&[entry(b, true)], &[], |_| None), "presence alone does not last");
+        assert!(
+            !list.change(&[entry(b, true)], &[], |_| None),
+            "presence alone does not last"
+        );
         assert!(list.get(b).unwrap().online);
         assert_eq!(DeviceList::remembered(&list.records()), list);
         list.disconnected(5000);
-        assert_eq!((list.get(b).unwrap().online, list.get(b).unwrap().last_seen_ms), (false, 5000));
+        assert_eq!(
+            (
+                list.get(b).unwrap().online,
+                list.get(b).unwrap().last_seen_ms
+            ),
+            (false, 5000)
+        );
         assert!(list.change(&[], &[b], |_| None));
         list.replace(&[entry(b, true)], |_| None);
         assert_eq!(list.ids(), [b]);
@@ -184,14 +245,20 @@ mod tests {
     #[test]
     fn the_list_is_bounded() {
         let mut list = DeviceList::default();
-        let many: Vec<_> =
-            (0..MAX_DEVICES + 5).map(|_| entry(Identity::generate().unwrap().device_id(), true)).collect();
+        let many: Vec<_> = (0..MAX_DEVICES + 5)
+            .map(|_| entry(Identity::generate().unwrap().device_id(), true))
+            .collect();
         list.replace(&many, |_| None);
         assert_eq!(list.ids().len(), MAX_DEVICES);
     }
 
     fn info(device: &str, short: &str, name: &str) -> DeviceInfo {
-        DeviceInfo { device: device.into(), short: short.into(), name: name.into(), ..Default::default() }
+        DeviceInfo {
+            device: device.into(),
+            short: short.into(),
+            name: name.into(),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -210,8 +277,17 @@ mod tests {
         assert_eq!(meant("phone"), Ok("12D3C"), "exactly that name");
         let several = meant("PHONE").unwrap_err();
         assert_eq!(several.code, ErrorCode::BadRequest);
-        assert!(several.message.contains("Phone (bbbbbbbb), phone (cccccccc)"), "{}", several.message);
-        assert_eq!(meant("x\u{1b}").unwrap_err().message, "There is no device \"x\u{fffd}\".");
+        assert!(
+            several
+                .message
+                .contains("Phone (bbbbbbbb), phone (cccccccc)"),
+            "{}",
+            several.message
+        );
+        assert_eq!(
+            meant("x\u{1b}").unwrap_err().message,
+            "There is no device \"x\u{fffd}\"."
+        );
         assert_eq!(meant("").unwrap_err().code, ErrorCode::NotFound);
     }
 }

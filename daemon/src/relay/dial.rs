@@ -7,7 +7,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    Host, HostPort, Invitation, Message, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, Welcome,
+    Host, HostPort, Invitation, Message, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
+    Welcome,
 };
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -16,7 +17,8 @@ use tokio::time::{sleep, timeout};
 
 /// How far TCP is behind QUIC: where UDP is blocked nothing more is lost.
 const STAGGER: Duration = Duration::from_millis(300);
-/// How long QUIC may still take when TCP was turned away: a relay that is down shall not cost a whole timeout.
+/// How long QUIC may still take when TCP was turned away: a relay that is down shall not cost a
+/// whole timeout.
 const GRACE: Duration = Duration::from_millis(1500);
 /// The TCP port that firewalls let through; tried beside the relay's own.
 const HTTPS: u16 = 443;
@@ -71,22 +73,34 @@ pub(crate) struct RelayStream {
     pub reader: RelayReader,
 }
 
-/// A link to a relay (or a store), on the carrier that works: QUIC first, TCP a moment later, and another one later TCP on
-/// port 443, which more firewalls let through. TCP comes first where it was found to carry more.
-/// Takes 5 s at most for names and 6 s for the rest.
+/// A link to a relay (or a store), on the carrier that works: QUIC first, TCP a moment later, and
+/// another one later TCP on port 443, which more firewalls let through. TCP comes first where it
+/// was found to carry more. Takes 5 s at most for names and 6 s for the rest.
 pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, RelayError> {
     let (udp, tcp) = tokio::join!(resolve(&relay.udp), resolve(&relay.tcp));
     if udp.is_empty() && tcp.is_empty() {
-        let name = relay.udp.iter().chain(&relay.tcp).find_map(|at| match at.host() {
-            Host::Name(name) => Some(name.clone()),
-            Host::Ip(_) => None,
-        });
-        return Err(name.map_or(LinkError::NoAddress.into(), |host| RelayError::Resolve { host }));
+        let name = relay
+            .udp
+            .iter()
+            .chain(&relay.tcp)
+            .find_map(|at| match at.host() {
+                Host::Name(name) => Some(name.clone()),
+                Host::Ip(_) => None,
+            });
+        return Err(
+            name.map_or(LinkError::NoAddress.into(), |host| RelayError::Resolve {
+                host,
+            }),
+        );
     }
     let https = https(&tcp);
     // Whoever else has that port says nothing about the relay.
-    let by_https =
-        async { endpoint.connect_relay_tcp(relay.key, &https).await.map_err(|_| LinkError::NoAddress) };
+    let by_https = async {
+        endpoint
+            .connect_relay_tcp(relay.key, &https)
+            .await
+            .map_err(|_| LinkError::NoAddress)
+    };
     let by_tcp = race(endpoint.connect_relay_tcp(relay.key, &tcp), by_https);
     let by_quic = endpoint.connect_relay_quic(relay.key, &udp);
     let first = endpoint.paths().first(relay.key);
@@ -98,7 +112,8 @@ pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Li
     Ok(link)
 }
 
-/// The first of two that works; the second begins [`STAGGER`] behind the first, or when that has failed.
+/// The first of two that works; the second begins [`STAGGER`] behind the first, or when that has
+/// failed.
 async fn race<T>(
     first: impl Future<Output = Result<T, LinkError>>,
     second: impl Future<Output = Result<T, LinkError>>,
@@ -140,14 +155,22 @@ fn telling(quic: LinkError, tcp: LinkError) -> LinkError {
     if rank(&quic) > rank(&tcp) { quic } else { tcp }
 }
 
-/// The addresses behind some names, in their order, both families alternating as the resolver gives them.
+/// The addresses behind some names, in their order, both families alternating as the resolver gives
+/// them.
 async fn resolve(places: &[HostPort]) -> Vec<SocketAddr> {
-    let found = join_all(places.iter().map(async |place| match place.host() {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, place.port())],
-        Host::Name(name) => {
-            match timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), place.port()))).await {
-                Ok(Ok(found)) => found.collect(),
-                Ok(Err(_)) | Err(_) => Vec::new(),
+    let found = join_all(places.iter().map(async |place| {
+        match place.host() {
+            Host::Ip(ip) => vec![SocketAddr::new(*ip, place.port())],
+            Host::Name(name) => {
+                match timeout(
+                    RESOLVE,
+                    tokio::net::lookup_host((name.as_str(), place.port())),
+                )
+                .await
+                {
+                    Ok(Ok(found)) => found.collect(),
+                    Ok(Err(_)) | Err(_) => Vec::new(),
+                }
             }
         }
     }));
@@ -174,9 +197,16 @@ fn https(tcp: &[SocketAddr]) -> Vec<SocketAddr> {
 /// Begins a stream of one purpose on a link.
 pub(crate) async fn open(link: Link, purpose: RelayPurpose) -> Result<RelayStream, RelayError> {
     let mut stream = link.open().await?;
-    let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(purpose) };
+    let open = Message::RelayOpen {
+        protocol: PROTOCOL,
+        purpose: Some(purpose),
+    };
     write_message(&mut stream.send, &open).await?;
-    Ok(RelayStream { link, stream, reader: RelayReader::new(MAX_RELAY_FRAME) })
+    Ok(RelayStream {
+        link,
+        stream,
+        reader: RelayReader::new(MAX_RELAY_FRAME),
+    })
 }
 
 impl RelayStream {
@@ -214,7 +244,12 @@ pub(crate) async fn hello(
     instance: u64,
 ) -> Result<(RelayStream, Welcome), RelayError> {
     let mut stream = open(link, RelayPurpose::Device).await?;
-    stream.send(&RelayMessage::Hello { invitation, instance }).await?;
+    stream
+        .send(&RelayMessage::Hello {
+            invitation,
+            instance,
+        })
+        .await?;
     match stream.next().await? {
         RelayMessage::Welcome(welcome) => Ok((stream, *welcome)),
         _ => Err(RelayError::Unexpected),
@@ -233,7 +268,10 @@ mod tests {
         assert_eq!(race(blocked, async { Ok(2) }).await, Ok(2));
         assert_eq!(start.elapsed(), STAGGER);
         let start = Instant::now();
-        assert_eq!(race(async { Err(LinkError::NoCarrier) }, async { Ok(2) }).await, Ok(2));
+        assert_eq!(
+            race(async { Err(LinkError::NoCarrier) }, async { Ok(2) }).await,
+            Ok(2)
+        );
         assert_eq!(start.elapsed(), Duration::ZERO);
         let slow = async {
             sleep(STAGGER * 2).await;
@@ -248,17 +286,23 @@ mod tests {
         let both = race::<()>(async { Err(LinkError::TimedOut) }, async { Err(refused()) }).await;
         assert_eq!(both, Err(refused()));
         let found = hither_carrier::Identity::generate().unwrap().device_id();
-        let both =
-            race::<()>(async { Err(LinkError::WrongDevice { found }) }, async { Err(refused()) }).await;
+        let both = race::<()>(async { Err(LinkError::WrongDevice { found }) }, async {
+            Err(refused())
+        })
+        .await;
         assert_eq!(both, Err(LinkError::WrongDevice { found }));
     }
 
     #[tokio::test]
     async fn places_are_resolved_once_each_and_443_is_tried_too() {
-        let places: Vec<HostPort> =
-            ["127.0.0.1:5", "127.0.0.1:5", "[::1]:6"].map(|text| text.parse().unwrap()).to_vec();
+        let places: Vec<HostPort> = ["127.0.0.1:5", "127.0.0.1:5", "[::1]:6"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
         let found = resolve(&places).await;
-        assert_eq!(found, ["127.0.0.1:5".parse().unwrap(), "[::1]:6".parse().unwrap()]);
+        assert_eq!(
+            found,
+            ["127.0.0.1:5".parse().unwrap(), "[::1]:6".parse().unwrap()]
+        );
         let texts: Vec<String> = https(&found).iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["127.0.0.1:443", "[::1]:443"]);
         assert!(https(&https(&found)).is_empty());

@@ -21,25 +21,45 @@ struct Welcomed {
 pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Relay>, ApiError> {
     let relays = &daemon.relays;
     let _one_at_a_time = relays.joining.lock().await;
-    let before = relays.all().into_iter().find(|relay| relay.url.key == url.key);
+    let before = relays
+        .all()
+        .into_iter()
+        .find(|relay| relay.url.key == url.key);
     if before.is_none() && relays.all().len() >= MAX_JOINED {
         let message = format!("This device has joined {MAX_JOINED} relays; more are not possible.");
-        return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("Leave one: hither relay remove"));
+        return Err(ApiError::new(ErrorCode::BadRequest, message)
+            .with_hint("Leave one: hither relay remove"));
     }
-    if let Some(before) = before.filter(|before| before.url.at == url.at && before.connection().is_some()) {
+    if let Some(before) =
+        before.filter(|before| before.url.at == url.at && before.connection().is_some())
+    {
         return Ok(before);
     }
     let Welcomed { first, list } = greet(&daemon.endpoint, url, daemon.twins.instance)
         .await
         .map_err(|error| failure::relay(&url.at, &error))?;
-    let relay = Arc::new(Relay::joined(url, &list, &first.welcome, relays.changes.clone()));
+    let relay = Arc::new(Relay::joined(
+        url,
+        &list,
+        &first.welcome,
+        relays.changes.clone(),
+    ));
     let (of, saved) = (Arc::clone(daemon), Arc::clone(&relay));
     let saving = tokio::task::spawn_blocking(move || saved.first_save(&of.records));
-    saving.await.map_err(failure::internal)?.map_err(|error| failure::storage(&error))?;
+    saving
+        .await
+        .map_err(failure::internal)?
+        .map_err(|error| failure::storage(&error))?;
     relays.put(Arc::clone(&relay));
     let mut changes = relays.changes();
-    daemon.tasks.spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
-    daemon.tasks.spawn_forever(task::run(Arc::clone(daemon), Arc::clone(&relay), Some(first)));
+    daemon
+        .tasks
+        .spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
+    daemon.tasks.spawn_forever(task::run(
+        Arc::clone(daemon),
+        Arc::clone(&relay),
+        Some(first),
+    ));
     // The list of devices is there, and cards are on their way, when the connection stands.
     while matches!(relay.standing(), Standing::Connecting) {
         if changes.changed().await.is_err() {
@@ -49,13 +69,18 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Rel
     Ok(relay)
 }
 
-/// Shows the invitation to the relay of the URL, or, if that one takes no connections itself, to those that it names.
+/// Shows the invitation to the relay of the URL, or, if that one takes no connections itself, to
+/// those that it names.
 async fn greet(endpoint: &Endpoint, url: &RelayUrl, instance: u64) -> Result<Welcomed, RelayError> {
     let entry = url.address();
     let link = dial::dial(endpoint, &entry).await?;
     let greeted = dial::hello(link.clone(), url.invitation.clone(), instance).await;
     let welcomed = |relay, (stream, welcome): (RelayStream, Welcome), list| Welcomed {
-        first: First { relay, stream, welcome },
+        first: First {
+            relay,
+            stream,
+            welcome,
+        },
         list,
     };
     let refusal = match greeted {
@@ -71,8 +96,14 @@ async fn greet(endpoint: &Endpoint, url: &RelayUrl, instance: u64) -> Result<Wel
     let list = list?;
     let mut last = RelayError::Refused(refusal);
     for relay in list.iter().filter(|relay| relay.key != url.key) {
-        let greeted =
-            async { dial::hello(dial::dial(endpoint, relay).await?, url.invitation.clone(), instance).await };
+        let greeted = async {
+            dial::hello(
+                dial::dial(endpoint, relay).await?,
+                url.invitation.clone(),
+                instance,
+            )
+            .await
+        };
         match greeted.await {
             Ok(greeted) => return Ok(welcomed(relay.clone(), greeted, list.clone())),
             Err(error) => last = error,
@@ -86,7 +117,10 @@ pub(crate) async fn leave(daemon: &Arc<Daemon>, relay: &Arc<Relay>) -> Result<()
     let _one_at_a_time = daemon.relays.joining.lock().await;
     let (of, key) = (Arc::clone(daemon), relay.key());
     let forgetting = tokio::task::spawn_blocking(move || of.records.remove_relay(&key));
-    forgetting.await.map_err(failure::internal)?.map_err(|error| failure::storage(&error))?;
+    forgetting
+        .await
+        .map_err(failure::internal)?
+        .map_err(|error| failure::storage(&error))?;
     daemon.relays.take(relay);
     Ok(())
 }
@@ -107,7 +141,10 @@ impl Relays {
 
     fn take(&self, relay: &Arc<Relay>) {
         relay.left.cancel();
-        self.all.write().unwrap_or_else(PoisonError::into_inner).retain(|other| !Arc::ptr_eq(other, relay));
+        self.all
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| !Arc::ptr_eq(other, relay));
         self.changes.send_modify(|count| *count += 1);
     }
 }

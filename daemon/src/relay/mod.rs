@@ -1,11 +1,14 @@
-//! Relays: those that this device joined, one long connection to each, and the user's devices that they list.
+//! Relays: those that this device joined, one long connection to each, and the user's devices that
+//! they list.
 //!
-//! `select.rs` says which relay of a fleet to try, `pulse.rs` when to ping it, `network.rs` when the network changed: they
-//! are pure or small. `dial.rs` reaches a relay, `connection.rs` speaks on the long connection, `task.rs` is the loop
-//! around all of them. `devices.rs` and `cards.rs` keep the list of devices and what these tell of themselves.
+//! `select.rs` says which relay of a fleet to try, `pulse.rs` when to ping it, `network.rs` when
+//! the network changed: they are pure or small. `dial.rs` reaches a relay, `connection.rs` speaks
+//! on the long connection, `task.rs` is the loop around all of them. `devices.rs` and `cards.rs`
+//! keep the list of devices and what these tell of themselves.
 //!
-//! Invariants: an invitation is used once and kept nowhere; the list of devices is durable, so that it can be looked at
-//! when no relay is reached; what a relay says of a device's name and addresses counts only when that device signed it.
+//! Invariants: an invitation is used once and kept nowhere; the list of devices is durable, so that
+//! it can be looked at when no relay is reached; what a relay says of a device's name and addresses
+//! counts only when that device signed it.
 
 mod cards;
 pub(crate) mod circuit;
@@ -28,7 +31,10 @@ mod trouble;
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
 pub(crate) use describe::{carrier_name, devices, name_of};
 pub(crate) use dial::RelayError;
-#[allow(unused_imports, reason = "for uploads to stores, and for reading from them")]
+#[allow(
+    unused_imports,
+    reason = "for uploads to stores, and for reading from them"
+)]
 pub(crate) use dial::{RelayStream, dial, open};
 pub(crate) use join::{join, leave};
 pub(crate) use network::addresses;
@@ -86,18 +92,28 @@ impl Relays {
 
     /// All that were joined.
     pub(crate) fn all(&self) -> Vec<Arc<Relay>> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.all
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The connections that hold.
     pub(crate) fn connected(&self) -> Vec<Arc<RelayConnection>> {
-        self.all().iter().filter_map(|relay| relay.connection()).collect()
+        self.all()
+            .iter()
+            .filter_map(|relay| relay.connection())
+            .collect()
     }
 
     /// Returns whether a device is there, as far as the relays know that this one is connected to.
     pub(crate) fn presence(&self, device: DeviceId) -> Presence {
         let mut presence = Presence::Unknown;
-        for relay in self.all().iter().filter(|relay| relay.connection().is_some()) {
+        for relay in self
+            .all()
+            .iter()
+            .filter(|relay| relay.connection().is_some())
+        {
             match relay.with_devices(|list| list.get(device).map(|known| known.online)) {
                 Some(true) => return Presence::Online,
                 Some(false) => presence = Presence::Offline,
@@ -111,7 +127,9 @@ impl Relays {
     pub(crate) fn way_to(&self, device: DeviceId) -> Option<Arc<RelayConnection>> {
         let mut away = None;
         for relay in self.all() {
-            let Some(connection) = relay.connection() else { continue };
+            let Some(connection) = relay.connection() else {
+                continue;
+            };
             match relay.presence(device) {
                 Some(true) => return Some(connection),
                 Some(false) => away = away.or(Some(connection)),
@@ -121,10 +139,13 @@ impl Relays {
         away
     }
 
-    /// Why nothing can be sent to `device` before somebody does something: the host of a relay that lists it, and its trouble.
-    /// `None` while some way may open by itself.
+    /// Why nothing can be sent to `device` before somebody does something: the host of a relay that
+    /// lists it, and its trouble. `None` while some way may open by itself.
     pub(crate) fn stuck(&self, device: DeviceId) -> Option<(String, Trouble)> {
-        let ways = self.all().into_iter().filter(|relay| relay.presence(device).is_some());
+        let ways = self
+            .all()
+            .into_iter()
+            .filter(|relay| relay.presence(device).is_some());
         let mut stuck = None;
         for relay in ways {
             match relay.standing() {
@@ -137,13 +158,16 @@ impl Relays {
         stuck
     }
 
-    /// What a ticket tells of relays: a front of every fleet, as many as a ticket takes. `first`: the one that keeps the
-    /// share.
+    /// What a ticket tells of relays: a front of every fleet, as many as a ticket takes. `first`:
+    /// the one that keeps the share.
     pub(crate) fn addresses_for_ticket(&self, first: Option<DeviceId>) -> Vec<RelayAddress> {
         let mut all = self.all();
         // Then those that are connected: they are known to work.
         all.sort_by_key(|relay| (Some(relay.url.key) != first, relay.connection().is_none()));
-        all.iter().map(|relay| relay.front()).take(MAX_TICKET_RELAYS).collect()
+        all.iter()
+            .map(|relay| relay.front())
+            .take(MAX_TICKET_RELAYS)
+            .collect()
     }
 
     /// Follows connections and lists of devices.
@@ -158,11 +182,14 @@ impl Relays {
 
     /// Whether some relay may be reached any moment: none has failed yet since it was tried last.
     pub(crate) fn connecting(&self) -> bool {
-        self.all().iter().any(|relay| matches!(relay.standing(), Standing::Connecting))
+        self.all()
+            .iter()
+            .any(|relay| matches!(relay.standing(), Standing::Connecting))
     }
 }
 
-/// Longest wait for relays by calls that tell what relays know: a daemon that was just started has not heard them yet.
+/// Longest wait for relays by calls that tell what relays know: a daemon that was just started has
+/// not heard them yet.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Waits, up to 3 s, until every relay was reached or failed.
@@ -194,12 +221,17 @@ pub(crate) async fn find(daemon: &Daemon, wanted: &str) -> Result<DeviceInfo, Ap
             Ok(found) => return Ok(found.clone()),
             Err(error) => error,
         };
-        let nameless = devices.iter().any(|device| device.online && device.name.is_empty());
+        let nameless = devices
+            .iter()
+            .any(|device| device.online && device.name.is_empty());
         let patience = if nameless { NAMELESS } else { UNKNOWN };
         if error.code != ErrorCode::NotFound || daemon.relays.connected().is_empty() {
             return Err(error);
         }
-        if !matches!(timeout_at(begun + patience, changes.changed()).await, Ok(Ok(()))) {
+        if !matches!(
+            timeout_at(begun + patience, changes.changed()).await,
+            Ok(Ok(()))
+        ) {
             return Err(error);
         }
     }
@@ -214,7 +246,9 @@ pub(crate) fn knows(daemon: &Daemon, wanted: &str) -> bool {
 /// Sends this device's card anew to whoever has another one.
 pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
     for relay in daemon.relays.all() {
-        let Some(connection) = relay.connection() else { continue };
+        let Some(connection) = relay.connection() else {
+            continue;
+        };
         let readers = relay.with_devices(devices::DeviceList::ids);
         cards::publish(daemon, &connection, readers).await;
     }
@@ -222,9 +256,15 @@ pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
 
 /// Starts the long connections of all relays, and the watch over the network.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon.tasks.spawn_forever(network::watch(daemon.relays.network.clone()));
+    daemon
+        .tasks
+        .spawn_forever(network::watch(daemon.relays.network.clone()));
     for relay in daemon.relays.all() {
-        daemon.tasks.spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
-        daemon.tasks.spawn_forever(task::run(Arc::clone(daemon), relay, None));
+        daemon
+            .tasks
+            .spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
+        daemon
+            .tasks
+            .spawn_forever(task::run(Arc::clone(daemon), relay, None));
     }
 }

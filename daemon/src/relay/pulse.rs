@@ -1,18 +1,21 @@
-//! Pings on a long connection: when to send one, and when the other side counts as gone. Pure: time is an argument.
+//! Pings on a long connection: when to send one, and when the other side counts as gone. Pure: time
+//! is an argument.
 //!
-//! A ping has to be answered within a few round trips, at the latest by the time of the next one (and the time that long
-//! messages before it take on a thin line). Whatever else arrives
+//! A ping has to be answered within a few round trips, at the latest by the time of the next one
+//! (and the time that long messages before it take on a thin line). Whatever else arrives
 //! shows as well that the relay is there: a pong may wait behind a long message on a thin line.
 
 use std::time::{Duration, Instant};
 
-/// Shortest patience with an ordinary ping: a busy machine, or a phone that changes cells, may be silent for so long.
+/// Shortest patience with an ordinary ping: a busy machine, or a phone that changes cells, may be
+/// silent for so long.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Shortest patience with a ping that was sent because the network changed.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// Round trips (with four times their variation) that a pong may take.
 const ROUND_TRIPS: u32 = 4;
-/// The thinnest line that is allowed for, bytes per second: a pong waits behind what was sent before its ping.
+/// The thinnest line that is allowed for, bytes per second: a pong waits behind what was sent
+/// before its ping.
 const THINNEST: u64 = 16 * 1024;
 
 /// What to do now.
@@ -42,7 +45,8 @@ pub(crate) struct Pulse {
     period: Duration,
     /// When the next ping is due.
     next: Instant,
-    /// The nonce of the ping that waits for its pong, when it was sent, and by when something must arrive.
+    /// The nonce of the ping that waits for its pong, when it was sent, and by when something must
+    /// arrive.
     waiting: Option<(u64, Instant, Instant)>,
     /// Since when no ping was answered.
     unanswered: Option<Instant>,
@@ -78,11 +82,14 @@ impl Pulse {
         if now >= self.next {
             return Beat::Ping(self.send(now));
         }
-        Beat::Wait(self.waiting.map_or(self.next, |(_, _, deadline)| deadline.min(self.next)))
+        Beat::Wait(
+            self.waiting
+                .map_or(self.next, |(_, _, deadline)| deadline.min(self.next)),
+        )
     }
 
-    /// A ping that is due while this device is too busy to listen: the relay is to know that it is there, and nothing
-    /// can be said about the relay.
+    /// A ping that is due while this device is too busy to listen: the relay is to know that it is
+    /// there, and nothing can be said about the relay.
     pub(crate) fn busy(&mut self, now: Instant) -> Option<u64> {
         (now >= self.next).then(|| self.send(now))
     }
@@ -97,7 +104,9 @@ impl Pulse {
         self.nonce += 1;
         let deadline = now + self.patience();
         // A ping that was not answered yet keeps its deadline.
-        let deadline = self.waiting.map_or(deadline, |(_, _, earlier)| earlier.min(deadline));
+        let deadline = self
+            .waiting
+            .map_or(deadline, |(_, _, earlier)| earlier.min(deadline));
         self.waiting = Some((self.nonce, now, deadline));
         self.unanswered.get_or_insert(now);
         self.next = now + self.period;
@@ -106,9 +115,19 @@ impl Pulse {
     }
 
     fn patience(&self) -> Duration {
-        let trips = self.rtt.map_or(Duration::ZERO, |(rtt, variation)| (rtt + variation * 4) * ROUND_TRIPS);
-        let least = if self.asks == Asks::Nothing { PATIENCE } else { PROBE_PATIENCE };
-        let owed = if self.asks == Asks::LongPackets { 0 } else { self.owed };
+        let trips = self.rtt.map_or(Duration::ZERO, |(rtt, variation)| {
+            (rtt + variation * 4) * ROUND_TRIPS
+        });
+        let least = if self.asks == Asks::Nothing {
+            PATIENCE
+        } else {
+            PROBE_PATIENCE
+        };
+        let owed = if self.asks == Asks::LongPackets {
+            0
+        } else {
+            self.owed
+        };
         let way_there = Duration::from_millis(owed.saturating_mul(1000) / THINNEST);
         trips.max(least).min(self.period) + way_there
     }
@@ -132,7 +151,8 @@ impl Pulse {
 
     /// Whether a ping is not answered that could have been.
     pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
-        self.unanswered.is_some_and(|since| now.saturating_duration_since(since) >= PROBE_PATIENCE)
+        self.unanswered
+            .is_some_and(|since| now.saturating_duration_since(since) >= PROBE_PATIENCE)
     }
 
     /// A pong arrived.
@@ -157,10 +177,15 @@ impl Pulse {
         self.next = now;
     }
 
-    /// Pings at once, because what was sent is not answered. `short`: what is long may be lost and segments can be made shorter, so that it is
-    /// better to begin anew than to wait for a thin line.
+    /// Pings at once, because what was sent is not answered. `short`: what is long may be lost and
+    /// segments can be made shorter, so that it is better to begin anew than to wait for a thin
+    /// line.
     pub(crate) fn doubt(&mut self, short: bool, now: Instant) {
-        self.asks = if short && self.owed > 0 { Asks::LongPackets } else { Asks::Way };
+        self.asks = if short && self.owed > 0 {
+            Asks::LongPackets
+        } else {
+            Asks::Way
+        };
         self.next = now;
     }
 
@@ -200,14 +225,21 @@ mod tests {
         let mut pulse = Pulse::new(PERIOD, start);
         assert_eq!(pulse.poll(start), Beat::Ping(1));
         assert_eq!(pulse.poll(start), Beat::Wait(start + PATIENCE));
-        assert_eq!(pulse.poll(start + PATIENCE - ms(1)), Beat::Wait(start + PATIENCE));
+        assert_eq!(
+            pulse.poll(start + PATIENCE - ms(1)),
+            Beat::Wait(start + PATIENCE)
+        );
         assert_eq!(pulse.poll(start + PATIENCE), Beat::Dead);
 
         let mut far = Pulse::new(PERIOD, start);
         far.poll(start);
         far.pong(1, start + ms(2000));
         assert_eq!(far.poll(start + PERIOD), Beat::Ping(2));
-        assert_eq!(far.patience(), PERIOD, "four times two seconds and its variation, but a period at most");
+        assert_eq!(
+            far.patience(),
+            PERIOD,
+            "four times two seconds and its variation, but a period at most"
+        );
 
         let mut quick = Pulse::new(ms(200), start);
         assert_eq!(quick.poll(start), Beat::Ping(1));
@@ -257,14 +289,20 @@ mod tests {
         let mut pulse = Pulse::new(PERIOD, start);
         pulse.poll(start);
         pulse.sent(256 * 1024);
-        assert!(matches!(pulse.poll(start + ms(16_000)), Beat::Ping(2)), "sixteen seconds more");
+        assert!(
+            matches!(pulse.poll(start + ms(16_000)), Beat::Ping(2)),
+            "sixteen seconds more"
+        );
         assert_eq!(pulse.poll(start + ms(19_000)), Beat::Dead);
         let mut pulse = Pulse::new(PERIOD, start);
         pulse.sent(32 * 1024);
         pulse.poll(start);
         assert!(matches!(pulse.poll(start + ms(4_900)), Beat::Wait(_)));
         pulse.pong(1, start + ms(4_900));
-        assert!(pulse.patience() < PERIOD + ms(1), "what was owed has arrived");
+        assert!(
+            pulse.patience() < PERIOD + ms(1),
+            "what was owed has arrived"
+        );
     }
 
     #[test]
@@ -277,7 +315,9 @@ mod tests {
             pulse.sent(32 * 1024);
             pulse.doubt(short, start + ms(1000));
             assert_eq!(pulse.poll(start + ms(1000)), Beat::Ping(2));
-            (1..100).find(|n| pulse.poll(start + ms(1000 + n * 100)) == Beat::Dead).map(|n| ms(n * 100))
+            (1..100)
+                .find(|n| pulse.poll(start + ms(1000 + n * 100)) == Beat::Dead)
+                .map(|n| ms(n * 100))
         };
         assert_eq!(dies_after(true), Some(PROBE_PATIENCE));
         assert_eq!(

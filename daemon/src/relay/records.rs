@@ -1,4 +1,5 @@
-//! What the daemon remembers of relays across restarts: where they are, and whom they said to be there.
+//! What the daemon remembers of relays across restarts: where they are, and whom they said to be
+//! there.
 //!
 //! An invitation is never part of it: it is spent when the relay has answered.
 
@@ -54,7 +55,8 @@ pub(crate) struct CardRecord {
     pub addresses: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp_port: Option<u16>,
-    /// When the device made it, by its own clock, Unix milliseconds: a relay cannot bring back an older one.
+    /// When the device made it, by its own clock, Unix milliseconds: a relay cannot bring back an
+    /// older one.
     pub made_ms: u64,
     /// Of what the device shares; absent from devices that tell nothing of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,8 +68,13 @@ impl Records {
         self.put(RELAYS, relay, record)
     }
 
-    /// The same, durable with the next commit at the latest: for what the relay will tell again anyway.
-    pub(crate) fn put_relay_lazily(&self, relay: &str, record: &RelayRecord) -> Result<(), StorageError> {
+    /// The same, durable with the next commit at the latest: for what the relay will tell again
+    /// anyway.
+    pub(crate) fn put_relay_lazily(
+        &self,
+        relay: &str,
+        record: &RelayRecord,
+    ) -> Result<(), StorageError> {
         self.put_lazily(RELAYS, relay, record)
     }
 

@@ -1,9 +1,11 @@
-//! Which relay to try next. Pure: time and chance are arguments, what is to be done comes out as a [`Step`].
+//! Which relay to try next. Pure: time and chance are arguments, what is to be done comes out as a
+//! [`Step`].
 //!
-//! One round asks the relay of the URL for a list (assign) and tries the relays of the list, best first, until one holds.
-//! When all of them fail, the next round begins after a pause that grows and is jittered, so that the devices of a relay
-//! that was restarted do not come back in step. A connection that broke is replaced by another relay of the list at once,
-//! unless connections break all the time. While a move is under way the old connection is still held: make before break.
+//! One round asks the relay of the URL for a list (assign) and tries the relays of the list, best
+//! first, until one holds. When all of them fail, the next round begins after a pause that grows
+//! and is jittered, so that the devices of a relay that was restarted do not come back in step. A
+//! connection that broke is replaced by another relay of the list at once, unless connections break
+//! all the time. While a move is under way the old connection is still held: make before break.
 
 use hither_proto::limits::MAX_RELAYS;
 use hither_proto::{DeviceId, RelayAddress};
@@ -16,7 +18,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A connection that held for so long was a good one: its loss is no reason to wait.
 const STABLE: Duration = Duration::from_secs(10);
-/// Pause after a refusal that trying again soon does not change (revoked, not registered, another protocol).
+/// Pause after a refusal that trying again soon does not change (revoked, not registered, another
+/// protocol).
 const REFUSED_PAUSE: Duration = Duration::from_secs(600);
 
 /// What to do next.
@@ -62,7 +65,8 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// Begins with asking `entry`; `list` is what it said in an earlier life, for when it cannot be reached.
+    /// Begins with asking `entry`; `list` is what it said in an earlier life, for when it cannot be
+    /// reached.
     pub(crate) fn new(entry: RelayAddress, mut list: Vec<RelayAddress>, seed: u64) -> Self {
         list.truncate(MAX_RELAYS);
         Self {
@@ -81,7 +85,10 @@ impl Select {
     pub(crate) fn step(&self) -> Step {
         match self.phase {
             Phase::Assign => Step::Assign(self.entry.clone()),
-            Phase::Try => self.left.front().map_or(Step::Hold, |relay| Step::Try(relay.clone())),
+            Phase::Try => self
+                .left
+                .front()
+                .map_or(Step::Hold, |relay| Step::Try(relay.clone())),
             Phase::Wait(until) => Step::Wait(until),
             Phase::Hold => Step::Hold,
         }
@@ -102,7 +109,8 @@ impl Select {
         self.try_list(None, now);
     }
 
-    /// The assign failed. `answered`: the relay is there, but gave no list; then it is tried itself.
+    /// The assign failed. `answered`: the relay is there, but gave no list; then it is tried
+    /// itself.
     pub(crate) fn not_assigned(&mut self, answered: bool, now: Instant) {
         if answered && self.list.is_empty() {
             self.list.push(self.entry.clone());
@@ -131,7 +139,8 @@ impl Select {
         self.phase = Phase::Hold;
     }
 
-    /// The relay that was tried cannot be used now. `retry_after`: what it asked for, zero when it did not answer.
+    /// The relay that was tried cannot be used now. `retry_after`: what it asked for, zero when it
+    /// did not answer.
     pub(crate) fn failed(&mut self, retry_after: Duration, now: Instant) {
         self.least_pause = self.least_pause.max(retry_after);
         self.left.pop_front();
@@ -155,7 +164,9 @@ impl Select {
     /// Half of the pause is chance.
     fn pause(&mut self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
-        let full = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+        let full = FIRST_PAUSE
+            .saturating_mul(1 << doublings)
+            .min(LONGEST_PAUSE);
         let least = std::mem::take(&mut self.least_pause);
         (full / 2 + full.mul_f64(self.chance() / 2.0)).max(least)
     }
@@ -175,9 +186,12 @@ impl Select {
         }
     }
 
-    /// The connection that was held is gone. `silent`: it was found out by waiting, which was pause enough the first time.
+    /// The connection that was held is gone. `silent`: it was found out by waiting, which was pause
+    /// enough the first time.
     pub(crate) fn lost(&mut self, silent: bool, now: Instant) {
-        let Some((relay, since)) = self.held.take() else { return };
+        let Some((relay, since)) = self.held.take() else {
+            return;
+        };
         if now.saturating_duration_since(since) >= STABLE {
             self.failures = 0;
         } else {
@@ -192,13 +206,23 @@ impl Select {
                 self.phase = Phase::Wait(now + pause);
             }
             Phase::Hold => {
-                self.left = self.list.iter().filter(|other| other.key != relay).cloned().collect();
-                self.phase = if self.left.is_empty() { Phase::Assign } else { Phase::Try };
+                self.left = self
+                    .list
+                    .iter()
+                    .filter(|other| other.key != relay)
+                    .cloned()
+                    .collect();
+                self.phase = if self.left.is_empty() {
+                    Phase::Assign
+                } else {
+                    Phase::Try
+                };
             }
         }
     }
 
-    /// The relay asks to go to another one; an empty list means to ask for one. What is held stays until then.
+    /// The relay asks to go to another one; an empty list means to ask for one. What is held stays
+    /// until then.
     pub(crate) fn moved(&mut self, mut relays: Vec<RelayAddress>, now: Instant) {
         relays.truncate(MAX_RELAYS);
         if relays.is_empty() {
@@ -209,7 +233,8 @@ impl Select {
         }
     }
 
-    /// The network is another one: what failed before may work now. Says whether that changes what is to be done.
+    /// The network is another one: what failed before may work now. Says whether that changes what
+    /// is to be done.
     pub(crate) fn network_changed(&mut self) -> bool {
         self.failures = 0;
         let waiting = matches!(self.phase, Phase::Wait(_));
@@ -226,13 +251,21 @@ mod tests {
     fn relay(port: u16) -> RelayAddress {
         let key = Identity::generate().unwrap().device_id();
         let at = format!("127.0.0.1:{port}").parse().unwrap();
-        RelayAddress { key, udp: vec![at], tcp: Vec::new() }
+        RelayAddress {
+            key,
+            udp: vec![at],
+            tcp: Vec::new(),
+        }
     }
 
     /// A selection with a list of three, the first of which is the entry.
     fn three() -> (Select, Vec<RelayAddress>, Instant) {
         let relays: Vec<_> = (1..=3).map(relay).collect();
-        (Select::new(relays[0].clone(), Vec::new(), 7), relays, Instant::now())
+        (
+            Select::new(relays[0].clone(), Vec::new(), 7),
+            relays,
+            Instant::now(),
+        )
     }
 
     fn pause(select: &Select, now: Instant) -> Duration {
@@ -263,7 +296,10 @@ mod tests {
             select.assigned(relays.clone(), now);
             (0..3).for_each(|_| select.failed(Duration::ZERO, now));
             let seconds = pause(&select, now).as_secs_f64();
-            assert!(seconds >= full / 2.0 && seconds <= full, "{seconds} of {full}");
+            assert!(
+                seconds >= full / 2.0 && seconds <= full,
+                "{seconds} of {full}"
+            );
             full = f64::min(full * 2.0, 60.0);
             select.waited();
         }
@@ -278,7 +314,10 @@ mod tests {
                 pause(&select, now)
             })
             .to_vec();
-        assert!(pauses[0] != pauses[1] && pauses[1] != pauses[2], "{pauses:?}");
+        assert!(
+            pauses[0] != pauses[1] && pauses[1] != pauses[2],
+            "{pauses:?}"
+        );
     }
 
     #[test]
@@ -289,7 +328,10 @@ mod tests {
         assert_eq!(pause(&select, now), Duration::from_secs(300));
         select.waited();
         select.not_assigned(false, now);
-        assert!(pause(&select, now) < Duration::from_secs(3), "it asked once");
+        assert!(
+            pause(&select, now) < Duration::from_secs(3),
+            "it asked once"
+        );
     }
 
     #[test]
@@ -297,10 +339,18 @@ mod tests {
         let (_, relays, now) = three();
         let mut select = Select::new(relays[0].clone(), relays.clone(), 7);
         select.not_assigned(false, now);
-        assert_eq!(select.step(), Step::Try(relays[1].clone()), "the one that is silent is left out");
+        assert_eq!(
+            select.step(),
+            Step::Try(relays[1].clone()),
+            "the one that is silent is left out"
+        );
         let mut select = Select::new(relays[0].clone(), Vec::new(), 7);
         select.not_assigned(true, now);
-        assert_eq!(select.step(), Step::Try(relays[0].clone()), "a front need not assign");
+        assert_eq!(
+            select.step(),
+            Step::Try(relays[0].clone()),
+            "a front need not assign"
+        );
     }
 
     #[test]
@@ -312,7 +362,10 @@ mod tests {
         assert_eq!(select.step(), Step::Try(relays[1].clone()));
         select.connected(relays[1].key, now);
         select.lost(false, now + Duration::from_secs(1));
-        assert!(pause(&select, now + Duration::from_secs(1)) > Duration::ZERO, "flapping is slowed down");
+        assert!(
+            pause(&select, now + Duration::from_secs(1)) > Duration::ZERO,
+            "flapping is slowed down"
+        );
     }
 
     #[test]
@@ -345,14 +398,25 @@ mod tests {
         select.assigned(relays.clone(), now);
         select.connected(relays[0].key, now);
         select.moved(relays.clone(), now);
-        assert_eq!(select.step(), Step::Try(relays[1].clone()), "not to where it is");
+        assert_eq!(
+            select.step(),
+            Step::Try(relays[1].clone()),
+            "not to where it is"
+        );
         select.lost(false, now + STABLE);
-        assert_eq!(select.step(), Step::Try(relays[1].clone()), "the move goes on without the old one");
+        assert_eq!(
+            select.step(),
+            Step::Try(relays[1].clone()),
+            "the move goes on without the old one"
+        );
         select.connected(relays[1].key, now);
         select.moved(Vec::new(), now);
         assert_eq!(select.step(), Step::Assign(relays[0].clone()));
         select.assigned(vec![relays[1].clone()], now);
-        assert!(pause(&select, now) > Duration::ZERO, "nowhere else to go: the old one holds, later again");
+        assert!(
+            pause(&select, now) > Duration::ZERO,
+            "nowhere else to go: the old one holds, later again"
+        );
         select.lost(false, now + STABLE);
         assert_eq!(select.step(), Step::Assign(relays[0].clone()));
     }
@@ -373,6 +437,10 @@ mod tests {
         select.assigned(vec![relays[1].clone(); 100], now);
         assert_eq!(select.list().len(), MAX_RELAYS);
         select.assigned(Vec::new(), now);
-        assert_eq!(select.step(), Step::Try(relays[0].clone()), "an empty list means the one asked");
+        assert_eq!(
+            select.step(),
+            Step::Try(relays[0].clone()),
+            "an empty list means the one asked"
+        );
     }
 }

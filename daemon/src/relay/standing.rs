@@ -51,8 +51,17 @@ impl Relay {
         let mut devices = DeviceList::remembered(&record.devices);
         // The last word of the relay, not the moment of the restart.
         devices.disconnected(record.as_of * 1000);
-        let inner = Mutex::new(Inner { record, devices, standing: Standing::Connecting });
-        Some(Self { url, left: CancellationToken::new(), changes, inner })
+        let inner = Mutex::new(Inner {
+            record,
+            devices,
+            standing: Standing::Connecting,
+        });
+        Some(Self {
+            url,
+            left: CancellationToken::new(),
+            changes,
+            inner,
+        })
     }
 
     /// A relay that has just welcomed this device. `list`: of its fleet.
@@ -73,8 +82,17 @@ impl Relay {
             as_of: unix_seconds(),
             devices: Vec::new(),
         };
-        let inner = Inner { record, devices: DeviceList::default(), standing: Standing::Connecting };
-        Self { url, left: CancellationToken::new(), changes, inner: Mutex::new(inner) }
+        let inner = Inner {
+            record,
+            devices: DeviceList::default(),
+            standing: Standing::Connecting,
+        };
+        Self {
+            url,
+            left: CancellationToken::new(),
+            changes,
+            inner: Mutex::new(inner),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -111,7 +129,9 @@ impl Relay {
     /// The connection that holds.
     pub(crate) fn connection(&self) -> Option<Arc<RelayConnection>> {
         match &self.lock().standing {
-            Standing::Connected(connection) if !connection.is_closed() => Some(Arc::clone(connection)),
+            Standing::Connected(connection) if !connection.is_closed() => {
+                Some(Arc::clone(connection))
+            }
             _ => None,
         }
     }
@@ -119,7 +139,10 @@ impl Relay {
     /// The record for the store, as things stand.
     fn record(&self) -> RelayRecord {
         let inner = self.lock();
-        RelayRecord { devices: inner.devices.records(), ..inner.record.clone() }
+        RelayRecord {
+            devices: inner.devices.records(),
+            ..inner.record.clone()
+        }
     }
 
     /// Makes it durable that the relay was joined.
@@ -146,7 +169,12 @@ impl Relay {
 
     /// The list of the fleet of an earlier run.
     pub(crate) fn list(&self) -> Vec<RelayAddress> {
-        self.lock().record.list.iter().filter_map(|bytes| RelayAddress::decode(&bytes.0).ok()).collect()
+        self.lock()
+            .record
+            .list
+            .iter()
+            .filter_map(|bytes| RelayAddress::decode(&bytes.0).ok())
+            .collect()
     }
 
     /// Keeps a list; says whether it is another one than before.
@@ -158,11 +186,20 @@ impl Relay {
         other
     }
 
-    /// A relay of the fleet that devices can be told of: where the connection is, else the one of the URL.
+    /// A relay of the fleet that devices can be told of: where the connection is, else the one of
+    /// the URL.
     pub(crate) fn front(&self) -> RelayAddress {
-        let front = self.lock().record.front.as_ref().and_then(|bytes| RelayAddress::decode(&bytes.0).ok());
-        // The URL is how people reach it; what a relay thinks its own addresses are may be worth less.
-        front.filter(|front| front.key != self.url.key).unwrap_or_else(|| self.url.address())
+        let front = self
+            .lock()
+            .record
+            .front
+            .as_ref()
+            .and_then(|bytes| RelayAddress::decode(&bytes.0).ok());
+        // The URL is how people reach it; what a relay thinks its own addresses are may be worth
+        // less.
+        front
+            .filter(|front| front.key != self.url.key)
+            .unwrap_or_else(|| self.url.address())
     }
 
     /// Takes note of what a relay said when it welcomed this device.
@@ -186,7 +223,11 @@ impl Relay {
 
     /// When its list of devices was last true, Unix seconds: now, while it is connected.
     pub(crate) fn as_of(&self) -> u64 {
-        if self.connection().is_some() { unix_seconds() } else { self.lock().record.as_of }
+        if self.connection().is_some() {
+            unix_seconds()
+        } else {
+            self.lock().record.as_of
+        }
     }
 
     // --- its list of devices ---

@@ -1,6 +1,7 @@
 //! The task of one relay: does what [`Select`] says, and keeps the connection that it leads to.
 //!
-//! A connection works in tasks of its own; so a move tries other relays while the old connection still serves.
+//! A connection works in tasks of its own; so a move tries other relays while the old connection
+//! still serves.
 
 use super::connection::{Delivery, End, News, Notice, RelayConnection};
 use super::dial::{self, RelayError, RelayStream};
@@ -33,8 +34,15 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<Fi
     let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
     let network = daemon.relays.network.subscribe();
     let left = relay.left.clone();
-    let mut keeper =
-        Keeper { daemon, relay, select, network, held: None, link: None, trouble: Trouble::default() };
+    let mut keeper = Keeper {
+        daemon,
+        relay,
+        select,
+        network,
+        held: None,
+        link: None,
+        trouble: Trouble::default(),
+    };
     tokio::select! {
         () = keeper.work(first) => {}
         () = left.cancelled() => {}
@@ -54,7 +62,9 @@ struct Held {
 impl Held {
     /// The next thing that it tells; its end comes last.
     async fn next(held: &mut Option<Self>) -> Event {
-        let Some(held) = held else { return pending().await };
+        let Some(held) = held else {
+            return pending().await;
+        };
         tokio::select! {
             biased;
             Some(notice) = held.notices.recv() => Event::Notice(notice),
@@ -112,7 +122,12 @@ struct Keeper {
 
 impl Keeper {
     async fn work(&mut self, first: Option<First>) {
-        if let Some(First { relay, stream, welcome }) = first {
+        if let Some(First {
+            relay,
+            stream,
+            welcome,
+        }) = first
+        {
             self.connected(relay, stream, welcome).await;
         }
         loop {
@@ -122,7 +137,11 @@ impl Keeper {
                 Step::Assign(entry) => self.assign(entry).await,
                 Step::Try(relay) => self.attempt(relay).await,
                 Step::Wait(until) => {
-                    if self.beside(tokio::time::sleep_until(until.into())).await.is_some() {
+                    if self
+                        .beside(tokio::time::sleep_until(until.into()))
+                        .await
+                        .is_some()
+                    {
                         self.select.waited();
                     }
                 }
@@ -136,16 +155,21 @@ impl Keeper {
     /// Tells the rest of the daemon how the relay stands.
     fn show(&self, step: &Step) {
         if let Some(held) = &self.held {
-            return self.relay.set_standing(Standing::Connected(Arc::clone(&held.connection)));
+            return self
+                .relay
+                .set_standing(Standing::Connected(Arc::clone(&held.connection)));
         }
         self.relay.set_standing(match step {
-            Step::Wait(until) => Standing::Waiting { trouble: self.trouble.clone(), until: *until },
+            Step::Wait(until) => Standing::Waiting {
+                trouble: self.trouble.clone(),
+                until: *until,
+            },
             _ => Standing::Connecting,
         });
     }
 
-    /// Does some work, and meanwhile whatever the connection that is held and the network bring. `None`: something else
-    /// is to be done now.
+    /// Does some work, and meanwhile whatever the connection that is held and the network bring.
+    /// `None`: something else is to be done now.
     async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         loop {
@@ -188,7 +212,10 @@ impl Keeper {
             Event::End(end) => {
                 tracing::info!(relay = %self.relay.url.at, %end, "the long connection ended");
                 self.trouble = Trouble::from(&end);
-                let shortened = self.held.take().is_some_and(|held| self.shortened(&held.connection));
+                let shortened = self
+                    .held
+                    .take()
+                    .is_some_and(|held| self.shortened(&held.connection));
                 let busy = matches!(self.select.step(), Step::Assign(_) | Step::Try(_));
                 self.select.lost(matches!(end, End::Silent), Instant::now());
                 if shortened {
@@ -198,7 +225,8 @@ impl Keeper {
                 if let End::Refused(refusal) = &end
                     && refusal.code == RelayRefusalCode::Twin
                 {
-                    // Once it goes back at once, so that the other one hears of it too; then it leaves the place to it.
+                    // Once it goes back at once, so that the other one hears of it too; then it
+                    // leaves the place to it.
                     if twins::found(&self.daemon, &format!("at the relay {}", self.relay.url.at)) {
                         self.select.refused(Instant::now());
                         return true;
@@ -215,8 +243,9 @@ impl Keeper {
         }
     }
 
-    /// A connection ended: says whether the next one is made with shorter segments. It was welcomed, so that TCP gets there; when what is
-    /// sent is not answered any more, a long message may be what does not.
+    /// A connection ended: says whether the next one is made with shorter segments. It was
+    /// welcomed, so that TCP gets there; when what is sent is not answered any more, a long
+    /// message may be what does not.
     fn shortened(&self, connection: &RelayConnection) -> bool {
         connection.carrier() == CarrierKind::Tcp
             && connection.is_unanswered()
@@ -244,7 +273,9 @@ impl Keeper {
                 self.link = Some(link);
                 self.failed("which relays to use", &error);
                 match error {
-                    RelayError::Refused(refusal) if is_final(refusal.code) => self.select.refused(now),
+                    RelayError::Refused(refusal) if is_final(refusal.code) => {
+                        self.select.refused(now)
+                    }
                     _ => self.select.not_assigned(true, now),
                 }
             }
@@ -275,9 +306,14 @@ impl Keeper {
                 self.failed("a connection", &error);
                 let now = Instant::now();
                 match error {
-                    RelayError::Refused(refusal) if is_final(refusal.code) => self.select.refused(now),
+                    RelayError::Refused(refusal) if is_final(refusal.code) => {
+                        self.select.refused(now)
+                    }
                     RelayError::Refused(refusal) => {
-                        self.select.failed(Duration::from_millis(u64::from(refusal.retry_after_ms)), now);
+                        self.select.failed(
+                            Duration::from_millis(u64::from(refusal.retry_after_ms)),
+                            now,
+                        );
                     }
                     _ => self.select.failed(Duration::ZERO, now),
                 }
@@ -295,7 +331,11 @@ impl Keeper {
         let entries = welcome.devices.clone();
         let (connection, ends, news) =
             RelayConnection::new(relay, &stream, welcome, self.daemon.links.paths());
-        let News { notices, deliveries, offers } = news;
+        let News {
+            notices,
+            deliveries,
+            offers,
+        } = news;
         let (ended, end) = oneshot::channel();
         let (running, token) = (Arc::clone(&connection), self.daemon.tasks.token.clone());
         self.daemon.tasks.spawn(async move {
@@ -311,12 +351,19 @@ impl Keeper {
         self.relay.welcomed(connection.welcome());
         tracing::info!(relay = %self.relay.url.at, at = %connection.remote(), carrier = %connection.carrier(), "connected to a relay");
         self.list_anew(entries).await;
-        let before = self.held.replace(Held { connection: Arc::clone(&connection), notices, end });
+        let before = self.held.replace(Held {
+            connection: Arc::clone(&connection),
+            notices,
+            end,
+        });
         // Queued before anybody is told: who joins and goes at once has introduced itself.
         let readers = self.relay.with_devices(devices::DeviceList::ids);
         cards::publish(&self.daemon, &connection, readers).await;
         self.relay.set_standing(Standing::Connected(connection));
-        if let Some(Held { connection: old, .. }) = before {
+        if let Some(Held {
+            connection: old, ..
+        }) = before
+        {
             self.daemon.tasks.spawn(async move { old.leave().await });
         }
     }
@@ -324,12 +371,16 @@ impl Keeper {
     /// Messages of other devices go their own way, so that a slow disk holds up nothing else.
     fn deliver(&self, connection: &Arc<RelayConnection>, deliveries: mpsc::Receiver<Delivery>) {
         let (daemon, connection) = (Arc::clone(&self.daemon), Arc::clone(connection));
-        self.daemon.tasks.spawn_forever(crate::mail::receive(daemon, connection, deliveries));
+        self.daemon
+            .tasks
+            .spawn_forever(crate::mail::receive(daemon, connection, deliveries));
     }
 
     async fn list_anew(&self, entries: Vec<DeviceEntry>) {
         let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
-        entries.iter().for_each(|entry| daemon.endpoint.vouch(entry.device));
+        entries
+            .iter()
+            .for_each(|entry| daemon.endpoint.vouch(entry.device));
         let work = move || {
             let opened = opened(&daemon, &entries);
             relay.change_devices(|list| list.replace(&entries, opened));
@@ -339,15 +390,24 @@ impl Keeper {
         // Opening cards and writing block; that the runtime ends meanwhile is no failure.
         let _ = tokio::task::spawn_blocking(work).await;
         // Whoever is at the relay may be reached through it.
-        self.daemon.core.with(|engine, now| engine.handle_back(None, now));
+        self.daemon
+            .core
+            .with(|engine, now| engine.handle_back(None, now));
     }
 
     async fn devices_changed(&self, changed: Vec<DeviceEntry>, removed: Vec<DeviceId>) {
         let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
-        let here: Vec<DeviceId> =
-            changed.iter().filter(|entry| entry.online).map(|entry| entry.device).collect();
-        changed.iter().for_each(|entry| daemon.endpoint.vouch(entry.device));
-        removed.iter().for_each(|device| daemon.endpoint.disown(*device));
+        let here: Vec<DeviceId> = changed
+            .iter()
+            .filter(|entry| entry.online)
+            .map(|entry| entry.device)
+            .collect();
+        changed
+            .iter()
+            .for_each(|entry| daemon.endpoint.vouch(entry.device));
+        removed
+            .iter()
+            .for_each(|device| daemon.endpoint.disown(*device));
         let work = move || {
             let opened = opened(&daemon, &changed);
             if relay.change_devices(|list| list.change(&changed, &removed, opened)) {
@@ -359,7 +419,8 @@ impl Keeper {
         };
         let _ = tokio::task::spawn_blocking(work).await;
         self.daemon.core.with(|engine, now| {
-            here.into_iter().for_each(|device| engine.handle_back(Some(device), now));
+            here.into_iter()
+                .for_each(|device| engine.handle_back(Some(device), now));
         });
         self.publish();
     }
@@ -374,7 +435,9 @@ impl Keeper {
         let Some(held) = &self.held else { return };
         let (daemon, connection) = (Arc::clone(&self.daemon), Arc::clone(&held.connection));
         let readers = self.relay.with_devices(devices::DeviceList::ids);
-        self.daemon.tasks.spawn(async move { cards::publish(&daemon, &connection, readers).await });
+        self.daemon
+            .tasks
+            .spawn(async move { cards::publish(&daemon, &connection, readers).await });
     }
 }
 
@@ -390,14 +453,21 @@ fn opened(
     move |entry| cards.get(&entry.device).cloned()
 }
 
-/// Tells where the devices say that they are to whoever dials them: on the same network they are reached directly.
+/// Tells where the devices say that they are to whoever dials them: on the same network they are
+/// reached directly.
 fn hint(daemon: &Daemon, relay: &Relay) {
     let cards: Vec<_> = relay.with_devices(|list| {
-        list.iter().filter_map(|(device, known)| Some((device, known.card.clone()?))).collect()
+        list.iter()
+            .filter_map(|(device, known)| Some((device, known.card.clone()?)))
+            .collect()
     });
     for (device, card) in cards {
         daemon.links.hinted(device, &card.addresses);
-        daemon.links.introduced(device, hither_proto::DeviceName::clean(&card.name), card.tcp_port);
+        daemon.links.introduced(
+            device,
+            hither_proto::DeviceName::clean(&card.name),
+            card.tcp_port,
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! Why a relay that was joined cannot be used: each reason in its own words, with the next step, and whether it ends by itself.
+//! Why a relay that was joined cannot be used: each reason in its own words, with the next step,
+//! and whether it ends by itself.
 
 use super::connection::End;
 use super::dial::RelayError;
@@ -6,8 +7,7 @@ use hither_carrier::LinkError;
 use hither_proto::{RelayRefusal, RelayRefusalCode, display_name};
 
 /// What to do about a relay that does not answer.
-const SILENT: &str =
-    "Is this device online, and the relay running? Firewalls must let through its port, UDP or TCP.";
+const SILENT: &str = "Is this device online, and the relay running? Firewalls must let through its port, UDP or TCP.";
 
 /// Why a relay cannot be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,11 +22,19 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     fn passing(why: impl Into<String>, hint: &'static str) -> Self {
-        Self { why: why.into(), hint, lasting: false }
+        Self {
+            why: why.into(),
+            hint,
+            lasting: false,
+        }
     }
 
     fn lasting(why: impl Into<String>, hint: &'static str) -> Self {
-        Self { why: why.into(), hint, lasting: true }
+        Self {
+            why: why.into(),
+            hint,
+            lasting: true,
+        }
     }
 }
 
@@ -35,19 +43,23 @@ impl From<&RelayError> for Trouble {
         match error {
             RelayError::Refused(refusal) => (*refusal).into(),
             RelayError::Link(LinkError::WrongDevice { found }) => Self::lasting(
-                format!("another relay answers there than the one that was joined, with the key {found}"),
+                format!(
+                    "another relay answers there than the one that was joined, with the key {found}"
+                ),
                 "If the relay was set up anew, ask its owner for a new URL: hither relay remove, then hither relay add. If it was not, somebody else answers in its place: tell its owner.",
             ),
-            RelayError::Resolve { .. } => {
-                Self::passing(error.to_string(), "Is this device online, and is the name still right?")
-            }
+            RelayError::Resolve { .. } => Self::passing(
+                error.to_string(),
+                "Is this device online, and is the name still right?",
+            ),
             RelayError::Link(LinkError::NotHither) => Self::passing(
                 error.to_string(),
                 "On a network with a login page, log in first: open any web page. Otherwise another program has the relay's port, or something in between looks into connections.",
             ),
-            RelayError::Unexpected => {
-                Self::lasting(error.to_string(), "Is Hither on this device, or on the relay, out of date?")
-            }
+            RelayError::Unexpected => Self::lasting(
+                error.to_string(),
+                "Is Hither on this device, or on the relay, out of date?",
+            ),
             RelayError::Ended => Self::passing(error.to_string(), ""),
             RelayError::Link(_) | RelayError::Broken(_) | RelayError::Silent => {
                 Self::passing(display_name(&error.to_string()), SILENT)
@@ -84,15 +96,22 @@ impl From<RelayRefusal> for Trouble {
                 why,
                 "End shares that are not needed any more (hither unshare), or ask the relay's owner for more room.",
             ),
-            RelayRefusalCode::NoSpace => Self::passing(why, "Tell the relay's owner that its disk is full."),
-            RelayRefusalCode::Busy => {
-                Self::passing(why, "It has as many connections as it takes. Nothing needs to be done here.")
+            RelayRefusalCode::NoSpace => {
+                Self::passing(why, "Tell the relay's owner that its disk is full.")
             }
-            RelayRefusalCode::GoingAway => {
-                Self::passing(why, "It is being restarted, or ended for good: ask its owner.")
-            }
+            RelayRefusalCode::Busy => Self::passing(
+                why,
+                "It has as many connections as it takes. Nothing needs to be done here.",
+            ),
+            RelayRefusalCode::GoingAway => Self::passing(
+                why,
+                "It is being restarted, or ended for good: ask its owner.",
+            ),
             RelayRefusalCode::Other | RelayRefusalCode::Invalid | RelayRefusalCode::NotFound => {
-                Self::lasting(why, "Is Hither on this device, or on the relay, out of date?")
+                Self::lasting(
+                    why,
+                    "Is Hither on this device, or on the relay, out of date?",
+                )
             }
         }
     }
@@ -122,7 +141,9 @@ mod tests {
             link(LinkError::WrongDevice { found }),
             link(LinkError::NotHither),
             link(LinkError::TimedOut),
-            Trouble::from(&RelayError::Resolve { host: "relay.example".into() }),
+            Trouble::from(&RelayError::Resolve {
+                host: "relay.example".into(),
+            }),
             refused(R::Revoked),
             refused(R::NotRegistered),
             refused(R::Protocol),
@@ -133,13 +154,21 @@ mod tests {
             refused(R::GoingAway),
         ];
         for (number, one) in all.iter().enumerate() {
-            assert!(!one.why.is_empty() && !one.hint.is_empty() && !one.why.ends_with('.'), "{one:?}");
+            assert!(
+                !one.why.is_empty() && !one.hint.is_empty() && !one.why.ends_with('.'),
+                "{one:?}"
+            );
             for other in &all[number + 1..] {
-                assert!(one.why != other.why && one.hint != other.hint, "{one:?} {other:?}");
+                assert!(
+                    one.why != other.why && one.hint != other.hint,
+                    "{one:?} {other:?}"
+                );
             }
         }
         let lasting: Vec<bool> = all.iter().map(|one| one.lasting).collect();
-        let expected = [true, false, false, false, true, true, true, false, true, false, false, false];
+        let expected = [
+            true, false, false, false, true, true, true, false, true, false, false, false,
+        ];
         assert_eq!(lasting, expected);
     }
 }

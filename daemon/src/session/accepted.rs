@@ -1,6 +1,7 @@
 //! Streams that other devices open: who may do what, and control streams that are kept for them.
 //!
-//! Invariant: nothing is said of a share before the other device has proven, on this very stream, that it knows it.
+//! Invariant: nothing is said of a share before the other device has proven, on this very stream,
+//! that it knows it.
 
 use super::{Control, SOON, Talk};
 use crate::daemon::Daemon;
@@ -10,8 +11,8 @@ use crate::{holders, links};
 use hither_carrier::{MessageReader, Stream, write_message};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    BlindQuery, BlindReply, DeviceId, GroupId, Message, Opened, Proof, ProofKey, ProofKind, Purpose, Refusal,
-    ShareId, Side, SignedHead,
+    BlindQuery, BlindReply, DeviceId, GroupId, Message, Opened, Proof, ProofKey, ProofKind,
+    Purpose, Refusal, ShareId, Side, SignedHead,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -19,10 +20,17 @@ use tokio::sync::mpsc;
 /// A stream that another device opened: checks its proof and serves it as what it was opened for.
 pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let Some((share, purpose)) = admitted(&daemon, &mut stream, &mut reader).await else { return };
+    let Some((share, purpose)) = admitted(&daemon, &mut stream, &mut reader).await else {
+        return;
+    };
     let Some(head) = share.head() else { return };
     let opened = Message::Opened(Box::new(Opened {
-        proof: Proof::make(&ProofKey::of_secret(&share.secret), &stream.binding, Side::Acceptor, purpose),
+        proof: Proof::make(
+            &ProofKey::of_secret(&share.secret),
+            &stream.binding,
+            Side::Acceptor,
+            purpose,
+        ),
         head: head.to_unchecked(),
         device_name: daemon.name.clone(),
         tcp_port: daemon.endpoint.tcp_port(),
@@ -38,7 +46,8 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     }
 }
 
-/// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`, the stream is done with.
+/// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`,
+/// the stream is done with.
 async fn admitted(
     daemon: &Daemon,
     stream: &mut Stream,
@@ -53,18 +62,31 @@ async fn admitted(
                     Ok(share) => {
                         let reply = BlindReply::make(&share.blind, &stream.binding);
                         asked = Some(share.id);
-                        write_message(&mut stream.send, &Message::BlindReply { reply }).await.ok()?;
+                        write_message(&mut stream.send, &Message::BlindReply { reply })
+                            .await
+                            .ok()?;
                         continue;
                     }
                     Err(refusal) => refusal,
                 }
             }
-            Ok(Ok(Some(Message::Open { protocol, share, proof, proof_kind, purpose, .. }))) => {
+            Ok(Ok(Some(Message::Open {
+                protocol,
+                share,
+                proof,
+                proof_kind,
+                purpose,
+                ..
+            }))) => {
                 // Lookups and read keys are for relays.
-                let purpose = purpose.filter(|&of| proof_kind == ProofKind::Secret && of != Purpose::Lookup);
-                // Whoever asked about one share has no reason to open another one on the same stream.
+                let purpose =
+                    purpose.filter(|&of| proof_kind == ProofKind::Secret && of != Purpose::Lookup);
+                // Whoever asked about one share has no reason to open another one on the same
+                // stream.
                 match admit(daemon, stream, protocol, share, proof, purpose) {
-                    Ok(admitted) if asked.is_none_or(|asked| asked == share) => return Some(admitted),
+                    Ok(admitted) if asked.is_none_or(|asked| asked == share) => {
+                        return Some(admitted);
+                    }
                     Ok(_) => Refusal::NotFound,
                     Err(refusal) => refusal,
                 }
@@ -75,7 +97,10 @@ async fn admitted(
             }
         };
         tracing::debug!(device = ?stream.device, ?refusal, "a stream was refused");
-        if write_message(&mut stream.send, &Message::Refused(refusal)).await.is_ok() {
+        if write_message(&mut stream.send, &Message::Refused(refusal))
+            .await
+            .is_ok()
+        {
             let _ = stream.send.finish().await;
         }
         return None;
@@ -92,14 +117,23 @@ fn recognised(
     if protocol != PROTOCOL {
         return Err(Refusal::Protocol);
     }
-    let share = daemon.shares.recognise(query, &stream.binding)?.ok_or(Refusal::NotFound)?;
-    if is_barred(daemon, &share, &stream.device) { Err(Refusal::NotFound) } else { Ok(share) }
+    let share = daemon
+        .shares
+        .recognise(query, &stream.binding)?
+        .ok_or(Refusal::NotFound)?;
+    if is_barred(daemon, &share, &stream.device) {
+        Err(Refusal::NotFound)
+    } else {
+        Ok(share)
+    }
 }
 
-/// Returns whether a group has removed the device with which the share was shared: it still knows the secret, and gets nothing
-/// more of it here.
+/// Returns whether a group has removed the device with which the share was shared: it still knows
+/// the secret, and gets nothing more of it here.
 fn is_barred(daemon: &Daemon, share: &Share, device: &DeviceId) -> bool {
-    let group = daemon.share_record(share.id).and_then(|record| GroupId::from_hex(&record.group?.group).ok());
+    let group = daemon
+        .share_record(share.id)
+        .and_then(|record| GroupId::from_hex(&record.group?.group).ok());
     daemon.groups.bars(share.id, group, device)
 }
 
@@ -113,8 +147,8 @@ pub(crate) async fn barred(daemon: &Daemon, share: &Share, device: &DeviceId) {
     }
 }
 
-/// Returns who may do what: knowledge of the share's secret, proven on this very stream; of what is shared with a group, unless the
-/// group has removed the device.
+/// Returns who may do what: knowledge of the share's secret, proven on this very stream; of what is
+/// shared with a group, unless the group has removed the device.
 fn admit(
     daemon: &Daemon,
     stream: &Stream,
@@ -123,7 +157,9 @@ fn admit(
     proof: Proof,
     purpose: Option<Purpose>,
 ) -> Result<(Arc<Share>, Purpose), Refusal> {
-    let Some(purpose) = purpose.filter(|_| protocol == PROTOCOL) else { return Err(Refusal::Protocol) };
+    let Some(purpose) = purpose.filter(|_| protocol == PROTOCOL) else {
+        return Err(Refusal::Protocol);
+    };
     let share = daemon.shares.get(share).ok_or(Refusal::NotFound)?;
     let key = ProofKey::of_secret(&share.secret);
     if !proof.verify(&key, &stream.binding, Side::Opener, purpose)
@@ -135,7 +171,11 @@ fn admit(
     daemon.endpoint.vouch(stream.device);
     daemon.links.proved(stream.device);
     // Who begins to fetch it has nothing to show yet, and will in a moment.
-    if share.head().is_none() { Err(Refusal::Busy(SOON)) } else { Ok((share, purpose)) }
+    if share.head().is_none() {
+        Err(Refusal::Busy(SOON))
+    } else {
+        Ok((share, purpose))
+    }
 }
 
 /// Keeps a session that another device opened.
@@ -151,7 +191,10 @@ async fn attend(
     let (sender, mut outgoing) = mpsc::unbounded_channel();
     daemon.core.routes.add_session(id, share.id, sender.clone());
     // What became the head since was told before this session could hear it.
-    if let Some(newer) = share.head().filter(|head| head.head().version != shown.head().version) {
+    if let Some(newer) = share
+        .head()
+        .filter(|head| head.head().version != shown.head().version)
+    {
         let _ = sender.send(Message::NewHead(newer.to_unchecked()));
     }
     daemon.core.with(|engine, now| {
@@ -162,12 +205,26 @@ async fn attend(
     if let Some(elsewhere) = holders::elsewhere(daemon, share.id) {
         let _ = sender.send(elsewhere);
     }
-    daemon.listeners.add(daemon, id, links::place(stream.carrier, stream.remote), sender);
+    daemon.listeners.add(
+        daemon,
+        id,
+        links::place(stream.carrier, stream.remote),
+        sender,
+    );
     let close = daemon.tasks.token.child_token();
     // Whoever opened it moves it: by opening another one.
     let (_, mut moves) = mpsc::channel(1);
-    let mut control = Control { send: stream.send, recv: stream.recv, reader };
-    let talk = Talk { daemon, share, device, close: &close };
+    let mut control = Control {
+        send: stream.send,
+        recv: stream.recv,
+        reader,
+    };
+    let talk = Talk {
+        daemon,
+        share,
+        device,
+        close: &close,
+    };
     let error = tokio::select! {
         ended = talk.run(&mut control, None, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
         () = barred(daemon, share, &device) => "its group has removed the device".into(),

@@ -1,5 +1,6 @@
-//! From a relay to a direct way: while a session leads through a relay, a direct way is looked for, and the session moves to it
-//! when there is one. What is on its way through the relay comes to its end there; the circuits stay ready.
+//! From a relay to a direct way: while a session leads through a relay, a direct way is looked for,
+//! and the session moves to it when there is one. What is on its way through the relay comes to its
+//! end there; the circuits stay ready.
 //!
 //! A direct way is tried at once, whenever more is known of where the device is, and now and then.
 
@@ -70,12 +71,26 @@ pub(super) async fn look(
 }
 
 async fn attempt(daemon: &Daemon, share: &Share, device: DeviceId) -> Result<Moved, String> {
-    let (link, mut stream) =
-        daemon.links.direct(device, daemon.config.tcp).await.map_err(|error| error.to_string())?;
+    let (link, mut stream) = daemon
+        .links
+        .direct(device, daemon.config.tcp)
+        .await
+        .map_err(|error| error.to_string())?;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
     let greeted = greet_device(&mut stream, &mut reader, share, Purpose::Control).await;
     let (opened, head) = greeted.map_err(|error| error.to_string())?;
     let tcp = opened.tcp_port.is_some();
-    daemon.links.introduced(device, opened.device_name.clone(), opened.tcp_port);
-    Ok(Moved { link, control: Control { send: stream.send, recv: stream.recv, reader }, head, tcp })
+    daemon
+        .links
+        .introduced(device, opened.device_name.clone(), opened.tcp_port);
+    Ok(Moved {
+        link,
+        control: Control {
+            send: stream.send,
+            recv: stream.recv,
+            reader,
+        },
+        head,
+        tcp,
+    })
 }

@@ -1,4 +1,5 @@
-//! Getting the files: the target, what is here already, the chunks, checkpoints, the move into place.
+//! Getting the files: the target, what is here already, the chunks, checkpoints, the move into
+//! place.
 //!
 //! Invariant: a position is recorded and announced only after a checkpoint made it durable.
 
@@ -20,7 +21,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinHandle};
 
-/// How often what was written is made durable and announced: alone, and while neighbours wait for it.
+/// How often what was written is made durable and announced: alone, and while neighbours wait for
+/// it.
 const CHECKPOINT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(80));
 /// The disk is left alone for so many times as long as the checkpoint before took.
 const PAUSE: u32 = 3;
@@ -64,7 +66,8 @@ pub(super) async fn get(
     let serves = serve(run, &version, &(&durable - &unkept));
     if !unkept.is_empty() {
         let total = target.bytes();
-        run.transfer.update(&run.daemon, |record| record.total = total)?;
+        run.transfer
+            .update(&run.daemon, |record| record.total = total)?;
         run.transfer.meter().total = total;
     }
     let repeats = {
@@ -115,9 +118,12 @@ fn serve(run: &Run, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
     }
     let share = &run.transfer.share;
     share.advance(Arc::clone(version));
-    // The sessions that are open were shown the head of the version before, if any: who does not reach the owner learns
-    // of this one here.
-    run.daemon.core.routes.tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
+    // The sessions that are open were shown the head of the version before, if any: who does not
+    // reach the owner learns of this one here.
+    run.daemon
+        .core
+        .routes
+        .tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
     let head = version.head.head();
     run.daemon
         .core
@@ -142,12 +148,19 @@ fn unkept(target: &FetchTarget) -> RoaringBitmap {
     unkept
 }
 
-/// What is to be fetched: every id of which some position is missing, by its first position. A repeat is written with
-/// its first one, but a crash may have kept only some of them.
-fn wanted(repeats: &Repeats, repeated: &RoaringBitmap, have: &RoaringBitmap, chunks: u32) -> RoaringBitmap {
+/// What is to be fetched: every id of which some position is missing, by its first position. A
+/// repeat is written with its first one, but a crash may have kept only some of them.
+fn wanted(
+    repeats: &Repeats,
+    repeated: &RoaringBitmap,
+    have: &RoaringBitmap,
+    chunks: u32,
+) -> RoaringBitmap {
     let missing = RoaringBitmap::from_iter(0..chunks) - have;
     let firsts = (0..chunks).filter(|p| !repeated.contains(*p));
-    firsts.filter(|first| repeats.of(*first).iter().any(|p| missing.contains(*p))).collect()
+    firsts
+        .filter(|first| repeats.of(*first).iter().any(|p| missing.contains(*p)))
+        .collect()
 }
 
 impl Getting<'_> {
@@ -157,28 +170,56 @@ impl Getting<'_> {
         let have = &self.durable | &self.written;
         let copied = (&self.written | &repeated) - &self.durable;
         let lengths: Vec<u32> = self.manifest.chunks().iter().map(|c| c.length).collect();
-        let unneeded: RoaringBitmap = self.unkept.iter().filter(|p| self.target.is_unneeded(*p)).collect();
-        let wanted = wanted(&repeats, &repeated, &(&have | &unneeded), lengths.len() as u32);
+        let unneeded: RoaringBitmap = self
+            .unkept
+            .iter()
+            .filter(|p| self.target.is_unneeded(*p))
+            .collect();
+        let wanted = wanted(
+            &repeats,
+            &repeated,
+            &(&have | &unneeded),
+            lengths.len() as u32,
+        );
         let (manifest, target) = (Arc::clone(&self.manifest), Arc::clone(&self.target));
-        self.run.transfer.stages.set(Stage::Data { manifest, target, repeats }).await;
+        self.run
+            .transfer
+            .stages
+            .set(Stage::Data {
+                manifest,
+                target,
+                repeats,
+            })
+            .await;
         self.run.set_phase(Phase::Fetching);
         self.run.transfer.meter().restart_rate();
-        self.run.plan(self.version.number(), Space::Data, lengths, wanted);
+        self.run
+            .plan(self.version.number(), Space::Data, lengths, wanted);
         let share = self.run.transfer.share.id;
-        self.run.daemon.core.with(|engine, _| engine.copied(share, &copied));
+        self.run
+            .daemon
+            .core
+            .with(|engine, _| engine.copied(share, &copied));
         self.fetch().await
     }
 
     /// Counts positions as done.
     fn count(&self, positions: &RoaringBitmap) {
         let chunks = self.manifest.chunks();
-        let bytes: u64 =
-            positions.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        let bytes: u64 = positions
+            .iter()
+            .filter_map(|p| chunks.get(p as usize))
+            .map(|c| u64::from(c.length))
+            .sum();
         self.run.transfer.meter().bytes += bytes;
     }
 
     /// Copies chunks that other shares, or an earlier version, have on this device.
-    async fn copy_what_is_here(&mut self, repeats: &Repeats, repeated: &RoaringBitmap) -> Result<(), End> {
+    async fn copy_what_is_here(
+        &mut self,
+        repeats: &Repeats,
+        repeated: &RoaringBitmap,
+    ) -> Result<(), End> {
         let missing: Vec<u32> = (0..self.manifest.chunks().len() as u32)
             .filter(|p| !repeated.contains(*p) && !self.durable.contains(*p))
             .collect();
@@ -186,7 +227,10 @@ impl Getting<'_> {
             daemon: Arc::clone(&self.run.daemon),
             manifest: Arc::clone(&self.manifest),
             target: Arc::clone(&self.target),
-            missing: missing.into_iter().map(|first| (first, repeats.of(first))).collect(),
+            missing: missing
+                .into_iter()
+                .map(|first| (first, repeats.of(first)))
+                .collect(),
             next: AtomicU32::new(0),
         });
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -197,7 +241,9 @@ impl Getting<'_> {
         }
         let mut copied = RoaringBitmap::new();
         while let Some(part) = copying.join_next().await {
-            copied |= part.map_err(failure::internal)?.map_err(|e| failure::write(&e))?;
+            copied |= part
+                .map_err(failure::internal)?
+                .map_err(|e| failure::write(&e))?;
         }
         if !copied.is_empty() {
             self.count(&copied);
@@ -210,16 +256,28 @@ impl Getting<'_> {
     /// Bytes that were here already are a source like any other.
     fn credit_local(&self, copied: &RoaringBitmap) {
         let chunks = self.manifest.chunks();
-        let bytes: u64 =
-            copied.iter().filter_map(|p| chunks.get(p as usize)).map(|c| u64::from(c.length)).sum();
+        let bytes: u64 = copied
+            .iter()
+            .filter_map(|p| chunks.get(p as usize))
+            .map(|c| u64::from(c.length))
+            .sum();
         if bytes == 0 {
             return;
         }
-        let (device, name) = (self.run.daemon.device.to_string(), self.run.daemon.name.to_string());
+        let (device, name) = (
+            self.run.daemon.device.to_string(),
+            self.run.daemon.name.to_string(),
+        );
         let mut earlier = lock(&self.run.transfer.earlier);
         match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
             Some(source) => source.bytes += bytes,
-            None => earlier.push(SourceBytes { device, name, kind: SourceKind::Local, bytes, cost: 0.0 }),
+            None => earlier.push(SourceBytes {
+                device,
+                name,
+                kind: SourceKind::Local,
+                bytes,
+                cost: 0.0,
+            }),
         }
     }
 
@@ -241,7 +299,9 @@ impl Getting<'_> {
             };
             match wake {
                 Wake::Input(TransferInput::Written(positions)) => self.wrote(&positions),
-                Wake::Input(TransferInput::SpaceComplete(Space::Data)) => return self.finish().await,
+                Wake::Input(TransferInput::SpaceComplete(Space::Data)) => {
+                    return self.finish().await;
+                }
                 Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
                 Wake::Input(TransferInput::VersionChosen(version)) => {
                     if let Some(newer) = self.run.moved_over(self.version.number(), version) {
@@ -249,10 +309,17 @@ impl Getting<'_> {
                     }
                 }
                 Wake::Input(_) => {}
-                Wake::Tick => self.run.give_up_if_alone().map_err(|end| self.with_missing(end))?,
+                Wake::Tick => self
+                    .run
+                    .give_up_if_alone()
+                    .map_err(|end| self.with_missing(end))?,
             }
             // While inputs come without a pause too.
-            if self.checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
+            if self
+                .checkpoint
+                .as_ref()
+                .is_some_and(JoinHandle::is_finished)
+            {
                 self.settle().await?;
             }
             self.checkpoint();
@@ -270,9 +337,12 @@ impl Getting<'_> {
 
     /// A fetch that ends because something is not to be had says what that is.
     fn with_missing(&self, end: End) -> End {
-        let End::Failed(mut error) = end else { return end };
+        let End::Failed(mut error) = end else {
+            return end;
+        };
         if error.code == ErrorCode::NoHolder {
-            let missing = super::missing::describe(&self.manifest, &(&self.durable | &self.written));
+            let missing =
+                super::missing::describe(&self.manifest, &(&self.durable | &self.written));
             error.message = format!("{} {missing}", error.message);
         }
         End::Failed(error)
@@ -280,9 +350,15 @@ impl Getting<'_> {
 
     /// Starts a checkpoint when one is due.
     fn checkpoint(&mut self) {
-        if self.checkpoint.is_none() && !self.written.is_empty() && Instant::now() >= self.next_checkpoint {
+        if self.checkpoint.is_none()
+            && !self.written.is_empty()
+            && Instant::now() >= self.next_checkpoint
+        {
             let (target, written) = (Arc::clone(&self.target), self.written.clone());
-            let (records, id) = (self.run.daemon.records.clone(), self.run.transfer.id.clone());
+            let (records, id) = (
+                self.run.daemon.records.clone(),
+                self.run.transfer.id.clone(),
+            );
             let all = &self.durable | &written;
             self.began_checkpoint = Instant::now();
             self.checkpoint = Some(tokio::task::spawn_blocking(move || {
@@ -305,14 +381,23 @@ impl Getting<'_> {
     }
 
     fn settled(&mut self, saved: Result<Saved, JoinError>) -> Result<(), End> {
-        let positions = saved.map_err(failure::internal)?.map_err(|e| failure::write(&e))?;
-        let usual = if self.run.neighbours > 0 { CHECKPOINT.1 } else { CHECKPOINT.0 };
+        let positions = saved
+            .map_err(failure::internal)?
+            .map_err(|e| failure::write(&e))?;
+        let usual = if self.run.neighbours > 0 {
+            CHECKPOINT.1
+        } else {
+            CHECKPOINT.0
+        };
         self.next_checkpoint = Instant::now() + usual.max(self.began_checkpoint.elapsed() * PAUSE);
         self.written -= &positions;
         if self.serves {
             let share = self.run.transfer.share.id;
             let given = &positions - &self.unkept;
-            self.run.daemon.core.with(|engine, now| engine.durable(share, &given, now));
+            self.run
+                .daemon
+                .core
+                .with(|engine, now| engine.durable(share, &given, now));
         }
         self.durable |= positions;
         Ok(())
@@ -335,7 +420,9 @@ impl Getting<'_> {
             self.settle().await
         };
         if saved.await.is_err() {
-            tracing::warn!("what was written last could not be made durable; it will be fetched again");
+            tracing::warn!(
+                "what was written last could not be made durable; it will be fetched again"
+            );
         }
     }
 
@@ -355,7 +442,9 @@ impl Getting<'_> {
         self.settle().await?;
         self.run.transfer.stages.set(Stage::Idle).await;
         let target = Arc::clone(&self.target);
-        let finished = blocking(move || target.finish()).await?.map_err(|e| failure::finish(&e))?;
+        let finished = blocking(move || target.finish())
+            .await?
+            .map_err(|e| failure::finish(&e))?;
         let path = finished.place.path();
         self.tell_kept(&finished);
         let names = self.tell_names();
@@ -387,7 +476,10 @@ impl Getting<'_> {
         if let Err(error) = self.run.daemon.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
-        Ok(Got::Whole(Data { path, bytes: self.target.bytes() }))
+        Ok(Got::Whole(Data {
+            path,
+            bytes: self.target.bytes(),
+        }))
     }
 }
 
@@ -396,7 +488,10 @@ impl Getting<'_> {
     fn tell_names(&self) -> NamesInfo {
         let transfer = &self.run.transfer;
         let renamed = self.target.names().renamed(&self.manifest);
-        let first = renamed.first.into_iter().map(|(path, written)| RenamedInfo { path, written });
+        let first = renamed
+            .first
+            .into_iter()
+            .map(|(path, written)| RenamedInfo { path, written });
         let names = NamesInfo {
             renamed: first.collect(),
             renamed_total: renamed.total,
@@ -405,8 +500,16 @@ impl Getting<'_> {
         };
         if !names.is_nothing() {
             let (renamed, skipped) = (names.renamed_total, names.skipped_total);
-            tracing::info!(transfer = transfer.id, renamed, skipped, "some names cannot be written here");
-            transfer.emit(Event::Names { transfer: transfer.id.clone(), names: names.clone() });
+            tracing::info!(
+                transfer = transfer.id,
+                renamed,
+                skipped,
+                "some names cannot be written here"
+            );
+            transfer.emit(Event::Names {
+                transfer: transfer.id.clone(),
+                names: names.clone(),
+            });
         }
         names
     }
@@ -417,12 +520,23 @@ impl Getting<'_> {
         for kept in &finished.kept {
             let path = kept.path.display().to_string();
             let copy = kept.copy.as_ref().map(|copy| copy.display().to_string());
-            tracing::warn!(transfer = transfer.id, path, ?copy, "something that was not fetched stays");
-            transfer.emit(Event::Conflict { transfer: transfer.id.clone(), path, copy });
+            tracing::warn!(
+                transfer = transfer.id,
+                path,
+                ?copy,
+                "something that was not fetched stays"
+            );
+            transfer.emit(Event::Conflict {
+                transfer: transfer.id.clone(),
+                path,
+                copy,
+            });
         }
         if finished.kept_more > 0 {
-            let message =
-                format!("{} more files that were not fetched stay as they are.", finished.kept_more);
+            let message = format!(
+                "{} more files that were not fetched stay as they are.",
+                finished.kept_more
+            );
             tracing::warn!(transfer = transfer.id, "{message}");
             transfer.emit(Event::Warning { message });
         }
@@ -446,7 +560,10 @@ impl CopyWork {
             return Ok(copied);
         }
         let mut buffer = Vec::new();
-        while let Some((first, all)) = self.missing.get(self.next.fetch_add(1, Ordering::Relaxed) as usize) {
+        while let Some((first, all)) = self
+            .missing
+            .get(self.next.fetch_add(1, Ordering::Relaxed) as usize)
+        {
             if self.copy_one(*first, all, &mut buffer)? {
                 copied.extend(all);
             }
@@ -456,13 +573,23 @@ impl CopyWork {
 
     /// Copies one chunk from wherever it is here; `false` when it is nowhere intact.
     fn copy_one(&self, first: u32, all: &[u32], buffer: &mut Vec<u8>) -> Result<bool, WriteError> {
-        let Some(record) = self.manifest.chunks().get(first as usize) else { return Ok(false) };
-        let places = self.daemon.chunk_map.lookup(&record.id, PLACES).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the chunk map cannot be read; everything is fetched");
-            Vec::new()
-        });
+        let Some(record) = self.manifest.chunks().get(first as usize) else {
+            return Ok(false);
+        };
+        let places = self
+            .daemon
+            .chunk_map
+            .lookup(&record.id, PLACES)
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "the chunk map cannot be read; everything is fetched");
+                Vec::new()
+            });
         for place in places {
-            let Some(version) = self.daemon.shares.get(place.share).and_then(|s| s.version(place.version))
+            let Some(version) = self
+                .daemon
+                .shares
+                .get(place.share)
+                .and_then(|s| s.version(place.version))
             else {
                 continue;
             };
@@ -483,6 +610,7 @@ impl CopyWork {
         buffer: &mut Vec<u8>,
     ) -> Result<(), hither_content::CopyError> {
         let holding = version.holding();
-        all.iter().try_for_each(|to| self.target.copy_local(*to, &holding, position, buffer))
+        all.iter()
+            .try_for_each(|to| self.target.copy_local(*to, &holding, position, buffer))
     }
 }

@@ -12,7 +12,9 @@ impl Run {
     pub(super) fn conclude(&self, end: End) {
         let (daemon, transfer) = (&self.daemon, &self.transfer);
         *lock(&transfer.kept) = Some(crate::view::keep(daemon, transfer));
-        let journal = daemon.core.with(|engine, _| engine.end_fetch(transfer.share.id));
+        let journal = daemon
+            .core
+            .with(|engine, _| engine.end_fetch(transfer.share.id));
         let sources = match &journal {
             Some(journal) => transfer.sources_with(daemon, journal.sources()),
             None => transfer.sources(daemon),
@@ -26,7 +28,11 @@ impl Run {
             End::Cancelled | End::Failed(_) => (TransferState::Failed, Phase::Failed),
         };
         self.set_phase(phase);
-        let reason = if let End::Failed(error) = &end { Some(error.message.clone()) } else { None };
+        let reason = if let End::Failed(error) = &end {
+            Some(error.message.clone())
+        } else {
+            None
+        };
         let updated = transfer.update(daemon, |record| {
             record.state = state;
             record.seconds += seconds;
@@ -72,22 +78,37 @@ impl Run {
                 transfer: transfer.id.clone(),
             }),
             End::Paused | End::Suspended => Event::Error(
-                ApiError::new(ErrorCode::Interrupted, "The transfer was stopped; it can go on.")
-                    .with_hint("Run the same command again."),
+                ApiError::new(
+                    ErrorCode::Interrupted,
+                    "The transfer was stopped; it can go on.",
+                )
+                .with_hint("Run the same command again."),
             ),
             End::Cancelled => {
                 self.discard();
-                Event::Error(ApiError::new(ErrorCode::Declined, "The transfer was cancelled."))
+                Event::Error(ApiError::new(
+                    ErrorCode::Declined,
+                    "The transfer was cancelled.",
+                ))
             }
             End::Failed(error) => Event::Error(error),
         };
-        tracing::info!(transfer = transfer.id, outcome = outcome(&event), "a transfer ended");
+        tracing::info!(
+            transfer = transfer.id,
+            outcome = outcome(&event),
+            "a transfer ended"
+        );
         transfer.emit(event);
     }
 
-    /// Returns what is said of a later version than the one that is here now, when its head has been seen.
+    /// Returns what is said of a later version than the one that is here now, when its head has
+    /// been seen.
     fn outdated(&self) -> Option<String> {
-        let version = self.begun_head().filter(|_| self.transfer.ticket.pin.is_none())?.head().version;
+        let version = self
+            .begun_head()
+            .filter(|_| self.transfer.ticket.pin.is_none())?
+            .head()
+            .version;
         let newest = self.transfer.share.newest()?.head().version;
         (newest > version).then(|| {
             format!(
@@ -106,8 +127,10 @@ impl Run {
 pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
     let record = transfer.record();
     if record.state != TransferState::Done
-        && let Some(partial) =
-            record.partial.as_ref().and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
+        && let Some(partial) = record
+            .partial
+            .as_ref()
+            .and_then(|p| hither_content::PartialRef::decode(&p.0).ok())
         && let Err(error) = hither_content::FetchTarget::discard_partial(&record.folder, &partial)
     {
         tracing::warn!(%error, "partial files could not be removed");

@@ -1,8 +1,9 @@
 //! Looking up at relays who else holds a share that is being fetched.
 //!
-//! Asked for stores are the relays that the ticket names and those that this device has joined: at the beginning, whenever
-//! nobody is there who gives anything, whenever a connection to a relay has come up, and now and then while no store is known.
-//! Meanwhile their indexes are followed, which name devices (`index/`).
+//! Asked for stores are the relays that the ticket names and those that this device has joined: at
+//! the beginning, whenever nobody is there who gives anything, whenever a connection to a relay has
+//! come up, and now and then while no store is known. Meanwhile their indexes are followed, which
+//! name devices (`index/`).
 
 use super::Transfer;
 use crate::daemon::Daemon;
@@ -20,7 +21,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// How far lookups are behind when the owner is on the same network: what it gives in the meantime needs no relay.
+/// How far lookups are behind when the owner is on the same network: what it gives in the meantime
+/// needs no relay.
 const BEHIND: Duration = Duration::from_secs(1);
 /// Pause between lookups while nobody is there: the first one, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
@@ -38,7 +40,11 @@ enum LookupError {
 }
 
 /// Looks up as long as the transfer runs. `alone` says whether nobody gives anything at the moment.
-pub(super) async fn run(daemon: Arc<Daemon>, transfer: Arc<Transfer>, mut alone: watch::Receiver<bool>) {
+pub(super) async fn run(
+    daemon: Arc<Daemon>,
+    transfer: Arc<Transfer>,
+    mut alone: watch::Receiver<bool>,
+) {
     if daemon.links.nearby().contains(&transfer.share.owner) {
         sleep(BEHIND).await;
     }
@@ -50,7 +56,10 @@ pub(super) async fn run(daemon: Arc<Daemon>, transfer: Arc<Transfer>, mut alone:
         look_everywhere(&daemon, &transfer).await;
         let looked = Instant::now();
         loop {
-            let due = match (*alone.borrow_and_update(), daemon.holders.any(transfer.share.id)) {
+            let due = match (
+                *alone.borrow_and_update(),
+                daemon.holders.any(transfer.share.id),
+            ) {
                 (true, _) => pause,
                 (false, false) => PAUSE.1,
                 (false, true) => FOR_GOOD_MEASURE,
@@ -69,19 +78,30 @@ pub(super) async fn run(daemon: Arc<Daemon>, transfer: Arc<Transfer>, mut alone:
                 Ok(()) = alone.changed() => {}
             }
         }
-        pause = if *alone.borrow() { (pause * 2).min(PAUSE.1) } else { PAUSE.0 };
+        pause = if *alone.borrow() {
+            (pause * 2).min(PAUSE.1)
+        } else {
+            PAUSE.0
+        };
     }
 }
 
 fn relays_connected(daemon: &Daemon) -> BTreeSet<DeviceId> {
-    daemon.relays.connected().iter().map(|connection| connection.relay.key).collect()
+    daemon
+        .relays
+        .connected()
+        .iter()
+        .map(|connection| connection.relay.key)
+        .collect()
 }
 
 /// Asks every relay that may know, all at once.
 async fn look_everywhere(daemon: &Daemon, transfer: &Transfer) {
     let mut relays: Vec<RelayAddress> = transfer.ticket.relays.clone();
     for relay in daemon.relays.all() {
-        let front = relay.connection().map_or_else(|| relay.front(), |connection| connection.relay.clone());
+        let front = relay
+            .connection()
+            .map_or_else(|| relay.front(), |connection| connection.relay.clone());
         if relays.iter().all(|known| known.key != front.key) {
             relays.push(front);
         }
@@ -98,8 +118,16 @@ async fn look_everywhere(daemon: &Daemon, transfer: &Transfer) {
 }
 
 /// Asks one relay who holds the share.
-async fn look_up(daemon: &Daemon, share: &Share, relay: &RelayAddress) -> Result<Vec<Holder>, LookupError> {
-    let connected = daemon.relays.connected().into_iter().find(|c| c.relay.key == relay.key);
+async fn look_up(
+    daemon: &Daemon,
+    share: &Share,
+    relay: &RelayAddress,
+) -> Result<Vec<Holder>, LookupError> {
+    let connected = daemon
+        .relays
+        .connected()
+        .into_iter()
+        .find(|c| c.relay.key == relay.key);
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
@@ -107,22 +135,29 @@ async fn look_up(daemon: &Daemon, share: &Share, relay: &RelayAddress) -> Result
     let answer = ask(share, &link).await;
     // The relay often is the store too: then a session follows on the same link.
     match &answer {
-        Ok(holders) if holders.iter().any(|h| h.address.key == relay.key) => daemon.links.accepted(link),
+        Ok(holders) if holders.iter().any(|h| h.address.key == relay.key) => {
+            daemon.links.accepted(link)
+        }
         _ => link.close("looked up"),
     }
     Ok(answer?)
 }
 
 async fn ask(share: &Share, link: &Link) -> Result<Vec<Holder>, OpenError> {
-    let mut stream = timeout(HANDSHAKE, link.open()).await.map_err(|_| OpenError::TimedOut)??;
+    let mut stream = timeout(HANDSHAKE, link.open())
+        .await
+        .map_err(|_| OpenError::TimedOut)??;
     let open = greeting::open(share, HolderKind::Store, &stream, Purpose::Lookup);
-    write_message(&mut stream.send, &open).await.map_err(broken)?;
+    write_message(&mut stream.send, &open)
+        .await
+        .map_err(broken)?;
     let mut reader = MessageReader::new(MAX_FRAME_LOOKUP);
     let answer = timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
     match answer.map_err(|_| OpenError::TimedOut)?.map_err(broken)? {
-        Some(Message::Elsewhere { proof: Some(proof), holders })
-            if greeting::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) =>
-        {
+        Some(Message::Elsewhere {
+            proof: Some(proof),
+            holders,
+        }) if greeting::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) => {
             Ok(holders)
         }
         Some(Message::Elsewhere { .. }) => Err(OpenError::Imposter),

@@ -49,7 +49,10 @@ impl History {
             }
             self.seconds.push_back(each);
         }
-        self.since = Some((began + SECOND * u32::try_from(whole).unwrap_or(u32::MAX), bytes));
+        self.since = Some((
+            began + SECOND * u32::try_from(whole).unwrap_or(u32::MAX),
+            bytes,
+        ));
     }
 }
 
@@ -126,10 +129,21 @@ mod tests {
     fn every_second_is_told_by_itself_and_a_minute_is_kept() {
         let (mut history, start) = (History::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        for (ms, bytes) in [(0, 100), (400, 150), (1100, 300), (1900, 500), (2050, 600), (5100, 900)] {
+        for (ms, bytes) in [
+            (0, 100),
+            (400, 150),
+            (1100, 300),
+            (1900, 500),
+            (2050, 600),
+            (5100, 900),
+        ] {
             history.look(bytes, at(ms));
         }
-        assert_eq!(history.seconds, [200, 300, 100, 100, 100], "the first look counts nothing");
+        assert_eq!(
+            history.seconds,
+            [200, 300, 100, 100, 100],
+            "the first look counts nothing"
+        );
         history.look(0, at(7000)); // A new version begins: nothing is less than nothing.
         assert_eq!(history.seconds.back(), Some(&0));
         history.look(1, at(1_000_000));

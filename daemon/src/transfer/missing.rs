@@ -15,7 +15,9 @@ pub(super) fn describe(manifest: &Manifest, have: &RoaringBitmap) -> String {
     let (mut names, mut files) = (Vec::new(), 0_u64);
     let mut spans = spans.iter().peekable();
     for entry in manifest.entries() {
-        let EntryKind::File { size, offset } = entry.kind else { continue };
+        let EntryKind::File { size, offset } = entry.kind else {
+            continue;
+        };
         while spans.peek().is_some_and(|span| span.end <= offset) {
             spans.next();
         }
@@ -33,7 +35,11 @@ pub(super) fn describe(manifest: &Manifest, have: &RoaringBitmap) -> String {
         1 => " and 1 more file".into(),
         more => format!(" and {more} more files"),
     };
-    format!("Missing: {} of {} of {of}{others}.", size(bytes), size(manifest.bytes()))
+    format!(
+        "Missing: {} of {} of {of}{others}.",
+        size(bytes),
+        size(manifest.bytes())
+    )
 }
 
 /// Returns where in the share's stream something is missing, ascending.
@@ -64,8 +70,11 @@ mod tests {
         for name in ["a", "b", "c", "d", "e"] {
             builder.file(1, name, 0o644, 0, 15).unwrap();
         }
-        let chunk =
-            |id: u8, length| ChunkRecord { id: ChunkId::new([id; 32]), key: ChunkKey::new([0; 32]), length };
+        let chunk = |id: u8, length| ChunkRecord {
+            id: ChunkId::new([id; 32]),
+            key: ChunkKey::new([0; 32]),
+            length,
+        };
         let chunks = (0..7).map(|n| chunk(n, 10)).chain([chunk(7, 5)]).collect();
         let manifest = builder.finish(chunks).unwrap();
         let have = |positions: &[u32]| positions.iter().copied().collect::<RoaringBitmap>();

@@ -1,7 +1,8 @@
-//! Transfers: one per share being fetched, each a task of its own that survives the command that began it.
+//! Transfers: one per share being fetched, each a task of its own that survives the command that
+//! began it.
 //!
-//! `stage.rs` is what the disk threads see, `run.rs` the task, `offer.rs` the question, `target.rs` where it is written,
-//! `data.rs` the getting of files, `meter.rs` the numbers.
+//! `stage.rs` is what the disk threads see, `run.rs` the task, `offer.rs` the question, `target.rs`
+//! where it is written, `data.rs` the getting of files, `meter.rs` the numbers.
 
 mod data;
 mod end;
@@ -51,7 +52,8 @@ pub(crate) enum Agreement {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Control {
     Accept(Agreement),
-    /// How readily paid sources are used, and what all of it may cost, from now on; `None`: as before.
+    /// How readily paid sources are used, and what all of it may cost, from now on; `None`: as
+    /// before.
     Spend {
         mode: Option<CostMode>,
         max_cost: Option<f64>,
@@ -130,7 +132,10 @@ impl Transfer {
             change(&mut record);
             record.clone()
         };
-        daemon.records.put_transfer(&record).map_err(|e| crate::failure::storage(&e))
+        daemon
+            .records
+            .put_transfer(&record)
+            .map_err(|e| crate::failure::storage(&e))
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -148,13 +153,15 @@ impl Transfer {
         let _ = self.events.send(event); // Nobody need listen.
     }
 
-    /// Listens from now on; what was told before comes beside it, without a gap and without a repetition.
+    /// Listens from now on; what was told before comes beside it, without a gap and without a
+    /// repetition.
     pub(crate) fn listen(&self) -> (broadcast::Receiver<Event>, Vec<Event>) {
         let told = lock(&self.told);
         (self.events.subscribe(), told.clone())
     }
 
-    /// Seconds that it had been at work at a moment of the last run, those of earlier runs included and pauses left out.
+    /// Seconds that it had been at work at a moment of the last run, those of earlier runs included
+    /// and pauses left out.
     pub(crate) fn at_work(&self, moment: Time) -> f64 {
         let (began, before) = *lock(&self.counted_from);
         before + moment.since(began).as_secs_f64()
@@ -176,22 +183,33 @@ impl Transfer {
 
     /// Tells the running task something; `false` when it does not run.
     pub(crate) fn control(&self, control: Control) -> bool {
-        lock(&self.control).as_ref().is_some_and(|sender| sender.send(control).is_ok())
+        lock(&self.control)
+            .as_ref()
+            .is_some_and(|sender| sender.send(control).is_ok())
     }
 
     pub(crate) fn is_running(&self) -> bool {
         lock(&self.control).is_some()
     }
 
-    /// Bytes by source so far: earlier runs, this device itself, and what the engine's journal counts.
+    /// Bytes by source so far: earlier runs, this device itself, and what the engine's journal
+    /// counts.
     pub(crate) fn sources(&self, daemon: &Daemon) -> Vec<SourceBytes> {
         // The totals alone: a journal may hold stories of tens of thousands of spans.
-        let given = || daemon.core.with(|e, _| e.journal(self.share.id).map(|j| j.sources().clone()));
+        let given = || {
+            daemon
+                .core
+                .with(|e, _| e.journal(self.share.id).map(|j| j.sources().clone()))
+        };
         let given = self.is_running().then(given).flatten().unwrap_or_default();
         self.sources_with(daemon, &given)
     }
 
-    fn sources_with(&self, daemon: &Daemon, given: &BTreeMap<DeviceId, SourceSummary>) -> Vec<SourceBytes> {
+    fn sources_with(
+        &self,
+        daemon: &Daemon,
+        given: &BTreeMap<DeviceId, SourceSummary>,
+    ) -> Vec<SourceBytes> {
         let mut sources = lock(&self.earlier).clone();
         for (device, summary) in given.iter().filter(|(_, s)| s.bytes + s.cost > 0) {
             let relayed = (SourceKind::Relayed, summary.relayed, summary.relayed_cost);
@@ -200,11 +218,22 @@ impl Transfer {
             // Last what is as it is now.
             let now = daemon.links.way(*device);
             let parts = match now {
-                SourceKind::Relayed => [(daemon.links.direct_way(*device), direct, direct_cost), relayed],
+                SourceKind::Relayed => [
+                    (daemon.links.direct_way(*device), direct, direct_cost),
+                    relayed,
+                ],
                 way => [relayed, (way, direct, direct_cost)],
             };
-            for (kind, bytes, cost) in parts.into_iter().filter(|(_, bytes, cost)| bytes + cost > 0) {
-                give(daemon, &mut sources, *device, (kind, bytes, costs::units(cost)));
+            for (kind, bytes, cost) in parts
+                .into_iter()
+                .filter(|(_, bytes, cost)| bytes + cost > 0)
+            {
+                give(
+                    daemon,
+                    &mut sources,
+                    *device,
+                    (kind, bytes, costs::units(cost)),
+                );
             }
         }
         sources.sort_by_key(|s| std::cmp::Reverse(s.bytes));
@@ -256,10 +285,17 @@ fn give(
     (kind, bytes, cost): (SourceKind, u64, f64),
 ) {
     let id = device.to_string();
-    match sources.iter_mut().find(|s| s.device == id && s.kind == kind) {
+    match sources
+        .iter_mut()
+        .find(|s| s.device == id && s.kind == kind)
+    {
         Some(source) => (source.bytes, source.cost) = (source.bytes + bytes, source.cost + cost),
         None => sources.push(SourceBytes {
-            name: daemon.links.name(device).map(|name| name.to_string()).unwrap_or_default(),
+            name: daemon
+                .links
+                .name(device)
+                .map(|name| name.to_string())
+                .unwrap_or_default(),
             device: id,
             kind,
             bytes,
@@ -288,12 +324,16 @@ impl Transfers {
 
     /// The running transfer of a share.
     pub(crate) fn running(&self, share: ShareId) -> Option<Arc<Transfer>> {
-        lock(&self.by_id).values().find(|t| t.share.id == share && t.is_running()).cloned()
+        lock(&self.by_id)
+            .values()
+            .find(|t| t.share.id == share && t.is_running())
+            .cloned()
     }
 
     /// Where chunks of a share go now.
     pub(crate) fn sink(&self, share: ShareId) -> Option<Arc<dyn Sink>> {
-        self.running(share).map(|transfer| transfer as Arc<dyn Sink>)
+        self.running(share)
+            .map(|transfer| transfer as Arc<dyn Sink>)
     }
 
     fn insert(&self, transfer: Arc<Transfer>) {
@@ -306,7 +346,10 @@ impl Transfers {
 
     /// Forgets the oldest ended transfers beyond [`MAX_ENDED`].
     fn forget_old(&self, daemon: &Daemon) {
-        let ended = self.all().into_iter().filter(|t| t.record().state == TransferState::Done);
+        let ended = self
+            .all()
+            .into_iter()
+            .filter(|t| t.record().state == TransferState::Done);
         for old in ended.skip(MAX_ENDED) {
             self.remove(&old.id);
             if let Err(error) = daemon.records.remove_transfer(&old.id) {

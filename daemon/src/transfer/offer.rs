@@ -1,7 +1,8 @@
 //! The question: what a version is, where it would be written, and whether somebody agrees.
 //!
-//! Invariants: an agreement names what was shown, so that nobody agrees to anything else; later versions of a followed share
-//! need none as long as they are what was agreed to before: of the same name, and a file or a folder as before.
+//! Invariants: an agreement names what was shown, so that nobody agrees to anything else; later
+//! versions of a followed share need none as long as they are what was agreed to before: of the
+//! same name, and a file or a folder as before.
 
 use super::run::{End, Run};
 use super::{Agreement, lock, target};
@@ -30,7 +31,11 @@ enum Change {
 /// Returns what an answer names: exactly one version of the share.
 fn token(head: &SignedHead) -> String {
     let head = head.head();
-    format!("{}-{}", head.version, crate::hexed::encode(head.root.as_bytes()))
+    format!(
+        "{}-{}",
+        head.version,
+        crate::hexed::encode(head.root.as_bytes())
+    )
 }
 
 /// How a later version differs from what was agreed to.
@@ -46,7 +51,11 @@ fn change(chosen: &Chosen, manifest: &Manifest) -> Option<Change> {
 
 impl Run {
     /// Shows what is in the share and waits until somebody says yes.
-    pub(super) async fn offer(&mut self, head: &SignedHead, manifest: &Arc<Manifest>) -> Result<Answer, End> {
+    pub(super) async fn offer(
+        &mut self,
+        head: &SignedHead,
+        manifest: &Arc<Manifest>,
+    ) -> Result<Answer, End> {
         let record = self.transfer.record();
         if record.spooled && !manifest.is_single_file() {
             return Err(ApiError::new(
@@ -56,7 +65,10 @@ impl Run {
             .with_hint("Give a folder to write into with -o.")
             .into());
         }
-        let changed = record.chosen.as_ref().and_then(|chosen| change(chosen, manifest));
+        let changed = record
+            .chosen
+            .as_ref()
+            .and_then(|chosen| change(chosen, manifest));
         if let (Some(chosen), Some(changed), true) = (&record.chosen, changed, record.accepted) {
             let message = describe(chosen, changed, manifest);
             if changed == Change::Kind && !record.follow {
@@ -89,7 +101,8 @@ impl Run {
     ) -> Result<(), End> {
         let stored = Hex(head.to_unchecked().encode());
         if record.head.as_ref() != Some(&stored) {
-            // Another version than the one begun: nothing of that one's positions means anything now.
+            // Another version than the one begun: nothing of that one's positions means anything
+            // now.
             target::discard_partial(self).await?;
         }
         let path = target::place(self, manifest).await?;
@@ -104,7 +117,11 @@ impl Run {
             meter.total = manifest.bytes();
             meter.files = manifest.files();
         }
-        let folders = manifest.entries().iter().filter(|e| e.kind == EntryKind::Folder).count();
+        let folders = manifest
+            .entries()
+            .iter()
+            .filter(|e| e.kind == EntryKind::Folder)
+            .count();
         tracing::info!(
             transfer = self.transfer.id,
             files = manifest.files(),
@@ -118,7 +135,8 @@ impl Run {
     /// Asks, unless this very offer was agreed to.
     async fn ask(&mut self, head: &SignedHead, manifest: &Manifest) -> Result<(), End> {
         let token = token(head);
-        let agreed = |record: &TransferRecord| record.accepted || record.agreed.as_ref() == Some(&token);
+        let agreed =
+            |record: &TransferRecord| record.accepted || record.agreed.as_ref() == Some(&token);
         let record = self.transfer.record();
         self.transfer.emit(Event::Offer {
             transfer: self.transfer.id.clone(),
@@ -157,7 +175,8 @@ impl Run {
     /// A changed name or kind is what later versions are compared with now.
     fn choose(&self, manifest: &Manifest) -> Result<(), End> {
         let (title, folder) = (manifest.name().as_str(), !manifest.is_single_file());
-        self.transfer.update(&self.daemon, |record| record.choose(title, folder))?;
+        self.transfer
+            .update(&self.daemon, |record| record.choose(title, folder))?;
         Ok(())
     }
 }
@@ -165,7 +184,11 @@ impl Run {
 /// How a later version is not what was agreed to, when nobody is asked.
 fn describe(chosen: &Chosen, changed: Change, manifest: &Manifest) -> String {
     let (kept, now) = (display_name(&chosen.name), manifest.name());
-    let (was, is) = if chosen.folder { ("a folder", "a file") } else { ("a file", "a folder") };
+    let (was, is) = if chosen.folder {
+        ("a folder", "a file")
+    } else {
+        ("a file", "a folder")
+    };
     match changed {
         Change::Name => format!("The share is called {now} now; it is still written as {kept}."),
         Change::Kind => format!(
@@ -181,14 +204,22 @@ mod tests {
 
     fn manifest(name: &str, folder: bool) -> Manifest {
         let mut builder = ManifestBuilder::new(65_536).unwrap();
-        if folder { builder.folder(0, name, 0o755, 0) } else { builder.file(0, name, 0o644, 0, 0).map(drop) }
-            .unwrap();
+        if folder {
+            builder.folder(0, name, 0o755, 0)
+        } else {
+            builder.file(0, name, 0o644, 0, 0).map(drop)
+        }
+        .unwrap();
         builder.finish(Vec::new()).unwrap()
     }
 
     #[test]
     fn a_version_is_what_was_agreed_to_or_a_new_question() {
-        let chosen = Chosen { title: "notes".into(), name: "notes (2)".into(), folder: false };
+        let chosen = Chosen {
+            title: "notes".into(),
+            name: "notes (2)".into(),
+            folder: false,
+        };
         let change = |name, folder| change(&chosen, &manifest(name, folder));
         assert_eq!(change("notes", false), None);
         assert_eq!(change("Notes", false), Some(Change::Name));

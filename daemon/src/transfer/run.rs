@@ -24,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 /// How often deadlines are looked at and the rate is sampled.
 const TICK: Duration = Duration::from_millis(200);
-/// Time for others to answer before a version that is whole on this device is taken as the latest: in any case, and at most while
-/// somebody who may have a later one is being connected to.
+/// Time for others to answer before a version that is whole on this device is taken as the latest:
+/// in any case, and at most while somebody who may have a later one is being connected to.
 const LOCAL_HEAD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// A list of files and chunks longer than this is not fetched before somebody agreed, bytes: half a million files, or 4 TiB.
+/// A list of files and chunks longer than this is not fetched before somebody agreed, bytes: half a
+/// million files, or 4 TiB.
 const LARGE_MANIFEST: u64 = 64 << 20;
 /// How long somebody else may turn up who has what the owner, who is there, does not have.
 const FOR_OTHERS: Duration = Duration::from_secs(5);
@@ -121,22 +122,32 @@ impl Run {
         let pin = self.transfer.ticket.pin.as_ref().map(|pin| pin.version);
         let preferred = self.begun_head().map(|head| head.head().version);
         let nearby = self.daemon.links.nearby();
-        self.daemon.core.with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
+        self.daemon
+            .core
+            .with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
         self.set_budget();
-        let known = self.transfer.share.newest().map_or(0, |head| head.head().version);
+        let known = self
+            .transfer
+            .share
+            .newest()
+            .map_or(0, |head| head.head().version);
         let presence = self.daemon.relays.presence(owner);
         self.daemon.core.with(|engine, now| {
             engine.set_known_version(share, known, now);
             engine.set_owner_presence(share, presence, now);
             engine.handle_device_seen(share, owner, now);
-            nearby.into_iter().for_each(|device| engine.handle_device_seen(share, device, now));
+            nearby
+                .into_iter()
+                .for_each(|device| engine.handle_device_seen(share, device, now));
         });
     }
 
     /// Tells the engine what may be spent.
     fn set_budget(&self) {
         let budget = costs::budget(&self.daemon, &self.transfer);
-        self.daemon.core.with(|engine, now| engine.set_budget(self.transfer.share.id, budget, now));
+        self.daemon
+            .core
+            .with(|engine, now| engine.set_budget(self.transfer.share.id, budget, now));
     }
 
     /// Has relays asked who holds the share, until the token is cancelled.
@@ -144,7 +155,11 @@ impl Run {
         let token = self.daemon.tasks.token.child_token();
         let (stop, of) = (
             token.clone(),
-            lookup::run(Arc::clone(&self.daemon), Arc::clone(&self.transfer), self.alone.subscribe()),
+            lookup::run(
+                Arc::clone(&self.daemon),
+                Arc::clone(&self.transfer),
+                self.alone.subscribe(),
+            ),
         );
         self.daemon.tasks.spawn(async move {
             tokio::select! {
@@ -159,10 +174,16 @@ impl Run {
     pub(super) fn begun_head(&self) -> Option<SignedHead> {
         let stored = self.transfer.record().head?;
         let unchecked = hither_proto::UncheckedHead::decode(&stored.0).ok()?;
-        SignedHead::open(&unchecked, self.transfer.share.id, self.transfer.share.owner).ok()
+        SignedHead::open(
+            &unchecked,
+            self.transfer.share.id,
+            self.transfer.share.owner,
+        )
+        .ok()
     }
 
-    /// From nothing to the end. A newer version, when the one begun is not to be had any more, starts over.
+    /// From nothing to the end. A newer version, when the one begun is not to be had any more,
+    /// starts over.
     async fn drive(&mut self) -> Result<End, End> {
         let mut head = self.first_version().await?;
         loop {
@@ -176,7 +197,9 @@ impl Run {
             };
             let manifest = {
                 let file = Arc::clone(&manifest_file);
-                blocking(move || file.decode()).await?.map_err(|e| failure::manifest(&e))?
+                blocking(move || file.decode())
+                    .await?
+                    .map_err(|e| failure::manifest(&e))?
             };
             let manifest = Arc::new(manifest);
             let version = head.head().version;
@@ -195,11 +218,13 @@ impl Run {
         }
     }
 
-    /// The version to begin with: the latest, or when it is here and later ones are followed, the one after.
+    /// The version to begin with: the latest, or when it is here and later ones are followed, the
+    /// one after.
     async fn first_version(&mut self) -> Result<SignedHead, End> {
         let record = self.transfer.record();
         let followed = record.followed.filter(|_| record.follow);
-        // What the user keeps of their own there makes no version whole, and is nothing to fetch again.
+        // What the user keeps of their own there makes no version whole, and is nothing to fetch
+        // again.
         if let Some(here) =
             followed.filter(|here| record.apart && self.transfer.share.version(*here).is_some())
         {
@@ -230,8 +255,17 @@ impl Run {
     async fn newer_than(&mut self, version: u64) -> Result<SignedHead, End> {
         self.set_phase(Phase::Following);
         loop {
-            if let Some(newest) = self.transfer.share.newest().filter(|h| h.head().version > version) {
-                let newest = self.transfer.share.take_head(newest.head().version).unwrap_or(newest);
+            if let Some(newest) = self
+                .transfer
+                .share
+                .newest()
+                .filter(|h| h.head().version > version)
+            {
+                let newest = self
+                    .transfer
+                    .share
+                    .take_head(newest.head().version)
+                    .unwrap_or(newest);
                 self.began = Instant::now();
                 self.transfer.meter().bytes = 0;
                 return Ok(newest);
@@ -261,7 +295,8 @@ impl Run {
         }
     }
 
-    /// Returns whether a version that is whole on this device may be taken: nobody is about to show a later one.
+    /// Returns whether a version that is whole on this device may be taken: nobody is about to show
+    /// a later one.
     fn is_local_due(&self) -> bool {
         let (elapsed, share) = (self.began.elapsed(), self.transfer.share.id);
         let choosing = || self.daemon.core.with(|engine, _| engine.is_choosing(share));
@@ -270,25 +305,39 @@ impl Run {
 
     /// The head of a version that is whole on this device, after a look at its files.
     async fn local_head(&self) -> Result<Option<SignedHead>, End> {
-        let Some(version) = self.transfer.share.current() else { return Ok(None) };
-        let (daemon, share, of) =
-            (Arc::clone(&self.daemon), Arc::clone(&self.transfer.share), Arc::clone(&version));
+        let Some(version) = self.transfer.share.current() else {
+            return Ok(None);
+        };
+        let (daemon, share, of) = (
+            Arc::clone(&self.daemon),
+            Arc::clone(&self.transfer.share),
+            Arc::clone(&version),
+        );
         blocking(move || daemon.recheck(&share, &of)).await?;
-        Ok(self.is_whole(version.number()).then(|| version.head.clone()))
+        Ok(self
+            .is_whole(version.number())
+            .then(|| version.head.clone()))
     }
 
     /// Whether every chunk of this version is on this device.
     pub(super) fn is_whole(&self, version: u64) -> bool {
         let share = &self.transfer.share;
-        let chunks = share.version(version).map(|v| u64::from(v.head.head().chunks));
-        let held = self.daemon.core.with(|engine, _| engine.held(share.id).map(RoaringBitmap::len));
+        let chunks = share
+            .version(version)
+            .map(|v| u64::from(v.head.head().chunks));
+        let held = self
+            .daemon
+            .core
+            .with(|engine, _| engine.held(share.id).map(RoaringBitmap::len));
         chunks.is_some() && chunks == held
     }
 
     /// A pinned ticket names exactly one root.
     fn admit(&self, head: SignedHead) -> Result<SignedHead, End> {
         match &self.transfer.ticket.pin {
-            Some(Pin { version, root }) if head.head().version != *version || head.head().root != *root => {
+            Some(Pin { version, root })
+                if head.head().version != *version || head.head().root != *root =>
+            {
                 Err(ApiError::new(
                     ErrorCode::Refused,
                     "The version that the ticket names is not offered any more.",
@@ -323,17 +372,25 @@ impl Run {
         self.proportionate(&file)?;
         let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
         let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
-        self.transfer.stages.set(Stage::Manifest { file: Arc::clone(&file) }).await;
+        self.transfer
+            .stages
+            .set(Stage::Manifest {
+                file: Arc::clone(&file),
+            })
+            .await;
         self.plan(head.head().version, Space::Manifest, lengths, wanted);
         if let Got::NewVersion(newer) = self.complete(head, Space::Manifest).await? {
             return Ok(Got::NewVersion(newer));
         }
         let synced = Arc::clone(&file);
-        blocking(move || synced.sync()).await?.map_err(|e| failure::manifest(&e))?;
+        blocking(move || synced.sync())
+            .await?
+            .map_err(|e| failure::manifest(&e))?;
         Ok(Got::Whole(file))
     }
 
-    /// Returns what comes before the question is little, unless the user has agreed to whatever comes.
+    /// Returns what comes before the question is little, unless the user has agreed to whatever
+    /// comes.
     fn proportionate(&self, file: &ManifestFile) -> Result<(), ApiError> {
         let length = file.root().manifest_length();
         if length <= LARGE_MANIFEST || self.transfer.record().accepted {
@@ -347,12 +404,25 @@ impl Run {
         .with_hint("It takes about three times as much memory to read. Pass --yes to fetch it all the same."))
     }
 
-    async fn root(&mut self, head: &SignedHead, path: PathBuf) -> Result<Got<Arc<ManifestFile>>, End> {
+    async fn root(
+        &mut self,
+        head: &SignedHead,
+        path: PathBuf,
+    ) -> Result<Got<Arc<ManifestFile>>, End> {
         let secret = self.transfer.share.secret.clone();
-        let stage = Stage::Root { head: Box::new(head.clone()), secret, got: Default::default() };
+        let stage = Stage::Root {
+            head: Box::new(head.clone()),
+            secret,
+            got: Default::default(),
+        };
         self.transfer.stages.set(stage).await;
         let lengths = vec![head.head().root_length - CHUNK_TAG];
-        self.plan(head.head().version, Space::Root, lengths, std::iter::once(0).collect());
+        self.plan(
+            head.head().version,
+            Space::Root,
+            lengths,
+            std::iter::once(0).collect(),
+        );
         if let Got::NewVersion(newer) = self.complete(head, Space::Root).await? {
             return Ok(Got::NewVersion(newer));
         }
@@ -360,15 +430,32 @@ impl Run {
             Stage::Root { got, .. } => got.lock().unwrap_or_else(PoisonError::into_inner).take(),
             _ => None,
         };
-        let Some((root, sealed)) = got else { return Err(failure::internal("the root got lost").into()) };
+        let Some((root, sealed)) = got else {
+            return Err(failure::internal("the root got lost").into());
+        };
         let file = blocking(move || ManifestFile::create(&path, &sealed, root)).await?;
-        Ok(Got::Whole(Arc::new(file.map_err(|e| failure::manifest(&e))?)))
+        Ok(Got::Whole(Arc::new(
+            file.map_err(|e| failure::manifest(&e))?,
+        )))
     }
 
-    pub(super) fn plan(&self, version: u64, space: Space, lengths: Vec<u32>, wanted: RoaringBitmap) {
+    pub(super) fn plan(
+        &self,
+        version: u64,
+        space: Space,
+        lengths: Vec<u32>,
+        wanted: RoaringBitmap,
+    ) {
         let share = self.transfer.share.id;
-        let plan = Plan { version, space, lengths, wanted };
-        self.daemon.core.with(|engine, now| engine.plan(share, plan, now));
+        let plan = Plan {
+            version,
+            space,
+            lengths,
+            wanted,
+        };
+        self.daemon
+            .core
+            .with(|engine, now| engine.plan(share, plan, now));
     }
 
     /// Waits until a small space (root, manifest) of a version is complete.
@@ -425,10 +512,20 @@ impl Run {
         }
     }
 
-    /// The head of the version that the engine chose, when that is another one than what is being got.
+    /// The head of the version that the engine chose, when that is another one than what is being
+    /// got.
     pub(super) fn moved_over(&self, from: u64, chosen: u64) -> Option<SignedHead> {
-        let newer = self.transfer.share.take_head(chosen).filter(|_| chosen != from)?;
-        tracing::info!(transfer = self.transfer.id, from, to = chosen, "another version is to be had");
+        let newer = self
+            .transfer
+            .share
+            .take_head(chosen)
+            .filter(|_| chosen != from)?;
+        tracing::info!(
+            transfer = self.transfer.id,
+            from,
+            to = chosen,
+            "another version is to be had"
+        );
         Some(newer)
     }
 
@@ -436,16 +533,22 @@ impl Run {
         self.transfer.meter().phase = phase;
     }
 
-    /// Looks at what the engine says; ends the transfer when there has been nobody to fetch from for too long.
+    /// Looks at what the engine says; ends the transfer when there has been nobody to fetch from
+    /// for too long.
     ///
-    /// Before anybody was reached the configured time counts. Afterwards a transfer waits without end for its holders
-    /// to come back, unless the user set a time.
+    /// Before anybody was reached the configured time counts. Afterwards a transfer waits without
+    /// end for its holders to come back, unless the user set a time.
     pub(super) fn give_up_if_alone(&mut self) -> Result<(), End> {
         let share = self.transfer.share.id;
-        let progress = self.daemon.core.with(|engine, now| engine.progress(share, now));
+        let progress = self
+            .daemon
+            .core
+            .with(|engine, now| engine.progress(share, now));
         let waiting = progress.as_ref().and_then(|p| p.waiting);
         let owner = progress.as_ref().is_some_and(|p| p.owner);
-        self.alone.send_if_modified(|alone| std::mem::replace(alone, waiting.is_some()) != waiting.is_some());
+        self.alone.send_if_modified(|alone| {
+            std::mem::replace(alone, waiting.is_some()) != waiting.is_some()
+        });
         {
             self.neighbours = progress.as_ref().map_or(0, |p| p.neighbours);
             let mut meter = self.transfer.meter();
@@ -462,7 +565,8 @@ impl Run {
             self.ever_reached = true;
             return Ok(());
         }
-        let changed = owner && waiting == Some(Waiting::NotHeld) && self.transfer.record().followed.is_none();
+        let changed =
+            owner && waiting == Some(Waiting::NotHeld) && self.transfer.record().followed.is_none();
         let patience = match (self.wait, self.ever_reached, waiting) {
             (_, _, Some(Waiting::Gone)) => Some(Duration::ZERO),
             // Others may have it, and are asked meanwhile; the owner may be about to publish anew.
@@ -489,11 +593,19 @@ impl Run {
         }
         let silent = matches!(waiting, Some(Waiting::NoHolder) | None) && refused.is_none();
         let error = failure::unreached(waiting, refused);
-        if silent && self.daemon.links.nearby().contains(&owner) { failure::seen_only(error) } else { error }
+        if silent && self.daemon.links.nearby().contains(&owner) {
+            failure::seen_only(error)
+        } else {
+            error
+        }
     }
 }
 
 /// Runs something that blocks on the disk.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, End> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| End::Failed(failure::internal(e)))
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, End> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| End::Failed(failure::internal(e)))
 }

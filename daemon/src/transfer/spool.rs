@@ -1,7 +1,8 @@
-//! Files on their way to standard output: fetched into the daemon's own folder, and gone as soon as they were read.
+//! Files on their way to standard output: fetched into the daemon's own folder, and gone as soon as
+//! they were read.
 //!
-//! Bounded: at most [`STOPPED`] that were stopped stay, so that they can go on, none longer than [`STAYS`]; one that nobody
-//! reads to the end goes after [`UNREAD`], or with the daemon.
+//! Bounded: at most [`STOPPED`] that were stopped stay, so that they can go on, none longer than
+//! [`STAYS`]; one that nobody reads to the end goes after [`UNREAD`], or with the daemon.
 
 use super::end::discard;
 use super::{Transfer, start};
@@ -31,7 +32,11 @@ pub(super) fn folder(daemon: &Daemon, id: &str) -> Result<PathBuf, ApiError> {
 
 /// Removes what is too old, and of what was stopped all but the latest.
 fn clean(daemon: &Daemon, keep: usize) {
-    let stopped = daemon.transfers.all().into_iter().filter(|t| !t.is_running() && t.record().spooled);
+    let stopped = daemon
+        .transfers
+        .all()
+        .into_iter()
+        .filter(|t| !t.is_running() && t.record().spooled);
     for (number, old) in stopped.enumerate() {
         if number >= keep || is_old(&old.record()) {
             discard(daemon, &old);
@@ -40,10 +45,13 @@ fn clean(daemon: &Daemon, keep: usize) {
 }
 
 fn is_old(record: &TransferRecord) -> bool {
-    record.ended.is_some_and(|ended| ended.saturating_add(STAYS.as_secs()) < unix_seconds())
+    record
+        .ended
+        .is_some_and(|ended| ended.saturating_add(STAYS.as_secs()) < unix_seconds())
 }
 
-/// Returns whether a transfer of an earlier life of the daemon is of no use: whoever was to read it is gone, or has been for long.
+/// Returns whether a transfer of an earlier life of the daemon is of no use: whoever was to read it
+/// is gone, or has been for long.
 pub(super) fn is_left_over(record: &TransferRecord) -> bool {
     record.spooled && (record.state == TransferState::Done || is_old(record))
 }
@@ -53,8 +61,13 @@ pub(super) fn expire(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) {
     let (of, transfer) = (Arc::clone(daemon), Arc::clone(transfer));
     daemon.tasks.spawn_forever(async move {
         tokio::time::sleep(UNREAD).await;
-        let still = of.transfers.get(&transfer.id).is_some_and(|t| t.record().state == TransferState::Done);
-        if still && let Err(error) = tokio::task::spawn_blocking(move || discard(&of, &transfer)).await {
+        let still = of
+            .transfers
+            .get(&transfer.id)
+            .is_some_and(|t| t.record().state == TransferState::Done);
+        if still
+            && let Err(error) = tokio::task::spawn_blocking(move || discard(&of, &transfer)).await
+        {
             tracing::warn!(%error, "a spooled file could not be removed");
         }
     });

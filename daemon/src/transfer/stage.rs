@@ -1,7 +1,7 @@
 //! What a transfer is getting now, as the threads that store chunks see it.
 //!
-//! Invariant: a chunk is written only after its ciphertext hashed to the id that a chain from the owner's signature
-//! names: head → root → manifest → data.
+//! Invariant: a chunk is written only after its ciphertext hashed to the id that a chain from the
+//! owner's signature names: head → root → manifest → data.
 
 use crate::lane::{PutError, Sink};
 use hither_content::{FetchTarget, ManifestFile, open_chunk, open_root};
@@ -15,11 +15,19 @@ pub(crate) enum Stage {
     /// Nothing is expected.
     Idle,
     /// The encrypted root.
-    Root { head: Box<SignedHead>, secret: ShareSecret, got: Mutex<Option<(Root, Vec<u8>)>> },
+    Root {
+        head: Box<SignedHead>,
+        secret: ShareSecret,
+        got: Mutex<Option<(Root, Vec<u8>)>>,
+    },
     /// The manifest's chunks.
     Manifest { file: Arc<ManifestFile> },
     /// The files.
-    Data { manifest: Arc<Manifest>, target: Arc<FetchTarget>, repeats: Repeats },
+    Data {
+        manifest: Arc<Manifest>,
+        target: Arc<FetchTarget>,
+        repeats: Repeats,
+    },
 }
 
 /// Positions whose chunks have the same id: fetched once, written everywhere.
@@ -41,7 +49,10 @@ impl Repeats {
             if chunks[pair[0] as usize].id != chunks[pair[1] as usize].id {
                 continue;
             }
-            if others.get(&first).is_none_or(|list| list.last() != Some(&pair[0])) {
+            if others
+                .get(&first)
+                .is_none_or(|list| list.last() != Some(&pair[0]))
+            {
                 first = pair[0];
             }
             others.entry(first).or_default().push(pair[1]);
@@ -62,8 +73,9 @@ impl Repeats {
     }
 }
 
-/// The stage of a transfer, exchanged by its task. A chunk that is being written holds on to its stage: once another one is set, nothing
-/// more is written for the one before, and whoever waits for `Written` has been told of all that was.
+/// The stage of a transfer, exchanged by its task. A chunk that is being written holds on to its
+/// stage: once another one is set, nothing more is written for the one before, and whoever waits
+/// for `Written` has been told of all that was.
 pub(crate) struct Stages(RwLock<Stage>);
 
 impl Stages {
@@ -93,20 +105,37 @@ impl Sink for Stages {
         match (&*self.0.blocking_read(), space) {
             (Stage::Root { head, secret, got }, Space::Root) => {
                 let root = open_root(head.head(), secret, sealed).map_err(|_| PutError::Damaged)?;
-                *got.lock().unwrap_or_else(PoisonError::into_inner) = Some((root, std::mem::take(sealed)));
+                *got.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((root, std::mem::take(sealed)));
                 Ok(vec![position])
             }
             (Stage::Manifest { file }, Space::Manifest) => {
-                let record = file.root().records().get(position as usize).ok_or(PutError::Stale)?;
+                let record = file
+                    .root()
+                    .records()
+                    .get(position as usize)
+                    .ok_or(PutError::Stale)?;
                 open_chunk(record, sealed).map_err(|_| PutError::Damaged)?;
                 file.write(position, sealed).map_err(PutError::Manifest)?;
                 Ok(vec![position])
             }
-            (Stage::Data { manifest, target, repeats }, Space::Data) => {
-                let record = manifest.chunks().get(position as usize).ok_or(PutError::Stale)?;
+            (
+                Stage::Data {
+                    manifest,
+                    target,
+                    repeats,
+                },
+                Space::Data,
+            ) => {
+                let record = manifest
+                    .chunks()
+                    .get(position as usize)
+                    .ok_or(PutError::Stale)?;
                 open_chunk(record, sealed).map_err(|_| PutError::Damaged)?;
                 let positions = repeats.of(position);
-                target.write_chunks(&positions, sealed).map_err(PutError::Write)?;
+                target
+                    .write_chunks(&positions, sealed)
+                    .map_err(PutError::Write)?;
                 written(&positions);
                 Ok(positions)
             }
@@ -125,12 +154,19 @@ mod tests {
         let ids = [1u8, 2, 1, 3, 2, 1, 4];
         let chunks: Vec<ChunkRecord> = ids
             .iter()
-            .map(|n| ChunkRecord { id: ChunkId::new([*n; 32]), key: ChunkKey::new([0; 32]), length: 10 })
+            .map(|n| ChunkRecord {
+                id: ChunkId::new([*n; 32]),
+                key: ChunkKey::new([0; 32]),
+                length: 10,
+            })
             .collect();
         let mut builder = ManifestBuilder::new(65536).unwrap();
         builder.file(0, "f", 0o644, 0, 70).unwrap();
         let repeats = Repeats::find(&builder.finish(chunks).unwrap());
-        assert_eq!((repeats.of(0), repeats.of(1), repeats.of(3)), (vec![0, 2, 5], vec![1, 4], vec![3]));
+        assert_eq!(
+            (repeats.of(0), repeats.of(1), repeats.of(3)),
+            (vec![0, 2, 5], vec![1, 4], vec![3])
+        );
         let mut repeated: Vec<u32> = repeats.repeated().collect();
         repeated.sort_unstable();
         assert_eq!(repeated, [2, 4, 5]);

@@ -37,14 +37,18 @@ pub(crate) struct Request {
 
 /// Begins a transfer, or goes on with the one that the same request began before.
 pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transfer>, ApiError> {
-    let share = daemon.shares.get_or_insert(&request.ticket.secret, request.ticket.owner);
+    let share = daemon
+        .shares
+        .get_or_insert(&request.ticket.secret, request.ticket.owner);
     if share.owner != request.ticket.owner {
         return Err(ApiError::new(
             ErrorCode::BadTicket,
             "The ticket names another owner than the share has.",
         ));
     }
-    daemon.links.hinted(request.ticket.owner, &request.ticket.hints);
+    daemon
+        .links
+        .hinted(request.ticket.owner, &request.ticket.hints);
     if let Some(running) = daemon.transfers.running(share.id) {
         return attach(&running, &request);
     }
@@ -66,7 +70,10 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
         }
         None => {
             let record = new_record(daemon, &request)?;
-            daemon.records.put_transfer(&record).map_err(|e| failure::storage(&e))?;
+            daemon
+                .records
+                .put_transfer(&record)
+                .map_err(|e| failure::storage(&e))?;
             let transfer = Arc::new(Transfer::new(record, request.ticket, share));
             daemon.transfers.insert(Arc::clone(&transfer));
             transfer
@@ -76,7 +83,8 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
     Ok(transfer)
 }
 
-/// Returns what the command that was run again says counts, but for what was chosen when a first version was written.
+/// Returns what the command that was run again says counts, but for what was chosen when a first
+/// version was written.
 fn choose_again(record: &mut TransferRecord, request: &Request) {
     if record.chosen.is_none() || request.existing == Existing::Overwrite {
         record.existing = request.existing;
@@ -88,15 +96,27 @@ fn choose_again(record: &mut TransferRecord, request: &Request) {
 /// Another choice for names makes what was begun under the one before useless.
 fn rename_anew(daemon: &Daemon, transfer: &Transfer, request: &Request) -> Result<(), ApiError> {
     let record = transfer.record();
-    let Some(naming) = request.names.filter(|naming| *naming != record.naming) else { return Ok(()) };
-    if let Some(partial) = record.partial.as_ref().and_then(|partial| PartialRef::decode(&partial.0).ok()) {
+    let Some(naming) = request.names.filter(|naming| *naming != record.naming) else {
+        return Ok(());
+    };
+    if let Some(partial) = record
+        .partial
+        .as_ref()
+        .and_then(|partial| PartialRef::decode(&partial.0).ok())
+    {
         FetchTarget::discard_partial(&record.folder, &partial).map_err(|e| failure::write(&e))?;
     }
-    daemon.records.clear_durable(&transfer.id).map_err(|e| failure::storage(&e))?;
-    transfer.update(daemon, |record| (record.naming, record.partial, record.rules) = (naming, None, None))
+    daemon
+        .records
+        .clear_durable(&transfer.id)
+        .map_err(|e| failure::storage(&e))?;
+    transfer.update(daemon, |record| {
+        (record.naming, record.partial, record.rules) = (naming, None, None)
+    })
 }
 
-/// The same fetch is running already: its events are listened to by one more, who may have another mind about its cost.
+/// The same fetch is running already: its events are listened to by one more, who may have another
+/// mind about its cost.
 fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, ApiError> {
     let record = running.record();
     if same_target(request, &record) {
@@ -104,7 +124,10 @@ fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, A
             running.control(Control::Accept(Agreement::Always));
         }
         if request.mode.is_some() || request.max_cost.is_some() {
-            running.control(Control::Spend { mode: request.mode, max_cost: request.max_cost });
+            running.control(Control::Spend {
+                mode: request.mode,
+                max_cost: request.max_cost,
+            });
         }
         return Ok(Arc::clone(running));
     }
@@ -120,7 +143,8 @@ fn same_target(request: &Request, record: &TransferRecord) -> bool {
     let resolved = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     match &request.folder {
         Some(folder) => {
-            !record.spooled && (*folder == record.folder || resolved(folder) == resolved(&record.folder))
+            !record.spooled
+                && (*folder == record.folder || resolved(folder) == resolved(&record.folder))
         }
         None => record.spooled,
     }
@@ -184,7 +208,12 @@ fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>)
     lock(&transfer.told).clear();
     *lock(&transfer.counted_from) = (daemon.core.clock.now(), transfer.record().seconds);
     transfer.meter().phase = Phase::Connecting;
-    daemon.tasks.spawn(run::run(Arc::clone(daemon), Arc::clone(transfer), control, wait));
+    daemon.tasks.spawn(run::run(
+        Arc::clone(daemon),
+        Arc::clone(transfer),
+        control,
+        wait,
+    ));
 }
 
 /// Takes a paused or failed transfer up again.
@@ -193,7 +222,10 @@ pub(crate) fn resume(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) -> Result<(
         return Ok(());
     }
     if daemon.transfers.running(transfer.share.id).is_some() {
-        return Err(ApiError::new(ErrorCode::AlreadyFetching, "This share is being fetched already."));
+        return Err(ApiError::new(
+            ErrorCode::AlreadyFetching,
+            "This share is being fetched already.",
+        ));
     }
     transfer.update(daemon, |record| {
         record.state = TransferState::Active;
@@ -204,8 +236,8 @@ pub(crate) fn resume(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) -> Result<(
     Ok(())
 }
 
-/// Records of before say only where the version followed is; and that any later one replaces what is there, which nobody
-/// chose.
+/// Records of before say only where the version followed is; and that any later one replaces what
+/// is there, which nobody chose.
 fn remember_choice(record: &mut TransferRecord) {
     let path = PathBuf::from(&record.path);
     if record.followed.is_some()
@@ -213,17 +245,28 @@ fn remember_choice(record: &mut TransferRecord) {
         && let Some(name) = path.file_name()
     {
         let name = name.to_string_lossy().into_owned();
-        record.chosen = Some(Chosen { title: record.name.clone(), name, folder: path.is_dir() });
+        record.chosen = Some(Chosen {
+            title: record.name.clone(),
+            name,
+            folder: path.is_dir(),
+        });
         record.existing = Existing::Fail;
     }
 }
 
 /// After a start of the daemon: loads every transfer, and goes on with those that were running.
 pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
-    for (id, mut record) in daemon.records.transfers().map_err(|e| failure::storage(&e))? {
+    for (id, mut record) in daemon
+        .records
+        .transfers()
+        .map_err(|e| failure::storage(&e))?
+    {
         remember_choice(&mut record);
         let Ok(ticket) = record.ticket.parse::<Ticket>() else {
-            tracing::warn!(transfer = id, "a transfer's ticket cannot be read; left alone");
+            tracing::warn!(
+                transfer = id,
+                "a transfer's ticket cannot be read; left alone"
+            );
             continue;
         };
         let active = record.state == TransferState::Active;

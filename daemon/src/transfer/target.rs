@@ -1,7 +1,8 @@
 //! Where a transfer writes: the name, what may be replaced, the partial files.
 //!
-//! Invariant: what was chosen when the first version of a followed share was written holds for all later ones; nothing but
-//! what this transfer wrote is replaced by them unless the user said `--overwrite`.
+//! Invariant: what was chosen when the first version of a followed share was written holds for all
+//! later ones; nothing but what this transfer wrote is replaced by them unless the user said
+//! `--overwrite`.
 
 use super::run::{End, Run, blocking};
 use crate::failure;
@@ -9,8 +10,8 @@ use crate::hexed::Hex;
 use crate::records::TransferRecord;
 use hither_api::Existing;
 use hither_content::{
-    FetchTarget, Holding, IfExists, Layout, NameRules, Naming, PartialRef, PrepareError, TargetOptions,
-    target_name,
+    FetchTarget, Holding, IfExists, Layout, NameRules, Naming, PartialRef, PrepareError,
+    TargetOptions, target_name,
 };
 use hither_proto::{EntryName, Manifest, display_name};
 use roaring::RoaringBitmap;
@@ -29,10 +30,23 @@ pub(super) async fn open_target(
     let opened = blocking(move || {
         let layout = Layout::new(manifest);
         if let Some(partial) = partial(&record) {
-            let durable = daemon.records.durable(&id).map_err(|e| failure::storage(&e))?;
+            let durable = daemon
+                .records
+                .durable(&id)
+                .map_err(|e| failure::storage(&e))?;
             let (layout, runs) = (Arc::clone(&layout), ranges(&durable));
-            let options = TargetOptions { rules: rules(&record), ..options.clone() };
-            match FetchTarget::resume(&daemon.handles, &record.folder, layout, &partial, &options, &runs) {
+            let options = TargetOptions {
+                rules: rules(&record),
+                ..options.clone()
+            };
+            match FetchTarget::resume(
+                &daemon.handles,
+                &record.folder,
+                layout,
+                &partial,
+                &options,
+                &runs,
+            ) {
                 Ok(target) => return Ok((target, durable)),
                 Err(PrepareError::PartialVanished | PrepareError::NotOurs) => {}
                 Err(error) => return Err(failure::prepare(&error)),
@@ -43,8 +57,14 @@ pub(super) async fn open_target(
             failure::prepare(&PrepareError::Io { path, source })
         })?;
         let target = FetchTarget::prepare(&daemon.handles, &record.folder, layout, &options);
-        daemon.records.clear_durable(&id).map_err(|e| failure::storage(&e))?;
-        Ok((target.map_err(|e| failure::prepare(&e))?, RoaringBitmap::new()))
+        daemon
+            .records
+            .clear_durable(&id)
+            .map_err(|e| failure::storage(&e))?;
+        Ok((
+            target.map_err(|e| failure::prepare(&e))?,
+            RoaringBitmap::new(),
+        ))
     })
     .await?;
     let (target, durable) = opened?;
@@ -58,7 +78,10 @@ pub(super) async fn open_target(
 /// Returns where a version would be written now.
 pub(super) async fn place(run: &Run, manifest: &Arc<Manifest>) -> Result<PathBuf, End> {
     let record = run.transfer.record();
-    let options = TargetOptions { name: chosen_name(&record), ..options(run, &record) };
+    let options = TargetOptions {
+        name: chosen_name(&record),
+        ..options(run, &record)
+    };
     let manifest = Arc::clone(manifest);
     blocking(move || {
         let name = match partial(&record) {
@@ -82,18 +105,25 @@ pub(super) async fn discard_partial(run: &Run) -> Result<(), End> {
             .map_err(|e| failure::write(&e))?;
     }
     if record.partial.is_some() {
-        run.transfer.update(&run.daemon, |record| record.partial = None)?;
+        run.transfer
+            .update(&run.daemon, |record| record.partial = None)?;
     }
     Ok(())
 }
 
 fn partial(record: &TransferRecord) -> Option<PartialRef> {
-    record.partial.as_ref().and_then(|partial| PartialRef::decode(&partial.0).ok())
+    record
+        .partial
+        .as_ref()
+        .and_then(|partial| PartialRef::decode(&partial.0).ok())
 }
 
 /// What names the place of the partial files takes.
 fn rules(record: &TransferRecord) -> Option<NameRules> {
-    record.rules.as_ref().and_then(|rules| NameRules::decode(&rules.0).ok())
+    record
+        .rules
+        .as_ref()
+        .and_then(|rules| NameRules::decode(&rules.0).ok())
 }
 
 fn ranges(positions: &RoaringBitmap) -> Vec<std::ops::Range<u32>> {
@@ -111,7 +141,11 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
         (None, Existing::Rename) => IfExists::Rename,
     };
     // The name that was shown when it was agreed to.
-    let shown = || Path::new(&record.path).file_name().and_then(|name| EntryName::parse(name.to_str()?).ok());
+    let shown = || {
+        Path::new(&record.path)
+            .file_name()
+            .and_then(|name| EntryName::parse(name.to_str()?).ok())
+    };
     let name = match if_exists {
         IfExists::Update => chosen_name(record),
         IfExists::Rename => shown(),
@@ -134,7 +168,10 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
 }
 
 fn chosen_name(record: &TransferRecord) -> Option<EntryName> {
-    record.chosen.as_ref().and_then(|chosen| EntryName::parse(&chosen.name).ok())
+    record
+        .chosen
+        .as_ref()
+        .and_then(|chosen| EntryName::parse(&chosen.name).ok())
 }
 
 /// The version that this transfer wrote before.
@@ -146,7 +183,12 @@ fn before(run: &Run, record: &TransferRecord) -> Option<Arc<Holding>> {
 /// Returns who published what comes, and the day: for the name of what is written beside something.
 fn origin(run: &Run) -> String {
     let owner = run.transfer.share.owner;
-    let name = run.daemon.links.name(owner).map(|name| name.to_string()).filter(|name| !name.is_empty());
+    let name = run
+        .daemon
+        .links
+        .name(owner)
+        .map(|name| name.to_string())
+        .filter(|name| !name.is_empty());
     let name = display_name(&name.unwrap_or_else(|| owner.short()));
     format!("{name}-{}", chrono::Local::now().format("%Y-%m-%d"))
 }

@@ -1,8 +1,9 @@
 //! What the system tells of changes under a path.
 //!
-//! A file is watched through its folder, because editors replace files; a folder also through the one above it, because it
-//! may itself be replaced. Reading is no change: publishing reads everything. What Hither itself writes is none either:
-//! it is never shared, and publishing writes it.
+//! A file is watched through its folder, because editors replace files; a folder also through the
+//! one above it, because it may itself be replaced. Reading is no change: publishing reads
+//! everything. What Hither itself writes is none either: it is never shared, and publishing writes
+//! it.
 
 use super::settle::Settle;
 use hither_content::OwnSeen;
@@ -43,13 +44,19 @@ impl Eyes {
         let (of, to) = (paths.to_vec(), Arc::clone(seen));
         to.lock_own().clear();
         let told = move |told: notify::Result<Event>| to.told(&of, &own, told);
-        let mut watcher = RecommendedWatcher::new(told, Config::default().with_follow_symlinks(false))?;
+        let mut watcher =
+            RecommendedWatcher::new(told, Config::default().with_follow_symlinks(false))?;
         let parents: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
         // A symbolic link is shared as a link.
-        let is_folder = |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        let is_folder =
+            |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
         let folders: Vec<_> = paths.iter().filter(is_folder).collect();
-        // What is watched with all that is in it comes last: that counts, also for a folder above another path.
-        for parent in parents.into_iter().filter(|parent| !folders.iter().any(|folder| folder == parent)) {
+        // What is watched with all that is in it comes last: that counts, also for a folder above
+        // another path.
+        for parent in parents
+            .into_iter()
+            .filter(|parent| !folders.iter().any(|folder| folder == parent))
+        {
             watcher.watch(parent, RecursiveMode::NonRecursive)?;
         }
         for folder in folders {
@@ -83,15 +90,18 @@ impl Seen {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a path lies in a folder that belongs to Hither itself. Of files only the folder counts: what was Hither's may
-    /// be deleted by now, and its inode that of a file of the user.
+    /// Returns whether a path lies in a folder that belongs to Hither itself. Of files only the
+    /// folder counts: what was Hither's may be deleted by now, and its inode that of a file of
+    /// the user.
     fn is_own(&self, own: &OwnSeen, path: &Path) -> bool {
         let mut known = self.lock_own();
         if known.len() >= MAX_FOLDERS {
             known.clear();
         }
         let folder = path.parent().unwrap_or(path);
-        *known.entry(folder.to_owned()).or_insert_with(|| own.ignores_folder(folder))
+        *known
+            .entry(folder.to_owned())
+            .or_insert_with(|| own.ignores_folder(folder))
     }
 
     fn told(&self, of: &[PathBuf], own: &OwnSeen, told: notify::Result<Event>) {
@@ -113,10 +123,14 @@ impl Seen {
             self.settle().changed(now);
             return true;
         }
-        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+        if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
+        {
             return false;
         }
-        let below = event.paths.iter().filter(|path| of.iter().any(|of| path.starts_with(of)));
+        let below = event
+            .paths
+            .iter()
+            .filter(|path| of.iter().any(|of| path.starts_with(of)));
         let ours: Vec<&PathBuf> = below.filter(|path| !self.is_own(own, path)).collect();
         let itself = ours.iter().any(|path| of.contains(path));
         let mut settle = self.settle();
@@ -124,7 +138,9 @@ impl Seen {
             match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => settle.closed(path, now),
                 EventKind::Modify(ModifyKind::Data(_)) => settle.written(path, now),
-                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => settle.closed(path, now),
+                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
+                    settle.closed(path, now)
+                }
                 _ => settle.changed(now),
             }
         }
@@ -145,7 +161,9 @@ mod tests {
     use std::time::Duration;
 
     async fn changes(seen: &Seen) -> bool {
-        tokio::time::timeout(Duration::from_secs(5), seen.news.notified()).await.is_ok()
+        tokio::time::timeout(Duration::from_secs(5), seen.news.notified())
+            .await
+            .is_ok()
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +208,12 @@ mod tests {
     fn an_overflow_is_a_change() {
         let seen = Seen::default();
         let event = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        assert!(seen.take(&["/shared".into()], &OwnSeen::default(), &event, Instant::now()));
+        assert!(seen.take(
+            &["/shared".into()],
+            &OwnSeen::default(),
+            &event,
+            Instant::now()
+        ));
         assert!(seen.settle().due().is_some());
     }
 }

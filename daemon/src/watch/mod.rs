@@ -1,7 +1,8 @@
 //! Watched shares: a folder or file that was shared once stays shared as it changes.
 //!
-//! `eyes.rs` hears of changes from the system, `settle.rs` says when they are over, `task.rs` publishes. That a share is
-//! watched stands in its record; after a start everything watched is looked at, so that what changed meanwhile is seen.
+//! `eyes.rs` hears of changes from the system, `settle.rs` says when they are over, `task.rs`
+//! publishes. That a share is watched stands in its record; after a start everything watched is
+//! looked at, so that what changed meanwhile is seen.
 //!
 //! Invariant: a watch publishes only new versions of its own share, never a new share.
 
@@ -59,10 +60,18 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, share: ShareId) {
         if watches.contains_key(&share) {
             return;
         }
-        watches.insert(share, Watched { stop: stop.clone(), trouble: None });
+        watches.insert(
+            share,
+            Watched {
+                stop: stop.clone(),
+                trouble: None,
+            },
+        );
     }
     let of = Arc::clone(daemon);
-    daemon.tasks.spawn(async move { task::run(of, share, stop).await });
+    daemon
+        .tasks
+        .spawn(async move { task::run(of, share, stop).await });
 }
 
 /// Watches what earlier runs watched.

@@ -1,4 +1,5 @@
-//! When to publish after something changed: not in the middle of it, and not too late. Pure: time is an argument.
+//! When to publish after something changed: not in the middle of it, and not too late. Pure: time
+//! is an argument.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ const AT_MOST: Duration = Duration::from_secs(5);
 const WRITTEN: Duration = Duration::from_secs(5);
 /// However often it is written to, it is waited for no longer than this after the first change.
 const WRITTEN_AT_MOST: Duration = Duration::from_secs(60);
-/// Pause after a version that could not be made because something changed under it: the first, and the longest.
+/// Pause after a version that could not be made because something changed under it: the first, and
+/// the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Most files that are waited for; of others the quiet alone tells.
 const MAX_OPEN: usize = 4096;
@@ -54,8 +56,15 @@ impl Settle {
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = self.changed?;
         let settled = (last + QUIET).min(first + AT_MOST);
-        let written = self.open.values().max().map(|at| (*at + WRITTEN).min(first + WRITTEN_AT_MOST));
-        [Some(settled), written, self.not_before].into_iter().flatten().max()
+        let written = self
+            .open
+            .values()
+            .max()
+            .map(|at| (*at + WRITTEN).min(first + WRITTEN_AT_MOST));
+        [Some(settled), written, self.not_before]
+            .into_iter()
+            .flatten()
+            .max()
     }
 
     /// A version is being made: what changes from now on is for the next one.
@@ -72,7 +81,10 @@ impl Settle {
 
     /// It was not, because something changed under it.
     pub(super) fn failed(&mut self, now: Instant) {
-        let pause = AGAIN.0.saturating_mul(1 << self.failures.min(10)).min(AGAIN.1);
+        let pause = AGAIN
+            .0
+            .saturating_mul(1 << self.failures.min(10))
+            .min(AGAIN.1);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + pause);
         self.changed(now);

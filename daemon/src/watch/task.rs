@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often is looked although nothing was heard: some file systems tell nothing of what others change.
+/// How often is looked although nothing was heard: some file systems tell nothing of what others
+/// change.
 const LOOK: Duration = Duration::from_secs(600);
 /// The same where the system cannot tell of changes.
 const LOOK_BLIND: Duration = Duration::from_secs(60);
-/// How often is looked whether what is at the paths is still what was shared: an unmounted disk or a folder above that was
-/// replaced tells nothing.
+/// How often is looked whether what is at the paths is still what was shared: an unmounted disk or
+/// a folder above that was replaced tells nothing.
 const CHECK: Duration = Duration::from_secs(2);
 /// How soon is looked again when the path was not there or could not be read.
 const LOOK_LOST: Duration = Duration::from_secs(30);
@@ -43,7 +44,9 @@ struct Watch {
 
 /// Runs until the share ends or is not watched any more.
 pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationToken) {
-    let Some(record) = record(&daemon, share) else { return daemon.watches.stop(share) };
+    let Some(record) = record(&daemon, share) else {
+        return daemon.watches.stop(share);
+    };
     let (paths, seen, name, look) = (record.paths(), Arc::default(), record.name, Instant::now());
     let mut watch = Watch {
         daemon,
@@ -87,13 +90,18 @@ pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationT
 }
 
 fn record(daemon: &Daemon, share: ShareId) -> Option<ShareRecord> {
-    daemon.share_record(share).filter(|record| record.watch.is_some())
+    daemon
+        .share_record(share)
+        .filter(|record| record.watch.is_some())
 }
 
 impl Watch {
-    /// Returns whether what was shared is still at its paths; says so when it is not, and looks at it when it is back.
+    /// Returns whether what was shared is still at its paths; says so when it is not, and looks at
+    /// it when it is back.
     async fn is_there(&mut self) -> bool {
-        let Some(record) = record(&self.daemon, self.share) else { return true };
+        let Some(record) = record(&self.daemon, self.share) else {
+            return true;
+        };
         let (disks, share) = (self.daemon.disks.clone(), self.share);
         let paths = record.paths();
         let looked = tokio::task::spawn_blocking(move || {
@@ -146,7 +154,8 @@ impl Watch {
         self.eyes = None;
         let (paths, seen) = (self.paths.clone(), Arc::clone(&self.seen));
         let daemon = Arc::clone(&self.daemon);
-        let opened = tokio::task::spawn_blocking(move || Eyes::open(&paths, daemon.own.look(), &seen)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || Eyes::open(&paths, daemon.own.look(), &seen)).await;
         match opened {
             Ok(Ok(eyes)) => self.eyes = Some(eyes),
             Ok(Err(error)) if self.seen.becomes_blind() => self.say_blind(&error.to_string()),
@@ -166,13 +175,16 @@ impl Watch {
 
     /// Publishes what changed; `false` when there is nothing to watch any more.
     async fn publish(&mut self) -> bool {
-        let Some(record) = record(&self.daemon, self.share) else { return false };
+        let Some(record) = record(&self.daemon, self.share) else {
+            return false;
+        };
         let was_blind = self.seen.is_blind();
         self.seen.settle().taken();
         let cancel = Arc::new(AtomicBool::new(false));
         let (daemon, share, flag) = (Arc::clone(&self.daemon), self.share, Arc::clone(&cancel));
         let request = request(&record);
-        let mut work = tokio::task::spawn_blocking(move || publish::renew(&daemon, share, &request, &flag));
+        let mut work =
+            tokio::task::spawn_blocking(move || publish::renew(&daemon, share, &request, &flag));
         let done = tokio::select! {
             done = &mut work => done,
             () = self.stop.cancelled() => {
@@ -181,7 +193,11 @@ impl Watch {
                 return false;
             }
         };
-        let look = if self.seen.is_blind() { LOOK_BLIND } else { LOOK };
+        let look = if self.seen.is_blind() {
+            LOOK_BLIND
+        } else {
+            LOOK
+        };
         if self.seen.is_blind() && !was_blind {
             self.say_blind("it tells only a part of them");
         }
@@ -192,7 +208,9 @@ impl Watch {
                 self.daemon.watches.set_trouble(self.share, None);
             }
             Ok(Err(error)) => self.failed(error),
-            Err(error) => tracing::error!(%error, "a new version of a watched share could not be made"),
+            Err(error) => {
+                tracing::error!(%error, "a new version of a watched share could not be made")
+            }
         }
         true
     }
@@ -204,7 +222,9 @@ impl Watch {
             ErrorCode::Changing => self.seen.settle().failed(Instant::now()),
             _ => self.look = self.look.min(Instant::now() + LOOK_LOST),
         }
-        self.daemon.watches.set_trouble(self.share, Some(error.message));
+        self.daemon
+            .watches
+            .set_trouble(self.share, Some(error.message));
     }
 }
 
@@ -212,7 +232,8 @@ impl Watch {
 fn request(record: &ShareRecord) -> ShareRequest {
     ShareRequest {
         paths: record.paths(),
-        name: (!record.more.is_empty() || record.name != record.file_name).then(|| record.name.clone()),
+        name: (!record.more.is_empty() || record.name != record.file_name)
+            .then(|| record.name.clone()),
         // Its end stays where it is.
         keep_seconds: None,
         no_upload: record.no_upload,

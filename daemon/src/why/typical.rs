@@ -30,7 +30,9 @@ struct Seen {
 }
 
 /// What is typical of every source, from the stories of its spans.
-pub(super) fn typical<'a>(stories: impl Iterator<Item = &'a SpanStory>) -> BTreeMap<DeviceId, Typical> {
+pub(super) fn typical<'a>(
+    stories: impl Iterator<Item = &'a SpanStory>,
+) -> BTreeMap<DeviceId, Typical> {
     let mut all: BTreeMap<DeviceId, Seen> = BTreeMap::new();
     for story in stories {
         let seen = all.entry(story.device).or_default();
@@ -42,19 +44,28 @@ pub(super) fn typical<'a>(stories: impl Iterator<Item = &'a SpanStory>) -> BTree
             *price = other.price;
         }
     }
-    all.into_iter().map(|(device, seen)| (device, seen.typical())).collect()
+    all.into_iter()
+        .map(|(device, seen)| (device, seen.typical()))
+        .collect()
 }
 
 impl Seen {
     fn typical(self) -> Typical {
-        let most = self.seconds.into_iter().max_by_key(|(_, (times, _))| times.len());
+        let most = self
+            .seconds
+            .into_iter()
+            .max_by_key(|(_, (times, _))| times.len());
         let runner_up = most.map(|(device, (times, price))| Second {
             device,
             spans: times.len() as u64,
             expected: median(times),
             price,
         });
-        Typical { expected: median(self.expected), actual: median(self.actual), runner_up }
+        Typical {
+            expected: median(self.expected),
+            actual: median(self.actual),
+            runner_up,
+        }
     }
 }
 
@@ -80,7 +91,10 @@ mod tests {
 
     fn device(n: usize) -> DeviceId {
         // Not every 32 bytes are a key.
-        (0u8..=255).filter_map(|b| DeviceId::from_slice(&[b; 32]).ok()).nth(n).unwrap()
+        (0u8..=255)
+            .filter_map(|b| DeviceId::from_slice(&[b; 32]).ok())
+            .nth(n)
+            .unwrap()
     }
 
     fn story(from: DeviceId, actual: u64, second: Option<(DeviceId, u64)>) -> SpanStory {
@@ -116,9 +130,28 @@ mod tests {
         ];
         let all = typical(stories.iter());
         let price = Price::per_gib(0.09).unwrap();
-        let second = Second { device: b, spans: 2, expected: 50.0, price };
-        assert_eq!(all[&a], Typical { expected: 10.0, actual: 7.0, runner_up: Some(second) });
-        assert_eq!(all[&b], Typical { expected: 10.0, actual: 3.0, runner_up: None });
+        let second = Second {
+            device: b,
+            spans: 2,
+            expected: 50.0,
+            price,
+        };
+        assert_eq!(
+            all[&a],
+            Typical {
+                expected: 10.0,
+                actual: 7.0,
+                runner_up: Some(second)
+            }
+        );
+        assert_eq!(
+            all[&b],
+            Typical {
+                expected: 10.0,
+                actual: 3.0,
+                runner_up: None
+            }
+        );
         assert_eq!(all.len(), 2);
     }
 }

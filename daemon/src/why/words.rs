@@ -26,7 +26,9 @@ pub(super) fn event(who: &str, event: JournalEvent) -> String {
         JournalEvent::Stalled => format!("Moved away from {who}: it stalled."),
         JournalEvent::Lost => format!("Moved away from {who}: the connection broke."),
         JournalEvent::Lied => {
-            format!("Moved away from {who}: it gave damaged data, and is not asked again for this share.")
+            format!(
+                "Moved away from {who}: it gave damaged data, and is not asked again for this share."
+            )
         }
         JournalEvent::NotHeld => format!("{who} did not have what it had announced."),
     }
@@ -47,7 +49,11 @@ pub(super) fn source(told: &WhySource, name: impl Fn(&str) -> String) -> String 
     if told.source.kind == SourceKind::Local {
         return "On this device already, in another share or an earlier version: copied, not fetched.".into();
     }
-    let mut text = format!("From {}: {}", name(&told.source.device), nearness(told.source.kind));
+    let mut text = format!(
+        "From {}: {}",
+        name(&told.source.device),
+        nearness(told.source.kind)
+    );
     if let Some(rtt) = told.rtt_ms {
         text.push_str(&format!(", {} away", milliseconds(rtt)));
     }
@@ -58,11 +64,19 @@ pub(super) fn source(told: &WhySource, name: impl Fn(&str) -> String) -> String 
     if let Some(actual) = told.actual_ms.filter(|_| told.source.bytes > 0) {
         text.push_str(&format!(" A part took {}", seconds(actual)));
         if let Some(other) = &told.runner_up {
-            text.push_str(&instead(other, &name(&other.device), told.source.cost > 0.0));
+            text.push_str(&instead(
+                other,
+                &name(&other.device),
+                told.source.cost > 0.0,
+            ));
         }
         text.push('.');
     }
-    if let Some(PaidBecause { cheaper_rate, threshold }) = told.paid {
+    if let Some(PaidBecause {
+        cheaper_rate,
+        threshold,
+    }) = told.paid
+    {
         let (gave, below) = (mbit(cheaper_rate), mbit(threshold));
         text.push_str(&format!(
             " What costs less gave {gave} Mbit/s, below your {below}: waiting for it would have cost more."
@@ -81,7 +95,10 @@ fn instead(other: &UsualRunnerUp, name: &str, paid: bool) -> String {
         (false, true) => " and cost nothing".into(),
         (false, false) => String::new(),
     };
-    format!("; from {name} it would have taken {}{cost}", seconds(other.expected_ms))
+    format!(
+        "; from {name} it would have taken {}{cost}",
+        seconds(other.expected_ms)
+    )
 }
 
 /// Two digits that say something, and at most three decimals: nobody feels a millisecond.
@@ -97,18 +114,30 @@ fn seconds(ms: f64) -> String {
 }
 
 fn milliseconds(ms: f64) -> String {
-    if ms < 9.95 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+    if ms < 9.95 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.0} ms")
+    }
 }
 
 /// Megabits per second, rounded as people would.
 fn mbit(rate: f64) -> String {
     let mbit = rate * 8.0 / 1e6;
-    if mbit < 9.95 { format!("{mbit:.1}") } else { format!("{mbit:.0}") }
+    if mbit < 9.95 {
+        format!("{mbit:.1}")
+    } else {
+        format!("{mbit:.0}")
+    }
 }
 
 /// An amount of money with two digits that say something.
 fn amount(units: f64) -> String {
-    let digits = if units >= 0.1 { 2 } else { (1.0 - units.max(1e-9).log10().floor()) as usize };
+    let digits = if units >= 0.1 {
+        2
+    } else {
+        (1.0 - units.max(1e-9).log10().floor()) as usize
+    };
     let text = format!("{units:.digits$}");
     // 0.070 says no more than 0.07.
     match text.strip_suffix('0') {
@@ -123,8 +152,17 @@ mod tests {
     use hither_api::SourceBytes;
 
     fn told(kind: SourceKind, cost: f64) -> WhySource {
-        let source = SourceBytes { device: "a".into(), name: "laptop-2".into(), kind, bytes: 1 << 30, cost };
-        WhySource { actual_ms: Some(21.0), ..super::super::fresh(&source) }
+        let source = SourceBytes {
+            device: "a".into(),
+            name: "laptop-2".into(),
+            kind,
+            bytes: 1 << 30,
+            cost,
+        };
+        WhySource {
+            actual_ms: Some(21.0),
+            ..super::super::fresh(&source)
+        }
     }
 
     fn other(cost: f64) -> UsualRunnerUp {
@@ -140,13 +178,20 @@ mod tests {
     }
 
     fn name(id: &str) -> String {
-        if id == "a" { "laptop-2".into() } else { "the store".into() }
+        if id == "a" {
+            "laptop-2".into()
+        } else {
+            "the store".into()
+        }
     }
 
     #[test]
     fn a_free_source_is_told_beside_what_would_have_cost() {
-        let free =
-            WhySource { rtt_ms: Some(0.42), runner_up: Some(other(0.09)), ..told(SourceKind::Lan, 0.0) };
+        let free = WhySource {
+            rtt_ms: Some(0.42),
+            runner_up: Some(other(0.09)),
+            ..told(SourceKind::Lan, 0.0)
+        };
         assert_eq!(
             source(&free, name),
             "From laptop-2: same network, 0.4 ms away. A part took 0.02 s; from the store it would have taken 0.31 s and cost \
@@ -156,7 +201,10 @@ mod tests {
 
     #[test]
     fn a_paid_source_is_told_beside_what_was_too_slow() {
-        let paid = PaidBecause { cheaper_rate: 7_500_000.0, threshold: 11_875_000.0 };
+        let paid = PaidBecause {
+            cheaper_rate: 7_500_000.0,
+            threshold: 11_875_000.0,
+        };
         let store = WhySource {
             paid: Some(paid),
             runner_up: Some(other(0.0)),
@@ -184,14 +232,26 @@ mod tests {
 
     #[test]
     fn numbers_have_two_digits_that_say_something() {
-        for (units, text) in [(1.5, "1.50"), (0.25, "0.25"), (0.0123, "0.012"), (0.000_034_5, "0.000034")] {
+        for (units, text) in [
+            (1.5, "1.50"),
+            (0.25, "0.25"),
+            (0.0123, "0.012"),
+            (0.000_034_5, "0.000034"),
+        ] {
             assert_eq!(amount(units), text);
         }
-        for (ms, text) in
-            [(0.1, "0.001 s"), (4.0, "0.004 s"), (21.0, "0.02 s"), (1234.0, "1.2 s"), (12_345.0, "12 s")]
-        {
+        for (ms, text) in [
+            (0.1, "0.001 s"),
+            (4.0, "0.004 s"),
+            (21.0, "0.02 s"),
+            (1234.0, "1.2 s"),
+            (12_345.0, "12 s"),
+        ] {
             assert_eq!(seconds(ms), text);
         }
-        assert_eq!((mbit(7_500_000.0), mbit(500_000.0)), ("60".into(), "4.0".into()));
+        assert_eq!(
+            (mbit(7_500_000.0), mbit(500_000.0)),
+            ("60".into(), "4.0".into())
+        );
     }
 }

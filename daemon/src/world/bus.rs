@@ -1,8 +1,10 @@
-//! What Linux says, over D-Bus: NetworkManager knows whether the link is metered, UPower how the battery stands.
+//! What Linux says, over D-Bus: NetworkManager knows whether the link is metered, UPower how the
+//! battery stands.
 //!
-//! Whatever the bus tells, everything is read anew: nothing depends on what a signal says or on its order. Services are
-//! never started for it, and one that is missing is waited for without a word; a bus that is missing is looked for every
-//! minute. The bus is that of `DBUS_SYSTEM_BUS_ADDRESS`, or the system's.
+//! Whatever the bus tells, everything is read anew: nothing depends on what a signal says or on its
+//! order. Services are never started for it, and one that is missing is waited for without a word;
+//! a bus that is missing is looked for every minute. The bus is that of `DBUS_SYSTEM_BUS_ADDRESS`,
+//! or the system's.
 
 use super::{Battery, Said};
 use futures::StreamExt;
@@ -21,7 +23,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Changes come in groups, and are read together.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Signals that may wait while something is read; what there are more is slowed down by the library.
+/// Signals that may wait while something is read; what there are more is slowed down by the
+/// library.
 const QUEUE: usize = 64;
 
 const NETWORK: &str = "org.freedesktop.NetworkManager";
@@ -46,8 +49,12 @@ pub(super) async fn follow(tell: impl Fn(Said)) {
 
 /// Listens until the bus goes away.
 async fn listen(tell: &impl Fn(Said)) -> zbus::Result<()> {
-    let connecting = connection::Builder::system()?.method_timeout(PATIENCE).build();
-    let bus = timeout(PATIENCE, connecting).await.map_err(|_| zbus::Error::InputOutput(timed_out()))??;
+    let connecting = connection::Builder::system()?
+        .method_timeout(PATIENCE)
+        .build();
+    let bus = timeout(PATIENCE, connecting)
+        .await
+        .map_err(|_| zbus::Error::InputOutput(timed_out()))??;
     let mut signals = select_all(signals(&bus).await?);
     loop {
         let mut news = false;
@@ -82,20 +89,39 @@ fn timed_out() -> std::sync::Arc<std::io::Error> {
 
 type Signals = BoxStream<'static, zbus::Result<zbus::Message>>;
 
-/// Everything after which something may be otherwise: services come and go, and their properties change.
+/// Everything after which something may be otherwise: services come and go, and their properties
+/// change.
 async fn signals(bus: &Connection) -> zbus::Result<Vec<Signals>> {
     let mut rules = Vec::new();
     for name in [NETWORK, POWER] {
-        let rule = MatchRule::builder().msg_type(Type::Signal).sender(BUS)?.interface(BUS)?;
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(BUS)?
+            .interface(BUS)?;
         rules.push(rule.member("NameOwnerChanged")?.arg(0, name)?.build());
     }
-    for (name, path) in [(NETWORK, NETWORK_PATH), (POWER, POWER_PATH), (POWER, DISPLAY_PATH)] {
-        let rule = MatchRule::builder().msg_type(Type::Signal).sender(name)?.path(path)?;
-        rules.push(rule.interface(PROPERTIES)?.member("PropertiesChanged")?.build());
+    for (name, path) in [
+        (NETWORK, NETWORK_PATH),
+        (POWER, POWER_PATH),
+        (POWER, DISPLAY_PATH),
+    ] {
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(name)?
+            .path(path)?;
+        rules.push(
+            rule.interface(PROPERTIES)?
+                .member("PropertiesChanged")?
+                .build(),
+        );
     }
     let mut signals: Vec<Signals> = Vec::new();
     for rule in rules {
-        signals.push(MessageStream::for_match_rule(rule, bus, Some(QUEUE)).await?.boxed());
+        signals.push(
+            MessageStream::for_match_rule(rule, bus, Some(QUEUE))
+                .await?
+                .boxed(),
+        );
     }
     Ok(signals)
 }
@@ -116,25 +142,39 @@ async fn metered(bus: &Connection) -> Option<bool> {
     }
 }
 
-/// UPower's `DisplayDevice`: all batteries taken together. `State`: 2 discharging, 6 about to; 0 unknown.
+/// UPower's `DisplayDevice`: all batteries taken together. `State`: 2 discharging, 6 about to; 0
+/// unknown.
 async fn battery(bus: &Connection) -> Option<Battery> {
     let owner = owner(bus, POWER).await?;
     let display = async |name| property(bus, &owner, DISPLAY_PATH, DISPLAY, name).await;
     if !bool::try_from(display("IsPresent").await?).ok()? {
         return None;
     }
-    let percent = f64::try_from(display("Percentage").await?).ok().filter(|percent| percent.is_finite())?;
+    let percent = f64::try_from(display("Percentage").await?)
+        .ok()
+        .filter(|percent| percent.is_finite())?;
     let discharging = match u32::try_from(display("State").await?).ok()? {
         2 | 6 => true,
         0 => bool::try_from(property(bus, &owner, POWER_PATH, POWER, "OnBattery").await?).ok()?,
         _ => false,
     };
-    Some(Battery { percent: percent.clamp(0.0, 100.0).round() as u8, discharging })
+    Some(Battery {
+        percent: percent.clamp(0.0, 100.0).round() as u8,
+        discharging,
+    })
 }
 
 /// Who has a name now. Whoever is asked by that and not by the name is not started for it.
 async fn owner(bus: &Connection, name: &str) -> Option<OwnedUniqueName> {
-    let answer = bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetNameOwner", &name).await;
+    let answer = bus
+        .call_method(
+            Some(BUS),
+            "/org/freedesktop/DBus",
+            Some(BUS),
+            "GetNameOwner",
+            &name,
+        )
+        .await;
     answer.ok()?.body().deserialize().ok()
 }
 
@@ -145,7 +185,14 @@ async fn property(
     interface: &str,
     name: &str,
 ) -> Option<OwnedValue> {
-    let answer =
-        bus.call_method(Some(owner.as_str()), path, Some(PROPERTIES), "Get", &(interface, name)).await;
+    let answer = bus
+        .call_method(
+            Some(owner.as_str()),
+            path,
+            Some(PROPERTIES),
+            "Get",
+            &(interface, name),
+        )
+        .await;
     answer.ok()?.body().deserialize().ok()
 }

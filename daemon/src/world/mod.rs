@@ -1,10 +1,12 @@
-//! What this device knows of the world around it: whether its link to the internet costs by volume, and how its battery
-//! stands.
+//! What this device knows of the world around it: whether its link to the internet costs by volume,
+//! and how its battery stands.
 //!
-//! `bus.rs` asks the system and follows it, where there is one that tells (`nowhere.rs` elsewhere); what the user
-//! configured goes before it. Whoever needs it reads [`World::facts`] or follows [`World::changes`].
+//! `bus.rs` asks the system and follows it, where there is one that tells (`nowhere.rs` elsewhere);
+//! what the user configured goes before it. Whoever needs it reads [`World::facts`] or follows
+//! [`World::changes`].
 //!
-//! Invariant: nothing here fails or holds up anything else. What nobody knows is unknown, and counts as free.
+//! Invariant: nothing here fails or holds up anything else. What nobody knows is unknown, and
+//! counts as free.
 
 #[cfg_attr(not(target_os = "linux"), path = "nowhere.rs")]
 mod bus;
@@ -37,7 +39,8 @@ pub(crate) struct Facts {
     pub metered: Option<bool>,
     /// The battery, where there is one.
     pub battery: Option<Battery>,
-    /// The device runs on its battery, and that is lower than the user likes: it gives to others reluctantly.
+    /// The device runs on its battery, and that is lower than the user likes: it gives to others
+    /// reluctantly.
     pub reluctant: bool,
 }
 
@@ -58,7 +61,10 @@ impl World {
     /// What is known before anybody was asked: what the user configured.
     pub(crate) fn new(rules: &WorldRules) -> Self {
         let facts = watch::Sender::new(conclude(rules, Said::default()));
-        Self { rules: rules.clone(), facts }
+        Self {
+            rules: rules.clone(),
+            facts,
+        }
     }
 
     /// What is known now.
@@ -74,7 +80,9 @@ impl World {
     /// The system says something.
     fn heard(&self, said: Said) {
         let now = conclude(&self.rules, said);
-        let changed = self.facts.send_if_modified(|facts| std::mem::replace(facts, now) != now);
+        let changed = self
+            .facts
+            .send_if_modified(|facts| std::mem::replace(facts, now) != now);
         if changed {
             tracing::info!(metered = ?now.metered, battery = ?now.battery, reluctant = now.reluctant, "the world changed");
         }
@@ -82,9 +90,25 @@ impl World {
 
     /// For status.
     pub(crate) fn info(&self) -> WorldInfo {
-        let Facts { metered, battery, reluctant } = self.facts();
-        let battery = battery.map(|Battery { percent, discharging }| BatteryInfo { percent, discharging });
-        WorldInfo { metered, battery, reluctant }
+        let Facts {
+            metered,
+            battery,
+            reluctant,
+        } = self.facts();
+        let battery = battery.map(
+            |Battery {
+                 percent,
+                 discharging,
+             }| BatteryInfo {
+                percent,
+                discharging,
+            },
+        );
+        WorldInfo {
+            metered,
+            battery,
+            reluctant,
+        }
     }
 }
 
@@ -95,14 +119,23 @@ fn conclude(rules: &WorldRules, said: Said) -> Facts {
         Metered::Yes => Some(true),
         Metered::No => Some(false),
     };
-    let reluctant = said.battery.is_some_and(|battery| battery.discharging && battery.percent < rules.low);
-    Facts { metered, battery: said.battery, reluctant }
+    let reluctant = said
+        .battery
+        .is_some_and(|battery| battery.discharging && battery.percent < rules.low);
+    Facts {
+        metered,
+        battery: said.battery,
+        reluctant,
+    }
 }
 
 /// Begins to listen to the system.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     let daemon = Arc::clone(daemon);
-    daemon.clone().tasks.spawn_forever(async move { bus::follow(|said| daemon.world.heard(said)).await });
+    daemon
+        .clone()
+        .tasks
+        .spawn_forever(async move { bus::follow(|said| daemon.world.heard(said)).await });
 }
 
 #[cfg(test)]
@@ -110,12 +143,21 @@ mod tests {
     use super::*;
 
     fn battery(percent: u8, discharging: bool) -> Said {
-        Said { metered: None, battery: Some(Battery { percent, discharging }) }
+        Said {
+            metered: None,
+            battery: Some(Battery {
+                percent,
+                discharging,
+            }),
+        }
     }
 
     #[test]
     fn the_users_word_goes_before_the_systems() {
-        let said = |metered| Said { metered, battery: None };
+        let said = |metered| Said {
+            metered,
+            battery: None,
+        };
         for (rule, system, fact) in [
             (Metered::Auto, None, None),
             (Metered::Auto, Some(true), Some(true)),
@@ -124,15 +166,31 @@ mod tests {
             (Metered::No, Some(true), Some(false)),
             (Metered::No, None, Some(false)),
         ] {
-            let rules = WorldRules { metered: rule, ..WorldRules::default() };
-            assert_eq!(conclude(&rules, said(system)).metered, fact, "{rule:?} {system:?}");
+            let rules = WorldRules {
+                metered: rule,
+                ..WorldRules::default()
+            };
+            assert_eq!(
+                conclude(&rules, said(system)).metered,
+                fact,
+                "{rule:?} {system:?}"
+            );
         }
         assert!(!Facts::default().is_metered(), "what nobody knows is free");
     }
 
     #[test]
     fn only_a_low_battery_that_is_in_use_makes_reluctant() {
-        let reluctant = |low, said| conclude(&WorldRules { low, ..WorldRules::default() }, said).reluctant;
+        let reluctant = |low, said| {
+            conclude(
+                &WorldRules {
+                    low,
+                    ..WorldRules::default()
+                },
+                said,
+            )
+            .reluctant
+        };
         assert!(reluctant(20, battery(19, true)));
         assert!(!reluctant(20, battery(20, true)) && !reluctant(20, battery(5, false)));
         assert!(!reluctant(0, battery(0, true)), "never");

@@ -12,7 +12,8 @@
 //!   6 policy:  policy                      7 rotate:  key mark (32)
 //! policy = 0 open | 1 allow-list ‖ count (2) ‖ keys (32 each) | 2 approval
 //! ```
-//! Numbers are big-endian. Of the first entry the group and the hash before are zeros, and its own hash is the group's id.
+//! Numbers are big-endian. Of the first entry the group and the hash before are zeros, and its own
+//! hash is the group's id.
 
 use super::name::GroupName;
 use crate::device::DeviceId;
@@ -139,13 +140,19 @@ impl SignedEntry {
         if bytes.len() > MAX_GROUP_ENTRY {
             return Err(EntryError::Malformed);
         }
-        let at = bytes.len().checked_sub(SIGNATURE).ok_or(EntryError::Malformed)?;
+        let at = bytes
+            .len()
+            .checked_sub(SIGNATURE)
+            .ok_or(EntryError::Malformed)?;
         let (body, signature) = bytes.split_at(at);
         let entry = Entry::decode(body)?;
         if !entry.author.verify(&[CONTEXT, body].concat(), signature) {
             return Err(EntryError::Signature);
         }
-        Ok(Self { entry, bytes: bytes.to_vec() })
+        Ok(Self {
+            entry,
+            bytes: bytes.to_vec(),
+        })
     }
 
     /// The entry.
@@ -181,7 +188,12 @@ impl Entry {
         out.extend_from_slice(self.author.as_bytes());
         out.extend_from_slice(&self.time_ms.to_be_bytes());
         match &self.action {
-            Action::Create { name, key, policy, admins } => {
+            Action::Create {
+                name,
+                key,
+                policy,
+                admins,
+            } => {
                 out.push(1);
                 name.encode(&mut out);
                 out.extend_from_slice(key.as_bytes());
@@ -220,7 +232,11 @@ impl Entry {
             time_ms: u64::from_be_bytes(reader.array()?),
             action: Action::decode(&mut reader)?,
         };
-        if reader.0.is_empty() { Ok(entry) } else { Err(EntryError::Malformed) }
+        if reader.0.is_empty() {
+            Ok(entry)
+        } else {
+            Err(EntryError::Malformed)
+        }
     }
 }
 
@@ -233,12 +249,23 @@ impl Action {
                 policy: Policy::decode(reader)?,
                 admins: reader.devices(MAX_GROUP_NAMED)?,
             },
-            2 => Self::Add { device: reader.device()? },
-            3 => Self::Remove { device: reader.device()?, key: KeyMark::new(reader.array()?) },
+            2 => Self::Add {
+                device: reader.device()?,
+            },
+            3 => Self::Remove {
+                device: reader.device()?,
+                key: KeyMark::new(reader.array()?),
+            },
             4 => Self::Leave,
-            5 => Self::Promote { device: reader.device()? },
-            6 => Self::SetPolicy { policy: Policy::decode(reader)? },
-            7 => Self::Rotate { key: KeyMark::new(reader.array()?) },
+            5 => Self::Promote {
+                device: reader.device()?,
+            },
+            6 => Self::SetPolicy {
+                policy: Policy::decode(reader)?,
+            },
+            7 => Self::Rotate {
+                key: KeyMark::new(reader.array()?),
+            },
             _ => return Err(EntryError::Malformed),
         })
     }
@@ -263,8 +290,11 @@ impl NameSeal {
             0 => Ok(Self::Sealed(reader.array()?)),
             1 => {
                 let length = usize::from(reader.byte()?);
-                let text = std::str::from_utf8(reader.take(length)?).map_err(|_| EntryError::Malformed)?;
-                Ok(Self::Clear(GroupName::parse(text).map_err(|_| EntryError::Malformed)?))
+                let text =
+                    std::str::from_utf8(reader.take(length)?).map_err(|_| EntryError::Malformed)?;
+                Ok(Self::Clear(
+                    GroupName::parse(text).map_err(|_| EntryError::Malformed)?,
+                ))
             }
             _ => Err(EntryError::Malformed),
         }
@@ -312,7 +342,10 @@ pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], EntryError> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(EntryError::Malformed)?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(EntryError::Malformed)?;
         self.0 = rest;
         Ok(taken)
     }

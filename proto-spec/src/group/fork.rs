@@ -1,21 +1,25 @@
-//! Forks of a group's log: which of two branches all devices keep, and what is done again of the other.
+//! Forks of a group's log: which of two branches all devices keep, and what is done again of the
+//! other.
 //!
-//! A relay orders entries, so that a log forks only where a relay lost entries (it was restored from a backup) and took others in
-//! their place before a member brought the lost ones back. Everybody who sees both branches, relay or member, decides alike, by
-//! [`prevails`]. In order:
+//! A relay orders entries, so that a log forks only where a relay lost entries (it was restored
+//! from a backup) and took others in their place before a member brought the lost ones back.
+//! Everybody who sees both branches, relay or member, decides alike, by [`prevails`]. In order:
 //!
-//! 1. A branch by a device that the other branch has removed, or that has left in it, does not prevail. If that is so of both, nobody
-//!    decides for the group: each device keeps the branch that it has.
+//! 1. A branch by a device that the other branch has removed, or that has left in it, does not
+//!    prevail. If that is so of both, nobody decides for the group: each device keeps the branch
+//!    that it has.
 //! 2. The branch with more removals. Only admins remove.
 //! 3. The branch with more entries by those who are admins where the branches part.
 //! 4. The longer branch.
 //! 5. The branch whose first entry has the smaller hash.
 //!
-//! Rules 1 to 3 are what makes a fork useless to those who could make one on purpose, with a relay's help: a device that was removed can
-//! write no branch that prevails, and a member that is no admin none that prevails over an admin's.
+//! Rules 1 to 3 are what makes a fork useless to those who could make one on purpose, with a
+//! relay's help: a device that was removed can write no branch that prevails, and a member that is
+//! no admin none that prevails over an admin's.
 //!
-//! What the other branch did is done again at the end of the one that prevails, by [`Branch::again`]: by its author what is its own, and
-//! by any admin what ends a membership, so that nobody stays in because the one who removed it is away. Pure.
+//! What the other branch did is done again at the end of the one that prevails, by
+//! [`Branch::again`]: by its author what is its own, and by any admin what ends a membership, so
+//! that nobody stays in because the one who removed it is away. Pure.
 
 use super::entry::{Action, SignedEntry};
 use super::membership::{LogError, Membership, Role};
@@ -68,7 +72,13 @@ impl Branch {
             }
         }
         out.retain(|device| after.role(device).is_none());
-        Ok(Self { entries, after, out, removals, by_admins })
+        Ok(Self {
+            entries,
+            after,
+            out,
+            removals,
+            by_admins,
+        })
     }
 
     /// The entries.
@@ -83,13 +93,23 @@ impl Branch {
 
     /// Returns whether a device that the other branch has put out wrote any of this one.
     fn is_by_outsiders_of(&self, other: &Self) -> bool {
-        self.entries.iter().any(|entry| other.out.contains(&entry.entry().author))
+        self.entries
+            .iter()
+            .any(|entry| other.out.contains(&entry.entry().author))
     }
 
     /// The greater, the better.
     fn weight(&self) -> (usize, usize, usize, Reverse<[u8; 32]>) {
-        let first = self.entries.first().map_or([u8::MAX; 32], SignedEntry::hash);
-        (self.removals, self.by_admins, self.entries.len(), Reverse(first))
+        let first = self
+            .entries
+            .first()
+            .map_or([u8::MAX; 32], SignedEntry::hash);
+        (
+            self.removals,
+            self.by_admins,
+            self.entries.len(),
+            Reverse(first),
+        )
     }
 
     /// The entries of this branch, which did not prevail, that `device` sees to being done again.
@@ -108,10 +128,13 @@ impl Branch {
     }
 }
 
-/// Which of two branches that begin with different entries is kept by everybody. A branch without entries never is: a log does not get
-/// shorter.
+/// Which of two branches that begin with different entries is kept by everybody. A branch without
+/// entries never is: a log does not get shorter.
 pub fn prevails(first: &Branch, second: &Branch) -> Prevails {
-    match (first.is_by_outsiders_of(second), second.is_by_outsiders_of(first)) {
+    match (
+        first.is_by_outsiders_of(second),
+        second.is_by_outsiders_of(first),
+    ) {
         (true, true) => Prevails::Neither,
         (true, false) => Prevails::Second,
         (false, true) => Prevails::First,
@@ -150,11 +173,16 @@ mod tests {
     }
 
     fn add(seed: u16) -> Action {
-        Action::Add { device: Signer::new(seed).id() }
+        Action::Add {
+            device: Signer::new(seed).id(),
+        }
     }
 
     fn remove(device: &Signer, key: u8) -> Action {
-        Action::Remove { device: device.id(), key: mark(key) }
+        Action::Remove {
+            device: device.id(),
+            key: mark(key),
+        }
     }
 
     #[test]
@@ -163,13 +191,19 @@ mod tests {
         let (_, base) = group(Policy::Open);
         let removed = branch(&base, &[(&a, remove(&b, 2))]);
         // However long it is, and whoever else helps.
-        let long = branch(&base, &[(&b, add(20)), (&c, add(21)), (&b, add(22)), (&c, add(23))]);
+        let long = branch(
+            &base,
+            &[(&b, add(20)), (&c, add(21)), (&b, add(22)), (&c, add(23))],
+        );
         assert_eq!(both(&removed, &long), Prevails::First);
         // Nor by having left.
         let left = branch(&base, &[(&b, Action::Leave)]);
         assert_eq!(both(&left, &long), Prevails::First);
         // Who was removed and let in again may.
-        let back = branch(&base, &[(&a, remove(&b, 2)), (&a, Action::Add { device: b.id() })]);
+        let back = branch(
+            &base,
+            &[(&a, remove(&b, 2)), (&a, Action::Add { device: b.id() })],
+        );
         let many = branch(&base, &[(&a, remove(&c, 3)), (&a, add(24)), (&b, add(20))]);
         assert_ne!(both(&back, &many), Prevails::Neither);
     }
@@ -190,19 +224,40 @@ mod tests {
         let [a, b, c, _] = signers();
         let (_, base) = group(Policy::Open);
         let removal = branch(&base, &[(&a, remove(&c, 2))]);
-        let rotated = branch(&base, &[(&a, Action::Rotate { key: mark(3) }), (&a, add(20))]);
+        let rotated = branch(
+            &base,
+            &[(&a, Action::Rotate { key: mark(3) }), (&a, add(20))],
+        );
         assert_eq!(both(&removal, &rotated), Prevails::First);
-        let long = branch(&base, &[(&b, add(21)), (&b, add(22)), (&b, add(23)), (&c, add(24))]);
+        let long = branch(
+            &base,
+            &[(&b, add(21)), (&b, add(22)), (&b, add(23)), (&c, add(24))],
+        );
         assert_eq!(both(&rotated, &long), Prevails::First);
-        let longer =
-            branch(&base, &[(&b, add(25)), (&c, add(26)), (&b, add(27)), (&c, add(28)), (&b, add(29))]);
+        let longer = branch(
+            &base,
+            &[
+                (&b, add(25)),
+                (&c, add(26)),
+                (&b, add(27)),
+                (&c, add(28)),
+                (&b, add(29)),
+            ],
+        );
         assert_eq!(both(&longer, &long), Prevails::First);
         // Nothing else is left: the hash, whatever the order in which they are looked at.
-        let same = branch(&base, &[(&b, add(31)), (&b, add(32)), (&b, add(33)), (&c, add(34))]);
+        let same = branch(
+            &base,
+            &[(&b, add(31)), (&b, add(32)), (&b, add(33)), (&c, add(34))],
+        );
         assert_ne!(both(&same, &long), Prevails::Neither);
         let none = branch(&base, &[]);
         for other in [&removal, &rotated, &long] {
-            assert_eq!(both(other, &none), Prevails::First, "a log does not get shorter");
+            assert_eq!(
+                both(other, &none),
+                Prevails::First,
+                "a log does not get shorter"
+            );
         }
     }
 
@@ -220,11 +275,18 @@ mod tests {
                 (&Signer::new(20), Action::Leave),
             ],
         );
-        let of =
-            |signer: &Signer| lost.again(&signer.id()).map(|entry| entry.entry().number).collect::<Vec<_>>();
+        let of = |signer: &Signer| {
+            lost.again(&signer.id())
+                .map(|entry| entry.entry().number)
+                .collect::<Vec<_>>()
+        };
         let from = base.entries();
         assert_eq!(of(&a), [0, 2, 3, 4].map(|at| at + from));
-        assert_eq!(of(&b), [1, 2, 4].map(|at| at + from), "the end of a membership is everybody's");
+        assert_eq!(
+            of(&b),
+            [1, 2, 4].map(|at| at + from),
+            "the end of a membership is everybody's"
+        );
     }
 
     #[test]
@@ -232,7 +294,10 @@ mod tests {
         let [a, b, c, _] = signers();
         let (log, base) = group(Policy::Approval);
         let forbidden = b.next(&base, remove(&c, 2));
-        assert_eq!(Branch::follow(&base, vec![forbidden]), Err(LogError::NotAdmin));
+        assert_eq!(
+            Branch::follow(&base, vec![forbidden]),
+            Err(LogError::NotAdmin)
+        );
         assert!(Branch::follow(&base, vec![log[1].clone()]).is_err());
         let elsewhere = Membership::begin(&first(&a, Policy::Approval, &[a.id()])).unwrap();
         assert!(Branch::follow(&elsewhere, vec![a.next(&base, add(20))]).is_err());

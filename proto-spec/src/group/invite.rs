@@ -1,6 +1,7 @@
 //! The word with which one asks to join a group that cannot be found by its name.
 //!
-//! `hithergroup1` + bech32m of a version byte and the group's id. It lets nobody in: who has it may ask.
+//! `hithergroup1` + bech32m of a version byte and the group's id. It lets nobody in: who has it may
+//! ask.
 
 use crate::ids::GroupId;
 use bech32::primitives::decode::CheckedHrpstring;
@@ -50,10 +51,13 @@ impl FromStr for GroupInvite {
         if text.len() > MAX_TEXT {
             return Err(GroupInviteError::Checksum);
         }
-        let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| GroupInviteError::Checksum)?;
+        let checked =
+            CheckedHrpstring::new::<Bech32m>(text).map_err(|_| GroupInviteError::Checksum)?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
         match bytes.split_first() {
-            Some((&FORMAT, id)) => GroupId::from_slice(id).map(Self).map_err(|_| GroupInviteError::Checksum),
+            Some((&FORMAT, id)) => GroupId::from_slice(id)
+                .map(Self)
+                .map_err(|_| GroupInviteError::Checksum),
             _ => Err(GroupInviteError::Format),
         }
     }

@@ -1,5 +1,5 @@
-//! What a group's log says: the members, the rules, the generation of the secret. The rules of who may do what are here and
-//! nowhere else.
+//! What a group's log says: the members, the rules, the generation of the secret. The rules of who
+//! may do what are here and nowhere else.
 
 use super::entry::{Action, Entry, NameSeal, Policy, SignedEntry};
 use crate::device::DeviceId;
@@ -19,7 +19,8 @@ pub enum Role {
 /// Why an entry does not belong at the end of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// The log is at another place: the entry was made for an earlier or later one, or somebody else was faster.
+    /// The log is at another place: the entry was made for an earlier or later one, or somebody
+    /// else was faster.
     #[error("the entry is number {number}, the log is at {at}")]
     Number {
         /// Of the entry.
@@ -93,10 +94,28 @@ pub struct Membership {
 impl Membership {
     /// Begins with the first entry of a log.
     pub fn begin(first: &SignedEntry) -> Result<Self, LogError> {
-        let Entry { group, number, previous, author, action, .. } = first.entry();
-        let Action::Create { name, key, policy, admins } = action else { return Err(LogError::Chain) };
+        let Entry {
+            group,
+            number,
+            previous,
+            author,
+            action,
+            ..
+        } = first.entry();
+        let Action::Create {
+            name,
+            key,
+            policy,
+            admins,
+        } = action
+        else {
+            return Err(LogError::Chain);
+        };
         if *number != 0 {
-            return Err(LogError::Number { number: *number, at: 0 });
+            return Err(LogError::Number {
+                number: *number,
+                at: 0,
+            });
         }
         if *group != GroupId::new([0; 32]) || *previous != [0; 32] {
             return Err(LogError::Chain);
@@ -105,7 +124,11 @@ impl Membership {
             return Err(LogError::LastAdmin);
         }
         let mut named = admins.clone();
-        let role = if named.remove(author) { Role::Admin } else { Role::Member };
+        let role = if named.remove(author) {
+            Role::Admin
+        } else {
+            Role::Member
+        };
         Ok(Self {
             group: first.group(),
             next: 1,
@@ -138,9 +161,19 @@ impl Membership {
 
     /// Appends one entry. On failure nothing has changed.
     pub fn apply(&mut self, signed: &SignedEntry) -> Result<(), LogError> {
-        let Entry { group, number, previous, author, action, .. } = signed.entry();
+        let Entry {
+            group,
+            number,
+            previous,
+            author,
+            action,
+            ..
+        } = signed.entry();
         if *number != self.next {
-            return Err(LogError::Number { number: *number, at: self.next });
+            return Err(LogError::Number {
+                number: *number,
+                at: self.next,
+            });
         }
         if *group != self.group {
             return Err(LogError::Group);
@@ -156,7 +189,11 @@ impl Membership {
         match action {
             Action::Create { .. } => {}
             Action::Add { device } => {
-                let role = if self.named.remove(device) { Role::Admin } else { Role::Member };
+                let role = if self.named.remove(device) {
+                    Role::Admin
+                } else {
+                    Role::Member
+                };
                 self.members.insert(*device, role);
                 self.removed.retain(|removed| removed != device);
             }
@@ -200,13 +237,18 @@ impl Membership {
         if self.next >= MAX_GROUP_LOG {
             return Err(LogError::Full);
         }
-        let admin = if role == Role::Admin { Ok(()) } else { Err(LogError::NotAdmin) };
+        let admin = if role == Role::Admin {
+            Ok(())
+        } else {
+            Err(LogError::NotAdmin)
+        };
         match action {
             Action::Create { .. } => Err(LogError::Chain),
             Action::Add { device } => match self.joining(device) {
                 Joining::Member => Err(LogError::Nothing),
                 _ if self.members.len() >= MAX_GROUP_MEMBERS => Err(LogError::Full),
-                // What an admin has signed, in the policy or when the group was made, any member may carry out.
+                // What an admin has signed, in the policy or when the group was made, any member
+                // may carry out.
                 Joining::Free => Ok(()),
                 Joining::Approval | Joining::NotListed | Joining::Removed => {
                     admin.map_err(|_| LogError::MayNotJoin)
@@ -214,20 +256,38 @@ impl Membership {
             },
             Action::Remove { device, key } => {
                 admin?;
-                let there = self.members.contains_key(device) && device != author && *key != self.key;
-                if there { Ok(()) } else { Err(LogError::Nothing) }
+                let there =
+                    self.members.contains_key(device) && device != author && *key != self.key;
+                if there {
+                    Ok(())
+                } else {
+                    Err(LogError::Nothing)
+                }
             }
             Action::Leave => {
-                let last = role == Role::Admin && self.admins().count() == 1 && self.members.len() > 1;
-                if last { Err(LogError::LastAdmin) } else { Ok(()) }
+                let last =
+                    role == Role::Admin && self.admins().count() == 1 && self.members.len() > 1;
+                if last {
+                    Err(LogError::LastAdmin)
+                } else {
+                    Ok(())
+                }
             }
             Action::Promote { device } => {
                 admin?;
-                if self.role(device) == Some(Role::Member) { Ok(()) } else { Err(LogError::Nothing) }
+                if self.role(device) == Some(Role::Member) {
+                    Ok(())
+                } else {
+                    Err(LogError::Nothing)
+                }
             }
             Action::SetPolicy { policy } => {
                 admin?;
-                if *policy == self.policy { Err(LogError::Nothing) } else { Ok(()) }
+                if *policy == self.policy {
+                    Err(LogError::Nothing)
+                } else {
+                    Ok(())
+                }
             }
             Action::Rotate { key } => {
                 if *key == self.key {
@@ -259,7 +319,14 @@ impl Membership {
 
     /// The next entry of `author`, to be signed.
     pub fn next_entry(&self, author: DeviceId, time_ms: u64, action: Action) -> Entry {
-        Entry { group: self.group, number: self.next, previous: self.last, author, time_ms, action }
+        Entry {
+            group: self.group,
+            number: self.next,
+            previous: self.last,
+            author,
+            time_ms,
+            action,
+        }
     }
 
     /// The group.
@@ -299,7 +366,10 @@ impl Membership {
 
     /// The members that are admins.
     pub fn admins(&self) -> impl Iterator<Item = &DeviceId> {
-        self.members.iter().filter(|(_, role)| **role == Role::Admin).map(|(device, _)| device)
+        self.members
+            .iter()
+            .filter(|(_, role)| **role == Role::Admin)
+            .map(|(device, _)| device)
     }
 
     /// Devices that become admins by joining.

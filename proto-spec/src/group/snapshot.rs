@@ -1,5 +1,5 @@
-//! A [`Membership`] as bytes, for those who keep it beside the log that it follows from. Nothing in it is signed: only what
-//! one has written oneself may be believed.
+//! A [`Membership`] as bytes, for those who keep it beside the log that it follows from. Nothing in
+//! it is signed: only what one has written oneself may be believed.
 
 use super::entry::{EntryError, NameSeal, Policy, Reader, encode_devices};
 use super::membership::{Membership, Role};
@@ -21,7 +21,11 @@ impl Membership {
         self.name.encode(&mut out);
         self.policy.encode(&mut out);
         let of = |wanted: Role| -> Vec<_> {
-            self.members.iter().filter(|(_, role)| **role == wanted).map(|(device, _)| *device).collect()
+            self.members
+                .iter()
+                .filter(|(_, role)| **role == wanted)
+                .map(|(device, _)| *device)
+                .collect()
         };
         encode_devices(&of(Role::Admin), &mut out);
         encode_devices(&of(Role::Member), &mut out);
@@ -45,14 +49,33 @@ impl Membership {
         let key = KeyMark::new(reader.array()?);
         let name = NameSeal::decode(&mut reader)?;
         let policy = Policy::decode(&mut reader)?;
-        let admins = reader.devices(MAX_GROUP_MEMBERS)?.into_iter().map(|device| (device, Role::Admin));
-        let others = reader.devices(MAX_GROUP_MEMBERS)?.into_iter().map(|device| (device, Role::Member));
+        let admins = reader
+            .devices(MAX_GROUP_MEMBERS)?
+            .into_iter()
+            .map(|device| (device, Role::Admin));
+        let others = reader
+            .devices(MAX_GROUP_MEMBERS)?
+            .into_iter()
+            .map(|device| (device, Role::Member));
         let members = others.chain(admins).collect();
         let named = reader.devices(MAX_GROUP_NAMED)?;
         let removed = reader.sequence(MAX_GROUP_REMOVED)?;
         if !reader.0.is_empty() {
             return Err(EntryError::Malformed);
         }
-        Ok(Self { group, next, last, size, name, policy, members, named, removed, generation, key, stale })
+        Ok(Self {
+            group,
+            next,
+            last,
+            size,
+            name,
+            policy,
+            members,
+            named,
+            removed,
+            generation,
+            key,
+            stale,
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! Messages of the link protocol between their types and the wire.
 
 use super::{
-    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind, Purpose,
-    Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind,
+    Purpose, Refusal, Space, Terms, Want,
 };
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
@@ -19,10 +19,13 @@ impl Message {
     pub(crate) fn parse(body: Body) -> Result<Self, MessageError> {
         Ok(match body {
             Body::Open(m) => parse_open(&m)?,
-            Body::BlindQuery(m) => {
-                Self::BlindQuery { protocol: m.protocol, query: BlindQuery::from_slice(&m.query)? }
-            }
-            Body::BlindReply(m) => Self::BlindReply { reply: BlindReply::from_slice(&m.reply)? },
+            Body::BlindQuery(m) => Self::BlindQuery {
+                protocol: m.protocol,
+                query: BlindQuery::from_slice(&m.query)?,
+            },
+            Body::BlindReply(m) => Self::BlindReply {
+                reply: BlindReply::from_slice(&m.reply)?,
+            },
             Body::Opened(m) => Self::Opened(Box::new(parse_opened(m)?)),
             Body::Refused(m) => Self::Refused(parse_refusal(&m)),
             Body::Announce(m) => Self::Announce(Announcement::parse(&m)?),
@@ -33,23 +36,37 @@ impl Message {
             Body::Cancel(m) => Self::Cancel { request: m.request },
             Body::Chunk(m) => parse_chunk(&m)?,
             Body::Served(m) => Self::Served { request: m.request },
-            Body::Busy(m) => Self::Busy { request: m.request, retry_after_ms: m.retry_after_ms },
-            Body::NotHeld(m) => Self::NotHeld { request: m.request, ranges: Ranges::parse(&m.ranges)? },
-            Body::NewHead(m) => {
-                Self::NewHead(UncheckedHead::from_wire(m.head.ok_or(MessageError::Malformed)?))
-            }
+            Body::Busy(m) => Self::Busy {
+                request: m.request,
+                retry_after_ms: m.retry_after_ms,
+            },
+            Body::NotHeld(m) => Self::NotHeld {
+                request: m.request,
+                ranges: Ranges::parse(&m.ranges)?,
+            },
+            Body::NewHead(m) => Self::NewHead(UncheckedHead::from_wire(
+                m.head.ok_or(MessageError::Malformed)?,
+            )),
             Body::Ping(m) => Self::Ping { nonce: m.nonce },
             Body::Pong(m) => Self::Pong { nonce: m.nonce },
-            Body::RelayOpen(m) => {
-                Self::RelayOpen { protocol: m.protocol, purpose: RelayPurpose::from_wire(m.purpose()) }
-            }
+            Body::RelayOpen(m) => Self::RelayOpen {
+                protocol: m.protocol,
+                purpose: RelayPurpose::from_wire(m.purpose()),
+            },
             Body::Elsewhere(m) => parse_elsewhere(m)?,
         })
     }
 
     pub(crate) fn to_wire(&self) -> Body {
         match self {
-            Self::Open { protocol, share, proof, proof_kind, owner, purpose } => Body::Open(wire::Open {
+            Self::Open {
+                protocol,
+                share,
+                proof,
+                proof_kind,
+                owner,
+                purpose,
+            } => Body::Open(wire::Open {
                 protocol: *protocol,
                 share: share.as_bytes().to_vec().into(),
                 proof: proof.as_bytes().to_vec().into(),
@@ -59,15 +76,17 @@ impl Message {
                     ProofKind::ReadKey => wire::ProofKind::ReadKey,
                 }
                 .into(),
-                owner: owner.map(|owner| owner.as_bytes().to_vec().into()).unwrap_or_default(),
+                owner: owner
+                    .map(|owner| owner.as_bytes().to_vec().into())
+                    .unwrap_or_default(),
             }),
             Self::BlindQuery { protocol, query } => Body::BlindQuery(wire::BlindQuery {
                 protocol: *protocol,
                 query: query.as_bytes().to_vec().into(),
             }),
-            Self::BlindReply { reply } => {
-                Body::BlindReply(wire::BlindReply { reply: reply.as_bytes().to_vec().into() })
-            }
+            Self::BlindReply { reply } => Body::BlindReply(wire::BlindReply {
+                reply: reply.as_bytes().to_vec().into(),
+            }),
             Self::Opened(m) => Body::Opened(wire::Opened {
                 proof: m.proof.as_bytes().to_vec().into(),
                 head: Some(m.head.to_wire()),
@@ -83,9 +102,10 @@ impl Message {
                 active: m.active.to_wire(),
                 tentative: m.tentative.to_wire(),
             }),
-            Self::Terms(m) => {
-                Body::Terms(wire::Terms { price: m.price.nanos_per_gib(), reluctant: m.reluctant })
-            }
+            Self::Terms(m) => Body::Terms(wire::Terms {
+                price: m.price.nanos_per_gib(),
+                reluctant: m.reluctant,
+            }),
             Self::Want(m) => Body::Want(wire::Want {
                 request: m.request,
                 space: space_to_wire(m.space).into(),
@@ -93,17 +113,30 @@ impl Message {
                 ranges: m.ranges.to_wire(),
             }),
             Self::Cancel { request } => Body::Cancel(wire::Cancel { request: *request }),
-            Self::Chunk { request, position, length } => {
-                Body::Chunk(wire::Chunk { request: *request, position: *position, length: *length })
-            }
+            Self::Chunk {
+                request,
+                position,
+                length,
+            } => Body::Chunk(wire::Chunk {
+                request: *request,
+                position: *position,
+                length: *length,
+            }),
             Self::Served { request } => Body::Served(wire::Served { request: *request }),
-            Self::Busy { request, retry_after_ms } => {
-                Body::Busy(wire::Busy { request: *request, retry_after_ms: *retry_after_ms })
-            }
-            Self::NotHeld { request, ranges } => {
-                Body::NotHeld(wire::NotHeld { request: *request, ranges: ranges.to_wire() })
-            }
-            Self::NewHead(head) => Body::NewHead(wire::NewHead { head: Some(head.to_wire()) }),
+            Self::Busy {
+                request,
+                retry_after_ms,
+            } => Body::Busy(wire::Busy {
+                request: *request,
+                retry_after_ms: *retry_after_ms,
+            }),
+            Self::NotHeld { request, ranges } => Body::NotHeld(wire::NotHeld {
+                request: *request,
+                ranges: ranges.to_wire(),
+            }),
+            Self::NewHead(head) => Body::NewHead(wire::NewHead {
+                head: Some(head.to_wire()),
+            }),
             Self::Ping { nonce } => Body::Ping(wire::Ping { nonce: *nonce }),
             Self::Pong { nonce } => Body::Pong(wire::Pong { nonce: *nonce }),
             Self::RelayOpen { protocol, purpose } => Body::RelayOpen(wire::RelayOpen {
@@ -111,8 +144,14 @@ impl Message {
                 purpose: RelayPurpose::to_wire(*purpose).into(),
             }),
             Self::Elsewhere { proof, holders } => Body::Elsewhere(wire::Elsewhere {
-                proof: proof.map(|proof| proof.as_bytes().to_vec().into()).unwrap_or_default(),
-                holders: holders.iter().take(MAX_HOLDERS).map(holder_to_wire).collect(),
+                proof: proof
+                    .map(|proof| proof.as_bytes().to_vec().into())
+                    .unwrap_or_default(),
+                holders: holders
+                    .iter()
+                    .take(MAX_HOLDERS)
+                    .map(holder_to_wire)
+                    .collect(),
             }),
         }
     }
@@ -164,14 +203,19 @@ impl Delta {
     }
 }
 
-/// A kind of proof that this build does not know leaves the purpose open: what is wanted here is of a later version.
+/// A kind of proof that this build does not know leaves the purpose open: what is wanted here is of
+/// a later version.
 fn parse_open(m: &wire::Open) -> Result<Message, MessageError> {
     let (proof_kind, known) = match wire::ProofKind::try_from(m.proof_kind) {
         Ok(wire::ProofKind::Secret) => (ProofKind::Secret, true),
         Ok(wire::ProofKind::ReadKey) => (ProofKind::ReadKey, true),
         Err(_) => (ProofKind::Secret, false),
     };
-    let owner = if m.owner.is_empty() { None } else { Some(DeviceId::from_slice(&m.owner)?) };
+    let owner = if m.owner.is_empty() {
+        None
+    } else {
+        Some(DeviceId::from_slice(&m.owner)?)
+    };
     if proof_kind == ProofKind::ReadKey && owner.is_none() {
         return Err(MessageError::Value("lack of an owner"));
     }
@@ -206,7 +250,11 @@ fn parse_elsewhere(m: wire::Elsewhere) -> Result<Message, MessageError> {
     if m.holders.len() > MAX_HOLDERS {
         return Err(MessageError::Value("number of holders"));
     }
-    let proof = if m.proof.is_empty() { None } else { Some(Proof::from_slice(&m.proof)?) };
+    let proof = if m.proof.is_empty() {
+        None
+    } else {
+        Some(Proof::from_slice(&m.proof)?)
+    };
     let mut holders = Vec::with_capacity(m.holders.len());
     for holder in m.holders {
         let kind = match holder.kind() {
@@ -225,7 +273,10 @@ fn holder_to_wire(holder: &Holder) -> wire::HolderAddress {
         HolderKind::Device => wire::HolderKind::Device,
         HolderKind::Store => wire::HolderKind::Store,
     };
-    wire::HolderAddress { kind: kind.into(), address: Some(holder.address.to_wire()) }
+    wire::HolderAddress {
+        kind: kind.into(),
+        address: Some(holder.address.to_wire()),
+    }
 }
 
 fn parse_opened(m: wire::Opened) -> Result<Opened, MessageError> {
@@ -240,7 +291,8 @@ fn parse_opened(m: wire::Opened) -> Result<Opened, MessageError> {
     })
 }
 
-/// A refusal of a kind that this build does not know is taken as "not found": there is nothing to get here.
+/// A refusal of a kind that this build does not know is taken as "not found": there is nothing to
+/// get here.
 fn parse_refusal(m: &wire::Refused) -> Refusal {
     match m.code() {
         wire::RefusalCode::Protocol => Refusal::Protocol,
@@ -257,7 +309,10 @@ fn refusal_to_wire(refusal: Refusal) -> wire::Refused {
         Refusal::Busy(ms) => (wire::RefusalCode::Busy, ms),
         Refusal::Gone => (wire::RefusalCode::Gone, 0),
     };
-    wire::Refused { code: code.into(), retry_after_ms }
+    wire::Refused {
+        code: code.into(),
+        retry_after_ms,
+    }
 }
 
 fn parse_claims(m: &wire::Claims) -> Result<Claims, MessageError> {
@@ -269,12 +324,20 @@ fn parse_claims(m: &wire::Claims) -> Result<Claims, MessageError> {
     if claims && !m.fetching {
         return Err(MessageError::Value("claim of who does not fetch"));
     }
-    Ok(Claims { version: m.version, fetching: m.fetching, active, tentative })
+    Ok(Claims {
+        version: m.version,
+        fetching: m.fetching,
+        active,
+        tentative,
+    })
 }
 
 fn parse_terms(m: wire::Terms) -> Result<Terms, MessageError> {
     let price = Price::from_nanos(m.price).ok_or(MessageError::Value("price"))?;
-    Ok(Terms { price, reluctant: m.reluctant })
+    Ok(Terms {
+        price,
+        reluctant: m.reluctant,
+    })
 }
 
 fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
@@ -283,7 +346,12 @@ fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
     if ranges.total() > u64::from(MAX_WANT) {
         return Err(MessageError::Value("number of wanted positions"));
     }
-    Ok(Want { request: m.request, space, version: m.version, ranges })
+    Ok(Want {
+        request: m.request,
+        space,
+        version: m.version,
+        ranges,
+    })
 }
 
 /// What is numbered, from the wire.
@@ -306,11 +374,19 @@ pub(crate) fn space_to_wire(space: Space) -> wire::Space {
 }
 
 fn parse_chunk(m: &wire::Chunk) -> Result<Message, MessageError> {
-    const LONGEST: u32 = if MAX_CHUNK + CHUNK_TAG > MAX_ROOT { MAX_CHUNK + CHUNK_TAG } else { MAX_ROOT };
+    const LONGEST: u32 = if MAX_CHUNK + CHUNK_TAG > MAX_ROOT {
+        MAX_CHUNK + CHUNK_TAG
+    } else {
+        MAX_ROOT
+    };
     if m.length <= CHUNK_TAG || m.length > LONGEST {
         return Err(MessageError::Value("chunk length"));
     }
-    Ok(Message::Chunk { request: m.request, position: m.position, length: m.length })
+    Ok(Message::Chunk {
+        request: m.request,
+        position: m.position,
+        length: m.length,
+    })
 }
 
 #[cfg(test)]

@@ -147,7 +147,8 @@ pub struct Claims {
     pub version: u64,
     /// The sender fetches it. Otherwise it claims nothing.
     pub fetching: bool,
-    /// Data positions being fetched; with `tentative` at most [`MAX_CLAIMS`](crate::limits::MAX_CLAIMS) runs.
+    /// Data positions being fetched; with `tentative` at most
+    /// [`MAX_CLAIMS`](crate::limits::MAX_CLAIMS) runs.
     pub active: Ranges,
     /// Data positions to be fetched in a moment, unless another device has the better right.
     pub tentative: Ranges,
@@ -188,13 +189,15 @@ pub enum Message {
         proof: Proof,
         /// What the proof is made of.
         proof_kind: ProofKind,
-        /// Whose share; always there with [`ProofKind::ReadKey`], because a relay cannot tell who has the right to an
-        /// id.
+        /// Whose share; always there with [`ProofKind::ReadKey`], because a relay cannot tell who
+        /// has the right to an id.
         owner: Option<DeviceId>,
-        /// What the stream is for; `None`: something (a purpose or a kind of proof) of a later version.
+        /// What the stream is for; `None`: something (a purpose or a kind of proof) of a later
+        /// version.
         purpose: Option<Purpose>,
     },
-    /// First message on a stream to a device that nobody has named as a holder of what is looked for.
+    /// First message on a stream to a device that nobody has named as a holder of what is looked
+    /// for.
     BlindQuery {
         /// Protocol version spoken.
         protocol: u32,
@@ -265,7 +268,8 @@ pub enum Message {
         /// The ping's.
         nonce: u64,
     },
-    /// First message on a stream to a relay; [`RelayMessage`](crate::RelayMessage)s follow it, both ways.
+    /// First message on a stream to a relay; [`RelayMessage`](crate::RelayMessage)s follow it, both
+    /// ways.
     RelayOpen {
         /// Protocol version spoken.
         protocol: u32,

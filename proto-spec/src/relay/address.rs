@@ -1,7 +1,8 @@
 //! Where a device or relay listens: its key and `host:port` texts.
 //!
-//! Invariant: a [`HostPort`] can be given to a resolver or a socket as it is. A name that only looks like an address
-//! (`127.1`, `0x7f000001`, `2130706433`), which some resolvers take for one, is refused.
+//! Invariant: a [`HostPort`] can be given to a resolver or a socket as it is. A name that only
+//! looks like an address (`127.1`, `0x7f000001`, `2130706433`), which some resolvers take for one,
+//! is refused.
 
 use crate::device::DeviceId;
 use crate::limits::{MAX_ADDRESSES, MAX_HOST, MAX_HOST_PORT};
@@ -78,15 +79,26 @@ impl HostPort {
 impl TryFrom<SocketAddr> for HostPort {
     type Error = HostPortError;
 
-    /// Takes an address with its port; fails for port 0, `0.0.0.0`, `::` and multicast. A zone is dropped.
+    /// Takes an address with its port; fails for port 0, `0.0.0.0`, `::` and multicast. A zone is
+    /// dropped.
     fn try_from(address: SocketAddr) -> Result<Self, HostPortError> {
         let (ip, port) = (address.ip(), address.port());
         // ::ffff:0.0.0.0 is 0.0.0.0 to a socket.
         let plain = ip.to_canonical();
-        if plain.is_unspecified() || plain.is_multicast() || plain == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        if plain.is_unspecified()
+            || plain.is_multicast()
+            || plain == IpAddr::V4(Ipv4Addr::BROADCAST)
+        {
             return Err(HostPortError::Unusable);
         }
-        if port == 0 { Err(HostPortError::Port) } else { Ok(Self { host: Host::Ip(ip), port }) }
+        if port == 0 {
+            Err(HostPortError::Port)
+        } else {
+            Ok(Self {
+                host: Host::Ip(ip),
+                port,
+            })
+        }
     }
 }
 
@@ -110,7 +122,10 @@ impl FromStr for HostPort {
         let port = parse_port(port)?;
         match Ipv4Addr::from_str(host) {
             Ok(ip) => Self::try_from(SocketAddr::new(ip.into(), port)),
-            Err(_) => Ok(Self { host: Host::Name(parse_name(host)?), port }),
+            Err(_) => Ok(Self {
+                host: Host::Name(parse_name(host)?),
+                port,
+            }),
         }
     }
 }
@@ -120,21 +135,29 @@ fn parse_port(text: &str) -> Result<u16, HostPortError> {
     if !text.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(HostPortError::Port);
     }
-    text.parse().ok().filter(|&port| port > 0).ok_or(HostPortError::Port)
+    text.parse()
+        .ok()
+        .filter(|&port| port > 0)
+        .ok_or(HostPortError::Port)
 }
 
-/// A name of letters, digits and hyphens (RFC 1123, section 2.1), and underscores, which names in use have.
+/// A name of letters, digits and hyphens (RFC 1123, section 2.1), and underscores, which names in
+/// use have.
 fn parse_name(host: &str) -> Result<String, HostPortError> {
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+            && label
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
     };
     // What ends in a number is an address to some resolvers, in notations that we did not check.
     let last = host.rsplit('.').next().unwrap_or(host).to_ascii_lowercase();
     let number = last.bytes().all(|c| c.is_ascii_digit())
-        || last.strip_prefix("0x").is_some_and(|hex| hex.bytes().all(|c| c.is_ascii_hexdigit()));
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|hex| hex.bytes().all(|c| c.is_ascii_hexdigit()));
     if host.len() > MAX_HOST || number || !host.split('.').all(label_fits) {
         return Err(HostPortError::Host);
     }
@@ -177,7 +200,12 @@ impl RelayAddress {
     }
 
     pub(crate) fn to_wire(&self) -> wire::RelayAddress {
-        let texts = |list: &[HostPort]| list.iter().take(MAX_ADDRESSES).map(HostPort::to_string).collect();
+        let texts = |list: &[HostPort]| {
+            list.iter()
+                .take(MAX_ADDRESSES)
+                .map(HostPort::to_string)
+                .collect()
+        };
         wire::RelayAddress {
             key: self.key.as_bytes().to_vec().into(),
             udp: texts(&self.udp),
@@ -192,8 +220,8 @@ impl RelayAddress {
 
     /// Parses what [`encode`](Self::encode) gave.
     pub fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
-        let message =
-            <wire::RelayAddress as prost::Message>::decode(bytes).map_err(|_| MessageError::Malformed)?;
+        let message = <wire::RelayAddress as prost::Message>::decode(bytes)
+            .map_err(|_| MessageError::Malformed)?;
         Self::parse(message)
     }
 }
@@ -202,7 +230,10 @@ fn parse_addresses(texts: &[String]) -> Result<Vec<HostPort>, MessageError> {
     if texts.len() > MAX_ADDRESSES {
         return Err(MessageError::Value("number of addresses"));
     }
-    Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, HostPortError>>()?)
+    Ok(texts
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, HostPortError>>()?)
 }
 
 #[cfg(test)]
@@ -224,8 +255,14 @@ mod tests {
             assert_eq!(parsed.to_string(), text);
             assert_eq!(text.to_uppercase().parse::<HostPort>().unwrap(), parsed);
         }
-        assert_eq!("127.0.0.1:80".parse::<HostPort>().unwrap().socket_addr(), "127.0.0.1:80".parse().ok());
-        assert_eq!("localhost:80".parse::<HostPort>().unwrap().socket_addr(), None);
+        assert_eq!(
+            "127.0.0.1:80".parse::<HostPort>().unwrap().socket_addr(),
+            "127.0.0.1:80".parse().ok()
+        );
+        assert_eq!(
+            "localhost:80".parse::<HostPort>().unwrap().socket_addr(),
+            None
+        );
         let longest = format!("{}:65535", &"abcdefghi.".repeat(26)[..MAX_HOST]);
         assert!(longest.parse::<HostPort>().is_ok());
     }

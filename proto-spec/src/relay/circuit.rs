@@ -1,8 +1,10 @@
-//! What devices and a relay say to each other about circuits: two streams of two devices that the relay joins.
+//! What devices and a relay say to each other about circuits: two streams of two devices that the
+//! relay joins.
 //!
-//! On a stream of purpose circuit: [`Connect`](CircuitMessage::Connect) or [`Accept`](CircuitMessage::Accept), answered with
-//! [`Connected`](CircuitMessage::Connected), after which both streams belong to the devices; or with
-//! [`At`](CircuitMessage::At) or a refusal. On the long connection: [`Incoming`](CircuitMessage::Incoming) and
+//! On a stream of purpose circuit: [`Connect`](CircuitMessage::Connect) or
+//! [`Accept`](CircuitMessage::Accept), answered with [`Connected`](CircuitMessage::Connected),
+//! after which both streams belong to the devices; or with [`At`](CircuitMessage::At) or a refusal.
+//! On the long connection: [`Incoming`](CircuitMessage::Incoming) and
 //! [`Decline`](CircuitMessage::Decline).
 
 use super::RelayAddress;
@@ -61,10 +63,16 @@ impl CircuitMessage {
         match body {
             Body::Connect(m) => connect(&m),
             Body::Connected(_) => Ok(Self::Connected),
-            Body::ConnectAt(m) => Ok(Self::At { front: address(m.front)? }),
+            Body::ConnectAt(m) => Ok(Self::At {
+                front: address(m.front)?,
+            }),
             Body::Incoming(m) => incoming(&m),
-            Body::Accept(m) => Ok(Self::Accept { circuit: circuit(&m.circuit)? }),
-            Body::Decline(m) => Ok(Self::Decline { circuit: circuit(&m.circuit)? }),
+            Body::Accept(m) => Ok(Self::Accept {
+                circuit: circuit(&m.circuit)?,
+            }),
+            Body::Decline(m) => Ok(Self::Decline {
+                circuit: circuit(&m.circuit)?,
+            }),
             // The others are messages of another kind.
             _ => Err(MessageError::Malformed),
         }
@@ -72,18 +80,29 @@ impl CircuitMessage {
 
     pub(super) fn to_wire(&self) -> Body {
         match self {
-            Self::Connect { to, knock } => {
-                Body::Connect(wire::Connect { to: key(to), knock: bytes(knock.as_bytes()) })
-            }
+            Self::Connect { to, knock } => Body::Connect(wire::Connect {
+                to: key(to),
+                knock: bytes(knock.as_bytes()),
+            }),
             Self::Connected => Body::Connected(wire::Connected {}),
-            Self::At { front } => Body::ConnectAt(wire::ConnectAt { front: Some(front.to_wire()) }),
-            Self::Incoming { circuit, from, knock } => Body::Incoming(wire::Incoming {
+            Self::At { front } => Body::ConnectAt(wire::ConnectAt {
+                front: Some(front.to_wire()),
+            }),
+            Self::Incoming {
+                circuit,
+                from,
+                knock,
+            } => Body::Incoming(wire::Incoming {
                 circuit: bytes(circuit.as_bytes()),
                 from: key(from),
                 knock: bytes(knock.as_bytes()),
             }),
-            Self::Accept { circuit } => Body::Accept(wire::Accept { circuit: bytes(circuit.as_bytes()) }),
-            Self::Decline { circuit } => Body::Decline(wire::Decline { circuit: bytes(circuit.as_bytes()) }),
+            Self::Accept { circuit } => Body::Accept(wire::Accept {
+                circuit: bytes(circuit.as_bytes()),
+            }),
+            Self::Decline { circuit } => Body::Decline(wire::Decline {
+                circuit: bytes(circuit.as_bytes()),
+            }),
         }
     }
 }
@@ -97,7 +116,10 @@ fn circuit(bytes: &[u8]) -> Parsed<CircuitId> {
 }
 
 fn connect(m: &wire::Connect) -> Parsed<CircuitMessage> {
-    Ok(CircuitMessage::Connect { to: DeviceId::from_slice(&m.to)?, knock: Knock::from_slice(&m.knock)? })
+    Ok(CircuitMessage::Connect {
+        to: DeviceId::from_slice(&m.to)?,
+        knock: Knock::from_slice(&m.knock)?,
+    })
 }
 
 fn incoming(m: &wire::Incoming) -> Parsed<CircuitMessage> {

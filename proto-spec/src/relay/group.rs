@@ -60,7 +60,8 @@ pub enum GroupRequest {
         group: GroupId,
         /// A signed entry, at most [`MAX_GROUP_ENTRY`](crate::limits::MAX_GROUP_ENTRY) bytes.
         entry: Bytes,
-        /// The secret after this entry, for each who needs it; at most [`MAX_GROUP_MEMBERS`](crate::limits::MAX_GROUP_MEMBERS).
+        /// The secret after this entry, for each who needs it; at most
+        /// [`MAX_GROUP_MEMBERS`](crate::limits::MAX_GROUP_MEMBERS).
         keys: Vec<GroupSealed>,
     },
     /// The secret for members who have none.
@@ -86,7 +87,8 @@ pub enum GroupRequest {
     Ask {
         /// The group.
         group: GroupId,
-        /// For those whom [`GroupAnswer::How`] named; at most [`MAX_GROUP_READERS`](crate::limits::MAX_GROUP_READERS).
+        /// For those whom [`GroupAnswer::How`] named; at most
+        /// [`MAX_GROUP_READERS`](crate::limits::MAX_GROUP_READERS).
         parts: Vec<GroupSealed>,
     },
     /// I do not want to join any more.
@@ -101,11 +103,13 @@ pub enum GroupRequest {
         /// Which, and the reason sealed for it.
         sealed: GroupSealed,
     },
-    /// Entries in place of those from the same number on, where the log is forked and these prevail.
+    /// Entries in place of those from the same number on, where the log is forked and these
+    /// prevail.
     Branch {
         /// The group.
         group: GroupId,
-        /// Signed entries one after the other; together at most [`MAX_GROUP_PAGE`](crate::limits::MAX_GROUP_PAGE) bytes.
+        /// Signed entries one after the other; together at most
+        /// [`MAX_GROUP_PAGE`](crate::limits::MAX_GROUP_PAGE) bytes.
         entries: Vec<Bytes>,
     },
 }
@@ -222,14 +226,16 @@ pub enum GroupAnswer {
         total: u64,
         /// As many as fit.
         entries: Vec<Bytes>,
-        /// For a member the secret of this generation, for one who was refused the reason; by whom.
+        /// For a member the secret of this generation, for one who was refused the reason; by
+        /// whom.
         sealed: Option<GroupSealed>,
     },
     /// Who is in it.
     Members {
         /// At most [`MAX_GROUP_MEMBERS`](crate::limits::MAX_GROUP_MEMBERS).
         members: Vec<GroupMember>,
-        /// Those that the reader may let in; at most [`MAX_GROUP_ASKS`](crate::limits::MAX_GROUP_ASKS).
+        /// Those that the reader may let in; at most
+        /// [`MAX_GROUP_ASKS`](crate::limits::MAX_GROUP_ASKS).
         askers: Vec<GroupAsked>,
     },
     /// What members say; as many as fit.
@@ -250,7 +256,8 @@ pub enum GroupAnswer {
     How {
         /// The group.
         group: GroupFound,
-        /// Whom to seal the request for; at most [`MAX_GROUP_READERS`](crate::limits::MAX_GROUP_READERS).
+        /// Whom to seal the request for; at most
+        /// [`MAX_GROUP_READERS`](crate::limits::MAX_GROUP_READERS).
         readers: Vec<DeviceId>,
     },
     /// The request to join is not taken.

@@ -1,6 +1,7 @@
 //! What a device and an index node say to each other: who holds what of the shares behind topics.
 //!
-//! Holdings and their changes are those of the link protocol ([`Announcement`], [`Delta`]), with tighter bounds.
+//! Holdings and their changes are those of the link protocol ([`Announcement`], [`Delta`]), with
+//! tighter bounds.
 
 use super::encode::{addresses, key};
 use super::parse::{few, relays, sealed};
@@ -38,10 +39,11 @@ pub enum IndexMessage {
     Hello,
     /// Where the index is: first message of a node, repeated when that has changed.
     Welcome {
-        /// At most [`MAX_RELAYS`](crate::limits::MAX_RELAYS). [`index_node`] says which of them a share belongs to.
+        /// At most [`MAX_RELAYS`](crate::limits::MAX_RELAYS). [`index_node`] says which of them a
+        /// share belongs to.
         nodes: Vec<RelayAddress>,
-        /// How often the node wants a sign of life, milliseconds (within [`INDEX_HEARTBEAT_MS`]); after three times as
-        /// long it forgets what the device announced.
+        /// How often the node wants a sign of life, milliseconds (within [`INDEX_HEARTBEAT_MS`]);
+        /// after three times as long it forgets what the device announced.
         heartbeat_ms: u32,
     },
     /// What the sender holds, replacing what it said before.
@@ -111,13 +113,17 @@ pub enum IndexMessage {
     },
 }
 
-/// Which of the index nodes a share belongs to, and what it is called there: the one whose topic is the highest. So the
-/// shares are spread, everybody who knows the secret finds the same node, and when a node goes only its shares move.
+/// Which of the index nodes a share belongs to, and what it is called there: the one whose topic is
+/// the highest. So the shares are spread, everybody who knows the secret finds the same node, and
+/// when a node goes only its shares move.
 pub fn index_node<'a>(
     secret: &ShareSecret,
     nodes: &'a [RelayAddress],
 ) -> Option<(IndexTopic, &'a RelayAddress)> {
-    nodes.iter().map(|node| (secret.index_topic(&node.key), node)).max_by_key(|(topic, _)| *topic)
+    nodes
+        .iter()
+        .map(|node| (secret.index_topic(&node.key), node))
+        .max_by_key(|(topic, _)| *topic)
 }
 
 impl IndexMessage {
@@ -130,26 +136,39 @@ impl IndexMessage {
                 if !INDEX_HEARTBEAT_MS.contains(&m.heartbeat_ms) {
                     return Err(MessageError::Value("time between signs of life"));
                 }
-                Self::Welcome { nodes: relays(m.nodes)?, heartbeat_ms: m.heartbeat_ms }
+                Self::Welcome {
+                    nodes: relays(m.nodes)?,
+                    heartbeat_ms: m.heartbeat_ms,
+                }
             }
             Body::IndexAnnounce(m) => Self::Announce {
                 topic: topic(&m.topic)?,
                 holding: holding(m.holding)?,
                 sealed: sealed(m.sealed, MAX_INDEX_SEALED)?,
             },
-            Body::IndexDelta(m) => Self::Delta { topic: topic(&m.topic)?, change: change(m.change)? },
-            Body::IndexWithdraw(m) => Self::Withdraw { topic: topic(&m.topic)? },
-            Body::IndexSubscribe(m) => {
-                Self::Subscribe { topic: topic(&m.topic)?, owner: DeviceId::from_slice(&m.owner)? }
-            }
-            Body::IndexUnsubscribe(m) => Self::Unsubscribe { topic: topic(&m.topic)? },
+            Body::IndexDelta(m) => Self::Delta {
+                topic: topic(&m.topic)?,
+                change: change(m.change)?,
+            },
+            Body::IndexWithdraw(m) => Self::Withdraw {
+                topic: topic(&m.topic)?,
+            },
+            Body::IndexSubscribe(m) => Self::Subscribe {
+                topic: topic(&m.topic)?,
+                owner: DeviceId::from_slice(&m.owner)?,
+            },
+            Body::IndexUnsubscribe(m) => Self::Unsubscribe {
+                topic: topic(&m.topic)?,
+            },
             Body::IndexHolders(m) => holders(m)?,
             Body::IndexChanged(m) => Self::Changed {
                 topic: topic(&m.topic)?,
                 device: DeviceId::from_slice(&m.device)?,
                 change: change(m.change)?,
             },
-            Body::IndexResync(m) => Self::Resync { topic: topic(&m.topic)? },
+            Body::IndexResync(m) => Self::Resync {
+                topic: topic(&m.topic)?,
+            },
             Body::IndexRefused(m) => Self::Refused {
                 topic: topic(&m.topic)?,
                 refusal: RelayRefusal::from_wire(m.code(), m.retry_after_ms),
@@ -162,32 +181,52 @@ impl IndexMessage {
         let topic = |topic: &IndexTopic| Bytes::copy_from_slice(topic.as_bytes());
         match self {
             Self::Hello => Body::IndexHello(wire::IndexHello {}),
-            Self::Welcome { nodes, heartbeat_ms } => Body::IndexWelcome(wire::IndexWelcome {
+            Self::Welcome {
+                nodes,
+                heartbeat_ms,
+            } => Body::IndexWelcome(wire::IndexWelcome {
                 nodes: addresses(nodes),
                 heartbeat_ms: *heartbeat_ms,
             }),
-            Self::Announce { topic: t, holding, sealed } => Body::IndexAnnounce(wire::IndexAnnounce {
+            Self::Announce {
+                topic: t,
+                holding,
+                sealed,
+            } => Body::IndexAnnounce(wire::IndexAnnounce {
                 topic: topic(t),
                 holding: Some(holding.to_wire()),
                 sealed: sealed.clone(),
             }),
-            Self::Delta { topic: t, change } => {
-                Body::IndexDelta(wire::IndexDelta { topic: topic(t), change: Some(change.to_wire()) })
+            Self::Delta { topic: t, change } => Body::IndexDelta(wire::IndexDelta {
+                topic: topic(t),
+                change: Some(change.to_wire()),
+            }),
+            Self::Withdraw { topic: t } => {
+                Body::IndexWithdraw(wire::IndexWithdraw { topic: topic(t) })
             }
-            Self::Withdraw { topic: t } => Body::IndexWithdraw(wire::IndexWithdraw { topic: topic(t) }),
-            Self::Subscribe { topic: t, owner } => {
-                Body::IndexSubscribe(wire::IndexSubscribe { topic: topic(t), owner: key(owner) })
-            }
+            Self::Subscribe { topic: t, owner } => Body::IndexSubscribe(wire::IndexSubscribe {
+                topic: topic(t),
+                owner: key(owner),
+            }),
             Self::Unsubscribe { topic: t } => {
                 Body::IndexUnsubscribe(wire::IndexUnsubscribe { topic: topic(t) })
             }
-            Self::Holders { topic: t, first, holders, gone } => Body::IndexHolders(wire::IndexHolders {
+            Self::Holders {
+                topic: t,
+                first,
+                holders,
+                gone,
+            } => Body::IndexHolders(wire::IndexHolders {
                 topic: topic(t),
                 first: *first,
                 holders: holders.iter().map(holder_to_wire).collect(),
                 gone: gone.iter().map(key).collect(),
             }),
-            Self::Changed { topic: t, device, change } => Body::IndexChanged(wire::IndexChanged {
+            Self::Changed {
+                topic: t,
+                device,
+                change,
+            } => Body::IndexChanged(wire::IndexChanged {
                 topic: topic(t),
                 device: key(device),
                 change: Some(change.to_wire()),
@@ -222,7 +261,11 @@ fn change(m: Option<wire::HaveDelta>) -> Parsed<Delta> {
 }
 
 fn in_bounds(ranges: &Ranges) -> Parsed<()> {
-    match ranges.as_slice().iter().all(|range| range.end() <= MAX_INDEX_POSITIONS) {
+    match ranges
+        .as_slice()
+        .iter()
+        .all(|range| range.end() <= MAX_INDEX_POSITIONS)
+    {
         true => Ok(()),
         false => Err(MessageError::Value("position")),
     }
@@ -230,7 +273,10 @@ fn in_bounds(ranges: &Ranges) -> Parsed<()> {
 
 fn holders(m: wire::IndexHolders) -> Parsed<IndexMessage> {
     let gone = few(&m.gone, MAX_INDEX_HOLDERS, "number of holders")?;
-    let gone = gone.iter().map(|device| DeviceId::from_slice(device)).collect::<Result<_, _>>()?;
+    let gone = gone
+        .iter()
+        .map(|device| DeviceId::from_slice(device))
+        .collect::<Result<_, _>>()?;
     few(&m.holders, MAX_INDEX_HOLDERS, "number of holders")?;
     let holders = m.holders.into_iter().map(|m| {
         Ok(IndexHolder {

@@ -84,8 +84,8 @@ pub struct DeviceEntry {
     pub online: bool,
     /// When it was last connected, by the relay's clock, Unix milliseconds; 0: never.
     pub last_seen_ms: u64,
-    /// Its card, sealed by it for the reader, at most [`MAX_CARD`](crate::limits::MAX_CARD) bytes; empty while there is
-    /// none.
+    /// Its card, sealed by it for the reader, at most [`MAX_CARD`](crate::limits::MAX_CARD) bytes;
+    /// empty while there is none.
     pub card: Bytes,
     /// Both reach the relay from one public address: probably the same LAN.
     pub same_network: bool,
@@ -96,16 +96,20 @@ pub struct DeviceEntry {
 pub struct Welcome {
     /// Names the user at this relay.
     pub user: UserId,
-    /// The relay expects a ping that often, milliseconds (within [`RELAY_PING_MS`](crate::limits::RELAY_PING_MS)), and
-    /// drops who is silent for three times as long.
+    /// The relay expects a ping that often, milliseconds (within
+    /// [`RELAY_PING_MS`](crate::limits::RELAY_PING_MS)), and drops who is silent for three
+    /// times as long.
     pub ping_ms: u32,
-    /// The user's devices, the reader among them; at most [`MAX_DEVICES`](crate::limits::MAX_DEVICES).
+    /// The user's devices, the reader among them; at most
+    /// [`MAX_DEVICES`](crate::limits::MAX_DEVICES).
     pub devices: Vec<DeviceEntry>,
-    /// Nodes that store, for measuring how near they are; at most [`MAX_RELAYS`](crate::limits::MAX_RELAYS).
+    /// Nodes that store, for measuring how near they are; at most
+    /// [`MAX_RELAYS`](crate::limits::MAX_RELAYS).
     pub stores: Vec<RelayAddress>,
     /// The front, as devices may dial it again; `None`: as it was dialled.
     pub front: Option<RelayAddress>,
-    /// Longest sealed message that the relay takes, bytes; at most [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE).
+    /// Longest sealed message that the relay takes, bytes; at most
+    /// [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE).
     pub max_message: u32,
 }
 
@@ -187,11 +191,13 @@ pub enum RelayMessage {
         /// No longer the user's; at most [`MAX_DEVICES`](crate::limits::MAX_DEVICES).
         removed: Vec<DeviceId>,
     },
-    /// Replaces the sender's cards for the readers named; at most [`MAX_DEVICES`](crate::limits::MAX_DEVICES).
+    /// Replaces the sender's cards for the readers named; at most
+    /// [`MAX_DEVICES`](crate::limits::MAX_DEVICES).
     Cards(Vec<Card>),
     /// The relay will close; go to another one.
     Move {
-        /// Best first, at most [`MAX_RELAYS`](crate::limits::MAX_RELAYS); empty: ask for an assignment.
+        /// Best first, at most [`MAX_RELAYS`](crate::limits::MAX_RELAYS); empty: ask for an
+        /// assignment.
         relays: Vec<RelayAddress>,
     },
     /// Data for another device of the same user.
@@ -204,7 +210,8 @@ pub enum RelayMessage {
         id: MessageId,
         /// 1 to [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE) bytes.
         sealed: Bytes,
-        /// Kept that many seconds for a device that does not come; 0 or too much: the relay's maximum.
+        /// Kept that many seconds for a device that does not come; 0 or too much: the relay's
+        /// maximum.
         keep_s: u32,
     },
     /// It is durable at the relay.
@@ -238,7 +245,8 @@ pub enum RelayMessage {
         request: u64,
         /// The share.
         share: ShareId,
-        /// Ciphertext of everything, bytes; at most [`MAX_CIPHERTEXT`](crate::limits::MAX_CIPHERTEXT).
+        /// Ciphertext of everything, bytes; at most
+        /// [`MAX_CIPHERTEXT`](crate::limits::MAX_CIPHERTEXT).
         bytes: u64,
         /// What the device measured; at most [`MAX_RELAYS`](crate::limits::MAX_RELAYS).
         near: Vec<Nearness>,
@@ -280,9 +288,9 @@ pub enum RelayMessage {
         /// 1 to [`MAX_PUT_LIST`](crate::limits::MAX_PUT_LIST), none beyond the largest share.
         records: Vec<PutRecord>,
     },
-    /// What is to be sent; comes once, when both lists are complete. May name positions that are there already: the
-    /// ranges of both spaces together are at most [`MAX_RANGES`](crate::limits::MAX_RANGES)
-    /// ([`Ranges::covering`] keeps to it).
+    /// What is to be sent; comes once, when both lists are complete. May name positions that are
+    /// there already: the ranges of both spaces together are at most
+    /// [`MAX_RANGES`](crate::limits::MAX_RANGES) ([`Ranges::covering`] keeps to it).
     Missing {
         /// The root.
         root: bool,

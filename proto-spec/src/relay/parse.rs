@@ -1,15 +1,16 @@
-//! From the wire to [`RelayMessage`]: the only place where a relay's or device's values are believed to be in bounds.
+//! From the wire to [`RelayMessage`]: the only place where a relay's or device's values are
+//! believed to be in bounds.
 
 use super::{
-    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
-    RelayRefusal, Welcome,
+    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress,
+    RelayMessage, RelayRefusal, Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
 use crate::ids::{ChunkId, Invitation, MessageId, ReadKey, ShareId, UserId};
 use crate::limits::{
-    CHUNK_TAG, MAX_CARD, MAX_CHUNK, MAX_CHUNKS, MAX_CIPHERTEXT, MAX_DEVICES, MAX_MESSAGE, MAX_PUT_LIST,
-    MAX_RANGES, MAX_RELAYS, MAX_ROOT, RELAY_PING_MS,
+    CHUNK_TAG, MAX_CARD, MAX_CHUNK, MAX_CHUNKS, MAX_CIPHERTEXT, MAX_DEVICES, MAX_MESSAGE,
+    MAX_PUT_LIST, MAX_RANGES, MAX_RELAYS, MAX_ROOT, RELAY_PING_MS,
 };
 use crate::message::{MessageError, Space, parse_space};
 use crate::range::Ranges;
@@ -26,8 +27,13 @@ impl RelayMessage {
             Body::Ping(m) => Self::Ping { nonce: m.nonce },
             Body::Pong(m) => Self::Pong { nonce: m.nonce },
             Body::Assign(_) => Self::Assign,
-            Body::Assigned(m) => Self::Assigned { relays: relays(m.relays)? },
-            Body::Hello(m) => Self::Hello { invitation: invitation(&m.invitation)?, instance: m.instance },
+            Body::Assigned(m) => Self::Assigned {
+                relays: relays(m.relays)?,
+            },
+            Body::Hello(m) => Self::Hello {
+                invitation: invitation(&m.invitation)?,
+                instance: m.instance,
+            },
             Body::Welcome(m) => Self::Welcome(Box::new(welcome(m)?)),
             Body::DevicesChanged(m) => Self::DevicesChanged {
                 changed: devices(m.changed)?,
@@ -37,7 +43,9 @@ impl RelayMessage {
                     .collect::<Result<_, _>>()?,
             },
             Body::Cards(m) => Self::Cards(cards(m.cards)?),
-            Body::Move(m) => Self::Move { relays: relays(m.relays)? },
+            Body::Move(m) => Self::Move {
+                relays: relays(m.relays)?,
+            },
             Body::Send(m) => Self::Send {
                 request: m.request,
                 to: DeviceId::from_slice(&m.to)?,
@@ -45,7 +53,10 @@ impl RelayMessage {
                 sealed: sealed(m.sealed, MAX_MESSAGE)?,
                 keep_s: m.keep_s,
             },
-            Body::Sent(m) => Self::Sent { request: m.request, forwarded: m.forwarded },
+            Body::Sent(m) => Self::Sent {
+                request: m.request,
+                forwarded: m.forwarded,
+            },
             Body::Deliver(m) => Self::Deliver {
                 seq: m.seq,
                 from: DeviceId::from_slice(&m.from)?,
@@ -55,8 +66,14 @@ impl RelayMessage {
             },
             Body::Received(m) => Self::Received { seq: m.seq },
             Body::Place(m) => place(&m)?,
-            Body::Placed(m) => Self::Placed { request: m.request, store: address(m.store)? },
-            Body::Release(m) => Self::Release { request: m.request, share: ShareId::from_slice(&m.share)? },
+            Body::Placed(m) => Self::Placed {
+                request: m.request,
+                store: address(m.store)?,
+            },
+            Body::Release(m) => Self::Release {
+                request: m.request,
+                share: ShareId::from_slice(&m.share)?,
+            },
             Body::Released(m) => Self::Released { request: m.request },
             Body::Failed(m) => Self::Failed {
                 request: m.request,
@@ -66,9 +83,10 @@ impl RelayMessage {
             Body::PutList(m) => put_list(&m)?,
             Body::Missing(m) => missing(&m)?,
             Body::PutChunk(m) => put_chunk(&m)?,
-            Body::Stored(m) => {
-                Self::Stored { space: parse_space(m.space())?, ranges: Ranges::parse(&m.ranges)? }
-            }
+            Body::Stored(m) => Self::Stored {
+                space: parse_space(m.space())?,
+                ranges: Ranges::parse(&m.ranges)?,
+            },
             Body::PutEnd(_) => Self::PutEnd,
             Body::PutDone(_) => Self::PutDone,
             body @ (Body::Connect(_)
@@ -87,7 +105,11 @@ impl RelayMessage {
 
 /// The list, when it has at most `max` elements.
 pub(super) fn few<'a, T>(list: &'a [T], max: usize, what: &'static str) -> Parsed<&'a [T]> {
-    if list.len() > max { Err(MessageError::Value(what)) } else { Ok(list) }
+    if list.len() > max {
+        Err(MessageError::Value(what))
+    } else {
+        Ok(list)
+    }
 }
 
 pub(super) fn address(address: Option<wire::RelayAddress>) -> Parsed<RelayAddress> {
@@ -100,7 +122,11 @@ pub(super) fn relays(list: Vec<wire::RelayAddress>) -> Parsed<Vec<RelayAddress>>
 }
 
 fn invitation(token: &[u8]) -> Parsed<Option<Invitation>> {
-    if token.is_empty() { Ok(None) } else { Ok(Some(Invitation::from_slice(token)?)) }
+    if token.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(Invitation::from_slice(token)?))
+    }
 }
 
 /// Something sealed: never empty, at most `max` bytes.
@@ -121,7 +147,11 @@ fn device(m: wire::DeviceEntry) -> Parsed<DeviceEntry> {
         device: DeviceId::from_slice(&m.device)?,
         online: m.online,
         last_seen_ms: m.last_seen_ms,
-        card: if m.card.is_empty() { m.card } else { sealed(m.card, MAX_CARD)? },
+        card: if m.card.is_empty() {
+            m.card
+        } else {
+            sealed(m.card, MAX_CARD)?
+        },
         same_network: m.same_network,
     })
 }
@@ -144,7 +174,10 @@ fn cards(list: Vec<wire::Card>) -> Parsed<Vec<Card>> {
     few(&list, MAX_DEVICES, "number of cards")?;
     list.into_iter()
         .map(|card| {
-            Ok(Card { reader: DeviceId::from_slice(&card.reader)?, sealed: sealed(card.sealed, MAX_CARD)? })
+            Ok(Card {
+                reader: DeviceId::from_slice(&card.reader)?,
+                sealed: sealed(card.sealed, MAX_CARD)?,
+            })
         })
         .collect()
 }
@@ -155,7 +188,12 @@ fn place(m: &wire::Place) -> Parsed<RelayMessage> {
     }
     let near = few(&m.near, MAX_RELAYS, "number of stores")?
         .iter()
-        .map(|near| Ok(Nearness { store: DeviceId::from_slice(&near.store)?, rtt_us: near.rtt_us }))
+        .map(|near| {
+            Ok(Nearness {
+                store: DeviceId::from_slice(&near.store)?,
+                rtt_us: near.rtt_us,
+            })
+        })
         .collect::<Parsed<_>>()?;
     Ok(RelayMessage::Place {
         request: m.request,
@@ -187,8 +225,15 @@ fn put_list(m: &wire::PutList) -> Parsed<RelayMessage> {
     if u64::from(m.first) + count as u64 > MAX_CHUNKS {
         return Err(MessageError::Value("position"));
     }
-    let records = records.iter().map(PutRecord::from_bytes).collect::<Parsed<_>>()?;
-    Ok(RelayMessage::PutList { space, first: m.first, records })
+    let records = records
+        .iter()
+        .map(PutRecord::from_bytes)
+        .collect::<Parsed<_>>()?;
+    Ok(RelayMessage::PutList {
+        space,
+        first: m.first,
+        records,
+    })
 }
 
 fn missing(m: &wire::Missing) -> Parsed<RelayMessage> {
@@ -214,7 +259,11 @@ fn put_chunk(m: &wire::PutChunk) -> Parsed<RelayMessage> {
     if m.length <= CHUNK_TAG || m.length > longest {
         return Err(MessageError::Value("chunk length"));
     }
-    Ok(RelayMessage::PutChunk { space, position: m.position, length: m.length })
+    Ok(RelayMessage::PutChunk {
+        space,
+        position: m.position,
+        length: m.length,
+    })
 }
 
 impl PutRecord {
@@ -228,7 +277,10 @@ impl PutRecord {
         if length <= CHUNK_TAG || length > MAX_CHUNK + CHUNK_TAG {
             return Err(MessageError::Value("chunk length"));
         }
-        Ok(Self { id: ChunkId::from_slice(id)?, length })
+        Ok(Self {
+            id: ChunkId::from_slice(id)?,
+            length,
+        })
     }
 
     /// The bytes that [`from_bytes`](Self::from_bytes) parses.

@@ -53,13 +53,17 @@ pub enum RelayRefusalCode {
 pub struct RelayRefusal {
     /// Why.
     pub code: RelayRefusalCode,
-    /// After how many milliseconds to try again, at most [`MAX_RETRY_MS`]; 0: the relay does not say.
+    /// After how many milliseconds to try again, at most [`MAX_RETRY_MS`]; 0: the relay does not
+    /// say.
     pub retry_after_ms: u32,
 }
 
 impl From<RelayRefusalCode> for RelayRefusal {
     fn from(code: RelayRefusalCode) -> Self {
-        Self { code, retry_after_ms: 0 }
+        Self {
+            code,
+            retry_after_ms: 0,
+        }
     }
 }
 
@@ -82,7 +86,10 @@ impl RelayRefusal {
             W::GoingAway => RelayRefusalCode::GoingAway,
             W::Twin => RelayRefusalCode::Twin,
         };
-        Self { code, retry_after_ms: retry_after_ms.min(MAX_RETRY_MS) }
+        Self {
+            code,
+            retry_after_ms: retry_after_ms.min(MAX_RETRY_MS),
+        }
     }
 
     /// Number of the code on the wire.

@@ -1,8 +1,9 @@
 //! Relay URLs: what people paste to connect a device to a relay.
 //!
-//! `hither://HOST:PORT/#<key>[.<invitation>]`: the key in its text form (`12D3KooW…`), so that nobody on the way can
-//! pose as the relay, and the invitation in 32 hexadecimal digits. Both stand in the fragment, which no program that
-//! takes the text for a link sends anywhere. With an invitation it is a secret.
+//! `hither://HOST:PORT/#<key>[.<invitation>]`: the key in its text form (`12D3KooW…`), so that
+//! nobody on the way can pose as the relay, and the invitation in 32 hexadecimal digits. Both stand
+//! in the fragment, which no program that takes the text for a link sends anywhere. With an
+//! invitation it is a secret.
 
 use super::address::{HostPort, HostPortError, RelayAddress};
 use crate::device::DeviceId;
@@ -31,7 +32,9 @@ pub enum RelayUrlError {
     #[error("the relay's address is wrong: {0}")]
     Address(#[from] HostPortError),
     /// The key is not the text of an ed25519 key.
-    #[error("the relay's key is incomplete or mistyped (it begins with 12D3KooW and has 52 characters)")]
+    #[error(
+        "the relay's key is incomplete or mistyped (it begins with 12D3KooW and has 52 characters)"
+    )]
     Key,
     /// The invitation does not have 32 hexadecimal digits.
     #[error("the invitation is incomplete or mistyped (it has 32 hexadecimal digits)")]
@@ -52,12 +55,20 @@ pub struct RelayUrl {
 impl RelayUrl {
     /// The relay's address on both carriers.
     pub fn address(&self) -> RelayAddress {
-        RelayAddress { key: self.key, udp: vec![self.at.clone()], tcp: vec![self.at.clone()] }
+        RelayAddress {
+            key: self.key,
+            udp: vec![self.at.clone()],
+            tcp: vec![self.at.clone()],
+        }
     }
 
     /// The URL without its invitation: no secret any more.
     pub fn without_invitation(&self) -> Self {
-        Self { at: self.at.clone(), key: self.key, invitation: None }
+        Self {
+            at: self.at.clone(),
+            key: self.key,
+            invitation: None,
+        }
     }
 }
 
@@ -74,7 +85,11 @@ impl fmt::Display for RelayUrl {
 
 impl fmt::Debug for RelayUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let invitation = if self.invitation.is_some() { ".(secret)" } else { "" };
+        let invitation = if self.invitation.is_some() {
+            ".(secret)"
+        } else {
+            ""
+        };
         write!(f, "RelayUrl({SCHEME}{}/#{}{invitation})", self.at, self.key)
     }
 }
@@ -106,9 +121,15 @@ impl FromStr for RelayUrl {
             None => (fragment, None),
         };
         let key = key.parse().map_err(|_| RelayUrlError::Key)?;
-        let invitation =
-            invitation.map(Invitation::from_hex).transpose().map_err(|_| RelayUrlError::Invitation)?;
-        Ok(Self { at, key, invitation })
+        let invitation = invitation
+            .map(Invitation::from_hex)
+            .transpose()
+            .map_err(|_| RelayUrlError::Invitation)?;
+        Ok(Self {
+            at,
+            key,
+            invitation,
+        })
     }
 }
 
@@ -130,7 +151,10 @@ mod tests {
                 assert_eq!(url.to_string(), text);
                 assert_eq!(url.invitation.is_some(), !end.is_empty());
                 assert_eq!(url.address().udp, [host.parse().unwrap()]);
-                assert_eq!(url.without_invitation().to_string(), format!("hither://{host}/#{KEY}"));
+                assert_eq!(
+                    url.without_invitation().to_string(),
+                    format!("hither://{host}/#{KEY}")
+                );
                 let pasted = format!(" HITHER://{host}#{KEY}{end}\n");
                 assert_eq!(pasted.parse::<RelayUrl>().unwrap(), url);
             }
@@ -144,7 +168,10 @@ mod tests {
         let text = format!("hither://{host}/#{KEY}.{INVITATION}");
         assert!(text.len() <= MAX_RELAY_URL);
         assert_eq!(text.parse::<RelayUrl>().unwrap().to_string(), text);
-        assert_eq!("h".repeat(MAX_RELAY_URL + 1).parse::<RelayUrl>(), Err(RelayUrlError::TooLong));
+        assert_eq!(
+            "h".repeat(MAX_RELAY_URL + 1).parse::<RelayUrl>(),
+            Err(RelayUrlError::TooLong)
+        );
     }
 
     #[test]
@@ -156,16 +183,31 @@ mod tests {
             (format!("https://relay.example:1/#{KEY}"), Scheme),
             ("hither://relay.example:1".into(), NoKey),
             ("hither://relay.example:1/#".into(), NoKey),
-            (format!("hither://relay.example/#{KEY}"), Address(HostPortError::NoPort)),
+            (
+                format!("hither://relay.example/#{KEY}"),
+                Address(HostPortError::NoPort),
+            ),
             (format!("hither:///#{KEY}"), Address(HostPortError::NoPort)),
-            (format!("hither://relay.example:x/#{KEY}"), Address(HostPortError::Port)),
-            (format!("hither://0.0.0.0:1/#{KEY}"), Address(HostPortError::Unusable)),
+            (
+                format!("hither://relay.example:x/#{KEY}"),
+                Address(HostPortError::Port),
+            ),
+            (
+                format!("hither://0.0.0.0:1/#{KEY}"),
+                Address(HostPortError::Unusable),
+            ),
             (format!("hither://relay.example:1/path#{KEY}"), Path),
             (format!("hither://relay.example:1/#{}", &KEY[..51]), Key),
             (format!("hither://relay.example:1/#.{INVITATION}"), Key),
             (format!("hither://relay.example:1/#{KEY}."), Invitation),
-            (format!("hither://relay.example:1/#{KEY}.{}", &INVITATION[..31]), Invitation),
-            (format!("hither://relay.example:1/#{KEY}.{INVITATION}.x"), Invitation),
+            (
+                format!("hither://relay.example:1/#{KEY}.{}", &INVITATION[..31]),
+                Invitation,
+            ),
+            (
+                format!("hither://relay.example:1/#{KEY}.{INVITATION}.x"),
+                Invitation,
+            ),
         ] {
             assert_eq!(text.parse::<RelayUrl>(), Err(why), "{text}");
         }
@@ -173,10 +215,16 @@ mod tests {
 
     #[test]
     fn neither_the_url_nor_its_errors_show_the_invitation() {
-        let url: RelayUrl = format!("hither://relay.example:1/#{KEY}.{INVITATION}").parse().unwrap();
-        assert_eq!(format!("{url:?}"), format!("RelayUrl(hither://relay.example:1/#{KEY}.(secret))"));
-        let mistyped =
-            format!("hither://relay.example:1/#{KEY}.{INVITATION}0").parse::<RelayUrl>().unwrap_err();
+        let url: RelayUrl = format!("hither://relay.example:1/#{KEY}.{INVITATION}")
+            .parse()
+            .unwrap();
+        assert_eq!(
+            format!("{url:?}"),
+            format!("RelayUrl(hither://relay.example:1/#{KEY}.(secret))")
+        );
+        let mistyped = format!("hither://relay.example:1/#{KEY}.{INVITATION}0")
+            .parse::<RelayUrl>()
+            .unwrap_err();
         assert!(!format!("{mistyped} {mistyped:?}").contains(&INVITATION[..8]));
     }
 

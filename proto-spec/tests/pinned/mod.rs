@@ -19,7 +19,10 @@ fn path(name: &str) -> PathBuf {
 
 /// The file has what the code makes. With `HITHER_WRITE_VECTORS` it is written anew first.
 pub fn assert_pinned(file: &str, vectors: &[Vector]) {
-    let text: String = vectors.iter().map(|(name, value)| format!("# {name}\n{value}\n\n")).collect();
+    let text: String = vectors
+        .iter()
+        .map(|(name, value)| format!("# {name}\n{value}\n\n"))
+        .collect();
     if std::env::var_os("HITHER_WRITE_VECTORS").is_some() {
         std::fs::write(path(file), &text).unwrap();
     }

@@ -1,7 +1,9 @@
-//! Hostile clients, from an address of their own: what they cost everybody else is measured by another process beside them.
+//! Hostile clients, from an address of their own: what they cost everybody else is measured by
+//! another process beside them.
 //!
-//! Connections that never finish their handshake; strangers whose first frames are garbage, far too long, or made-up
-//! invitations; and a device of some user that asks for what is not its own, as fast as it can.
+//! Connections that never finish their handshake; strangers whose first frames are garbage, far too
+//! long, or made-up invitations; and a device of some user that asks for what is not its own, as
+//! fast as it can.
 
 use crate::device::Device;
 use crate::fleet::devices;
@@ -52,10 +54,16 @@ pub async fn run(options: &Options, seconds: u64) -> Result<(), Failure> {
     }
     for n in 0..STRANGERS.0 {
         let (net, done) = (Arc::clone(&net), Arc::clone(&done));
-        tasks.spawn(timeout_at(until, async move { strange(&net, n, &done).await }));
+        tasks.spawn(timeout_at(
+            until,
+            async move { strange(&net, n, &done).await },
+        ));
     }
     let (of, by) = (Arc::clone(&net), Arc::clone(&done));
-    tasks.spawn(timeout_at(until, async move { forge(&of, &forger, &by).await }));
+    tasks.spawn(timeout_at(
+        until,
+        async move { forge(&of, &forger, &by).await },
+    ));
     tell(&json!({ "event": "attacking" }), "attacking");
     while tasks.join_next().await.is_some() {}
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -81,7 +89,10 @@ async fn slow(net: &Net, done: &Done) {
             done.slow.fetch_add(1, Ordering::Relaxed);
             // The beginning of a long TLS record, byte by byte.
             let mut ticks = interval(SLOW.1);
-            for byte in [0x16, 3, 1, 0x3f, 0xff].into_iter().chain(std::iter::repeat(1)) {
+            for byte in [0x16, 3, 1, 0x3f, 0xff]
+                .into_iter()
+                .chain(std::iter::repeat(1))
+            {
                 ticks.tick().await;
                 if socket.write_all(&[byte]).await.is_err() {
                     break;
@@ -98,8 +109,12 @@ async fn strange(net: &Net, number: usize, done: &Done) {
     loop {
         turn += 1;
         sleep(STRANGERS.1).await;
-        let Ok(identity) = Identity::generate() else { continue };
-        let opened = net.open(&Arc::new(identity), number, RelayPurpose::Device).await;
+        let Ok(identity) = Identity::generate() else {
+            continue;
+        };
+        let opened = net
+            .open(&Arc::new(identity), number, RelayPurpose::Device)
+            .await;
         let mut wire = match opened {
             Ok(wire) => wire,
             Err(error) => {
@@ -111,7 +126,11 @@ async fn strange(net: &Net, number: usize, done: &Done) {
         let first = match turn % 3 {
             0 => vec![0xff; 64],
             1 => [&1000u32.to_be_bytes()[..], &[0xa5; 1000]].concat(),
-            _ => encode_relay_frame(&RelayMessage::Hello { invitation, instance: 0 }).to_vec(),
+            _ => encode_relay_frame(&RelayMessage::Hello {
+                invitation,
+                instance: 0,
+            })
+            .to_vec(),
         };
         if wire.send.write_all(&first).await.is_ok() && wire.send.flush().await.is_ok() {
             done.strangers.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +142,9 @@ async fn strange(net: &Net, number: usize, done: &Done) {
 
 /// A device that asks for what is not its own.
 async fn forge(net: &Net, device: &Device, done: &Done) {
-    let Ok(stranger) = Identity::generate() else { return };
+    let Ok(stranger) = Identity::generate() else {
+        return;
+    };
     let not_mine: DeviceId = stranger.device_id();
     loop {
         let mut held = match device.come(net).await {

@@ -1,5 +1,5 @@
-//! The yardstick of a store: the same bytes over a TCP + TLS stream of the same kind from this process to another one,
-//! memory to memory, and nothing else.
+//! The yardstick of a store: the same bytes over a TCP + TLS stream of the same kind from this
+//! process to another one, memory to memory, and nothing else.
 
 use crate::usage::Usage;
 use crate::{Failure, Options};
@@ -29,7 +29,10 @@ impl Bare {
     /// In the time that two took together, half of it.
     pub fn between(one: &Self, other: &Self) -> Self {
         let rate = 2.0 / (1.0 / one.rate + 1.0 / other.rate);
-        Self { rate, cpu: (one.cpu + other.cpu) / 2.0 }
+        Self {
+            rate,
+            cpu: (one.cpu + other.cpu) / 2.0,
+        }
     }
 }
 
@@ -41,7 +44,13 @@ struct There {
 }
 
 pub fn endpoint(identity: &Identity) -> Result<Endpoint, Failure> {
-    Ok(Endpoint::bind(identity, &EndpointConfig { loopback_only: true, ..EndpointConfig::default() })?)
+    Ok(Endpoint::bind(
+        identity,
+        &EndpointConfig {
+            loopback_only: true,
+            ..EndpointConfig::default()
+        },
+    )?)
 }
 
 /// The other process: takes one stream to its end, and lives until its input ends.
@@ -49,7 +58,10 @@ pub async fn sink() -> Result<(), Failure> {
     let identity = Identity::generate()?;
     let endpoint = endpoint(&identity)?;
     let port = endpoint.tcp_port().ok_or("no TCP port")?;
-    let there = There { key: identity.device_id().as_bytes().to_vec(), port };
+    let there = There {
+        key: identity.device_id().as_bytes().to_vec(),
+        port,
+    };
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&there)?)?;
     let mut stream = loop {
         match endpoint.accept().await {
@@ -76,13 +88,24 @@ pub async fn sink() -> Result<(), Failure> {
 pub async fn run(options: &Options, chunks: &[Bytes]) -> Result<Bare, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--relay").arg(options.relay.to_string());
-    command.arg("--bin").arg(&options.bin).arg("--data").arg(&options.data).arg("sink");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    command
+        .arg("--bin")
+        .arg(&options.bin)
+        .arg("--data")
+        .arg(&options.data)
+        .arg("sink");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
     let there: There = serde_json::from_str(&lines.next_line().await?.ok_or("no address")?)?;
     let from = endpoint(&Identity::generate()?)?;
     let at = SocketAddr::from(([127, 0, 0, 1], there.port));
-    let link = from.connect_tcp(DeviceId::from_slice(&there.key)?, &[at]).await?;
+    let link = from
+        .connect_tcp(DeviceId::from_slice(&there.key)?, &[at])
+        .await?;
     let mut stream = link.open().await?;
     let child_id = child.id().ok_or("the other process is gone")?;
     let processes = [child_id, std::process::id()];
@@ -92,7 +115,11 @@ pub async fn run(options: &Options, chunks: &[Bytes]) -> Result<Bare, Failure> {
         stream.send.send_bytes(chunk.clone()).await?;
     }
     stream.send.finish().await?;
-    let got: u64 = lines.next_line().await?.ok_or("the other process broke off")?.parse()?;
+    let got: u64 = lines
+        .next_line()
+        .await?
+        .ok_or("the other process broke off")?
+        .parse()?;
     let seconds = began.elapsed().as_secs_f64();
     let mut cpu_ms = 0;
     for (process, before) in processes.into_iter().zip(before) {
@@ -104,5 +131,8 @@ pub async fn run(options: &Options, chunks: &[Bytes]) -> Result<Bare, Failure> {
         return Err("not everything came".into());
     }
     let rate = got as f64 / f64::from(1 << 20) / seconds;
-    Ok(Bare { rate, cpu: cpu_ms as f64 / 1000.0 / (got as f64 / f64::from(1 << 30)) })
+    Ok(Bare {
+        rate,
+        cpu: cpu_ms as f64 / 1000.0 / (got as f64 / f64::from(1 << 30)),
+    })
 }

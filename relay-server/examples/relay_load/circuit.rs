@@ -1,5 +1,6 @@
-//! A circuit between two devices of this process, beside a bare TCP + TLS stream of the same bytes in the same run. The bytes are
-//! not encrypted once more, as devices do: what is measured is what the relay does with them.
+//! A circuit between two devices of this process, beside a bare TCP + TLS stream of the same bytes
+//! in the same run. The bytes are not encrypted once more, as devices do: what is measured is what
+//! the relay does with them.
 
 use crate::bare::{self, Bare, endpoint};
 use crate::fleet::{come, devices};
@@ -21,16 +22,26 @@ use tokio::io::AsyncReadExt;
 /// Bytes sent, and read, at once.
 const PIECE: usize = 256 * 1024;
 
-async fn begin(options: &Options, endpoint: &Endpoint, first: CircuitMessage) -> Result<Stream, Failure> {
+async fn begin(
+    options: &Options,
+    endpoint: &Endpoint,
+    first: CircuitMessage,
+) -> Result<Stream, Failure> {
     let mut stream = dial(options, endpoint).await?;
-    let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(RelayPurpose::Circuit) };
+    let open = Message::RelayOpen {
+        protocol: PROTOCOL,
+        purpose: Some(RelayPurpose::Circuit),
+    };
     write_message(&mut stream.send, &open).await?;
     write_relay_message(&mut stream.send, &RelayMessage::Circuit(Box::new(first))).await?;
     Ok(stream)
 }
 
 async fn connected(stream: &mut Stream) -> Result<(), Failure> {
-    match RelayReader::new(MAX_RELAY_FRAME).next(&mut stream.recv).await? {
+    match RelayReader::new(MAX_RELAY_FRAME)
+        .next(&mut stream.recv)
+        .await?
+    {
         Some(RelayMessage::Circuit(said)) if *said == CircuitMessage::Connected => {
             stream.widen();
             Ok(())
@@ -60,7 +71,12 @@ async fn pass(
     wire: &mut Wire,
     bytes: u64,
 ) -> Result<f64, Failure> {
-    let knock = Knock::make(&ShareSecret::new([1; 16]), &from.device(), &device, [7; Knock::SALT]);
+    let knock = Knock::make(
+        &ShareSecret::new([1; 16]),
+        &from.device(),
+        &device,
+        [7; Knock::SALT],
+    );
     let mut caller = begin(options, from, CircuitMessage::Connect { to: device, knock }).await?;
     let circuit = offered(wire).await?;
     let mut called = begin(options, to, CircuitMessage::Accept { circuit }).await?;
@@ -101,7 +117,8 @@ pub async fn run(options: &Options, gib: f64, rounds: usize) -> Result<(), Failu
     let bytes = pieces * PIECE as u64;
     let plain = vec![Bytes::from(vec![7; PIECE]); usize::try_from(pieces)?];
     for number in 1..=rounds {
-        // The first takes fresh memory for the sockets and is slower than any after it: it does not count.
+        // The first takes fresh memory for the sockets and is slower than any after it: it does not
+        // count.
         bare::run(options, &plain).await?;
         let first = bare::run(options, &plain).await?;
         let work = pass(options, (&from, &to), called.id, &mut held.wire, bytes);

@@ -58,19 +58,30 @@ impl Device {
     /// A new one, of the invitation's user.
     pub fn new(number: usize, url: RelayUrl) -> Result<Self, Failure> {
         let identity = Arc::new(Identity::generate()?);
-        Ok(Self { id: identity.device_id(), identity, number, url })
+        Ok(Self {
+            id: identity.device_id(),
+            identity,
+            number,
+            url,
+        })
     }
 
     /// Comes.
     pub async fn come(&self, net: &Net) -> Result<Held, NotIn> {
-        let open = net.open(&self.identity, self.number, RelayPurpose::Device).await;
+        let open = net
+            .open(&self.identity, self.number, RelayPurpose::Device)
+            .await;
         let mut wire = open.map_err(NotIn::Failed)?;
         wire.say(&hello(&self.url)).await.map_err(NotIn::Failed)?;
         let answer = timeout(ANSWER, wire.hear()).await;
-        match answer.unwrap_or_else(|_| Err("no welcome in time".into())).map_err(NotIn::Failed)? {
-            RelayMessage::Welcome(welcome) => {
-                Ok(Held { wire, ping: Duration::from_millis(welcome.ping_ms.into()) })
-            }
+        match answer
+            .unwrap_or_else(|_| Err("no welcome in time".into()))
+            .map_err(NotIn::Failed)?
+        {
+            RelayMessage::Welcome(welcome) => Ok(Held {
+                wire,
+                ping: Duration::from_millis(welcome.ping_ms.into()),
+            }),
             RelayMessage::Refused(refusal) => Err(NotIn::Refused(refusal)),
             _ => Err(NotIn::Failed("not a welcome".into())),
         }

@@ -15,9 +15,15 @@ const INVITERS: usize = 8;
 const TRIES: usize = 5;
 
 /// Devices that the relay does not know yet, `per_user` of each user, in the order of their users.
-pub async fn devices(options: &Options, count: usize, per_user: u32) -> Result<Vec<Device>, Failure> {
+pub async fn devices(
+    options: &Options,
+    count: usize,
+    per_user: u32,
+) -> Result<Vec<Device>, Failure> {
     let users = count.div_ceil(per_user as usize);
-    let invited = stream::iter(0..users).map(|_| invite(options, per_user)).buffered(INVITERS);
+    let invited = stream::iter(0..users)
+        .map(|_| invite(options, per_user))
+        .buffered(INVITERS);
     let urls: Vec<RelayUrl> = invited.try_collect().await?;
     let of = |number: usize| Device::new(number, urls[number / per_user as usize].clone());
     (0..count).map(of).collect()
@@ -25,10 +31,17 @@ pub async fn devices(options: &Options, count: usize, per_user: u32) -> Result<V
 
 async fn invite(options: &Options, uses: u32) -> Result<RelayUrl, Failure> {
     let mut command = Command::new(&options.bin);
-    command.arg("--data").arg(&options.data).args(["--json", "invite", "--uses", &uses.to_string()]);
+    command.arg("--data").arg(&options.data).args([
+        "--json",
+        "invite",
+        "--uses",
+        &uses.to_string(),
+    ]);
     let output = command.output().await?;
     let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let url = said["url"].as_str().ok_or_else(|| format!("no invitation: {said}"))?;
+    let url = said["url"]
+        .as_str()
+        .ok_or_else(|| format!("no invitation: {said}"))?;
     Ok(url.parse()?)
 }
 
@@ -41,7 +54,11 @@ pub struct Coming {
 }
 
 /// All of them come, a few at the same time; one that fails tries again.
-pub async fn come(options: &Options, net: &Net, devices: &[Device]) -> (Vec<(Device, Held)>, Coming) {
+pub async fn come(
+    options: &Options,
+    net: &Net,
+    devices: &[Device],
+) -> (Vec<(Device, Held)>, Coming) {
     let mut coming = Coming::default();
     let began = Instant::now();
     let errors = &coming.errors;
@@ -55,7 +72,11 @@ pub async fn come(options: &Options, net: &Net, devices: &[Device]) -> (Vec<(Dev
         }
         None
     });
-    let came: Vec<_> = each.buffer_unordered(options.at_once).filter_map(std::future::ready).collect().await;
+    let came: Vec<_> = each
+        .buffer_unordered(options.at_once)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
     let mut all = Vec::with_capacity(came.len());
     for (device, held, time) in came {
         coming.times.add(time);

@@ -21,7 +21,10 @@ pub async fn run(options: &Options, count: usize, window: u64) -> Result<(), Fai
     let all = devices(options, count, options.per_user).await?;
     let before = Usage::now(options)?;
     let lost = Arc::new(Errors::default());
-    let steps = STEPS.into_iter().filter(|step| *step < count).chain([count]);
+    let steps = STEPS
+        .into_iter()
+        .filter(|step| *step < count)
+        .chain([count]);
     let mut here = 0;
     for step in steps {
         let (came, coming) = come(options, &net, &all[here..step]).await;

@@ -1,4 +1,5 @@
-//! Durable messages for devices that are away: how many a second are accepted, and whether all of them are there later.
+//! Durable messages for devices that are away: how many a second are accepted, and whether all of
+//! them are there later.
 
 use crate::fleet::{come, devices};
 use crate::idle::carrier;
@@ -23,16 +24,22 @@ pub async fn run(options: &Options, plan: &Plan) -> Result<(), Failure> {
         readers.push(reader);
         drop(held);
     }
-    let plan = Plan { pairs: senders.len(), ..*plan };
+    let plan = Plan {
+        pairs: senders.len(),
+        ..*plan
+    };
     sleep(Duration::from_secs(2)).await;
     let errors = Arc::new(Errors::default());
     let before = Usage::now(options)?;
     let mut tasks = Vec::new();
     for ((sender, held), to) in senders {
         let errors = Arc::clone(&errors);
-        tasks.push(tokio::spawn(async move { send(plan, sender, held, to, &errors).await }));
+        tasks.push(tokio::spawn(async move {
+            send(plan, sender, held, to, &errors).await
+        }));
     }
-    let (mut sent, mut accepted, mut answers, mut seconds) = (0, HashSet::new(), Times::default(), 0.0_f64);
+    let (mut sent, mut accepted, mut answers, mut seconds) =
+        (0, HashSet::new(), Times::default(), 0.0_f64);
     for task in tasks {
         match task.await? {
             Ok(done) => {
@@ -47,7 +54,9 @@ pub async fn run(options: &Options, plan: &Plan) -> Result<(), Failure> {
     let after = Usage::now(options)?;
     let fetching = Instant::now();
     let (came, _) = come(options, &net, &readers).await;
-    let reading = came.into_iter().map(|(device, held)| tokio::spawn(receive(device, held, Instant::now())));
+    let reading = came
+        .into_iter()
+        .map(|(device, held)| tokio::spawn(receive(device, held, Instant::now())));
     let (mut got, mut again) = (HashSet::new(), 0);
     for task in reading.collect::<Vec<_>>() {
         match task.await? {
@@ -60,7 +69,10 @@ pub async fn run(options: &Options, plan: &Plan) -> Result<(), Failure> {
     }
     let fetched = fetching.elapsed().as_secs_f64();
     let lost = accepted.difference(&got).count();
-    let (rate, percent) = (accepted.len() as f64 / seconds.max(0.001), after.percent_since(&before));
+    let (rate, percent) = (
+        accepted.len() as f64 / seconds.max(0.001),
+        after.percent_since(&before),
+    );
     let answers = answers.sorted();
     let value = json!({
         "what": "mail", "carrier": carrier(options), "rate": plan.rate, "seconds": plan.seconds,

@@ -2,17 +2,19 @@
 //!
 //! `relay_load --relay URL --bin PROGRAM --data FOLDER --pid PID COMMAND`, where COMMAND is
 //!
-//! - `idle N`: devices that only ping; memory and processor time at 100, 1,000, 2,000, 5,000 … N of them;
+//! - `idle N`: devices that only ping; memory and processor time at 100, 1,000, 2,000, 5,000 … N of
+//!   them;
 //! - `push RATE SECONDS`: messages between devices that are connected;
 //! - `mail RATE SECONDS`: messages for devices that are away, which then come and fetch them;
-//! - `storm N`: devices that all come back after the relay was restarted (by whoever reads "holding" here);
+//! - `storm N`: devices that all come back after the relay was restarted (by whoever reads
+//!   "holding" here);
 //! - `attack SECONDS`: hostile clients, for measuring everybody else beside them;
 //! - `store GIB`: an upload and a download beside a bare TCP + TLS stream of the same bytes;
 //! - `circuit GIB`: a circuit between two devices beside such a stream.
 //!
-//! Every measurement is one JSON line on standard output and one line for people on standard error. All devices come from
-//! one address, so the relay's limits for addresses must be raised (`scripts/relay-bench` does). Invitations are made with
-//! `PROGRAM --data FOLDER invite`.
+//! Every measurement is one JSON line on standard output and one line for people on standard error.
+//! All devices come from one address, so the relay's limits for addresses must be raised
+//! (`scripts/relay-bench` does). Invitations are made with `PROGRAM --data FOLDER invite`.
 
 mod attack;
 mod bare;
@@ -141,11 +143,41 @@ async fn main() -> Result<(), Failure> {
     let options = Options::parse();
     match options.command {
         Command::Idle { devices, window } => idle::run(&options, devices, window).await,
-        Command::Push { rate, seconds, pairs, size, idle } => {
-            push::run(&options, &traffic::Plan { rate, seconds, pairs, size }, idle).await
+        Command::Push {
+            rate,
+            seconds,
+            pairs,
+            size,
+            idle,
+        } => {
+            push::run(
+                &options,
+                &traffic::Plan {
+                    rate,
+                    seconds,
+                    pairs,
+                    size,
+                },
+                idle,
+            )
+            .await
         }
-        Command::Mail { rate, seconds, pairs, size } => {
-            mail::run(&options, &traffic::Plan { rate, seconds, pairs, size }).await
+        Command::Mail {
+            rate,
+            seconds,
+            pairs,
+            size,
+        } => {
+            mail::run(
+                &options,
+                &traffic::Plan {
+                    rate,
+                    seconds,
+                    pairs,
+                    size,
+                },
+            )
+            .await
         }
         Command::Storm { devices, patience } => storm::run(&options, devices, patience).await,
         Command::Attack { seconds } => attack::run(&options, seconds).await,

@@ -1,13 +1,13 @@
-//! Connections to the relay. All devices share a few UDP sockets, which leaves the processor to the relay: a socket for
-//! each would cost this process more than the relay spends on the device.
+//! Connections to the relay. All devices share a few UDP sockets, which leaves the processor to the
+//! relay: a socket for each would cost this process more than the relay spends on the device.
 
 use crate::{Failure, Options, tls};
 use bytes::{Buf, BytesMut};
 use hither_carrier::Identity;
 use hither_proto::limits::{MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    DeviceId, FRAME_PREFIX, Message, RelayMessage, RelayPurpose, RelayUrl, decode_relay_frame, encode_frame,
-    encode_relay_frame, frame_length,
+    DeviceId, FRAME_PREFIX, Message, RelayMessage, RelayPurpose, RelayUrl, decode_relay_frame,
+    encode_frame, encode_relay_frame, frame_length,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
@@ -47,7 +47,10 @@ impl Net {
     pub fn from(options: &Options, from: Ipv4Addr) -> Result<Self, Failure> {
         let known = options.relay.address();
         let addresses = if options.tcp { &known.tcp } else { &known.udp };
-        let address = addresses.iter().find_map(|at| at.socket_addr()).ok_or("the relay has no address")?;
+        let address = addresses
+            .iter()
+            .find_map(|at| at.socket_addr())
+            .ok_or("the relay has no address")?;
         let mut transport = TransportConfig::default();
         let mut mtu = MtuDiscoveryConfig::default();
         mtu.upper_bound(6500);
@@ -61,7 +64,15 @@ impl Net {
         let quic: Result<_, _> = (0..SOCKETS).map(|_| quinn::Endpoint::client(any)).collect();
         let (transport, provider) = (Arc::new(transport), tls::provider());
         let (relay, tcp) = (known.key, options.tcp);
-        Ok(Self { quic: quic?, transport, provider, relay, from, address, tcp })
+        Ok(Self {
+            quic: quic?,
+            transport,
+            provider,
+            relay,
+            from,
+            address,
+            tcp,
+        })
     }
 
     /// A stream to the relay that says what it is for.
@@ -77,8 +88,13 @@ impl Net {
                 false => self.open_quic(identity, number).await,
             }
         };
-        let mut wire = timeout(DIAL, dial).await.map_err(|_| "the dial took too long")??;
-        let open = encode_frame(&Message::RelayOpen { protocol: PROTOCOL, purpose: Some(purpose) });
+        let mut wire = timeout(DIAL, dial)
+            .await
+            .map_err(|_| "the dial took too long")??;
+        let open = encode_frame(&Message::RelayOpen {
+            protocol: PROTOCOL,
+            purpose: Some(purpose),
+        });
         wire.send.write_all(&open).await?;
         Ok(wire)
     }
@@ -105,14 +121,21 @@ impl Net {
         let socket = self.plain().await?;
         socket.set_nodelay(true)?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(crypto));
-        let (recv, send) = tokio::io::split(connector.connect(ServerName::try_from(NAME)?, socket).await?);
+        let (recv, send) = tokio::io::split(
+            connector
+                .connect(ServerName::try_from(NAME)?, socket)
+                .await?,
+        );
         Ok(Wire::new(Box::new(send), Box::new(recv), None))
     }
 }
 
 /// Whose relay a URL is for, and with what invitation.
 pub fn hello(url: &RelayUrl) -> RelayMessage {
-    RelayMessage::Hello { invitation: url.invitation.clone(), instance: 0 }
+    RelayMessage::Hello {
+        invitation: url.invitation.clone(),
+        instance: 0,
+    }
 }
 
 /// A stream to the relay.
@@ -129,7 +152,12 @@ impl Wire {
         recv: Box<dyn AsyncRead + Send + Unpin>,
         connection: Option<quinn::Connection>,
     ) -> Self {
-        Self { send, recv, read: BytesMut::new(), connection }
+        Self {
+            send,
+            recv,
+            read: BytesMut::new(),
+            connection,
+        }
     }
 
     pub async fn say(&mut self, message: &RelayMessage) -> Result<(), Failure> {

@@ -29,14 +29,22 @@ pub fn pairs(mut came: Vec<(Device, Held)>) -> Vec<[(Device, Held); 2]> {
 
 pub async fn run(options: &Options, plan: &Plan, idle: usize) -> Result<(), Failure> {
     let net = Net::new(options)?;
-    let (besides, _) = come(options, &net, &devices(options, idle, options.per_user).await?).await;
+    let (besides, _) = come(
+        options,
+        &net,
+        &devices(options, idle, options.per_user).await?,
+    )
+    .await;
     let idle = besides.len();
     for (device, held) in besides {
         tokio::spawn(async move { drop(held.idle(&device).await) });
     }
     let (came, _) = come(options, &net, &devices(options, 2 * plan.pairs, 2).await?).await;
     let pairs = pairs(came);
-    let plan = Plan { pairs: pairs.len(), ..*plan };
+    let plan = Plan {
+        pairs: pairs.len(),
+        ..*plan
+    };
     sleep(Duration::from_secs(2)).await;
     let errors = Arc::new(Errors::default());
     let before = Usage::now(options)?;
@@ -70,8 +78,11 @@ pub async fn run(options: &Options, plan: &Plan, idle: usize) -> Result<(), Fail
     }
     let lost = accepted.difference(&got).count();
     let delivered = deliveries.len();
-    let (answers, deliveries, percent) =
-        (answers.sorted(), deliveries.sorted(), after.percent_since(&before));
+    let (answers, deliveries, percent) = (
+        answers.sorted(),
+        deliveries.sorted(),
+        after.percent_since(&before),
+    );
     let value = json!({
         "what": "push", "carrier": carrier(options), "rate": plan.rate, "seconds": plan.seconds,
         "pairs": plan.pairs, "idle": idle, "bytes": plan.size,

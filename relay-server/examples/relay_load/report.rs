@@ -24,7 +24,8 @@ pub struct Times(Vec<u64>);
 
 impl Times {
     pub fn add(&mut self, time: Duration) {
-        self.0.push(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.0
+            .push(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
     pub fn join(&mut self, other: Self) {
@@ -41,9 +42,15 @@ impl Times {
         let at = |part: f64| {
             let last = self.0.len().saturating_sub(1);
             let place = (last as f64 * part).round() as usize;
-            self.0.get(place).map_or(0.0, |micros| *micros as f64 / 1000.0)
+            self.0
+                .get(place)
+                .map_or(0.0, |micros| *micros as f64 / 1000.0)
         };
-        Spread { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+        Spread {
+            p50: at(0.5),
+            p99: at(0.99),
+            max: at(1.0),
+        }
     }
 }
 
@@ -63,7 +70,11 @@ impl Spread {
 
 impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", self.p50, self.p99, self.max)
+        write!(
+            f,
+            "p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+            self.p50, self.p99, self.max
+        )
     }
 }
 
@@ -83,7 +94,11 @@ impl Errors {
     }
 
     pub fn total(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .sum()
     }
 
     pub fn json(&self) -> Value {

@@ -14,8 +14,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_PUT_LIST, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    DeviceId, Message, Proof, ProofKey, ProofKind, Purpose, Put, Ranges, RelayMessage, RelayPurpose, Side,
-    Space, Want,
+    DeviceId, Message, Proof, ProofKey, ProofKind, Purpose, Put, Ranges, RelayMessage,
+    RelayPurpose, Side, Space, Want,
 };
 use serde_json::json;
 use std::net::SocketAddr;
@@ -46,7 +46,10 @@ pub async fn dial(options: &Options, endpoint: &Endpoint) -> Result<Stream, Fail
 async fn upload(options: &Options, endpoint: &Endpoint, version: &Version) -> Result<f64, Failure> {
     let mut stream = dial(options, endpoint).await?;
     let began = Instant::now();
-    let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(RelayPurpose::Upload) };
+    let open = Message::RelayOpen {
+        protocol: PROTOCOL,
+        purpose: Some(RelayPurpose::Upload),
+    };
     write_message(&mut stream.send, &open).await?;
     let put = Put {
         share: version.share(),
@@ -57,11 +60,19 @@ async fn upload(options: &Options, endpoint: &Endpoint, version: &Version) -> Re
     let manifest = vec![version.manifest_record()?];
     let mut lists = vec![
         RelayMessage::Put(Box::new(put)),
-        RelayMessage::PutList { space: Space::Manifest, first: 0, records: manifest },
+        RelayMessage::PutList {
+            space: Space::Manifest,
+            first: 0,
+            records: manifest,
+        },
     ];
     for (part, records) in version.records.chunks(MAX_PUT_LIST).enumerate() {
         let first = u32::try_from(part * MAX_PUT_LIST)?;
-        lists.push(RelayMessage::PutList { space: Space::Data, first, records: records.to_vec() });
+        lists.push(RelayMessage::PutList {
+            space: Space::Data,
+            first,
+            records: records.to_vec(),
+        });
     }
     for list in lists {
         write_relay_message(&mut stream.send, &list).await?;
@@ -69,18 +80,32 @@ async fn upload(options: &Options, endpoint: &Endpoint, version: &Version) -> Re
     let mut reader = RelayReader::new(MAX_RELAY_FRAME);
     let mut wanted: Vec<(Space, u32)> = Vec::new();
     match reader.next(&mut stream.recv).await? {
-        Some(RelayMessage::Missing { root, manifest, data }) => {
+        Some(RelayMessage::Missing {
+            root,
+            manifest,
+            data,
+        }) => {
             wanted.extend(root.then_some((Space::Root, 0)));
-            wanted.extend(manifest.positions().map(|position| (Space::Manifest, position)));
+            wanted.extend(
+                manifest
+                    .positions()
+                    .map(|position| (Space::Manifest, position)),
+            );
             wanted.extend(data.positions().map(|position| (Space::Data, position)));
         }
         other => return Err(format!("the upload was not begun: {other:?}").into()),
     }
-    let Stream { mut send, mut recv, .. } = stream;
+    let Stream {
+        mut send, mut recv, ..
+    } = stream;
     let sending = async {
         for (space, position) in wanted {
             let bytes = version.chunk(space, position);
-            let header = RelayMessage::PutChunk { space, position, length: u32::try_from(bytes.len())? };
+            let header = RelayMessage::PutChunk {
+                space,
+                position,
+                length: u32::try_from(bytes.len())?,
+            };
             write_put_chunk(&mut send, &header, bytes).await?;
         }
         write_relay_message(&mut send, &RelayMessage::PutEnd).await?;
@@ -91,7 +116,9 @@ async fn upload(options: &Options, endpoint: &Endpoint, version: &Version) -> Re
             match reader.next(&mut recv).await? {
                 Some(RelayMessage::PutDone) => return Ok(()),
                 Some(RelayMessage::Stored { .. } | RelayMessage::Ping { .. }) => {}
-                other => return Err::<_, Failure>(format!("the upload broke off: {other:?}").into()),
+                other => {
+                    return Err::<_, Failure>(format!("the upload broke off: {other:?}").into());
+                }
             }
         }
     };
@@ -130,14 +157,21 @@ async fn download(options: &Options, owner: DeviceId, version: &Version) -> Resu
         while asked < requests && asked < served + WANTS {
             let positions = (asked * WANT..chunks.min((asked + 1) * WANT)).collect();
             let ranges = Ranges::from_bitmap(&positions);
-            let want = Want { request: u64::from(asked) + 1, space: Space::Data, version: 1, ranges };
+            let want = Want {
+                request: u64::from(asked) + 1,
+                space: Space::Data,
+                version: 1,
+                ranges,
+            };
             write_message(&mut stream.send, &Message::Want(want)).await?;
             asked += 1;
         }
         match reader.next(&mut stream.recv).await? {
             Some(Message::Chunk { length, .. }) => {
                 buffer.clear();
-                reader.payload_into(&mut stream.recv, &mut buffer, Duration::from_secs(30)).await?;
+                reader
+                    .payload_into(&mut stream.recv, &mut buffer, Duration::from_secs(30))
+                    .await?;
                 bytes += u64::from(length);
             }
             Some(Message::Served { .. }) => served += 1,
@@ -152,7 +186,8 @@ async fn download(options: &Options, owner: DeviceId, version: &Version) -> Resu
     }
 }
 
-/// Waits for what reaches a rate; besides gives the seconds of processor for each GiB of the relay and of this process.
+/// Waits for what reaches a rate; besides gives the seconds of processor for each GiB of the relay
+/// and of this process.
 pub async fn measured(
     options: &Options,
     bytes: u64,
@@ -188,18 +223,30 @@ pub async fn run(options: &Options, gib: f64, chunk: usize, rounds: usize) -> Re
             match held.wire.hear().await? {
                 RelayMessage::Placed { .. } => break,
                 RelayMessage::Failed { refusal, .. } => return Err(format!("{refusal:?}").into()),
-                RelayMessage::Ping { nonce } => held.wire.say(&RelayMessage::Pong { nonce }).await?,
+                RelayMessage::Ping { nonce } => {
+                    held.wire.say(&RelayMessage::Pong { nonce }).await?
+                }
                 _ => {}
             }
         }
-        // The first takes fresh memory for the sockets and is slower than any after it: it does not count.
+        // The first takes fresh memory for the sockets and is slower than any after it: it does not
+        // count.
         bare::run(options, &version.data).await?;
         // Before and after each: a machine is not equally fast all the time.
         let first = bare::run(options, &version.data).await?;
-        let (up, up_cpu) = measured(options, version.bytes(), upload(options, &sockets, &version)).await?;
+        let (up, up_cpu) = measured(
+            options,
+            version.bytes(),
+            upload(options, &sockets, &version),
+        )
+        .await?;
         let second = bare::run(options, &version.data).await?;
-        let (down, down_cpu) =
-            measured(options, version.bytes(), download(options, owner.id, &version)).await?;
+        let (down, down_cpu) = measured(
+            options,
+            version.bytes(),
+            download(options, owner.id, &version),
+        )
+        .await?;
         let third = bare::run(options, &version.data).await?;
         let rss = Usage::now(options)?.rss_kib;
         let bare = Bare::between(&Bare::between(&first, &third), &second);

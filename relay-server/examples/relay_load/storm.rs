@@ -1,7 +1,8 @@
 //! All devices come back after the relay was restarted.
 //!
-//! Whoever runs this restarts the relay when the line with the event "holding" is printed. Devices come back as those of
-//! the daemon do: at once, then after a pause that doubles and is jittered, or after what a busy relay asked for.
+//! Whoever runs this restarts the relay when the line with the event "holding" is printed. Devices
+//! come back as those of the daemon do: at once, then after a pause that doubles and is jittered,
+//! or after what a busy relay asked for.
 
 use crate::device::{Device, Held, Left, NotIn};
 use crate::fleet::{come, devices};
@@ -31,8 +32,8 @@ struct Storm {
     busy: AtomicU64,
     errors: Errors,
     tell: mpsc::UnboundedSender<Word>,
-    /// Places for those that dial: this process has not the processors of all devices, and dials that time out for want
-    /// of its own would say nothing of the relay.
+    /// Places for those that dial: this process has not the processors of all devices, and dials
+    /// that time out for want of its own would say nothing of the relay.
     places: Semaphore,
 }
 
@@ -52,7 +53,12 @@ pub async fn run(options: &Options, count: usize, patience: u64) -> Result<(), F
         tell: tell_words,
         places: Semaphore::new(DIALS),
     });
-    let (came, coming) = come(options, &storm.net, &devices(options, count, options.per_user).await?).await;
+    let (came, coming) = come(
+        options,
+        &storm.net,
+        &devices(options, count, options.per_user).await?,
+    )
+    .await;
     let here = came.len();
     for (device, held) in came {
         tokio::spawn(one(Arc::clone(&storm), device, held));
@@ -61,7 +67,11 @@ pub async fn run(options: &Options, count: usize, patience: u64) -> Result<(), F
     let before = Usage::now(options)?;
     tell(
         &json!({"event": "holding", "devices": here}),
-        &format!("storm, {}: {here} devices connected in {:.1} s", carrier(options), coming.seconds),
+        &format!(
+            "storm, {}: {here} devices connected in {:.1} s",
+            carrier(options),
+            coming.seconds
+        ),
     );
     let first = match timeout(Duration::from_secs(patience), words.recv()).await {
         Ok(Some(Word::Lost(at))) => at,
@@ -84,7 +94,10 @@ pub async fn run(options: &Options, count: usize, patience: u64) -> Result<(), F
     // The relay is still catching up with what it told the devices.
     sleep_until((Instant::now() + Duration::from_secs(2)).min(until)).await;
     let after = Usage::now(options)?;
-    let (attempts, busy) = (storm.attempts.load(Ordering::Relaxed), storm.busy.load(Ordering::Relaxed));
+    let (attempts, busy) = (
+        storm.attempts.load(Ordering::Relaxed),
+        storm.busy.load(Ordering::Relaxed),
+    );
     let value = json!({
         "what": "storm", "carrier": carrier(options), "devices": here, "lost": lost, "back": back,
         "settled_s": round(since_first.max / 1000.0), "since_first": since_first.json(), "own": own.json(),
@@ -112,7 +125,9 @@ async fn one(storm: Arc<Storm>, device: Device, held: Held) {
     let _ = storm.tell.send(Word::Lost(lost));
     let mut pause = PAUSES.0;
     loop {
-        let Ok(place) = storm.places.acquire().await else { return };
+        let Ok(place) = storm.places.acquire().await else {
+            return;
+        };
         storm.attempts.fetch_add(1, Ordering::Relaxed);
         let came = device.come(&storm.net).await;
         drop(place);

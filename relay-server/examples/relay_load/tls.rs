@@ -16,13 +16,17 @@ use std::fmt;
 use std::sync::Arc;
 
 /// DER in front of an ed25519 key (RFC 8410, section 4).
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 const ALPN: &[u8] = b"hither/1";
 
 /// The same ciphers in the same order as devices have them.
 pub fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     Arc::new(provider)
 }
 
@@ -34,7 +38,10 @@ pub fn client(
 ) -> Result<ClientConfig, Failure> {
     let key = vec![CertificateDer::from(spki(&identity.device_id()))];
     let key = Arc::new(CertifiedKey::new(key, Arc::new(Key(Arc::clone(identity)))));
-    let verifier = Arc::new(Expected { provider: Arc::clone(provider), relay: spki(&relay) });
+    let verifier = Arc::new(Expected {
+        provider: Arc::clone(provider),
+        relay: spki(&relay),
+    });
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()

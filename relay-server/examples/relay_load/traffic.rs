@@ -64,7 +64,13 @@ fn message(plan: &Plan, device: &Device, request: u64, due: Instant, to: DeviceI
     let mut id = [0; 16];
     id[..8].copy_from_slice(&device.id.as_bytes()[..8]);
     id[8..].copy_from_slice(&request.to_be_bytes());
-    RelayMessage::Send { request, to, id: MessageId::new(id), sealed: Bytes::from(text), keep_s: 600 }
+    RelayMessage::Send {
+        request,
+        to,
+        id: MessageId::new(id),
+        sealed: Bytes::from(text),
+        keep_s: 600,
+    }
 }
 
 /// Sends what is planned for one pair, and hears what becomes of it.
@@ -132,10 +138,17 @@ pub async fn send(
 }
 
 /// Reads and acknowledges until, after `until`, nothing comes any more.
-pub async fn receive(device: Device, mut held: Held, until: tokio::time::Instant) -> Result<Got, Failure> {
+pub async fn receive(
+    device: Device,
+    mut held: Held,
+    until: tokio::time::Instant,
+) -> Result<Got, Failure> {
     let mut got = Got::default();
     let mut quiet = until + LAST;
-    let mut pings = interval_at(tokio::time::Instant::now() + spread(&device, held.ping), held.ping);
+    let mut pings = interval_at(
+        tokio::time::Instant::now() + spread(&device, held.ping),
+        held.ping,
+    );
     loop {
         let result = tokio::select! {
             heard = held.wire.hear() => match heard? {

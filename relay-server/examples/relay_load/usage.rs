@@ -18,7 +18,13 @@ impl Usage {
         let pid: u32 = match (&options.pid_file, options.pid) {
             (Some(file), _) => std::fs::read_to_string(file)?.trim().parse()?,
             (None, Some(pid)) => pid,
-            (None, None) => return Ok(Self { rss_kib: 0, cpu_ms: 0, at: Instant::now() }),
+            (None, None) => {
+                return Ok(Self {
+                    rss_kib: 0,
+                    cpu_ms: 0,
+                    at: Instant::now(),
+                });
+            }
         };
         Self::of(pid)
     }
@@ -26,12 +32,20 @@ impl Usage {
     /// Of a process, now.
     pub fn of(pid: u32) -> Result<Self, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        let rss = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .ok_or("no VmRSS")?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let after_name = stat.rsplit(')').next().unwrap_or_default();
-        // After the name: state first, utime and stime are the 12th and 13th word, in hundredths of a second.
-        let ticks: Result<Vec<u64>, _> =
-            after_name.split_whitespace().skip(11).take(2).map(str::parse).collect();
+        // After the name: state first, utime and stime are the 12th and 13th word, in hundredths of
+        // a second.
+        let ticks: Result<Vec<u64>, _> = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse)
+            .collect();
         Ok(Self {
             rss_kib: rss.trim().trim_end_matches(" kB").parse()?,
             cpu_ms: ticks?.iter().sum::<u64>() * 10,

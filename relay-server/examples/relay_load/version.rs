@@ -31,7 +31,10 @@ fn id(chunk: &[u8]) -> ChunkId {
 }
 
 fn record(chunk: &Bytes) -> Result<PutRecord, Failure> {
-    Ok(PutRecord { id: id(chunk), length: u32::try_from(chunk.len())? })
+    Ok(PutRecord {
+        id: id(chunk),
+        length: u32::try_from(chunk.len())?,
+    })
 }
 
 impl Version {
@@ -58,7 +61,14 @@ impl Version {
         };
         let head = SignedHead::sign(head, |message| owner.sign(message));
         let records: Result<_, _> = data.iter().map(record).collect();
-        Ok(Self { head, key: secret.read_key(), root, manifest, data, records: records? })
+        Ok(Self {
+            head,
+            key: secret.read_key(),
+            root,
+            manifest,
+            data,
+            records: records?,
+        })
     }
 
     pub fn share(&self) -> ShareId {

@@ -1,11 +1,14 @@
-//! Backups: state, index, packs and key of a node at one moment, as a folder that a node can run on.
+//! Backups: state, index, packs and key of a node at one moment, as a folder that a node can run
+//! on.
 //!
-//! Databases are copied while nothing can change them (on a file system that shares blocks between copies that takes no
-//! time; otherwise about a second for each GiB). Packs never change once they are written, so they are hard links where
-//! the folder is on the same file system, and copies elsewhere. What the packs hold is ciphertext; the key and the state
-//! are what makes a backup a secret.
+//! Databases are copied while nothing can change them (on a file system that shares blocks between
+//! copies that takes no time; otherwise about a second for each GiB). Packs never change once they
+//! are written, so they are hard links where the folder is on the same file system, and copies
+//! elsewhere. What the packs hold is ciphertext; the key and the state are what makes a backup a
+//! secret.
 //!
-//! Invariants: the file `backup.json` is written last, so a folder without it is no backup; nothing is overwritten.
+//! Invariants: the file `backup.json` is written last, so a folder without it is no backup; nothing
+//! is overwritten.
 
 use super::error::{AdminError, Code};
 use super::types::Saved;
@@ -43,12 +46,22 @@ pub(super) enum Databases<'a> {
 }
 
 /// Copies a node's folder into the new folder `to`. Blocks.
-pub(super) fn back_up(folder: &Folder, to: &Path, databases: &Databases<'_>) -> Result<Saved, AdminError> {
+pub(super) fn back_up(
+    folder: &Folder,
+    to: &Path,
+    databases: &Databases<'_>,
+) -> Result<Saved, AdminError> {
     if !to.is_absolute() {
-        return Err(AdminError::new(Code::Usage, "The path of a backup must be absolute."));
+        return Err(AdminError::new(
+            Code::Usage,
+            "The path of a backup must be absolute.",
+        ));
     }
     if to.starts_with(folder.root()) {
-        return Err(AdminError::new(Code::Usage, "A backup inside the relay's own folder is none."));
+        return Err(AdminError::new(
+            Code::Usage,
+            "A backup inside the relay's own folder is none.",
+        ));
     }
     make_empty(to)?;
     let into = Folder::new(to);
@@ -56,7 +69,8 @@ pub(super) fn back_up(folder: &Folder, to: &Path, databases: &Databases<'_>) -> 
     let mut all = || -> Result<(), AdminError> {
         copy.tree(&folder.state(), &into.state(), How::Copy, 0)?;
         copy.tree(&folder.index(), &into.index(), How::Copy, 0)?;
-        // While the index is still: none of the packs it names is deleted before it has a second name.
+        // While the index is still: none of the packs it names is deleted before it has a second
+        // name.
         copy.tree(&folder.chunks(), &into.chunks(), How::Link, 0)?;
         copy.file(&folder.key(), &into.key(), How::Copy)
     };
@@ -74,14 +88,23 @@ fn held(gates: &Gates, work: &mut dyn FnMut() -> Result<(), AdminError>) -> Resu
     gates.state.still(|| gates.index.still(work))??
 }
 
-/// Makes a node's folder out of the backup `from`. Blocks. The caller has made sure that no node uses it.
+/// Makes a node's folder out of the backup `from`. Blocks. The caller has made sure that no node
+/// uses it.
 pub(super) fn restore(folder: &Folder, from: &Path) -> Result<Saved, AdminError> {
     let manifest = read_manifest(from)?;
     if manifest.format != FORMAT {
-        let message = format!("The backup has format {}; this program knows {FORMAT}.", manifest.format);
+        let message = format!(
+            "The backup has format {}; this program knows {FORMAT}.",
+            manifest.format
+        );
         return Err(AdminError::new(Code::Usage, message).hint("Use a newer hither-relay."));
     }
-    for taken in [folder.state(), folder.index(), folder.chunks(), folder.key()] {
+    for taken in [
+        folder.state(),
+        folder.index(),
+        folder.chunks(),
+        folder.key(),
+    ] {
         if !is_vacant(&taken) {
             let message = format!("There is a relay already: {} exists.", taken.display());
             return Err(AdminError::new(Code::Exists, message)
@@ -110,8 +133,11 @@ pub(super) fn restore(folder: &Folder, from: &Path) -> Result<Saved, AdminError>
 
 fn read_manifest(from: &Path) -> Result<Manifest, AdminError> {
     let no_backup = || {
-        AdminError::new(Code::Usage, format!("{} is no backup, or an incomplete one.", from.display()))
-            .hint("A backup is a folder made by: hither-relay backup DIR")
+        AdminError::new(
+            Code::Usage,
+            format!("{} is no backup, or an incomplete one.", from.display()),
+        )
+        .hint("A backup is a folder made by: hither-relay backup DIR")
     };
     let text = fs::read(from.join(MANIFEST)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => no_backup(),
@@ -124,14 +150,18 @@ fn read_manifest(from: &Path) -> Result<Manifest, AdminError> {
 fn is_vacant(path: &Path) -> bool {
     match fs::symlink_metadata(path) {
         Err(error) => error.kind() == io::ErrorKind::NotFound,
-        Ok(found) => found.is_dir() && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
+        Ok(found) => {
+            found.is_dir() && fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+        }
     }
 }
 
 fn make_empty(path: &Path) -> Result<(), AdminError> {
     if !is_vacant(path) {
         let message = format!("{} exists; nothing is overwritten.", path.display());
-        return Err(AdminError::new(Code::Exists, message).hint("Name a folder that does not exist yet."));
+        return Err(
+            AdminError::new(Code::Exists, message).hint("Name a folder that does not exist yet.")
+        );
     }
     make_private(path).map_err(|error| failed("making", path, &error))
 }
@@ -152,7 +182,10 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn failed(doing: &str, path: &Path, error: &io::Error) -> AdminError {
-    AdminError::io(format!("The backup failed {doing} {}", path.display()), error)
+    AdminError::io(
+        format!("The backup failed {doing} {}", path.display()),
+        error,
+    )
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -181,7 +214,9 @@ impl Copy {
         make_private(to).map_err(|error| failed("making", to, &error))?;
         for entry in entries {
             let entry = entry.map_err(|error| failed("reading", from, &error))?;
-            let kind = entry.file_type().map_err(|error| failed("reading", &entry.path(), &error))?;
+            let kind = entry
+                .file_type()
+                .map_err(|error| failed("reading", &entry.path(), &error))?;
             let to = to.join(entry.file_name());
             if kind.is_dir() && depth < MAX_DEPTH {
                 self.tree(&entry.path(), &to, how, depth + 1)?;
@@ -199,7 +234,8 @@ impl Copy {
         } else {
             match copy_file(from, to) {
                 Ok(bytes) => self.bytes += bytes,
-                // A pack that nobody needs any more was deleted just now; a node that never ran has no key.
+                // A pack that nobody needs any more was deleted just now; a node that never ran has
+                // no key.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(failed("writing", to, &error)),
             }
@@ -211,8 +247,13 @@ impl Copy {
     /// Says that the backup is complete, durably.
     fn finish(&self, to: &Path) -> Result<Saved, AdminError> {
         let version = env!("CARGO_PKG_VERSION").into();
-        let manifest =
-            Manifest { format: FORMAT, version, made_ms: now_ms(), files: self.files, bytes: self.bytes };
+        let manifest = Manifest {
+            format: FORMAT,
+            version,
+            made_ms: now_ms(),
+            files: self.files,
+            bytes: self.bytes,
+        };
         let path = to.join(MANIFEST);
         let write = || -> io::Result<()> {
             let mut file = File::create(&path)?;
@@ -225,13 +266,19 @@ impl Copy {
     }
 
     fn saved(&self, path: &Path) -> Saved {
-        Saved { path: PathBuf::from(path), files: self.files, bytes: self.bytes, linked: self.linked }
+        Saved {
+            path: PathBuf::from(path),
+            files: self.files,
+            bytes: self.bytes,
+            linked: self.linked,
+        }
     }
 }
 
 /// Packs that are being written have such names; they are in no index.
 fn is_staged(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().contains('#'))
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().contains('#'))
 }
 
 /// Copies bytes and mode, durably. Shares blocks with the original where the file system can.
@@ -274,8 +321,14 @@ mod tests {
         assert_eq!(again.code, Code::Exists);
         let new = Folder::new(dir.path().join("new"));
         restore(&new, &to).unwrap();
-        assert_eq!(fs::read_to_string(new.state().join("store.redb")).unwrap(), "state");
-        assert_eq!(fs::read_to_string(new.chunks().join("packs/00/1")).unwrap(), "pack");
+        assert_eq!(
+            fs::read_to_string(new.state().join("store.redb")).unwrap(),
+            "state"
+        );
+        assert_eq!(
+            fs::read_to_string(new.chunks().join("packs/00/1")).unwrap(),
+            "pack"
+        );
         assert_eq!(fs::read_to_string(new.key()).unwrap(), "key");
         assert!(!new.chunks().join("packs/00/2#1").exists());
         assert_eq!(restore(&new, &to).unwrap_err().code, Code::Exists);

@@ -23,7 +23,9 @@ pub struct Client {
 impl Client {
     /// Nothing is connected yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self {
+            socket: socket.into(),
+        }
     }
 
     /// Whether a node listens.
@@ -42,7 +44,12 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, AdminError> {
-        self.call(Method::POST, path, serde_json::to_vec(body).map_err(broken)?).await
+        self.call(
+            Method::POST,
+            path,
+            serde_json::to_vec(body).map_err(broken)?,
+        )
+        .await
     }
 
     async fn call<T: DeserializeOwned>(
@@ -51,10 +58,12 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, AdminError> {
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| no_node(&self.socket, &error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|error| no_node(&self.socket, &error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
         // It ends with its only request.
         let connection = tokio::spawn(connection);
         let request = Request::builder()
@@ -66,7 +75,11 @@ impl Client {
             .map_err(broken)?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let good = response.status().is_success();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(broken)?.to_bytes();
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes();
         connection.abort();
         if good {
             return serde_json::from_slice(&body).map_err(broken);
@@ -76,13 +89,18 @@ impl Client {
 }
 
 fn broken(error: impl std::fmt::Display) -> AdminError {
-    AdminError::new(Code::Failed, format!("The relay does not answer as expected: {error}."))
-        .hint("Is it of the same version as this program?")
+    AdminError::new(
+        Code::Failed,
+        format!("The relay does not answer as expected: {error}."),
+    )
+    .hint("Is it of the same version as this program?")
 }
 
 fn no_node(socket: &Path, error: &io::Error) -> AdminError {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => AdminError::io("The relay's socket cannot be opened", error),
+        io::ErrorKind::PermissionDenied => {
+            AdminError::io("The relay's socket cannot be opened", error)
+        }
         _ => AdminError::new(
             Code::NotRunning,
             format!(

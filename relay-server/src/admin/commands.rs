@@ -4,7 +4,8 @@ use super::client::Client;
 use super::error::{AdminError, Code};
 use super::show::Show;
 use super::types::{
-    Backup, Check, Checked, Collected, Devices, Invite, Invited, Revoke, Revoked, Saved, Stats, Users,
+    Backup, Check, Checked, Collected, Devices, Invite, Invited, Revoke, Revoked, Saved, Stats,
+    Users,
 };
 use super::work::blocking;
 use super::{offline, work};
@@ -76,9 +77,15 @@ pub enum Command {
 /// Runs a sub-command.
 pub fn run(command: Command, config: &Config, json: bool) -> ExitCode {
     let show = Show::new(json);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return show.failed(&AdminError::io("The program could not be started", &error)),
+        Err(error) => {
+            return show.failed(&AdminError::io("The program could not be started", &error));
+        }
     };
     match runtime.block_on(perform(command, config, &show)) {
         Ok(exit) => exit,
@@ -89,8 +96,18 @@ pub fn run(command: Command, config: &Config, json: bool) -> ExitCode {
 async fn perform(command: Command, config: &Config, show: &Show) -> Result<ExitCode, AdminError> {
     let client = Client::new(Folder::of(config).socket());
     match command {
-        Command::Invite { uses, expires, user, label } => {
-            let invite = Invite { uses, valid_s: expires.as_secs(), user, label };
+        Command::Invite {
+            uses,
+            expires,
+            user,
+            label,
+        } => {
+            let invite = Invite {
+                uses,
+                valid_s: expires.as_secs(),
+                user,
+                label,
+            };
             show.invited(&client.post::<Invited>("/v1/invitations", &invite).await?);
         }
         Command::Users => users(&client, show).await?,
@@ -99,7 +116,12 @@ async fn perform(command: Command, config: &Config, show: &Show) -> Result<ExitC
             let whom = match (device, user) {
                 (Some(device), None) => Revoke::Device(device),
                 (None, Some(user)) => Revoke::User(user),
-                _ => return Err(AdminError::new(Code::Usage, "Name a device, or a user with --user.")),
+                _ => {
+                    return Err(AdminError::new(
+                        Code::Usage,
+                        "Name a device, or a user with --user.",
+                    ));
+                }
             };
             show.revoked(&client.post::<Revoked>("/v1/revoke", &whom).await?);
         }
@@ -119,7 +141,9 @@ async fn perform(command: Command, config: &Config, show: &Show) -> Result<ExitC
 async fn users(client: &Client, show: &Show) -> Result<(), AdminError> {
     let (mut after, mut count) = (None::<String>, 0);
     loop {
-        let part = after.map(|after| format!("?after={after}")).unwrap_or_default();
+        let part = after
+            .map(|after| format!("?after={after}"))
+            .unwrap_or_default();
         let page = client.get::<Users>(&format!("/v1/users{part}")).await?;
         page.users.iter().for_each(|user| show.user(user));
         count += page.users.len();
@@ -137,8 +161,12 @@ async fn devices(client: &Client, user: Option<&str>, show: &Show) -> Result<(),
     let (mut after, mut count) = (None::<String>, 0);
     loop {
         let of = user.map(|user| format!("user={user}&")).unwrap_or_default();
-        let part = after.map(|after| format!("after={after}")).unwrap_or_default();
-        let page = client.get::<Devices>(&format!("/v1/devices?{of}{part}")).await?;
+        let part = after
+            .map(|after| format!("after={after}"))
+            .unwrap_or_default();
+        let page = client
+            .get::<Devices>(&format!("/v1/devices?{of}{part}"))
+            .await?;
         page.devices.iter().for_each(|device| show.device(device));
         count += page.devices.len();
         after = page.next;
@@ -149,19 +177,36 @@ async fn devices(client: &Client, user: Option<&str>, show: &Show) -> Result<(),
     }
 }
 
-async fn check(client: &Client, config: &Config, repair: bool, show: &Show) -> Result<ExitCode, AdminError> {
+async fn check(
+    client: &Client,
+    config: &Config,
+    repair: bool,
+    show: &Show,
+) -> Result<ExitCode, AdminError> {
     let checked = if client.is_running().await {
-        client.post::<Checked>("/v1/check", &Check { repair }).await?
+        client
+            .post::<Checked>("/v1/check", &Check { repair })
+            .await?
     } else {
         offline::check(config, repair).await?
     };
     show.checked(&checked, repair);
     // What was repaired is sound again, as far as this machine can do it.
-    Ok(if checked.clean || repair { ExitCode::SUCCESS } else { ExitCode::from(Code::Damaged.exit()) })
+    Ok(if checked.clean || repair {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(Code::Damaged.exit())
+    })
 }
 
-async fn save(client: &Client, config: &Config, to: PathBuf, show: &Show) -> Result<(), AdminError> {
-    let to = std::path::absolute(to).map_err(|error| AdminError::io("The path cannot be used", &error))?;
+async fn save(
+    client: &Client,
+    config: &Config,
+    to: PathBuf,
+    show: &Show,
+) -> Result<(), AdminError> {
+    let to = std::path::absolute(to)
+        .map_err(|error| AdminError::io("The path cannot be used", &error))?;
     let saved = if client.is_running().await {
         client.post::<Saved>("/v1/backup", &Backup { to }).await?
     } else {

@@ -43,7 +43,12 @@ impl Code {
             Self::NotAllowed => 4,
             Self::Damaged => 5,
             Self::NoSpace => 6,
-            Self::NotRunning | Self::Running | Self::NotFound | Self::Role | Self::Exists | Self::Failed => 1,
+            Self::NotRunning
+            | Self::Running
+            | Self::NotFound
+            | Self::Role
+            | Self::Exists
+            | Self::Failed => 1,
         }
     }
 
@@ -75,12 +80,19 @@ pub struct AdminError {
 impl AdminError {
     /// Without a hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// With one.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     /// What the system said while `doing` something.
@@ -119,9 +131,12 @@ impl From<RegistryError> for AdminError {
 impl From<StateError> for AdminError {
     fn from(error: StateError) -> Self {
         match error {
-            StateError::NoSpace | StateError::ReadOnly => Self::new(Code::NoSpace, sentence(&error)),
+            StateError::NoSpace | StateError::ReadOnly => {
+                Self::new(Code::NoSpace, sentence(&error))
+            }
             StateError::Disconnected | StateError::TimedOut => {
-                Self::new(Code::Failed, sentence(&error)).hint("Is the control node of the fleet running?")
+                Self::new(Code::Failed, sentence(&error))
+                    .hint("Is the control node of the fleet running?")
             }
             other => Self::new(Code::Failed, sentence(&other)),
         }
@@ -149,22 +164,32 @@ impl From<StoreError> for AdminError {
 
 impl From<Arc<StoreError>> for AdminError {
     fn from(error: Arc<StoreError>) -> Self {
-        let code = if error.is_no_space() { Code::NoSpace } else { Code::Failed };
+        let code = if error.is_no_space() {
+            Code::NoSpace
+        } else {
+            Code::Failed
+        };
         Self::new(code, sentence(&error))
     }
 }
 
 /// The folder is in use, and its socket does not answer.
 pub(super) fn running() -> AdminError {
-    AdminError::new(Code::Running, "The data folder is in use by another process.")
-        .hint("Is a relay starting or stopping? Try again in a moment.")
+    AdminError::new(
+        Code::Running,
+        "The data folder is in use by another process.",
+    )
+    .hint("Is a relay starting or stopping? Try again in a moment.")
 }
 
 /// An error as a sentence.
 fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let first = letters
+        .next()
+        .map(|first| first.to_uppercase().to_string())
+        .unwrap_or_default();
     let end = if text.ends_with('.') { "" } else { "." };
     format!("{first}{}{end}", letters.as_str())
 }
@@ -176,7 +201,10 @@ mod tests {
     #[test]
     fn failures_are_sentences_with_the_exit_status_of_their_kind() {
         let full = AdminError::from(StateError::NoSpace);
-        assert_eq!((full.code.exit(), full.message.as_str()), (6, "No space on the disk of the state."));
+        assert_eq!(
+            (full.code.exit(), full.message.as_str()),
+            (6, "No space on the disk of the state.")
+        );
         let unknown = AdminError::from(RegistryError::Unknown);
         assert_eq!(unknown.code.exit(), 1);
         assert!(unknown.hint.is_some());

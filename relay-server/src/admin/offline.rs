@@ -19,8 +19,12 @@ pub(super) struct Lock(#[allow(dead_code, reason = "held for its drop")] File);
 pub(super) fn lock(folder: &Folder) -> Result<Lock, AdminError> {
     let failed = |error: io::Error| AdminError::io("The data folder cannot be used", &error);
     std::fs::create_dir_all(folder.root()).map_err(failed)?;
-    let file =
-        File::options().create(true).truncate(false).write(true).open(folder.lock()).map_err(failed)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.lock())
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(running()),
@@ -37,8 +41,15 @@ pub(super) async fn check(config: &Config, repair: bool) -> Result<Checked, Admi
     let storage = open_index(&folder.index())?;
     let backend = Backend::local(&folder.chunks())?;
     let floor = config.store.free_floor.0.max(1);
-    let store =
-        Store::open(StoreConfig { free_floor: floor, ..StoreConfig::default() }, storage, backend).await?;
+    let store = Store::open(
+        StoreConfig {
+            free_floor: floor,
+            ..StoreConfig::default()
+        },
+        storage,
+        backend,
+    )
+    .await?;
     let report = store.check(repair).await;
     store.close().await;
     Ok(checked(&report?))
@@ -63,6 +74,9 @@ fn exists(part: &Path) -> Result<(), AdminError> {
     if part.exists() {
         return Ok(());
     }
-    Err(AdminError::new(Code::NotFound, format!("There is no relay here: {} is missing.", part.display()))
-        .hint("Name the relay's folder: --data DIR"))
+    Err(AdminError::new(
+        Code::NotFound,
+        format!("There is no relay here: {} is missing.", part.display()),
+    )
+    .hint("Name the relay's folder: --data DIR"))
 }

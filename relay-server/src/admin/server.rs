@@ -1,10 +1,12 @@
 //! The admin socket of a running node: HTTP/JSON, for the user of the relay and root.
 //!
-//! Invariant: the socket has mode 0600, and a connection of another user of the machine is closed before a byte is read.
+//! Invariant: the socket has mode 0600, and a connection of another user of the machine is closed
+//! before a byte is read.
 
 use super::error::{AdminError, Code};
 use super::types::{
-    Backup, Check, Checked, Collected, Devices, Invite, Invited, Revoke, Revoked, Saved, Stats, Users,
+    Backup, Check, Checked, Collected, Devices, Invite, Invited, Revoke, Revoked, Saved, Stats,
+    Users,
 };
 use super::work::Admin;
 use crate::config::Folder;
@@ -69,8 +71,12 @@ impl axum::serve::Listener for OwnUser {
             let own = rustix::process::geteuid().as_raw();
             match stream.peer_cred() {
                 Ok(peer) if peer.uid() == own || peer.uid() == 0 => return (stream, address),
-                Ok(peer) => tracing::warn!(user = peer.uid(), "another user tried the admin socket"),
-                Err(error) => tracing::warn!(%error, "a connection to the admin socket without a user"),
+                Ok(peer) => {
+                    tracing::warn!(user = peer.uid(), "another user tried the admin socket")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection to the admin socket without a user")
+                }
             }
         }
     }
@@ -96,8 +102,8 @@ fn router(admin: Arc<Admin>) -> Router {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(self)).into_response()
     }
 }
@@ -121,7 +127,10 @@ async fn users(State(admin): Asked, Query(part): Query<Part>) -> Answer<Users> {
 }
 
 async fn devices(State(admin): Asked, Query(part): Query<Part>) -> Answer<Devices> {
-    admin.devices(part.after.as_deref(), part.user.as_deref()).await.map(Json)
+    admin
+        .devices(part.after.as_deref(), part.user.as_deref())
+        .await
+        .map(Json)
 }
 
 async fn revoke(State(admin): Asked, Json(body): Json<Revoke>) -> Answer<Revoked> {

@@ -30,7 +30,11 @@ impl Show {
         if self.json {
             self.event("error", error);
         } else {
-            let hint = error.hint.as_deref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+            let hint = error
+                .hint
+                .as_deref()
+                .map(|hint| format!("\n{hint}"))
+                .unwrap_or_default();
             let _ = writeln!(std::io::stderr().lock(), "{}{hint}", error.message);
         }
         error.exit()
@@ -41,8 +45,16 @@ impl Show {
             return self.event("done", invited);
         }
         self.line(&invited.url);
-        let devices = if invited.uses == 1 { "1 device".into() } else { format!("{} devices", invited.uses) };
-        self.line(&format!("For {devices} of user {}, until {}.", invited.user, time(invited.expires_ms)));
+        let devices = if invited.uses == 1 {
+            "1 device".into()
+        } else {
+            format!("{} devices", invited.uses)
+        };
+        self.line(&format!(
+            "For {devices} of user {}, until {}.",
+            invited.user,
+            time(invited.expires_ms)
+        ));
         self.line(
             "On each device: hither relay add 'URL'. Whoever has the URL can use it: treat it as a password.",
         );
@@ -52,8 +64,15 @@ impl Show {
         if self.json {
             return self.object(user);
         }
-        let kept = user.bytes.map(|bytes| format!("  keeps {}", size(bytes))).unwrap_or_default();
-        let label = if user.label.is_empty() { String::new() } else { format!("  {}", clean(&user.label)) };
+        let kept = user
+            .bytes
+            .map(|bytes| format!("  keeps {}", size(bytes)))
+            .unwrap_or_default();
+        let label = if user.label.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", clean(&user.label))
+        };
         self.line(&format!(
             "{}  {} devices{kept}  since {}{label}",
             user.user,
@@ -72,7 +91,10 @@ impl Show {
             at => format!("last seen {}", time(at)),
         };
         let revoked = if device.revoked { "  REVOKED" } else { "" };
-        self.line(&format!("{}  user {}  {seen}{revoked}", device.device, device.user));
+        self.line(&format!(
+            "{}  user {}  {seen}{revoked}",
+            device.device, device.user
+        ));
     }
 
     pub(super) fn end_of_list(&self, count: usize, what: &str) {
@@ -108,7 +130,10 @@ impl Show {
             self.line(problem.sentence());
         }
         if let (Some(users), Some(devices)) = (stats.users, stats.devices) {
-            self.line(&format!("{users} users, {devices} devices, {} connected here", stats.devices_online));
+            self.line(&format!(
+                "{users} users, {devices} devices, {} connected here",
+                stats.devices_online
+            ));
         }
         if let (Some(groups), Some(memberships)) = (stats.groups, stats.memberships) {
             self.line(&format!("{groups} groups with {memberships} memberships"));
@@ -123,7 +148,10 @@ impl Show {
                 store.packs, store.dedupe
             ));
             if store.damaged > 0 {
-                self.line(&format!("{} damaged chunks found: hither-relay check --repair", store.damaged));
+                self.line(&format!(
+                    "{} damaged chunks found: hither-relay check --repair",
+                    store.damaged
+                ));
             }
         }
         if let Some(index) = &stats.index {
@@ -144,7 +172,13 @@ impl Show {
         if self.json {
             return self.event("done", collected);
         }
-        let Collected { expired, chunks, bytes, packs_deleted, packs_compacted } = collected;
+        let Collected {
+            expired,
+            chunks,
+            bytes,
+            packs_deleted,
+            packs_compacted,
+        } = collected;
         self.line(&format!(
             "{expired} versions expired, {chunks} chunks dropped ({}), {packs_deleted} packs deleted, \
              {packs_compacted} compacted",
@@ -182,9 +216,16 @@ impl Show {
             return self.event("done", saved);
         }
         let path = saved.path.display();
-        let linked =
-            if saved.linked > 0 { format!(", {} of them linked", saved.linked) } else { String::new() };
-        self.line(&format!("{path}: {} files {what} ({}){linked}", saved.files, size(saved.bytes)));
+        let linked = if saved.linked > 0 {
+            format!(", {} of them linked", saved.linked)
+        } else {
+            String::new()
+        };
+        self.line(&format!(
+            "{path}: {} files {what} ({}){linked}",
+            saved.files,
+            size(saved.bytes)
+        ));
     }
 
     fn event(&self, event: &str, what: impl Serialize) {
@@ -223,7 +264,10 @@ fn size(bytes: u64) -> String {
 /// A time for people: of the day, in UTC.
 fn time(unix_ms: u64) -> String {
     let time: SystemTime = UNIX_EPOCH + Duration::from_secs(unix_ms / 1000);
-    humantime::format_rfc3339_seconds(time).to_string().replace('T', " ").replace('Z', " UTC")
+    humantime::format_rfc3339_seconds(time)
+        .to_string()
+        .replace('T', " ")
+        .replace('Z', " UTC")
 }
 
 #[cfg(test)]
@@ -240,7 +284,15 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_script_says_how_it_ended() {
-        let event = Event { event: "done", what: Revoked { devices: vec!["x".into()] } };
-        assert_eq!(serde_json::to_string(&event).unwrap(), r#"{"event":"done","devices":["x"]}"#);
+        let event = Event {
+            event: "done",
+            what: Revoked {
+                devices: vec!["x".into()],
+            },
+        };
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"event":"done","devices":["x"]}"#
+        );
     }
 }

@@ -33,7 +33,9 @@ pub struct Invited {
 
 impl std::fmt::Debug for Invited {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Invited").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Invited")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,8 +3,8 @@
 use super::backup::{Databases, back_up};
 use super::error::{AdminError, Code};
 use super::types::{
-    Checked, Collected, Device, Devices, IndexStats, Invite, Invited, Revoke, Revoked, Saved, Stats,
-    StoreStats, User, Users,
+    Checked, Collected, Device, Devices, IndexStats, Invite, Invited, Revoke, Revoked, Saved,
+    Stats, StoreStats, User, Users,
 };
 use crate::config::{Folder, Role};
 use crate::node::{Node, now_ms};
@@ -28,7 +28,11 @@ pub(super) struct Admin {
 
 impl Admin {
     pub(super) fn new(node: Arc<Node>, gates: Gates, folder: Folder) -> Self {
-        Self { node, gates, folder }
+        Self {
+            node,
+            gates,
+            folder,
+        }
     }
 
     pub(super) async fn invite(&self, invite: Invite) -> Result<Invited, AdminError> {
@@ -45,17 +49,35 @@ impl Admin {
         };
         let expires_ms = now_ms().saturating_add(invite.valid_s.saturating_mul(1000));
         let invitation = Some(registry.invite(&user, invite.uses, valid).await?);
-        let url = RelayUrl { at, key: self.node.id(), invitation }.to_string();
-        Ok(Invited { url, user: hex(user.as_bytes()), uses: invite.uses, expires_ms })
+        let url = RelayUrl {
+            at,
+            key: self.node.id(),
+            invitation,
+        }
+        .to_string();
+        Ok(Invited {
+            url,
+            user: hex(user.as_bytes()),
+            uses: invite.uses,
+            expires_ms,
+        })
     }
 
     /// Where devices find the node.
     fn at(&self) -> Result<HostPort, AdminError> {
         let address = &self.node.address;
-        address.udp.first().or(address.tcp.first()).cloned().ok_or_else(|| {
-            AdminError::new(Code::Failed, "The relay does not know at which address devices find it.")
+        address
+            .udp
+            .first()
+            .or(address.tcp.first())
+            .cloned()
+            .ok_or_else(|| {
+                AdminError::new(
+                    Code::Failed,
+                    "The relay does not know at which address devices find it.",
+                )
                 .hint("Set address = \"NAME\" in its configuration.")
-        })
+            })
     }
 
     pub(super) async fn users(&self, after: Option<&str>) -> Result<Users, AdminError> {
@@ -87,12 +109,24 @@ impl Admin {
         let after = after.map(parse_device).transpose()?;
         let user = user.map(parse_user).transpose()?;
         let (infos, more) = self.node.registry.devices(after.as_ref()).await?;
-        let next = infos.last().filter(|_| more).map(|info| info.device.to_string());
+        let next = infos
+            .last()
+            .filter(|_| more)
+            .map(|info| info.device.to_string());
         let mut devices = Vec::new();
-        for info in infos.into_iter().filter(|info| user.is_none_or(|user| user == info.user)) {
-            // When a device was seen is written when it goes, and seldom before: presence says who is there.
+        for info in infos
+            .into_iter()
+            .filter(|info| user.is_none_or(|user| user == info.user))
+        {
+            // When a device was seen is written when it goes, and seldom before: presence says who
+            // is there.
             let presence = presence_key(&info.user, &info.device);
-            let online = self.node.state.get(bucket::PRESENCE, &presence).await?.is_some();
+            let online = self
+                .node
+                .state
+                .get(bucket::PRESENCE, &presence)
+                .await?
+                .is_some();
             devices.push(Device {
                 device: info.device.to_string(),
                 user: hex(info.user.as_bytes()),
@@ -124,13 +158,18 @@ impl Admin {
         for device in &devices {
             registry.revoke(device).await?;
         }
-        Ok(Revoked { devices: devices.iter().map(DeviceId::to_string).collect() })
+        Ok(Revoked {
+            devices: devices.iter().map(DeviceId::to_string).collect(),
+        })
     }
 
     pub(super) async fn stats(&self) -> Result<Stats, AdminError> {
         let node = &self.node;
-        let mail =
-            if node.plays(Role::Control) { Some(sample_mail(node.state.as_ref()).await?) } else { None };
+        let mail = if node.plays(Role::Control) {
+            Some(sample_mail(node.state.as_ref()).await?)
+        } else {
+            None
+        };
         let store = match &node.store {
             Some(store) => {
                 let stats = store.stats().await?;
@@ -187,7 +226,10 @@ impl Admin {
     }
 
     fn store(&self) -> Result<&Arc<Store>, AdminError> {
-        self.node.store.as_ref().ok_or_else(|| AdminError::new(Code::Role, "This node keeps no chunks."))
+        self.node
+            .store
+            .as_ref()
+            .ok_or_else(|| AdminError::new(Code::Role, "This node keeps no chunks."))
     }
 }
 
@@ -214,14 +256,20 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 pub(super) fn parse_user(text: &str) -> Result<UserId, AdminError> {
     unhex(text).map(UserId::new).ok_or_else(|| {
-        AdminError::new(Code::Usage, format!("\"{}\" is no user.", hither_proto::display_name(text)))
-            .hint("A user has 32 hexadecimal digits; see: hither-relay users")
+        AdminError::new(
+            Code::Usage,
+            format!("\"{}\" is no user.", hither_proto::display_name(text)),
+        )
+        .hint("A user has 32 hexadecimal digits; see: hither-relay users")
     })
 }
 
 pub(super) fn parse_device(text: &str) -> Result<DeviceId, AdminError> {
     text.parse().map_err(|_| {
-        AdminError::new(Code::Usage, format!("\"{}\" is no device.", hither_proto::display_name(text)))
-            .hint("A device's id begins with 12D3KooW; see: hither-relay devices")
+        AdminError::new(
+            Code::Usage,
+            format!("\"{}\" is no device.", hither_proto::display_name(text)),
+        )
+        .hint("A device's id begins with 12D3KooW; see: hither-relay devices")
     })
 }

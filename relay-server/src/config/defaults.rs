@@ -19,7 +19,13 @@ impl Default for Config {
             port: DEFAULT_PORT,
             extra_tcp_ports: vec![443],
             loopback_only: false,
-            roles: vec![Role::Assign, Role::Front, Role::Control, Role::Store, Role::Index],
+            roles: vec![
+                Role::Assign,
+                Role::Front,
+                Role::Control,
+                Role::Store,
+                Role::Index,
+            ],
             guests: true,
             front: FrontConfig::default(),
             mail: MailConfig::default(),
@@ -42,8 +48,8 @@ impl Config {
         self.roles.contains(&role)
     }
 
-    /// The folder for everything: as configured, else `/var/lib/hither-relay` for root, else below the user's XDG data
-    /// folder, else `hither-relay` in the working folder.
+    /// The folder for everything: as configured, else `/var/lib/hither-relay` for root, else below
+    /// the user's XDG data folder, else `hither-relay` in the working folder.
     pub fn data_folder(&self) -> PathBuf {
         if let Some(folder) = &self.data {
             return folder.clone();
@@ -52,8 +58,13 @@ impl Config {
         if rustix::process::geteuid().is_root() {
             return PathBuf::from("/var/lib/hither-relay");
         }
-        let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let data = folder("XDG_DATA_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/share")));
+        let folder = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let data = folder("XDG_DATA_HOME")
+            .or_else(|| folder("HOME").map(|home| home.join(".local/share")));
         data.unwrap_or_default().join("hither-relay")
     }
 }
@@ -91,7 +102,11 @@ impl Default for MailConfig {
 
 impl Default for PlaceConfig {
     fn default() -> Self {
-        Self { user_quota: Size(100 * 1024 * MIB), user_shares: 10_000, reserve: Span::secs(600) }
+        Self {
+            user_quota: Size(100 * 1024 * MIB),
+            user_shares: 10_000,
+            reserve: Span::secs(600),
+        }
     }
 }
 
@@ -150,7 +165,11 @@ impl Default for CircuitConfig {
 
 impl Default for FleetConfig {
     fn default() -> Self {
-        Self { control: String::new(), token_file: None, silence: Span::secs(15) }
+        Self {
+            control: String::new(),
+            token_file: None,
+            silence: Span::secs(15),
+        }
     }
 }
 
@@ -185,12 +204,20 @@ impl Default for LimitsConfig {
 
 impl Default for InvitationConfig {
     fn default() -> Self {
-        Self { devices: 10, valid: Span::secs(24 * 3600) }
+        Self {
+            devices: 10,
+            valid: Span::secs(24 * 3600),
+        }
     }
 }
 
 impl Default for OpsConfig {
     fn default() -> Self {
-        Self { http: "127.0.0.1:4819".into(), log: "info".into(), log_json: false, drain: Span::secs(10) }
+        Self {
+            http: "127.0.0.1:4819".into(),
+            log: "info".into(),
+            log_json: false,
+            drain: Span::secs(10),
+        }
     }
 }

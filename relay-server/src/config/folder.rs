@@ -13,12 +13,18 @@ pub struct Folder {
 impl Folder {
     /// As configured.
     pub fn of(config: &Config) -> Self {
-        Self { root: config.data_folder(), packs: config.store.folder.clone() }
+        Self {
+            root: config.data_folder(),
+            packs: config.store.folder.clone(),
+        }
     }
 
     /// A folder with everything in it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), packs: None }
+        Self {
+            root: root.into(),
+            packs: None,
+        }
     }
 
     /// The folder itself.
@@ -43,7 +49,9 @@ impl Folder {
 
     /// The chunks; below it `packs/`.
     pub fn chunks(&self) -> PathBuf {
-        self.packs.clone().unwrap_or_else(|| self.root.join("chunks"))
+        self.packs
+            .clone()
+            .unwrap_or_else(|| self.root.join("chunks"))
     }
 
     /// Where a running node is administered.

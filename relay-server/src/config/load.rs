@@ -20,8 +20,10 @@ const ENV_OTHERS: [&str; 2] = ["CONFIG", "FLEET_TOKEN"];
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
 /// Bounds of the waits for whoever is asked for a circuit, and for anything to be said on one.
-const CIRCUIT_ACCEPT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
-const CIRCUIT_IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const CIRCUIT_ACCEPT: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60);
+const CIRCUIT_IDLE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 /// Longest configuration file, bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
@@ -60,7 +62,12 @@ impl Overrides {
             let name = name.to_str()?.strip_prefix(ENV_PREFIX)?.to_owned();
             let known = !ENV_OTHERS.contains(&name.as_str());
             known
-                .then(|| Some((name.to_ascii_lowercase().replace("__", "."), value.into_string().ok()?)))
+                .then(|| {
+                    Some((
+                        name.to_ascii_lowercase().replace("__", "."),
+                        value.into_string().ok()?,
+                    ))
+                })
                 .flatten()
         };
         let mut all: Vec<_> = std::env::vars_os().filter_map(named).collect();
@@ -69,7 +76,8 @@ impl Overrides {
     }
 }
 
-/// Reads the configuration: from `file`, else from the usual place if something is there; then `overrides`.
+/// Reads the configuration: from `file`, else from the usual place if something is there; then
+/// `overrides`.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, ConfigError> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     let mut document = match read(path) {
@@ -97,14 +105,20 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
     Ok(config)
 }
 
-/// Every key as the template names it, with its section. One that is unset by default stands there in words.
+/// Every key as the template names it, with its section. One that is unset by default stands there
+/// in words.
 fn known() -> BTreeSet<(String, String)> {
     let (mut section, mut known) = (String::new(), BTreeSet::new());
     for line in TEMPLATE.lines() {
-        if let Some(begun) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+        if let Some(begun) = line
+            .strip_prefix('[')
+            .and_then(|line| line.strip_suffix(']'))
+        {
             begun.clone_into(&mut section);
         }
-        let line = line.strip_prefix("## Unset: ").or_else(|| line.strip_prefix("# "));
+        let line = line
+            .strip_prefix("## Unset: ")
+            .or_else(|| line.strip_prefix("# "));
         if let Some((key, _)) = line.and_then(|line| line.split_once(" = ")) {
             known.insert((section.clone(), key.to_owned()));
         }
@@ -124,9 +138,14 @@ fn take_unknown(document: &mut Table) -> Vec<String> {
             }
             continue;
         }
-        let Some(table) = item.as_table_like_mut() else { continue };
+        let Some(table) = item.as_table_like_mut() else {
+            continue;
+        };
         let inside: Vec<String> = table.iter().map(|(name, _)| name.to_owned()).collect();
-        for name in inside.into_iter().filter(|name| !known.contains(&(key.clone(), name.clone()))) {
+        for name in inside
+            .into_iter()
+            .filter(|name| !known.contains(&(key.clone(), name.clone())))
+        {
             table.remove(&name);
             unknown.push(format!("{key}.{name}"));
         }
@@ -139,19 +158,29 @@ fn take_unknown(document: &mut Table) -> Vec<String> {
 }
 
 fn read(path: &Path) -> Result<DocumentMut, ConfigError> {
-    let fail = |source| ConfigError::Read { path: path.to_owned(), source };
+    let fail = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let length = std::fs::metadata(path).map_err(fail)?.len();
     if length > MAX_FILE {
         return Err(fail(io::Error::from(io::ErrorKind::FileTooLarge)));
     }
     let text = std::fs::read_to_string(path).map_err(fail)?;
-    text.parse().map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
+    text.parse().map_err(|source| ConfigError::Syntax {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Sets `section.key`. A value that is not TOML is taken for a text without its quotes.
 fn set(table: &mut Table, key: &str, value: &str) -> Result<(), ConfigError> {
-    let value = value.parse::<Value>().unwrap_or_else(|_| Value::from(value));
-    let (sections, key) = key.rsplit_once('.').map_or(("", key), |(sections, key)| (sections, key));
+    let value = value
+        .parse::<Value>()
+        .unwrap_or_else(|_| Value::from(value));
+    let (sections, key) = key
+        .rsplit_once('.')
+        .map_or(("", key), |(sections, key)| (sections, key));
     let mut table = table;
     for section in sections.split('.').filter(|section| !section.is_empty()) {
         table = table
@@ -180,7 +209,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     }
     let circuit = &config.circuit;
     if !CIRCUIT_ACCEPT.contains(&circuit.accept.0) || !CIRCUIT_IDLE.contains(&circuit.idle.0) {
-        return wrong("circuit.accept must be between 100ms and 1m, circuit.idle between 1s and 1day");
+        return wrong(
+            "circuit.accept must be between 100ms and 1m, circuit.idle between 1s and 1day",
+        );
     }
     if config.roles.is_empty() {
         return wrong("a node without roles does nothing");
@@ -228,7 +259,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
 
 impl Rate {
     fn is_sound(&self) -> bool {
-        self.per_second.is_finite() && self.per_second > 0.0 && self.burst.is_finite() && self.burst >= 1.0
+        self.per_second.is_finite()
+            && self.per_second > 0.0
+            && self.burst.is_finite()
+            && self.burst >= 1.0
     }
 }
 
@@ -244,8 +278,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");
         std::fs::write(&path, file).unwrap();
-        let overrides =
-            overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let overrides = overrides
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         load(Some(&path), &Overrides(overrides))
     }
 
@@ -254,16 +290,26 @@ mod tests {
         let default = format!("{:?}", Config::default());
         assert_eq!(format!("{:?}", with("", &[]).unwrap()), default);
         assert_eq!(format!("{:?}", with(TEMPLATE, &[]).unwrap()), default);
-        // What stands behind one '#' in the template is the default; with one taken away from every line it is loaded.
-        let lines = TEMPLATE.lines().map(|line| line.strip_prefix('#').unwrap_or(line).trim_start());
+        // What stands behind one '#' in the template is the default; with one taken away from every
+        // line it is loaded.
+        let lines = TEMPLATE
+            .lines()
+            .map(|line| line.strip_prefix('#').unwrap_or(line).trim_start());
         let uncommented = lines.collect::<Vec<_>>().join("\n");
-        assert_eq!(format!("{:?}", with(&uncommented, &[]).unwrap()), default, "{uncommented}");
+        assert_eq!(
+            format!("{:?}", with(&uncommented, &[]).unwrap()),
+            default,
+            "{uncommented}"
+        );
     }
 
     #[test]
     fn a_key_of_a_newer_version_is_told_with_its_file_and_counts_for_nothing() {
-        let config =
-            with("new = 1\nport = 7\n[front]\nnewer = 2\nping = \"1s\"\n[later]\nx = 1\n", &[]).unwrap();
+        let config = with(
+            "new = 1\nport = 7\n[front]\nnewer = 2\nping = \"1s\"\n[later]\nx = 1\n",
+            &[],
+        )
+        .unwrap();
         assert_eq!((config.port, config.front.ping), (7, Span::secs(1)));
         let told = config.unknown.join("; ");
         for key in ["\"new\"", "\"front.newer\"", "\"later\""] {
@@ -273,13 +319,20 @@ mod tests {
         // Every key that can be read is known to be one.
         let sections: BTreeSet<String> = known().into_iter().map(|(section, _)| section).collect();
         for section in sections {
-            let key = if section.is_empty() { "zzz".into() } else { format!("{section}.zzz") };
+            let key = if section.is_empty() {
+                "zzz".into()
+            } else {
+                format!("{section}.zzz")
+            };
             let error = with("", &[(&key, "1")]).unwrap_err().to_string();
             let (_, expected) = error.split_once("expected ").unwrap();
             let names = expected.split('`').skip(1).step_by(2).map(str::to_owned);
             for name in names {
                 let is_section = known().iter().any(|(section, _)| *section == name);
-                assert!(is_section || known().contains(&(section.clone(), name.clone())), "{section}.{name}");
+                assert!(
+                    is_section || known().contains(&(section.clone(), name.clone())),
+                    "{section}.{name}"
+                );
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What an operator may set. Everything has a default; an empty file is a complete one.
 //!
-//! Precedence: flag > environment (`HITHER_RELAY_…`) > file > default. A key of a section is written
-//! `HITHER_RELAY_<SECTION>__<KEY>` in the environment. Unknown keys of the file, as a newer version may have them, are told and count
-//! for nothing; elsewhere they are refused, so that a typing error does not silently do nothing.
+//! Precedence: flag > environment (`HITHER_RELAY_…`) > file > default. A key of a section is
+//! written `HITHER_RELAY_<SECTION>__<KEY>` in the environment. Unknown keys of the file, as a newer
+//! version may have them, are told and count for nothing; elsewhere they are refused, so that a
+//! typing error does not silently do nothing.
 
 mod defaults;
 mod folder;
@@ -41,15 +42,18 @@ pub enum Role {
 pub struct Config {
     /// Folder for key, state and chunks; `None`: the usual one (see [`Config::data_folder`]).
     pub data: Option<PathBuf>,
-    /// Name or address, with or without port, at which devices find this node; `None`: the best guess.
+    /// Name or address, with or without port, at which devices find this node; `None`: the best
+    /// guess.
     pub address: Option<String>,
-    /// `host:port` texts that are advertised instead of what follows from `address` and `port`, UDP.
+    /// `host:port` texts that are advertised instead of what follows from `address` and `port`,
+    /// UDP.
     pub advertise_udp: Vec<HostPortText>,
     /// The same for TCP.
     pub advertise_tcp: Vec<HostPortText>,
     /// Port for UDP and TCP; 0: any.
     pub port: u16,
-    /// TCP ports listened on besides, if they can be bound; those that cannot are skipped with a warning.
+    /// TCP ports listened on besides, if they can be bound; those that cannot are skipped with a
+    /// warning.
     pub extra_tcp_ports: Vec<u16>,
     /// Listen on 127.0.0.1 only.
     pub loopback_only: bool,
@@ -124,7 +128,8 @@ pub struct MailConfig {
     pub source_bytes: Size,
     /// Most messages that were sent to a connected device and not acknowledged.
     pub window: usize,
-    /// How long the answer to a sender waits for the reader's acknowledgement, so that it can say "forwarded".
+    /// How long the answer to a sender waits for the reader's acknowledgement, so that it can say
+    /// "forwarded".
     pub forward_wait: Span,
 }
 
@@ -136,7 +141,8 @@ pub struct PlaceConfig {
     pub user_quota: Size,
     /// Most shares that one user may keep.
     pub user_shares: u64,
-    /// Room that is promised to an upload is counted as used for so long, until the store itself says so.
+    /// Room that is promised to an upload is counted as used for so long, until the store itself
+    /// says so.
     pub reserve: Span,
 }
 
@@ -148,7 +154,8 @@ pub struct ChunkConfig {
     pub folder: Option<PathBuf>,
     /// Bytes of all chunks together; 0 or [`Size::UNLIMITED`]: as much as there is room for.
     pub total_quota: Size,
-    /// Bytes of the lists that say what one user's versions consist of, 36 for each chunk; 0: any number.
+    /// Bytes of the lists that say what one user's versions consist of, 36 for each chunk; 0: any
+    /// number.
     pub user_lists: Size,
     /// Free bytes left on the disk.
     pub free_floor: Size,
@@ -168,7 +175,8 @@ pub struct ChunkConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexConfig {
-    /// How often a device gives a sign of life; after three times as long what it announced is forgotten.
+    /// How often a device gives a sign of life; after three times as long what it announced is
+    /// forgotten.
     pub heartbeat: Span,
     /// Most announcements at a time.
     pub entries: usize,
@@ -200,10 +208,11 @@ pub struct IndexConfig {
 pub struct CircuitConfig {
     /// Whether this node joins any.
     pub enabled: bool,
-    /// Whether ticket holders who are nobody's user may ask for one (if `guests` lets them in at all).
+    /// Whether ticket holders who are nobody's user may ask for one (if `guests` lets them in at
+    /// all).
     pub guests: bool,
-    /// Most at a time. What each has in memory is what its two connections may hold: up to 16 MiB each way when one device is
-    /// far away and fast and the other does not read.
+    /// Most at a time. What each has in memory is what its two connections may hold: up to 16 MiB
+    /// each way when one device is far away and fast and the other does not read.
     pub total: usize,
     /// Most that one device has asked for, and most that others have to it.
     pub device: usize,
@@ -227,15 +236,18 @@ pub struct CircuitConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FleetConfig {
-    /// URL (`hither://HOST:PORT/#key`) of the node that keeps the state; empty on that node itself.
+    /// URL (`hither://HOST:PORT/#key`) of the node that keeps the state; empty on that node
+    /// itself.
     pub control: String,
-    /// File with the token that nodes show each other. The environment variable `HITHER_RELAY_FLEET_TOKEN` goes first.
+    /// File with the token that nodes show each other. The environment variable
+    /// `HITHER_RELAY_FLEET_TOKEN` goes first.
     pub token_file: Option<PathBuf>,
     /// The other nodes are gone when they were silent for so long.
     pub silence: Span,
 }
 
-/// `[limits]`: how often something may be asked for. Refused is what comes more often, with the time to wait.
+/// `[limits]`: how often something may be asked for. Refused is what comes more often, with the
+/// time to wait.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {

@@ -60,10 +60,16 @@ impl Size {
         if text == "unlimited" {
             return Some(Self::UNLIMITED);
         }
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim();
-        let factor = if unit.is_empty() { 1 } else { UNITS.iter().find(|(name, _)| *name == unit)?.1 };
+        let factor = if unit.is_empty() {
+            1
+        } else {
+            UNITS.iter().find(|(name, _)| *name == unit)?.1
+        };
         number.parse::<u64>().ok()?.checked_mul(factor).map(Self)
     }
 }
@@ -94,7 +100,9 @@ pub struct HostPortText(pub HostPort);
 impl<'de> Deserialize<'de> for HostPortText {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map(Self).map_err(|error| D::Error::custom(format!("\"{text}\": {error}")))
+        text.parse()
+            .map(Self)
+            .map_err(|error| D::Error::custom(format!("\"{text}\": {error}")))
     }
 }
 
@@ -104,12 +112,24 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("7", 7), ("7 b", 7), ("256 KiB", 262_144), ("10GB", 10_000_000_000), (" 1tib ", 1 << 40)]
-        {
+        for (text, bytes) in [
+            ("7", 7),
+            ("7 b", 7),
+            ("256 KiB", 262_144),
+            ("10GB", 10_000_000_000),
+            (" 1tib ", 1 << 40),
+        ] {
             assert_eq!(Size::parse(text), Some(Size(bytes)), "{text}");
         }
-        for wrong in ["", "KiB", "-1", "1.5GiB", "1 XB", "99999999999999999999", "99999999 TiB"] {
+        for wrong in [
+            "",
+            "KiB",
+            "-1",
+            "1.5GiB",
+            "1 XB",
+            "99999999999999999999",
+            "99999999 TiB",
+        ] {
             assert_eq!(Size::parse(wrong), None, "{wrong}");
         }
     }

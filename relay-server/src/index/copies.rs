@@ -1,8 +1,9 @@
-//! How many devices hold each position, in the size of what they hold: the bits of every count are bitmaps of their own.
+//! How many devices hold each position, in the size of what they hold: the bits of every count are
+//! bitmaps of their own.
 //!
-//! Adding a device is the addition of binary numbers, position by position at once, so it costs about as much as reading the
-//! bitmap. Devices that hold everything are one number. Counts stop at [`u16::MAX`], which the bounds of the index never
-//! let them reach.
+//! Adding a device is the addition of binary numbers, position by position at once, so it costs
+//! about as much as reading the bitmap. Devices that hold everything are one number. Counts stop at
+//! [`u16::MAX`], which the bounds of the index never let them reach.
 
 use roaring::RoaringBitmap;
 
@@ -68,7 +69,11 @@ impl Copies {
 
     /// How many devices hold a position.
     pub(super) fn of(&self, position: u32) -> u16 {
-        let bits = self.bits.iter().enumerate().filter(|(_, bit)| bit.contains(position));
+        let bits = self
+            .bits
+            .iter()
+            .enumerate()
+            .filter(|(_, bit)| bit.contains(position));
         bits.fold(self.whole, |sum, (at, _)| sum.saturating_add(1 << at))
     }
 
@@ -79,7 +84,9 @@ impl Copies {
 
     /// Positions that somebody holds who does not hold everything.
     pub(super) fn known(&self) -> RoaringBitmap {
-        self.bits.iter().fold(RoaringBitmap::new(), |all, bit| all | bit)
+        self.bits
+            .iter()
+            .fold(RoaringBitmap::new(), |all, bit| all | bit)
     }
 
     /// Those of `candidates` that the fewest devices hold.
@@ -92,12 +99,15 @@ impl Copies {
 
     /// About how many bytes it takes.
     pub(super) fn bytes(&self) -> u64 {
-        self.bits.iter().map(|bit| bit.serialized_size() as u64).sum()
+        self.bits
+            .iter()
+            .map(|bit| bit.serialized_size() as u64)
+            .sum()
     }
 }
 
-/// The same without runs: operations between runs and bits take many times as long as those between bits. At rest counts
-/// have runs, so that a short announcement of long runs takes little memory.
+/// The same without runs: operations between runs and bits take many times as long as those between
+/// bits. At rest counts have runs, so that a short announcement of long runs takes little memory.
 fn plain(positions: &RoaringBitmap) -> RoaringBitmap {
     let mut plain = positions.clone();
     plain.remove_run_compression();

@@ -37,7 +37,10 @@ pub(super) struct Told {
 
 impl Told {
     /// Of this announcement nothing: they count from 1.
-    pub(super) const NOTHING: Self = Self { announcement: 0, seq: 0 };
+    pub(super) const NOTHING: Self = Self {
+        announcement: 0,
+        seq: 0,
+    };
 }
 
 /// What a reader has to be told of an entry.
@@ -86,7 +89,11 @@ impl Entry {
         announcement: u64,
         viewers: BTreeSet<StreamId>,
     ) -> Self {
-        let mut held = if holding.complete { RoaringBitmap::new() } else { holding.held.to_bitmap() };
+        let mut held = if holding.complete {
+            RoaringBitmap::new()
+        } else {
+            holding.held.to_bitmap()
+        };
         // Without it a run of a thousand positions would take as much as so many scattered ones.
         held.optimize();
         Self {
@@ -121,7 +128,11 @@ impl Entry {
         let added = delta.added.to_bitmap() - &self.held;
         self.held |= &added;
         self.held.optimize();
-        self.remember(Change { seq: delta.seq, added: added.clone(), removed: removed.clone() });
+        self.remember(Change {
+            seq: delta.seq,
+            added: added.clone(),
+            removed: removed.clone(),
+        });
         Some(Changed { added, removed })
     }
 
@@ -134,14 +145,19 @@ impl Entry {
         self.change_bytes += change.bytes();
         self.changes.push_back(change);
         while self.changes.len() > MAX_CHANGES || self.change_bytes > MAX_CHANGE_BYTES {
-            let Some(first) = self.changes.pop_front() else { break };
+            let Some(first) = self.changes.pop_front() else {
+                break;
+            };
             self.change_bytes -= first.bytes();
         }
     }
 
     /// What a reader has been told once it was told everything.
     pub(super) fn told(&self) -> Told {
-        Told { announcement: self.announcement, seq: self.seq }
+        Told {
+            announcement: self.announcement,
+            seq: self.seq,
+        }
     }
 
     /// What a reader has to be told who was told so much.
@@ -154,7 +170,10 @@ impl Entry {
         }
         let missed = || self.changes.iter().filter(|change| change.seq > told.seq);
         // They have no gaps: when the first one that was missed is there, all are.
-        if missed().next().is_none_or(|change| change.seq != told.seq + 1) {
+        if missed()
+            .next()
+            .is_none_or(|change| change.seq != told.seq + 1)
+        {
             return News::Full;
         }
         let (mut added, mut removed) = (RoaringBitmap::new(), RoaringBitmap::new());
@@ -168,7 +187,13 @@ impl Entry {
         if added.as_slice().len() + removed.as_slice().len() >= MAX_INDEX_RANGES {
             return News::Full;
         }
-        News::Change(Delta { version: self.version, epoch: self.epoch, seq: self.seq, added, removed })
+        News::Change(Delta {
+            version: self.version,
+            epoch: self.epoch,
+            seq: self.seq,
+            added,
+            removed,
+        })
     }
 
     /// The entry as it is told in full.
@@ -181,7 +206,12 @@ impl Entry {
             held: runs(&self.held),
             has_manifest: self.has_manifest,
         };
-        IndexHolder { device, same_site: self.site == reader, holding, sealed: self.sealed.clone() }
+        IndexHolder {
+            device,
+            same_site: self.site == reader,
+            holding,
+            sealed: self.sealed.clone(),
+        }
     }
 
     /// Where it came from, and about how many bytes it takes.

@@ -1,12 +1,14 @@
 //! The index: which devices hold which positions of the shares behind topics, in memory.
 //!
-//! Every device announces for itself; whoever subscribes to a topic is told of some of its holders (see `pick.rs`) and of
-//! what changes with them. One type for every placement: on a relay that also stores, or on a node of its own. It is pure:
-//! time comes in as an argument, what is to be told comes out of [`Index::news`].
+//! Every device announces for itself; whoever subscribes to a topic is told of some of its holders
+//! (see `pick.rs`) and of what changes with them. One type for every placement: on a relay that
+//! also stores, or on a node of its own. It is pure: time comes in as an argument, what is to be
+//! told comes out of [`Index::news`].
 //!
-//! Invariants: an entry belongs to the device whose key TLS proved, and only its own streams change it; it is gone when
-//! nothing was heard of the device for [`Bounds::life`]; what is held in memory keeps to [`Bounds`], and who is beyond is refused
-//! and changes nothing. What devices say is hearsay to those who are told of it.
+//! Invariants: an entry belongs to the device whose key TLS proved, and only its own streams change
+//! it; it is gone when nothing was heard of the device for [`Bounds::life`]; what is held in memory
+//! keeps to [`Bounds`], and who is beyond is refused and changes nothing. What devices say is
+//! hearsay to those who are told of it.
 
 mod copies;
 mod entry;
@@ -41,7 +43,11 @@ pub struct Speaker {
 impl Speaker {
     /// Who speaks from an address.
     pub fn new(stream: StreamId, device: DeviceId, address: std::net::IpAddr) -> Self {
-        Self { stream, device, site: address.into() }
+        Self {
+            stream,
+            device,
+            site: address.into(),
+        }
     }
 }
 
@@ -163,7 +169,8 @@ impl Index {
 
     /// A device says all that it holds.
     ///
-    /// Errors: [`IndexError::Full`], [`IndexError::TooMuch`]; what it announced before is forgotten then.
+    /// Errors: [`IndexError::Full`], [`IndexError::TooMuch`]; what it announced before is forgotten
+    /// then.
     pub fn announce(
         &mut self,
         speaker: Speaker,
@@ -172,8 +179,14 @@ impl Index {
         sealed: Bytes,
         now: Instant,
     ) -> Result<(), IndexError> {
-        let known = self.topics.get(&topic).is_some_and(|found| found.entry(speaker.device).is_some());
-        let own = self.devices.get(&speaker.device).map_or(0, |device| device.topics.len());
+        let known = self
+            .topics
+            .get(&topic)
+            .is_some_and(|found| found.entry(speaker.device).is_some());
+        let own = self
+            .devices
+            .get(&speaker.device)
+            .map_or(0, |device| device.topics.len());
         let beside = self.sites.get(&speaker.site).map_or(0, |site| site.entries);
         if !known && (own >= self.bounds.device_entries || beside >= self.bounds.site_entries) {
             return Err(IndexError::TooMuch);
@@ -184,11 +197,14 @@ impl Index {
         self.announcements += 1;
         let found = self.topics.entry(topic).or_default();
         let (before, after) = found.announce(speaker, holding, sealed, self.announcements);
-        let device = self.devices.entry(speaker.device).or_insert_with(|| Device {
-            heard: now,
-            topics: BTreeSet::new(),
-            bytes: 0,
-        });
+        let device = self
+            .devices
+            .entry(speaker.device)
+            .or_insert_with(|| Device {
+                heard: now,
+                topics: BTreeSet::new(),
+                bytes: 0,
+            });
         device.heard = now;
         device.topics.insert(topic);
         self.weigh(speaker.device, topic, before, after)
@@ -196,8 +212,8 @@ impl Index {
 
     /// A device says what has changed.
     ///
-    /// Errors: [`IndexError::Gap`]: it must announce in full; [`IndexError::Full`], [`IndexError::TooMuch`]: what it announced
-    /// is forgotten.
+    /// Errors: [`IndexError::Gap`]: it must announce in full; [`IndexError::Full`],
+    /// [`IndexError::TooMuch`]: what it announced is forgotten.
     pub fn change(
         &mut self,
         speaker: Speaker,
@@ -266,8 +282,12 @@ impl Index {
     }
 
     fn remove(&mut self, device: DeviceId, topic: IndexTopic) {
-        let Some(found) = self.topics.get_mut(&topic) else { return };
-        let Some(weight) = found.remove(device) else { return };
+        let Some(found) = self.topics.get_mut(&topic) else {
+            return;
+        };
+        let Some(weight) = found.remove(device) else {
+            return;
+        };
         self.uncount(device, weight);
         if let Some(known) = self.devices.get_mut(&device) {
             known.topics.remove(&topic);
@@ -299,14 +319,19 @@ impl Index {
             reader.topics.insert(topic);
             self.subscriptions += 1;
         }
-        self.topics.entry(topic).or_default().subscribe(speaker, owner);
+        self.topics
+            .entry(topic)
+            .or_default()
+            .subscribe(speaker, owner);
         self.tell(topic);
         Ok(())
     }
 
     /// A reader wants no more of a topic.
     pub fn unsubscribe(&mut self, stream: StreamId, topic: IndexTopic) {
-        let Some(reader) = self.readers.get_mut(&stream) else { return };
+        let Some(reader) = self.readers.get_mut(&stream) else {
+            return;
+        };
         if reader.topics.remove(&topic) {
             reader.news.remove(&topic);
             self.subscriptions -= 1;
@@ -317,17 +342,29 @@ impl Index {
         }
     }
 
-    /// A stream ended. In order: its announcements go at once; otherwise they live on for their time, because the device may
-    /// be back in a moment.
+    /// A stream ended. In order: its announcements go at once; otherwise they live on for their
+    /// time, because the device may be back in a moment.
     pub fn ended(&mut self, speaker: Speaker, in_order: bool) {
-        let topics = self.readers.get(&speaker.stream).map(|reader| reader.topics.clone());
-        topics.into_iter().flatten().for_each(|topic| self.unsubscribe(speaker.stream, topic));
+        let topics = self
+            .readers
+            .get(&speaker.stream)
+            .map(|reader| reader.topics.clone());
+        topics
+            .into_iter()
+            .flatten()
+            .for_each(|topic| self.unsubscribe(speaker.stream, topic));
         self.readers.remove(&speaker.stream);
         self.woken.remove(&speaker.stream);
         if in_order {
-            let topics = self.devices.get(&speaker.device).map(|device| device.topics.clone());
+            let topics = self
+                .devices
+                .get(&speaker.device)
+                .map(|device| device.topics.clone());
             for topic in topics.into_iter().flatten() {
-                let entry = self.topics.get(&topic).and_then(|found| found.entry(speaker.device));
+                let entry = self
+                    .topics
+                    .get(&topic)
+                    .and_then(|found| found.entry(speaker.device));
                 if entry.is_some_and(|entry| entry.stream == speaker.stream) {
                     self.remove(speaker.device, topic);
                 }
@@ -339,11 +376,18 @@ impl Index {
     pub fn expire(&mut self, now: Instant) {
         let life = self.bounds.life;
         let over = |device: &Device| now.saturating_duration_since(device.heard) > life;
-        let gone: Vec<_> =
-            self.devices.iter().filter(|(_, device)| over(device)).map(|(id, _)| *id).collect();
+        let gone: Vec<_> = self
+            .devices
+            .iter()
+            .filter(|(_, device)| over(device))
+            .map(|(id, _)| *id)
+            .collect();
         for device in gone {
             let topics = self.devices.get(&device).map(|known| known.topics.clone());
-            topics.into_iter().flatten().for_each(|topic| self.remove(device, topic));
+            topics
+                .into_iter()
+                .flatten()
+                .for_each(|topic| self.remove(device, topic));
         }
     }
 
@@ -356,7 +400,10 @@ impl Index {
     pub fn news(&mut self, stream: StreamId) -> Option<IndexMessage> {
         let reader = self.readers.get_mut(&stream)?;
         while let Some(topic) = reader.news.first().copied() {
-            let message = self.topics.get_mut(&topic).and_then(|found| found.news(stream, topic));
+            let message = self
+                .topics
+                .get_mut(&topic)
+                .and_then(|found| found.news(stream, topic));
             match message {
                 Some(message) => return Some(message),
                 None => reader.news.remove(&topic),
@@ -367,7 +414,9 @@ impl Index {
 
     /// How many devices hold a position.
     pub fn copies(&self, topic: IndexTopic, version: u64, position: u32) -> u16 {
-        self.topics.get(&topic).map_or(0, |found| found.copies(version, position))
+        self.topics
+            .get(&topic)
+            .map_or(0, |found| found.copies(version, position))
     }
 
     /// What is in it.
@@ -382,7 +431,9 @@ impl Index {
 
     /// Marks the readers of a topic that have something to be told.
     fn tell(&mut self, topic: IndexTopic) {
-        let Some(found) = self.topics.get_mut(&topic) else { return };
+        let Some(found) = self.topics.get_mut(&topic) else {
+            return;
+        };
         for stream in found.take_stirred() {
             if let Some(reader) = self.readers.get_mut(&stream)
                 && reader.news.insert(topic)

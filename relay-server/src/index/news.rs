@@ -16,20 +16,35 @@ impl Topic {
     /// The next frame for a reader; `None`: it knows everything.
     pub(super) fn news(&mut self, stream: StreamId, topic: IndexTopic) -> Option<IndexMessage> {
         self.look(stream);
-        let Self { subscriptions, entries, .. } = self;
+        let Self {
+            subscriptions,
+            entries,
+            ..
+        } = self;
         let reader = subscriptions.get_mut(&stream)?;
-        let gone: Vec<DeviceId> = reader.gone.iter().take(MAX_INDEX_HOLDERS).copied().collect();
+        let gone: Vec<DeviceId> = reader
+            .gone
+            .iter()
+            .take(MAX_INDEX_HOLDERS)
+            .copied()
+            .collect();
         reader.gone.retain(|device| !gone.contains(device));
         let first = std::mem::take(&mut reader.first);
         let (mut holders, mut room) = (Vec::<IndexHolder>::new(), MAX_INDEX_FRAME - FRAME_BYTES);
         for (device, told) in &mut reader.view {
-            let Some(entry) = entries.get(device) else { continue };
+            let Some(entry) = entries.get(device) else {
+                continue;
+            };
             match entry.news(*told) {
                 News::Nothing => {}
                 // Alone in its frame: after what is gone, which may have been the same device.
                 News::Change(change) if holders.is_empty() && gone.is_empty() && !first => {
                     *told = Some(entry.told());
-                    return Some(IndexMessage::Changed { topic, device: *device, change });
+                    return Some(IndexMessage::Changed {
+                        topic,
+                        device: *device,
+                        change,
+                    });
                 }
                 News::Change(_) => {}
                 News::Full => {
@@ -45,21 +60,35 @@ impl Topic {
             }
         }
         let nothing = !first && holders.is_empty() && gone.is_empty();
-        (!nothing).then_some(IndexMessage::Holders { topic, first, holders, gone })
+        (!nothing).then_some(IndexMessage::Holders {
+            topic,
+            first,
+            holders,
+            gone,
+        })
     }
 
     /// Looks for further holders, if there may be some.
     fn look(&mut self, stream: StreamId) {
-        let Some(reader) = self.subscriptions.get_mut(&stream) else { return };
+        let Some(reader) = self.subscriptions.get_mut(&stream) else {
+            return;
+        };
         if !std::mem::take(&mut reader.look) {
             return;
         }
-        let picked = self.subscriptions.get(&stream).map(|reader| self.pick(reader)).unwrap_or_default();
-        let Some(reader) = self.subscriptions.get_mut(&stream) else { return };
+        let picked = self
+            .subscriptions
+            .get(&stream)
+            .map(|reader| self.pick(reader))
+            .unwrap_or_default();
+        let Some(reader) = self.subscriptions.get_mut(&stream) else {
+            return;
+        };
         for device in picked {
             if let Some(entry) = self.entries.get_mut(&device) {
                 entry.viewers.insert(stream);
-                // Back before it was said that it was gone: it is still one that the reader was told of.
+                // Back before it was said that it was gone: it is still one that the reader was
+                // told of.
                 let told = reader.gone.remove(&device).then_some(Told::NOTHING);
                 reader.view.insert(device, told);
             }

@@ -1,5 +1,6 @@
-//! Of whom a reader is told: the owner, who holds everything, and who holds most of what the reader lacks and fewest have;
-//! at most [`MAX_LOCAL`] devices of its own site and [`MAX_OTHERS`] of others.
+//! Of whom a reader is told: the owner, who holds everything, and who holds most of what the reader
+//! lacks and fewest have; at most [`MAX_LOCAL`] devices of its own site and [`MAX_OTHERS`] of
+//! others.
 
 use super::entry::Entry;
 use super::topic::{Subscription, Topic};
@@ -32,11 +33,24 @@ impl Subscription {
 
     /// How many more devices it may be told of.
     fn room(&self, entries: &HashMap<DeviceId, Entry>) -> Room {
-        let local = |device: &DeviceId| entries.get(device).is_some_and(|entry| entry.site == self.site);
+        let local = |device: &DeviceId| {
+            entries
+                .get(device)
+                .is_some_and(|entry| entry.site == self.site)
+        };
         let viewed = self.view.keys().filter(|device| **device != self.owner);
         let (mut locals, mut others) = (0, 0);
-        viewed.for_each(|device| *if local(device) { &mut locals } else { &mut others } += 1);
-        Room { local: MAX_LOCAL.saturating_sub(locals), others: MAX_OTHERS.saturating_sub(others) }
+        viewed.for_each(|device| {
+            *if local(device) {
+                &mut locals
+            } else {
+                &mut others
+            } += 1
+        });
+        Room {
+            local: MAX_LOCAL.saturating_sub(locals),
+            others: MAX_OTHERS.saturating_sub(others),
+        }
     }
 }
 
@@ -62,7 +76,10 @@ impl Topic {
         let room = reader.room(&self.entries);
         let mut picked: Vec<DeviceId> = Vec::new();
         let owner = reader.owner;
-        if owner != reader.device && self.entries.contains_key(&owner) && !reader.view.contains_key(&owner) {
+        if owner != reader.device
+            && self.entries.contains_key(&owner)
+            && !reader.view.contains_key(&owner)
+        {
             picked.push(owner);
         }
         let mut rare = Rare::new();
@@ -72,7 +89,13 @@ impl Topic {
         picked
     }
 
-    fn best(&self, reader: &Subscription, local: bool, room: usize, rare: &mut Rare) -> Vec<DeviceId> {
+    fn best(
+        &self,
+        reader: &Subscription,
+        local: bool,
+        room: usize,
+        rare: &mut Rare,
+    ) -> Vec<DeviceId> {
         if room == 0 {
             return Vec::new();
         }
@@ -83,8 +106,9 @@ impl Topic {
             .entries
             .iter()
             .filter(|(device, entry)| (entry.site == reader.site) == local && !known(device));
-        let (mut whole, mut parts): (Vec<_>, Vec<_>) =
-            there.map(|(device, entry)| (*device, entry)).partition(|(_, entry)| entry.complete);
+        let (mut whole, mut parts): (Vec<_>, Vec<_>) = there
+            .map(|(device, entry)| (*device, entry))
+            .partition(|(_, entry)| entry.complete);
         // In an order of the reader's own, so that not everybody is sent to the same ones.
         whole.sort_by_cached_key(|(device, _)| shuffled(reader.device, *device));
         whole.truncate(room);
@@ -100,15 +124,23 @@ impl Topic {
 
     /// How much of what is rare and lacked somebody has, and how much of anything.
     fn use_of(&self, entry: &Entry, reader: &Subscription, rare: &mut Rare) -> (u64, u64) {
-        let rare = rare.entry(entry.version).or_insert_with(|| self.rare(entry.version, reader));
+        let rare = rare
+            .entry(entry.version)
+            .or_insert_with(|| self.rare(entry.version, reader));
         (entry.held.intersection_len(rare), entry.held.len())
     }
 
     /// Some of the rarest positions of a version that the reader lacks.
     fn rare(&self, version: u64, reader: &Subscription) -> RoaringBitmap {
-        let Some(copies) = self.copies_of(version) else { return RoaringBitmap::new() };
+        let Some(copies) = self.copies_of(version) else {
+            return RoaringBitmap::new();
+        };
         let mut lacked = copies.known();
-        if let Some(own) = self.entries.get(&reader.device).filter(|own| own.version == version) {
+        if let Some(own) = self
+            .entries
+            .get(&reader.device)
+            .filter(|own| own.version == version)
+        {
             lacked -= &own.held;
         }
         copies.rarest(lacked).iter().take(RARE).collect()

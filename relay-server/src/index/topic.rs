@@ -48,7 +48,8 @@ impl Topic {
         std::mem::take(&mut self.stirred)
     }
 
-    /// Takes an announcement; returns the weight of the device's entry before, if there was one, and after.
+    /// Takes an announcement; returns the weight of the device's entry before, if there was one,
+    /// and after.
     pub(super) fn announce(
         &mut self,
         speaker: Speaker,
@@ -76,9 +77,13 @@ impl Topic {
         (weight, after)
     }
 
-    /// Takes a delta; returns the entry's weight before and after. `None`: it does not follow what is known.
+    /// Takes a delta; returns the entry's weight before and after. `None`: it does not follow what
+    /// is known.
     pub(super) fn change(&mut self, speaker: Speaker, delta: &Delta) -> Option<(Weight, Weight)> {
-        let entry = self.entries.get_mut(&speaker.device).filter(|e| e.stream == speaker.stream)?;
+        let entry = self
+            .entries
+            .get_mut(&speaker.device)
+            .filter(|e| e.stream == speaker.stream)?;
         let before = entry.weight();
         let changed = entry.change(delta)?;
         let copies = self.copies.entry(entry.version).or_default();
@@ -114,7 +119,9 @@ impl Topic {
     }
 
     fn uncount(&mut self, entry: &Entry) {
-        let Some(copies) = self.copies.get_mut(&entry.version) else { return };
+        let Some(copies) = self.copies.get_mut(&entry.version) else {
+            return;
+        };
         if entry.complete {
             copies.remove_whole();
         } else {
@@ -138,9 +145,21 @@ impl Topic {
     /// A reader begins, or begins anew.
     pub(super) fn subscribe(&mut self, speaker: Speaker, owner: DeviceId) {
         self.unsubscribe(speaker.stream);
-        let Speaker { stream, device, site } = speaker;
+        let Speaker {
+            stream,
+            device,
+            site,
+        } = speaker;
         let (view, gone) = (BTreeMap::new(), BTreeSet::new());
-        let subscription = Subscription { device, site, owner, view, gone, first: true, look: true };
+        let subscription = Subscription {
+            device,
+            site,
+            owner,
+            view,
+            gone,
+            first: true,
+            look: true,
+        };
         self.subscriptions.insert(stream, subscription);
         self.stirred.insert(stream);
     }
@@ -157,7 +176,9 @@ impl Topic {
     }
 
     pub(super) fn copies(&self, version: u64, position: u32) -> u16 {
-        self.copies.get(&version).map_or(0, |copies| copies.of(position))
+        self.copies
+            .get(&version)
+            .map_or(0, |copies| copies.of(position))
     }
 
     pub(super) fn copies_of(&self, version: u64) -> Option<&Copies> {

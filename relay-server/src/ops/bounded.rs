@@ -1,4 +1,5 @@
-//! Listeners that hold a bounded number of connections, each for a bounded time, and what is served on them until the end.
+//! Listeners that hold a bounded number of connections, each for a bounded time, and what is served
+//! on them until the end.
 
 use axum::Router;
 use axum::serve::Listener;
@@ -16,8 +17,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// How long what is being answered may go on when the node stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A listener that waits for a free place before it accepts, and breaks a connection off after some time, so that
-/// silent ones cannot hold the places.
+/// A listener that waits for a free place before it accepts, and breaks a connection off after some
+/// time, so that silent ones cannot hold the places.
 pub(crate) struct Bounded<L> {
     listener: L,
     places: Arc<Semaphore>,
@@ -28,18 +29,25 @@ pub(crate) struct Bounded<L> {
 impl<L> Bounded<L> {
     /// At most `places` connections, each for at most `longest`.
     pub(crate) fn new(listener: L, places: usize, longest: Duration) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(places)), longest, cut: CancellationToken::new() }
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(places)),
+            longest,
+            cut: CancellationToken::new(),
+        }
     }
 }
 
 impl<L: Listener> Bounded<L> {
-    /// Answers until `stop`. When this returns there is no connection left: what went on then was broken off soon.
+    /// Answers until `stop`. When this returns there is no connection left: what went on then was
+    /// broken off soon.
     pub(crate) async fn serve(self, router: Router, stop: CancellationToken) -> io::Result<()>
     where
         L::Addr: std::fmt::Debug,
     {
         let cut = self.cut.clone();
-        let served = axum::serve(self, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let served =
+            axum::serve(self, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let mut served = pin!(served.into_future());
         let patience = async {
             stop.cancelled().await;
@@ -62,7 +70,15 @@ impl<L: Listener> Listener for Bounded<L> {
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (io, address) = self.listener.accept().await;
         let cut = Box::pin(self.cut.clone().cancelled_owned());
-        (BoundedIo { io, end: Box::pin(sleep(self.longest)), cut, _place: place }, address)
+        (
+            BoundedIo {
+                io,
+                end: Box::pin(sleep(self.longest)),
+                cut,
+                _place: place,
+            },
+            address,
+        )
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -81,7 +97,11 @@ pub(crate) struct BoundedIo<T> {
 impl<T> BoundedIo<T> {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let ended = self.end.as_mut().poll(cx).is_ready() || self.cut.as_mut().poll(cx).is_ready();
-        if ended { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        if ended {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -97,7 +117,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for BoundedIo<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for BoundedIo<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.io).poll_write(cx, data)
     }

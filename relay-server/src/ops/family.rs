@@ -1,4 +1,5 @@
-//! Kinds of metrics: counters, timings, either of them by a label, and gauges that count what is under way.
+//! Kinds of metrics: counters, timings, either of them by a label, and gauges that count what is
+//! under way.
 
 use super::labels::Label;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
@@ -51,8 +52,8 @@ impl EncodeMetric for Counter {
     }
 }
 
-/// A metric for every word of a label. All of them are on the page from the start: a series that only appears with
-/// its first event makes `rate()` miss that event.
+/// A metric for every word of a label. All of them are on the page from the start: a series that
+/// only appears with its first event makes `rate()` miss that event.
 #[derive(Debug)]
 pub struct By<L, M> {
     metrics: Vec<M>,
@@ -67,10 +68,15 @@ impl<L: Label, M> By<L, M> {
         M: EncodeMetric + TypedMetric + Clone + std::fmt::Debug + Send + Sync + 'static,
     {
         let family = Family::<[Pair; 1], M, C>::new_with_constructor(make);
-        let metrics =
-            L::ALL.iter().map(|label| family.get_or_create_owned(&[(L::KEY, label.word())])).collect();
+        let metrics = L::ALL
+            .iter()
+            .map(|label| family.get_or_create_owned(&[(L::KEY, label.word())]))
+            .collect();
         registry.register(name, help, family);
-        Self { metrics, label: PhantomData }
+        Self {
+            metrics,
+            label: PhantomData,
+        }
     }
 
     /// The metric of one word.
@@ -90,17 +96,24 @@ impl<A: Label, B: Label> ByPair<A, B> {
     pub(super) fn register(registry: &mut Registry, name: &str, help: &str) -> Self {
         let family = Family::default();
         registry.register(name, help, family.clone());
-        Self { family, labels: PhantomData }
+        Self {
+            family,
+            labels: PhantomData,
+        }
     }
 
     /// Counts one.
     pub fn count(&self, a: A, b: B) {
-        self.family.get_or_create_owned(&[(A::KEY, a.word()), (B::KEY, b.word())]).add_one();
+        self.family
+            .get_or_create_owned(&[(A::KEY, a.word()), (B::KEY, b.word())])
+            .add_one();
     }
 
     /// What was counted.
     pub fn get(&self, a: A, b: B) -> u64 {
-        self.family.get(&[(A::KEY, a.word()), (B::KEY, b.word())]).map_or(0, |counter| counter.get())
+        self.family
+            .get(&[(A::KEY, a.word()), (B::KEY, b.word())])
+            .map_or(0, |counter| counter.get())
     }
 }
 
@@ -113,13 +126,18 @@ pub struct Timing {
 }
 
 /// Upper ends of the buckets, seconds: from a commit on a fast disk to a device's patience.
-const BUCKETS: [f64; 16] =
-    [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const BUCKETS: [f64; 16] = [
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0,
+];
 
 impl Timing {
     /// With nothing in it.
     pub(super) fn new() -> Self {
-        Self { histogram: Histogram::new(BUCKETS), count: Arc::default() }
+        Self {
+            histogram: Histogram::new(BUCKETS),
+            count: Arc::default(),
+        }
     }
 
     /// Adds one that took so long.

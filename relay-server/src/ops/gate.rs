@@ -17,7 +17,10 @@ pub struct Gates {
 
 impl Default for Gates {
     fn default() -> Self {
-        Self { state: Gate::new(Database::State), index: Gate::new(Database::Index) }
+        Self {
+            state: Gate::new(Database::State),
+            index: Gate::new(Database::Index),
+        }
     }
 }
 
@@ -37,7 +40,8 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     database: Database,
     metrics: OnceLock<Arc<Metrics>>,
-    /// Read while something changes, written while nothing may. In it: the storage, as long as somebody uses it.
+    /// Read while something changes, written while nothing may. In it: the storage, as long as
+    /// somebody uses it.
     storage: RwLock<Option<Weak<dyn Storage>>>,
 }
 
@@ -50,20 +54,37 @@ impl std::fmt::Debug for Gate {
 impl Gate {
     /// A gate with nothing behind it.
     pub fn new(database: Database) -> Self {
-        Self(Arc::new(Inner { database, metrics: OnceLock::new(), storage: RwLock::new(None) }))
+        Self(Arc::new(Inner {
+            database,
+            metrics: OnceLock::new(),
+            storage: RwLock::new(None),
+        }))
     }
 
     /// Puts a storage behind the gate, in place of one that was there before (and failed).
     pub fn watch(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
-        *self.0.storage.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&storage));
-        Arc::new(Watched { storage, gate: Arc::clone(&self.0) })
+        *self
+            .0
+            .storage
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&storage));
+        Arc::new(Watched {
+            storage,
+            gate: Arc::clone(&self.0),
+        })
     }
 
-    /// Makes everything durable, then works while nothing can change: what is committed meanwhile waits. Blocks.
+    /// Makes everything durable, then works while nothing can change: what is committed meanwhile
+    /// waits. Blocks.
     ///
-    /// Fails when the storage cannot be flushed; then nothing was done. Without a storage the work is done as it is.
+    /// Fails when the storage cannot be flushed; then nothing was done. Without a storage the work
+    /// is done as it is.
     pub fn still<T>(&self, work: impl FnOnce() -> T) -> Result<T, StorageError> {
-        let storage = self.0.storage.write().unwrap_or_else(PoisonError::into_inner);
+        let storage = self
+            .0
+            .storage
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(storage) = storage.as_ref().and_then(Weak::upgrade) {
             storage.flush()?;
         }
@@ -83,7 +104,11 @@ impl Watched {
         &self,
         change: impl FnOnce(&dyn Storage) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        let _open = self.gate.storage.read().unwrap_or_else(PoisonError::into_inner);
+        let _open = self
+            .gate
+            .storage
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let changed = change(&*self.storage);
         if let (Err(error), Some(metrics)) = (&changed, self.gate.metrics.get()) {
             tracing::error!(database = ?self.gate.database, %error, "a change was not made durable");
@@ -165,7 +190,9 @@ mod tests {
                 committing.commit(batch()).unwrap();
                 done.send(()).unwrap();
             });
-            finished.recv_timeout(Duration::from_millis(100)).unwrap_err();
+            finished
+                .recv_timeout(Duration::from_millis(100))
+                .unwrap_err();
             assert_eq!(storage.get(TABLE, b"key").unwrap(), None);
             thread
         });

@@ -1,7 +1,7 @@
 //! The operator's HTTP address: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! Plain HTTP without a login: by default on the loopback address. It says how much there is of everything and nothing
-//! about anybody.
+//! Plain HTTP without a login: by default on the loopback address. It says how much there is of
+//! everything and nothing about anybody.
 
 use super::bounded::Bounded;
 use super::health::{Inspect, Problem};
@@ -32,7 +32,8 @@ struct Pages {
     metrics: Arc<Metrics>,
 }
 
-/// Answers on `listener` until `stop`; no connection is left when this returns, about a second later at the latest.
+/// Answers on `listener` until `stop`; no connection is left when this returns, about a second
+/// later at the latest.
 pub async fn serve_http(
     listener: TcpListener,
     node: Arc<dyn Inspect>,
@@ -44,7 +45,9 @@ pub async fn serve_http(
         .route("/readyz", get(readyz))
         .route("/metrics", get(page))
         .with_state(Pages { node, metrics });
-    Bounded::new(listener, MAX_CONNECTIONS, LONGEST).serve(router, stop).await
+    Bounded::new(listener, MAX_CONNECTIONS, LONGEST)
+        .serve(router, stop)
+        .await
 }
 
 /// Body of `/readyz`.
@@ -66,8 +69,19 @@ async fn readyz(State(pages): State<Pages>) -> Response {
         // Whatever hangs hangs on a disk or on the node that keeps the state.
         Err(_) => vec![Problem::State],
     };
-    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(Ready { ready: problems.is_empty(), problems })).into_response()
+    let status = if problems.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        axum::Json(Ready {
+            ready: problems.is_empty(),
+            problems,
+        }),
+    )
+        .into_response()
 }
 
 async fn page(State(pages): State<Pages>) -> Response {

@@ -59,7 +59,13 @@ impl Inspect for Node {
             let disk_free = free_bytes(Folder::of(&self.config).root());
             let devices_online = self.connections() as u64;
             let index = self.index_held();
-            Sample { devices_online, draining: self.is_draining(), store, index, disk_free }
+            Sample {
+                devices_online,
+                draining: self.is_draining(),
+                store,
+                index,
+                disk_free,
+            }
         }
         .boxed()
     }
@@ -80,19 +86,31 @@ async fn probe(store: &Store) -> Result<(), StoreError> {
     store.usage(UserId::new([0; UserId::LEN])).await.map(drop)
 }
 
-/// Counts users, devices, groups and what waits in mailboxes, of a whole fleet: one question to the state for every device.
+/// Counts users, devices, groups and what waits in mailboxes, of a whole fleet: one question to the
+/// state for every device.
 pub(crate) async fn sample_mail(state: &dyn State) -> Result<MailSample, StateError> {
     let mut sample = MailSample::default();
     let mut oldest = u64::MAX;
     sample.users = count(state, bucket::USERS).await?;
     sample.groups = count(state, groups::bucket::GROUPS).await?;
     sample.memberships = count(state, groups::bucket::MEMBERS).await?;
-    let (mut page, mut after) = (Page { more: true, ..Page::default() }, None::<String>);
+    let (mut page, mut after) = (
+        Page {
+            more: true,
+            ..Page::default()
+        },
+        None::<String>,
+    );
     while page.more {
-        page = state.list(bucket::DEVICES, "", after.as_deref(), MAX_PAGE).await?;
+        page = state
+            .list(bucket::DEVICES, "", after.as_deref(), MAX_PAGE)
+            .await?;
         for record in &page.records {
-            let revoked = Device::decode(&record.entry.value[..]).is_ok_and(|device| device.revoked);
-            let Some(device) = last_device(&record.key).filter(|_| !revoked) else { continue };
+            let revoked =
+                Device::decode(&record.entry.value[..]).is_ok_and(|device| device.revoked);
+            let Some(device) = last_device(&record.key).filter(|_| !revoked) else {
+                continue;
+            };
             let depth = state.depth(&mail_queue(&device)).await?;
             sample.devices += 1;
             sample.mailboxes += u64::from(depth.items > 0);
@@ -103,7 +121,11 @@ pub(crate) async fn sample_mail(state: &dyn State) -> Result<MailSample, StateEr
         }
         after = page.records.last().map(|record| record.key.clone());
     }
-    sample.oldest_ms = if oldest == u64::MAX { 0 } else { now_ms().saturating_sub(oldest) };
+    sample.oldest_ms = if oldest == u64::MAX {
+        0
+    } else {
+        now_ms().saturating_sub(oldest)
+    };
     Ok(sample)
 }
 

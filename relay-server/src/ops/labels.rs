@@ -1,7 +1,8 @@
 //! What a metric may be told apart by: closed sets of words.
 //!
-//! Invariant: a label is a word of this file. Nothing that comes from outside (a device, a user, an address, a name) can
-//! become one, so the number of series is known and a metrics page says nothing about anybody.
+//! Invariant: a label is a word of this file. Nothing that comes from outside (a device, a user, an
+//! address, a name) can become one, so the number of series is known and a metrics page says
+//! nothing about anybody.
 
 use hither_carrier::CarrierKind;
 use hither_proto::{Purpose, Refusal, RelayPurpose, RelayRefusalCode};
@@ -225,8 +226,16 @@ mod tests {
         for (index, label) in L::ALL.iter().enumerate() {
             assert_eq!(label.index(), index);
             let word = label.word();
-            assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{word}");
-            assert_eq!(L::ALL.iter().filter(|other| other.word() == word).count(), 1, "{word}");
+            assert!(
+                word.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{word}"
+            );
+            assert_eq!(
+                L::ALL.iter().filter(|other| other.word() == word).count(),
+                1,
+                "{word}"
+            );
         }
     }
 

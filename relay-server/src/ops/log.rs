@@ -1,6 +1,7 @@
 //! The log: lines of text for people, or one JSON object a line for machines, on standard error.
 //!
-//! Nothing secret and no names are logged anywhere; devices and shares appear by the first digits of their ids.
+//! Nothing secret and no names are logged anywhere; devices and shares appear by the first digits
+//! of their ids.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -25,15 +26,22 @@ const OURS: [&str; 3] = ["hither_relay", "hither_carrier", "hither_content"];
 pub fn start_log(filter: &str, json: bool) -> Result<(), LogError> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(parse(filter)?)
-        .with_ansi(has_colours(io::stderr().is_terminal(), |name| std::env::var_os(name)))
+        .with_ansi(has_colours(io::stderr().is_terminal(), |name| {
+            std::env::var_os(name)
+        }))
         // To say on standard error that it cannot be written to would panic whoever logs.
         .log_internal_errors(false)
         .with_writer(io::stderr);
-    let started = if json { subscriber.json().finish().try_init() } else { subscriber.finish().try_init() };
+    let started = if json {
+        subscriber.json().finish().try_init()
+    } else {
+        subscriber.finish().try_init()
+    };
     started.map_err(|_| LogError::Twice)
 }
 
-/// Returns whether lines are coloured: for a person at a terminal who has not said no, never in a file or a journal.
+/// Returns whether lines are coloured: for a person at a terminal who has not said no, never in a
+/// file or a journal.
 fn has_colours(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = variable("TERM").is_some_and(|term| term == "dumb");
@@ -45,10 +53,13 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
     let text = match level.as_str() {
         "error" | "warn" | "info" | "debug" | "trace" => {
             let libraries = if level == "error" { "error" } else { "warn" };
-            OURS.iter().fold(libraries.to_owned(), |text, ours| format!("{text},{ours}={level}"))
+            OURS.iter().fold(libraries.to_owned(), |text, ours| {
+                format!("{text},{ours}={level}")
+            })
         }
         "off" => level,
-        // A single word that is no level would be taken for the name of a crate, and everything be silent.
+        // A single word that is no level would be taken for the name of a crate, and everything be
+        // silent.
         word if !word.contains(['=', ',']) => return Err(LogError::Filter(filter.to_owned())),
         _ => filter.to_owned(),
     };
@@ -72,7 +83,12 @@ mod tests {
         for good in ["info", "DEBUG", " trace ", "off", "warn,hither_relay=trace"] {
             parse(good).unwrap();
         }
-        assert!(parse("info").unwrap().to_string().contains("hither_relay=info"));
+        assert!(
+            parse("info")
+                .unwrap()
+                .to_string()
+                .contains("hither_relay=info")
+        );
         for bad in ["", "inof", "hither_relay=loud", "hither_relay"] {
             assert!(matches!(parse(bad), Err(LogError::Filter(_))), "{bad}");
         }

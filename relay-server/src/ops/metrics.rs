@@ -1,7 +1,8 @@
 //! Every number an operator needs, on one page in the OpenMetrics text format.
 //!
-//! Counters and timings are kept where things happen; gauges of what is stored or waits are set from a [`Sample`] when the
-//! page is asked for. Names are a contract: dashboards and alerts rely on them, `deploy/grafana.json` among them.
+//! Counters and timings are kept where things happen; gauges of what is stored or waits are set
+//! from a [`Sample`] when the page is asked for. Names are a contract: dashboards and alerts rely
+//! on them, `deploy/grafana.json` among them.
 
 use super::family::{By, ByPair, Counted, Counter, Timing};
 use super::labels::{Database, Reason, Request, Service};
@@ -86,26 +87,56 @@ impl Metrics {
     pub fn new() -> Self {
         let mut page = Page(Registry::with_prefix("hither_relay"));
         let r = &mut page;
-        r.0.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        r.0.register(
+            "build",
+            "The version that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         let timing = Timing::new as fn() -> Timing;
         let counter = Counter::default as fn() -> Counter;
         Self {
             streams: r.counter("streams", "Streams accepted"),
-            services: By::register(&mut r.0, "services", "Streams by what they were for", counter),
-            bad_first_frames: r.counter("bad_first_frames", "Streams that began with nothing understood"),
-            limited: r.counter("limited", "Streams and requests refused because there were too many"),
-            refusals: ByPair::register(&mut r.0, "refusals", "Streams and requests that were refused"),
+            services: By::register(
+                &mut r.0,
+                "services",
+                "Streams by what they were for",
+                counter,
+            ),
+            bad_first_frames: r.counter(
+                "bad_first_frames",
+                "Streams that began with nothing understood",
+            ),
+            limited: r.counter(
+                "limited",
+                "Streams and requests refused because there were too many",
+            ),
+            refusals: ByPair::register(
+                &mut r.0,
+                "refusals",
+                "Streams and requests that were refused",
+            ),
             connected: r.counter("devices_connected", "Long connections begun"),
             disconnected: r.counter("devices_disconnected", "Long connections ended"),
             silent: r.counter("devices_silent", "Long connections ended for silence"),
             registered: r.counter("devices_registered", "Devices registered by an invitation"),
             mail_accepted: r.counter("messages_accepted", "Messages made durable"),
             mail_refused: r.counter("messages_refused", "Messages refused"),
-            mail_delivered: r
-                .counter("messages_delivered", "Messages handed to readers, repeated ones included"),
+            mail_delivered: r.counter(
+                "messages_delivered",
+                "Messages handed to readers, repeated ones included",
+            ),
             mail_expired: r.counter("messages_expired", "Messages that nobody fetched in time"),
-            push: r.put("push_seconds", "From taking a message to pushing it to its reader", Timing::new()),
-            requests: By::register(&mut r.0, "request_seconds", "Time to answer a request", timing),
+            push: r.put(
+                "push_seconds",
+                "From taking a message to pushing it to its reader",
+                Timing::new(),
+            ),
+            requests: By::register(
+                &mut r.0,
+                "request_seconds",
+                "Time to answer a request",
+                timing,
+            ),
             placed: r.counter("shares_placed", "Shares given a place at a store"),
             uploaded: r.counter("upload_bytes", "Bytes of chunks taken in"),
             downloaded: r.counter("download_bytes", "Bytes of chunks given out"),
@@ -117,9 +148,20 @@ impl Metrics {
             circuits_opened: r.counter("circuits_opened", "Circuits made between devices"),
             circuit_bytes: r.counter("circuit_bytes", "Bytes passed on over circuits, both ways"),
             index_said: r.counter("index_said", "What devices said to the index"),
-            index_told: r.counter("index_told", "Frames about holders sent to readers of the index"),
-            quota_refusals: r.counter("quota_refusals", "Uploads and placements refused for lack of quota"),
-            commits: By::register(&mut r.0, "commit_seconds", "Time to make a change durable", timing),
+            index_told: r.counter(
+                "index_told",
+                "Frames about holders sent to readers of the index",
+            ),
+            quota_refusals: r.counter(
+                "quota_refusals",
+                "Uploads and placements refused for lack of quota",
+            ),
+            commits: By::register(
+                &mut r.0,
+                "commit_seconds",
+                "Time to make a change durable",
+                timing,
+            ),
             commit_failures: By::register(
                 &mut r.0,
                 "commit_failures",

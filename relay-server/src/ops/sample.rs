@@ -88,7 +88,10 @@ pub(super) struct Sampled {
 impl Sampled {
     pub(super) fn register(r: &mut Page) -> Self {
         Self {
-            devices_online: r.gauge("devices_online", "Authenticated devices with a long connection here"),
+            devices_online: r.gauge(
+                "devices_online",
+                "Authenticated devices with a long connection here",
+            ),
             draining: r.gauge("draining", "1 while the node is going down"),
             users: r.gauge("users", "Users known"),
             devices: r.gauge("devices", "Devices registered and not revoked"),
@@ -104,15 +107,37 @@ impl Sampled {
                 Ratio::default(),
             ),
             packs: r.gauge("packs", "Packs of chunks"),
-            logical: r.gauge("logical_bytes", "Bytes that users keep, a chunk counted for each of them"),
+            logical: r.gauge(
+                "logical_bytes",
+                "Bytes that users keep, a chunk counted for each of them",
+            ),
             physical: r.gauge("physical_bytes", "Bytes of the packs"),
-            live: r.gauge("live_bytes", "Bytes of chunks that are kept or not collected yet"),
-            dedupe: r.put("dedupe_ratio", "How often a live byte is kept, over all users", Ratio::default()),
-            index_topics: r.gauge("index_topics", "Shares that the index of this node has to do with"),
+            live: r.gauge(
+                "live_bytes",
+                "Bytes of chunks that are kept or not collected yet",
+            ),
+            dedupe: r.put(
+                "dedupe_ratio",
+                "How often a live byte is kept, over all users",
+                Ratio::default(),
+            ),
+            index_topics: r.gauge(
+                "index_topics",
+                "Shares that the index of this node has to do with",
+            ),
             index_entries: r.gauge("index_entries", "Announcements in the index of this node"),
-            index_subscriptions: r.gauge("index_subscriptions", "Subscriptions at the index of this node"),
-            index_bytes: r.gauge("index_bytes", "Memory of the announcements in the index, about"),
-            disk_free: r.gauge("disk_free_bytes", "Free bytes of the disk under the data folder"),
+            index_subscriptions: r.gauge(
+                "index_subscriptions",
+                "Subscriptions at the index of this node",
+            ),
+            index_bytes: r.gauge(
+                "index_bytes",
+                "Memory of the announcements in the index, about",
+            ),
+            disk_free: r.gauge(
+                "disk_free_bytes",
+                "Free bytes of the disk under the data folder",
+            ),
         }
     }
 
@@ -124,7 +149,11 @@ impl Sampled {
             set(&self.logical, store.logical);
             set(&self.physical, store.physical);
             set(&self.live, store.live);
-            self.dedupe.set(if store.live == 0 { 1.0 } else { store.logical as f64 / store.live as f64 });
+            self.dedupe.set(if store.live == 0 {
+                1.0
+            } else {
+                store.logical as f64 / store.live as f64
+            });
         }
         if let Some(index) = &sample.index {
             set(&self.index_topics, index.topics);

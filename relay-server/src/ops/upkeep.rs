@@ -52,7 +52,9 @@ async fn listen(node: &Arc<Node>) -> Result<Option<SocketAddr>, OpsError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let address: SocketAddr = text.parse().map_err(|_| OpsError::Address(text.to_owned()))?;
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| OpsError::Address(text.to_owned()))?;
     let failed = |source| OpsError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;

@@ -1,4 +1,5 @@
-//! Which fronts a device should use. Anyone may ask: who has been invited does so before being registered.
+//! Which fronts a device should use. Anyone may ask: who has been invited does so before being
+//! registered.
 
 use super::refuse;
 use crate::node::Node;

@@ -1,7 +1,8 @@
 //! The nodes of the fleet: each announces itself, all know all.
 //!
-//! A node says anew what it is every ten seconds and when something changes; who is silent is gone from the state after
-//! `fleet.silence`. While the state cannot be reached, what was known last goes on being used.
+//! A node says anew what it is every ten seconds and when something changes; who is silent is gone
+//! from the state after `fleet.silence`. While the state cannot be reached, what was known last
+//! goes on being used.
 
 use super::records::{NodeRecord, bucket, device_key, last_device};
 use super::registry::encode;
@@ -25,8 +26,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Most nodes known; further ones are not looked at.
 const MAX_NODES: usize = 4096;
-/// Fronts are ordered by this many classes of load: within a class the device decides, so that it comes back to the
-/// same front as long as that is about as busy as others.
+/// Fronts are ordered by this many classes of load: within a class the device decides, so that it
+/// comes back to the same front as long as that is about as busy as others.
 const LOAD_CLASSES: u32 = 10;
 
 /// Another node, or this one.
@@ -47,13 +48,22 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(config: &Config, node: DeviceId) -> Self {
-        let max_connections = u32::try_from(config.front.max_connections).unwrap_or(u32::MAX).max(1);
-        Self { node, max_connections, members: Mutex::default(), indexes: watch::Sender::default() }
+        let max_connections = u32::try_from(config.front.max_connections)
+            .unwrap_or(u32::MAX)
+            .max(1);
+        Self {
+            node,
+            max_connections,
+            members: Mutex::default(),
+            indexes: watch::Sender::default(),
+        }
     }
 
     /// Where a node is; `None`: it is not there (now).
     pub(crate) fn address_of(&self, node: &DeviceId) -> Option<RelayAddress> {
-        self.members().get(node).map(|member| member.address.clone())
+        self.members()
+            .get(node)
+            .map(|member| member.address.clone())
     }
 
     /// Nodes that store and are not going down, those with most room first.
@@ -64,23 +74,46 @@ impl Fleet {
             .filter(|member| member.record.store && !member.record.draining)
             .cloned()
             .collect();
-        stores.sort_by(|a, b| b.record.free.cmp(&a.record.free).then(a.address.key.cmp(&b.address.key)));
+        stores.sort_by(|a, b| {
+            b.record
+                .free
+                .cmp(&a.record.free)
+                .then(a.address.key.cmp(&b.address.key))
+        });
         stores
     }
 
-    /// Fronts for a device, best first: the least loaded, and of those alike the ones that its key picks.
-    pub(crate) fn fronts(&self, device: &DeviceId, without: Option<&DeviceId>) -> Vec<RelayAddress> {
+    /// Fronts for a device, best first: the least loaded, and of those alike the ones that its key
+    /// picks.
+    pub(crate) fn fronts(
+        &self,
+        device: &DeviceId,
+        without: Option<&DeviceId>,
+    ) -> Vec<RelayAddress> {
         let members = self.members();
         let mut fronts: Vec<_> = members
             .iter()
-            .filter(|(node, member)| member.record.front && !member.record.draining && Some(*node) != without)
-            .map(|(node, member)| (member.record.load * LOAD_CLASSES / 1000, weight(device, node), member))
+            .filter(|(node, member)| {
+                member.record.front && !member.record.draining && Some(*node) != without
+            })
+            .map(|(node, member)| {
+                (
+                    member.record.load * LOAD_CLASSES / 1000,
+                    weight(device, node),
+                    member,
+                )
+            })
             .collect();
         fronts.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        fronts.into_iter().take(MAX_RELAYS).map(|(.., member)| member.address.clone()).collect()
+        fronts
+            .into_iter()
+            .take(MAX_RELAYS)
+            .map(|(.., member)| member.address.clone())
+            .collect()
     }
 
-    /// Nodes of the index that are not going down (or all of them, if all are), and what becomes of them.
+    /// Nodes of the index that are not going down (or all of them, if all are), and what becomes of
+    /// them.
     pub(crate) fn indexes(&self) -> watch::Receiver<Vec<RelayAddress>> {
         self.indexes.subscribe()
     }
@@ -89,8 +122,13 @@ impl Fleet {
     fn look_for_indexes(&self) {
         let members = self.members();
         let of = |draining: bool| {
-            let there = members.values().filter(|m| m.record.index && (draining || !m.record.draining));
-            there.map(|member| member.address.clone()).take(MAX_RELAYS).collect::<Vec<_>>()
+            let there = members
+                .values()
+                .filter(|m| m.record.index && (draining || !m.record.draining));
+            there
+                .map(|member| member.address.clone())
+                .take(MAX_RELAYS)
+                .collect::<Vec<_>>()
         };
         let mut found = of(false);
         if found.is_empty() {
@@ -130,7 +168,8 @@ impl Fleet {
     }
 }
 
-/// Rendezvous hashing: every node has a weight for every device, and when a node goes only its own devices move.
+/// Rendezvous hashing: every node has a weight for every device, and when a node goes only its own
+/// devices move.
 fn weight(device: &DeviceId, node: &DeviceId) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("hither.v1 relay front weight");
     hasher.update(device.as_bytes()).update(node.as_bytes());
@@ -139,7 +178,8 @@ fn weight(device: &DeviceId, node: &DeviceId) -> u64 {
     u64::from_le_bytes(first)
 }
 
-/// Announces this node and begins to hear of the others; returns when it has heard of all that are there.
+/// Announces this node and begins to hear of the others; returns when it has heard of all that are
+/// there.
 pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
     announce(node).await?;
     let (tell, told) = oneshot::channel();
@@ -165,11 +205,18 @@ pub(crate) async fn announce(node: &Node) -> Result<(), StateError> {
         index: node.plays(Role::Index),
     };
     let fleet = &node.services.fleet;
-    let member = Member { address: node.address.clone(), record: record.clone() };
+    let member = Member {
+        address: node.address.clone(),
+        record: record.clone(),
+    };
     fleet.members().insert(fleet.node, member);
     fleet.look_for_indexes();
     let key = device_key(&fleet.node);
-    node.services.session.put(node, bucket::NODES, &key, encode(&record), Expect::Any).await.map(drop)
+    node.services
+        .session
+        .put(node, bucket::NODES, &key, encode(&record), Expect::Any)
+        .await
+        .map(drop)
 }
 
 fn load(node: &Node) -> u32 {
@@ -184,7 +231,9 @@ async fn free(node: &Node) -> u64 {
     match store.stats().await {
         Ok(stats) => {
             let config = &node.config.store;
-            let disk = stats.free_bytes.map_or(u64::MAX / 2, |free| free.saturating_sub(config.free_floor.0));
+            let disk = stats.free_bytes.map_or(u64::MAX / 2, |free| {
+                free.saturating_sub(config.free_floor.0)
+            });
             let quota = match config.total_quota.0 {
                 0 => u64::MAX / 2,
                 quota => quota.saturating_sub(stats.pack_bytes),
@@ -221,7 +270,10 @@ async fn keep_watching(node: Arc<Node>, first: oneshot::Sender<()>) {
     }
 }
 
-async fn watch_once(node: &Node, first: &mut Option<oneshot::Sender<()>>) -> Result<(), StateError> {
+async fn watch_once(
+    node: &Node,
+    first: &mut Option<oneshot::Sender<()>>,
+) -> Result<(), StateError> {
     let fleet = &node.services.fleet;
     let mut watch = node.state.watch(bucket::NODES, "").await?;
     let mut seen = Some(BTreeSet::from([fleet.node]));
@@ -257,12 +309,27 @@ mod tests {
     }
 
     fn announced(fleet: &Fleet, node: DeviceId, change: impl FnOnce(&mut NodeRecord)) {
-        let address = RelayAddress { key: node, udp: vec!["127.0.0.1:1".parse().unwrap()], tcp: Vec::new() };
-        let mut record =
-            NodeRecord { address: address.encode(), front: true, store: true, ..NodeRecord::default() };
+        let address = RelayAddress {
+            key: node,
+            udp: vec!["127.0.0.1:1".parse().unwrap()],
+            tcp: Vec::new(),
+        };
+        let mut record = NodeRecord {
+            address: address.encode(),
+            front: true,
+            store: true,
+            ..NodeRecord::default()
+        };
         change(&mut record);
-        let entry = Entry { value: encode(&record), revision: 1 };
-        fleet.learn(&Change { key: device_key(&node), revision: 1, entry: Some(entry) });
+        let entry = Entry {
+            value: encode(&record),
+            revision: 1,
+        };
+        fleet.learn(&Change {
+            key: device_key(&node),
+            revision: 1,
+            entry: Some(entry),
+        });
     }
 
     fn keys(list: Vec<RelayAddress>) -> Vec<DeviceId> {
@@ -299,7 +366,11 @@ mod tests {
         announced(&fleet, nodes[1], |record| record.load = 199);
         assert_eq!(devices.iter().map(first).collect::<Vec<_>>(), before);
         // When one goes, only its own devices move.
-        fleet.learn(&Change { key: device_key(&nodes[1]), revision: 2, entry: None });
+        fleet.learn(&Change {
+            key: device_key(&nodes[1]),
+            revision: 2,
+            entry: None,
+        });
         for (device, front) in devices.iter().zip(before) {
             assert!(front == nodes[1] || first(device) == front);
         }
@@ -311,7 +382,9 @@ mod tests {
         let fleet = Fleet::new(&Config::default(), device());
         let mut told = fleet.indexes();
         let index = |node, draining| {
-            announced(&fleet, node, |record| (record.index, record.draining) = (true, draining));
+            announced(&fleet, node, |record| {
+                (record.index, record.draining) = (true, draining)
+            });
         };
         let mut now = || {
             let changed = told.has_changed().unwrap();
@@ -328,20 +401,39 @@ mod tests {
         index(nodes[1], true);
         assert_eq!(now().1.len(), 2, "better one that goes than none");
         index(nodes[1], true);
-        assert_eq!(now(), (false, fleet.indexes().borrow().iter().map(|node| node.key).collect()));
+        assert_eq!(
+            now(),
+            (
+                false,
+                fleet
+                    .indexes()
+                    .borrow()
+                    .iter()
+                    .map(|node| node.key)
+                    .collect()
+            )
+        );
     }
 
     #[test]
     fn a_record_of_someone_else_or_nonsense_is_not_believed() {
         let (one, other) = (device(), device());
         let fleet = Fleet::new(&Config::default(), device());
-        let address = RelayAddress { key: other, udp: Vec::new(), tcp: Vec::new() };
+        let address = RelayAddress {
+            key: other,
+            udp: Vec::new(),
+            tcp: Vec::new(),
+        };
         announced(&fleet, one, |record| record.address = address.encode());
         announced(&fleet, one, |record| record.address = vec![1, 2, 3]);
         assert!(fleet.address_of(&one).is_none() && fleet.stores().is_empty());
         announced(&fleet, one, |record| record.free = 7);
         announced(&fleet, other, |record| record.free = 9);
-        let free: Vec<_> = fleet.stores().iter().map(|store| store.record.free).collect();
+        let free: Vec<_> = fleet
+            .stores()
+            .iter()
+            .map(|store| store.record.free)
+            .collect();
         assert_eq!(free, [9, 7]);
     }
 }

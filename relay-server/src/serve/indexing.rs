@@ -1,7 +1,9 @@
-//! Streams to the index of this node: devices announce what they hold, and are told who holds what they want.
+//! Streams to the index of this node: devices announce what they hold, and are told who holds what
+//! they want.
 //!
-//! Every node answers where the index is; one that has it goes on. What a device says beyond its rate waits, which by the stream's
-//! flow control makes it say less: it gathers what changes meanwhile.
+//! Every node answers where the index is; one that has it goes on. What a device says beyond its
+//! rate waits, which by the stream's flow control makes it say less: it gathers what changes
+//! meanwhile.
 
 use super::limits::Limiter;
 use super::refuse::{self, busy};
@@ -13,7 +15,9 @@ use crate::node::Node;
 use crate::ops::labels::Service;
 use hither_carrier::{FramingError, RelayReader, SendHalf, Stream, write_relay_message};
 use hither_proto::limits::MAX_INDEX_FRAME;
-use hither_proto::{IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode};
+use hither_proto::{
+    IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode,
+};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +28,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 
 /// Signs of life that may be missed: after so many heartbeats what a device announced is forgotten.
 const LIVES: u32 = 3;
-/// Shortest time between two updates to one reader (source-selection design, "Index"); what happens meanwhile is one update.
+/// Shortest time between two updates to one reader (source-selection design, "Index"); what happens
+/// meanwhile is one update.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Longest wait for a reader that does not read.
 const STUCK: Duration = Duration::from_secs(15);
@@ -95,7 +100,10 @@ impl Indexing {
         };
         if !woken.is_empty() {
             let readers = self.readers();
-            woken.iter().filter_map(|stream| readers.get(stream)).for_each(|reader| reader.notify_one());
+            woken
+                .iter()
+                .filter_map(|stream| readers.get(stream))
+                .for_each(|reader| reader.notify_one());
         }
         result
     }
@@ -187,8 +195,16 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
 type Places = [Option<Slot>; 2];
 
 /// Learns who it is, and whether there is a place.
-async fn greet(node: &Node, stream: &mut Stream, reader: &mut RelayReader) -> Result<Places, Ended> {
-    let first = timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await;
+async fn greet(
+    node: &Node,
+    stream: &mut Stream,
+    reader: &mut RelayReader,
+) -> Result<Places, Ended> {
+    let first = timeout(
+        node.config.front.first_frame.0,
+        reader.next(&mut stream.recv),
+    )
+    .await;
     match first {
         Ok(Ok(Some(RelayMessage::Index(message)))) if *message == IndexMessage::Hello => {}
         Ok(Ok(Some(_))) => return Err(RelayRefusalCode::Invalid.into()),
@@ -209,7 +225,11 @@ async fn greet(node: &Node, stream: &mut Stream, reader: &mut RelayReader) -> Re
     }
     let indexing = &node.services.indexing;
     let place = indexing.streams.enter(stream.device);
-    let guest = if known { None } else { indexing.guests.enter(stream.device) };
+    let guest = if known {
+        None
+    } else {
+        indexing.guests.enter(stream.device)
+    };
     if place.is_none() || (!known && guest.is_none()) {
         return Err(Ended::Refused(busy(LATER)));
     }
@@ -217,8 +237,12 @@ async fn greet(node: &Node, stream: &mut Stream, reader: &mut RelayReader) -> Re
 }
 
 fn welcome(node: &Node, nodes: &[RelayAddress]) -> IndexMessage {
-    let heartbeat_ms = u32::try_from(node.services.indexing.heartbeat.as_millis()).unwrap_or(u32::MAX);
-    IndexMessage::Welcome { nodes: nodes.to_vec(), heartbeat_ms }
+    let heartbeat_ms =
+        u32::try_from(node.services.indexing.heartbeat.as_millis()).unwrap_or(u32::MAX);
+    IndexMessage::Welcome {
+        nodes: nodes.to_vec(),
+        heartbeat_ms,
+    }
 }
 
 async fn say(send: &mut SendHalf, message: IndexMessage) -> io::Result<()> {
@@ -241,8 +265,17 @@ struct Attending<'a> {
 impl<'a> Attending<'a> {
     fn begin(node: &'a Node, speaker: Speaker, places: Places) -> Self {
         let news = Arc::new(Notify::new());
-        node.services.indexing.readers().insert(speaker.stream, Arc::clone(&news));
-        Self { node, speaker, news, in_order: false, _places: places }
+        node.services
+            .indexing
+            .readers()
+            .insert(speaker.stream, Arc::clone(&news));
+        Self {
+            node,
+            speaker,
+            news,
+            in_order: false,
+            _places: places,
+        }
     }
 
     /// Passes messages both ways until the stream ends.
@@ -252,7 +285,9 @@ impl<'a> Attending<'a> {
         reader: &mut RelayReader,
         mut nodes: watch::Receiver<Vec<RelayAddress>>,
     ) -> Ended {
-        let Stream { send, recv, remote, .. } = stream;
+        let Stream {
+            send, recv, remote, ..
+        } = stream;
         let mut pause = interval(PAUSE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let life = self.node.services.indexing.life();
@@ -289,7 +324,9 @@ impl<'a> Attending<'a> {
     async fn tell(&self, send: &mut SendHalf) -> Result<(), Ended> {
         let indexing = &self.node.services.indexing;
         loop {
-            let Some(message) = indexing.with(|index| index.news(self.speaker.stream)) else { return Ok(()) };
+            let Some(message) = indexing.with(|index| index.news(self.speaker.stream)) else {
+                return Ok(());
+            };
             self.node.metrics.index_told.add_one();
             say(send, message).await?;
         }
@@ -306,7 +343,10 @@ impl<'a> Attending<'a> {
         let now = Instant::now().into_std();
         let message = match message {
             RelayMessage::Ping { nonce } => {
-                self.node.services.indexing.with(|index| index.heard(self.speaker.device, now));
+                self.node
+                    .services
+                    .indexing
+                    .with(|index| index.heard(self.speaker.device, now));
                 return Ok(send_relay(send, RelayMessage::Pong { nonce }).await?);
             }
             RelayMessage::Pong { .. } => return Ok(()),
@@ -321,9 +361,11 @@ impl<'a> Attending<'a> {
             .indexing
             .with(|index| {
                 Some(match message {
-                    IndexMessage::Announce { topic, holding, sealed } => {
-                        (topic, index.announce(speaker, topic, &holding, sealed, now))
-                    }
+                    IndexMessage::Announce {
+                        topic,
+                        holding,
+                        sealed,
+                    } => (topic, index.announce(speaker, topic, &holding, sealed, now)),
                     IndexMessage::Delta { topic, change } => {
                         (topic, index.change(speaker, topic, &change, now))
                     }
@@ -357,7 +399,10 @@ impl<'a> Attending<'a> {
         let refusal = match error {
             IndexError::Gap => return IndexMessage::Resync { topic },
             IndexError::Full => busy(FULL),
-            IndexError::TooMuch => RelayRefusal { code: RelayRefusalCode::Quota, ..busy(FULL) },
+            IndexError::TooMuch => RelayRefusal {
+                code: RelayRefusalCode::Quota,
+                ..busy(FULL)
+            },
         };
         self.node.metrics.refused(Service::Index, refusal.code);
         IndexMessage::Refused { topic, refusal }
@@ -390,10 +435,14 @@ async fn wait(
 }
 
 fn ranges(message: &RelayMessage) -> usize {
-    let RelayMessage::Index(message) = message else { return 0 };
+    let RelayMessage::Index(message) = message else {
+        return 0;
+    };
     match &**message {
         IndexMessage::Announce { holding, .. } => holding.held.as_slice().len(),
-        IndexMessage::Delta { change, .. } => change.added.as_slice().len() + change.removed.as_slice().len(),
+        IndexMessage::Delta { change, .. } => {
+            change.added.as_slice().len() + change.removed.as_slice().len()
+        }
         _ => 0,
     }
 }

@@ -1,8 +1,10 @@
-//! How nodes of one fleet know each other: by a secret that each proves to the other on the very connection.
+//! How nodes of one fleet know each other: by a secret that each proves to the other on the very
+//! connection.
 //!
-//! Right after `RelayOpen` the opening node sends 32 bytes, the other one answers with 32 bytes, and then the stream
-//! belongs to the state ([`crate::state::serve`], [`crate::state::Remote`]). Both are proofs as devices make them
-//! ([`hither_proto::Proof`]), bound to the stream, both nodes' keys, the side and the purpose, so that neither can be replayed or reflected.
+//! Right after `RelayOpen` the opening node sends 32 bytes, the other one answers with 32 bytes,
+//! and then the stream belongs to the state ([`crate::state::serve`], [`crate::state::Remote`]).
+//! Both are proofs as devices make them ([`hither_proto::Proof`]), bound to the stream, both nodes'
+//! keys, the side and the purpose, so that neither can be replayed or reflected.
 
 use super::refuse;
 use crate::node::Node;
@@ -12,7 +14,8 @@ use futures::future::BoxFuture;
 use hither_carrier::{Endpoint, SendHalf, Stream, write_message};
 use hither_proto::limits::PROTOCOL;
 use hither_proto::{
-    Message, Proof, ProofKey, ProofPurpose, RelayPurpose, RelayRefusalCode, RelayUrl, Side, StreamBinding,
+    Message, Proof, ProofKey, ProofPurpose, RelayPurpose, RelayRefusalCode, RelayUrl, Side,
+    StreamBinding,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +34,8 @@ const MAX_TOKEN: usize = 1024;
 pub struct FleetToken(ProofKey);
 
 impl FleetToken {
-    /// Makes it of a text of 22 to 1024 characters; space around it does not count. `None`: too short or too long.
+    /// Makes it of a text of 22 to 1024 characters; space around it does not count. `None`: too
+    /// short or too long.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let fits = (MIN_TOKEN..=MAX_TOKEN).contains(&text.len());
@@ -44,7 +48,8 @@ impl FleetToken {
 
     fn holds(&self, shown: &[u8; 32], stream: &StreamBinding, side: Side) -> bool {
         // Compares in constant time.
-        Proof::from_slice(shown).is_ok_and(|proof| proof.verify(&self.0, stream, side, ProofPurpose::Fleet))
+        Proof::from_slice(shown)
+            .is_ok_and(|proof| proof.verify(&self.0, stream, side, ProofPurpose::Fleet))
     }
 }
 
@@ -97,17 +102,30 @@ impl Joining {
             tracing::debug!(%error, "the node that keeps the state cannot be joined");
             StateError::Disconnected
         };
-        let link =
-            self.endpoint.connect_relay(&self.control.address()).await.map_err(|error| broken(&error))?;
+        let link = self
+            .endpoint
+            .connect_relay(&self.control.address())
+            .await
+            .map_err(|error| broken(&error))?;
         let mut stream = link.open().await.map_err(|error| broken(&error))?;
-        let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(RelayPurpose::Node) };
-        write_message(&mut stream.send, &open).await.map_err(|error| broken(&error))?;
+        let open = Message::RelayOpen {
+            protocol: PROTOCOL,
+            purpose: Some(RelayPurpose::Node),
+        };
+        write_message(&mut stream.send, &open)
+            .await
+            .map_err(|error| broken(&error))?;
         let own = self.token.proof(&stream.binding, Side::Opener);
-        send(&mut stream.send, own.as_bytes()).await.map_err(|error| broken(&error))?;
+        send(&mut stream.send, own.as_bytes())
+            .await
+            .map_err(|error| broken(&error))?;
         let mut shown = [0; 32];
         let read = timeout(PATIENCE, stream.recv.read_exact(&mut shown)).await;
-        if !matches!(read, Ok(Ok(_))) || !self.token.holds(&shown, &stream.binding, Side::Acceptor) {
-            return Err(StateError::Protocol("it does not prove to belong to the fleet".into()));
+        if !matches!(read, Ok(Ok(_))) || !self.token.holds(&shown, &stream.binding, Side::Acceptor)
+        {
+            return Err(StateError::Protocol(
+                "it does not prove to belong to the fleet".into(),
+            ));
         }
         Ok(Remote::new(stream.recv, stream.send))
     }
@@ -135,7 +153,10 @@ mod tests {
         assert!(same.holds(&proof, &stream, Side::Opener));
         assert!(!other.holds(&proof, &stream, Side::Opener));
         assert!(!token.holds(&proof, &stream, Side::Acceptor));
-        for another in [StreamBinding::new([8; 32], one, two), StreamBinding::new([7; 32], two, one)] {
+        for another in [
+            StreamBinding::new([8; 32], one, two),
+            StreamBinding::new([7; 32], two, one),
+        ] {
             assert!(!token.holds(&proof, &another, Side::Opener));
         }
         assert!(FleetToken::new("short").is_none());

@@ -1,7 +1,8 @@
 //! How often something may be asked for: token buckets by address, by device and in all.
 //!
-//! The table is bounded. What has recovered is forgotten first; when nothing has, whoever is not in the table shares one
-//! bucket with everyone else who is not, so that filling the table gains an attacker nothing.
+//! The table is bounded. What has recovered is forgotten first; when nothing has, whoever is not in
+//! the table shares one bucket with everyone else who is not, so that filling the table gains an
+//! attacker nothing.
 
 use crate::config::{LimitsConfig, Rate};
 use hither_proto::DeviceId;
@@ -35,7 +36,8 @@ pub(crate) enum Kind {
     Group,
 }
 
-/// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of an IPv6 one.
+/// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of
+/// an IPv6 one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Source(IpAddr);
 
@@ -82,7 +84,11 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn full(rate: Rate, now: Instant) -> Self {
-        Self { tokens: rate.burst, at: now, rate }
+        Self {
+            tokens: rate.burst,
+            at: now,
+            rate,
+        }
     }
 
     fn refill(&mut self, now: Instant) {
@@ -91,7 +97,8 @@ impl Bucket {
         self.at = now;
     }
 
-    /// Takes `cost`, or says how long until there is as much. What costs more than the burst costs the burst.
+    /// Takes `cost`, or says how long until there is as much. What costs more than the burst costs
+    /// the burst.
     pub(crate) fn take(&mut self, cost: f64, now: Instant) -> Result<(), Duration> {
         let cost = cost.min(self.rate.burst);
         self.have(cost, now)?;
@@ -110,7 +117,9 @@ impl Bucket {
             return Ok(());
         }
         let wait = (cost - self.tokens) / self.rate.per_second;
-        Err(Duration::try_from_secs_f64(wait).unwrap_or(MAX_WAIT).clamp(Duration::from_millis(1), MAX_WAIT))
+        Err(Duration::try_from_secs_f64(wait)
+            .unwrap_or(MAX_WAIT)
+            .clamp(Duration::from_millis(1), MAX_WAIT))
     }
 }
 
@@ -131,7 +140,11 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     pub(crate) fn new(rates: &LimitsConfig) -> Self {
-        Self { rates: rates.clone(), table: Mutex::default(), max: MAX_BUCKETS }
+        Self {
+            rates: rates.clone(),
+            table: Mutex::default(),
+            max: MAX_BUCKETS,
+        }
     }
 
     /// A new stream from `address`; `Err`: too many, come back after so long.
@@ -146,7 +159,12 @@ impl Limiter {
     }
 
     /// Several at once.
-    pub(crate) fn device_many(&self, device: DeviceId, kind: Kind, count: usize) -> Result<(), Duration> {
+    pub(crate) fn device_many(
+        &self,
+        device: DeviceId,
+        kind: Kind,
+        count: usize,
+    ) -> Result<(), Duration> {
         let rates = &self.rates;
         let rate = match kind {
             Kind::Assign => rates.assign,
@@ -173,17 +191,23 @@ impl Limiter {
         self.take(Who::AllSends, self.rates.send_total, 1.0)
     }
 
-    /// Something that a device says to the index, as long as `count` short messages. Its own part is looked at first, so that
-    /// who says too much takes nothing from the others.
-    pub(crate) fn index(&self, device: DeviceId, address: IpAddr, count: f64) -> Result<(), Duration> {
+    /// Something that a device says to the index, as long as `count` short messages. Its own part
+    /// is looked at first, so that who says too much takes nothing from the others.
+    pub(crate) fn index(
+        &self,
+        device: DeviceId,
+        address: IpAddr,
+        count: f64,
+    ) -> Result<(), Duration> {
         let rates = &self.rates;
         self.take(Who::IndexDevice(device), rates.index_device, count)?;
         self.take(Who::IndexSource(address.into()), rates.index_address, count)?;
         self.take(Who::AllIndex, rates.index_total, count)
     }
 
-    /// Whether an invitation from `address` is looked at, after those from there that were not valid. Many may be looked at
-    /// beside each other before the first is found wrong: nobody guesses 128 bits that way.
+    /// Whether an invitation from `address` is looked at, after those from there that were not
+    /// valid. Many may be looked at beside each other before the first is found wrong: nobody
+    /// guesses 128 bits that way.
     pub(crate) fn may_invite(&self, address: IpAddr) -> Result<(), Duration> {
         let now = Instant::now();
         let mut table = self.table();
@@ -196,7 +220,11 @@ impl Limiter {
     /// An invitation from `address` was not valid.
     pub(crate) fn wrong_invitation(&self, address: IpAddr) {
         // When none is left, the next one is not looked at anyway.
-        let _ = self.take(Who::WrongInvitation(address.into()), self.rates.wrong_invitation, 1.0);
+        let _ = self.take(
+            Who::WrongInvitation(address.into()),
+            self.rates.wrong_invitation,
+            1.0,
+        );
     }
 
     fn take(&self, who: Who, rate: Rate, cost: f64) -> Result<(), Duration> {
@@ -204,15 +232,27 @@ impl Limiter {
         let mut table = self.table();
         let full = table.buckets.len() >= self.max && !table.buckets.contains_key(&who);
         // Not at every attempt: whoever keeps the table full must not keep this busy.
-        if full && table.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP) {
+        if full
+            && table
+                .swept
+                .is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP)
+        {
             table.swept = Some(now);
             table.buckets.retain(|_, bucket| {
                 bucket.refill(now);
                 bucket.tokens < bucket.rate.burst
             });
         }
-        let who = if full && table.buckets.len() >= self.max { Who::Others } else { who };
-        table.buckets.entry(who).or_insert_with(|| Bucket::full(rate, now)).take(cost, now)
+        let who = if full && table.buckets.len() >= self.max {
+            Who::Others
+        } else {
+            who
+        };
+        table
+            .buckets
+            .entry(who)
+            .or_insert_with(|| Bucket::full(rate, now))
+            .take(cost, now)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -237,13 +277,21 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_the_wait_is_told() {
-        let limiter = limiter(|rates| rates.place = Rate { per_second: 0.5, burst: 3.0 });
+        let limiter = limiter(|rates| {
+            rates.place = Rate {
+                per_second: 0.5,
+                burst: 3.0,
+            }
+        });
         let device = device();
         for _ in 0..3 {
             limiter.device(device, Kind::Place).unwrap();
         }
         let wait = limiter.device(device, Kind::Place).unwrap_err();
-        assert!(wait > Duration::from_millis(1500) && wait <= Duration::from_secs(2), "{wait:?}");
+        assert!(
+            wait > Duration::from_millis(1500) && wait <= Duration::from_secs(2),
+            "{wait:?}"
+        );
         limiter.device(self::device(), Kind::Place).unwrap();
         limiter.device(device, Kind::Cards).unwrap();
     }
@@ -251,29 +299,52 @@ mod tests {
     #[test]
     fn a_bucket_fills_up_again_and_not_beyond_its_burst() {
         let start = Instant::now();
-        let mut bucket = Bucket::full(Rate { per_second: 2.0, burst: 4.0 }, start);
+        let mut bucket = Bucket::full(
+            Rate {
+                per_second: 2.0,
+                burst: 4.0,
+            },
+            start,
+        );
         bucket.take(4.0, start).unwrap();
         bucket.take(1.0, start).unwrap_err();
         bucket.take(2.0, start + Duration::from_secs(1)).unwrap();
         bucket.take(4.0, start + Duration::from_secs(3600)).unwrap();
-        assert_eq!(bucket.take(1.0, start + Duration::from_secs(3600)), Err(Duration::from_millis(500)));
+        assert_eq!(
+            bucket.take(1.0, start + Duration::from_secs(3600)),
+            Err(Duration::from_millis(500))
+        );
         // More than the burst can never be there: it costs all there can be.
-        bucket.take(1000.0, start + Duration::from_secs(7200)).unwrap();
+        bucket
+            .take(1000.0, start + Duration::from_secs(7200))
+            .unwrap();
     }
 
     #[test]
     fn an_ipv6_network_is_one_source() {
-        let limiter = limiter(|rates| rates.address = Rate { per_second: 0.001, burst: 1.0 });
+        let limiter = limiter(|rates| {
+            rates.address = Rate {
+                per_second: 0.001,
+                burst: 1.0,
+            }
+        });
         limiter.stream("2001:db8::1".parse().unwrap()).unwrap();
         limiter.stream("2001:db8::2".parse().unwrap()).unwrap_err();
         limiter.stream("2001:db8:0:1::1".parse().unwrap()).unwrap();
         limiter.stream("10.0.0.1".parse().unwrap()).unwrap();
-        limiter.stream("::ffff:10.0.0.1".parse().unwrap()).unwrap_err();
+        limiter
+            .stream("::ffff:10.0.0.1".parse().unwrap())
+            .unwrap_err();
     }
 
     #[test]
     fn a_full_table_forgets_who_has_recovered_and_lets_the_rest_share() {
-        let mut limiter = limiter(|rates| rates.hello = Rate { per_second: 0.001, burst: 2.0 });
+        let mut limiter = limiter(|rates| {
+            rates.hello = Rate {
+                per_second: 0.001,
+                burst: 2.0,
+            }
+        });
         limiter.max = 4;
         let some: Vec<_> = (0..4).map(|_| device()).collect();
         for device in &some {
@@ -295,9 +366,13 @@ mod tests {
 
     #[test]
     fn the_index_is_limited_by_device_by_address_and_in_all() {
-        let rate = |burst| Rate { per_second: 0.001, burst };
+        let rate = |burst| Rate {
+            per_second: 0.001,
+            burst,
+        };
         let limiter = limiter(|rates| {
-            (rates.index_device, rates.index_address, rates.index_total) = (rate(2.0), rate(3.0), rate(4.0));
+            (rates.index_device, rates.index_address, rates.index_total) =
+                (rate(2.0), rate(3.0), rate(4.0));
         });
         let (here, there) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let one = device();
@@ -311,7 +386,12 @@ mod tests {
 
     #[test]
     fn only_wrong_invitations_cost() {
-        let limiter = limiter(|rates| rates.wrong_invitation = Rate { per_second: 0.001, burst: 1.0 });
+        let limiter = limiter(|rates| {
+            rates.wrong_invitation = Rate {
+                per_second: 0.001,
+                burst: 1.0,
+            }
+        });
         let address = "10.0.0.1".parse().unwrap();
         for _ in 0..10 {
             limiter.may_invite(address).unwrap();

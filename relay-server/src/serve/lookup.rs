@@ -24,7 +24,10 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, open: LinkOpen) {
     let asked = Instant::now();
     match look_up(&node, &stream, &open).await {
         Ok(answer) => {
-            node.metrics.requests.of(Request::Lookup).since(asked.into_std());
+            node.metrics
+                .requests
+                .of(Request::Lookup)
+                .since(asked.into_std());
             let say = async {
                 write_message(&mut stream.send, &answer).await?;
                 stream.send.finish().await?;
@@ -39,19 +42,36 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, open: LinkOpen) {
 
 async fn look_up(node: &Node, stream: &Stream, open: &LinkOpen) -> Result<Message, Refusal> {
     let admitted = admit(node, stream.device, open).await?;
-    let entry =
-        node.state.get(bucket::SHARES, &share_key(&admitted.owner, &open.share)).await.map_err(|error| {
+    let entry = node
+        .state
+        .get(bucket::SHARES, &share_key(&admitted.owner, &open.share))
+        .await
+        .map_err(|error| {
             tracing::warn!(%error, "a share could not be looked up in the state");
             link_busy(TROUBLE)
         })?;
     let record = entry.and_then(|entry| decode::<ShareRecord>(&entry.value, "a share").ok());
     // Before the first version is complete there is no read key, and nothing to be told.
-    let key = record.as_ref().and_then(|record| ReadKey::from_slice(&record.read_key).ok());
+    let key = record
+        .as_ref()
+        .and_then(|record| ReadKey::from_slice(&record.read_key).ok());
     let right = holds(key.as_ref().unwrap_or(&NO_READ_KEY), stream, open);
-    let (Some(key), Some(record), true) = (key, record, right) else { return Err(Refusal::NotFound) };
+    let (Some(key), Some(record), true) = (key, record, right) else {
+        return Err(Refusal::NotFound);
+    };
     let store = DeviceId::from_slice(&record.store).map_err(|_| Refusal::NotFound)?;
-    // A store that is away has no address now: the share is known, and nobody is there who holds it.
+    // A store that is away has no address now: the share is known, and nobody is there who holds
+    // it.
     let address = node.services.fleet.address_of(&store);
-    let holders = address.map(|address| Holder { kind: HolderKind::Store, address }).into_iter().collect();
-    Ok(Message::Elsewhere { proof: Some(our_proof(&key, stream, open)), holders })
+    let holders = address
+        .map(|address| Holder {
+            kind: HolderKind::Store,
+            address,
+        })
+        .into_iter()
+        .collect();
+    Ok(Message::Elsewhere {
+        proof: Some(our_proof(&key, stream, open)),
+        holders,
+    })
 }

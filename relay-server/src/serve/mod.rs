@@ -1,7 +1,8 @@
 //! What a relay does for whoever opens a stream to it: the first frame says what the stream is for.
 //!
-//! Invariants: before the first frame is complete a stream has a second or so and 1 KiB; everything asked for is within
-//! a rate (see `limits`); nothing said here names a device's user to anybody else's device.
+//! Invariants: before the first frame is complete a stream has a second or so and 1 KiB; everything
+//! asked for is within a rate (see `limits`); nothing said here names a device's user to anybody
+//! else's device.
 
 mod assign;
 mod circuit;
@@ -30,7 +31,9 @@ use crate::ops::labels::Service;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use hither_carrier::{Incoming, MessageReader, Stream};
-use hither_proto::limits::{MAX_FRAME_UNPROVEN, MAX_RELAY_FRAME, MAX_RELAY_FRAME_UNKNOWN, PROTOCOL};
+use hither_proto::limits::{
+    MAX_FRAME_UNPROVEN, MAX_RELAY_FRAME, MAX_RELAY_FRAME_UNKNOWN, PROTOCOL,
+};
 use hither_proto::{
     DeviceId, Message, Proof, ProofKind, Purpose, Refusal, RelayPurpose, RelayRefusalCode, ShareId,
 };
@@ -88,8 +91,8 @@ impl Services {
         let _ = self.revocations.send(device);
     }
 
-    /// Waits until `device` is revoked. Begin to wait before the device is authorized, so that no revocation falls in
-    /// between.
+    /// Waits until `device` is revoked. Begin to wait before the device is authorized, so that no
+    /// revocation falls in between.
     pub(crate) fn revocation_of(&self, device: DeviceId) -> impl Future<Output = ()> + use<> {
         let mut revocations = self.revocations.subscribe();
         async move {
@@ -142,8 +145,14 @@ pub(crate) async fn drain(node: &Node, patience: Duration) {
         tracing::debug!(%error, "the other nodes could not be told that this one is going down");
     }
     node.services.front.move_away(node);
-    if timeout(patience, node.services.front.emptied()).await.is_err() {
-        tracing::info!(left = node.connections(), "some devices did not move in time");
+    if timeout(patience, node.services.front.emptied())
+        .await
+        .is_err()
+    {
+        tracing::info!(
+            left = node.connections(),
+            "some devices did not move in time"
+        );
     }
 }
 
@@ -169,11 +178,13 @@ pub(crate) async fn end(node: &Node) {
 async fn accept(node: Arc<Node>) {
     while let Some(incoming) = node.endpoint.accept().await {
         // A link by itself asks for nothing: its streams follow.
-        let Incoming::Stream(stream) = incoming else { continue };
+        let Incoming::Stream(stream) = incoming else {
+            continue;
+        };
         node.metrics.streams.add_one();
         let stopping = Arc::clone(&node);
-        // Boxed, and gone when the first frame is understood: a task is as large as the largest thing that it ever does,
-        // and there is one for each idle device.
+        // Boxed, and gone when the first frame is understood: a task is as large as the largest
+        // thing that it ever does, and there is one for each idle device.
         let first = Box::pin(dispatch(Arc::clone(&node), stream));
         node.spawn(async move {
             let served = async move {
@@ -205,7 +216,11 @@ async fn dispatch(node: Arc<Node>, mut stream: Stream) -> Option<BoxFuture<'stat
     // One too many is still read, so that it can be answered in its own language.
     let crowded = node.services.limiter.stream(stream.remote.ip());
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let first = timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await;
+    let first = timeout(
+        node.config.front.first_frame.0,
+        reader.next(&mut stream.recv),
+    )
+    .await;
     let first = match first {
         Ok(Ok(Some(message))) => first_of(message),
         // Nothing is answered to who does not speak.
@@ -217,7 +232,8 @@ async fn dispatch(node: Arc<Node>, mut stream: Stream) -> Option<BoxFuture<'stat
     };
     if let Err(wait) = crowded.and_then(|()| first.limit(&node, stream.device)) {
         node.metrics.limited.add_one();
-        node.metrics.refused(first.service(), RelayRefusalCode::Busy);
+        node.metrics
+            .refused(first.service(), RelayRefusalCode::Busy);
         return Some(match first {
             First::Link(_) | First::Foreign { relay: false } => {
                 Box::pin(refuse::link(stream, refuse::link_busy(wait)))
@@ -229,13 +245,16 @@ async fn dispatch(node: Arc<Node>, mut stream: Stream) -> Option<BoxFuture<'stat
     }
     Some(match first {
         First::Relay(purpose) => relay(node, stream, reader, purpose),
-        First::Link(open) if open.purpose == Purpose::Lookup => Box::pin(lookup::run(node, stream, open)),
+        First::Link(open) if open.purpose == Purpose::Lookup => {
+            Box::pin(lookup::run(node, stream, open))
+        }
         First::Link(open) => {
             let revoked = node.services.revocation_of(stream.device);
             Box::pin(until(revoked, read::run(node, stream, reader, open)))
         }
         First::Foreign { relay } => {
-            node.metrics.refused(Service::Unknown, RelayRefusalCode::Protocol);
+            node.metrics
+                .refused(Service::Unknown, RelayRefusalCode::Protocol);
             match relay {
                 true => Box::pin(refuse::relay(stream, RelayRefusalCode::Protocol.into())),
                 false => Box::pin(refuse::link(stream, Refusal::Protocol)),
@@ -254,7 +273,10 @@ impl First {
             Self::Relay(RelayPurpose::Node) => Kind::Node,
             Self::Relay(RelayPurpose::Index) => Kind::Index,
             Self::Relay(RelayPurpose::Circuit) => Kind::Circuit,
-            Self::Link(LinkOpen { purpose: Purpose::Lookup, .. }) => Kind::Lookup,
+            Self::Link(LinkOpen {
+                purpose: Purpose::Lookup,
+                ..
+            }) => Kind::Lookup,
             Self::Link(_) => Kind::Read,
             Self::Foreign { .. } => return Ok(()),
         };
@@ -297,33 +319,58 @@ fn relay(
         return Box::pin(refuse::relay(stream, RelayRefusalCode::Role.into()));
     }
     match purpose {
-        RelayPurpose::Assign => {
-            Box::pin(assign::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
-        }
-        RelayPurpose::Device => {
-            Box::pin(device::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
-        }
+        RelayPurpose::Assign => Box::pin(assign::run(
+            node,
+            stream,
+            reader.into_relay(MAX_RELAY_FRAME_UNKNOWN),
+        )),
+        RelayPurpose::Device => Box::pin(device::run(
+            node,
+            stream,
+            reader.into_relay(MAX_RELAY_FRAME_UNKNOWN),
+        )),
         RelayPurpose::Upload => {
             let revoked = node.services.revocation_of(stream.device);
-            Box::pin(until(revoked, upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME))))
+            Box::pin(until(
+                revoked,
+                upload::run(node, stream, reader.into_relay(MAX_RELAY_FRAME)),
+            ))
         }
         RelayPurpose::Node => Box::pin(join::accept(node, stream)),
-        RelayPurpose::Index => {
-            Box::pin(indexing::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
-        }
-        RelayPurpose::Circuit => {
-            Box::pin(circuit::run(node, stream, reader.into_relay(MAX_RELAY_FRAME_UNKNOWN)))
-        }
+        RelayPurpose::Index => Box::pin(indexing::run(
+            node,
+            stream,
+            reader.into_relay(MAX_RELAY_FRAME_UNKNOWN),
+        )),
+        RelayPurpose::Circuit => Box::pin(circuit::run(
+            node,
+            stream,
+            reader.into_relay(MAX_RELAY_FRAME_UNKNOWN),
+        )),
     }
 }
 
 fn first_of(message: Message) -> Option<First> {
     match message {
-        Message::RelayOpen { protocol: PROTOCOL, purpose: Some(purpose) } => Some(First::Relay(purpose)),
+        Message::RelayOpen {
+            protocol: PROTOCOL,
+            purpose: Some(purpose),
+        } => Some(First::Relay(purpose)),
         Message::RelayOpen { .. } => Some(First::Foreign { relay: true }),
-        Message::Open { protocol: PROTOCOL, share, proof, proof_kind, owner, purpose: Some(purpose) } => {
-            Some(First::Link(LinkOpen { share, proof, proof_kind, owner, purpose }))
-        }
+        Message::Open {
+            protocol: PROTOCOL,
+            share,
+            proof,
+            proof_kind,
+            owner,
+            purpose: Some(purpose),
+        } => Some(First::Link(LinkOpen {
+            share,
+            proof,
+            proof_kind,
+            owner,
+            purpose,
+        })),
         Message::Open { .. } => Some(First::Foreign { relay: false }),
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! Reading from the store of this node: the ordinary link protocol, with proofs of a read key.
 //!
-//! A control stream says what is held and goes on saying it while an upload goes on; a bulk stream (`read_bulk`) gives
-//! chunks. To a reader a store is a device like any other that holds the share.
+//! A control stream says what is held and goes on saying it while an upload goes on; a bulk stream
+//! (`read_bulk`) gives chunks. To a reader a store is a device like any other that holds the share.
 
 use super::LinkOpen;
 use super::read_bulk;
@@ -13,8 +13,8 @@ use crate::store::StoredVersion;
 use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream, write_message};
 use hither_proto::limits::MAX_FRAME;
 use hither_proto::{
-    Announcement, Delta, DeviceId, DeviceName, Message, Opened, Purpose, Ranges, ReadKey, Refusal, ShareId,
-    Space,
+    Announcement, Delta, DeviceId, DeviceName, Message, Opened, Purpose, Ranges, ReadKey, Refusal,
+    ShareId, Space,
 };
 use std::io;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(5);
 /// Silence after which a reader counts as gone, and longest wait for one that does not read.
 const SILENCE: Duration = Duration::from_secs(15);
-/// How often is looked whether the share is still here, when nothing says that it has changed: it may have expired.
+/// How often is looked whether the share is still here, when nothing says that it has changed: it
+/// may have expired.
 const LOOK: Duration = Duration::from_secs(30);
 /// Shortest time between two updates to one reader; what happens meanwhile is one update.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +46,9 @@ pub(super) struct Subject {
 impl Subject {
     /// The versions that the reader may read, the best first.
     pub(super) async fn versions(&self, node: &Node) -> Vec<StoredVersion> {
-        let Some(store) = &node.store else { return Vec::new() };
+        let Some(store) = &node.store else {
+            return Vec::new();
+        };
         match store.candidates(self.owner, self.share).await {
             Ok(mut versions) => {
                 versions.retain(|version| version.read_key == self.read_key);
@@ -59,9 +62,15 @@ impl Subject {
     }
 }
 
-/// Serves one stream that began with [`hither_proto::Message::Open`] of purpose control or bulk. `reader` takes frames of
-/// at most [`hither_proto::limits::MAX_FRAME_UNPROVEN`] bytes until it is told otherwise.
-pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: MessageReader, open: LinkOpen) {
+/// Serves one stream that began with [`hither_proto::Message::Open`] of purpose control or bulk.
+/// `reader` takes frames of at most [`hither_proto::limits::MAX_FRAME_UNPROVEN`] bytes until it is
+/// told otherwise.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    mut stream: Stream,
+    mut reader: MessageReader,
+    open: LinkOpen,
+) {
     let service = Service::from(Some(open.purpose));
     node.metrics.services.of(service).add_one();
     let asked = Instant::now();
@@ -82,16 +91,28 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: Message
         device_name: DeviceName::clean(NAME),
         tcp_port: node.endpoint.tcp_port(),
     }));
-    if !matches!(timeout(HANDSHAKE, write_message(&mut stream.send, &opened)).await, Ok(Ok(()))) {
+    if !matches!(
+        timeout(HANDSHAKE, write_message(&mut stream.send, &opened)).await,
+        Ok(Ok(()))
+    ) {
         return;
     }
-    node.metrics.requests.of(Request::Open).since(asked.into_std());
+    node.metrics
+        .requests
+        .of(Request::Open)
+        .since(asked.into_std());
     node.endpoint.vouch(stream.device);
     reader.set_max(MAX_FRAME);
-    let subject = Subject { owner: admitted.owner, share: open.share, read_key: version.read_key.clone() };
+    let subject = Subject {
+        owner: admitted.owner,
+        share: open.share,
+        read_key: version.read_key.clone(),
+    };
     let serving = async {
         match open.purpose {
-            Purpose::Bulk => read_bulk::run(Arc::clone(&node), stream, reader, subject, version).await,
+            Purpose::Bulk => {
+                read_bulk::run(Arc::clone(&node), stream, reader, subject, version).await
+            }
             Purpose::Control | Purpose::Lookup => {
                 let error = control(&node, stream, reader, subject, version).await;
                 tracing::debug!(%error, "a reader's session ended");
@@ -112,14 +133,34 @@ async fn control(
     subject: Subject,
     version: StoredVersion,
 ) -> io::Error {
-    let Stream { mut send, mut recv, .. } = stream;
-    // Before looking, so that nothing is missed between the first announcement and the first change.
-    let changes = node.services.traffic.changes.of(subject.owner, subject.share);
-    let mut told = Told { version, seq: 1, epoch: epoch() };
+    let Stream {
+        mut send, mut recv, ..
+    } = stream;
+    // Before looking, so that nothing is missed between the first announcement and the first
+    // change.
+    let changes = node
+        .services
+        .traffic
+        .changes
+        .of(subject.owner, subject.share);
+    let mut told = Told {
+        version,
+        seq: 1,
+        epoch: epoch(),
+    };
     if let Err(error) = say(&mut send, &told.announcement()).await {
         return error;
     }
-    let ended = talk(node, &mut send, &mut recv, &mut reader, &subject, &mut told, changes).await;
+    let ended = talk(
+        node,
+        &mut send,
+        &mut recv,
+        &mut reader,
+        &subject,
+        &mut told,
+        changes,
+    )
+    .await;
     match ended {
         Ok(()) => {
             let _ = say(&mut send, &Message::Refused(Refusal::Gone)).await;
@@ -180,8 +221,15 @@ async fn talk(
 }
 
 /// Says what has changed; `false` when nothing is here any more.
-async fn update(node: &Node, send: &mut SendHalf, subject: &Subject, told: &mut Told) -> io::Result<bool> {
-    let Some(version) = subject.versions(node).await.into_iter().next() else { return Ok(false) };
+async fn update(
+    node: &Node,
+    send: &mut SendHalf,
+    subject: &Subject,
+    told: &mut Told,
+) -> io::Result<bool> {
+    let Some(version) = subject.versions(node).await.into_iter().next() else {
+        return Ok(false);
+    };
     for message in told.change_to(version) {
         say(send, &message).await?;
     }
@@ -195,7 +243,8 @@ async fn say(send: &mut SendHalf, message: &Message) -> io::Result<()> {
 /// Counts anew with every stream.
 fn epoch() -> u64 {
     let mut bytes = [0; 8];
-    // Without random numbers any will do: a reader takes an announcement for the beginning whatever its epoch is.
+    // Without random numbers any will do: a reader takes an announcement for the beginning whatever
+    // its epoch is.
     let _ = getrandom::fill(&mut bytes);
     u64::from_be_bytes(bytes)
 }
@@ -209,9 +258,17 @@ struct Told {
 
 impl Told {
     fn announcement(&self) -> Message {
-        let Self { version, epoch, seq } = self;
+        let Self {
+            version,
+            epoch,
+            seq,
+        } = self;
         let complete = version.complete;
-        let held = if complete { Ranges::default() } else { version.held.ranges(Space::Data) };
+        let held = if complete {
+            Ranges::default()
+        } else {
+            version.held.ranges(Space::Data)
+        };
         let manifest = version.held.bitmap(Space::Manifest).len();
         let has_manifest = manifest == u64::from(version.head.head().manifest_chunks)
             && !version.held.bitmap(Space::Root).is_empty();
@@ -229,11 +286,17 @@ impl Told {
     fn change_to(&mut self, version: StoredVersion) -> Vec<Message> {
         let before = std::mem::replace(&mut self.version, version);
         let now = &self.version;
-        let (was, is) = (before.held.bitmap(Space::Data), now.held.bitmap(Space::Data));
+        let (was, is) = (
+            before.held.bitmap(Space::Data),
+            now.held.bitmap(Space::Data),
+        );
         let number = |version: &StoredVersion| version.head.head().version;
         if number(&before) != number(now) {
             self.seq += 1;
-            return vec![Message::NewHead(now.head.to_unchecked()), self.announcement()];
+            return vec![
+                Message::NewHead(now.head.to_unchecked()),
+                self.announcement(),
+            ];
         }
         let manifest = |version: &StoredVersion| {
             version.held.bitmap(Space::Manifest).len() + version.held.bitmap(Space::Root).len()

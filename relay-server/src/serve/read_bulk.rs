@@ -1,8 +1,9 @@
 //! Chunks from the store: the serving side of bulk streams.
 //!
-//! Three things go on at once: requests come in, chunks are read (a mebibyte or two at a time, the next ones while the
-//! ones before are written), and answers go out. A reader that asks and asks fills nothing but its own socket; one that
-//! takes nothing for [`STALLED`] is cut off, so that it holds no place.
+//! Three things go on at once: requests come in, chunks are read (a mebibyte or two at a time, the
+//! next ones while the ones before are written), and answers go out. A reader that asks and asks
+//! fills nothing but its own socket; one that takes nothing for [`STALLED`] is cut off, so that it
+//! holds no place.
 
 use super::read::Subject;
 use crate::node::Node;
@@ -21,16 +22,18 @@ use tokio::time::timeout;
 
 /// How long a write of at most [`PIECE`] may take.
 const STALLED: Duration = Duration::from_secs(30);
-/// Payloads are written in pieces of so many bytes, so that a slow reader is told from a stalled one.
+/// Payloads are written in pieces of so many bytes, so that a slow reader is told from a stalled
+/// one.
 const PIECE: usize = 256 * 1024;
 /// Requests that may wait before nothing more is read from the stream.
 const MAX_WAITING: usize = 64;
 /// Ranges of positions that may wait, likewise.
 const MAX_WAITING_RANGES: usize = 65_536;
-/// Bytes that are read at once, about: with what is being written and what waits in between, three times as many are
-/// in memory for one stream.
+/// Bytes that are read at once, about: with what is being written and what waits in between, three
+/// times as many are in memory for one stream.
 const BATCH: u64 = 2 << 20;
-/// Memory that a stream keeps for what it reads: three times that, and what a batch is longer than thought.
+/// Memory that a stream keeps for what it reads: three times that, and what a batch is longer than
+/// thought.
 const KEPT: usize = 8 << 20;
 /// When to come back after the store has failed.
 const TROUBLE_MS: u32 = 2000;
@@ -71,10 +74,18 @@ impl Requests {
         if state.current == Some(request) {
             state.cancelled = true;
         }
-        for (want, _) in state.queue.iter_mut().filter(|(want, _)| want.request == request) {
+        for (want, _) in state
+            .queue
+            .iter_mut()
+            .filter(|(want, _)| want.request == request)
+        {
             want.ranges = Ranges::default();
         }
-        state.ranges = state.queue.iter().map(|(want, _)| want.ranges.as_slice().len()).sum();
+        state.ranges = state
+            .queue
+            .iter()
+            .map(|(want, _)| want.ranges.as_slice().len())
+            .sum();
     }
 
     fn is_cancelled(&self, request: u64) -> bool {
@@ -117,7 +128,11 @@ impl Requests {
 
 /// What goes to the writing side.
 enum Out {
-    Chunks { request: u64, chunks: Vec<ReadChunk>, asked: Option<Instant> },
+    Chunks {
+        request: u64,
+        chunks: Vec<ReadChunk>,
+        asked: Option<Instant>,
+    },
     Message(Message),
 }
 
@@ -129,14 +144,24 @@ pub(super) async fn run(
     subject: Subject,
     version: StoredVersion,
 ) {
-    let Some(store) = node.store.clone() else { return };
+    let Some(store) = node.store.clone() else {
+        return;
+    };
     let _counted = node.metrics.download();
-    let Stream { mut send, mut recv, .. } = stream;
+    let Stream {
+        mut send, mut recv, ..
+    } = stream;
     let requests = Arc::new(Requests::default());
     // One batch waits while another is written and a third is read.
     let (out, outs) = mpsc::channel(1);
     let buffers = Buffers::new(KEPT);
-    let shelf = Shelf { node: Arc::clone(&node), store, buffers, subject, version };
+    let shelf = Shelf {
+        node: Arc::clone(&node),
+        store,
+        buffers,
+        subject,
+        version,
+    };
     // A task of its own: reading goes on while another processor encrypts what was read.
     let asked = Arc::clone(&requests);
     node.spawn(async move {
@@ -162,7 +187,11 @@ pub(super) async fn run(
 }
 
 /// Takes requests, until the reader closes its way.
-async fn listen(requests: &Requests, reader: &mut MessageReader, recv: &mut RecvHalf) -> io::Result<()> {
+async fn listen(
+    requests: &Requests,
+    reader: &mut MessageReader,
+    recv: &mut RecvHalf,
+) -> io::Result<()> {
     loop {
         requests.room().await;
         match reader.next(recv).await.map_err(io::Error::other)? {
@@ -181,7 +210,10 @@ async fn prepare(requests: &Requests, mut shelf: Shelf, out: mpsc::Sender<Out>) 
         let request = want.request;
         let last = match shelf.answer(requests, &want, asked, &out).await {
             Ok(()) => Message::Served { request },
-            Err(Stop::Trouble) => Message::Busy { request, retry_after_ms: TROUBLE_MS },
+            Err(Stop::Trouble) => Message::Busy {
+                request,
+                retry_after_ms: TROUBLE_MS,
+            },
             Err(Stop::Closed) => return,
         };
         if out.send(Out::Message(last)).await.is_err() {
@@ -233,17 +265,32 @@ impl Shelf {
                     return Ok(());
                 }
                 let batch = self.batch(want.space, rest);
-                match self.store.read_into(&self.buffers, &self.version, want.space, batch).await {
+                match self
+                    .store
+                    .read_into(&self.buffers, &self.version, want.space, batch)
+                    .await
+                {
                     Ok(chunks) => {
                         start = chunks.last().map_or(run.end(), |chunk| chunk.position + 1);
-                        send(out, Out::Chunks { request, chunks, asked: asked.take() }).await?;
+                        send(
+                            out,
+                            Out::Chunks {
+                                request,
+                                chunks,
+                                asked: asked.take(),
+                            },
+                        )
+                        .await?;
                     }
                     Err(ReadError::Store(error)) => {
                         tracing::error!(%error, "a chunk could not be read");
                         return Err(Stop::Trouble);
                     }
-                    // Gone since it was looked up, or damaged on the disk: the reader finds it elsewhere.
-                    Err(ReadError::NotFound | ReadError::NotHeld { .. } | ReadError::Damaged { .. }) => {
+                    // Gone since it was looked up, or damaged on the disk: the reader finds it
+                    // elsewhere.
+                    Err(
+                        ReadError::NotFound | ReadError::NotHeld { .. } | ReadError::Damaged { .. },
+                    ) => {
                         send(out, Out::Message(not_held(want, one(start)))).await?;
                         start += 1;
                     }
@@ -253,7 +300,8 @@ impl Shelf {
         Ok(())
     }
 
-    /// Finds the version that is wanted, and says which of the positions are not held; `None`: the version is not here.
+    /// Finds the version that is wanted, and says which of the positions are not held; `None`: the
+    /// version is not here.
     async fn open(&mut self, want: &Want) -> Option<RoaringBitmap> {
         let number = |version: &StoredVersion| version.head.head().version;
         let wanted = want.ranges.to_bitmap();
@@ -265,16 +313,24 @@ impl Shelf {
         }
         // Another version, or one that is still being uploaded.
         let versions = self.subject.versions(&self.node).await;
-        self.version = versions.into_iter().find(|version| number(version) == want.version)?;
+        self.version = versions
+            .into_iter()
+            .find(|version| number(version) == want.version)?;
         Some(&wanted - self.version.held.bitmap(want.space))
     }
 
-    /// The beginning of a range that has about [`BATCH`] bytes, as far as can be told before reading.
+    /// The beginning of a range that has about [`BATCH`] bytes, as far as can be told before
+    /// reading.
     fn batch(&self, space: Space, range: PositionRange) -> PositionRange {
         let head = self.version.head.head();
-        let average =
-            if space == Space::Data { head.bytes / u64::from(head.chunks.max(1)) } else { 64 * 1024 };
-        let count = u32::try_from(BATCH / average.max(1)).unwrap_or(u32::MAX).clamp(1, range.count());
+        let average = if space == Space::Data {
+            head.bytes / u64::from(head.chunks.max(1))
+        } else {
+            64 * 1024
+        };
+        let count = u32::try_from(BATCH / average.max(1))
+            .unwrap_or(u32::MAX)
+            .clamp(1, range.count());
         PositionRange::new(range.start(), count).unwrap_or(range)
     }
 }
@@ -284,7 +340,10 @@ async fn send(out: &mpsc::Sender<Out>, what: Out) -> Result<(), Stop> {
 }
 
 fn not_held(want: &Want, ranges: Ranges) -> Message {
-    Message::NotHeld { request: want.request, ranges }
+    Message::NotHeld {
+        request: want.request,
+        ranges,
+    }
 }
 
 fn one(position: u32) -> Ranges {
@@ -318,7 +377,11 @@ async fn write_all(
     while let Some(out) = outs.recv().await {
         match out {
             Out::Message(message) => write(send, &mut [encode_frame(&message).into()]).await?,
-            Out::Chunks { request, chunks, asked } => {
+            Out::Chunks {
+                request,
+                chunks,
+                asked,
+            } => {
                 if let Some(asked) = asked {
                     node.metrics.requests.of(Request::Want).since(asked);
                 }
@@ -338,8 +401,15 @@ async fn write_all(
 }
 
 async fn write_chunk(send: &mut SendHalf, request: u64, chunk: ReadChunk) -> io::Result<()> {
-    let ReadChunk { position, bytes: mut rest } = chunk;
-    let header = Message::Chunk { request, position, length: rest.len() as u32 };
+    let ReadChunk {
+        position,
+        bytes: mut rest,
+    } = chunk;
+    let header = Message::Chunk {
+        request,
+        position,
+        length: rest.len() as u32,
+    };
     let first = rest.split_to(rest.len().min(PIECE));
     write(send, &mut [encode_frame(&header).into(), first]).await?;
     while !rest.is_empty() {

@@ -1,7 +1,7 @@
 //! Who may read from a store, or ask where a share is: whoever proves to know the share's read key.
 //!
-//! Invariant: a share that is not here, one whose proof is wrong, and a reader who may not read at all get one answer
-//! after one time, so that nobody can find out by asking what is kept here.
+//! Invariant: a share that is not here, one whose proof is wrong, and a reader who may not read at
+//! all get one answer after one time, so that nobody can find out by asking what is kept here.
 
 use super::LinkOpen;
 use super::refuse;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// When "not found" is answered, counted from the question: longer than looking everything up takes, so that the time
-/// says nothing about what was found.
+/// When "not found" is answered, counted from the question: longer than looking everything up
+/// takes, so that the time says nothing about what was found.
 const ONE_TIME: Duration = Duration::from_millis(30);
 /// When to come back after being one too many.
 const LATER: Duration = Duration::from_secs(2);
@@ -31,12 +31,17 @@ pub(super) struct Admitted {
 }
 
 /// Gives a reader a place. Devices of users and, where the operator allows it, guests may come.
-pub(super) async fn admit(node: &Node, device: DeviceId, open: &LinkOpen) -> Result<Admitted, Refusal> {
+pub(super) async fn admit(
+    node: &Node,
+    device: DeviceId,
+    open: &LinkOpen,
+) -> Result<Admitted, Refusal> {
     let known = match node.registry.authorize(&device).await {
         Ok(_) => true,
         Err(RegistryError::NotRegistered) => false,
         Err(RegistryError::Revoked) => return Err(Refusal::NotFound),
-        // Without the state nobody knows who is a guest: the readers of tickets are served as guests are.
+        // Without the state nobody knows who is a guest: the readers of tickets are served as
+        // guests are.
         Err(error) => {
             tracing::warn!(%error, "a reader could not be looked up");
             false
@@ -50,11 +55,18 @@ pub(super) async fn admit(node: &Node, device: DeviceId, open: &LinkOpen) -> Res
     };
     let traffic = &node.services.traffic;
     let place = traffic.readers.enter(device);
-    let guest = if known { None } else { traffic.guests.enter(device) };
+    let guest = if known {
+        None
+    } else {
+        traffic.guests.enter(device)
+    };
     if place.is_none() || (!known && guest.is_none()) {
         return Err(refuse::link_busy(LATER));
     }
-    Ok(Admitted { owner, _places: [place, guest] })
+    Ok(Admitted {
+        owner,
+        _places: [place, guest],
+    })
 }
 
 /// The version to be read: the first whose read key the proof was made of.
@@ -70,7 +82,10 @@ pub(super) async fn version(
     })?;
     // Every one is tried, whichever holds, and one when there is none.
     let none = [NO_READ_KEY];
-    let keys = versions.iter().map(|version| &version.read_key).chain(&none);
+    let keys = versions
+        .iter()
+        .map(|version| &version.read_key)
+        .chain(&none);
     let held: Vec<bool> = keys.map(|key| holds(key, stream, open)).collect();
     versions
         .into_iter()
@@ -81,12 +96,22 @@ pub(super) async fn version(
 
 /// Returns whether the reader's proof was made of a key, in constant time.
 pub(super) fn holds(key: &ReadKey, stream: &Stream, open: &LinkOpen) -> bool {
-    open.proof.verify(&ProofKey::of_read_key(key), &stream.binding, Side::Opener, open.purpose)
+    open.proof.verify(
+        &ProofKey::of_read_key(key),
+        &stream.binding,
+        Side::Opener,
+        open.purpose,
+    )
 }
 
 /// Our proof to the reader.
 pub(super) fn our_proof(key: &ReadKey, stream: &Stream, open: &LinkOpen) -> Proof {
-    Proof::make(&ProofKey::of_read_key(key), &stream.binding, Side::Acceptor, open.purpose)
+    Proof::make(
+        &ProofKey::of_read_key(key),
+        &stream.binding,
+        Side::Acceptor,
+        open.purpose,
+    )
 }
 
 /// Ends a stream with a refusal, and "not found" at its time.

@@ -12,8 +12,8 @@
 //! | `shares` | owner `/` share | [`ShareRecord`] |
 //! | `usage` | user `/` store | [`Usage`] |
 //!
-//! Users, devices, shares and nodes are written in hexadecimal digits. The queue of a device is `mail/` device, the
-//! subject of a node `front/` node.
+//! Users, devices, shares and nodes are written in hexadecimal digits. The queue of a device is
+//! `mail/` device, the subject of a node `front/` node.
 
 use hither_proto::{DeviceId, ShareId, UserId};
 use prost::Message;
@@ -163,7 +163,8 @@ pub struct ShareRecord {
     /// When it was placed, Unix milliseconds.
     #[prost(uint64, tag = "4")]
     pub placed_ms: u64,
-    /// What readers prove to know, 32 bytes; empty until the first version is complete. Secret: never log it.
+    /// What readers prove to know, 32 bytes; empty until the first version is complete. Secret:
+    /// never log it.
     #[prost(bytes = "vec", tag = "5")]
     pub read_key: Vec<u8>,
     /// Kept so many seconds after the upload; 0: until released.
@@ -189,7 +190,10 @@ pub struct Usage {
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |half: u8| char::from(DIGITS[usize::from(half & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
 }
 
 /// The bytes that [`hex`] wrote; `None` for anything else.
@@ -232,7 +236,12 @@ pub fn presence_key(user: &UserId, device: &DeviceId) -> String {
 
 /// Key of a card.
 pub fn card_key(user: &UserId, reader: &DeviceId, from: &DeviceId) -> String {
-    format!("{}/{}/{}", hex(user.as_bytes()), hex(reader.as_bytes()), hex(from.as_bytes()))
+    format!(
+        "{}/{}/{}",
+        hex(user.as_bytes()),
+        hex(reader.as_bytes()),
+        hex(from.as_bytes())
+    )
 }
 
 /// Key of a share.
@@ -279,7 +288,14 @@ mod tests {
         let bytes = [0x00, 0x9f, 0xa0, 0xff];
         assert_eq!(hex(&bytes), "009fa0ff");
         assert_eq!(unhex("009fa0ff"), Some(bytes));
-        for wrong in ["", "009fa0f", "009fa0ff0", "009fa0fg", "009FA0FF", "+09fa0ff"] {
+        for wrong in [
+            "",
+            "009fa0f",
+            "009fa0ff0",
+            "009fa0fg",
+            "009FA0FF",
+            "+09fa0ff",
+        ] {
             assert_eq!(unhex::<4>(wrong), None, "{wrong}");
         }
     }
@@ -288,14 +304,23 @@ mod tests {
     fn keys_are_names_and_can_be_read_back() {
         let device = hither_carrier::Identity::generate().unwrap().device_id();
         let (user, share) = (UserId::new([7; 16]), ShareId::new([9; 16]));
-        for key in [card_key(&user, &device, &device), share_key(&device, &share)] {
+        for key in [
+            card_key(&user, &device, &device),
+            share_key(&device, &share),
+        ] {
             crate::state::name::key(&key).unwrap();
         }
         crate::state::name::queue(&mail_queue(&device)).unwrap();
         crate::state::name::subject(&front_subject(&device)).unwrap();
         let key = presence_key(&user, &device);
-        assert_eq!((first_user(&key), last_device(&key)), (Some(user), Some(device)));
+        assert_eq!(
+            (first_user(&key), last_device(&key)),
+            (Some(user), Some(device))
+        );
         let key = share_key(&device, &share);
-        assert_eq!((first_device(&key), last_share(&key)), (Some(device), Some(share)));
+        assert_eq!(
+            (first_device(&key), last_share(&key)),
+            (Some(device), Some(share))
+        );
     }
 }

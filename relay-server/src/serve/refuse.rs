@@ -14,7 +14,10 @@ pub(crate) const TROUBLE: Duration = Duration::from_secs(2);
 
 /// Come back after `wait`.
 pub(crate) fn busy(wait: Duration) -> RelayRefusal {
-    RelayRefusal { code: RelayRefusalCode::Busy, retry_after_ms: millis(wait) }
+    RelayRefusal {
+        code: RelayRefusalCode::Busy,
+        retry_after_ms: millis(wait),
+    }
 }
 
 /// The same in the link protocol.
@@ -23,7 +26,9 @@ pub(crate) fn link_busy(wait: Duration) -> Refusal {
 }
 
 fn millis(wait: Duration) -> u32 {
-    u32::try_from(wait.as_millis()).unwrap_or(MAX_RETRY_MS).clamp(1, MAX_RETRY_MS)
+    u32::try_from(wait.as_millis())
+        .unwrap_or(MAX_RETRY_MS)
+        .clamp(1, MAX_RETRY_MS)
 }
 
 /// What a device is told of a failure of the state.

@@ -1,10 +1,12 @@
 //! Users, their devices, and invitations.
 //!
-//! Invariants: a device belongs to one user; an invitation is spent once per device, whatever breaks in between and
-//! however often the device comes back with it; a revoked device stays revoked.
+//! Invariants: a device belongs to one user; an invitation is spent once per device, whatever
+//! breaks in between and however often the device comes back with it; a revoked device stays
+//! revoked.
 
 use super::records::{
-    Device, InvitationRecord, Seen, User, bucket, device_key, hex, last_device, mail_queue, unhex, user_key,
+    Device, InvitationRecord, Seen, User, bucket, device_key, hex, last_device, mail_queue, unhex,
+    user_key,
 };
 use crate::node::now_ms;
 use crate::state::{Entry, Expect, MAX_PAGE, State, StateError};
@@ -101,8 +103,19 @@ impl Registry {
     pub async fn create_user(&self, label: &str) -> Result<UserId> {
         let user = UserId::new(random()?);
         let label = label.chars().take(200).collect();
-        let record = User { created_ms: now_ms(), label, ..User::default() };
-        self.state.put(bucket::USERS, &user_key(&user), encode(&record), Expect::Absent).await?;
+        let record = User {
+            created_ms: now_ms(),
+            label,
+            ..User::default()
+        };
+        self.state
+            .put(
+                bucket::USERS,
+                &user_key(&user),
+                encode(&record),
+                Expect::Absent,
+            )
+            .await?;
         Ok(user)
     }
 
@@ -119,13 +132,23 @@ impl Registry {
             expires_ms: now_ms().saturating_add(valid),
             used_by: Vec::new(),
         };
-        self.state.put(bucket::INVITATIONS, &invitation_key(&token), encode(&record), Expect::Absent).await?;
+        self.state
+            .put(
+                bucket::INVITATIONS,
+                &invitation_key(&token),
+                encode(&record),
+                Expect::Absent,
+            )
+            .await?;
         Ok(token)
     }
 
     /// Forgets an invitation; says whether there was one.
     pub async fn withdraw(&self, token: &Invitation) -> Result<bool> {
-        Ok(self.state.delete(bucket::INVITATIONS, &invitation_key(token), Expect::Any).await?)
+        Ok(self
+            .state
+            .delete(bucket::INVITATIONS, &invitation_key(token), Expect::Any)
+            .await?)
     }
 
     /// The user of a registered device.
@@ -139,8 +162,8 @@ impl Registry {
         }
     }
 
-    /// The same, and registers a device that shows a valid invitation. A device that is registered already keeps its
-    /// user and spends nothing.
+    /// The same, and registers a device that shows a valid invitation. A device that is registered
+    /// already keeps its user and spends nothing.
     pub async fn admit(&self, device: &DeviceId, token: Option<&Invitation>) -> Result<Registered> {
         match self.authorize(device).await {
             Ok(user) => Ok(Registered { user, new: false }),
@@ -152,8 +175,8 @@ impl Registry {
         }
     }
 
-    /// Spends the invitation, then adds the device to the user's, then registers it: a device that was stopped in the
-    /// middle comes back with the same invitation and goes on where it was.
+    /// Spends the invitation, then adds the device to the user's, then registers it: a device that
+    /// was stopped in the middle comes back with the same invitation and goes on where it was.
     async fn register(&self, device: &DeviceId, token: &Invitation) -> Result<Registered> {
         let user = self.spend(device, token).await?;
         if let Err(error) = self.enlist(&user, device).await {
@@ -162,14 +185,23 @@ impl Registry {
             }
             return Err(error);
         }
-        let record = Device { user: user.as_bytes().to_vec(), registered_ms: now_ms(), revoked: false };
+        let record = Device {
+            user: user.as_bytes().to_vec(),
+            registered_ms: now_ms(),
+            revoked: false,
+        };
         let key = device_key(device);
-        match self.state.put(bucket::DEVICES, &key, encode(&record), Expect::Absent).await {
+        match self
+            .state
+            .put(bucket::DEVICES, &key, encode(&record), Expect::Absent)
+            .await
+        {
             Ok(_) => Ok(Registered { user, new: true }),
             // The device registers itself twice at a time, or was revoked just now.
-            Err(StateError::Conflict { .. }) => {
-                self.authorize(device).await.map(|user| Registered { user, new: false })
-            }
+            Err(StateError::Conflict { .. }) => self
+                .authorize(device)
+                .await
+                .map(|user| Registered { user, new: false }),
             Err(error) => Err(error.into()),
         }
     }
@@ -177,7 +209,11 @@ impl Registry {
     async fn spend(&self, device: &DeviceId, token: &Invitation) -> Result<UserId> {
         let key = invitation_key(token);
         for _ in 0..ATTEMPTS {
-            let entry = self.state.get(bucket::INVITATIONS, &key).await?.ok_or(RegistryError::Invitation)?;
+            let entry = self
+                .state
+                .get(bucket::INVITATIONS, &key)
+                .await?
+                .ok_or(RegistryError::Invitation)?;
             let mut record: InvitationRecord = decode(&entry.value, "an invitation")?;
             let user = user_id(&record.user)?;
             if record.used_by.iter().any(|used| used == device.as_bytes()) {
@@ -188,7 +224,10 @@ impl Registry {
             }
             record.left -= 1;
             record.used_by.push(device.as_bytes().to_vec());
-            if self.replace(bucket::INVITATIONS, &key, &entry, &record).await? {
+            if self
+                .replace(bucket::INVITATIONS, &key, &entry, &record)
+                .await?
+            {
                 return Ok(user);
             }
         }
@@ -198,12 +237,17 @@ impl Registry {
     async fn unspend(&self, device: &DeviceId, token: &Invitation) -> Result<()> {
         let key = invitation_key(token);
         for _ in 0..ATTEMPTS {
-            let Some(entry) = self.state.get(bucket::INVITATIONS, &key).await? else { return Ok(()) };
+            let Some(entry) = self.state.get(bucket::INVITATIONS, &key).await? else {
+                return Ok(());
+            };
             let mut record: InvitationRecord = decode(&entry.value, "an invitation")?;
             let before = record.used_by.len();
             record.used_by.retain(|used| used != device.as_bytes());
             record.left += u32::from(record.used_by.len() < before);
-            if self.replace(bucket::INVITATIONS, &key, &entry, &record).await? {
+            if self
+                .replace(bucket::INVITATIONS, &key, &entry, &record)
+                .await?
+            {
                 return Ok(());
             }
         }
@@ -212,7 +256,10 @@ impl Registry {
 
     async fn enlist(&self, user: &UserId, device: &DeviceId) -> Result<()> {
         self.change_user(user, |record| {
-            let listed = record.devices.iter().any(|other| other == device.as_bytes());
+            let listed = record
+                .devices
+                .iter()
+                .any(|other| other == device.as_bytes());
             match (listed, record.devices.len() < MAX_DEVICES) {
                 (true, _) => Ok(false),
                 (false, false) => Err(RegistryError::TooManyDevices),
@@ -225,15 +272,19 @@ impl Registry {
         .await
     }
 
-    /// Revokes a device: it may do nothing any more, and its connections are closed within a second. Its mailbox is
-    /// emptied.
+    /// Revokes a device: it may do nothing any more, and its connections are closed within a
+    /// second. Its mailbox is emptied.
     ///
     /// Errors: [`RegistryError::Unknown`].
     pub async fn revoke(&self, device: &DeviceId) -> Result<()> {
         let key = device_key(device);
         let mut user = None;
         for _ in 0..ATTEMPTS {
-            let entry = self.state.get(bucket::DEVICES, &key).await?.ok_or(RegistryError::Unknown)?;
+            let entry = self
+                .state
+                .get(bucket::DEVICES, &key)
+                .await?
+                .ok_or(RegistryError::Unknown)?;
             let mut record: Device = decode(&entry.value, "a device")?;
             user = Some(user_of(&record)?);
             record.revoked = true;
@@ -262,48 +313,75 @@ impl Registry {
     /// What is known of a device; `None`: nothing.
     pub async fn device(&self, device: &DeviceId) -> Result<Option<Device>> {
         let entry = self.state.get(bucket::DEVICES, &device_key(device)).await?;
-        entry.map(|entry| decode(&entry.value, "a device")).transpose()
+        entry
+            .map(|entry| decode(&entry.value, "a device"))
+            .transpose()
     }
 
     /// The devices of a user, without revoked ones; empty for an unknown user.
     pub async fn devices_of(&self, user: &UserId) -> Result<Vec<DeviceId>> {
-        let Some(record) = self.user(user).await? else { return Ok(Vec::new()) };
+        let Some(record) = self.user(user).await? else {
+            return Ok(Vec::new());
+        };
         device_ids(&record)
     }
 
     /// The devices of a user, revoked ones too: what they uploaded is still the user's.
     pub async fn all_devices_of(&self, user: &UserId) -> Result<Vec<DeviceId>> {
-        let Some(mut record) = self.user(user).await? else { return Ok(Vec::new()) };
+        let Some(mut record) = self.user(user).await? else {
+            return Ok(Vec::new());
+        };
         record.devices.append(&mut record.revoked);
         device_ids(&record)
     }
 
-    /// When a device was connected last, as far as it was written down, Unix milliseconds; 0: never.
+    /// When a device was connected last, as far as it was written down, Unix milliseconds; 0:
+    /// never.
     pub async fn seen(&self, device: &DeviceId) -> Result<u64> {
         let entry = self.state.get(bucket::SEEN, &device_key(device)).await?;
-        let seen = entry.map(|entry| decode::<Seen>(&entry.value, "a time of last contact")).transpose()?;
+        let seen = entry
+            .map(|entry| decode::<Seen>(&entry.value, "a time of last contact"))
+            .transpose()?;
         Ok(seen.map_or(0, |seen| seen.at_ms))
     }
 
     /// Writes down that a device is connected now.
     pub async fn saw(&self, device: &DeviceId) -> Result<()> {
         let seen = Seen { at_ms: now_ms() };
-        self.state.put(bucket::SEEN, &device_key(device), encode(&seen), Expect::Any).await?;
+        self.state
+            .put(
+                bucket::SEEN,
+                &device_key(device),
+                encode(&seen),
+                Expect::Any,
+            )
+            .await?;
         Ok(())
     }
 
     /// Whether there is any user: `false` at the very first start.
     pub async fn has_users(&self) -> Result<bool> {
-        Ok(!self.state.list(bucket::USERS, "", None, 1).await?.records.is_empty())
+        Ok(!self
+            .state
+            .list(bucket::USERS, "", None, 1)
+            .await?
+            .records
+            .is_empty())
     }
 
-    /// Users after `after`, in order of their ids, at most a page of them; and whether there are more.
+    /// Users after `after`, in order of their ids, at most a page of them; and whether there are
+    /// more.
     pub async fn users(&self, after: Option<&UserId>) -> Result<(Vec<UserInfo>, bool)> {
         let after = after.map(user_key);
-        let page = self.state.list(bucket::USERS, "", after.as_deref(), MAX_PAGE).await?;
+        let page = self
+            .state
+            .list(bucket::USERS, "", after.as_deref(), MAX_PAGE)
+            .await?;
         let info = |(key, entry): (String, Entry)| {
             let record: User = decode(&entry.value, "a user")?;
-            let user = unhex(&key).map(UserId::new).ok_or(RegistryError::Damaged("a user"))?;
+            let user = unhex(&key)
+                .map(UserId::new)
+                .ok_or(RegistryError::Damaged("a user"))?;
             Ok(UserInfo {
                 user,
                 created_ms: record.created_ms,
@@ -311,20 +389,30 @@ impl Registry {
                 label: record.label,
             })
         };
-        let users =
-            page.records.into_iter().map(|record| info((record.key, record.entry))).collect::<Result<_>>()?;
+        let users = page
+            .records
+            .into_iter()
+            .map(|record| info((record.key, record.entry)))
+            .collect::<Result<_>>()?;
         Ok((users, page.more))
     }
 
-    /// Devices after `after`, in order of their keys, revoked ones too, at most a page of them; and whether there are
-    /// more.
+    /// Devices after `after`, in order of their keys, revoked ones too, at most a page of them; and
+    /// whether there are more.
     pub async fn devices(&self, after: Option<&DeviceId>) -> Result<(Vec<DeviceInfo>, bool)> {
         let after = after.map(device_key);
-        let page = self.state.list(bucket::DEVICES, "", after.as_deref(), MAX_PAGE).await?;
+        let page = self
+            .state
+            .list(bucket::DEVICES, "", after.as_deref(), MAX_PAGE)
+            .await?;
         let mut devices = Vec::with_capacity(page.records.len());
         for record in &page.records {
             let device = last_device(&record.key).ok_or(RegistryError::Damaged("a device"))?;
-            let Device { registered_ms, revoked, .. } = decode(&record.entry.value, "a device")?;
+            let Device {
+                registered_ms,
+                revoked,
+                ..
+            } = decode(&record.entry.value, "a device")?;
             let user = user_of(&decode(&record.entry.value, "a device")?)?;
             devices.push(DeviceInfo {
                 device,
@@ -341,12 +429,19 @@ impl Registry {
     pub async fn sweep_invitations(&self) -> Result<usize> {
         let (mut after, mut removed) = (None::<String>, 0);
         loop {
-            let page = self.state.list(bucket::INVITATIONS, "", after.as_deref(), MAX_PAGE).await?;
+            let page = self
+                .state
+                .list(bucket::INVITATIONS, "", after.as_deref(), MAX_PAGE)
+                .await?;
             for record in &page.records {
                 let invitation: InvitationRecord = decode(&record.entry.value, "an invitation")?;
                 if invitation.expires_ms <= now_ms() {
                     let expect = Expect::Revision(record.entry.revision);
-                    match self.state.delete(bucket::INVITATIONS, &record.key, expect).await {
+                    match self
+                        .state
+                        .delete(bucket::INVITATIONS, &record.key, expect)
+                        .await
+                    {
                         Ok(_) => removed += 1,
                         Err(StateError::Conflict { .. }) => {}
                         Err(error) => return Err(error.into()),
@@ -362,7 +457,9 @@ impl Registry {
 
     async fn user(&self, user: &UserId) -> Result<Option<User>> {
         let entry = self.state.get(bucket::USERS, &user_key(user)).await?;
-        entry.map(|entry| decode(&entry.value, "a user")).transpose()
+        entry
+            .map(|entry| decode(&entry.value, "a user"))
+            .transpose()
     }
 
     /// Changes a user's record; `change` says whether it did.
@@ -373,7 +470,11 @@ impl Registry {
     ) -> Result<()> {
         let key = user_key(user);
         for _ in 0..ATTEMPTS {
-            let entry = self.state.get(bucket::USERS, &key).await?.ok_or(RegistryError::Unknown)?;
+            let entry = self
+                .state
+                .get(bucket::USERS, &key)
+                .await?
+                .ok_or(RegistryError::Unknown)?;
             let mut record: User = decode(&entry.value, "a user")?;
             if !change(&mut record)? || self.replace(bucket::USERS, &key, &entry, &record).await? {
                 return Ok(());
@@ -382,9 +483,25 @@ impl Registry {
         Err(crowded())
     }
 
-    /// Puts a changed record in the place of the one that was read; `false`: somebody else was faster.
-    async fn replace(&self, bucket: &str, key: &str, entry: &Entry, record: &impl Message) -> Result<bool> {
-        match self.state.put(bucket, key, encode(record), Expect::Revision(entry.revision)).await {
+    /// Puts a changed record in the place of the one that was read; `false`: somebody else was
+    /// faster.
+    async fn replace(
+        &self,
+        bucket: &str,
+        key: &str,
+        entry: &Entry,
+        record: &impl Message,
+    ) -> Result<bool> {
+        match self
+            .state
+            .put(
+                bucket,
+                key,
+                encode(record),
+                Expect::Revision(entry.revision),
+            )
+            .await
+        {
             Ok(_) => Ok(true),
             Err(StateError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error.into()),
@@ -416,7 +533,9 @@ pub(crate) fn user_of(record: &Device) -> Result<UserId> {
 }
 
 fn device_ids(record: &User) -> Result<Vec<DeviceId>> {
-    let id = |key: &Vec<u8>| DeviceId::from_slice(key).map_err(|_| RegistryError::Damaged("a user's device"));
+    let id = |key: &Vec<u8>| {
+        DeviceId::from_slice(key).map_err(|_| RegistryError::Damaged("a user's device"))
+    };
     record.devices.iter().map(id).collect()
 }
 

@@ -1,7 +1,8 @@
-//! The node's session in the state: what it puts ephemerally is there for as long as the node lives.
+//! The node's session in the state: what it puts ephemerally is there for as long as the node
+//! lives.
 //!
-//! When a session is lost (the state could not be reached for too long, or the node that keeps it was restarted), a new
-//! one is opened, and whoever put something puts it anew.
+//! When a session is lost (the state could not be reached for too long, or the node that keeps it
+//! was restarted), a new one is opened, and whoever put something puts it anew.
 
 use super::records::device_key;
 use crate::node::Node;
@@ -23,7 +24,10 @@ pub(crate) struct NodeSession {
 
 impl Default for NodeSession {
     fn default() -> Self {
-        Self { lease: Mutex::default(), current: watch::Sender::new(None) }
+        Self {
+            lease: Mutex::default(),
+            current: watch::Sender::new(None),
+        }
     }
 }
 
@@ -35,8 +39,8 @@ impl NodeSession {
 
     /// Puts something for as long as the node lives, and returns its revision.
     ///
-    /// Errors: [`StateError::NoSession`] while there is none; it is to be put again when [`changes`](Self::changes) tells
-    /// of one.
+    /// Errors: [`StateError::NoSession`] while there is none; it is to be put again when
+    /// [`changes`](Self::changes) tells of one.
     pub(crate) async fn put(
         &self,
         node: &Node,
@@ -47,7 +51,9 @@ impl NodeSession {
     ) -> Result<u64, StateError> {
         let session = *self.current.borrow();
         let session = session.ok_or(StateError::NoSession)?;
-        node.state.put_ephemeral(session, bucket, key, value, expect).await
+        node.state
+            .put_ephemeral(session, bucket, key, value, expect)
+            .await
     }
 
     fn set(&self, lease: Option<Arc<Lease>>) {

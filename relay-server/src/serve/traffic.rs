@@ -14,7 +14,8 @@ pub(crate) struct Traffic {
     pub(crate) uploads: Slots,
     /// Streams of readers.
     pub(crate) readers: Slots,
-    /// Streams of readers that are nobody's device here; they take a place of [`readers`](Self::readers) too.
+    /// Streams of readers that are nobody's device here; they take a place of
+    /// [`readers`](Self::readers) too.
     pub(crate) guests: Slots,
     /// Shares that have changed.
     pub(crate) changes: Changes,
@@ -31,7 +32,8 @@ impl Traffic {
     }
 }
 
-/// Places for streams: so many in all, so many of one device (or whatever else they are counted by).
+/// Places for streams: so many in all, so many of one device (or whatever else they are counted
+/// by).
 #[derive(Debug, Clone)]
 pub(crate) struct Slots<K: Eq + Hash + Copy = DeviceId> {
     total: usize,
@@ -41,7 +43,11 @@ pub(crate) struct Slots<K: Eq + Hash + Copy = DeviceId> {
 
 impl<K: Eq + Hash + Copy> Slots<K> {
     pub(crate) fn new(total: usize, each: usize) -> Self {
-        Self { total, each, taken: Arc::default() }
+        Self {
+            total,
+            each,
+            taken: Arc::default(),
+        }
     }
 
     /// A place, until it is dropped; `None`: there is none left.
@@ -53,7 +59,10 @@ impl<K: Eq + Hash + Copy> Slots<K> {
             return None;
         }
         taken.insert(of, own + 1);
-        Some(Slot { taken: Arc::clone(&self.taken), of })
+        Some(Slot {
+            taken: Arc::clone(&self.taken),
+            of,
+        })
     }
 }
 
@@ -79,8 +88,8 @@ impl<K: Eq + Hash + Copy> Drop for Slot<K> {
 /// A share and its owner.
 type Key = (DeviceId, ShareId);
 
-/// Tells readers that what the store holds of a share has changed: more of it, another version, or nothing any more.
-/// As large as the number of readers, who are bounded.
+/// Tells readers that what the store holds of a share has changed: more of it, another version, or
+/// nothing any more. As large as the number of readers, who are bounded.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Changes(Arc<Mutex<HashMap<Key, Weak<watch::Sender<()>>>>>);
 
@@ -97,10 +106,17 @@ impl Changes {
     pub(crate) fn of(&self, owner: DeviceId, share: ShareId) -> Listener {
         let key = (owner, share);
         let mut all = lock(&self.0);
-        let sender =
-            all.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| Arc::new(watch::Sender::new(())));
+        let sender = all
+            .get(&key)
+            .and_then(Weak::upgrade)
+            .unwrap_or_else(|| Arc::new(watch::Sender::new(())));
         all.insert(key, Arc::downgrade(&sender));
-        Listener { heard: sender.subscribe(), sender: Some(sender), changes: self.clone(), key }
+        Listener {
+            heard: sender.subscribe(),
+            sender: Some(sender),
+            changes: self.clone(),
+            key,
+        }
     }
 }
 
@@ -127,7 +143,10 @@ impl Drop for Listener {
         let mut all = lock(&self.changes.0);
         self.sender = None;
         // Only when nobody else listens.
-        if all.get(&self.key).is_some_and(|sender| sender.strong_count() == 0) {
+        if all
+            .get(&self.key)
+            .is_some_and(|sender| sender.strong_count() == 0)
+        {
             all.remove(&self.key);
         }
     }
@@ -157,7 +176,10 @@ mod tests {
         assert!(lock(&slots.taken).is_empty());
         let _first = slots.enter(a).unwrap();
         let _second = slots.enter(a).unwrap();
-        assert!(slots.enter(a).is_none(), "one device has taken the place of another");
+        assert!(
+            slots.enter(a).is_none(),
+            "one device has taken the place of another"
+        );
         assert!(slots.enter(b).is_some());
     }
 

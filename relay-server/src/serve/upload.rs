@@ -1,9 +1,9 @@
 //! Uploads to the store of this node.
 //!
-//! The reading half takes the payloads off the stream, each into a buffer of its own that goes to the disk without a
-//! further copy, and is then used again; the store verifies and writes them on other threads and makes the reading half
-//! wait when it is behind, which stops the sender by the stream's flow control. The writing half says what has become
-//! durable meanwhile.
+//! The reading half takes the payloads off the stream, each into a buffer of its own that goes to
+//! the disk without a further copy, and is then used again; the store verifies and writes them on
+//! other threads and makes the reading half wait when it is behind, which stops the sender by the
+//! stream's flow control. The writing half says what has become durable meanwhile.
 
 use super::records::{ShareRecord, bucket, share_key};
 use super::refuse::{self, busy};
@@ -15,8 +15,8 @@ use crate::store::{MAX_LIST, Missing, PutError, PutSession, RECORD, Store};
 use hither_carrier::{FramingError, RecvHalf, RelayReader, SendHalf, Stream, write_relay_message};
 use hither_proto::limits::MAX_RANGES;
 use hither_proto::{
-    DeviceId, Put, PutRecord, Ranges, RelayMessage, RelayRefusal, RelayRefusalCode, ShareId, SignedHead,
-    Space, UserId,
+    DeviceId, Put, PutRecord, Ranges, RelayMessage, RelayRefusal, RelayRefusalCode, ShareId,
+    SignedHead, Space, UserId,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,8 +115,8 @@ impl From<PutError> for Ended {
     }
 }
 
-/// Serves one upload: after [`hither_proto::RelayPurpose::Upload`]. `reader` goes on where the first frame ended and takes
-/// frames of at most [`hither_proto::limits::MAX_RELAY_FRAME`] bytes.
+/// Serves one upload: after [`hither_proto::RelayPurpose::Upload`]. `reader` goes on where the
+/// first frame ended and takes frames of at most [`hither_proto::limits::MAX_RELAY_FRAME`] bytes.
 pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     node.metrics.services.of(Service::Upload).add_one();
     let _counted = node.metrics.upload();
@@ -124,7 +124,12 @@ pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     if node.registry.authorize(&stream.device).await.is_ok() {
         stream.widen();
     }
-    let Stream { mut send, mut recv, device, .. } = stream;
+    let Stream {
+        mut send,
+        mut recv,
+        device,
+        ..
+    } = stream;
     let revocation = node.services.revocation_of(device);
     let ended = tokio::select! {
         ended = upload(&node, device, &mut send, &mut recv, reader) => ended,
@@ -137,12 +142,16 @@ pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     };
     tracing::debug!(?device, %refusal, "an upload ended");
     node.metrics.refused(Service::Upload, refusal.code);
-    // On TCP what was sent to us and not read would make the kernel drop the connection, and the refusal with it.
+    // On TCP what was sent to us and not read would make the kernel drop the connection, and the
+    // refusal with it.
     let part = async {
         let mut sink = vec![0; 64 * 1024];
         while recv.read(&mut sink).await.is_ok_and(|read| read > 0) {}
     };
-    let _ = tokio::join!(refuse::relay_half(&mut send, refusal), timeout(PARTING, part));
+    let _ = tokio::join!(
+        refuse::relay_half(&mut send, refusal),
+        timeout(PARTING, part)
+    );
 }
 
 async fn upload(
@@ -157,11 +166,17 @@ async fn upload(
     }
     let user = node.registry.authorize(&device).await?;
     let store = node.store.as_ref().ok_or(RelayRefusalCode::Role)?;
-    let slot = node.services.traffic.uploads.enter(device).ok_or_else(|| busy(LATER))?;
+    let slot = node
+        .services
+        .traffic
+        .uploads
+        .enter(device)
+        .ok_or_else(|| busy(LATER))?;
     let RelayMessage::Put(put) = next(&mut reader, recv).await? else {
         return Err(RelayRefusalCode::Invalid.into());
     };
-    let head = SignedHead::open(&put.head, put.share, device).map_err(|_| RelayRefusalCode::Invalid)?;
+    let head =
+        SignedHead::open(&put.head, put.share, device).map_err(|_| RelayRefusalCode::Invalid)?;
     placed_here(node, &user, &device, &put.share).await?;
     let session = begin(store, user, device, &put, head.clone()).await?;
     take_lists(&session, &head, &mut reader, recv).await?;
@@ -169,7 +184,10 @@ async fn upload(
     let missing = session.missing().await?;
     node.metrics.requests.of(Request::Put).since(began);
     say(send, &tell_missing(&missing)).await?;
-    let share = Share { owner: device, share: put.share };
+    let share = Share {
+        owner: device,
+        share: put.share,
+    };
     tokio::try_join!(
         take_chunks(node, &session, &mut reader, recv),
         tell_stored(node, share, &session, send)
@@ -205,10 +223,18 @@ async fn say(send: &mut SendHalf, message: &RelayMessage) -> Result<(), Ended> {
     }
 }
 
-/// Whether the device's user was given a place on this node for the share. Another user's share, one on another node and
-/// one that nobody placed are one answer.
-async fn placed_here(node: &Node, user: &UserId, owner: &DeviceId, share: &ShareId) -> Result<(), Ended> {
-    let entry = node.state.get(bucket::SHARES, &share_key(owner, share)).await?;
+/// Whether the device's user was given a place on this node for the share. Another user's share,
+/// one on another node and one that nobody placed are one answer.
+async fn placed_here(
+    node: &Node,
+    user: &UserId,
+    owner: &DeviceId,
+    share: &ShareId,
+) -> Result<(), Ended> {
+    let entry = node
+        .state
+        .get(bucket::SHARES, &share_key(owner, share))
+        .await?;
     let record: ShareRecord = match entry {
         Some(entry) => decode(&entry.value, "a share")?,
         None => return Err(RelayRefusalCode::NotFound.into()),
@@ -227,7 +253,9 @@ async fn begin(
     head: SignedHead,
 ) -> Result<PutSession, Ended> {
     let keep = (put.keep_s > 0).then(|| Duration::from_secs(put.keep_s));
-    Ok(store.put(user, device, head, put.read_key.clone(), keep).await?)
+    Ok(store
+        .put(user, device, head, put.read_key.clone(), keep)
+        .await?)
 }
 
 /// Takes the lists of both spaces, which say what the version consists of.
@@ -241,13 +269,22 @@ async fn take_lists(
     let mut left = u64::from(head.manifest_chunks) + u64::from(head.chunks);
     let mut bytes = Vec::new();
     while left > 0 {
-        let RelayMessage::PutList { space, first, records } = next(reader, recv).await? else {
+        let RelayMessage::PutList {
+            space,
+            first,
+            records,
+        } = next(reader, recv).await?
+        else {
             return Err(RelayRefusalCode::Invalid.into());
         };
         bytes.clear();
-        records.iter().for_each(|record| push_record(&mut bytes, record));
+        records
+            .iter()
+            .for_each(|record| push_record(&mut bytes, record));
         for (part, bytes) in (0u32..).zip(bytes.chunks(MAX_LIST * RECORD)) {
-            session.list(space, first + part * MAX_LIST as u32, bytes).await?;
+            session
+                .list(space, first + part * MAX_LIST as u32, bytes)
+                .await?;
         }
         left = left.saturating_sub(records.len() as u64);
     }
@@ -259,10 +296,15 @@ fn push_record(bytes: &mut Vec<u8>, record: &PutRecord) {
     bytes.extend_from_slice(&record.length.to_be_bytes());
 }
 
-/// What has to be sent, within the bound of the message; where there is more than fits, too much is asked for.
+/// What has to be sent, within the bound of the message; where there is more than fits, too much is
+/// asked for.
 fn tell_missing(missing: &Missing) -> RelayMessage {
     let half = |ranges: &Ranges| Ranges::covering(&ranges.to_bitmap(), MAX_RANGES / 2);
-    RelayMessage::Missing { root: missing.root, manifest: half(&missing.manifest), data: half(&missing.data) }
+    RelayMessage::Missing {
+        root: missing.root,
+        manifest: half(&missing.manifest),
+        data: half(&missing.data),
+    }
 }
 
 /// Takes chunks until the device says that it was all, then waits until it is durable.
@@ -274,14 +316,20 @@ async fn take_chunks(
 ) -> Result<(), Ended> {
     loop {
         match next(reader, recv).await? {
-            RelayMessage::PutChunk { space, position, length } => {
+            RelayMessage::PutChunk {
+                space,
+                position,
+                length,
+            } => {
                 // Before anything is allocated for it.
                 if session.length(space, position).await? != length {
                     return Err(RelayRefusalCode::Invalid.into());
                 }
                 let mut payload = session.buffer(length);
                 let taking = reader.payload_to(recv, payload.as_mut());
-                timeout(SLOW_CHUNK, taking).await.map_err(|_| Ended::Broken)??;
+                timeout(SLOW_CHUNK, taking)
+                    .await
+                    .map_err(|_| Ended::Broken)??;
                 node.metrics.uploaded.add(u64::from(length));
                 node.metrics.chunks_in.add_one();
                 session.chunk(space, position, payload.freeze()).await?;
@@ -306,7 +354,14 @@ async fn tell_stored(
 ) -> Result<(), Ended> {
     while let Some(stored) = session.stored().await? {
         let told = stored.space == Space::Data;
-        say(send, &RelayMessage::Stored { space: stored.space, ranges: stored.ranges }).await?;
+        say(
+            send,
+            &RelayMessage::Stored {
+                space: stored.space,
+                ranges: stored.ranges,
+            },
+        )
+        .await?;
         if told {
             node.services.traffic.changes.tell(share.owner, share.share);
         }
@@ -314,8 +369,15 @@ async fn tell_stored(
     Ok(())
 }
 
-/// Lets every node know that the share can be read here. A share that was released meanwhile is given up.
-async fn write_down(node: &Node, store: &Store, user: &UserId, share: Share, put: &Put) -> Result<(), Ended> {
+/// Lets every node know that the share can be read here. A share that was released meanwhile is
+/// given up.
+async fn write_down(
+    node: &Node,
+    store: &Store,
+    user: &UserId,
+    share: Share,
+    put: &Put,
+) -> Result<(), Ended> {
     let key = share_key(&share.owner, &share.share);
     for _ in 0..ATTEMPTS {
         let entry = node.state.get(bucket::SHARES, &key).await?;
@@ -323,17 +385,25 @@ async fn write_down(node: &Node, store: &Store, user: &UserId, share: Share, put
             Some(entry) => Some(decode::<ShareRecord>(&entry.value, "a share")?),
             None => None,
         };
-        let ours =
-            |record: &ShareRecord| record.user == user.as_bytes() && record.store == node.id().as_bytes();
+        let ours = |record: &ShareRecord| {
+            record.user == user.as_bytes() && record.store == node.id().as_bytes()
+        };
         let (Some(entry), Some(mut record)) = (entry, placed.filter(ours)) else {
-            store.release(*user, share.owner, share.share).await.map_err(PutError::from)?;
+            store
+                .release(*user, share.owner, share.share)
+                .await
+                .map_err(PutError::from)?;
             return Err(RelayRefusalCode::NotFound.into());
         };
         record.read_key = put.read_key.expose().to_vec();
         record.keep_s = put.keep_s;
         record.stored_ms = now_ms();
         let expect = Expect::Revision(entry.revision);
-        match node.state.put(bucket::SHARES, &key, encode(&record), expect).await {
+        match node
+            .state
+            .put(bucket::SHARES, &key, encode(&record), expect)
+            .await
+        {
             Ok(_) => return Ok(()),
             Err(StateError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -23,29 +23,56 @@ pub(super) fn of(config: &Config, key: &DeviceId, endpoint: &Endpoint) -> Result
         Some(text) => (configured(text, endpoint.port())?, None),
         None => guess(config, endpoint.port())?,
     };
-    let udp = if config.advertise_udp.is_empty() { vec![at.clone()] } else { texts(&config.advertise_udp) };
+    let udp = if config.advertise_udp.is_empty() {
+        vec![at.clone()]
+    } else {
+        texts(&config.advertise_udp)
+    };
     let tcp = match config.advertise_tcp.is_empty() {
-        true => endpoint.tcp_ports().into_iter().filter_map(|port| with_port(&at, port, endpoint)).collect(),
+        true => endpoint
+            .tcp_ports()
+            .into_iter()
+            .filter_map(|port| with_port(&at, port, endpoint))
+            .collect(),
         false => texts(&config.advertise_tcp),
     };
-    let address = RelayAddress { key: *key, udp, tcp };
-    Ok(Place { address, url: RelayUrl { at, key: *key, invitation: None }, doubt })
+    let address = RelayAddress {
+        key: *key,
+        udp,
+        tcp,
+    };
+    Ok(Place {
+        address,
+        url: RelayUrl {
+            at,
+            key: *key,
+            invitation: None,
+        },
+        doubt,
+    })
 }
 
 fn texts(list: &[crate::config::HostPortText]) -> Vec<HostPort> {
-    list.iter().take(MAX_ADDRESSES).map(|text| text.0.clone()).collect()
+    list.iter()
+        .take(MAX_ADDRESSES)
+        .map(|text| text.0.clone())
+        .collect()
 }
 
 /// A name or address with or without port.
 fn configured(text: &str, port: u16) -> Result<HostPort, NodeError> {
-    let bare = text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port).to_string());
+    let bare = text
+        .parse::<IpAddr>()
+        .ok()
+        .map(|ip| SocketAddr::new(ip, port).to_string());
     let with_port = bare.unwrap_or_else(|| format!("{text}:{port}"));
     text.parse()
         .or_else(|_| with_port.parse())
         .map_err(|error| NodeError::Config(format!("address: {error}")))
 }
 
-/// The same host with another port. The port that the operator forwards stands for the one that is listened on.
+/// The same host with another port. The port that the operator forwards stands for the one that is
+/// listened on.
 fn with_port(at: &HostPort, port: u16, endpoint: &Endpoint) -> Option<HostPort> {
     if Some(port) == endpoint.tcp_port() && port == endpoint.port() {
         return Some(at.clone());
@@ -58,9 +85,17 @@ fn with_port(at: &HostPort, port: u16, endpoint: &Endpoint) -> Option<HostPort> 
 
 /// The address that others most likely reach, and why they may not.
 fn guess(config: &Config, port: u16) -> Result<(HostPort, Option<String>), NodeError> {
-    let own = || if_addrs::get_if_addrs().unwrap_or_default().into_iter().map(|interface| interface.ip());
-    let best =
-        if config.loopback_only { None } else { own().filter(|ip| !ip.is_loopback()).max_by_key(rank) };
+    let own = || {
+        if_addrs::get_if_addrs()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|interface| interface.ip())
+    };
+    let best = if config.loopback_only {
+        None
+    } else {
+        own().filter(|ip| !ip.is_loopback()).max_by_key(rank)
+    };
     let ip = best.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let doubt = match rank(&ip) {
         PUBLIC_V4.. => None,
@@ -116,8 +151,18 @@ mod tests {
 
     #[test]
     fn public_addresses_rank_before_private_ones() {
-        let order = ["127.0.0.1", "169.254.1.1", "100.64.0.1", "192.168.0.1", "2001:db8::1", "192.0.2.1"];
+        let order = [
+            "127.0.0.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "192.168.0.1",
+            "2001:db8::1",
+            "192.0.2.1",
+        ];
         let ranks: Vec<_> = order.iter().map(|ip| rank(&ip.parse().unwrap())).collect();
-        assert!(ranks.is_sorted() && ranks[3] < PUBLIC_V4 && ranks[4] >= PUBLIC_V4, "{ranks:?}");
+        assert!(
+            ranks.is_sorted() && ranks[3] < PUBLIC_V4 && ranks[4] >= PUBLIC_V4,
+            "{ranks:?}"
+        );
     }
 }

@@ -28,7 +28,17 @@ pub(super) async fn invitation(
     }
     let config = &node.config.invitation;
     let user = node.registry.create_user("made at the first start").await?;
-    let token = node.registry.invite(&user, config.devices, config.valid.0).await?;
-    let url = RelayUrl { invitation: Some(token), ..url.clone() };
-    Ok(Some(FirstInvitation { url, devices: config.devices, valid: config.valid.0 }))
+    let token = node
+        .registry
+        .invite(&user, config.devices, config.valid.0)
+        .await?;
+    let url = RelayUrl {
+        invitation: Some(token),
+        ..url.clone()
+    };
+    Ok(Some(FirstInvitation {
+        url,
+        devices: config.devices,
+        valid: config.valid.0,
+    }))
 }

@@ -38,7 +38,11 @@ impl Expect {
             Self::Absent => current.is_none(),
             Self::Revision(revision) => current == Some(revision),
         };
-        if met { Ok(()) } else { Err(StateError::Conflict { current }) }
+        if met {
+            Ok(())
+        } else {
+            Err(StateError::Conflict { current })
+        }
     }
 }
 

@@ -79,7 +79,11 @@ impl StateError {
         if actual <= max {
             return Ok(());
         }
-        Err(Self::TooLarge { what: what.into(), actual: actual as u64, max: max as u64 })
+        Err(Self::TooLarge {
+            what: what.into(),
+            actual: actual as u64,
+            max: max as u64,
+        })
     }
 }
 
@@ -87,7 +91,9 @@ impl From<&StorageError> for StateError {
     fn from(error: &StorageError) -> Self {
         match error {
             StorageError::Io { source, .. } => match source.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Self::NoSpace,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                    Self::NoSpace
+                }
                 ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
                 _ => Self::Storage(error.to_string()),
             },

@@ -24,7 +24,13 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(id: u64, body: Body) -> Self {
-        Self { frame: NodeFrame { id, body: Some(body) }, held: None }
+        Self {
+            frame: NodeFrame {
+                id,
+                body: Some(body),
+            },
+            held: None,
+        }
     }
 }
 
@@ -36,7 +42,10 @@ pub(super) struct FrameReader<R> {
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(super) fn new(stream: R) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(READ_BYTES) }
+        Self {
+            stream,
+            buffer: BytesMut::with_capacity(READ_BYTES),
+        }
     }
 
     /// The next frame; `None` at the end of the stream, which may come between frames only.
@@ -57,7 +66,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     fn take(&mut self) -> io::Result<Option<NodeFrame>> {
-        let Some(length) = self.buffer.first_chunk() else { return Ok(None) };
+        let Some(length) = self.buffer.first_chunk() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes(*length) as usize;
         if length > MAX_FRAME {
             return Err(invalid("a frame is too long"));
@@ -67,11 +78,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         self.buffer.advance(4);
         let frame = self.buffer.split_to(length).freeze();
-        NodeFrame::decode(frame).map(Some).map_err(|_| invalid("not a frame"))
+        NodeFrame::decode(frame)
+            .map(Some)
+            .map_err(|_| invalid("not a frame"))
     }
 }
 
-/// Writes frames until there are no senders any more or the stream fails. Frames that wait together are written together.
+/// Writes frames until there are no senders any more or the stream fails. Frames that wait together
+/// are written together.
 pub(super) async fn write_frames<W: AsyncWrite + Unpin>(
     mut stream: W,
     mut frames: mpsc::Receiver<Outgoing>,
@@ -99,7 +113,9 @@ fn put(buffer: &mut BytesMut, outgoing: Outgoing) -> io::Result<()> {
     }
     buffer.reserve(4 + length);
     buffer.put_u32(u32::try_from(length).map_err(|_| invalid("a frame is too long"))?);
-    frame.encode(buffer).map_err(|_| invalid("a frame is too long"))?;
+    frame
+        .encode(buffer)
+        .map_err(|_| invalid("a frame is too long"))?;
     drop(held);
     Ok(())
 }
@@ -120,7 +136,9 @@ mod tests {
         tokio::spawn(write_frames(near, frames));
         let mut reader = FrameReader::new(far);
         for id in 0..3 {
-            send.send(Outgoing::new(id, Body::Stop(Nothing {}))).await.unwrap();
+            send.send(Outgoing::new(id, Body::Stop(Nothing {})))
+                .await
+                .unwrap();
         }
         drop(send);
         for id in 0..3 {
@@ -131,7 +149,11 @@ mod tests {
 
     #[tokio::test]
     async fn refuses_what_is_no_frame() {
-        for bytes in [&[0xff, 0, 0, 0][..], &[0, 0, 0, 2, 0xff, 0xff], &[0, 0, 0, 2, 0]] {
+        for bytes in [
+            &[0xff, 0, 0, 0][..],
+            &[0, 0, 0, 2, 0xff, 0xff],
+            &[0, 0, 0, 2, 0],
+        ] {
             FrameReader::new(bytes).next().await.unwrap_err();
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Touches a session three times within its time of silence, until it is closed or dropped. After a drop the session
-/// ends by silence.
+/// Touches a session three times within its time of silence, until it is closed or dropped. After a
+/// drop the session ends by silence.
 #[derive(Debug)]
 pub struct Lease {
     session: Session,
@@ -17,7 +17,11 @@ pub struct Lease {
 
 impl Lease {
     /// Opens a session for `node` (see [`State::open_session`]) and keeps it alive.
-    pub async fn open(state: Arc<dyn State>, node: &str, ttl: Duration) -> Result<Self, StateError> {
+    pub async fn open(
+        state: Arc<dyn State>,
+        node: &str,
+        ttl: Duration,
+    ) -> Result<Self, StateError> {
         let session = state.open_session(node, ttl).await?;
         let stop = CancellationToken::new();
         let (tell, lost) = watch::channel(false);
@@ -28,7 +32,11 @@ impl Lease {
                 () = keep(state.as_ref(), session, ttl / 3) => { tell.send_replace(true); }
             }
         });
-        Ok(Self { session, lost, _stop: stop.drop_guard() })
+        Ok(Self {
+            session,
+            lost,
+            _stop: stop.drop_guard(),
+        })
     }
 
     /// The session.
@@ -36,8 +44,8 @@ impl Lease {
         self.session
     }
 
-    /// Waits until the session has ended although this lease was held: what it held is gone and must be put anew in
-    /// another session.
+    /// Waits until the session has ended although this lease was held: what it held is gone and
+    /// must be put anew in another session.
     pub async fn lost(&self) {
         let mut lost = self.lost.clone();
         // An error means that the task was stopped, which only dropping this lease does.
@@ -45,8 +53,8 @@ impl Lease {
     }
 }
 
-/// Touches a session every `pause`; returns when it has ended. A state that cannot be reached is tried again: the session
-/// may outlive that.
+/// Touches a session every `pause`; returns when it has ended. A state that cannot be reached is
+/// tried again: the session may outlive that.
 async fn keep(state: &dyn State, session: Session, pause: Duration) {
     let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,6 +1,8 @@
-//! Names of buckets, keys, queues, subjects and nodes: `A`–`Z`, `a`–`z`, `0`–`9`, `-`, `_`, `=` and, between parts, `/`.
+//! Names of buckets, keys, queues, subjects and nodes: `A`–`Z`, `a`–`z`, `0`–`9`, `-`, `_`, `=`
+//! and, between parts, `/`.
 //!
-//! With `/` mapped to `.` every name is a subject or key of NATS, and every prefix a wildcard of one.
+//! With `/` mapped to `.` every name is a subject or key of NATS, and every prefix a wildcard of
+//! one.
 
 use super::StateError;
 
@@ -11,7 +13,11 @@ pub const MAX_NAME: usize = 240;
 
 /// Checks the name of a bucket.
 pub fn bucket(name: &str) -> Result<(), StateError> {
-    check("a bucket", name, name.len() <= MAX_BUCKET && !name.contains('/'))
+    check(
+        "a bucket",
+        name,
+        name.len() <= MAX_BUCKET && !name.contains('/'),
+    )
 }
 
 /// Checks a key.
@@ -46,7 +52,9 @@ pub fn node(name: &str) -> Result<(), StateError> {
 fn check(what: &'static str, name: &str, also: bool) -> Result<(), StateError> {
     let part = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='))
     };
     if also && name.len() <= MAX_NAME && name.split('/').all(part) {
         return Ok(());
@@ -63,9 +71,20 @@ mod tests {
         for good in ["a", "mail/0af3", "A-b_c=", "a/b/c", &"x".repeat(MAX_NAME)] {
             key(good).unwrap();
         }
-        for bad in
-            ["", "/", "a/", "/a", "a//b", "a.b", "a b", "ä", "a\0", "*", ">", &"x".repeat(MAX_NAME + 1)]
-        {
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "a.b",
+            "a b",
+            "ä",
+            "a\0",
+            "*",
+            ">",
+            &"x".repeat(MAX_NAME + 1),
+        ] {
             key(bad).unwrap_err();
             queue(bad).unwrap_err();
         }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 pub const MAX_ITEM: usize = 1024 * 1024;
 /// Longest source of an item, bytes.
 pub const MAX_SOURCE: usize = 64;
-/// Most items in one queue, whatever its limits say: an acknowledgement of all of them is one commit.
+/// Most items in one queue, whatever its limits say: an acknowledgement of all of them is one
+/// commit.
 pub const MAX_QUEUE_ITEMS: u64 = 65_536;
 /// Most items one read returns.
 pub const MAX_READ: usize = 1024;
@@ -17,7 +18,8 @@ pub const MAX_READ_BYTES: usize = 4 * 1024 * 1024;
 /// Chosen by whoever makes an item, and the same on every attempt to append it.
 pub type ItemId = [u8; 16];
 
-/// How full a queue may get. Every append says it, so that limits can change and the queue itself keeps none.
+/// How full a queue may get. Every append says it, so that limits can change and the queue itself
+/// keeps none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Most items; at most [`MAX_QUEUE_ITEMS`] count.

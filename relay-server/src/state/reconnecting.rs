@@ -2,8 +2,8 @@
 
 use super::wire::boxed;
 use super::{
-    Answer, Appended, Depth, Entry, Expect, Item, NewItem, Page, Remote, Session, State, StateError,
-    Subscription, Watch,
+    Answer, Appended, Depth, Entry, Expect, Item, NewItem, Page, Remote, Session, State,
+    StateError, Subscription, Watch,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -30,7 +30,8 @@ where
 /// How long to go on trying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Longest time for a call, all attempts together; then it fails with what the last one failed with.
+    /// Longest time for a call, all attempts together; then it fails with what the last one failed
+    /// with.
     pub deadline: Duration,
     /// Longest time for one attempt, after which the connection counts as broken.
     pub attempt: Duration,
@@ -63,10 +64,10 @@ struct Connection {
 
 /// A [`State`] over connections that are made anew when they break.
 ///
-/// Calls that may be made twice without harm are made again on a new connection. The others (`put`, `delete`,
-/// `put_ephemeral`, `publish`) wait for a connection too, but fail with [`StateError::Disconnected`] or
-/// [`StateError::TimedOut`] once they were sent and the answer did not come. Watches and subscriptions end with their
-/// connection; sessions outlive it.
+/// Calls that may be made twice without harm are made again on a new connection. The others (`put`,
+/// `delete`, `put_ephemeral`, `publish`) wait for a connection too, but fail with
+/// [`StateError::Disconnected`] or [`StateError::TimedOut`] once they were sent and the answer did
+/// not come. Watches and subscriptions end with their connection; sessions outlive it.
 pub struct Reconnecting<C> {
     connect: C,
     patience: Patience,
@@ -84,9 +85,17 @@ impl<C: Connect> Reconnecting<C> {
     /// Connects at the first call.
     pub fn new(connect: C, patience: Patience) -> Self {
         let now = Instant::now();
-        let connection =
-            Connection { remote: None, since: now, not_before: now, pause: patience.first_pause };
-        Self { connect, patience, connection: Mutex::new(connection) }
+        let connection = Connection {
+            remote: None,
+            since: now,
+            not_before: now,
+            pause: patience.first_pause,
+        };
+        Self {
+            connect,
+            patience,
+            connection: Mutex::new(connection),
+        }
     }
 
     async fn call<'a, T>(
@@ -119,10 +128,15 @@ impl<C: Connect> Reconnecting<C> {
         }
     }
 
-    /// The connection of now; makes one if there is none. One caller connects at a time, the others wait for it.
+    /// The connection of now; makes one if there is none. One caller connects at a time, the others
+    /// wait for it.
     async fn connected(&self) -> Result<Arc<Remote>, StateError> {
         let mut connection = self.connection.lock().await;
-        if let Some(remote) = connection.remote.as_ref().filter(|remote| !remote.is_ended()) {
+        if let Some(remote) = connection
+            .remote
+            .as_ref()
+            .filter(|remote| !remote.is_ended())
+        {
             return Ok(Arc::clone(remote));
         }
         sleep_until(connection.not_before).await;
@@ -134,17 +148,24 @@ impl<C: Connect> Reconnecting<C> {
         connection.pause = (connection.pause * 2).min(self.patience.longest_pause);
         connection.since = Instant::now();
         let until = connection.since + self.patience.attempt;
-        let remote = timeout_at(until, self.connect.connect()).await.map_err(|_| StateError::TimedOut)?;
+        let remote = timeout_at(until, self.connect.connect())
+            .await
+            .map_err(|_| StateError::TimedOut)?;
         let remote = Arc::new(remote?);
         connection.remote = Some(Arc::clone(&remote));
         connection.since = Instant::now();
         Ok(remote)
     }
 
-    /// Drops a connection that did not answer, unless there is another one by now; one that worked is replaced at once.
+    /// Drops a connection that did not answer, unless there is another one by now; one that worked
+    /// is replaced at once.
     async fn forget(&self, broken: &Arc<Remote>) {
         let mut connection = self.connection.lock().await;
-        if connection.remote.as_ref().is_some_and(|remote| Arc::ptr_eq(remote, broken)) {
+        if connection
+            .remote
+            .as_ref()
+            .is_some_and(|remote| Arc::ptr_eq(remote, broken))
+        {
             connection.remote = None;
         }
     }
@@ -160,7 +181,11 @@ fn jittered(pause: Duration) -> Duration {
 
 macro_rules! forward {
     ($self:ident, $again:ident, |$remote:ident| $call:expr) => {
-        boxed(async move { $self.call(Again::$again, |$remote| boxed(async move { $call.await })).await })
+        boxed(async move {
+            $self
+                .call(Again::$again, |$remote| boxed(async move { $call.await }))
+                .await
+        })
     };
     ($self:ident, $again:ident, $value:ident, |$remote:ident| $call:expr) => {
         boxed(async move {
@@ -178,8 +203,15 @@ impl<C: Connect> State for Reconnecting<C> {
         forward!(self, Harmless, |remote| remote.get(bucket, key))
     }
 
-    fn put<'a>(&'a self, bucket: &'a str, key: &'a str, value: Bytes, expect: Expect) -> Answer<'a, u64> {
-        forward!(self, Never, value, |remote| remote.put(bucket, key, value, expect))
+    fn put<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        value: Bytes,
+        expect: Expect,
+    ) -> Answer<'a, u64> {
+        forward!(self, Never, value, |remote| remote
+            .put(bucket, key, value, expect))
     }
 
     fn delete<'a>(&'a self, bucket: &'a str, key: &'a str, expect: Expect) -> Answer<'a, bool> {
@@ -193,7 +225,8 @@ impl<C: Connect> State for Reconnecting<C> {
         after: Option<&'a str>,
         limit: usize,
     ) -> Answer<'a, Page> {
-        forward!(self, Harmless, |remote| remote.list(bucket, prefix, after, limit))
+        forward!(self, Harmless, |remote| remote
+            .list(bucket, prefix, after, limit))
     }
 
     fn watch<'a>(&'a self, bucket: &'a str, prefix: &'a str) -> Answer<'a, Watch> {
@@ -221,7 +254,8 @@ impl<C: Connect> State for Reconnecting<C> {
         value: Bytes,
         expect: Expect,
     ) -> Answer<'a, u64> {
-        forward!(self, Never, value, |remote| remote.put_ephemeral(session, bucket, key, value, expect))
+        forward!(self, Never, value, |remote| remote
+            .put_ephemeral(session, bucket, key, value, expect))
     }
 
     fn append<'a>(&'a self, queue: &'a str, item: NewItem) -> Answer<'a, Appended> {
@@ -236,7 +270,8 @@ impl<C: Connect> State for Reconnecting<C> {
         limit: usize,
         max_bytes: usize,
     ) -> Answer<'a, Vec<Item>> {
-        forward!(self, Harmless, |remote| remote.read(queue, after_seq, limit, max_bytes))
+        forward!(self, Harmless, |remote| remote
+            .read(queue, after_seq, limit, max_bytes))
     }
 
     fn ack<'a>(&'a self, queue: &'a str, up_to_seq: u64) -> Answer<'a, u64> {

@@ -6,8 +6,8 @@ use super::subject::{Speaker, subscription};
 use super::wire::proto::{self, NodeFrame, Nothing, node_frame::Body};
 use super::wire::{boxed, broken};
 use super::{
-    Answer, Appended, Depth, Entry, Event, Expect, Item, MAX_PUBLISH, MAX_VALUE, NewItem, Page, Session,
-    State, StateError, Subscription, WATCH_DEPTH, Watch, name,
+    Answer, Appended, Depth, Entry, Event, Expect, Item, MAX_PUBLISH, MAX_VALUE, NewItem, Page,
+    Session, State, StateError, Subscription, WATCH_DEPTH, Watch, name,
 };
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -21,7 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Whom pushes of one number go to.
 struct Sink {
     to: To,
-    /// Cancelled when the caller has dropped its end, or when it lags: the other side is told to stop.
+    /// Cancelled when the caller has dropped its end, or when it lags: the other side is told to
+    /// stop.
     gone: CancellationToken,
 }
 
@@ -50,7 +51,8 @@ struct Client {
 /// A [`State`] that another node keeps. When the stream breaks, what is under way fails with
 /// [`StateError::Disconnected`], watches and subscriptions end, and so does everything asked later.
 ///
-/// Many calls may be under way: their requests are written one behind the other and answered in any order.
+/// Many calls may be under way: their requests are written one behind the other and answered in any
+/// order.
 pub struct Remote {
     client: Arc<Client>,
     outgoing: mpsc::Sender<Outgoing>,
@@ -58,7 +60,8 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Begins on a stream whose other end is known to belong to the fleet. Must be called within a tokio runtime.
+    /// Begins on a stream whose other end is known to belong to the fleet. Must be called within a
+    /// tokio runtime.
     pub fn new<R, W>(reader: R, writer: W) -> Self
     where
         R: AsyncRead + Unpin + Send + 'static,
@@ -85,7 +88,11 @@ impl Remote {
             }
             driven.end();
         });
-        Self { client, outgoing, _stop: stop.drop_guard() }
+        Self {
+            client,
+            outgoing,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// Whether the stream has ended: every call will fail.
@@ -103,10 +110,18 @@ impl Remote {
     }
 
     async fn call_as(&self, id: u64, body: Body) -> Result<Body, StateError> {
-        let _slot = self.client.slots.acquire().await.map_err(|_| StateError::Disconnected)?;
+        let _slot = self
+            .client
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| StateError::Disconnected)?;
         let (tell, answered) = oneshot::channel();
         let _call = self.client.begin_call(id, tell)?;
-        self.outgoing.send(Outgoing::new(id, body)).await.map_err(|_| StateError::Disconnected)?;
+        self.outgoing
+            .send(Outgoing::new(id, body))
+            .await
+            .map_err(|_| StateError::Disconnected)?;
         match answered.await.map_err(|_| StateError::Disconnected)? {
             Body::Failed(failed) => Err(failed.into()),
             body => Ok(body),
@@ -116,7 +131,13 @@ impl Remote {
     /// Begins a watch or subscription: its sink is there before the request is sent.
     async fn push_to(&self, body: Body, to: To, gone: CancellationToken) -> Result<(), StateError> {
         let id = self.client.number();
-        self.client.add_sink(id, Sink { to, gone: gone.clone() })?;
+        self.client.add_sink(
+            id,
+            Sink {
+                to,
+                gone: gone.clone(),
+            },
+        )?;
         let (client, outgoing) = (Arc::clone(&self.client), self.outgoing.downgrade());
         tokio::spawn(async move {
             tokio::select! {
@@ -126,7 +147,9 @@ impl Remote {
             client.lock().sinks.remove(&id);
             if let Some(outgoing) = outgoing.upgrade() {
                 // An error means that the stream has ended.
-                let _ = outgoing.send(Outgoing::new(id, Body::Stop(Nothing {}))).await;
+                let _ = outgoing
+                    .send(Outgoing::new(id, Body::Stop(Nothing {})))
+                    .await;
             }
         });
         match self.call_as(id, body).await? {
@@ -175,7 +198,10 @@ impl Client {
     async fn receive<R: AsyncRead + Unpin>(&self, mut frames: FrameReader<R>) {
         loop {
             match frames.next().await {
-                Ok(Some(NodeFrame { id, body: Some(body) })) => self.take(id, body),
+                Ok(Some(NodeFrame {
+                    id,
+                    body: Some(body),
+                })) => self.take(id, body),
                 Ok(Some(NodeFrame { body: None, .. })) => {} // of a later version
                 Ok(None) => return,
                 Err(error) => {
@@ -191,13 +217,17 @@ impl Client {
         let mut waiting = self.lock();
         match body {
             Body::Event(event) => {
-                let Some(sink) = waiting.sinks.get(&id) else { return };
+                let Some(sink) = waiting.sinks.get(&id) else {
+                    return;
+                };
                 if !sink.tell(event.into()) {
                     waiting.sinks.remove(&id);
                 }
             }
             Body::Published(published) => {
-                let Some(sink) = waiting.sinks.get_mut(&id) else { return };
+                let Some(sink) = waiting.sinks.get_mut(&id) else {
+                    return;
+                };
                 if !sink.say(published) {
                     waiting.sinks.remove(&id);
                 }
@@ -214,7 +244,10 @@ impl Client {
         self.ended.cancel();
         self.slots.close();
         // Dropping what waits tells all of them.
-        *self.lock() = Waiting { ended: true, ..Waiting::default() };
+        *self.lock() = Waiting {
+            ended: true,
+            ..Waiting::default()
+        };
     }
 
     // No code that can panic leaves anything half done under this lock.
@@ -224,9 +257,12 @@ impl Client {
 }
 
 impl Sink {
-    /// Tells a watcher; `false` after the last event. The last place of its channel is for telling that it lags.
+    /// Tells a watcher; `false` after the last event. The last place of its channel is for telling
+    /// that it lags.
     fn tell(&self, event: Event) -> bool {
-        let To::Watch(events) = &self.to else { return true };
+        let To::Watch(events) = &self.to else {
+            return true;
+        };
         let lags = events.capacity() <= 1;
         let event = if lags { Event::Lagged } else { event };
         let last = matches!(event, Event::Lagged | Event::Disconnected);
@@ -239,7 +275,9 @@ impl Sink {
 
     /// Tells a subscriber; `false` after the last value.
     fn say(&mut self, published: proto::Published) -> bool {
-        let To::Subscription(speaker, dropped) = &mut self.to else { return true };
+        let To::Subscription(speaker, dropped) = &mut self.to else {
+            return true;
+        };
         speaker.add_dropped(published.dropped.saturating_sub(*dropped));
         *dropped = published.dropped.max(*dropped);
         !published.ended && speaker.say(published.value)
@@ -251,7 +289,10 @@ fn unexpected() -> StateError {
 }
 
 fn key(bucket: &str, key: &str) -> Option<proto::Key> {
-    Some(proto::Key { bucket: bucket.to_owned(), key: key.to_owned() })
+    Some(proto::Key {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+    })
 }
 
 macro_rules! expect {
@@ -263,22 +304,36 @@ macro_rules! expect {
     };
 }
 
-// Names and sizes are checked here too: what the other side would refuse must not fill the stream first.
+// Names and sizes are checked here too: what the other side would refuse must not fill the stream
+// first.
 impl State for Remote {
     fn get<'a>(&'a self, bucket: &'a str, key: &'a str) -> Answer<'a, Option<Entry>> {
         boxed(async move {
-            let get = proto::Get { key: checked_key(bucket, key)? };
-            Ok(expect!(self.call(Body::Get(get)).await?, Entry)?.entry.map(Into::into))
+            let get = proto::Get {
+                key: checked_key(bucket, key)?,
+            };
+            Ok(expect!(self.call(Body::Get(get)).await?, Entry)?
+                .entry
+                .map(Into::into))
         })
     }
 
-    fn put<'a>(&'a self, bucket: &'a str, key: &'a str, value: Bytes, expect: Expect) -> Answer<'a, u64> {
+    fn put<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        value: Bytes,
+        expect: Expect,
+    ) -> Answer<'a, u64> {
         self.put_ephemeral(Session(0), bucket, key, value, expect)
     }
 
     fn delete<'a>(&'a self, bucket: &'a str, key: &'a str, expect: Expect) -> Answer<'a, bool> {
         boxed(async move {
-            let delete = proto::Delete { key: checked_key(bucket, key)?, expect: Some(expect.into()) };
+            let delete = proto::Delete {
+                key: checked_key(bucket, key)?,
+                expect: Some(expect.into()),
+            };
             Ok(expect!(self.call(Body::Delete(delete)).await?, Number)? != 0)
         })
     }
@@ -311,8 +366,12 @@ impl State for Remote {
             let (events, watch) = mpsc::channel(WATCH_DEPTH + 1);
             let gone = CancellationToken::new();
             let watch = Watch::new(watch, Some(gone.clone().drop_guard()));
-            let body = proto::Key { bucket: bucket.to_owned(), key: prefix.to_owned() };
-            self.push_to(Body::Watch(body), To::Watch(events), gone).await?;
+            let body = proto::Key {
+                bucket: bucket.to_owned(),
+                key: prefix.to_owned(),
+            };
+            self.push_to(Body::Watch(body), To::Watch(events), gone)
+                .await?;
             Ok(watch)
         })
     }
@@ -321,17 +380,24 @@ impl State for Remote {
         boxed(async move {
             name::node(node)?;
             let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-            let open = proto::OpenSession { node: node.to_owned(), ttl_ms };
+            let open = proto::OpenSession {
+                node: node.to_owned(),
+                ttl_ms,
+            };
             expect!(self.call(Body::OpenSession(open)).await?, Number).map(Session)
         })
     }
 
     fn touch_session(&self, session: Session) -> Answer<'_, ()> {
-        boxed(async move { expect!(self.call(Body::TouchSession(session.0)).await?, Done).map(drop) })
+        boxed(
+            async move { expect!(self.call(Body::TouchSession(session.0)).await?, Done).map(drop) },
+        )
     }
 
     fn close_session(&self, session: Session) -> Answer<'_, ()> {
-        boxed(async move { expect!(self.call(Body::CloseSession(session.0)).await?, Done).map(drop) })
+        boxed(
+            async move { expect!(self.call(Body::CloseSession(session.0)).await?, Done).map(drop) },
+        )
     }
 
     fn put_ephemeral<'a>(
@@ -345,7 +411,12 @@ impl State for Remote {
         boxed(async move {
             let key = checked_key(bucket, key)?;
             StateError::within("a value", value.len(), MAX_VALUE)?;
-            let put = proto::Put { key, value, expect: Some(expect.into()), session: session.0 };
+            let put = proto::Put {
+                key,
+                value,
+                expect: Some(expect.into()),
+                session: session.0,
+            };
             expect!(self.call(Body::Put(put)).await?, Number)
         })
     }
@@ -369,7 +440,12 @@ impl State for Remote {
         boxed(async move {
             name::queue(queue)?;
             let (limit, max_bytes) = (saturated(limit), saturated(max_bytes));
-            let read = proto::Read { queue: queue.to_owned(), after_seq, limit, max_bytes };
+            let read = proto::Read {
+                queue: queue.to_owned(),
+                after_seq,
+                limit,
+                max_bytes,
+            };
             let items = expect!(self.call(Body::Read(read)).await?, Items)?.items;
             items.into_iter().map(Item::try_from).collect()
         })
@@ -378,7 +454,10 @@ impl State for Remote {
     fn ack<'a>(&'a self, queue: &'a str, up_to_seq: u64) -> Answer<'a, u64> {
         boxed(async move {
             name::queue(queue)?;
-            let ack = proto::Ack { queue: queue.to_owned(), up_to_seq };
+            let ack = proto::Ack {
+                queue: queue.to_owned(),
+                up_to_seq,
+            };
             expect!(self.call(Body::Ack(ack)).await?, Number)
         })
     }
@@ -394,7 +473,10 @@ impl State for Remote {
         boxed(async move {
             name::subject(subject)?;
             StateError::within("a published value", value.len(), MAX_PUBLISH)?;
-            let publish = proto::Publish { subject: subject.to_owned(), value };
+            let publish = proto::Publish {
+                subject: subject.to_owned(),
+                value,
+            };
             expect!(self.call(Body::Publish(publish)).await?, Done).map(drop)
         })
     }
@@ -405,7 +487,8 @@ impl State for Remote {
             let gone = CancellationToken::new();
             let (speaker, subscription) = subscription(Some(gone.clone().drop_guard()));
             let to = To::Subscription(speaker, 0);
-            self.push_to(Body::Subscribe(subject.to_owned()), to, gone).await?;
+            self.push_to(Body::Subscribe(subject.to_owned()), to, gone)
+                .await?;
             Ok(subscription)
         })
     }

@@ -33,8 +33,8 @@ pub enum ServeError {
     Protocol(&'static str),
 }
 
-/// Answers what comes from `reader` on `writer` until the stream ends. Whoever is at the other end must have proven
-/// before that it belongs to the fleet: it may do anything. Dropping this ends it.
+/// Answers what comes from `reader` on `writer` until the stream ends. Whoever is at the other end
+/// must have proven before that it belongs to the fleet: it may do anything. Dropping this ends it.
 pub async fn serve<R, W>(state: Arc<dyn State>, reader: R, writer: W) -> Result<(), ServeError>
 where
     R: AsyncRead + Unpin + Send,
@@ -75,7 +75,10 @@ struct Slot {
 }
 
 impl Server {
-    async fn run<R: AsyncRead + Unpin>(mut self, mut frames: FrameReader<R>) -> Result<(), ServeError> {
+    async fn run<R: AsyncRead + Unpin>(
+        mut self,
+        mut frames: FrameReader<R>,
+    ) -> Result<(), ServeError> {
         loop {
             tokio::select! {
                 frame = next(&mut frames, &self.requests) => {
@@ -96,7 +99,9 @@ impl Server {
     fn take(&mut self, frame: NodeFrame, slot: Slot) -> Result<(), ServeError> {
         let NodeFrame { id, body } = frame;
         // A request of a later version: the other side must not wait for an answer.
-        let Some(body) = body else { return Err(ServeError::Protocol("an unknown request")) };
+        let Some(body) = body else {
+            return Err(ServeError::Protocol("an unknown request"));
+        };
         let (state, outgoing) = (Arc::clone(&self.state), self.outgoing.clone());
         match body {
             Body::Stop(Nothing {}) => {
@@ -128,8 +133,15 @@ impl Server {
                     if matches!(body, Body::Read(_) | Body::List(_)) {
                         held = large.acquire_owned().await.ok();
                     }
-                    let body = answer(&*state, body).await.unwrap_or_else(|error| Body::Failed(error.into()));
-                    let _ = outgoing.send(Outgoing { held, ..Outgoing::new(id, body) }).await;
+                    let body = answer(&*state, body)
+                        .await
+                        .unwrap_or_else(|error| Body::Failed(error.into()));
+                    let _ = outgoing
+                        .send(Outgoing {
+                            held,
+                            ..Outgoing::new(id, body)
+                        })
+                        .await;
                     drop(slot);
                     0 // the number of no request
                 });
@@ -144,7 +156,10 @@ async fn next<R: AsyncRead + Unpin>(
     frames: &mut FrameReader<R>,
     requests: &Arc<Semaphore>,
 ) -> io::Result<Option<(NodeFrame, OwnedSemaphorePermit)>> {
-    let slot = Arc::clone(requests).acquire_owned().await.map_err(io::Error::other)?;
+    let slot = Arc::clone(requests)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
     Ok(frames.next().await?.map(|frame| (frame, slot)))
 }
 
@@ -187,7 +202,12 @@ async fn push_all(
             let value = subscription.next().await;
             let ended = value.is_none();
             let (value, dropped) = (value.unwrap_or_default(), subscription.dropped());
-            send(Body::Published(proto::Published { value, dropped, ended })).await?;
+            send(Body::Published(proto::Published {
+                value,
+                dropped,
+                ended,
+            }))
+            .await?;
             if ended {
                 return Ok(());
             }
@@ -209,37 +229,62 @@ async fn answer(state: &dyn State, body: Body) -> Result<Body, StateError> {
             let (bucket, key, value) = (key.bucket.as_str(), key.key.as_str(), put.value);
             match put.session {
                 0 => state.put(bucket, key, value, expect).await,
-                session => state.put_ephemeral(Session(session), bucket, key, value, expect).await,
+                session => {
+                    state
+                        .put_ephemeral(Session(session), bucket, key, value, expect)
+                        .await
+                }
             }
             .map(Body::Number)
         }
         Body::Delete(delete) => {
             let (key, expect) = (required(delete.key)?, Expect::try_from(delete.expect)?);
-            state.delete(&key.bucket, &key.key, expect).await.map(|there| Body::Number(there.into()))
+            state
+                .delete(&key.bucket, &key.key, expect)
+                .await
+                .map(|there| Body::Number(there.into()))
         }
         Body::List(list) => {
             let after = Some(list.after.as_str()).filter(|after| !after.is_empty());
-            let page = state.list(&list.bucket, &list.prefix, after, list.limit as usize).await?;
+            let page = state
+                .list(&list.bucket, &list.prefix, after, list.limit as usize)
+                .await?;
             Ok(Body::Page(page.into()))
         }
         Body::OpenSession(open) => {
             let ttl = Duration::from_millis(open.ttl_ms);
-            state.open_session(&open.node, ttl).await.map(|session| Body::Number(session.0))
+            state
+                .open_session(&open.node, ttl)
+                .await
+                .map(|session| Body::Number(session.0))
         }
         Body::TouchSession(session) => state.touch_session(Session(session)).await.map(done),
         Body::CloseSession(session) => state.close_session(Session(session)).await.map(done),
         Body::Append(append) => {
             let (queue, item) = append.item()?;
-            state.append(&queue, item).await.map(|appended| Body::Appended(appended.into()))
+            state
+                .append(&queue, item)
+                .await
+                .map(|appended| Body::Appended(appended.into()))
         }
         Body::Read(read) => {
             let (limit, max_bytes) = (read.limit as usize, read.max_bytes as usize);
-            let items = state.read(&read.queue, read.after_seq, limit, max_bytes).await?;
-            Ok(Body::Items(proto::Items { items: items.into_iter().map(Into::into).collect() }))
+            let items = state
+                .read(&read.queue, read.after_seq, limit, max_bytes)
+                .await?;
+            Ok(Body::Items(proto::Items {
+                items: items.into_iter().map(Into::into).collect(),
+            }))
         }
         Body::Ack(ack) => state.ack(&ack.queue, ack.up_to_seq).await.map(Body::Number),
-        Body::Depth(queue) => state.depth(&queue).await.map(|depth| Body::DepthIs(depth.into())),
-        Body::Publish(publish) => state.publish(&publish.subject, publish.value).await.map(done),
+        Body::Depth(queue) => state
+            .depth(&queue)
+            .await
+            .map(|depth| Body::DepthIs(depth.into())),
+        Body::Publish(publish) => state
+            .publish(&publish.subject, publish.value)
+            .await
+            .map(done),
         _ => Err(broken("not a request")),
     }
 }

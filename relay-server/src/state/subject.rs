@@ -33,12 +33,23 @@ pub(super) struct Speaker {
 pub(super) fn subscription(gone: Option<DropGuard>) -> (Speaker, Subscription) {
     let (sender, values) = mpsc::channel(SUBSCRIPTION_DEPTH);
     let dropped = Arc::new(AtomicU64::new(0));
-    let speaker = Speaker { values: sender, dropped: Arc::clone(&dropped) };
-    (speaker, Subscription { values, dropped, _gone: gone })
+    let speaker = Speaker {
+        values: sender,
+        dropped: Arc::clone(&dropped),
+    };
+    (
+        speaker,
+        Subscription {
+            values,
+            dropped,
+            _gone: gone,
+        },
+    )
 }
 
 impl Subscription {
-    /// The next value; `None` when there will be no more (the connection to the state was lost, or it was closed).
+    /// The next value; `None` when there will be no more (the connection to the state was lost, or
+    /// it was closed).
     pub async fn next(&mut self) -> Option<Bytes> {
         self.values.recv().await
     }

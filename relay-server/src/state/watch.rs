@@ -25,10 +25,12 @@ pub struct Change {
 pub enum Event {
     /// A key was set or removed or, before [`Event::Current`], is there.
     Change(Change),
-    /// Everything that was there when the watch began was told; from here on come changes. A key that changed while
-    /// these were being told may be missing before this marker: its change comes after it.
+    /// Everything that was there when the watch began was told; from here on come changes. A key
+    /// that changed while these were being told may be missing before this marker: its change
+    /// comes after it.
     Current,
-    /// Changes were lost because this end was too slow, or the storage failed: watch anew. The last event.
+    /// Changes were lost because this end was too slow, or the storage failed: watch anew. The last
+    /// event.
     Lagged,
     /// The connection to the state was lost, or it was closed: watch anew. The last event.
     Disconnected,
@@ -44,7 +46,10 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(events: mpsc::Receiver<Event>, gone: Option<DropGuard>) -> Self {
-        Self { events, _gone: gone }
+        Self {
+            events,
+            _gone: gone,
+        }
     }
 
     /// The next event; [`Event::Disconnected`] forever after the last one.

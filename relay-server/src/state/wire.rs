@@ -1,8 +1,8 @@
 //! The state's types as the nodes of a fleet write them to each other.
 
 use super::{
-    Answer, Appended, Bound, Change, Depth, Entry, Event, Expect, Item, ItemId, Limits, NewItem, Page,
-    Record, StateError,
+    Answer, Appended, Bound, Change, Depth, Entry, Event, Expect, Item, ItemId, Limits, NewItem,
+    Page, Record, StateError,
 };
 
 /// Generated from `proto/node.proto`.
@@ -26,7 +26,9 @@ pub(super) fn required<T>(part: Option<T>) -> Result<T, StateError> {
     part.ok_or_else(|| broken("a part of a message is missing"))
 }
 
-pub(super) fn boxed<'a, T>(work: impl Future<Output = Result<T, StateError>> + Send + 'a) -> Answer<'a, T> {
+pub(super) fn boxed<'a, T>(
+    work: impl Future<Output = Result<T, StateError>> + Send + 'a,
+) -> Answer<'a, T> {
     Box::pin(work)
 }
 
@@ -37,7 +39,10 @@ impl From<Expect> for proto::Expect {
             Expect::Absent => (ExpectKind::Absent, 0),
             Expect::Revision(revision) => (ExpectKind::Revision, revision),
         };
-        Self { kind: kind.into(), revision }
+        Self {
+            kind: kind.into(),
+            revision,
+        }
     }
 }
 
@@ -58,20 +63,32 @@ impl TryFrom<Option<proto::Expect>> for Expect {
 
 impl From<Entry> for proto::Entry {
     fn from(entry: Entry) -> Self {
-        Self { value: entry.value, revision: entry.revision }
+        Self {
+            value: entry.value,
+            revision: entry.revision,
+        }
     }
 }
 
 impl From<proto::Entry> for Entry {
     fn from(entry: proto::Entry) -> Self {
-        Self { value: entry.value, revision: entry.revision }
+        Self {
+            value: entry.value,
+            revision: entry.revision,
+        }
     }
 }
 
 impl From<Page> for proto::Page {
     fn from(page: Page) -> Self {
-        let record = |record: Record| proto::Record { key: record.key, entry: Some(record.entry.into()) };
-        Self { records: page.records.into_iter().map(record).collect(), more: page.more }
+        let record = |record: Record| proto::Record {
+            key: record.key,
+            entry: Some(record.entry.into()),
+        };
+        Self {
+            records: page.records.into_iter().map(record).collect(),
+            more: page.more,
+        }
     }
 }
 
@@ -80,9 +97,19 @@ impl TryFrom<proto::Page> for Page {
 
     fn try_from(page: proto::Page) -> Result<Self, StateError> {
         let record = |record: proto::Record| {
-            Ok::<_, StateError>(Record { key: record.key, entry: required(record.entry)?.into() })
+            Ok::<_, StateError>(Record {
+                key: record.key,
+                entry: required(record.entry)?.into(),
+            })
         };
-        Ok(Self { records: page.records.into_iter().map(record).collect::<Result<_, _>>()?, more: page.more })
+        Ok(Self {
+            records: page
+                .records
+                .into_iter()
+                .map(record)
+                .collect::<Result<_, _>>()?,
+            more: page.more,
+        })
     }
 }
 
@@ -109,23 +136,39 @@ impl proto::Append {
             source_bytes: self.source_bytes,
         };
         let (id, expires_ms) = (item_id(&self.id)?, self.expires_ms);
-        Ok((self.queue, NewItem { id, source: self.source, value: self.value, expires_ms, limits }))
+        Ok((
+            self.queue,
+            NewItem {
+                id,
+                source: self.source,
+                value: self.value,
+                expires_ms,
+                limits,
+            },
+        ))
     }
 }
 
 fn item_id(id: &[u8]) -> Result<ItemId, StateError> {
-    id.try_into().map_err(|_| broken("an item's id is not 16 bytes"))
+    id.try_into()
+        .map_err(|_| broken("an item's id is not 16 bytes"))
 }
 
 impl From<Appended> for proto::Appended {
     fn from(appended: Appended) -> Self {
-        Self { seq: appended.seq, duplicate: appended.duplicate }
+        Self {
+            seq: appended.seq,
+            duplicate: appended.duplicate,
+        }
     }
 }
 
 impl From<proto::Appended> for Appended {
     fn from(appended: proto::Appended) -> Self {
-        Self { seq: appended.seq, duplicate: appended.duplicate }
+        Self {
+            seq: appended.seq,
+            duplicate: appended.duplicate,
+        }
     }
 }
 
@@ -159,24 +202,42 @@ impl TryFrom<proto::Item> for Item {
 
 impl From<Depth> for proto::Depth {
     fn from(depth: Depth) -> Self {
-        Self { items: depth.items, bytes: depth.bytes, oldest_ms: depth.oldest_ms.unwrap_or(0) }
+        Self {
+            items: depth.items,
+            bytes: depth.bytes,
+            oldest_ms: depth.oldest_ms.unwrap_or(0),
+        }
     }
 }
 
 impl From<proto::Depth> for Depth {
     fn from(depth: proto::Depth) -> Self {
         let oldest_ms = Some(depth.oldest_ms).filter(|_| depth.items > 0);
-        Self { items: depth.items, bytes: depth.bytes, oldest_ms }
+        Self {
+            items: depth.items,
+            bytes: depth.bytes,
+            oldest_ms,
+        }
     }
 }
 
 impl From<Event> for proto::Event {
     fn from(event: Event) -> Self {
-        let bare = |kind: EventKind| Self { kind: kind.into(), ..Self::default() };
+        let bare = |kind: EventKind| Self {
+            kind: kind.into(),
+            ..Self::default()
+        };
         match event {
-            Event::Change(Change { key, revision, entry }) => {
-                Self { kind: EventKind::Change.into(), key, revision, entry: entry.map(Into::into) }
-            }
+            Event::Change(Change {
+                key,
+                revision,
+                entry,
+            }) => Self {
+                kind: EventKind::Change.into(),
+                key,
+                revision,
+                entry: entry.map(Into::into),
+            },
             Event::Current => bare(EventKind::Current),
             Event::Lagged => bare(EventKind::Lagged),
             Event::Disconnected => bare(EventKind::Disconnected),
@@ -190,7 +251,11 @@ impl From<proto::Event> for Event {
         match EventKind::try_from(event.kind) {
             Ok(EventKind::Change) => {
                 let entry = event.entry.map(Into::into);
-                Self::Change(Change { key: event.key, revision: event.revision, entry })
+                Self::Change(Change {
+                    key: event.key,
+                    revision: event.revision,
+                    entry,
+                })
             }
             Ok(EventKind::Current) => Self::Current,
             Ok(EventKind::Lagged) | Err(_) => Self::Lagged,
@@ -203,12 +268,16 @@ impl From<StateError> for proto::Failed {
     fn from(error: StateError) -> Self {
         use FailedCode as Code;
         let (code, text, number, max) = match error {
-            StateError::Conflict { current } => (Code::Conflict, String::new(), current.unwrap_or(0), 0),
+            StateError::Conflict { current } => {
+                (Code::Conflict, String::new(), current.unwrap_or(0), 0)
+            }
             StateError::OtherKind => (Code::OtherKind, String::new(), 0, 0),
             StateError::NoSession => (Code::NoSession, String::new(), 0, 0),
             StateError::Full(bound) => (Code::Full, String::new(), bound_number(bound), 0),
             StateError::BadName(what) => (Code::BadName, what.into_owned(), 0, 0),
-            StateError::TooLarge { what, actual, max } => (Code::TooLarge, what.into_owned(), actual, max),
+            StateError::TooLarge { what, actual, max } => {
+                (Code::TooLarge, what.into_owned(), actual, max)
+            }
             StateError::Busy(what) => (Code::Busy, what.into_owned(), 0, 0),
             StateError::NoSpace => (Code::NoSpace, String::new(), 0, 0),
             StateError::ReadOnly => (Code::ReadOnly, String::new(), 0, 0),
@@ -218,7 +287,12 @@ impl From<StateError> for proto::Failed {
             StateError::Closed => (Code::Closed, String::new(), 0, 0),
             StateError::Protocol(what) => (Code::Protocol, what.into_owned(), 0, 0),
         };
-        Self { code: code.into(), text: shortened(text), number, max }
+        Self {
+            code: code.into(),
+            text: shortened(text),
+            number,
+            max,
+        }
     }
 }
 
@@ -228,12 +302,18 @@ impl From<proto::Failed> for StateError {
         let text = shortened(failed.text);
         match Code::try_from(failed.code).unwrap_or(Code::Storage) {
             Code::Storage => Self::Storage(text),
-            Code::Conflict => Self::Conflict { current: Some(failed.number).filter(|number| *number > 0) },
+            Code::Conflict => Self::Conflict {
+                current: Some(failed.number).filter(|number| *number > 0),
+            },
             Code::OtherKind => Self::OtherKind,
             Code::NoSession => Self::NoSession,
             Code::Full => Self::Full(numbered_bound(failed.number)),
             Code::BadName => Self::BadName(text.into()),
-            Code::TooLarge => Self::TooLarge { what: text.into(), actual: failed.number, max: failed.max },
+            Code::TooLarge => Self::TooLarge {
+                what: text.into(),
+                actual: failed.number,
+                max: failed.max,
+            },
             Code::Busy => Self::Busy(text.into()),
             Code::NoSpace => Self::NoSpace,
             Code::ReadOnly => Self::ReadOnly,
@@ -284,7 +364,11 @@ mod tests {
             StateError::Full(Bound::SourceItems),
             StateError::Full(Bound::SourceBytes),
             StateError::BadName("x".into()),
-            StateError::TooLarge { what: "x".into(), actual: 1, max: 2 },
+            StateError::TooLarge {
+                what: "x".into(),
+                actual: 1,
+                max: 2,
+            },
             StateError::Busy("x".into()),
             StateError::NoSpace,
             StateError::ReadOnly,
@@ -296,14 +380,29 @@ mod tests {
         for error in errors {
             assert_eq!(StateError::from(proto::Failed::from(error.clone())), error);
         }
-        assert_eq!(StateError::from(proto::Failed::from(StateError::Closed)), StateError::Disconnected);
-        let unknown = proto::Failed { code: 99, text: "ä".repeat(150), number: 0, max: 0 };
-        assert_eq!(StateError::from(unknown), StateError::Storage("ä".repeat(100)));
+        assert_eq!(
+            StateError::from(proto::Failed::from(StateError::Closed)),
+            StateError::Disconnected
+        );
+        let unknown = proto::Failed {
+            code: 99,
+            text: "ä".repeat(150),
+            number: 0,
+            max: 0,
+        };
+        assert_eq!(
+            StateError::from(unknown),
+            StateError::Storage("ä".repeat(100))
+        );
     }
 
     #[test]
     fn an_unknown_expectation_is_refused() {
         Expect::try_from(None).unwrap_err();
-        Expect::try_from(Some(proto::Expect { kind: 9, revision: 0 })).unwrap_err();
+        Expect::try_from(Some(proto::Expect {
+            kind: 9,
+            revision: 0,
+        }))
+        .unwrap_err();
     }
 }

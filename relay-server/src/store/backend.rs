@@ -1,7 +1,7 @@
 //! Where packs live: any `object_store`, and beside it a shorter way to read local files.
 //!
-//! Invariant: when [`Backend::put`] returns, the pack survives a power loss (file and folder are fsynced on a local
-//! disk; others promise it with their answer).
+//! Invariant: when [`Backend::put`] returns, the pack survives a power loss (file and folder are
+//! fsynced on a local disk; others promise it with their answer).
 
 use super::buffers::Buffers;
 use super::error::StoreError;
@@ -45,12 +45,18 @@ impl Backend {
         let objects = LocalFileSystem::new_with_prefix(&dir)
             .map_err(StoreError::packs("opening the folder of the packs"))?
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), local: Some((dir.clone(), PackFiles::new(dir))) })
+        Ok(Self {
+            objects: Arc::new(objects),
+            local: Some((dir.clone(), PackFiles::new(dir))),
+        })
     }
 
     /// Packs in any object store; what it has put must be durable.
     pub fn objects(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, local: None }
+        Self {
+            objects,
+            local: None,
+        }
     }
 
     /// Writes a pack durably, without copying its parts.
@@ -60,8 +66,8 @@ impl Backend {
         put.map(drop).map_err(StoreError::packs("writing a pack"))
     }
 
-    /// Reads `length` bytes of a pack at `offset`, exactly, and says what `look` makes of them: on a thread that may be
-    /// busy for long, for local packs the one that reads.
+    /// Reads `length` bytes of a pack at `offset`, exactly, and says what `look` makes of them: on
+    /// a thread that may be busy for long, for local packs the one that reads.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         buffers: &Arc<Buffers>,
@@ -86,8 +92,14 @@ impl Backend {
 
     /// Reads a whole pack.
     pub(super) async fn read_all(&self, pack: PackNumber) -> Result<Bytes, StoreError> {
-        let got = self.objects.get(&object(pack)).await.map_err(StoreError::packs("reading a pack"))?;
-        got.bytes().await.map_err(StoreError::packs("reading a pack"))
+        let got = self
+            .objects
+            .get(&object(pack))
+            .await
+            .map_err(StoreError::packs("reading a pack"))?;
+        got.bytes()
+            .await
+            .map_err(StoreError::packs("reading a pack"))
     }
 
     /// Deletes a pack; that it is not there is no error.
@@ -107,7 +119,8 @@ impl Backend {
         let mut packs = Vec::new();
         while let Some(object) = objects.next().await {
             let object = object.map_err(StoreError::packs("listing the packs"))?;
-            packs.extend(pack::parse_name(object.location.as_ref()).map(|pack| (pack, object.size)));
+            packs
+                .extend(pack::parse_name(object.location.as_ref()).map(|pack| (pack, object.size)));
         }
         Ok(packs)
     }
@@ -123,14 +136,22 @@ impl Backend {
     }
 
     pub(super) async fn set_identity(&self, identity: [u8; 16]) -> Result<(), StoreError> {
-        let put = self.objects.put(&Name::from(IDENTITY), identity.to_vec().into()).await;
-        put.map(drop).map_err(StoreError::packs("writing the identity of the packs"))
+        let put = self
+            .objects
+            .put(&Name::from(IDENTITY), identity.to_vec().into())
+            .await;
+        put.map(drop)
+            .map_err(StoreError::packs("writing the identity of the packs"))
     }
 
     /// Free bytes of a local disk; `None` where there is no such limit.
     pub(super) fn free(&self) -> Result<Option<u64>, StoreError> {
-        let Some((dir, _)) = &self.local else { return Ok(None) };
-        free_bytes(dir).map(Some).map_err(|error| StoreError::io("asking for free space", error))
+        let Some((dir, _)) = &self.local else {
+            return Ok(None);
+        };
+        free_bytes(dir)
+            .map(Some)
+            .map_err(|error| StoreError::io("asking for free space", error))
     }
 }
 
@@ -142,10 +163,13 @@ fn object(pack: PackNumber) -> Name {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StoreError::Closed)
 }
 
-/// `object_store` writes `name#number` first and renames it; a kill leaves such files, which no listing shows.
+/// `object_store` writes `name#number` first and renames it; a kill leaves such files, which no
+/// listing shows.
 fn remove_staged(packs: &Path) -> std::io::Result<()> {
     let folders = match std::fs::read_dir(packs) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -176,7 +200,10 @@ mod tests {
         let read = |part| backend.read(&buffers, pack, part, |bytes| bytes);
         assert!(backend.list().await.unwrap().is_empty());
         assert!(read((0, 1)).await.unwrap_err().is_missing());
-        backend.put(pack, vec!["abc".into(), "".into(), "defg".into()]).await.unwrap();
+        backend
+            .put(pack, vec!["abc".into(), "".into(), "defg".into()])
+            .await
+            .unwrap();
         assert_eq!(backend.list().await.unwrap(), [(pack, 7)]);
         assert_eq!(read((2, 3)).await.unwrap(), "cde");
         assert_eq!(backend.read_all(pack).await.unwrap(), "abcdefg");
@@ -193,14 +220,20 @@ mod tests {
     async fn packs_are_kept_on_disk_and_in_memory() {
         let dir = tempfile::tempdir().unwrap();
         keeps_packs(Backend::local(dir.path()).unwrap()).await;
-        keeps_packs(Backend::objects(Arc::new(object_store::memory::InMemory::new()))).await;
+        keeps_packs(Backend::objects(Arc::new(
+            object_store::memory::InMemory::new(),
+        )))
+        .await;
     }
 
     #[tokio::test]
     async fn what_a_kill_left_half_written_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let backend = Backend::local(dir.path()).unwrap();
-        backend.put(PackNumber(1), vec!["whole".into()]).await.unwrap();
+        backend
+            .put(PackNumber(1), vec!["whole".into()])
+            .await
+            .unwrap();
         let whole = dir.path().join(pack::name(PackNumber(1)));
         let half = whole.with_file_name("0000000000000002#1");
         std::fs::write(&half, b"ha").unwrap();

@@ -1,8 +1,9 @@
-//! Memory for chunks that is used again: getting fresh memory from the system costs twice as much as hashing what is read
-//! into it.
+//! Memory for chunks that is used again: getting fresh memory from the system costs twice as much
+//! as hashing what is read into it.
 //!
-//! Bounded: what lies idle and what is in use are together at most the bytes that [`Buffers`] was made for, or nothing
-//! lies idle. How much is in use is up to those who take; all of it is gone with the last of them.
+//! Bounded: what lies idle and what is in use are together at most the bytes that [`Buffers`] was
+//! made for, or nothing lies idle. How much is in use is up to those who take; all of it is gone
+//! with the last of them.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Shorter buffers come from the allocator, which does not ask the system for each.
 const SHORT: usize = 32 * 1024;
-/// Lengths are rounded up to whole pages, and to one of at least eight in every doubling, so that few differ.
+/// Lengths are rounded up to whole pages, and to one of at least eight in every doubling, so that
+/// few differ.
 const PAGE: usize = 4096;
 
 /// A place where buffers are taken from and come back to.
@@ -57,34 +59,52 @@ impl Shelf {
 
 impl std::fmt::Debug for Buffers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Buffers").field("most", &self.most).finish_non_exhaustive()
+        f.debug_struct("Buffers")
+            .field("most", &self.most)
+            .finish_non_exhaustive()
     }
 }
 
 impl Buffers {
     /// Keeps at most `most` bytes, those in use included.
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, shelf: Mutex::default() })
+        Arc::new(Self {
+            most,
+            shelf: Mutex::default(),
+        })
     }
 
-    /// A buffer of `length` bytes, to be filled whole: it has what others left in it. It takes at most a quarter more.
+    /// A buffer of `length` bytes, to be filled whole: it has what others left in it. It takes at
+    /// most a quarter more.
     pub fn take(self: &Arc<Self>, length: usize) -> Buffer {
         let home = Arc::clone(self);
         if length < SHORT {
-            return Buffer { bytes: vec![0; length], length, home };
+            return Buffer {
+                bytes: vec![0; length],
+                length,
+                home,
+            };
         }
         let step = (length.next_power_of_two() / 16).max(PAGE);
         let wanted = length.next_multiple_of(step);
         let mut shelf = self.lock();
         if let Some(bytes) = shelf.pick(wanted) {
-            return Buffer { bytes, length, home };
+            return Buffer {
+                bytes,
+                length,
+                home,
+            };
         }
         shelf.bytes += wanted;
         let dropped = shelf.shrink(self.most);
         // Giving memory back takes a while: not under the lock.
         drop(shelf);
         drop(dropped);
-        Buffer { bytes: vec![0; wanted], length, home }
+        Buffer {
+            bytes: vec![0; wanted],
+            length,
+            home,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
@@ -176,7 +196,11 @@ mod tests {
         let buffers = Buffers::new(1 << 20);
         let kept = |buffers: &Buffers| {
             let shelf = buffers.lock();
-            let idle: usize = shelf.idle.iter().map(|(length, idle)| length * idle.len()).sum();
+            let idle: usize = shelf
+                .idle
+                .iter()
+                .map(|(length, idle)| length * idle.len())
+                .sum();
             assert!(shelf.idle.values().all(|idle| !idle.is_empty()));
             (shelf.bytes, idle)
         };

@@ -53,8 +53,12 @@ struct Sorted {
     bad: Vec<ChunkAt>,
 }
 
-/// Reads every pack. With `repair`, damaged chunks are forgotten, so that they can be uploaded again.
-pub(super) async fn check(inner: &Arc<Inner>, repair: bool) -> Result<CheckReport, Arc<StoreError>> {
+/// Reads every pack. With `repair`, damaged chunks are forgotten, so that they can be uploaded
+/// again.
+pub(super) async fn check(
+    inner: &Arc<Inner>,
+    repair: bool,
+) -> Result<CheckReport, Arc<StoreError>> {
     if inner.backend.identity().await?.is_none() {
         return Err(StoreError::OtherPacks.into());
     }
@@ -77,7 +81,8 @@ pub(super) async fn check(inner: &Arc<Inner>, repair: bool) -> Result<CheckRepor
     Ok(report)
 }
 
-/// Checks the chunks that a pack's directory names; returns the bytes of those that the index finds here.
+/// Checks the chunks that a pack's directory names; returns the bytes of those that the index finds
+/// here.
 async fn check_pack(
     inner: &Arc<Inner>,
     pack: PackNumber,
@@ -94,15 +99,17 @@ async fn check_pack(
         }
     };
     let looking = Arc::clone(inner);
-    let Sorted { sound, bad } =
-        match blocking(move || sort_out(&looking, pack, &whole)).await?.map_err(StoreError::from)? {
-            Some(found) => found,
-            None => {
-                tracing::error!(pack = pack.0, "a pack's directory is damaged");
-                report.bad_directories += 1;
-                return Ok(0);
-            }
-        };
+    let Sorted { sound, bad } = match blocking(move || sort_out(&looking, pack, &whole))
+        .await?
+        .map_err(StoreError::from)?
+    {
+        Some(found) => found,
+        None => {
+            tracing::error!(pack = pack.0, "a pack's directory is damaged");
+            report.bad_directories += 1;
+            return Ok(0);
+        }
+    };
     let bytes: u64 = sound.iter().map(|(_, place)| u64::from(place.length)).sum();
     report.chunks += sound.len() as u64;
     report.bytes += bytes;
@@ -110,27 +117,44 @@ async fn check_pack(
         damaged(inner, *id, *place, report, repair).await?;
     }
     // Damaged chunks are counted here and need no second look.
-    Ok(bytes + bad.iter().map(|(_, place)| u64::from(place.length)).sum::<u64>())
+    Ok(bytes
+        + bad
+            .iter()
+            .map(|(_, place)| u64::from(place.length))
+            .sum::<u64>())
 }
 
 /// Sorts the chunks of a pack that the index finds in it. `None`: its directory is damaged.
-fn sort_out(inner: &Inner, pack: PackNumber, whole: &Bytes) -> Result<Option<Sorted>, StorageError> {
-    let Ok(entries) = directory(whole) else { return Ok(None) };
+fn sort_out(
+    inner: &Inner,
+    pack: PackNumber,
+    whole: &Bytes,
+) -> Result<Option<Sorted>, StorageError> {
+    let Ok(entries) = directory(whole) else {
+        return Ok(None);
+    };
     let mut sorted = Sorted::default();
     for entry in entries {
-        let place = Place { pack, offset: entry.offset, length: entry.length };
+        let place = Place {
+            pack,
+            offset: entry.offset,
+            length: entry.length,
+        };
         if inner.index.place(&entry.id)? == Some(place) {
             let bytes = &whole[entry.offset as usize..][..entry.length as usize];
-            let list =
-                if verify_chunk(&entry.id, bytes).is_ok() { &mut sorted.sound } else { &mut sorted.bad };
+            let list = if verify_chunk(&entry.id, bytes).is_ok() {
+                &mut sorted.sound
+            } else {
+                &mut sorted.bad
+            };
             list.push((entry.id, place));
         }
     }
     Ok(Some(sorted))
 }
 
-/// Chunks whose ids begin with `first` and that stand in a suspect pack or in one that the index does not know. Taken
-/// together a 256th of the index is in memory.
+/// Chunks whose ids begin with `first` and that stand in a suspect pack or in one that the index
+/// does not know. Taken together a 256th of the index is in memory.
 async fn suspicious(
     inner: &Arc<Inner>,
     first: u8,
@@ -140,21 +164,29 @@ async fn suspicious(
     let look = move || -> Result<Vec<ChunkAt>, StorageError> {
         let (mut found, mut trouble) = (Vec::new(), None);
         let mut known = BTreeSet::new();
-        inner.index.storage().scan(CHUNKS, &[first], &mut |key, value| {
-            let entry = decode_place(value).and_then(|place| {
-                let id = ChunkId::from_slice(key).map_err(|_| super::tables::malformed())?;
-                let named = known.contains(&place.pack) || names_pack(&inner.index, place.pack)?;
-                if named {
-                    known.insert(place.pack);
+        inner
+            .index
+            .storage()
+            .scan(CHUNKS, &[first], &mut |key, value| {
+                let entry = decode_place(value).and_then(|place| {
+                    let id = ChunkId::from_slice(key).map_err(|_| super::tables::malformed())?;
+                    let named =
+                        known.contains(&place.pack) || names_pack(&inner.index, place.pack)?;
+                    if named {
+                        known.insert(place.pack);
+                    }
+                    Ok((!named || suspects.contains(&place.pack)).then_some((id, place)))
+                });
+                match entry {
+                    Ok(entry) => found.extend(entry),
+                    Err(error) => trouble = Some(error),
                 }
-                Ok((!named || suspects.contains(&place.pack)).then_some((id, place)))
-            });
-            match entry {
-                Ok(entry) => found.extend(entry),
-                Err(error) => trouble = Some(error),
-            }
-            if trouble.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+                if trouble.is_none() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
         trouble.map_or(Ok(found), Err)
     };
     Ok(blocking(look).await?.map_err(StoreError::from)?)
@@ -169,7 +201,12 @@ async fn check_chunk(
 ) -> Result<(), Arc<StoreError>> {
     let part = (place.offset.into(), place.length as usize);
     let good = move |bytes: Bytes| verify_chunk(&id, &bytes).is_ok();
-    if inner.backend.read(&Buffers::new(0), place.pack, part, good).await.unwrap_or(false) {
+    if inner
+        .backend
+        .read(&Buffers::new(0), place.pack, part, good)
+        .await
+        .unwrap_or(false)
+    {
         report.chunks += 1;
         report.bytes += u64::from(place.length);
         return Ok(());
@@ -188,7 +225,10 @@ async fn damaged(
     report.damaged += 1;
     inner.counters.damaged.fetch_add(1, Ordering::Relaxed);
     if repair {
-        inner.writer.run(move |ledger| ledger.lose(&id, &place)).await?;
+        inner
+            .writer
+            .run(move |ledger| ledger.lose(&id, &place))
+            .await?;
     }
     Ok(())
 }
@@ -203,14 +243,19 @@ async fn check_refs(
     let looking = Arc::clone(inner);
     let look = move || -> Result<Vec<ChunkId>, StorageError> {
         let mut ids: Vec<ChunkId> = Vec::new();
-        looking.index.storage().scan(REFS, &[first], &mut |key, _| {
-            let id = parse_ref(key).map(|(id, _)| id);
-            ids.extend(id.filter(|id| ids.last() != Some(id)));
-            ControlFlow::Continue(())
-        })?;
+        looking
+            .index
+            .storage()
+            .scan(REFS, &[first], &mut |key, _| {
+                let id = parse_ref(key).map(|(id, _)| id);
+                ids.extend(id.filter(|id| ids.last() != Some(id)));
+                ControlFlow::Continue(())
+            })?;
         let mut dangling = Vec::new();
         for id in ids {
-            if looking.index.place(&id)?.is_none() && looking.index.get(LOST, id.as_bytes())?.is_none() {
+            if looking.index.place(&id)?.is_none()
+                && looking.index.get(LOST, id.as_bytes())?.is_none()
+            {
                 dangling.push(id);
             }
         }
@@ -219,7 +264,10 @@ async fn check_refs(
     let dangling = blocking(look).await?.map_err(StoreError::from)?;
     for id in dangling {
         // Decided where nothing changes meanwhile.
-        let dangles = inner.writer.run(move |ledger| ledger.miss(&id, repair)).await?;
+        let dangles = inner
+            .writer
+            .run(move |ledger| ledger.miss(&id, repair))
+            .await?;
         report.dangling += u64::from(dangles);
     }
     Ok(())

@@ -11,8 +11,8 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct StoreConfig {
     /// A pack is written when it has this many bytes; at most 64 MiB.
     pub pack_bytes: usize,
-    /// Most memory for chunks that are accepted and not yet durable, over all uploads, bytes: each chunk counts for a
-    /// quarter more than it has. Who sends more waits.
+    /// Most memory for chunks that are accepted and not yet durable, over all uploads, bytes: each
+    /// chunk counts for a quarter more than it has. Who sends more waits.
     pub buffer_bytes: usize,
     /// What an upload has sent is written when nothing more has come for so long.
     pub idle: Duration,
@@ -22,16 +22,18 @@ pub struct StoreConfig {
     pub writers: usize,
     /// Reads that are under way at the same time, each with a few MiB in memory.
     pub readers: usize,
-    /// Bytes that a user may keep here, unless another quota is set for them; `None`: as much as there is room for.
+    /// Bytes that a user may keep here, unless another quota is set for them; `None`: as much as
+    /// there is room for.
     pub user_quota: Option<u64>,
     /// Versions of shares that a user may keep, those that are being uploaded included.
     pub user_versions: u32,
-    /// Bytes of the lists of all these versions together: 36 for each chunk that a version consists of, also for those of an
-    /// upload that got no further.
+    /// Bytes of the lists of all these versions together: 36 for each chunk that a version
+    /// consists of, also for those of an upload that got no further.
     pub user_lists: u64,
     /// Bytes of all packs together.
     pub total_quota: Option<u64>,
-    /// Free bytes that uploads leave on a local disk. Must be above zero: the index needs room to say what was freed.
+    /// Free bytes that uploads leave on a local disk. Must be above zero: the index needs room to
+    /// say what was freed.
     pub free_floor: u64,
     /// An upload that broke off is kept for so long.
     pub pending_grace: Duration,
@@ -41,7 +43,8 @@ pub struct StoreConfig {
     pub clock: Clock,
 }
 
-/// Largest [`StoreConfig::pack_bytes`]: offsets are 32 bits and a pack is read whole when it is compacted.
+/// Largest [`StoreConfig::pack_bytes`]: offsets are 32 bits and a pack is read whole when it is
+/// compacted.
 pub(super) const MAX_PACK: usize = 64 << 20;
 
 impl Default for StoreConfig {

@@ -20,8 +20,9 @@ pub enum StoreError {
         /// What the place where packs live said.
         source: object_store::Error,
     },
-    /// The packs belong to another index, or the index is new and there are packs already. Nothing was changed:
-    /// packs without their index are for nobody to read, and deleting them is for the operator to decide.
+    /// The packs belong to another index, or the index is new and there are packs already. Nothing
+    /// was changed: packs without their index are for nobody to read, and deleting them is for
+    /// the operator to decide.
     #[error("the packs found do not belong to this index; move them away, or bring the index back")]
     OtherPacks,
     /// Less free space than the floor, or a quota of the whole store is used up.
@@ -41,26 +42,40 @@ impl StoreError {
     }
 
     pub(super) fn io(what: &'static str, error: io::Error) -> Self {
-        let source = object_store::Error::Generic { store: "local", source: Box::new(error) };
+        let source = object_store::Error::Generic {
+            store: "local",
+            source: Box::new(error),
+        };
         Self::Packs { what, source }
     }
 
-    /// Whether it is for lack of space or permission to write: what is there can still be read, and it gets better when
-    /// somebody makes room.
+    /// Whether it is for lack of space or permission to write: what is there can still be read, and
+    /// it gets better when somebody makes room.
     pub fn is_no_space(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let full = |error: &io::Error| {
-            matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | FileTooLarge)
+            matches!(
+                error.kind(),
+                StorageFull | QuotaExceeded | ReadOnlyFilesystem | FileTooLarge
+            )
         };
         matches!(self, Self::Full) || io_cause(self).is_some_and(full)
     }
 
     /// Whether a pack is not there, or shorter than the index says.
     pub(super) fn is_missing(&self) -> bool {
-        matches!(self, Self::Packs { source: object_store::Error::NotFound { .. }, .. })
-            || io_cause(self).is_some_and(|error| {
-                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
-            })
+        matches!(
+            self,
+            Self::Packs {
+                source: object_store::Error::NotFound { .. },
+                ..
+            }
+        ) || io_cause(self).is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+            )
+        })
     }
 }
 
@@ -145,7 +160,8 @@ pub enum PutError {
         /// Number of positions without a chunk.
         missing: u64,
     },
-    /// The same share is being uploaded again by the same device, which goes on in the newer upload.
+    /// The same share is being uploaded again by the same device, which goes on in the newer
+    /// upload.
     #[error("another upload of the share has taken over")]
     Superseded,
     /// The share was released, or the version given up, while it was being uploaded.
@@ -158,7 +174,11 @@ pub enum PutError {
 
 impl From<Arc<StoreError>> for PutError {
     fn from(error: Arc<StoreError>) -> Self {
-        if error.is_no_space() { Self::NoSpace } else { Self::Store(error) }
+        if error.is_no_space() {
+            Self::NoSpace
+        } else {
+            Self::Store(error)
+        }
     }
 }
 
@@ -186,7 +206,8 @@ pub enum ReadError {
         /// The first such position that was asked for.
         position: u32,
     },
-    /// The chunk's bytes were damaged on the disk. It is forgotten, so that it can be uploaded again.
+    /// The chunk's bytes were damaged on the disk. It is forgotten, so that it can be uploaded
+    /// again.
     #[error("the chunk at {position} is damaged")]
     Damaged {
         /// The first such position that was asked for.
@@ -223,9 +244,18 @@ mod tests {
     fn lack_of_space_is_recognised_wherever_it_stands() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         assert!(StoreError::io("writing", full()).is_no_space());
-        assert!(StoreError::Index(StorageError::Io { what: "redb", source: full() }).is_no_space());
+        assert!(
+            StoreError::Index(StorageError::Io {
+                what: "redb",
+                source: full()
+            })
+            .is_no_space()
+        );
         assert!(!StoreError::io("writing", io::ErrorKind::Other.into()).is_no_space());
         assert!(StoreError::io("reading", io::ErrorKind::UnexpectedEof.into()).is_missing());
-        assert!(matches!(PutError::from(StoreError::io("writing", full())), PutError::NoSpace));
+        assert!(matches!(
+            PutError::from(StoreError::io("writing", full())),
+            PutError::NoSpace
+        ));
     }
 }

@@ -1,7 +1,7 @@
 //! From a pack's worth of received chunks to durable ones: verify, write, commit, tell.
 //!
-//! Invariant: an upload hears that a chunk is stored only after its bytes were compared with its id, the pack was
-//! fsynced and the index, which names both, was committed.
+//! Invariant: an upload hears that a chunk is stored only after its bytes were compared with its
+//! id, the pack was fsynced and the index, which names both, was committed.
 
 use super::backend::blocking;
 use super::error::{PutError, StoreError};
@@ -25,12 +25,17 @@ struct Prepared {
 
 /// Writes some chunks. What goes wrong is told to their uploads.
 pub(super) async fn flush(inner: Arc<Inner>, pieces: Vec<Piece>) {
-    let Ok(_slot) = inner.writers.acquire().await else { return };
+    let Ok(_slot) = inner.writers.acquire().await else {
+        return;
+    };
     let mut left = pieces;
-    // A chunk that was here already may be collected before the upload could refer to it; then it is written after all.
+    // A chunk that was here already may be collected before the upload could refer to it; then it
+    // is written after all.
     while !left.is_empty() {
         let preparing = Arc::clone(&inner);
-        let Ok(prepared) = blocking(move || prepare(&preparing, left)).await else { return };
+        let Ok(prepared) = blocking(move || prepare(&preparing, left)).await else {
+            return;
+        };
         left = match prepared {
             Ok(prepared) => write(&inner, prepared).await,
             Err((pieces, error)) => {
@@ -48,13 +53,24 @@ fn fail(pieces: &[Piece], error: &PutError) {
 }
 
 fn prepare(inner: &Inner, pieces: Vec<Piece>) -> Result<Prepared, (Vec<Piece>, PutError)> {
-    let (mut good, mut chunks) = (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
+    let (mut good, mut chunks) = (
+        Vec::with_capacity(pieces.len()),
+        Vec::with_capacity(pieces.len()),
+    );
     let mut pack = PackBuilder::default();
     let mut trouble = None;
     for piece in pieces {
-        let Taken { progress, space, position, .. } = &piece.taken;
+        let Taken {
+            progress,
+            space,
+            position,
+            ..
+        } = &piece.taken;
         if verify_chunk(&piece.record.id, &piece.bytes).is_err() {
-            progress.fail(PutError::Damaged { space: *space, position: *position });
+            progress.fail(PutError::Damaged {
+                space: *space,
+                position: *position,
+            });
             continue;
         }
         use super::index::Rows;
@@ -66,30 +82,52 @@ fn prepare(inner: &Inner, pieces: Vec<Piece>) -> Result<Prepared, (Vec<Piece>, P
                 None
             }
         };
-        chunks.push(PackedChunk { version: progress.version, record: piece.record, offset });
+        chunks.push(PackedChunk {
+            version: progress.version,
+            record: piece.record,
+            offset,
+        });
         good.push(piece);
     }
     if let Some(error) = trouble {
         return Err((good, error.into()));
     }
-    let (parts, total) = if pack.is_empty() { (Vec::new(), 0) } else { pack.finish() };
-    Ok(Prepared { pieces: good, chunks, parts, total })
+    let (parts, total) = if pack.is_empty() {
+        (Vec::new(), 0)
+    } else {
+        pack.finish()
+    };
+    Ok(Prepared {
+        pieces: good,
+        chunks,
+        parts,
+        total,
+    })
 }
 
 /// Writes the pack and commits its chunks; returns those that have to be written after all.
 async fn write(inner: &Arc<Inner>, prepared: Prepared) -> Vec<Piece> {
-    let Prepared { pieces, chunks, parts, total } = prepared;
+    let Prepared {
+        pieces,
+        chunks,
+        parts,
+        total,
+    } = prepared;
     let pack = inner.next_pack();
     let written = total > 0;
     if written && let Err(error) = put(inner, pack, parts, total).await {
         fail(&pieces, &error.into());
         return Vec::new();
     }
-    let sealed = inner.writer.run(move |ledger| ledger.seal(pack, total, &chunks)).await;
+    let sealed = inner
+        .writer
+        .run(move |ledger| ledger.seal(pack, total, &chunks))
+        .await;
     let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(error) => {
-            // Whether the index names the pack is not known now: it must stay until that can be read again.
+            // Whether the index names the pack is not known now: it must stay until that can be
+            // read again.
             if written {
                 inner.doubt(pack);
             }
@@ -114,7 +152,10 @@ async fn put(
     match &put {
         Ok(()) => {
             inner.counters.packs_written.fetch_add(1, Ordering::Relaxed);
-            inner.counters.bytes_written.fetch_add(total, Ordering::Relaxed);
+            inner
+                .counters
+                .bytes_written
+                .fetch_add(total, Ordering::Relaxed);
             inner.pack_bytes.fetch_add(total, Ordering::Relaxed);
         }
         Err(error) => {
@@ -140,8 +181,9 @@ fn settle(pieces: Vec<Piece>, kept: &[Kept]) -> Vec<Piece> {
             Kept::Released => piece.taken.progress.fail(PutError::Released),
             Kept::Here => {
                 // An upload hears of its chunks at once and not of each.
-                let other =
-                    |(first, _): &(Taken, u32)| first.progress.version != piece.taken.progress.version;
+                let other = |(first, _): &(Taken, u32)| {
+                    first.progress.version != piece.taken.progress.version
+                };
                 if taken.first().is_some_and(other) {
                     tell(&mut taken);
                 }

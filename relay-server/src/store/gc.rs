@@ -1,7 +1,7 @@
 //! Giving space back: what has expired, what nobody refers to, packs that are mostly dead.
 //!
-//! Everything that decides is a job of the writer and looks again there; a kill at any moment leaves an index that names
-//! only packs that are there, and packs that the next opening removes.
+//! Everything that decides is a job of the writer and looks again there; a kill at any moment
+//! leaves an index that names only packs that are there, and packs that the next opening removes.
 
 use super::backend::blocking;
 use super::compact::compact;
@@ -43,7 +43,10 @@ pub struct GcReport {
 /// One pass; passes do not overlap.
 pub(super) async fn gc(inner: &Arc<Inner>) -> Result<GcReport, Arc<StoreError>> {
     let _turn = inner.cleaning.lock().await;
-    let mut report = GcReport { expired: expire(inner).await?, ..GcReport::default() };
+    let mut report = GcReport {
+        expired: expire(inner).await?,
+        ..GcReport::default()
+    };
     sweep(inner).await?;
     inner.settle_doubts().await?;
     collect(inner, &mut report).await?;
@@ -59,12 +62,20 @@ pub(super) async fn gc(inner: &Arc<Inner>) -> Result<GcReport, Arc<StoreError>> 
 }
 
 async fn collect(inner: &Arc<Inner>, report: &mut GcReport) -> Result<(), Arc<StoreError>> {
-    let before = inner.config.now_ms().saturating_sub(millis(inner.config.dead_grace));
+    let before = inner
+        .config
+        .now_ms()
+        .saturating_sub(millis(inner.config.dead_grace));
     loop {
         let asking = Arc::clone(inner);
-        let keys = blocking(move || dead_keys(&asking.index, before)).await?.map_err(StoreError::from)?;
+        let keys = blocking(move || dead_keys(&asking.index, before))
+            .await?
+            .map_err(StoreError::from)?;
         let count = keys.len();
-        let (chunks, bytes) = inner.writer.run(move |ledger| ledger.collect(&keys)).await?;
+        let (chunks, bytes) = inner
+            .writer
+            .run(move |ledger| ledger.collect(&keys))
+            .await?;
         report.chunks += chunks;
         report.bytes += bytes;
         if count < MAX_COLLECT {
@@ -87,9 +98,17 @@ fn dead_keys(index: &Index, before: u64) -> Result<Vec<Vec<u8>>, StorageError> {
 }
 
 /// Forgets packs without live chunks, durably, and deletes them then.
-async fn delete_dead_packs(inner: &Arc<Inner>, report: &mut GcReport) -> Result<(), Arc<StoreError>> {
+async fn delete_dead_packs(
+    inner: &Arc<Inner>,
+    report: &mut GcReport,
+) -> Result<(), Arc<StoreError>> {
     for (pack, size) in packs(inner).await? {
-        if size.live == 0 && inner.writer.run(move |ledger| ledger.remove_pack(pack)).await? {
+        if size.live == 0
+            && inner
+                .writer
+                .run(move |ledger| ledger.remove_pack(pack))
+                .await?
+        {
             inner.discard(pack).await;
             report.packs_deleted += 1;
         }
@@ -102,13 +121,21 @@ fn worth_compacting(pack_bytes: u64, packs: &[(PackNumber, PackSize)]) -> Vec<Pa
     let is_small = |size: &PackSize| size.total < pack_bytes / 4;
     let smalls = packs.iter().filter(|(_, size)| is_small(size)).count() >= MIN_SMALL;
     let worth = |size: &PackSize| size.live * 2 < size.total || (smalls && is_small(size));
-    packs.iter().filter(|(_, size)| worth(size)).map(|(pack, _)| *pack).collect()
+    packs
+        .iter()
+        .filter(|(_, size)| worth(size))
+        .map(|(pack, _)| *pack)
+        .collect()
 }
 
 /// Every pack that the index names: 24 bytes for every 16 MiB stored.
-pub(super) async fn packs(inner: &Arc<Inner>) -> Result<Vec<(PackNumber, PackSize)>, Arc<StoreError>> {
+pub(super) async fn packs(
+    inner: &Arc<Inner>,
+) -> Result<Vec<(PackNumber, PackSize)>, Arc<StoreError>> {
     let inner = Arc::clone(inner);
-    Ok(blocking(move || all_packs(&inner.index)).await?.map_err(StoreError::from)?)
+    Ok(blocking(move || all_packs(&inner.index))
+        .await?
+        .map_err(StoreError::from)?)
 }
 
 pub(super) fn all_packs(index: &Index) -> Result<Vec<(PackNumber, PackSize)>, StorageError> {

@@ -34,7 +34,10 @@ pub(super) struct PackFiles {
 
 impl PackFiles {
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir: Arc::new(dir), files: Arc::default() }
+        Self {
+            dir: Arc::new(dir),
+            files: Arc::default(),
+        }
     }
 
     /// Reads exactly `length` bytes at `offset`, into one of `buffers`. Blocks.
@@ -69,12 +72,22 @@ impl PackFiles {
         let file = Arc::new(File::open(self.dir.join(pack::name(pack)))?);
         let mut files = self.lock();
         if files.open.len() >= hither_content::share_of_limit(MAX_OPEN)
-            && let Some(oldest) = files.open.iter().min_by_key(|(_, open)| open.used).map(|(pack, _)| *pack)
+            && let Some(oldest) = files
+                .open
+                .iter()
+                .min_by_key(|(_, open)| open.used)
+                .map(|(pack, _)| *pack)
         {
             files.open.remove(&oldest);
         }
         let used = files.uses;
-        files.open.insert(pack, Open { file: Arc::clone(&file), used });
+        files.open.insert(
+            pack,
+            Open {
+                file: Arc::clone(&file),
+                used,
+            },
+        );
         Ok(file)
     }
 
@@ -96,9 +109,15 @@ mod tests {
         std::fs::create_dir_all(path(PackNumber(0)).parent().unwrap()).unwrap();
         for number in 0..hither_content::share_of_limit(MAX_OPEN) as u64 + 20 {
             std::fs::write(path(PackNumber(number)), number.to_be_bytes()).unwrap();
-            assert_eq!(read(PackNumber(number), 8).unwrap(), number.to_be_bytes()[..]);
+            assert_eq!(
+                read(PackNumber(number), 8).unwrap(),
+                number.to_be_bytes()[..]
+            );
         }
-        assert_eq!(files.lock().open.len(), hither_content::share_of_limit(MAX_OPEN));
+        assert_eq!(
+            files.lock().open.len(),
+            hither_content::share_of_limit(MAX_OPEN)
+        );
         let last = PackNumber(hither_content::share_of_limit(MAX_OPEN) as u64 + 19);
         std::fs::remove_file(path(last)).unwrap();
         read(last, 8).unwrap();

@@ -4,7 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionNumber(pub(super) u64);
 
-/// Stands for a [`hither_proto::UserId`] inside the index, where 16 bytes in every reference would be too many.
+/// Stands for a [`hither_proto::UserId`] inside the index, where 16 bytes in every reference would
+/// be too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct UserNumber(pub(super) u32);
 

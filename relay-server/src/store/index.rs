@@ -1,13 +1,13 @@
 //! What the index says, read outside the writer.
 //!
-//! Answers may be overtaken by a change right away; whoever decides something by them lets the writer decide again
-//! (see [`ledger`](super::ledger)).
+//! Answers may be overtaken by a change right away; whoever decides something by them lets the
+//! writer decide again (see [`ledger`](super::ledger)).
 
 use super::ids::{Place, UserNumber, VersionNumber};
 use super::records::{BLOCK, ListRecord, record_at, space_index};
 use super::tables::{
-    CHUNKS, LISTS, LOST, REFS, SHARES, USERS, VERSIONS, decode_place, list_key, ref_key, share_prefix,
-    user_prefix,
+    CHUNKS, LISTS, LOST, REFS, SHARES, USERS, VERSIONS, decode_place, list_key, ref_key,
+    share_prefix, user_prefix,
 };
 use super::version::{UserRecord, VersionRecord};
 use hither_content::storage::{Storage, StorageError, Table};
@@ -30,15 +30,21 @@ pub(super) trait Rows {
     fn any(&self, table: Table, prefix: &[u8]) -> Result<bool, StorageError>;
 
     fn place(&self, id: &ChunkId) -> Result<Option<Place>, StorageError> {
-        self.get(CHUNKS, id.as_bytes())?.map(|value| decode_place(&value)).transpose()
+        self.get(CHUNKS, id.as_bytes())?
+            .map(|value| decode_place(&value))
+            .transpose()
     }
 
     fn version(&self, version: VersionNumber) -> Result<Option<VersionRecord>, StorageError> {
-        self.get(VERSIONS, &version.0.to_be_bytes())?.map(|value| VersionRecord::decode(&value)).transpose()
+        self.get(VERSIONS, &version.0.to_be_bytes())?
+            .map(|value| VersionRecord::decode(&value))
+            .transpose()
     }
 
     fn user(&self, user: &UserId) -> Result<Option<UserRecord>, StorageError> {
-        self.get(USERS, user.as_bytes())?.map(|value| UserRecord::decode(&value)).transpose()
+        self.get(USERS, user.as_bytes())?
+            .map(|value| UserRecord::decode(&value))
+            .transpose()
     }
 
     /// Whether a user refers to a chunk: has sent it, and still keeps something with it.
@@ -59,7 +65,9 @@ pub(super) trait Rows {
     /// Whether a user may rely on a chunk without sending it again.
     fn user_has(&self, user: UserNumber, record: &ListRecord) -> Result<bool, StorageError> {
         Ok(self.user_refers(user, &record.id)?
-            && self.place(&record.id)?.is_some_and(|place| place.length == record.length))
+            && self
+                .place(&record.id)?
+                .is_some_and(|place| place.length == record.length))
     }
 }
 
@@ -104,7 +112,9 @@ impl Index {
             any_lost: AtomicBool::new(false),
             lost_changes: AtomicU64::new(0),
         };
-        index.any_lost.store(index.any(LOST, &[])?, Ordering::SeqCst);
+        index
+            .any_lost
+            .store(index.any(LOST, &[])?, Ordering::SeqCst);
         Ok(index)
     }
 
@@ -159,11 +169,18 @@ impl Index {
                 return Ok(Arc::clone(bytes));
             }
         }
-        let bytes: Arc<[u8]> =
-            self.storage.get(LISTS, &list_key(version, space, block))?.unwrap_or_default().into();
+        let bytes: Arc<[u8]> = self
+            .storage
+            .get(LISTS, &list_key(version, space, block))?
+            .unwrap_or_default()
+            .into();
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         if blocks.blocks.len() >= MAX_BLOCKS
-            && let Some(oldest) = blocks.blocks.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key)
+            && let Some(oldest) = blocks
+                .blocks
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(key, _)| *key)
         {
             blocks.blocks.remove(&oldest);
         }
@@ -194,8 +211,15 @@ pub(super) fn version_numbers(
 ) -> Result<Vec<VersionNumber>, StorageError> {
     let mut numbers = Vec::new();
     storage.scan(SHARES, prefix, &mut |key, _| {
-        numbers.extend(key.last_chunk().map(|number| VersionNumber(u64::from_be_bytes(*number))));
-        if numbers.len() < MAX_VERSIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        numbers.extend(
+            key.last_chunk()
+                .map(|number| VersionNumber(u64::from_be_bytes(*number))),
+        );
+        if numbers.len() < MAX_VERSIONS {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     Ok(numbers)
 }

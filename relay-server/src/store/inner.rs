@@ -66,7 +66,9 @@ impl Inner {
         pack_bytes: u64,
     ) -> Result<Self, StoreError> {
         if config.free_floor == 0 {
-            return Err(StoreError::Config("the floor of free space must be above zero"));
+            return Err(StoreError::Config(
+                "the floor of free space must be above zero",
+            ));
         }
         Ok(Self {
             packer: Packer::new(&config)?,
@@ -104,23 +106,36 @@ impl Inner {
         PackNumber(self.next_pack.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Fails unless `more` bytes can be written with the floor of free space, and the quota of the store, kept.
+    /// Fails unless `more` bytes can be written with the floor of free space, and the quota of the
+    /// store, kept.
     pub(super) fn check_floor(&self, more: u64) -> Result<(), StoreError> {
         let used = self.pack_bytes.load(Ordering::Relaxed);
-        if self.config.total_quota.is_some_and(|quota| used.saturating_add(more) > quota) {
+        if self
+            .config
+            .total_quota
+            .is_some_and(|quota| used.saturating_add(more) > quota)
+        {
             return Err(StoreError::Full);
         }
         match self.backend.free()? {
-            Some(free) if free < self.config.free_floor.saturating_add(more) => Err(StoreError::Full),
+            Some(free) if free < self.config.free_floor.saturating_add(more) => {
+                Err(StoreError::Full)
+            }
             _ => Ok(()),
         }
     }
 
     /// Promises room for an upload of `bytes`.
-    pub(super) async fn promise(self: &Arc<Self>, user: UserId, bytes: u64) -> Result<Promise, PutError> {
+    pub(super) async fn promise(
+        self: &Arc<Self>,
+        user: UserId,
+        bytes: u64,
+    ) -> Result<Promise, PutError> {
         let inner = Arc::clone(self);
         let record = blocking(move || inner.index.user(&user)).await??;
-        let quota = record.and_then(|record| record.quota).or(self.config.user_quota);
+        let quota = record
+            .and_then(|record| record.quota)
+            .or(self.config.user_quota);
         let kept = record.map_or(0, |record| record.bytes);
         self.promises.promise(user, bytes, |promised, all| {
             // Who is over a quota that was lowered may still say anew what is here.
@@ -129,7 +144,12 @@ impl Inner {
             }
             let used = kept.saturating_add(promised);
             if let Some(quota) = quota.filter(|quota| used.saturating_add(bytes) > *quota) {
-                return Err(PutError::Quota { of: Measure::Bytes, quota, used, wanted: bytes });
+                return Err(PutError::Quota {
+                    of: Measure::Bytes,
+                    quota,
+                    used,
+                    wanted: bytes,
+                });
             }
             Ok(self.check_floor(all.saturating_add(bytes))?)
         })
@@ -137,15 +157,24 @@ impl Inner {
 
     /// Remembers a pack that may be of no use, and may not.
     pub(super) fn doubt(&self, pack: PackNumber) {
-        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).insert(pack);
+        self.doubtful
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(pack);
     }
 
-    /// Deletes doubtful packs that the index does not name. Their writing is over, so it never will.
+    /// Deletes doubtful packs that the index does not name. Their writing is over, so it never
+    /// will.
     pub(super) async fn settle_doubts(self: &Arc<Self>) -> Result<(), Arc<StoreError>> {
-        let doubtful = std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner));
+        let doubtful =
+            std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner));
         for pack in doubtful {
             // Asked of the writer and in its order: the index as it is after every change before.
-            match self.writer.run(move |ledger| Ok(ledger.pack(pack)?.is_some())).await {
+            match self
+                .writer
+                .run(move |ledger| Ok(ledger.pack(pack)?.is_some()))
+                .await
+            {
                 Ok(true) => {}
                 Ok(false) => self.discard(pack).await,
                 Err(error) => {

@@ -1,7 +1,8 @@
 //! Turns to look through the lists of uploads.
 //!
-//! Looking through a long list takes memory and time. Invariants: at most [`AT_ONCE`] lists are looked through at a time, at most one of each
-//! user, who waits for nobody else's as long as there are fewer users than that; whoever is in line is served in order.
+//! Looking through a long list takes memory and time. Invariants: at most [`AT_ONCE`] lists are
+//! looked through at a time, at most one of each user, who waits for nobody else's as long as there
+//! are fewer users than that; whoever is in line is served in order.
 
 use hither_proto::UserId;
 use std::collections::HashMap;
@@ -26,7 +27,10 @@ pub(super) struct Turn {
 
 impl Listings {
     pub(super) fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(AT_ONCE)), users: Mutex::default() }
+        Self {
+            all: Arc::new(Semaphore::new(AT_ONCE)),
+            users: Mutex::default(),
+        }
     }
 
     /// Waits for a turn; `None` when there are none any more. May be cancelled.
@@ -73,22 +77,43 @@ mod tests {
         assert!(waiting.iter().all(|task| !task.is_finished()));
         drop(first);
         for task in waiting.drain(..) {
-            assert!(timeout(Duration::from_secs(10), task).await.unwrap().unwrap().is_some());
+            assert!(
+                timeout(Duration::from_secs(10), task)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .is_some()
+            );
         }
         drop(listings.turn(other).await);
-        assert_eq!(listings.users.lock().unwrap().len(), 1, "nobody else is in line any more");
+        assert_eq!(
+            listings.users.lock().unwrap().len(),
+            1,
+            "nobody else is in line any more"
+        );
     }
 
     #[tokio::test]
     async fn there_are_never_more_than_a_few_at_once() {
         let listings = Listings::new();
-        let users: Vec<UserId> = (0..=AT_ONCE as u8).map(|number| UserId::new([number; 16])).collect();
+        let users: Vec<UserId> = (0..=AT_ONCE as u8)
+            .map(|number| UserId::new([number; 16]))
+            .collect();
         let mut turns = Vec::new();
         for user in &users[..AT_ONCE] {
             turns.push(listings.turn(*user).await.unwrap());
         }
-        assert!(timeout(Duration::from_millis(50), listings.turn(users[AT_ONCE])).await.is_err());
+        assert!(
+            timeout(Duration::from_millis(50), listings.turn(users[AT_ONCE]))
+                .await
+                .is_err()
+        );
         turns.pop();
-        assert!(timeout(Duration::from_secs(10), listings.turn(users[AT_ONCE])).await.unwrap().is_some());
+        assert!(
+            timeout(Duration::from_secs(10), listings.turn(users[AT_ONCE]))
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
 }

@@ -31,15 +31,22 @@ pub(super) async fn open(
     let epoch = blocking(move || next_epoch(&counting)).await??;
     let pack_bytes = named.iter().map(|(_, size)| size.total).sum();
     let writer = Writer::start(Arc::clone(&index))?;
-    let inner = Arc::new(Inner::new(config, backend, index, writer, epoch, pack_bytes)?);
+    let inner = Arc::new(Inner::new(
+        config, backend, index, writer, epoch, pack_bytes,
+    )?);
     remove_orphans(&inner, &there, &named).await;
     forget_missing(&inner, &there, &named).await?;
     Ok(inner)
 }
 
-/// Packs and index know one number. Where they do not agree nothing may be deleted: packs whose index was lost, or moved
-/// aside for being damaged, would look like so much garbage, and a disk that is not mounted like so much damage.
-async fn check_identity(index: &Arc<Index>, backend: &Backend, empty: bool) -> Result<(), StoreError> {
+/// Packs and index know one number. Where they do not agree nothing may be deleted: packs whose
+/// index was lost, or moved aside for being damaged, would look like so much garbage, and a disk
+/// that is not mounted like so much damage.
+async fn check_identity(
+    index: &Arc<Index>,
+    backend: &Backend,
+    empty: bool,
+) -> Result<(), StoreError> {
     let reading = Arc::clone(index);
     let ours = blocking(move || reading.get(META, IDENTITY)).await??;
     let theirs = backend.identity().await?;
@@ -47,8 +54,9 @@ async fn check_identity(index: &Arc<Index>, backend: &Backend, empty: bool) -> R
         (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
         (None, None) if empty => {
             let mut identity = [0; 16];
-            getrandom::fill(&mut identity)
-                .map_err(|error| StoreError::io("drawing a number", std::io::Error::other(error)))?;
+            getrandom::fill(&mut identity).map_err(|error| {
+                StoreError::io("drawing a number", std::io::Error::other(error))
+            })?;
             let writing = Arc::clone(index);
             // The index first: then packs never have an identity that no index knows.
             blocking(move || {
@@ -69,7 +77,9 @@ async fn check_identity(index: &Arc<Index>, backend: &Backend, empty: bool) -> R
 
 /// Counts openings: the upper half of pack numbers, so that none is used again.
 fn next_epoch(index: &Index) -> Result<u32, StorageError> {
-    let epoch = index.get(META, NEXT_EPOCH)?.map_or(Ok(0), |value| super::tables::decode_u32(&value))?;
+    let epoch = index
+        .get(META, NEXT_EPOCH)?
+        .map_or(Ok(0), |value| super::tables::decode_u32(&value))?;
     let after = epoch.checked_add(1).ok_or_else(super::tables::malformed)?;
     let mut batch = Batch::new();
     batch.put(META, NEXT_EPOCH, &after.to_be_bytes());
@@ -78,10 +88,18 @@ fn next_epoch(index: &Index) -> Result<u32, StorageError> {
 }
 
 /// Deletes packs that were written and never committed, or forgotten and not deleted yet.
-async fn remove_orphans(inner: &Inner, there: &[(PackNumber, u64)], named: &[(PackNumber, PackSize)]) {
+async fn remove_orphans(
+    inner: &Inner,
+    there: &[(PackNumber, u64)],
+    named: &[(PackNumber, PackSize)],
+) {
     let named: BTreeSet<_> = named.iter().map(|(pack, _)| *pack).collect();
     for (pack, bytes) in there.iter().filter(|(pack, _)| !named.contains(pack)) {
-        tracing::info!(pack = pack.0, bytes, "deleting a pack that was never committed");
+        tracing::info!(
+            pack = pack.0,
+            bytes,
+            "deleting a pack that was never committed"
+        );
         inner.discard(*pack).await;
     }
 }
@@ -93,19 +111,27 @@ async fn forget_missing(
     named: &[(PackNumber, PackSize)],
 ) -> Result<(), StoreError> {
     let there: BTreeSet<_> = there.iter().map(|(pack, _)| *pack).collect();
-    let gone: BTreeSet<_> =
-        named.iter().map(|(pack, _)| *pack).filter(|pack| !there.contains(pack)).collect();
+    let gone: BTreeSet<_> = named
+        .iter()
+        .map(|(pack, _)| *pack)
+        .filter(|pack| !there.contains(pack))
+        .collect();
     if gone.is_empty() {
         return Ok(());
     }
-    tracing::error!(packs = gone.len(), "packs are gone; their chunks have to be uploaded again");
+    tracing::error!(
+        packs = gone.len(),
+        "packs are gone; their chunks have to be uploaded again"
+    );
     for first in 0..=u8::MAX {
         let (reading, packs) = (Arc::clone(inner), gone.clone());
         let chunks = blocking(move || chunks_in(&reading.index, first, &packs)).await??;
         for chunks in chunks.chunks(1024) {
             let chunks = chunks.to_vec();
             let lost = inner.writer.run(move |ledger| {
-                chunks.iter().try_for_each(|(id, place)| ledger.lose(id, place).map(drop))
+                chunks
+                    .iter()
+                    .try_for_each(|(id, place)| ledger.lose(id, place).map(drop))
             });
             lost.await.map_err(unshare)?;
         }

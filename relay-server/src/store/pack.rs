@@ -1,8 +1,9 @@
 //! A pack: many chunks in one object, and at its end a directory of them.
 //!
-//! Layout: the chunks' ciphertexts back to back; for each, in order, its 36-byte record (id, length big-endian); the
-//! number of records (4 bytes, big-endian); BLAKE3 of records and number (32 bytes); `HITHPAK1`. The directory makes
-//! compaction and checking a matter of the pack alone; reading goes through the index.
+//! Layout: the chunks' ciphertexts back to back; for each, in order, its 36-byte record (id, length
+//! big-endian); the number of records (4 bytes, big-endian); BLAKE3 of records and number (32
+//! bytes); `HITHPAK1`. The directory makes compaction and checking a matter of the pack alone;
+//! reading goes through the index.
 
 use super::ids::PackNumber;
 use super::records::{ListRecord, RECORD, records};
@@ -38,7 +39,8 @@ pub(super) struct PackBuilder {
 }
 
 impl PackBuilder {
-    /// Adds a chunk, unless it is in already, and says where it stands. The caller bounds the sum of lengths.
+    /// Adds a chunk, unless it is in already, and says where it stands. The caller bounds the sum
+    /// of lengths.
     pub(super) fn add(&mut self, id: ChunkId, bytes: Bytes) -> u32 {
         if let Some(offset) = self.offsets.get(&id) {
             return *offset;
@@ -62,7 +64,12 @@ impl PackBuilder {
 
     /// The object's parts in order, and their length in bytes. No chunk is copied.
     pub(super) fn finish(self) -> (Vec<Bytes>, u64) {
-        let Self { mut chunks, mut directory, length, .. } = self;
+        let Self {
+            mut chunks,
+            mut directory,
+            length,
+            ..
+        } = self;
         directory.extend((chunks.len() as u32).to_be_bytes());
         let digest = blake3::hash(&directory);
         directory.extend(digest.as_bytes());
@@ -78,19 +85,29 @@ pub(super) fn directory(pack: &[u8]) -> Result<Vec<PackEntry>, BadDirectory> {
     let (rest, magic) = pack.split_last_chunk::<8>().ok_or(BadDirectory)?;
     let (rest, digest) = rest.split_last_chunk::<DIGEST>().ok_or(BadDirectory)?;
     let (_, count) = rest.split_last_chunk::<COUNT>().ok_or(BadDirectory)?;
-    let length = (u32::from_be_bytes(*count) as usize).checked_mul(RECORD).ok_or(BadDirectory)?;
+    let length = (u32::from_be_bytes(*count) as usize)
+        .checked_mul(RECORD)
+        .ok_or(BadDirectory)?;
     let start = rest.len().checked_sub(COUNT + length).ok_or(BadDirectory)?;
     if magic != MAGIC || blake3::hash(&rest[start..]).as_bytes() != digest {
         return Err(BadDirectory);
     }
     let mut offset = 0u32;
     let entries = records(&rest[start..start + length]).map(|record| {
-        let entry = PackEntry { id: record.id, offset, length: record.length };
+        let entry = PackEntry {
+            id: record.id,
+            offset,
+            length: record.length,
+        };
         offset = offset.checked_add(record.length)?;
         Some(entry)
     });
     let entries: Vec<_> = entries.collect::<Option<_>>().ok_or(BadDirectory)?;
-    if offset as usize == start { Ok(entries) } else { Err(BadDirectory) }
+    if offset as usize == start {
+        Ok(entries)
+    } else {
+        Err(BadDirectory)
+    }
 }
 
 /// The name of a pack's object: 1024 packs share a folder.
@@ -120,7 +137,9 @@ mod tests {
 
     #[test]
     fn directories_round_trip_and_every_flipped_bit_of_them_is_noticed() {
-        let chunks: Vec<Bytes> = (1..40u8).map(|n| Bytes::from(vec![n; usize::from(n) * 3])).collect();
+        let chunks: Vec<Bytes> = (1..40u8)
+            .map(|n| Bytes::from(vec![n; usize::from(n) * 3]))
+            .collect();
         let mut builder = PackBuilder::default();
         for chunk in chunks.iter().chain(&chunks) {
             builder.add(id(chunk), chunk.clone());
@@ -128,11 +147,17 @@ mod tests {
         let payload = builder.bytes() as usize;
         let (parts, total) = builder.finish();
         let mut pack = parts.concat();
-        assert_eq!((pack.len() as u64, pack.len()), (total, payload + overhead(chunks.len())));
+        assert_eq!(
+            (pack.len() as u64, pack.len()),
+            (total, payload + overhead(chunks.len()))
+        );
         let entries = directory(&pack).unwrap();
         assert_eq!(entries.len(), chunks.len());
         for (entry, chunk) in entries.iter().zip(&chunks) {
-            assert_eq!(&pack[entry.offset as usize..][..entry.length as usize], &chunk[..]);
+            assert_eq!(
+                &pack[entry.offset as usize..][..entry.length as usize],
+                &chunk[..]
+            );
             assert_eq!(entry.id, id(chunk));
         }
         for at in payload..pack.len() {
@@ -148,10 +173,18 @@ mod tests {
     #[test]
     fn names_round_trip() {
         for number in [0, 1, 1023, 1024, 1 << 32, u64::MAX] {
-            assert_eq!(parse_name(&name(PackNumber(number))), Some(PackNumber(number)));
+            assert_eq!(
+                parse_name(&name(PackNumber(number))),
+                Some(PackNumber(number))
+            );
         }
-        for bad in ["", "packs/x", "packs/000000000000/1", "store-id", "other/000000000000/0000000000000001"]
-        {
+        for bad in [
+            "",
+            "packs/x",
+            "packs/000000000000/1",
+            "store-id",
+            "other/000000000000/0000000000000001",
+        ] {
             assert_eq!(parse_name(bad), None, "{bad}");
         }
     }

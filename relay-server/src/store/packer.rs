@@ -1,12 +1,13 @@
 //! Collects the chunks of many uploads until they are worth a pack.
 //!
-//! Each upload has a run of its own, so that what is read together later stands together. A run that is full becomes a
-//! pack; runs that have waited long enough, or whose upload ends, go into packs together, so that many slow uploads
-//! cost a few packs and not many.
+//! Each upload has a run of its own, so that what is read together later stands together. A run
+//! that is full becomes a pack; runs that have waited long enough, or whose upload ends, go into
+//! packs together, so that many slow uploads cost a few packs and not many.
 //!
-//! Bounded: all runs and packs on their way hold at most [`StoreConfig::buffer_bytes`]; who has more waits. A run whose
-//! upload waits is not idle: memory comes back when a pack is written, and the run goes on growing. Only when so much
-//! of the memory is in runs that too little is being written are they written early.
+//! Bounded: all runs and packs on their way hold at most [`StoreConfig::buffer_bytes`]; who has
+//! more waits. A run whose upload waits is not idle: memory comes back when a pack is written, and
+//! the run goes on growing. Only when so much of the memory is in runs that too little is being
+//! written are they written early.
 
 use super::config::{MAX_PACK, StoreConfig};
 use super::error::{PutError, StoreError};
@@ -68,7 +69,9 @@ impl Packer {
             return Err(StoreError::Config("packs must have 1 byte to 64 MiB"));
         }
         if config.buffer_bytes < longest || config.buffer_bytes / UNIT > Semaphore::MAX_PERMITS {
-            return Err(StoreError::Config("the buffer must have room for the longest chunk"));
+            return Err(StoreError::Config(
+                "the buffer must have room for the longest chunk",
+            ));
         }
         Ok(Self {
             pack_bytes: config.pack_bytes,
@@ -82,8 +85,14 @@ impl Packer {
     }
 
     /// Takes a chunk; waits for memory.
-    pub(super) async fn add(&self, taken: Taken, record: ListRecord, bytes: Bytes) -> Result<(), PutError> {
-        // What a tiny chunk costs beside its bytes is about one unit; a buffer may be a quarter longer than its chunk.
+    pub(super) async fn add(
+        &self,
+        taken: Taken,
+        record: ListRecord,
+        bytes: Bytes,
+    ) -> Result<(), PutError> {
+        // What a tiny chunk costs beside its bytes is about one unit; a buffer may be a quarter
+        // longer than its chunk.
         let units = (bytes.len() + bytes.len() / 4) / UNIT + 1;
         let units = units.min(self.buffer_bytes / UNIT) as u32;
         let memory = match Arc::clone(&self.memory).try_acquire_many_owned(units) {
@@ -95,7 +104,12 @@ impl Packer {
             }
         };
         taken.progress.failure()?;
-        self.push(Piece { taken, record, bytes, _memory: memory });
+        self.push(Piece {
+            taken,
+            record,
+            bytes,
+            _memory: memory,
+        });
         Ok(())
     }
 
@@ -107,14 +121,21 @@ impl Packer {
         let mut wake = false;
         let run = runs.open.entry(version).or_insert_with(|| {
             wake = true;
-            Run { pieces: Vec::new(), bytes: 0, began: now, touched: now, hurried: false }
+            Run {
+                pieces: Vec::new(),
+                bytes: 0,
+                began: now,
+                touched: now,
+                hurried: false,
+            }
         });
         run.touched = now;
         run.bytes += piece.bytes.len();
         run.pieces.push(piece);
         if run.bytes >= self.pack_bytes {
             wake = true;
-            runs.full.extend(runs.open.remove(&version).map(|run| run.pieces));
+            runs.full
+                .extend(runs.open.remove(&version).map(|run| run.pieces));
         }
         if wake {
             self.wake.notify_one();
@@ -155,14 +176,22 @@ impl Packer {
     fn wait(&self, version: VersionNumber) -> Waiting<'_> {
         *self.lock().waiting.entry(version).or_default() += 1;
         self.wake.notify_one();
-        Waiting { packer: self, version }
+        Waiting {
+            packer: self,
+            version,
+        }
     }
 
     /// What is to be written now, and when to look again.
     fn collect(&self, all: bool) -> (Vec<Vec<Piece>>, Option<Instant>) {
         let now = Instant::now();
         let mut runs = self.lock();
-        let Runs { open, full, waiting, flying } = &mut *runs;
+        let Runs {
+            open,
+            full,
+            waiting,
+            flying,
+        } = &mut *runs;
         let mut packs = std::mem::take(full);
         let still = *flying + packs.len() == 0;
         let held: usize = open.values().map(|run| run.bytes).sum();
@@ -173,7 +202,8 @@ impl Packer {
         };
         let mut pack = Vec::new();
         let mut bytes = 0;
-        let is_due = |version: &VersionNumber, run: &Run| due(version, run).is_some_and(|due| due <= now);
+        let is_due =
+            |version: &VersionNumber, run: &Run| due(version, run).is_some_and(|due| due <= now);
         for (_, run) in open.extract_if(|version, run| all || run.hurried || is_due(version, run)) {
             if bytes > 0 && bytes + run.bytes > self.pack_bytes {
                 packs.push(std::mem::take(&mut pack));
@@ -186,7 +216,12 @@ impl Packer {
             packs.push(pack);
         }
         *flying += packs.len();
-        (packs, open.iter().filter_map(|(version, run)| due(version, run)).min())
+        (
+            packs,
+            open.iter()
+                .filter_map(|(version, run)| due(version, run))
+                .min(),
+        )
     }
 
     /// No more chunks are taken.

@@ -11,7 +11,8 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Not asked for elsewhere: the floor then does not apply and a full disk is noticed when it is full.
+/// Not asked for elsewhere: the floor then does not apply and a full disk is noticed when it is
+/// full.
 #[cfg(not(unix))]
 pub(super) fn free_bytes(_: &Path) -> io::Result<u64> {
     Ok(u64::MAX)

@@ -1,7 +1,7 @@
 //! How far an upload is: what is still wanted, what is on its way to the disk, what is durable.
 //!
-//! Invariant: a position is wanted, or on its way (there is a [`Taken`] for it), or held; it is held only when its chunk
-//! is durable and the index refers to it.
+//! Invariant: a position is wanted, or on its way (there is a [`Taken`] for it), or held; it is
+//! held only when its chunk is durable and the index refers to it.
 
 use super::error::PutError;
 use super::ids::{UserNumber, VersionNumber};
@@ -57,7 +57,12 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(version: VersionNumber, user: UserNumber) -> Self {
-        Self { version, user, state: Mutex::default(), changed: Notify::new() }
+        Self {
+            version,
+            user,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     /// Says what is held and what is wanted, once.
@@ -74,7 +79,11 @@ impl Progress {
     }
 
     /// Takes a position out of what is wanted; `None` if it was not wanted (any more).
-    pub(super) fn take(self: &Arc<Self>, space: Space, position: u32) -> Result<Option<Taken>, PutError> {
+    pub(super) fn take(
+        self: &Arc<Self>,
+        space: Space,
+        position: u32,
+    ) -> Result<Option<Taken>, PutError> {
         let mut state = self.lock();
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
@@ -87,7 +96,12 @@ impl Progress {
             return Ok(None);
         }
         state.on_their_way += 1;
-        Ok(Some(Taken { progress: Arc::clone(self), space, position, settled: false }))
+        Ok(Some(Taken {
+            progress: Arc::clone(self),
+            space,
+            position,
+            settled: false,
+        }))
     }
 
     /// Positions of one upload are durable.
@@ -102,9 +116,18 @@ impl Progress {
             let position = taken.position;
             let part = &mut state.spaces[space_index(taken.space)];
             let from = part.repeats.partition_point(|(first, _)| *first < position);
-            let to = part.repeats.partition_point(|(first, _)| *first <= position);
-            let SpaceProgress { held, fresh, repeats, .. } = part;
-            for position in std::iter::once(position).chain(repeats[from..to].iter().map(|pair| pair.1)) {
+            let to = part
+                .repeats
+                .partition_point(|(first, _)| *first <= position);
+            let SpaceProgress {
+                held,
+                fresh,
+                repeats,
+                ..
+            } = part;
+            for position in
+                std::iter::once(position).chain(repeats[from..to].iter().map(|pair| pair.1))
+            {
                 held.insert(position);
                 fresh.insert(position);
             }
@@ -137,7 +160,8 @@ impl Progress {
         self.lock().failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Waits for durable positions that were not reported yet. `None`: the version is complete and everything was.
+    /// Waits for durable positions that were not reported yet. `None`: the version is complete and
+    /// everything was.
     pub(super) async fn stored(&self) -> Result<Option<Stored>, PutError> {
         self.wait(|state| {
             for space in SPACES {
@@ -162,7 +186,11 @@ impl Progress {
         self.wait(|state| match &state.failure {
             Some(failure) => Some(Err(failure.clone())),
             None if state.on_their_way > 0 => None,
-            None => Some(Ok(state.spaces.iter().map(|part| u64::from(part.total) - part.held.len()).sum())),
+            None => Some(Ok(state
+                .spaces
+                .iter()
+                .map(|part| u64::from(part.total) - part.held.len())
+                .sum())),
         })
         .await
     }
@@ -170,7 +198,9 @@ impl Progress {
     /// What is held of a space; `None` as long as that is not known.
     pub(super) fn held(&self) -> Option<[RoaringBitmap; 3]> {
         let state = self.lock();
-        state.listed.then(|| state.spaces.each_ref().map(|part| part.held.clone()))
+        state
+            .listed
+            .then(|| state.spaces.each_ref().map(|part| part.held.clone()))
     }
 
     async fn wait<T>(&self, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
@@ -191,7 +221,8 @@ impl Progress {
     }
 }
 
-/// A position whose chunk is on its way to the disk; wanted again if this is dropped before it got there.
+/// A position whose chunk is on its way to the disk; wanted again if this is dropped before it got
+/// there.
 pub(super) struct Taken {
     pub(super) progress: Arc<Progress>,
     pub(super) space: Space,
@@ -204,7 +235,9 @@ impl Drop for Taken {
         if !self.settled {
             let mut state = self.progress.lock();
             state.on_their_way -= 1;
-            state.spaces[space_index(self.space)].wanted.insert(self.position);
+            state.spaces[space_index(self.space)]
+                .wanted
+                .insert(self.position);
             drop(state);
             self.progress.changed.notify_waiters();
         }

@@ -15,7 +15,8 @@ struct Promised {
 pub(super) struct Promises(Arc<Mutex<Promised>>);
 
 impl Promises {
-    /// Promises `bytes` to `user` if `fits(promised to the user, promised to all)` agrees; its error otherwise.
+    /// Promises `bytes` to `user` if `fits(promised to the user, promised to all)` agrees; its
+    /// error otherwise.
     pub(super) fn promise<E>(
         &self,
         user: UserId,
@@ -23,11 +24,18 @@ impl Promises {
         fits: impl FnOnce(u64, u64) -> Result<(), E>,
     ) -> Result<Promise, E> {
         let mut promised = self.lock();
-        fits(promised.users.get(&user).copied().unwrap_or(0), promised.total)?;
+        fits(
+            promised.users.get(&user).copied().unwrap_or(0),
+            promised.total,
+        )?;
         promised.total = promised.total.saturating_add(bytes);
         let entry = promised.users.entry(user).or_default();
         *entry = entry.saturating_add(bytes);
-        Ok(Promise { promises: self.clone(), user, bytes })
+        Ok(Promise {
+            promises: self.clone(),
+            user,
+            bytes,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Promised> {
@@ -73,12 +81,21 @@ mod tests {
         let promises = Promises::default();
         let (one, two) = (UserId::new([1; 16]), UserId::new([2; 16]));
         let fits = |mine, all| {
-            move |user, total| if (user, total) == (mine, all) { Ok(()) } else { Err((user, total)) }
+            move |user, total| {
+                if (user, total) == (mine, all) {
+                    Ok(())
+                } else {
+                    Err((user, total))
+                }
+            }
         };
         let mut first = promises.promise(one, 100, fits(0, 0)).unwrap();
         let second = promises.promise(two, 50, fits(0, 100)).unwrap();
         first.used(30);
-        assert_eq!(promises.promise(one, 1, fits(9, 9)).map(drop), Err((70, 120)));
+        assert_eq!(
+            promises.promise(one, 1, fits(9, 9)).map(drop),
+            Err((70, 120))
+        );
         drop(second);
         first.used(1000);
         drop(promises.promise(one, 1, fits(0, 0)).unwrap());

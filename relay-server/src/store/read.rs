@@ -81,7 +81,10 @@ pub(super) async fn candidates(
             }
         }
         found.sort_by_key(|version: &StoredVersion| {
-            (!version.complete, std::cmp::Reverse(version.head.head().version))
+            (
+                !version.complete,
+                std::cmp::Reverse(version.head.head().version),
+            )
         });
         Ok(found)
     };
@@ -97,8 +100,15 @@ fn stored_version(
         tracing::error!(?number, "a stored head does not verify");
         return Ok(None);
     };
-    let key = ShareKey { user: record.user, owner: record.owner, share: record.share };
-    let live = inner.uploads.of(&key, number).filter(|_| record.phase.is_pending());
+    let key = ShareKey {
+        user: record.user,
+        owner: record.owner,
+        share: record.share,
+    };
+    let live = inner
+        .uploads
+        .of(&key, number)
+        .filter(|_| record.phase.is_pending());
     let held = match live.and_then(|upload| upload.held()) {
         Some(held) => Arc::new(Held(held)),
         None => inner.held.of(&inner.index, number, record, head.head())?,
@@ -123,12 +133,18 @@ pub(super) async fn read(
     space: Space,
     range: PositionRange,
 ) -> Result<Vec<ReadChunk>, ReadError> {
-    let _turn = inner.readers.acquire().await.map_err(|_| StoreError::Closed)?;
+    let _turn = inner
+        .readers
+        .acquire()
+        .await
+        .map_err(|_| StoreError::Closed)?;
     let mut chunks = Vec::new();
     let mut again = true;
     loop {
         let first = range.start() + chunks.len() as u32;
-        let Some(rest) = PositionRange::new(first, range.end() - first) else { return Ok(chunks) };
+        let Some(rest) = PositionRange::new(first, range.end() - first) else {
+            return Ok(chunks);
+        };
         let (wanted, stop) = locate(inner, version, space, rest).await?;
         let mut failure = stop;
         for group in wanted.chunk_by(follows) {
@@ -172,7 +188,10 @@ async fn locate(
 ) -> Result<(Vec<Wanted>, Option<ReadError>), ReadError> {
     let (inner, number, held) = (Arc::clone(inner), version.number, Arc::clone(&version.held));
     let head = version.head.head();
-    let root = ListRecord { id: head.root, length: head.root_length };
+    let root = ListRecord {
+        id: head.root,
+        length: head.root_length,
+    };
     let look = move || -> Result<_, ReadError> {
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         for position in range.iter().take(MAX_CHUNKS) {
@@ -180,7 +199,9 @@ async fn locate(
                 Space::Root => (position == 0).then_some(root),
                 _ => inner.index.record(number, space, position)?,
             };
-            let Some(record) = record else { return Ok((wanted, Some(ReadError::NotFound))) };
+            let Some(record) = record else {
+                return Ok((wanted, Some(ReadError::NotFound)));
+            };
             // Who may read a version may read what it holds, and not whatever chunk it names.
             let may = held.0[space_index(space)].contains(position);
             let Some(place) = inner.index.place(&record.id)?.filter(|_| may) else {
@@ -190,7 +211,11 @@ async fn locate(
             if bytes > MAX_READ && !wanted.is_empty() {
                 break;
             }
-            wanted.push(Wanted { position, record, place });
+            wanted.push(Wanted {
+                position,
+                record,
+                place,
+            });
         }
         Ok((wanted, None))
     };
@@ -214,13 +239,19 @@ async fn read_group(
     buffers: &Arc<Buffers>,
     group: &[Wanted],
 ) -> Result<Vec<ReadChunk>, Failed> {
-    let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (group.first(), group.last()) else {
+        return Ok(Vec::new());
+    };
     let start = first.place.offset;
     let length = (last.place.offset - start + last.place.length) as usize;
     let chunks = group.to_vec();
     let verify = move |bytes| verify(&chunks, start, &bytes);
     let part = (start.into(), length);
-    let (wanted, read) = match inner.backend.read(buffers, first.place.pack, part, verify).await {
+    let (wanted, read) = match inner
+        .backend
+        .read(buffers, first.place.pack, part, verify)
+        .await
+    {
         Ok(verified) => verified,
         // Gone or cut short; with several chunks it is not known yet which.
         Err(error) if error.is_missing() && group.len() > 1 => {
@@ -239,7 +270,12 @@ async fn read_group(
     };
     let Some(bad) = wanted else { return Ok(read) };
     match damaged(inner, &bad).await {
-        Ok(true) => Err(Failed::Read(read, ReadError::Damaged { position: bad.position })),
+        Ok(true) => Err(Failed::Read(
+            read,
+            ReadError::Damaged {
+                position: bad.position,
+            },
+        )),
         Ok(false) => Err(Failed::Moved(read)),
         Err(error) => Err(Failed::Read(read, error)),
     }
@@ -254,12 +290,16 @@ fn verify(group: &[Wanted], start: u32, bytes: &Bytes) -> (Option<Wanted>, Vec<R
         if verify_chunk(&wanted.record.id, &bytes).is_err() {
             return (Some(*wanted), chunks);
         }
-        chunks.push(ReadChunk { position: wanted.position, bytes });
+        chunks.push(ReadChunk {
+            position: wanted.position,
+            bytes,
+        });
     }
     (None, chunks)
 }
 
-/// Forgets a chunk that is not what it should be where it should be; `false` if it should be somewhere else by now.
+/// Forgets a chunk that is not what it should be where it should be; `false` if it should be
+/// somewhere else by now.
 async fn damaged(inner: &Arc<Inner>, wanted: &Wanted) -> Result<bool, ReadError> {
     let Wanted { record, place, .. } = *wanted;
     // A disk that is not mounted has no packs either: nothing is forgotten for that.
@@ -277,5 +317,8 @@ async fn damaged(inner: &Arc<Inner>, wanted: &Wanted) -> Result<bool, ReadError>
 }
 
 async fn lose(inner: &Inner, record: ListRecord, place: Place) -> Result<bool, ReadError> {
-    Ok(inner.writer.run(move |ledger| ledger.lose(&record.id, &place)).await?)
+    Ok(inner
+        .writer
+        .run(move |ledger| ledger.lose(&record.id, &place))
+        .await?)
 }

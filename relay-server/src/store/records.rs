@@ -1,7 +1,8 @@
 //! The blind lists: id and length of the ciphertext at every position of a version.
 //!
-//! On the wire and in the index a record is 36 bytes: the id, then the length, big-endian. The index keeps them in blocks
-//! of [`BLOCK`] records, so that no value is large and any position is found without a search.
+//! On the wire and in the index a record is 36 bytes: the id, then the length, big-endian. The
+//! index keeps them in blocks of [`BLOCK`] records, so that no value is large and any position is
+//! found without a search.
 
 use hither_proto::limits::{CHUNK_TAG, MAX_CHUNK};
 use hither_proto::{ChunkId, Space};
@@ -37,7 +38,10 @@ impl ListRecord {
         let (mut id, mut length) = ([0; ChunkId::LEN], [0; 4]);
         id.copy_from_slice(&bytes[..ChunkId::LEN]);
         length.copy_from_slice(&bytes[ChunkId::LEN..]);
-        Self { id: ChunkId::new(id), length: u32::from_be_bytes(length) }
+        Self {
+            id: ChunkId::new(id),
+            length: u32::from_be_bytes(length),
+        }
     }
 
     /// Whether a chunk can have this length.
@@ -53,7 +57,11 @@ pub(super) fn records(bytes: &[u8]) -> impl ExactSizeIterator<Item = ListRecord>
 
 /// The record at `index` of a block.
 pub(super) fn record_at(block: &[u8], index: u32) -> Option<ListRecord> {
-    block.as_chunks::<RECORD>().0.get(index as usize).map(ListRecord::decode)
+    block
+        .as_chunks::<RECORD>()
+        .0
+        .get(index as usize)
+        .map(ListRecord::decode)
 }
 
 /// A number for each space, for keys and tables.
@@ -74,15 +82,26 @@ mod tests {
 
     #[test]
     fn records_round_trip_and_know_their_bounds() {
-        let record = ListRecord { id: ChunkId::new([7; 32]), length: 0x0102_0304 };
+        let record = ListRecord {
+            id: ChunkId::new([7; 32]),
+            length: 0x0102_0304,
+        };
         let bytes = [record.encode(), record.encode()].concat();
         assert_eq!(records(&bytes).collect::<Vec<_>>(), [record, record]);
         assert_eq!(record_at(&bytes, 1), Some(record));
         assert_eq!(record_at(&bytes, 2), None);
-        for (length, possible) in
-            [(0, false), (16, false), (17, true), (16_777_232, true), (16_777_233, false)]
-        {
-            assert_eq!(ListRecord { length, ..record }.is_possible(), possible, "{length}");
+        for (length, possible) in [
+            (0, false),
+            (16, false),
+            (17, true),
+            (16_777_232, true),
+            (16_777_233, false),
+        ] {
+            assert_eq!(
+                ListRecord { length, ..record }.is_possible(),
+                possible,
+                "{length}"
+            );
         }
     }
 }

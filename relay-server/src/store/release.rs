@@ -1,7 +1,8 @@
-//! Versions that are no longer kept: expiry, release, and the removal of their references piece by piece.
+//! Versions that are no longer kept: expiry, release, and the removal of their references piece by
+//! piece.
 //!
-//! A released version is out of sight at once and durably; dropping its references may be interrupted at any point and is
-//! taken up again.
+//! A released version is out of sight at once and durably; dropping its references may be
+//! interrupted at any point and is taken up again.
 
 use super::backend::blocking;
 use super::config::millis;
@@ -67,8 +68,14 @@ pub(super) async fn expire(inner: &Arc<Inner>) -> Result<u64, Arc<StoreError>> {
         let released = inner.writer.run(move |ledger| {
             let mut released = 0;
             for number in due {
-                let Some(record) = ledger.version(number)? else { continue };
-                let key = ShareKey { user: record.user, owner: record.owner, share: record.share };
+                let Some(record) = ledger.version(number)? else {
+                    continue;
+                };
+                let key = ShareKey {
+                    user: record.user,
+                    owner: record.owner,
+                    share: record.share,
+                };
                 if record.due_ms > now || record.phase == Phase::Released {
                     continue;
                 }
@@ -103,14 +110,22 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> Result<(), Arc<StoreError>> {
 }
 
 /// Versions due from one time to another, inclusive, earliest first.
-async fn due_versions(inner: &Arc<Inner>, from: u64, to: u64) -> Result<Vec<VersionNumber>, Arc<StoreError>> {
+async fn due_versions(
+    inner: &Arc<Inner>,
+    from: u64,
+    to: u64,
+) -> Result<Vec<VersionNumber>, Arc<StoreError>> {
     let inner = Arc::clone(inner);
     let look = move || {
         let mut found = Vec::new();
         inner.index.storage().scan(DUE, &[], &mut |key, _| {
             let due = key.first_chunk().map(|due| u64::from_be_bytes(*due));
-            let number = key.last_chunk().map(|number| VersionNumber(u64::from_be_bytes(*number)));
-            let (Some(due), Some(number)) = (due, number) else { return ControlFlow::Continue(()) };
+            let number = key
+                .last_chunk()
+                .map(|number| VersionNumber(u64::from_be_bytes(*number)));
+            let (Some(due), Some(number)) = (due, number) else {
+                return ControlFlow::Continue(());
+            };
             if due > to || found.len() >= MAX_DUE {
                 return ControlFlow::Break(());
             }
@@ -128,23 +143,35 @@ async fn drop_version(inner: &Arc<Inner>, version: VersionNumber) -> Result<(), 
     let asking = Arc::clone(inner);
     let keys = move || -> Result<_, StorageError> {
         let mut keys = Vec::new();
-        asking.index.storage().scan(LISTS, &version.0.to_be_bytes(), &mut |key, value| {
-            keys.push((key.to_vec(), value.len() / RECORD));
-            ControlFlow::Continue(())
-        })?;
+        asking
+            .index
+            .storage()
+            .scan(LISTS, &version.0.to_be_bytes(), &mut |key, value| {
+                keys.push((key.to_vec(), value.len() / RECORD));
+                ControlFlow::Continue(())
+            })?;
         Ok((asking.index.version(version)?, keys))
     };
     let (record, keys) = blocking(keys).await?.map_err(StoreError::from)?;
-    let root = record.and_then(|record| record.signed_head().ok()).map(|head| head.head().root);
+    let root = record
+        .and_then(|record| record.signed_head().ok())
+        .map(|head| head.head().root);
     drop_refs(inner, version, root.into_iter().collect()).await?;
     for (key, _) in &keys {
         let (reading, key) = (Arc::clone(inner), key.clone());
-        let block = blocking(move || reading.index.get(LISTS, &key)).await?.map_err(StoreError::from)?;
-        let ids = records(&block.unwrap_or_default()).map(|record| record.id).collect();
+        let block = blocking(move || reading.index.get(LISTS, &key))
+            .await?
+            .map_err(StoreError::from)?;
+        let ids = records(&block.unwrap_or_default())
+            .map(|record| record.id)
+            .collect();
         drop_refs(inner, version, ids).await?;
     }
     let lists: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
-    inner.writer.run(move |ledger| ledger.forget(version, &lists)).await
+    inner
+        .writer
+        .run(move |ledger| ledger.forget(version, &lists))
+        .await
 }
 
 async fn drop_refs(
@@ -155,11 +182,18 @@ async fn drop_refs(
     let now = inner.config.now_ms();
     ids.sort_unstable();
     ids.dedup();
-    inner.writer.run(move |ledger| ledger.drop_refs(version, &ids, now)).await
+    inner
+        .writer
+        .run(move |ledger| ledger.drop_refs(version, &ids, now))
+        .await
 }
 
 /// Whether anything of a share is kept by a user.
 pub(super) fn keeps(inner: &Inner, key: &ShareKey) -> Result<bool, StorageError> {
-    let prefix = [&share_prefix(&key.owner, &key.share)[..], key.user.as_bytes()].concat();
+    let prefix = [
+        &share_prefix(&key.owner, &key.share)[..],
+        key.user.as_bytes(),
+    ]
+    .concat();
     Ok(!version_numbers(inner.index.storage(), &prefix)?.is_empty())
 }

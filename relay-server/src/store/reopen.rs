@@ -1,9 +1,11 @@
 //! An index that is opened again after its disk failed.
 //!
-//! redb takes no further request after an error of the operating system, such as a full disk, until it is opened again;
-//! a relay must go on when there is room again.
+//! redb takes no further request after an error of the operating system, such as a full disk, until
+//! it is opened again; a relay must go on when there is room again.
 
-use hither_content::storage::{Batch, DEFAULT_ENGINE, Opened, Storage, StorageError, Table, Visit, open};
+use hither_content::storage::{
+    Batch, DEFAULT_ENGINE, Opened, Storage, StorageError, Table, Visit, open,
+};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,9 +19,9 @@ pub fn open_index(dir: &Path) -> Result<Arc<dyn Storage>, StorageError> {
     let again = move || match open(&dir, DEFAULT_ENGINE)? {
         (storage, Opened::Existing) => Ok(storage),
         // An empty index in the place of one that was in use must not be taken for it.
-        (_, Opened::Fresh | Opened::Rebuilt { .. }) => {
-            Err(StorageError::Damaged("the index was lost while it was in use".into()))
-        }
+        (_, Opened::Fresh | Opened::Rebuilt { .. }) => Err(StorageError::Damaged(
+            "the index was lost while it was in use".into(),
+        )),
     };
     Ok(Arc::new(Reopening::new(first, Box::new(again))))
 }
@@ -33,14 +35,24 @@ struct Reopening {
 
 impl Reopening {
     fn new(first: Arc<dyn Storage>, open: Open) -> Self {
-        Self { open, current: RwLock::new(Some(first)), failed: AtomicBool::new(false) }
+        Self {
+            open,
+            current: RwLock::new(Some(first)),
+            failed: AtomicBool::new(false),
+        }
     }
 
-    fn run<T>(&self, work: impl FnOnce(&dyn Storage) -> Result<T, StorageError>) -> Result<T, StorageError> {
+    fn run<T>(
+        &self,
+        work: impl FnOnce(&dyn Storage) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         let storage = self.current()?;
         let result = work(&*storage);
         // Damage stays damage; what the caller asked for wrongly is the caller's.
-        if matches!(result, Err(StorageError::Io { .. } | StorageError::Engine(_))) {
+        if matches!(
+            result,
+            Err(StorageError::Io { .. } | StorageError::Engine(_))
+        ) {
             self.failed.store(true, Ordering::SeqCst);
         }
         result
@@ -58,7 +70,8 @@ impl Reopening {
         {
             return Ok(Arc::clone(storage));
         }
-        // Others may be at work with it for a moment still; then it is locked, and the next request tries again.
+        // Others may be at work with it for a moment still; then it is locked, and the next request
+        // tries again.
         *current = None;
         let storage = (self.open)()?;
         tracing::info!("the chunk index was opened again");
@@ -129,7 +142,12 @@ mod tests {
             self.check()?;
             self.0.get(table, key)
         }
-        fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        fn scan(
+            &self,
+            table: Table,
+            prefix: &[u8],
+            visit: &mut Visit<'_>,
+        ) -> Result<(), StorageError> {
             self.0.scan(table, prefix, visit)
         }
         fn commit(&self, batch: Batch) -> Result<(), StorageError> {
@@ -155,13 +173,20 @@ mod tests {
 
     #[test]
     fn a_failed_index_works_again_once_its_disk_does() {
-        let (memory, full, opened) =
-            (MemoryStorage::new(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (memory, full, opened) = (
+            MemoryStorage::new(),
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU32::new(0)),
+        );
         let make = {
             let (memory, full, opened) = (memory.clone(), Arc::clone(&full), Arc::clone(&opened));
             move || -> Result<Arc<dyn Storage>, StorageError> {
                 opened.fetch_add(1, Ordering::SeqCst);
-                Ok(Arc::new(Fragile(memory.clone(), Arc::clone(&full), AtomicBool::new(false))))
+                Ok(Arc::new(Fragile(
+                    memory.clone(),
+                    Arc::clone(&full),
+                    AtomicBool::new(false),
+                )))
             }
         };
         let storage = Reopening::new(make().unwrap(), Box::new(make));

@@ -29,14 +29,18 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("packs", &self.inner.backend).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("packs", &self.inner.backend)
+            .finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// Opens a store: its index in `storage` (tables `store-…`; best a database of its own), its packs in `backend`.
+    /// Opens a store: its index in `storage` (tables `store-…`; best a database of its own), its
+    /// packs in `backend`.
     ///
-    /// Removes what a kill left behind. Packs and index that do not belong together are refused and left alone.
+    /// Removes what a kill left behind. Packs and index that do not belong together are refused and
+    /// left alone.
     pub async fn open(
         config: StoreConfig,
         storage: Arc<dyn Storage>,
@@ -50,13 +54,19 @@ impl Store {
             tokio::spawn(write_packs(Arc::clone(&inner), stop.clone())),
             tokio::spawn(sweep_released(Arc::clone(&inner), stop.clone())),
         ];
-        Ok(Self { inner, stop, tasks: Mutex::new(tasks) })
+        Ok(Self {
+            inner,
+            stop,
+            tasks: Mutex::new(tasks),
+        })
     }
 
-    /// Begins to upload a version of a share: `owner` signed `head` (the caller has checked that `user` may upload for
-    /// `owner`). It is kept for `keep` after the upload, or until it is released.
+    /// Begins to upload a version of a share: `owner` signed `head` (the caller has checked that
+    /// `user` may upload for `owner`). It is kept for `keep` after the upload, or until it is
+    /// released.
     ///
-    /// An upload of the same share that is still going on ends. The caller bounds the number of uploads.
+    /// An upload of the same share that is still going on ends. The caller bounds the number of
+    /// uploads.
     pub async fn put(
         &self,
         user: UserId,
@@ -68,21 +78,27 @@ impl Store {
         PutSession::begin(Arc::clone(&self.inner), user, owner, head, read_key, keep).await
     }
 
-    /// The versions of a share that are here, complete ones first, then the newest first; usually one.
-    pub async fn candidates(&self, owner: DeviceId, share: ShareId) -> Result<Vec<StoredVersion>, ReadError> {
+    /// The versions of a share that are here, complete ones first, then the newest first; usually
+    /// one.
+    pub async fn candidates(
+        &self,
+        owner: DeviceId,
+        share: ShareId,
+    ) -> Result<Vec<StoredVersion>, ReadError> {
         candidates(&self.inner, owner, share).await
     }
 
-    /// Reads chunks from the start of `range` on, as many as make [`MAX_READ`](super::MAX_READ) bytes, at least one. Each
-    /// was compared with its id. Where a chunk is not to be had the answer ends before it; as the first one it is the
-    /// error.
+    /// Reads chunks from the start of `range` on, as many as make [`MAX_READ`](super::MAX_READ)
+    /// bytes, at least one. Each was compared with its id. Where a chunk is not to be had the
+    /// answer ends before it; as the first one it is the error.
     pub async fn read(
         &self,
         version: &StoredVersion,
         space: Space,
         range: PositionRange,
     ) -> Result<Vec<ReadChunk>, ReadError> {
-        self.read_into(&Buffers::new(0), version, space, range).await
+        self.read_into(&Buffers::new(0), version, space, range)
+            .await
     }
 
     /// The same, with memory out of `buffers`: for who reads again and again.
@@ -96,8 +112,8 @@ impl Store {
         read(&self.inner, buffers, version, space, range).await
     }
 
-    /// Gives up whatever a user keeps of a share; `false` if that is nothing. Uploads of it end. Durable when this
-    /// returns; the user's bytes are counted down soon after.
+    /// Gives up whatever a user keeps of a share; `false` if that is nothing. Uploads of it end.
+    /// Durable when this returns; the user's bytes are counted down soon after.
     pub async fn release(
         &self,
         user: UserId,
@@ -107,8 +123,8 @@ impl Store {
         release(&self.inner, ShareKey { user, owner, share }).await
     }
 
-    /// Changes when what a user keeps of a share expires, Unix milliseconds; `None`: only when it is released. `false` if
-    /// nothing is complete there.
+    /// Changes when what a user keeps of a share expires, Unix milliseconds; `None`: only when it
+    /// is released. `false` if nothing is complete there.
     pub async fn keep_until(
         &self,
         user: UserId,
@@ -120,7 +136,12 @@ impl Store {
     }
 
     /// Whether a user keeps anything of a share, complete or not.
-    pub async fn keeps(&self, user: UserId, owner: DeviceId, share: ShareId) -> Result<bool, StoreError> {
+    pub async fn keeps(
+        &self,
+        user: UserId,
+        owner: DeviceId,
+        share: ShareId,
+    ) -> Result<bool, StoreError> {
         let inner = Arc::clone(&self.inner);
         Ok(blocking(move || keeps(&inner, &ShareKey { user, owner, share })).await??)
     }
@@ -129,11 +150,17 @@ impl Store {
     pub async fn usage(&self, user: UserId) -> Result<Usage, StoreError> {
         let inner = Arc::clone(&self.inner);
         let record = blocking(move || inner.index.user(&user)).await??;
-        let quota = record.and_then(|record| record.quota).or(self.inner.config.user_quota);
-        Ok(Usage { bytes: record.map_or(0, |record| record.bytes), quota })
+        let quota = record
+            .and_then(|record| record.quota)
+            .or(self.inner.config.user_quota);
+        Ok(Usage {
+            bytes: record.map_or(0, |record| record.bytes),
+            quota,
+        })
     }
 
-    /// Sets what a user may keep, bytes; `None`: what the configuration says. Nothing is released for it.
+    /// Sets what a user may keep, bytes; `None`: what the configuration says. Nothing is released
+    /// for it.
     pub async fn set_quota(&self, user: UserId, quota: Option<u64>) -> Result<(), Arc<StoreError>> {
         let set = self.inner.writer.run(move |ledger| {
             ledger.user_number(&user)?;
@@ -151,7 +178,8 @@ impl Store {
         gc(&self.inner).await
     }
 
-    /// Reads and verifies everything; with `repair` damaged chunks are forgotten, so that they can be uploaded again.
+    /// Reads and verifies everything; with `repair` damaged chunks are forgotten, so that they can
+    /// be uploaded again.
     pub async fn check(&self, repair: bool) -> Result<CheckReport, Arc<StoreError>> {
         check(&self.inner, repair).await
     }
@@ -161,8 +189,8 @@ impl Store {
         stats(&self.inner).await
     }
 
-    /// Writes what was received, and ends. Uploads that go on fail; the folders can be opened again when they are dropped
-    /// too.
+    /// Writes what was received, and ends. Uploads that go on fail; the folders can be opened again
+    /// when they are dropped too.
     pub async fn close(self) {
         self.stop.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));

@@ -24,8 +24,8 @@ pub struct Missing {
     pub root: bool,
     /// Positions of the manifest. Of positions with the same chunk only the first is named.
     pub manifest: Ranges,
-    /// Positions of the data, likewise. Where there are more ranges than fit a message, the rest comes when the upload
-    /// is begun again.
+    /// Positions of the data, likewise. Where there are more ranges than fit a message, the rest
+    /// comes when the upload is begun again.
     pub data: Ranges,
     /// Length of all of it, bytes.
     pub bytes: u64,
@@ -40,8 +40,8 @@ struct Lists {
     rest: Vec<u8>,
 }
 
-/// An upload. Its methods may be called from several tasks; dropping it breaks the upload off, and what is durable by then
-/// is kept for another attempt.
+/// An upload. Its methods may be called from several tasks; dropping it breaks the upload off, and
+/// what is durable by then is kept for another attempt.
 pub struct PutSession {
     inner: Arc<Inner>,
     key: ShareKey,
@@ -56,7 +56,9 @@ pub struct PutSession {
 
 impl std::fmt::Debug for PutSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PutSession").field("version", &self.progress.version).finish_non_exhaustive()
+        f.debug_struct("PutSession")
+            .field("version", &self.progress.version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,10 @@ impl PutSession {
         // The lists need room too.
         let lists = list_bytes(head.head());
         inner.check_floor(lists)?;
-        let due_ms = inner.config.now_ms().saturating_add(millis(inner.config.pending_grace));
+        let due_ms = inner
+            .config
+            .now_ms()
+            .saturating_add(millis(inner.config.pending_grace));
         let new = NewVersion {
             user,
             owner,
@@ -84,16 +89,33 @@ impl PutSession {
             due_ms,
             lists,
         };
-        let most = Most { versions: inner.config.user_versions, lists: inner.config.user_lists };
-        let (version, number) = match inner.writer.run(move |ledger| ledger.create(new, most)).await? {
+        let most = Most {
+            versions: inner.config.user_versions,
+            lists: inner.config.user_lists,
+        };
+        let (version, number) = match inner
+            .writer
+            .run(move |ledger| ledger.create(new, most))
+            .await?
+        {
             Created::New(version, number) => (version, number),
             Created::Older => return Err(PutError::Older),
             Created::TooMany(used) => {
                 let (quota, used) = (most.versions.into(), used.into());
-                return Err(PutError::Quota { of: Measure::Versions, quota, used, wanted: 1 });
+                return Err(PutError::Quota {
+                    of: Measure::Versions,
+                    quota,
+                    used,
+                    wanted: 1,
+                });
             }
             Created::TooLong(used) => {
-                return Err(PutError::Quota { of: Measure::Lists, quota: most.lists, used, wanted: lists });
+                return Err(PutError::Quota {
+                    of: Measure::Lists,
+                    quota: most.lists,
+                    used,
+                    wanted: lists,
+                });
             }
         };
         // One that was begun before, and got no further, is to be swept.
@@ -103,11 +125,21 @@ impl PutSession {
         inner.uploads.enter(key, &progress);
         let buffers = inner.buffers();
         let (lists, blocks) = Default::default();
-        Ok(Self { inner, key, head, keep, progress, buffers, lists, blocks })
+        Ok(Self {
+            inner,
+            key,
+            head,
+            keep,
+            progress,
+            buffers,
+            lists,
+            blocks,
+        })
     }
 
-    /// Takes records of consecutive positions: 36 bytes each, at most [`MAX_LIST`]; `first` is the position of the first.
-    /// The manifest's list comes first; both in order. Refused lists end the upload.
+    /// Takes records of consecutive positions: 36 bytes each, at most [`MAX_LIST`]; `first` is the
+    /// position of the first. The manifest's list comes first; both in order. Refused lists end
+    /// the upload.
     pub async fn list(&self, space: Space, first: u32, bytes: &[u8]) -> Result<(), PutError> {
         self.progress.failure()?;
         let listed = self.add_list(space, first, bytes).await;
@@ -132,41 +164,71 @@ impl PutSession {
         lists.counts[space_index(space)] += (bytes.len() / RECORD) as u32;
         lists.rest.extend(bytes);
         let ends = lists.counts[space_index(space)] == total;
-        let whole = if ends { lists.rest.len() } else { lists.rest.len() / BLOCK_BYTES * BLOCK_BYTES };
+        let whole = if ends {
+            lists.rest.len()
+        } else {
+            lists.rest.len() / BLOCK_BYTES * BLOCK_BYTES
+        };
         let rest = lists.rest.split_off(whole);
         let blocks = std::mem::replace(&mut lists.rest, rest);
         self.store_blocks(space, before / BLOCK, blocks).await
     }
 
-    async fn store_blocks(&self, space: Space, first: u32, blocks: Vec<u8>) -> Result<(), PutError> {
+    async fn store_blocks(
+        &self,
+        space: Space,
+        first: u32,
+        blocks: Vec<u8>,
+    ) -> Result<(), PutError> {
         if blocks.is_empty() {
             return Ok(());
         }
         let version = self.progress.version;
         let stored = self.inner.writer.run(move |ledger| {
             let open = ledger.open_version(version)?.is_some();
-            for (block, bytes) in (first..).zip(blocks.chunks(BLOCK_BYTES)).take_while(|_| open) {
+            for (block, bytes) in (first..)
+                .zip(blocks.chunks(BLOCK_BYTES))
+                .take_while(|_| open)
+            {
                 ledger.put(LISTS, &list_key(version, space, block), bytes);
             }
             Ok(open)
         });
-        if stored.await? { Ok(()) } else { Err(PutError::Released) }
+        if stored.await? {
+            Ok(())
+        } else {
+            Err(PutError::Released)
+        }
     }
 
-    /// What has to be sent, once the lists are complete. From now on the version relies on what is not named.
+    /// What has to be sent, once the lists are complete. From now on the version relies on what is
+    /// not named.
     pub async fn missing(&self) -> Result<Missing, PutError> {
         self.progress.failure()?;
         let lists = self.lists.lock().await;
         let head = self.head.head();
         if lists.counts != [0, head.manifest_chunks, head.chunks] || self.progress.is_listed() {
-            return Err(PutError::List("it is not complete, or was asked about before"));
+            return Err(PutError::List(
+                "it is not complete, or was asked about before",
+            ));
         }
-        let _turn = self.inner.listings.turn(self.key.user).await.ok_or(super::StoreError::Closed)?;
-        let of = Of { version: self.progress.version, user: self.progress.user };
+        let _turn = self
+            .inner
+            .listings
+            .turn(self.key.user)
+            .await
+            .ok_or(super::StoreError::Closed)?;
+        let of = Of {
+            version: self.progress.version,
+            user: self.progress.user,
+        };
         let (spaces, bytes) = missing(&self.inner, of, head).await?;
         let promise = self.inner.promise(self.key.user, bytes).await;
         let refused = promise.is_err();
-        self.inner.writer.run(move |ledger| ledger.list(of.version, refused)).await?;
+        self.inner
+            .writer
+            .run(move |ledger| ledger.list(of.version, refused))
+            .await?;
         self.inner.sweep.notify_one();
         let promise = promise?;
         let [root, manifest, data] = &spaces;
@@ -180,58 +242,79 @@ impl PutSession {
         Ok(missing)
     }
 
-    /// Takes a chunk; waits while too much is on its way to the disk. A chunk that is not wanted is ignored.
+    /// Takes a chunk; waits while too much is on its way to the disk. A chunk that is not wanted is
+    /// ignored.
     ///
-    /// It is verified later: what is wrong with it, or with the disk, is the error of a later call. [`Self::stored`] says
-    /// when it is durable. May be cancelled: the chunk is then wanted still.
+    /// It is verified later: what is wrong with it, or with the disk, is the error of a later call.
+    /// [`Self::stored`] says when it is durable. May be cancelled: the chunk is then wanted
+    /// still.
     pub async fn chunk(&self, space: Space, position: u32, bytes: Bytes) -> Result<(), PutError> {
-        let Some(taken) = self.progress.take(space, position)? else { return Ok(()) };
+        let Some(taken) = self.progress.take(space, position)? else {
+            return Ok(());
+        };
         let record = self.record(space, position).await?;
         if record.length as usize != bytes.len() {
-            return Err(PutError::Length { expected: record.length, actual: bytes.len() });
+            return Err(PutError::Length {
+                expected: record.length,
+                actual: bytes.len(),
+            });
         }
         self.inner.packer.add(taken, record, bytes).await
     }
 
-    /// Memory to receive a chunk of `length` bytes into, which spares the system getting new memory for each.
+    /// Memory to receive a chunk of `length` bytes into, which spares the system getting new memory
+    /// for each.
     pub fn buffer(&self, length: u32) -> Buffer {
         self.buffers.take(length as usize)
     }
 
-    /// The length that the chunk at a position must have, bytes: for bounding what is read from a network.
+    /// The length that the chunk at a position must have, bytes: for bounding what is read from a
+    /// network.
     pub async fn length(&self, space: Space, position: u32) -> Result<u32, PutError> {
-        self.record(space, position).await.map(|record| record.length)
+        self.record(space, position)
+            .await
+            .map(|record| record.length)
     }
 
     async fn record(&self, space: Space, position: u32) -> Result<ListRecord, PutError> {
         let head = self.head.head();
         if space == Space::Root {
-            let root = ListRecord { id: head.root, length: head.root_length };
-            return if position == 0 { Ok(root) } else { Err(PutError::Position) };
+            let root = ListRecord {
+                id: head.root,
+                length: head.root_length,
+            };
+            return if position == 0 {
+                Ok(root)
+            } else {
+                Err(PutError::Position)
+            };
         }
         let number = position / BLOCK;
-        let cached = self.blocks.lock().unwrap_or_else(PoisonError::into_inner)[space_index(space)].clone();
+        let cached =
+            self.blocks.lock().unwrap_or_else(PoisonError::into_inner)[space_index(space)].clone();
         let block = match cached.filter(|(cached, _)| *cached == number) {
             Some((_, block)) => block,
             None => {
                 let (inner, version) = (Arc::clone(&self.inner), self.progress.version);
                 let block = blocking(move || inner.index.block(version, space, number)).await??;
                 let entry = Some((number, Arc::clone(&block)));
-                self.blocks.lock().unwrap_or_else(PoisonError::into_inner)[space_index(space)] = entry;
+                self.blocks.lock().unwrap_or_else(PoisonError::into_inner)[space_index(space)] =
+                    entry;
                 block
             }
         };
         record_at(&block, position % BLOCK).ok_or(PutError::Position)
     }
 
-    /// Waits for positions that have become durable since the last call; `None` after the end of a complete upload.
-    /// Cancelling loses nothing.
+    /// Waits for positions that have become durable since the last call; `None` after the end of a
+    /// complete upload. Cancelling loses nothing.
     pub async fn stored(&self) -> Result<Option<Stored>, PutError> {
         self.progress.stored().await
     }
 
-    /// Everything was sent: waits until it is durable, then makes the version the one that is kept, in place of the one
-    /// before. The error [`PutError::Incomplete`] changes nothing: more chunks may follow.
+    /// Everything was sent: waits until it is durable, then makes the version the one that is kept,
+    /// in place of the one before. The error [`PutError::Incomplete`] changes nothing: more
+    /// chunks may follow.
     pub async fn end(&self) -> Result<(), PutError> {
         if !self.progress.is_listed() {
             return Err(PutError::List("it is not complete"));
@@ -242,9 +325,15 @@ impl PutSession {
             missing => return Err(PutError::Incomplete { missing }),
         }
         let now = self.inner.config.now_ms();
-        let due = self.keep.map_or(VersionRecord::NEVER, |keep| now.saturating_add(millis(keep)));
+        let due = self.keep.map_or(VersionRecord::NEVER, |keep| {
+            now.saturating_add(millis(keep))
+        });
         let version = self.progress.version;
-        let completed = self.inner.writer.run(move |ledger| ledger.complete(version, due)).await?;
+        let completed = self
+            .inner
+            .writer
+            .run(move |ledger| ledger.complete(version, due))
+            .await?;
         self.inner.sweep.notify_one();
         match completed {
             Completed::Done => {

@@ -37,14 +37,19 @@ pub struct StoreStats {
 impl StoreStats {
     /// How often a stored byte is kept on average, over all users; 1.0 for an empty store.
     pub fn dedupe_ratio(&self) -> f64 {
-        if self.live_bytes == 0 { 1.0 } else { self.logical_bytes as f64 / self.live_bytes as f64 }
+        if self.live_bytes == 0 {
+            1.0
+        } else {
+            self.logical_bytes as f64 / self.live_bytes as f64
+        }
     }
 }
 
 /// What one user keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Ciphertext of the user's different chunks, bytes. While a version replaces another both count.
+    /// Ciphertext of the user's different chunks, bytes. While a version replaces another both
+    /// count.
     pub bytes: u64,
     /// What the user may keep, bytes; `None`: whatever there is room for.
     pub quota: Option<u64>,

@@ -14,8 +14,9 @@
 //! | lost | id | |
 //! | meta | name | |
 //!
-//! References are entries and not counts: adding or removing one twice changes nothing, so whatever a crash interrupts
-//! is simply done again. A chunk is in use while `refs` has a key that begins with its id.
+//! References are entries and not counts: adding or removing one twice changes nothing, so whatever
+//! a crash interrupts is simply done again. A chunk is in use while `refs` has a key that begins
+//! with its id.
 
 use super::ids::{PackNumber, Place, UserNumber, VersionNumber};
 use super::records::space_index;
@@ -27,7 +28,8 @@ pub(super) const REFS: Table = Table::new("store-refs");
 pub(super) const PACKS: Table = Table::new("store-packs");
 pub(super) const VERSIONS: Table = Table::new("store-versions");
 pub(super) const SHARES: Table = Table::new("store-shares");
-/// When something is to be done about a version: it expires, or (at 0) its references are to be dropped.
+/// When something is to be done about a version: it expires, or (at 0) its references are to be
+/// dropped.
 pub(super) const DUE: Table = Table::new("store-due");
 pub(super) const LISTS: Table = Table::new("store-lists");
 pub(super) const USERS: Table = Table::new("store-users");
@@ -62,8 +64,18 @@ pub(super) fn parse_ref(key: &[u8]) -> Option<(ChunkId, UserNumber)> {
     Some((id, UserNumber(u32::from_be_bytes(*user))))
 }
 
-pub(super) fn share_key(owner: &DeviceId, share: &ShareId, user: &UserId, version: VersionNumber) -> Vec<u8> {
-    [&share_prefix(owner, share)[..], user.as_bytes(), &version.0.to_be_bytes()].concat()
+pub(super) fn share_key(
+    owner: &DeviceId,
+    share: &ShareId,
+    user: &UserId,
+    version: VersionNumber,
+) -> Vec<u8> {
+    [
+        &share_prefix(owner, share)[..],
+        user.as_bytes(),
+        &version.0.to_be_bytes(),
+    ]
+    .concat()
 }
 
 /// Begins the keys of every version of a share, whoever keeps it.
@@ -99,7 +111,11 @@ pub(super) fn encode_place(place: &Place) -> [u8; 16] {
 
 pub(super) fn decode_place(value: &[u8]) -> Result<Place, StorageError> {
     let (pack, lower) = decode_pair(value)?;
-    Ok(Place { pack: PackNumber(pack), offset: (lower >> 32) as u32, length: lower as u32 })
+    Ok(Place {
+        pack: PackNumber(pack),
+        offset: (lower >> 32) as u32,
+        length: lower as u32,
+    })
 }
 
 /// Two numbers, one after the other.
@@ -113,11 +129,17 @@ pub(super) fn decode_pair(value: &[u8]) -> Result<(u64, u64), StorageError> {
 }
 
 pub(super) fn decode_u64(value: &[u8]) -> Result<u64, StorageError> {
-    value.try_into().map(u64::from_be_bytes).map_err(|_| malformed())
+    value
+        .try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| malformed())
 }
 
 pub(super) fn decode_u32(value: &[u8]) -> Result<u32, StorageError> {
-    value.try_into().map(u32::from_be_bytes).map_err(|_| malformed())
+    value
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| malformed())
 }
 
 pub(super) fn malformed() -> StorageError {
@@ -136,7 +158,11 @@ mod tests {
         assert!(key.starts_with(&user_prefix(&id, UserNumber(3))));
         assert_eq!(parse_dead(&dead_key(77, &id)), Some((77, id)));
         assert_eq!(parse_dead(&[0; 7]), None);
-        let place = Place { pack: PackNumber(u64::MAX - 1), offset: u32::MAX, length: 5 };
+        let place = Place {
+            pack: PackNumber(u64::MAX - 1),
+            offset: u32::MAX,
+            length: 5,
+        };
         assert_eq!(decode_place(&encode_place(&place)).unwrap(), place);
         assert!(decode_place(&[0; 15]).is_err());
     }

@@ -31,7 +31,10 @@ impl Uploads {
     /// Removes an upload, unless another one has taken over.
     pub(super) fn leave(&self, key: &ShareKey, progress: &Arc<Progress>) {
         let mut uploads = self.lock();
-        if uploads.get(key).is_some_and(|current| Arc::ptr_eq(current, progress)) {
+        if uploads
+            .get(key)
+            .is_some_and(|current| Arc::ptr_eq(current, progress))
+        {
             uploads.remove(key);
         }
     }
@@ -45,7 +48,10 @@ impl Uploads {
 
     /// The upload of a version, if it is going on.
     pub(super) fn of(&self, key: &ShareKey, version: VersionNumber) -> Option<Arc<Progress>> {
-        self.lock().get(key).filter(|progress| progress.version == version).cloned()
+        self.lock()
+            .get(key)
+            .filter(|progress| progress.version == version)
+            .cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareKey, Arc<Progress>>> {

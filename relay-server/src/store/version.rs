@@ -4,7 +4,9 @@ use super::ids::UserNumber;
 use super::records::RECORD;
 use super::tables::malformed;
 use hither_content::storage::StorageError;
-use hither_proto::{DeviceId, Head, HeadError, ReadKey, ShareId, SignedHead, UncheckedHead, UserId};
+use hither_proto::{
+    DeviceId, Head, HeadError, ReadKey, ShareId, SignedHead, UncheckedHead, UserId,
+};
 
 /// How far a version has come. It only ever moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +111,8 @@ pub(super) struct UserRecord {
     pub(super) bytes: u64,
     /// Number of versions, also those that are being uploaded or removed.
     pub(super) versions: u32,
-    /// Bytes of the lists of those, as long as their uploads said that they would be. Lists of before are not counted.
+    /// Bytes of the lists of those, as long as their uploads said that they would be. Lists of
+    /// before are not counted.
     pub(super) lists: u64,
     /// What the user may keep, bytes; `None`: what the configuration says.
     pub(super) quota: Option<u64>,
@@ -137,11 +140,20 @@ impl UserRecord {
             17 => {
                 let [has] = take(&mut value)?;
                 let quota = u64::from_be_bytes(take(&mut value)?);
-                ((has != 0).then_some(quota), u64::from_be_bytes(take(&mut value)?))
+                (
+                    (has != 0).then_some(quota),
+                    u64::from_be_bytes(take(&mut value)?),
+                )
             }
             _ => return Err(malformed()),
         };
-        Ok(Self { number, bytes, versions, lists, quota })
+        Ok(Self {
+            number,
+            bytes,
+            versions,
+            lists,
+            quota,
+        })
     }
 }
 
@@ -158,12 +170,25 @@ mod tests {
     #[test]
     fn user_records_round_trip() {
         for quota in [None, Some(0), Some(u64::MAX)] {
-            let record = UserRecord { number: UserNumber(7), bytes: 1 << 40, versions: 3, lists: 36, quota };
+            let record = UserRecord {
+                number: UserNumber(7),
+                bytes: 1 << 40,
+                versions: 3,
+                lists: 36,
+                quota,
+            };
             assert_eq!(UserRecord::decode(&record.encode()).unwrap(), record);
             // As it was before lists were counted.
-            let old = [&record.encode()[..16], &quota.map(u64::to_be_bytes).unwrap_or_default()[..]].concat();
+            let old = [
+                &record.encode()[..16],
+                &quota.map(u64::to_be_bytes).unwrap_or_default()[..],
+            ]
+            .concat();
             let old = &old[..if quota.is_some() { 24 } else { 16 }];
-            assert_eq!(UserRecord::decode(old).unwrap(), UserRecord { lists: 0, ..record });
+            assert_eq!(
+                UserRecord::decode(old).unwrap(),
+                UserRecord { lists: 0, ..record }
+            );
         }
         assert!(UserRecord::decode(&[0; 15]).is_err() && UserRecord::decode(&[0; 17]).is_err());
         assert!(VersionRecord::decode(&[0; FIXED - 1]).is_err());

@@ -1,4 +1,5 @@
-//! The one thread that changes the index: it takes jobs in order and commits as many together as have come.
+//! The one thread that changes the index: it takes jobs in order and commits as many together as
+//! have come.
 
 use super::error::StoreError;
 use super::index::Index;
@@ -32,12 +33,16 @@ impl Writer {
             .name("store-index".into())
             .spawn(move || work(&index, queue))
             .map_err(|error| StoreError::io("starting the index writer", error))?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Runs `job`; what it returns is known, and its changes durable, when this returns.
     ///
-    /// After an error the changes may or may not be there. A caller that goes away does not undo its job.
+    /// After an error the changes may or may not be there. A caller that goes away does not undo
+    /// its job.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Ledger<'_>) -> Result<T, StorageError> + Send + 'static,
@@ -49,22 +54,37 @@ impl Writer {
                 Err(error) => (None, Err(error)),
             };
             let done: Done = Box::new(move |outcome| {
-                let outcome = outcome.and_then(|()| value.ok_or_else(|| Arc::new(StoreError::Closed)));
+                let outcome =
+                    outcome.and_then(|()| value.ok_or_else(|| Arc::new(StoreError::Closed)));
                 // Nobody waits any more: fine.
                 let _ = reply.send(outcome);
             });
             (result, done)
         });
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let jobs = self
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let closed = || Arc::new(StoreError::Closed);
-        jobs.ok_or_else(closed)?.send(job).await.map_err(|_| closed())?;
+        jobs.ok_or_else(closed)?
+            .send(job)
+            .await
+            .map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
     /// Takes no more jobs, and returns when those that wait are done. Blocks.
     pub(super) fn stop(&self) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the index writer panicked");
         }
@@ -88,8 +108,13 @@ fn work(index: &Index, mut queue: mpsc::Receiver<Job>) {
             next = if more { queue.try_recv().ok() } else { None };
         }
         let (batch, lost_changed) = ledger.finish();
-        let committed =
-            result.and_then(|()| if batch.is_empty() { Ok(()) } else { index.storage().commit(batch) });
+        let committed = result.and_then(|()| {
+            if batch.is_empty() {
+                Ok(())
+            } else {
+                index.storage().commit(batch)
+            }
+        });
         if lost_changed {
             index.note_lost();
         }

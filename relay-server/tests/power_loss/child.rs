@@ -1,14 +1,18 @@
-//! What the child processes do: use a relay's state and store until the disk is taken away, or report what is in them.
+//! What the child processes do: use a relay's state and store until the disk is taken away, or
+//! report what is in them.
 //!
-//! Lines to the parent begin with `@`: `open HOW`, `mail QUEUE PLACE WHAT` when a message is acknowledged, `forgetting QUEUE PLACE`
-//! before and `forgotten …` after messages were acknowledged by their reader, `chunk OWNER SHARE SPACE POSITION` when it was
-//! reported as stored, `version OWNER SHARE` when it was complete, `full` when the image is too small.
+//! Lines to the parent begin with `@`: `open HOW`, `mail QUEUE PLACE WHAT` when a message is
+//! acknowledged, `forgetting QUEUE PLACE` before and `forgotten …` after messages were acknowledged
+//! by their reader, `chunk OWNER SHARE SPACE POSITION` when it was reported as stored, `version
+//! OWNER SHARE` when it was complete, `full` when the image is too small.
 
 use crate::common::{self, Version};
 use bytes::Bytes;
 use hither_content::storage::Opened;
 use hither_proto::{PositionRange, Space};
-use hither_relay::state::{Embedded, Limits, MAX_READ, MAX_READ_BYTES, NewItem, Options, State, StateError};
+use hither_relay::state::{
+    Embedded, Limits, MAX_READ, MAX_READ_BYTES, NewItem, Options, State, StateError,
+};
 use hither_relay::store::{PutError, Store};
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,16 +20,21 @@ use std::sync::{Arc, Mutex};
 
 const QUEUES: u64 = 3;
 const UPLOADERS: u8 = 2;
-/// Versions of one uploader: more than half a second has time for, and few enough to be looked for in every round.
+/// Versions of one uploader: more than half a second has time for, and few enough to be looked for
+/// in every round.
 const VERSIONS: u8 = 60;
 const CHUNKS: u64 = 20;
 
 static OUTPUT: Mutex<()> = Mutex::new(());
 
-/// One line, one `write`: lines of several tasks do not mix, and their order is that of these calls.
+/// One line, one `write`: lines of several tasks do not mix, and their order is that of these
+/// calls.
 fn say(line: &str) {
     let _turn = OUTPUT.lock().unwrap();
-    std::io::stdout().lock().write_all(format!("@{line}\n").as_bytes()).unwrap();
+    std::io::stdout()
+        .lock()
+        .write_all(format!("@{line}\n").as_bytes())
+        .unwrap();
     std::io::stdout().lock().flush().unwrap();
 }
 
@@ -38,7 +47,9 @@ pub(crate) async fn run() {
     let (state, opened) = Embedded::open(&dir.join("state"), &Options::default()).unwrap();
     let store = common::open(&dir, common::config()).await;
     match opened {
-        Opened::Rebuilt { reason, .. } => say(&format!("open rebuilt {}", reason.replace('\n', " "))),
+        Opened::Rebuilt { reason, .. } => {
+            say(&format!("open rebuilt {}", reason.replace('\n', " ")))
+        }
         _ => say("open"),
     }
     let (state, store) = (Arc::new(state), Arc::new(store));
@@ -54,7 +65,11 @@ pub(crate) async fn run() {
     for queue in 0..QUEUES {
         // Two senders each.
         for sender in 0..2 {
-            tokio::spawn(write_mail(Arc::clone(&state), queue, life << 40 | sender << 32));
+            tokio::spawn(write_mail(
+                Arc::clone(&state),
+                queue,
+                life << 40 | sender << 32,
+            ));
         }
     }
     for uploader in 0..UPLOADERS {
@@ -74,8 +89,19 @@ fn item(number: u64) -> NewItem {
     id[..8].copy_from_slice(&number.to_be_bytes());
     let source = Bytes::copy_from_slice(&(number >> 32).to_be_bytes());
     let value = common::noise(number, 100 + (number % 3000) as usize);
-    let limits = Limits { items: 60_000, bytes: 1 << 40, source_items: 60_000, source_bytes: 1 << 40 };
-    NewItem { id, source, value, expires_ms: u64::MAX >> 2, limits }
+    let limits = Limits {
+        items: 60_000,
+        bytes: 1 << 40,
+        source_items: 60_000,
+        source_bytes: 1 << 40,
+    };
+    NewItem {
+        id,
+        source,
+        value,
+        expires_ms: u64::MAX >> 2,
+        limits,
+    }
 }
 
 async fn write_mail(state: Arc<Embedded>, queue: u64, from: u64) {
@@ -104,7 +130,10 @@ async fn report_mail(state: &Embedded) {
         let name = queue_name(queue);
         let mut after = 0;
         loop {
-            let items = state.read(&name, after, MAX_READ, MAX_READ_BYTES).await.unwrap();
+            let items = state
+                .read(&name, after, MAX_READ, MAX_READ_BYTES)
+                .await
+                .unwrap();
             let Some(last) = items.last() else { break };
             after = last.seq;
             for found in items {
@@ -147,7 +176,13 @@ async fn upload_one(store: &Store, version: &Version, share: u8) -> Result<(), P
     let (session, missing) = common::begin(store, common::user(1), version).await?;
     let send = async {
         for (space, position) in common::positions(&missing) {
-            session.chunk(space, position, version.space(space)[position as usize].clone()).await?;
+            session
+                .chunk(
+                    space,
+                    position,
+                    version.space(space)[position as usize].clone(),
+                )
+                .await?;
         }
         session.end().await
     };
@@ -168,7 +203,9 @@ async fn report_versions(store: &Store, life: u64, uploader: u8) {
     for share in 0..VERSIONS {
         let version = version(life, uploader, share);
         let name = name(&version, share);
-        let Some(stored) = common::stored(store, &version).await else { continue };
+        let Some(stored) = common::stored(store, &version).await else {
+            continue;
+        };
         for space in [Space::Root, Space::Manifest, Space::Data] {
             for position in stored.held.ranges(space).positions() {
                 let range = PositionRange::new(position, 1).unwrap();
@@ -176,7 +213,10 @@ async fn report_versions(store: &Store, life: u64, uploader: u8) {
                     Ok(read) if read[0].bytes == version.space(space)[position as usize] => {
                         say(&format!("chunk {name} {} {position}", space as u8));
                     }
-                    other => say(&format!("broken chunk {name} {} {position}: {other:?}", space as u8)),
+                    other => say(&format!(
+                        "broken chunk {name} {} {position}: {other:?}",
+                        space as u8
+                    )),
                 }
             }
         }

@@ -26,7 +26,8 @@ impl Ledger {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
             ["mail", queue, seq, what] => {
-                self.mail.insert((queue.into(), seq.parse().unwrap()), what.into());
+                self.mail
+                    .insert((queue.into(), seq.parse().unwrap()), what.into());
             }
             ["forgetting", queue, seq] => {
                 self.forgetting.insert(queue.into(), seq.parse().unwrap());
@@ -41,7 +42,8 @@ impl Ledger {
         }
     }
 
-    /// Compares what a reading child found with what was promised; one line for each kind of broken promise.
+    /// Compares what a reading child found with what was promised; one line for each kind of broken
+    /// promise.
     pub(crate) fn compare(&mut self, found: &[String]) -> Vec<String> {
         let mut failures = Vec::new();
         let (mut mail, mut rest) = (BTreeMap::new(), BTreeSet::new());
@@ -49,25 +51,43 @@ impl Ledger {
             let words: Vec<_> = line.split(' ').collect();
             match words[..] {
                 ["mail", queue, seq, what] => {
-                    mail.insert((queue.to_owned(), seq.parse::<u64>().unwrap()), what.to_owned());
+                    mail.insert(
+                        (queue.to_owned(), seq.parse::<u64>().unwrap()),
+                        what.to_owned(),
+                    );
                 }
                 ["chunk" | "version", ..] => drop(rest.insert(line.clone())),
-                ["open", "rebuilt", ..] => failures.push(format!("the state does not open: {line}")),
+                ["open", "rebuilt", ..] => {
+                    failures.push(format!("the state does not open: {line}"))
+                }
                 ["broken", ..] => failures.push(line.clone()),
                 _ => {}
             }
         }
-        let up_to = |of: &BTreeMap<String, u64>, queue: &String| of.get(queue).copied().unwrap_or(0);
-        let kept = self.mail.iter().filter(|((queue, seq), _)| *seq > up_to(&self.forgetting, queue));
-        let lost = kept.filter(|(place, what)| mail.get(*place) != Some(what)).count();
-        let gone = mail.keys().filter(|(queue, seq)| *seq <= up_to(&self.forgotten, queue)).count();
+        let up_to =
+            |of: &BTreeMap<String, u64>, queue: &String| of.get(queue).copied().unwrap_or(0);
+        let kept = self
+            .mail
+            .iter()
+            .filter(|((queue, seq), _)| *seq > up_to(&self.forgetting, queue));
+        let lost = kept
+            .filter(|(place, what)| mail.get(*place) != Some(what))
+            .count();
+        let gone = mail
+            .keys()
+            .filter(|(queue, seq)| *seq <= up_to(&self.forgotten, queue))
+            .count();
         let chunks = self.chunks.difference(&rest).count();
         let versions = self.versions.difference(&rest).count();
         for (count, of, what) in [
             (lost, self.mail.len(), "acknowledged messages are lost"),
             (gone, self.mail.len(), "forgotten messages are back"),
             (chunks, self.chunks.len(), "stored chunks are lost"),
-            (versions, self.versions.len(), "complete versions are not complete"),
+            (
+                versions,
+                self.versions.len(),
+                "complete versions are not complete",
+            ),
         ] {
             if count > 0 {
                 failures.push(format!("{count} of {of}: {what}"));

@@ -3,7 +3,13 @@
 //! One program: each would be linked with the whole relay by itself.
 
 // Tests and their helpers fail by panicking.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 mod admin;
 mod groups_common;

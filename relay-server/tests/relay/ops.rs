@@ -11,7 +11,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 async fn pages(world: &World) -> SocketAddr {
-    hither_relay::ops::start(&world.node, &world.gates).await.unwrap().expect("an address")
+    hither_relay::ops::start(&world.node, &world.gates)
+        .await
+        .unwrap()
+        .expect("an address")
 }
 
 async fn with_pages() -> World {
@@ -30,18 +33,26 @@ async fn the_page_counts_what_happens_and_names_nobody() {
     let version = Version::random(&owner, 1, 20, 10_000);
     owner.share(&world, &version).await;
     let reader = Device::new();
-    let mut bulk = reader.read(&world, &Open::of(&version, Purpose::Bulk), CarrierKind::Tcp).await.unwrap();
+    let mut bulk = reader
+        .read(&world, &Open::of(&version, Purpose::Bulk), CarrierKind::Tcp)
+        .await
+        .unwrap();
     bulk.want(1, 1, hither_proto::Space::Data, 0..20).await;
     assert_eq!(bulk.answer(1).await.chunks.len(), 20);
     let other = Version::random(&owner, 1, 3, 5_000);
     let refused = owner.upload(&world, &other, usize::MAX).await;
     assert_eq!(refused.end, End::Refused(RelayRefusalCode::NotFound));
     let (head, page) = get(at, "/metrics").await;
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains(CONTENT_TYPE), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200") && head.contains(CONTENT_TYPE),
+        "{head}"
+    );
     assert!(page.ends_with("# EOF\n"));
     let metrics = parse_metrics(&page);
     let value = |name: &str, label: &str| {
-        let series = metrics.get(&format!("hither_relay_{name}")).unwrap_or_else(|| panic!("no {name}"));
+        let series = metrics
+            .get(&format!("hither_relay_{name}"))
+            .unwrap_or_else(|| panic!("no {name}"));
         series
             .iter()
             .find(|(labels, _)| labels.contains(label))
@@ -52,7 +63,10 @@ async fn the_page_counts_what_happens_and_names_nobody() {
     assert_eq!(value("upload_chunks_total", ""), 23.0);
     assert_eq!(value("download_bytes_total", ""), 200_000.0);
     assert_eq!(value("downloads", ""), 1.0);
-    assert_eq!(value("refusals_total", "service=\"upload\",reason=\"not_found\""), 1.0);
+    assert_eq!(
+        value("refusals_total", "service=\"upload\",reason=\"not_found\""),
+        1.0
+    );
     assert_eq!(value("services_total", "service=\"upload\""), 2.0);
     assert_eq!(value("request_seconds_count", "request=\"put_end\""), 1.0);
     assert_eq!(value("packs", ""), 1.0);
@@ -61,8 +75,19 @@ async fn the_page_counts_what_happens_and_names_nobody() {
     assert!(value("commit_seconds_count", "database=\"index\"") > 0.0);
     assert!(value("commit_seconds_count", "database=\"state\"") > 0.0);
     assert!(value("disk_free_bytes", "") > 0.0);
-    assert_eq!(value("build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION"))), 1.0);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!(
+        value(
+            "build_info",
+            &format!("version=\"{}\"", env!("CARGO_PKG_VERSION"))
+        ),
+        1.0
+    );
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     for secret in [
         owner.id().to_string(),
         reader.id().short(),
@@ -122,20 +147,33 @@ async fn readiness_says_what_is_wrong() {
     let owner = world.somebody().await;
     let version = Version::random(&owner, 1, 3, 5_000);
     owner.place(&world, version.share(), version.bytes()).await;
-    assert_eq!(owner.upload(&world, &version, usize::MAX).await.end, End::Refused(RelayRefusalCode::NoSpace));
+    assert_eq!(
+        owner.upload(&world, &version, usize::MAX).await.end,
+        End::Refused(RelayRefusalCode::NoSpace)
+    );
     let metrics = parse_metrics(&get(at, "/metrics").await.1);
     let failures = &metrics["hither_relay_commit_failures_total"];
-    assert!(failures.iter().any(|(labels, count)| labels.contains("index") && *count > 0.0), "{failures:?}");
+    assert!(
+        failures
+            .iter()
+            .any(|(labels, count)| labels.contains("index") && *count > 0.0),
+        "{failures:?}"
+    );
     let draining = Arc::clone(&world.node);
     draining.drain(Duration::ZERO).await;
-    assert_eq!(get(at, "/readyz").await.1, r#"{"ready":false,"problems":["draining"]}"#);
+    assert_eq!(
+        get(at, "/readyz").await.1,
+        r#"{"ready":false,"problems":["draining"]}"#
+    );
     world.node.stop().await;
 }
 
 /// Every name of a metric in a text.
 fn names(text: &str) -> BTreeSet<String> {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = text.split(|c| !part(c)).filter(|word| word.starts_with("hither_relay_"));
+    let words = text
+        .split(|c| !part(c))
+        .filter(|word| word.starts_with("hither_relay_"));
     words.map(str::to_owned).collect()
 }
 
@@ -147,14 +185,19 @@ fn the_dashboard_shows_metrics_that_exist_and_all_of_them() {
     let panels = dashboard["panels"].as_array().unwrap();
     assert!(panels.iter().any(|panel| panel["targets"].is_array()));
     let metrics = Metrics::new();
-    metrics.refused(hither_relay::ops::labels::Service::Upload, hither_relay::ops::labels::Reason::Quota);
+    metrics.refused(
+        hither_relay::ops::labels::Service::Upload,
+        hither_relay::ops::labels::Reason::Quota,
+    );
     let page = metrics.page().unwrap();
     let exported = names(&page);
     let shown = names(&text);
     let unknown: Vec<_> = shown.difference(&exported).collect();
     assert!(unknown.is_empty(), "not exported: {unknown:?}");
     // A histogram is shown by its buckets.
-    let described = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let described = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     for metric in described {
         let shows = |name: &String| name.starts_with(metric);
         assert!(shown.iter().any(shows), "{metric} is on no panel");
@@ -177,9 +220,12 @@ fn the_files_for_deploying_agree_with_the_defaults() {
     assert_eq!(http, "127.0.0.1:4819");
     assert!(compose.contains(&format!("\"{http}:4819/tcp\"")));
     let unit = read("hither-relay.service");
-    for line in
-        ["DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "MemoryDenyWriteExecute=yes"]
-    {
+    for line in [
+        "DynamicUser=yes",
+        "ProtectSystem=strict",
+        "NoNewPrivileges=yes",
+        "MemoryDenyWriteExecute=yes",
+    ] {
         assert!(unit.lines().any(|there| there == line), "{line}");
     }
 }

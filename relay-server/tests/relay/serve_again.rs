@@ -7,8 +7,8 @@ use hither_content::storage::MemoryStorage;
 use hither_proto::{MessageId, RelayMessage};
 use hither_relay::ops::Gates;
 use hither_relay::state::{
-    Appended, Depth, Embedded, Entry, Expect, Item, NewItem, Page, Session, State, StateError, Subscription,
-    Watch,
+    Appended, Depth, Embedded, Entry, Expect, Item, NewItem, Page, Session, State, StateError,
+    Subscription, Watch,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,14 +27,23 @@ struct Flaky {
 
 /// Takes one of what is left.
 fn fails(left: &AtomicUsize) -> bool {
-    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+        left.checked_sub(1)
+    })
+    .is_ok()
 }
 
 impl State for Flaky {
     fn get<'a>(&'a self, bucket: &'a str, key: &'a str) -> Answer<'a, Option<Entry>> {
         self.state.get(bucket, key)
     }
-    fn put<'a>(&'a self, bucket: &'a str, key: &'a str, value: Bytes, expect: Expect) -> Answer<'a, u64> {
+    fn put<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        value: Bytes,
+        expect: Expect,
+    ) -> Answer<'a, u64> {
         self.state.put(bucket, key, value, expect)
     }
     fn delete<'a>(&'a self, bucket: &'a str, key: &'a str, expect: Expect) -> Answer<'a, bool> {
@@ -69,7 +78,8 @@ impl State for Flaky {
         value: Bytes,
         expect: Expect,
     ) -> Answer<'a, u64> {
-        self.state.put_ephemeral(session, bucket, key, value, expect)
+        self.state
+            .put_ephemeral(session, bucket, key, value, expect)
     }
     fn append<'a>(&'a self, queue: &'a str, item: NewItem) -> Answer<'a, Appended> {
         self.state.append(queue, item)
@@ -109,24 +119,45 @@ async fn a_mailbox_that_failed_for_a_while_is_read_and_emptied_without_further_w
     let memory = MemoryStorage::new();
     let state = Embedded::start(Box::new(move || Ok(Arc::new(memory.clone())))).unwrap();
     let (reads_that_fail, acks_that_fail) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let flaky = Arc::new(Flaky { state, reads_that_fail, acks_that_fail, queue: Mutex::default() });
+    let flaky = Arc::new(Flaky {
+        state,
+        reads_that_fail,
+        acks_that_fail,
+        queue: Mutex::default(),
+    });
     let dir = tempfile::tempdir().unwrap();
     let state: Arc<dyn State> = Arc::clone(&flaky) as Arc<dyn State>;
     let no_change = |_: &mut Settings| {};
-    let node = crate::storing_common::start(dir.path(), state, Arc::new(Disk::default()), no_change).await;
+    let node =
+        crate::storing_common::start(dir.path(), state, Arc::new(Disk::default()), no_change).await;
     let user = node.registry.create_user("").await.unwrap();
     let (one, two) = (Device::new(), Device::new());
     for device in [&one, &two] {
         let invitation = node.registry.invite(&user, 1, SOON).await.unwrap();
-        node.registry.admit(&device.id(), Some(&invitation)).await.unwrap();
+        node.registry
+            .admit(&device.id(), Some(&invitation))
+            .await
+            .unwrap();
     }
-    let world = crate::storing_common::World { node, gates: Gates::default(), index: Disk::default(), dir };
+    let world = crate::storing_common::World {
+        node,
+        gates: Gates::default(),
+        index: Disk::default(),
+        dir,
+    };
     let mut first = one.talk(&world).await;
     let sealed = Bytes::from_static(b"the only message");
-    let send =
-        RelayMessage::Send { request: 1, to: two.id(), id: MessageId::new([1; 16]), sealed, keep_s: 0 };
+    let send = RelayMessage::Send {
+        request: 1,
+        to: two.id(),
+        id: MessageId::new([1; 16]),
+        sealed,
+        keep_s: 0,
+    };
     first.say(&send).await;
-    first.find(|answer| matches!(answer, RelayMessage::Sent { request: 1, .. }).then_some(())).await;
+    first
+        .find(|answer| matches!(answer, RelayMessage::Sent { request: 1, .. }).then_some(()))
+        .await;
     // Everything that is read when the reader comes fails, and nobody writes again.
     flaky.reads_that_fail.store(3, Ordering::SeqCst);
     flaky.acks_that_fail.store(3, Ordering::SeqCst);
@@ -136,7 +167,10 @@ async fn a_mailbox_that_failed_for_a_while_is_read_and_emptied_without_further_w
         _ => None,
     };
     let (seq, sealed) = second.find(delivery).await;
-    assert_eq!((&sealed[..], flaky.reads_that_fail.load(Ordering::SeqCst)), (&b"the only message"[..], 0));
+    assert_eq!(
+        (&sealed[..], flaky.reads_that_fail.load(Ordering::SeqCst)),
+        (&b"the only message"[..], 0)
+    );
     // And so it is when it is to be forgotten.
     second.say(&RelayMessage::Received { seq }).await;
     let empty = async {

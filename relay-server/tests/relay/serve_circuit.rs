@@ -1,4 +1,5 @@
-//! Circuits, by everyone who may ask for one: who is joined with whom, what is passed on, and how it ends.
+//! Circuits, by everyone who may ask for one: who is joined with whom, what is passed on, and how
+//! it ends.
 
 use crate::storing_common::{Device, Relay, World, random, soon};
 use hither_carrier::CarrierKind;
@@ -17,11 +18,19 @@ async fn world(change: impl FnOnce(&mut Config)) -> (World, UserId) {
 }
 
 fn knock(from: &Device, to: DeviceId) -> Knock {
-    Knock::make(&ShareSecret::new([1; 16]), &from.id(), &to, [7; Knock::SALT])
+    Knock::make(
+        &ShareSecret::new([1; 16]),
+        &from.id(),
+        &to,
+        [7; Knock::SALT],
+    )
 }
 
 fn connect(from: &Device, to: DeviceId) -> CircuitMessage {
-    CircuitMessage::Connect { to, knock: knock(from, to) }
+    CircuitMessage::Connect {
+        to,
+        knock: knock(from, to),
+    }
 }
 
 /// What is said of a circuit, or why there is none.
@@ -37,7 +46,11 @@ async fn heard(relay: &mut Relay) -> Result<CircuitMessage, RelayRefusalCode> {
 async fn offered(talk: &mut Relay) -> (CircuitId, DeviceId, Knock) {
     let offer = |message| match message {
         RelayMessage::Circuit(message) => match *message {
-            CircuitMessage::Incoming { circuit, from, knock } => Some((circuit, from, knock)),
+            CircuitMessage::Incoming {
+                circuit,
+                from,
+                knock,
+            } => Some((circuit, from, knock)),
             other => panic!("{other:?}"),
         },
         _ => None,
@@ -55,7 +68,9 @@ async fn joined(
     let mut caller = from.circuit(world, connect(from, to.id()), by).await;
     let (circuit, who, shown) = offered(talk).await;
     assert_eq!((who, shown), (from.id(), knock(from, to.id())));
-    let mut called = to.circuit(world, CircuitMessage::Accept { circuit }, at).await;
+    let mut called = to
+        .circuit(world, CircuitMessage::Accept { circuit }, at)
+        .await;
     assert_eq!(heard(&mut called).await, Ok(CircuitMessage::Connected));
     assert_eq!(heard(&mut caller).await, Ok(CircuitMessage::Connected));
     (caller, called)
@@ -97,7 +112,10 @@ async fn what_is_said_arrives_and_each_way_ends_by_itself() {
         assert!(got_there == there && got_back == back, "{by} to {at}");
     }
     let metrics = &world.node.metrics;
-    assert_eq!((metrics.circuits_opened.get(), metrics.circuit_bytes.get()), (4, 4 * 5_000_000));
+    assert_eq!(
+        (metrics.circuits_opened.get(), metrics.circuit_bytes.get()),
+        (4, 4 * 5_000_000)
+    );
     soon(async {
         while metrics.circuits.get() > 0 {
             tokio::task::yield_now().await;
@@ -105,13 +123,20 @@ async fn what_is_said_arrives_and_each_way_ends_by_itself() {
     })
     .await;
     // Cut-off data does not pass for complete.
-    let (mut caller, mut called) =
-        joined(&world, (&one, CarrierKind::Quic), (&two, CarrierKind::Quic), &mut talk).await;
+    let (mut caller, mut called) = joined(
+        &world,
+        (&one, CarrierKind::Quic),
+        (&two, CarrierKind::Quic),
+        &mut talk,
+    )
+    .await;
     caller.send.write_all(b"the beginning of").await.unwrap();
     let mut got = [0; 16];
     called.recv.read_exact(&mut got).await.unwrap();
     caller.send.reset();
-    soon(called.recv.read_to_end(&mut Vec::new())).await.unwrap_err();
+    soon(called.recv.read_to_end(&mut Vec::new()))
+        .await
+        .unwrap_err();
 }
 
 /// Every caller, where the operator lets guests in and where not, while the device is there.
@@ -121,8 +146,14 @@ async fn who_may_ask_for_a_circuit() {
     type Change = fn(&mut Config);
     let all: [(Change, [Option<RelayRefusalCode>; 4]); 4] = [
         (|_| {}, [None, None, None, Some(Revoked)]),
-        (|config| config.circuit.guests = false, [None, None, Some(NotRegistered), Some(Revoked)]),
-        (|config| config.guests = false, [None, None, Some(NotRegistered), Some(Revoked)]),
+        (
+            |config| config.circuit.guests = false,
+            [None, None, Some(NotRegistered), Some(Revoked)],
+        ),
+        (
+            |config| config.guests = false,
+            [None, None, Some(NotRegistered), Some(Revoked)],
+        ),
         (|config| config.circuit.enabled = false, [Some(Role); 4]),
     ];
     for (change, expected) in all {
@@ -132,60 +163,124 @@ async fn who_may_ask_for_a_circuit() {
         let (stranger, revoked) = (Device::new(), world.device(&user).await);
         world.node.registry.revoke(&revoked.id()).await.unwrap();
         let mut talk = owner.talk(&world).await;
-        for (caller, expected) in [&sibling, &other, &stranger, &revoked].into_iter().zip(expected) {
+        for (caller, expected) in [&sibling, &other, &stranger, &revoked]
+            .into_iter()
+            .zip(expected)
+        {
             match expected {
                 None => {
-                    let (caller, owner) = ((caller, CarrierKind::Quic), (&owner, CarrierKind::Quic));
+                    let (caller, owner) =
+                        ((caller, CarrierKind::Quic), (&owner, CarrierKind::Quic));
                     drop(joined(&world, caller, owner, &mut talk).await);
                 }
                 Some(code) => {
-                    let mut end =
-                        caller.circuit(&world, connect(caller, owner.id()), CarrierKind::Quic).await;
+                    let mut end = caller
+                        .circuit(&world, connect(caller, owner.id()), CarrierKind::Quic)
+                        .await;
                     assert_eq!(heard(&mut end).await, Err(code));
                 }
             }
         }
         // Nobody is joined with itself.
-        let mut own = owner.circuit(&world, connect(&owner, owner.id()), CarrierKind::Quic).await;
+        let mut own = owner
+            .circuit(&world, connect(&owner, owner.id()), CarrierKind::Quic)
+            .await;
         let answer = heard(&mut own).await;
-        assert!(matches!(answer, Err(RelayRefusalCode::NotFound | Role)), "{answer:?}");
+        assert!(
+            matches!(answer, Err(RelayRefusalCode::NotFound | Role)),
+            "{answer:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_was_asked_can_take_a_circuit_and_nobody_waits_for_long() {
     let (world, user) = world(|config| config.circuit.accept = Span::millis(700)).await;
-    let (one, two, three) = (world.device(&user).await, world.device(&user).await, world.device(&user).await);
+    let (one, two, three) = (
+        world.device(&user).await,
+        world.device(&user).await,
+        world.device(&user).await,
+    );
     let mut talk = two.talk(&world).await;
-    let mut caller = one.circuit(&world, connect(&one, two.id()), CarrierKind::Quic).await;
+    let mut caller = one
+        .circuit(&world, connect(&one, two.id()), CarrierKind::Quic)
+        .await;
     let (circuit, ..) = offered(&mut talk).await;
     // Neither another device nor the caller itself.
     for thief in [&three, &one, &Device::new()] {
-        let mut end = thief.circuit(&world, CircuitMessage::Accept { circuit }, CarrierKind::Quic).await;
+        let mut end = thief
+            .circuit(
+                &world,
+                CircuitMessage::Accept { circuit },
+                CarrierKind::Quic,
+            )
+            .await;
         assert_eq!(heard(&mut end).await, Err(RelayRefusalCode::NotFound));
     }
-    let mut called = two.circuit(&world, CircuitMessage::Accept { circuit }, CarrierKind::Quic).await;
+    let mut called = two
+        .circuit(
+            &world,
+            CircuitMessage::Accept { circuit },
+            CarrierKind::Quic,
+        )
+        .await;
     assert_eq!(heard(&mut called).await, Ok(CircuitMessage::Connected));
     assert_eq!(heard(&mut caller).await, Ok(CircuitMessage::Connected));
-    let mut again = two.circuit(&world, CircuitMessage::Accept { circuit }, CarrierKind::Quic).await;
-    assert_eq!(heard(&mut again).await, Err(RelayRefusalCode::NotFound), "once");
+    let mut again = two
+        .circuit(
+            &world,
+            CircuitMessage::Accept { circuit },
+            CarrierKind::Quic,
+        )
+        .await;
+    assert_eq!(
+        heard(&mut again).await,
+        Err(RelayRefusalCode::NotFound),
+        "once"
+    );
     // Declined: at once. Not answered: in time. Not there: the same answer.
     let asked = Instant::now();
-    let mut declined = one.circuit(&world, connect(&one, two.id()), CarrierKind::Quic).await;
+    let mut declined = one
+        .circuit(&world, connect(&one, two.id()), CarrierKind::Quic)
+        .await;
     let (circuit, ..) = offered(&mut talk).await;
-    talk.say(&RelayMessage::Circuit(Box::new(CircuitMessage::Decline { circuit }))).await;
+    talk.say(&RelayMessage::Circuit(Box::new(CircuitMessage::Decline {
+        circuit,
+    })))
+    .await;
     assert_eq!(heard(&mut declined).await, Err(RelayRefusalCode::NotFound));
-    assert!(asked.elapsed() < Duration::from_millis(600), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_millis(600),
+        "{:?}",
+        asked.elapsed()
+    );
     let asked = Instant::now();
-    let mut expired = one.circuit(&world, connect(&one, two.id()), CarrierKind::Quic).await;
+    let mut expired = one
+        .circuit(&world, connect(&one, two.id()), CarrierKind::Quic)
+        .await;
     let (circuit, ..) = offered(&mut talk).await;
     assert_eq!(heard(&mut expired).await, Err(RelayRefusalCode::NotFound));
     assert!(asked.elapsed() >= Duration::from_millis(700));
-    let mut late = two.circuit(&world, CircuitMessage::Accept { circuit }, CarrierKind::Quic).await;
+    let mut late = two
+        .circuit(
+            &world,
+            CircuitMessage::Accept { circuit },
+            CarrierKind::Quic,
+        )
+        .await;
     assert_eq!(heard(&mut late).await, Err(RelayRefusalCode::NotFound));
-    let mut absent = one.circuit(&world, connect(&one, three.id()), CarrierKind::Quic).await;
+    let mut absent = one
+        .circuit(&world, connect(&one, three.id()), CarrierKind::Quic)
+        .await;
     assert_eq!(heard(&mut absent).await, Err(RelayRefusalCode::NotFound));
-    assert!(world.node.metrics.refusals.get(Service::Circuit, Reason::NotFound) >= 7);
+    assert!(
+        world
+            .node
+            .metrics
+            .refusals
+            .get(Service::Circuit, Reason::NotFound)
+            >= 7
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +289,11 @@ async fn too_many_are_refused_and_harm_nobody() {
         (config.circuit.device, config.circuit.guest_device) = (2, 1);
     })
     .await;
-    let (one, two, three) = (world.device(&user).await, world.device(&user).await, world.device(&user).await);
+    let (one, two, three) = (
+        world.device(&user).await,
+        world.device(&user).await,
+        world.device(&user).await,
+    );
     let (mut talk, mut other) = (two.talk(&world).await, three.talk(&world).await);
     let (quic, guest) = (CarrierKind::Quic, Device::new());
     let (mut caller, mut called) = joined(&world, (&one, quic), (&two, quic), &mut talk).await;
@@ -232,7 +331,11 @@ async fn a_circuit_ends_with_its_device_with_silence_and_with_the_relay() {
         world.node.registry.revoke(&revoked).await.unwrap();
         has_ended(&mut caller).await;
         has_ended(&mut called).await;
-        assert!(since.elapsed() < Duration::from_millis(1400), "{:?}", since.elapsed());
+        assert!(
+            since.elapsed() < Duration::from_millis(1400),
+            "{:?}",
+            since.elapsed()
+        );
     }
     let (one, two) = (world.device(&user).await, world.device(&user).await);
     let mut talk = two.talk(&world).await;
@@ -254,7 +357,11 @@ async fn a_circuit_ends_with_its_device_with_silence_and_with_the_relay() {
 async fn a_rate_is_kept_for_guests_and_not_for_others() {
     const SIZE: usize = 3 << 20;
     let (world, user) = world(|config| config.circuit.guest_rate = Size(1 << 20)).await;
-    let (one, two, guest) = (world.device(&user).await, world.device(&user).await, Device::new());
+    let (one, two, guest) = (
+        world.device(&user).await,
+        world.device(&user).await,
+        Device::new(),
+    );
     let mut talk = two.talk(&world).await;
     let mut took = Vec::new();
     for from in [&one, &guest] {
@@ -266,11 +373,15 @@ async fn a_rate_is_kept_for_guests_and_not_for_others() {
             caller.send.finish().await.unwrap();
         };
         let mut got = Vec::new();
-        let (read, ()) = soon(async { tokio::join!(called.recv.read_to_end(&mut got), send) }).await;
+        let (read, ()) =
+            soon(async { tokio::join!(called.recv.read_to_end(&mut got), send) }).await;
         read.unwrap();
         assert!(got == sent);
         took.push(since.elapsed());
     }
     // One MiB at once, and two more in two seconds.
-    assert!(took[1] >= Duration::from_millis(1800) && took[0] < took[1], "{took:?}");
+    assert!(
+        took[1] >= Duration::from_millis(1800) && took[0] < took[1],
+        "{took:?}"
+    );
 }

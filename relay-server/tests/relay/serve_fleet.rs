@@ -1,7 +1,10 @@
-//! Several nodes: one keeps the state, others ask it (B7, B8, E1, E2, E6), and what a node does before it goes.
+//! Several nodes: one keeps the state, others ask it (B7, B8, E1, E2, E6), and what a node does
+//! before it goes.
 
 use crate::serve_common::{Device, Relay, SOON, Talk, refused};
-use hither_proto::{DeviceId, Nearness, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode, ShareId};
+use hither_proto::{
+    DeviceId, Nearness, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode, ShareId,
+};
 use hither_relay::config::{Role, Size, Span};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -54,10 +57,19 @@ async fn place(
     near: Vec<Nearness>,
 ) -> Result<RelayAddress, RelayRefusal> {
     let request = u64::from(share);
-    talk.say(RelayMessage::Place { request, share: ShareId::new([share; 16]), bytes, near }).await;
+    talk.say(RelayMessage::Place {
+        request,
+        share: ShareId::new([share; 16]),
+        bytes,
+        near,
+    })
+    .await;
     talk.find(|message| match message {
         RelayMessage::Placed { request: of, store } if *of == request => Some(Ok(store.clone())),
-        RelayMessage::Failed { request: of, refusal } if *of == request => Some(Err(*refusal)),
+        RelayMessage::Failed {
+            request: of,
+            refusal,
+        } if *of == request => Some(Err(*refusal)),
         _ => None,
     })
     .await
@@ -65,10 +77,17 @@ async fn place(
 
 async fn release(talk: &mut Talk, share: u8) -> Result<(), RelayRefusal> {
     let request = 1000 + u64::from(share);
-    talk.say(RelayMessage::Release { request, share: ShareId::new([share; 16]) }).await;
+    talk.say(RelayMessage::Release {
+        request,
+        share: ShareId::new([share; 16]),
+    })
+    .await;
     talk.find(|message| match message {
         RelayMessage::Released { request: of } if *of == request => Some(Ok(())),
-        RelayMessage::Failed { request: of, refusal } if *of == request => Some(Err(*refusal)),
+        RelayMessage::Failed {
+            request: of,
+            refusal,
+        } if *of == request => Some(Err(*refusal)),
         _ => None,
     })
     .await
@@ -78,8 +97,10 @@ async fn release(talk: &mut Talk, share: u8) -> Result<(), RelayRefusal> {
 async fn e1_e6_two_fronts_behind_one_assignment_are_one_relay() {
     let dir = tempfile::tempdir().unwrap();
     let control = control(&dir, &[]).await;
-    let (left, right) =
-        (node(&control, &dir, &[Role::Front], 0).await, node(&control, &dir, &[Role::Front], 0).await);
+    let (left, right) = (
+        node(&control, &dir, &[Role::Front], 0).await,
+        node(&control, &dir, &[Role::Front], 0).await,
+    );
     let (one, two) = (Device::new(), Device::new());
     let mut assigned = Vec::new();
     while assigned.len() < 2 {
@@ -88,14 +109,25 @@ async fn e1_e6_two_fronts_behind_one_assignment_are_one_relay() {
         sleep(Duration::from_millis(50)).await;
     }
     assert!(assigned.contains(&left.address()) && assigned.contains(&right.address()));
-    refused(one.hello(&control.address(), None).await.map(drop), RelayRefusalCode::Role);
+    refused(
+        one.hello(&control.address(), None).await.map(drop),
+        RelayRefusalCode::Role,
+    );
 
     let invitation = control.invite(2).await;
     let mut first = one.join(&left, &invitation).await;
     let begun = Instant::now();
     let mut second = two.join(&right, &invitation).await;
-    assert!(second.welcome().devices.iter().any(|entry| entry.device == one.id && entry.online));
-    first.until(two.id, |entry| entry.online && entry.same_network).await;
+    assert!(
+        second
+            .welcome()
+            .devices
+            .iter()
+            .any(|entry| entry.device == one.id && entry.online)
+    );
+    first
+        .until(two.id, |entry| entry.online && entry.same_network)
+        .await;
     assert!(begun.elapsed() < Duration::from_secs(2));
 
     let reading = tokio::spawn(async move {
@@ -107,7 +139,9 @@ async fn e1_e6_two_fronts_behind_one_assignment_are_one_relay() {
     assert_eq!(text, "across");
     // A burst keeps its order.
     for at in 0..40u64 {
-        first.post(at + 10, two.id, [at as u8 + 10; 16], &at.to_string()).await;
+        first
+            .post(at + 10, two.id, [at as u8 + 10; 16], &at.to_string())
+            .await;
     }
     for at in 0..40 {
         assert_eq!(second.received().await, at.to_string());
@@ -117,7 +151,8 @@ async fn e1_e6_two_fronts_behind_one_assignment_are_one_relay() {
     let mut moved = two.hello(&left.address(), None).await.unwrap();
     assert_eq!(second.ended().await, None);
     first.post(90, two.id, [90; 16], "moved").await;
-    // The last acknowledgements may have been on their way: what they were for comes again, and in order.
+    // The last acknowledgements may have been on their way: what they were for comes again, and in
+    // order.
     let mut before = 0;
     while let Ok(again) = moved.received().await.parse::<u64>() {
         assert!(std::mem::replace(&mut before, again) <= again);
@@ -126,8 +161,15 @@ async fn e1_e6_two_fronts_behind_one_assignment_are_one_relay() {
     // Revoked at the node that keeps the state, put out at the front.
     let begun = Instant::now();
     control.running.node.registry.revoke(&two.id).await.unwrap();
-    assert_eq!(moved.ended().await.map(|why| why.code), Some(RelayRefusalCode::Revoked));
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(
+        moved.ended().await.map(|why| why.code),
+        Some(RelayRefusalCode::Revoked)
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     for relay in [left, right, control] {
         relay.running.stop().await;
     }
@@ -164,7 +206,8 @@ async fn a_front_that_dies_takes_its_devices_off_the_list_and_comes_back() {
 async fn the_state_may_go_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let file = token(&dir, SECRET);
-    // Below the ports that systems give out by themselves, so that it is still free after the restart.
+    // Below the ports that systems give out by themselves, so that it is still free after the
+    // restart.
     let port = 20_000 + (std::process::id() % 10_000) as u16;
     let change = |config: &mut hither_relay::config::Config| {
         config.roles = vec![Role::Control, Role::Assign];
@@ -226,7 +269,9 @@ async fn a_node_without_the_secret_does_not_join() {
         },
         ..hither_relay::config::Config::default()
     };
-    let failed = timeout(SOON, hither_relay::start::start(config)).await.expect("it goes on trying");
+    let failed = timeout(SOON, hither_relay::start::start(config))
+        .await
+        .expect("it goes on trying");
     assert!(failed.is_err());
     control.running.stop().await;
 }
@@ -244,29 +289,86 @@ async fn b5_b8_a_share_goes_to_the_nearest_store_with_room_and_stays_there() {
         sleep(Duration::from_millis(50)).await;
         talk = device.join(&control, &invitation).await;
     }
-    let stores: Vec<_> = talk.welcome().stores.iter().map(|store| store.key).collect();
-    assert_eq!(stores, [key(&large), key(&small)], "those with most room first");
+    let stores: Vec<_> = talk
+        .welcome()
+        .stores
+        .iter()
+        .map(|store| store.key)
+        .collect();
+    assert_eq!(
+        stores,
+        [key(&large), key(&small)],
+        "those with most room first"
+    );
     let (small_key, large_key) = (key(&small), key(&large));
     let near = |small_us, large_us| {
-        vec![Nearness { store: small_key, rtt_us: small_us }, Nearness { store: large_key, rtt_us: large_us }]
+        vec![
+            Nearness {
+                store: small_key,
+                rtt_us: small_us,
+            },
+            Nearness {
+                store: large_key,
+                rtt_us: large_us,
+            },
+        ]
     };
     // Without measurements, or as near: the one with most room.
-    assert_eq!(place(&mut talk, 1, 100, Vec::new()).await.unwrap().key, key(&large));
-    assert_eq!(place(&mut talk, 2, 100, near(300, 1_500)).await.unwrap().key, key(&large));
+    assert_eq!(
+        place(&mut talk, 1, 100, Vec::new()).await.unwrap().key,
+        key(&large)
+    );
+    assert_eq!(
+        place(&mut talk, 2, 100, near(300, 1_500))
+            .await
+            .unwrap()
+            .key,
+        key(&large)
+    );
     // Much nearer counts more than room, as long as there is enough.
-    assert_eq!(place(&mut talk, 3, 600, near(300, 50_000)).await.unwrap(), small.address());
-    assert_eq!(place(&mut talk, 4, 600, near(300, 50_000)).await.unwrap().key, key(&large), "400 are left");
+    assert_eq!(
+        place(&mut talk, 3, 600, near(300, 50_000)).await.unwrap(),
+        small.address()
+    );
+    assert_eq!(
+        place(&mut talk, 4, 600, near(300, 50_000))
+            .await
+            .unwrap()
+            .key,
+        key(&large),
+        "400 are left"
+    );
     // The same share stays, whatever is measured now.
-    assert_eq!(place(&mut talk, 3, 600, near(90_000, 300)).await.unwrap().key, key(&small));
-    refused(place(&mut talk, 5, 10_000_000, Vec::new()).await, RelayRefusalCode::NoSpace);
+    assert_eq!(
+        place(&mut talk, 3, 600, near(90_000, 300))
+            .await
+            .unwrap()
+            .key,
+        key(&small)
+    );
+    refused(
+        place(&mut talk, 5, 10_000_000, Vec::new()).await,
+        RelayRefusalCode::NoSpace,
+    );
     // Given back, the room can be had again.
     release(&mut talk, 3).await.unwrap();
     refused(release(&mut talk, 3).await, RelayRefusalCode::NotFound);
-    assert_eq!(place(&mut talk, 6, 600, near(300, 50_000)).await.unwrap().key, key(&small));
+    assert_eq!(
+        place(&mut talk, 6, 600, near(300, 50_000))
+            .await
+            .unwrap()
+            .key,
+        key(&small)
+    );
     // When a store is gone, what it had is placed elsewhere.
     small.running.kill().await;
     let begun = Instant::now();
-    while place(&mut talk, 6, 600, near(300, 50_000)).await.unwrap().key != key(&large) {
+    while place(&mut talk, 6, 600, near(300, 50_000))
+        .await
+        .unwrap()
+        .key
+        != key(&large)
+    {
         assert!(begun.elapsed() < Duration::from_secs(10));
         sleep(Duration::from_millis(200)).await;
     }
@@ -287,7 +389,10 @@ async fn b5_a_users_quota_holds_over_all_shares_and_devices() {
     let mut second = devices[1].join(&relay, &invitation).await;
     let mut stranger = devices[2].join(&relay, &foreign).await;
     place(&mut first, 1, 600, Vec::new()).await.unwrap();
-    refused(place(&mut second, 2, 500, Vec::new()).await, RelayRefusalCode::Quota);
+    refused(
+        place(&mut second, 2, 500, Vec::new()).await,
+        RelayRefusalCode::Quota,
+    );
     place(&mut stranger, 2, 500, Vec::new()).await.unwrap();
     // A share's id says nothing of whose it is: each has its own, and nobody can release another's.
     place(&mut stranger, 1, 100, Vec::new()).await.unwrap();
@@ -296,12 +401,18 @@ async fn b5_a_users_quota_holds_over_all_shares_and_devices() {
     // Smaller is always possible, and makes room as nothing was uploaded yet.
     place(&mut first, 1, 500, Vec::new()).await.unwrap();
     place(&mut second, 2, 500, Vec::new()).await.unwrap();
-    refused(place(&mut second, 2, 501, Vec::new()).await, RelayRefusalCode::Quota);
+    refused(
+        place(&mut second, 2, 501, Vec::new()).await,
+        RelayRefusalCode::Quota,
+    );
     release(&mut first, 1).await.unwrap();
     for share in 3..6 {
         place(&mut second, share, 1, Vec::new()).await.unwrap();
     }
-    refused(place(&mut second, 6, 1, Vec::new()).await, RelayRefusalCode::Quota);
+    refused(
+        place(&mut second, 6, 1, Vec::new()).await,
+        RelayRefusalCode::Quota,
+    );
     relay.running.stop().await;
 }
 
@@ -323,10 +434,22 @@ async fn a_node_that_goes_down_says_where_to_go() {
         .await;
     assert_eq!(relays, [control.address()]);
     // Nobody is sent there or let in any more, while who is there is still served.
-    assert!(!two.assigned(&control.address()).await.unwrap().contains(&address));
+    assert!(
+        !two.assigned(&control.address())
+            .await
+            .unwrap()
+            .contains(&address)
+    );
     let moved = one.hello(&relays[0], None).await.unwrap();
-    assert_eq!(first.ended().await, None, "the newer connection replaces the older");
-    timeout(Duration::from_secs(10), stopping).await.unwrap().unwrap();
+    assert_eq!(
+        first.ended().await,
+        None,
+        "the newer connection replaces the older"
+    );
+    timeout(Duration::from_secs(10), stopping)
+        .await
+        .unwrap()
+        .unwrap();
     drop(moved);
     control.running.stop().await;
 }

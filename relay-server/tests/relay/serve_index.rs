@@ -1,4 +1,5 @@
-//! The index over real sockets: where it is, who is told what and when, whose announcements live how long.
+//! The index over real sockets: where it is, who is told what and when, whose announcements live
+//! how long.
 
 use crate::serve_common::{Device, Relay, SOON};
 use bytes::Bytes;
@@ -30,7 +31,12 @@ impl Talk {
         let hello = RelayMessage::Index(Box::new(IndexMessage::Hello));
         write_relay_message(&mut stream.send, &hello).await.unwrap();
         let reader = RelayReader::new(MAX_INDEX_FRAME);
-        let mut talk = Self { _link: link, stream, reader, nodes: Vec::new() };
+        let mut talk = Self {
+            _link: link,
+            stream,
+            reader,
+            nodes: Vec::new(),
+        };
         match talk.hear().await {
             Ok(Some(IndexMessage::Welcome { nodes, .. })) => Ok(Self { nodes, ..talk }),
             Err(refusal) => Err(refusal),
@@ -40,13 +46,18 @@ impl Talk {
 
     async fn say(&mut self, message: IndexMessage) {
         let message = RelayMessage::Index(Box::new(message));
-        write_relay_message(&mut self.stream.send, &message).await.unwrap();
+        write_relay_message(&mut self.stream.send, &message)
+            .await
+            .unwrap();
     }
 
     /// The next message; `None`: the stream ended.
     async fn hear(&mut self) -> Result<Option<IndexMessage>, RelayRefusalCode> {
         loop {
-            match timeout(SOON, self.reader.next(&mut self.stream.recv)).await.expect("nothing comes") {
+            match timeout(SOON, self.reader.next(&mut self.stream.recv))
+                .await
+                .expect("nothing comes")
+            {
                 Ok(Some(RelayMessage::Index(message))) => return Ok(Some(*message)),
                 Ok(Some(RelayMessage::Refused(refusal))) => return Err(refusal.code),
                 Ok(Some(RelayMessage::Pong { .. })) => {}
@@ -58,22 +69,41 @@ impl Talk {
 
     async fn announce(&mut self, positions: u32) {
         let sealed = Bytes::from_static(b"sealed");
-        self.say(IndexMessage::Announce { topic: TOPIC, holding: holding(positions), sealed }).await;
+        self.say(IndexMessage::Announce {
+            topic: TOPIC,
+            holding: holding(positions),
+            sealed,
+        })
+        .await;
     }
 
     async fn subscribe(&mut self, owner: DeviceId) -> Vec<IndexHolder> {
-        self.say(IndexMessage::Subscribe { topic: TOPIC, owner }).await;
+        self.say(IndexMessage::Subscribe {
+            topic: TOPIC,
+            owner,
+        })
+        .await;
         match self.hear().await {
-            Ok(Some(IndexMessage::Holders { first: true, holders, .. })) => holders,
+            Ok(Some(IndexMessage::Holders {
+                first: true,
+                holders,
+                ..
+            })) => holders,
             other => panic!("{other:?}"),
         }
     }
 
     /// Everything that was said before has been heard when this returns.
     async fn settled(&mut self) {
-        write_relay_message(&mut self.stream.send, &RelayMessage::Ping { nonce: 1 }).await.unwrap();
+        write_relay_message(&mut self.stream.send, &RelayMessage::Ping { nonce: 1 })
+            .await
+            .unwrap();
         loop {
-            match timeout(SOON, self.reader.next(&mut self.stream.recv)).await.unwrap().unwrap() {
+            match timeout(SOON, self.reader.next(&mut self.stream.recv))
+                .await
+                .unwrap()
+                .unwrap()
+            {
                 Some(RelayMessage::Pong { nonce: 1 }) => return,
                 Some(_) => {}
                 None => panic!("the stream ended"),
@@ -88,12 +118,28 @@ fn run(start: u32, count: u32) -> Ranges {
 
 fn holding(positions: u32) -> Announcement {
     let held = run(0, positions);
-    Announcement { version: 1, epoch: 1, seq: 1, complete: false, held, has_manifest: true }
+    Announcement {
+        version: 1,
+        epoch: 1,
+        seq: 1,
+        complete: false,
+        held,
+        has_manifest: true,
+    }
 }
 
 fn delta(seq: u64, start: u32) -> IndexMessage {
     let (added, removed) = (run(start, 1), Ranges::default());
-    IndexMessage::Delta { topic: TOPIC, change: Delta { version: 1, epoch: 1, seq, added, removed } }
+    IndexMessage::Delta {
+        topic: TOPIC,
+        change: Delta {
+            version: 1,
+            epoch: 1,
+            seq,
+            added,
+            removed,
+        },
+    }
 }
 
 fn entries(relay: &Relay) -> u64 {
@@ -121,10 +167,15 @@ async fn changes_are_gathered_and_pushed_and_gaps_are_noticed() {
     until(&relay, 1).await;
     let mut hears = Talk::begin(&reader, &relay.address()).await.unwrap();
     let holders = hears.subscribe(holder.id).await;
-    assert_eq!((holders.len(), &holders[0].holding, holders[0].same_site), (1, &holding(3), true));
+    assert_eq!(
+        (holders.len(), &holders[0].holding, holders[0].same_site),
+        (1, &holding(3), true)
+    );
     // What comes within the pause after the first update is one update.
     says.say(delta(2, 10)).await;
-    let Ok(Some(IndexMessage::Changed { device, .. })) = hears.hear().await else { panic!() };
+    let Ok(Some(IndexMessage::Changed { device, .. })) = hears.hear().await else {
+        panic!()
+    };
     assert_eq!(device, holder.id);
     let begun = Instant::now();
     for seq in 3..23 {
@@ -134,13 +185,21 @@ async fn changes_are_gathered_and_pushed_and_gaps_are_noticed() {
     let mut added = 0;
     let mut updates = 0;
     while added < 20 {
-        let Ok(Some(IndexMessage::Changed { change, .. })) = hears.hear().await else { panic!() };
+        let Ok(Some(IndexMessage::Changed { change, .. })) = hears.hear().await else {
+            panic!()
+        };
         added += change.added.total();
         updates += 1;
     }
-    assert!(updates <= 2 + begun.elapsed().as_millis() / 300, "{updates} updates");
+    assert!(
+        updates <= 2 + begun.elapsed().as_millis() / 300,
+        "{updates} updates"
+    );
     says.say(delta(60, 5)).await;
-    assert_eq!(says.hear().await, Ok(Some(IndexMessage::Resync { topic: TOPIC })));
+    assert_eq!(
+        says.hear().await,
+        Ok(Some(IndexMessage::Resync { topic: TOPIC }))
+    );
     says.say(IndexMessage::Withdraw { topic: TOPIC }).await;
     let gone = hears.hear().await.unwrap().unwrap();
     assert!(matches!(gone, IndexMessage::Holders { gone, .. } if gone == [holder.id]));
@@ -172,7 +231,10 @@ async fn announcements_end_with_their_stream_or_their_time() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(begun.elapsed() < SOON);
     }
-    assert!(begun.elapsed() > Duration::from_secs(2), "it might have been back in a moment");
+    assert!(
+        begun.elapsed() > Duration::from_secs(2),
+        "it might have been back in a moment"
+    );
     lives.settled().await;
     assert_eq!(entries(&relay), 1);
     // A stream that is silent for so long ends.
@@ -191,7 +253,13 @@ async fn guests_come_if_they_may_and_the_revoked_are_thrown_out() {
     let mut talk = Talk::begin(&member, &relay.address()).await.unwrap();
     talk.announce(1).await;
     until(&relay, 1).await;
-    relay.running.node.registry.revoke(&member.id).await.unwrap();
+    relay
+        .running
+        .node
+        .registry
+        .revoke(&member.id)
+        .await
+        .unwrap();
     assert_eq!(talk.hear().await, Err(RelayRefusalCode::Revoked));
     until(&relay, 0).await;
     relay.running.stop().await;
@@ -202,7 +270,10 @@ async fn who_announces_too_much_or_too_often_is_slowed_down_and_then_refused() {
     let relay = Relay::start(|config| {
         config.index.device_entries = 1;
         config.index.device_streams = 1;
-        config.limits.index_device = Rate { per_second: 20.0, burst: 120.0 };
+        config.limits.index_device = Rate {
+            per_second: 20.0,
+            burst: 120.0,
+        };
     })
     .await;
     let device = Device::new();
@@ -211,8 +282,19 @@ async fn who_announces_too_much_or_too_often_is_slowed_down_and_then_refused() {
     assert_eq!(again, Err(RelayRefusalCode::Busy));
     let (topic, sealed) = (IndexTopic::new([8; 32]), Bytes::from_static(b"sealed"));
     talk.announce(3).await;
-    talk.say(IndexMessage::Announce { topic, holding: holding(1), sealed: sealed.clone() }).await;
-    let Ok(Some(IndexMessage::Refused { topic: about, refusal })) = talk.hear().await else { panic!() };
+    talk.say(IndexMessage::Announce {
+        topic,
+        holding: holding(1),
+        sealed: sealed.clone(),
+    })
+    .await;
+    let Ok(Some(IndexMessage::Refused {
+        topic: about,
+        refusal,
+    })) = talk.hear().await
+    else {
+        panic!()
+    };
     assert_eq!((about, refusal.code), (topic, RelayRefusalCode::Quota));
     assert!(refusal.retry_after_ms > 0);
     // 20 messages beyond the burst take about a second.
@@ -221,12 +303,26 @@ async fn who_announces_too_much_or_too_often_is_slowed_down_and_then_refused() {
         talk.say(delta(seq, seq as u32 + 10)).await;
     }
     talk.settled().await;
-    assert!(begun.elapsed() > Duration::from_millis(800), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() > Duration::from_millis(800),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(entries(&relay), 1);
     // As long as 160 messages, more than ever pass at once: that is too long to wait for.
-    let scattered = (0..16_000).filter_map(|at| PositionRange::new(at * 2, 1)).collect();
-    let holding = Announcement { held: scattered, ..holding(0) };
-    talk.say(IndexMessage::Announce { topic: TOPIC, holding, sealed }).await;
+    let scattered = (0..16_000)
+        .filter_map(|at| PositionRange::new(at * 2, 1))
+        .collect();
+    let holding = Announcement {
+        held: scattered,
+        ..holding(0)
+    };
+    talk.say(IndexMessage::Announce {
+        topic: TOPIC,
+        holding,
+        sealed,
+    })
+    .await;
     assert_eq!(talk.hear().await, Err(RelayRefusalCode::Busy));
     relay.running.stop().await;
 }
@@ -253,16 +349,25 @@ async fn every_node_says_where_the_index_is_and_tells_when_that_changes() {
     let device = Device::new();
     let mut none = Talk::begin(&device, &control.address()).await.unwrap();
     assert!(none.nodes.is_empty());
-    assert_eq!(none.hear().await, Ok(None), "whoever is no index ends the stream");
+    assert_eq!(
+        none.hear().await,
+        Ok(None),
+        "whoever is no index ends the stream"
+    );
     let one = node().await;
     let mut talk = Talk::begin(&device, &one.address()).await.unwrap();
     assert_eq!(talk.nodes, [one.address()]);
     let two = node().await;
-    let Ok(Some(IndexMessage::Welcome { nodes, .. })) = talk.hear().await else { panic!() };
+    let Ok(Some(IndexMessage::Welcome { nodes, .. })) = talk.hear().await else {
+        panic!()
+    };
     assert_eq!(nodes.len(), 2);
     let there = timeout(SOON, async {
         loop {
-            let there = Talk::begin(&device, &control.address()).await.unwrap().nodes;
+            let there = Talk::begin(&device, &control.address())
+                .await
+                .unwrap()
+                .nodes;
             if there.len() == 2 {
                 return there;
             }
@@ -274,7 +379,9 @@ async fn every_node_says_where_the_index_is_and_tells_when_that_changes() {
     assert_eq!(there, nodes);
     // Who goes down in order is named no more.
     two.running.stop().await;
-    let Ok(Some(IndexMessage::Welcome { nodes, .. })) = talk.hear().await else { panic!() };
+    let Ok(Some(IndexMessage::Welcome { nodes, .. })) = talk.hear().await else {
+        panic!()
+    };
     assert_eq!(nodes, [one.address()]);
     one.running.stop().await;
     control.running.stop().await;

@@ -15,7 +15,9 @@ async fn e6_what_is_sent_to_a_device_that_is_away_comes_in_order_once_after_a_re
     relay.gone(&two.id).await;
     let mut first = one.join(&relay, &invitation).await;
     for at in 0..100u64 {
-        first.post(at, two.id, [at as u8 + 1; 16], &format!("message {at}")).await;
+        first
+            .post(at, two.id, [at as u8 + 1; 16], &format!("message {at}"))
+            .await;
     }
     for at in 0..100u64 {
         assert_eq!(first.sent(at).await, Ok(false));
@@ -27,7 +29,8 @@ async fn e6_what_is_sent_to_a_device_that_is_away_comes_in_order_once_after_a_re
     for at in 0..100 {
         assert_eq!(second.received().await, format!("message {at}"));
     }
-    let any = |message: &RelayMessage| matches!(message, RelayMessage::Deliver { .. }).then_some(());
+    let any =
+        |message: &RelayMessage| matches!(message, RelayMessage::Deliver { .. }).then_some(());
     assert!(second.silent_of(any, Duration::from_millis(300)).await);
     drop(second);
     let mut again = two.hello(&relay.address(), None).await.unwrap();
@@ -46,7 +49,9 @@ async fn e6_what_was_not_acknowledged_comes_again_after_a_reconnect() {
     let mut first = one.join(&relay, &invitation).await;
     let mut second = two.join(&relay, &invitation).await;
     for at in 0..10u64 {
-        first.post(at, two.id, [at as u8 + 1; 16], &format!("message {at}")).await;
+        first
+            .post(at, two.id, [at as u8 + 1; 16], &format!("message {at}"))
+            .await;
     }
     let mut seqs = Vec::new();
     for at in 0..4 {
@@ -55,8 +60,12 @@ async fn e6_what_was_not_acknowledged_comes_again_after_a_reconnect() {
         seqs.push(seq);
     }
     assert!(seqs.is_sorted());
-    let any = |message: &RelayMessage| matches!(message, RelayMessage::Deliver { .. }).then_some(());
-    assert!(second.silent_of(any, Duration::from_millis(300)).await, "the window is four messages");
+    let any =
+        |message: &RelayMessage| matches!(message, RelayMessage::Deliver { .. }).then_some(());
+    assert!(
+        second.silent_of(any, Duration::from_millis(300)).await,
+        "the window is four messages"
+    );
     second.say(RelayMessage::Received { seq: seqs[1] }).await;
     assert_eq!(second.delivered().await.2, "message 4");
     drop(second);
@@ -104,12 +113,28 @@ async fn mail_to_others_devices_to_nobody_to_oneself_and_too_long_is_refused() {
     devices[1].join(&relay, &invitation).await;
     let mut stranger = devices[2].join(&relay, &foreign).await;
     assert_eq!(first.welcome().max_message, 1000);
-    refused(first.send(1, devices[2].id, 1, "to a stranger").await, RelayRefusalCode::NotFound);
-    refused(first.send(2, Device::new().id, 1, "to nobody").await, RelayRefusalCode::NotFound);
-    refused(first.send(3, devices[0].id, 1, "to myself").await, RelayRefusalCode::Invalid);
-    refused(first.send(4, devices[1].id, 1, &"x".repeat(1001)).await, RelayRefusalCode::Invalid);
-    assert_eq!(first.send(5, devices[1].id, 1, &"x".repeat(1000)).await, Ok(false));
-    let any = |message: &RelayMessage| matches!(message, RelayMessage::Deliver { .. }).then_some(());
+    refused(
+        first.send(1, devices[2].id, 1, "to a stranger").await,
+        RelayRefusalCode::NotFound,
+    );
+    refused(
+        first.send(2, Device::new().id, 1, "to nobody").await,
+        RelayRefusalCode::NotFound,
+    );
+    refused(
+        first.send(3, devices[0].id, 1, "to myself").await,
+        RelayRefusalCode::Invalid,
+    );
+    refused(
+        first.send(4, devices[1].id, 1, &"x".repeat(1001)).await,
+        RelayRefusalCode::Invalid,
+    );
+    assert_eq!(
+        first.send(5, devices[1].id, 1, &"x".repeat(1000)).await,
+        Ok(false)
+    );
+    let any =
+        |message: &RelayMessage| matches!(message, RelayMessage::Deliver { .. }).then_some(());
     assert!(stranger.silent_of(any, Duration::from_millis(200)).await);
     relay.running.stop().await;
 }
@@ -123,9 +148,15 @@ async fn a_full_mailbox_refuses_and_takes_again_when_it_was_read() {
     relay.gone(&two.id).await;
     let mut first = one.join(&relay, &invitation).await;
     for at in 0..3u8 {
-        first.send(u64::from(at), two.id, at + 1, "fits").await.unwrap();
+        first
+            .send(u64::from(at), two.id, at + 1, "fits")
+            .await
+            .unwrap();
     }
-    refused(first.send(3, two.id, 9, "too much").await, RelayRefusalCode::Quota);
+    refused(
+        first.send(3, two.id, 9, "too much").await,
+        RelayRefusalCode::Quota,
+    );
     let mut second = two.hello(&relay.address(), None).await.unwrap();
     for _ in 0..3 {
         assert_eq!(second.received().await, "fits");
@@ -149,7 +180,13 @@ async fn what_is_not_fetched_in_time_expires() {
     relay.gone(&two.id).await;
     let mut first = one.join(&relay, &invitation).await;
     let sealed = Bytes::from_static(b"soon worthless");
-    let send = RelayMessage::Send { request: 1, to: two.id, id: MessageId::new([1; 16]), sealed, keep_s: 1 };
+    let send = RelayMessage::Send {
+        request: 1,
+        to: two.id,
+        id: MessageId::new([1; 16]),
+        sealed,
+        keep_s: 1,
+    };
     first.say(send).await;
     first.sent(1).await.unwrap();
     first.send(2, two.id, 2, "kept").await.unwrap();
@@ -161,7 +198,13 @@ async fn what_is_not_fetched_in_time_expires() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_messages_are_refused_with_the_time_to_wait() {
-    let relay = Relay::start(|config| config.limits.send = Rate { per_second: 2.0, burst: 3.0 }).await;
+    let relay = Relay::start(|config| {
+        config.limits.send = Rate {
+            per_second: 2.0,
+            burst: 3.0,
+        }
+    })
+    .await;
     let (one, two) = (Device::new(), Device::new());
     let invitation = relay.invite(2).await;
     let mut first = one.join(&relay, &invitation).await;
@@ -170,7 +213,10 @@ async fn too_many_messages_are_refused_with_the_time_to_wait() {
     for at in 0..6u8 {
         if let Err(refusal) = first.send(u64::from(at), two.id, at + 1, "x").await {
             assert_eq!(refusal.code, RelayRefusalCode::Busy);
-            assert!(refusal.retry_after_ms > 0 && refusal.retry_after_ms <= 500, "{refusal:?}");
+            assert!(
+                refusal.retry_after_ms > 0 && refusal.retry_after_ms <= 500,
+                "{refusal:?}"
+            );
             busy += 1;
         }
     }
@@ -185,7 +231,8 @@ async fn both_may_have_much_to_say_at_once() {
     let invitation = relay.invite(2).await;
     let mut first = one.join(&relay, &invitation).await;
     let mut second = two.join(&relay, &invitation).await;
-    // Each writes 10 MiB before it reads anything: the relay must neither wait for one nor hold it all.
+    // Each writes 10 MiB before it reads anything: the relay must neither wait for one nor hold it
+    // all.
     let text = "x".repeat(200 * 1024);
     let writing = async {
         for at in 0..50u64 {

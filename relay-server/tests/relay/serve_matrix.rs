@@ -1,13 +1,16 @@
-//! Everything that can be asked of a relay, by everyone who may try: what each is answered, and that the one whose ids
-//! stand in it loses nothing. A kind of message that is added does not compile here until it has its row.
+//! Everything that can be asked of a relay, by everyone who may try: what each is answered, and
+//! that the one whose ids stand in it loses nothing. A kind of message that is added does not
+//! compile here until it has its row.
 
-use crate::matrix::{CALLERS, Caller, Kind, Outcome, Place, Shown, kind, link_messages, relay_messages};
+use crate::matrix::{
+    CALLERS, Caller, Kind, Outcome, Place, Shown, kind, link_messages, relay_messages,
+};
 use crate::storing_common::{Device, soon};
 use hither_carrier::{CarrierKind, MessageReader, Stream, write_message, write_relay_message};
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    IndexMessage, Message, Proof, ProofKey, ProofKind, Purpose, ReadKey, Refusal, RelayMessage, RelayPurpose,
-    RelayRefusalCode, ShareSecret, Side,
+    IndexMessage, Message, Proof, ProofKey, ProofKind, Purpose, ReadKey, Refusal, RelayMessage,
+    RelayPurpose, RelayRefusalCode, ShareSecret, Side,
 };
 use hither_relay::ops::labels::Request;
 
@@ -46,7 +49,8 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
             (Kind::IndexHello, _) => Outcome::Answered("index welcome"),
             _ => Outcome::Refused(RelayRefusalCode::Invalid),
         },
-        // The owner is not there, and offered nothing. (What there is when it is, is in serve_circuit.rs.)
+        // The owner is not there, and offered nothing. (What there is when it is, is in
+        // serve_circuit.rs.)
         RelayPurpose::Circuit => match (kind, caller) {
             (Kind::Connect, Caller::Revoked) => Outcome::Refused(RelayRefusalCode::Revoked),
             (Kind::Connect | Kind::Accept, _) => Outcome::Refused(RelayRefusalCode::NotFound),
@@ -55,12 +59,15 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
     }
 }
 
-/// What comes of a message on the long connection of another device than the one that it names, and what changes for that.
+/// What comes of a message on the long connection of another device than the one that it names, and
+/// what changes for that.
 fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     let sibling = match caller {
         Caller::Sibling => true,
         Caller::Other => false,
-        Caller::Owner | Caller::Stranger | Caller::Revoked => panic!("{caller:?} has no such connection"),
+        Caller::Owner | Caller::Stranger | Caller::Revoked => {
+            panic!("{caller:?} has no such connection")
+        }
     };
     match kind {
         Kind::Ping => (Outcome::Answered("pong"), &[]),
@@ -92,11 +99,14 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     }
 }
 
-/// What comes of a message on another device's stream to the index, where the owner has announced its share.
+/// What comes of a message on another device's stream to the index, where the owner has announced
+/// its share.
 fn indexed(kind: Kind) -> Outcome {
     match kind {
         Kind::Ping => Outcome::Answered("pong"),
-        Kind::Pong | Kind::IndexAnnounce | Kind::IndexWithdraw | Kind::IndexUnsubscribe => Outcome::Nothing,
+        Kind::Pong | Kind::IndexAnnounce | Kind::IndexWithdraw | Kind::IndexUnsubscribe => {
+            Outcome::Nothing
+        }
         // It has announced nothing yet that could change.
         Kind::IndexDelta => Outcome::Answered("resync"),
         Kind::IndexSubscribe => Outcome::Answered("holders"),
@@ -153,7 +163,9 @@ async fn the_first_message_of_every_kind_by_everyone() {
         RelayPurpose::Index,
         RelayPurpose::Circuit,
     ];
-    for (purpose, caller) in purposes.into_iter().flat_map(|purpose| CALLERS.map(|caller| (purpose, caller)))
+    for (purpose, caller) in purposes
+        .into_iter()
+        .flat_map(|purpose| CALLERS.map(|caller| (purpose, caller)))
     {
         for message in relay_messages(&place) {
             let expected = first(purpose, kind(&message), caller);
@@ -168,7 +180,11 @@ async fn the_first_message_of_every_kind_by_everyone() {
             assert_eq!(outcome, expected, "{purpose:?} {caller:?}: {message:?}");
             drop(relay);
             place.left().await;
-            assert_eq!(place.snapshot().await, before, "{purpose:?} {caller:?}: {message:?}");
+            assert_eq!(
+                place.snapshot().await,
+                before,
+                "{purpose:?} {caller:?}: {message:?}"
+            );
         }
     }
     place.unharmed(1).await;
@@ -190,10 +206,20 @@ async fn every_message_on_the_long_connection_of_another_device() {
             talk.say(&message).await;
             if expected == Outcome::Nothing {
                 talk.say(&RelayMessage::Ping { nonce: 99 }).await;
-                let next = talk.find(|message| crate::matrix::told(&message).then_some(message)).await;
-                assert_eq!(next, RelayMessage::Pong { nonce: 99 }, "{caller:?}: {message:?}");
+                let next = talk
+                    .find(|message| crate::matrix::told(&message).then_some(message))
+                    .await;
+                assert_eq!(
+                    next,
+                    RelayMessage::Pong { nonce: 99 },
+                    "{caller:?}: {message:?}"
+                );
             } else {
-                assert_eq!(crate::matrix::outcome(&mut talk).await, expected, "{caller:?}: {message:?}");
+                assert_eq!(
+                    crate::matrix::outcome(&mut talk).await,
+                    expected,
+                    "{caller:?}: {message:?}"
+                );
             }
             if kind(&message) == Kind::Cards {
                 soon(async {
@@ -206,8 +232,15 @@ async fn every_message_on_the_long_connection_of_another_device() {
             drop(talk);
             place.left().await;
             let after = place.snapshot().await;
-            let changed: Vec<_> = before.keys().filter(|part| before[*part] != after[*part]).collect();
-            assert_eq!(changed, changes.iter().collect::<Vec<_>>(), "{caller:?}: {message:?}");
+            let changed: Vec<_> = before
+                .keys()
+                .filter(|part| before[*part] != after[*part])
+                .collect();
+            assert_eq!(
+                changed,
+                changes.iter().collect::<Vec<_>>(),
+                "{caller:?}: {message:?}"
+            );
         }
     }
     // The one that was there, and the sibling's.
@@ -221,9 +254,15 @@ async fn every_proof_by_everyone_for_every_purpose() {
     let key = place.version.secret.read_key();
     for caller in CALLERS {
         let device = place.device(caller);
-        let lender = if caller == Caller::Other { Caller::Sibling } else { Caller::Other };
+        let lender = if caller == Caller::Other {
+            Caller::Sibling
+        } else {
+            Caller::Other
+        };
         for purpose in [Purpose::Control, Purpose::Bulk, Purpose::Lookup] {
-            let cells = Shown::ALL.into_iter().flat_map(|shown| CARRIERS.map(|carrier| (shown, carrier)));
+            let cells = Shown::ALL
+                .into_iter()
+                .flat_map(|shown| CARRIERS.map(|carrier| (shown, carrier)));
             for (shown, carrier) in cells {
                 let stream = device.open(&place.world, carrier).await;
                 let elsewhere = match shown {
@@ -233,13 +272,21 @@ async fn every_proof_by_everyone_for_every_purpose() {
                 let make = |key: &ReadKey, stream: &Stream, side| {
                     Proof::make(&ProofKey::of_read_key(key), &stream.binding, side, purpose)
                 };
-                let other = if purpose == Purpose::Bulk { Purpose::Control } else { Purpose::Bulk };
+                let other = if purpose == Purpose::Bulk {
+                    Purpose::Control
+                } else {
+                    Purpose::Bulk
+                };
                 let secret = ProofKey::of_secret(&place.version.secret);
                 let by_key = ProofKey::of_read_key(&key);
                 let proof = match shown {
-                    Shown::Right | Shown::OtherOwner | Shown::NoOwner => make(&key, &stream, Side::Opener),
+                    Shown::Right | Shown::OtherOwner | Shown::NoOwner => {
+                        make(&key, &stream, Side::Opener)
+                    }
                     Shown::Replayed | Shown::Borrowed => make(&key, &elsewhere, Side::Opener),
-                    Shown::OtherPurpose => Proof::make(&by_key, &stream.binding, Side::Opener, other),
+                    Shown::OtherPurpose => {
+                        Proof::make(&by_key, &stream.binding, Side::Opener, other)
+                    }
                     Shown::Reflected => make(&key, &stream, Side::Acceptor),
                     Shown::Forged => make(&ReadKey::new([7; 32]), &stream, Side::Opener),
                     Shown::Secret => Proof::make(&secret, &stream.binding, Side::Opener, purpose),
@@ -248,7 +295,11 @@ async fn every_proof_by_everyone_for_every_purpose() {
                     protocol: PROTOCOL,
                     share: place.version.share(),
                     proof,
-                    proof_kind: if shown == Shown::Secret { ProofKind::Secret } else { ProofKind::ReadKey },
+                    proof_kind: if shown == Shown::Secret {
+                        ProofKind::Secret
+                    } else {
+                        ProofKind::ReadKey
+                    },
                     owner: match shown {
                         Shown::NoOwner => None,
                         Shown::OtherOwner => Some(place.other.id()),
@@ -279,16 +330,29 @@ async fn every_message_to_the_index_by_everyone_changes_nothing_of_what_another_
     let topic = place.version.secret.index_topic(&place.world.node.id());
     let owner = place.owner.id();
     let sealed = bytes::Bytes::from_static(b"the owner's");
-    let announce =
-        IndexMessage::Announce { topic, holding: crate::matrix::holding(), sealed: sealed.clone() };
+    let announce = IndexMessage::Announce {
+        topic,
+        holding: crate::matrix::holding(),
+        sealed: sealed.clone(),
+    };
     let mut announced = place.owner.index(&place.world).await.unwrap();
-    announced.say(&RelayMessage::Index(Box::new(announce))).await;
-    for caller in [Caller::Sibling, Caller::Other, Caller::Stranger, Caller::Revoked] {
+    announced
+        .say(&RelayMessage::Index(Box::new(announce)))
+        .await;
+    for caller in [
+        Caller::Sibling,
+        Caller::Other,
+        Caller::Stranger,
+        Caller::Revoked,
+    ] {
         for message in relay_messages(&place) {
             let mut index = match place.device(caller).index(&place.world).await {
                 Ok(index) => index,
                 Err(refused) => {
-                    assert_eq!((caller, refused), (Caller::Revoked, RelayRefusalCode::Revoked));
+                    assert_eq!(
+                        (caller, refused),
+                        (Caller::Revoked, RelayRefusalCode::Revoked)
+                    );
                     continue;
                 }
             };
@@ -302,15 +366,30 @@ async fn every_message_to_the_index_by_everyone_changes_nothing_of_what_another_
                     "{message:?}"
                 );
             } else {
-                assert_eq!(crate::matrix::outcome(&mut index).await, expected, "{caller:?}: {message:?}");
+                assert_eq!(
+                    crate::matrix::outcome(&mut index).await,
+                    expected,
+                    "{caller:?}: {message:?}"
+                );
             }
             drop(index);
             // Whoever asks is told of the owner what the owner has said.
             let mut asks = place.stranger.index(&place.world).await.unwrap();
-            asks.say(&RelayMessage::Index(Box::new(IndexMessage::Subscribe { topic, owner }))).await;
-            let RelayMessage::Index(told) = asks.hear().await else { panic!("no answer") };
-            let IndexMessage::Holders { holders, .. } = *told else { panic!("{told:?}") };
-            let holder = holders.iter().find(|holder| holder.device == owner).unwrap();
+            asks.say(&RelayMessage::Index(Box::new(IndexMessage::Subscribe {
+                topic,
+                owner,
+            })))
+            .await;
+            let RelayMessage::Index(told) = asks.hear().await else {
+                panic!("no answer")
+            };
+            let IndexMessage::Holders { holders, .. } = *told else {
+                panic!("{told:?}")
+            };
+            let holder = holders
+                .iter()
+                .find(|holder| holder.device == owner)
+                .unwrap();
             assert_eq!(
                 (&holder.holding, &holder.sealed),
                 (&crate::matrix::holding(), &sealed),
@@ -326,7 +405,10 @@ async fn every_message_to_the_index_by_everyone_changes_nothing_of_what_another_
 /// Sends a first frame; `None`: the stream ended without a word.
 async fn answer(mut stream: Stream, message: &Message) -> Option<Message> {
     write_message(&mut stream.send, message).await.unwrap();
-    soon(MessageReader::new(MAX_FRAME).next(&mut stream.recv)).await.ok().flatten()
+    soon(MessageReader::new(MAX_FRAME).next(&mut stream.recv))
+        .await
+        .ok()
+        .flatten()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -358,7 +440,10 @@ async fn nothing_else_begins_a_stream() {
                 | Message::Pong { .. }
                 | Message::Elsewhere { .. } => false,
             };
-            let stream = place.device(caller).open(&place.world, CarrierKind::Tcp).await;
+            let stream = place
+                .device(caller)
+                .open(&place.world, CarrierKind::Tcp)
+                .await;
             // A relay refuses in the language of relays, which is none of links.
             let relay = matches!(message, Message::RelayOpen { .. });
             let answer = answer(stream, &message).await;
@@ -370,7 +455,8 @@ async fn nothing_else_begins_a_stream() {
     place.unharmed(1).await;
 }
 
-/// A device that somebody else's secret does not help: it knows the share's id and owner, and another share's secret.
+/// A device that somebody else's secret does not help: it knows the share's id and owner, and
+/// another share's secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_shares_secret_opens_nothing() {
     let place = Place::new().await;
@@ -379,7 +465,10 @@ async fn another_shares_secret_opens_nothing() {
         ..crate::storing_common::Open::of(&place.version, Purpose::Bulk)
     };
     for device in [&Device::new(), &place.other, &place.sibling] {
-        let refused = device.read(&place.world, &open, CarrierKind::Quic).await.map(drop);
+        let refused = device
+            .read(&place.world, &open, CarrierKind::Quic)
+            .await
+            .map(drop);
         assert_eq!(refused, Err(Refusal::NotFound));
     }
 }

@@ -11,7 +11,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 fn config(data: &Path) -> Config {
-    let mut config = Config { data: Some(data.into()), loopback_only: true, port: 0, ..Config::default() };
+    let mut config = Config {
+        data: Some(data.into()),
+        loopback_only: true,
+        port: 0,
+        ..Config::default()
+    };
     config.extra_tcp_ports = Vec::new();
     config.ops.http = "127.0.0.1:0".into();
     config.ops.drain = Span::millis(200);
@@ -21,7 +26,9 @@ fn config(data: &Path) -> Config {
 
 /// Tasks of this program.
 fn tasks() -> usize {
-    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
 }
 
 /// A relay that is used in every way, and which of its users goes on when it is told to end.
@@ -37,12 +44,16 @@ async fn used(data: &Path) -> (Running, Vec<Device>, Vec<Box<dyn std::any::Any>>
     // An upload that is under way, with chunks that are not on the disk yet.
     let next = Version::random(&one, 1, 30, 20_000);
     one.place(&world, next.share(), next.bytes()).await;
-    let mut upload = one.relay(&world, RelayPurpose::Upload, CarrierKind::Tcp).await;
+    let mut upload = one
+        .relay(&world, RelayPurpose::Upload, CarrierKind::Tcp)
+        .await;
     upload.begin(&next).await;
     upload.hear().await;
     open.push(Box::new(upload));
     let read = Open::of(&version, Purpose::Control);
-    open.push(Box::new(two.read(&world, &read, CarrierKind::Quic).await.unwrap()));
+    open.push(Box::new(
+        two.read(&world, &read, CarrierKind::Quic).await.unwrap(),
+    ));
     // Two that collect metrics: one keeps its connection, the other has asked for half a page.
     for request in ["GET /healthz HTTP/1.1\r\nhost: relay\r\n\r\n", "GET /metr"] {
         let mut stream = TcpStream::connect(running.http.unwrap()).await.unwrap();
@@ -53,7 +64,9 @@ async fn used(data: &Path) -> (Running, Vec<Device>, Vec<Box<dyn std::any::Any>>
         open.push(Box::new(stream));
     }
     // And an operator in the middle of a word.
-    let mut admin = UnixStream::connect(Folder::of(&running.node.config).socket()).await.unwrap();
+    let mut admin = UnixStream::connect(Folder::of(&running.node.config).socket())
+        .await
+        .unwrap();
     let words = b"POST /v1/gc HTTP/1.1\r\nhost: relay\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     admin.write_all(words).await.unwrap();
     open.push(Box::new(admin));
@@ -72,7 +85,10 @@ async fn leaves_nothing(gently: bool) {
         true => soon(running.stop()).await,
         false => soon(running.kill()).await,
     }
-    assert!(node.upgrade().is_none() && store.upgrade().is_none(), "somebody still uses the node");
+    assert!(
+        node.upgrade().is_none() && store.upgrade().is_none(),
+        "somebody still uses the node"
+    );
     // The databases can be opened at once only if they were closed.
     drop(open_index(&folder.index()).unwrap());
     drop(open);
@@ -91,7 +107,10 @@ async fn leaves_nothing(gently: bool) {
     let owner = world.somebody().await;
     let version = Version::random(&owner, 1, 3, 5_000);
     owner.place(&world, version.share(), version.bytes()).await;
-    assert_eq!(owner.upload(&world, &version, usize::MAX).await.end, End::Done);
+    assert_eq!(
+        owner.upload(&world, &version, usize::MAX).await.end,
+        End::Done
+    );
     drop(world);
     again.stop().await;
 }

@@ -1,5 +1,6 @@
-//! How fast uploads and reads are, beside a bare stream of the same bytes over the same carrier in the same run:
-//! `cargo test --release -p hither-relay --test storing_rate -- --ignored --nocapture`.
+//! How fast uploads and reads are, beside a bare stream of the same bytes over the same carrier in
+//! the same run: `cargo test --release -p hither-relay --test storing_rate -- --ignored
+//! --nocapture`.
 
 use crate::storing_common::{Device, End, Open, Version, World};
 use hither_carrier::{CarrierKind, Incoming};
@@ -59,12 +60,17 @@ async fn uploads_and_reads_beside_a_bare_stream() {
         let first = bare(&version).await;
         owner.place(&world, version.share(), version.bytes()).await;
         let began = Instant::now();
-        assert_eq!(owner.upload(&world, &version, usize::MAX).await.end, End::Done);
+        assert_eq!(
+            owner.upload(&world, &version, usize::MAX).await.end,
+            End::Done
+        );
         let up = rate(version.bytes(), began);
         let second = bare(&version).await;
         let reader = Device::new();
-        let mut bulk =
-            reader.read(&world, &Open::of(&version, Purpose::Bulk), CarrierKind::Tcp).await.unwrap();
+        let mut bulk = reader
+            .read(&world, &Open::of(&version, Purpose::Bulk), CarrierKind::Tcp)
+            .await
+            .unwrap();
         let began = Instant::now();
         bulk.want(1, 1, Space::Data, 0..CHUNKS as u32).await;
         assert_eq!(bulk.answer(1).await.chunks.len(), CHUNKS);

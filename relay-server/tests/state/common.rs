@@ -9,8 +9,12 @@ use std::time::Duration;
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) const ROOM: Limits =
-    Limits { items: 60_000, bytes: 1 << 40, source_items: 60_000, source_bytes: 1 << 40 };
+pub(crate) const ROOM: Limits = Limits {
+    items: 60_000,
+    bytes: 1 << 40,
+    source_items: 60_000,
+    source_bytes: 1 << 40,
+};
 
 /// An item whose id and value follow from a number; it never expires.
 pub(crate) fn item(number: u64) -> NewItem {
@@ -27,7 +31,10 @@ pub(crate) fn item(number: u64) -> NewItem {
 /// A state in memory; a clone of the storage is its disk.
 pub(crate) fn embedded_in(storage: &MemoryStorage) -> Embedded {
     let storage = storage.clone();
-    Embedded::start(Box::new(move || Ok(Arc::new(storage.clone()) as Arc<dyn Storage>))).unwrap()
+    Embedded::start(Box::new(move || {
+        Ok(Arc::new(storage.clone()) as Arc<dyn Storage>)
+    }))
+    .unwrap()
 }
 
 /// A remote of a state, served by a task that ends with the remote or when it is aborted.
@@ -44,7 +51,9 @@ pub(crate) async fn numbers(state: &dyn State, queue: &str) -> Vec<u64> {
     let (mut found, mut after) = (Vec::new(), 0);
     loop {
         let items = state.read(queue, after, 1000, usize::MAX).await.unwrap();
-        let Some(last) = items.last() else { return found };
+        let Some(last) = items.last() else {
+            return found;
+        };
         assert!(items.iter().all(|item| item.seq > after));
         after = last.seq;
         found.extend(items.iter().map(|item| u128::from_be_bytes(item.id) as u64));
@@ -52,5 +61,7 @@ pub(crate) async fn numbers(state: &dyn State, queue: &str) -> Vec<u64> {
 }
 
 pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }

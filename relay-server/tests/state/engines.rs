@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex};
 fn fixture(embedded: Embedded) -> Fixture {
     let embedded = Arc::new(embedded);
     let state = Arc::clone(&embedded) as _;
-    Fixture { state, close: Box::pin(async move { embedded.close().await }) }
+    Fixture {
+        state,
+        close: Box::pin(async move { embedded.close().await }),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -53,7 +56,10 @@ async fn remote_keeps_the_contract() {
         Box::pin(async move {
             let embedded = Arc::new(disks.open(&name));
             let state = Arc::new(remote_of(Arc::clone(&embedded) as _).0);
-            Fixture { state, close: Box::pin(async move { embedded.close().await }) }
+            Fixture {
+                state,
+                close: Box::pin(async move { embedded.close().await }),
+            }
         })
     };
     conformance(&open).await;
@@ -72,7 +78,10 @@ async fn reconnecting_keeps_the_contract() {
                 Box::pin(async move { Ok(remote_of(served).0) })
             };
             let state = Arc::new(Reconnecting::new(connect, Patience::default()));
-            Fixture { state, close: Box::pin(async move { embedded.close().await }) }
+            Fixture {
+                state,
+                close: Box::pin(async move { embedded.close().await }),
+            }
         })
     };
     conformance(&open).await;

@@ -1,4 +1,5 @@
-//! A storage that fails: nobody is told that something was done which was not, and it goes on when it can.
+//! A storage that fails: nobody is told that something was done which was not, and it goes on when
+//! it can.
 
 use super::common::{item, numbers, soon};
 use bytes::Bytes;
@@ -33,7 +34,10 @@ struct Faults {
 struct Opening(Arc<Faults>);
 
 fn failed<T>(kind: ErrorKind) -> Result<T, StorageError> {
-    Err(StorageError::Io { what: "test", source: io::Error::from(kind) })
+    Err(StorageError::Io {
+        what: "test",
+        source: io::Error::from(kind),
+    })
 }
 
 impl Faults {
@@ -122,8 +126,14 @@ async fn fails_and_recovers(kind: ErrorKind, expected: StateError) {
     let (faults, embedded) = Faults::start();
     let state: Arc<dyn State> = embedded;
     let before = state.append("q", item(1)).await.unwrap().seq;
-    let revision = state.put("b", "k", Bytes::from("v"), Expect::Any).await.unwrap();
-    let session = state.open_session("node", Duration::from_secs(60)).await.unwrap();
+    let revision = state
+        .put("b", "k", Bytes::from("v"), Expect::Any)
+        .await
+        .unwrap();
+    let session = state
+        .open_session("node", Duration::from_secs(60))
+        .await
+        .unwrap();
     faults.set(Disk::Fails(kind));
     let appends: Vec<_> = (2..40)
         .map(|number| {
@@ -132,19 +142,36 @@ async fn fails_and_recovers(kind: ErrorKind, expected: StateError) {
         })
         .collect();
     for append in appends {
-        assert_eq!(soon("an answer", append).await.unwrap().unwrap_err(), expected);
+        assert_eq!(
+            soon("an answer", append).await.unwrap().unwrap_err(),
+            expected
+        );
     }
     assert_eq!(state.ack("q", u64::MAX).await, Err(expected.clone()));
-    assert_eq!(state.put("b", "k", Bytes::new(), Expect::Any).await, Err(expected.clone()));
+    assert_eq!(
+        state.put("b", "k", Bytes::new(), Expect::Any).await,
+        Err(expected.clone())
+    );
 
     // What needs no writing goes on: reads, refusals, repetitions, sessions.
     assert_eq!(numbers(state.as_ref(), "q").await, [1]);
-    assert_eq!(state.get("b", "k").await.unwrap().unwrap().revision, revision);
+    assert_eq!(
+        state.get("b", "k").await.unwrap().unwrap().revision,
+        revision
+    );
     assert_eq!(state.depth("q").await.unwrap().items, 1);
     let conflict = state.put("b", "k", Bytes::new(), Expect::Absent).await;
-    assert_eq!(conflict, Err(StateError::Conflict { current: Some(revision) }));
+    assert_eq!(
+        conflict,
+        Err(StateError::Conflict {
+            current: Some(revision)
+        })
+    );
     assert!(state.append("q", item(1)).await.unwrap().duplicate);
-    state.put_ephemeral(session, "p", "k", Bytes::from("here"), Expect::Absent).await.unwrap();
+    state
+        .put_ephemeral(session, "p", "k", Bytes::from("here"), Expect::Absent)
+        .await
+        .unwrap();
     assert!(state.get("p", "k").await.unwrap().is_some());
     state.close_session(session).await.unwrap();
     assert!(state.get("p", "k").await.unwrap().is_none());
@@ -175,8 +202,8 @@ async fn a_read_only_disk_is_told_to_everyone_and_ends() {
     fails_and_recovers(ErrorKind::ReadOnlyFilesystem, StateError::ReadOnly).await;
 }
 
-/// The storage says "failed" and has done it: the id keeps the item from being there twice, and who watches is told
-/// to look again.
+/// The storage says "failed" and has done it: the id keeps the item from being there twice, and who
+/// watches is told to look again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_only_seems_to_fail_does_no_harm() {
     let (faults, state) = Faults::start();
@@ -187,8 +214,12 @@ async fn a_commit_that_only_seems_to_fail_does_no_harm() {
     faults.set(Disk::Lies);
     let put = state.put("b", "k", Bytes::from("v"), Expect::Any).await;
     assert!(matches!(put, Err(StateError::Storage(_))), "{put:?}");
-    assert_eq!(soon("the end of a watch", concerned.next()).await, Event::Lagged);
-    // The state rests after a failure, and refuses without trying: only a commit that was tried was made.
+    assert_eq!(
+        soon("the end of a watch", concerned.next()).await,
+        Event::Lagged
+    );
+    // The state rests after a failure, and refuses without trying: only a commit that was tried was
+    // made.
     let lied = async {
         while numbers(state.as_ref(), "q").await.is_empty() {
             let append = state.append("q", item(1)).await;
@@ -198,15 +229,25 @@ async fn a_commit_that_only_seems_to_fail_does_no_harm() {
     };
     soon("a lie", lied).await;
     faults.set(Disk::Works);
-    assert!(state.append("q", item(1)).await.unwrap().duplicate, "its id keeps it from being there twice");
+    assert!(
+        state.append("q", item(1)).await.unwrap().duplicate,
+        "its id keeps it from being there twice"
+    );
     assert_eq!(numbers(state.as_ref(), "q").await, [1]);
     let writes_again = async {
-        while state.put("c", "k", Bytes::new(), Expect::Any).await.is_err() {
+        while state
+            .put("c", "k", Bytes::new(), Expect::Any)
+            .await
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     soon("writing again", writes_again).await;
-    assert!(matches!(soon("a change", other.next()).await, Event::Change(_)), "others go on");
+    assert!(
+        matches!(soon("a change", other.next()).await, Event::Change(_)),
+        "others go on"
+    );
 }
 
 /// A storage that broke while it was read is opened again without anybody writing.
@@ -215,7 +256,10 @@ async fn a_storage_that_broke_under_a_read_is_opened_again() {
     let (faults, state) = Faults::start();
     state.append("q", item(1)).await.unwrap();
     faults.broken.store(true, Ordering::SeqCst);
-    assert!(matches!(state.read("q", 0, 1, 1).await, Err(StateError::Storage(_))));
+    assert!(matches!(
+        state.read("q", 0, 1, 1).await,
+        Err(StateError::Storage(_))
+    ));
     let healed = async {
         while state.depth("q").await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -236,7 +280,10 @@ async fn many_callers_share_a_commit() {
             let state = Arc::clone(&state);
             tokio::spawn(async move {
                 for number in 0..4 {
-                    state.append(&format!("q/{caller}"), item(number)).await.unwrap();
+                    state
+                        .append(&format!("q/{caller}"), item(number))
+                        .await
+                        .unwrap();
                 }
             })
         })
@@ -245,12 +292,19 @@ async fn many_callers_share_a_commit() {
         soon("a caller", caller).await.unwrap();
     }
     let commits = faults.commits.load(Ordering::SeqCst) - before;
-    assert!((4..=24).contains(&commits), "{commits} commits for 64 callers of 4 appends");
+    assert!(
+        (4..=24).contains(&commits),
+        "{commits} commits for 64 callers of 4 appends"
+    );
     let before = faults.commits.load(Ordering::SeqCst);
     for number in 0..5 {
         state.append("alone", item(number)).await.unwrap();
     }
-    assert_eq!(faults.commits.load(Ordering::SeqCst) - before, 5, "a single caller pays one commit each");
+    assert_eq!(
+        faults.commits.load(Ordering::SeqCst) - before,
+        5,
+        "a single caller pays one commit each"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

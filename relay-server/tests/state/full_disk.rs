@@ -19,8 +19,10 @@ impl Small {
     fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={SIZE}m");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir.path())
+            .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             std::fs::write(dir.path().join("ballast"), vec![1; BALLAST << 20]).unwrap();
             return Some(Self(dir));
@@ -45,7 +47,10 @@ impl Drop for Small {
 }
 
 fn large(number: u64) -> NewItem {
-    NewItem { value: Bytes::from(vec![number as u8; 100_000]), ..item(number) }
+    NewItem {
+        value: Bytes::from(vec![number as u8; 100_000]),
+        ..item(number)
+    }
 }
 
 /// Appends until there is no space; returns how many were.
@@ -70,8 +75,8 @@ async fn append_when_possible(state: &dyn State, number: u64) {
     soon("space again", appended).await;
 }
 
-/// With the disk itself refusing: what was acknowledged is there and can be read, and writing goes on when there is
-/// space.
+/// With the disk itself refusing: what was acknowledged is there and can be read, and writing goes
+/// on when there is space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn survives_a_disk_without_any_space() {
     let Some(small) = Small::mount() else { return };
@@ -92,7 +97,9 @@ async fn survives_a_disk_without_any_space() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_kept_back_is_for_removing() {
     let Some(small) = Small::mount() else { return };
-    let options = Options { reserve_bytes: 4 << 20 };
+    let options = Options {
+        reserve_bytes: 4 << 20,
+    };
     let (state, _) = Embedded::open(&small.folder(), &options).unwrap();
     let count = fill(&state).await;
     assert!(count > 10, "{count}");

@@ -1,4 +1,5 @@
-//! A process that appends is killed at any moment: what it was told is durable is there, once and in order.
+//! A process that appends is killed at any moment: what it was told is durable is there, once and
+//! in order.
 
 use super::common::{item, numbers};
 use hither_relay::state::{Embedded, Options, State};
@@ -24,9 +25,15 @@ const QUEUES: u64 = 3;
 /// Not a test by itself: what the killed process does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
-    let state = Arc::new(Embedded::open(Path::new(&folder), &Options::default()).unwrap().0);
+    let state = Arc::new(
+        Embedded::open(Path::new(&folder), &Options::default())
+            .unwrap()
+            .0,
+    );
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let state = Arc::clone(&state);
@@ -52,7 +59,10 @@ async fn child() {
 
 /// One line in one write, so that lines of several threads do not mix.
 fn say(line: &str) {
-    std::io::stdout().lock().write_all(format!("{line}\n").as_bytes()).unwrap();
+    std::io::stdout()
+        .lock()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
 }
 
 /// What the killed processes have said of one queue.
@@ -105,9 +115,12 @@ fn what_was_acknowledged_survives_a_kill() {
     let mut total = 0;
     for round in 0..rounds {
         // Spread over the first 300 ms in an order that looks random (multiplicative hash).
-        let after = Duration::from_micros(round.wrapping_add(1).wrapping_mul(0x9e37_79b9) % 300_000);
+        let after =
+            Duration::from_micros(round.wrapping_add(1).wrapping_mul(0x9e37_79b9) % 300_000);
         for line in run_and_kill(&folder, round * CALLERS * STEP, after) {
-            let [kind, queue, number, seq] = *line.split(' ').collect::<Vec<_>>() else { panic!("{line}") };
+            let [kind, queue, number, seq] = *line.split(' ').collect::<Vec<_>>() else {
+                panic!("{line}")
+            };
             let heard = &mut heard[queue.parse::<usize>().unwrap()];
             let (number, seq) = (number.parse().unwrap(), seq.parse().unwrap());
             match kind {
@@ -122,7 +135,10 @@ fn what_was_acknowledged_survives_a_kill() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(check(&folder, &mut heard, round));
     }
-    assert!(total > rounds * 10, "only {total} appends in {rounds} rounds: nothing was tested");
+    assert!(
+        total > rounds * 10,
+        "only {total} appends in {rounds} rounds: nothing was tested"
+    );
     println!("{total} acknowledged appends over {rounds} kills");
 }
 
@@ -132,19 +148,39 @@ async fn check(folder: &Path, heard: &mut [Heard], round: u64) {
         let name = format!("q/{queue}");
         let found = numbers(&state, &name).await;
         let once: BTreeSet<_> = found.iter().copied().collect();
-        assert_eq!(once.len(), found.len(), "round {round}: an item is there twice");
-        // Whole or not at all: the queue begins behind what was acked, or behind what was being acked.
-        let rest =
-            |after| heard.appended.range((after + 1, 0)..).map(|(_, number)| *number).collect::<Vec<_>>();
+        assert_eq!(
+            once.len(),
+            found.len(),
+            "round {round}: an item is there twice"
+        );
+        // Whole or not at all: the queue begins behind what was acked, or behind what was being
+        // acked.
+        let rest = |after| {
+            heard
+                .appended
+                .range((after + 1, 0)..)
+                .map(|(_, number)| *number)
+                .collect::<Vec<_>>()
+        };
         let told = [rest(heard.acked), rest(heard.asked)];
-        let told = told.iter().find(|told| told.first().is_none_or(|first| once.contains(first)));
+        let told = told
+            .iter()
+            .find(|told| told.first().is_none_or(|first| once.contains(first)));
         let told = told.unwrap_or_else(|| panic!("round {round}: what was acknowledged is gone"));
-        let kept: Vec<_> = found.iter().copied().filter(|number| told.contains(number)).collect();
+        let kept: Vec<_> = found
+            .iter()
+            .copied()
+            .filter(|number| told.contains(number))
+            .collect();
         assert_eq!(kept, *told, "round {round}: lost or out of order");
         // What was appended but never heard of may be there too; from now on it must be.
         let items = all(&state, &name).await;
         let depth = state.depth(&name).await.unwrap();
-        assert_eq!(depth.items, items.len() as u64, "round {round}: totals and items disagree");
+        assert_eq!(
+            depth.items,
+            items.len() as u64,
+            "round {round}: totals and items disagree"
+        );
         heard.appended = items;
     }
     state.close().await;
@@ -155,8 +191,14 @@ async fn all(state: &Embedded, queue: &str) -> BTreeSet<(u64, u64)> {
     let (mut found, mut after) = (BTreeSet::new(), 0);
     loop {
         let items = state.read(queue, after, 1000, usize::MAX).await.unwrap();
-        let Some(last) = items.last() else { return found };
+        let Some(last) = items.last() else {
+            return found;
+        };
         after = last.seq;
-        found.extend(items.iter().map(|item| (item.seq, u128::from_be_bytes(item.id) as u64)));
+        found.extend(
+            items
+                .iter()
+                .map(|item| (item.seq, u128::from_be_bytes(item.id) as u64)),
+        );
     }
 }

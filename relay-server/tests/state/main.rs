@@ -1,4 +1,5 @@
-//! The state: every engine against one suite, storage that fails, connections that break, processes that are killed.
+//! The state: every engine against one suite, storage that fails, connections that break, processes
+//! that are killed.
 
 // Helpers of tests are tests too, which clippy does not see.
 #![allow(clippy::unwrap_used, clippy::panic)]

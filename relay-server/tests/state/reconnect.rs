@@ -4,7 +4,9 @@ use super::common::{embedded_in, item, numbers, remote_of, soon};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use hither_content::storage::MemoryStorage;
-use hither_relay::state::{Embedded, Event, Expect, Patience, Reconnecting, Remote, State, StateError};
+use hither_relay::state::{
+    Embedded, Event, Expect, Patience, Reconnecting, Remote, State, StateError,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -118,7 +120,10 @@ async fn appends_arrive_once_over_connections_that_break() {
     let mut found = numbers(network.embedded.as_ref(), "q").await;
     found.sort_unstable();
     assert_eq!(found, (0..400).collect::<Vec<_>>());
-    assert!(network.attempts.load(Ordering::Relaxed) > 1, "nothing broke");
+    assert!(
+        network.attempts.load(Ordering::Relaxed) > 1,
+        "nothing broke"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,13 +135,23 @@ async fn what_may_not_be_done_twice_fails_once_sent() {
     network.break_off();
     assert_eq!(soon("the end", watch.next()).await, Event::Disconnected);
     // The connection is known to be gone: nothing was sent, so the call waits for the next one.
-    state.put("b", "k", Bytes::new(), Expect::Absent).await.unwrap();
+    state
+        .put("b", "k", Bytes::new(), Expect::Absent)
+        .await
+        .unwrap();
     network.set(Mood::Swallows);
     network.break_off();
     let lost = state.put("b", "lost", Bytes::new(), Expect::Any).await;
-    assert!(matches!(lost, Err(StateError::TimedOut | StateError::Disconnected)), "{lost:?}");
+    assert!(
+        matches!(lost, Err(StateError::TimedOut | StateError::Disconnected)),
+        "{lost:?}"
+    );
     network.set(Mood::Works);
-    assert_eq!(state.get("b", "lost").await.unwrap(), None, "it was not tried again");
+    assert_eq!(
+        state.get("b", "lost").await.unwrap(),
+        None,
+        "it was not tried again"
+    );
     assert!(state.get("b", "k").await.unwrap().is_some());
 }
 
@@ -145,27 +160,46 @@ async fn a_connection_that_does_not_answer_is_replaced() {
     let network = Network::new();
     network.set(Mood::Swallows);
     let state = network.state(quick());
-    assert_eq!(state.put("b", "k", Bytes::new(), Expect::Any).await, Err(StateError::TimedOut));
+    assert_eq!(
+        state.put("b", "k", Bytes::new(), Expect::Any).await,
+        Err(StateError::TimedOut)
+    );
     let appending = {
         let state = Arc::clone(&state);
         tokio::spawn(async move { state.append("q", item(1)).await })
     };
     tokio::time::sleep(Duration::from_millis(100)).await;
     network.set(Mood::Works);
-    assert!(!soon("an append", appending).await.unwrap().unwrap().duplicate);
+    assert!(
+        !soon("an append", appending)
+            .await
+            .unwrap()
+            .unwrap()
+            .duplicate
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gives_up_at_the_deadline_without_hammering() {
     let network = Network::new();
     network.set(Mood::Refuses);
-    let state = network.state(Patience { deadline: Duration::from_secs(1), ..quick() });
+    let state = network.state(Patience {
+        deadline: Duration::from_secs(1),
+        ..quick()
+    });
     let start = Instant::now();
     let calls = (0..20).map(|number| state.append("q", item(number)));
     for call in futures::future::join_all(calls).await {
-        assert!(matches!(call, Err(StateError::Disconnected | StateError::TimedOut)), "{call:?}");
+        assert!(
+            matches!(call, Err(StateError::Disconnected | StateError::TimedOut)),
+            "{call:?}"
+        );
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
     // Pauses of 25 ms and more but for the first ones, all callers together.
     let attempts = network.attempts.load(Ordering::Relaxed);
     assert!((2..=50).contains(&attempts), "{attempts}");

@@ -1,10 +1,12 @@
 //! Shares to upload, and how to upload and read them.
 
 use bytes::Bytes;
-use hither_proto::{ChunkId, DeviceId, Head, PositionRange, ReadKey, ShareSecret, SignedHead, Space, UserId};
+use hither_proto::{
+    ChunkId, DeviceId, Head, PositionRange, ReadKey, ShareSecret, SignedHead, Space, UserId,
+};
 use hither_relay::store::{
-    Backend, ListRecord, Missing, PutError, PutSession, ReadError, Store, StoreConfig, StoredVersion,
-    open_index,
+    Backend, ListRecord, Missing, PutError, PutSession, ReadError, Store, StoreConfig,
+    StoredVersion, open_index,
 };
 use libp2p_identity::ed25519;
 use std::collections::BTreeSet;
@@ -39,7 +41,10 @@ impl Time {
 
     pub fn config(&self) -> StoreConfig {
         let time = Arc::clone(&self.0);
-        StoreConfig { clock: Arc::new(move || time.load(Ordering::SeqCst)), ..config() }
+        StoreConfig {
+            clock: Arc::new(move || time.load(Ordering::SeqCst)),
+            ..config()
+        }
     }
 
     pub fn pass(&self, time: Duration) {
@@ -51,7 +56,10 @@ pub async fn open(dir: &Path, config: StoreConfig) -> Store {
     try_open(dir, config).await.unwrap()
 }
 
-pub async fn try_open(dir: &Path, config: StoreConfig) -> Result<Store, hither_relay::store::StoreError> {
+pub async fn try_open(
+    dir: &Path,
+    config: StoreConfig,
+) -> Result<Store, hither_relay::store::StoreError> {
     let backend = Backend::local(&dir.join("chunks"))?;
     Store::open(config, open_index(&dir.join("index"))?, backend).await
 }
@@ -73,7 +81,10 @@ pub struct Version {
 /// Bytes that look encrypted: the same for the same seed.
 pub fn noise(seed: u64, length: usize) -> Bytes {
     let mut bytes = vec![0; length];
-    blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new()
+        .update(&seed.to_be_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
     bytes.into()
 }
 
@@ -83,7 +94,10 @@ pub fn id(bytes: &[u8]) -> ChunkId {
 
 /// Chunks of 1 to 9 KiB.
 pub fn chunks(seeds: impl IntoIterator<Item = u64>) -> Vec<Bytes> {
-    seeds.into_iter().map(|seed| noise(seed, 1024 + (seed * 7919 % 8192) as usize)).collect()
+    seeds
+        .into_iter()
+        .map(|seed| noise(seed, 1024 + (seed * 7919 % 8192) as usize))
+        .collect()
 }
 
 /// Version `count` of share `share` of owner `owner` with these data chunks.
@@ -91,7 +105,10 @@ pub fn version(owner: u8, share: u8, count: u64, data: Vec<Bytes>) -> Version {
     let key = ed25519::SecretKey::try_from_bytes([owner; 32]).unwrap();
     let key = ed25519::Keypair::from(key);
     let unique = u64::from_be_bytes([owner, share, 0xff, 0, 0, 0, count as u8, data.len() as u8]);
-    let (root, manifest) = (noise(unique, 300), vec![noise(unique ^ 1, 700), noise(unique ^ 2, 900)]);
+    let (root, manifest) = (
+        noise(unique, 300),
+        vec![noise(unique ^ 1, 700), noise(unique ^ 2, 900)],
+    );
     let head = Head {
         share: ShareSecret::new([share; 16]).share_id(),
         version: count,
@@ -104,7 +121,13 @@ pub fn version(owner: u8, share: u8, count: u64, data: Vec<Bytes>) -> Version {
         published_ms: 1,
     };
     let head = SignedHead::sign(head, |message| key.sign(message).try_into().unwrap());
-    Version { owner: DeviceId::from_slice(&key.public().to_bytes()).unwrap(), head, root, manifest, data }
+    Version {
+        owner: DeviceId::from_slice(&key.public().to_bytes()).unwrap(),
+        head,
+        root,
+        manifest,
+        data,
+    }
 }
 
 impl Version {
@@ -121,7 +144,10 @@ impl Version {
     }
 
     pub fn bytes(&self) -> u64 {
-        let ids: BTreeSet<_> = self.all().map(|(_, _, chunk)| (id(chunk), chunk.len() as u64)).collect();
+        let ids: BTreeSet<_> = self
+            .all()
+            .map(|(_, _, chunk)| (id(chunk), chunk.len() as u64))
+            .collect();
         ids.iter().map(|(_, length)| length).sum()
     }
 
@@ -133,12 +159,22 @@ impl Version {
     pub fn all(&self) -> impl Iterator<Item = (Space, u32, &Bytes)> {
         [Space::Root, Space::Manifest, Space::Data]
             .into_iter()
-            .flat_map(|space| (0..).zip(self.space(space)).map(move |(n, chunk)| (space, n, chunk)))
+            .flat_map(|space| {
+                (0..)
+                    .zip(self.space(space))
+                    .map(move |(n, chunk)| (space, n, chunk))
+            })
     }
 }
 
 pub fn records(chunks: &[Bytes]) -> Vec<u8> {
-    let record = |chunk: &Bytes| ListRecord { id: id(chunk), length: chunk.len() as u32 }.encode();
+    let record = |chunk: &Bytes| {
+        ListRecord {
+            id: id(chunk),
+            length: chunk.len() as u32,
+        }
+        .encode()
+    };
     chunks.iter().flat_map(record).collect()
 }
 
@@ -157,10 +193,16 @@ pub async fn begin_for(
     version: &Version,
     keep: Option<Duration>,
 ) -> Result<(PutSession, Missing), PutError> {
-    let session = store.put(user, version.owner, version.head.clone(), READ_KEY, keep).await?;
-    session.list(Space::Manifest, 0, &records(&version.manifest)).await?;
+    let session = store
+        .put(user, version.owner, version.head.clone(), READ_KEY, keep)
+        .await?;
+    session
+        .list(Space::Manifest, 0, &records(&version.manifest))
+        .await?;
     for (n, list) in version.data.chunks(1000).enumerate() {
-        session.list(Space::Data, n as u32 * 1000, &records(list)).await?;
+        session
+            .list(Space::Data, n as u32 * 1000, &records(list))
+            .await?;
     }
     let missing = session.missing().await?;
     Ok((session, missing))
@@ -169,7 +211,10 @@ pub async fn begin_for(
 pub fn positions(missing: &Missing) -> Vec<(Space, u32)> {
     let root = missing.root.then_some((Space::Root, 0));
     let manifest = missing.manifest.positions().map(|n| (Space::Manifest, n));
-    root.into_iter().chain(manifest).chain(missing.data.positions().map(|n| (Space::Data, n))).collect()
+    root.into_iter()
+        .chain(manifest)
+        .chain(missing.data.positions().map(|n| (Space::Data, n)))
+        .collect()
 }
 
 /// Uploads what is missing; returns how many chunks that were.
@@ -195,7 +240,10 @@ pub async fn upload_for(
 
 /// What is here of a version, if it is.
 pub async fn stored(store: &Store, version: &Version) -> Option<StoredVersion> {
-    let found = store.candidates(version.owner, version.share()).await.unwrap();
+    let found = store
+        .candidates(version.owner, version.share())
+        .await
+        .unwrap();
     found.into_iter().find(|found| found.head == version.head)
 }
 
@@ -227,7 +275,10 @@ pub async fn verify_held(
 pub async fn assert_complete(store: &Store, version: &Version) {
     let stored = stored(store, version).await.expect("it is here");
     assert!(stored.complete && stored.read_key == READ_KEY);
-    assert_eq!(verify_held(store, version, &stored).await.unwrap(), version.all().count());
+    assert_eq!(
+        verify_held(store, version, &stored).await.unwrap(),
+        version.all().count()
+    );
 }
 
 /// Waits until an upload has reported so many positions.
@@ -236,7 +287,10 @@ pub async fn wait_stored(session: &PutSession, count: u64) -> BTreeSet<(u8, u32)
     while (seen.len() as u64) < count {
         let stored = session.stored().await.unwrap().expect("more is to come");
         for position in stored.ranges.positions() {
-            assert!(seen.insert((stored.space as u8, position)), "reported twice");
+            assert!(
+                seen.insert((stored.space as u8, position)),
+                "reported twice"
+            );
         }
     }
     seen
@@ -245,7 +299,9 @@ pub async fn wait_stored(session: &PutSession, count: u64) -> BTreeSet<(u8, u32)
 /// Files of packs, with their lengths.
 pub fn packs(dir: &Path) -> Vec<(std::path::PathBuf, u64)> {
     let mut files = Vec::new();
-    let Ok(folders) = std::fs::read_dir(dir.join("chunks/packs")) else { return files };
+    let Ok(folders) = std::fs::read_dir(dir.join("chunks/packs")) else {
+        return files;
+    };
     for folder in folders {
         for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
             let file = file.unwrap();
@@ -256,7 +312,8 @@ pub fn packs(dir: &Path) -> Vec<(std::path::PathBuf, u64)> {
     files
 }
 
-/// Waits until the user's bytes are so many: references of released versions are dropped in the background.
+/// Waits until the user's bytes are so many: references of released versions are dropped in the
+/// background.
 pub async fn wait_usage(store: &Store, user: UserId, bytes: u64) {
     store.gc().await.unwrap();
     assert_eq!(store.usage(user).await.unwrap().bytes, bytes);

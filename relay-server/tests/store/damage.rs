@@ -13,13 +13,25 @@ async fn a_damaged_chunk_is_an_error_and_can_be_uploaded_again() {
         upload(&store, user(1), &one).await.unwrap();
         flip(dir.path(), &one.data[42]);
         let found = stored(&store, &one).await.unwrap();
-        let read = |start| store.read(&found, Space::Data, PositionRange::new(start, 100 - start).unwrap());
+        let read = |start| {
+            store.read(
+                &found,
+                Space::Data,
+                PositionRange::new(start, 100 - start).unwrap(),
+            )
+        };
         match found_by {
             "check" => {
                 let report = store.check(true).await.unwrap();
-                assert_eq!((report.damaged, report.chunks, report.is_clean()), (1, 102, false));
+                assert_eq!(
+                    (report.damaged, report.chunks, report.is_clean()),
+                    (1, 102, false)
+                );
             }
-            "read" => assert!(matches!(read(42).await, Err(ReadError::Damaged { position: 42 }))),
+            "read" => assert!(matches!(
+                read(42).await,
+                Err(ReadError::Damaged { position: 42 })
+            )),
             _ => {
                 let mut next = 0;
                 while next < 42 {
@@ -28,16 +40,25 @@ async fn a_damaged_chunk_is_an_error_and_can_be_uploaded_again() {
                 assert_eq!(next, 42, "what stands before it is read");
             }
         }
-        assert!(matches!(read(42).await, Err(ReadError::NotHeld { position: 42 })));
+        assert!(matches!(
+            read(42).await,
+            Err(ReadError::NotHeld { position: 42 })
+        ));
         assert!(!read(43).await.unwrap().is_empty());
         assert_eq!(store.stats().await.unwrap().damaged, 1);
         let found = stored(&store, &one).await.unwrap();
         assert!(!found.complete && !found.held.bitmap(Space::Data).contains(42));
         assert_eq!(verify_held(&store, &one, &found).await.unwrap(), 102);
-        assert!(store.check(false).await.unwrap().is_clean(), "what is known to be lost is no news");
+        assert!(
+            store.check(false).await.unwrap().is_clean(),
+            "what is known to be lost is no news"
+        );
         let (session, missing) = begin(&store, user(1), &one).await.unwrap();
         assert_eq!(positions(&missing), [(Space::Data, 42)]);
-        session.chunk(Space::Data, 42, one.data[42].clone()).await.unwrap();
+        session
+            .chunk(Space::Data, 42, one.data[42].clone())
+            .await
+            .unwrap();
         session.end().await.unwrap();
         drop(session);
         assert_complete(&store, &one).await;
@@ -51,7 +72,10 @@ async fn a_damaged_chunk_is_an_error_and_can_be_uploaded_again() {
 fn flip(dir: &std::path::Path, chunk: &[u8]) {
     for (path, _) in packs(dir) {
         let mut bytes = std::fs::read(&path).unwrap();
-        if let Some(at) = bytes.windows(chunk.len()).position(|window| window == chunk) {
+        if let Some(at) = bytes
+            .windows(chunk.len())
+            .position(|window| window == chunk)
+        {
             bytes[at + chunk.len() / 2] ^= 4;
             std::fs::write(&path, bytes).unwrap();
             return;
@@ -74,7 +98,12 @@ async fn lost_and_truncated_packs_cost_what_was_in_them() {
             }
             let (path, length) = packs(dir.path())[1].clone();
             match truncated {
-                true => std::fs::File::options().write(true).open(path).unwrap().set_len(length / 2).unwrap(),
+                true => std::fs::File::options()
+                    .write(true)
+                    .open(path)
+                    .unwrap()
+                    .set_len(length / 2)
+                    .unwrap(),
                 false => std::fs::remove_file(path).unwrap(),
             }
             let store = match running {
@@ -111,12 +140,21 @@ async fn orphans_go_and_packs_without_their_index_stay() {
     assert_complete(&store, &one).await;
     store.close().await;
     std::fs::rename(dir.path().join("index"), dir.path().join("elsewhere")).unwrap();
-    assert!(matches!(try_open(dir.path(), config()).await, Err(StoreError::OtherPacks)));
-    assert!(there.iter().all(|(path, _)| path.exists()), "nothing is deleted");
+    assert!(matches!(
+        try_open(dir.path(), config()).await,
+        Err(StoreError::OtherPacks)
+    ));
+    assert!(
+        there.iter().all(|(path, _)| path.exists()),
+        "nothing is deleted"
+    );
     std::fs::remove_dir_all(dir.path().join("index")).unwrap();
     std::fs::rename(dir.path().join("elsewhere"), dir.path().join("index")).unwrap();
     std::fs::rename(dir.path().join("chunks"), dir.path().join("unmounted")).unwrap();
-    assert!(matches!(try_open(dir.path(), config()).await, Err(StoreError::OtherPacks)));
+    assert!(matches!(
+        try_open(dir.path(), config()).await,
+        Err(StoreError::OtherPacks)
+    ));
     std::fs::remove_dir_all(dir.path().join("chunks")).unwrap();
     std::fs::rename(dir.path().join("unmounted"), dir.path().join("chunks")).unwrap();
     assert_complete(&open(dir.path(), config()).await, &one).await;

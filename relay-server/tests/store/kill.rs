@@ -24,7 +24,9 @@ fn version_of(share: u8, round: u64) -> Version {
 /// Not a test by itself: it works until it is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
-    let Ok(argument) = std::env::var(CHILD) else { return };
+    let Ok(argument) = std::env::var(CHILD) else {
+        return;
+    };
     let (round, dir) = argument.split_once(' ').unwrap();
     let (round, dir) = (round.parse::<u64>().unwrap(), Path::new(dir));
     let store = Arc::new(open(dir, config()).await);
@@ -33,7 +35,8 @@ async fn child() {
     for share in 0..SHARES {
         let store = Arc::clone(&store);
         uploads.spawn(async move {
-            // Goes through the versions of this round and the next ones, so that there is always something going on.
+            // Goes through the versions of this round and the next ones, so that there is always
+            // something going on.
             for round in round.. {
                 upload_loudly(&store, share, round).await;
                 if round % 3 == 2 {
@@ -51,13 +54,23 @@ async fn upload_loudly(store: &Store, share: u8, round: u64) {
     let reports = async {
         while let Some(stored) = session.stored().await.unwrap() {
             for position in stored.ranges.positions() {
-                say(&format!("stored {share} {round} {} {position}", stored.space as u8));
+                say(&format!(
+                    "stored {share} {round} {} {position}",
+                    stored.space as u8
+                ));
             }
         }
     };
     let sending = async {
         for (space, position) in positions(&missing) {
-            session.chunk(space, position, version.space(space)[position as usize].clone()).await.unwrap();
+            session
+                .chunk(
+                    space,
+                    position,
+                    version.space(space)[position as usize].clone(),
+                )
+                .await
+                .unwrap();
         }
         session.end().await.unwrap();
         say(&format!("done {share} {round}"));
@@ -70,7 +83,8 @@ fn say(line: &str) {
     writeln!(out, "{line}").unwrap();
 }
 
-/// What a child has said about one share: the last version that was complete, and what came after it.
+/// What a child has said about one share: the last version that was complete, and what came after
+/// it.
 #[derive(Default, Clone)]
 struct Said {
     done: Option<u64>,
@@ -94,7 +108,11 @@ fn run_child(dir: &Path, round: u64, lines: usize, said: &mut [Said]) -> u64 {
             "open" => {}
             "stored" => {
                 *last = number(2).max(*last);
-                said[number(1) as usize].stored.insert((number(2), number(3) as u8, number(4) as u32));
+                said[number(1) as usize].stored.insert((
+                    number(2),
+                    number(3) as u8,
+                    number(4) as u32,
+                ));
             }
             "done" => said[number(1) as usize].done = Some(number(2)),
             _ => panic!("the child says: {line}"),
@@ -146,7 +164,10 @@ async fn acknowledged_chunks_survive_kills() {
         }
         store.close().await;
     }
-    println!("{kills} kills, {verified} acknowledged chunks verified, up to version {}", round + 1);
+    println!(
+        "{kills} kills, {verified} acknowledged chunks verified, up to version {}",
+        round + 1
+    );
     assert!(verified > 0);
 }
 
@@ -174,7 +195,10 @@ async fn verify(store: &Store, share: u8, said: &Said) -> usize {
             }
             // A later one was completed, and the word of it was lost with the child.
             None => {
-                let found = store.candidates(complete.owner, complete.share()).await.unwrap();
+                let found = store
+                    .candidates(complete.owner, complete.share())
+                    .await
+                    .unwrap();
                 assert!(
                     found.first().is_some_and(|found| found.complete && found.head.head().version > done + 1)
                 );
@@ -186,13 +210,23 @@ async fn verify(store: &Store, share: u8, said: &Said) -> usize {
     };
     let version = version_of(share, newest);
     let Some(found) = stored(store, &version).await else {
-        let found = store.candidates(version.owner, version.share()).await.unwrap();
-        assert!(found.iter().any(|found| found.head.head().version > newest + 1), "version {newest} is lost");
+        let found = store
+            .candidates(version.owner, version.share())
+            .await
+            .unwrap();
+        assert!(
+            found
+                .iter()
+                .any(|found| found.head.head().version > newest + 1),
+            "version {newest} is lost"
+        );
         return verified;
     };
     for (_, space, position) in said.stored.iter().filter(|(round, ..)| *round == newest) {
         let space = [Space::Root, Space::Manifest, Space::Data][usize::from(*space)];
-        let read = store.read(&found, space, PositionRange::new(*position, 1).unwrap()).await;
+        let read = store
+            .read(&found, space, PositionRange::new(*position, 1).unwrap())
+            .await;
         let read = read.unwrap_or_else(|error| panic!("{space:?} {position} of {newest}: {error}"));
         assert_eq!(read[0].bytes, version.space(space)[*position as usize]);
         verified += 1;

@@ -1,4 +1,5 @@
-//! The chunk store from outside: what is acknowledged is there, whoever else does what meanwhile, and after a kill.
+//! The chunk store from outside: what is acknowledged is there, whoever else does what meanwhile,
+//! and after a kill.
 
 // The whole program is a test: it fails by panicking.
 #![allow(

@@ -1,5 +1,5 @@
-//! Many uploads, releases, reads and passes of collection at once; the model: what is acknowledged and not released is
-//! there and intact.
+//! Many uploads, releases, reads and passes of collection at once; the model: what is acknowledged
+//! and not released is there and intact.
 
 use crate::common::*;
 use hither_proto::Space;
@@ -12,12 +12,16 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
 
-/// One user's life: uploads of versions that overlap with those of other users, breaks, releases, reads.
+/// One user's life: uploads of versions that overlap with those of other users, breaks, releases,
+/// reads.
 async fn live(store: Arc<Store>, n: u8, seed: u64, rounds: usize, done: Arc<AtomicUsize>) {
     let mut dice = Dice(seed.wrapping_mul(31).wrapping_add(u64::from(n)));
     // What is acknowledged of each share.
@@ -28,7 +32,12 @@ async fn live(store: Arc<Store>, n: u8, seed: u64, rounds: usize, done: Arc<Atom
         counts[share] += 1;
         // A window over a small universe of chunks, so that users and versions share many.
         let start = dice.roll(400);
-        let next = version(n + 1, share as u8, counts[share], chunks(start..start + 1 + dice.roll(60)));
+        let next = version(
+            n + 1,
+            share as u8,
+            counts[share],
+            chunks(start..start + 1 + dice.roll(60)),
+        );
         let me = user(n / 2);
         match dice.roll(10) {
             0..3 => {
@@ -37,7 +46,9 @@ async fn live(store: Arc<Store>, n: u8, seed: u64, rounds: usize, done: Arc<Atom
             }
             3 | 4 => break_off(&store, &mut dice, n, &next).await,
             _ => {
-                upload(&store, me, &next).await.unwrap_or_else(|error| panic!("{n} {round}: {error}"));
+                upload(&store, me, &next)
+                    .await
+                    .unwrap_or_else(|error| panic!("{n} {round}: {error}"));
                 model[share] = Some(next);
             }
         }
@@ -55,12 +66,22 @@ async fn break_off(store: &Store, dice: &mut Dice, n: u8, version: &Version) {
     let (session, missing) = begin(store, user(n / 2), version).await.unwrap();
     let mut sent = 0;
     for position in missing.data.positions().filter(|_| dice.roll(2) == 0) {
-        session.chunk(Space::Data, position, version.data[position as usize].clone()).await.unwrap();
+        session
+            .chunk(
+                Space::Data,
+                position,
+                version.data[position as usize].clone(),
+            )
+            .await
+            .unwrap();
         sent += 1;
     }
     match dice.roll(3) {
         0 => drop(wait_stored(&session, sent).await),
-        1 => assert!(matches!(session.end().await, Err(PutError::Incomplete { .. }))),
+        1 => assert!(matches!(
+            session.end().await,
+            Err(PutError::Incomplete { .. })
+        )),
         _ => {}
     }
 }
@@ -68,9 +89,13 @@ async fn break_off(store: &Store, dice: &mut Dice, n: u8, version: &Version) {
 async fn stress(seed: u64, users: u8, rounds: usize) {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(open(dir.path(), config()).await);
-    let (done, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let mut users: tokio::task::JoinSet<()> =
-        (0..users).map(|n| live(Arc::clone(&store), n, seed, rounds, Arc::clone(&done))).collect();
+    let (done, stop) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let mut users: tokio::task::JoinSet<()> = (0..users)
+        .map(|n| live(Arc::clone(&store), n, seed, rounds, Arc::clone(&done)))
+        .collect();
     let collector = {
         let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
         tokio::spawn(async move {
@@ -95,12 +120,19 @@ async fn stress(seed: u64, users: u8, rounds: usize) {
     for n in 0..8u8 {
         for share in 0..3 {
             let any = version(n + 1, share, 1, Vec::new());
-            store.release(user(n / 2), any.owner, any.share()).await.unwrap();
+            store
+                .release(user(n / 2), any.owner, any.share())
+                .await
+                .unwrap();
         }
     }
     store.gc().await.unwrap();
     let stats = store.stats().await.unwrap();
-    assert_eq!((stats.packs, stats.logical_bytes, stats.live_bytes), (0, 0, 0), "seed {seed}: {stats:?}");
+    assert_eq!(
+        (stats.packs, stats.logical_bytes, stats.live_bytes),
+        (0, 0, 0),
+        "seed {seed}: {stats:?}"
+    );
     assert!(packs(dir.path()).is_empty());
 }
 

@@ -1,8 +1,9 @@
-//! Every decoder of bytes from outside, as a function from bytes to nothing: whatever they are, it returns, and what was accepted
-//! keeps the promises that are asserted here.
+//! Every decoder of bytes from outside, as a function from bytes to nothing: whatever they are, it
+//! returns, and what was accepted keeps the promises that are asserted here.
 //!
-//! `tests/fuzz` runs them under a fuzzer; `tests/decoders/tests/corpus.rs` runs them over what fuzzers found to be different, and over changes
-//! of it, with every other test. Inputs that once broke something are in the corpus, under `tests/fuzz/corpus/NAME`.
+//! `tests/fuzz` runs them under a fuzzer; `tests/decoders/tests/corpus.rs` runs them over what
+//! fuzzers found to be different, and over changes of it, with every other test. Inputs that once
+//! broke something are in the corpus, under `tests/fuzz/corpus/NAME`.
 
 #![allow(clippy::expect_used, clippy::panic)]
 
@@ -39,14 +40,18 @@ pub const ALL: [(&str, Decoder); 17] = [
 
 static READER: LazyLock<Identity> = LazyLock::new(|| Identity::generate().expect("a key"));
 
-static FILE: LazyLock<PathBuf> =
-    LazyLock::new(|| std::env::temp_dir().join(format!("hither-decoders-{}.toml", std::process::id())));
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+    std::env::temp_dir().join(format!("hither-decoders-{}.toml", std::process::id()))
+});
 
 /// What can be read can be written and read again.
 fn again<T: Serialize + DeserializeOwned>(data: &[u8]) {
     if let Ok(read) = serde_json::from_slice::<T>(data) {
         let written = serde_json::to_vec(&read).expect("texts and numbers");
-        assert!(serde_json::from_slice::<T>(&written).is_ok(), "what was written cannot be read");
+        assert!(
+            serde_json::from_slice::<T>(&written).is_ok(),
+            "what was written cannot be read"
+        );
     }
 }
 
@@ -62,7 +67,10 @@ pub fn frame(data: &[u8]) {
 pub fn relay_frame(data: &[u8]) {
     if let Ok(Some(message)) = hither_proto::decode_relay_frame(data) {
         let again = hither_proto::encode_relay_frame(&message);
-        assert_eq!(hither_proto::decode_relay_frame(&again[4..]), Ok(Some(message)));
+        assert_eq!(
+            hither_proto::decode_relay_frame(&again[4..]),
+            Ok(Some(message))
+        );
     }
 }
 
@@ -71,14 +79,19 @@ pub fn ticket(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(ticket) = text.parse::<hither_proto::Ticket>()
     {
-        assert_eq!(ticket.to_string().parse::<hither_proto::Ticket>(), Ok(ticket));
+        assert_eq!(
+            ticket.to_string().parse::<hither_proto::Ticket>(),
+            Ok(ticket)
+        );
     }
 }
 
 /// Tickets, behind their checksum.
 pub fn ticket_payload(data: &[u8]) {
     let hrp = bech32::Hrp::parse("hither").expect("a prefix");
-    let payload: Vec<u8> = std::iter::once(1).chain(data.iter().copied().take(300)).collect();
+    let payload: Vec<u8> = std::iter::once(1)
+        .chain(data.iter().copied().take(300))
+        .collect();
     if let Ok(text) = bech32::encode::<bech32::Bech32m>(hrp, &payload) {
         let _ = text.parse::<hither_proto::Ticket>();
     }
@@ -86,7 +99,9 @@ pub fn ticket_payload(data: &[u8]) {
 
 /// Relay URLs and addresses: whatever is accepted prints to the same again.
 pub fn relay_url(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Ok(url) = text.parse::<hither_proto::RelayUrl>() {
         assert_eq!(url.to_string().parse(), Ok(url));
     }
@@ -116,7 +131,10 @@ pub fn root(data: &[u8]) {
 /// Manifests: whatever is accepted survives encoding, and its tree is a tree.
 pub fn manifest(data: &[u8]) {
     if let Ok(manifest) = hither_proto::Manifest::decode(data) {
-        assert_eq!(hither_proto::Manifest::decode(&manifest.encode()).as_ref(), Ok(&manifest));
+        assert_eq!(
+            hither_proto::Manifest::decode(&manifest.encode()).as_ref(),
+            Ok(&manifest)
+        );
         let sum: u64 = manifest.chunks().iter().map(|c| u64::from(c.length)).sum();
         assert_eq!(sum, manifest.bytes());
     }
@@ -130,7 +148,11 @@ pub fn name(data: &[u8]) {
             assert!(!name.as_str().is_empty() && name.as_str() != "." && name.as_str() != "..");
             let _ = (name.folded(), name.unportable());
         }
-        assert!(!hither_proto::display_name(text).chars().any(char::is_control));
+        assert!(
+            !hither_proto::display_name(text)
+                .chars()
+                .any(char::is_control)
+        );
     }
 }
 
@@ -164,20 +186,30 @@ pub fn record(data: &[u8]) {
     let _ = hither_proto::ChunkRecord::decode_all(data, u32::MAX);
 }
 
-/// What is sealed for a device or a group, whole and with something else inside that an honest sealer would not put there.
+/// What is sealed for a device or a group, whole and with something else inside that an honest
+/// sealer would not put there.
 pub fn sealed(data: &[u8]) {
     let (reader, id) = (&*READER, MessageId::NONE);
     let (to, purpose) = (reader.device_id(), seal::SealPurpose::Message);
     let _ = seal::open(reader, to, purpose, &id, data);
     let sealed = seal::seal(reader, to, purpose, &id, data).expect("short enough");
-    assert_eq!(seal::open(reader, to, purpose, &id, &sealed).ok().as_deref(), Some(data));
+    assert_eq!(
+        seal::open(reader, to, purpose, &id, &sealed)
+            .ok()
+            .as_deref(),
+        Some(data)
+    );
     // A single byte that is changed is noticed.
     let mut changed = sealed;
     let at = data.first().copied().unwrap_or_default() as usize % changed.len();
     changed[at] ^= 1;
     assert!(seal::open(reader, to, purpose, &id, &changed).is_err());
     let secret = GroupSecret::new([7; 32]);
-    let place = Place { group: GroupId::new([1; 32]), generation: 3, secret: &secret };
+    let place = Place {
+        group: GroupId::new([1; 32]),
+        generation: 3,
+        secret: &secret,
+    };
     let _ = group_seal::open(place, to, data);
 }
 

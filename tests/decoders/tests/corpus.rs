@@ -1,7 +1,8 @@
 //! Every decoder over its corpus, and over changes of it for a while.
 //!
-//! `HITHER_FUZZ_SECONDS` is how long each decoder is given changed inputs (2 s); `HITHER_FUZZ_SEED` repeats a run. Coverage is what `scripts/fuzz` is
-//! for: this finds what a small change of the code broke, on every machine and without a fuzzer.
+//! `HITHER_FUZZ_SECONDS` is how long each decoder is given changed inputs (2 s); `HITHER_FUZZ_SEED`
+//! repeats a run. Coverage is what `scripts/fuzz` is for: this finds what a small change of the
+//! code broke, on every machine and without a fuzzer.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -17,8 +18,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(name);
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(name);
+    let entries =
+        std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut all: Vec<_> = entries
         .map(|entry| {
             let path = entry.unwrap().path();
@@ -40,12 +44,22 @@ fn changed(random: &mut fastrand::Rng, all: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
             0 if at < bytes.len() => bytes[at] = random.u8(..),
             1 if at < bytes.len() => bytes[at] ^= 1 << random.u8(..8),
             2 => bytes.truncate(at),
-            3 => bytes.insert(at, *random.choice(&[0, 1, 0x7f, 0x80, 0xff, b'"', b'.', b'/']).unwrap()),
+            3 => bytes.insert(
+                at,
+                *random
+                    .choice(&[0, 1, 0x7f, 0x80, 0xff, b'"', b'.', b'/'])
+                    .unwrap(),
+            ),
             4 if at < bytes.len() => drop(bytes.drain(at..random.usize(at..=bytes.len()))),
             _ => {
                 let other = &all[random.usize(..all.len())].1;
                 let from = random.usize(..=other.len());
-                bytes.splice(at..at, other[from..random.usize(from..=other.len())].iter().copied());
+                bytes.splice(
+                    at..at,
+                    other[from..random.usize(from..=other.len())]
+                        .iter()
+                        .copied(),
+                );
             }
         }
     }
@@ -68,9 +82,15 @@ fn no_decoder_fails_otherwise_than_by_saying_so() {
         while Instant::now() < end {
             let bytes = changed(&mut random, &all);
             let done = catch_unwind(AssertUnwindSafe(|| decode(&bytes)));
-            assert!(done.is_ok(), "{name} fails (seed {seed}, input {tried}) for {bytes:02x?}");
+            assert!(
+                done.is_ok(),
+                "{name} fails (seed {seed}, input {tried}) for {bytes:02x?}"
+            );
             tried += 1;
         }
-        println!("{name}: {} inputs of the corpus, {tried} changed ones", all.len());
+        println!(
+            "{name}: {} inputs of the corpus, {tried} changed ones",
+            all.len()
+        );
     }
 }

@@ -11,7 +11,11 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
 });
 
 fn wait<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -35,7 +39,11 @@ impl Api {
     }
 
     /// `POST`.
-    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         wait(path, self.0.post(path, body))
     }
 
@@ -62,8 +70,13 @@ impl Api {
 pub struct Heard<T = Event>(Events<T>);
 
 impl<T: DeserializeOwned> Heard<T> {
-    /// Waits for the next one of which `wanted` makes something; `None` when the stream ends before.
-    pub fn wait_for<F>(&mut self, what: &str, mut wanted: impl FnMut(&T) -> Option<F>) -> Option<F> {
+    /// Waits for the next one of which `wanted` makes something; `None` when the stream ends
+    /// before.
+    pub fn wait_for<F>(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&T) -> Option<F>,
+    ) -> Option<F> {
         wait(what, async {
             while let Ok(Some(event)) = self.0.next().await {
                 if let Some(found) = wanted(&event) {

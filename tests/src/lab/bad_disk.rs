@@ -18,29 +18,52 @@ impl WornDisk {
         let image = path.with_extension("image");
         fs::create_dir_all(path).unwrap();
         File::create(&image).unwrap().set_len(bytes).unwrap();
-        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-O", "^has_journal"]).arg(&image).status();
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-O", "^has_journal"])
+            .arg(&image)
+            .status();
         let mounted = made.is_ok_and(|made| made.success())
-            && Command::new("mount").args(["-o", "loop"]).args([&image, path]).status().unwrap().success();
+            && Command::new("mount")
+                .args(["-o", "loop"])
+                .args([&image, path])
+                .status()
+                .unwrap()
+                .success();
         if !mounted {
-            println!("SKIPPED: no disk on an image can be mounted here (mkfs.ext4 and /dev/loop-control)");
+            println!(
+                "SKIPPED: no disk on an image can be mounted here (mkfs.ext4 and /dev/loop-control)"
+            );
             return None;
         }
-        Some(Self { image, path: path.to_owned() })
+        Some(Self {
+            image,
+            path: path.to_owned(),
+        })
     }
 
-    /// From the middle of a file on, nothing of the disk can be read any more. The other files in its folder must lie before that.
+    /// From the middle of a file on, nothing of the disk can be read any more. The other files in
+    /// its folder must lie before that.
     pub fn wear_out(&self, file: &Path) {
         tool(&mut command("sync", ""));
         let (start, length) = extent(file);
         let cut = start + length / 2;
         let folder = file.parent().unwrap();
-        for other in fs::read_dir(folder).unwrap().flatten().filter(|other| other.path() != file) {
+        for other in fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .filter(|other| other.path() != file)
+        {
             if other.file_type().unwrap().is_file() {
                 let (start, length) = extent(&other.path());
                 assert!(start + length <= cut, "{:?} lies behind", other.path());
             }
         }
-        OpenOptions::new().write(true).open(&self.image).unwrap().set_len(cut).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&self.image)
+            .unwrap()
+            .set_len(cut)
+            .unwrap();
         fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
     }
 }
@@ -54,7 +77,10 @@ impl Drop for WornDisk {
 /// Returns where the first piece of a file is on its disk, and its length, bytes.
 fn extent(file: &Path) -> (u64, u64) {
     let told = tool(command("filefrag", "-b1 -v").arg(file));
-    let first = told.lines().find(|line| line.trim_start().starts_with("0:")).expect("an extent");
+    let first = told
+        .lines()
+        .find(|line| line.trim_start().starts_with("0:"))
+        .expect("an extent");
     let numbers: Vec<u64> = first
         .split(|c: char| !c.is_ascii_digit())
         .filter(|text| !text.is_empty())
@@ -64,7 +90,8 @@ fn extent(file: &Path) -> (u64, u64) {
     (numbers[3], numbers[5])
 }
 
-/// A disk that hangs: whoever looks at it waits until this is dropped, and is told then that it is broken.
+/// A disk that hangs: whoever looks at it waits until this is dropped, and is told then that it is
+/// broken.
 #[derive(Debug)]
 pub struct DeadDisk {
     server: Option<File>,
@@ -79,13 +106,21 @@ impl DeadDisk {
             return None;
         };
         // Nobody ever answers what the kernel asks over this file.
-        let mut mount = command("mount", "-i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0 dead");
-        mount.arg(path).stdin(Stdio::from(server.try_clone().unwrap()));
+        let mut mount = command(
+            "mount",
+            "-i -t fuse -o fd=0,rootmode=40000,user_id=0,group_id=0 dead",
+        );
+        mount
+            .arg(path)
+            .stdin(Stdio::from(server.try_clone().unwrap()));
         if !mount.status().unwrap().success() {
             println!("SKIPPED: no disk that hangs can be mounted here");
             return None;
         }
-        Some(Self { server: Some(server), path: path.to_owned() })
+        Some(Self {
+            server: Some(server),
+            path: path.to_owned(),
+        })
     }
 
     /// It answers again: everything is an error.

@@ -55,7 +55,10 @@ impl Traffic {
         let text = tool(&mut command("ip", &format!("-s -j link show dev {port}")));
         let parsed: Value = serde_json::from_str(&text).unwrap();
         let bytes = |way: &str| parsed[0]["stats64"][way]["bytes"].as_u64().unwrap();
-        Self { sent: bytes("rx"), received: bytes("tx") }
+        Self {
+            sent: bytes("rx"),
+            received: bytes("tx"),
+        }
     }
 
     /// Both ways together.
@@ -81,7 +84,8 @@ impl Cable {
         Self::at(device, socket, INTERFACES[0])
     }
 
-    /// A second one of the same device. What is cut off is not used for sending, as where something looks after the network.
+    /// A second one of the same device. What is cut off is not used for sending, as where something
+    /// looks after the network.
     pub(super) fn second(device: &Arc<Namespace>, socket: Socket) -> Self {
         let setting = "echo 1 > /proc/sys/net/ipv4/conf/all/ignore_routes_with_linkdown";
         tool(device.command("sh").args(["-c", setting]));
@@ -89,12 +93,29 @@ impl Cable {
     }
 
     fn at(device: &Arc<Namespace>, socket: Socket, interface: &'static str) -> Self {
-        let Socket { number, switch, address, router } = socket;
+        let Socket {
+            number,
+            switch,
+            address,
+            router,
+        } = socket;
         let port = format!("port{number}");
         let pid = device.pid();
-        tool(&mut command("ip", &format!("link add {port} type veth peer name {interface} netns {pid}")));
-        tool(&mut command("ip", &format!("link set {port} master {switch} up")));
-        Self { device: Arc::clone(device), port, address, router, interface }
+        tool(&mut command(
+            "ip",
+            &format!("link add {port} type veth peer name {interface} netns {pid}"),
+        ));
+        tool(&mut command(
+            "ip",
+            &format!("link set {port} master {switch} up"),
+        ));
+        Self {
+            device: Arc::clone(device),
+            port,
+            address,
+            router,
+            interface,
+        }
     }
 
     /// The device's address, once it has one.
@@ -104,25 +125,39 @@ impl Cable {
 
     /// The device's interface comes up and gets its address.
     pub fn connect(&self) {
-        self.inside("ip", &format!("addr add {}/24 dev {}", self.address, self.interface));
+        self.inside(
+            "ip",
+            &format!("addr add {}/24 dev {}", self.address, self.interface),
+        );
         self.inside("ip", &format!("link set {} up", self.interface));
         if let Some(router) = &self.router {
             self.inside("ip", &format!("route add default via {router}"));
         }
     }
 
-    /// The device gets another address in its network, instead of its own; returns the one that it had.
+    /// The device gets another address in its network, instead of its own; returns the one that it
+    /// had.
     pub(super) fn readdress(&mut self, address: String) -> String {
-        self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));
+        self.inside(
+            "ip",
+            &format!("addr add {address}/24 dev {}", self.interface),
+        );
         let before = std::mem::replace(&mut self.address, address);
-        self.inside("ip", &format!("addr del {before}/24 dev {}", self.interface));
+        self.inside(
+            "ip",
+            &format!("addr del {before}/24 dev {}", self.interface),
+        );
         before
     }
 
     /// The device has this address as well, and says so to its network.
     pub(super) fn takes(&self, address: &str) {
-        self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));
-        // Whoever sent to the one before sends here from now on, as after an address was announced (RFC 5227).
+        self.inside(
+            "ip",
+            &format!("addr add {address}/24 dev {}", self.interface),
+        );
+        // Whoever sent to the one before sends here from now on, as after an address was announced
+        // (RFC 5227).
         self.inside("ip", "neigh flush all");
     }
 
@@ -133,7 +168,10 @@ impl Cable {
 
     /// The device takes one more address of its network.
     pub(super) fn also(&self, address: std::net::Ipv4Addr) {
-        self.inside("ip", &format!("addr add {address}/24 dev {}", self.interface));
+        self.inside(
+            "ip",
+            &format!("addr add {address}/24 dev {}", self.interface),
+        );
     }
 
     /// Somebody pulls the cable.
@@ -146,7 +184,8 @@ impl Cable {
         tool(&mut command("ip", &format!("link set {} up", self.port)));
     }
 
-    /// Somebody takes the device away: the cable is pulled, and the system drops the address that went with it.
+    /// Somebody takes the device away: the cable is pulled, and the system drops the address that
+    /// went with it.
     pub fn unplug(&self) {
         self.cut();
         self.inside("ip", &format!("link set {} down", self.interface));
@@ -155,32 +194,52 @@ impl Cable {
 
     /// The device is plugged in elsewhere, and gets its address there at once.
     pub(super) fn plug(&mut self, socket: Socket) {
-        let Socket { switch, address, router, .. } = socket;
-        tool(&mut command("ip", &format!("link set {} master {switch} up", self.port)));
+        let Socket {
+            switch,
+            address,
+            router,
+            ..
+        } = socket;
+        tool(&mut command(
+            "ip",
+            &format!("link set {} master {switch} up", self.port),
+        ));
         (self.address, self.router) = (address, router);
         self.connect();
     }
 
     /// Limits what the device sends.
     pub fn shape_up(&self, mbit: u32) {
-        self.inside("tc", &format!("qdisc replace dev {} root {}", self.interface, bucket(mbit)));
+        self.inside(
+            "tc",
+            &format!("qdisc replace dev {} root {}", self.interface, bucket(mbit)),
+        );
     }
 
     /// The same for a thin link, in kbit/s.
     pub fn thin_up(&self, kbit: u32) {
         let bucket = format!("tbf rate {kbit}kbit burst 16384 latency 400ms");
-        self.inside("tc", &format!("qdisc replace dev {} root {bucket}", self.interface));
+        self.inside(
+            "tc",
+            &format!("qdisc replace dev {} root {bucket}", self.interface),
+        );
     }
 
     /// Limits what it receives to that of a thin link, in kbit/s.
     pub fn thin_down(&self, kbit: u32) {
         let bucket = format!("tbf rate {kbit}kbit burst 16384 latency 400ms");
-        tool(&mut command("tc", &format!("qdisc replace dev {} root {bucket}", self.port)));
+        tool(&mut command(
+            "tc",
+            &format!("qdisc replace dev {} root {bucket}", self.port),
+        ));
     }
 
     /// Limits what the device receives.
     pub fn shape_down(&self, mbit: u32) {
-        tool(&mut command("tc", &format!("qdisc replace dev {} root {}", self.port, bucket(mbit))));
+        tool(&mut command(
+            "tc",
+            &format!("qdisc replace dev {} root {}", self.port, bucket(mbit)),
+        ));
     }
 
     /// Drops everything of a protocol that arrives at the device.
@@ -206,7 +265,13 @@ impl Cable {
 
     /// Drops everything that arrives from another device, whatever the protocol.
     pub fn shun(&self, other: &Self) {
-        let text = tool(other.device.command("ip").args(["-j", "link", "show", "dev", other.interface]));
+        let text =
+            tool(
+                other
+                    .device
+                    .command("ip")
+                    .args(["-j", "link", "show", "dev", other.interface]),
+            );
         let parsed: Value = serde_json::from_str(&text).unwrap();
         let address = parsed[0]["address"].as_str().unwrap();
         let rules = format!(
@@ -217,7 +282,11 @@ impl Cable {
 
     /// Everything arrives again.
     pub fn unblock(&self) {
-        tool(self.device.command("nft").args(["delete", "table", "inet", "lab"]));
+        tool(
+            self.device
+                .command("nft")
+                .args(["delete", "table", "inet", "lab"]),
+        );
     }
 
     /// What went over the cable so far.
@@ -230,7 +299,8 @@ impl Cable {
     }
 }
 
-/// A queue that lets through so much: 10 ms at once, and at least what one call of the system may send.
+/// A queue that lets through so much: 10 ms at once, and at least what one call of the system may
+/// send.
 pub(super) fn bucket(mbit: u32) -> String {
     let burst = (u64::from(mbit) * 1_000_000 / 8 / 100).max(128 << 10);
     format!("tbf rate {mbit}mbit burst {burst} latency 50ms")

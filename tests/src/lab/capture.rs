@@ -34,7 +34,9 @@ impl Capture {
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(EVERY_PROTOCOL.into()));
             let socket = socket.expect("a packet socket");
             socket.set_recv_buffer_size(64 << 20).unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_millis(50)))
+                .unwrap();
             ready.send(()).unwrap();
             listen(&socket, &stopped)
         });

@@ -1,4 +1,5 @@
-//! Crowds: many connections that say nothing, and a reader that asks for everything and reads nothing.
+//! Crowds: many connections that say nothing, and a reader that asks for everything and reads
+//! nothing.
 
 use super::device::Device;
 use super::going::Going;
@@ -11,16 +12,20 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
-/// TCP connections from several addresses on which nothing is ever said; what is closed is opened again.
+/// TCP connections from several addresses on which nothing is ever said; what is closed is opened
+/// again.
 #[derive(Debug)]
 pub struct Silent(#[allow(dead_code, reason = "held")] Going);
 
 impl Silent {
-    /// Opens `each` connections from each of so many addresses of `place`, to `victim`. They are open when this returns.
+    /// Opens `each` connections from each of so many addresses of `place`, to `victim`. They are
+    /// open when this returns.
     pub fn start(place: &Device, addresses: u8, each: usize, victim: SocketAddr) -> Self {
         let own: Ipv4Addr = place.cable.address().parse().unwrap();
         let [a, b, c, _] = own.octets();
-        let from: Vec<Ipv4Addr> = (0..addresses).map(|n| Ipv4Addr::new(a, b, c, 150 + n)).collect();
+        let from: Vec<Ipv4Addr> = (0..addresses)
+            .map(|n| Ipv4Addr::new(a, b, c, 150 + n))
+            .collect();
         from.iter().for_each(|address| place.cable.also(*address));
         let (going, ()) = Going::start(place, move |ready: Sender<()>, stop| {
             let open = |address: &Ipv4Addr| -> std::io::Result<Socket> {
@@ -57,7 +62,8 @@ impl Silent {
 pub struct Hoarder(#[allow(dead_code, reason = "held")] Going);
 
 impl Hoarder {
-    /// Puts one in the place of a device, whose daemon must not run. It has asked when this returns.
+    /// Puts one in the place of a device, whose daemon must not run. It has asked when this
+    /// returns.
     pub fn start(place: &Device, ticket: &str, streams: usize) -> Self {
         let ticket: Ticket = ticket.parse().unwrap();
         let (going, ()) = Going::start(place, move |ready: Sender<()>, stop| {
@@ -76,5 +82,8 @@ impl Hoarder {
 pub fn listens(device: &Device) -> (DeviceId, SocketAddr) {
     let status = device.status();
     let port = status.tcp_port.expect("TCP is on");
-    (status.device.parse().unwrap(), SocketAddr::new(device.cable.address().parse().unwrap(), port))
+    (
+        status.device.parse().unwrap(),
+        SocketAddr::new(device.cable.address().parse().unwrap(), port),
+    )
 }

@@ -1,7 +1,7 @@
 //! A way that takes time: what leaves a router goes through a program that keeps it for a while.
 //!
-//! Kernels can do that themselves (netem), but not every one was built with it. Whatever is in the program when the test ends is
-//! lost with it.
+//! Kernels can do that themselves (netem), but not every one was built with it. Whatever is in the
+//! program when the test ends is lost with it.
 
 use super::namespace::Namespace;
 use std::fs::File;
@@ -18,7 +18,8 @@ const MTU: u16 = 1500;
 /// A packet, and when it goes on.
 type Kept = (Instant, Vec<u8>);
 
-/// Keeps everything that is sent to [`INTERFACE`] in this network for so long, and gives it back there.
+/// Keeps everything that is sent to [`INTERFACE`] in this network for so long, and gives it back
+/// there.
 pub(super) fn start(network: &Namespace, delay: Duration) {
     let place = network.handle();
     let made = std::thread::spawn(move || make(&place)).join().unwrap();
@@ -37,7 +38,10 @@ fn make(place: &File) -> SyncDevice {
 fn keep(device: &SyncDevice, delay: Duration, sender: &Sender<Kept>) {
     let mut buffer = [0; 2 * MTU as usize];
     while let Ok(length) = device.recv(&mut buffer) {
-        if sender.send((Instant::now() + delay, buffer[..length].to_vec())).is_err() {
+        if sender
+            .send((Instant::now() + delay, buffer[..length].to_vec()))
+            .is_err()
+        {
             return;
         }
     }

@@ -54,7 +54,10 @@ impl Device {
             folder: folder.to_owned(),
             programs: programs.to_owned(),
             network,
-            settings: vec![("HITHER_DEVICE_NAME".into(), name.into()), ("HITHER_LOG".into(), "debug".into())],
+            settings: vec![
+                ("HITHER_DEVICE_NAME".into(), name.into()),
+                ("HITHER_LOG".into(), "debug".into()),
+            ],
         }
     }
 
@@ -77,9 +80,13 @@ impl Device {
         Cable::second(&self.network, socket)
     }
 
-    /// A setting of this device, by its name in the configuration. Counts from the daemon's next start.
+    /// A setting of this device, by its name in the configuration. Counts from the daemon's next
+    /// start.
     pub fn set(&mut self, key: &str, value: &str) {
-        self.settings.push((format!("HITHER_{}", key.replace('.', "_").to_uppercase()), value.into()));
+        self.settings.push((
+            format!("HITHER_{}", key.replace('.', "_").to_uppercase()),
+            value.into(),
+        ));
     }
 
     /// A variable of the environment of its programs. Counts from the daemon's next start.
@@ -87,14 +94,16 @@ impl Device {
         self.settings.push((name.into(), value.into()));
     }
 
-    /// Sets the wall clock of its programs wrong by so many seconds. Counts from the daemon's next start.
+    /// Sets the wall clock of its programs wrong by so many seconds. Counts from the daemon's next
+    /// start.
     pub fn set_wall_clock(&mut self, offset: i64) {
         let library = super::wall_clock::library(&self.folder);
         self.env("LD_PRELOAD", &library.display().to_string());
         self.env(super::wall_clock::OFFSET, &offset.to_string());
     }
 
-    /// Starts the bus over which its system tells of itself. There is none before; a daemon that runs may notice late.
+    /// Starts the bus over which its system tells of itself. There is none before; a daemon that
+    /// runs may notice late.
     pub fn system_bus(&self) -> SystemBus {
         SystemBus::start(&self.bus())
     }
@@ -128,13 +137,20 @@ impl Device {
     /// `hither` on this device.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.network.command(self.programs.join("hither"));
-        command.args(arguments).current_dir(self.folder.join("files"));
-        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("HITHER_")) {
+        command
+            .args(arguments)
+            .current_dir(self.folder.join("files"));
+        for (name, _) in
+            std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("HITHER_"))
+        {
             command.env_remove(name);
         }
         command.env("HITHER_HOME", self.home());
         // Not that of the machine that the lab is on.
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.bus().display()));
+        command.env(
+            "DBUS_SYSTEM_BUS_ADDRESS",
+            format!("unix:path={}", self.bus().display()),
+        );
         for (name, value) in &self.settings {
             command.env(name, value);
         }
@@ -149,7 +165,9 @@ impl Device {
             .arg("-c")
             .arg(format!("umask {umask:o}; exec \"$0\" \"$@\""))
             .arg(self.programs.join("hither"));
-        command.args(arguments).current_dir(self.folder.join("files"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.join("files"));
         for (name, value) in hither.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -178,8 +196,8 @@ impl Device {
         self.begin(arguments).finish()
     }
 
-    /// Runs `hither` with these arguments and `--json` as a user who may not do everything; what it has is given to that
-    /// user. `None` where there is no such user.
+    /// Runs `hither` with these arguments and `--json` as a user who may not do everything; what it
+    /// has is given to that user. `None` where there is no such user.
     pub fn hither_as(&self, user: u32, arguments: &[&str]) -> Option<Run> {
         let id = user.to_string();
         let mut setpriv = vec!["--reuid", &id, "--regid", &id, "--clear-groups", "--"];
@@ -191,15 +209,28 @@ impl Device {
         if !self.home().exists() {
             fs::create_dir_all(self.home()).unwrap();
             for above in self.folder.ancestors().take(2) {
-                fs::set_permissions(above, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+                fs::set_permissions(above, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                    .unwrap();
             }
-            assert!(Command::new("chown").arg("-R").arg(&id).arg(&self.folder).status().unwrap().success());
+            assert!(
+                Command::new("chown")
+                    .arg("-R")
+                    .arg(&id)
+                    .arg(&self.folder)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         let plain = self.command(arguments);
         let mut command = self.network.command("setpriv");
         let program = self.programs.join("hither");
         setpriv.push(program.to_str().unwrap());
-        command.args(&setpriv).args(arguments).arg("--json").current_dir(self.path(""));
+        command
+            .args(&setpriv)
+            .args(arguments)
+            .arg("--json")
+            .current_dir(self.path(""));
         for (name, value) in plain.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -226,7 +257,9 @@ impl Device {
 
     /// Shares a path, with options.
     pub fn share_with(&self, path: &Path, options: &[&str]) -> Shared {
-        let run = self.hither(&[&["share", path.to_str().unwrap()], options].concat()).well();
+        let run = self
+            .hither(&[&["share", path.to_str().unwrap()], options].concat())
+            .well();
         let done = run.lines.last().unwrap();
         let text = |name: &str| done[name].as_str().unwrap().to_owned();
         Shared {
@@ -239,7 +272,13 @@ impl Device {
 
     /// Starts a fetch into one of its folders.
     pub fn begin_fetch(&self, ticket: &str, into: &str) -> Running {
-        self.begin(&["fetch", ticket, "--yes", "-o", self.path(into).to_str().unwrap()])
+        self.begin(&[
+            "fetch",
+            ticket,
+            "--yes",
+            "-o",
+            self.path(into).to_str().unwrap(),
+        ])
     }
 
     /// Fetches into one of its folders.
@@ -312,7 +351,9 @@ impl Device {
 
     /// Waits until it sees so many devices on the network.
     pub fn sees(&self, devices: u64) {
-        until("devices nearby", || (self.status().nearby >= devices).then_some(()));
+        until("devices nearby", || {
+            (self.status().nearby >= devices).then_some(())
+        });
     }
 
     /// Every transfer, the latest first.
@@ -328,19 +369,27 @@ impl Device {
 
     /// Why a transfer's bytes came from where they came.
     pub fn why(&self, transfer: &str) -> Why {
-        self.api().get(&format!("/v1/transfers/{transfer}/why")).unwrap()
+        self.api()
+            .get(&format!("/v1/transfers/{transfer}/why"))
+            .unwrap()
     }
 
     /// Waits until the latest transfer, which goes on without any command, has so many bytes.
     #[track_caller]
     pub fn follow(&self, wanted: u64) {
         let mut events = self.api().events(&self.transfer().transfer).unwrap();
-        let found = events.wait_for(&format!("{wanted} bytes of {}", self.name), |event| match event {
-            Event::Progress { bytes, .. } if *bytes >= wanted => Some(Ok(())),
-            event if event.is_last() => Some(Err(event.clone())),
-            _ => None,
-        });
-        assert!(matches!(found, Some(Ok(()))), "instead of {wanted} bytes: {found:?}");
+        let found = events.wait_for(
+            &format!("{wanted} bytes of {}", self.name),
+            |event| match event {
+                Event::Progress { bytes, .. } if *bytes >= wanted => Some(Ok(())),
+                event if event.is_last() => Some(Err(event.clone())),
+                _ => None,
+            },
+        );
+        assert!(
+            matches!(found, Some(Ok(()))),
+            "instead of {wanted} bytes: {found:?}"
+        );
     }
 
     /// Waits until the latest transfer has ended; it must end well.
@@ -348,16 +397,28 @@ impl Device {
     pub fn complete(&self) -> Fetched {
         let transfer = self.transfer().transfer;
         let mut events = self.api().events(&transfer).unwrap();
-        let last = events.wait_for("the end of a transfer", |event| event.is_last().then(|| event.clone()));
+        let last = events.wait_for("the end of a transfer", |event| {
+            event.is_last().then(|| event.clone())
+        });
         let last = serde_json::to_value(last.expect("a last event")).unwrap();
-        Run { status: 0, lines: vec![last], errors: String::new() }.fetched()
+        Run {
+            status: 0,
+            lines: vec![last],
+            errors: String::new(),
+        }
+        .fetched()
     }
 }
 
 /// Copies a folder with all that is in it, except sockets.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .status()
+        .unwrap();
     assert!(copied.success(), "{} cannot be copied", from.display());
     let _ = fs::remove_file(to.join("hither.sock"));
 }
@@ -368,7 +429,9 @@ impl Drop for Device {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             println!("--- the last lines of {}'s log", self.name);
-            lines[lines.len().saturating_sub(LOG_LINES)..].iter().for_each(|line| println!("{line}"));
+            lines[lines.len().saturating_sub(LOG_LINES)..]
+                .iter()
+                .for_each(|line| println!("{line}"));
         }
         // No panic in here: the test may be failing already.
         let status: Result<Status, _> = self.api().get("/v1/status");

@@ -28,7 +28,13 @@ impl Going {
             work(ready, stopped);
         });
         let said = is_ready.recv_timeout(PATIENCE).expect("it becomes ready");
-        (Self { stop, thread: Some(thread) }, said)
+        (
+            Self {
+                stop,
+                thread: Some(thread),
+            },
+            said,
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a link really carries: a plain TCP connection from one device to another, in the same minute as what is judged by it.
+//! What a link really carries: a plain TCP connection from one device to another, in the same
+//! minute as what is judged by it.
 
 use super::device::Device;
 use super::namespace::Namespace;
@@ -7,7 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
-/// Sends so many bytes from one device to another over TCP; bytes per second at the reader, from the first byte on.
+/// Sends so many bytes from one device to another over TCP; bytes per second at the reader, from
+/// the first byte on.
 pub fn goodput(from: &Device, to: &Device, bytes: u64) -> f64 {
     let (reader, writer) = (to.network().handle(), from.network().handle());
     let address = to.cable.address().to_owned();

@@ -36,15 +36,21 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Puts one in the place of a device, whose daemon must not run. It learns about the share from its owner, who must be
-    /// there, and is ready when this returns.
+    /// Puts one in the place of a device, whose daemon must not run. It learns about the share from
+    /// its owner, who must be there, and is ready when this returns.
     pub fn start(place: &Device, ticket: &str, conduct: Conduct) -> Self {
         let ticket: Ticket = ticket.parse().unwrap();
         let (given, asked) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let counted = (Arc::clone(&given), Arc::clone(&asked));
-        let (_going, id) =
-            Going::start(place, move |ready, stop| drive(hold(ticket, conduct, counted, ready, stop)));
-        Self { id, given, asked, _going }
+        let (_going, id) = Going::start(place, move |ready, stop| {
+            drive(hold(ticket, conduct, counted, ready, stop))
+        });
+        Self {
+            id,
+            given,
+            asked,
+            _going,
+        }
     }
 
     /// Bytes of file chunks that it sent.
@@ -57,7 +63,8 @@ impl Holder {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// What a device without the ticket is told when it asks `owner` about `share`, with whatever secret it has.
+    /// What a device without the ticket is told when it asks `owner` about `share`, with whatever
+    /// secret it has.
     pub fn knocks(
         place: &Device,
         owner: (DeviceId, SocketAddr),
@@ -68,7 +75,8 @@ impl Holder {
         let knocking = thread::spawn(move || {
             Namespace::enter(&network);
             drive(async move {
-                let endpoint = Endpoint::bind(&Identity::generate().unwrap(), &EndpointConfig::default());
+                let endpoint =
+                    Endpoint::bind(&Identity::generate().unwrap(), &EndpointConfig::default());
                 let endpoint = endpoint.unwrap();
                 let link = endpoint.connect_quic(owner.0, &[owner.1]).await.unwrap();
                 let answer = knock(&link, share, &secret).await;
@@ -82,7 +90,11 @@ impl Holder {
 
 /// Runs on this thread, whose network the sockets are in.
 pub(super) fn drive<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 async fn hold(
@@ -96,9 +108,16 @@ async fn hold(
     let endpoint = Endpoint::bind(&identity, &EndpointConfig::default()).unwrap();
     let (device, tcp_port) = (identity.device_id(), endpoint.tcp_port());
     let knowledge = Knowledge::learn(&endpoint, ticket).await;
-    let answering = Arc::new(Answering { knowledge, conduct, tcp_port, given, asked });
+    let answering = Arc::new(Answering {
+        knowledge,
+        conduct,
+        tcp_port,
+        given,
+        asked,
+    });
     let options = DiscoveryOptions::default();
-    let (discovery, mut seen) = Discovery::start(device, endpoint.port(), tcp_port, options).unwrap();
+    let (discovery, mut seen) =
+        Discovery::start(device, endpoint.port(), tcp_port, options).unwrap();
     ready.send(device.to_string()).unwrap();
     loop {
         tokio::select! {

@@ -16,9 +16,19 @@ const REQUIRED: &str = "HITHER_LAB_REQUIRED";
 /// Folder of the programs.
 const PROGRAMS: &str = "HITHER_BIN";
 
-/// Namespaces for processes as well, so that none outlives the test, whatever happens to it; else without.
-const ROOMS: [&[&str]; 2] =
-    [&["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"], &["--net", "--mount"]];
+/// Namespaces for processes as well, so that none outlives the test, whatever happens to it; else
+/// without.
+const ROOMS: [&[&str]; 2] = [
+    &[
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ],
+    &["--net", "--mount"],
+];
 
 /// Runs a test in a lab. Must be given a closure: the test is found again by the closure's name.
 pub fn run<F: FnOnce(&Lab)>(test: F) {
@@ -38,16 +48,23 @@ pub fn run<F: FnOnce(&Lab)>(test: F) {
 /// The name of the test that contains a closure, as the test program knows it.
 fn name<F>() -> &'static str {
     let path = type_name::<F>();
-    let path = path.strip_suffix("::{{closure}}").expect("a test gives a closure of its own to the lab");
+    let path = path
+        .strip_suffix("::{{closure}}")
+        .expect("a test gives a closure of its own to the lab");
     path.split_once("::").map_or(path, |(_, rest)| rest)
 }
 
 /// The folder with `hither` and `hitherd`.
 fn programs() -> PathBuf {
-    let complete = |folder: &Path| folder.join("hither").is_file() && folder.join("hitherd").is_file();
+    let complete =
+        |folder: &Path| folder.join("hither").is_file() && folder.join("hitherd").is_file();
     if let Some(folder) = std::env::var_os(PROGRAMS) {
         let folder = PathBuf::from(folder);
-        assert!(complete(&folder), "{PROGRAMS}: there is no hither and hitherd in {}", folder.display());
+        assert!(
+            complete(&folder),
+            "{PROGRAMS}: there is no hither and hitherd in {}",
+            folder.display()
+        );
         return folder;
     }
     // The test is target/PROFILE/deps/lab-….
@@ -65,14 +82,26 @@ fn programs() -> PathBuf {
 fn room() -> Result<&'static [String], &'static str> {
     static ROOM: OnceLock<Result<Vec<String>, String>> = OnceLock::new();
     let room = ROOM.get_or_init(|| {
-        let user: &[&str] =
-            if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+        let user: &[&str] = if rustix::process::geteuid().is_root() {
+            &[]
+        } else {
+            &["--user", "--map-root-user"]
+        };
         let mut why = String::new();
         for room in ROOMS {
-            let room: Vec<String> = user.iter().chain(room).map(|&word| word.to_owned()).collect();
+            let room: Vec<String> = user
+                .iter()
+                .chain(room)
+                .map(|&word| word.to_owned())
+                .collect();
             // A bridge is a part of the kernel that not every system has.
             let look = ["--", "ip", "link", "add", "switch", "type", "bridge"];
-            match Command::new("unshare").args(&room).args(look).stdin(Stdio::null()).output() {
+            match Command::new("unshare")
+                .args(&room)
+                .args(look)
+                .stdin(Stdio::null())
+                .output()
+            {
                 Ok(output) if output.status.success() => return Ok(room),
                 Ok(output) => why = String::from_utf8_lossy(&output.stderr).trim().to_owned(),
                 Err(error) => why = format!("unshare: {error}"),
@@ -84,12 +113,21 @@ fn room() -> Result<&'static [String], &'static str> {
 }
 
 fn again(room: &[String], name: &str, programs: &Path) {
-    let folder = tempfile::Builder::new().prefix("hither-lab-").tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("hither-lab-")
+        .tempdir()
+        .unwrap();
     let mut child = Command::new("unshare")
         .args(room)
         .arg("--")
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"])
+        .args([
+            "--exact",
+            name,
+            "--nocapture",
+            "--include-ignored",
+            "--test-threads=1",
+        ])
         .env(INSIDE, folder.path())
         .env(PROGRAMS, OsStr::new(programs))
         .stdin(Stdio::piped())
@@ -102,7 +140,10 @@ fn again(room: &[String], name: &str, programs: &Path) {
     let said = pass_on(child.stdout.take().unwrap());
     errors.join().unwrap();
     let status = child.wait().unwrap();
-    assert!(said.iter().any(|line| line == "running 1 test"), "the test {name} was not found again");
+    assert!(
+        said.iter().any(|line| line == "running 1 test"),
+        "the test {name} was not found again"
+    );
     assert!(status.success(), "the test failed inside: {status}");
 }
 
@@ -117,7 +158,8 @@ fn pass_on(stream: impl Read) -> Vec<String> {
     said
 }
 
-/// Ends this process, and with it all namespaces, when the one outside is gone: its end of our input is closed then.
+/// Ends this process, and with it all namespaces, when the one outside is gone: its end of our
+/// input is closed then.
 fn end_with_the_outside() {
     thread::spawn(|| {
         let ended = std::io::stdin().read(&mut [0; 1]);

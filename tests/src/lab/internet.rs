@@ -1,8 +1,9 @@
 //! More than one network: LANs behind routers, and relays with public addresses.
 //!
-//! LANs have the same private addresses, as at home; between them and to them there is no way. Or they are sites of a company
-//! or of people who have public addresses: each has a network of its own, to which all others know the way. Everybody reaches a
-//! relay. The addresses are those of documentation (RFC 5737); the lab's own network plays the providers.
+//! LANs have the same private addresses, as at home; between them and to them there is no way. Or
+//! they are sites of a company or of people who have public addresses: each has a network of its
+//! own, to which all others know the way. Everybody reaches a relay. The addresses are those of
+//! documentation (RFC 5737); the lab's own network plays the providers.
 
 use super::cable::Socket;
 use super::device::Device;
@@ -12,7 +13,8 @@ use super::switch::Lab;
 use super::tool::{command, tool};
 use std::process::Command;
 
-/// The network of the routers' public addresses, and of the relays: switch, beginning of the addresses.
+/// The network of the routers' public addresses, and of the relays: switch, beginning of the
+/// addresses.
 const HOMES: (&str, &str) = ("homes", "203.0.113");
 const HOSTS: (&str, &str) = ("hosts", "198.51.100");
 /// Beginning of the addresses of sites; the next number is the site's.
@@ -43,7 +45,10 @@ impl<'lab> Internet<'lab> {
     pub(super) fn new(lab: &'lab Lab) -> Self {
         for (switch, network) in [HOMES, HOSTS] {
             make_switch(switch);
-            tool(&mut command("ip", &format!("addr add {network}.{PROVIDER}/24 dev {switch}")));
+            tool(&mut command(
+                "ip",
+                &format!("addr add {network}.{PROVIDER}/24 dev {switch}"),
+            ));
         }
         tool(Command::new("sh").args(["-c", FORWARD]));
         Self { lab }
@@ -55,9 +60,17 @@ impl<'lab> Internet<'lab> {
         let switch = format!("lan{number}");
         make_switch(&switch);
         let (provider, network) = HOMES;
-        let (own, gateway) = (format!("{network}.{number}"), format!("{network}.{PROVIDER}"));
+        let (own, gateway) = (
+            format!("{network}.{number}"),
+            format!("{network}.{PROVIDER}"),
+        );
         let router = Router::new(&switch, provider, &own, &gateway);
-        Lan { lab: self.lab, switch, inner: INNER.into(), router }
+        Lan {
+            lab: self.lab,
+            switch,
+            inner: INNER.into(),
+            router,
+        }
     }
 
     /// A new site: its devices are reached from everywhere.
@@ -66,19 +79,36 @@ impl<'lab> Internet<'lab> {
         let switch = format!("site{number}");
         make_switch(&switch);
         let (provider, network) = HOMES;
-        let (own, gateway) = (format!("{network}.{number}"), format!("{network}.{PROVIDER}"));
+        let (own, gateway) = (
+            format!("{network}.{number}"),
+            format!("{network}.{PROVIDER}"),
+        );
         let inner = format!("{SITES}.{number}.{PROVIDER}");
         let router = Router::routing((&switch, &inner), provider, &own, &gateway);
-        tool(&mut command("ip", &format!("route add {SITES}.{number}.0/24 via {own}")));
-        Lan { lab: self.lab, switch, inner, router }
+        tool(&mut command(
+            "ip",
+            &format!("route add {SITES}.{number}.0/24 via {own}"),
+        ));
+        Lan {
+            lab: self.lab,
+            switch,
+            inner,
+            router,
+        }
     }
 
     /// A place for a relay. It does not run yet.
     pub fn relay(&self, name: &str) -> Relay {
-        Relay::new(name, self.host(), &self.lab.folder(name), self.lab.programs())
+        Relay::new(
+            name,
+            self.host(),
+            &self.lab.folder(name),
+            self.lab.programs(),
+        )
     }
 
-    /// A device beside the relays, with an address that everybody reaches. Its daemon does not run yet.
+    /// A device beside the relays, with an address that everybody reaches. Its daemon does not run
+    /// yet.
     pub fn device(&self, name: &str) -> Device {
         let device = self.lab.device_at(name, self.host());
         device.cable.connect();
@@ -123,6 +153,9 @@ impl Lan<'_> {
 }
 
 fn make_switch(name: &str) {
-    tool(&mut command("ip", &format!("link add {name} type bridge mcast_snooping 0")));
+    tool(&mut command(
+        "ip",
+        &format!("link add {name} type bridge mcast_snooping 0"),
+    ));
     tool(&mut command("ip", &format!("link set {name} up")));
 }

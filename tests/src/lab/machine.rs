@@ -1,7 +1,9 @@
-//! Whether the machine that the lab runs on had time for it: what is asserted about speed and shares holds only where it had.
+//! Whether the machine that the lab runs on had time for it: what is asserted about speed and
+//! shares holds only where it had.
 //!
-//! The yardstick is the processors that this test may use, over the very time that is judged: while they are busy throughout, the
-//! devices of the lab wait for them and not for their links, and their figures say nothing about Hither.
+//! The yardstick is the processors that this test may use, over the very time that is judged: while
+//! they are busy throughout, the devices of the lab wait for them and not for their links, and
+//! their figures say nothing about Hither.
 
 use std::fs;
 
@@ -22,7 +24,10 @@ fn ticks() -> Option<Ticks> {
     for line in stat.lines().filter(|line| line.starts_with("cpu")) {
         let mut words = line.split_ascii_whitespace();
         // "cpu" alone is the sum of all processors.
-        let Some(Ok(number)) = words.next().map(|name| name["cpu".len()..].parse::<usize>()) else {
+        let Some(Ok(number)) = words
+            .next()
+            .map(|name| name["cpu".len()..].parse::<usize>())
+        else {
             continue;
         };
         if !allowed.is_set(number) {
@@ -45,10 +50,14 @@ impl Machine {
         Self(ticks())
     }
 
-    /// Returns the part of the processors' time that was left over so far, 0 to 1; 1 where the system does not tell.
+    /// Returns the part of the processors' time that was left over so far, 0 to 1; 1 where the
+    /// system does not tell.
     pub fn spare(&self) -> f64 {
-        let (Some(begin), Some(now)) = (self.0, ticks()) else { return 1.0 };
-        (now.idle.saturating_sub(begin.idle)) as f64 / (now.all.saturating_sub(begin.all)).max(1) as f64
+        let (Some(begin), Some(now)) = (self.0, ticks()) else {
+            return 1.0;
+        };
+        (now.idle.saturating_sub(begin.idle)) as f64
+            / (now.all.saturating_sub(begin.all)).max(1) as f64
     }
 
     /// Returns whether the machine had time for what ran on it, and prints it where it had not.

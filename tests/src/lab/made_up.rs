@@ -32,19 +32,26 @@ const A: u16 = 1;
 pub struct MadeUp(#[allow(dead_code, reason = "held")] Going);
 
 impl MadeUp {
-    /// Announces so many devices from the place of a device, whose daemon must not run; each at one of so many addresses that nobody
-    /// has. All were announced once when this returns.
+    /// Announces so many devices from the place of a device, whose daemon must not run; each at one
+    /// of so many addresses that nobody has. All were announced once when this returns.
     pub fn start(place: &Device, count: usize, addresses: u8) -> Self {
         let own: Ipv4Addr = place.cable.address().parse().unwrap();
         let [a, b, c, _] = own.octets();
-        let ids: Vec<DeviceId> = (0..count).map(|_| Identity::generate().unwrap().device_id()).collect();
-        let at = move |number: usize| Ipv4Addr::new(a, b, c, 150 + (number % usize::from(addresses)) as u8);
+        let ids: Vec<DeviceId> = (0..count)
+            .map(|_| Identity::generate().unwrap().device_id())
+            .collect();
+        let at = move |number: usize| {
+            Ipv4Addr::new(a, b, c, 150 + (number % usize::from(addresses)) as u8)
+        };
         let (going, ()) = Going::start(place, move |ready: Sender<()>, stop: CancellationToken| {
             let socket = UdpSocket::bind((own, 5353)).unwrap();
             let mut ready = Some(ready);
             while !stop.is_cancelled() {
                 for (number, some) in ids.chunks(TOGETHER).enumerate() {
-                    let some = some.iter().enumerate().map(|(i, id)| (*id, at(number * TOGETHER + i)));
+                    let some = some
+                        .iter()
+                        .enumerate()
+                        .map(|(i, id)| (*id, at(number * TOGETHER + i)));
                     // A full buffer is a lost packet.
                     let _ = socket.send_to(&packet(some), GROUP);
                     thread::sleep(PAUSE);
@@ -72,10 +79,19 @@ fn packet(devices: impl ExactSizeIterator<Item = (DeviceId, Ipv4Addr)>) -> Vec<u
     for (device, address) in devices {
         let short = device.short();
         let host = format!("hither-{}", short.to_lowercase());
-        let (instance, host) = ([&[short.as_str()][..], &SERVICE].concat(), [host.as_str(), "local"]);
-        let texts = ["v=1".to_owned(), format!("id={device}"), "tcp=4242".to_owned()];
-        let text: Vec<u8> =
-            texts.iter().flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat()).collect();
+        let (instance, host) = (
+            [&[short.as_str()][..], &SERVICE].concat(),
+            [host.as_str(), "local"],
+        );
+        let texts = [
+            "v=1".to_owned(),
+            format!("id={device}"),
+            "tcp=4242".to_owned(),
+        ];
+        let text: Vec<u8> = texts
+            .iter()
+            .flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat())
+            .collect();
         let place = [&[0, 0, 0, 0][..], &4242u16.to_be_bytes(), &name(&host)].concat();
         record(&mut out, &SERVICE, PTR, &name(&instance));
         record(&mut out, &instance, SRV, &place);
@@ -86,7 +102,9 @@ fn packet(devices: impl ExactSizeIterator<Item = (DeviceId, Ipv4Addr)>) -> Vec<u
 }
 
 fn name(labels: &[&str]) -> Vec<u8> {
-    let labels = labels.iter().flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+    let labels = labels
+        .iter()
+        .flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
     labels.chain([0]).collect()
 }
 

@@ -1,14 +1,17 @@
 //! The lab: the real programs on devices of their own, joined by a switch.
 //!
-//! A test is a closure given to [`run()`]. It runs inside fresh namespaces, whose network is the switch; every
-//! [`Device`] has a namespace with one cable into it, a home, a daemon when it is up, and files. Cables can be shaped,
-//! cut and filtered; multicast goes over the switch as over any other. [`Holder`] is a device that does not keep to the
-//! rules, [`Stranger`] one that knows no ticket. Where there is more than one network, [`Internet`] joins LANs behind routers and [`Relay`]s. Whatever a test makes goes when it ends: processes, mounts and networks with the namespaces, files with the
-//! lab's folder.
+//! A test is a closure given to [`run()`]. It runs inside fresh namespaces, whose network is the
+//! switch; every [`Device`] has a namespace with one cable into it, a home, a daemon when it is up,
+//! and files. Cables can be shaped, cut and filtered; multicast goes over the switch as over any
+//! other. [`Holder`] is a device that does not keep to the rules, [`Stranger`] one that knows no
+//! ticket. Where there is more than one network, [`Internet`] joins LANs behind routers and
+//! [`Relay`]s. Whatever a test makes goes when it ends: processes, mounts and networks with the
+//! namespaces, files with the lab's folder.
 //!
-//! Root, or a system that lets anybody make namespaces, is needed. Where there is neither a test says so and passes;
-//! `HITHER_LAB_REQUIRED=1` makes that a failure. `HITHER_BIN` is the folder of the programs, `HITHER_LAB_SEED` the seed of
-//! what is random. A disk with the names of Windows needs `mkntfs` and `lowntfs-3g` (package ntfs-3g) and `/dev/fuse`; where they are not, tests
+//! Root, or a system that lets anybody make namespaces, is needed. Where there is neither a test
+//! says so and passes; `HITHER_LAB_REQUIRED=1` makes that a failure. `HITHER_BIN` is the folder of
+//! the programs, `HITHER_LAB_SEED` the seed of what is random. A disk with the names of Windows
+//! needs `mkntfs` and `lowntfs-3g` (package ntfs-3g) and `/dev/fuse`; where they are not, tests
 //! of it say so and show nothing.
 
 mod api;

@@ -17,9 +17,15 @@ impl Namespace {
     pub(super) fn new() -> Self {
         let mut command = Command::new("unshare");
         command.args(["--net", "--", "sh", "-c", "echo here; exec sleep infinity"]);
-        let mut keeper = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut keeper = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(keeper.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let namespace = Self { keeper };
         assert_eq!(line, "here\n", "a network namespace cannot be made");
         tool(namespace.command("ip").args(["link", "set", "lo", "up"]));
@@ -38,7 +44,10 @@ impl Namespace {
     /// A program that runs in this network.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.path())).arg("--").arg(program);
+        command
+            .arg(format!("--net={}", self.path()))
+            .arg("--")
+            .arg(program);
         command
     }
 

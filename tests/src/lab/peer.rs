@@ -7,8 +7,8 @@ use hither_carrier::{
 use hither_proto::limits::{CHUNK_TAG, MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
     Announcement, BlindKey, BlindReply, DeviceName, Holder, HolderKind, HostPort, Message, Opened,
-    PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayAddress, ShareId, ShareSecret,
-    Side, SignedHead, Space, Ticket, Want,
+    PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayAddress, ShareId,
+    ShareSecret, Side, SignedHead, Space, Ticket, Want,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,8 +31,18 @@ async fn open(
     secret: &ShareSecret,
     purpose: Purpose,
 ) -> Result<Granted, Refusal> {
-    let Stream { mut send, mut recv, binding, .. } = link.open().await.unwrap();
-    let proof = Proof::make(&ProofKey::of_secret(secret), &binding, Side::Opener, purpose);
+    let Stream {
+        mut send,
+        mut recv,
+        binding,
+        ..
+    } = link.open().await.unwrap();
+    let proof = Proof::make(
+        &ProofKey::of_secret(secret),
+        &binding,
+        Side::Opener,
+        purpose,
+    );
     let open = Message::Open {
         protocol: PROTOCOL,
         share,
@@ -44,7 +54,12 @@ async fn open(
     write_message(&mut send, &open).await.unwrap();
     let mut reader = MessageReader::new(MAX_FRAME);
     match reader.next(&mut recv).await.unwrap() {
-        Some(Message::Opened(opened)) => Ok(Granted { send, recv, reader, opened: *opened }),
+        Some(Message::Opened(opened)) => Ok(Granted {
+            send,
+            recv,
+            reader,
+            opened: *opened,
+        }),
         Some(Message::Refused(refusal)) => Err(refusal),
         other => panic!("an open is answered with {other:?}"),
     }
@@ -66,14 +81,28 @@ pub(super) struct Knowledge {
 impl Knowledge {
     /// Learns it from the owner, over the link protocol and with the ticket, as every fetcher does.
     pub(super) async fn learn(endpoint: &Endpoint, ticket: Ticket) -> Self {
-        let link = endpoint.connect_quic(ticket.owner, &ticket.hints).await.unwrap();
-        let mut granted = open(&link, ticket.share(), &ticket.secret, Purpose::Bulk).await.unwrap();
+        let link = endpoint
+            .connect_quic(ticket.owner, &ticket.hints)
+            .await
+            .unwrap();
+        let mut granted = open(&link, ticket.share(), &ticket.secret, Purpose::Bulk)
+            .await
+            .unwrap();
         let head = SignedHead::open(&granted.opened.head, ticket.share(), ticket.owner).unwrap();
         let mut about = HashMap::new();
-        for (space, count) in [(Space::Root, 1), (Space::Manifest, head.head().manifest_chunks)] {
-            granted.ask(space, head.head().version, count, &mut about).await;
+        for (space, count) in [
+            (Space::Root, 1),
+            (Space::Manifest, head.head().manifest_chunks),
+        ] {
+            granted
+                .ask(space, head.head().version, count, &mut about)
+                .await;
         }
-        Self { ticket, head, about }
+        Self {
+            ticket,
+            head,
+            about,
+        }
     }
 }
 
@@ -87,8 +116,15 @@ impl Granted {
         into: &mut HashMap<(Space, u32), Vec<u8>>,
     ) {
         let ranges: Ranges = PositionRange::new(0, count).into_iter().collect();
-        let want = Want { request: u64::from(count), space, version, ranges };
-        write_message(&mut self.send, &Message::Want(want)).await.unwrap();
+        let want = Want {
+            request: u64::from(count),
+            space,
+            version,
+            ranges,
+        };
+        write_message(&mut self.send, &Message::Want(want))
+            .await
+            .unwrap();
         loop {
             match self.reader.next(&mut self.recv).await.unwrap().unwrap() {
                 Message::Chunk { position, .. } => {
@@ -123,7 +159,9 @@ impl Answering {
             let blind = BlindKey::of_secret(secret);
             let known = query.verify(&blind, &stream.binding);
             let answer = match known {
-                true => Message::BlindReply { reply: BlindReply::make(&blind, &stream.binding) },
+                true => Message::BlindReply {
+                    reply: BlindReply::make(&blind, &stream.binding),
+                },
                 false => Message::Refused(Refusal::NotFound),
             };
             if write_message(&mut stream.send, &answer).await.is_err() || !known {
@@ -131,14 +169,26 @@ impl Answering {
             }
             first = reader.next(&mut stream.recv).await;
         }
-        let Ok(Some(Message::Open { share, purpose: Some(purpose), .. })) = first else { return };
+        let Ok(Some(Message::Open {
+            share,
+            purpose: Some(purpose),
+            ..
+        })) = first
+        else {
+            return;
+        };
         if share != self.knowledge.ticket.share() {
             let _ = write_message(&mut stream.send, &Message::Refused(Refusal::NotFound)).await;
             return;
         }
         reader.set_max(MAX_FRAME);
         let opened = Message::Opened(Box::new(Opened {
-            proof: Proof::make(&ProofKey::of_secret(secret), &stream.binding, Side::Acceptor, purpose),
+            proof: Proof::make(
+                &ProofKey::of_secret(secret),
+                &stream.binding,
+                Side::Acceptor,
+                purpose,
+            ),
             head: self.knowledge.head.to_unchecked(),
             device_name: DeviceName::clean("friendly neighbour"),
             tcp_port: self.tcp_port,
@@ -165,9 +215,23 @@ impl Answering {
         write_message(&mut stream.send, &Message::Announce(announcement)).await?;
         if let Conduct::Names(key, at) = self.conduct {
             let at = vec![HostPort::try_from(at).unwrap()];
-            let address = RelayAddress { key, udp: at.clone(), tcp: at };
-            let holders = vec![Holder { kind: HolderKind::Device, address }];
-            write_message(&mut stream.send, &Message::Elsewhere { proof: None, holders }).await?;
+            let address = RelayAddress {
+                key,
+                udp: at.clone(),
+                tcp: at,
+            };
+            let holders = vec![Holder {
+                kind: HolderKind::Device,
+                address,
+            }];
+            write_message(
+                &mut stream.send,
+                &Message::Elsewhere {
+                    proof: None,
+                    holders,
+                },
+            )
+            .await?;
         }
         while let Ok(Some(message)) = reader.next(&mut stream.recv).await {
             if let Message::Ping { nonce } = message {
@@ -179,7 +243,9 @@ impl Answering {
 
     async fn serve(&self, mut stream: Stream, mut reader: MessageReader) -> std::io::Result<()> {
         while let Ok(Some(message)) = reader.next(&mut stream.recv).await {
-            let Message::Want(want) = message else { continue };
+            let Message::Want(want) = message else {
+                continue;
+            };
             if want.space == Space::Data {
                 self.asked.fetch_add(want.ranges.total(), Ordering::Relaxed);
                 if self.conduct != Conduct::Lies {
@@ -189,13 +255,23 @@ impl Answering {
             for position in want.ranges.positions() {
                 let payload = self.payload(want.space, position);
                 let length = payload.len() as u32;
-                let header = Message::Chunk { request: want.request, position, length };
+                let header = Message::Chunk {
+                    request: want.request,
+                    position,
+                    length,
+                };
                 write_chunk_frame(&mut stream.send, &header, payload.into()).await?;
                 if want.space == Space::Data {
                     self.given.fetch_add(u64::from(length), Ordering::Relaxed);
                 }
             }
-            write_message(&mut stream.send, &Message::Served { request: want.request }).await?;
+            write_message(
+                &mut stream.send,
+                &Message::Served {
+                    request: want.request,
+                },
+            )
+            .await?;
         }
         Ok(())
     }
@@ -211,16 +287,27 @@ impl Answering {
 
 /// Asks for all chunks of files on so many streams and reads none of them; gives what must be kept.
 pub(super) async fn hoard(ticket: &Ticket, streams: usize) -> Vec<(Link, Granted)> {
-    let endpoint =
-        Endpoint::bind(&hither_carrier::Identity::generate().unwrap(), &Default::default()).unwrap();
+    let endpoint = Endpoint::bind(
+        &hither_carrier::Identity::generate().unwrap(),
+        &Default::default(),
+    )
+    .unwrap();
     let links = [
-        endpoint.connect_quic(ticket.owner, &ticket.hints).await.unwrap(),
-        endpoint.connect_tcp(ticket.owner, &ticket.hints).await.unwrap(),
+        endpoint
+            .connect_quic(ticket.owner, &ticket.hints)
+            .await
+            .unwrap(),
+        endpoint
+            .connect_tcp(ticket.owner, &ticket.hints)
+            .await
+            .unwrap(),
     ];
     let mut held = Vec::new();
     for number in 0..streams {
         let link = &links[number % links.len()];
-        let Ok(granted) = open(link, ticket.share(), &ticket.secret, Purpose::Bulk).await else { break };
+        let Ok(granted) = open(link, ticket.share(), &ticket.secret, Purpose::Bulk).await else {
+            break;
+        };
         held.push((link.clone(), granted));
     }
     // Afterwards, because what is not read fills the window that the answers to opens need too.
@@ -229,8 +316,15 @@ pub(super) async fn hoard(ticket: &Ticket, streams: usize) -> Vec<(Link, Granted
         let (version, chunks) = (head.head().version, head.head().chunks);
         for request in 0..2 {
             let ranges: Ranges = PositionRange::new(0, chunks).into_iter().collect();
-            let want = Want { request, space: Space::Data, version, ranges };
-            write_message(&mut granted.send, &Message::Want(want)).await.unwrap();
+            let want = Want {
+                request,
+                space: Space::Data,
+                version,
+                ranges,
+            };
+            write_message(&mut granted.send, &Message::Want(want))
+                .await
+                .unwrap();
         }
     }
     // Dropping the endpoint would close its links.

@@ -1,4 +1,5 @@
-//! Everything that can be said to a device, by everybody who may try, on each carrier, wherever it can stand on a stream.
+//! Everything that can be said to a device, by everybody who may try, on each carrier, wherever it
+//! can stand on a stream.
 
 use super::crowd::listens;
 use super::device::Device;
@@ -9,9 +10,9 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, Claims, Delta, DeviceId, DeviceName, Message, Opened,
-    PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose, ShareSecret, Side,
-    Space, Terms, Ticket, UncheckedHead, Want,
+    Announcement, BlindKey, BlindQuery, BlindReply, Claims, Delta, DeviceId, DeviceName, Message,
+    Opened, PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
+    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,8 +52,14 @@ pub type Outcomes = BTreeMap<(Caller, String, At, &'static str), &'static str>;
 /// The kind of a message. A kind that is added does not compile here until it is among the samples.
 fn kind(message: &Message) -> &'static str {
     match message {
-        Message::Open { purpose: Some(Purpose::Control), .. } => "open, control",
-        Message::Open { purpose: Some(Purpose::Bulk), .. } => "open, bulk",
+        Message::Open {
+            purpose: Some(Purpose::Control),
+            ..
+        } => "open, control",
+        Message::Open {
+            purpose: Some(Purpose::Bulk),
+            ..
+        } => "open, bulk",
         Message::Open { .. } => "open, something else",
         Message::BlindQuery { .. } => "blind query",
         Message::BlindReply { .. } => "blind reply",
@@ -85,18 +92,33 @@ struct Knows {
 
 impl Knows {
     fn open(&self, stream: &Stream, purpose: Purpose) -> Message {
-        let proof = Proof::make(&ProofKey::of_secret(&self.secret), &stream.binding, Side::Opener, purpose);
+        let proof = Proof::make(
+            &ProofKey::of_secret(&self.secret),
+            &stream.binding,
+            Side::Opener,
+            purpose,
+        );
         self.opening(proof, ProofKind::Secret, Some(purpose))
     }
 
     fn opening(&self, proof: Proof, proof_kind: ProofKind, purpose: Option<Purpose>) -> Message {
         let (share, owner) = (self.ticket.share(), self.ticket.owner);
-        Message::Open { protocol: PROTOCOL, share, proof, proof_kind, owner: Some(owner), purpose }
+        Message::Open {
+            protocol: PROTOCOL,
+            share,
+            proof,
+            proof_kind,
+            owner: Some(owner),
+            purpose,
+        }
     }
 
     fn query(&self, stream: &Stream) -> Message {
         let query = BlindQuery::make(&BlindKey::of_secret(&self.secret), &stream.binding);
-        Message::BlindQuery { protocol: PROTOCOL, query }
+        Message::BlindQuery {
+            protocol: PROTOCOL,
+            query,
+        }
     }
 
     /// One of every kind, made for a stream.
@@ -108,17 +130,36 @@ impl Knows {
         let reader = Proof::make(&by_key, &stream.binding, Side::Opener, Purpose::Bulk);
         let blind = BlindKey::of_secret(&self.secret);
         let (version, epoch, seq) = (1, 1, 1);
-        let holding =
-            Announcement { version, epoch, seq, complete: true, held: Ranges::default(), has_manifest: true };
-        let delta = Delta { version, epoch, seq: 2, added: ranges(), removed: Ranges::default() };
-        let claims = Claims { version, fetching: true, active: ranges(), tentative: Ranges::default() };
+        let holding = Announcement {
+            version,
+            epoch,
+            seq,
+            complete: true,
+            held: Ranges::default(),
+            has_manifest: true,
+        };
+        let delta = Delta {
+            version,
+            epoch,
+            seq: 2,
+            added: ranges(),
+            removed: Ranges::default(),
+        };
+        let claims = Claims {
+            version,
+            fetching: true,
+            active: ranges(),
+            tentative: Ranges::default(),
+        };
         vec![
             self.open(stream, Purpose::Control),
             self.open(stream, Purpose::Bulk),
             self.opening(acceptor, ProofKind::Secret, Some(Purpose::Lookup)),
             self.opening(reader, ProofKind::ReadKey, Some(Purpose::Lookup)),
             self.query(stream),
-            Message::BlindReply { reply: BlindReply::make(&blind, &stream.binding) },
+            Message::BlindReply {
+                reply: BlindReply::make(&blind, &stream.binding),
+            },
             Message::Opened(Box::new(Opened {
                 proof: acceptor,
                 head: UncheckedHead::default(),
@@ -130,17 +171,38 @@ impl Knows {
             Message::HaveDelta(delta),
             Message::Claims(claims),
             Message::Terms(Terms::default()),
-            Message::Want(Want { request: 1, space: Space::Root, version, ranges: ranges() }),
+            Message::Want(Want {
+                request: 1,
+                space: Space::Root,
+                version,
+                ranges: ranges(),
+            }),
             Message::Cancel { request: 1 },
-            Message::Chunk { request: 1, position: 0, length: 64 },
+            Message::Chunk {
+                request: 1,
+                position: 0,
+                length: 64,
+            },
             Message::Served { request: 1 },
-            Message::Busy { request: 1, retry_after_ms: u32::MAX },
-            Message::NotHeld { request: 1, ranges: ranges() },
+            Message::Busy {
+                request: 1,
+                retry_after_ms: u32::MAX,
+            },
+            Message::NotHeld {
+                request: 1,
+                ranges: ranges(),
+            },
             Message::NewHead(UncheckedHead::default()),
             Message::Ping { nonce: 7 },
             Message::Pong { nonce: 7 },
-            Message::RelayOpen { protocol: PROTOCOL, purpose: Some(RelayPurpose::Device) },
-            Message::Elsewhere { proof: None, holders: Vec::new() },
+            Message::RelayOpen {
+                protocol: PROTOCOL,
+                purpose: Some(RelayPurpose::Device),
+            },
+            Message::Elsewhere {
+                proof: None,
+                holders: Vec::new(),
+            },
         ]
     }
 }
@@ -166,14 +228,21 @@ async fn say(link: Link, knows: Knows, at: At, number: usize) -> (&'static str, 
         loop {
             let next = reader.next(&mut stream.recv).await.ok()??;
             // Told on a control stream without being asked.
-            let unasked = matches!(next, Message::Announce(_) | Message::Terms(_) | Message::Claims(_))
-                || matches!(next, Message::Ping { .. } | Message::NewHead(_) | Message::HaveDelta(_));
+            let unasked = matches!(
+                next,
+                Message::Announce(_) | Message::Terms(_) | Message::Claims(_)
+            ) || matches!(
+                next,
+                Message::Ping { .. } | Message::NewHead(_) | Message::HaveDelta(_)
+            );
             if !unasked {
                 return Some(kind(&next));
             }
         }
     };
-    let seen = timeout(ANSWER, seen).await.map_or("nothing", |seen| seen.unwrap_or("ended"));
+    let seen = timeout(ANSWER, seen)
+        .await
+        .map_or("nothing", |seen| seen.unwrap_or("ended"));
     (kind(&message), seen)
 }
 
@@ -196,7 +265,10 @@ async fn all(ticket: Ticket, victim: DeviceId, udp: SocketAddr, tcp: SocketAddr)
             Caller::Stranger => ShareSecret::new([7; 16]),
             Caller::Holder => ticket.secret.clone(),
         };
-        let knows = Knows { ticket: ticket.clone(), secret };
+        let knows = Knows {
+            ticket: ticket.clone(),
+            secret,
+        };
         for carrier in [CarrierKind::Quic, CarrierKind::Tcp] {
             for at in [At::First, At::AfterQuery, At::Control, At::Bulk] {
                 // A device of its own for each place, so that none is in another one's way.

@@ -79,12 +79,20 @@ impl Relay {
 
     fn command(&self) -> Command {
         let program = self.programs.join("hither-relay");
-        assert!(program.is_file(), "the relay is needed as well: cargo build --bin hither-relay");
+        assert!(
+            program.is_file(),
+            "the relay is needed as well: cargo build --bin hither-relay"
+        );
         let mut command = self.network.command(program);
-        for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("HITHER_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("HITHER_"))
+        {
             command.env_remove(name);
         }
-        command.current_dir(&self.folder).arg("--data").arg(self.data());
+        command
+            .current_dir(&self.folder)
+            .arg("--data")
+            .arg(self.data());
         command.args(["--address", self.cable.address(), "--json"]);
         command.args(self.settings.iter().flat_map(|setting| ["--set", setting]));
         if let Some(secret) = &self.secret {
@@ -98,11 +106,17 @@ impl Relay {
     /// Starts it; it is ready when this returns.
     #[track_caller]
     pub fn start(&self) {
-        let log = File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("log"))
+            .unwrap();
         let mut running = Running::logging(self.command(), log);
-        let ready = running.line("a relay that is ready", |line| match line["event"].as_str() {
-            Some("ready") => Some(line.clone()),
-            _ => panic!("a relay does not start: {line}"),
+        let ready = running.line("a relay that is ready", |line| {
+            match line["event"].as_str() {
+                Some("ready") => Some(line.clone()),
+                _ => panic!("a relay does not start: {line}"),
+            }
         });
         if let Some(invitation) = ready["invitation"].as_str() {
             self.invitation.replace(Some(invitation.into()));
@@ -127,7 +141,11 @@ impl Relay {
     /// The process that runs.
     #[track_caller]
     pub fn process(&self) -> Process {
-        self.running.borrow().as_ref().and_then(|running| Process::find(running.pid())).expect("it runs")
+        self.running
+            .borrow()
+            .as_ref()
+            .and_then(|running| Process::find(running.pid()))
+            .expect("it runs")
     }
 
     #[track_caller]
@@ -152,7 +170,10 @@ impl Relay {
 
     /// The invitation that it printed at its very first start.
     pub fn invitation(&self) -> String {
-        self.invitation.borrow().clone().expect("the first start prints an invitation")
+        self.invitation
+            .borrow()
+            .clone()
+            .expect("the first start prints an invitation")
     }
 
     /// Runs a sub-command of `hither-relay`.
@@ -164,13 +185,15 @@ impl Relay {
 
     /// Has it saved into a new folder, as a backup under this name.
     pub fn backup(&self, name: &str) {
-        self.admin(&["backup", self.folder.join(name).to_str().unwrap()]).well();
+        self.admin(&["backup", self.folder.join(name).to_str().unwrap()])
+            .well();
     }
 
     /// Puts a backup in place of all that it keeps; it must not run.
     pub fn restore(&self, name: &str) {
         fs::remove_dir_all(self.data()).unwrap();
-        self.admin(&["restore", self.folder.join(name).to_str().unwrap()]).well();
+        self.admin(&["restore", self.folder.join(name).to_str().unwrap()])
+            .well();
     }
 
     /// What it says about itself.
@@ -180,7 +203,10 @@ impl Relay {
 
     /// A page of its HTTP address, such as `/metrics`.
     pub fn page(&self, path: &str) -> String {
-        let (network, at) = (self.network.handle(), self.ready.borrow()["http"].as_str().unwrap().to_owned());
+        let (network, at) = (
+            self.network.handle(),
+            self.ready.borrow()["http"].as_str().unwrap().to_owned(),
+        );
         let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
         let asking = thread::spawn(move || {
             Namespace::enter(&network);
@@ -206,7 +232,9 @@ impl Drop for Relay {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             println!("--- the last lines of {}'s log", self.name);
-            lines[lines.len().saturating_sub(LOG_LINES)..].iter().for_each(|line| println!("{line}"));
+            lines[lines.len().saturating_sub(LOG_LINES)..]
+                .iter()
+                .for_each(|line| println!("{line}"));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A router as people have at home: one public address for everybody behind it; or as companies have: everybody behind it
-//! has an address that others reach.
+//! A router as people have at home: one public address for everybody behind it; or as companies
+//! have: everybody behind it has an address that others reach.
 
 use super::cable::{Protocol, bucket};
 use super::delay;
@@ -23,7 +23,8 @@ pub enum Direction {
     In,
 }
 
-/// A router that translates addresses (masquerading), and lets in only what answers something; or one that just routes.
+/// A router that translates addresses (masquerading), and lets in only what answers something; or
+/// one that just routes.
 #[derive(Debug)]
 pub struct Router {
     network: Namespace,
@@ -44,14 +45,30 @@ impl Router {
         router
     }
 
-    /// The same without translation, with an address of its own in the LAN: who knows the way comes in.
-    pub(super) fn routing((lan, inner): (&str, &str), provider: &str, address: &str, gateway: &str) -> Self {
+    /// The same without translation, with an address of its own in the LAN: who knows the way comes
+    /// in.
+    pub(super) fn routing(
+        (lan, inner): (&str, &str),
+        provider: &str,
+        address: &str,
+        gateway: &str,
+    ) -> Self {
         let network = Namespace::new();
-        let router = Self { network, address: address.to_owned(), gateway: gateway.to_owned() };
+        let router = Self {
+            network,
+            address: address.to_owned(),
+            gateway: gateway.to_owned(),
+        };
         for (interface, switch, address) in [(LAN, lan, inner), (WAN, provider, address)] {
             let (port, pid) = (format!("{lan}-{interface}"), router.network.pid());
-            tool(&mut command("ip", &format!("link add {port} type veth peer name {interface} netns {pid}")));
-            tool(&mut command("ip", &format!("link set {port} master {switch} up")));
+            tool(&mut command(
+                "ip",
+                &format!("link add {port} type veth peer name {interface} netns {pid}"),
+            ));
+            tool(&mut command(
+                "ip",
+                &format!("link set {port} master {switch} up"),
+            ));
             router.inside(&format!("addr add {address}/24 dev {interface}"));
             router.inside(&format!("link set {interface} up"));
         }
@@ -74,12 +91,16 @@ impl Router {
         self.inside(&format!("link set {} up", delay::INTERFACE));
         self.inside(&format!("route replace default dev {}", delay::INTERFACE));
         // What comes back from there goes out; what comes in passes it by.
-        self.inside(&format!("route add default via {} dev {WAN} table 100", self.gateway));
+        self.inside(&format!(
+            "route add default via {} dev {WAN} table 100",
+            self.gateway
+        ));
         self.inside(&format!("rule add iif {} lookup 100", delay::INTERFACE));
         self.inside(&format!("rule add iif {WAN} lookup main"));
     }
 
-    /// Limits what leaves for a network (`a.b.c.d/n`), in Mbit/s: the way there is bad, and that to everybody else is not.
+    /// Limits what leaves for a network (`a.b.c.d/n`), in Mbit/s: the way there is bad, and that to
+    /// everybody else is not.
     pub fn shape_to(&self, network: &str, mbit: u32) {
         for line in [
             format!("qdisc replace dev {WAN} root handle 1: htb default 1"),
@@ -96,13 +117,18 @@ impl Router {
 
     /// Bytes that have entered the LAN so far.
     pub fn entered(&self) -> u64 {
-        let text = tool(self.network.command("ip").args(["-s", "-j", "link", "show", "dev", LAN]));
+        let text = tool(
+            self.network
+                .command("ip")
+                .args(["-s", "-j", "link", "show", "dev", LAN]),
+        );
         let parsed: Value = serde_json::from_str(&text).unwrap();
         parsed[0]["stats64"]["tx"]["bytes"].as_u64().unwrap()
     }
 
-    /// Lets through so much of a protocol each way, bytes per second, and drops what is more, as providers do that take UDP, or
-    /// everything that they do not know, for a nuisance. Longer packets are let through in bursts only.
+    /// Lets through so much of a protocol each way, bytes per second, and drops what is more, as
+    /// providers do that take UDP, or everything that they do not know, for a nuisance. Longer
+    /// packets are let through in bursts only.
     pub fn police(&self, protocol: Protocol, rate: u64) {
         let rule = |from: &str| {
             format!(
@@ -117,8 +143,8 @@ impl Router {
         ));
     }
 
-    /// Lets only packets of so many bytes through in one direction, and tells nobody: a tunnel whose messages about that are
-    /// filtered.
+    /// Lets only packets of so many bytes through in one direction, and tells nobody: a tunnel
+    /// whose messages about that are filtered.
     pub fn narrow(&self, direction: Direction, mtu: u16) {
         let interface = match direction {
             Direction::Out => WAN,
@@ -154,12 +180,20 @@ impl Router {
 
     /// Lets everybody in again.
     pub fn open(&self) {
-        tool(self.network.command("nft").args(["delete", "table", "inet", "shut"]));
+        tool(
+            self.network
+                .command("nft")
+                .args(["delete", "table", "inet", "shut"]),
+        );
     }
 
     /// Lets everything through again.
     pub fn unblock(&self) {
-        tool(self.network.command("nft").args(["delete", "table", "inet", "lab"]));
+        tool(
+            self.network
+                .command("nft")
+                .args(["delete", "table", "inet", "lab"]),
+        );
     }
 
     fn rules(&self, rules: &str) {

@@ -47,7 +47,9 @@ impl Run {
     }
 
     fn last(&self) -> Option<Event> {
-        self.lines.last().and_then(|line| serde_json::from_value(line.clone()).ok())
+        self.lines
+            .last()
+            .and_then(|line| serde_json::from_value(line.clone()).ok())
     }
 
     /// The end of a fetch that must have gone well.
@@ -55,9 +57,19 @@ impl Run {
     pub fn fetched(self) -> Fetched {
         let run = self.well();
         match run.last() {
-            Some(Event::Done(Done::Fetched { path, bytes, seconds, sources, transfer })) => {
-                Fetched { path, bytes, seconds, sources, transfer }
-            }
+            Some(Event::Done(Done::Fetched {
+                path,
+                bytes,
+                seconds,
+                sources,
+                transfer,
+            })) => Fetched {
+                path,
+                bytes,
+                seconds,
+                sources,
+                transfer,
+            },
             other => panic!("a fetch ended with {other:?}"),
         }
     }
@@ -77,12 +89,20 @@ impl Run {
 impl Fetched {
     /// Bytes that one device gave.
     pub fn from(&self, device: &str) -> u64 {
-        self.sources.iter().filter(|source| source.device == device).map(|source| source.bytes).sum()
+        self.sources
+            .iter()
+            .filter(|source| source.device == device)
+            .map(|source| source.bytes)
+            .sum()
     }
 
     /// Bytes that came over ways of one kind.
     pub fn by(&self, kind: SourceKind) -> u64 {
-        self.sources.iter().filter(|source| source.kind == kind).map(|source| source.bytes).sum()
+        self.sources
+            .iter()
+            .filter(|source| source.kind == kind)
+            .map(|source| source.bytes)
+            .sum()
     }
 }
 
@@ -99,22 +119,50 @@ pub struct Plain {
 
 /// Runs a command to its end.
 pub(super) fn plain(mut command: Command) -> Plain {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut ended = Ended::watch(child.unwrap());
     let mut output = Vec::new();
-    ended.child.stdout.take().unwrap().read_to_end(&mut output).unwrap();
+    ended
+        .child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_end(&mut output)
+        .unwrap();
     let (status, errors) = ended.finish();
-    Plain { status, output, errors }
+    Plain {
+        status,
+        output,
+        errors,
+    }
 }
 
 /// Runs a command, reads so many bytes of what it prints, and closes its standard output.
 pub(super) fn head(mut command: Command, bytes: usize) -> Plain {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut ended = Ended::watch(child.unwrap());
     let mut output = vec![0; bytes];
-    ended.child.stdout.take().unwrap().read_exact(&mut output).unwrap();
+    ended
+        .child
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut output)
+        .unwrap();
     let (status, errors) = ended.finish();
-    Plain { status, output, errors }
+    Plain {
+        status,
+        output,
+        errors,
+    }
 }
 
 /// A run with `--json` that goes on.
@@ -144,19 +192,26 @@ impl Running {
         let (sender, heard) = channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let parsed = serde_json::from_str(&line).unwrap_or_else(|e| panic!("no JSON: {line}: {e}"));
+                let parsed =
+                    serde_json::from_str(&line).unwrap_or_else(|e| panic!("no JSON: {line}: {e}"));
                 if sender.send(parsed).is_err() {
                     return;
                 }
             }
         });
-        Self { process, heard, lines: Vec::new() }
+        Self {
+            process,
+            heard,
+            lines: Vec::new(),
+        }
     }
 
     /// Waits for the first event from now on of which `wanted` makes something.
     #[track_caller]
     pub fn wait_for<T>(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
-        self.line(what, |line| wanted(&serde_json::from_value(line.clone()).expect("an event")))
+        self.line(what, |line| {
+            wanted(&serde_json::from_value(line.clone()).expect("an event"))
+        })
     }
 
     /// The same for lines that are no events.
@@ -164,7 +219,10 @@ impl Running {
     pub fn line<T>(&mut self, what: &str, mut wanted: impl FnMut(&Value) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .heard
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => {
                     let found = wanted(&line);
                     self.lines.push(line);
@@ -173,10 +231,16 @@ impl Running {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    panic!("waited in vain: {what}; the last was {:?}", self.lines.last())
+                    panic!(
+                        "waited in vain: {what}; the last was {:?}",
+                        self.lines.last()
+                    )
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    panic!("it ended before: {what}; the last was {:?}", self.lines.last())
+                    panic!(
+                        "it ended before: {what}; the last was {:?}",
+                        self.lines.last()
+                    )
                 }
             }
         }
@@ -216,7 +280,11 @@ impl Running {
         self.process.patience = patience;
         let (status, errors) = self.process.finish();
         self.lines.extend(self.heard.iter());
-        Run { status, lines: self.lines, errors }
+        Run {
+            status,
+            lines: self.lines,
+            errors,
+        }
     }
 }
 
@@ -235,15 +303,27 @@ impl Ended {
             thread::spawn(move || {
                 let mut text = Vec::new();
                 let read = stderr.read_to_end(&mut text);
-                read.map_or_else(|e| e.to_string(), |_| String::from_utf8_lossy(&text).into_owned())
+                read.map_or_else(
+                    |e| e.to_string(),
+                    |_| String::from_utf8_lossy(&text).into_owned(),
+                )
             })
         });
         let handle = Process::find(child.id()).unwrap();
-        Self { child, handle, errors, patience: PATIENCE }
+        Self {
+            child,
+            handle,
+            errors,
+            patience: PATIENCE,
+        }
     }
 
     fn finish(mut self) -> (i32, String) {
-        assert!(self.handle.ends_within(self.patience), "a command runs longer than {:?}", self.patience);
+        assert!(
+            self.handle.ends_within(self.patience),
+            "a command runs longer than {:?}",
+            self.patience
+        );
         let status = self.child.wait().unwrap();
         let errors = self.errors.take().map(|errors| errors.join().unwrap());
         (code(status), errors.unwrap_or_default())
@@ -252,7 +332,9 @@ impl Ended {
 
 fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 impl Drop for Ended {

@@ -1,15 +1,17 @@
-//! A stranger: a device on the network that knows no ticket and tries everything with what others say to it.
+//! A stranger: a device on the network that knows no ticket and tries everything with what others
+//! say to it.
 //!
-//! Whatever is sent to it first on a stream it sends back to its author: on a stream of its own on the same connection, and on
-//! new connections over QUIC and TCP; what is answered there it gives as its own answer to the first stream. It announces itself
-//! by multicast, so that everybody on the network sees it.
+//! Whatever is sent to it first on a stream it sends back to its author: on a stream of its own on
+//! the same connection, and on new connections over QUIC and TCP; what is answered there it gives
+//! as its own answer to the first stream. It announces itself by multicast, so that everybody on
+//! the network sees it.
 
 use super::device::Device;
 use super::going::Going;
 use super::holder::drive;
 use hither_carrier::{
-    Discovery, DiscoveryEvent, DiscoveryOptions, Endpoint, EndpointConfig, Identity, Incoming, Link,
-    MessageReader, Stream, write_message,
+    Discovery, DiscoveryEvent, DiscoveryOptions, Endpoint, EndpointConfig, Identity, Incoming,
+    Link, MessageReader, Stream, write_message,
 };
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN};
 use hither_proto::{DeviceId, Message};
@@ -37,7 +39,8 @@ pub struct Loot {
     pub recognised: usize,
     /// Reflected opens that let it in.
     pub admitted: usize,
-    /// Streams that went on after it had answered with somebody's own words: it was taken for a holder.
+    /// Streams that went on after it had answered with somebody's own words: it was taken for a
+    /// holder.
     pub believed: usize,
 }
 
@@ -57,8 +60,14 @@ impl Stranger {
     pub fn start(place: &Device) -> Self {
         let loot = Arc::<Mutex<Loot>>::default();
         let told = Arc::clone(&loot);
-        let (_going, (id, port)) = Going::start(place, move |ready, stop| drive(run(told, ready, stop)));
-        Self { id, port, loot, _going }
+        let (_going, (id, port)) =
+            Going::start(place, move |ready, stop| drive(run(told, ready, stop)));
+        Self {
+            id,
+            port,
+            loot,
+            _going,
+        }
     }
 
     /// Returns what it was told so far.
@@ -92,8 +101,12 @@ async fn run(loot: Arc<Mutex<Loot>>, ready: Ready, stop: CancellationToken) {
     let (discovery, mut seen) =
         Discovery::start(device, port, tcp_port, DiscoveryOptions::default()).unwrap();
     ready.send((device, (port, tcp_port))).unwrap();
-    let attack =
-        Attack { endpoint: Arc::clone(&endpoint), links: Arc::default(), seen: Arc::default(), loot };
+    let attack = Attack {
+        endpoint: Arc::clone(&endpoint),
+        links: Arc::default(),
+        seen: Arc::default(),
+        loot,
+    };
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -121,11 +134,21 @@ async fn run(loot: Arc<Mutex<Loot>>, ready: Ready, stop: CancellationToken) {
 impl Attack {
     /// Every way back to a device: the connection that it made, and two new ones.
     async fn ways(&self, device: DeviceId) -> Vec<Link> {
-        let mut ways: Vec<Link> = self.links.lock().unwrap().get(&device).cloned().into_iter().collect();
+        let mut ways: Vec<Link> = self
+            .links
+            .lock()
+            .unwrap()
+            .get(&device)
+            .cloned()
+            .into_iter()
+            .collect();
         let seen = self.seen.lock().unwrap().get(&device).cloned();
         if let Some((addresses, tcp_port)) = seen {
             let at: Vec<SocketAddr> = match tcp_port {
-                Some(port) => addresses.iter().map(|at| SocketAddr::new(at.ip(), port)).collect(),
+                Some(port) => addresses
+                    .iter()
+                    .map(|at| SocketAddr::new(at.ip(), port))
+                    .collect(),
                 None => addresses.clone(),
             };
             ways.extend(self.endpoint.connect_quic(device, &addresses).await.ok());
@@ -140,24 +163,32 @@ impl Attack {
         write_message(&mut stream.send, words).await.ok()?;
         lock(&self.loot).reflected += 1;
         let mut reader = MessageReader::new(MAX_FRAME);
-        let answer = timeout(ANSWER, reader.next(&mut stream.recv)).await.ok()?.ok()??;
+        let answer = timeout(ANSWER, reader.next(&mut stream.recv))
+            .await
+            .ok()?
+            .ok()??;
         Some((answer, stream, reader))
     }
 
     async fn reflect(&self, mut stream: Stream) {
         let device = stream.device;
         let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-        let Ok(Ok(Some(first))) = timeout(ANSWER, reader.next(&mut stream.recv)).await else { return };
+        let Ok(Ok(Some(first))) = timeout(ANSWER, reader.next(&mut stream.recv)).await else {
+            return;
+        };
         let asked = matches!(first, Message::BlindQuery { .. });
         match &first {
             Message::BlindQuery { .. } => lock(&self.loot).queries += 1,
             Message::Open { .. } => lock(&self.loot).opens += 1,
             _ => return,
         }
-        // The words of its own opener are the best answer that a stranger has, then what it got for them.
+        // The words of its own opener are the best answer that a stranger has, then what it got for
+        // them.
         let mut answers = Vec::new();
         for way in self.ways(device).await {
-            let Some((answer, ..)) = self.echo(&way, &first).await else { continue };
+            let Some((answer, ..)) = self.echo(&way, &first).await else {
+                continue;
+            };
             match &answer {
                 Message::BlindReply { .. } => lock(&self.loot).recognised += 1,
                 Message::Opened(_) => lock(&self.loot).admitted += 1,
@@ -174,7 +205,8 @@ impl Attack {
                 return;
             }
         }
-        // An opener that believes goes on: with an open after a query, with pings and wants after an open.
+        // An opener that believes goes on: with an open after a query, with pings and wants after
+        // an open.
         if let Ok(Ok(Some(next))) = timeout(ANSWER, reader.next(&mut stream.recv)).await {
             let mut loot = lock(&self.loot);
             loot.believed += 1;

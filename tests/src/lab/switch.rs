@@ -18,15 +18,24 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A switch without devices. `folder` is empty and goes with the lab, `programs` has `hither` and `hitherd`.
+    /// A switch without devices. `folder` is empty and goes with the lab, `programs` has `hither`
+    /// and `hitherd`.
     pub(super) fn new(folder: PathBuf, programs: PathBuf) -> Self {
         // Daemons whose starter is gone come to us, so that they can be waited for.
         set_child_subreaper(Some(getpid())).unwrap();
         tool(&mut command("ip", "link set lo up"));
-        // Without snooping multicast goes everywhere, as it does over a switch that nobody configured.
-        tool(&mut command("ip", "link add switch type bridge mcast_snooping 0"));
+        // Without snooping multicast goes everywhere, as it does over a switch that nobody
+        // configured.
+        tool(&mut command(
+            "ip",
+            "link add switch type bridge mcast_snooping 0",
+        ));
         tool(&mut command("ip", "link set switch up"));
-        Self { folder, programs, devices: Cell::new(0) }
+        Self {
+            folder,
+            programs,
+            devices: Cell::new(0),
+        }
     }
 
     /// A device on the switch. Its daemon does not run yet.
@@ -53,7 +62,8 @@ impl Lab {
         device.cable.plug(self.socket());
     }
 
-    /// A device gets another address, and the one that it had goes to somebody else; `who` has used it.
+    /// A device gets another address, and the one that it had goes to somebody else; `who` has used
+    /// it.
     pub fn give_away(&self, from: &mut Device, to: &Device, who: &Device) {
         let socket = self.socket();
         let before = from.cable.readdress(socket.address);
@@ -63,7 +73,12 @@ impl Lab {
 
     fn socket(&self) -> Socket {
         let number = self.number();
-        Socket { number, switch: "switch".into(), address: format!("10.77.0.{number}"), router: None }
+        Socket {
+            number,
+            switch: "switch".into(),
+            address: format!("10.77.0.{number}"),
+            router: None,
+        }
     }
 
     /// A device whose cable leads elsewhere; its interface is still down.
@@ -105,18 +120,29 @@ impl Lab {
         tool(command("mount", &format!("-t tmpfs -o size={bytes} tmpfs")).arg(path));
     }
 
-    /// A disk that takes the names that Windows takes and does not tell case, mounted at `path`; `false`, said loudly, where there
-    /// is nothing that could make one (NTFS by FUSE: ntfs-3g).
+    /// A disk that takes the names that Windows takes and does not tell case, mounted at `path`;
+    /// `false`, said loudly, where there is nothing that could make one (NTFS by FUSE:
+    /// ntfs-3g).
     pub fn windows_disk(&self, path: &Path) -> bool {
         std::fs::create_dir_all(path).unwrap();
         let image = path.with_extension("ntfs");
-        std::fs::File::create(&image).unwrap().set_len(96 << 20).unwrap();
-        let made =
-            |command: &mut std::process::Command| command.output().is_ok_and(|ended| ended.status.success());
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(96 << 20)
+            .unwrap();
+        let made = |command: &mut std::process::Command| {
+            command.output().is_ok_and(|ended| ended.status.success())
+        };
         let mut mount = std::process::Command::new("lowntfs-3g");
-        mount.arg(&image).arg(path).args(["-o", "windows_names,ignore_case"]);
-        let there =
-            made(std::process::Command::new("mkntfs").args(["-F", "-Q"]).arg(&image)) && made(&mut mount);
+        mount
+            .arg(&image)
+            .arg(path)
+            .args(["-o", "windows_names,ignore_case"]);
+        let there = made(
+            std::process::Command::new("mkntfs")
+                .args(["-F", "-Q"])
+                .arg(&image),
+        ) && made(&mut mount);
         if !there {
             println!(
                 "SKIPPED: no file system with the names of Windows can be mounted here (ntfs-3g and /dev/fuse)"
@@ -140,7 +166,9 @@ impl Lab {
         let seed = match std::env::var("HITHER_LAB_SEED") {
             Ok(text) => text.parse().expect("HITHER_LAB_SEED is not a number"),
             Err(_) => {
-                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+                let now = std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .unwrap();
                 u64::from(now.subsec_nanos())
             }
         };
@@ -152,7 +180,10 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // Here, and not outside: who is root only inside can remove what was made read-only.
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten();
         for entry in entries {
             let _ = std::fs::remove_dir_all(entry.path()); // What is left goes with the folder.
         }

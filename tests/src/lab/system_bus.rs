@@ -1,4 +1,5 @@
-//! A D-Bus of one device, with what tells of its link and its battery: NetworkManager and UPower as far as Hither asks them.
+//! A D-Bus of one device, with what tells of its link and its battery: NetworkManager and UPower as
+//! far as Hither asks them.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,7 +8,10 @@ use std::process::{Child, Command, Stdio};
 use tokio::runtime::Runtime;
 use zbus::{Connection, connection, interface};
 
-const NETWORK: (&str, &str) = ("org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager");
+const NETWORK: (&str, &str) = (
+    "org.freedesktop.NetworkManager",
+    "/org/freedesktop/NetworkManager",
+);
 const POWER: (&str, &str) = ("org.freedesktop.UPower", "/org/freedesktop/UPower");
 const DISPLAY: &str = "/org/freedesktop/UPower/devices/DisplayDevice";
 
@@ -94,29 +98,55 @@ impl SystemBus {
             .spawn()
             .expect("dbus-daemon (package dbus-daemon)");
         let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { daemon, address: address.trim().to_owned(), runtime, network: None, power: None }
+        BufReader::new(daemon.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            daemon,
+            address: address.trim().to_owned(),
+            runtime,
+            network: None,
+            power: None,
+        }
     }
 
     fn builder(&self, name: &'static str) -> connection::Builder<'_> {
-        connection::Builder::address(self.address.as_str()).unwrap().name(name).unwrap()
+        connection::Builder::address(self.address.as_str())
+            .unwrap()
+            .name(name)
+            .unwrap()
     }
 
-    /// NetworkManager is there, or says something else: `NMMetered`, 1 yes, 2 no, 3 guess yes, 4 guess no.
+    /// NetworkManager is there, or says something else: `NMMetered`, 1 yes, 2 no, 3 guess yes, 4
+    /// guess no.
     pub fn network(&mut self, metered: u32) {
         let (name, path) = NETWORK;
         if self.network.is_none() {
-            let building = self.builder(name).serve_at(path, Network { metered }).unwrap().build();
+            let building = self
+                .builder(name)
+                .serve_at(path, Network { metered })
+                .unwrap()
+                .build();
             self.network = Some(self.runtime.block_on(building).unwrap());
         }
         let connection = self.network.as_ref().unwrap();
         self.runtime.block_on(async {
-            let served = connection.object_server().interface::<_, Network>(path).await.unwrap();
+            let served = connection
+                .object_server()
+                .interface::<_, Network>(path)
+                .await
+                .unwrap();
             let mut network = served.get_mut().await;
             network.metered = metered;
-            network.metered_changed(served.signal_emitter()).await.unwrap();
+            network
+                .metered_changed(served.signal_emitter())
+                .await
+                .unwrap();
         });
     }
 
@@ -124,17 +154,38 @@ impl SystemBus {
     pub fn power(&mut self, percentage: f64, state: u32) {
         let (name, path) = POWER;
         if self.power.is_none() {
-            let builder = self.builder(name).serve_at(path, Power { on_battery: state == 2 }).unwrap();
-            let building = builder.serve_at(DISPLAY, Display { percentage, state }).unwrap().build();
+            let builder = self
+                .builder(name)
+                .serve_at(
+                    path,
+                    Power {
+                        on_battery: state == 2,
+                    },
+                )
+                .unwrap();
+            let building = builder
+                .serve_at(DISPLAY, Display { percentage, state })
+                .unwrap()
+                .build();
             self.power = Some(self.runtime.block_on(building).unwrap());
         }
         let connection = self.power.as_ref().unwrap();
         self.runtime.block_on(async {
-            let served = connection.object_server().interface::<_, Display>(DISPLAY).await.unwrap();
+            let served = connection
+                .object_server()
+                .interface::<_, Display>(DISPLAY)
+                .await
+                .unwrap();
             let mut display = served.get_mut().await;
             (display.percentage, display.state) = (percentage, state);
-            display.percentage_changed(served.signal_emitter()).await.unwrap();
-            display.state_changed(served.signal_emitter()).await.unwrap();
+            display
+                .percentage_changed(served.signal_emitter())
+                .await
+                .unwrap();
+            display
+                .state_changed(served.signal_emitter())
+                .await
+                .unwrap();
         });
     }
 

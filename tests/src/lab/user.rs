@@ -1,4 +1,5 @@
-//! What a user with several devices does: relays, the list of devices, messages, shares that are uploaded.
+//! What a user with several devices does: relays, the list of devices, messages, shares that are
+//! uploaded.
 
 use super::device::Device;
 use super::wait::until;
@@ -24,7 +25,11 @@ impl Device {
     /// How the relay stands that it joined, of which there is one.
     #[track_caller]
     pub fn relay(&self) -> RelayInfo {
-        self.api().get::<Vec<RelayInfo>>("/v1/relays").unwrap().pop().expect("a relay")
+        self.api()
+            .get::<Vec<RelayInfo>>("/v1/relays")
+            .unwrap()
+            .pop()
+            .expect("a relay")
     }
 
     /// Waits until it is connected to its relay; gives how.
@@ -54,7 +59,12 @@ impl Device {
     /// The list as a user sees it.
     #[track_caller]
     pub fn devices(&self) -> Vec<DeviceInfo> {
-        self.hither(&["devices"]).well().lines.iter().map(parsed).collect()
+        self.hither(&["devices"])
+            .well()
+            .lines
+            .iter()
+            .map(parsed)
+            .collect()
     }
 
     // --- messages ---
@@ -62,20 +72,35 @@ impl Device {
     /// Sends a text; it must be taken.
     #[track_caller]
     pub fn send(&self, to: &str, text: &str) -> SentInfo {
-        parsed(self.hither(&["send", to, text]).well().lines.last().unwrap())
+        parsed(
+            self.hither(&["send", to, text])
+                .well()
+                .lines
+                .last()
+                .unwrap(),
+        )
     }
 
     /// The messages that arrived, as a user sees them.
     #[track_caller]
     pub fn inbox(&self) -> Vec<MessageInfo> {
-        self.hither(&["inbox"]).well().lines.iter().map(parsed).collect()
+        self.hither(&["inbox"])
+            .well()
+            .lines
+            .iter()
+            .map(parsed)
+            .collect()
     }
 
     /// The texts that arrived, in order. Of those of one sender, when it is named.
     pub fn texts(&self, from: Option<&str>) -> Vec<String> {
         let inbox: Vec<MessageInfo> = self.api().get("/v1/inbox").unwrap();
-        let wanted = inbox.into_iter().filter(|message| from.is_none_or(|from| message.name == from));
-        wanted.map(|message| message.text.expect("a text")).collect()
+        let wanted = inbox
+            .into_iter()
+            .filter(|message| from.is_none_or(|from| message.name == from));
+        wanted
+            .map(|message| message.text.expect("a text"))
+            .collect()
     }
 
     // --- shares ---
@@ -84,7 +109,10 @@ impl Device {
     #[track_caller]
     pub fn upload(&self, share: &str) -> UploadInfo {
         let shares: Vec<ShareInfo> = self.api().get("/v1/shares").unwrap();
-        let found = shares.into_iter().find(|known| known.share == share).expect("a share");
+        let found = shares
+            .into_iter()
+            .find(|known| known.share == share)
+            .expect("a share");
         found.upload.expect("a relay that stores")
     }
 
@@ -97,7 +125,10 @@ impl Device {
             let done = upload.state == UploadState::Uploaded;
             if last.as_ref() != Some(&upload) {
                 // What is seen last says why it was waited for in vain.
-                println!("{}: {} ({} of {} bytes)", self.name, upload.words, upload.bytes, upload.total);
+                println!(
+                    "{}: {} ({} of {} bytes)",
+                    self.name, upload.words, upload.bytes, upload.total
+                );
                 last = Some(upload);
             }
             done.then_some(())

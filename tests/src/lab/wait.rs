@@ -21,7 +21,10 @@ pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Optio
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {patience:?} in vain: {what}"
+        );
         std::thread::sleep(LOOK);
     }
 }

@@ -1,6 +1,8 @@
-//! A wall clock that is wrong: a library that the programs of a device load first answers for the system's.
+//! A wall clock that is wrong: a library that the programs of a device load first answers for the
+//! system's.
 //!
-//! Only the wall clock is moved. The time since the machine began goes on as it does where somebody sets a clock.
+//! Only the wall clock is moved. The time since the machine began goes on as it does where somebody
+//! sets a clock.
 
 use super::tool::tool;
 use std::path::{Path, PathBuf};
@@ -50,7 +52,12 @@ pub(super) fn library(folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("wall_clock.c"), folder.join("wall_clock.so"));
     if !library.exists() {
         std::fs::write(&source, SOURCE).unwrap();
-        tool(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source));
+        tool(
+            Command::new("cc")
+                .args(["-shared", "-fPIC", "-O1", "-o"])
+                .arg(&library)
+                .arg(&source),
+        );
     }
     library
 }

@@ -1,4 +1,5 @@
-//! What one device has asked for, kept apart from the engine's own records, and the rules that it must keep.
+//! What one device has asked for, kept apart from the engine's own records, and the rules that it
+//! must keep.
 
 use super::content::Content;
 use super::event::{At, SECOND};
@@ -9,8 +10,9 @@ use std::collections::BTreeMap;
 
 /// Most bytes that may be in flight to one source, beyond the span that may stand over its edge.
 const MAX_WINDOW: u64 = 16 * SPAN_BYTES;
-/// Most wake-ups of an engine in a second: ten looks at requests, what is held and what is claimed told every 10 ms each, and
-/// eight wishes that stand for 50 ms each; room for retries. An engine that spins is woken thousands of times.
+/// Most wake-ups of an engine in a second: ten looks at requests, what is held and what is claimed
+/// told every 10 ms each, and eight wishes that stand for 50 ms each; room for retries. An engine
+/// that spins is woken thousands of times.
 const MAX_WAKES: u32 = 10 + 100 + 100 + 8 * 20 + 30;
 
 #[derive(Debug)]
@@ -53,16 +55,38 @@ impl Book {
                 return Err(format!("positions {again:?} were asked of d{to} twice"));
             }
             if !again.is_disjoint(&once) {
-                return Err(format!("positions {:?} were asked of a third source", again & once));
+                return Err(format!(
+                    "positions {:?} were asked of a third source",
+                    again & once
+                ));
             }
             once |= again;
         }
-        let bytes: u64 = positions.iter().map(|p| u64::from(lengths[p as usize])).sum();
-        let flying: u64 = self.flights.values().filter(|f| f.to == to).map(|f| f.bytes).sum();
+        let bytes: u64 = positions
+            .iter()
+            .map(|p| u64::from(lengths[p as usize]))
+            .sum();
+        let flying: u64 = self
+            .flights
+            .values()
+            .filter(|f| f.to == to)
+            .map(|f| f.bytes)
+            .sum();
         if flying >= MAX_WINDOW {
-            return Err(format!("{flying} bytes are in flight to d{to} and {bytes} more are asked for"));
+            return Err(format!(
+                "{flying} bytes are in flight to d{to} and {bytes} more are asked for"
+            ));
         }
-        self.flights.insert(request, Flight { to, carrier, space, positions, bytes });
+        self.flights.insert(
+            request,
+            Flight {
+                to,
+                carrier,
+                space,
+                positions,
+                bytes,
+            },
+        );
         Ok(())
     }
 
@@ -80,7 +104,10 @@ impl Book {
         if let Some(flight) = self.flights.get_mut(&request) {
             let gone = &flight.positions & positions;
             let lengths = content.lengths(flight.space);
-            flight.bytes -= gone.iter().map(|p| u64::from(lengths[p as usize])).sum::<u64>();
+            flight.bytes -= gone
+                .iter()
+                .map(|p| u64::from(lengths[p as usize]))
+                .sum::<u64>();
             flight.positions -= gone;
         }
     }
@@ -93,7 +120,8 @@ impl Book {
 
     /// Nothing more comes from a device (over one carrier, or at all).
     pub fn lost(&mut self, to: usize, carrier: Option<Carrier>) {
-        self.flights.retain(|_, f| f.to != to || carrier.is_some_and(|c| c != f.carrier));
+        self.flights
+            .retain(|_, f| f.to != to || carrier.is_some_and(|c| c != f.carrier));
     }
 
     pub fn clear(&mut self) {

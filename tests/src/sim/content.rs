@@ -10,12 +10,14 @@ pub(crate) struct Content {
     root: [u32; 1],
     manifest: Vec<u32>,
     data: Vec<u32>,
-    /// Data positions whose chunk is the same as in the version before: copied, not fetched, by who has that.
+    /// Data positions whose chunk is the same as in the version before: copied, not fetched, by
+    /// who has that.
     pub kept: RoaringBitmap,
 }
 
 impl Content {
-    /// About `bytes` of data in content-defined chunks around `average` (a quarter to four times that).
+    /// About `bytes` of data in content-defined chunks around `average` (a quarter to four times
+    /// that).
     pub fn new(rng: &mut Rng, bytes: u64, average: u32) -> Self {
         let mut data = Vec::new();
         let mut left = bytes.max(1);
@@ -24,14 +26,26 @@ impl Content {
             data.push(length as u32);
             left -= length;
         }
-        let manifest = (0..1 + data.len() / 400).map(|_| 2000 + rng.below(60_000) as u32).collect();
-        Self { root: [300 + rng.below(200) as u32], manifest, data, kept: RoaringBitmap::new() }
+        let manifest = (0..1 + data.len() / 400)
+            .map(|_| 2000 + rng.below(60_000) as u32)
+            .collect();
+        Self {
+            root: [300 + rng.below(200) as u32],
+            manifest,
+            data,
+            kept: RoaringBitmap::new(),
+        }
     }
 
     /// A later version that keeps about this part of the chunks.
     pub fn edited(&self, rng: &mut Rng, keep: f64) -> Self {
-        let kept: RoaringBitmap = (0..self.data.len() as u32).filter(|_| rng.chance(keep)).collect();
-        Self { kept, ..self.clone() }
+        let kept: RoaringBitmap = (0..self.data.len() as u32)
+            .filter(|_| rng.chance(keep))
+            .collect();
+        Self {
+            kept,
+            ..self.clone()
+        }
     }
 
     pub fn lengths(&self, space: Space) -> &[u32] {
@@ -57,7 +71,13 @@ impl Content {
     }
 
     pub fn largest(&self) -> u64 {
-        self.data.iter().chain(&self.manifest).copied().max().unwrap_or(0).into()
+        self.data
+            .iter()
+            .chain(&self.manifest)
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .into()
     }
 }
 

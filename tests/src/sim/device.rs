@@ -16,7 +16,8 @@ pub(crate) enum Nature {
     Stalls { after: u64 },
     /// Sends wrong bytes, this part of the time.
     Lies { part: f64 },
-    /// Announces everything and has only what `actual` says; tells so when asked, and may withdraw it.
+    /// Announces everything and has only what `actual` says; tells so when asked, and may withdraw
+    /// it.
     Boasts { withdraws: bool },
     /// Announces a version that does not exist.
     Inflates,
@@ -65,7 +66,9 @@ impl Stage {
     pub const fn version(self) -> Option<u64> {
         match self {
             Self::Idle | Self::Locating => None,
-            Self::Getting(v, _) | Self::Preparing(v) | Self::Finishing(v) | Self::Done(v) => Some(v),
+            Self::Getting(v, _) | Self::Preparing(v) | Self::Finishing(v) | Self::Done(v) => {
+                Some(v)
+            }
         }
     }
 }
@@ -204,7 +207,11 @@ impl Device {
     }
 
     pub const fn kind(&self) -> HolderKind {
-        if self.store { HolderKind::Store } else { HolderKind::Device }
+        if self.store {
+            HolderKind::Store
+        } else {
+            HolderKind::Device
+        }
     }
 
     pub fn honest(&self) -> bool {
@@ -217,7 +224,10 @@ impl Device {
     }
 
     pub fn has_durable(&self, version: u64, position: u32) -> bool {
-        self.disk.durable.get(&version).is_some_and(|d| d.contains(position))
+        self.disk
+            .durable
+            .get(&version)
+            .is_some_and(|d| d.contains(position))
     }
 
     pub fn durable(&self, version: u64) -> RoaringBitmap {

@@ -45,7 +45,14 @@ pub(crate) enum Asked {
 /// A message from the acceptor of a bulk stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Answered {
-    Chunk { request: RequestId, space: Space, version: u64, position: u32, length: u32, good: bool },
+    Chunk {
+        request: RequestId,
+        space: Space,
+        version: u64,
+        position: u32,
+        length: u32,
+        good: bool,
+    },
     Served(RequestId),
     NotHeld(RequestId, Ranges),
     Busy(RequestId, u32),

@@ -66,7 +66,8 @@ impl World {
         self.break_sessions(a, b, slow);
         self.break_streams(a, b, slow);
         if blocked_for > 0 {
-            self.blocked.insert((a.min(b), a.max(b)), self.now + blocked_for);
+            self.blocked
+                .insert((a.min(b), a.max(b)), self.now + blocked_for);
         }
     }
 }

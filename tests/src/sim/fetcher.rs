@@ -1,4 +1,5 @@
-//! What a transfer does: head → root → manifest → data → done, with checkpoints, crashes and newer versions.
+//! What a transfer does: head → root → manifest → data → done, with checkpoints, crashes and newer
+//! versions.
 
 use super::device::{Device, Nature, Stage};
 use super::event::{Local, MS, Said, Step};
@@ -17,7 +18,9 @@ impl World {
     /// Tells the engine what is wanted and who might have it.
     pub fn begin_fetch(&mut self, device: usize) {
         let of = &mut self.devices[device];
-        let (Some(pin), Stage::Idle) = (of.wants, of.stage) else { return };
+        let (Some(pin), Stage::Idle) = (of.wants, of.stage) else {
+            return;
+        };
         of.stage = Stage::Locating;
         let (share, preferred) = (self.share, of.disk.begun);
         let owner = self.devices[self.owner].id;
@@ -25,7 +28,14 @@ impl World {
         self.note(device, "begin", [preferred.unwrap_or(0), 0, 0]);
         self.with(device, |engine, now| {
             engine.start_fetch(share, owner, pin, preferred);
-            engine.set_budget(share, Budget { mode, ..Budget::default() }, now);
+            engine.set_budget(
+                share,
+                Budget {
+                    mode,
+                    ..Budget::default()
+                },
+                now,
+            );
             engine.handle_device_seen(share, owner, now);
         });
         self.meet(device);
@@ -48,8 +58,14 @@ impl World {
 
     pub fn seen(&mut self, device: usize, other: usize) {
         if self.up(other) && !self.blocked(device, other) {
-            let (share, kind, other) = (self.share, self.devices[other].kind(), self.devices[other].id);
-            self.with(device, |engine, now| engine.handle_holder_seen(share, other, kind, now));
+            let (share, kind, other) = (
+                self.share,
+                self.devices[other].kind(),
+                self.devices[other].id,
+            );
+            self.with(device, |engine, now| {
+                engine.handle_holder_seen(share, other, kind, now)
+            });
         }
     }
 
@@ -92,7 +108,10 @@ impl World {
             return;
         }
         if !of.heads.contains(&version) {
-            return self.fail(device, format!("version {version} is chosen although nobody showed its head"));
+            return self.fail(
+                device,
+                format!("version {version} is chosen although nobody showed its head"),
+            );
         }
         if let Some(old) = stage.version() {
             self.abandon(device, old);
@@ -101,7 +120,11 @@ impl World {
         disk.begun = Some(version);
         let have_manifest = disk.manifests.contains(&version);
         self.devices[device].stage = Stage::Preparing(version);
-        let space = if have_manifest { Space::Manifest } else { Space::Root };
+        let space = if have_manifest {
+            Space::Manifest
+        } else {
+            Space::Root
+        };
         self.prepare(device, version, space);
     }
 
@@ -142,7 +165,18 @@ impl World {
         self.devices[device].book.clear();
         self.note(device, "plan", [version, space as u64, wanted.len()]);
         let share = self.share;
-        self.with(device, |engine, now| engine.plan(share, Plan { version, space, lengths, wanted }, now));
+        self.with(device, |engine, now| {
+            engine.plan(
+                share,
+                Plan {
+                    version,
+                    space,
+                    lengths,
+                    wanted,
+                },
+                now,
+            )
+        });
     }
 
     fn complete(&mut self, device: usize, version: u64, space: Space) {
@@ -160,7 +194,8 @@ impl World {
         }
     }
 
-    /// What a newer version kept of the one before, which this device had whole, is copied while others give the rest.
+    /// What a newer version kept of the one before, which this device had whole, is copied while
+    /// others give the rest.
     fn copied(&mut self, device: usize, version: u64) {
         let had = version > 1 && self.devices[device].disk.manifests.contains(&(version - 1));
         let kept = &self.contents[&version].kept;
@@ -170,7 +205,9 @@ impl World {
         let new = kept - self.devices[device].durable(version);
         self.devices[device].written |= &new;
         let (share, positions) = (self.share, new.iter().collect::<Vec<_>>());
-        self.with(device, |engine, now| engine.stored(share, None, &positions, now));
+        self.with(device, |engine, now| {
+            engine.stored(share, None, &positions, now)
+        });
     }
 
     /// Everything is written, synced and moved into place.
@@ -185,7 +222,10 @@ impl World {
         of.book.clear();
         self.note(device, "done", [version, 0, 0]);
         if !missing.is_empty() {
-            return self.fail(device, format!("is complete without {} positions", missing.len()));
+            return self.fail(
+                device,
+                format!("is complete without {} positions", missing.len()),
+            );
         }
         if let Some(journal) = self.with(device, |engine, _| engine.end_fetch(share)) {
             self.tell_sources(device, &journal);
@@ -198,7 +238,11 @@ impl World {
         for (source, gave) in journal.sources() {
             let from = self.index.get(source).copied().unwrap_or(usize::MAX) as u64;
             self.note(device, "from", [from, gave.bytes, gave.wasted]);
-            for (rule, spans) in Rule::ALL.iter().zip(gave.spans).filter(|(_, spans)| *spans > 0) {
+            for (rule, spans) in Rule::ALL
+                .iter()
+                .zip(gave.spans)
+                .filter(|(_, spans)| *spans > 0)
+            {
                 self.note(device, rule.name(), [from, spans, gave.faults]);
             }
         }
@@ -227,11 +271,14 @@ impl World {
         }
         let length = self.contents[&version].lengths(space)[position as usize];
         let of = &mut self.devices[device];
-        let new = space != Space::Data || (!of.has_durable(version, position) && of.written.insert(position));
+        let new = space != Space::Data
+            || (!of.has_durable(version, position) && of.written.insert(position));
         if new {
             of.counters.useful += u64::from(length);
         }
-        self.with(device, |engine, now| engine.stored(share, Some(request), &[position], now));
+        self.with(device, |engine, now| {
+            engine.stored(share, Some(request), &[position], now)
+        });
     }
 
     pub fn checkpoint(&mut self, device: usize) {
@@ -267,7 +314,9 @@ impl World {
     fn hold(&mut self, device: usize, version: u64, positions: RoaringBitmap) {
         self.devices[device].holding = Some(version);
         let (share, chunks) = (self.share, self.contents[&version].chunks());
-        self.with(device, |engine, now| engine.hold(share, version, chunks, positions, now));
+        self.with(device, |engine, now| {
+            engine.hold(share, version, chunks, positions, now)
+        });
     }
 
     /// Says that all of what is whole here is held.
@@ -277,7 +326,9 @@ impl World {
             match self.devices[device].nature {
                 Nature::Inflates => {
                     let (share, chunks) = (self.share, self.contents[&version].chunks());
-                    self.with(device, |engine, now| engine.hold(share, ABSURD, chunks, all, now));
+                    self.with(device, |engine, now| {
+                        engine.hold(share, ABSURD, chunks, all, now)
+                    });
                     self.devices[device].holding = Some(version);
                 }
                 _ => self.hold(device, version, all),
@@ -287,12 +338,17 @@ impl World {
 
     pub fn withdraw(&mut self, device: usize, position: u32) {
         let share = self.share;
-        self.with(device, |engine, now| engine.withdraw(share, &std::iter::once(position).collect(), now));
+        self.with(device, |engine, now| {
+            engine.withdraw(share, &std::iter::once(position).collect(), now)
+        });
     }
 
-    /// The owner publishes the next version: it replaces the one before, and everyone who listens hears of it.
+    /// The owner publishes the next version: it replaces the one before, and everyone who listens
+    /// hears of it.
     pub fn publish(&mut self, device: usize) {
-        let Some((&last, content)) = self.contents.iter().next_back() else { return };
+        let Some((&last, content)) = self.contents.iter().next_back() else {
+            return;
+        };
         let keep = self.rng.unit();
         let next = content.edited(&mut self.rng, keep);
         let version = last + 1;
@@ -303,12 +359,16 @@ impl World {
         (of.disk.head, of.disk.whole) = (version, Some(version));
         of.disk.durable = [(version, all)].into();
         of.disk.manifests.insert(version);
-        debug_assert!(!matches!(of.nature, Nature::Boasts { .. }), "an owner has what it publishes");
+        debug_assert!(
+            !matches!(of.nature, Nature::Boasts { .. }),
+            "an owner has what it publishes"
+        );
         self.show_head(device, version);
         self.hold_whole(device);
     }
 
-    /// Shows a head on every session: of a version that this device holds from now on, complete or not.
+    /// Shows a head on every session: of a version that this device holds from now on, complete or
+    /// not.
     fn show_head(&mut self, device: usize, version: u64) {
         let sessions: Vec<u64> = self.devices[device].sessions.values().copied().collect();
         for session in sessions {

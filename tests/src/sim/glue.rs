@@ -12,8 +12,10 @@ impl World {
     /// Calls the engine of a device, which must be up, and does what it then wants done.
     pub fn with<R>(&mut self, device: usize, call: impl FnOnce(&mut Engine, Time) -> R) -> R {
         let now = self.time();
-        let engine =
-            self.devices[device].engine.as_mut().expect("only engines of devices that are up are called");
+        let engine = self.devices[device]
+            .engine
+            .as_mut()
+            .expect("only engines of devices that are up are called");
         let result = call(engine, now);
         let commands: Vec<Command> = std::iter::from_fn(|| engine.poll_command()).collect();
         for command in commands {
@@ -26,7 +28,9 @@ impl World {
     fn rearm(&mut self, device: usize) {
         let now = self.time();
         let of = &self.devices[device];
-        let Some(next) = of.engine.as_ref().and_then(|e| e.poll_timeout(now)) else { return };
+        let Some(next) = of.engine.as_ref().and_then(|e| e.poll_timeout(now)) else {
+            return;
+        };
         let next = (next.since_start().as_nanos() as At).max(self.now);
         if of.armed.is_none_or(|armed| next < armed) {
             self.devices[device].armed = Some(next);
@@ -56,7 +60,10 @@ impl World {
             Command::VersionChosen { version, .. } => {
                 self.note(from, "chosen", [version, 0, 0]);
                 if self.devices[from].stage.version() == Some(version) {
-                    self.fail(from, format!("version {version} is chosen again; nobody would plan it"));
+                    self.fail(
+                        from,
+                        format!("version {version} is chosen again; nobody would plan it"),
+                    );
                 }
                 self.step_soon(from, Step::Chosen(version));
             }
@@ -64,11 +71,34 @@ impl World {
                 self.note(from, "complete", [space as u64, 0, 0]);
                 self.step_soon(from, Step::Complete(space));
             }
-            Command::Want { device, carrier, request, space, version, ranges, .. } => {
-                self.want(from, device, carrier, Want { request: request.0, space, version, ranges });
+            Command::Want {
+                device,
+                carrier,
+                request,
+                space,
+                version,
+                ranges,
+                ..
+            } => {
+                self.want(
+                    from,
+                    device,
+                    carrier,
+                    Want {
+                        request: request.0,
+                        space,
+                        version,
+                        ranges,
+                    },
+                );
             }
-            Command::Cancel { device, request, .. } => self.cancel(from, device, request),
-            Command::Announce { session, announcement } => {
+            Command::Cancel {
+                device, request, ..
+            } => self.cancel(from, device, request),
+            Command::Announce {
+                session,
+                announcement,
+            } => {
                 let facts = [session.0, announcement.seq, announcement.held.total()];
                 self.note(from, "announce", facts);
                 let told = match self.contents.get(&announcement.version) {
@@ -88,15 +118,30 @@ impl World {
                 self.note(from, "claims", facts);
                 self.say(from, session, Said::Claims(claims));
             }
-            Command::Serve { stream, request, space, version, ranges, .. } => {
+            Command::Serve {
+                stream,
+                request,
+                space,
+                version,
+                ranges,
+                ..
+            } => {
                 self.serve(from, stream, request, space, version, &ranges);
             }
             Command::Abort { stream, request } => self.abort(from, stream.0, request),
-            Command::Busy { stream, request, retry_after_ms } => {
+            Command::Busy {
+                stream,
+                request,
+                retry_after_ms,
+            } => {
                 self.note(from, "busy", [stream.0, request, 0]);
                 self.answer_busy(stream.0, RequestId(request), retry_after_ms);
             }
-            Command::NotHeld { stream, request, ranges } => {
+            Command::NotHeld {
+                stream,
+                request,
+                ranges,
+            } => {
                 self.note(from, "not-held", [stream.0, request, ranges.total()]);
                 self.answer_not_held(stream.0, RequestId(request), ranges);
             }
@@ -113,7 +158,10 @@ impl World {
         let of = &self.devices[device];
         if !matches!(of.nature, Nature::Boasts { .. }) && !told.is_subset(&of.durable(version)) {
             let not = told - of.durable(version);
-            self.fail(device, format!("announces {} positions that are not durable", not.len()));
+            self.fail(
+                device,
+                format!("announces {} positions that are not durable", not.len()),
+            );
         }
     }
 
@@ -127,7 +175,9 @@ impl World {
     }
 
     fn want(&mut self, from: usize, device: DeviceId, carrier: Carrier, want: Want) {
-        let Some(to) = self.index.get(&device).copied() else { return self.fail(from, "asks a stranger") };
+        let Some(to) = self.index.get(&device).copied() else {
+            return self.fail(from, "asks a stranger");
+        };
         let first = want.ranges.as_slice().first().map_or(0, |run| run.start());
         self.note(from, "want", [to as u64, want.request, first.into()]);
         if let Err(broken) = self.check_want(from, to, carrier, &want) {
@@ -136,9 +186,18 @@ impl World {
         self.ask(from, to, carrier, Asked::Want(want));
     }
 
-    fn check_want(&mut self, from: usize, to: usize, carrier: Carrier, want: &Want) -> Result<(), String> {
-        let lengths =
-            self.contents.get(&want.version).ok_or("asks for an unknown version")?.lengths(want.space);
+    fn check_want(
+        &mut self,
+        from: usize,
+        to: usize,
+        carrier: Carrier,
+        want: &Want,
+    ) -> Result<(), String> {
+        let lengths = self
+            .contents
+            .get(&want.version)
+            .ok_or("asks for an unknown version")?
+            .lengths(want.space);
         let positions = want.ranges.to_bitmap();
         let of = &mut self.devices[from];
         if from == to || !of.peers.contains_key(&to) {
@@ -148,20 +207,37 @@ impl World {
             return Err(format!("asks d{to}, which was found lying"));
         }
         if of.stage.version() != Some(want.version) {
-            return Err(format!("asks for version {} in stage {:?}", want.version, of.stage));
+            return Err(format!(
+                "asks for version {} in stage {:?}",
+                want.version, of.stage
+            ));
         }
         if positions.is_empty() || positions.len() > u64::from(MAX_WANT) {
             return Err("asks for nothing, or for too much".into());
         }
-        if positions.max().is_some_and(|max| max as usize >= lengths.len()) {
+        if positions
+            .max()
+            .is_some_and(|max| max as usize >= lengths.len())
+        {
             return Err("asks for positions beyond the end".into());
         }
         if want.space == Space::Data
-            && of.disk.durable.get(&want.version).is_some_and(|d| !d.is_disjoint(&positions))
+            && of
+                .disk
+                .durable
+                .get(&want.version)
+                .is_some_and(|d| !d.is_disjoint(&positions))
         {
             return Err(format!("asks again for what is durable: {positions:?}"));
         }
-        of.book.asked(RequestId(want.request), to, carrier, want.space, positions, lengths)
+        of.book.asked(
+            RequestId(want.request),
+            to,
+            carrier,
+            want.space,
+            positions,
+            lengths,
+        )
     }
 
     fn cancel(&mut self, from: usize, device: DeviceId, request: RequestId) {

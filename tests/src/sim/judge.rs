@@ -27,13 +27,19 @@ pub(crate) fn run(setup: &mut Setup) -> Result<Measured, String> {
     match setup.expect {
         Expect::Done { by } if !world.all_done() => {
             let by = by as f64 / 1e9;
-            return Err(format!("not everybody has the share after {by:.1} s{}", world.describe()));
+            return Err(format!(
+                "not everybody has the share after {by:.1} s{}",
+                world.describe()
+            ));
         }
         Expect::Done { .. } => {}
         Expect::Waits { reason, .. } => {
             let now = world.time();
             for (n, device) in world.fetchers() {
-                let waiting = device.engine.as_ref().and_then(|e| e.progress(world.share, now)?.waiting);
+                let waiting = device
+                    .engine
+                    .as_ref()
+                    .and_then(|e| e.progress(world.share, now)?.waiting);
                 if waiting != Some(reason) {
                     return Err(format!(
                         "d{n} waits for {waiting:?} instead of {reason:?}{}",
@@ -46,15 +52,26 @@ pub(crate) fn run(setup: &mut Setup) -> Result<Measured, String> {
     let measured = measure(setup);
     let all = || (setup.also)(world).and_then(|()| check(setup, &measured));
     all().map_err(|broken| {
-        let Measured { time, origin, waste } = measured;
+        let Measured {
+            time,
+            origin,
+            waste,
+        } = measured;
         format!("{broken} (time {time:.2}, origin {origin:.2}, in vain {waste:.3})")
     })?;
-    Ok(if matches!(setup.expect, Expect::Waits { .. }) { Measured::default() } else { measured })
+    Ok(if matches!(setup.expect, Expect::Waits { .. }) {
+        Measured::default()
+    } else {
+        measured
+    })
 }
 
 fn measure(setup: &Setup) -> Measured {
     let world = &setup.world;
-    let longest = world.fetchers().filter_map(|(n, _)| world.taken(n)).fold(0.0, f64::max);
+    let longest = world
+        .fetchers()
+        .filter_map(|(n, _)| world.taken(n))
+        .fold(0.0, f64::max);
     let (mut received, mut useful) = (0, 0);
     for (_, fetcher) in world.fetchers() {
         received += fetcher.counters.received;
@@ -71,7 +88,10 @@ fn check(setup: &Setup, measured: &Measured) -> Result<(), String> {
     let (limits, bytes) = (setup.limits, setup.bytes());
     let most = limits.time.0 + limits.time.1 / setup.bound;
     if measured.time > most {
-        return Err(format!("took {:.2} of the bound, {most:.2} is allowed", measured.time));
+        return Err(format!(
+            "took {:.2} of the bound, {most:.2} is allowed",
+            measured.time
+        ));
     }
     // Root and manifest travel too, once for every fetcher.
     let world = &setup.world;
@@ -82,7 +102,10 @@ fn check(setup: &Setup, measured: &Measured) -> Result<(), String> {
         .sum();
     let origin = limits.origin + (about * world.fetchers().count() as u64) as f64 / bytes;
     if measured.origin > origin {
-        return Err(format!("the owner sent {:.2} of the share, {origin:.2} is allowed", measured.origin));
+        return Err(format!(
+            "the owner sent {:.2} of the share, {origin:.2} is allowed",
+            measured.origin
+        ));
     }
     if measured.waste > limits.waste + 1e-9 {
         return Err(format!(

@@ -1,7 +1,8 @@
-//! Scenarios of devices on one network that fetch the same: what one gets over a thin link, all have.
+//! Scenarios of devices on one network that fetch the same: what one gets over a thin link, all
+//! have.
 //!
-//! Limits are those of the source-selection design, with room for root, manifest and a start in which nobody knows of
-//! anybody.
+//! Limits are those of the source-selection design, with room for root, manifest and a start in
+//! which nobody knows of anybody.
 
 use super::device::Nature;
 use super::event::{At, Event, MS, SECOND};
@@ -10,14 +11,46 @@ use super::world::World;
 
 /// In the order of the summary.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "one-to-sixteen", seeds: 6, build: one_to_sixteen },
-    Scenario { name: "unequal-starts", seeds: 30, build: unequal_starts },
-    Scenario { name: "mute-neighbour", seeds: 20, build: mute_neighbour },
-    Scenario { name: "thin-neighbour", seeds: 20, build: thin_neighbour },
-    Scenario { name: "late-joiners", seeds: 20, build: late_joiners },
-    Scenario { name: "origin-leaves", seeds: 20, build: origin_leaves },
-    Scenario { name: "claimer-dies", seeds: 30, build: claimer_dies },
-    Scenario { name: "lying-neighbour", seeds: 20, build: lying_neighbour },
+    Scenario {
+        name: "one-to-sixteen",
+        seeds: 6,
+        build: one_to_sixteen,
+    },
+    Scenario {
+        name: "unequal-starts",
+        seeds: 30,
+        build: unequal_starts,
+    },
+    Scenario {
+        name: "mute-neighbour",
+        seeds: 20,
+        build: mute_neighbour,
+    },
+    Scenario {
+        name: "thin-neighbour",
+        seeds: 20,
+        build: thin_neighbour,
+    },
+    Scenario {
+        name: "late-joiners",
+        seeds: 20,
+        build: late_joiners,
+    },
+    Scenario {
+        name: "origin-leaves",
+        seeds: 20,
+        build: origin_leaves,
+    },
+    Scenario {
+        name: "claimer-dies",
+        seeds: 30,
+        build: claimer_dies,
+    },
+    Scenario {
+        name: "lying-neighbour",
+        seeds: 20,
+        build: lying_neighbour,
+    },
 ];
 
 fn one_to_sixteen(s: &mut Setup) {
@@ -25,7 +58,11 @@ fn one_to_sixteen(s: &mut Setup) {
     s.holder(50, Nature::Honest);
     s.fetchers(16);
     s.bound_by(50);
-    s.limits = Limits { time: (1.2, 0.0), origin: 1.08, waste: 0.02 };
+    s.limits = Limits {
+        time: (1.2, 0.0),
+        origin: 1.08,
+        waste: 0.02,
+    };
 }
 
 /// Neighbours that begin one after the other find each other under way.
@@ -39,7 +76,11 @@ fn unequal_starts(s: &mut Setup) {
     }
     s.bound_by(50);
     // Everyone who begins before it has met the others may get a span or two that they are getting.
-    s.limits = Limits { time: (1.2, 0.5), origin: 1.2, waste: 0.02 };
+    s.limits = Limits {
+        time: (1.2, 0.5),
+        origin: 1.2,
+        waste: 0.02,
+    };
 }
 
 /// One of the neighbours takes and does not give.
@@ -50,7 +91,11 @@ fn mute_neighbour(s: &mut Setup) {
     let mute = s.fetcher(0);
     s.world.devices[mute].nature = Nature::Stalls { after: 0 };
     s.bound_by(50);
-    s.limits = Limits { time: (1.35, 1.0), origin: 1.35, waste: 0.05 };
+    s.limits = Limits {
+        time: (1.35, 1.0),
+        origin: 1.35,
+        waste: 0.05,
+    };
 }
 
 /// One of the neighbours has hardly any uplink.
@@ -61,7 +106,11 @@ fn thin_neighbour(s: &mut Setup) {
     let link = s.link(1, 1000);
     s.world.add_fetcher(link, None, 0);
     s.bound_by(50);
-    s.limits = Limits { time: (1.35, 1.0), origin: 1.35, waste: 0.05 };
+    s.limits = Limits {
+        time: (1.35, 1.0),
+        origin: 1.35,
+        waste: 0.05,
+    };
 }
 
 fn late_joiners(s: &mut Setup) {
@@ -74,11 +123,16 @@ fn late_joiners(s: &mut Setup) {
     }
     s.bound_by(50);
     // Up to a second passes until a joiner sees anybody but the owner.
-    s.limits = Limits { time: (1.2, 0.0), origin: 1.3, waste: 0.05 };
+    s.limits = Limits {
+        time: (1.2, 0.0),
+        origin: 1.3,
+        waste: 0.05,
+    };
     s.also = joiners_are_quick;
 }
 
-/// Who joins when everybody has it waits for nothing but, for up to a second here, until it has seen the others.
+/// Who joins when everybody has it waits for nothing but, for up to a second here, until it has
+/// seen the others.
 fn joiners_are_quick(world: &World) -> Result<(), String> {
     let late = world.fetchers().filter(|(_, d)| d.began > 10 * SECOND);
     for (n, _) in late {
@@ -126,5 +180,9 @@ fn lying_neighbour(s: &mut Setup) {
     let liar = s.fetcher(0);
     s.world.devices[liar].nature = Nature::Lies { part: 1.0 };
     s.bound_by(50);
-    s.limits = Limits { time: (1.4, 1.0), origin: 1.5, waste: 0.1 };
+    s.limits = Limits {
+        time: (1.4, 1.0),
+        origin: 1.5,
+        waste: 0.1,
+    };
 }

@@ -32,7 +32,11 @@ pub fn run_one(scenario: &Scenario, seed: u64, keep_lines: bool) -> Outcome {
     (scenario.build)(&mut setup);
     let result = judge::run(&mut setup);
     let trace = std::mem::take(&mut setup.world.trace);
-    let Measured { time, origin, waste } = result.as_ref().copied().unwrap_or_default();
+    let Measured {
+        time,
+        origin,
+        waste,
+    } = result.as_ref().copied().unwrap_or_default();
     Outcome {
         scenario: scenario.name,
         seed,
@@ -46,7 +50,8 @@ pub fn run_one(scenario: &Scenario, seed: u64, keep_lines: bool) -> Outcome {
     }
 }
 
-/// Most seeds of a scenario, in units of its default: the dear ones must not take the time of all others.
+/// Most seeds of a scenario, in units of its default: the dear ones must not take the time of all
+/// others.
 const DEARER: u64 = 20;
 
 /// Runs `seeds` of every scenario, from `first` on, or as many as each one says. Returned in order.
@@ -54,7 +59,8 @@ pub fn run_all(scenarios: &[&'static Scenario], first: u64, seeds: Option<u64>) 
     let work: Vec<(&'static Scenario, u64)> = scenarios
         .iter()
         .flat_map(|s| {
-            (first..first + seeds.map_or(s.seeds, |n| n.min(s.seeds * DEARER))).map(move |seed| (*s, seed))
+            (first..first + seeds.map_or(s.seeds, |n| n.min(s.seeds * DEARER)))
+                .map(move |seed| (*s, seed))
         })
         .collect();
     let next = AtomicUsize::new(0);
@@ -65,7 +71,9 @@ pub fn run_all(scenarios: &[&'static Scenario], first: u64, seeds: Option<u64>) 
             scope.spawn(|| {
                 while let Some((scenario, seed)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = run_one(scenario, *seed, false);
-                    done.lock().expect("no thread panics with the lock").push(outcome);
+                    done.lock()
+                        .expect("no thread panics with the lock")
+                        .push(outcome);
                 }
             });
         }
@@ -98,7 +106,11 @@ impl fmt::Display for Summary<'_> {
                 values.sort_by(f64::total_cmp);
                 values
             };
-            let (time, origin, waste) = (sorted(|o| o.time), sorted(|o| o.origin), sorted(|o| o.waste));
+            let (time, origin, waste) = (
+                sorted(|o| o.time),
+                sorted(|o| o.origin),
+                sorted(|o| o.waste),
+            );
             let median = |v: &[f64]| v.get(v.len() / 2).copied().unwrap_or(0.0);
             let worst = |v: &[f64]| v.last().copied().unwrap_or(0.0);
             let mean = waste.iter().sum::<f64>() / waste.len().max(1) as f64;

@@ -1,4 +1,5 @@
-//! What a scenario is: a world built from a seed, what is expected of it, and the limits it must keep.
+//! What a scenario is: a world built from a seed, what is expected of it, and the limits it must
+//! keep.
 
 use super::content::Content;
 use super::device::{Link, Nature};
@@ -66,7 +67,11 @@ impl Setup {
         Self {
             world: World::new(rng, net, content, keep_lines),
             expect: Expect::Done { by: 60 * SECOND },
-            limits: Limits { time: (f64::MAX, 0.0), origin: f64::MAX, waste: f64::MAX },
+            limits: Limits {
+                time: (f64::MAX, 0.0),
+                origin: f64::MAX,
+                waste: f64::MAX,
+            },
             bound: 1.0,
             quiet: 0,
             also: |_| Ok(()),
@@ -91,7 +96,11 @@ impl Setup {
     /// A link of so many Mbit/s up and down, with a latency as on a LAN.
     pub fn link(&mut self, up: u64, down: u64) -> Link {
         let latency = self.rng().between(MS / 20, MS);
-        Link { up: up * MBIT, down: down * MBIT, latency }
+        Link {
+            up: up * MBIT,
+            down: down * MBIT,
+            latency,
+        }
     }
 
     pub fn holder(&mut self, mbit_up: u64, nature: Nature) -> usize {
@@ -102,7 +111,11 @@ impl Setup {
     /// A store of so many Mbit/s, some milliseconds away.
     pub fn store(&mut self, mbit: u64, nature: Nature) -> usize {
         let latency = self.rng().between(2 * MS, 20 * MS);
-        let link = Link { up: mbit * MBIT, down: 1000 * MBIT, latency };
+        let link = Link {
+            up: mbit * MBIT,
+            down: 1000 * MBIT,
+            latency,
+        };
         self.world.add_store(link, nature)
     }
 
@@ -154,17 +167,32 @@ impl Setup {
     pub fn breaks(&mut self, times: u64, within: At) {
         let devices = self.world.devices.len() as u64;
         for _ in 0..times {
-            let (a, b) = (self.rng().below(devices) as usize, self.rng().below(devices) as usize);
+            let (a, b) = (
+                self.rng().below(devices) as usize,
+                self.rng().below(devices) as usize,
+            );
             if a == b {
                 continue;
             }
             let at = self.rng().below(within);
             let event = match self.rng().below(3) {
-                0 => Event::Break { a, b, blocked_for: 0 },
-                1 => Event::Break { a, b, blocked_for: self.rng().below(4 * SECOND) },
+                0 => Event::Break {
+                    a,
+                    b,
+                    blocked_for: 0,
+                },
+                1 => Event::Break {
+                    a,
+                    b,
+                    blocked_for: self.rng().below(4 * SECOND),
+                },
                 _ => {
                     let carrier = *self.rng().pick(&[Carrier::Quic, Carrier::Tcp]);
-                    Event::BreakLane { from: a, to: b, carrier }
+                    Event::BreakLane {
+                        from: a,
+                        to: b,
+                        carrier,
+                    }
                 }
             };
             self.world.at(at, event);

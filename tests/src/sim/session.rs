@@ -31,19 +31,35 @@ pub(crate) struct Session {
 
 impl Session {
     fn who(&self, end: End) -> usize {
-        if end == End::Opener { self.opener } else { self.acceptor }
+        if end == End::Opener {
+            self.opener
+        } else {
+            self.acceptor
+        }
     }
 
     fn id(&self, end: End) -> SessionId {
-        if end == End::Opener { self.opener_id } else { self.acceptor_id }
+        if end == End::Opener {
+            self.opener_id
+        } else {
+            self.acceptor_id
+        }
     }
 
     fn open(&mut self, end: End) -> &mut bool {
-        if end == End::Opener { &mut self.opener_open } else { &mut self.acceptor_open }
+        if end == End::Opener {
+            &mut self.opener_open
+        } else {
+            &mut self.acceptor_open
+        }
     }
 
     fn last(&mut self, to: End) -> &mut At {
-        if to == End::Opener { &mut self.last_to_opener } else { &mut self.last_to_acceptor }
+        if to == End::Opener {
+            &mut self.last_to_opener
+        } else {
+            &mut self.last_to_acceptor
+        }
     }
 }
 
@@ -52,11 +68,16 @@ impl World {
 
     /// An engine wants a session.
     pub fn open_session(&mut self, from: usize, device: DeviceId) {
-        let Some(to) = self.index.get(&device).copied() else { return self.fail(from, "dials a stranger") };
+        let Some(to) = self.index.get(&device).copied() else {
+            return self.fail(from, "dials a stranger");
+        };
         self.note(from, "dial", [to as u64, 0, 0]);
         let of = &mut self.devices[from];
         if to == from || of.peers.contains_key(&to) || !of.dials.insert(to) {
-            return self.fail(from, format!("dials d{to} although it has a session with it"));
+            return self.fail(
+                from,
+                format!("dials d{to} although it has a session with it"),
+            );
         }
         let life = of.life;
         // Handshake and open: a round trip and a half.
@@ -74,7 +95,8 @@ impl World {
             let at = self.now + if quick { 3 * MS } else { DIAL_TIMEOUT };
             return self.local(at, from, Local::Dialled(to, Dialled::Failed));
         }
-        let busy = matches!(self.devices[to].nature, Nature::Busy { part } if self.rng.chance(part));
+        let busy =
+            matches!(self.devices[to].nature, Nature::Busy { part } if self.rng.chance(part));
         let refusal = match self.devices[to].shown_head() {
             0 if self.devices[to].stage == Stage::Idle => Some(Refusal::NotFound),
             0 => Some(Refusal::Busy(100)),
@@ -83,7 +105,9 @@ impl World {
         };
         let outcome = match refusal {
             Some(refusal) => Dialled::Refused(refusal),
-            None => Dialled::Opened { session: self.accept(from, to) },
+            None => Dialled::Opened {
+                session: self.accept(from, to),
+            },
         };
         let at = self.now + self.latency(to, from);
         if let Dialled::Opened { session } = outcome
@@ -137,15 +161,21 @@ impl World {
             }
             Dialled::Opened { session } => {
                 self.forget_session(session, End::Opener);
-                self.with(from, |engine, now| engine.handle_session_failed(share, device, now));
+                self.with(from, |engine, now| {
+                    engine.handle_session_failed(share, device, now)
+                });
             }
             Dialled::Refused(refusal) => {
                 self.note(from, "refused", [to as u64, 0, 0]);
-                self.with(from, |engine, now| engine.handle_session_refused(share, device, refusal, now));
+                self.with(from, |engine, now| {
+                    engine.handle_session_refused(share, device, refusal, now)
+                });
             }
             Dialled::Failed => {
                 self.note(from, "unreachable", [to as u64, 0, 0]);
-                self.with(from, |engine, now| engine.handle_session_failed(share, device, now));
+                self.with(from, |engine, now| {
+                    engine.handle_session_failed(share, device, now)
+                });
             }
         }
     }
@@ -156,7 +186,12 @@ impl World {
         let (share, device) = (self.share, self.devices[to].id);
         let (here, there) = (self.devices[from].site, self.devices[to].site);
         let site = (here != there).then_some(SiteId(there as u64));
-        let distance = Distance { rtt, same_network: false, site, relayed: false };
+        let distance = Distance {
+            rtt,
+            same_network: false,
+            site,
+            relayed: false,
+        };
         let id = self.sessions[&session].opener_id;
         let of = &mut self.devices[from];
         of.peers.insert(to, session);
@@ -175,7 +210,9 @@ impl World {
     pub fn tcp_connects(&mut self, from: usize, to: usize) {
         if self.devices[from].peers.contains_key(&to) && self.up(to) && !self.blocked(from, to) {
             let (share, device) = (self.share, self.devices[to].id);
-            self.with(from, |engine, now| engine.handle_carrier(share, device, Carrier::Tcp, true, now));
+            self.with(from, |engine, now| {
+                engine.handle_carrier(share, device, Carrier::Tcp, true, now)
+            });
         }
     }
 
@@ -183,22 +220,39 @@ impl World {
 
     /// One end says something.
     pub fn say_on(&mut self, from: usize, session: u64, message: Said) {
-        let Some(pipe) = self.sessions.get(&session) else { return };
+        let Some(pipe) = self.sessions.get(&session) else {
+            return;
+        };
         if pipe.cut {
             return;
         }
-        let end = if pipe.opener == from { End::Opener } else { End::Acceptor };
+        let end = if pipe.opener == from {
+            End::Opener
+        } else {
+            End::Acceptor
+        };
         let to = end.other();
         let latency = self.latency(from, pipe_end(&self.sessions[&session], to));
         let now = self.now;
-        let Some(pipe) = self.sessions.get_mut(&session) else { return };
+        let Some(pipe) = self.sessions.get_mut(&session) else {
+            return;
+        };
         let at = (now + latency).max(*pipe.last(to));
         *pipe.last(to) = at;
-        self.at(at, Event::Say { session, to, message });
+        self.at(
+            at,
+            Event::Say {
+                session,
+                to,
+                message,
+            },
+        );
     }
 
     pub fn say_arrives(&mut self, session: u64, to: End, message: Said) {
-        let Some(pipe) = self.sessions.get_mut(&session) else { return };
+        let Some(pipe) = self.sessions.get_mut(&session) else {
+            return;
+        };
         if pipe.cut || !*pipe.open(to) {
             return;
         }
@@ -209,13 +263,21 @@ impl World {
                 let of = &mut self.devices[device];
                 of.heads.insert(head);
                 of.disk.head = of.disk.head.max(head);
-                self.with(device, |engine, now| engine.handle_head(share, from, head, now));
+                self.with(device, |engine, now| {
+                    engine.handle_head(share, from, head, now)
+                });
             }
             Said::Announce(a) => {
-                self.with(device, |engine, now| engine.handle_announced(share, from, a, now));
+                self.with(device, |engine, now| {
+                    engine.handle_announced(share, from, a, now)
+                });
             }
-            Said::Delta(d) => self.with(device, |engine, now| engine.handle_delta(share, from, &d, now)),
-            Said::Claims(c) => self.with(device, |engine, now| engine.handle_claims(share, from, &c, now)),
+            Said::Delta(d) => self.with(device, |engine, now| {
+                engine.handle_delta(share, from, &d, now)
+            }),
+            Said::Claims(c) => self.with(device, |engine, now| {
+                engine.handle_claims(share, from, &c, now)
+            }),
         }
     }
 
@@ -232,10 +294,15 @@ impl World {
         if fetching && self.devices[to].honest() {
             self.needless_closes += 1;
             if self.needless_closes > 0 {
-                return self.fail(from, format!("closes the session with d{to}, which did nothing wrong"));
+                return self.fail(
+                    from,
+                    format!("closes the session with d{to}, which did nothing wrong"),
+                );
             }
         }
-        let Some(session) = self.devices[from].peers.remove(&to) else { return };
+        let Some(session) = self.devices[from].peers.remove(&to) else {
+            return;
+        };
         self.close_lanes(from, to);
         self.hang_up(session, End::Opener);
         // The task of the session ends a moment later and says so.
@@ -246,22 +313,34 @@ impl World {
     /// One end closes; the other one hears of it.
     fn hang_up(&mut self, session: u64, end: End) {
         self.forget_session(session, end);
-        let Some(pipe) = self.sessions.get(&session) else { return };
+        let Some(pipe) = self.sessions.get(&session) else {
+            return;
+        };
         let (here, there) = (pipe.who(end), pipe.who(end.other()));
         let latency = self.latency(here, there);
-        self.at(self.now + latency, Event::SessionEnds { session, end: end.other() });
+        self.at(
+            self.now + latency,
+            Event::SessionEnds {
+                session,
+                end: end.other(),
+            },
+        );
     }
 
     /// The task of a session that was closed here is gone.
     pub fn session_failed(&mut self, from: usize, to: usize, _session: u64) {
         let (share, device) = (self.share, self.devices[to].id);
         self.devices[from].book.lost(to, None);
-        self.with(from, |engine, now| engine.handle_session_failed(share, device, now));
+        self.with(from, |engine, now| {
+            engine.handle_session_failed(share, device, now)
+        });
     }
 
     /// One end of a session does not know it any more; both gone, it is no more.
     fn forget_session(&mut self, session: u64, end: End) -> bool {
-        let Some(pipe) = self.sessions.get_mut(&session) else { return false };
+        let Some(pipe) = self.sessions.get_mut(&session) else {
+            return false;
+        };
         let was = std::mem::replace(pipe.open(end), false);
         let (device, id) = (pipe.who(end), pipe.id(end));
         let nobody = !pipe.opener_open && !pipe.acceptor_open;
@@ -279,7 +358,9 @@ impl World {
 
     /// One end notices that its session is over.
     pub fn session_ends(&mut self, session: u64, end: End) {
-        let Some(pipe) = self.sessions.get(&session) else { return };
+        let Some(pipe) = self.sessions.get(&session) else {
+            return;
+        };
         let (device, other) = (pipe.who(end), pipe.who(end.other()));
         if !self.forget_session(session, end) || !self.up(device) {
             return;
@@ -306,7 +387,11 @@ impl World {
             }
             for end in [End::Opener, End::Acceptor] {
                 let at = self.now
-                    + if slow { self.rng.between(SECOND, SILENCE) } else { self.rng.between(MS, 50 * MS) };
+                    + if slow {
+                        self.rng.between(SECOND, SILENCE)
+                    } else {
+                        self.rng.between(MS, 50 * MS)
+                    };
                 self.at(at, Event::SessionEnds { session, end });
             }
         }

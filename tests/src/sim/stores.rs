@@ -7,13 +7,41 @@ use super::world::World;
 
 /// All of them, in the order of the summary.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "store-alone", seeds: 150, build: store_alone },
-    Scenario { name: "store-carries-on", seeds: 200, build: store_carries_on },
-    Scenario { name: "store-aside", seeds: 150, build: store_aside },
-    Scenario { name: "store-helps", seeds: 100, build: store_helps },
-    Scenario { name: "store-behind-staller", seeds: 150, build: store_behind_staller },
-    Scenario { name: "store-flaps", seeds: 200, build: store_flaps },
-    Scenario { name: "store-chaos", seeds: 300, build: store_chaos },
+    Scenario {
+        name: "store-alone",
+        seeds: 150,
+        build: store_alone,
+    },
+    Scenario {
+        name: "store-carries-on",
+        seeds: 200,
+        build: store_carries_on,
+    },
+    Scenario {
+        name: "store-aside",
+        seeds: 150,
+        build: store_aside,
+    },
+    Scenario {
+        name: "store-helps",
+        seeds: 100,
+        build: store_helps,
+    },
+    Scenario {
+        name: "store-behind-staller",
+        seeds: 150,
+        build: store_behind_staller,
+    },
+    Scenario {
+        name: "store-flaps",
+        seeds: 200,
+        build: store_flaps,
+    },
+    Scenario {
+        name: "store-chaos",
+        seeds: 300,
+        build: store_chaos,
+    },
 ];
 
 /// The owner is gone before anybody fetches.
@@ -28,10 +56,15 @@ fn store_alone(s: &mut Setup) {
         s.fetcher(at);
     }
     s.bound_by(100);
-    s.limits = Limits { time: (2.5, 5.0), origin: 0.0, waste: 0.3 };
+    s.limits = Limits {
+        time: (2.5, 5.0),
+        origin: 0.0,
+        waste: 0.3,
+    };
 }
 
-/// The owner goes in the middle, for ever: the rest comes from the store, and little is lost by the change.
+/// The owner goes in the middle, for ever: the rest comes from the store, and little is lost by the
+/// change.
 fn store_carries_on(s: &mut Setup) {
     s.share((12, 24), 64 << 10);
     let mbit = *s.rng().pick(&[20, 100, 400]);
@@ -41,7 +74,11 @@ fn store_carries_on(s: &mut Setup) {
     let at = s.rng().between(50, 1500) * MS;
     s.world.at(at, Event::Crash { device: owner });
     s.bound_by(20);
-    s.limits = Limits { time: (1.2, 5.0), origin: 1.1, waste: 0.2 };
+    s.limits = Limits {
+        time: (1.2, 5.0),
+        origin: 1.1,
+        waste: 0.2,
+    };
 }
 
 /// A device on the LAN is faster: nothing comes from the store, however deep the device's queue is.
@@ -53,12 +90,18 @@ fn store_aside(s: &mut Setup) {
     let fetchers = s.rng().between(1, 3);
     s.fetchers(fetchers);
     s.bound_by(400);
-    s.limits = Limits { time: (fetchers as f64 + 0.3, 2.0), origin: fetchers as f64 + 0.1, waste: 0.1 };
+    s.limits = Limits {
+        time: (fetchers as f64 + 0.3, 2.0),
+        origin: fetchers as f64 + 0.1,
+        waste: 0.1,
+    };
     s.also = |world| {
         // The tail may ask it for what a device is late with.
         let sent = stores_sent(world);
         if sent > 3 * MIB * world.fetchers().count() as u64 {
-            return Err(format!("the store sent {sent} bytes although the LAN could give"));
+            return Err(format!(
+                "the store sent {sent} bytes although the LAN could give"
+            ));
         }
         Ok(())
     };
@@ -71,11 +114,15 @@ fn store_helps(s: &mut Setup) {
     s.store(100, Nature::Honest);
     s.fetcher(0);
     s.bound_by(100);
-    s.limits = Limits { time: (1.5, 4.0), origin: 0.5, waste: 0.2 };
+    s.limits = Limits {
+        time: (1.5, 4.0),
+        origin: 0.5,
+        waste: 0.2,
+    };
 }
 
-/// A device looks faster than any store and gives nothing any more, though its connection lives: it does not keep the
-/// store out.
+/// A device looks faster than any store and gives nothing any more, though its connection lives: it
+/// does not keep the store out.
 fn store_behind_staller(s: &mut Setup) {
     s.share((24, 32), 64 << 10);
     let after = s.rng().below(60);
@@ -83,7 +130,11 @@ fn store_behind_staller(s: &mut Setup) {
     s.store(10, Nature::Honest);
     s.fetcher(0);
     s.bound_by(10);
-    s.limits = Limits { time: (1.1, 4.0), origin: 1.0, waste: 0.2 };
+    s.limits = Limits {
+        time: (1.1, 4.0),
+        origin: 1.0,
+        waste: 0.2,
+    };
 }
 
 /// Store and owner come and go, each for itself.
@@ -109,10 +160,18 @@ fn store_chaos(s: &mut Setup) {
     let stores = s.rng().between(1, 3);
     for _ in 0..stores {
         let nature = match s.rng().below(6) {
-            0 => Nature::Stalls { after: s.rng().below(60) },
-            1 => Nature::Lies { part: s.rng().unit() },
-            2 => Nature::Boasts { withdraws: s.rng().chance(0.5) },
-            3 => Nature::Busy { part: 0.5 * s.rng().unit() },
+            0 => Nature::Stalls {
+                after: s.rng().below(60),
+            },
+            1 => Nature::Lies {
+                part: s.rng().unit(),
+            },
+            2 => Nature::Boasts {
+                withdraws: s.rng().chance(0.5),
+            },
+            3 => Nature::Busy {
+                part: 0.5 * s.rng().unit(),
+            },
             _ => Nature::Honest,
         };
         let mbit = s.rng().between(5, 200);
@@ -136,5 +195,10 @@ fn store_chaos(s: &mut Setup) {
 }
 
 fn stores_sent(world: &World) -> u64 {
-    world.devices.iter().filter(|d| d.store).map(|d| d.counters.sent).sum()
+    world
+        .devices
+        .iter()
+        .filter(|d| d.store)
+        .map(|d| d.counters.sent)
+        .sum()
 }

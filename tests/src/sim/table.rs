@@ -8,33 +8,141 @@ use hither_engine::{SPAN_BYTES, Waiting};
 
 /// Those with devices only, in the order of the summary.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "one-to-one", seeds: 200, build: one_to_one },
-    Scenario { name: "one-to-four", seeds: 60, build: one_to_four },
-    Scenario { name: "two-holders", seeds: 100, build: two_holders },
-    Scenario { name: "uneven-sources", seeds: 80, build: uneven_sources },
-    Scenario { name: "staller", seeds: 250, build: staller },
-    Scenario { name: "liar", seeds: 250, build: liar },
-    Scenario { name: "liar-returns", seeds: 150, build: liar_returns },
-    Scenario { name: "boaster", seeds: 200, build: boaster },
-    Scenario { name: "inflater", seeds: 150, build: inflater },
-    Scenario { name: "busy", seeds: 200, build: busy },
-    Scenario { name: "breaks", seeds: 250, build: breaks },
-    Scenario { name: "churn", seeds: 300, build: churn },
-    Scenario { name: "freezes", seeds: 250, build: freezes },
-    Scenario { name: "lonely-origin", seeds: 250, build: lonely_origin },
-    Scenario { name: "restarts", seeds: 250, build: restarts },
-    Scenario { name: "slow-link", seeds: 150, build: slow_link },
-    Scenario { name: "only-liars", seeds: 150, build: only_liars },
-    Scenario { name: "nobody", seeds: 40, build: nobody },
-    Scenario { name: "pinned", seeds: 150, build: pinned },
-    Scenario { name: "pinned-later", seeds: 100, build: pinned_later },
-    Scenario { name: "pinned-gone", seeds: 40, build: pinned_gone },
-    Scenario { name: "newer-version", seeds: 300, build: newer_version },
-    Scenario { name: "newer-by-hearsay", seeds: 150, build: newer_by_hearsay },
-    Scenario { name: "version-flaps", seeds: 250, build: version_flaps },
-    Scenario { name: "resume-preferred", seeds: 80, build: resume_preferred },
-    Scenario { name: "crowd", seeds: 2, build: crowd },
-    Scenario { name: "chaos", seeds: 600, build: chaos },
+    Scenario {
+        name: "one-to-one",
+        seeds: 200,
+        build: one_to_one,
+    },
+    Scenario {
+        name: "one-to-four",
+        seeds: 60,
+        build: one_to_four,
+    },
+    Scenario {
+        name: "two-holders",
+        seeds: 100,
+        build: two_holders,
+    },
+    Scenario {
+        name: "uneven-sources",
+        seeds: 80,
+        build: uneven_sources,
+    },
+    Scenario {
+        name: "staller",
+        seeds: 250,
+        build: staller,
+    },
+    Scenario {
+        name: "liar",
+        seeds: 250,
+        build: liar,
+    },
+    Scenario {
+        name: "liar-returns",
+        seeds: 150,
+        build: liar_returns,
+    },
+    Scenario {
+        name: "boaster",
+        seeds: 200,
+        build: boaster,
+    },
+    Scenario {
+        name: "inflater",
+        seeds: 150,
+        build: inflater,
+    },
+    Scenario {
+        name: "busy",
+        seeds: 200,
+        build: busy,
+    },
+    Scenario {
+        name: "breaks",
+        seeds: 250,
+        build: breaks,
+    },
+    Scenario {
+        name: "churn",
+        seeds: 300,
+        build: churn,
+    },
+    Scenario {
+        name: "freezes",
+        seeds: 250,
+        build: freezes,
+    },
+    Scenario {
+        name: "lonely-origin",
+        seeds: 250,
+        build: lonely_origin,
+    },
+    Scenario {
+        name: "restarts",
+        seeds: 250,
+        build: restarts,
+    },
+    Scenario {
+        name: "slow-link",
+        seeds: 150,
+        build: slow_link,
+    },
+    Scenario {
+        name: "only-liars",
+        seeds: 150,
+        build: only_liars,
+    },
+    Scenario {
+        name: "nobody",
+        seeds: 40,
+        build: nobody,
+    },
+    Scenario {
+        name: "pinned",
+        seeds: 150,
+        build: pinned,
+    },
+    Scenario {
+        name: "pinned-later",
+        seeds: 100,
+        build: pinned_later,
+    },
+    Scenario {
+        name: "pinned-gone",
+        seeds: 40,
+        build: pinned_gone,
+    },
+    Scenario {
+        name: "newer-version",
+        seeds: 300,
+        build: newer_version,
+    },
+    Scenario {
+        name: "newer-by-hearsay",
+        seeds: 150,
+        build: newer_by_hearsay,
+    },
+    Scenario {
+        name: "version-flaps",
+        seeds: 250,
+        build: version_flaps,
+    },
+    Scenario {
+        name: "resume-preferred",
+        seeds: 80,
+        build: resume_preferred,
+    },
+    Scenario {
+        name: "crowd",
+        seeds: 2,
+        build: crowd,
+    },
+    Scenario {
+        name: "chaos",
+        seeds: 600,
+        build: chaos,
+    },
 ];
 
 fn one_to_one(s: &mut Setup) {
@@ -43,7 +151,11 @@ fn one_to_one(s: &mut Setup) {
     s.holder(mbit, Nature::Honest);
     s.fetcher(0);
     s.bound_by(mbit);
-    s.limits = Limits { time: (1.1, 1.2), origin: 1.1, waste: 0.0 };
+    s.limits = Limits {
+        time: (1.1, 1.2),
+        origin: 1.1,
+        waste: 0.0,
+    };
 }
 
 fn one_to_four(s: &mut Setup) {
@@ -51,7 +163,11 @@ fn one_to_four(s: &mut Setup) {
     s.holder(50, Nature::Honest);
     s.fetchers(4);
     s.bound_by(50);
-    s.limits = Limits { time: (1.15, 0.0), origin: 1.1, waste: 0.02 };
+    s.limits = Limits {
+        time: (1.15, 0.0),
+        origin: 1.1,
+        waste: 0.02,
+    };
 }
 
 fn two_holders(s: &mut Setup) {
@@ -60,7 +176,11 @@ fn two_holders(s: &mut Setup) {
     s.fetcher(0);
     // The bound is that of one holder: two must be clearly faster.
     s.bound_by(40);
-    s.limits = Limits { time: (0.62, 0.8), origin: 0.85, waste: 0.1 };
+    s.limits = Limits {
+        time: (0.62, 0.8),
+        origin: 0.85,
+        waste: 0.1,
+    };
 }
 
 fn uneven_sources(s: &mut Setup) {
@@ -70,7 +190,11 @@ fn uneven_sources(s: &mut Setup) {
     }
     s.fetcher(0);
     s.bound_by(200);
-    s.limits = Limits { time: (1.5, 1.0), origin: 0.5, waste: 0.2 };
+    s.limits = Limits {
+        time: (1.5, 1.0),
+        origin: 0.5,
+        waste: 0.2,
+    };
 }
 
 fn staller(s: &mut Setup) {
@@ -80,7 +204,11 @@ fn staller(s: &mut Setup) {
     s.holder(400, Nature::Stalls { after });
     s.fetcher(0);
     s.bound_by(100);
-    s.limits = Limits { time: (1.2, 4.0), origin: 1.1, waste: 0.1 };
+    s.limits = Limits {
+        time: (1.2, 4.0),
+        origin: 1.1,
+        waste: 0.1,
+    };
 }
 
 fn liar(s: &mut Setup) {
@@ -91,7 +219,11 @@ fn liar(s: &mut Setup) {
     let fetchers = s.rng().between(1, 2);
     s.fetchers(fetchers);
     s.bound_by(100);
-    s.limits = Limits { time: (2.3, 3.0), origin: 2.1, waste: 0.5 };
+    s.limits = Limits {
+        time: (2.3, 3.0),
+        origin: 2.1,
+        waste: 0.5,
+    };
     s.also = liars_cost_little;
 }
 
@@ -129,7 +261,11 @@ fn boaster(s: &mut Setup) {
     let fetchers = s.rng().between(1, 3);
     s.fetchers(fetchers);
     s.bound_by(50);
-    s.limits = Limits { time: (3.0, 4.0), origin: 3.1, waste: 1.0 };
+    s.limits = Limits {
+        time: (3.0, 4.0),
+        origin: 3.1,
+        waste: 1.0,
+    };
 }
 
 fn inflater(s: &mut Setup) {
@@ -230,7 +366,11 @@ fn slow_link(s: &mut Setup) {
     s.holders(holders, mbit, Nature::Honest);
     s.fetcher(0);
     s.bound_by(mbit);
-    s.limits = Limits { time: (4.0, 15.0), origin: f64::MAX, waste: 3.0 };
+    s.limits = Limits {
+        time: (4.0, 15.0),
+        origin: f64::MAX,
+        waste: 3.0,
+    };
     s.done_within(20.0, 300);
 }
 
@@ -239,7 +379,10 @@ fn only_liars(s: &mut Setup) {
     let liars = s.rng().between(1, 3);
     s.holders(liars, 100, Nature::Lies { part: 1.0 });
     s.fetcher(0);
-    s.expect = Expect::Waits { at: 20 * SECOND, reason: Waiting::Damaged };
+    s.expect = Expect::Waits {
+        at: 20 * SECOND,
+        reason: Waiting::Damaged,
+    };
     s.also = liars_cost_little;
 }
 
@@ -249,7 +392,10 @@ fn nobody(s: &mut Setup) {
     s.world.crash(origin);
     let fetchers = s.rng().between(1, 2);
     s.fetchers(fetchers);
-    s.expect = Expect::Waits { at: 20 * SECOND, reason: Waiting::NoHolder };
+    s.expect = Expect::Waits {
+        at: 20 * SECOND,
+        reason: Waiting::NoHolder,
+    };
 }
 
 fn pinned(s: &mut Setup) {
@@ -280,8 +426,14 @@ fn pinned_later(s: &mut Setup) {
 }
 
 fn all_have(world: &World, version: u64) -> Result<(), String> {
-    match world.fetchers().find(|(_, d)| d.disk.whole != Some(version)) {
-        Some((n, d)) => Err(format!("d{n} has version {:?} instead of {version}", d.disk.whole)),
+    match world
+        .fetchers()
+        .find(|(_, d)| d.disk.whole != Some(version))
+    {
+        Some((n, d)) => Err(format!(
+            "d{n} has version {:?} instead of {version}",
+            d.disk.whole
+        )),
         None => Ok(()),
     }
 }
@@ -292,7 +444,10 @@ fn pinned_gone(s: &mut Setup) {
     s.publishes(0);
     let link = s.link(500, 1000);
     s.world.add_fetcher(link, Some(1), 10 * MS);
-    s.expect = Expect::Waits { at: 20 * SECOND, reason: Waiting::NotHeld };
+    s.expect = Expect::Waits {
+        at: 20 * SECOND,
+        reason: Waiting::NotHeld,
+    };
 }
 
 fn newer_version(s: &mut Setup) {
@@ -357,8 +512,12 @@ fn resume_preferred(s: &mut Setup) {
     let fetcher = s.fetcher(0);
     // Down when the owner publishes; the other holder still has what was begun.
     let at = s.rng().between(900, 1500) * MS;
-    s.world.at(at, super::event::Event::Crash { device: fetcher });
-    s.world.at(at + 2 * SECOND, super::event::Event::Return { device: fetcher });
+    s.world
+        .at(at, super::event::Event::Crash { device: fetcher });
+    s.world.at(
+        at + 2 * SECOND,
+        super::event::Event::Return { device: fetcher },
+    );
     s.publishes(at + SECOND);
     s.bound_by(10);
     s.done_within(2.0, 30);
@@ -388,11 +547,19 @@ fn chaos(s: &mut Setup) {
     let others = s.rng().below(4);
     for _ in 0..others {
         let nature = match s.rng().below(8) {
-            0 => Nature::Stalls { after: s.rng().below(60) },
-            1 => Nature::Lies { part: s.rng().unit() },
-            2 => Nature::Boasts { withdraws: s.rng().chance(0.5) },
+            0 => Nature::Stalls {
+                after: s.rng().below(60),
+            },
+            1 => Nature::Lies {
+                part: s.rng().unit(),
+            },
+            2 => Nature::Boasts {
+                withdraws: s.rng().chance(0.5),
+            },
             4 => Nature::Inflates,
-            3 => Nature::Busy { part: 0.5 * s.rng().unit() },
+            3 => Nature::Busy {
+                part: 0.5 * s.rng().unit(),
+            },
             _ => Nature::Honest,
         };
         let mbit = s.rng().between(10, 400);

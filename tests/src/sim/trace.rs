@@ -10,20 +10,32 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub fn new(keep_lines: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, events: 0, lines: keep_lines.then(Vec::new) }
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            lines: keep_lines.then(Vec::new),
+        }
     }
 
     /// Something happened at `now` on device `who`.
     pub fn note(&mut self, now: u64, who: usize, what: &'static str, facts: [u64; 3]) {
         self.events += 1;
-        // FNV-1a over words instead of bytes: order and values count, collisions of whole runs do not happen.
-        let kind = what.bytes().fold(0u64, |h, b| h.wrapping_mul(31) + u64::from(b));
+        // FNV-1a over words instead of bytes: order and values count, collisions of whole runs do
+        // not happen.
+        let kind = what
+            .bytes()
+            .fold(0u64, |h, b| h.wrapping_mul(31) + u64::from(b));
         for word in [now, who as u64, kind, facts[0], facts[1], facts[2]] {
-            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+            self.hash = (self.hash ^ word)
+                .wrapping_mul(0x0000_0100_0000_01b3)
+                .rotate_left(23);
         }
         if let Some(lines) = &mut self.lines {
             let [a, b, c] = facts;
-            lines.push(format!("{:>12.6} d{who:<2} {what:<14} {a} {b} {c}", now as f64 / 1e9));
+            lines.push(format!(
+                "{:>12.6} d{who:<2} {what:<14} {a} {b} {c}",
+                now as f64 / 1e9
+            ));
         }
     }
 

@@ -1,8 +1,9 @@
-//! The bytes: one chunk at a time through the sender's uplink, in turn over its streams, then through the receiver's
-//! downlink.
+//! The bytes: one chunk at a time through the sender's uplink, in turn over its streams, then
+//! through the receiver's downlink.
 //!
-//! Taking turns chunk by chunk shares an uplink fairly among the streams that have something to send; a stream whose
-//! receiver is slow holds at most [`CREDIT`] back and then waits, as flow control would make it.
+//! Taking turns chunk by chunk shares an uplink fairly among the streams that have something to
+//! send; a stream whose receiver is slow holds at most [`CREDIT`] back and then waits, as flow
+//! control would make it.
 
 use super::bulk::Job;
 use super::device::{Nature, Sending};
@@ -60,7 +61,9 @@ impl World {
             && self.devices[from].frozen_until <= self.now
             && self.devices[from].sending.is_none()
         {
-            let Some(stream) = self.next_stream(from) else { return };
+            let Some(stream) = self.next_stream(from) else {
+                return;
+            };
             self.devices[from].last_upload = stream;
             match self.turn(from, stream) {
                 Turn::Send(sending) => {
@@ -82,7 +85,8 @@ impl World {
     /// The next stream, in turn, that has something to send and room to send it.
     fn next_stream(&self, from: usize) -> Option<u64> {
         let of = &self.devices[from];
-        let stalled = matches!(of.nature, Nature::Stalls { after } if of.counters.chunks_sent >= after);
+        let stalled =
+            matches!(of.nature, Nature::Stalls { after } if of.counters.chunks_sent >= after);
         let ready = |stream: &&u64| {
             self.streams.get(*stream).is_some_and(|p| {
                 !p.cut
@@ -91,23 +95,41 @@ impl World {
             })
         };
         let after = of.uploads.range(of.last_upload + 1..);
-        after.chain(of.uploads.range(..=of.last_upload)).find(ready).copied()
+        after
+            .chain(of.uploads.range(..=of.last_upload))
+            .find(ready)
+            .copied()
     }
 
     fn turn(&mut self, from: usize, stream: u64) -> Turn {
-        let pipe = self.streams.get_mut(&stream).expect("chosen because it is there");
+        let pipe = self
+            .streams
+            .get_mut(&stream)
+            .expect("chosen because it is there");
         let mut job = pipe.jobs.pop_front().expect("chosen because it has a job");
         let (request, space, version) = (job.request, job.space, job.version);
-        let Some(position) = job.left.pop_front().filter(|_| !job.aborted) else { return Turn::End(request) };
+        let Some(position) = job.left.pop_front().filter(|_| !job.aborted) else {
+            return Turn::End(request);
+        };
         pipe.jobs.push_back(job);
         let of = &self.devices[from];
-        if space == Space::Data && matches!(of.nature, Nature::Boasts { .. }) && !of.actual.contains(position)
+        if space == Space::Data
+            && matches!(of.nature, Nature::Boasts { .. })
+            && !of.actual.contains(position)
         {
             return Turn::Lacks(request, position);
         }
         let good = !matches!(of.nature, Nature::Lies { part } if self.rng.chance(part));
         let length = self.contents[&version].lengths(space)[position as usize];
-        Turn::Send(Sending { stream, request, version, space, position, length, good })
+        Turn::Send(Sending {
+            stream,
+            request,
+            version,
+            space,
+            position,
+            length,
+            good,
+        })
     }
 
     /// A chunk that was announced is not there; who is honest about that withdraws it.
@@ -121,12 +143,33 @@ impl World {
 
     /// The uplink has sent a chunk: on to the receiver.
     pub fn uplink_free(&mut self, from: usize) {
-        let Some(sending) = self.devices[from].sending.take() else { return };
-        let Sending { stream, request, version, space, position, length, good } = sending;
+        let Some(sending) = self.devices[from].sending.take() else {
+            return;
+        };
+        let Sending {
+            stream,
+            request,
+            version,
+            space,
+            position,
+            length,
+            good,
+        } = sending;
         self.devices[from].counters.sent += u64::from(length);
-        if self.streams.get(&stream).is_some_and(|p| p.acceptor_open && !p.cut) {
+        if self
+            .streams
+            .get(&stream)
+            .is_some_and(|p| p.acceptor_open && !p.cut)
+        {
             let request = RequestId(request);
-            let message = Answered::Chunk { request, space, version, position, length, good };
+            let message = Answered::Chunk {
+                request,
+                space,
+                version,
+                position,
+                length,
+                good,
+            };
             if let Some(pipe) = self.streams.get_mut(&stream) {
                 pipe.in_transit += u64::from(length);
             }
@@ -137,7 +180,12 @@ impl World {
 
     /// So many bytes of a stream are at the receiver's door: they wait their turn for its downlink.
     pub fn at_the_door(&mut self, stream: u64, message: Answered, length: u64, at: At) {
-        let Some(to) = self.streams.get(&stream).filter(|pipe| !pipe.cut).map(|pipe| pipe.opener) else {
+        let Some(to) = self
+            .streams
+            .get(&stream)
+            .filter(|pipe| !pipe.cut)
+            .map(|pipe| pipe.opener)
+        else {
             return;
         };
         let receiver = &mut self.devices[to];
@@ -156,7 +204,9 @@ impl World {
 
     /// Everything of a request was handed to the network.
     pub fn sent(&mut self, from: usize, stream: u64, request: u64) {
-        self.with(from, |engine, _| engine.request_sent(StreamId(stream), request));
+        self.with(from, |engine, _| {
+            engine.request_sent(StreamId(stream), request)
+        });
         self.pump(from);
     }
 }

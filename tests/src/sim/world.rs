@@ -1,7 +1,8 @@
 //! The world: devices, connections, virtual time and the queue of what happens next.
 //!
-//! Invariants: events happen in the order of their times and, at the same time, in the order in which they were made;
-//! the first broken rule ends the run and is kept as its [`World::violation`].
+//! Invariants: events happen in the order of their times and, at the same time, in the order in
+//! which they were made; the first broken rule ends the run and is kept as its
+//! [`World::violation`].
 
 use super::content::Content;
 use super::device::{Device, Link, Nature};
@@ -24,7 +25,8 @@ const MAX_EVENTS: u64 = 3_000_000;
 /// How the network and the daemons of a run are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Net {
-    /// Part of the chunks and messages that are sent a second time, which delays what follows on their stream.
+    /// Part of the chunks and messages that are sent a second time, which delays what follows on
+    /// their stream.
     pub loss: f64,
     /// Most that a message is late by chance.
     pub jitter: At,
@@ -63,7 +65,8 @@ pub(crate) struct World {
     pub rng: Rng,
     pub net: Net,
     pub sites: Vec<Site>,
-    /// Longest time until devices have discovered each other: on one site, and from one to another.
+    /// Longest time until devices have discovered each other: on one site, and from one to
+    /// another.
     pub meets: (At, At),
     /// What waiting is worth to everybody.
     pub mode: Mode,
@@ -91,8 +94,12 @@ pub(crate) struct World {
 /// Valid device ids; making one costs a point decompression, so they are made once.
 fn device_ids() -> Vec<DeviceId> {
     static IDS: OnceLock<Vec<DeviceId>> = OnceLock::new();
-    IDS.get_or_init(|| (0u8..=255).filter_map(|b| DeviceId::from_slice(&[b; DeviceId::LEN]).ok()).collect())
-        .clone()
+    IDS.get_or_init(|| {
+        (0u8..=255)
+            .filter_map(|b| DeviceId::from_slice(&[b; DeviceId::LEN]).ok())
+            .collect()
+    })
+    .clone()
 }
 
 impl World {
@@ -106,7 +113,10 @@ impl World {
             sites: vec![Site::everywhere()],
             meets: (SECOND, SECOND),
             mode: Mode::Balanced,
-            prices: Prices { store: Price::per_gib(0.09).unwrap_or_default(), ..Prices::default() },
+            prices: Prices {
+                store: Price::per_gib(0.09).unwrap_or_default(),
+                ..Prices::default()
+            },
             share: ShareSecret::new([7; 16]).share_id(),
             owner: 0,
             contents: [(1, content)].into(),
@@ -171,7 +181,10 @@ impl World {
     pub fn start_engine(&mut self, device: usize) {
         let of = &mut self.devices[device];
         let mut engine = Engine::new(EngineConfig::new(of.id));
-        engine.set_prices(self.prices, Time::from_start(Duration::from_nanos(self.now)));
+        engine.set_prices(
+            self.prices,
+            Time::from_start(Duration::from_nanos(self.now)),
+        );
         of.engine = Some(engine);
     }
 
@@ -193,7 +206,11 @@ impl World {
     pub fn at(&mut self, at: At, event: Event) {
         self.pushed += 1;
         let at = at.max(self.now);
-        self.queue.push(Reverse(Entry { at, number: self.pushed, event }));
+        self.queue.push(Reverse(Entry {
+            at,
+            number: self.pushed,
+            event,
+        }));
     }
 
     /// Something that concerns only the present life of a device.
@@ -206,12 +223,18 @@ impl World {
     pub fn latency(&mut self, from: usize, to: usize) -> At {
         let base = self.distance(from, to);
         let jitter = self.rng.below(self.net.jitter + 1);
-        let lost = if self.rng.chance(self.net.loss) { self.rng.between(20 * MS, 200 * MS) } else { 0 };
+        let lost = if self.rng.chance(self.net.loss) {
+            self.rng.between(20 * MS, 200 * MS)
+        } else {
+            0
+        };
         base + jitter + lost
     }
 
     pub fn blocked(&self, a: usize, b: usize) -> bool {
-        self.blocked.get(&(a.min(b), a.max(b))).is_some_and(|until| *until > self.now)
+        self.blocked
+            .get(&(a.min(b), a.max(b)))
+            .is_some_and(|until| *until > self.now)
     }
 
     pub fn note(&mut self, who: usize, what: &'static str, facts: [u64; 3]) {
@@ -221,12 +244,16 @@ impl World {
     /// A rule is broken: the run ends.
     pub fn fail(&mut self, device: usize, what: impl std::fmt::Display) {
         let at = self.now as f64 / 1e9;
-        self.violation.get_or_insert_with(|| format!("at {at:.6} s, d{device}: {what}"));
+        self.violation
+            .get_or_insert_with(|| format!("at {at:.6} s, d{device}: {what}"));
     }
 
     /// Devices that want the share.
     pub fn fetchers(&self) -> impl Iterator<Item = (usize, &Device)> {
-        self.devices.iter().enumerate().filter(|(_, d)| d.wants.is_some())
+        self.devices
+            .iter()
+            .enumerate()
+            .filter(|(_, d)| d.wants.is_some())
     }
 
     /// Whether every device that wants the share has it.
@@ -241,7 +268,9 @@ impl World {
                 self.now = self.now.max(until);
                 return;
             }
-            let Some(Reverse(entry)) = self.queue.pop() else { return };
+            let Some(Reverse(entry)) = self.queue.pop() else {
+                return;
+            };
             self.now = entry.at;
             self.handle(entry.event);
             if self.trace.events() > MAX_EVENTS {
@@ -258,12 +287,24 @@ impl World {
                 }
             }
             Event::Dial { from, life, to } => self.dial(from, life, to),
-            Event::Say { session, to, message } => self.say_arrives(session, to, message),
+            Event::Say {
+                session,
+                to,
+                message,
+            } => self.say_arrives(session, to, message),
             Event::SessionEnds { session, end } => self.session_ends(session, end),
             Event::StreamOpens { stream } => self.stream_opens(stream),
             Event::Ask { stream, message } => self.ask_arrives(stream, message),
-            Event::AtTheSite { stream, message, length } => self.at_the_site(stream, message, length),
-            Event::InTheSite { stream, message, length } => {
+            Event::AtTheSite {
+                stream,
+                message,
+                length,
+            } => self.at_the_site(stream, message, length),
+            Event::InTheSite {
+                stream,
+                message,
+                length,
+            } => {
                 self.at_the_door(stream, message, length, self.now);
             }
             Event::Answer { stream, message } => self.answer_arrives(stream, message),
@@ -285,7 +326,13 @@ impl World {
             Local::Dialled(to, outcome) => self.dialled(device, to, outcome),
             Local::SessionFailed(to, session) => self.session_failed(device, to, session),
             Local::Tcp(to) => self.tcp_connects(device, to),
-            Local::Arrived { version, space, request, position, liar } => {
+            Local::Arrived {
+                version,
+                space,
+                request,
+                position,
+                liar,
+            } => {
                 self.put(device, version, space, request, position, liar);
             }
             Local::Checkpoint => self.checkpoint(device),
@@ -304,9 +351,21 @@ impl World {
         let time = self.time();
         let mut out = String::new();
         let crowd = self.devices.len() > 20;
-        for (n, device) in self.devices.iter().enumerate().filter(|(_, d)| !crowd || d.done.is_none()) {
-            let progress = device.engine.as_ref().and_then(|e| e.progress(self.share, time));
-            let wake = device.engine.as_ref().and_then(|e| e.poll_timeout(time)).map(|t| t.since(time));
+        for (n, device) in self
+            .devices
+            .iter()
+            .enumerate()
+            .filter(|(_, d)| !crowd || d.done.is_none())
+        {
+            let progress = device
+                .engine
+                .as_ref()
+                .and_then(|e| e.progress(self.share, time));
+            let wake = device
+                .engine
+                .as_ref()
+                .and_then(|e| e.poll_timeout(time))
+                .map(|t| t.since(time));
             out += &format!(
                 "\n  d{n} {:?} {:?} up={} head={} holding={:?} peers={:?} wake in {wake:?} {progress:?}",
                 device.nature,
@@ -323,6 +382,7 @@ impl World {
     /// Seconds since a device began to fetch until it was done.
     pub fn taken(&self, device: usize) -> Option<f64> {
         let of = &self.devices[device];
-        of.done.map(|done| done.saturating_sub(of.began) as f64 / SECOND as f64)
+        of.done
+            .map(|done| done.saturating_sub(of.began) as f64 / SECOND as f64)
     }
 }

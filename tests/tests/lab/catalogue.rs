@@ -11,20 +11,29 @@ use std::time::{Duration, Instant};
 fn c1_a_ticket_is_sent_to_the_devices_named_and_a_wrong_name_costs_nothing() {
     lab::run(|lab| {
         let world = World::new(lab);
-        let (desk, laptop, phone) =
-            (world.one.device("desk"), world.two.device("laptop"), world.two.device("phone"));
+        let (desk, laptop, phone) = (
+            world.one.device("desk"),
+            world.two.device("laptop"),
+            world.two.device("phone"),
+        );
         join_all(&[&desk, &laptop, &phone], &world.relay.invitation());
         let film = fill(desk.path("film.mkv"), 1, 4 * MIB);
         let path = film.to_str().unwrap();
         for wrong in ["nobody", "desk"] {
             let run = desk.hither(&["share", path, "--to", "phone", "--to", wrong]);
             assert_ne!(run.status, 0);
-            assert!(run.lines.iter().all(|line| line["event"] != "progress"), "read before: {:?}", run.lines);
+            assert!(
+                run.lines.iter().all(|line| line["event"] != "progress"),
+                "read before: {:?}",
+                run.lines
+            );
             assert_eq!(desk.status().shares, 0);
         }
         phone.down();
         desk.sees_that("phone", false);
-        let run = desk.hither(&["share", path, "--to", "laptop", "--to", "phone"]).well();
+        let run = desk
+            .hither(&["share", path, "--to", "laptop", "--to", "phone"])
+            .well();
         let done = run.lines.last().unwrap();
         let ticket = done["ticket"].as_str().unwrap();
         let states = [&done["sent"][0]["state"], &done["sent"][1]["state"]];
@@ -38,7 +47,9 @@ fn c1_a_ticket_is_sent_to_the_devices_named_and_a_wrong_name_costs_nothing() {
             assert_eq!(run.lines.last().unwrap()["share"]["ticket"], ticket);
         }
         let into = laptop.path("got");
-        laptop.hither(&["inbox", "fetch", "1", "--yes", "-o", into.to_str().unwrap()]).well();
+        laptop
+            .hither(&["inbox", "fetch", "1", "--yes", "-o", into.to_str().unwrap()])
+            .well();
         Tree::of(&film).assert_same(&Tree::of(into.join("film.mkv")));
         // A program that reads the output gets the ticket and nothing else.
         let plain = desk.plain(&["share", path, "--to", "laptop"]);
@@ -49,13 +60,18 @@ fn c1_a_ticket_is_sent_to_the_devices_named_and_a_wrong_name_costs_nothing() {
 /// What a device knows of the shares of others, by the names of both.
 fn known(device: &Device) -> Vec<(String, String)> {
     let all: Vec<ListedShare> = device.api().get("/v1/catalogue").unwrap();
-    all.into_iter().map(|share| (share.device_name, share.name)).collect()
+    all.into_iter()
+        .map(|share| (share.device_name, share.name))
+        .collect()
 }
 
 /// Waits until it knows these, and nothing else.
 #[track_caller]
 fn knows(device: &Device, shares: &[(&str, &str)]) {
-    let mut wanted: Vec<_> = shares.iter().map(|(owner, name)| ((*owner).into(), (*name).into())).collect();
+    let mut wanted: Vec<_> = shares
+        .iter()
+        .map(|(owner, name)| ((*owner).into(), (*name).into()))
+        .collect();
     wanted.sort();
     until(&format!("{} knows {shares:?}", device.name), || {
         let mut known = known(device);
@@ -86,24 +102,39 @@ fn b6_what_a_device_shares_is_fetched_by_its_name_while_the_device_is_away() {
         laptop.kill();
         laptop.up();
         let run = laptop.hither(&["list", "--all"]).well();
-        let [line] = &run.lines[..] else { panic!("{:?}", run.lines) };
+        let [line] = &run.lines[..] else {
+            panic!("{:?}", run.lines)
+        };
         assert_eq!(
             (&line["device"], &line["name"]),
             (&shared_by(&laptop, "desk").into(), &"film.mkv".into())
         );
         assert!(line.get("ticket").is_none() && line["bytes"] == SIZE);
         let into = laptop.path("got");
-        let fetched =
-            laptop.begin(&["fetch", "desk/film.mkv", "--yes", "-o", text(&into)]).finish().fetched();
+        let fetched = laptop
+            .begin(&["fetch", "desk/film.mkv", "--yes", "-o", text(&into)])
+            .finish()
+            .fetched();
         println!("{:?}", fetched.sources);
-        assert!(fetched.sources.iter().all(|source| source.kind == SourceKind::Store));
+        assert!(
+            fetched
+                .sources
+                .iter()
+                .all(|source| source.kind == SourceKind::Store)
+        );
         Tree::of(&film).assert_same(&Tree::of(into.join("film.mkv")));
         // Nobody is shown how it became known.
         assert!(laptop.inbox().is_empty() && laptop.status().unread == 0);
         let none = laptop.hither(&["fetch", "desk/secret", "--yes", "-o", text(&into)]);
-        assert_eq!((none.status, none.lines.last().unwrap()["code"].as_str()), (1, Some("not_found")));
+        assert_eq!(
+            (none.status, none.lines.last().unwrap()["code"].as_str()),
+            (1, Some("not_found"))
+        );
         let nobody = laptop.hither(&["fetch", "nobody/film.mkv", "--yes", "-o", text(&into)]);
-        assert_eq!((nobody.status, nobody.lines.last().unwrap()["code"].as_str()), (1, Some("not_found")));
+        assert_eq!(
+            (nobody.status, nobody.lines.last().unwrap()["code"].as_str()),
+            (1, Some("not_found"))
+        );
         desk.up();
         desk.hither(&["unshare", "film.mkv"]).well();
         knows(&laptop, &[]);
@@ -147,7 +178,9 @@ fn b6_who_joins_later_or_was_away_is_told_everything_and_in_few_messages() {
         knows(&phone, &all);
         for device in [&laptop, &phone] {
             let into = device.path("got");
-            let run = device.hither(&["fetch", "desk/twice", "--yes", "-o", text(&into)]).well();
+            let run = device
+                .hither(&["fetch", "desk/twice", "--yes", "-o", text(&into)])
+                .well();
             assert_eq!(run.lines[0]["event"], "warning", "{:?}", run.lines);
             Tree::of(&new).assert_same(&Tree::of(into.join("twice")));
         }
@@ -167,10 +200,19 @@ fn b6_a_device_on_the_same_network_is_fetched_from_by_name_without_any_relay_in_
         knows(&laptop, &[("desk", "film.mkv")]);
         world.relay.stop();
         let (into, began) = (laptop.path("got"), Instant::now());
-        let fetched =
-            laptop.begin(&["fetch", "desk/film.mkv", "--yes", "-o", text(&into)]).finish().fetched();
+        let fetched = laptop
+            .begin(&["fetch", "desk/film.mkv", "--yes", "-o", text(&into)])
+            .finish()
+            .fetched();
         println!("{:.1?} with the relay gone only just now", began.elapsed());
-        assert!(fetched.sources.iter().all(|source| source.kind == SourceKind::Lan), "{:?}", fetched.sources);
+        assert!(
+            fetched
+                .sources
+                .iter()
+                .all(|source| source.kind == SourceKind::Lan),
+            "{:?}",
+            fetched.sources
+        );
         Tree::of(&film).assert_same(&Tree::of(into.join("film.mkv")));
     });
 }

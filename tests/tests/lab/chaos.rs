@@ -1,19 +1,23 @@
-//! Chaos: for as long as it is told to, everything that goes wrong in the field goes wrong at random moments of everyday work, and what
-//! was acknowledged is checked in every calm.
+//! Chaos: for as long as it is told to, everything that goes wrong in the field goes wrong at
+//! random moments of everyday work, and what was acknowledged is checked in every calm.
 //!
-//! Four devices of two users, on two networks, with a relay and a group. Work: messages, shares that change, fetches, joining and
-//! leaving the group. Faults: programs are killed, and stopped for a while; cables are cut, thin, or carry one protocol only; clocks
-//! jump; a disk is full; homes and the relay are restored from backups. In a calm everything is mended, and then:
+//! Four devices of two users, on two networks, with a relay and a group. Work: messages, shares
+//! that change, fetches, joining and leaving the group. Faults: programs are killed, and stopped
+//! for a while; cables are cut, thin, or carry one protocol only; clocks jump; a disk is full;
+//! homes and the relay are restored from backups. In a calm everything is mended, and then:
 //!
 //! - every message that was acknowledged is there once, and none is there twice;
 //! - every share, as it is, is fetched by every other device, byte for byte;
-//! - all devices know the same members of the group, and who was removed and has not come back is not among them;
+//! - all devices know the same members of the group, and who was removed and has not come back is
+//!   not among them;
 //! - no program has panicked.
 //!
-//! What a restore from a backup may lose is what its relay or device alone knew, and is excused by name here: messages that waited at a relay
-//! which was restored, and what a device that was restored had received since the backup.
+//! What a restore from a backup may lose is what its relay or device alone knew, and is excused by
+//! name here: messages that waited at a relay which was restored, and what a device that was
+//! restored had received since the backup.
 //!
-//! `HITHER_LAB_SEED` repeats the choices (not the moments); `HITHER_CHAOS_MINUTES` is how long it goes on (60).
+//! `HITHER_LAB_SEED` repeats the choices (not the moments); `HITHER_CHAOS_MINUTES` is how long it
+//! goes on (60).
 
 use crate::common::Random;
 use crate::groups::{group, members, stranger, text};
@@ -88,8 +92,8 @@ impl Chaos<'_, '_> {
 
     fn two(&mut self) -> (usize, usize) {
         let one = self.any();
-        let other =
-            (one + 1 + usize::try_from(self.random.below(NAMES.len() as u64 - 1)).unwrap()) % NAMES.len();
+        let other = (one + 1 + usize::try_from(self.random.below(NAMES.len() as u64 - 1)).unwrap())
+            % NAMES.len();
         (one, other)
     }
 
@@ -98,15 +102,24 @@ impl Chaos<'_, '_> {
         let (kind, work, other) = (self.random.below(10), self.two(), self.any());
         let mut faults: Vec<_> = (0..self.random.below(3))
             .map(|_| {
-                (self.random.below(8), self.any(), self.random.below(2500), 500 + self.random.below(4000))
+                (
+                    self.random.below(8),
+                    self.any(),
+                    self.random.below(2500),
+                    500 + self.random.below(4000),
+                )
             })
             .collect();
         // One at a time for each device: what mends one must not meet another.
         let mut meant = BTreeSet::new();
         faults.retain(|(_, whom, ..)| meant.insert(*whom));
-        println!("work {kind} of {} and {}; faults {faults:?}", NAMES[work.0], NAMES[work.1]);
+        println!(
+            "work {kind} of {} and {}; faults {faults:?}",
+            NAMES[work.0], NAMES[work.1]
+        );
         let seed = self.random.below(u64::MAX);
-        let (devices, relay, oracle) = (&self.devices, &self.world.relay.process(), &mut self.oracle);
+        let (devices, relay, oracle) =
+            (&self.devices, &self.world.relay.process(), &mut self.oracle);
         scope(|threads| {
             for (fault, whom, after, lasting) in &faults {
                 threads.spawn(move || {
@@ -121,7 +134,9 @@ impl Chaos<'_, '_> {
                             sleep(lasting);
                             device.cable.restore();
                         }
-                        5 => device.cable.shape_up(1 + u32::try_from(*after % 30).unwrap()),
+                        5 => device
+                            .cable
+                            .shape_up(1 + u32::try_from(*after % 30).unwrap()),
                         _ => {
                             device.cable.block(if after.is_multiple_of(2) {
                                 Protocol::Udp
@@ -151,11 +166,20 @@ impl Chaos<'_, '_> {
     fn jump_clock(&mut self) {
         let whom = self.any();
         // No system takes a time before 1970 for its clock.
-        let first =
-            300 - i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-        let offset =
-            [-86_400, 3_600, 0, first, 73 * 31_557_600][usize::try_from(self.random.below(5)).unwrap()];
-        println!("the clock of {} is {offset} s wrong from now on", NAMES[whom]);
+        let first = 300
+            - i64::try_from(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap()
+                    .as_secs(),
+            )
+            .unwrap();
+        let offset = [-86_400, 3_600, 0, first, 73 * 31_557_600]
+            [usize::try_from(self.random.below(5)).unwrap()];
+        println!(
+            "the clock of {} is {offset} s wrong from now on",
+            NAMES[whom]
+        );
         crash(&self.devices[whom]);
         self.devices[whom].set_wall_clock(offset);
     }
@@ -190,23 +214,45 @@ impl Chaos<'_, '_> {
         self.check_group();
         self.check_shares();
         for (place, device) in self.devices.iter().enumerate() {
-            assert!(!device.log().contains("panicked"), "{} panicked", NAMES[place]);
+            assert!(
+                !device.log().contains("panicked"),
+                "{} panicked",
+                NAMES[place]
+            );
         }
-        assert!(!self.world.relay.log().contains("panicked"), "the relay panicked");
-        println!("all is well, {:.1?} after everything was mended", began.elapsed());
+        assert!(
+            !self.world.relay.log().contains("panicked"),
+            "the relay panicked"
+        );
+        println!(
+            "all is well, {:.1?} after everything was mended",
+            began.elapsed()
+        );
     }
 
     fn check_letters(&mut self) {
-        let waiting: Vec<_> = self.oracle.sent.difference(&self.oracle.arrived).cloned().collect();
+        let waiting: Vec<_> = self
+            .oracle
+            .sent
+            .difference(&self.oracle.arrived)
+            .cloned()
+            .collect();
         for (from, to, letter) in &waiting {
             let what = format!("\"{letter}\" from {} at {}", NAMES[*from], NAMES[*to]);
-            within(RECOVERY, &what, || self.devices[*to].texts(None).contains(letter).then_some(()));
+            within(RECOVERY, &what, || {
+                self.devices[*to].texts(None).contains(letter).then_some(())
+            });
         }
         self.oracle.arrived.extend(waiting);
         for device in &self.devices {
             let texts = device.texts(None);
             let once: BTreeSet<_> = texts.iter().collect();
-            assert_eq!(once.len(), texts.len(), "{} has something twice: {texts:?}", device.name);
+            assert_eq!(
+                once.len(),
+                texts.len(),
+                "{} has something twice: {texts:?}",
+                device.name
+            );
         }
     }
 
@@ -220,12 +266,20 @@ impl Chaos<'_, '_> {
         };
         let agreed = within(RECOVERY, "one list of members", || {
             let list = known(&self.devices[0]);
-            let all = self.devices.iter().filter(|device| list.contains(&device.id()));
-            (!list.is_empty() && all.clone().count() > 2 && all.clone().all(|device| known(device) == list))
-                .then_some(list)
+            let all = self
+                .devices
+                .iter()
+                .filter(|device| list.contains(&device.id()));
+            (!list.is_empty()
+                && all.clone().count() > 2
+                && all.clone().all(|device| known(device) == list))
+            .then_some(list)
         });
         if self.oracle.out {
-            assert!(!agreed.contains(&self.devices[BERT].id()), "who was removed is in again");
+            assert!(
+                !agreed.contains(&self.devices[BERT].id()),
+                "who was removed is in again"
+            );
         }
     }
 
@@ -269,7 +323,8 @@ impl Chaos<'_, '_> {
                 self.devices[whom].down();
                 if self.backups > 0 {
                     self.devices[whom].restore("backup");
-                    // What it had received since is not its any more, and it may say again what it had said.
+                    // What it had received since is not its any more, and it may say again what it
+                    // had said.
                     self.oracle.arrived.retain(|(_, to, _)| *to != whom);
                     self.oracle.sent.retain(|(_, to, _)| *to != whom);
                 }
@@ -279,7 +334,9 @@ impl Chaos<'_, '_> {
             1 if self.backups > 0 => {
                 println!("the relay is restored from its backup");
                 self.world.relay.stop();
-                self.world.relay.restore(&format!("calm-{}", self.backups - 1));
+                self.world
+                    .relay
+                    .restore(&format!("calm-{}", self.backups - 1));
                 self.world.relay.start();
                 self.oracle.out = false;
             }
@@ -310,38 +367,63 @@ fn do_work(
     match kind {
         0..4 => {
             // Users see the devices of their own; bert is another one's.
-            let (from, to) = if one == BERT || other == BERT { (0, 1) } else { (one, other) };
+            let (from, to) = if one == BERT || other == BERT {
+                (0, 1)
+            } else {
+                (one, other)
+            };
             oracle.letters += 1;
             let letter = format!("letter {}", oracle.letters);
-            let run = devices[from].begin(&["send", NAMES[to], &letter]).finish_within(WORK * 2);
+            let run = devices[from]
+                .begin(&["send", NAMES[to], &letter])
+                .finish_within(WORK * 2);
             if run.status == 0 {
                 oracle.sent.insert((from, to, letter));
             }
         }
         4..6 => {
             fill(device.path("shared/changing"), seed, 1 + seed % (3 * MIB));
-            let run = device.begin(&["share", text(&device.path("shared"))]).finish_within(WORK * 2);
+            let run = device
+                .begin(&["share", text(&device.path("shared"))])
+                .finish_within(WORK * 2);
             if let Some(ticket) = run.lines.last().and_then(|line| line["ticket"].as_str()) {
                 oracle.tickets.insert(one, ticket.to_owned());
             }
         }
         6..9 => {
-            let Some(ticket) = oracle.tickets.get(&one) else { return };
+            let Some(ticket) = oracle.tickets.get(&one) else {
+                return;
+            };
             let into = devices[other].path(&format!("got-{one}"));
-            let arguments = ["fetch", ticket, "--yes", "--overwrite", "--wait", "10s", "-o", text(&into)];
+            let arguments = [
+                "fetch",
+                ticket,
+                "--yes",
+                "--overwrite",
+                "--wait",
+                "10s",
+                "-o",
+                text(&into),
+            ];
             let run = devices[other].begin(&arguments).finish_within(WORK * 4);
             println!("fetch: {}", run.status);
         }
         _ if third.is_multiple_of(2) => {
-            let run = devices[0].begin(&["group", "remove", "choir", "bert"]).finish_within(WORK * 2);
+            let run = devices[0]
+                .begin(&["group", "remove", "choir", "bert"])
+                .finish_within(WORK * 2);
             oracle.out |= run.status == 0;
         }
         _ => {
             oracle.out = false;
-            let run = devices[BERT].begin(&["group", "join", "choir"]).finish_within(WORK * 2);
+            let run = devices[BERT]
+                .begin(&["group", "join", "choir"])
+                .finish_within(WORK * 2);
             println!("join: {}", run.status);
             // An admin has to let in who was removed.
-            let run = devices[0].begin(&["group", "approve", "choir", "bert"]).finish_within(WORK * 2);
+            let run = devices[0]
+                .begin(&["group", "approve", "choir", "bert"])
+                .finish_within(WORK * 2);
             println!("approve: {}", run.status);
         }
     }
@@ -363,8 +445,8 @@ fn fill_up(path: &std::path::Path) {
 #[ignore = "long: for the nightly run"]
 fn chaos() {
     lab::run(|lab| {
-        let minutes =
-            std::env::var("HITHER_CHAOS_MINUTES").map_or(60, |text| text.parse().expect("a number"));
+        let minutes = std::env::var("HITHER_CHAOS_MINUTES")
+            .map_or(60, |text| text.parse().expect("a number"));
         let end = Instant::now() + Duration::from_secs(minutes * 60);
         let mut world = World::new(lab);
         let [desk, laptop] = ["desk", "laptop"].map(|name| world.one.device(name));
@@ -373,7 +455,10 @@ fn chaos() {
         lab.disk(&phone.home(), DISK);
         join_all(&[&desk, &laptop, &phone], &world.relay.invitation());
         let bert = stranger(&world, &world.two, "bert");
-        group(&desk, &["create", "choir", "--findable", "--policy", "open"]);
+        group(
+            &desk,
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         for device in [&laptop, &phone, &bert] {
             group(device, &["join", "choir"]);
         }
@@ -386,7 +471,14 @@ fn chaos() {
         println!("seed {}", lab.seed());
         let random = Random(lab.seed());
         let oracle = Oracle::default();
-        let mut chaos = Chaos { world: &mut world, devices, random, oracle, filled: false, backups: 0 };
+        let mut chaos = Chaos {
+            world: &mut world,
+            devices,
+            random,
+            oracle,
+            filled: false,
+            backups: 0,
+        };
         let mut calms = 0;
         while Instant::now() < end {
             for _ in 0..ROUNDS {
@@ -394,7 +486,10 @@ fn chaos() {
             }
             chaos.calm();
             calms += 1;
-            println!("calm {calms}: {} letters were acknowledged", chaos.oracle.sent.len());
+            println!(
+                "calm {calms}: {} letters were acknowledged",
+                chaos.oracle.sent.len()
+            );
             if chaos.chance(3) {
                 chaos.go_back();
             }

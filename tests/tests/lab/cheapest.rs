@@ -1,8 +1,10 @@
-//! Every chunk from where it is cheapest: the table of the source-selection design, with real programs and shaped links.
+//! Every chunk from where it is cheapest: the table of the source-selection design, with real
+//! programs and shaped links.
 //!
-//! Shares of bytes are judged with some room, because on a busy machine devices meet later, and only where the processors had
-//! time left while it was measured ([`Machine`]): otherwise the devices wait for them and not for their links. With
-//! `HITHER_LAB_STRICT=1` they are judged whatever the machine does, without room, and times too, which are only printed otherwise.
+//! Shares of bytes are judged with some room, because on a busy machine devices meet later, and
+//! only where the processors had time left while it was measured ([`Machine`]): otherwise the
+//! devices wait for them and not for their links. With `HITHER_LAB_STRICT=1` they are judged
+//! whatever the machine does, without room, and times too, which are only printed otherwise.
 
 use crate::common::ratio;
 use hither_tests::lab::{
@@ -37,14 +39,25 @@ impl Home {
         let ticket = desk.share(&file).ticket;
         let others = fetchers(lab, count);
         others.iter().for_each(|device| device.sees(count as u64));
-        Self { desk, file, ticket, others }
+        Self {
+            desk,
+            file,
+            ticket,
+            others,
+        }
     }
 }
 
 /// Everybody fetches at once; seconds of each.
 fn each_fetches(devices: &[Device], ticket: &str) -> Vec<f64> {
-    let fetches: Vec<Running> = devices.iter().map(|device| device.begin_fetch(ticket, "got")).collect();
-    fetches.into_iter().map(|fetch| fetch.finish().fetched().seconds).collect()
+    let fetches: Vec<Running> = devices
+        .iter()
+        .map(|device| device.begin_fetch(ticket, "got"))
+        .collect();
+    fetches
+        .into_iter()
+        .map(|fetch| fetch.finish().fetched().seconds)
+        .collect()
 }
 
 /// Everybody fetches at once; seconds of the slowest.
@@ -60,8 +73,13 @@ fn slowest(seconds: &[f64]) -> f64 {
 fn given(from: &str, devices: &[Device]) -> u64 {
     let of = |device: &Device| -> u64 {
         let why = device.why(&device.transfer().transfer);
-        let sources = why.sources.iter().filter(|source| source.source.device == from);
-        sources.map(|source| source.source.bytes + source.wasted).sum()
+        let sources = why
+            .sources
+            .iter()
+            .filter(|source| source.source.device == from);
+        sources
+            .map(|source| source.source.bytes + source.wasted)
+            .sum()
     };
     devices.iter().map(of).sum()
 }
@@ -69,7 +87,12 @@ fn given(from: &str, devices: &[Device]) -> u64 {
 /// Bytes that everybody received in vain.
 pub(crate) fn wasted(devices: &[Device]) -> u64 {
     let of = |device: &Device| -> u64 {
-        device.why(&device.transfer().transfer).sources.iter().map(|source| source.wasted).sum()
+        device
+            .why(&device.transfer().transfer)
+            .sources
+            .iter()
+            .map(|source| source.wasted)
+            .sum()
     };
     devices.iter().map(of).sum()
 }
@@ -91,13 +114,21 @@ pub(crate) fn is_strict() -> bool {
     std::env::var_os("HITHER_LAB_STRICT").is_some()
 }
 
-/// What the origin may give more than its goal while the machine does other things, in units of the file.
+/// What the origin may give more than its goal while the machine does other things, in units of the
+/// file.
 const ROOM: f64 = 0.15;
 
 pub(crate) fn judge_time(seconds: f64, bound: f64, most: f64) {
-    println!("time: {:.3} of the bound ({seconds:.2} s of {bound:.2} s)", seconds / bound);
+    println!(
+        "time: {:.3} of the bound ({seconds:.2} s of {bound:.2} s)",
+        seconds / bound
+    );
     if is_strict() {
-        assert!(seconds / bound <= most, "took {:.3} of the bound, {most} is allowed", seconds / bound);
+        assert!(
+            seconds / bound <= most,
+            "took {:.3} of the bound, {most} is allowed",
+            seconds / bound
+        );
     }
 }
 
@@ -106,7 +137,10 @@ pub(crate) fn rules(devices: &[Device]) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for device in devices {
         for source in device.why(&device.transfer().transfer).sources {
-            source.rules.into_iter().for_each(|(rule, spans)| *all.entry(rule).or_default() += spans);
+            source
+                .rules
+                .into_iter()
+                .for_each(|(rule, spans)| *all.entry(rule).or_default() += spans);
         }
     }
     all
@@ -115,20 +149,37 @@ pub(crate) fn rules(devices: &[Device]) -> BTreeMap<String, u64> {
 /// Asserts that a share of bytes is at most `most`, where the machine had time to show it.
 pub(crate) fn judge_share(machine: &Machine, what: &str, share: f64, most: f64) {
     if is_strict() || machine.kept_up() {
-        assert!(share <= most, "{what}: {share:.3} of the file, {most} is allowed");
+        assert!(
+            share <= most,
+            "{what}: {share:.3} of the file, {most} is allowed"
+        );
     }
 }
 
 fn judge_origin(machine: &Machine, origin: &Device, devices: &[Device], size: u64, most: f64) {
-    println!("{:?}, {} KiB in vain", rules(devices), wasted(devices) >> 10);
+    println!(
+        "{:?}, {} KiB in vain",
+        rules(devices),
+        wasted(devices) >> 10
+    );
     let ratio = ratio("the origin gave", given(&origin.id(), devices), size);
-    judge_share(machine, "the origin gave", ratio, if is_strict() { most } else { most + ROOM });
+    judge_share(
+        machine,
+        "the origin gave",
+        ratio,
+        if is_strict() { most } else { most + ROOM },
+    );
 }
 
 /// So many fetch at once from one thin origin.
 fn of_a_thin_origin(lab: &Lab, count: usize, origin: f64, time: f64) {
     const SIZE: u64 = 64 * MIB;
-    let Home { desk, file, ticket, others } = Home::new(lab, SIZE, count);
+    let Home {
+        desk,
+        file,
+        ticket,
+        others,
+    } = Home::new(lab, SIZE, count);
     desk.cable.shape_up(50);
     let bound = bound(SIZE, &desk, &others[0]);
     let machine = Machine::watch();
@@ -185,7 +236,8 @@ fn a6_four_equal_sources_give_together() {
     lab::run(|lab| of_four_sources(lab, [25; 4], 1.0 / 0.95));
 }
 
-/// A fetch beside somebody who does not keep to the rules, and how much longer it may take, seconds.
+/// A fetch beside somebody who does not keep to the rules, and how much longer it may take,
+/// seconds.
 fn beside(lab: &Lab, conduct: Conduct, more: f64) {
     const SIZE: u64 = 48 * MIB;
     let (desk, place) = (lab.device("desk"), lab.device("bad"));
@@ -201,7 +253,10 @@ fn beside(lab: &Lab, conduct: Conduct, more: f64) {
     println!("it gave {} KiB", bad.given() >> 10);
     let vain = ratio("in vain", wasted(&others), SIZE);
     judge_time(seconds, bound, (bound * 1.1 + more) / bound);
-    assert!(bad.asked() > 0, "it was never asked, so that nothing was shown");
+    assert!(
+        bad.asked() > 0,
+        "it was never asked, so that nothing was shown"
+    );
     // A span is given at most: the first one is on trial.
     assert!(bad.given() <= 2 * MIB, "{} bytes", bad.given());
     judge_share(&machine, "in vain", vain, 0.05);
@@ -218,13 +273,19 @@ fn a6_a_source_that_lies_costs_little() {
     lab::run(|lab| beside(lab, Conduct::Lies, 0.5));
 }
 
-/// A phone with hardly any uplink takes and cannot give: the others do without it, as in the design's simulation, which does
-/// not wait for the phone. It ends too, later: its acknowledgements share its uplink with what the others take of it.
+/// A phone with hardly any uplink takes and cannot give: the others do without it, as in the
+/// design's simulation, which does not wait for the phone. It ends too, later: its acknowledgements
+/// share its uplink with what the others take of it.
 #[test]
 fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
     lab::run(|lab| {
         const SIZE: u64 = 64 * MIB;
-        let Home { desk, file, ticket, others } = Home::new(lab, SIZE, 4);
+        let Home {
+            desk,
+            file,
+            ticket,
+            others,
+        } = Home::new(lab, SIZE, 4);
         desk.cable.shape_up(50);
         others[3].cable.shape_up(1);
         let bound = bound(SIZE, &desk, &others[0]);
@@ -242,19 +303,31 @@ fn a5_a7_a_neighbour_that_does_not_give_is_done_without() {
 fn a5_a_thin_origin_that_leaves_half_way_has_given_different_halves() {
     lab::run(|lab| {
         const SIZE: u64 = 64 * MIB;
-        let Home { desk, file, ticket, others } = Home::new(lab, SIZE, 4);
+        let Home {
+            desk,
+            file,
+            ticket,
+            others,
+        } = Home::new(lab, SIZE, 4);
         desk.cable.shape_up(50);
         let (before, machine) = (desk.cable.traffic().sent, Machine::watch());
-        let fetches: Vec<Running> = others.iter().map(|device| device.begin_fetch(&ticket, "got")).collect();
+        let fetches: Vec<Running> = others
+            .iter()
+            .map(|device| device.begin_fetch(&ticket, "got"))
+            .collect();
         within(Duration::from_secs(60), "half of it on the cable", || {
             (desk.cable.traffic().sent - before >= SIZE / 2).then_some(())
         });
         desk.cable.cut();
         // What one has, all get: everybody ends with the same.
-        let least = within(Duration::from_secs(60), "as much as the origin gave", || {
-            let least = others.iter().map(|device| device.transfer().bytes).min()?;
-            (least >= SIZE * 45 / 100).then_some(least)
-        });
+        let least = within(
+            Duration::from_secs(60),
+            "as much as the origin gave",
+            || {
+                let least = others.iter().map(|device| device.transfer().bytes).min()?;
+                (least >= SIZE * 45 / 100).then_some(least)
+            },
+        );
         ratio("everybody has", least, SIZE);
         desk.cable.restore();
         for fetch in fetches {
@@ -269,7 +342,12 @@ fn a5_a_thin_origin_that_leaves_half_way_has_given_different_halves() {
 fn a5_who_joins_last_waits_for_nothing() {
     lab::run(|lab| {
         const SIZE: u64 = 64 * MIB;
-        let Home { desk, file, ticket, mut others } = Home::new(lab, SIZE, 6);
+        let Home {
+            desk,
+            file,
+            ticket,
+            mut others,
+        } = Home::new(lab, SIZE, 6);
         desk.cable.shape_up(50);
         let late = others.split_off(3);
         let machine = Machine::watch();

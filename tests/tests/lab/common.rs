@@ -16,11 +16,16 @@ pub(crate) fn bytes_in(mbit: u32, seconds: f64) -> u64 {
 /// Prints a measured share of the whole, for whoever reads the output.
 pub(crate) fn ratio(what: &str, bytes: u64, whole: u64) -> f64 {
     let ratio = bytes as f64 / whole as f64;
-    println!("{what}: {ratio:.3} ({} of {} MiB)", bytes / MIB, whole / MIB);
+    println!(
+        "{what}: {ratio:.3} ({} of {} MiB)",
+        bytes / MIB,
+        whole / MIB
+    );
     ratio
 }
 
-/// Follows a fetch for 16 MiB; returns the longest time for which it stood still, counted from `since`.
+/// Follows a fetch for 16 MiB; returns the longest time for which it stood still, counted from
+/// `since`.
 pub(crate) fn standstill(device: &Device, since: Instant) -> Duration {
     let begin = device.transfer().bytes;
     let (mut bytes, mut last, mut longest) = (begin, since, Duration::ZERO);

@@ -36,8 +36,15 @@ fn b9_shares_are_served_again_after_a_restart_and_after_a_crash() {
         desk.down();
         // Nobody is there yet; the fetch waits and sees the daemon come.
         let into = laptop.path("a");
-        let mut fetch =
-            laptop.begin(&["fetch", &ticket, "--yes", "-o", into.to_str().unwrap(), "--wait", "40s"]);
+        let mut fetch = laptop.begin(&[
+            "fetch",
+            &ticket,
+            "--yes",
+            "-o",
+            into.to_str().unwrap(),
+            "--wait",
+            "40s",
+        ]);
         fetch.wait_for("a look around", |_| Some(()));
         desk.up();
         fetch.finish().fetched();
@@ -65,16 +72,23 @@ fn b9_unfinished_transfers_go_on_by_themselves() {
         let film = fill(desk.path("film.mkv"), 1, 50 * MIB);
         let song = fill(desk.path("song.flac"), 2, 50 * MIB);
         let tickets = [&film, &song].map(|path| desk.share(path).ticket);
-        let mut fetches = tickets.each_ref().map(|ticket| laptop.begin_fetch(ticket, "got"));
+        let mut fetches = tickets
+            .each_ref()
+            .map(|ticket| laptop.begin_fetch(ticket, "got"));
         fetches.iter_mut().for_each(|fetch| fetch.reach(1));
         laptop.down();
         for fetch in fetches {
-            assert_eq!(fetch.finish().failed(130).code, hither_api::ErrorCode::Interrupted);
+            assert_eq!(
+                fetch.finish().failed(130).code,
+                hither_api::ErrorCode::Interrupted
+            );
         }
         laptop.up();
         for transfer in laptop.transfers() {
             let mut events = laptop.api().events(&transfer.transfer).unwrap();
-            events.wait_for("the end", |event| event.is_last().then_some(())).unwrap();
+            events
+                .wait_for("the end", |event| event.is_last().then_some(()))
+                .unwrap();
         }
         for file in [film, song] {
             let name = file.file_name().unwrap();
@@ -83,12 +97,22 @@ fn b9_unfinished_transfers_go_on_by_themselves() {
     });
 }
 
-/// Time of the processors that a process has used, in ticks of the system (a hundredth of a second).
+/// Time of the processors that a process has used, in ticks of the system (a hundredth of a
+/// second).
 fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name, in parentheses, may have spaces; then `utime` and `stime` are the 12th and 13th of what follows.
-    let rest: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    rest[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+    // The name, in parentheses, may have spaces; then `utime` and `stime` are the 12th and 13th of
+    // what follows.
+    let rest: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    rest[11..13]
+        .iter()
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum()
 }
 
 #[test]
@@ -96,7 +120,8 @@ fn a_daemon_with_nothing_to_do_rests() {
     lab::run(|lab| {
         let desk = lab.device("desk");
         let pid = desk.up().pid;
-        // Everything that is done now and then, the looks at shares every 15 s among it, has been due once.
+        // Everything that is done now and then, the looks at shares every 15 s among it, has been
+        // due once.
         sleep(Duration::from_secs(17));
         let (before, span) = (ticks(pid), Duration::from_secs(4));
         sleep(span);

@@ -1,10 +1,11 @@
 //! D5, D6 and D8: crowds that shut everybody out.
 //!
-//! What else has this shape? Silent TCP connections to a device and to a relay, from one address and from many; connections that
-//! finish the handshake and say nothing; many keys from one address; streams that are opened and left (`carrier/tests/carrier/hostile.rs`);
-//! a reader with all upload slots, over many streams and both carriers; a crowd of readers with one slot each
-//! (`engine/src/serving.rs`); made-up devices that are announced, before and after the real one, at many addresses and at one
-//! (`carrier/src/sightings.rs`).
+//! What else has this shape? Silent TCP connections to a device and to a relay, from one address
+//! and from many; connections that finish the handshake and say nothing; many keys from one
+//! address; streams that are opened and left (`carrier/tests/carrier/hostile.rs`); a reader with
+//! all upload slots, over many streams and both carriers; a crowd of readers with one slot each
+//! (`engine/src/serving.rs`); made-up devices that are announced, before and after the real one, at
+//! many addresses and at one (`carrier/src/sightings.rs`).
 
 use crate::common::{bytes_in, pair};
 use crate::relay_world::quick;
@@ -80,7 +81,11 @@ fn field_d8_made_up_announcements_hide_nobody_who_matters() {
         let file = fill(desk.path("file"), 1, 8 * MIB);
         // By multicast alone: the ticket says nothing of where the desk is.
         let ticket: Ticket = desk.share(&file).ticket.parse().unwrap();
-        let ticket = Ticket { hints: Vec::new(), ..ticket }.to_string();
+        let ticket = Ticket {
+            hints: Vec::new(),
+            ..ticket
+        }
+        .to_string();
         desk.down();
         laptop.up();
         let crowd = MadeUp::start(&place, 3000, 100);
@@ -93,7 +98,12 @@ fn field_d8_made_up_announcements_hide_nobody_who_matters() {
             let began = Instant::now();
             device.fetch(&ticket, "got");
             println!("{}: {:?} in a crowd", device.name, began.elapsed());
-            assert!(began.elapsed() < SOON, "{}: {:?}", device.name, began.elapsed());
+            assert!(
+                began.elapsed() < SOON,
+                "{}: {:?}",
+                device.name,
+                began.elapsed()
+            );
             Tree::of(&file).assert_same(&Tree::of(device.path("got/file")));
         }
         let nearby = laptop.status().nearby;
@@ -102,10 +112,22 @@ fn field_d8_made_up_announcements_hide_nobody_who_matters() {
         let late = lab.device("late");
         let another = fill(late.path("another"), 2, 8 * MIB);
         let ticket: Ticket = late.share(&another).ticket.parse().unwrap();
-        let ticket = Ticket { hints: Vec::new(), ..ticket }.to_string();
+        let ticket = Ticket {
+            hints: Vec::new(),
+            ..ticket
+        }
+        .to_string();
         late.down();
         let into = laptop.path("got");
-        let waits = ["fetch", &ticket, "--yes", "-o", into.to_str().unwrap(), "--wait", "60s"];
+        let waits = [
+            "fetch",
+            &ticket,
+            "--yes",
+            "-o",
+            into.to_str().unwrap(),
+            "--wait",
+            "60s",
+        ];
         let waiting = laptop.begin(&waits);
         let began = Instant::now();
         late.up();

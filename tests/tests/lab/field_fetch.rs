@@ -1,10 +1,12 @@
-//! Field faults of fetching: what is written, and what never is, when a share changes or its owner means no good.
+//! Field faults of fetching: what is written, and what never is, when a share changes or its owner
+//! means no good.
 //!
-//! Siblings considered. Later versions (D2, A2): another top name, a kind that changes at the top and inside, a link or
-//! something of the user's at the target, the target moved away, a restart, a kill, the command run again, two shares of one
-//! name. The user's own (A3): an edited file, one replaced by a folder, a new one where the next version has a name, a file
-//! touched only. The question (D3): an answer without or with another head, twice, after the version changed. Modes (D4):
-//! umask, set-id bits, folders that are there, folders that forbid everything.
+//! Siblings considered. Later versions (D2, A2): another top name, a kind that changes at the top
+//! and inside, a link or something of the user's at the target, the target moved away, a restart, a
+//! kill, the command run again, two shares of one name. The user's own (A3): an edited file, one
+//! replaced by a folder, a new one where the next version has a name, a file touched only. The
+//! question (D3): an answer without or with another head, twice, after the version changed. Modes
+//! (D4): umask, set-id bits, folders that are there, folders that forbid everything.
 
 use crate::common::pair;
 use hither_api::{ErrorCode, Event};
@@ -15,7 +17,20 @@ use std::path::{Path, PathBuf};
 
 fn follow(device: &Device, ticket: &str, options: &[&str]) -> Running {
     let into = device.path("got");
-    device.begin(&[&["fetch", ticket, "--yes", "--follow", "-o", into.to_str().unwrap()], options].concat())
+    device.begin(
+        &[
+            &[
+                "fetch",
+                ticket,
+                "--yes",
+                "--follow",
+                "-o",
+                into.to_str().unwrap(),
+            ],
+            options,
+        ]
+        .concat(),
+    )
 }
 
 #[track_caller]
@@ -26,7 +41,8 @@ fn version(following: &mut Running, number: u64) {
     });
 }
 
-/// Returns what is told of the next thing of the user's that stays: where it is, and where the version's was written.
+/// Returns what is told of the next thing of the user's that stays: where it is, and where the
+/// version's was written.
 #[track_caller]
 fn conflict(following: &mut Running) -> (PathBuf, Option<PathBuf>) {
     following.wait_for("a conflict", |event| match event {
@@ -43,14 +59,17 @@ fn warning(following: &mut Running, of: &str) {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 fn read(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path.as_ref()).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+    fs::read_to_string(path.as_ref())
+        .unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
 fn put(path: impl AsRef<Path>, text: &str) -> PathBuf {
@@ -90,7 +109,8 @@ fn field_d2_a_later_version_does_not_choose_its_name() {
         forged(&desk, &shared, "Notes.TXT");
         laptop.up();
         until("the third version", || {
-            (laptop.transfer().name == "Notes.TXT" && laptop.transfer().phase == hither_api::Phase::Following)
+            (laptop.transfer().name == "Notes.TXT"
+                && laptop.transfer().phase == hither_api::Phase::Following)
                 .then_some(())
         });
         assert_eq!(names(&laptop.path("got")), [".bashrc", "notes.txt"]);
@@ -103,18 +123,24 @@ fn field_d2_a_changed_name_is_a_new_question() {
         let (desk, laptop) = pair(lab);
         let shared = desk.share(&put(desk.path("notes.txt"), "first"));
         laptop.up();
-        let request =
-            serde_json::json!({"ticket": shared.ticket, "folder": laptop.path("got"), "follow": true});
+        let request = serde_json::json!({"ticket": shared.ticket, "folder": laptop.path("got"), "follow": true});
         let mut events = laptop.api().work("/v1/fetches", &request).unwrap();
         let offer = |event: &Event| match event {
-            Event::Offer { transfer, head, path, .. } => Some((transfer.clone(), head.clone(), path.clone())),
+            Event::Offer {
+                transfer,
+                head,
+                path,
+                ..
+            } => Some((transfer.clone(), head.clone(), path.clone())),
             _ => None,
         };
         let (transfer, first, path) = events.wait_for("an offer", offer).unwrap();
         assert!(path.ends_with("got/notes.txt"));
         let accept = |head: &str| {
             let body = serde_json::json!({ "head": head });
-            laptop.api().post::<serde_json::Value>(&format!("/v1/transfers/{transfer}/accept"), &body)
+            laptop
+                .api()
+                .post::<serde_json::Value>(&format!("/v1/transfers/{transfer}/accept"), &body)
         };
         accept(&first).unwrap();
         let number = |event: &Event| match event {
@@ -126,8 +152,14 @@ fn field_d2_a_changed_name_is_a_new_question() {
         let (_, second, path) = events.wait_for("a second offer", offer).unwrap();
         assert!(path.ends_with("got/notes.txt"), "{path}");
         // What was shown before is not what is asked now.
-        assert_eq!(accept(&first).unwrap_err().into_api().code, ErrorCode::OfferChanged);
-        assert_eq!(accept("").unwrap_err().into_api().code, ErrorCode::BadRequest);
+        assert_eq!(
+            accept(&first).unwrap_err().into_api().code,
+            ErrorCode::OfferChanged
+        );
+        assert_eq!(
+            accept("").unwrap_err().into_api().code,
+            ErrorCode::BadRequest
+        );
         accept(&second).unwrap();
         accept(&second).unwrap();
         assert_eq!(events.wait_for("a version", number), Some(2));
@@ -177,16 +209,23 @@ fn field_a2_the_place_of_the_first_version_is_kept() {
         laptop.up();
         put(&film, "three");
         desk.share(&film);
-        until("version 3", || (read(laptop.path("got/film (2).txt")) == "three").then_some(()));
+        until("version 3", || {
+            (read(laptop.path("got/film (2).txt")) == "three").then_some(())
+        });
         // The same command again, with and without what was chosen.
         let transfer = laptop.transfer().transfer;
         for (options, text) in [(&["--rename"][..], "four"), (&[], "five")] {
             let pause = format!("/v1/transfers/{transfer}/pause");
-            laptop.api().post::<serde_json::Value>(&pause, &serde_json::json!({})).unwrap();
+            laptop
+                .api()
+                .post::<serde_json::Value>(&pause, &serde_json::json!({}))
+                .unwrap();
             put(&film, text);
             desk.share(&film);
             let mut following = follow(&laptop, &ticket, options);
-            following.wait_for("a version", |event| matches!(event, Event::Version { .. }).then_some(()));
+            following.wait_for("a version", |event| {
+                matches!(event, Event::Version { .. }).then_some(())
+            });
             assert_eq!(read(laptop.path("got/film (2).txt")), text);
         }
         assert_eq!(read(&mine), "mine");
@@ -207,7 +246,10 @@ fn field_a2_a_moved_target_is_written_anew_and_a_link_is_not_followed() {
         put(&notes, "two");
         desk.share(&notes);
         version(&mut following, 2);
-        assert_eq!((read(&got), read(laptop.path("got/moved.txt"))), ("two".into(), "one".into()));
+        assert_eq!(
+            (read(&got), read(laptop.path("got/moved.txt"))),
+            ("two".into(), "one".into())
+        );
         // A link at the target, to something precious.
         let precious = put(laptop.path("precious"), "precious");
         fs::remove_file(&got).unwrap();
@@ -225,7 +267,10 @@ fn field_a2_a_moved_target_is_written_anew_and_a_link_is_not_followed() {
 fn field_a2_two_shares_of_one_name_do_not_touch_each_other() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
-        let (a, b) = (put(desk.path("a/notes.txt"), "a1"), put(desk.path("b/notes.txt"), "b1"));
+        let (a, b) = (
+            put(desk.path("a/notes.txt"), "a1"),
+            put(desk.path("b/notes.txt"), "b1"),
+        );
         let (first, second) = (desk.share(&a).ticket, desk.share(&b).ticket);
         let mut of_a = follow(&laptop, &first, &[]);
         version(&mut of_a, 1);
@@ -261,7 +306,10 @@ fn field_a3_what_the_user_changed_is_never_replaced() {
         fs::remove_file(got.join("gone")).unwrap();
         fs::remove_file(got.join("swapped")).unwrap();
         put(got.join("swapped/inner"), "mine too");
-        fs::File::open(got.join("touched")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        fs::File::open(got.join("touched"))
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
         for name in ["a", "c", "new", "swapped"] {
             put(things.join(name), &format!("{name} 2"));
         }
@@ -271,14 +319,19 @@ fn field_a3_what_the_user_changed_is_never_replaced() {
         version(&mut following, 2);
         let copy_of = |name: &str| {
             let of = told.iter().find(|(path, _)| *path == got.join(name));
-            of.unwrap_or_else(|| panic!("nothing is told of {name}: {told:?}")).1.clone()
+            of.unwrap_or_else(|| panic!("nothing is told of {name}: {told:?}"))
+                .1
+                .clone()
         };
         assert_eq!(copy_of("b"), None, "the version brought nothing new there");
         for name in ["c", "new", "swapped"] {
             let copy = copy_of(name).unwrap();
             assert_eq!(read(&copy), format!("{name} 2"));
             let copy = copy.file_name().unwrap().to_str().unwrap().to_owned();
-            assert!(copy.starts_with(&format!("{name} (conflict of desk-")), "{copy}");
+            assert!(
+                copy.starts_with(&format!("{name} (conflict of desk-")),
+                "{copy}"
+            );
         }
         assert_eq!(read(got.join("a")), "a 2");
         assert_eq!(read(got.join("b")), "b of mine");
@@ -287,15 +340,27 @@ fn field_a3_what_the_user_changed_is_never_replaced() {
         assert_eq!(read(got.join("swapped/inner")), "mine too");
         Tree::of(things.join("touched")).assert_same(&Tree::of(got.join("touched")));
         assert_eq!(read(got.join("gone")), "gone 1");
-        assert!(laptop.log().contains("something that was not fetched stays"));
+        assert!(
+            laptop
+                .log()
+                .contains("something that was not fetched stays")
+        );
         // It does not come again for what stayed the same, nor after a restart.
         laptop.down();
         following.finish().failed(130);
         laptop.up();
         put(things.join("a"), "a 3");
         desk.share(&things);
-        until("the third version", || (read(got.join("a")) == "a 3").then_some(()));
-        assert_eq!(names(&got).iter().filter(|name| name.contains("conflict of")).count(), 3);
+        until("the third version", || {
+            (read(got.join("a")) == "a 3").then_some(())
+        });
+        assert_eq!(
+            names(&got)
+                .iter()
+                .filter(|name| name.contains("conflict of"))
+                .count(),
+            3
+        );
     });
 }
 
@@ -312,14 +377,21 @@ fn field_a3_small_files_that_were_only_touched_are_not_in_the_way() {
         version(&mut following, 1);
         let got = laptop.path("got/things");
         put(got.join("edited"), "mine");
-        fs::File::open(got.join("touched")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        fs::File::open(got.join("touched"))
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
         put(things.join("touched"), "touched 2");
         desk.share(&things);
         assert_eq!(conflict(&mut following), (got.join("edited"), None));
         version(&mut following, 2);
         assert_eq!(read(got.join("touched")), "touched 2");
         assert_eq!(read(got.join("edited")), "mine");
-        assert_eq!(names(&got), ["another", "edited", "touched"], "no copy beside what was only touched");
+        assert_eq!(
+            names(&got),
+            ["another", "edited", "touched"],
+            "no copy beside what was only touched"
+        );
     });
 }
 
@@ -345,7 +417,10 @@ fn field_a3_kinds_that_change_inside_a_tree_take_nothing_of_the_users() {
         desk.share(&things);
         let (path, copy) = conflict(&mut following);
         version(&mut following, 2);
-        assert_eq!((path, read(copy.unwrap())), (got.join("used"), "a file now".into()));
+        assert_eq!(
+            (path, read(copy.unwrap())),
+            (got.join("used"), "a file now".into())
+        );
         assert_eq!(read(mine), "mine");
         assert_eq!(read(got.join("folder")), "a file now");
         assert_eq!(read(got.join("file/inner")), "a folder now");
@@ -364,14 +439,21 @@ fn field_d3_yes_is_for_what_was_shown() {
         );
         let mut events = laptop.api().work("/v1/fetches", &request).unwrap();
         let offer = |event: &Event| match event {
-            Event::Offer { transfer, head, name, .. } => Some((transfer.clone(), head.clone(), name.clone())),
+            Event::Offer {
+                transfer,
+                head,
+                name,
+                ..
+            } => Some((transfer.clone(), head.clone(), name.clone())),
             _ => None,
         };
         let (transfer, head, _) = events.wait_for("an offer", offer).unwrap();
         forged(&desk, &shared, "authorized_keys");
         let accept = |head: &str| {
             let body = serde_json::json!({ "head": head });
-            laptop.api().post::<serde_json::Value>(&format!("/v1/transfers/{transfer}/accept"), &body)
+            laptop
+                .api()
+                .post::<serde_json::Value>(&format!("/v1/transfers/{transfer}/accept"), &body)
         };
         accept(&head).unwrap();
         // That version is not to be had any more, and nobody agreed to another.
@@ -385,9 +467,14 @@ fn field_d3_yes_is_for_what_was_shown() {
         let (_, again, _) = events.wait_for("the offer again", offer).unwrap();
         assert_eq!(again, second);
         assert_eq!(read(&keys), "mine");
-        assert_eq!(accept(&head).unwrap_err().into_api().code, ErrorCode::OfferChanged);
+        assert_eq!(
+            accept(&head).unwrap_err().into_api().code,
+            ErrorCode::OfferChanged
+        );
         accept(&second).unwrap();
-        events.wait_for("the end", |event| event.is_last().then_some(())).unwrap();
+        events
+            .wait_for("the end", |event| event.is_last().then_some(()))
+            .unwrap();
         assert_eq!(read(&keys), "first");
     });
 }
@@ -401,10 +488,19 @@ fn field_d4_a_share_gives_nobody_more_than_the_user_does() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
         let things = desk.path("things");
-        let modes =
-            [("run", 0o777), ("setuid", 0o6755), ("shared", 0o666), ("there/x", 0o666), ("mine", 0o400)];
+        let modes = [
+            ("run", 0o777),
+            ("setuid", 0o6755),
+            ("shared", 0o666),
+            ("there/x", 0o666),
+            ("mine", 0o400),
+        ];
         for (name, mode) in modes {
-            fs::set_permissions(put(things.join(name), name), fs::Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(
+                put(things.join(name), name),
+                fs::Permissions::from_mode(mode),
+            )
+            .unwrap();
         }
         put(things.join("shut/in"), "in");
         for (name, mode) in [("there", 0o777), ("shut", 0o000)] {
@@ -418,19 +514,38 @@ fn field_d4_a_share_gives_nobody_more_than_the_user_does() {
         let private = put(laptop.path("got/things/shared"), "private");
         fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).unwrap();
         let into = laptop.path("got");
-        let fetch = ["fetch", &ticket, "--yes", "--overwrite", "-o", into.to_str().unwrap()];
+        let fetch = [
+            "fetch",
+            &ticket,
+            "--yes",
+            "--overwrite",
+            "-o",
+            into.to_str().unwrap(),
+        ];
         let run = laptop.masked(0o077, &fetch);
         assert_eq!(run.status, 0, "{}", run.errors);
         let got = into.join("things");
-        assert_eq!(["run", "setuid", "mine"].map(|name| mode(got.join(name))), [0o700, 0o700, 0o400]);
-        assert_eq!(["there", "shared", "shut"].map(|name| mode(got.join(name))), [0o700, 0o600, 0o000]);
+        assert_eq!(
+            ["run", "setuid", "mine"].map(|name| mode(got.join(name))),
+            [0o700, 0o700, 0o400]
+        );
+        assert_eq!(
+            ["there", "shared", "shut"].map(|name| mode(got.join(name))),
+            [0o700, 0o600, 0o000]
+        );
         assert_eq!(mode(got.join("there/x")), 0o600);
         // With a usual umask nobody else may write either.
         let into = laptop.path("usual");
-        let run = laptop.masked(0o000, &["fetch", &ticket, "--yes", "-o", into.to_str().unwrap()]);
+        let run = laptop.masked(
+            0o000,
+            &["fetch", &ticket, "--yes", "-o", into.to_str().unwrap()],
+        );
         assert_eq!(run.status, 0, "{}", run.errors);
         let got = into.join("things");
-        assert_eq!(["run", "setuid", "shared"].map(|name| mode(got.join(name))), [0o755, 0o755, 0o644]);
+        assert_eq!(
+            ["run", "setuid", "shared"].map(|name| mode(got.join(name))),
+            [0o755, 0o755, 0o644]
+        );
         assert_eq!(mode(got.join("there")), 0o755);
         Tree::of(things.join("mine")).assert_same(&Tree::of(got.join("mine")));
     });

@@ -1,8 +1,9 @@
 //! Field faults of fetching: how a fetch is begun again, and how it ends when it cannot go on.
 //!
-//! Siblings considered. Spelling (A4): through a link, with `..`, relative, from another folder, a slash at the end, `.`.
-//! What is not to be had (B2): the file changed before and while it is fetched, the share ended before. Standard output (B11):
-//! stopped and run again, read to the end, stopped again and again, the daemon restarted. Words (C5, C14).
+//! Siblings considered. Spelling (A4): through a link, with `..`, relative, from another folder, a
+//! slash at the end, `.`. What is not to be had (B2): the file changed before and while it is
+//! fetched, the share ended before. Standard output (B11): stopped and run again, read to the end,
+//! stopped again and again, the daemon restarted. Words (C5, C14).
 
 use crate::common::pair;
 use hither_api::{ErrorCode, Event};
@@ -17,7 +18,10 @@ const SIZE: u64 = 24 * MIB;
 const SLOW: u32 = 40;
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+    let entries = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     names
@@ -74,8 +78,16 @@ fn field_b2_what_has_changed_ends_the_fetch_and_says_so() {
         file.write_all_at(&noise(9, 7000), SIZE / 2).unwrap();
         let error = laptop.begin_fetch(&ticket, "got").finish().failed(3);
         assert_eq!(error.code, ErrorCode::NoHolder);
-        assert!(error.message.contains("has changed at the device that shared it"), "{error:?}");
-        assert!(error.message.contains("Missing: ") && error.message.contains("film.mkv"), "{error:?}");
+        assert!(
+            error
+                .message
+                .contains("has changed at the device that shared it"),
+            "{error:?}"
+        );
+        assert!(
+            error.message.contains("Missing: ") && error.message.contains("film.mkv"),
+            "{error:?}"
+        );
         assert_eq!(laptop.transfer().reason.as_ref(), Some(&error.message));
         assert_eq!(names(&laptop.path("got")), ["film.mkv.hither-partial"]);
         // Shared anew, the same command goes on.
@@ -95,7 +107,10 @@ fn field_b2_an_ended_share_is_said_to_have_ended() {
         laptop.sees(1);
         desk.hither(&["unshare", &shared.share]).well();
         let error = laptop.begin_fetch(&shared.ticket, "got").finish().failed(3);
-        assert!(error.message.contains("has ended or never existed"), "{error:?}");
+        assert!(
+            error.message.contains("has ended or never existed"),
+            "{error:?}"
+        );
         assert!(names(&laptop.path("got")).is_empty());
     });
 }
@@ -111,16 +126,29 @@ fn field_b2_a_device_that_is_seen_and_silent_is_said_to_be() {
         let process = Process::find(desk.status().pid).unwrap();
         process.signal(Signal::STOP);
         let into = laptop.path("got");
-        let fetch = ["fetch", &ticket, "--yes", "--wait", "4s", "-o", into.to_str().unwrap()];
+        let fetch = [
+            "fetch",
+            &ticket,
+            "--yes",
+            "--wait",
+            "4s",
+            "-o",
+            into.to_str().unwrap(),
+        ];
         let error = laptop.hither(&fetch).failed(3);
-        assert!(error.message.contains("is seen on this network, but does not answer"), "{error:?}");
+        assert!(
+            error
+                .message
+                .contains("is seen on this network, but does not answer"),
+            "{error:?}"
+        );
         process.signal(Signal::CONT);
         laptop.fetch(&ticket, "got");
     });
 }
 
-/// Begins a fetch to standard output, as the command does, and stops it when so many bytes are here; its path when it
-/// is whole before.
+/// Begins a fetch to standard output, as the command does, and stops it when so many bytes are
+/// here; its path when it is whole before.
 fn spool(device: &Device, ticket: &str, until: u64) -> Option<PathBuf> {
     let request = serde_json::json!({"ticket": ticket, "folder": null, "accept": true});
     let mut events = device.api().work("/v1/fetches", &request).unwrap();
@@ -133,7 +161,10 @@ fn spool(device: &Device, ticket: &str, until: u64) -> Option<PathBuf> {
     let done = done.unwrap();
     if done.is_none() {
         let pause = format!("/v1/transfers/{}/pause", device.transfer().transfer);
-        device.api().post::<serde_json::Value>(&pause, &serde_json::json!({})).unwrap();
+        device
+            .api()
+            .post::<serde_json::Value>(&pause, &serde_json::json!({}))
+            .unwrap();
     }
     done
 }
@@ -158,8 +189,16 @@ fn field_b11_standard_output_goes_on_and_leaves_nothing() {
         assert!(sent < SIZE + SIZE / 2, "{sent} bytes were sent for {SIZE}");
         // Nobody read it: the command, run again, has it at once, and then it is gone.
         let read = laptop.plain(&["fetch", &ticket, "--yes", "-o", "-"]);
-        assert_eq!((read.status, read.output == fs::read(&film).unwrap()), (0, true), "{}", read.errors);
-        assert!(desk.cable.traffic().sent - before < sent + MIB, "it was fetched again");
+        assert_eq!(
+            (read.status, read.output == fs::read(&film).unwrap()),
+            (0, true),
+            "{}",
+            read.errors
+        );
+        assert!(
+            desk.cable.traffic().sent - before < sent + MIB,
+            "it was fetched again"
+        );
         let spool_folder = path.parent().unwrap().parent().unwrap();
         assert!(names(spool_folder).is_empty(), "{:?}", names(spool_folder));
         assert!(laptop.transfers().is_empty());
@@ -184,7 +223,14 @@ fn field_c_the_offer_shows_where_it_will_be_and_took_counts_no_pause() {
         laptop.up();
         desk.cable.shape_up(SLOW);
         let into = laptop.path("got");
-        let arguments = ["fetch", &ticket, "--yes", "--rename", "-o", into.to_str().unwrap()];
+        let arguments = [
+            "fetch",
+            &ticket,
+            "--yes",
+            "--rename",
+            "-o",
+            into.to_str().unwrap(),
+        ];
         let mut fetch = laptop.begin(&arguments);
         let shown = fetch.wait_for("an offer", |event| match event {
             Event::Offer { path, .. } => Some(path.clone()),
@@ -195,13 +241,19 @@ fn field_c_the_offer_shows_where_it_will_be_and_took_counts_no_pause() {
         fetch.interrupt();
         fetch.finish().failed(130);
         let paused = std::time::Instant::now();
-        lab::until("a pause", || (paused.elapsed().as_secs() >= 4).then_some(()));
+        lab::until("a pause", || {
+            (paused.elapsed().as_secs() >= 4).then_some(())
+        });
         desk.cable.shape_up(1000);
         let fetched = laptop.begin(&arguments).finish().fetched();
         assert_eq!(fetched.path, shown);
         let transfer = laptop.transfer();
         let between = transfer.ended.unwrap().saturating_sub(transfer.started) as f64;
-        assert!(transfer.seconds < between - 2.0, "{} of {between} s", transfer.seconds);
+        assert!(
+            transfer.seconds < between - 2.0,
+            "{} of {between} s",
+            transfer.seconds
+        );
     });
 }
 
@@ -217,8 +269,8 @@ fn field_c15_an_own_disk_without_room_is_said_and_forgiven() {
         let mut file = fs::File::create(&ballast).unwrap();
         while std::io::Write::write_all(&mut file, &[0; 1024]).is_ok() {}
         drop(file);
-        // Not only the first time: the store of metadata refuses everything once the system has failed it, and after a few more the log
-        // does not take a line either.
+        // Not only the first time: the store of metadata refuses everything once the system has
+        // failed it, and after a few more the log does not take a line either.
         for _ in 0..12 {
             let error = laptop.begin_fetch(&ticket, "got").finish().failed(6);
             assert_eq!(error.code, ErrorCode::NoSpace);

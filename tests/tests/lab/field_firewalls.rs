@@ -1,13 +1,15 @@
 //! B5: "seen" is taken for "reachable".
 //!
-//! What else has this shape? A firewall on the origin, on the fetcher, on the origin that comes up in the middle, on one of two holders;
-//! what doctor says on the device that has it, and that it says nothing once others get through.
+//! What else has this shape? A firewall on the origin, on the fetcher, on the origin that comes up
+//! in the middle, on one of two holders; what doctor says on the device that has it, and that it
+//! says nothing once others get through.
 
 use crate::common::{pair, standstill};
 use hither_tests::lab::{self, Device, Lab, MIB, Tree, fill, until};
 use std::time::{Duration, Instant};
 
-/// Longest time for a fetch of 20 MiB, or without a byte: the goal is 2 s, and 2 s more are for a busy machine.
+/// Longest time for a fetch of 20 MiB, or without a byte: the goal is 2 s, and 2 s more are for a
+/// busy machine.
 const SOON: Duration = Duration::from_secs(4);
 
 /// Returns whether doctor finds a firewall on this device.
@@ -36,7 +38,9 @@ fn field_b5_a_firewall_on_the_origin_is_got_around_and_named() {
         desk.cable.unblock();
         let other = lab.device("tablet");
         other.fetch(&ticket, "got");
-        until("doctor has nothing to say", || (!finds_a_firewall(&desk)).then_some(()));
+        until("doctor has nothing to say", || {
+            (!finds_a_firewall(&desk)).then_some(())
+        });
     });
 }
 

@@ -1,7 +1,8 @@
 //! B14: a device that is told of a removal still gives for a while.
 //!
-//! What else has this shape? A removed member's running fetch, on its control stream and on its bulk streams; its new sessions
-//! (`groups_sharing.rs`); an ended or expired share (`field_share_files.rs`); a revoked device (`relay_rights.rs`).
+//! What else has this shape? A removed member's running fetch, on its control stream and on its
+//! bulk streams; its new sessions (`groups_sharing.rs`); an ended or expired share
+//! (`field_share_files.rs`); a revoked device (`relay_rights.rs`).
 
 use crate::groups::{group, shares, stands, stranger, text};
 use crate::relay_world::World;
@@ -14,15 +15,29 @@ fn field_b14_a_removed_member_gets_nothing_more_of_what_it_is_fetching() {
     lab::run(|lab| {
         const SIZE: u64 = 60 * MIB;
         let world = World::new(lab);
-        let (anna, bert) = (stranger(&world, &world.one, "anna"), stranger(&world, &world.one, "bert"));
-        group(&anna, &["create", "choir", "--findable", "--policy", "open"]);
+        let (anna, bert) = (
+            stranger(&world, &world.one, "anna"),
+            stranger(&world, &world.one, "bert"),
+        );
+        group(
+            &anna,
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         group(&bert, &["join", "choir"]);
         let film = fill(anna.path("film"), 1, SIZE);
-        anna.hither(&["share", text(&film), "--group", "choir", "--no-upload"]).well();
+        anna.hither(&["share", text(&film), "--group", "choir", "--no-upload"])
+            .well();
         shares(&bert, "choir", "anna", &["film"]);
         anna.cable.shape_up(20);
-        let mut fetch =
-            bert.begin(&["fetch", "anna/film", "--yes", "--wait", "4s", "-o", text(&bert.path("got"))]);
+        let mut fetch = bert.begin(&[
+            "fetch",
+            "anna/film",
+            "--yes",
+            "--wait",
+            "4s",
+            "-o",
+            text(&bert.path("got")),
+        ]);
         fetch.reach(SIZE / 10);
         group(&anna, &["remove", "choir", "bert"]);
         stands(&bert, "choir", GroupState::Removed);

@@ -1,19 +1,25 @@
-//! Groups, A8: a relay was restored from a backup, and has forgotten or exchanged entries of a group's log.
+//! Groups, A8: a relay was restored from a backup, and has forgotten or exchanged entries of a
+//! group's log.
 //!
-//! What else has this shape? Entries are lost and nobody wrote others: brought back. Others were written in their place: a fork, with a
-//! removal in the lost branch; in the new one; with the lost one by an admin; of equal kind, where the longer one is kept; admins that
-//! remove each other, which nobody decides (`proto-spec/src/group/fork.rs`). The whole group is lost; a member's joining is lost and
-//! nobody else knows of it. What was given up is done again by its author, or by an admin if it ended a membership. A member that was
-//! away during all of it. The secret of the generation that counts reaches everybody.
+//! What else has this shape? Entries are lost and nobody wrote others: brought back. Others were
+//! written in their place: a fork, with a removal in the lost branch; in the new one; with the lost
+//! one by an admin; of equal kind, where the longer one is kept; admins that remove each other,
+//! which nobody decides (`proto-spec/src/group/fork.rs`). The whole group is lost; a member's
+//! joining is lost and nobody else knows of it. What was given up is done again by its author, or
+//! by an admin if it ended a membership. A member that was away during all of it. The secret of the
+//! generation that counts reaches everybody.
 
 use crate::groups::{group, knows, shares, stands, stranger, text};
 use crate::relay_world::World;
 use hither_api::GroupState;
 use hither_tests::lab::{self, Device, MIB, Tree, fill, until};
 
-/// A group of these, which anyone may join; the first made it and decides, and whoever else is named.
+/// A group of these, which anyone may join; the first made it and decides, and whoever else is
+/// named.
 fn choir(devices: &[&Device], admins: &[&Device]) {
-    let [first, others @ ..] = devices else { panic!() };
+    let [first, others @ ..] = devices else {
+        panic!()
+    };
     let ids: Vec<_> = admins.iter().map(|admin| admin.status().device).collect();
     let named = ids.iter().flat_map(|id| ["--admin", id.as_str()]);
     let create = ["create", "choir", "--findable", "--policy", "open"];
@@ -21,8 +27,13 @@ fn choir(devices: &[&Device], admins: &[&Device]) {
     for device in others {
         group(device, &["join", "choir"]);
     }
-    let all: Vec<_> = devices.iter().map(|device| (device.name.as_str(), true)).collect();
-    devices.iter().for_each(|device| knows(device, "choir", &all));
+    let all: Vec<_> = devices
+        .iter()
+        .map(|device| (device.name.as_str(), true))
+        .collect();
+    devices
+        .iter()
+        .for_each(|device| knows(device, "choir", &all));
 }
 
 fn relay_goes_back(world: &mut World<'_>, backup: &str) {
@@ -31,14 +42,22 @@ fn relay_goes_back(world: &mut World<'_>, backup: &str) {
     world.relay.start();
 }
 
-/// They all know these members and nobody else, and can read what each other says: something new is told to all.
+/// They all know these members and nobody else, and can read what each other says: something new is
+/// told to all.
 fn agree(devices: &[&Device]) {
-    let all: Vec<_> = devices.iter().map(|device| (device.name.as_str(), true)).collect();
-    devices.iter().for_each(|device| knows(device, "choir", &all));
+    let all: Vec<_> = devices
+        .iter()
+        .map(|device| (device.name.as_str(), true))
+        .collect();
+    devices
+        .iter()
+        .for_each(|device| knows(device, "choir", &all));
     for (index, device) in devices.iter().enumerate() {
         let name = format!("song-{index}");
         let song = fill(device.path(&name), index as u64, 1000);
-        device.hither(&["share", text(&song), "--group", "choir", "--no-upload"]).well();
+        device
+            .hither(&["share", text(&song), "--group", "choir", "--no-upload"])
+            .well();
         for other in devices.iter().filter(|other| other.name != device.name) {
             shares(other, "choir", &device.name, &[&name]);
         }
@@ -49,26 +68,44 @@ fn agree(devices: &[&Device]) {
 fn field_groups_what_a_restored_relay_has_forgotten_is_brought_back() {
     lab::run(|lab| {
         let mut world = World::new(lab);
-        let [anna, bert, carl] = ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
+        let [anna, bert, carl] =
+            ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
         world.relay.backup("before");
         choir(&[&anna, &bert], &[]);
         world.relay.backup("two");
         group(&carl, &["join", "choir"]);
-        knows(&anna, "choir", &[("anna", true), ("bert", true), ("carl", true)]);
-        knows(&bert, "choir", &[("anna", true), ("bert", true), ("carl", true)]);
+        knows(
+            &anna,
+            "choir",
+            &[("anna", true), ("bert", true), ("carl", true)],
+        );
+        knows(
+            &bert,
+            "choir",
+            &[("anna", true), ("bert", true), ("carl", true)],
+        );
         // One entry.
         relay_goes_back(&mut world, "two");
         agree(&[&anna, &bert, &carl]);
         let stats = world.relay.admin(&["stats"]).well().lines.pop().unwrap();
-        assert_eq!((&stats["groups"], &stats["memberships"]), (&1.into(), &3.into()), "{stats}");
-        // All of it, while the one who made the group is away: the others wait, and are told nothing that is not so.
+        assert_eq!(
+            (&stats["groups"], &stats["memberships"]),
+            (&1.into(), &3.into()),
+            "{stats}"
+        );
+        // All of it, while the one who made the group is away: the others wait, and are told
+        // nothing that is not so.
         anna.down();
         relay_goes_back(&mut world, "before");
         carl.is_connected();
         stands(&carl, "choir", GroupState::Member);
         anna.up();
         for device in [&anna, &bert, &carl] {
-            knows(device, "choir", &[("anna", true), ("bert", true), ("carl", true)]);
+            knows(
+                device,
+                "choir",
+                &[("anna", true), ("bert", true), ("carl", true)],
+            );
         }
     });
 }
@@ -78,7 +115,8 @@ fn field_groups_a_removal_that_the_relay_forgot_prevails_over_what_came_in_its_p
     lab::run(|lab| {
         const SIZE: u64 = MIB;
         let mut world = World::new(lab);
-        let [anna, bert, carl] = ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
+        let [anna, bert, carl] =
+            ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
         let dora = stranger(&world, &world.two, "dora");
         choir(&[&anna, &bert, &carl], &[]);
         world.relay.backup("three");
@@ -93,21 +131,41 @@ fn field_groups_a_removal_that_the_relay_forgot_prevails_over_what_came_in_its_p
         bert.is_connected();
         let joined = group(&dora, &["join", "choir"]);
         assert_eq!(joined.state, GroupState::Member);
-        knows(&bert, "choir", &[("anna", false), ("bert", true), ("carl", true), ("dora", true)]);
+        knows(
+            &bert,
+            "choir",
+            &[
+                ("anna", false),
+                ("bert", true),
+                ("carl", true),
+                ("dora", true),
+            ],
+        );
         // Who removed comes back.
         anna.up();
         stands(&carl, "choir", GroupState::Removed);
         agree(&[&anna, &bert, &dora]);
         // Not only in words: the member whose joining was lost on the way fetches.
         let film = fill(anna.path("film"), 9, SIZE);
-        anna.hither(&["share", text(&film), "--group", "choir"]).well();
+        anna.hither(&["share", text(&film), "--group", "choir"])
+            .well();
         let into = dora.path("got");
         until("dora knows the film", || {
-            (dora.hither(&["fetch", "anna/film", "--yes", "-o", text(&into)]).status == 0).then_some(())
+            (dora
+                .hither(&["fetch", "anna/film", "--yes", "-o", text(&into)])
+                .status
+                == 0)
+                .then_some(())
         });
         Tree::of(&film).assert_same(&Tree::of(into.join("film")));
         let word = "The relay had lost the latest";
-        until("bert is told", || bert.status().warnings.iter().any(|line| line.contains(word)).then_some(()));
+        until("bert is told", || {
+            bert.status()
+                .warnings
+                .iter()
+                .any(|line| line.contains(word))
+                .then_some(())
+        });
         // Everything survives a restart of all.
         for device in [&anna, &bert, &dora] {
             device.down();
@@ -118,7 +176,11 @@ fn field_groups_a_removal_that_the_relay_forgot_prevails_over_what_came_in_its_p
             device.up();
         }
         for device in [&anna, &bert, &dora] {
-            knows(device, "choir", &[("anna", true), ("bert", true), ("dora", true)]);
+            knows(
+                device,
+                "choir",
+                &[("anna", true), ("bert", true), ("dora", true)],
+            );
         }
         stands(&carl, "choir", GroupState::Removed);
     });
@@ -128,14 +190,25 @@ fn field_groups_a_removal_that_the_relay_forgot_prevails_over_what_came_in_its_p
 fn field_groups_what_was_given_up_is_done_again() {
     lab::run(|lab| {
         let mut world = World::new(lab);
-        let [anna, bert, carl] = ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
+        let [anna, bert, carl] =
+            ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
         let dora = stranger(&world, &world.two, "dora");
         choir(&[&anna, &bert, &carl], &[]);
         world.relay.backup("three");
-        // Bert alone lets in dora; the relay forgets it, and meanwhile the admin removes carl: that prevails.
+        // Bert alone lets in dora; the relay forgets it, and meanwhile the admin removes carl: that
+        // prevails.
         anna.down();
         group(&dora, &["join", "choir"]);
-        knows(&dora, "choir", &[("anna", false), ("bert", true), ("carl", true), ("dora", true)]);
+        knows(
+            &dora,
+            "choir",
+            &[
+                ("anna", false),
+                ("bert", true),
+                ("carl", true),
+                ("dora", true),
+            ],
+        );
         bert.down();
         dora.down();
         relay_goes_back(&mut world, "three");
@@ -155,7 +228,8 @@ fn field_groups_what_was_given_up_is_done_again() {
 fn field_groups_admins_that_removed_each_other_are_told_and_nothing_is_decided_for_them() {
     lab::run(|lab| {
         let mut world = World::new(lab);
-        let [anna, bert, carl] = ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
+        let [anna, bert, carl] =
+            ["anna", "bert", "carl"].map(|name| stranger(&world, &world.one, name));
         choir(&[&anna, &bert, &carl], &[&anna, &bert]);
         world.relay.backup("three");
         bert.down();

@@ -1,8 +1,9 @@
 //! B4 and B6: which addresses are told, and links whose far end moves.
 //!
-//! What else has this shape? The origin's cable is pulled while it has another one; the origin gets another address; the fetcher's cable
-//! is pulled while it has another one; bridges of containers before the real interface (`daemon/src/interfaces.rs`); a pattern that
-//! chooses interfaces; a device that moves to another network (`roaming.rs`).
+//! What else has this shape? The origin's cable is pulled while it has another one; the origin gets
+//! another address; the fetcher's cable is pulled while it has another one; bridges of containers
+//! before the real interface (`daemon/src/interfaces.rs`); a pattern that chooses interfaces; a
+//! device that moves to another network (`roaming.rs`).
 
 use crate::common::{pair, standstill};
 use hither_proto::Ticket;
@@ -68,7 +69,10 @@ fn field_b4_a_ticket_names_the_real_network_and_a_pattern_counts_for_it() {
     lab::run(|lab| {
         let (mut desk, laptop) = pair(lab);
         for number in 0..5 {
-            desk.bridge(&format!("br-00000000000{number}"), &format!("172.{}.0.1", 17 + number));
+            desk.bridge(
+                &format!("br-00000000000{number}"),
+                &format!("172.{}.0.1", 17 + number),
+            );
         }
         let file = fill(desk.path("file"), 1, MIB);
         let own: std::net::IpAddr = desk.cable.address().parse().unwrap();
@@ -76,7 +80,13 @@ fn field_b4_a_ticket_names_the_real_network_and_a_pattern_counts_for_it() {
             desk.down();
             desk.set("interfaces", interfaces);
             let ticket = desk.share(&file).ticket;
-            let hints: Vec<_> = ticket.parse::<Ticket>().unwrap().hints.iter().map(|at| at.ip()).collect();
+            let hints: Vec<_> = ticket
+                .parse::<Ticket>()
+                .unwrap()
+                .hints
+                .iter()
+                .map(|at| at.ip())
+                .collect();
             assert_eq!(hints, [own], "{interfaces}");
         }
         // By the ticket alone: nobody is found by multicast.

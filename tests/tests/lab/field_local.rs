@@ -1,9 +1,11 @@
 //! The daemon and its commands on one computer, met as people meet them.
 //!
-//! B8, siblings: `XDG_RUNTIME_DIR` with and without, another `TMPDIR`, the home through a link and spelled otherwise, what a
-//! dead daemon left, a path too long for a socket, a session's folder that goes away while the daemon runs, two homes with
-//! one folder for sockets. B9: the daemon is killed, or told to stop, and a command follows at once; every command once.
-//! B7: a hard limit of 256 open files, with 200 shares, before and after a restart. D3: folders and keys of others, or open to them, a link in the place of the home, a socket that somebody else serves.
+//! B8, siblings: `XDG_RUNTIME_DIR` with and without, another `TMPDIR`, the home through a link and
+//! spelled otherwise, what a dead daemon left, a path too long for a socket, a session's folder
+//! that goes away while the daemon runs, two homes with one folder for sockets. B9: the daemon is
+//! killed, or told to stop, and a command follows at once; every command once. B7: a hard limit of
+//! 256 open files, with 200 shares, before and after a restart. D3: folders and keys of others, or
+//! open to them, a link in the place of the home, a socket that somebody else serves.
 
 use hither_tests::lab;
 use std::fs;
@@ -29,9 +31,17 @@ fn field_b8_every_environment_finds_the_daemon() {
         desk.env("XDG_RUNTIME_DIR", runtime.to_str().unwrap());
         let up = desk.up();
         assert!(runtime.join("hither.sock").exists());
-        let pid = |desk: &lab::Device| desk.hither(&["status"]).well().lines[0]["pid"].as_u64().unwrap();
+        let pid = |desk: &lab::Device| {
+            desk.hither(&["status"]).well().lines[0]["pid"]
+                .as_u64()
+                .unwrap()
+        };
         assert_eq!(pid(&desk), u64::from(up.pid));
-        for (name, value) in [("XDG_RUNTIME_DIR", ""), ("TMPDIR", "/none"), ("XDG_RUNTIME_DIR", "/none")] {
+        for (name, value) in [
+            ("XDG_RUNTIME_DIR", ""),
+            ("TMPDIR", "/none"),
+            ("XDG_RUNTIME_DIR", "/none"),
+        ] {
             desk.env(name, value);
             assert_eq!(pid(&desk), u64::from(up.pid), "{name}={value}");
             assert_eq!(desk.up().pid, up.pid, "{name}={value}");
@@ -45,7 +55,12 @@ fn field_b8_every_environment_finds_the_daemon() {
         desk.hither(&["list"]).well();
         assert_eq!(pid(&desk), u64::from(up.pid));
         desk.down();
-        assert!(desk.hither(&["status"]).failed(1).message.contains("not running"));
+        assert!(
+            desk.hither(&["status"])
+                .failed(1)
+                .message
+                .contains("not running")
+        );
     });
 }
 
@@ -77,10 +92,18 @@ fn field_b8_two_homes_share_a_folder_for_sockets() {
         assert_ne!(first.device, second.device);
         for (device, status) in [(&desk, &first), (&laptop, &second)] {
             let told = device.hither(&["status"]).well();
-            assert_eq!(told.lines[0]["device"].as_str(), Some(status.device.as_str()));
+            assert_eq!(
+                told.lines[0]["device"].as_str(),
+                Some(status.device.as_str())
+            );
         }
         desk.down();
-        assert!(desk.hither(&["status"]).failed(1).message.contains("not running"));
+        assert!(
+            desk.hither(&["status"])
+                .failed(1)
+                .message
+                .contains("not running")
+        );
         laptop.down();
     });
 }
@@ -94,7 +117,9 @@ fn field_b9_a_command_right_after_the_daemons_death_goes_on() {
         for round in 0..6 {
             let before = desk.status().pid;
             if round % 2 == 0 {
-                let killed = std::process::Command::new("kill").args(["-9", &before.to_string()]).status();
+                let killed = std::process::Command::new("kill")
+                    .args(["-9", &before.to_string()])
+                    .status();
                 assert!(killed.unwrap().success());
             } else {
                 let stopping = desk.begin(&["down"]);
@@ -123,11 +148,17 @@ fn field_d8_what_others_could_change_or_read_is_looked_at() {
         mode(&key, 0o644);
         let status = desk.up();
         assert!(
-            status.warnings.iter().any(|w| w.contains("private key could be read")),
+            status
+                .warnings
+                .iter()
+                .any(|w| w.contains("private key could be read")),
             "{:?}",
             status.warnings
         );
-        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         desk.down();
         let refused = |words: &str| {
             let error = desk.hither(&["up"]).failed(1);
@@ -158,14 +189,27 @@ fn field_b7_few_open_files_are_enough_for_many_shares() {
     lab::run(|lab| {
         let (desk, laptop) = (lab.device("desk"), lab.device("laptop"));
         // The limit counts for whatever the command starts, the daemon above all.
-        let limits = rustix::process::Rlimit { current: Some(256), maximum: Some(256) };
+        let limits = rustix::process::Rlimit {
+            current: Some(256),
+            maximum: Some(256),
+        };
         rustix::process::setrlimit(rustix::process::Resource::Nofile, limits).unwrap();
         desk.up();
         let shares: Vec<_> = (0..200u64)
-            .map(|number| desk.share(&lab::fill(desk.path(&format!("file {number}")), number, 1000)))
+            .map(|number| {
+                desk.share(&lab::fill(
+                    desk.path(&format!("file {number}")),
+                    number,
+                    1000,
+                ))
+            })
             .collect();
         let doctor = desk.hither(&["doctor"]).well();
-        let files = doctor.lines.iter().find(|finding| finding["check"] == "files").expect("a word about it");
+        let files = doctor
+            .lines
+            .iter()
+            .find(|finding| finding["check"] == "files")
+            .expect("a word about it");
         assert_eq!(files["level"], "warning");
         laptop.up();
         laptop.sees(1);

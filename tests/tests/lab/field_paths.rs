@@ -1,9 +1,11 @@
 //! B3: the carrier is chosen by "connects" and not by "carries".
 //!
-//! What else has this shape? UDP policed and TCP free, and the other way round: for a fetch between devices, an upload to a store, a
-//! fetch through a circuit with the bad way on either side. Packets of 1280 and of 1000 bytes at most, in either direction, and nobody
-//! says so: for a fetch, an upload, a circuit, the long connection to a relay. A protocol that is swallowed in the middle of a fetch,
-//! of an upload, of a long connection. An address that somebody else takes over. The second time nothing is lost any more.
+//! What else has this shape? UDP policed and TCP free, and the other way round: for a fetch between
+//! devices, an upload to a store, a fetch through a circuit with the bad way on either side.
+//! Packets of 1280 and of 1000 bytes at most, in either direction, and nobody says so: for a fetch,
+//! an upload, a circuit, the long connection to a relay. A protocol that is swallowed in the middle
+//! of a fetch, of an upload, of a long connection. An address that somebody else takes over. The
+//! second time nothing is lost any more.
 
 use crate::common::{pair, standstill};
 use crate::relay_world::World;
@@ -32,12 +34,19 @@ fn sites(lab: &Lab) -> Sites<'_> {
     let (near, far) = (internet.site(), internet.site());
     let (desk, laptop) = (near.device("desk"), far.device("laptop"));
     laptop.up();
-    Sites { desk, laptop, far, near }
+    Sites {
+        desk,
+        laptop,
+        far,
+        near,
+    }
 }
 
 /// Files to move, one after the other: what was moved once is there.
 fn files(device: &Device, count: u64, size: u64) -> Vec<PathBuf> {
-    (1..=count).map(|number| fill(device.path(&format!("film{number}.mkv")), number, size)).collect()
+    (1..=count)
+        .map(|number| fill(device.path(&format!("film{number}.mkv")), number, size))
+        .collect()
 }
 
 /// Fetches a file; returns how long that took.
@@ -46,14 +55,25 @@ fn timed(laptop: &Device, file: &Path, ticket: &str) -> Duration {
     laptop.fetch(ticket, "got");
     let took = began.elapsed();
     println!("a fetch took {took:?}");
-    Tree::of(file).assert_same(&Tree::of(laptop.path("got").join(file.file_name().unwrap())));
+    Tree::of(file).assert_same(&Tree::of(
+        laptop.path("got").join(file.file_name().unwrap()),
+    ));
     took
 }
 
-/// Fetches shares one after the other, `spoil` being called after the first; returns how long each took.
-fn fetches(desk: &Device, laptop: &Device, options: &[&str], spoil: impl FnOnce()) -> Vec<Duration> {
+/// Fetches shares one after the other, `spoil` being called after the first; returns how long each
+/// took.
+fn fetches(
+    desk: &Device,
+    laptop: &Device,
+    options: &[&str],
+    spoil: impl FnOnce(),
+) -> Vec<Duration> {
     let files = files(desk, 4, SIZE);
-    let tickets: Vec<String> = files.iter().map(|file| desk.share_with(file, options).ticket).collect();
+    let tickets: Vec<String> = files
+        .iter()
+        .map(|file| desk.share_with(file, options).ticket)
+        .collect();
     let mut spoil = Some(spoil);
     let mut times = Vec::new();
     for (file, ticket) in files.iter().zip(&tickets) {
@@ -65,43 +85,73 @@ fn fetches(desk: &Device, laptop: &Device, options: &[&str], spoil: impl FnOnce(
     times
 }
 
-/// The first is without trouble, the one that meets the trouble finds it out, the others know of it.
+/// The first is without trouble, the one that meets the trouble finds it out, the others know of
+/// it.
 #[track_caller]
 fn learnt(times: &[Duration]) {
     let best = times[0] * 3 / 2 + ROOM;
     let late: Vec<&Duration> = times[1..].iter().filter(|time| **time > best).collect();
-    assert!(late.len() <= 1 && late.iter().all(|time| **time < best + LOST), "{times:?}");
+    assert!(
+        late.len() <= 1 && late.iter().all(|time| **time < best + LOST),
+        "{times:?}"
+    );
 }
 
 #[test]
 fn field_b3_a_fetch_where_udp_is_policed() {
     lab::run(|lab| {
-        let Sites { desk, laptop, far, near: _near } = sites(lab);
-        learnt(&fetches(&desk, &laptop, &[], || far.router.police(Protocol::Udp, POLICED)));
+        let Sites {
+            desk,
+            laptop,
+            far,
+            near: _near,
+        } = sites(lab);
+        learnt(&fetches(&desk, &laptop, &[], || {
+            far.router.police(Protocol::Udp, POLICED)
+        }));
     });
 }
 
 #[test]
 fn field_b3_a_fetch_from_far_where_udp_is_policed() {
     lab::run(|lab| {
-        let Sites { desk, laptop, far, near } = sites(lab);
+        let Sites {
+            desk,
+            laptop,
+            far,
+            near,
+        } = sites(lab);
         // From far away QUIC comes first.
         near.router.delay(Duration::from_millis(20));
-        learnt(&fetches(&desk, &laptop, &[], || far.router.police(Protocol::Udp, POLICED)));
+        learnt(&fetches(&desk, &laptop, &[], || {
+            far.router.police(Protocol::Udp, POLICED)
+        }));
     });
 }
 
 #[test]
 fn field_b3_a_fetch_where_tcp_is_policed() {
     lab::run(|lab| {
-        let Sites { desk, laptop, far, near: _near } = sites(lab);
-        learnt(&fetches(&desk, &laptop, &[], || far.router.police(Protocol::Tcp, POLICED)));
+        let Sites {
+            desk,
+            laptop,
+            far,
+            near: _near,
+        } = sites(lab);
+        learnt(&fetches(&desk, &laptop, &[], || {
+            far.router.police(Protocol::Tcp, POLICED)
+        }));
     });
 }
 
 /// Fetches where packets are short, by devices that have not met before.
 fn narrow(lab: &Lab, direction: Direction, mtu: u16) {
-    let Sites { desk, laptop, far, near: _near } = sites(lab);
+    let Sites {
+        desk,
+        laptop,
+        far,
+        near: _near,
+    } = sites(lab);
     learnt(&fetches(&desk, &laptop, &[], || {
         // Links of before are gone: nothing was learnt by them.
         laptop.down();
@@ -130,17 +180,29 @@ fn field_b3_a_fetch_where_what_goes_is_too_short_for_quic() {
     lab::run(|lab| narrow(lab, Direction::Out, 1000));
 }
 
-/// Fetches on a way without trouble, then where packets are too short for QUIC and nobody says so: from the second one on that takes at
-/// most 1.5 times as long. The quickest of four are compared, so that a busy machine counts for neither, and it may add half of what a dial
-/// in vain takes (0.3 s): they are small, so that one shows.
+/// Fetches on a way without trouble, then where packets are too short for QUIC and nobody says so:
+/// from the second one on that takes at most 1.5 times as long. The quickest of four are compared,
+/// so that a busy machine counts for neither, and it may add half of what a dial in vain takes (0.3
+/// s): they are small, so that one shows.
 fn as_quick_where_packets_are_short(lab: &Lab, direction: Direction) {
     const EACH: usize = 4;
     const NOISE: Duration = Duration::from_millis(150);
-    let Sites { desk, laptop, far, near: _near } = sites(lab);
+    let Sites {
+        desk,
+        laptop,
+        far,
+        near: _near,
+    } = sites(lab);
     let files = files(&desk, 2 * EACH as u64 + 1, SIZE);
-    let shared: Vec<(&PathBuf, String)> = files.iter().map(|file| (file, desk.share(file).ticket)).collect();
-    let quickest =
-        |of: &[(&PathBuf, String)]| of.iter().map(|(file, ticket)| timed(&laptop, file, ticket)).min();
+    let shared: Vec<(&PathBuf, String)> = files
+        .iter()
+        .map(|file| (file, desk.share(file).ticket))
+        .collect();
+    let quickest = |of: &[(&PathBuf, String)]| {
+        of.iter()
+            .map(|(file, ticket)| timed(&laptop, file, ticket))
+            .min()
+    };
     let best = quickest(&shared[..EACH]).unwrap();
     laptop.down();
     far.router.narrow(direction, 1000);
@@ -148,8 +210,14 @@ fn as_quick_where_packets_are_short(lab: &Lab, direction: Direction) {
     let first = quickest(&shared[EACH..=EACH]).unwrap();
     let then = quickest(&shared[EACH + 1..]).unwrap();
     println!("{best:?} without trouble, {first:?} the first time, then {then:?}");
-    assert!(then <= best * 3 / 2 + NOISE, "{then:?}, and {best:?} without trouble");
-    assert!(first < best * 3 / 2 + LOST + ROOM, "{first:?}, and {best:?} without trouble");
+    assert!(
+        then <= best * 3 / 2 + NOISE,
+        "{then:?}, and {best:?} without trouble"
+    );
+    assert!(
+        first < best * 3 / 2 + LOST + ROOM,
+        "{first:?}, and {best:?} without trouble"
+    );
 }
 
 #[test]
@@ -162,7 +230,8 @@ fn field_b3_short_packets_cost_nothing_the_second_time_where_they_go() {
     lab::run(|lab| as_quick_where_packets_are_short(lab, Direction::Out));
 }
 
-/// Shares files one after the other, `spoil` being called after the first is at the store; returns how long each upload took.
+/// Shares files one after the other, `spoil` being called after the first is at the store; returns
+/// how long each upload took.
 fn uploads(desk: &Device, spoil: impl FnOnce()) -> Vec<Duration> {
     let mut spoil = Some(spoil);
     let mut times = Vec::new();
@@ -184,7 +253,9 @@ fn field_b3_an_upload_where_udp_is_policed() {
     lab::run(|lab| {
         let world = World::new(lab);
         let (desk, _laptop) = world.pair();
-        learnt(&uploads(&desk, || world.one.router.police(Protocol::Udp, POLICED)));
+        learnt(&uploads(&desk, || {
+            world.one.router.police(Protocol::Udp, POLICED)
+        }));
     });
 }
 
@@ -193,7 +264,9 @@ fn field_b3_an_upload_where_tcp_is_policed() {
     lab::run(|lab| {
         let world = World::new(lab);
         let (desk, _laptop) = world.pair();
-        learnt(&uploads(&desk, || world.one.router.police(Protocol::Tcp, POLICED)));
+        learnt(&uploads(&desk, || {
+            world.one.router.police(Protocol::Tcp, POLICED)
+        }));
     });
 }
 
@@ -233,7 +306,9 @@ fn circuits(lab: &Lab, side: Side, protocol: Protocol) {
         Side::Fetcher => &world.two.router,
         Side::Origin => &world.one.router,
     };
-    learnt(&fetches(&desk, &laptop, &["--no-upload"], || router.police(protocol, POLICED)));
+    learnt(&fetches(&desk, &laptop, &["--no-upload"], || {
+        router.police(protocol, POLICED)
+    }));
 }
 
 #[test]
@@ -321,7 +396,9 @@ fn narrow_letter(lab: &Lab, mtu: u16) {
     assert!(began.elapsed() < LOST + ROOM, "{:?}", began.elapsed());
     let began = Instant::now();
     desk.send("laptop", &text);
-    until("the next letter", || (laptop.inbox().len() == 2).then_some(()));
+    until("the next letter", || {
+        (laptop.inbox().len() == 2).then_some(())
+    });
     println!("the next letter took {:?}", began.elapsed());
     assert!(began.elapsed() < ROOM, "{:?}", began.elapsed());
 }
@@ -380,7 +457,12 @@ fn field_b3_tcp_is_swallowed_in_the_middle() {
 #[test]
 fn field_b3_udp_is_swallowed_in_the_middle() {
     lab::run(|lab| {
-        let Sites { desk, laptop, far, near } = sites(lab);
+        let Sites {
+            desk,
+            laptop,
+            far,
+            near,
+        } = sites(lab);
         // From far away QUIC comes first.
         near.router.delay(Duration::from_millis(20));
         far.router.shape(1000, 50);
@@ -391,8 +473,15 @@ fn field_b3_udp_is_swallowed_in_the_middle() {
 #[test]
 fn field_b3_tcp_is_swallowed_between_two_fetches() {
     lab::run(|lab| {
-        let Sites { desk, laptop, far, near: _near } = sites(lab);
-        learnt(&fetches(&desk, &laptop, &[], || far.router.block(Protocol::Tcp)));
+        let Sites {
+            desk,
+            laptop,
+            far,
+            near: _near,
+        } = sites(lab);
+        learnt(&fetches(&desk, &laptop, &[], || {
+            far.router.block(Protocol::Tcp)
+        }));
     });
 }
 
@@ -405,8 +494,11 @@ fn field_b3_udp_is_swallowed_in_the_middle_of_an_upload() {
         let file = fill(desk.path("film.mkv"), 1, LONG);
         world.one.router.shape(50, 1000);
         let shared = desk.share(&file);
-        let reaches =
-            |bytes| until("more is there", || (desk.upload(&shared.share).bytes >= bytes).then_some(()));
+        let reaches = |bytes| {
+            until("more is there", || {
+                (desk.upload(&shared.share).bytes >= bytes).then_some(())
+            })
+        };
         reaches(LONG / 5);
         world.one.router.block(Protocol::Udp);
         let (before, since) = (desk.upload(&shared.share).bytes, Instant::now());

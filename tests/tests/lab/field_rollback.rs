@@ -1,10 +1,12 @@
-//! What is older than what others know of it: homes, stores and mailboxes that were restored from a backup, and homes that run
-//! twice.
+//! What is older than what others know of it: homes, stores and mailboxes that were restored from a
+//! backup, and homes that run twice.
 //!
-//! Siblings of "an owner was restored and publishes a number again": it was restored and publishes nothing; it publishes the
-//! same number with another content while a reader has the first; a reader follows, or has ended, or is new; a reader was
-//! restored; the store has more than the owner; the store lost what the owner put there; the mailbox gives again what was
-//! acknowledged; the outbox sends again what was sent; one home runs on two machines, on one network or at one relay.
+//! Siblings of "an owner was restored and publishes a number again": it was restored and publishes
+//! nothing; it publishes the same number with another content while a reader has the first; a
+//! reader follows, or has ended, or is new; a reader was restored; the store has more than the
+//! owner; the store lost what the owner put there; the mailbox gives again what was acknowledged;
+//! the outbox sends again what was sent; one home runs on two machines, on one network or at one
+//! relay.
 
 use crate::common::pair;
 use crate::relay_world::{Fleet, World};
@@ -14,7 +16,14 @@ use std::fs;
 
 /// Follows a share into the folder `got`.
 fn follow(device: &Device, ticket: &str) -> Running {
-    device.begin(&["fetch", ticket, "--yes", "--follow", "-o", device.path("got").to_str().unwrap()])
+    device.begin(&[
+        "fetch",
+        ticket,
+        "--yes",
+        "--follow",
+        "-o",
+        device.path("got").to_str().unwrap(),
+    ])
 }
 
 /// Waits for a version of a followed share.
@@ -31,14 +40,18 @@ fn shares(device: &Device) -> Vec<ShareInfo> {
 
 /// Waits until a device has its only share in this version.
 fn reaches(device: &Device, number: u64) {
-    until(&format!("version {number}"), || (shares(device)[0].version == number).then_some(()));
+    until(&format!("version {number}"), || {
+        (shares(device)[0].version == number).then_some(())
+    });
 }
 
 /// Returns what a device says, with every command, of what was lost.
 fn says(device: &Device, words: &[&str]) {
     let told = until("a word", || {
         let told = device.status().losses;
-        told.iter().any(|told| words.iter().all(|word| told.contains(word))).then_some(told)
+        told.iter()
+            .any(|told| words.iter().all(|word| told.contains(word)))
+            .then_some(told)
     });
     assert!(!told.is_empty());
     let plain = device.plain(&["status"]);
@@ -82,8 +95,8 @@ fn field_a8_a_restored_owner_goes_past_what_a_follower_has() {
     });
 }
 
-/// An owner is restored to its first version and publishes the second anew, while a device that is there has a later one, or
-/// another second; then a new device comes.
+/// An owner is restored to its first version and publishes the second anew, while a device that is
+/// there has a later one, or another second; then a new device comes.
 fn a_new_device_comes(lab: &Lab, number: u64) {
     let (desk, laptop) = pair(lab);
     let phone = lab.device("phone");
@@ -150,7 +163,10 @@ fn field_a8_a_restored_owner_that_publishes_nothing_is_mended_too() {
 fn warns(device: &Device, words: &[&str]) {
     until(&format!("{} warns", device.name), || {
         let warnings = device.status().warnings;
-        warnings.iter().any(|warning| words.iter().all(|word| warning.contains(word))).then_some(())
+        warnings
+            .iter()
+            .any(|warning| words.iter().all(|word| warning.contains(word)))
+            .then_some(())
     });
 }
 
@@ -165,7 +181,13 @@ fn field_a8_a_home_that_runs_twice_on_one_network_is_said_on_both() {
         laptop.up();
         assert_eq!(desk.id(), laptop.id());
         for device in [&desk, &laptop] {
-            warns(device, &["Another machine runs with this device's key", "new identity"]);
+            warns(
+                device,
+                &[
+                    "Another machine runs with this device's key",
+                    "new identity",
+                ],
+            );
             let doctor = device.plain(&["doctor"]);
             let said = String::from_utf8_lossy(&doctor.output).into_owned() + &doctor.errors;
             assert!(said.contains("Another machine runs"), "{said}");
@@ -178,7 +200,11 @@ fn field_a8_a_home_that_runs_twice_on_one_network_is_said_on_both() {
         desk.down();
         desk.up();
         desk.sees(1);
-        assert!(desk.status().warnings.is_empty(), "{:?}", desk.status().warnings);
+        assert!(
+            desk.status().warnings.is_empty(),
+            "{:?}",
+            desk.status().warnings
+        );
     });
 }
 
@@ -196,10 +222,17 @@ fn field_a8_a_home_that_runs_twice_at_a_relay_is_said_on_both() {
         desk.kill();
         desk.up();
         desk.sees_that("laptop", true);
-        assert!(desk.status().warnings.is_empty(), "{:?}", desk.status().warnings);
+        assert!(
+            desk.status().warnings.is_empty(),
+            "{:?}",
+            desk.status().warnings
+        );
         copy.up();
         for device in [&desk, &copy] {
-            warns(device, &["Another machine runs with this device's key", "relay"]);
+            warns(
+                device,
+                &["Another machine runs with this device's key", "relay"],
+            );
         }
     });
 }
@@ -215,15 +248,22 @@ fn field_a8_a_home_that_runs_twice_at_two_fronts_is_said_on_both() {
         copy.become_twin_of(&desk);
         desk.up();
         assert_eq!(desk.is_connected().front, Some(front.clone()));
-        // A front is picked by the device's key, so the copy is at the other one only if it does not reach the first.
-        fleet.two.router.refuse(fleet.member(&front).cable.address());
+        // A front is picked by the device's key, so the copy is at the other one only if it does
+        // not reach the first.
+        fleet
+            .two
+            .router
+            .refuse(fleet.member(&front).cable.address());
         copy.up();
         until("the copy is at the other front", || {
             let relay = copy.relay();
             (relay.front.is_some() && relay.front != Some(front.clone())).then_some(())
         });
         for device in [&desk, &copy] {
-            warns(device, &["Another machine runs with this device's key", "relay"]);
+            warns(
+                device,
+                &["Another machine runs with this device's key", "relay"],
+            );
         }
     });
 }
@@ -245,7 +285,8 @@ fn field_a8_a_restored_reader_goes_on_and_gives_only_what_it_has() {
         let mut events = laptop.api().events(&transfer).unwrap();
         fill(things.join("changing"), 2, 300_000);
         desk.share(&things);
-        let second = |event: &Event| matches!(event, Event::Version { version: 2, .. }).then_some(());
+        let second =
+            |event: &Event| matches!(event, Event::Version { version: 2, .. }).then_some(());
         events.wait_for("version 2", second).unwrap();
         // Its home knows version 1, its files are those of version 2.
         laptop.down();
@@ -256,7 +297,8 @@ fn field_a8_a_restored_reader_goes_on_and_gives_only_what_it_has() {
         Tree::of(&things).assert_same(&Tree::of(laptop.path("got/things")));
         fill(things.join("changing"), 3, 300_000);
         desk.share(&things);
-        let third = |event: &Event| matches!(event, Event::Version { version: 3, .. }).then_some(());
+        let third =
+            |event: &Event| matches!(event, Event::Version { version: 3, .. }).then_some(());
         events.wait_for("version 3", third).unwrap();
         Tree::of(&things).assert_same(&Tree::of(laptop.path("got/things")));
         desk.down();
@@ -349,7 +391,8 @@ fn field_a8_a_restored_owner_that_waits_for_its_user_is_no_twin() {
         desk.uploads(&shared.share);
         desk.down();
         desk.restore("first");
-        // Neither the version that the backup knows nor the later one: nobody but the user may publish it.
+        // Neither the version that the backup knows nor the later one: nobody but the user may
+        // publish it.
         fill(things.join("changing"), 77, 300_000);
         desk.up();
         desk.is_connected();
@@ -359,8 +402,15 @@ fn field_a8_a_restored_owner_that_waits_for_its_user_is_no_twin() {
             laptop.fetch(&shared.ticket, &format!("got-{round}"));
         }
         let told = desk.status().losses;
-        assert!(!told.iter().any(|told| told.contains("Another machine")), "{told:?}");
-        assert_ne!(desk.upload(&shared.share).state, UploadState::Uploading, "a store takes nothing older");
+        assert!(
+            !told.iter().any(|told| told.contains("Another machine")),
+            "{told:?}"
+        );
+        assert_ne!(
+            desk.upload(&shared.share).state,
+            UploadState::Uploading,
+            "a store takes nothing older"
+        );
         assert_eq!(desk.share(&things).version, 3);
         until("the third version at the store", || {
             (desk.upload(&shared.share).version == Some(3)).then_some(())
@@ -379,12 +429,16 @@ fn field_a8_a_message_comes_once_whichever_side_is_restored() {
         // The mailbox gives it again.
         world.relay.backup("full");
         laptop.up();
-        until("the message", || (laptop.texts(None) == ["the first"]).then_some(()));
+        until("the message", || {
+            (laptop.texts(None) == ["the first"]).then_some(())
+        });
         world.relay.stop();
         world.relay.restore("full");
         world.relay.start();
         desk.sees_that("laptop", true);
-        until("an empty mailbox", || (world.relay.stats()["messages"] == 0).then_some(()));
+        until("an empty mailbox", || {
+            (world.relay.stats()["messages"] == 0).then_some(())
+        });
         assert_eq!(laptop.texts(None), ["the first"]);
         // The outbox sends it again.
         world.relay.stop();
@@ -394,13 +448,22 @@ fn field_a8_a_message_comes_once_whichever_side_is_restored() {
         desk.backup("unsent");
         world.relay.start();
         desk.up();
-        until("the second message", || (laptop.texts(None).len() == 2).then_some(()));
+        until("the second message", || {
+            (laptop.texts(None).len() == 2).then_some(())
+        });
         desk.down();
         desk.restore("unsent");
         desk.up();
-        until("an empty outbox", || (desk.status().outgoing == 0).then_some(()));
+        until("an empty outbox", || {
+            (desk.status().outgoing == 0).then_some(())
+        });
         desk.send("laptop", "the third");
-        until("the third message", || laptop.texts(None).contains(&"the third".to_owned()).then_some(()));
+        until("the third message", || {
+            laptop
+                .texts(None)
+                .contains(&"the third".to_owned())
+                .then_some(())
+        });
         assert_eq!(laptop.texts(None), ["the first", "the second", "the third"]);
         // What was told while the mailbox was at a later number is told again from an earlier one.
         world.relay.stop();
@@ -409,7 +472,15 @@ fn field_a8_a_message_comes_once_whichever_side_is_restored() {
         laptop.sees_that("desk", true);
         desk.sees_that("laptop", true);
         desk.send("laptop", "the fourth");
-        until("the fourth message", || laptop.texts(None).contains(&"the fourth".to_owned()).then_some(()));
-        assert_eq!(laptop.texts(None), ["the first", "the second", "the third", "the fourth"]);
+        until("the fourth message", || {
+            laptop
+                .texts(None)
+                .contains(&"the fourth".to_owned())
+                .then_some(())
+        });
+        assert_eq!(
+            laptop.texts(None),
+            ["the first", "the second", "the third", "the fourth"]
+        );
     });
 }

@@ -1,9 +1,10 @@
 //! Faults seen in the field, in how the files of a share stand.
 //!
-//! B1, metadata taken for content: chmod, touch, a hard link more, a copy in its place, moved away and back. B2, a changed
-//! file of which nothing is said. B10, what cannot be read: files of /proc, a growing one, a name for the top itself. C17
-//! B12, lost taken for empty: a store of no bytes, gone, damaged; the key gone. C17
-//! and B14, an end that comes late: expired, and ended while somebody fetches.
+//! B1, metadata taken for content: chmod, touch, a hard link more, a copy in its place, moved away
+//! and back. B2, a changed file of which nothing is said. B10, what cannot be read: files of /proc,
+//! a growing one, a name for the top itself. C17 B12, lost taken for empty: a store of no bytes,
+//! gone, damaged; the key gone. C17 and B14, an end that comes late: expired, and ended while
+//! somebody fetches.
 
 use crate::common::pair;
 use hither_api::{ErrorCode, ShareInfo, ShareState};
@@ -19,7 +20,9 @@ pub(crate) fn shares(device: &Device) -> Vec<ShareInfo> {
 
 /// The share of this id, as the list tells it.
 pub(crate) fn share_of(device: &Device, share: &str) -> Option<ShareInfo> {
-    shares(device).into_iter().find(|known| known.share == share)
+    shares(device)
+        .into_iter()
+        .find(|known| known.share == share)
 }
 
 /// Waits until the list says that of a share.
@@ -32,7 +35,14 @@ fn state(device: &Device, share: &str, wanted: ShareState) -> ShareInfo {
 
 /// Runs a tool of the system.
 pub(crate) fn tool(program: &str, arguments: &[&str]) {
-    assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program} {arguments:?}");
+    assert!(
+        Command::new(program)
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success(),
+        "{program} {arguments:?}"
+    );
 }
 
 #[test]
@@ -57,7 +67,10 @@ fn field_b1_content_decides_and_not_its_stamp() {
         whole("touch");
         fs::hard_link(&film, desk.path("another")).unwrap();
         whole("a hard link");
-        tool("cp", &[film.to_str().unwrap(), desk.path("copy").to_str().unwrap()]);
+        tool(
+            "cp",
+            &[film.to_str().unwrap(), desk.path("copy").to_str().unwrap()],
+        );
         fs::rename(desk.path("copy"), &film).unwrap();
         whole("a copy in its place");
         desk.down();
@@ -76,10 +89,17 @@ fn field_b1_content_decides_and_not_its_stamp() {
         let into = laptop.path("got");
         tool(
             "cp",
-            &["--remove-destination", film.to_str().unwrap(), into.join("film.mkv").to_str().unwrap()],
+            &[
+                "--remove-destination",
+                film.to_str().unwrap(),
+                into.join("film.mkv").to_str().unwrap(),
+            ],
         );
         let seeding = share_of(&laptop, id).unwrap();
-        assert_eq!((seeding.held, seeding.state), (seeding.chunks, ShareState::Whole));
+        assert_eq!(
+            (seeding.held, seeding.state),
+            (seeding.chunks, ShareState::Whole)
+        );
     });
 }
 
@@ -92,25 +112,48 @@ fn field_a5_b1_what_may_not_be_read_now_is_not_taken_for_deleted_or_changed() {
         fill(folder.join("a"), 1, 1000);
         fill(folder.join("sub/b"), 2, 1000);
         let mode = |path: &Path, mode: &str| tool("chmod", &[mode, path.to_str().unwrap()]);
-        let watch = ["share", folder.to_str().unwrap(), "--watch", "--skip-unsharable"];
-        let Some(run) = desk.hither_as(NOBODY, &watch) else { return };
-        let id = run.well().lines.last().unwrap()["share"].as_str().unwrap().to_owned();
+        let watch = [
+            "share",
+            folder.to_str().unwrap(),
+            "--watch",
+            "--skip-unsharable",
+        ];
+        let Some(run) = desk.hither_as(NOBODY, &watch) else {
+            return;
+        };
+        let id = run.well().lines.last().unwrap()["share"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let list = || desk.hither_as(NOBODY, &["list"]).unwrap().well().lines;
-        let told = |id: &str| list().into_iter().find(|line| line["share"] == *id).unwrap();
+        let told = |id: &str| {
+            list()
+                .into_iter()
+                .find(|line| line["share"] == *id)
+                .unwrap()
+        };
         let trouble = |words: &str| {
             lab::until(&format!("trouble: {words}"), || {
                 let line = told(&id);
-                line["trouble"].as_str().is_some_and(|text| text.contains(words)).then_some(line)
+                line["trouble"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(words))
+                    .then_some(line)
             })
         };
         let version = |number: u64| {
             lab::until(&format!("version {number}"), || {
-                Some(told(&id)).filter(|line| line["version"] == number && line["trouble"].is_null())
+                Some(told(&id))
+                    .filter(|line| line["version"] == number && line["trouble"].is_null())
             })
         };
         mode(&folder.join("sub"), "000");
         fs::write(folder.join("c"), "c").unwrap();
-        assert_eq!(trouble("sub")["version"], 1, "what cannot be read is not deleted");
+        assert_eq!(
+            trouble("sub")["version"],
+            1,
+            "what cannot be read is not deleted"
+        );
         mode(&folder.join("sub"), "755");
         assert_eq!(version(2)["files"], 3);
         mode(&folder, "000");
@@ -119,14 +162,32 @@ fn field_a5_b1_what_may_not_be_read_now_is_not_taken_for_deleted_or_changed() {
         fs::write(folder.join("d"), "d").unwrap();
         assert_eq!(version(3)["files"], 4);
         // A file that is not watched: unreadable is not changed.
-        let run = desk.hither_as(NOBODY, &["share", single.to_str().unwrap()]).unwrap().well();
-        let id = run.lines.last().unwrap()["share"].as_str().unwrap().to_owned();
+        let run = desk
+            .hither_as(NOBODY, &["share", single.to_str().unwrap()])
+            .unwrap()
+            .well();
+        let id = run.lines.last().unwrap()["share"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         mode(&single, "000");
         let line = told(&id);
-        assert_eq!((line["state"].as_str(), line["held"].as_u64()), (Some("unreadable"), Some(0)));
-        assert!(line["trouble"].as_str().unwrap().contains("permission denied"), "{line}");
+        assert_eq!(
+            (line["state"].as_str(), line["held"].as_u64()),
+            (Some("unreadable"), Some(0))
+        );
+        assert!(
+            line["trouble"]
+                .as_str()
+                .unwrap()
+                .contains("permission denied"),
+            "{line}"
+        );
         mode(&single, "644");
-        assert_eq!((told(&id)["state"].as_str(), &told(&id)["held"]), (Some("whole"), &line["chunks"]));
+        assert_eq!(
+            (told(&id)["state"].as_str(), &told(&id)["held"]),
+            (Some("whole"), &line["chunks"])
+        );
         desk.hither_as(NOBODY, &["down"]).unwrap().well();
     });
 }
@@ -144,7 +205,10 @@ fn field_b2_a_changed_file_is_said_where_it_is_shared() {
         // Nobody asks: it is noticed all the same.
         lab::until("a word in the status", || {
             let warnings = desk.status().warnings;
-            warnings.iter().any(|text| text.contains("film.mkv changed since it was shared")).then_some(())
+            warnings
+                .iter()
+                .any(|text| text.contains("film.mkv changed since it was shared"))
+                .then_some(())
         });
         let changed = state(&desk, &shared.share, ShareState::Changed);
         assert!(
@@ -152,8 +216,14 @@ fn field_b2_a_changed_file_is_said_where_it_is_shared() {
             "what is the same is still given: {changed:?}"
         );
         let list = String::from_utf8(desk.plain(&["list"]).output).unwrap();
-        assert!(list.contains("film.mkv changed since it was shared: share it again."), "{list}");
-        assert!(desk.log().contains("the files of a share are not what they were"));
+        assert!(
+            list.contains("film.mkv changed since it was shared: share it again."),
+            "{list}"
+        );
+        assert!(
+            desk.log()
+                .contains("the files of a share are not what they were")
+        );
         desk.share(&desk.path("folder"));
         assert_eq!(state(&desk, &shared.share, ShareState::Whole).trouble, None);
         laptop.fetch(&shared.ticket, "got");
@@ -167,21 +237,36 @@ fn field_b10_what_cannot_be_read_is_named_and_may_be_left_out() {
         let desk = lab.device("desk");
         let error = desk.hither(&["share", "/proc/cpuinfo"]).failed(1);
         assert_eq!(error.code, ErrorCode::Unreadable);
-        assert!(error.message.contains("/proc/cpuinfo") && error.message.contains("how long"), "{error:?}");
+        assert!(
+            error.message.contains("/proc/cpuinfo") && error.message.contains("how long"),
+            "{error:?}"
+        );
         let folder = desk.path("folder");
         fill(folder.join("whole"), 1, 3000);
         fs::create_dir(folder.join("pseudo")).unwrap();
         let growing = folder.join("pseudo");
         fs::write(folder.join("file"), "").unwrap();
-        tool("mount", &["--bind", "/proc/cpuinfo", folder.join("file").to_str().unwrap()]);
+        tool(
+            "mount",
+            &[
+                "--bind",
+                "/proc/cpuinfo",
+                folder.join("file").to_str().unwrap(),
+            ],
+        );
         let error = desk.hither(&["share", folder.to_str().unwrap()]).failed(1);
         assert!(error.message.contains("file cannot be read"), "{error:?}");
         // One that somebody writes to all the time.
         let log = growing.join("log");
-        let script = format!("while :; do head -c 3000000 /dev/zero >> '{}'; done", log.display());
+        let script = format!(
+            "while :; do head -c 3000000 /dev/zero >> '{}'; done",
+            log.display()
+        );
         let mut writer = Command::new("sh").args(["-c", &script]).spawn().unwrap();
         lab::until("a growing file", || {
-            fs::metadata(&log).is_ok_and(|meta| meta.len() > 20 << 20).then_some(())
+            fs::metadata(&log)
+                .is_ok_and(|meta| meta.len() > 20 << 20)
+                .then_some(())
         });
         let error = desk.hither(&["share", log.to_str().unwrap()]).failed(1);
         let run = desk.hither(&["share", folder.to_str().unwrap(), "--skip-unsharable"]);
@@ -191,9 +276,23 @@ fn field_b10_what_cannot_be_read_is_named_and_may_be_left_out() {
         assert!(error.message.contains("log keeps changing"), "{error:?}");
         let run = run.well();
         assert_eq!(run.lines.last().unwrap()["files"], 1, "{:?}", run.lines);
-        let warned = run.lines.iter().filter_map(|line| line["message"].as_str()).collect::<Vec<_>>();
-        assert!(warned.iter().any(|text| text.starts_with("pseudo/log is not shared")), "{warned:?}");
-        assert!(warned.iter().any(|text| text.starts_with("file is not shared")), "{warned:?}");
+        let warned = run
+            .lines
+            .iter()
+            .filter_map(|line| line["message"].as_str())
+            .collect::<Vec<_>>();
+        assert!(
+            warned
+                .iter()
+                .any(|text| text.starts_with("pseudo/log is not shared")),
+            "{warned:?}"
+        );
+        assert!(
+            warned
+                .iter()
+                .any(|text| text.starts_with("file is not shared")),
+            "{warned:?}"
+        );
     });
 }
 
@@ -208,8 +307,14 @@ fn field_c17_a_share_ends_to_the_moment_and_stops_what_runs() {
         desk.cable.shape_up(20);
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
         fetch.reach(MIB);
-        lab::until("the end", || share_of(&desk, &shared.share).is_none().then_some(()));
-        assert!(begun.elapsed().as_secs() < 15, "{:?} after it was shared", begun.elapsed());
+        lab::until("the end", || {
+            share_of(&desk, &shared.share).is_none().then_some(())
+        });
+        assert!(
+            begun.elapsed().as_secs() < 15,
+            "{:?} after it was shared",
+            begun.elapsed()
+        );
         let error = fetch.finish().failed(4);
         assert_eq!(error.code, ErrorCode::Refused);
         assert!(!laptop.path("got/film.mkv").exists());
@@ -288,16 +393,29 @@ fn field_a1_another_devices_store_is_refused_and_says_what_to_do() {
         let file = fill(desk.path("film.mkv"), 1, MIB);
         desk.share(&file);
         laptop.up();
-        let (id, desks, store) = (laptop.id(), desk.id(), |device: &Device| device.home().join("data/store"));
+        let (id, desks, store) = (laptop.id(), desk.id(), |device: &Device| {
+            device.home().join("data/store")
+        });
         desk.down();
         laptop.down();
         let kept = laptop.path("kept");
         fs::rename(store(&laptop), &kept).unwrap();
         copy(&store(&desk), &store(&laptop));
         let error = laptop.hither(&["up"]).failed(1);
-        assert!(error.message.contains("is that of another device"), "{}", error.message);
-        assert!(error.message.contains("Put the store of this device back"), "{}", error.message);
-        assert!(laptop.hither(&["list"]).status != 0, "no command gets anywhere");
+        assert!(
+            error.message.contains("is that of another device"),
+            "{}",
+            error.message
+        );
+        assert!(
+            error.message.contains("Put the store of this device back"),
+            "{}",
+            error.message
+        );
+        assert!(
+            laptop.hither(&["list"]).status != 0,
+            "no command gets anywhere"
+        );
         // What is advised helps: the store put back, or none.
         fs::remove_dir_all(store(&laptop)).unwrap();
         fs::rename(&kept, store(&laptop)).unwrap();

@@ -1,7 +1,9 @@
-//! A chunk that takes longer than any limit of progress on its link: it must come through all the same.
+//! A chunk that takes longer than any limit of progress on its link: it must come through all the
+//! same.
 //!
-//! What else has this shape? A fetch, and an upload to a store; a chunk just above a limit, and the largest that is made, on half a
-//! Mbit/s. Where a link carries only a trickle it is not silent, so nothing may break off and begin the chunk anew for ever.
+//! What else has this shape? A fetch, and an upload to a store; a chunk just above a limit, and the
+//! largest that is made, on half a Mbit/s. Where a link carries only a trickle it is not silent, so
+//! nothing may break off and begin the chunk anew for ever.
 
 use crate::common::pair;
 use crate::relay_world::World;
@@ -21,7 +23,8 @@ fn ideal(bytes: u64) -> Duration {
     Duration::from_secs_f64(bytes as f64 * 8.0 / f64::from(KBIT * 1000))
 }
 
-/// Shares a file that is one chunk of so many bytes, as if it belonged to a share with a very large file.
+/// Shares a file that is one chunk of so many bytes, as if it belonged to a share with a very large
+/// file.
 fn one_chunk(desk: &Device, make: impl Fn(&Path) -> PathBuf) -> (PathBuf, Shared) {
     let film = fill(desk.path("film.mkv"), 1, 100_000);
     let shared = desk.share_with(&film, &["--no-upload"]);
@@ -34,7 +37,8 @@ fn one_chunk(desk: &Device, make: impl Fn(&Path) -> PathBuf) -> (PathBuf, Shared
     (film, shared)
 }
 
-/// A chunk of 2.1 MB, which takes 34 s: the limits of progress are 30 s. The smallest chunk of this average has 2 MiB.
+/// A chunk of 2.1 MB, which takes 34 s: the limits of progress are 30 s. The smallest chunk of this
+/// average has 2 MiB.
 fn small(path: &Path) -> PathBuf {
     fill(path, 2, 2_100_000)
 }
@@ -54,14 +58,25 @@ fn fetches(lab: &Lab, make: fn(&Path) -> PathBuf) {
     let size = fs::metadata(&film).unwrap().len();
     let (began, before) = (Instant::now(), desk.cable.traffic());
     let fetch = laptop.begin_fetch(&shared.ticket, "got");
-    within(ideal(size) * 2 + Duration::from_secs(30), "the chunk", || {
-        let bytes = laptop.transfers().first().map(|transfer| transfer.bytes);
-        (bytes >= Some(size)).then_some(())
-    });
+    within(
+        ideal(size) * 2 + Duration::from_secs(30),
+        "the chunk",
+        || {
+            let bytes = laptop.transfers().first().map(|transfer| transfer.bytes);
+            (bytes >= Some(size)).then_some(())
+        },
+    );
     fetch.finish().well();
     let sent = desk.cable.traffic().sent - before.sent;
-    println!("{size} bytes in {:?}, at best {:?}; {sent} bytes sent", began.elapsed(), ideal(size));
-    assert!(sent < size + size / 4, "the chunk was sent more than once: {sent}");
+    println!(
+        "{size} bytes in {:?}, at best {:?}; {sent} bytes sent",
+        began.elapsed(),
+        ideal(size)
+    );
+    assert!(
+        sent < size + size / 4,
+        "the chunk was sent more than once: {sent}"
+    );
     Tree::of(&film).assert_same(&Tree::of(laptop.path("got/film.mkv")));
 }
 
@@ -72,12 +87,21 @@ fn uploads(lab: &Lab, make: fn(&Path) -> PathBuf) {
     let (film, shared) = one_chunk(&desk, make);
     let size = fs::metadata(&film).unwrap().len();
     let (began, before) = (Instant::now(), desk.cable.traffic());
-    within(ideal(size) * 2 + Duration::from_secs(60), "an upload", || {
-        (desk.upload(&shared.share).state == UploadState::Uploaded).then_some(())
-    });
+    within(
+        ideal(size) * 2 + Duration::from_secs(60),
+        "an upload",
+        || (desk.upload(&shared.share).state == UploadState::Uploaded).then_some(()),
+    );
     let sent = desk.cable.traffic().sent - before.sent;
-    println!("{size} bytes in {:?}, at best {:?}; {sent} bytes sent", began.elapsed(), ideal(size));
-    assert!(sent < size + size / 4, "the chunk was sent more than once: {sent}");
+    println!(
+        "{size} bytes in {:?}, at best {:?}; {sent} bytes sent",
+        began.elapsed(),
+        ideal(size)
+    );
+    assert!(
+        sent < size + size / 4,
+        "the chunk was sent more than once: {sent}"
+    );
 }
 
 fn fetches_from_a_store(lab: &Lab, make: fn(&Path) -> PathBuf) {
@@ -90,12 +114,20 @@ fn fetches_from_a_store(lab: &Lab, make: fn(&Path) -> PathBuf) {
     laptop.cable.thin_down(KBIT);
     let began = Instant::now();
     let fetch = laptop.begin_fetch(&shared.ticket, "got");
-    within(ideal(size) * 2 + Duration::from_secs(60), "the chunk from the store", || {
-        let bytes = laptop.transfers().first().map(|transfer| transfer.bytes);
-        (bytes >= Some(size)).then_some(())
-    });
+    within(
+        ideal(size) * 2 + Duration::from_secs(60),
+        "the chunk from the store",
+        || {
+            let bytes = laptop.transfers().first().map(|transfer| transfer.bytes);
+            (bytes >= Some(size)).then_some(())
+        },
+    );
     fetch.finish().well();
-    println!("{size} bytes from the store in {:?}, at best {:?}", began.elapsed(), ideal(size));
+    println!(
+        "{size} bytes from the store in {:?}, at best {:?}",
+        began.elapsed(),
+        ideal(size)
+    );
     Tree::of(&film).assert_same(&Tree::of(laptop.path("got/film.mkv")));
 }
 

@@ -1,17 +1,26 @@
 //! D1: a proof that can be reflected, and proofs shown to whoever is there.
 //!
-//! What else has this shape? The opener's proof sent back on the same connection, on a new QUIC connection, on TCP; the
-//! acceptor's proof given as an answer; a query sent back; the words of one stream used on another; a proof shown to a neighbour that
-//! nobody has named; a proof shown to a device that a malicious holder names. Proofs towards stores and between nodes of a
-//! fleet: `relay-server/tests/relay/serve_matrix.rs` and `serve_fleet.rs`; every field of the transcript: `proto-spec/src/proof.rs`.
+//! What else has this shape? The opener's proof sent back on the same connection, on a new QUIC
+//! connection, on TCP; the acceptor's proof given as an answer; a query sent back; the words of one
+//! stream used on another; a proof shown to a neighbour that nobody has named; a proof shown to a
+//! device that a malicious holder names. Proofs towards stores and between nodes of a
+//! fleet: `relay-server/tests/relay/serve_matrix.rs` and `serve_fleet.rs`; every field of the
+//! transcript: `proto-spec/src/proof.rs`.
 
 use crate::common::pair;
-use hither_tests::lab::{self, At, Caller, Conduct, Holder, Loot, MIB, Stranger, Tree, fill, probe, until};
+use hither_tests::lab::{
+    self, At, Caller, Conduct, Holder, Loot, MIB, Stranger, Tree, fill, probe, until,
+};
 use std::net::SocketAddr;
 
 /// Returns what a stranger may have got at most: nothing.
 fn nothing(loot: &Loot) {
-    let got = Loot { queries: 0, opens: 0, reflected: 0, ..loot.clone() };
+    let got = Loot {
+        queries: 0,
+        opens: 0,
+        reflected: 0,
+        ..loot.clone()
+    };
     assert_eq!(got, Loot::default(), "{loot:?}");
 }
 
@@ -32,18 +41,26 @@ fn field_d1_a_neighbour_is_shown_no_proof_and_gets_nothing_for_what_it_reflects(
             Some(stranger.loot()).filter(|loot| loot.queries > 0 && loot.reflected > 1)
         });
         let loot = stranger.loot();
-        assert_eq!(loot.opens, 0, "no share was named to a neighbour that nobody knows: {loot:?}");
+        assert_eq!(
+            loot.opens, 0,
+            "no share was named to a neighbour that nobody knows: {loot:?}"
+        );
         nothing(&loot);
         let why = laptop.why(&laptop.transfer().transfer);
         let id = stranger.id.to_string();
-        assert!(why.sources.iter().all(|source| source.source.device != id), "{:?}", why.sources);
+        assert!(
+            why.sources.iter().all(|source| source.source.device != id),
+            "{:?}",
+            why.sources
+        );
     });
 }
 
 #[test]
 fn field_d1_an_origin_that_is_asked_by_a_stranger_says_nothing() {
     lab::run(|lab| {
-        // The other way round: devices that have the share ask nobody; those that look for one they do not find do.
+        // The other way round: devices that have the share ask nobody; those that look for one they
+        // do not find do.
         let (desk, laptop) = pair(lab);
         let place = lab.device("corner");
         let ticket = desk.share(&fill(desk.path("film.mkv"), 1, MIB)).ticket;
@@ -52,7 +69,15 @@ fn field_d1_an_origin_that_is_asked_by_a_stranger_says_nothing() {
         laptop.up();
         laptop.sees(1);
         let into = laptop.path("got");
-        let fetch = ["fetch", &ticket, "--yes", "-o", into.to_str().unwrap(), "--wait", "4s"];
+        let fetch = [
+            "fetch",
+            &ticket,
+            "--yes",
+            "-o",
+            into.to_str().unwrap(),
+            "--wait",
+            "4s",
+        ];
         laptop.hither(&fetch).failed(3);
         let loot = stranger.loot();
         assert!(loot.queries > 0, "{loot:?}");
@@ -76,7 +101,9 @@ fn field_d1_a_stranger_that_a_holder_names_gets_nothing_for_the_proofs_it_reflec
         desk.cable.shape_up(50);
         laptop.fetch(&ticket, "got");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
-        until("the stranger was shown a proof", || Some(stranger.loot()).filter(|loot| loot.opens > 0));
+        until("the stranger was shown a proof", || {
+            Some(stranger.loot()).filter(|loot| loot.opens > 0)
+        });
         nothing(&stranger.loot());
     });
 }
@@ -116,7 +143,11 @@ fn field_d1_every_message_by_every_caller_at_every_place_on_each_carrier() {
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
-        assert_eq!(outcomes.len(), 2 * 2 * 4 * 22, "kinds of messages by caller, carrier and place");
+        assert_eq!(
+            outcomes.len(),
+            2 * 2 * 4 * 22,
+            "kinds of messages by caller, carrier and place"
+        );
         // It is none the worse for it.
         laptop.fetch(&ticket, "got");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));

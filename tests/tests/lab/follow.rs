@@ -11,8 +11,14 @@ fn later_versions_arrive_also_after_a_restart() {
         let files = Tree::make(&desk.path("things"), 1);
         let ticket = desk.share(&files).ticket;
         let into = laptop.path("got");
-        let mut following =
-            laptop.begin(&["fetch", &ticket, "--yes", "--follow", "-o", into.to_str().unwrap()]);
+        let mut following = laptop.begin(&[
+            "fetch",
+            &ticket,
+            "--yes",
+            "--follow",
+            "-o",
+            into.to_str().unwrap(),
+        ]);
         let version = |event: &Event| match event {
             Event::Version { version, .. } => Some(*version),
             _ => None,
@@ -25,7 +31,10 @@ fn later_versions_arrive_also_after_a_restart() {
         // The command ends with the daemon; what it asked for goes on with the next one.
         let transfer = laptop.transfer().transfer;
         laptop.down();
-        assert_eq!(following.finish().failed(130).code, hither_api::ErrorCode::Interrupted);
+        assert_eq!(
+            following.finish().failed(130).code,
+            hither_api::ErrorCode::Interrupted
+        );
         laptop.up();
         let mut events = laptop.api().events(&transfer).unwrap();
         fill(files.join("latest"), 8, 100_000);

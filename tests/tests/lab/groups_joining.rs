@@ -1,4 +1,5 @@
-//! Getting into a group, and not getting in: policies, approval while somebody is away, crashes in between.
+//! Getting into a group, and not getting in: policies, approval while somebody is away, crashes in
+//! between.
 
 use crate::groups::{group, groups, knows, members, stands, stranger};
 use crate::relay_world::{Fleet, World};
@@ -11,7 +12,9 @@ use std::path::Path;
 #[track_caller]
 fn asked_by(device: &Device, name: &str, asker: &str) {
     until(&format!("{} hears that {asker} asks", device.name), || {
-        members(device, name).into_iter().find(|one| one.asking && one.name == asker)
+        members(device, name)
+            .into_iter()
+            .find(|one| one.asking && one.name == asker)
     });
 }
 
@@ -19,12 +22,23 @@ fn asked_by(device: &Device, name: &str, asker: &str) {
 fn b3_a_device_asks_while_the_admin_is_away_and_is_let_in_while_it_is_away_itself() {
     lab::run(|lab| {
         let world = World::new(lab);
-        let (anna, bert) = (stranger(&world, &world.one, "anna"), stranger(&world, &world.two, "bert"));
+        let (anna, bert) = (
+            stranger(&world, &world.one, "anna"),
+            stranger(&world, &world.two, "bert"),
+        );
         group(&anna, &["create", "The Choir", "--findable"]);
         anna.down();
         // It finds the group by part of its name, and is told how one gets in.
-        let found = bert.hither(&["group", "search", "choir"]).well().lines.pop().unwrap();
-        assert_eq!((&found["name"], &found["policy"]), (&"The Choir".into(), &"approval".into()));
+        let found = bert
+            .hither(&["group", "search", "choir"])
+            .well()
+            .lines
+            .pop()
+            .unwrap();
+        assert_eq!(
+            (&found["name"], &found["policy"]),
+            (&"The Choir".into(), &"approval".into())
+        );
         let asking = group(&bert, &["join", "the choir"]);
         assert_eq!(asking.state, GroupState::Asking);
         // Asking is remembered, on the device and at the relay.
@@ -48,8 +62,13 @@ fn b3_a_device_asks_while_the_admin_is_away_and_is_let_in_while_it_is_away_itsel
             knows(device, "The Choir", &[("anna", true), ("bert", true)]);
         }
         // It is no admin.
-        let error = bert.hither(&["group", "policy", "The Choir", "open"]).failed(4);
-        assert!(error.message.contains("admin") && !error.hint.is_empty(), "{error:?}");
+        let error = bert
+            .hither(&["group", "policy", "The Choir", "open"])
+            .failed(4);
+        assert!(
+            error.message.contains("admin") && !error.hint.is_empty(),
+            "{error:?}"
+        );
         // And the admin cannot leave it alone without one.
         let error = anna.hither(&["group", "leave", "The Choir"]).failed(4);
         assert!(error.hint.contains("promote"), "{error:?}");
@@ -58,9 +77,15 @@ fn b3_a_device_asks_while_the_admin_is_away_and_is_let_in_while_it_is_away_itsel
         assert!(groups(&anna).is_empty());
         // Who stays begins the next generation of the secret.
         until("the next generation", || {
-            stands(&bert, "The Choir", GroupState::Member).generation.eq(&2).then_some(())
+            stands(&bert, "The Choir", GroupState::Member)
+                .generation
+                .eq(&2)
+                .then_some(())
         });
-        assert_eq!(stands(&bert, "The Choir", GroupState::Member).role, Some(GroupRole::Admin));
+        assert_eq!(
+            stands(&bert, "The Choir", GroupState::Member).role,
+            Some(GroupRole::Admin)
+        );
     });
 }
 
@@ -69,13 +94,22 @@ fn b4_an_allow_list_lets_in_who_is_on_it_and_a_refusal_has_a_reason() {
     lab::run(|lab| {
         let world = World::new(lab);
         let anna = stranger(&world, &world.one, "anna");
-        let (bert, cleo) = (stranger(&world, &world.two, "bert"), stranger(&world, &world.two, "cleo"));
-        let made = group(&anna, &["create", "band", "--findable", "--allow", &bert.id()]);
+        let (bert, cleo) = (
+            stranger(&world, &world.two, "bert"),
+            stranger(&world, &world.two, "cleo"),
+        );
+        let made = group(
+            &anna,
+            &["create", "band", "--findable", "--allow", &bert.id()],
+        );
         assert_eq!(made.allowed, [bert.id()]);
         assert_eq!(group(&bert, &["join", "band"]).state, GroupState::Member);
         let error = cleo.hither(&["group", "join", "band"]).failed(4);
         assert_eq!(error.code, ErrorCode::Refused);
-        assert!(error.message.contains("list of who may join") && !error.hint.is_empty(), "{error:?}");
+        assert!(
+            error.message.contains("list of who may join") && !error.hint.is_empty(),
+            "{error:?}"
+        );
         assert!(groups(&cleo).is_empty());
         group(&anna, &["policy", "band", "--allow", &cleo.id()]);
         assert_eq!(group(&cleo, &["join", "band"]).state, GroupState::Member);
@@ -85,7 +119,16 @@ fn b4_an_allow_list_lets_in_who_is_on_it_and_a_refusal_has_a_reason() {
         assert_eq!(group(&dora, &["join", "band"]).state, GroupState::Asking);
         dora.down();
         asked_by(&anna, "band", "dora");
-        group(&anna, &["refuse", "band", "dora", "--reason", "We have enough drummers."]);
+        group(
+            &anna,
+            &[
+                "refuse",
+                "band",
+                "dora",
+                "--reason",
+                "We have enough drummers.",
+            ],
+        );
         dora.up();
         let refused = stands(&dora, "band", GroupState::Refused);
         assert_eq!(refused.reason.as_deref(), Some("We have enough drummers."));
@@ -95,9 +138,19 @@ fn b4_an_allow_list_lets_in_who_is_on_it_and_a_refusal_has_a_reason() {
         let waiting = dora.begin(&["group", "join", "band"]);
         asked_by(&anna, "band", "dora");
         group(&anna, &["approve", "band", "dora"]);
-        let joined: GroupInfo = serde_json::from_value(waiting.finish().well().lines.pop().unwrap()).unwrap();
+        let joined: GroupInfo =
+            serde_json::from_value(waiting.finish().well().lines.pop().unwrap()).unwrap();
         assert_eq!(joined.state, GroupState::Member);
-        knows(&bert, "band", &[("anna", true), ("bert", true), ("cleo", true), ("dora", true)]);
+        knows(
+            &bert,
+            "band",
+            &[
+                ("anna", true),
+                ("bert", true),
+                ("cleo", true),
+                ("dora", true),
+            ],
+        );
     });
 }
 
@@ -108,19 +161,46 @@ fn b4_the_admins_are_set_when_a_group_is_made() {
         let (desk, laptop) = world.pair();
         let bert = stranger(&world, &world.two, "bert");
         let admins = ["--admin", "laptop", "--admin", &bert.id()];
-        let made = group(&desk, &[&["create", "club", "--findable"][..], &admins].concat());
-        assert_eq!(made.role, Some(GroupRole::Member), "the creator is none of them");
+        let made = group(
+            &desk,
+            &[&["create", "club", "--findable"][..], &admins].concat(),
+        );
+        assert_eq!(
+            made.role,
+            Some(GroupRole::Member),
+            "the creator is none of them"
+        );
         // An own device is in it at once; one of somebody else asks, and needs no approval.
-        assert_eq!(stands(&laptop, "club", GroupState::Member).role, Some(GroupRole::Admin));
+        assert_eq!(
+            stands(&laptop, "club", GroupState::Member).role,
+            Some(GroupRole::Admin)
+        );
         let joined = group(&bert, &["join", "club"]);
-        assert_eq!((joined.state, joined.role), (GroupState::Member, Some(GroupRole::Admin)));
+        assert_eq!(
+            (joined.state, joined.role),
+            (GroupState::Member, Some(GroupRole::Admin))
+        );
         let cleo = stranger(&world, &world.two, "cleo");
         assert_eq!(group(&cleo, &["join", "club"]).state, GroupState::Asking);
         asked_by(&bert, "club", "cleo");
-        assert_eq!(desk.hither(&["group", "approve", "club", &cleo.id()]).status, 1, "it is told of nobody");
+        assert_eq!(
+            desk.hither(&["group", "approve", "club", &cleo.id()])
+                .status,
+            1,
+            "it is told of nobody"
+        );
         group(&bert, &["approve", "club", "cleo"]);
         stands(&cleo, "club", GroupState::Member);
-        knows(&desk, "club", &[("bert", true), ("cleo", true), ("desk", true), ("laptop", true)]);
+        knows(
+            &desk,
+            "club",
+            &[
+                ("bert", true),
+                ("cleo", true),
+                ("desk", true),
+                ("laptop", true),
+            ],
+        );
     });
 }
 
@@ -128,8 +208,14 @@ fn b4_the_admins_are_set_when_a_group_is_made() {
 fn b4_a_crash_between_asking_and_being_let_in_loses_nothing() {
     lab::run(|lab| {
         let world = World::new(lab);
-        let (anna, bert) = (stranger(&world, &world.one, "anna"), stranger(&world, &world.two, "bert"));
-        group(&anna, &["create", "choir", "--findable", "--policy", "open"]);
+        let (anna, bert) = (
+            stranger(&world, &world.one, "anna"),
+            stranger(&world, &world.two, "bert"),
+        );
+        group(
+            &anna,
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         // Nobody is there who could let it in; then everything dies.
         anna.kill();
         assert_eq!(group(&bert, &["join", "choir"]).state, GroupState::Asking);
@@ -138,7 +224,9 @@ fn b4_a_crash_between_asking_and_being_let_in_loses_nothing() {
         world.relay.start();
         // A member lets it in by itself when it is back, and dies again at once.
         anna.up();
-        until("it is let in", || (groups(&anna)[0].members == 2).then_some(()));
+        until("it is let in", || {
+            (groups(&anna)[0].members == 2).then_some(())
+        });
         anna.kill();
         world.relay.kill();
         world.relay.start();
@@ -159,29 +247,49 @@ fn b2_members_at_different_fronts_of_a_fleet_see_each_other() {
             .iter()
             .map(|name| {
                 let device = fleet.two.device(name);
-                let invited =
-                    fleet.control.admin(&["invite", "--label", "somebody"]).well().lines.pop().unwrap();
+                let invited = fleet
+                    .control
+                    .admin(&["invite", "--label", "somebody"])
+                    .well()
+                    .lines
+                    .pop()
+                    .unwrap();
                 device.join(invited["url"].as_str().unwrap());
                 device
             })
             .collect();
-        let fronts: std::collections::BTreeSet<_> =
-            devices.iter().map(|device| device.relay().front.unwrap()).collect();
+        let fronts: std::collections::BTreeSet<_> = devices
+            .iter()
+            .map(|device| device.relay().front.unwrap())
+            .collect();
         println!("{} fronts serve them", fronts.len());
-        group(&devices[0], &["create", "choir", "--findable", "--policy", "open"]);
+        group(
+            &devices[0],
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         for device in &devices[1..] {
             group(device, &["join", "choir"]);
         }
         let all: Vec<_> = names.iter().map(|name| (*name, true)).collect();
-        devices.iter().for_each(|device| knows(device, "choir", &all));
+        devices
+            .iter()
+            .for_each(|device| knows(device, "choir", &all));
         devices[3].kill();
         let all: Vec<_> = names.iter().map(|name| (*name, *name != "dora")).collect();
-        devices[..3].iter().for_each(|device| knows(device, "choir", &all));
+        devices[..3]
+            .iter()
+            .for_each(|device| knows(device, "choir", &all));
         // A front dies: its devices go to the other one, and hear what is new.
         let killed = fleet.members[0].key();
         fleet.members[0].kill();
         devices[..3].iter().for_each(|device| {
-            until("another front", || device.is_connected().front.filter(|front| *front != killed).map(drop));
+            until("another front", || {
+                device
+                    .is_connected()
+                    .front
+                    .filter(|front| *front != killed)
+                    .map(drop)
+            });
         });
         group(&devices[0], &["policy", "choir", "approval"]);
         for device in &devices[1..3] {
@@ -209,13 +317,19 @@ fn copy(from: &Path, to: &Path) {
 fn b2_members_bring_back_what_a_relay_from_a_backup_has_lost() {
     lab::run(|lab| {
         let world = World::new(lab);
-        let (anna, bert) = (stranger(&world, &world.one, "anna"), stranger(&world, &world.two, "bert"));
+        let (anna, bert) = (
+            stranger(&world, &world.one, "anna"),
+            stranger(&world, &world.two, "bert"),
+        );
         let cleo = stranger(&world, &world.two, "cleo");
         let hidden = group(&anna, &["create", "choir", "--policy", "open"]);
         group(&bert, &["join", &hidden.invite]);
         knows(&anna, "choir", &[("anna", true), ("bert", true)]);
         world.relay.stop();
-        let (data, backup) = (world.relay.data(), world.relay.data().with_extension("backup"));
+        let (data, backup) = (
+            world.relay.data(),
+            world.relay.data().with_extension("backup"),
+        );
         copy(&data, &backup);
         world.relay.start();
         anna.is_connected();
@@ -225,7 +339,11 @@ fn b2_members_bring_back_what_a_relay_from_a_backup_has_lost() {
         group(&cleo, &["join", &hidden.invite]);
         group(&anna, &["policy", "choir", "approval"]);
         for device in [&anna, &bert, &cleo] {
-            knows(device, "choir", &[("anna", true), ("bert", true), ("cleo", true)]);
+            knows(
+                device,
+                "choir",
+                &[("anna", true), ("bert", true), ("cleo", true)],
+            );
         }
         world.relay.stop();
         fs::remove_dir_all(&data).unwrap();
@@ -238,7 +356,11 @@ fn b2_members_bring_back_what_a_relay_from_a_backup_has_lost() {
                     .filter(|policy| *policy == hither_api::GroupPolicy::Approval)
             });
             println!("{}: {group:?}", device.name);
-            knows(device, "choir", &[("anna", true), ("bert", true), ("cleo", true)]);
+            knows(
+                device,
+                "choir",
+                &[("anna", true), ("bert", true), ("cleo", true)],
+            );
         }
     });
 }
@@ -248,16 +370,28 @@ fn b4_several_join_at_once_and_every_member_has_the_same_list() {
     lab::run(|lab| {
         let world = World::new(lab);
         let names = ["anna", "bert", "cleo", "dora", "emil", "fred"];
-        let devices: Vec<_> = names.iter().map(|name| stranger(&world, &world.two, name)).collect();
-        group(&devices[0], &["create", "choir", "--findable", "--policy", "open"]);
+        let devices: Vec<_> = names
+            .iter()
+            .map(|name| stranger(&world, &world.two, name))
+            .collect();
+        group(
+            &devices[0],
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         group(&devices[1], &["join", "choir"]);
         // Two members let in whoever asks, at the same time.
-        let joining: Vec<_> = devices[2..].iter().map(|one| one.begin(&["group", "join", "choir"])).collect();
+        let joining: Vec<_> = devices[2..]
+            .iter()
+            .map(|one| one.begin(&["group", "join", "choir"]))
+            .collect();
         for run in joining {
-            let joined: GroupInfo = serde_json::from_value(run.finish().well().lines.pop().unwrap()).unwrap();
+            let joined: GroupInfo =
+                serde_json::from_value(run.finish().well().lines.pop().unwrap()).unwrap();
             assert_eq!(joined.state, GroupState::Member);
         }
         let all: Vec<_> = names.iter().map(|name| (*name, true)).collect();
-        devices.iter().for_each(|device| knows(device, "choir", &all));
+        devices
+            .iter()
+            .for_each(|device| knows(device, "choir", &all));
     });
 }

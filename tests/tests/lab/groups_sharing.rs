@@ -1,4 +1,5 @@
-//! What is shared with a group: fetched by name, once for all who share the same, and not by who was removed.
+//! What is shared with a group: fetched by name, once for all who share the same, and not by who
+//! was removed.
 
 use crate::groups::{group, groups, knows, members, shares, stands, stranger, text};
 use crate::relay_blind::{Haystack, MARKER, files, search};
@@ -11,7 +12,9 @@ use std::path::Path;
 /// Shares a path with a group; gives the share's id and its ticket.
 #[track_caller]
 fn share(device: &Device, path: &Path, group: &str) -> (String, String) {
-    let run = device.hither(&["share", text(path), "--group", group]).well();
+    let run = device
+        .hither(&["share", text(path), "--group", group])
+        .well();
     let done = run.lines.last().unwrap();
     let part = |name: &str| done[name].as_str().unwrap().to_owned();
     device.uploads(&part("share"));
@@ -24,7 +27,10 @@ fn fetch(device: &Device, wanted: &str, into: &str) -> u64 {
     let run = device.begin(&["fetch", wanted, "--yes", "-o", text(&device.path(into))]);
     let fetched = run.finish().fetched();
     println!("{}: {wanted} from {:?}", device.name, fetched.sources);
-    let elsewhere = fetched.sources.iter().filter(|source| source.kind != SourceKind::Local);
+    let elsewhere = fetched
+        .sources
+        .iter()
+        .filter(|source| source.kind != SourceKind::Local);
     elsewhere.map(|source| source.bytes).sum()
 }
 
@@ -34,8 +40,14 @@ fn b2_what_several_members_share_is_fetched_once() {
         const SIZE: u64 = 8 * MIB;
         let world = World::new(lab);
         let anna = stranger(&world, &world.one, "anna");
-        let (bert, cleo) = (stranger(&world, &world.two, "bert"), stranger(&world, &world.two, "cleo"));
-        group(&anna, &["create", "choir", "--findable", "--policy", "open"]);
+        let (bert, cleo) = (
+            stranger(&world, &world.two, "bert"),
+            stranger(&world, &world.two, "cleo"),
+        );
+        group(
+            &anna,
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         for device in [&bert, &cleo] {
             group(device, &["join", "choir"]);
         }
@@ -59,15 +71,28 @@ fn b2_what_several_members_share_is_fetched_once() {
         assert!(fetch(&cleo, &ticket.ticket, "third") >= SIZE);
         // The same path may be shared alone too: that is another share, and stays out of the group.
         let shared = anna.share(&one);
-        assert_eq!(members(&cleo, "choir").iter().find(|one| one.name == "anna").unwrap().shares.len(), 1);
+        assert_eq!(
+            members(&cleo, "choir")
+                .iter()
+                .find(|one| one.name == "anna")
+                .unwrap()
+                .shares
+                .len(),
+            1
+        );
         assert!(anna.hither(&["unshare", &shared.share]).status == 0);
         let all: Vec<ListedShare> = cleo.api().get("/v1/catalogue").unwrap();
         assert_eq!(all.len(), 2);
-        assert!(all.iter().all(|share| share.group.as_deref() == Some("choir")));
+        assert!(
+            all.iter()
+                .all(|share| share.group.as_deref() == Some("choir"))
+        );
         // Only members share with it.
         let dora = stranger(&world, &world.two, "dora");
         let path = fill(dora.path("x"), 2, 1000);
-        let error = dora.hither(&["share", text(&path), "--group", "choir"]).failed(1);
+        let error = dora
+            .hither(&["share", text(&path), "--group", "choir"])
+            .failed(1);
         assert_eq!(error.code, ErrorCode::NotFound);
     });
 }
@@ -77,14 +102,25 @@ fn b4_who_is_removed_learns_of_nothing_new_and_gets_nothing_more_from_members() 
     lab::run(|lab| {
         let world = World::new(lab);
         let anna = stranger(&world, &world.one, "anna");
-        let (bert, cleo) = (stranger(&world, &world.one, "bert"), stranger(&world, &world.two, "cleo"));
-        let made = group(&anna, &["create", "choir", "--findable", "--policy", "open"]);
+        let (bert, cleo) = (
+            stranger(&world, &world.one, "bert"),
+            stranger(&world, &world.two, "cleo"),
+        );
+        let made = group(
+            &anna,
+            &["create", "choir", "--findable", "--policy", "open"],
+        );
         for device in [&bert, &cleo] {
             group(device, &["join", "choir"]);
         }
         let old = fill(anna.path("old"), 1, MIB);
-        let run = anna.hither(&["share", text(&old), "--group", "choir", "--no-upload"]).well();
-        let ticket = run.lines.last().unwrap()["ticket"].as_str().unwrap().to_owned();
+        let run = anna
+            .hither(&["share", text(&old), "--group", "choir", "--no-upload"])
+            .well();
+        let ticket = run.lines.last().unwrap()["ticket"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         shares(&bert, "choir", "anna", &["old"]);
         group(&anna, &["remove", "choir", "bert"]);
         let out = stands(&bert, "choir", GroupState::Removed);
@@ -99,24 +135,48 @@ fn b4_who_is_removed_learns_of_nothing_new_and_gets_nothing_more_from_members() 
         fetch(&cleo, "anna/new", "got");
         // The one who is out knows no such member, and its daemon was told nothing.
         for name in ["new", "old"] {
-            let run =
-                bert.hither(&["fetch", &format!("anna/{name}"), "--yes", "-o", text(&bert.path("got"))]);
-            assert_eq!((run.status, run.lines.last().unwrap()["code"].as_str()), (1, Some("not_found")));
+            let run = bert.hither(&[
+                "fetch",
+                &format!("anna/{name}"),
+                "--yes",
+                "-o",
+                text(&bert.path("got")),
+            ]);
+            assert_eq!(
+                (run.status, run.lines.last().unwrap()["code"].as_str()),
+                (1, Some("not_found"))
+            );
         }
         let catalogue: Vec<ListedShare> = bert.api().get("/v1/catalogue").unwrap();
         assert!(catalogue.is_empty());
         // It has the old ticket and is on the same network: members give it nothing.
-        let run = bert.hither(&["fetch", &ticket, "--yes", "--wait", "4s", "-o", text(&bert.path("got"))]);
+        let run = bert.hither(&[
+            "fetch",
+            &ticket,
+            "--yes",
+            "--wait",
+            "4s",
+            "-o",
+            text(&bert.path("got")),
+        ]);
         assert_eq!(run.status, 3, "{:?}", run.lines.last());
         // It does not come back by itself, though the group is open; an admin lets it in.
         assert_eq!(group(&bert, &["join", "choir"]).state, GroupState::Asking);
-        until("it is asked", || members(&anna, "choir").into_iter().find(|one| one.asking));
+        until("it is asked", || {
+            members(&anna, "choir").into_iter().find(|one| one.asking)
+        });
         group(&anna, &["approve", "choir", "bert"]);
         stands(&bert, "choir", GroupState::Member);
         shares(&bert, "choir", "anna", &["new", "old"]);
-        // Shared anew after somebody has left, the same path is another share: the old ticket opens it no more.
-        let again = anna.hither(&["share", text(&old), "--group", "choir", "--no-upload"]).well();
-        assert_ne!(again.lines.last().unwrap()["ticket"].as_str(), Some(ticket.as_str()));
+        // Shared anew after somebody has left, the same path is another share: the old ticket opens
+        // it no more.
+        let again = anna
+            .hither(&["share", text(&old), "--group", "choir", "--no-upload"])
+            .well();
+        assert_ne!(
+            again.lines.last().unwrap()["ticket"].as_str(),
+            Some(ticket.as_str())
+        );
         shares(&bert, "choir", "anna", &["new", "old"]);
     });
 }
@@ -126,15 +186,40 @@ fn b2_a_relay_learns_no_names_of_what_is_in_a_group() {
     lab::run(|lab| {
         let world = World::new(lab);
         let capture = world.relay.capture();
-        let (anna, bert) =
-            (stranger(&world, &world.one, "Adas Rechner"), stranger(&world, &world.two, "Bertas Laptop"));
-        let hidden = group(&anna, &["create", "Die Verschwörung", "--policy", "approval"]);
-        assert_eq!(group(&bert, &["join", &hidden.invite]).state, GroupState::Asking);
-        until("it is asked", || members(&anna, "Die Verschwörung").into_iter().find(|one| one.asking));
-        group(&anna, &["refuse", "Die Verschwörung", "Bertas Laptop", "--reason", "erst das Losungswort"]);
+        let (anna, bert) = (
+            stranger(&world, &world.one, "Adas Rechner"),
+            stranger(&world, &world.two, "Bertas Laptop"),
+        );
+        let hidden = group(
+            &anna,
+            &["create", "Die Verschwörung", "--policy", "approval"],
+        );
+        assert_eq!(
+            group(&bert, &["join", &hidden.invite]).state,
+            GroupState::Asking
+        );
+        until("it is asked", || {
+            members(&anna, "Die Verschwörung")
+                .into_iter()
+                .find(|one| one.asking)
+        });
+        group(
+            &anna,
+            &[
+                "refuse",
+                "Die Verschwörung",
+                "Bertas Laptop",
+                "--reason",
+                "erst das Losungswort",
+            ],
+        );
         stands_refused(&bert);
         bert.hither(&["group", "join", &hidden.invite]).well();
-        until("it is asked", || members(&anna, "Die Verschwörung").into_iter().find(|one| one.asking));
+        until("it is asked", || {
+            members(&anna, "Die Verschwörung")
+                .into_iter()
+                .find(|one| one.asking)
+        });
         group(&anna, &["approve", "Die Verschwörung", "Bertas Laptop"]);
         stands(&bert, "Die Verschwörung", GroupState::Member);
         let plan = fill(anna.path("Plan fuer Donnerstag.pdf"), 1, MIB);
@@ -145,13 +230,23 @@ fn b2_a_relay_learns_no_names_of_what_is_in_a_group() {
         fs::write(world.relay.data().join(MARKER), MARKER).unwrap();
         let mut haystacks: Vec<Haystack> = vec![
             ("the log".to_owned(), world.relay.log().into_bytes()),
-            ("the metrics".to_owned(), world.relay.page("/metrics").into_bytes()),
+            (
+                "the metrics".to_owned(),
+                world.relay.page("/metrics").into_bytes(),
+            ),
             ("the network".to_owned(), capture.finish()),
         ];
         world.relay.stop();
         files(&world.relay.data(), &mut haystacks);
-        assert_eq!(search(&haystacks, MARKER.as_bytes()).len(), 1, "files are searched");
-        assert!(!search(&haystacks, b"Kegelklub").is_empty(), "a findable name is in the clear");
+        assert_eq!(
+            search(&haystacks, MARKER.as_bytes()).len(),
+            1,
+            "files are searched"
+        );
+        assert!(
+            !search(&haystacks, b"Kegelklub").is_empty(),
+            "a findable name is in the clear"
+        );
         let secrets: [(&str, &[u8]); 9] = [
             ("the group's name", "Verschwörung".as_bytes()),
             ("part of it", b"Verschw"),
@@ -174,5 +269,9 @@ fn b2_a_relay_learns_no_names_of_what_is_in_a_group() {
 /// Waits until a device was told that it may not join the only group that it asked.
 #[track_caller]
 fn stands_refused(device: &Device) {
-    until("a refusal", || groups(device).into_iter().find(|group| group.state == GroupState::Refused));
+    until("a refusal", || {
+        groups(device)
+            .into_iter()
+            .find(|group| group.state == GroupState::Refused)
+    });
 }

@@ -1,8 +1,8 @@
-//! An index names, for every chunk, who holds it and at which addresses: on the relay that also stores, on a node of its own,
-//! or, where there is no relay, between the devices alone.
+//! An index names, for every chunk, who holds it and at which addresses: on the relay that also
+//! stores, on a node of its own, or, where there is no relay, between the devices alone.
 //!
-//! Devices of different sites never hear each other's multicast, and those of one site have it switched off here: whoever is
-//! found was named by the index. Tickets have no addresses.
+//! Devices of different sites never hear each other's multicast, and those of one site have it
+//! switched off here: whoever is found was named by the index. Tickets have no addresses.
 
 use crate::common::ratio;
 use crate::relay_world::quick;
@@ -65,7 +65,14 @@ fn alone(lan: &Lan<'_>, name: &str) -> Device {
 pub(crate) fn share(device: &Device, file: &Path, arguments: &[&str]) -> (String, String) {
     let shared = device.share_with(file, arguments);
     let ticket: Ticket = shared.ticket.parse().unwrap();
-    (shared.share, Ticket { hints: Vec::new(), ..ticket }.to_string())
+    (
+        shared.share,
+        Ticket {
+            hints: Vec::new(),
+            ..ticket
+        }
+        .to_string(),
+    )
 }
 
 /// Waits until the index knows of so many announcements.
@@ -87,15 +94,19 @@ fn gave(device: &Device, fetched: &Fetched, from: &[&Device]) {
         let id = other.id();
         let source = why.sources.iter().find(|source| source.source.device == id);
         let source = source.unwrap_or_else(|| panic!("nothing from {}", other.name));
-        assert!(source.source.bytes > 0 && source.source.kind != SourceKind::Store, "{source:?}");
+        assert!(
+            source.source.bytes > 0 && source.source.kind != SourceKind::Store,
+            "{source:?}"
+        );
     }
 }
 
-/// Two begin at different sites, a third one follows: its site takes from the other one, and from the origin.
+/// Two begin at different sites, a third one follows: its site takes from the other one, and from
+/// the origin.
 fn fetch_from_each_other(sites: &Sites<'_>, upload: bool) {
     let desk = sites.device(&sites.a, "desk");
-    let [one, two, far] =
-        [("one", &sites.b), ("two", &sites.b), ("far", &sites.c)].map(|(name, lan)| sites.device(lan, name));
+    let [one, two, far] = [("one", &sites.b), ("two", &sites.b), ("far", &sites.c)]
+        .map(|(name, lan)| sites.device(lan, name));
     let file = fill(desk.path("film.mkv"), 1, SIZE);
     let (share, ticket) = share(&desk, &file, if upload { &[] } else { &["--no-upload"] });
     if upload {
@@ -119,7 +130,11 @@ fn fetch_from_each_other(sites: &Sites<'_>, upload: bool) {
     for other in [&far, &desk] {
         let id = other.id();
         let from = |source: &WhySource| source.source.device == id && source.source.bytes > 0;
-        assert!(sources.iter().flatten().any(from), "nothing from {}", other.name);
+        assert!(
+            sources.iter().flatten().any(from),
+            "nothing from {}",
+            other.name
+        );
     }
     // The origin sent little more than everything once, to three.
     if !upload {
@@ -130,7 +145,9 @@ fn fetch_from_each_other(sites: &Sites<'_>, upload: bool) {
     announced(&sites.relays[0], 4);
     let stats = sites.relays[0].stats();
     println!("index: {}", stats["index"]);
-    until("subscriptions to end", || (sites.relays[0].stats()["index"]["subscriptions"] == 0).then_some(()));
+    until("subscriptions to end", || {
+        (sites.relays[0].stats()["index"]["subscriptions"] == 0).then_some(())
+    });
     let page = sites.relays[0].page("/metrics");
     assert!(page.contains("hither_relay_index_entries 4"), "{page}");
 }
@@ -173,9 +190,15 @@ fn a4_a_who_joined_nothing_finds_holders_by_the_relay_that_the_ticket_names() {
 #[test]
 fn a4_b_the_index_is_a_node_of_its_own_and_its_end_in_the_middle_costs_nothing() {
     lab::run(|lab| {
-        let sites = Sites::new(lab, &["\"assign\",\"control\",\"front\"", "\"store\"", "\"index\""]);
+        let sites = Sites::new(
+            lab,
+            &["\"assign\",\"control\",\"front\"", "\"store\"", "\"index\""],
+        );
         let index = &sites.relays[2];
-        assert!(sites.relays[0].stats()["index"].is_null() && sites.relays[1].stats()["index"].is_null());
+        assert!(
+            sites.relays[0].stats()["index"].is_null()
+                && sites.relays[1].stats()["index"].is_null()
+        );
         let desk = sites.device(&sites.a, "desk");
         let (two, far) = (sites.device(&sites.b, "two"), sites.device(&sites.c, "far"));
         let file = fill(desk.path("film.mkv"), 1, SIZE);
@@ -214,14 +237,23 @@ fn a4_c_without_any_relay_devices_on_one_network_tell_each_other() {
         others.iter().for_each(|device| device.sees(3));
         desk.cable.shape_up(UPLINK);
         let before = desk.cable.traffic().sent;
-        let fetches = others.each_ref().map(|device| device.begin_fetch(&shared.ticket, "got"));
+        let fetches = others
+            .each_ref()
+            .map(|device| device.begin_fetch(&shared.ticket, "got"));
         for (device, fetch) in others.iter().zip(fetches) {
             let fetched = fetch.finish().fetched();
-            let from: Vec<&Device> = others.iter().filter(|other| other.name != device.name).collect();
+            let from: Vec<&Device> = others
+                .iter()
+                .filter(|other| other.name != device.name)
+                .collect();
             gave(device, &fetched, &from);
             Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
         }
-        let sent = ratio("the origin sent", desk.cable.traffic().sent - before, SIZE / 2);
+        let sent = ratio(
+            "the origin sent",
+            desk.cable.traffic().sent - before,
+            SIZE / 2,
+        );
         assert!(sent < 1.3, "they did not take from each other");
     });
 }

@@ -1,9 +1,16 @@
-//! Hither as its users meet it: the real programs on devices of their own, joined by a real network.
+//! Hither as its users meet it: the real programs on devices of their own, joined by a real
+//! network.
 //!
-//! A test is named after the requirement it shows, where there is one. See `hither_tests::lab` for what is needed.
+//! A test is named after the requirement it shows, where there is one. See `hither_tests::lab` for
+//! what is needed.
 #![cfg(target_os = "linux")]
 // This whole program is a test: it fails by panicking.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 mod carriers;
 mod catalogue;

@@ -17,7 +17,15 @@ fn an_interface_that_comes_late() {
         ticket.hints.clear();
         laptop.up();
         let into = laptop.path("got");
-        let fetch = ["fetch", &ticket.to_string(), "--yes", "-o", into.to_str().unwrap(), "--wait", "40s"];
+        let fetch = [
+            "fetch",
+            &ticket.to_string(),
+            "--yes",
+            "-o",
+            into.to_str().unwrap(),
+            "--wait",
+            "40s",
+        ];
         let mut fetch = laptop.begin(&fetch);
         fetch.wait_for("a look around", |_| Some(()));
         assert_eq!(laptop.status().nearby, 0);
@@ -50,8 +58,13 @@ fn a7_a_device_that_leaves_and_returns() {
             assert!(here.bytes < SIZE && here.phase != Phase::Failed, "{here:?}");
             desk.cable.restore();
             let restored = Instant::now();
-            until("more bytes", || (laptop.transfer().bytes > here.bytes).then_some(()));
-            println!("away for {away} s; goes on {:.1?} later", restored.elapsed());
+            until("more bytes", || {
+                (laptop.transfer().bytes > here.bytes).then_some(())
+            });
+            println!(
+                "away for {away} s; goes on {:.1?} later",
+                restored.elapsed()
+            );
             assert!(restored.elapsed() < Duration::from_secs(20));
         }
         fetch.finish().fetched();
@@ -71,13 +84,17 @@ fn a_holder_that_was_there_is_waited_for_without_end() {
         desk.cable.shape_up(100);
         let file = fill(desk.path("film.mkv"), 1, SIZE);
         let ticket = desk.share(&file).ticket;
-        // How long somebody is looked for at first. Data comes without a pause for longer than that.
+        // How long somebody is looked for at first. Data comes without a pause for longer than
+        // that.
         laptop.hither(&["config", "set", "wait", "2s"]).well();
         let mut fetch = laptop.begin_fetch(&ticket, "got");
         fetch.reach(SIZE * 3 / 4);
         desk.kill();
         fetch.wait_for("the loss of the origin", |event| match event {
-            Event::Progress { phase: Phase::Waiting, .. } => Some(()),
+            Event::Progress {
+                phase: Phase::Waiting,
+                ..
+            } => Some(()),
             _ => None,
         });
         desk.up();

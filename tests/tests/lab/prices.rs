@@ -6,11 +6,12 @@ use hither_tests::lab::{self, Device, Fetched, Lab, MIB, Tree, fill, until};
 use std::path::PathBuf;
 
 const SIZE: u64 = 24 * MIB;
-/// What the origin's uplink carries: below what a store is worth to who waits in balanced mode (95 Mbit/s), and above what
-/// it is worth to who saves (10 Mbit/s).
+/// What the origin's uplink carries: below what a store is worth to who waits in balanced mode (95
+/// Mbit/s), and above what it is worth to who saves (10 Mbit/s).
 const UPLINK: u32 = 40;
 
-/// An origin with a thin uplink at one site, a store that has everything, and who fetches at another site.
+/// An origin with a thin uplink at one site, a store that has everything, and who fetches at
+/// another site.
 struct Shop<'lab> {
     sites: Sites<'lab>,
     desk: Device,
@@ -27,12 +28,18 @@ impl<'lab> Shop<'lab> {
         desk.uploads(&id);
         announced(&sites.relays[0], 1);
         desk.cable.shape_up(UPLINK);
-        Self { sites, desk, file, ticket }
+        Self {
+            sites,
+            desk,
+            file,
+            ticket,
+        }
     }
 
     fn fetch(&self, device: &Device, arguments: &[&str]) -> Fetched {
-        let fetched =
-            device.hither(&[&["fetch", &self.ticket, "-o", "got", "--yes"], arguments].concat()).fetched();
+        let fetched = device
+            .hither(&[&["fetch", &self.ticket, "-o", "got", "--yes"], arguments].concat())
+            .fetched();
         Tree::of(&self.file).assert_same(&Tree::of(device.path("got/film.mkv")));
         fetched
     }
@@ -40,8 +47,13 @@ impl<'lab> Shop<'lab> {
 
 /// Bytes that came from a store, and what they cost.
 fn bought(fetched: &Fetched) -> (u64, f64) {
-    let stores = fetched.sources.iter().filter(|source| source.kind == SourceKind::Store);
-    stores.fold((0, 0.0), |(bytes, cost), source| (bytes + source.bytes, cost + source.cost))
+    let stores = fetched
+        .sources
+        .iter()
+        .filter(|source| source.kind == SourceKind::Store);
+    stores.fold((0, 0.0), |(bytes, cost), source| {
+        (bytes + source.bytes, cost + source.cost)
+    })
 }
 
 #[test]
@@ -59,13 +71,20 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
                 bytes as f64 / SIZE as f64
             );
             let due = bytes as f64 / (1u64 << 30) as f64 * 0.09;
-            assert!((cost - due).abs() <= due * 0.05 + 1e-9, "{cost} for {bytes} bytes");
+            assert!(
+                (cost - due).abs() <= due * 0.05 + 1e-9,
+                "{cost} for {bytes} bytes"
+            );
             let why = device.why(&fetched.transfer);
             for source in &why.sources {
                 println!("  {}", source.words);
             }
             if mode == "balanced" {
-                let paid = why.sources.iter().find_map(|source| source.paid).expect("it says why it paid");
+                let paid = why
+                    .sources
+                    .iter()
+                    .find_map(|source| source.paid)
+                    .expect("it says why it paid");
                 assert!(paid.cheaper_rate < paid.threshold, "{paid:?}");
             }
             gave.push(bytes);
@@ -73,7 +92,11 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
         }
         // In the first moment nobody has been measured; who saves is not asked to wait for that.
         assert!(gave[0] <= 2 * MIB, "who saves bought {} bytes", gave[0]);
-        assert!(gave[1] >= SIZE / 4, "who does not bought only {} bytes", gave[1]);
+        assert!(
+            gave[1] >= SIZE / 4,
+            "who does not bought only {} bytes",
+            gave[1]
+        );
     });
 }
 
@@ -82,15 +105,29 @@ fn a6_who_cannot_wait_any_longer_says_so_while_it_is_fetched() {
     lab::run(|lab| {
         let shop = Shop::new(lab);
         let laptop = shop.sites.device(&shop.sites.b, "laptop");
-        let mut saving = laptop.begin(&["fetch", &shop.ticket, "-o", "got", "--yes", "--mode", "saver"]);
+        let mut saving = laptop.begin(&[
+            "fetch",
+            &shop.ticket,
+            "-o",
+            "got",
+            "--yes",
+            "--mode",
+            "saver",
+        ]);
         saving.reach(2 * MIB);
         // A second one, of the same and to the same place, is the same transfer with another mind.
         let hurried = shop.fetch(&laptop, &["--mode", "fast"]);
         let fetched = saving.finish().fetched();
         assert_eq!(hurried.transfer, fetched.transfer);
         let (bytes, cost) = bought(&fetched);
-        println!("{bytes} bytes bought for {cost:.6}, {:.2} s", fetched.seconds);
-        assert!(bytes >= SIZE / 4, "only {bytes} bytes were bought by who is in a hurry");
+        println!(
+            "{bytes} bytes bought for {cost:.6}, {:.2} s",
+            fetched.seconds
+        );
+        assert!(
+            bytes >= SIZE / 4,
+            "only {bytes} bytes were bought by who is in a hurry"
+        );
         assert_eq!(laptop.transfers().len(), 1);
     });
 }
@@ -104,13 +141,26 @@ fn a6_no_fetch_costs_more_than_it_may_and_it_goes_on_where_it_stopped() {
         // A third of it, at 0.09 for a GiB.
         let part = SIZE as f64 / (1u64 << 30) as f64 * 0.09 / 3.0;
         let amount = format!("{part:.7}");
-        let arguments = ["fetch", &shop.ticket, "-o", "got", "--yes", "--wait", "3s", "--max-cost", &amount];
+        let arguments = [
+            "fetch",
+            &shop.ticket,
+            "-o",
+            "got",
+            "--yes",
+            "--wait",
+            "3s",
+            "--max-cost",
+            &amount,
+        ];
         let error = device.hither(&arguments).failed(6);
         assert_eq!(error.code, ErrorCode::TooDear);
         let begun = device.transfer();
         let cost: f64 = begun.sources.iter().map(|source| source.cost).sum();
         println!("{} bytes for {cost:.7} of {amount}", begun.bytes);
-        assert!(begun.bytes > SIZE / 4 && begun.bytes < SIZE / 2 && cost <= part, "{begun:?}");
+        assert!(
+            begun.bytes > SIZE / 4 && begun.bytes < SIZE / 2 && cost <= part,
+            "{begun:?}"
+        );
         let fetched = shop.fetch(&device, &["--max-cost", "1"]);
         let (bytes, cost) = bought(&fetched);
         assert!(
@@ -133,10 +183,14 @@ fn the_other_gives(lab: &Lab, prepare: impl FnOnce(&mut Device)) {
     desk.down();
     prepare(&mut desk);
     desk.up();
-    until("its terms", || (desk.status().world != Default::default()).then_some(()));
+    until("its terms", || {
+        (desk.status().world != Default::default()).then_some(())
+    });
     announced(&sites.relays[0], 2);
     // Together they would be faster: one is asked because the other one is not.
-    [&desk, &other].iter().for_each(|device| device.cable.shape_up(UPLINK));
+    [&desk, &other]
+        .iter()
+        .for_each(|device| device.cable.shape_up(UPLINK));
     let laptop = sites.device(&sites.b, "laptop");
     let fetched = laptop.fetch(&ticket, "got");
     let (dear, free) = (fetched.from(&desk.id()), fetched.from(&other.id()));

@@ -14,7 +14,11 @@ const DEAD_END: Duration = Duration::from_secs(5);
 fn ends_soon(fetch: Running, began: Instant) {
     fetch.finish().fetched();
     println!("it took {:.1?} in all", began.elapsed());
-    assert!(began.elapsed() < DEAD_END - Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < DEAD_END - Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -36,8 +40,15 @@ fn an_origin_that_is_back_is_noticed_at_once() {
         fetch.finish().fetched();
         // By its first answer, and not by how long it said nothing.
         let log = laptop.log();
-        let ends: Vec<&str> = log.lines().filter(|line| line.contains("a session ended")).collect();
-        assert!(ends.iter().any(|line| line.contains("the other device was restarted")), "{ends:?}");
+        let ends: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("a session ended"))
+            .collect();
+        assert!(
+            ends.iter()
+                .any(|line| line.contains("the other device was restarted")),
+            "{ends:?}"
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -53,7 +64,13 @@ fn blocked_udp_delays_little() {
         let began = Instant::now();
         let fetch = laptop.begin_fetch(&ticket, "got");
         ends_soon(fetch, began);
-        assert!(laptop.status().links.iter().all(|link| link.carrier == "tcp"));
+        assert!(
+            laptop
+                .status()
+                .links
+                .iter()
+                .all(|link| link.carrier == "tcp")
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -61,8 +78,12 @@ fn blocked_udp_delays_little() {
 #[test]
 fn a_device_that_is_not_where_the_ticket_says_is_found_nearby() {
     lab::run(|lab| {
-        // Where nobody answers: an address of this network that nobody has, and one to which there is no way.
-        for (number, stale) in ["10.77.0.250:47447", "192.0.2.1:47447"].into_iter().enumerate() {
+        // Where nobody answers: an address of this network that nobody has, and one to which there
+        // is no way.
+        for (number, stale) in ["10.77.0.250:47447", "192.0.2.1:47447"]
+            .into_iter()
+            .enumerate()
+        {
             let desk = lab.device(&format!("desk{number}"));
             let laptop = lab.device(&format!("laptop{number}"));
             let file = fill(desk.path("film.mkv"), 1, MIB);
@@ -86,11 +107,19 @@ fn a_fetch_that_is_stopped_while_it_dials_leaves_no_session_behind() {
         laptop.up();
         desk.cable.cut();
         let fetch = laptop.begin_fetch(&ticket, "got");
-        until("a dial", || laptop.log().contains("a session is being opened").then_some(()));
+        until("a dial", || {
+            laptop
+                .log()
+                .contains("a session is being opened")
+                .then_some(())
+        });
         fetch.interrupt();
         assert_eq!(fetch.finish().failed(130).code, ErrorCode::Interrupted);
         until("the end of the dial", || {
-            laptop.log().contains("closed here before it was open").then_some(())
+            laptop
+                .log()
+                .contains("closed here before it was open")
+                .then_some(())
         });
         // The same command dials anew.
         desk.cable.restore();

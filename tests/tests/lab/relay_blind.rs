@@ -1,4 +1,5 @@
-//! A relay, and whoever takes its disk, its log or its network, learns nothing of what goes through it.
+//! A relay, and whoever takes its disk, its log or its network, learns nothing of what goes through
+//! it.
 
 use crate::relay_world::{World, join_all};
 use hither_api::SentState;
@@ -25,12 +26,24 @@ pub(crate) fn files(folder: &Path, found: &mut Vec<Haystack>) {
 
 /// Where some bytes are.
 pub(crate) fn search<'a>(haystacks: &'a [Haystack], wanted: &[u8]) -> Vec<&'a str> {
-    let here = |haystack: &[u8]| haystack.windows(wanted.len()).any(|window| window == wanted);
-    haystacks.iter().filter(|(_, bytes)| here(bytes)).map(|(name, _)| name.as_str()).collect()
+    let here = |haystack: &[u8]| {
+        haystack
+            .windows(wanted.len())
+            .any(|window| window == wanted)
+    };
+    haystacks
+        .iter()
+        .filter(|(_, bytes)| here(bytes))
+        .map(|(name, _)| name.as_str())
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> Vec<u8> {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes()
+    bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into_bytes()
 }
 
 /// What the test itself leaves in every place that is searched, so that it is known to be searched.
@@ -41,7 +54,10 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
     lab::run(|lab| {
         let world = World::new(lab);
         let capture = world.relay.capture();
-        let (desk, laptop) = (world.one.device("Adas Rechner"), world.two.device("Bertas Laptop"));
+        let (desk, laptop) = (
+            world.one.device("Adas Rechner"),
+            world.two.device("Bertas Laptop"),
+        );
         let phone = world.two.device("Carlas Telefon");
         let invitation = world.relay.invitation();
         join_all(&[&desk, &laptop, &phone], &invitation);
@@ -58,29 +74,51 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
             Tree::of(&folder).assert_same(&Tree::of(device.path("got/Geheimnisse of Ada")));
         }
         // Messages: passed on, and kept.
-        let (now, later) = ("meet me at the bandstand", "bring the umbrella with the parrot");
+        let (now, later) = (
+            "meet me at the bandstand",
+            "bring the umbrella with the parrot",
+        );
         assert_eq!(desk.send("Bertas Laptop", now).state, SentState::Delivered);
         phone.down();
         desk.sees_that("Carlas Telefon", false);
         assert_eq!(desk.send("Carlas Telefon", later).state, SentState::AtRelay);
-        desk.hither(&["send", "Carlas Telefon", folder.join("plan.txt").to_str().unwrap()]).well();
+        desk.hither(&[
+            "send",
+            "Carlas Telefon",
+            folder.join("plan.txt").to_str().unwrap(),
+        ])
+        .well();
         // Everything of the relay, while it still keeps what it keeps.
         fs::write(world.relay.data().join(MARKER), MARKER).unwrap();
         let page = world.relay.page("/metrics");
         assert!(page.contains("hither_relay"), "{page}");
         world.relay.page(&format!("/{MARKER}"));
         let mut haystacks = vec![
-            ("the log".to_owned(), format!("{}{MARKER}", world.relay.log()).into_bytes()),
-            ("the metrics".to_owned(), format!("{page}{MARKER}").into_bytes()),
+            (
+                "the log".to_owned(),
+                format!("{}{MARKER}", world.relay.log()).into_bytes(),
+            ),
+            (
+                "the metrics".to_owned(),
+                format!("{page}{MARKER}").into_bytes(),
+            ),
             ("the network".to_owned(), capture.finish()),
         ];
         assert!(haystacks[0].1.len() > 1000, "it logs");
-        // The upload and the laptop's fetch; the index says at once that the tablet has the laptop beside it.
-        assert!(haystacks[2].1.len() as u64 > 4 * MIB, "{} bytes were heard", haystacks[2].1.len());
+        // The upload and the laptop's fetch; the index says at once that the tablet has the laptop
+        // beside it.
+        assert!(
+            haystacks[2].1.len() as u64 > 4 * MIB,
+            "{} bytes were heard",
+            haystacks[2].1.len()
+        );
         world.relay.stop();
         files(&world.relay.data(), &mut haystacks);
-        let chunks: usize =
-            haystacks.iter().filter(|(name, _)| name.contains("packs")).map(|(_, b)| b.len()).sum();
+        let chunks: usize = haystacks
+            .iter()
+            .filter(|(name, _)| name.contains("packs"))
+            .map(|(_, b)| b.len())
+            .sum();
         assert!(chunks as u64 >= 2 * MIB, "{chunks} bytes are kept");
         let searched: Vec<_> = search(&haystacks, MARKER.as_bytes());
         assert_eq!(searched.len(), 4, "the marker is in {searched:?}");
@@ -96,7 +134,10 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
             ("a text in a file", b"nobody is to know".into()),
             ("content", content[1_000_000..1_000_032].into()),
             ("more content", content[..32].into()),
-            ("an address inside a network", format!("{}:47447", desk.cable.address()).into()),
+            (
+                "an address inside a network",
+                format!("{}:47447", desk.cable.address()).into(),
+            ),
             ("a device's name", b"Rechner".into()),
             ("another device's name", b"Laptop".into()),
             ("the name of one that is off", b"Telefon".into()),

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The relay's disk. Messages are refused while less than 64 MiB is free, so that reading and removing go on.
+/// The relay's disk. Messages are refused while less than 64 MiB is free, so that reading and
+/// removing go on.
 const DISK: u64 = 192 * MIB;
 
 /// Writes a file until nothing more fits.
@@ -42,7 +43,10 @@ fn a_relay_with_a_full_disk_refuses_clearly_and_loses_nothing() {
             (upload.state == UploadState::Waiting && upload.reason.is_some()).then_some(upload)
         });
         println!("{:?}: {}", told.reason, told.words);
-        assert!(matches!(told.reason, Some(ErrorCode::NoSpace | ErrorCode::OverQuota)), "{told:?}");
+        assert!(
+            matches!(told.reason, Some(ErrorCode::NoSpace | ErrorCode::OverQuota)),
+            "{told:?}"
+        );
         // None at all any more.
         let ballast = world.relay.data().join("ballast");
         fill_up(&ballast);
@@ -55,16 +59,21 @@ fn a_relay_with_a_full_disk_refuses_clearly_and_loses_nothing() {
             let upload = desk.upload(&small.share);
             (upload.state == UploadState::Waiting && upload.reason.is_some()).then_some(upload)
         });
-        assert!(matches!(told.reason, Some(ErrorCode::NoSpace | ErrorCode::OverQuota)), "{told:?}");
+        assert!(
+            matches!(told.reason, Some(ErrorCode::NoSpace | ErrorCode::OverQuota)),
+            "{told:?}"
+        );
         assert!(world.relay.page("/readyz").contains("disk_full"));
         // What it has it gives.
         let phone = world.two.device("phone");
         phone.fetch(&shared.ticket, "got");
         Tree::of(&song).assert_same(&Tree::of(phone.path("got/song.flac")));
         laptop.up();
-        until("the first message", || (laptop.texts(None) == ["one"]).then_some(()));
-        // A restart changes nothing about it. And nobody is sent away, whatever cannot be kept of what devices say; that
-        // nothing happens takes time to see.
+        until("the first message", || {
+            (laptop.texts(None) == ["one"]).then_some(())
+        });
+        // A restart changes nothing about it. And nobody is sent away, whatever cannot be kept of
+        // what devices say; that nothing happens takes time to see.
         world.relay.kill();
         let ends = || world.relay.log().matches("a long connection ended").count();
         let before = ends();
@@ -76,7 +85,9 @@ fn a_relay_with_a_full_disk_refuses_clearly_and_loses_nothing() {
         assert_eq!(desk.status().outgoing, 1);
         // Room again: everything goes on by itself.
         fs::remove_file(&ballast).unwrap();
-        until("the second message", || (laptop.texts(None) == ["one", "two"]).then_some(()));
+        until("the second message", || {
+            (laptop.texts(None) == ["one", "two"]).then_some(())
+        });
         desk.uploads(&small.share);
         desk.down();
         phone.fetch(&small.ticket, "got");

@@ -19,7 +19,11 @@ fn a2_d3_what_devices_on_one_lan_give_each_other_does_not_pass_the_relay() {
         // The list says who is near.
         let near = |name: &str| {
             let devices = desk.devices();
-            devices.iter().find(|device| device.name == name).expect("it is listed").same_network
+            devices
+                .iter()
+                .find(|device| device.name == name)
+                .expect("it is listed")
+                .same_network
         };
         assert!(near("laptop") && !near("phone"));
         let file = fill(desk.path("film.mkv"), 1, SIZE);
@@ -28,10 +32,18 @@ fn a2_d3_what_devices_on_one_lan_give_each_other_does_not_pass_the_relay() {
         let before = world.relay.cable.traffic();
         let fetched = laptop.fetch(&shared.ticket, "got");
         let passed = world.relay.cable.traffic().total() - before.total();
-        println!("{passed} bytes went over the relay's cable; {:?}", fetched.sources);
+        println!(
+            "{passed} bytes went over the relay's cable; {:?}",
+            fetched.sources
+        );
         assert!(passed < TALK, "{passed} bytes went over the relay's cable");
         assert_eq!(fetched.from(&desk.id()), SIZE);
-        assert!(fetched.sources.iter().all(|source| source.kind != SourceKind::Store));
+        assert!(
+            fetched
+                .sources
+                .iter()
+                .all(|source| source.kind != SourceKind::Store)
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -52,13 +64,25 @@ fn a2_an_origin_says_where_else_its_share_is() {
         let guest = world.one.device("guest");
         desk.cable.shape_up(20);
         // Who saves does not pay the store while the origin gives as much as that.
-        let arguments = ["fetch", &ticket.to_string(), "-o", "got", "--yes", "--mode", "saver"];
+        let arguments = [
+            "fetch",
+            &ticket.to_string(),
+            "-o",
+            "got",
+            "--yes",
+            "--mode",
+            "saver",
+        ];
         let mut fetch = guest.begin(&arguments);
         fetch.reach(SIZE / 4);
         desk.kill();
         let fetched = fetch.finish().fetched();
         println!("{:?}", fetched.sources);
-        assert!(fetched.from(&world.relay.key()) > SIZE / 4, "{:?}", fetched.sources);
+        assert!(
+            fetched.from(&world.relay.key()) > SIZE / 4,
+            "{:?}",
+            fetched.sources
+        );
         Tree::of(&file).assert_same(&Tree::of(guest.path("got/film.mkv")));
     });
 }

@@ -13,7 +13,14 @@ fn turned_away(device: &Device, url: &str) -> String {
     println!("{}: {} {}", device.name, error.message, error.hint);
     assert_eq!(error.code, ErrorCode::Refused);
     assert!(!error.hint.is_empty(), "{error:?}");
-    assert!(device.api().get::<Vec<Value>>("/v1/relays").unwrap().is_empty(), "it joined all the same");
+    assert!(
+        device
+            .api()
+            .get::<Vec<Value>>("/v1/relays")
+            .unwrap()
+            .is_empty(),
+        "it joined all the same"
+    );
     error.message
 }
 
@@ -32,22 +39,33 @@ fn b1_without_a_valid_invitation_a_device_is_refused_and_told_why() {
         let world = World::new(lab);
         let (desk, laptop) = (world.one.device("desk"), world.two.device("laptop"));
         let message = turned_away(&desk, &world.relay.url());
-        assert!(message.contains("not registered") || message.contains("invitation"), "{message}");
+        assert!(
+            message.contains("not registered") || message.contains("invitation"),
+            "{message}"
+        );
         // One that nobody made.
         let real = world.relay.invitation();
         let (rest, token) = real.rsplit_once('.').unwrap();
-        let wrong: String = token.chars().map(|c| if c == '0' { '1' } else { '0' }).collect();
+        let wrong: String = token
+            .chars()
+            .map(|c| if c == '0' { '1' } else { '0' })
+            .collect();
         let unknown = turned_away(&desk, &format!("{rest}.{wrong}"));
         // One for one device, which is used.
         let single = invite(&world.relay, &["--uses", "1"]);
         laptop.join(url(&single));
-        assert_eq!(turned_away(&desk, url(&single)), unknown, "used up, unknown and expired are one answer");
+        assert_eq!(
+            turned_away(&desk, url(&single)),
+            unknown,
+            "used up, unknown and expired are one answer"
+        );
         // One that is over.
         let short = invite(&world.relay, &["--expires", "1s"]);
         let over = UNIX_EPOCH + Duration::from_millis(short["expires_ms"].as_u64().unwrap());
         until("it is over", || (SystemTime::now() > over).then_some(()));
         assert_eq!(turned_away(&desk, url(&short)), unknown);
-        // None of that keeps a device out that is invited, and who is in stays in without an invitation.
+        // None of that keeps a device out that is invited, and who is in stays in without an
+        // invitation.
         desk.join(&real);
         desk.is_connected();
         laptop.kill();
@@ -88,15 +106,27 @@ fn b1_a_revoked_device_is_out_at_once_and_for_good() {
         let revoked = world.relay.admin(&["revoke", &id]).well();
         let since = Instant::now();
         assert_eq!(revoked.lines.last().unwrap()["devices"][0], id.as_str());
-        let stands =
-            until("it is out", || Some(laptop.relay()).filter(|relay| relay.state != RelayState::Connected));
+        let stands = until("it is out", || {
+            Some(laptop.relay()).filter(|relay| relay.state != RelayState::Connected)
+        });
         println!("out {:.2?} later: {:?}", since.elapsed(), stands.reason);
-        assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
-        until("nobody lists it", || desk.knows("laptop").is_none().then_some(()));
-        assert_eq!(desk.hither(&["send", "laptop", "hello"]).failed(1).code, ErrorCode::NotFound);
+        assert!(
+            since.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            since.elapsed()
+        );
+        until("nobody lists it", || {
+            desk.knows("laptop").is_none().then_some(())
+        });
+        assert_eq!(
+            desk.hither(&["send", "laptop", "hello"]).failed(1).code,
+            ErrorCode::NotFound
+        );
         // An invitation does not bring it back, nor does the relay forget.
         for _ in 0..2 {
-            let error = laptop.hither(&["relay", "add", &world.relay.invitation()]).failed(4);
+            let error = laptop
+                .hither(&["relay", "add", &world.relay.invitation()])
+                .failed(4);
             assert!(error.message.contains("revoked"), "{error:?}");
             world.relay.kill();
             world.relay.start();

@@ -23,10 +23,19 @@ fn a1_a3_a_share_is_fetched_from_the_store_with_its_origin_there_and_away() {
         before.assert_same(&Tree::of(laptop.path("got/things")));
         println!("with the origin: {:?}", fetched.sources);
         // The rest is holes of a sparse file.
-        assert!(fetched.by(SourceKind::Store) > 5_000_000, "{:?}", fetched.sources);
-        let store = fetched.sources.iter().find(|source| source.kind == SourceKind::Store).unwrap();
+        assert!(
+            fetched.by(SourceKind::Store) > 5_000_000,
+            "{:?}",
+            fetched.sources
+        );
+        let store = fetched
+            .sources
+            .iter()
+            .find(|source| source.kind == SourceKind::Store)
+            .unwrap();
         assert_eq!(store.device, world.relay.key());
-        // Away, with everybody else who has it. This one knows nothing but the ticket: it never joined.
+        // Away, with everybody else who has it. This one knows nothing but the ticket: it never
+        // joined.
         desk.down();
         laptop.down();
         let phone = world.two.device("phone");
@@ -34,8 +43,18 @@ fn a1_a3_a_share_is_fetched_from_the_store_with_its_origin_there_and_away() {
         before.assert_same(&Tree::of(phone.path("got/things")));
         println!("without the origin: {:?}", fetched.sources);
         let others = [SourceKind::Lan, SourceKind::Direct, SourceKind::Relayed];
-        assert!(others.iter().all(|kind| fetched.by(*kind) == 0), "{:?}", fetched.sources);
-        assert!(phone.api().get::<Vec<hither_api::RelayInfo>>("/v1/relays").unwrap().is_empty());
+        assert!(
+            others.iter().all(|kind| fetched.by(*kind) == 0),
+            "{:?}",
+            fetched.sources
+        );
+        assert!(
+            phone
+                .api()
+                .get::<Vec<hither_api::RelayInfo>>("/v1/relays")
+                .unwrap()
+                .is_empty()
+        );
     });
 }
 
@@ -63,7 +82,11 @@ fn a3_an_origin_that_dies_in_the_middle_of_a_fetch_is_not_missed() {
             let fetched = fetch.finish().fetched();
             println!("{}: {:?}", device.name, fetched.sources);
             stored += fetched.by(SourceKind::Store);
-            assert!(SIZE - fetched.from(&origin) > SIZE / 2, "{:?}", fetched.sources);
+            assert!(
+                SIZE - fetched.from(&origin) > SIZE / 2,
+                "{:?}",
+                fetched.sources
+            );
             Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
         }
         // What one of them has the other may get from it, through the relay.
@@ -78,8 +101,13 @@ fn a1_what_is_not_to_be_uploaded_stays_and_what_is_there_is_not_sent_again() {
         let world = World::new(lab);
         let (desk, _laptop) = world.pair();
         let secret = fill(desk.path("secret"), 1, SIZE);
-        let run = desk.hither(&["share", secret.to_str().unwrap(), "--no-upload"]).well();
-        let share = run.lines.last().unwrap()["share"].as_str().unwrap().to_owned();
+        let run = desk
+            .hither(&["share", secret.to_str().unwrap(), "--no-upload"])
+            .well();
+        let share = run.lines.last().unwrap()["share"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(desk.upload(&share).state, UploadState::Off);
         // A share that is uploaded after it shows that its turn would have come.
         let folder = desk.path("folder");
@@ -88,7 +116,10 @@ fn a1_what_is_not_to_be_uploaded_stays_and_what_is_there_is_not_sent_again() {
         let before = world.relay.cable.traffic().received;
         desk.uploads(&shared.share);
         let kept = world.relay.stats()["store"]["kept"].as_u64().unwrap();
-        assert!((SIZE..SIZE * 11 / 10).contains(&kept), "{kept} bytes are kept");
+        assert!(
+            (SIZE..SIZE * 11 / 10).contains(&kept),
+            "{kept} bytes are kept"
+        );
         // A restart of either forgets nothing of what is there.
         desk.kill();
         world.relay.kill();
@@ -117,9 +148,14 @@ fn a1_what_appears_in_a_watched_folder_is_uploaded_by_itself() {
         let (desk, laptop) = world.pair();
         let folder = desk.path("photos");
         fill(folder.join("one.jpg"), 1, MIB);
-        let run = desk.hither(&["share", folder.to_str().unwrap(), "--watch"]).well();
+        let run = desk
+            .hither(&["share", folder.to_str().unwrap(), "--watch"])
+            .well();
         let done = run.lines.last().unwrap();
-        let (share, ticket) = (done["share"].as_str().unwrap(), done["ticket"].as_str().unwrap());
+        let (share, ticket) = (
+            done["share"].as_str().unwrap(),
+            done["ticket"].as_str().unwrap(),
+        );
         desk.uploads(share);
         fs::rename(fill(desk.path("new"), 2, MIB), folder.join("two.jpg")).unwrap();
         lab::until("the next version at the store", || {
@@ -144,7 +180,9 @@ fn a1_an_upload_that_is_interrupted_goes_on_where_it_was() {
         let before = world.relay.cable.traffic().received;
         let shared = desk.share(&file);
         let reaches = |bytes: u64| {
-            lab::until("more of the upload", || (desk.upload(&shared.share).bytes >= bytes).then_some(()));
+            lab::until("more of the upload", || {
+                (desk.upload(&shared.share).bytes >= bytes).then_some(())
+            });
         };
         reaches(SIZE / 3);
         desk.kill();
@@ -155,7 +193,10 @@ fn a1_an_upload_that_is_interrupted_goes_on_where_it_was() {
         desk.uploads(&shared.share);
         let received = world.relay.cable.traffic().received - before;
         ratio("the store received", received, SIZE);
-        assert!(received < SIZE * 5 / 4, "what was there was sent again: {received} bytes");
+        assert!(
+            received < SIZE * 5 / 4,
+            "what was there was sent again: {received} bytes"
+        );
         desk.down();
         laptop.fetch(&shared.ticket, "got");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));

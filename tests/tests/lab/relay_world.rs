@@ -2,7 +2,8 @@
 
 use hither_tests::lab::{Device, Lab, Lan, Relay, Running};
 
-/// Time between pings: short, so that a test need not wait for it, and long enough for a busy machine.
+/// Time between pings: short, so that a test need not wait for it, and long enough for a busy
+/// machine.
 pub(crate) const PING: u64 = 2;
 /// The relay's patience with a ping that is late, as by default.
 pub(crate) const PATIENCE: u64 = 3;
@@ -29,8 +30,8 @@ impl<'lab> World<'lab> {
         Self { one, two, relay }
     }
 
-    /// While a fetch of `size` bytes is under way, the relay dies and comes back, and later ends in order and comes back:
-    /// devices are told to go first.
+    /// While a fetch of `size` bytes is under way, the relay dies and comes back, and later ends in
+    /// order and comes back: devices are told to go first.
     pub(crate) fn restarts_during(&self, fetch: &mut Running, size: u64) {
         fetch.reach(size / 4);
         self.relay.kill();
@@ -40,7 +41,8 @@ impl<'lab> World<'lab> {
         self.relay.start();
     }
 
-    /// The user's devices `desk`, in the first LAN, and `laptop`, in the second: they have joined and see each other.
+    /// The user's devices `desk`, in the first LAN, and `laptop`, in the second: they have joined
+    /// and see each other.
     pub(crate) fn pair(&self) -> (Device, Device) {
         let (desk, laptop) = (self.one.device("desk"), self.two.device("laptop"));
         join_all(&[&desk, &laptop], &self.relay.invitation());
@@ -58,9 +60,12 @@ pub(crate) fn quick(mut relay: Relay) -> Relay {
 pub(crate) fn join_all(devices: &[&Device], invitation: &str) {
     devices.iter().for_each(|device| device.join(invitation));
     for device in devices {
-        devices.iter().filter(|other| other.name != device.name).for_each(|other| {
-            device.sees_that(&other.name, true);
-        });
+        devices
+            .iter()
+            .filter(|other| other.name != device.name)
+            .for_each(|other| {
+                device.sees_that(&other.name, true);
+            });
     }
 }
 
@@ -76,18 +81,26 @@ pub(crate) struct Fleet<'lab> {
 }
 
 impl<'lab> Fleet<'lab> {
-    /// A control node, and one more for each role named. The control node plays the roles that are not named.
+    /// A control node, and one more for each role named. The control node plays the roles that are
+    /// not named.
     pub(crate) fn new(lab: &'lab Lab, roles: &[&str]) -> Self {
         Self::with(lab, roles, |_, _| {})
     }
 
     /// The same with members that are prepared before they start.
-    pub(crate) fn with(lab: &'lab Lab, roles: &[&str], prepare: impl Fn(usize, &mut Relay)) -> Self {
+    pub(crate) fn with(
+        lab: &'lab Lab,
+        roles: &[&str],
+        prepare: impl Fn(usize, &mut Relay),
+    ) -> Self {
         let internet = lab.internet();
         let (one, two) = (internet.lan(), internet.lan());
         let mut control = quick(internet.relay("control"));
         control.know(SECRET);
-        let rest: Vec<_> = ["front", "store"].into_iter().filter(|role| !roles.contains(role)).collect();
+        let rest: Vec<_> = ["front", "store"]
+            .into_iter()
+            .filter(|role| !roles.contains(role))
+            .collect();
         let rest: String = rest.iter().map(|role| format!(",\"{role}\"")).collect();
         control.set(&format!("roles=[\"assign\",\"control\"{rest}]"));
         control.set("fleet.silence=6s");
@@ -103,12 +116,20 @@ impl<'lab> Fleet<'lab> {
             relay
         };
         let members = roles.iter().enumerate().map(member).collect();
-        Self { one, two, control, members }
+        Self {
+            one,
+            two,
+            control,
+            members,
+        }
     }
 
     /// The node of a key.
     pub(crate) fn member(&self, key: &str) -> &Relay {
-        self.members.iter().find(|relay| relay.key() == key).expect("a member of the fleet")
+        self.members
+            .iter()
+            .find(|relay| relay.key() == key)
+            .expect("a member of the fleet")
     }
 
     /// Key of the front that a device is connected to.

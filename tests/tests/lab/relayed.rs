@@ -1,4 +1,5 @@
-//! Devices that do not reach each other directly are joined by a relay, which learns nothing of what it passes on.
+//! Devices that do not reach each other directly are joined by a relay, which learns nothing of
+//! what it passes on.
 
 use crate::common::ratio;
 use crate::relay_world::{Fleet, World, join_all};
@@ -14,8 +15,11 @@ fn share(device: &Device, path: &Path) -> Shared {
 /// One of the relay's numbers.
 fn metric(relay: &Relay, name: &str) -> f64 {
     let page = relay.page("/metrics");
-    let line = page.lines().find(|line| line.starts_with(&format!("hither_relay_{name} ")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{name}: {page}"))
+    let line = page
+        .lines()
+        .find(|line| line.starts_with(&format!("hither_relay_{name} ")));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{name}: {page}"))
 }
 
 fn kept(relay: &Relay) -> u64 {
@@ -35,31 +39,70 @@ fn d3_devices_behind_two_routers_are_joined_by_the_relay() {
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
         fetch.reach(SIZE / 4);
         // While it goes on, everybody says how.
-        let relay = laptop.status().links.into_iter().find_map(|link| link.relay);
+        let relay = laptop
+            .status()
+            .links
+            .into_iter()
+            .find_map(|link| link.relay);
         assert!(relay.is_some_and(|relay| relay.starts_with(world.relay.cable.address())));
         let findings: Vec<Finding> = laptop.api().get("/v1/doctor").unwrap();
-        let told = findings.iter().find(|finding| finding.check == "relayed").expect("doctor tells");
-        assert!(told.message.starts_with("desk is reached through the relay "), "{}", told.message);
+        let told = findings
+            .iter()
+            .find(|finding| finding.check == "relayed")
+            .expect("doctor tells");
+        assert!(
+            told.message
+                .starts_with("desk is reached through the relay "),
+            "{}",
+            told.message
+        );
         let fetched = fetch.finish().fetched();
         println!("{:.2} s, {:?}", fetched.seconds, fetched.sources);
         assert_eq!(fetched.sources.len(), 1, "{:?}", fetched.sources);
         let source = &fetched.sources[0];
-        assert_eq!((source.kind, source.bytes, &source.device), (SourceKind::Relayed, SIZE, &desk.id()));
+        assert_eq!(
+            (source.kind, source.bytes, &source.device),
+            (SourceKind::Relayed, SIZE, &desk.id())
+        );
         // It costs what a relayed byte costs.
-        assert!((source.cost - 0.09 * SIZE as f64 / (1u64 << 30) as f64).abs() < 0.001, "{}", source.cost);
+        assert!(
+            (source.cost - 0.09 * SIZE as f64 / (1u64 << 30) as f64).abs() < 0.001,
+            "{}",
+            source.cost
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/Kontoauszug 2026.pdf")));
         let why = laptop.why(&fetched.transfer);
-        assert!(why.sources[0].words.contains("through a relay"), "{}", why.sources[0].words);
+        assert!(
+            why.sources[0].words.contains("through a relay"),
+            "{}",
+            why.sources[0].words
+        );
         // The relay passed it on, and kept and learnt nothing.
         assert_eq!(kept(&world.relay), 0);
         assert!(metric(&world.relay, "circuit_bytes_total") >= SIZE as f64);
         assert!(metric(&world.relay, "circuits_opened_total") >= 2.0);
         let content = noise(1, 1 << 20);
-        let secret = shared.ticket.parse::<hither_proto::Ticket>().unwrap().secret;
+        let secret = shared
+            .ticket
+            .parse::<hither_proto::Ticket>()
+            .unwrap()
+            .secret;
         let heard = capture.finish();
-        assert!(heard.len() as u64 > 2 * SIZE, "{} bytes were heard", heard.len());
-        let haystacks = [("the network", heard), ("the log", world.relay.log().into_bytes())];
-        for wanted in [&content[..32], &content[600_000..600_032], b"Kontoauszug", secret.expose()] {
+        assert!(
+            heard.len() as u64 > 2 * SIZE,
+            "{} bytes were heard",
+            heard.len()
+        );
+        let haystacks = [
+            ("the network", heard),
+            ("the log", world.relay.log().into_bytes()),
+        ];
+        for wanted in [
+            &content[..32],
+            &content[600_000..600_032],
+            b"Kontoauszug",
+            secret.expose(),
+        ] {
             for (place, bytes) in &haystacks {
                 assert!(
                     !bytes.windows(wanted.len()).any(|window| window == wanted),
@@ -85,12 +128,23 @@ fn d3_a_relay_that_restarts_in_the_middle_of_a_circuit_is_waited_for() {
         let fetched = fetch.finish().fetched();
         println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
         assert_eq!(fetched.from(&desk.id()), SIZE);
-        assert!(fetched.sources.iter().all(|source| source.kind == SourceKind::Relayed));
+        assert!(
+            fetched
+                .sources
+                .iter()
+                .all(|source| source.kind == SourceKind::Relayed)
+        );
         let sent = world.relay.cable.traffic().sent - before;
         let sent = ratio("the relay sent", sent, SIZE);
-        let wasted: u64 = laptop.why(&fetched.transfer).sources.iter().map(|source| source.wasted).sum();
+        let wasted: u64 = laptop
+            .why(&fetched.transfer)
+            .sources
+            .iter()
+            .map(|source| source.wasted)
+            .sum();
         println!("{wasted} bytes came in vain");
-        // What was on its way at each end, and what no checkpoint had covered, is sent again; nothing that was durable.
+        // What was on its way at each end, and what no checkpoint had covered, is sent again;
+        // nothing that was durable.
         assert!(sent < 1.25, "{sent}");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
         assert_eq!(kept(&world.relay), 0);
@@ -113,15 +167,29 @@ fn d3_a_device_that_comes_near_is_not_asked_through_the_relay_any_more() {
         // The first half mebibyte or so may have been asked for before it is noticed.
         until("it is near", || {
             let links = laptop.status().links;
-            links.iter().any(|link| link.device == desk.id() && link.carrier != "relay").then_some(())
+            links
+                .iter()
+                .any(|link| link.device == desk.id() && link.carrier != "relay")
+                .then_some(())
         });
         let before = world.relay.cable.traffic().total();
         let fetched = fetch.finish().fetched();
         let passed = world.relay.cable.traffic().total() - before;
-        println!("{:.1} s; {:?}; {passed} bytes more passed the relay", fetched.seconds, fetched.sources);
-        assert_eq!(fetched.by(SourceKind::Relayed) + fetched.by(SourceKind::Lan), SIZE);
-        assert!(fetched.by(SourceKind::Relayed) >= SIZE / 8 && fetched.by(SourceKind::Lan) > SIZE / 4);
-        assert!(passed < SIZE / 4, "{passed} bytes passed the relay although the way is direct");
+        println!(
+            "{:.1} s; {:?}; {passed} bytes more passed the relay",
+            fetched.seconds, fetched.sources
+        );
+        assert_eq!(
+            fetched.by(SourceKind::Relayed) + fetched.by(SourceKind::Lan),
+            SIZE
+        );
+        assert!(
+            fetched.by(SourceKind::Relayed) >= SIZE / 8 && fetched.by(SourceKind::Lan) > SIZE / 4
+        );
+        assert!(
+            passed < SIZE / 4,
+            "{passed} bytes passed the relay although the way is direct"
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -143,11 +211,20 @@ fn d3_a_direct_way_that_opens_in_the_middle_is_taken_without_a_move() {
         relay.cable.shape_up(40);
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
         fetch.reach(SIZE / 8);
-        assert!(laptop.status().links.iter().any(|link| link.device == desk.id() && link.carrier == "relay"));
+        assert!(
+            laptop
+                .status()
+                .links
+                .iter()
+                .any(|link| link.device == desk.id() && link.carrier == "relay")
+        );
         site.router.open();
         let fetched = fetch.finish().fetched();
         println!("{:.1} s; {:?}", fetched.seconds, fetched.sources);
-        assert_eq!(fetched.by(SourceKind::Relayed) + fetched.by(SourceKind::Direct), SIZE);
+        assert_eq!(
+            fetched.by(SourceKind::Relayed) + fetched.by(SourceKind::Direct),
+            SIZE
+        );
         assert!(fetched.by(SourceKind::Relayed) >= SIZE / 8);
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
@@ -165,7 +242,12 @@ fn d3_a_guest_with_a_ticket_is_joined() {
         let guest = world.two.device("guest");
         let fetched = guest.fetch(&shared.ticket, "got");
         println!("{:.2} s; {:?}", fetched.seconds, fetched.sources);
-        assert!(fetched.sources.iter().all(|source| source.kind == SourceKind::Relayed));
+        assert!(
+            fetched
+                .sources
+                .iter()
+                .all(|source| source.kind == SourceKind::Relayed)
+        );
         assert_eq!(fetched.from(&desk.id()), SIZE);
         Tree::of(&file).assert_same(&Tree::of(guest.path("got/film.mkv")));
     });
@@ -180,10 +262,26 @@ fn d3_where_the_operator_forbids_it_a_guest_is_refused_and_told_why() {
         let shared = share(&desk, &file);
         let guest = world.two.device("guest");
         // Not beside the laptop, which would be a way of its own.
-        let error = guest.hither(&["fetch", &shared.ticket, "--yes", "-o", "got", "--wait", "5s"]).failed(3);
+        let error = guest
+            .hither(&[
+                "fetch",
+                &shared.ticket,
+                "--yes",
+                "-o",
+                "got",
+                "--wait",
+                "5s",
+            ])
+            .failed(3);
         println!("{} {}", error.message, error.hint);
         assert_eq!(error.code, ErrorCode::NoHolder);
-        assert!(error.message.contains("connects only devices that have joined it"), "{}", error.message);
+        assert!(
+            error
+                .message
+                .contains("connects only devices that have joined it"),
+            "{}",
+            error.message
+        );
         assert!(error.hint.contains("hither relay add"), "{}", error.hint);
         // Who has joined is not concerned.
         laptop.fetch(&shared.ticket, "got");
@@ -218,13 +316,28 @@ fn d3_devices_at_two_fronts_of_a_fleet_are_joined_at_one_of_them() {
         let fetched = laptop.fetch(&shared.ticket, "got");
         println!("{:.2} s; {:?}", fetched.seconds, fetched.sources);
         assert_eq!(fetched.from(&desk.id()), SIZE);
-        assert!(fetched.sources.iter().all(|source| source.kind == SourceKind::Relayed));
+        assert!(
+            fetched
+                .sources
+                .iter()
+                .all(|source| source.kind == SourceKind::Relayed)
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
         // The bytes passed the desk's front and no other.
         for member in &fleet.members {
             let passed = metric(member, "circuit_bytes_total");
-            assert_eq!(member.key() == front, passed >= 2.0 * SIZE as f64, "{}: {passed}", member.name);
-            assert_eq!(member.key() == front, passed > 0.0, "{}: {passed}", member.name);
+            assert_eq!(
+                member.key() == front,
+                passed >= 2.0 * SIZE as f64,
+                "{}: {passed}",
+                member.name
+            );
+            assert_eq!(
+                member.key() == front,
+                passed > 0.0,
+                "{}: {passed}",
+                member.name
+            );
         }
     });
 }
@@ -248,7 +361,9 @@ fn d3_who_finds_no_place_for_a_circuit_waits_and_harms_nobody() {
         until("the phone is refused", || {
             let page = world.relay.page("/metrics");
             let refused = "hither_relay_refusals_total{service=\"circuit\",reason=\"busy\"}";
-            page.lines().any(|line| line.starts_with(refused)).then_some(())
+            page.lines()
+                .any(|line| line.starts_with(refused))
+                .then_some(())
         });
         let fetched = fetch.finish().fetched();
         assert_eq!(fetched.from(&desk.id()), SIZE);

@@ -9,11 +9,13 @@ use std::time::Duration;
 /// Speed of the origin's link, so that a kill lands in the middle.
 const MBIT: u32 = 200;
 const SIZE: u64 = 120 * MIB;
-/// Longest time from writing to durable: a checkpoint every 0.5 s, and as long again for the disk to do it.
+/// Longest time from writing to durable: a checkpoint every 0.5 s, and as long again for the disk
+/// to do it.
 const NOT_DURABLE: f64 = 1.0;
 /// What encryption, framing and packets add.
 const OVERHEAD: f64 = 1.06;
-/// What is on its way when a fetch stops: a request in the queue of the link, and what was asked for behind it.
+/// What is on its way when a fetch stops: a request in the queue of the link, and what was asked
+/// for behind it.
 const ON_ITS_WAY: f64 = 0.2;
 
 /// The most that may arrive when the fetcher died so often.
@@ -52,7 +54,11 @@ fn a_fetcher_that_dies_fetches_nothing_durable_again() {
         laptop.complete();
         let received = laptop.cable.traffic().received - before;
         ratio("received", received, SIZE);
-        assert!(received <= bound(kills), "{received} bytes came, {} are allowed", bound(kills));
+        assert!(
+            received <= bound(kills),
+            "{received} bytes came, {} are allowed",
+            bound(kills)
+        );
         Tree::of(file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -73,7 +79,10 @@ fn an_origin_that_dies_is_waited_for() {
         let received = laptop.cable.traffic().received - before;
         ratio("received", received, SIZE);
         let bound = bound(0) + bytes_in(MBIT, ON_ITS_WAY);
-        assert!(received <= bound, "{received} bytes came, {bound} are allowed");
+        assert!(
+            received <= bound,
+            "{received} bytes came, {bound} are allowed"
+        );
         Tree::of(file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -99,7 +108,10 @@ fn an_interrupt_stops_and_the_same_command_goes_on() {
             let stopped = laptop.cable.traffic().received;
             sleep(Duration::from_secs(1));
             let late = laptop.cable.traffic().received - stopped;
-            assert!(late < bytes_in(MBIT, 0.5), "{late} bytes came after the end");
+            assert!(
+                late < bytes_in(MBIT, 0.5),
+                "{late} bytes came after the end"
+            );
         }
         let fetched = laptop.fetch(&ticket, "got");
         assert_eq!(fetched.from(&desk.id()), SIZE, "{fetched:?}");
@@ -107,7 +119,10 @@ fn an_interrupt_stops_and_the_same_command_goes_on() {
         ratio("received", received, SIZE);
         // Stopping in order makes all durable: only what was on its way comes again.
         let bound = bound(0) + 3 * bytes_in(MBIT, ON_ITS_WAY);
-        assert!(received <= bound, "{received} bytes came, {bound} are allowed");
+        assert!(
+            received <= bound,
+            "{received} bytes came, {bound} are allowed"
+        );
         Tree::of(file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }

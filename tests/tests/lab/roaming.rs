@@ -11,8 +11,13 @@ const SOON: Duration = Duration::from_secs(4);
 
 /// Waits for the first mebibyte since `plugged`, and says how long it took.
 fn goes_on(device: &Device, before: u64, plugged: Instant, what: &str) {
-    until("more bytes", || (device.transfer().bytes >= before + MIB).then_some(()));
-    println!("{what}: the first MiB {:.2?} after the move", plugged.elapsed());
+    until("more bytes", || {
+        (device.transfer().bytes >= before + MIB).then_some(())
+    });
+    println!(
+        "{what}: the first MiB {:.2?} after the move",
+        plugged.elapsed()
+    );
     assert!(plugged.elapsed() < SOON, "{what}: {:?}", plugged.elapsed());
 }
 
@@ -37,7 +42,8 @@ fn a7_roaming_goes_on_with_who_is_there_and_back() {
     lab::run(|lab| {
         const SIZE: u64 = 96 * MIB;
         let lan = lab.internet().lan();
-        let (desk, mut shed, mut laptop) = (lab.device("desk"), lab.device("shed"), lab.device("laptop"));
+        let (desk, mut shed, mut laptop) =
+            (lab.device("desk"), lab.device("shed"), lab.device("laptop"));
         let file = fill(desk.path("film.mkv"), 1, SIZE);
         let mut ticket: Ticket = desk.share(&file).ticket.parse().unwrap();
         shed.fetch(&ticket.to_string(), "copy");
@@ -62,11 +68,18 @@ fn a7_roaming_goes_on_with_who_is_there_and_back() {
         println!("{:?}", fetched.sources);
         let (desk_gave, shed_gave) = (fetched.from(&desk.id()), fetched.from(&shed.id()));
         assert_eq!(desk_gave + shed_gave, SIZE);
-        assert!(shed_gave > SIZE / 8 && desk_gave > SIZE / 2, "{desk_gave} and {shed_gave}");
-        // What was on its way at each move is lost, and what no checkpoint had covered yet; nothing that was durable.
+        assert!(
+            shed_gave > SIZE / 8 && desk_gave > SIZE / 2,
+            "{desk_gave} and {shed_gave}"
+        );
+        // What was on its way at each move is lost, and what no checkpoint had covered yet; nothing
+        // that was durable.
         let received = laptop.cable.traffic().received - before;
         ratio("received", received, SIZE);
-        assert!(received <= SIZE * 106 / 100 + 2 * bytes_in(MBIT, 0.7), "{received}");
+        assert!(
+            received <= SIZE * 106 / 100 + 2 * bytes_in(MBIT, 0.7),
+            "{received}"
+        );
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));
     });
 }
@@ -83,7 +96,8 @@ fn a7_roaming_of_who_gives_is_followed() {
         ticket.hints.clear();
         let mut fetch = laptop.begin_fetch(&ticket.to_string(), "got");
         fetch.reach(SIZE / 4);
-        // First the one who gives, then the one who fetches: both are at other addresses when they meet again.
+        // First the one who gives, then the one who fetches: both are at other addresses when they
+        // meet again.
         desk.cable.unplug();
         lan.welcome(&mut desk);
         let here = unplugged(&laptop);

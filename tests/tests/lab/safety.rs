@@ -16,7 +16,13 @@ fn what_exists_is_left_alone_unless_it_is_said() {
         let before = Tree::of(laptop.path("got"));
         let into = laptop.path("got");
         let fetch = |option: &[&str]| {
-            laptop.hither(&[&["fetch", &ticket, "--yes", "-o", into.to_str().unwrap()][..], option].concat())
+            laptop.hither(
+                &[
+                    &["fetch", &ticket, "--yes", "-o", into.to_str().unwrap()][..],
+                    option,
+                ]
+                .concat(),
+            )
         };
         assert_eq!(fetch(&[]).failed(1).code, ErrorCode::TargetExists);
         before.assert_same(&Tree::of(&into));
@@ -26,7 +32,11 @@ fn what_exists_is_left_alone_unless_it_is_said() {
         assert_eq!(fs::read(&mine).unwrap(), noise(2, 1000));
         fetch(&["--overwrite"]).fetched();
         Tree::of(&file).assert_same(&Tree::of(&mine));
-        assert_eq!(fs::read_dir(&into).unwrap().count(), 2, "nothing else is left behind");
+        assert_eq!(
+            fs::read_dir(&into).unwrap().count(),
+            2,
+            "nothing else is left behind"
+        );
     });
 }
 
@@ -55,9 +65,15 @@ fn a_disk_that_is_too_small_and_one_that_fills_up() {
         let (small, disk) = (laptop.path("small"), laptop.path("disk"));
         lab.disk(&small, 16 * MIB);
         lab.disk(&disk, 32 * MIB);
-        let error = laptop.hither(&["fetch", &ticket, "--yes", "-o", small.to_str().unwrap()]).failed(6);
+        let error = laptop
+            .hither(&["fetch", &ticket, "--yes", "-o", small.to_str().unwrap()])
+            .failed(6);
         assert_eq!(error.code, ErrorCode::NoSpace);
-        assert_eq!(fs::read_dir(&small).unwrap().count(), 0, "it was clear before anything was written");
+        assert_eq!(
+            fs::read_dir(&small).unwrap().count(),
+            0,
+            "it was clear before anything was written"
+        );
         let before = laptop.cable.traffic().received;
         let mut fetch = laptop.begin_fetch(&ticket, "disk");
         fetch.reach(SIZE / 3);
@@ -67,7 +83,10 @@ fn a_disk_that_is_too_small_and_one_that_fills_up() {
         laptop.fetch(&ticket, "disk");
         Tree::of(&file).assert_same(&Tree::of(disk.join("film.mkv")));
         let received = laptop.cable.traffic().received - before;
-        assert!(received < SIZE * 5 / 4, "{received} bytes came: what was here was fetched again");
+        assert!(
+            received < SIZE * 5 / 4,
+            "{received} bytes came: what was here was fetched again"
+        );
     });
 }
 
@@ -81,24 +100,35 @@ fn a_file_that_changes_while_it_is_served() {
         let shared = desk.share(&file);
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
         fetch.reach(SIZE / 4);
-        // Somebody saves it again, a little of it new, also of what has not been fetched: that may be any part of it.
+        // Somebody saves it again, a little of it new, also of what has not been fetched: that may
+        // be any part of it.
         let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
         for n in 0..12 {
-            open.write_all_at(&noise(9 + n, 20_000), n * SIZE / 12).unwrap();
+            open.write_all_at(&noise(9 + n, 20_000), n * SIZE / 12)
+                .unwrap();
         }
         drop(open);
         fetch.wait_for("the end of what is the same", |event| match event {
-            Event::Progress { phase: Phase::Waiting, .. } => Some(()),
+            Event::Progress {
+                phase: Phase::Waiting,
+                ..
+            } => Some(()),
             _ => None,
         });
-        assert!(!laptop.path("got/report.doc").exists(), "half of one and half of another is no file");
+        assert!(
+            !laptop.path("got/report.doc").exists(),
+            "half of one and half of another is no file"
+        );
         // The owner shares it again, and what waits goes over to the new version.
         let again = desk.share(&file);
         assert_eq!((again.share, again.version), (shared.share, 2));
         let before = laptop.cable.traffic().received;
         fetch.finish().fetched();
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/report.doc")));
-        println!("{} MiB came after it was shared again", (laptop.cable.traffic().received - before) / MIB);
+        println!(
+            "{} MiB came after it was shared again",
+            (laptop.cable.traffic().received - before) / MIB
+        );
     });
 }
 
@@ -111,8 +141,15 @@ fn a_file_that_is_deleted_while_it_is_served() {
         let file = fill(desk.path("report.doc"), 1, SIZE);
         let ticket = desk.share(&file).ticket;
         let into = laptop.path("got");
-        let mut fetch =
-            laptop.begin(&["fetch", &ticket, "--yes", "-o", into.to_str().unwrap(), "--wait", "3s"]);
+        let mut fetch = laptop.begin(&[
+            "fetch",
+            &ticket,
+            "--yes",
+            "-o",
+            into.to_str().unwrap(),
+            "--wait",
+            "3s",
+        ]);
         fetch.reach(SIZE / 4);
         fs::remove_file(&file).unwrap();
         let error = fetch.finish().failed(3);
@@ -139,7 +176,16 @@ fn a_new_version_costs_what_is_new() {
         assert_eq!((again.ticket.as_str(), again.version), (ticket.as_str(), 2));
         let before = laptop.cable.traffic().received;
         let into = laptop.path("got");
-        laptop.hither(&["fetch", &ticket, "--yes", "--overwrite", "-o", into.to_str().unwrap()]).fetched();
+        laptop
+            .hither(&[
+                "fetch",
+                &ticket,
+                "--yes",
+                "--overwrite",
+                "-o",
+                into.to_str().unwrap(),
+            ])
+            .fetched();
         let received = laptop.cable.traffic().received - before;
         println!("{received} bytes for 205,000 new ones in {SIZE}");
         assert!(received < 2 * MIB, "{received} bytes came");

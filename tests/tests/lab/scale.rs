@@ -10,14 +10,19 @@ const SHARES: u64 = 200;
 fn two_hundred_shares() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
-        let files: Vec<_> =
-            (0..SHARES).map(|n| fill(desk.path(&format!("file {n}")), n, 1000 + n * 10)).collect();
+        let files: Vec<_> = (0..SHARES)
+            .map(|n| fill(desk.path(&format!("file {n}")), n, 1000 + n * 10))
+            .collect();
         let tickets: Vec<String> = files.iter().map(|file| desk.share(file).ticket).collect();
         let quick = |what: &str, arguments: &[&str]| {
             let began = Instant::now();
             let run = desk.hither(arguments).well();
             println!("{what}: {:?}", began.elapsed());
-            assert!(began.elapsed() < Duration::from_secs(2), "{what}: {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(2),
+                "{what}: {:?}",
+                began.elapsed()
+            );
             run
         };
         quick("status", &["status"]);
@@ -28,11 +33,18 @@ fn two_hundred_shares() {
         // Several at a time, as a person with many tickets would.
         laptop.up();
         for eight in tickets.chunks(8) {
-            let fetches: Vec<_> = eight.iter().map(|ticket| laptop.begin_fetch(ticket, "got")).collect();
-            fetches.into_iter().for_each(|fetch| drop(fetch.finish().fetched()));
+            let fetches: Vec<_> = eight
+                .iter()
+                .map(|ticket| laptop.begin_fetch(ticket, "got"))
+                .collect();
+            fetches
+                .into_iter()
+                .for_each(|fetch| drop(fetch.finish().fetched()));
         }
         for file in &files {
-            Tree::of(file).assert_same(&Tree::of(laptop.path("got").join(file.file_name().unwrap())));
+            Tree::of(file).assert_same(&Tree::of(
+                laptop.path("got").join(file.file_name().unwrap()),
+            ));
         }
         assert_eq!(laptop.hither(&["list"]).well().lines.len(), files.len());
     });
@@ -62,7 +74,11 @@ fn a_hundred_thousand_files() {
         lab.disk(&laptop.path("got"), 1 << 30);
         for number in 0..100_000 {
             fill(
-                desk.path(&format!("disk/many/{}/{}/{number}", number / 10_000, number / 100 % 100)),
+                desk.path(&format!(
+                    "disk/many/{}/{}/{number}",
+                    number / 10_000,
+                    number / 100 % 100
+                )),
                 number,
                 number % 2000,
             );

@@ -20,15 +20,36 @@ fn a_wrong_ticket_is_answered_by_nobody() {
         laptop.sees(1);
         let began = Instant::now();
         let into = laptop.path("got");
-        let fetch = ["fetch", &ticket.to_string(), "--yes", "-o", into.to_str().unwrap(), "--wait", "3s"];
+        let fetch = [
+            "fetch",
+            &ticket.to_string(),
+            "--yes",
+            "-o",
+            into.to_str().unwrap(),
+            "--wait",
+            "3s",
+        ];
         assert_eq!(laptop.hither(&fetch).failed(3).code, ErrorCode::NoHolder);
-        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            began.elapsed()
+        );
         assert!(laptop.transfers().is_empty() && !into.join("file").exists());
         // Neither of them has told the other its name.
-        assert!(laptop.status().links.iter().all(|link| link.name.is_empty()));
+        assert!(
+            laptop
+                .status()
+                .links
+                .iter()
+                .all(|link| link.name.is_empty())
+        );
         // A ticket with a letter changed is refused at once.
         let typo = ticket.to_string().replace("hither1q", "hither1p");
-        assert_eq!(laptop.hither(&["fetch", &typo, "--yes"]).failed(2).code, ErrorCode::BadTicket);
+        assert_eq!(
+            laptop.hither(&["fetch", &typo, "--yes"]).failed(2).code,
+            ErrorCode::BadTicket
+        );
     });
 }
 
@@ -37,12 +58,21 @@ fn a_share_that_is_there_looks_like_one_that_is_not() {
     lab::run(|lab| {
         let desk = lab.device("desk");
         let place = lab.device("corner");
-        let ticket: Ticket = desk.share(&fill(desk.path("file"), 1, MIB)).ticket.parse().unwrap();
+        let ticket: Ticket = desk
+            .share(&fill(desk.path("file"), 1, MIB))
+            .ticket
+            .parse()
+            .unwrap();
         let port = desk.status().udp_port.unwrap();
         let at = SocketAddr::new(desk.cable.address().parse().unwrap(), port);
         let wrong = ShareSecret::new([7; 16]);
-        let knock = |share, secret: &ShareSecret| Holder::knocks(&place, (ticket.owner, at), share, secret);
-        assert_eq!(knock(ticket.share(), &ticket.secret), None, "whoever knows the secret is let in");
+        let knock =
+            |share, secret: &ShareSecret| Holder::knocks(&place, (ticket.owner, at), share, secret);
+        assert_eq!(
+            knock(ticket.share(), &ticket.secret),
+            None,
+            "whoever knows the secret is let in"
+        );
         assert_eq!(knock(ticket.share(), &wrong), Some(Refusal::NotFound));
         assert_eq!(knock(wrong.share_id(), &wrong), Some(Refusal::NotFound));
     });
@@ -80,7 +110,10 @@ fn a_listener_hears_nothing() {
             ("the share's id", share.as_bytes()),
         ];
         for (what, bytes) in secrets {
-            assert!(!heard.windows(bytes.len()).any(|window| window == bytes), "{what} was heard");
+            assert!(
+                !heard.windows(bytes.len()).any(|window| window == bytes),
+                "{what} was heard"
+            );
         }
     });
 }

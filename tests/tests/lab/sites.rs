@@ -1,4 +1,5 @@
-//! Three sites with several devices each and a store between them: what one device of a site got, its neighbours get from it.
+//! Three sites with several devices each and a store between them: what one device of a site got,
+//! its neighbours get from it.
 
 use crate::cheapest::{is_strict, judge_share, judge_time, rules, wasted};
 use crate::common::ratio;
@@ -19,8 +20,12 @@ const DEVICES: usize = 3;
 const FRAMING: f64 = 1.06;
 
 fn devices(lan: &Lan<'_>, site: char, relay: &Relay) -> Vec<Device> {
-    let devices: Vec<Device> = (1..=DEVICES).map(|n| lan.device(&format!("{site}{n}"))).collect();
-    devices.iter().for_each(|device| device.join(&relay.invitation()));
+    let devices: Vec<Device> = (1..=DEVICES)
+        .map(|n| lan.device(&format!("{site}{n}")))
+        .collect();
+    devices
+        .iter()
+        .for_each(|device| device.join(&relay.invitation()));
     devices
 }
 
@@ -39,10 +44,15 @@ fn a4_a6_three_sites_with_a_store_take_one_copy_each() {
         let (id, ticket) = share(&desk, &file, &[]);
         desk.uploads(&id);
         announced(&relay, 1);
-        let all: Vec<Vec<Device>> =
-            sites.iter().zip("abc".chars()).map(|(lan, name)| devices(lan, name, &relay)).collect();
+        let all: Vec<Vec<Device>> = sites
+            .iter()
+            .zip("abc".chars())
+            .map(|(lan, name)| devices(lan, name, &relay))
+            .collect();
         for group in &all {
-            group.iter().for_each(|device| device.sees(DEVICES as u64 - 1));
+            group
+                .iter()
+                .for_each(|device| device.sees(DEVICES as u64 - 1));
         }
         sites.iter().for_each(|lan| lan.router.shape(UP, DOWN));
         // What a site's downlink carries at least has to come in once.
@@ -50,11 +60,21 @@ fn a4_a6_three_sites_with_a_store_take_one_copy_each() {
         let bound = SIZE as f64 / carries;
         let before = sites.each_ref().map(|lan| lan.router.entered());
         let machine = Machine::watch();
-        let fetches: Vec<Running> =
-            all.iter().flatten().map(|device| device.begin_fetch(&ticket, "got")).collect();
-        let seconds = fetches.into_iter().map(|fetch| fetch.finish().fetched().seconds).fold(0.0, f64::max);
+        let fetches: Vec<Running> = all
+            .iter()
+            .flatten()
+            .map(|device| device.begin_fetch(&ticket, "got"))
+            .collect();
+        let seconds = fetches
+            .into_iter()
+            .map(|fetch| fetch.finish().fetched().seconds)
+            .fold(0.0, f64::max);
         for (number, group) in all.iter().enumerate() {
-            println!("site {number}: {:?}, {} KiB in vain", rules(group), wasted(group) >> 10);
+            println!(
+                "site {number}: {:?}, {} KiB in vain",
+                rules(group),
+                wasted(group) >> 10
+            );
         }
         for (number, lan) in sites.iter().enumerate().skip(1) {
             let entered = lan.router.entered() - before[number];

@@ -21,12 +21,20 @@ fn a5_two_fetchers_spare_the_origin() {
         }
         others.iter().for_each(|device| device.sees(2));
         let before = desk.cable.traffic().sent;
-        let fetches = others.each_ref().map(|device| device.begin_fetch(&ticket, "got"));
+        let fetches = others
+            .each_ref()
+            .map(|device| device.begin_fetch(&ticket, "got"));
         let fetched = fetches.map(|fetch| fetch.finish().fetched());
         let sent = desk.cable.traffic().sent - before;
         let ratio = ratio("the origin sent", sent, SIZE);
-        println!("in {:.1} s and {:.1} s", fetched[0].seconds, fetched[1].seconds);
-        assert!(ratio < 1.6, "two fetchers that meet cost the origin {ratio:.2} times the file");
+        println!(
+            "in {:.1} s and {:.1} s",
+            fetched[0].seconds, fetched[1].seconds
+        );
+        assert!(
+            ratio < 1.6,
+            "two fetchers that meet cost the origin {ratio:.2} times the file"
+        );
         for (device, fetched) in others.iter().zip(&fetched) {
             assert_eq!(fetched.sources.len(), 2, "{:?}", fetched.sources);
             Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
@@ -39,13 +47,25 @@ const BLOCK: usize = 64 << 10;
 
 /// Which blocks of a file are in the folder of a fetch that goes on.
 fn blocks(device: &Device, content: &[u8]) -> Vec<bool> {
-    let folder = PathBuf::from(device.transfer().path).parent().unwrap().to_owned();
-    let partial = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let folder = PathBuf::from(device.transfer().path)
+        .parent()
+        .unwrap()
+        .to_owned();
+    let partial = fs::read_dir(folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let partial = fs::read(partial).unwrap();
     content
         .chunks(BLOCK)
         .enumerate()
-        .map(|(n, block)| partial.get(n * BLOCK..).is_some_and(|p| p.starts_with(block)))
+        .map(|(n, block)| {
+            partial
+                .get(n * BLOCK..)
+                .is_some_and(|p| p.starts_with(block))
+        })
         .collect()
 }
 
@@ -53,9 +73,14 @@ fn blocks(device: &Device, content: &[u8]) -> Vec<bool> {
 fn out_in_parts(others: &[Device; 2], content: &[u8]) -> [u64; 2] {
     until("all of it in parts", || {
         let [here, there] = others.each_ref().map(|device| blocks(device, content));
-        here.iter().zip(&there).all(|(here, there)| *here || *there).then_some(())
+        here.iter()
+            .zip(&there)
+            .all(|(here, there)| *here || *there)
+            .then_some(())
     });
-    others.each_ref().map(|device| content.len() as u64 - device.transfer().bytes)
+    others
+        .each_ref()
+        .map(|device| content.len() as u64 - device.transfer().bytes)
 }
 
 #[test]
@@ -76,7 +101,9 @@ fn a5_parts_complete_each_other_when_the_origin_is_gone() {
             fs::write(desk.path("film.mkv"), &content).unwrap();
             let ticket = desk.share(&desk.path("film.mkv")).ticket;
             let into = format!("got {attempt}");
-            let mut fetches = others.each_ref().map(|device| device.begin_fetch(&ticket, &into));
+            let mut fetches = others
+                .each_ref()
+                .map(|device| device.begin_fetch(&ticket, &into));
             fetches.iter_mut().for_each(|fetch| fetch.reach(1));
             let missing = out_in_parts(&others, &content);
             let told = missing.iter().any(|bytes| *bytes > MIB);
@@ -113,7 +140,8 @@ fn a2_a3_a_copy_is_as_good_as_the_origin() {
         let fetched = phone.fetch(&ticket, "got");
         before.assert_same(&Tree::of(phone.path("got/things")));
         assert!(fetched.from(&laptop_id) > 0, "{:?}", fetched.sources);
-        let strangers = |s: &&hither_api::SourceBytes| s.kind == SourceKind::Lan && s.device != laptop_id;
+        let strangers =
+            |s: &&hither_api::SourceBytes| s.kind == SourceKind::Lan && s.device != laptop_id;
         assert_eq!(fetched.sources.iter().find(strangers), None);
         // And the ticket that the copy gives is as good.
         let again = laptop.hither(&["ticket", "things"]).well();
@@ -130,8 +158,15 @@ fn d3_a_ticket_needs_no_address() {
         let file = fill(desk.path("file"), 1, MIB);
         let mut ticket: Ticket = desk.share(&file).ticket.parse().unwrap();
         let real = ticket.hints.clone();
-        assert!(real.iter().any(|hint| hint.ip().to_string() == desk.cable.address()), "{real:?}");
-        for (number, hints) in [vec![], vec!["10.77.0.200:9".parse().unwrap()]].into_iter().enumerate() {
+        assert!(
+            real.iter()
+                .any(|hint| hint.ip().to_string() == desk.cable.address()),
+            "{real:?}"
+        );
+        for (number, hints) in [vec![], vec!["10.77.0.200:9".parse().unwrap()]]
+            .into_iter()
+            .enumerate()
+        {
             ticket.hints = hints;
             let fetched = laptop.fetch(&ticket.to_string(), &number.to_string());
             println!("{:.1} s with {:?}", fetched.seconds, ticket.hints);
@@ -159,11 +194,22 @@ fn a6_two_holders_give_at_once() {
         phone.sees(2);
         let fetched = phone.fetch(&ticket, "got");
         let alone = SIZE as f64 / bytes_in(MBIT, 1.0) as f64;
-        println!("{:.1} s, one alone needs {alone:.1} s; {:?}", fetched.seconds, fetched.sources);
+        println!(
+            "{:.1} s, one alone needs {alone:.1} s; {:?}",
+            fetched.seconds, fetched.sources
+        );
         for device in [&desk, &laptop] {
-            assert!(fetched.from(&device.id()) > SIZE / 4, "{:?}", fetched.sources);
+            assert!(
+                fetched.from(&device.id()) > SIZE / 4,
+                "{:?}",
+                fetched.sources
+            );
         }
-        assert!(fetched.seconds < alone * 0.7, "{:.1} s of {alone:.1} s", fetched.seconds);
+        assert!(
+            fetched.seconds < alone * 0.7,
+            "{:.1} s of {alone:.1} s",
+            fetched.seconds
+        );
         Tree::of(&file).assert_same(&Tree::of(phone.path("got/film.mkv")));
     });
 }

@@ -8,18 +8,29 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// Files whose names make a manifest of more than one span: one span is given to whoever was asked for it.
+/// Files whose names make a manifest of more than one span: one span is given to whoever was asked
+/// for it.
 const NAMES: u64 = 12_000;
 /// At this speed that manifest takes ten seconds.
 const SLOW: u32 = 2;
 const FAST: u32 = 1000;
 
 fn names_in(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 fn follow(device: &Device, ticket: &str) -> Running {
-    device.begin(&["fetch", ticket, "--yes", "--follow", "-o", device.path("got").to_str().unwrap()])
+    device.begin(&[
+        "fetch",
+        ticket,
+        "--yes",
+        "--follow",
+        "-o",
+        device.path("got").to_str().unwrap(),
+    ])
 }
 
 fn version(following: &mut Running, number: u64) {
@@ -29,7 +40,8 @@ fn version(following: &mut Running, number: u64) {
     });
 }
 
-/// The desk reaches the laptop, the laptop the phone, and the desk and the phone do not know each other.
+/// The desk reaches the laptop, the laptop the phone, and the desk and the phone do not know each
+/// other.
 fn chain(lab: &Lab) -> [Device; 3] {
     let devices = ["desk", "laptop", "phone"].map(|name| lab.device(name));
     devices[2].cable.shun(&devices[0].cable);
@@ -50,10 +62,16 @@ fn a_newer_version_comes_while_the_manifest_does() {
         desk.cable.shape_up(SLOW);
         let before = desk.cable.traffic().sent;
         let fetch = laptop.begin_fetch(&ticket, "got");
-        until("a part of the manifest", || (desk.cable.traffic().sent > before + 300_000).then_some(()));
+        until("a part of the manifest", || {
+            (desk.cable.traffic().sent > before + 300_000).then_some(())
+        });
         fill(things.join("two"), 2, 1000);
         assert_eq!(desk.share(&things).version, 2);
-        assert_eq!(laptop.transfer().total, 0, "the manifest was there too early");
+        assert_eq!(
+            laptop.transfer().total,
+            0,
+            "the manifest was there too early"
+        );
         desk.cable.shape_up(FAST);
         fetch.finish().fetched();
         Tree::of(&things).assert_same(&Tree::of(laptop.path("got/things")));
@@ -85,7 +103,13 @@ fn who_moved_on_tells_of_it() {
 /// From which devices the latest transfer has bytes.
 fn far_sources(device: &Device) -> Vec<String> {
     let own = device.id();
-    device.transfer().sources.into_iter().map(|source| source.device).filter(|id| *id != own).collect()
+    device
+        .transfer()
+        .sources
+        .into_iter()
+        .map(|source| source.device)
+        .filter(|id| *id != own)
+        .collect()
 }
 
 #[test]
@@ -131,8 +155,8 @@ fn nothing_is_left_of_a_version_that_was_begun_before_a_restart() {
     });
 }
 
-/// A neighbour has the version before the latest, and so perhaps the device that fetches; the owner, which alone has the latest, is far
-/// away: it takes half a second to be connected to.
+/// A neighbour has the version before the latest, and so perhaps the device that fetches; the
+/// owner, which alone has the latest, is far away: it takes half a second to be connected to.
 fn the_owner_is_far(lab: &Lab, has_one: bool) {
     let internet = lab.internet();
     let (one, two) = (internet.site(), internet.site());

@@ -13,7 +13,10 @@ fn a_file() {
         let shared = desk.share(&film);
         let fetched = laptop.fetch(&shared.ticket, "got");
         Tree::of(film).assert_same(&Tree::of(laptop.path("got/film.mkv")));
-        assert_eq!((fetched.bytes, fetched.from(&desk.id())), (100 * MIB, 100 * MIB));
+        assert_eq!(
+            (fetched.bytes, fetched.from(&desk.id())),
+            (100 * MIB, 100 * MIB)
+        );
     });
 }
 
@@ -40,11 +43,19 @@ fn ten_thousand_small_files() {
         lab.disk(&laptop.path("got"), 256 * MIB);
         let bytes = noise(1, 10_000 + 5_000);
         for number in 0..10_000 {
-            let folder = desk.path(&format!("disk/many/{}/{}", number / 1000, number / 100 % 10));
+            let folder = desk.path(&format!(
+                "disk/many/{}/{}",
+                number / 1000,
+                number / 100 % 10
+            ));
             if number % 100 == 0 {
                 fs::create_dir_all(&folder).unwrap();
             }
-            fs::write(folder.join(format!("{number}.txt")), &bytes[number..number + number / 2]).unwrap();
+            fs::write(
+                folder.join(format!("{number}.txt")),
+                &bytes[number..number + number / 2],
+            )
+            .unwrap();
         }
         let began = Instant::now();
         let shared = desk.share(&desk.path("disk/many"));
@@ -78,7 +89,11 @@ fn into_a_pipe() {
         let ticket = desk.share(&file).ticket;
         let run = laptop.plain(&["fetch", &ticket, "--yes", "-o", "-"]);
         assert_eq!(run.status, 0, "{}", run.errors);
-        assert!(run.output == fs::read(&file).unwrap(), "{} bytes came", run.output.len());
+        assert!(
+            run.output == fs::read(&file).unwrap(),
+            "{} bytes came",
+            run.output.len()
+        );
         // Nothing of it stays, and a folder cannot go that way.
         assert!(laptop.transfers().is_empty() && laptop.status().shares == 0);
         fs::create_dir(desk.path("folder")).unwrap();

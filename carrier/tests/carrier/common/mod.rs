@@ -1,7 +1,9 @@
 //! What the tests of this crate share.
 
 use bytes::Bytes;
-use hither_carrier::{CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, LinkError, Stream};
+use hither_carrier::{
+    CarrierKind, Endpoint, EndpointConfig, Identity, Incoming, Link, LinkError, Stream,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,10 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub const BOTH: [CarrierKind; 2] = [CarrierKind::Quic, CarrierKind::Tcp];
 
 pub fn endpoint() -> Arc<Endpoint> {
-    let config = EndpointConfig { loopback_only: true, ..Default::default() };
+    let config = EndpointConfig {
+        loopback_only: true,
+        ..Default::default()
+    };
     Arc::new(Endpoint::bind(&Identity::generate().unwrap(), &config).unwrap())
 }
 
@@ -29,7 +34,11 @@ pub fn address(endpoint: &Endpoint, carrier: CarrierKind) -> SocketAddr {
     }
 }
 
-pub async fn connect(from: &Endpoint, to: &Endpoint, carrier: CarrierKind) -> Result<Link, LinkError> {
+pub async fn connect(
+    from: &Endpoint,
+    to: &Endpoint,
+    carrier: CarrierKind,
+) -> Result<Link, LinkError> {
     connect_at(from, to, carrier, &[address(to, carrier)]).await
 }
 
@@ -49,7 +58,11 @@ pub async fn connect_at(
 /// A stream on which one byte, an x, was sent, so that the other side learns of it.
 pub async fn said(link: &Link) -> Stream {
     let mut stream = link.open().await.unwrap();
-    stream.send.send_bytes(Bytes::from_static(b"x")).await.unwrap();
+    stream
+        .send
+        .send_bytes(Bytes::from_static(b"x"))
+        .await
+        .unwrap();
     stream
 }
 
@@ -71,5 +84,7 @@ pub async fn next_stream(endpoint: &Endpoint) -> Stream {
 }
 
 pub async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(SOON, work).await.expect("this takes too long")
+    tokio::time::timeout(SOON, work)
+        .await
+        .expect("this takes too long")
 }

@@ -11,7 +11,11 @@ const SHARES: usize = 3;
 
 /// What a group is called; it may not be known yet.
 pub(super) fn name(name: &str) -> String {
-    if name.is_empty() { "the group".into() } else { display_name(name) }
+    if name.is_empty() {
+        "the group".into()
+    } else {
+        display_name(name)
+    }
 }
 
 const fn policy_word(policy: GroupPolicy) -> &'static str {
@@ -42,9 +46,19 @@ pub(super) fn groups(groups: &[GroupInfo]) -> Table {
     let mut table = Table::new(&GROUPS);
     for group in groups {
         let member = group.state == GroupState::Member;
-        let number = |number: u64| if member { number.to_string() } else { "–".into() };
+        let number = |number: u64| {
+            if member {
+                number.to_string()
+            } else {
+                "–".into()
+            }
+        };
         table.row([
-            if group.name.is_empty() { "(no name yet)".into() } else { display_name(&group.name) },
+            if group.name.is_empty() {
+                "(no name yet)".into()
+            } else {
+                display_name(&group.name)
+            },
             group.group.chars().take(ID).collect(),
             match (group.state, group.role) {
                 (GroupState::Member, Some(GroupRole::Admin)) => "admin".into(),
@@ -56,7 +70,11 @@ pub(super) fn groups(groups: &[GroupInfo]) -> Table {
             number(group.members),
             number(group.online),
             number(group.shares),
-            if group.asking > 0 { group.asking.to_string() } else { String::new() },
+            if group.asking > 0 {
+                group.asking.to_string()
+            } else {
+                String::new()
+            },
         ]);
     }
     table
@@ -66,13 +84,17 @@ pub(super) fn groups(groups: &[GroupInfo]) -> Table {
 pub(super) fn note(group: &GroupInfo) -> Option<String> {
     let name = name(&group.name);
     match group.state {
-        GroupState::Member if group.asking > 0 => {
-            Some(format!("{name}: somebody asks to join. See: hither group members \"{name}\""))
-        }
+        GroupState::Member if group.asking > 0 => Some(format!(
+            "{name}: somebody asks to join. See: hither group members \"{name}\""
+        )),
         GroupState::Member => None,
         GroupState::Asking => Some(format!("{name}: nobody has answered yet.")),
         GroupState::Refused => {
-            let reason = group.reason.as_deref().map(display_name).unwrap_or_default();
+            let reason = group
+                .reason
+                .as_deref()
+                .map(display_name)
+                .unwrap_or_default();
             Some(format!("{name}: this device may not join: {reason}"))
         }
         GroupState::Removed => Some(format!("{name}: this device was removed from it.")),
@@ -121,7 +143,11 @@ pub(super) fn members(members: &[GroupMemberInfo], now: u64) -> Table {
     let mut table = Table::new(&MEMBERS);
     for member in members {
         table.row([
-            if member.name.is_empty() { "(no name yet)".into() } else { display_name(&member.name) },
+            if member.name.is_empty() {
+                "(no name yet)".into()
+            } else {
+                display_name(&member.name)
+            },
             display_name(&member.short),
             match member.role {
                 Some(GroupRole::Admin) => "admin".into(),
@@ -183,9 +209,19 @@ mod tests {
 
     #[test]
     fn a_table_of_groups_says_how_the_device_stands() {
-        let lines = groups(&[group("choir", GroupState::Member), group("", GroupState::Refused)]).lines(80);
-        assert_eq!(lines[1], "choir          001122334455  admin          3       2       5");
-        assert_eq!(lines[2], "(no name yet)  001122334455  refused        –       –       –");
+        let lines = groups(&[
+            group("choir", GroupState::Member),
+            group("", GroupState::Refused),
+        ])
+        .lines(80);
+        assert_eq!(
+            lines[1],
+            "choir          001122334455  admin          3       2       5"
+        );
+        assert_eq!(
+            lines[2],
+            "(no name yet)  001122334455  refused        –       –       –"
+        );
         assert_eq!(
             note(&group("x", GroupState::Refused)).unwrap(),
             "x: this device may not join: full\u{fffd}"
@@ -223,8 +259,17 @@ mod tests {
             ..member.clone()
         };
         let lines = members(&[member, asking], 280).lines(100);
-        assert!(lines[1].starts_with("pho\u{fffd}ne         aaaaaaaa  member  online"), "{lines:?}");
-        assert!(lines[1].ends_with("s4 (1 kB), s3 (1 kB), s2 (1 kB) and 2 more"), "{lines:?}");
-        assert_eq!(lines[2], "(no name yet)  aaaaaaaa  –       asked 3 min ago  –");
+        assert!(
+            lines[1].starts_with("pho\u{fffd}ne         aaaaaaaa  member  online"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].ends_with("s4 (1 kB), s3 (1 kB), s2 (1 kB) and 2 more"),
+            "{lines:?}"
+        );
+        assert_eq!(
+            lines[2],
+            "(no name yet)  aaaaaaaa  –       asked 3 min ago  –"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! What the tests of sharing and fetching have in common.
 
 use hither_content::{
-    DomainSecret, FetchTarget, Handles, Holding, IfExists, ImportOptions, Imported, Layout, PrepareError,
-    TargetOptions, import, open_chunk,
+    DomainSecret, FetchTarget, Handles, Holding, IfExists, ImportOptions, Imported, Layout,
+    PrepareError, TargetOptions, import, open_chunk,
 };
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,15 +43,29 @@ pub fn share(path: &Path) -> Imported {
 
 pub fn holding(handles: &Arc<Handles>, imported: &Imported) -> Holding {
     let layout = Layout::new(Arc::clone(&imported.manifest));
-    Holding::new(handles, imported.place.clone(), layout, imported.stamps.clone())
+    Holding::new(
+        handles,
+        imported.place.clone(),
+        layout,
+        imported.stamps.clone(),
+    )
 }
 
 pub fn options(if_exists: IfExists) -> TargetOptions {
     TargetOptions::new(if_exists)
 }
 
-pub fn prepare(dir: &Path, layout: &Arc<Layout>, if_exists: IfExists) -> Result<FetchTarget, PrepareError> {
-    FetchTarget::prepare(&Handles::new(16), dir, Arc::clone(layout), &options(if_exists))
+pub fn prepare(
+    dir: &Path,
+    layout: &Arc<Layout>,
+    if_exists: IfExists,
+) -> Result<FetchTarget, PrepareError> {
+    FetchTarget::prepare(
+        &Handles::new(16),
+        dir,
+        Arc::clone(layout),
+        &options(if_exists),
+    )
 }
 
 /// Fetches one chunk as the daemon does: sealed by the holder, verified and opened by the fetcher.
@@ -64,16 +78,28 @@ pub fn fetch(source: &Holding, position: u32) -> Vec<u8> {
 
 pub fn fetch_all(source: &Holding, target: &FetchTarget) {
     for position in 0..source.layout().positions() {
-        target.write_chunk(position, &fetch(source, position)).unwrap();
+        target
+            .write_chunk(position, &fetch(source, position))
+            .unwrap();
     }
 }
 
 /// What a user sees of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    File { mode: u32, mtime: (i64, i64), content: Vec<u8> },
-    Folder { mode: u32, mtime: (i64, i64) },
-    Symlink { target: PathBuf, mtime: (i64, i64) },
+    File {
+        mode: u32,
+        mtime: (i64, i64),
+        content: Vec<u8>,
+    },
+    Folder {
+        mode: u32,
+        mtime: (i64, i64),
+    },
+    Symlink {
+        target: PathBuf,
+        mtime: (i64, i64),
+    },
     Other,
 }
 
@@ -90,11 +116,18 @@ fn look_into(path: &Path, below: &Path, seen: &mut BTreeMap<PathBuf, Seen>) {
     let mtime = (metadata.mtime(), metadata.mtime_nsec());
     let kind = metadata.file_type();
     let entry = if kind.is_symlink() {
-        Seen::Symlink { target: path.read_link().unwrap(), mtime }
+        Seen::Symlink {
+            target: path.read_link().unwrap(),
+            mtime,
+        }
     } else if kind.is_dir() {
         Seen::Folder { mode, mtime }
     } else if kind.is_file() {
-        Seen::File { mode, mtime, content: std::fs::read(path).unwrap() }
+        Seen::File {
+            mode,
+            mtime,
+            content: std::fs::read(path).unwrap(),
+        }
     } else {
         Seen::Other
     };
@@ -108,15 +141,24 @@ fn look_into(path: &Path, below: &Path, seen: &mut BTreeMap<PathBuf, Seen>) {
 }
 
 pub fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = dir
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
 
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds as _,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }

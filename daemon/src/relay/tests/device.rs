@@ -14,13 +14,19 @@ pub struct Device {
 impl Device {
     /// Starts the daemon of a home.
     pub async fn start(home: &Path, name: &str) -> Self {
-        let config = Config { port: 0, discovery: false, device_name: name.into(), ..Config::default() };
+        let config = Config {
+            port: 0,
+            discovery: false,
+            device_name: name.into(),
+            ..Config::default()
+        };
         let paths = Paths::in_home(home);
         let (sender, _inputs) = tokio::sync::mpsc::unbounded_channel();
-        let daemon =
-            tokio::task::spawn_blocking(move || Daemon::start(paths, config, Routes::new(sender)).unwrap())
-                .await
-                .unwrap();
+        let daemon = tokio::task::spawn_blocking(move || {
+            Daemon::start(paths, config, Routes::new(sender)).unwrap()
+        })
+        .await
+        .unwrap();
         crate::relay::start(&daemon);
         crate::mail::start(&daemon);
         Self { daemon }
@@ -58,17 +64,27 @@ impl Device {
 
     /// The key of the relay that is connected.
     pub fn connected(&self) -> Option<hither_proto::DeviceId> {
-        self.daemon.relays.connected().first().map(|connection| connection.relay.key)
+        self.daemon
+            .relays
+            .connected()
+            .first()
+            .map(|connection| connection.relay.key)
     }
 
     pub async fn send(&self, to: &str, text: &str) -> SentInfo {
-        let request = SendRequest { to: to.into(), text: Some(text.into()), ..SendRequest::default() };
+        let request = SendRequest {
+            to: to.into(),
+            text: Some(text.into()),
+            ..SendRequest::default()
+        };
         crate::mail::send(&self.daemon, request).await.unwrap()
     }
 
     pub async fn inbox(&self) -> Vec<MessageInfo> {
         let daemon = Arc::clone(&self.daemon);
-        tokio::task::spawn_blocking(move || crate::mail::list(&daemon, 0).unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || crate::mail::list(&daemon, 0).unwrap())
+            .await
+            .unwrap()
     }
 
     /// The texts in the inbox, when there are so many.
@@ -78,11 +94,16 @@ impl Device {
             loop {
                 let inbox = self.inbox().await;
                 if inbox.len() >= count {
-                    return inbox.into_iter().map(|message| message.text.unwrap_or_default()).collect();
+                    return inbox
+                        .into_iter()
+                        .map(|message| message.text.unwrap_or_default())
+                        .collect();
                 }
                 latest.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("the messages never arrived")
+        tokio::time::timeout(Duration::from_secs(20), waiting)
+            .await
+            .expect("the messages never arrived")
     }
 }

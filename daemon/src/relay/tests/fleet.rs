@@ -1,4 +1,5 @@
-//! Relays in this process that play as much of a fleet as a device can notice: assignment, list, cards, mailboxes.
+//! Relays in this process that play as much of a fleet as a device can notice: assignment, list,
+//! cards, mailboxes.
 
 use bytes::Bytes;
 use hither_carrier::{
@@ -7,8 +8,8 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME_UNPROVEN, MAX_MESSAGE, MAX_RELAY_FRAME};
 use hither_proto::{
-    Card, DeviceEntry, DeviceId, Invitation, Message, MessageId, RelayAddress, RelayMessage, RelayPurpose,
-    RelayRefusalCode, RelayUrl, UserId, Welcome,
+    Card, DeviceEntry, DeviceId, Invitation, Message, MessageId, RelayAddress, RelayMessage,
+    RelayPurpose, RelayRefusalCode, RelayUrl, UserId, Welcome,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -64,8 +65,14 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new() -> Self {
-        let state = State { ping_ms: 30_000, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), changes: watch::Sender::new(0) }
+        let state = State {
+            ping_ms: 30_000,
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changes: watch::Sender::new(0),
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -108,7 +115,11 @@ impl Fleet {
             device: *device,
             online: state.online.contains_key(device),
             last_seen_ms: 1_000_000,
-            card: state.cards.get(&(reader, *device)).cloned().unwrap_or_default(),
+            card: state
+                .cards
+                .get(&(reader, *device))
+                .cloned()
+                .unwrap_or_default(),
             same_network: false,
         };
         state.registered.iter().map(entry).collect()
@@ -116,10 +127,18 @@ impl Fleet {
 
     /// Tells everybody how everybody is.
     fn tell_all(&self) {
-        let online: Vec<_> = self.state().online.iter().map(|(d, s)| (*d, s.clone())).collect();
+        let online: Vec<_> = self
+            .state()
+            .online
+            .iter()
+            .map(|(d, s)| (*d, s.clone()))
+            .collect();
         for (device, sender) in online {
             let changed = self.entries(device);
-            let _ = sender.send(RelayMessage::DevicesChanged { changed, removed: Vec::new() });
+            let _ = sender.send(RelayMessage::DevicesChanged {
+                changed,
+                removed: Vec::new(),
+            });
         }
     }
 
@@ -129,17 +148,29 @@ impl Fleet {
             state.last_seq += 1;
             let seq = state.last_seq;
             let known = state.boxes.entry(to).or_default();
-            if known.values().any(|other| other.from == mail.from && other.id == mail.id) {
+            if known
+                .values()
+                .any(|other| other.from == mail.from && other.id == mail.id)
+            {
                 return true;
             }
             known.insert(seq, mail.clone());
-            state.online.get(&to).is_some_and(|sender| sender.send(deliver(seq, &mail)).is_ok())
+            state
+                .online
+                .get(&to)
+                .is_some_and(|sender| sender.send(deliver(seq, &mail)).is_ok())
         })
     }
 }
 
 pub fn deliver(seq: u64, mail: &Mail) -> RelayMessage {
-    RelayMessage::Deliver { seq, from: mail.from, id: mail.id, sealed: mail.sealed.clone(), taken_ms: 5 }
+    RelayMessage::Deliver {
+        seq,
+        from: mail.from,
+        id: mail.id,
+        sealed: mail.sealed.clone(),
+        taken_ms: 5,
+    }
 }
 
 /// One relay of a fleet.
@@ -154,7 +185,10 @@ pub struct Node {
 impl Node {
     pub fn start(fleet: &Fleet) -> Self {
         let identity = Identity::generate().unwrap();
-        let config = EndpointConfig { loopback_only: true, ..EndpointConfig::default() };
+        let config = EndpointConfig {
+            loopback_only: true,
+            ..EndpointConfig::default()
+        };
         let endpoint = Arc::new(Endpoint::bind(&identity, &config).unwrap());
         let (stop, key) = (CancellationToken::new(), identity.device_id());
         let (serving, of, token) = (Arc::clone(&endpoint), fleet.clone(), stop.clone());
@@ -171,11 +205,21 @@ impl Node {
                 }
             }
         });
-        Self { key, port: endpoint.port(), fleet: fleet.clone(), stop, endpoint }
+        Self {
+            key,
+            port: endpoint.port(),
+            fleet: fleet.clone(),
+            stop,
+            endpoint,
+        }
     }
 
     pub fn url(&self, invitation: Option<Invitation>) -> RelayUrl {
-        RelayUrl { at: format!("127.0.0.1:{}", self.port).parse().unwrap(), key: self.key, invitation }
+        RelayUrl {
+            at: format!("127.0.0.1:{}", self.port).parse().unwrap(),
+            key: self.key,
+            invitation,
+        }
     }
 
     pub fn address(&self) -> RelayAddress {
@@ -191,25 +235,40 @@ impl Node {
 }
 
 async fn serve(fleet: &Fleet, key: DeviceId, stream: Stream) -> Option<()> {
-    let Stream { mut send, mut recv, device, .. } = stream;
+    let Stream {
+        mut send,
+        mut recv,
+        device,
+        ..
+    } = stream;
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let Ok(Some(Message::RelayOpen { purpose, .. })) = reader.next(&mut recv).await else { return None };
+    let Ok(Some(Message::RelayOpen { purpose, .. })) = reader.next(&mut recv).await else {
+        return None;
+    };
     let mut reader = reader.into_relay(MAX_RELAY_FRAME);
     match purpose? {
         RelayPurpose::Circuit => return None,
         RelayPurpose::Assign => {
-            assert_eq!(reader.next(&mut recv).await.ok()?, Some(RelayMessage::Assign));
+            assert_eq!(
+                reader.next(&mut recv).await.ok()?,
+                Some(RelayMessage::Assign)
+            );
             let relays = fleet.state().assigned.clone();
-            write_relay_message(&mut send, &RelayMessage::Assigned { relays }).await.ok()?;
+            write_relay_message(&mut send, &RelayMessage::Assigned { relays })
+                .await
+                .ok()?;
             // Until the device has read it.
             let _ = reader.next(&mut recv).await;
         }
         RelayPurpose::Device => {
-            let Ok(Some(RelayMessage::Hello { invitation, .. })) = reader.next(&mut recv).await else {
+            let Ok(Some(RelayMessage::Hello { invitation, .. })) = reader.next(&mut recv).await
+            else {
                 return None;
             };
             if let Some(code) = fleet.change(|state| admit(state, key, device, invitation)) {
-                write_relay_message(&mut send, &RelayMessage::Refused(code.into())).await.ok()?;
+                write_relay_message(&mut send, &RelayMessage::Refused(code.into()))
+                    .await
+                    .ok()?;
                 let _ = reader.next(&mut recv).await;
                 return None;
             }
@@ -221,7 +280,11 @@ async fn serve(fleet: &Fleet, key: DeviceId, stream: Stream) -> Option<()> {
             });
             let _ = talk.run(&mut send, &mut recv, &mut reader, queue).await;
             fleet.change(|state| {
-                if state.online.get(&device).is_some_and(|other| other.same_channel(&sender)) {
+                if state
+                    .online
+                    .get(&device)
+                    .is_some_and(|other| other.same_channel(&sender))
+                {
                     state.online.remove(&device);
                 }
                 if let Some(open) = state.open.get_mut(&key) {
@@ -248,7 +311,9 @@ fn admit(
             state.registered.insert(device);
         }
         Some(_) => return Some(RelayRefusalCode::Invitation),
-        None if !state.registered.contains(&device) => return Some(RelayRefusalCode::NotRegistered),
+        None if !state.registered.contains(&device) => {
+            return Some(RelayRefusalCode::NotRegistered);
+        }
         None => {}
     }
     None
@@ -279,7 +344,13 @@ impl Talk<'_> {
             max_message: MAX_MESSAGE as u32,
         }));
         write_relay_message(send, &welcome).await.ok()?;
-        let waiting = self.fleet.state().boxes.get(&self.device).cloned().unwrap_or_default();
+        let waiting = self
+            .fleet
+            .state()
+            .boxes
+            .get(&self.device)
+            .cloned()
+            .unwrap_or_default();
         for (seq, mail) in &waiting {
             write_relay_message(send, &deliver(*seq, mail)).await.ok()?;
         }
@@ -312,18 +383,37 @@ impl Talk<'_> {
                 fleet.tell_all();
                 None
             }
-            RelayMessage::Send { request, to, id, sealed, .. } => {
+            RelayMessage::Send {
+                request,
+                to,
+                id,
+                sealed,
+                ..
+            } => {
                 let (refusal, mute) = {
                     let state = fleet.state();
-                    (state.refuse_sends, state.mute && state.silent.contains(&self.key))
+                    (
+                        state.refuse_sends,
+                        state.mute && state.silent.contains(&self.key),
+                    )
                 };
                 if mute {
                     return Some(None);
                 }
                 Some(match refusal {
-                    Some(code) => RelayMessage::Failed { request, refusal: code.into() },
+                    Some(code) => RelayMessage::Failed {
+                        request,
+                        refusal: code.into(),
+                    },
                     None => {
-                        let forwarded = fleet.mail(to, Mail { from: self.device, id, sealed });
+                        let forwarded = fleet.mail(
+                            to,
+                            Mail {
+                                from: self.device,
+                                id,
+                                sealed,
+                            },
+                        );
                         RelayMessage::Sent { request, forwarded }
                     }
                 })
@@ -334,7 +424,11 @@ impl Talk<'_> {
                 }
                 fleet.change(|state| {
                     state.received.push(seq);
-                    state.boxes.entry(self.device).or_default().retain(|kept, _| *kept > seq);
+                    state
+                        .boxes
+                        .entry(self.device)
+                        .or_default()
+                        .retain(|kept, _| *kept > seq);
                 });
                 None
             }

@@ -7,8 +7,11 @@ use hither_proto::{Invitation, RelayMessage};
 
 #[tokio::test]
 async fn a_device_joins_and_knows_the_others_also_when_no_relay_is_there() {
-    let (fleet, home, other_home) =
-        (Fleet::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (fleet, home, other_home) = (
+        Fleet::new(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     let node = Node::start(&fleet);
     let url = node.url(Some(fleet.invite(7)));
     let desk = Device::start(home.path(), "desk").await;
@@ -16,7 +19,9 @@ async fn a_device_joins_and_knows_the_others_also_when_no_relay_is_there() {
     desk.join(&url).await;
     phone.join(&url).await;
     desk.until("the phone's card", |daemon| {
-        relay::devices(daemon).iter().any(|d| d.name.starts_with("phone"))
+        relay::devices(daemon)
+            .iter()
+            .any(|d| d.name.starts_with("phone"))
     })
     .await;
     let devices = relay::devices(&desk.daemon);
@@ -24,10 +29,16 @@ async fn a_device_joins_and_knows_the_others_also_when_no_relay_is_there() {
     assert_eq!(devices[1].name, "phone\u{fffd}[2J");
     assert!(devices[1].online && devices[1].as_of.is_none() && !devices[1].same_network);
     assert_eq!(devices[1].relays, [format!("127.0.0.1:{}", node.port)]);
-    assert_eq!(desk.daemon.relays.all()[0].info().state, RelayState::Connected);
+    assert_eq!(
+        desk.daemon.relays.all()[0].info().state,
+        RelayState::Connected
+    );
 
     phone.stop().await;
-    desk.until("the phone is gone", |daemon| !relay::devices(daemon)[1].online).await;
+    desk.until("the phone is gone", |daemon| {
+        !relay::devices(daemon)[1].online
+    })
+    .await;
     node.kill().await;
     desk.stop().await;
     let desk = Device::start(home.path(), "desk").await;
@@ -49,18 +60,38 @@ async fn why_a_relay_cannot_be_joined_is_told() {
     let failed = async |url| relay::join(&desk.daemon, &url).await.err().unwrap();
     let error = failed(node.url(Some(Invitation::new([9; 16])))).await;
     assert_eq!(error.code, ErrorCode::Refused);
-    assert!(error.message.contains("the invitation is not valid"), "{}", error.message);
+    assert!(
+        error.message.contains("the invitation is not valid"),
+        "{}",
+        error.message
+    );
     let error = failed(node.url(None)).await;
-    assert!(error.message.contains("not registered") && error.hint.contains("invitation"), "{error:?}");
+    assert!(
+        error.message.contains("not registered") && error.hint.contains("invitation"),
+        "{error:?}"
+    );
     let stranger = hither_carrier::Identity::generate().unwrap().device_id();
-    let error = failed(hither_proto::RelayUrl { key: stranger, ..node.url(None) }).await;
+    let error = failed(hither_proto::RelayUrl {
+        key: stranger,
+        ..node.url(None)
+    })
+    .await;
     assert!(error.message.contains("another relay"), "{}", error.message);
     let (url, name) = (node.url(None), "no-such-relay.invalid:1".parse().unwrap());
-    let error = failed(hither_proto::RelayUrl { at: name, ..url.clone() }).await;
-    assert!(error.code == ErrorCode::NoRelay && error.message.contains("cannot be resolved"), "{error:?}");
+    let error = failed(hither_proto::RelayUrl {
+        at: name,
+        ..url.clone()
+    })
+    .await;
+    assert!(
+        error.code == ErrorCode::NoRelay && error.message.contains("cannot be resolved"),
+        "{error:?}"
+    );
     node.kill().await;
     assert_eq!(failed(url).await.code, ErrorCode::NoRelay);
-    assert!(desk.daemon.relays.all().is_empty() && desk.daemon.records.relays().unwrap().is_empty());
+    assert!(
+        desk.daemon.relays.all().is_empty() && desk.daemon.records.relays().unwrap().is_empty()
+    );
     desk.stop().await;
 }
 
@@ -73,11 +104,18 @@ async fn a_dead_relay_of_the_list_is_passed_over_and_a_dying_one_replaced() {
     fleet.state().assigned = [&dead, &second, &third].map(Node::address).to_vec();
     dead.kill().await;
     // The relay that it is on asks it to go; the first of the list is dead.
-    fleet.tell(desk.daemon.device, RelayMessage::Move { relays: Vec::new() });
-    desk.until("on the second", |_| desk.connected() == Some(second.key)).await;
-    fleet.until("off the first", |state| state.open[&entry.key] == 0).await;
+    fleet.tell(
+        desk.daemon.device,
+        RelayMessage::Move { relays: Vec::new() },
+    );
+    desk.until("on the second", |_| desk.connected() == Some(second.key))
+        .await;
+    fleet
+        .until("off the first", |state| state.open[&entry.key] == 0)
+        .await;
     second.kill().await;
-    desk.until("on the third", |_| desk.connected() == Some(third.key)).await;
+    desk.until("on the third", |_| desk.connected() == Some(third.key))
+        .await;
     assert!(fleet.state().hellos.starts_with(&[entry.key, second.key]));
     desk.stop().await;
 }
@@ -91,8 +129,11 @@ async fn a_relay_that_does_not_answer_pings_is_left() {
     let desk = Device::start(home.path(), "desk").await;
     desk.join(&silent.url(Some(fleet.invite(1)))).await;
     fleet.state().assigned = vec![other.address()];
-    desk.until("on the other one", |_| desk.connected() == Some(other.key)).await;
-    fleet.until("off the silent one", |state| state.open[&silent.key] == 0).await;
+    desk.until("on the other one", |_| desk.connected() == Some(other.key))
+        .await;
+    fleet
+        .until("off the silent one", |state| state.open[&silent.key] == 0)
+        .await;
     desk.stop().await;
 }
 
@@ -106,16 +147,28 @@ async fn a_move_makes_the_new_connection_before_it_breaks_the_old_one() {
     let mut changes = desk.daemon.relays.changes();
     let watched = std::sync::Arc::clone(&desk.daemon);
     let watching = tokio::spawn(async move {
-        while watched.relays.connected().first().is_some_and(|c| !c.is_closed()) {
+        while watched
+            .relays
+            .connected()
+            .first()
+            .is_some_and(|c| !c.is_closed())
+        {
             if changes.changed().await.is_err() {
                 return;
             }
         }
         panic!("there was no connection for a moment");
     });
-    fleet.tell(desk.daemon.device, RelayMessage::Move { relays: vec![new.address()] });
+    fleet.tell(
+        desk.daemon.device,
+        RelayMessage::Move {
+            relays: vec![new.address()],
+        },
+    );
     fleet
-        .until("both, then the new one only", |s| s.open.get(&new.key) == Some(&1) && s.open[&old.key] == 0)
+        .until("both, then the new one only", |s| {
+            s.open.get(&new.key) == Some(&1) && s.open[&old.key] == 0
+        })
         .await;
     assert_eq!(desk.connected(), Some(new.key));
     assert!(!watching.is_finished());
@@ -135,16 +188,28 @@ async fn a_relay_that_was_left_is_forgotten_and_one_that_revokes_is_not_pestered
     assert_eq!(fleet.state().hellos.len(), 1);
     let joined = desk.daemon.relays.all()[0].clone();
     relay::leave(&desk.daemon, &joined).await.unwrap();
-    fleet.until("gone", |state| state.open[&node.key] == 0).await;
-    assert!(desk.daemon.records.relays().unwrap().is_empty() && relay::devices(&desk.daemon).len() == 1);
+    fleet
+        .until("gone", |state| state.open[&node.key] == 0)
+        .await;
+    assert!(
+        desk.daemon.records.relays().unwrap().is_empty() && relay::devices(&desk.daemon).len() == 1
+    );
 
     desk.join(&url).await;
     fleet.state().registered.clear();
-    fleet.tell(desk.daemon.device, RelayMessage::Refused(hither_proto::RelayRefusalCode::Revoked.into()));
-    desk.until("waiting", |daemon| matches!(daemon.relays.all()[0].standing(), Standing::Waiting { .. }))
-        .await;
+    fleet.tell(
+        desk.daemon.device,
+        RelayMessage::Refused(hither_proto::RelayRefusalCode::Revoked.into()),
+    );
+    desk.until("waiting", |daemon| {
+        matches!(daemon.relays.all()[0].standing(), Standing::Waiting { .. })
+    })
+    .await;
     let info = desk.daemon.relays.all()[0].info();
-    assert_eq!(info.reason.as_deref(), Some("this device was revoked at the relay"));
+    assert_eq!(
+        info.reason.as_deref(),
+        Some("this device was revoked at the relay")
+    );
     assert!(info.retry_seconds.unwrap() > 300, "{info:?}");
     desk.stop().await;
 }

@@ -10,10 +10,17 @@ use proptest::prelude::*;
 fn samples() -> Vec<Message> {
     let secret = ShareSecret::new([1; 16]);
     let stream = StreamBinding::new([2; 32], other_key(), key());
-    let proof = Proof::make(&ProofKey::of_secret(&secret), &stream, Side::Opener, Purpose::Control);
+    let proof = Proof::make(
+        &ProofKey::of_secret(&secret),
+        &stream,
+        Side::Opener,
+        Purpose::Control,
+    );
     let blind = BlindKey::of_secret(&secret);
-    let ranges: Ranges =
-        [(0, 3), (9, 1)].into_iter().filter_map(|(s, n)| crate::range::PositionRange::new(s, n)).collect();
+    let ranges: Ranges = [(0, 3), (9, 1)]
+        .into_iter()
+        .filter_map(|(s, n)| crate::range::PositionRange::new(s, n))
+        .collect();
     vec![
         Message::Open {
             protocol: 1,
@@ -31,8 +38,13 @@ fn samples() -> Vec<Message> {
             owner: Some(key()),
             purpose: Some(Purpose::Lookup),
         },
-        Message::BlindQuery { protocol: 2, query: BlindQuery::make(&blind, &stream) },
-        Message::BlindReply { reply: BlindReply::make(&blind, &stream) },
+        Message::BlindQuery {
+            protocol: 2,
+            query: BlindQuery::make(&blind, &stream),
+        },
+        Message::BlindReply {
+            reply: BlindReply::make(&blind, &stream),
+        },
         Message::Opened(Box::new(Opened {
             proof,
             head: UncheckedHead::default(),
@@ -55,38 +67,76 @@ fn samples() -> Vec<Message> {
             added: ranges.clone(),
             removed: Ranges::default(),
         }),
-        Message::Want(Want { request: 1, space: Space::Data, version: 1, ranges: ranges.clone() }),
+        Message::Want(Want {
+            request: 1,
+            space: Space::Data,
+            version: 1,
+            ranges: ranges.clone(),
+        }),
         Message::Cancel { request: 1 },
-        Message::Chunk { request: 1, position: 9, length: 65552 },
+        Message::Chunk {
+            request: 1,
+            position: 9,
+            length: 65552,
+        },
         Message::Served { request: 1 },
-        Message::Busy { request: 1, retry_after_ms: 100 },
+        Message::Busy {
+            request: 1,
+            retry_after_ms: 100,
+        },
         Message::NotHeld { request: 1, ranges },
         Message::NewHead(UncheckedHead::default()),
         Message::Ping { nonce: 5 },
         Message::Pong { nonce: 5 },
-        Message::RelayOpen { protocol: 1, purpose: Some(RelayPurpose::Device) },
-        Message::Elsewhere { proof: Some(proof), holders: vec![holder(HolderKind::Store)] },
-        Message::Elsewhere { proof: None, holders: vec![holder(HolderKind::Device); MAX_HOLDERS] },
+        Message::RelayOpen {
+            protocol: 1,
+            purpose: Some(RelayPurpose::Device),
+        },
+        Message::Elsewhere {
+            proof: Some(proof),
+            holders: vec![holder(HolderKind::Store)],
+        },
+        Message::Elsewhere {
+            proof: None,
+            holders: vec![holder(HolderKind::Device); MAX_HOLDERS],
+        },
         Message::Claims(claims()),
         Message::Terms(terms()),
     ]
 }
 
 fn claims() -> Claims {
-    let run = |start| crate::range::PositionRange::new(start, 4).into_iter().collect();
-    Claims { version: 1, fetching: true, active: run(8), tentative: run(32) }
+    let run = |start| {
+        crate::range::PositionRange::new(start, 4)
+            .into_iter()
+            .collect()
+    };
+    Claims {
+        version: 1,
+        fetching: true,
+        active: run(8),
+        tentative: run(32),
+    }
 }
 
 fn terms() -> Terms {
-    Terms { price: Price::from_nanos(2_000_000_000).unwrap(), reluctant: true }
+    Terms {
+        price: Price::from_nanos(2_000_000_000).unwrap(),
+        reluctant: true,
+    }
 }
 
 fn holder(kind: HolderKind) -> Holder {
-    Holder { kind, address: relay() }
+    Holder {
+        kind,
+        address: relay(),
+    }
 }
 
 fn open_with(change: impl FnOnce(&mut wire::Open)) -> Result<Message, MessageError> {
-    let Body::Open(mut open) = samples()[1].to_wire() else { panic!("the second sample is an open") };
+    let Body::Open(mut open) = samples()[1].to_wire() else {
+        panic!("the second sample is an open")
+    };
     change(&mut open);
     Message::parse(Body::Open(open))
 }
@@ -94,10 +144,22 @@ fn open_with(change: impl FnOnce(&mut wire::Open)) -> Result<Message, MessageErr
 #[test]
 fn an_open_by_read_key_names_the_owner_and_kinds_of_later_versions_are_told() {
     assert!(open_with(|_| ()).is_ok());
-    assert_eq!(open_with(|m| m.owner = Vec::new().into()), Err(MessageError::Value("lack of an owner")));
-    assert!(matches!(open_with(|m| m.owner = vec![1; 31].into()), Err(MessageError::Field(_))));
-    assert!(matches!(open_with(|m| m.proof_kind = 9), Ok(Message::Open { purpose: None, .. })));
-    assert!(matches!(open_with(|m| m.purpose = 9), Ok(Message::Open { purpose: None, .. })));
+    assert_eq!(
+        open_with(|m| m.owner = Vec::new().into()),
+        Err(MessageError::Value("lack of an owner"))
+    );
+    assert!(matches!(
+        open_with(|m| m.owner = vec![1; 31].into()),
+        Err(MessageError::Field(_))
+    ));
+    assert!(matches!(
+        open_with(|m| m.proof_kind = 9),
+        Ok(Message::Open { purpose: None, .. })
+    ));
+    assert!(matches!(
+        open_with(|m| m.purpose = 9),
+        Ok(Message::Open { purpose: None, .. })
+    ));
 }
 
 #[test]
@@ -105,21 +167,41 @@ fn holders_are_bounded_and_unknown_kinds_left_out() {
     let elsewhere = |count, kind| {
         let mut one = holder_to_wire(&holder(HolderKind::Store));
         one.kind = kind;
-        parse_elsewhere(wire::Elsewhere { proof: Vec::new().into(), holders: vec![one; count] })
+        parse_elsewhere(wire::Elsewhere {
+            proof: Vec::new().into(),
+            holders: vec![one; count],
+        })
     };
-    let count = |m| if let Ok(Message::Elsewhere { holders, .. }) = m { Some(holders.len()) } else { None };
+    let count = |m| {
+        if let Ok(Message::Elsewhere { holders, .. }) = m {
+            Some(holders.len())
+        } else {
+            None
+        }
+    };
     assert_eq!(count(elsewhere(MAX_HOLDERS, 2)), Some(MAX_HOLDERS));
     assert_eq!(count(elsewhere(MAX_HOLDERS + 1, 2)), None);
     assert_eq!(count(elsewhere(3, 77)), Some(0));
-    let nowhere = wire::HolderAddress { kind: 2, address: None };
-    let nowhere = wire::Elsewhere { proof: Vec::new().into(), holders: vec![nowhere] };
+    let nowhere = wire::HolderAddress {
+        kind: 2,
+        address: None,
+    };
+    let nowhere = wire::Elsewhere {
+        proof: Vec::new().into(),
+        holders: vec![nowhere],
+    };
     assert_eq!(parse_elsewhere(nowhere), Err(MessageError::Malformed));
 }
 
 #[test]
 fn a_price_beyond_its_bound_is_refused() {
     use crate::limits::MAX_PRICE;
-    let parsed = |price| parse_terms(wire::Terms { price, reluctant: true });
+    let parsed = |price| {
+        parse_terms(wire::Terms {
+            price,
+            reluctant: true,
+        })
+    };
     assert_eq!(parsed(2_000_000_000), Ok(terms()));
     assert_eq!(parsed(MAX_PRICE + 1), Err(MessageError::Value("price")));
 }
@@ -127,7 +209,9 @@ fn a_price_beyond_its_bound_is_refused() {
 #[test]
 fn claims_are_bounded_and_only_who_fetches_has_any() {
     let parsed = |change: fn(&mut wire::Claims)| {
-        let Body::Claims(mut m) = Message::Claims(claims()).to_wire() else { panic!("claims are claims") };
+        let Body::Claims(mut m) = Message::Claims(claims()).to_wire() else {
+            panic!("claims are claims")
+        };
         change(&mut m);
         parse_claims(&m)
     };
@@ -145,9 +229,22 @@ fn the_longest_answer_to_a_lookup_fits_its_frame() {
         _ => None,
     });
     let proof = proof.expect("an answer to a lookup");
-    let holders = vec![Holder { kind: HolderKind::Store, address: longest_relay() }; MAX_HOLDERS];
-    let frame = encode_frame(&Message::Elsewhere { proof: *proof, holders });
-    assert!(frame.len() <= crate::limits::MAX_FRAME_LOOKUP, "{}", frame.len());
+    let holders = vec![
+        Holder {
+            kind: HolderKind::Store,
+            address: longest_relay()
+        };
+        MAX_HOLDERS
+    ];
+    let frame = encode_frame(&Message::Elsewhere {
+        proof: *proof,
+        holders,
+    });
+    assert!(
+        frame.len() <= crate::limits::MAX_FRAME_LOOKUP,
+        "{}",
+        frame.len()
+    );
 }
 
 #[test]
@@ -155,7 +252,10 @@ fn every_message_round_trips() {
     for message in samples() {
         let bytes = encode_frame(&message);
         let prefix = bytes[..FRAME_PREFIX].try_into().unwrap();
-        assert_eq!(frame_length(prefix, 1 << 20), Ok(bytes.len() - FRAME_PREFIX));
+        assert_eq!(
+            frame_length(prefix, 1 << 20),
+            Ok(bytes.len() - FRAME_PREFIX)
+        );
         assert_eq!(decode_frame(&bytes[FRAME_PREFIX..]), Ok(Some(message)));
     }
 }
@@ -168,8 +268,16 @@ fn a_message_of_a_later_version_is_skipped() {
 
 #[test]
 fn impossible_values_are_refused() {
-    let chunk = |length| parse_chunk(&wire::Chunk { request: 1, position: 0, length });
-    assert!(chunk(0).is_err() && chunk(16).is_err() && chunk(u32::MAX).is_err() && chunk(17).is_ok());
+    let chunk = |length| {
+        parse_chunk(&wire::Chunk {
+            request: 1,
+            position: 0,
+            length,
+        })
+    };
+    assert!(
+        chunk(0).is_err() && chunk(16).is_err() && chunk(u32::MAX).is_err() && chunk(17).is_ok()
+    );
     let want = |space, count| {
         parse_want(&wire::Want {
             request: 1,
@@ -179,7 +287,10 @@ fn impossible_values_are_refused() {
         })
     };
     assert!(
-        want(0, 1).is_err() && want(99, 1).is_err() && want(3, MAX_WANT + 1).is_err() && want(3, 1).is_ok()
+        want(0, 1).is_err()
+            && want(99, 1).is_err()
+            && want(3, MAX_WANT + 1).is_err()
+            && want(3, 1).is_ok()
     );
 }
 

@@ -1,8 +1,8 @@
 //! From the messages about groups to the wire.
 
 use super::{
-    GroupAnswer, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupRequest, GroupSealed,
-    GroupStanding,
+    GroupAnswer, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupRequest,
+    GroupSealed, GroupStanding,
 };
 use crate::ids::GroupId;
 use crate::relay::encode::key;
@@ -20,30 +20,54 @@ impl GroupRequest {
             Self::Roll { group } => (Some(group), RequestBody::Roll(wire::GroupRoll {})),
             Self::Notes { group, devices } => {
                 let devices = devices.iter().map(key).collect();
-                (Some(group), RequestBody::Notes(wire::GroupDevices { devices }))
+                (
+                    Some(group),
+                    RequestBody::Notes(wire::GroupDevices { devices }),
+                )
             }
             Self::Note { group, sealed } => (Some(group), RequestBody::Note(sealed.clone())),
             Self::Append { group, entry, keys } => {
-                let append = wire::GroupAppend { entry: entry.clone(), keys: all_sealed(keys) };
+                let append = wire::GroupAppend {
+                    entry: entry.clone(),
+                    keys: all_sealed(keys),
+                };
                 (Some(group), RequestBody::Append(append))
             }
             Self::Keys { group, mark, keys } => {
                 let mark = Bytes::copy_from_slice(mark.as_bytes());
-                (Some(group), RequestBody::Keys(wire::GroupKeys { sealed: all_sealed(keys), mark }))
+                (
+                    Some(group),
+                    RequestBody::Keys(wire::GroupKeys {
+                        sealed: all_sealed(keys),
+                        mark,
+                    }),
+                )
             }
             Self::Find { text } => (None, RequestBody::Find(text.clone())),
             Self::Look { group } => (Some(group), RequestBody::Look(wire::GroupLook {})),
             Self::Ask { group, parts } => (
                 Some(group),
-                RequestBody::Ask(wire::GroupKeys { sealed: all_sealed(parts), mark: Bytes::new() }),
+                RequestBody::Ask(wire::GroupKeys {
+                    sealed: all_sealed(parts),
+                    mark: Bytes::new(),
+                }),
             ),
             Self::Unask { group } => (Some(group), RequestBody::Unask(wire::GroupUnask {})),
-            Self::Refuse { group, sealed } => (Some(group), RequestBody::Refuse(one_sealed(sealed))),
-            Self::Branch { group, entries } => {
-                (Some(group), RequestBody::Branch(wire::GroupBranch { entries: entries.clone() }))
+            Self::Refuse { group, sealed } => {
+                (Some(group), RequestBody::Refuse(one_sealed(sealed)))
             }
+            Self::Branch { group, entries } => (
+                Some(group),
+                RequestBody::Branch(wire::GroupBranch {
+                    entries: entries.clone(),
+                }),
+            ),
         };
-        wire::GroupRequest { request, group: group.map(id).unwrap_or_default(), what: Some(what) }
+        wire::GroupRequest {
+            request,
+            group: group.map(id).unwrap_or_default(),
+            what: Some(what),
+        }
     }
 }
 
@@ -51,10 +75,15 @@ impl GroupAnswer {
     pub(in crate::relay) fn to_wire(&self, request: u64) -> wire::GroupAnswer {
         let what = match self {
             Self::Done => AnswerBody::Done(wire::GroupDone {}),
-            Self::Mine(groups) => {
-                AnswerBody::Mine(wire::GroupIds { groups: groups.iter().map(id).collect() })
-            }
-            Self::Log { standing, total, entries, sealed } => AnswerBody::Log(wire::GroupLog {
+            Self::Mine(groups) => AnswerBody::Mine(wire::GroupIds {
+                groups: groups.iter().map(id).collect(),
+            }),
+            Self::Log {
+                standing,
+                total,
+                entries,
+                sealed,
+            } => AnswerBody::Log(wire::GroupLog {
                 standing: standing.to_wire().into(),
                 total: *total,
                 entries: entries.clone(),
@@ -74,7 +103,10 @@ impl GroupAnswer {
             Self::Notes(notes) => AnswerBody::Notes(wire::GroupNotes {
                 notes: notes
                     .iter()
-                    .map(|note| wire::GroupNote { device: key(&note.device), sealed: note.sealed.clone() })
+                    .map(|note| wire::GroupNote {
+                        device: key(&note.device),
+                        sealed: note.sealed.clone(),
+                    })
                     .collect(),
             }),
             Self::Behind { next } => AnswerBody::Behind(*next),
@@ -97,7 +129,10 @@ impl GroupAnswer {
                 },
             }),
         };
-        wire::GroupAnswer { request, what: Some(what) }
+        wire::GroupAnswer {
+            request,
+            what: Some(what),
+        }
     }
 }
 
@@ -118,7 +153,10 @@ fn id(group: &GroupId) -> Bytes {
 }
 
 fn one_sealed(sealed: &GroupSealed) -> wire::GroupSealed {
-    wire::GroupSealed { device: key(&sealed.device), sealed: sealed.sealed.clone() }
+    wire::GroupSealed {
+        device: key(&sealed.device),
+        sealed: sealed.sealed.clone(),
+    }
 }
 
 fn all_sealed(all: &[GroupSealed]) -> Vec<wire::GroupSealed> {
@@ -130,7 +168,10 @@ fn member_to_wire(member: &GroupMember) -> wire::GroupMember {
         device: key(&member.device),
         online: member.online,
         last_seen_ms: member.last_seen_ms,
-        digest: member.digest.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
+        digest: member
+            .digest
+            .map(|digest| Bytes::copy_from_slice(&digest))
+            .unwrap_or_default(),
         key: member.key,
     }
 }
@@ -138,7 +179,11 @@ fn member_to_wire(member: &GroupMember) -> wire::GroupMember {
 fn found_to_wire(found: &GroupFound) -> wire::GroupFound {
     wire::GroupFound {
         group: id(&found.group),
-        name: found.name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default(),
+        name: found
+            .name
+            .as_ref()
+            .map(|name| name.as_str().to_owned())
+            .unwrap_or_default(),
         policy: match found.policy {
             GroupJoin::Open => 0,
             GroupJoin::AllowList => 1,
@@ -154,9 +199,17 @@ pub(in crate::relay) fn news_to_wire(changes: &[GroupChange], all: bool) -> wire
             GroupChange::Log(group) => (group, ChangeBody::Log(true)),
             GroupChange::Asks(group) => (group, ChangeBody::Asks(true)),
             GroupChange::Note(group, device) => (group, ChangeBody::Note(key(device))),
-            GroupChange::Presence(group, member) => (group, ChangeBody::Presence(member_to_wire(member))),
+            GroupChange::Presence(group, member) => {
+                (group, ChangeBody::Presence(member_to_wire(member)))
+            }
         };
-        wire::GroupChange { group: id(group), what: Some(what) }
+        wire::GroupChange {
+            group: id(group),
+            what: Some(what),
+        }
     };
-    wire::GroupNews { changes: changes.iter().map(change).collect(), all }
+    wire::GroupNews {
+        changes: changes.iter().map(change).collect(),
+        all,
+    }
 }

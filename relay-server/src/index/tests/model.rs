@@ -130,24 +130,37 @@ proptest! {
 /// A reader hears everything that there is for it, of all its topics.
 fn hear(index: &mut Index, model: &mut Model, who: usize) {
     while let Some(message) = index.news(StreamId(who as u64)) {
-        let (IndexMessage::Holders { topic: about, .. } | IndexMessage::Changed { topic: about, .. }) =
-            &message
+        let (IndexMessage::Holders { topic: about, .. }
+        | IndexMessage::Changed { topic: about, .. }) = &message
         else {
             panic!("{message:?}")
         };
         let what = about.as_bytes()[0];
         let reader = model.readers.get_mut(&(who, what)).expect("it subscribed");
         match message {
-            IndexMessage::Holders { first, holders, gone, .. } => {
+            IndexMessage::Holders {
+                first,
+                holders,
+                gone,
+                ..
+            } => {
                 if first {
                     reader.holders.clear();
                 }
-                gone.iter().for_each(|device| drop(reader.holders.remove(device)));
-                reader.holders.extend(holders.into_iter().map(|holder| (holder.device, holder)));
+                gone.iter()
+                    .for_each(|device| drop(reader.holders.remove(device)));
+                reader
+                    .holders
+                    .extend(holders.into_iter().map(|holder| (holder.device, holder)));
             }
             IndexMessage::Changed { device, change, .. } => {
-                let holding = &mut reader.holders.get_mut(&device).expect("it was named").holding;
-                let held = (holding.held.to_bitmap() | change.added.to_bitmap()) - change.removed.to_bitmap();
+                let holding = &mut reader
+                    .holders
+                    .get_mut(&device)
+                    .expect("it was named")
+                    .holding;
+                let held = (holding.held.to_bitmap() | change.added.to_bitmap())
+                    - change.removed.to_bitmap();
                 holding.held = Ranges::from_bitmap(&held);
             }
             _ => {}
@@ -157,11 +170,20 @@ fn hear(index: &mut Index, model: &mut Model, who: usize) {
 
 /// What a reader knows is what there is, but of itself.
 fn agree(model: &Model, who: usize) -> Result<(), TestCaseError> {
-    for ((_, what), reader) in model.readers.iter().filter(|((reader, _), _)| *reader == who) {
+    for ((_, what), reader) in model
+        .readers
+        .iter()
+        .filter(|((reader, _), _)| *reader == who)
+    {
         let told: BTreeMap<DeviceId, (bool, RoaringBitmap)> = reader
             .holders
             .iter()
-            .map(|(id, holder)| (*id, (holder.holding.complete, holder.holding.held.to_bitmap())))
+            .map(|(id, holder)| {
+                (
+                    *id,
+                    (holder.holding.complete, holder.holding.held.to_bitmap()),
+                )
+            })
             .collect();
         let there: BTreeMap<_, _> = model
             .entries

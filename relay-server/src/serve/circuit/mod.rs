@@ -1,12 +1,15 @@
-//! Circuits: the relay joins two streams of two devices that do not reach each other, and passes on what they say.
+//! Circuits: the relay joins two streams of two devices that do not reach each other, and passes on
+//! what they say.
 //!
-//! A device asks with `Connect` on a stream of its own; the front that has the other device's long connection tells it
-//! (`Incoming`), it takes the circuit with a stream of its own (`Accept`) or declines. A node that is not that front says
-//! which one is, so that every byte passes one node only.
+//! A device asks with `Connect` on a stream of its own; the front that has the other device's long
+//! connection tells it (`Incoming`), it takes the circuit with a stream of its own (`Accept`) or
+//! declines. A node that is not that front says which one is, so that every byte passes one node
+//! only.
 //!
-//! Invariants: a circuit is an offer to one device, which alone can take it, once; what is sent on it is never looked at or
-//! kept; a device that is not there, one that does not want, and one that says nothing in time get one answer.
-//! Bounds: see [`Places`]; offers expire after `circuit.accept`, circuits that carry nothing after `circuit.idle`.
+//! Invariants: a circuit is an offer to one device, which alone can take it, once; what is sent on
+//! it is never looked at or kept; a device that is not there, one that does not want, and one that
+//! says nothing in time get one answer. Bounds: see [`Places`]; offers expire after
+//! `circuit.accept`, circuits that carry nothing after `circuit.idle`.
 
 mod offers;
 mod places;
@@ -24,7 +27,8 @@ use crate::ops::labels::Service;
 use bytes::Bytes;
 use hither_carrier::{RelayReader, Stream, write_relay_message};
 use hither_proto::{
-    CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode,
+    CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayRefusal,
+    RelayRefusalCode,
 };
 use offers::Offer;
 use std::net::IpAddr;
@@ -60,9 +64,14 @@ struct Caller {
 
 /// Serves one stream of purpose circuit.
 pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayReader) {
-    let first = timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await;
+    let first = timeout(
+        node.config.front.first_frame.0,
+        reader.next(&mut stream.recv),
+    )
+    .await;
     let Ok(Ok(Some(RelayMessage::Circuit(first)))) = first else {
-        node.metrics.refused(Service::Circuit, RelayRefusalCode::Invalid);
+        node.metrics
+            .refused(Service::Circuit, RelayRefusalCode::Invalid);
         return refuse::relay(stream, RelayRefusalCode::Invalid.into()).await;
     };
     let refusal = match *first {
@@ -87,7 +96,8 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
     refuse::relay(stream, refusal).await;
 }
 
-/// Gives a stream to whoever asked for the circuit. What has become of its device meanwhile the asker's side watches.
+/// Gives a stream to whoever asked for the circuit. What has become of its device meanwhile the
+/// asker's side watches.
 fn accept(node: &Node, stream: Stream, circuit: CircuitId) -> Result<(), Box<Stream>> {
     node.services.circuits.offers.take(circuit, stream)
 }
@@ -103,12 +113,19 @@ async fn connect(
         Ok(caller) => caller,
         Err(refusal) => return Err(Box::new((stream, refusal))),
     };
-    let Some(places) = node.services.circuits.places.enter(caller.device, to, caller.address, caller.guest)
+    let Some(places) =
+        node.services
+            .circuits
+            .places
+            .enter(caller.device, to, caller.address, caller.guest)
     else {
         return Err(Box::new((stream, refuse::busy(LATER))));
     };
     // Before anything is told to anybody: a revocation that comes from now on is heard.
-    let revoked = [node.services.revocation_of(caller.device), node.services.revocation_of(to)];
+    let revoked = [
+        node.services.revocation_of(caller.device),
+        node.services.revocation_of(to),
+    ];
     let mut early = [Bytes::new()];
     let asked = tokio::select! {
         asked = ask(node, caller, to, knock) => asked,
@@ -126,7 +143,11 @@ async fn connect(
     };
     node.metrics.services.of(Service::Circuit).add_one();
     let _open = node.metrics.circuit();
-    let rate = if caller.guest { node.config.circuit.guest_rate } else { node.config.circuit.rate };
+    let rate = if caller.guest {
+        node.config.circuit.guest_rate
+    } else {
+        node.config.circuit.rate
+    };
     let [by_caller, by_other] = revoked;
     tokio::select! {
         () = splice::join(node, stream, other, rate.0) => {}
@@ -139,29 +160,48 @@ async fn connect(
 
 /// Who may ask: the devices of users, and guests where the operator lets them.
 async fn who(node: &Node, stream: &Stream) -> Result<Caller, RelayRefusal> {
-    let caller = Caller { device: stream.device, address: stream.remote.ip(), guest: false };
+    let caller = Caller {
+        device: stream.device,
+        address: stream.remote.ip(),
+        guest: false,
+    };
     if !node.config.circuit.enabled {
         return Err(RelayRefusalCode::Role.into());
     }
     match node.registry.authorize(&stream.device).await {
         Ok(_) => Ok(caller),
         Err(RegistryError::NotRegistered) if node.config.guests && node.config.circuit.guests => {
-            Ok(Caller { guest: true, ..caller })
+            Ok(Caller {
+                guest: true,
+                ..caller
+            })
         }
         Err(error) => Err(refusal_of(&error)),
     }
 }
 
 /// Offers the circuit to the device, if it is connected here, and waits until it takes it.
-async fn ask(node: &Arc<Node>, caller: Caller, to: DeviceId, knock: Knock) -> Result<Asked, RelayRefusal> {
+async fn ask(
+    node: &Arc<Node>,
+    caller: Caller,
+    to: DeviceId,
+    knock: Knock,
+) -> Result<Asked, RelayRefusal> {
     if caller.device == to {
         return Err(RelayRefusalCode::NotFound.into());
     }
-    let Some(connection) = node.services.front.get(&to) else { return elsewhere(node, &to).await };
+    let Some(connection) = node.services.front.get(&to) else {
+        return elsewhere(node, &to).await;
+    };
     if node.is_draining() {
         return Err(RelayRefusalCode::GoingAway.into());
     }
-    let offered = node.services.circuits.offers.make(to).ok_or_else(|| refuse::busy(LATER))?;
+    let offered = node
+        .services
+        .circuits
+        .offers
+        .make(to)
+        .ok_or_else(|| refuse::busy(LATER))?;
     let Offer { circuit, taken } = offered;
     connection.offer(circuit.id(), caller.device, knock);
     // An offer that expires, is declined, or whose device goes, ends alike.
@@ -178,13 +218,21 @@ async fn elsewhere(node: &Node, to: &DeviceId) -> Result<Asked, RelayRefusal> {
         Err(RegistryError::State(error)) => return Err(refuse::of_state(&error)),
         Err(_) => return Err(RelayRefusalCode::NotFound.into()),
     };
-    let front = poke::front_of(node, &user, to).await.map_err(|error| refuse::of_state(&error))?;
+    let front = poke::front_of(node, &user, to)
+        .await
+        .map_err(|error| refuse::of_state(&error))?;
     let address = front.and_then(|front| node.services.fleet.address_of(&front));
-    address.map(|front| Asked::At(Box::new(front))).ok_or_else(|| RelayRefusalCode::NotFound.into())
+    address
+        .map(|front| Asked::At(Box::new(front)))
+        .ok_or_else(|| RelayRefusalCode::NotFound.into())
 }
 
-/// Says something about a circuit on its stream; who does not take it will not take what follows either.
+/// Says something about a circuit on its stream; who does not take it will not take what follows
+/// either.
 async fn say(stream: &mut Stream, message: CircuitMessage) -> bool {
     let message = RelayMessage::Circuit(Box::new(message));
-    matches!(timeout(LATER, write_relay_message(&mut stream.send, &message)).await, Ok(Ok(())))
+    matches!(
+        timeout(LATER, write_relay_message(&mut stream.send, &message)).await,
+        Ok(Ok(()))
+    )
 }

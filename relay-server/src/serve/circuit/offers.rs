@@ -46,7 +46,8 @@ impl Drop for Offered {
 }
 
 impl Offers {
-    /// Makes one to a device; `None`: too many wait for it, or there are no random numbers to name it by.
+    /// Makes one to a device; `None`: too many wait for it, or there are no random numbers to name
+    /// it by.
     pub(super) fn make(&self, to: DeviceId) -> Option<Offer> {
         let mut id = [0; CircuitId::LEN];
         getrandom::fill(&mut id).ok()?;
@@ -57,12 +58,20 @@ impl Offers {
             return None;
         }
         table.insert(id, Waiting { to, tell });
-        Some(Offer { circuit: Offered { id, table: Arc::clone(&self.0) }, taken })
+        Some(Offer {
+            circuit: Offered {
+                id,
+                table: Arc::clone(&self.0),
+            },
+            taken,
+        })
     }
 
     /// A device takes one with a stream; gives the stream back if it is none of its offers.
     pub(super) fn take(&self, circuit: CircuitId, stream: Stream) -> Result<(), Box<Stream>> {
-        let Some(waiting) = self.remove(circuit, &stream.device) else { return Err(Box::new(stream)) };
+        let Some(waiting) = self.remove(circuit, &stream.device) else {
+            return Err(Box::new(stream));
+        };
         waiting.tell.send(Box::new(stream))
     }
 
@@ -97,7 +106,12 @@ mod tests {
         let (offers, to) = (Offers::default(), device());
         let mut offer = offers.make(to).unwrap();
         offers.decline(offer.circuit.id(), &device());
-        assert!(offer.taken.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+        assert!(
+            offer
+                .taken
+                .try_recv()
+                .is_err_and(|error| error == oneshot::error::TryRecvError::Empty)
+        );
         offers.decline(offer.circuit.id(), &to);
         offer.taken.await.unwrap_err();
         let many: Vec<_> = (0..MAX_EACH).map(|_| offers.make(to).unwrap()).collect();

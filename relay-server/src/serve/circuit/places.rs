@@ -6,7 +6,8 @@ use crate::serve::traffic::{Slot, Slots};
 use hither_proto::DeviceId;
 use std::net::IpAddr;
 
-/// The tables. A circuit that is asked for takes its places before it is offered, so that they bound offers as well.
+/// The tables. A circuit that is asked for takes its places before it is offered, so that they
+/// bound offers as well.
 #[derive(Debug)]
 pub(crate) struct Places {
     callers: Slots,
@@ -35,9 +36,19 @@ impl Places {
     }
 
     /// Places for a circuit from one device to another; `None`: one of the bounds is reached.
-    pub(crate) fn enter(&self, from: DeviceId, to: DeviceId, address: IpAddr, guest: bool) -> Option<Place> {
+    pub(crate) fn enter(
+        &self,
+        from: DeviceId,
+        to: DeviceId,
+        address: IpAddr,
+        guest: bool,
+    ) -> Option<Place> {
         Some(Place {
-            _guest: if guest { Some(self.guests.enter(from)?) } else { None },
+            _guest: if guest {
+                Some(self.guests.enter(from)?)
+            } else {
+                None
+            },
             _caller: self.callers.enter(from)?,
             _called: self.called.enter(to)?,
             _address: self.addresses.enter(address.into())?,
@@ -67,19 +78,44 @@ mod tests {
         let (here, there) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let (one, two, guest) = (device(), device(), device());
         let enter = |from, to, address, guest| places.enter(from, to, address, guest);
-        let first: Vec<_> = (0..3).map(|_| enter(one, device(), here, false).unwrap()).collect();
-        assert!(enter(one, device(), there, false).is_none(), "a device asks for too many");
+        let first: Vec<_> = (0..3)
+            .map(|_| enter(one, device(), here, false).unwrap())
+            .collect();
+        assert!(
+            enter(one, device(), there, false).is_none(),
+            "a device asks for too many"
+        );
         let _fourth = enter(two, device(), here, false).unwrap();
-        assert!(enter(two, device(), here, false).is_none(), "too many from one address");
+        assert!(
+            enter(two, device(), here, false).is_none(),
+            "too many from one address"
+        );
         let fifth = enter(guest, two, there, true).unwrap();
-        assert!(enter(guest, two, there, true).is_none(), "a guest asks for too many");
-        assert!(enter(device(), device(), there, false).is_none(), "too many in all");
+        assert!(
+            enter(guest, two, there, true).is_none(),
+            "a guest asks for too many"
+        );
+        assert!(
+            enter(device(), device(), there, false).is_none(),
+            "too many in all"
+        );
         drop((first, fifth));
-        let busy: Vec<_> = (0..3).map(|_| enter(device(), two, there, false).unwrap()).collect();
-        assert!(enter(device(), two, there, false).is_none(), "too many to one device");
+        let busy: Vec<_> = (0..3)
+            .map(|_| enter(device(), two, there, false).unwrap())
+            .collect();
+        assert!(
+            enter(device(), two, there, false).is_none(),
+            "too many to one device"
+        );
         drop(busy);
-        let _guests = [enter(device(), two, there, true).unwrap(), enter(guest, two, there, true).unwrap()];
-        assert!(enter(device(), two, there, true).is_none(), "too many guests");
+        let _guests = [
+            enter(device(), two, there, true).unwrap(),
+            enter(guest, two, there, true).unwrap(),
+        ];
+        assert!(
+            enter(device(), two, there, true).is_none(),
+            "too many guests"
+        );
         assert!(enter(device(), two, there, false).is_some());
     }
 }

@@ -1,7 +1,8 @@
 //! Passing on what two devices say to each other.
 //!
-//! Each way by itself: its end is passed on as an end, a break as a break, so that cut-off data cannot pass for complete.
-//! What is in memory of a way is what was read at once; a device that does not read slows the other one down.
+//! Each way by itself: its end is passed on as an end, a break as a break, so that cut-off data
+//! cannot pass for complete. What is in memory of a way is what was read at once; a device that
+//! does not read slows the other one down.
 
 use super::say;
 use crate::node::Node;
@@ -31,10 +32,12 @@ enum Way {
     Broken,
 }
 
-/// Tells both devices that they are connected, and passes on what they say until both ways have ended or nothing moves for
-/// `circuit.idle`. `rate`: bytes a second each way, 0 for any.
+/// Tells both devices that they are connected, and passes on what they say until both ways have
+/// ended or nothing moves for `circuit.idle`. `rate`: bytes a second each way, 0 for any.
 pub(super) async fn join(node: &Node, mut one: Stream, mut two: Stream, rate: u64) {
-    if !(say(&mut two, CircuitMessage::Connected).await && say(&mut one, CircuitMessage::Connected).await) {
+    if !(say(&mut two, CircuitMessage::Connected).await
+        && say(&mut one, CircuitMessage::Connected).await)
+    {
         return;
     }
     one.widen();
@@ -81,20 +84,32 @@ async fn pass(from: &mut RecvHalf, to: &mut SendHalf, rate: u64, count: &impl Fn
     let mut pieces: [Bytes; PIECES] = Default::default();
     let mut bucket = (rate > 0).then(|| {
         let per_second = rate as f64;
-        let rate = crate::config::Rate { per_second, burst: per_second.max(LEAST_BURST) };
+        let rate = crate::config::Rate {
+            per_second,
+            burst: per_second.max(LEAST_BURST),
+        };
         Bucket::full(rate, Instant::now())
     });
     loop {
         let read = match from.receive(&mut pieces, PIECE).await {
             Ok(Some(read)) => read,
-            Ok(None) => return if to.finish().await.is_ok() { Way::Ended } else { Way::Broken },
+            Ok(None) => {
+                return if to.finish().await.is_ok() {
+                    Way::Ended
+                } else {
+                    Way::Broken
+                };
+            }
             Err(_) => {
                 to.reset();
                 return Way::Broken;
             }
         };
         let bytes: usize = pieces[..read].iter().map(Bytes::len).sum();
-        while let Some(Err(wait)) = bucket.as_mut().map(|bucket| bucket.take(bytes as f64, Instant::now())) {
+        while let Some(Err(wait)) = bucket
+            .as_mut()
+            .map(|bucket| bucket.take(bytes as f64, Instant::now()))
+        {
             sleep(wait).await;
         }
         if to.send_all(&mut pieces[..read]).await.is_err() {

@@ -1,4 +1,5 @@
-//! When to try again what failed for a reason that may pass: soon at first, then less and less often.
+//! When to try again what failed for a reason that may pass: soon at first, then less and less
+//! often.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,7 +19,9 @@ pub(super) struct Again {
 impl Again {
     /// It failed.
     pub(super) fn failed(&mut self, now: Instant) {
-        let pause = self.pause.map_or(FIRST, |(pause, _)| (pause * 2).min(LONGEST));
+        let pause = self
+            .pause
+            .map_or(FIRST, |(pause, _)| (pause * 2).min(LONGEST));
         self.pause = Some((pause, now + pause));
     }
 
@@ -27,7 +30,8 @@ impl Again {
         self.pause = None;
     }
 
-    /// There is word that it may work by now: the pause is over, but the next one is no shorter for it.
+    /// There is word that it may work by now: the pause is over, but the next one is no shorter for
+    /// it.
     pub(super) fn hurry(&mut self, now: Instant) {
         if let Some((_, until)) = &mut self.pause {
             *until = now.min(*until);

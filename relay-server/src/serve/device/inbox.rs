@@ -1,5 +1,5 @@
-//! The mailbox of the device that is connected: what it has not acknowledged is delivered, in order, again after every
-//! reconnect, and never more at a time than a window.
+//! The mailbox of the device that is connected: what it has not acknowledged is delivered, in
+//! order, again after every reconnect, and never more at a time than a window.
 
 use super::again::Again;
 use crate::config::MailConfig;
@@ -46,7 +46,9 @@ pub(super) struct Read {
 
 impl Read {
     pub(super) async fn run(self, node: &Node, device: &DeviceId) -> Result<Vec<Item>, StateError> {
-        node.state.read(&mail_queue(device), self.after, self.limit, self.max_bytes).await
+        node.state
+            .read(&mail_queue(device), self.after, self.limit, self.max_bytes)
+            .await
     }
 }
 
@@ -74,7 +76,8 @@ impl Inbox {
         self.read_again.hurry(now);
     }
 
-    /// Most messages that a look into the mailbox may find, if one is wanted and there is room. `room`: bytes.
+    /// Most messages that a look into the mailbox may find, if one is wanted and there is room.
+    /// `room`: bytes.
     fn wants(&self, room: usize) -> Option<usize> {
         let limit = self.window.saturating_sub(self.unacknowledged.len());
         let fits = limit > 0 && self.bytes < WINDOW_BYTES && room > 0;
@@ -88,13 +91,18 @@ impl Inbox {
         read.into_iter().chain(ack).min()
     }
 
-    /// The next look into the mailbox, if one is wanted and there is room for what it may find. `room`: bytes.
+    /// The next look into the mailbox, if one is wanted and there is room for what it may find.
+    /// `room`: bytes.
     pub(super) fn begin_read(&mut self, room: usize, now: Instant) -> Option<Read> {
         let limit = self.wants(room).filter(|_| self.read_again.may(now))?;
         let max_bytes = room.min(WINDOW_BYTES - self.bytes).max(self.max_message);
         self.wanted = false;
         self.reading = Some((limit, max_bytes));
-        Some(Read { after: self.last, limit, max_bytes })
+        Some(Read {
+            after: self.last,
+            limit,
+            max_bytes,
+        })
     }
 
     /// What a look has found, to be delivered.
@@ -103,7 +111,9 @@ impl Inbox {
         read: Result<Vec<Item>, StateError>,
         now: Instant,
     ) -> Vec<RelayMessage> {
-        let Some((limit, max_bytes)) = self.reading.take() else { return Vec::new() };
+        let Some((limit, max_bytes)) = self.reading.take() else {
+            return Vec::new();
+        };
         let items = match read {
             Ok(items) => items,
             Err(error) => {
@@ -118,14 +128,18 @@ impl Inbox {
         let found: usize = items.iter().map(|item| item.value.len()).sum();
         // It ended for lack of room: there may be more.
         self.wanted |= items.len() >= limit || found + self.max_message > max_bytes;
-        items.into_iter().filter_map(|item| self.deliver(item)).collect()
+        items
+            .into_iter()
+            .filter_map(|item| self.deliver(item))
+            .collect()
     }
 
     fn deliver(&mut self, item: Item) -> Option<RelayMessage> {
         self.last = item.seq;
         self.unacknowledged.push_back((item.seq, item.value.len()));
         self.bytes += item.value.len();
-        // Written by this program: anything else is skipped, and goes with the next acknowledgement.
+        // Written by this program: anything else is skipped, and goes with the next
+        // acknowledgement.
         let from = DeviceId::from_slice(&item.source).ok()?;
         Some(RelayMessage::Deliver {
             seq: item.seq,
@@ -136,12 +150,16 @@ impl Inbox {
         })
     }
 
-    /// The device has everything up to `seq`. What was not delivered on this connection cannot be acknowledged.
+    /// The device has everything up to `seq`. What was not delivered on this connection cannot be
+    /// acknowledged.
     pub(super) fn received(&mut self, seq: u64) {
         let seq = seq.min(self.last);
         self.received = self.received.max(seq);
-        while let Some((first, length)) =
-            self.unacknowledged.front().copied().filter(|(first, _)| *first <= seq)
+        while let Some((first, length)) = self
+            .unacknowledged
+            .front()
+            .copied()
+            .filter(|(first, _)| *first <= seq)
         {
             debug_assert!(first <= seq);
             self.unacknowledged.pop_front();
@@ -166,14 +184,17 @@ impl Inbox {
     }
 
     pub(super) fn end_ack(&mut self, result: Result<u64, StateError>, now: Instant) {
-        let Some(up_to) = self.acking.take() else { return };
+        let Some(up_to) = self.acking.take() else {
+            return;
+        };
         match result {
             Ok(_) => {
                 self.forgotten = up_to;
                 self.ack_again.worked();
             }
             Err(error) => {
-                // Until then it fills the mailbox, and would be delivered again on the next connection.
+                // Until then it fills the mailbox, and would be delivered again on the next
+                // connection.
                 tracing::debug!(%error, "what was received could not be forgotten");
                 self.ack_again.failed(now);
             }
@@ -204,7 +225,10 @@ mod tests {
     }
 
     fn inbox(window: usize) -> Inbox {
-        Inbox::new(&MailConfig { window, ..MailConfig::default() })
+        Inbox::new(&MailConfig {
+            window,
+            ..MailConfig::default()
+        })
     }
 
     #[test]
@@ -212,14 +236,28 @@ mod tests {
         let mut inbox = inbox(2);
         let read = inbox.begin_read(usize::MAX, now()).unwrap();
         assert_eq!((read.after, read.limit), (0, 2));
-        assert!(inbox.begin_read(usize::MAX, now()).is_none(), "one at a time");
-        assert_eq!(inbox.end_read(Ok(vec![item(5, 10), item(8, 10)]), now()).len(), 2);
-        assert!(inbox.begin_read(usize::MAX, now()).is_none(), "the window is full");
+        assert!(
+            inbox.begin_read(usize::MAX, now()).is_none(),
+            "one at a time"
+        );
+        assert_eq!(
+            inbox
+                .end_read(Ok(vec![item(5, 10), item(8, 10)]), now())
+                .len(),
+            2
+        );
+        assert!(
+            inbox.begin_read(usize::MAX, now()).is_none(),
+            "the window is full"
+        );
         inbox.received(5);
         let read = inbox.begin_read(usize::MAX, now()).unwrap();
         assert_eq!((read.after, read.limit), (8, 1));
         assert!(inbox.end_read(Ok(Vec::new()), now()).is_empty());
-        assert!(inbox.begin_read(usize::MAX, now()).is_none(), "nothing more was there");
+        assert!(
+            inbox.begin_read(usize::MAX, now()).is_none(),
+            "nothing more was there"
+        );
         inbox.look(now());
         assert!(inbox.begin_read(usize::MAX, now()).is_some());
     }
@@ -280,7 +318,9 @@ mod tests {
         inbox.begin_read(usize::MAX, at).expect("a look");
         inbox.end_read(Err(StateError::Disconnected), at);
         inbox.look(at);
-        inbox.begin_read(usize::MAX, at).expect("word of mail shows that the state can be reached");
+        inbox
+            .begin_read(usize::MAX, at)
+            .expect("word of mail shows that the state can be reached");
         assert_eq!(inbox.end_read(Ok(vec![item(1, 10)]), at).len(), 1);
         assert_eq!(inbox.due(usize::MAX), None);
     }

@@ -2,7 +2,9 @@
 
 use crate::node::{Node, now_ms};
 use crate::serve::front::Connection;
-use crate::serve::records::{Presence, bucket, card_key, device_key, last_device, presence_key, user_key};
+use crate::serve::records::{
+    Presence, bucket, card_key, device_key, last_device, presence_key, user_key,
+};
 use crate::serve::registry::{RegistryError, user_of};
 use crate::state::MAX_PAGE;
 use bytes::Bytes;
@@ -36,14 +38,27 @@ pub(super) async fn some(
     let (mut changed, mut removed) = (Vec::new(), Vec::new());
     for device in devices {
         let record = node.registry.device(device).await?;
-        let theirs = record.as_ref().filter(|record| !record.revoked).map(user_of).transpose()?;
+        let theirs = record
+            .as_ref()
+            .filter(|record| !record.revoked)
+            .map(user_of)
+            .transpose()?;
         if theirs != Some(reader.user) {
             removed.push(*device);
             continue;
         }
-        let found = node.state.get(bucket::PRESENCE, &presence_key(&reader.user, device)).await?;
+        let found = node
+            .state
+            .get(bucket::PRESENCE, &presence_key(&reader.user, device))
+            .await?;
         let presence = found.and_then(|entry| Presence::decode(&entry.value[..]).ok());
-        let card = node.state.get(bucket::CARDS, &card_key(&reader.user, &reader.device, device)).await?;
+        let card = node
+            .state
+            .get(
+                bucket::CARDS,
+                &card_key(&reader.user, &reader.device, device),
+            )
+            .await?;
         let card = card.map(|entry| entry.value).unwrap_or_default();
         changed.push(entry(node, reader, *device, presence.as_ref(), card).await?);
     }
@@ -72,9 +87,15 @@ async fn entry(
 
 async fn presences(node: &Node, reader: &Connection) -> Result<BTreeMap<DeviceId, Presence>> {
     let prefix = format!("{}/", user_key(&reader.user));
-    let page = node.state.list(bucket::PRESENCE, &prefix, None, MAX_PAGE).await?;
+    let page = node
+        .state
+        .list(bucket::PRESENCE, &prefix, None, MAX_PAGE)
+        .await?;
     let read = page.records.iter().filter_map(|record| {
-        Some((last_device(&record.key)?, Presence::decode(&record.entry.value[..]).ok()?))
+        Some((
+            last_device(&record.key)?,
+            Presence::decode(&record.entry.value[..]).ok()?,
+        ))
     });
     Ok(read.collect())
 }
@@ -84,10 +105,15 @@ async fn cards(node: &Node, reader: &Connection) -> Result<BTreeMap<DeviceId, By
     let prefix = format!("{}/{}/", user_key(&reader.user), device_key(&reader.device));
     let (mut cards, mut after) = (BTreeMap::new(), None::<String>);
     loop {
-        let page = node.state.list(bucket::CARDS, &prefix, after.as_deref(), MAX_DEVICES).await?;
+        let page = node
+            .state
+            .list(bucket::CARDS, &prefix, after.as_deref(), MAX_DEVICES)
+            .await?;
         after = page.records.last().map(|record| record.key.clone());
         cards.extend(
-            page.records.into_iter().filter_map(|card| Some((last_device(&card.key)?, card.entry.value))),
+            page.records
+                .into_iter()
+                .filter_map(|card| Some((last_device(&card.key)?, card.entry.value))),
         );
         if !page.more || cards.len() >= MAX_DEVICES {
             return Ok(cards);
@@ -115,6 +141,9 @@ pub(super) async fn update(
     };
     let changed = everything(node, connection).await?;
     let here: BTreeSet<_> = changed.iter().map(|entry| entry.device).collect();
-    let removed = told.into_iter().filter(|device| !here.contains(device)).collect();
+    let removed = told
+        .into_iter()
+        .filter(|device| !here.contains(device))
+        .collect();
     Ok(Update { changed, removed })
 }

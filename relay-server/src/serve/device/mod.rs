@@ -19,7 +19,9 @@ use crate::ops::labels::Service;
 use crate::state::Expect;
 use hither_carrier::{RelayReader, Stream};
 use hither_proto::limits::{MAX_RELAY_FRAME, MAX_RELAYS};
-use hither_proto::{DeviceId, Invitation, RelayMessage, RelayRefusal, RelayRefusalCode, UserId, Welcome};
+use hither_proto::{
+    DeviceId, Invitation, RelayMessage, RelayRefusal, RelayRefusalCode, UserId, Welcome,
+};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -60,28 +62,47 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
     Box::pin(part(&node, &connection, stream, ended)).await;
 }
 
-/// Learns who it is. On success the connection is known to the front, and its presence to the fleet; and when it asked.
+/// Learns who it is. On success the connection is known to the front, and its presence to the
+/// fleet; and when it asked.
 async fn greet(
     node: &Arc<Node>,
     stream: &mut Stream,
     reader: &mut RelayReader,
 ) -> Result<(Arc<Connection>, Instant), Option<RelayRefusal>> {
-    let (invitation, instance) =
-        match timeout(node.config.front.first_frame.0, reader.next(&mut stream.recv)).await {
-            Ok(Ok(Some(RelayMessage::Hello { invitation, instance }))) => (invitation, instance),
-            Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
-            _ => return Err(None),
-        };
+    let (invitation, instance) = match timeout(
+        node.config.front.first_frame.0,
+        reader.next(&mut stream.recv),
+    )
+    .await
+    {
+        Ok(Ok(Some(RelayMessage::Hello {
+            invitation,
+            instance,
+        }))) => (invitation, instance),
+        Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
+        _ => return Err(None),
+    };
     let asked = Instant::now();
     if node.is_draining() {
         return Err(Some(RelayRefusalCode::GoingAway.into()));
     }
     let address = stream.remote.ip();
-    let user = admit(node, stream.device, address, invitation).await.map_err(Some)?;
-    let connection = Arc::new(Connection::new(stream.device, user, network(&user, address), instance));
-    // From here on what changes is left at the connection, so that nothing is missed between the list and the changes.
+    let user = admit(node, stream.device, address, invitation)
+        .await
+        .map_err(Some)?;
+    let connection = Arc::new(Connection::new(
+        stream.device,
+        user,
+        network(&user, address),
+        instance,
+    ));
+    // From here on what changes is left at the connection, so that nothing is missed between the
+    // list and the changes.
     node.services.front.insert(&connection);
-    let mut entered = Entered { node, connection: Some(Arc::clone(&connection)) };
+    let mut entered = Entered {
+        node,
+        connection: Some(Arc::clone(&connection)),
+    };
     match front::put_presence(node, &connection, Expect::Any).await {
         // A revocation that came before the connection was known to the front has passed unseen.
         Ok(()) => still_admitted(node, &stream.device).await.map_err(Some)?,
@@ -102,7 +123,8 @@ impl Drop for Entered<'_> {
         if let Some(connection) = self.connection.take() {
             self.node.services.front.remove(&connection);
             let node = Arc::clone(self.node);
-            self.node.spawn(async move { front::drop_presence(&node, &connection).await });
+            self.node
+                .spawn(async move { front::drop_presence(&node, &connection).await });
         }
     }
 }
@@ -131,13 +153,19 @@ async fn admit(
 }
 
 async fn still_admitted(node: &Node, device: &DeviceId) -> Result<(), RelayRefusal> {
-    node.registry.authorize(device).await.map(drop).map_err(|error| refusal_of(&error))
+    node.registry
+        .authorize(device)
+        .await
+        .map(drop)
+        .map_err(|error| refusal_of(&error))
 }
 
 /// What a device is told when it may not come in.
 pub(crate) fn refusal_of(error: &RegistryError) -> RelayRefusal {
     match error {
-        RegistryError::NotRegistered | RegistryError::Unknown => RelayRefusalCode::NotRegistered.into(),
+        RegistryError::NotRegistered | RegistryError::Unknown => {
+            RelayRefusalCode::NotRegistered.into()
+        }
         RegistryError::Invitation => RelayRefusalCode::Invitation.into(),
         RegistryError::Revoked => RelayRefusalCode::Revoked.into(),
         RegistryError::TooManyDevices => RelayRefusalCode::Quota.into(),
@@ -152,7 +180,9 @@ pub(crate) fn refusal_of(error: &RegistryError) -> RelayRefusal {
 /// The same for devices of one user behind one public address, and meaningless otherwise.
 fn network(user: &UserId, address: IpAddr) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("hither.v1 relay same network");
-    hasher.update(user.as_bytes()).update(&Source::from(address).bytes());
+    hasher
+        .update(user.as_bytes())
+        .update(&Source::from(address).bytes());
     let mut network = [0; 16];
     hasher.finalize_xof().fill(&mut network);
     network
@@ -165,7 +195,11 @@ async fn welcome(node: &Node, connection: &Connection) -> Result<Welcome, Regist
         user: connection.user,
         ping_ms: u32::try_from(node.config.front.ping.as_millis()).unwrap_or(u32::MAX),
         devices: list::everything(node, connection).await?,
-        stores: stores.into_iter().take(MAX_RELAYS).map(|store| store.address).collect(),
+        stores: stores
+            .into_iter()
+            .take(MAX_RELAYS)
+            .map(|store| store.address)
+            .collect(),
         front: Some(node.address.clone()),
         max_message: u32::try_from(node.config.mail.max_message.0).unwrap_or(u32::MAX),
     })
@@ -194,7 +228,8 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
             refuse::relay(stream, RelayRefusalCode::Twin.into()).await;
         }
         Ended::Replaced => {
-            // Word of mail may have been left here after the newer connection had looked into the mailbox.
+            // Word of mail may have been left here after the newer connection had looked into the
+            // mailbox.
             front::poke::remind(node, connection).await;
             drop(stream.send.finish().await);
         }

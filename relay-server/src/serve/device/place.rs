@@ -18,19 +18,37 @@ pub(super) struct Wanted {
     pub(super) place: Option<(u64, Vec<Nearness>)>,
 }
 
-/// Does it and says what came of it. A device's shares are named by its own key, so it cannot name those of another.
+/// Does it and says what came of it. A device's shares are named by its own key, so it cannot name
+/// those of another.
 pub(super) async fn answer(node: &Node, connection: &Connection, wanted: Wanted) -> RelayMessage {
-    let Wanted { request, share, asked, place } = wanted;
+    let Wanted {
+        request,
+        share,
+        asked,
+        place,
+    } = wanted;
     let (user, owner) = (connection.user, connection.device);
     let (kind, done) = match place {
         Some((bytes, near)) => {
-            let wanted = placement::Wanted { user, owner, share, bytes, near: &near };
+            let wanted = placement::Wanted {
+                user,
+                owner,
+                share,
+                bytes,
+                near: &near,
+            };
             let placed = placement::place(node, &wanted).await;
-            (Request::Place, placed.map(|store| RelayMessage::Placed { request, store }))
+            (
+                Request::Place,
+                placed.map(|store| RelayMessage::Placed { request, store }),
+            )
         }
         None => {
             let released = placement::release(node, &user, &owner, &share).await;
-            (Request::Release, released.map(|()| RelayMessage::Released { request }))
+            (
+                Request::Release,
+                released.map(|()| RelayMessage::Released { request }),
+            )
         }
     };
     match done {

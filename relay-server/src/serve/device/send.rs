@@ -1,7 +1,9 @@
-//! Messages to other devices of the same user: durable in their mailbox before the sender hears of it.
+//! Messages to other devices of the same user: durable in their mailbox before the sender hears of
+//! it.
 //!
-//! A device reads what another one sent in the order in which it was sent. The state gives calls made beside each other no
-//! order, so of one connection there is one call for a device at a time, with all messages that have come meanwhile.
+//! A device reads what another one sent in the order in which it was sent. The state gives calls
+//! made beside each other no order, so of one connection there is one call for a device at a time,
+//! with all messages that have come meanwhile.
 
 use super::talk::Done;
 use crate::node::{Node, now_ms};
@@ -50,7 +52,8 @@ type Work = BoxFuture<'static, Done>;
 /// The messages of one connection on their way into mailboxes.
 #[derive(Debug, Default)]
 pub(super) struct Sends {
-    /// Those that wait for the one before to the same device. A device is in here while one to it is under way.
+    /// Those that wait for the one before to the same device. A device is in here while one to it
+    /// is under way.
     waiting: HashMap<DeviceId, VecDeque<Mail>>,
     messages: usize,
     bytes: usize,
@@ -75,13 +78,17 @@ impl Sends {
         connection: &Connection,
         mail: Mail,
     ) -> Result<Option<Work>, RelayRefusal> {
-        if mail.sealed.len() as u64 > node.config.mail.max_message.0 || mail.to == connection.device {
+        if mail.sealed.len() as u64 > node.config.mail.max_message.0 || mail.to == connection.device
+        {
             return Err(RelayRefusalCode::Invalid.into());
         }
-        node.services.limiter.send(connection.device, mail.sealed.len()).map_err(|wait| {
-            node.metrics.limited.add_one();
-            refuse::busy(wait)
-        })?;
+        node.services
+            .limiter
+            .send(connection.device, mail.sealed.len())
+            .map_err(|wait| {
+                node.metrics.limited.add_one();
+                refuse::busy(wait)
+            })?;
         self.messages += 1;
         self.bytes += mail.sealed.len();
         if let Some(before) = self.waiting.get_mut(&mail.to) {
@@ -92,22 +99,41 @@ impl Sends {
         Ok(Some(self.put(node, connection, mail.to, vec![mail])))
     }
 
-    fn put(&self, node: &Arc<Node>, connection: &Connection, to: DeviceId, mails: Vec<Mail>) -> Work {
+    fn put(
+        &self,
+        node: &Arc<Node>,
+        connection: &Connection,
+        to: DeviceId,
+        mails: Vec<Mail>,
+    ) -> Work {
         let (node, user, from) = (Arc::clone(node), connection.user, connection.device);
         let known = self.known.contains(&to);
         Box::pin(async move {
             let bytes = mails.iter().map(|mail| mail.sealed.len()).sum();
-            let theirs = if known { Ok(()) } else { belongs(&node, &user, &to).await };
+            let theirs = if known {
+                Ok(())
+            } else {
+                belongs(&node, &user, &to).await
+            };
             let results = match theirs {
                 Ok(()) => append(&node, &from, &to, mails).await,
-                Err(refusal) => mails.iter().map(|mail| (mail.request, Err(refusal))).collect(),
+                Err(refusal) => mails
+                    .iter()
+                    .map(|mail| (mail.request, Err(refusal)))
+                    .collect(),
             };
             Done::Appended(Box::new(Sent { to, bytes, results }))
         })
     }
 
-    /// Messages are in their mailbox, or are not: the next ones to that device, and what remains to be done for these.
-    pub(super) fn appended(&mut self, node: &Arc<Node>, connection: &Connection, sent: Sent) -> Vec<Work> {
+    /// Messages are in their mailbox, or are not: the next ones to that device, and what remains to
+    /// be done for these.
+    pub(super) fn appended(
+        &mut self,
+        node: &Arc<Node>,
+        connection: &Connection,
+        sent: Sent,
+    ) -> Vec<Work> {
         let Sent { to, bytes, results } = sent;
         self.messages -= results.len();
         self.bytes -= bytes;
@@ -115,13 +141,22 @@ impl Sends {
             self.known.insert(to);
         }
         let mut work = Vec::with_capacity(results.len() + 1);
-        let waiting = self.waiting.get_mut(&to).filter(|waiting| !waiting.is_empty());
+        let waiting = self
+            .waiting
+            .get_mut(&to)
+            .filter(|waiting| !waiting.is_empty());
         match waiting.map(|waiting| waiting.drain(..waiting.len().min(MAX_BATCH)).collect()) {
             Some(next) => work.push(self.put(node, connection, to, next)),
             None => drop(self.waiting.remove(&to)),
         }
         for (request, result) in results {
-            work.push(answer(Arc::clone(node), connection.user, to, request, result));
+            work.push(answer(
+                Arc::clone(node),
+                connection.user,
+                to,
+                request,
+                result,
+            ));
         }
         work
     }
@@ -149,8 +184,14 @@ async fn append(
     to: &DeviceId,
     mails: Vec<Mail>,
 ) -> Vec<(u64, Result<u64, RelayRefusal>)> {
-    let requests: Vec<_> = mails.iter().map(|mail| (mail.request, mail.asked)).collect();
-    let items = mails.into_iter().map(|mail| item(node, from, mail)).collect();
+    let requests: Vec<_> = mails
+        .iter()
+        .map(|mail| (mail.request, mail.asked))
+        .collect();
+    let items = mails
+        .into_iter()
+        .map(|mail| item(node, from, mail))
+        .collect();
     let answers = node.state.append_all(&mail_queue(to), items).await;
     let result = |((request, asked), answer): (_, Result<Appended, StateError>)| match answer {
         Ok(appended) => {
@@ -183,7 +224,8 @@ fn item(node: &Node, from: &DeviceId, mail: Mail) -> NewItem {
     }
 }
 
-/// Has the reader told, if it is connected, and answers when it has acknowledged, or not soon enough.
+/// Has the reader told, if it is connected, and answers when it has acknowledged, or not soon
+/// enough.
 fn answer(
     node: Arc<Node>,
     user: UserId,
@@ -201,7 +243,10 @@ fn answer(
         };
         node.metrics.mail_accepted.add_one();
         let forwarded = match poke::mail(&node, &user, &to, seq).await {
-            Ok(Some(told)) => matches!(timeout(node.config.mail.forward_wait.0, told).await, Ok(Ok(()))),
+            Ok(Some(told)) => matches!(
+                timeout(node.config.mail.forward_wait.0, told).await,
+                Ok(Ok(()))
+            ),
             Ok(None) => false,
             Err(error) => {
                 tracing::debug!(%error, "a reader could not be told of mail");

@@ -1,7 +1,8 @@
 //! The loop of a long connection: one task that reads, writes, works and keeps one timer.
 //!
-//! Requests are worked on beside each other and answered as they are done, but cards, placements and the messages to one
-//! device each in the order in which they came. What is under way is bounded; beyond the bound nothing more is read.
+//! Requests are worked on beside each other and answered as they are done, but cards, placements
+//! and the messages to one device each in the order in which they came. What is under way is
+//! bounded; beyond the bound nothing more is read.
 
 use super::inbox::Inbox;
 use super::outgoing::Outgoing;
@@ -164,7 +165,9 @@ impl<'a> Talk<'a> {
 
     /// Says welcome, and pings once for the round trip.
     async fn welcome(&mut self) -> Result<(), RelayRefusal> {
-        let welcome = welcome(self.node, self.connection).await.map_err(|error| refusal_of(&error))?;
+        let welcome = welcome(self.node, self.connection)
+            .await
+            .map_err(|error| refusal_of(&error))?;
         self.listing.told = welcome.devices.iter().map(|entry| entry.device).collect();
         self.out.push(&RelayMessage::Welcome(Box::new(welcome)));
         self.ping();
@@ -191,7 +194,9 @@ impl<'a> Talk<'a> {
         let now = Instant::now();
         if let Some(read) = self.inbox.begin_read(self.out.room(), now) {
             let (node, device) = (Arc::clone(node), connection.device);
-            self.work.push(Box::pin(async move { Done::Read(read.run(&node, &device).await) }));
+            self.work.push(Box::pin(async move {
+                Done::Read(read.run(&node, &device).await)
+            }));
         }
         if let Some(up_to) = self.inbox.begin_ack(now) {
             let (node, connection) = (Arc::clone(node), Arc::clone(connection));
@@ -204,7 +209,8 @@ impl<'a> Talk<'a> {
         if !self.out.is_full()
             && let Some(compose) = self.news.begin(node, connection.device)
         {
-            self.work.push(Box::pin(async move { Done::News(compose.await) }));
+            self.work
+                .push(Box::pin(async move { Done::News(compose.await) }));
         }
         let listing = &mut self.listing;
         if !listing.busy && !self.out.is_full() && listing.due.is_some_and(|due| due <= now) {
@@ -224,7 +230,10 @@ impl<'a> Talk<'a> {
             self.work.push(Box::pin(async move {
                 let stored = cards::store(&node, &connection, new).await;
                 if stored.is_ok() {
-                    node.metrics.requests.of(Request::Cards).since(asked.into_std());
+                    node.metrics
+                        .requests
+                        .of(Request::Cards)
+                        .since(asked.into_std());
                 }
                 Done::Carded(stored)
             }));
@@ -234,8 +243,9 @@ impl<'a> Talk<'a> {
         {
             self.placing = true;
             let (node, connection) = (Arc::clone(node), Arc::clone(connection));
-            self.work
-                .push(Box::pin(async move { Done::Placed(place::answer(&node, &connection, wanted).await) }));
+            self.work.push(Box::pin(async move {
+                Done::Placed(place::answer(&node, &connection, wanted).await)
+            }));
         }
     }
 
@@ -269,7 +279,11 @@ impl<'a> Talk<'a> {
     /// `arrived`: bytes of the message that is being read.
     fn tick(&mut self, arrived: usize) -> Option<Ended> {
         let now = Instant::now();
-        if self.out.stuck_since().is_some_and(|since| since + self.stuck_patience() <= now) {
+        if self
+            .out
+            .stuck_since()
+            .is_some_and(|since| since + self.stuck_patience() <= now)
+        {
             return Some(Ended::Stuck);
         }
         if !self.reads() {
@@ -297,7 +311,11 @@ impl<'a> Talk<'a> {
             self.out.push(&RelayMessage::Move { relays });
         }
         for (circuit, from, knock) in pending.offers {
-            let offer = CircuitMessage::Incoming { circuit, from, knock };
+            let offer = CircuitMessage::Incoming {
+                circuit,
+                from,
+                knock,
+            };
             self.out.push(&RelayMessage::Circuit(Box::new(offer)));
         }
         if pending.mail {
@@ -312,7 +330,10 @@ impl<'a> Talk<'a> {
             self.listing.changed.extend(pending.changed);
             let pause = self.node.config.front.list_pause.0;
             let now = Instant::now();
-            let due = self.listing.last.map_or(now, |last| (last + pause).max(now));
+            let due = self
+                .listing
+                .last
+                .map_or(now, |last| (last + pause).max(now));
             self.listing.due.get_or_insert(due);
         }
         None
@@ -345,8 +366,21 @@ impl<'a> Talk<'a> {
                     tracing::trace!(device = %self.connection.device, ?rtt, "a device answered");
                 }
             }
-            RelayMessage::Send { request, to, id, sealed, keep_s } => {
-                let mail = super::send::Mail { request, to, id, sealed, keep_s, asked: now.into_std() };
+            RelayMessage::Send {
+                request,
+                to,
+                id,
+                sealed,
+                keep_s,
+            } => {
+                let mail = super::send::Mail {
+                    request,
+                    to,
+                    id,
+                    sealed,
+                    keep_s,
+                    asked: now.into_std(),
+                };
                 match self.sends.accept(self.node, self.connection, mail) {
                     Ok(begun) => self.work.extend(begun),
                     Err(refusal) => {
@@ -358,7 +392,9 @@ impl<'a> Talk<'a> {
             RelayMessage::Received { seq } => self.inbox.received(seq),
             RelayMessage::Cards(cards) => {
                 let limiter = &self.node.services.limiter;
-                if let Err(wait) = limiter.device_many(self.connection.device, Kind::Cards, cards.len()) {
+                if let Err(wait) =
+                    limiter.device_many(self.connection.device, Kind::Cards, cards.len())
+                {
                     return self.too_much(wait);
                 }
                 self.cards.push_back((now, cards));
@@ -370,7 +406,12 @@ impl<'a> Talk<'a> {
                     Done::Answer(groups::answer(node, connection, request, *what, asked).await)
                 }));
             }
-            RelayMessage::Place { request, share, bytes, near } => {
+            RelayMessage::Place {
+                request,
+                share,
+                bytes,
+                near,
+            } => {
                 self.place(place::Wanted {
                     request,
                     share,
@@ -379,11 +420,20 @@ impl<'a> Talk<'a> {
                 });
             }
             RelayMessage::Release { request, share } => {
-                self.place(place::Wanted { request, share, asked: now.into_std(), place: None });
+                self.place(place::Wanted {
+                    request,
+                    share,
+                    asked: now.into_std(),
+                    place: None,
+                });
             }
             RelayMessage::Circuit(message) => match *message {
                 CircuitMessage::Decline { circuit } => {
-                    self.node.services.circuits.offers.decline(circuit, &self.connection.device);
+                    self.node
+                        .services
+                        .circuits
+                        .offers
+                        .decline(circuit, &self.connection.device);
                 }
                 _ => return Some(Ended::Refused(Some(RelayRefusalCode::Invalid.into()))),
             },
@@ -393,7 +443,12 @@ impl<'a> Talk<'a> {
     }
 
     fn place(&mut self, wanted: place::Wanted) {
-        match self.node.services.limiter.device(self.connection.device, Kind::Place) {
+        match self
+            .node
+            .services
+            .limiter
+            .device(self.connection.device, Kind::Place)
+        {
             Ok(()) => self.places.push_back(wanted),
             Err(wait) => {
                 self.node.metrics.limited.add_one();
@@ -463,7 +518,8 @@ impl<'a> Talk<'a> {
                         told.push(entry.device);
                     }
                 }
-                self.out.push(&RelayMessage::DevicesChanged { changed, removed });
+                self.out
+                    .push(&RelayMessage::DevicesChanged { changed, removed });
             }
             Err(error) => {
                 tracing::debug!(%error, "a list of devices could not be made");

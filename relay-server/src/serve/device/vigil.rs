@@ -1,8 +1,10 @@
-//! Whether the device is still there: when to ask it, and when it counts as gone. Pure: time is an argument.
+//! Whether the device is still there: when to ask it, and when it counts as gone. Pure: time is an
+//! argument.
 //!
-//! A device pings every period, so by then something is heard of one that lives. When nothing was, it is asked, and when a
-//! patience after the time at which something was due nothing has come, it is gone. Whatever arrives is a sign of life, also
-//! part of a long message on a thin line. When this node was late itself, the device gets its time all the same.
+//! A device pings every period, so by then something is heard of one that lives. When nothing was,
+//! it is asked, and when a patience after the time at which something was due nothing has come, it
+//! is gone. Whatever arrives is a sign of life, also part of a long message on a thin line. When
+//! this node was late itself, the device gets its time all the same.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,10 +46,19 @@ pub(super) struct Vigil {
 }
 
 impl Vigil {
-    /// Of a device that was heard just now and pings every `period`; `patience` at least with what is late.
+    /// Of a device that was heard just now and pings every `period`; `patience` at least with what
+    /// is late.
     pub(super) fn new(period: Duration, patience: Duration, now: Instant) -> Self {
         let least_patience = patience;
-        Self { period, least_patience, heard: now, asked: None, nonce: 0, pinged: None, rtt: None }
+        Self {
+            period,
+            least_patience,
+            heard: now,
+            asked: None,
+            nonce: 0,
+            pinged: None,
+            rtt: None,
+        }
     }
 
     /// The nonce of a ping that is sent now.
@@ -72,7 +83,10 @@ impl Vigil {
 
     /// How long after the time at which it was due a sign of life may come.
     pub(super) fn patience(&self) -> Duration {
-        let trips = self.rtt.map_or(Duration::ZERO, |rtt| rtt * ROUND_TRIPS).min(self.period);
+        let trips = self
+            .rtt
+            .map_or(Duration::ZERO, |rtt| rtt * ROUND_TRIPS)
+            .min(self.period);
         trips.max(self.least_patience)
     }
 
@@ -150,7 +164,10 @@ mod tests {
         assert_eq!(vigil.pong(1, late + ms(500)), Some(ms(500)));
         assert_eq!(vigil.pong(1, late + ms(900)), None, "once");
         assert_eq!(vigil.patience(), ms(4000), "eight round trips");
-        assert!(matches!(vigil.poll(start + PERIOD + PATIENCE, 0), Beat::Wait(_)));
+        assert!(matches!(
+            vigil.poll(start + PERIOD + PATIENCE, 0),
+            Beat::Wait(_)
+        ));
     }
 
     #[test]
@@ -160,7 +177,10 @@ mod tests {
         assert_eq!(vigil.poll(now, 1000), Beat::Ping(1));
         for arrived in 2..30 {
             now = vigil.due();
-            assert!(matches!(vigil.poll(now, arrived * 1000), Beat::Wait(_)), "{arrived}");
+            assert!(
+                matches!(vigil.poll(now, arrived * 1000), Beat::Wait(_)),
+                "{arrived}"
+            );
         }
         let last = now;
         now = vigil.due();

@@ -1,7 +1,7 @@
 //! One long connection, as the rest of the node sees it: a place to leave word at.
 //!
-//! Whatever is left is a flag, a member of a bounded set or the last of its kind, so that nothing piles up however slow
-//! the device is.
+//! Whatever is left is a flag, a member of a bounded set or the last of its kind, so that nothing
+//! piles up however slow the device is.
 
 use crate::serve::groups::Change;
 use hither_proto::limits::{MAX_DEVICES, MAX_GROUP_NEWS};
@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
-/// Most senders that wait for one reader's acknowledgement; beyond it the oldest are told that it was not forwarded.
+/// Most senders that wait for one reader's acknowledgement; beyond it the oldest are told that it
+/// was not forwarded.
 const MAX_WAITING: usize = 1024;
 
-/// Most offers of circuits that wait to be written to one connection; beyond it they are left to expire.
+/// Most offers of circuits that wait to be written to one connection; beyond it they are left to
+/// expire.
 const MAX_OFFERS: usize = 64;
 
 /// Why a connection ends although its device did not end it.
@@ -119,14 +121,16 @@ impl Connection {
         self.compare();
     }
 
-    /// The presence of the device was put for another connection, of that run of the device's program.
+    /// The presence of the device was put for another connection, of that run of the device's
+    /// program.
     pub(crate) fn saw_other(&self, revision: u64, instance: u64) {
         self.other_instance.store(instance, Ordering::SeqCst);
         self.other.fetch_max(revision, Ordering::SeqCst);
         self.compare();
     }
 
-    /// Ends this connection if the other one is newer. Whichever of the two is learnt last finds it out.
+    /// Ends this connection if the other one is newer. Whichever of the two is learnt last finds it
+    /// out.
     fn compare(&self) {
         let own = self.presence();
         if own != 0 && self.other.load(Ordering::SeqCst) > own {
@@ -134,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// Ends this connection: the device has a newer one, of that run of its program. A run that ended reads nothing any more,
-    /// so who hears of another run is a machine beside it.
+    /// Ends this connection: the device has a newer one, of that run of its program. A run that
+    /// ended reads nothing any more, so who hears of another run is a machine beside it.
     pub(crate) fn replaced(&self, instance: u64) {
         let twin = self.instance != 0 && instance != 0 && self.instance != instance;
         self.end(if twin { End::Twin } else { End::Replaced });
@@ -258,7 +262,10 @@ mod tests {
         }
         for seq in 0..2 * MAX_WAITING as u64 {
             let (tell, _) = oneshot::channel();
-            connection.mail(Some(Waiting { seq, waiter: Waiter::Here(tell) }));
+            connection.mail(Some(Waiting {
+                seq,
+                waiter: Waiter::Here(tell),
+            }));
         }
         let pending = connection.take();
         assert!(pending.all && pending.mail && pending.changed.len() == MAX_DEVICES);
@@ -284,9 +291,12 @@ mod tests {
 
     #[test]
     fn another_run_is_another_machine_when_both_are_known() {
-        for (instance, other, end) in
-            [(1, 2, End::Twin), (1, 1, End::Replaced), (0, 2, End::Replaced), (1, 0, End::Replaced)]
-        {
+        for (instance, other, end) in [
+            (1, 2, End::Twin),
+            (1, 1, End::Replaced),
+            (0, 2, End::Replaced),
+            (1, 0, End::Replaced),
+        ] {
             let device = Identity::generate().unwrap().device_id();
             let connection = Connection::new(device, UserId::new([1; 16]), [0; 16], instance);
             connection.replaced(other);
@@ -298,14 +308,23 @@ mod tests {
     fn an_acknowledgement_concerns_what_came_before() {
         let connection = connection();
         let (tell, _told) = oneshot::channel();
-        connection.mail(Some(Waiting { seq: 7, waiter: Waiter::Here(tell) }));
+        connection.mail(Some(Waiting {
+            seq: 7,
+            waiter: Waiter::Here(tell),
+        }));
         let (later, _kept) = oneshot::channel();
-        connection.mail(Some(Waiting { seq: 9, waiter: Waiter::Here(later) }));
+        connection.mail(Some(Waiting {
+            seq: 9,
+            waiter: Waiter::Here(later),
+        }));
         assert!(connection.acknowledged(6).is_empty());
         assert_eq!(connection.acknowledged(8).len(), 1);
         // Word of it comes after its acknowledgement.
         let (tell, mut told) = oneshot::channel();
-        connection.mail(Some(Waiting { seq: 8, waiter: Waiter::Here(tell) }));
+        connection.mail(Some(Waiting {
+            seq: 8,
+            waiter: Waiter::Here(tell),
+        }));
         assert_eq!(told.try_recv(), Ok(()));
     }
 }

@@ -27,7 +27,10 @@ pub(crate) struct Front {
 
 impl Default for Front {
     fn default() -> Self {
-        Self { tables: Mutex::default(), count: watch::Sender::new(0) }
+        Self {
+            tables: Mutex::default(),
+            count: watch::Sender::new(0),
+        }
     }
 }
 
@@ -46,9 +49,16 @@ impl Front {
     /// Adds a connection; an older one of the same device is told to end.
     pub(crate) fn insert(&self, connection: &Arc<Connection>) {
         let mut tables = self.tables();
-        match tables.by_device.insert(connection.device, Arc::clone(connection)) {
+        match tables
+            .by_device
+            .insert(connection.device, Arc::clone(connection))
+        {
             Some(older) => older.replaced(connection.instance),
-            None => tables.by_user.entry(connection.user).or_default().push(connection.device),
+            None => tables
+                .by_user
+                .entry(connection.user)
+                .or_default()
+                .push(connection.device),
         }
         self.count.send_replace(tables.by_device.len());
     }
@@ -56,7 +66,11 @@ impl Front {
     /// Removes a connection; says whether it was still the one of its device.
     pub(crate) fn remove(&self, connection: &Connection) -> bool {
         let mut tables = self.tables();
-        if tables.by_device.get(&connection.device).is_none_or(|current| current.id != connection.id) {
+        if tables
+            .by_device
+            .get(&connection.device)
+            .is_none_or(|current| current.id != connection.id)
+        {
             return false;
         }
         tables.by_device.remove(&connection.device);
@@ -83,14 +97,21 @@ impl Front {
     /// Something about one device of a user changed: the user's other devices here will be told.
     pub(crate) fn changed(&self, user: &UserId, device: &DeviceId) {
         let tables = self.tables();
-        for other in tables.by_user.get(user).into_iter().flatten().filter(|other| *other != device) {
+        for other in tables
+            .by_user
+            .get(user)
+            .into_iter()
+            .flatten()
+            .filter(|other| *other != device)
+        {
             if let Some(connection) = tables.by_device.get(other) {
                 connection.changed(*device);
             }
         }
     }
 
-    /// Something may have changed unnoticed: every device here will be told everything anew, and looks for mail.
+    /// Something may have changed unnoticed: every device here will be told everything anew, and
+    /// looks for mail.
     pub(crate) fn unsure(&self) {
         for connection in self.all() {
             connection.unsure();
@@ -100,7 +121,10 @@ impl Front {
     /// Tells every device to go to another front.
     pub(crate) fn move_away(&self, node: &Node) {
         for connection in self.all() {
-            let fronts: Vec<RelayAddress> = node.services.fleet.fronts(&connection.device, Some(&node.id()));
+            let fronts: Vec<RelayAddress> = node
+                .services
+                .fleet
+                .fronts(&connection.device, Some(&node.id()));
             connection.move_to(fronts);
         }
     }
@@ -129,7 +153,10 @@ mod tests {
         older.woken().await;
         assert!(matches!(older.take().end, Some(End::Replaced)));
         assert!(!front.remove(&older));
-        assert_eq!((front.len(), front.get(&device).map(|found| found.id)), (1, Some(newer.id)));
+        assert_eq!(
+            (front.len(), front.get(&device).map(|found| found.id)),
+            (1, Some(newer.id))
+        );
         assert!(front.remove(&newer));
         front.emptied().await;
         assert!(front.tables().by_user.is_empty());
@@ -138,13 +165,21 @@ mod tests {
     #[tokio::test]
     async fn only_the_other_devices_of_the_user_hear_of_a_change() {
         let front = Front::default();
-        let devices: Vec<_> = (0..3).map(|_| Identity::generate().unwrap().device_id()).collect();
-        let connections = [connection(devices[0], 1), connection(devices[1], 1), connection(devices[2], 2)];
+        let devices: Vec<_> = (0..3)
+            .map(|_| Identity::generate().unwrap().device_id())
+            .collect();
+        let connections = [
+            connection(devices[0], 1),
+            connection(devices[1], 1),
+            connection(devices[2], 2),
+        ];
         for connection in &connections {
             front.insert(connection);
         }
         front.changed(&UserId::new([1; 16]), &devices[0]);
-        assert!(connections[0].take().changed.is_empty() && connections[2].take().changed.is_empty());
+        assert!(
+            connections[0].take().changed.is_empty() && connections[2].take().changed.is_empty()
+        );
         assert!(connections[1].take().changed.contains(&devices[0]));
     }
 }

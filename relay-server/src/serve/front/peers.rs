@@ -1,14 +1,17 @@
-//! What a front hears of from the rest of the fleet: presence, registrations and revocations, words of other fronts.
+//! What a front hears of from the rest of the fleet: presence, registrations and revocations, words
+//! of other fronts.
 //!
-//! Each is heard on one watch or subscription for the whole node. When one breaks or overflows, something may have been
-//! missed: then every connection here is told everything anew.
+//! Each is heard on one watch or subscription for the whole node. When one breaks or overflows,
+//! something may have been missed: then every connection here is told everything anew.
 
 use super::poke;
 use super::{Connection, End};
 use crate::config::Role;
 use crate::node::{Node, NodeError, now_ms};
 use crate::serve::groups;
-use crate::serve::records::{Device, Presence, bucket, first_user, front_subject, last_device, presence_key};
+use crate::serve::records::{
+    Device, Presence, bucket, first_user, front_subject, last_device, presence_key,
+};
 use crate::serve::registry::{encode, user_of};
 use crate::state::{Change, Event, Expect, StateError};
 use futures::StreamExt;
@@ -37,7 +40,10 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
         ready.extend([told, watch(node, bucket::PRESENCE)]);
     }
     for ready in ready {
-        timeout(FIRST, ready).await.map_err(|_| StateError::TimedOut)?.map_err(|_| StateError::Closed)?;
+        timeout(FIRST, ready)
+            .await
+            .map_err(|_| StateError::TimedOut)?
+            .map_err(|_| StateError::Closed)?;
     }
     Ok(())
 }
@@ -78,13 +84,19 @@ async fn watch_once(
 
 /// A device came or went, somewhere.
 fn presence_changed(node: &Arc<Node>, change: &Change) {
-    let (Some(user), Some(device)) = (first_user(&change.key), last_device(&change.key)) else { return };
+    let (Some(user), Some(device)) = (first_user(&change.key), last_device(&change.key)) else {
+        return;
+    };
     let front = &node.services.front;
     front.changed(&user, &device);
     groups::presence_changed(node, device);
-    let Some(connection) = front.get(&device) else { return };
+    let Some(connection) = front.get(&device) else {
+        return;
+    };
     let Some(entry) = &change.entry else { return };
-    let Ok(presence) = Presence::decode(&entry.value[..]) else { return };
+    let Ok(presence) = Presence::decode(&entry.value[..]) else {
+        return;
+    };
     let other = presence.node != node.id().as_bytes() || presence.connection != connection.id;
     if other {
         connection.saw_other(change.revision, presence.instance);
@@ -93,9 +105,14 @@ fn presence_changed(node: &Arc<Node>, change: &Change) {
 
 /// A device was registered, revoked or removed.
 fn device_changed(node: &Node, change: &Change) {
-    let Some(device) = last_device(&change.key) else { return };
+    let Some(device) = last_device(&change.key) else {
+        return;
+    };
     let front = &node.services.front;
-    let record = change.entry.as_ref().and_then(|entry| Device::decode(&entry.value[..]).ok());
+    let record = change
+        .entry
+        .as_ref()
+        .and_then(|entry| Device::decode(&entry.value[..]).ok());
     let connection = front.get(&device);
     if record.as_ref().is_none_or(|record| record.revoked) {
         node.services.revoked(device);
@@ -103,7 +120,9 @@ fn device_changed(node: &Node, change: &Change) {
             connection.end(End::Revoked);
         }
     }
-    let user = record.and_then(|record| user_of(&record).ok()).or_else(|| Some(connection?.user));
+    let user = record
+        .and_then(|record| user_of(&record).ok())
+        .or_else(|| Some(connection?.user));
     if let Some(user) = user {
         front.changed(&user, &device);
     }
@@ -174,7 +193,11 @@ pub(crate) async fn put_presence(
         instance: connection.instance,
     };
     let key = presence_key(&connection.user, &connection.device);
-    let put = node.services.session.put(node, bucket::PRESENCE, &key, encode(&presence), expect).await;
+    let put = node
+        .services
+        .session
+        .put(node, bucket::PRESENCE, &key, encode(&presence), expect)
+        .await;
     connection.set_presence(put?);
     Ok(())
 }
@@ -187,7 +210,11 @@ pub(crate) async fn drop_presence(node: &Node, connection: &Connection) {
     }
     let key = presence_key(&connection.user, &connection.device);
     for _ in 0..DROPS {
-        match node.state.delete(bucket::PRESENCE, &key, Expect::Revision(revision)).await {
+        match node
+            .state
+            .delete(bucket::PRESENCE, &key, Expect::Revision(revision))
+            .await
+        {
             Ok(_) | Err(StateError::Conflict { .. }) => return,
             Err(error) => tracing::debug!(%error, "a presence could not be removed"),
         }

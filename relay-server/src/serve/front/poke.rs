@@ -69,7 +69,8 @@ impl Remote {
 
     /// A device has acknowledged everything up to `seq`.
     pub(crate) fn got(&self, device: DeviceId, seq: u64) {
-        // Waits are short and few per device, so the table is small; a device's acknowledgement covers those before.
+        // Waits are short and few per device, so the table is small; a device's acknowledgement
+        // covers those before.
         let mut waiting = self.lock();
         let over = waiting.extract_if(|(of, place), _| *of == device && *place <= seq);
         for (_, tell) in over {
@@ -82,8 +83,8 @@ impl Remote {
     }
 }
 
-/// Says that `seq` was put into the mailbox of a device of `user`. What it returns ends well when the device has
-/// acknowledged it; `None`: the device is not connected.
+/// Says that `seq` was put into the mailbox of a device of `user`. What it returns ends well when
+/// the device has acknowledged it; `None`: the device is not connected.
 pub(crate) async fn mail(
     node: &Arc<Node>,
     user: &UserId,
@@ -92,17 +93,27 @@ pub(crate) async fn mail(
 ) -> Result<Option<oneshot::Receiver<()>>, StateError> {
     let (tell, told) = oneshot::channel();
     if let Some(connection) = node.services.front.get(device) {
-        connection.mail(Some(Waiting { seq, waiter: Waiter::Here(tell) }));
+        connection.mail(Some(Waiting {
+            seq,
+            waiter: Waiter::Here(tell),
+        }));
         return Ok(Some(told));
     }
-    let Some(front) = front_of(node, user, device).await? else { return Ok(None) };
+    let Some(front) = front_of(node, user, device).await? else {
+        return Ok(None);
+    };
     let wanted = node.services.remote.wait(*device, seq, tell);
-    let tell = if wanted { node.id().as_bytes().to_vec() } else { Vec::new() };
+    let tell = if wanted {
+        node.id().as_bytes().to_vec()
+    } else {
+        Vec::new()
+    };
     say(node, &front, device, What::Mail(Mail { seq, tell })).await?;
     Ok(wanted.then_some(told))
 }
 
-/// Says again, after a connection of this node was replaced, that there may be mail: word of it may have been left here.
+/// Says again, after a connection of this node was replaced, that there may be mail: word of it may
+/// have been left here.
 pub(crate) async fn remind(node: &Arc<Node>, connection: &Connection) {
     let told = mail(node, &connection.user, &connection.device, 0).await;
     if let Err(error) = told {
@@ -146,10 +157,16 @@ pub(crate) async fn tell(node: &Node, device: &DeviceId, seq: u64, waiters: Vec<
 
 /// What another front said.
 pub(crate) async fn heard(node: &Arc<Node>, word: &[u8]) {
-    let Ok(Word { device, what: Some(what) }) = Word::decode(word) else {
+    let Ok(Word {
+        device,
+        what: Some(what),
+    }) = Word::decode(word)
+    else {
         return tracing::warn!("another node said something unknown");
     };
-    let Ok(device) = DeviceId::from_slice(&device) else { return };
+    let Ok(device) = DeviceId::from_slice(&device) else {
+        return;
+    };
     match what {
         What::Got(seq) => node.services.remote.got(device, seq),
         What::Card(from) => {
@@ -159,8 +176,11 @@ pub(crate) async fn heard(node: &Arc<Node>, word: &[u8]) {
             }
         }
         What::Mail(Mail { seq, tell }) => {
-            // Not here (any more): whoever has the device now reads the whole mailbox when it comes.
-            let Some(connection) = node.services.front.get(&device) else { return };
+            // Not here (any more): whoever has the device now reads the whole mailbox when it
+            // comes.
+            let Some(connection) = node.services.front.get(&device) else {
+                return;
+            };
             let waiter = DeviceId::from_slice(&tell).ok().map(Waiter::There);
             connection.mail(waiter.map(|waiter| Waiting { seq, waiter }));
         }
@@ -173,15 +193,30 @@ pub(crate) async fn front_of(
     user: &UserId,
     device: &DeviceId,
 ) -> Result<Option<DeviceId>, StateError> {
-    let Some(entry) = node.state.get(bucket::PRESENCE, &presence_key(user, device)).await? else {
+    let Some(entry) = node
+        .state
+        .get(bucket::PRESENCE, &presence_key(user, device))
+        .await?
+    else {
         return Ok(None);
     };
-    let front =
-        Presence::decode(&entry.value[..]).ok().and_then(|found| DeviceId::from_slice(&found.node).ok());
+    let front = Presence::decode(&entry.value[..])
+        .ok()
+        .and_then(|found| DeviceId::from_slice(&found.node).ok());
     Ok(front.filter(|front| *front != node.id()))
 }
 
-async fn say(node: &Node, front: &DeviceId, device: &DeviceId, what: What) -> Result<(), StateError> {
-    let word = Word { device: device.as_bytes().to_vec(), what: Some(what) };
-    node.state.publish(&front_subject(front), encode(&word)).await
+async fn say(
+    node: &Node,
+    front: &DeviceId,
+    device: &DeviceId,
+    what: What,
+) -> Result<(), StateError> {
+    let word = Word {
+        device: device.as_bytes().to_vec(),
+        what: Some(what),
+    };
+    node.state
+        .publish(&front_subject(front), encode(&word))
+        .await
 }

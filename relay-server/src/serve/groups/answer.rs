@@ -23,8 +23,8 @@ use crate::state::{Expect, MAX_PAGE, StateError};
 use bytes::Bytes;
 use hither_proto::limits::{MAX_GROUP_LOG, MAX_GROUP_PAGE, MAX_GROUPS};
 use hither_proto::{
-    Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSealed, GroupStanding, LogError,
-    Membership, RelayMessage, RelayRefusal, RelayRefusalCode, SignedEntry,
+    Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSealed, GroupStanding,
+    LogError, Membership, RelayMessage, RelayRefusal, RelayRefusalCode, SignedEntry,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -68,7 +68,10 @@ pub(crate) async fn answer(
     what: GroupRequest,
     asked: Instant,
 ) -> RelayMessage {
-    let limited = node.services.limiter.device_many(connection.device, Kind::Group, cost(&what));
+    let limited = node
+        .services
+        .limiter
+        .device_many(connection.device, Kind::Group, cost(&what));
     let answered = match limited {
         Ok(()) => work(&node, &connection, what).await,
         Err(wait) => {
@@ -79,7 +82,10 @@ pub(crate) async fn answer(
     let refusal = match answered {
         Ok(answer) => {
             node.metrics.requests.of(Request::Group).since(asked);
-            return RelayMessage::GroupAnswered { request, answer: Box::new(answer) };
+            return RelayMessage::GroupAnswered {
+                request,
+                answer: Box::new(answer),
+            };
         }
         Err(Refused::Relay(refusal)) => refusal,
         Err(Refused::State(error)) => {
@@ -107,14 +113,20 @@ async fn work(node: &Node, connection: &Connection, what: GroupRequest) -> Answe
         GroupRequest::Mine => mine(node, connection).await,
         GroupRequest::Log { group, from } => log(node, device, &group, from).await,
         GroupRequest::Roll { group } => members::roll(node, device, &group).await,
-        GroupRequest::Notes { group, devices } => members::notes(node, device, &group, &devices).await,
+        GroupRequest::Notes { group, devices } => {
+            members::notes(node, device, &group, &devices).await
+        }
         GroupRequest::Note { group, sealed } => members::note(node, device, &group, sealed).await,
-        GroupRequest::Append { group, entry, keys } => append(node, connection, &group, &entry, &keys).await,
+        GroupRequest::Append { group, entry, keys } => {
+            append(node, connection, &group, &entry, &keys).await
+        }
         GroupRequest::Keys { group, mark, keys } => {
             let known = member(node, device, &group).await?;
             // Whoever sealed them knows another log than is kept by now.
             if mark != *known.key() {
-                return Ok(GroupAnswer::Behind { next: known.entries() });
+                return Ok(GroupAnswer::Behind {
+                    next: known.entries(),
+                });
             }
             deposit(node, device, &known, &keys).await?;
             Ok(GroupAnswer::Done)
@@ -123,8 +135,12 @@ async fn work(node: &Node, connection: &Connection, what: GroupRequest) -> Answe
         GroupRequest::Look { group } => joining::look(node, &group).await,
         GroupRequest::Ask { group, parts } => joining::ask(node, device, &group, parts).await,
         GroupRequest::Unask { group } => joining::unask(node, device, &group).await,
-        GroupRequest::Refuse { group, sealed } => joining::refuse(node, device, &group, sealed).await,
-        GroupRequest::Branch { group, entries } => forks::take(node, device, &group, &entries).await,
+        GroupRequest::Refuse { group, sealed } => {
+            joining::refuse(node, device, &group, sealed).await
+        }
+        GroupRequest::Branch { group, entries } => {
+            forks::take(node, device, &group, &entries).await
+        }
     }
 }
 
@@ -134,7 +150,9 @@ pub(super) async fn member(
     device: &DeviceId,
     group: &GroupId,
 ) -> Result<Arc<Membership>, Refused> {
-    let known = book::load(node, group).await?.filter(|known| known.role(device).is_some());
+    let known = book::load(node, group)
+        .await?
+        .filter(|known| known.role(device).is_some());
     known.ok_or_else(|| RelayRefusalCode::NotFound.into())
 }
 
@@ -149,19 +167,31 @@ async fn mine(node: &Node, connection: &Connection) -> Answered {
 
 async fn log(node: &Node, device: &DeviceId, group: &GroupId, from: u64) -> Answered {
     let known = book::load(node, group).await?;
-    let was_removed = known.as_ref().is_some_and(|known| known.was_removed(device));
+    let was_removed = known
+        .as_ref()
+        .is_some_and(|known| known.was_removed(device));
     let Some(known) = known.filter(|known| known.role(device).is_some()) else {
         let (mut standing, sealed) = joining::standing(node, device, group).await?;
         if was_removed && standing == GroupStanding::None {
             standing = GroupStanding::Removed;
         }
-        return Ok(GroupAnswer::Log { standing, total: 0, entries: Vec::new(), sealed });
+        return Ok(GroupAnswer::Log {
+            standing,
+            total: 0,
+            entries: Vec::new(),
+            sealed,
+        });
     };
     let (mut entries, mut bytes) = (Vec::new(), 0);
     if from < known.entries() {
         let prefix = super::records::group_prefix(group);
-        let after = from.checked_sub(1).map(|before| super::records::entry_key(group, before));
-        let page = node.state.list(bucket::LOG, &prefix, after.as_deref(), MAX_PAGE).await?;
+        let after = from
+            .checked_sub(1)
+            .map(|before| super::records::entry_key(group, before));
+        let page = node
+            .state
+            .list(bucket::LOG, &prefix, after.as_deref(), MAX_PAGE)
+            .await?;
         for record in page.records {
             bytes += record.entry.value.len();
             if bytes > MAX_GROUP_PAGE || from + entries.len() as u64 >= known.entries() {
@@ -170,10 +200,18 @@ async fn log(node: &Node, device: &DeviceId, group: &GroupId, from: u64) -> Answ
             entries.push(record.entry.value);
         }
     }
-    let key = node.state.get(bucket::KEYS, &secret_key(group, known.key(), device)).await?;
+    let key = node
+        .state
+        .get(bucket::KEYS, &secret_key(group, known.key(), device))
+        .await?;
     let sealed = key.and_then(|entry| joining::read_sealed(&entry.value));
     let total = known.entries().min(MAX_GROUP_LOG);
-    Ok(GroupAnswer::Log { standing: GroupStanding::Member, total, entries, sealed })
+    Ok(GroupAnswer::Log {
+        standing: GroupStanding::Member,
+        total,
+        entries,
+        sealed,
+    })
 }
 
 async fn append(
@@ -189,7 +227,8 @@ async fn append(
     if signed.group() != *group {
         return Err(invalid());
     }
-    // What another member wrote is brought back by any member, when this relay has lost it: it fits in its place only.
+    // What another member wrote is brought back by any member, when this relay has lost it: it fits
+    // in its place only.
     let own = signed.entry().author == *device;
     if book::is_there(node, &signed).await? {
         // It may have been put by a front that died then.
@@ -207,7 +246,9 @@ async fn append(
         (Some(known), action) if known.role(device).is_some() => {
             let mut known = (*known).clone();
             if signed.entry().number != known.entries() {
-                return Ok(GroupAnswer::Behind { next: known.entries() });
+                return Ok(GroupAnswer::Behind {
+                    next: known.entries(),
+                });
             }
             match known.apply(&signed) {
                 Ok(()) => {}
@@ -230,7 +271,9 @@ async fn append(
         Appended::Done => Ok(GroupAnswer::Done),
         Appended::Behind => {
             let known = member(node, device, group).await?;
-            Ok(GroupAnswer::Behind { next: known.entries() })
+            Ok(GroupAnswer::Behind {
+                next: known.entries(),
+            })
         }
     }
 }
@@ -242,7 +285,11 @@ async fn may_add(
     group: &GroupId,
     new: &DeviceId,
 ) -> Result<Option<GroupNo>, Refused> {
-    let record = node.registry.device(new).await?.filter(|record| !record.revoked);
+    let record = node
+        .registry
+        .device(new)
+        .await?
+        .filter(|record| !record.revoked);
     let record = record.ok_or_else(|| Refused::from(RelayRefusalCode::NotFound))?;
     let own = user_of(&record)? == connection.user;
     if !own && joining::standing(node, new, group).await?.0 == GroupStanding::None {
@@ -252,17 +299,30 @@ async fn may_add(
     Ok(full.then_some(GroupNo::TooManyGroups))
 }
 
-/// Keeps the secret of this generation for members. The first that was left for a member counts, but for an admin's.
-async fn deposit(node: &Node, from: &DeviceId, of: &Membership, keys: &[GroupSealed]) -> Result<(), Refused> {
+/// Keeps the secret of this generation for members. The first that was left for a member counts,
+/// but for an admin's.
+async fn deposit(
+    node: &Node,
+    from: &DeviceId,
+    of: &Membership,
+    keys: &[GroupSealed],
+) -> Result<(), Refused> {
     let admin = of.admins().any(|admin| admin == from);
     for key in keys {
         if of.role(&key.device).is_none() {
             return Err(RelayRefusalCode::Invalid.into());
         }
-        let record = super::records::Sealed { device: from.as_bytes().to_vec(), sealed: key.sealed.to_vec() };
+        let record = super::records::Sealed {
+            device: from.as_bytes().to_vec(),
+            sealed: key.sealed.to_vec(),
+        };
         let at = secret_key(&of.group(), of.key(), &key.device);
         let expect = if admin { Expect::Any } else { Expect::Absent };
-        match node.state.put(bucket::KEYS, &at, encode(&record), expect).await {
+        match node
+            .state
+            .put(bucket::KEYS, &at, encode(&record), expect)
+            .await
+        {
             Ok(_) | Err(StateError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,14 +1,15 @@
 //! The log of a group in the state, and what follows from it.
 //!
-//! An entry is appended by putting it under its number, if nothing is there: that orders what several fronts and devices do
-//! at a time. What the log says is kept beside it, and may be one entry behind when a node died in between: whoever loads
-//! it next catches up. Everything that follows from an entry is made before the record that says it was, so that catching
-//! up repeats it.
+//! An entry is appended by putting it under its number, if nothing is there: that orders what
+//! several fronts and devices do at a time. What the log says is kept beside it, and may be one
+//! entry behind when a node died in between: whoever loads it next catches up. Everything that
+//! follows from an entry is made before the record that says it was, so that catching up repeats
+//! it.
 
 use super::forks;
 use super::records::{
-    Name, bucket, device_key, entry_key, group_key, group_prefix, keys_prefix, last_group, member_key,
-    member_prefix, secret_key,
+    Name, bucket, device_key, entry_key, group_key, group_prefix, keys_prefix, last_group,
+    member_key, member_prefix, secret_key,
 };
 use crate::node::Node;
 use crate::serve::records::last_device;
@@ -61,13 +62,18 @@ impl Record {
             return Ok(Self::Log(membership(bytes)?));
         };
         let (from, after) = exchange.split_first_chunk::<8>().ok_or_else(damaged)?;
-        Ok(Self::Exchange { from: u64::from_be_bytes(*from), after: membership(after)? })
+        Ok(Self::Exchange {
+            from: u64::from_be_bytes(*from),
+            after: membership(after)?,
+        })
     }
 }
 
 /// What the log of a group says; `None`: there is no such group, or it has ended.
 pub(super) async fn load(node: &Node, group: &GroupId) -> Result<Option<Arc<Membership>>> {
-    Ok(load_with_revision(node, group).await?.map(|(known, _)| known))
+    Ok(load_with_revision(node, group)
+        .await?
+        .map(|(known, _)| known))
 }
 
 /// The same, and the revision of the record that says so.
@@ -97,12 +103,19 @@ pub(super) async fn load_with_revision(
         };
         let signed = SignedEntry::open(&entry.value).map_err(|_| damaged())?;
         let revision = known.as_ref().map(|(_, revision)| *revision);
-        catch_up(node, known.map(|(known, _)| (*known).clone()), revision, &signed).await?;
+        catch_up(
+            node,
+            known.map(|(known, _)| (*known).clone()),
+            revision,
+            &signed,
+        )
+        .await?;
     }
     Err(StateError::Busy("entries of one group at a time".into()))
 }
 
-/// Returns what a record says; goes on with an exchange that it tells of, and has nothing to say then.
+/// Returns what a record says; goes on with an exchange that it tells of, and has nothing to say
+/// then.
 async fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Option<Arc<Membership>>> {
     if let Some(known) = node.services.groups.read(group, entry.revision) {
         return Ok(Some(known));
@@ -124,7 +137,10 @@ async fn read(node: &Node, group: &GroupId, entry: &Entry) -> Result<Option<Arc<
 pub(super) async fn entries(node: &Node, group: &GroupId) -> Result<Vec<Bytes>> {
     let (prefix, mut after, mut all) = (group_prefix(group), None::<String>, Vec::new());
     while (all.len() as u64) < MAX_GROUP_LOG {
-        let page = node.state.list(bucket::LOG, &prefix, after.as_deref(), MAX_PAGE).await?;
+        let page = node
+            .state
+            .list(bucket::LOG, &prefix, after.as_deref(), MAX_PAGE)
+            .await?;
         after = page.records.last().map(|record| record.key.clone());
         all.extend(page.records.into_iter().map(|record| record.entry.value));
         if !page.more {
@@ -138,7 +154,16 @@ pub(super) async fn entries(node: &Node, group: &GroupId) -> Result<Vec<Bytes>> 
 pub(super) async fn append(node: &Node, signed: &SignedEntry) -> Result<Appended> {
     let (group, number) = (signed.group(), signed.entry().number);
     let value = Bytes::copy_from_slice(signed.bytes());
-    match node.state.put(bucket::LOG, &entry_key(&group, number), value, Expect::Absent).await {
+    match node
+        .state
+        .put(
+            bucket::LOG,
+            &entry_key(&group, number),
+            value,
+            Expect::Absent,
+        )
+        .await
+    {
         Ok(_) => {}
         Err(StateError::Conflict { .. }) => {
             return Ok(match is_there(node, signed).await? {
@@ -155,7 +180,10 @@ pub(super) async fn append(node: &Node, signed: &SignedEntry) -> Result<Appended
 /// Whether this very entry is in the log already: whoever sent it did not hear so.
 pub(super) async fn is_there(node: &Node, signed: &SignedEntry) -> Result<bool> {
     let (group, number) = (signed.group(), signed.entry().number);
-    let there = node.state.get(bucket::LOG, &entry_key(&group, number)).await?;
+    let there = node
+        .state
+        .get(bucket::LOG, &entry_key(&group, number))
+        .await?;
     Ok(there.is_some_and(|entry| entry.value == signed.bytes()))
 }
 
@@ -180,7 +208,9 @@ async fn catch_up(
         Action::Create { .. } => list(node, &author, &group).await?,
         Action::Add { device } => {
             list(node, device, &group).await?;
-            node.state.delete(bucket::ASKS, &device_key(&group, device), Expect::Any).await?;
+            node.state
+                .delete(bucket::ASKS, &device_key(&group, device), Expect::Any)
+                .await?;
         }
         Action::Remove { device, .. } => forget(node, &group, device, &after).await?,
         Action::Leave => forget(node, &group, &author, &after).await?,
@@ -188,7 +218,16 @@ async fn catch_up(
     }
     name(node, &after).await?;
     let expect = revision.map_or(Expect::Absent, Expect::Revision);
-    match node.state.put(bucket::GROUPS, &group_key(&group), after.encode().into(), expect).await {
+    match node
+        .state
+        .put(
+            bucket::GROUPS,
+            &group_key(&group),
+            after.encode().into(),
+            expect,
+        )
+        .await
+    {
         Ok(_) => {}
         // Somebody else caught up.
         Err(StateError::Conflict { .. }) => return Ok(()),
@@ -197,7 +236,10 @@ async fn catch_up(
     // What is left behind here takes room and opens nothing: the next generation sweeps it too.
     if before.is_some_and(|before| before != *after.key()) {
         let kept = keys_prefix(&group, after.key());
-        sweep(node, bucket::KEYS, &group_prefix(&group), |key| !key.starts_with(&kept)).await?;
+        sweep(node, bucket::KEYS, &group_prefix(&group), |key| {
+            !key.starts_with(&kept)
+        })
+        .await?;
     }
     Ok(())
 }
@@ -210,17 +252,34 @@ pub(super) async fn name(node: &Node, after: &Membership) -> Result<()> {
             Policy::AllowList(_) => 1,
             Policy::Approval => 2,
         };
-        let record = Name { name: name.as_str().into(), policy, members: after.members().len() as u32 };
-        node.state.put(bucket::NAMES, &group_key(&after.group()), encode(&record), Expect::Any).await?;
+        let record = Name {
+            name: name.as_str().into(),
+            policy,
+            members: after.members().len() as u32,
+        };
+        node.state
+            .put(
+                bucket::NAMES,
+                &group_key(&after.group()),
+                encode(&record),
+                Expect::Any,
+            )
+            .await?;
     }
     Ok(())
 }
 
 /// Has the lists of a group follow from who is a member, whoever was one before.
-pub(super) async fn follow_from(node: &Node, group: &GroupId, members: &BTreeSet<DeviceId>) -> Result<()> {
+pub(super) async fn follow_from(
+    node: &Node,
+    group: &GroupId,
+    members: &BTreeSet<DeviceId>,
+) -> Result<()> {
     for device in members {
         list(node, device, group).await?;
-        node.state.delete(bucket::ASKS, &device_key(group, device), Expect::Any).await?;
+        node.state
+            .delete(bucket::ASKS, &device_key(group, device), Expect::Any)
+            .await?;
     }
     for bucket in [bucket::NOTES, bucket::DIGESTS] {
         let is_out = |key: &str| !last_device(key).is_some_and(|device| members.contains(&device));
@@ -231,33 +290,55 @@ pub(super) async fn follow_from(node: &Node, group: &GroupId, members: &BTreeSet
 
 async fn list(node: &Node, device: &DeviceId, group: &GroupId) -> Result<()> {
     node.state
-        .put(bucket::MEMBERS, &member_key(device, group), Bytes::from_static(&[1]), Expect::Any)
+        .put(
+            bucket::MEMBERS,
+            &member_key(device, group),
+            Bytes::from_static(&[1]),
+            Expect::Any,
+        )
         .await?;
     Ok(())
 }
 
 /// A device is no member any more.
 async fn forget(node: &Node, group: &GroupId, device: &DeviceId, after: &Membership) -> Result<()> {
-    node.state.delete(bucket::MEMBERS, &member_key(device, group), Expect::Any).await?;
-    node.state.delete(bucket::KEYS, &secret_key(group, after.key(), device), Expect::Any).await?;
+    node.state
+        .delete(bucket::MEMBERS, &member_key(device, group), Expect::Any)
+        .await?;
+    node.state
+        .delete(
+            bucket::KEYS,
+            &secret_key(group, after.key(), device),
+            Expect::Any,
+        )
+        .await?;
     for bucket in [bucket::NOTES, bucket::DIGESTS] {
-        node.state.delete(bucket, &device_key(group, device), Expect::Any).await?;
+        node.state
+            .delete(bucket, &device_key(group, device), Expect::Any)
+            .await?;
     }
     Ok(())
 }
 
-/// Removes everything of a group that has ended; the record that says so last, so that it can be gone on with.
+/// Removes everything of a group that has ended; the record that says so last, so that it can be
+/// gone on with.
 async fn remove(node: &Node, group: &GroupId, entries: u64) -> Result<()> {
     let prefix = group_prefix(group);
     for bucket in [bucket::KEYS, bucket::NOTES, bucket::DIGESTS, bucket::ASKS] {
         sweep(node, bucket, &prefix, |_| true).await?;
     }
     sweep(node, bucket::BRANCHES, &prefix, |_| true).await?;
-    node.state.delete(bucket::NAMES, &group_key(group), Expect::Any).await?;
+    node.state
+        .delete(bucket::NAMES, &group_key(group), Expect::Any)
+        .await?;
     for number in 0..entries {
-        node.state.delete(bucket::LOG, &entry_key(group, number), Expect::Any).await?;
+        node.state
+            .delete(bucket::LOG, &entry_key(group, number), Expect::Any)
+            .await?;
     }
-    node.state.delete(bucket::GROUPS, &group_key(group), Expect::Any).await?;
+    node.state
+        .delete(bucket::GROUPS, &group_key(group), Expect::Any)
+        .await?;
     Ok(())
 }
 
@@ -270,7 +351,10 @@ pub(super) async fn sweep(
 ) -> Result<()> {
     let mut after = None::<String>;
     loop {
-        let page = node.state.list(bucket, prefix, after.as_deref(), MAX_PAGE).await?;
+        let page = node
+            .state
+            .list(bucket, prefix, after.as_deref(), MAX_PAGE)
+            .await?;
         for record in page.records.iter().filter(|record| meant(&record.key)) {
             node.state.delete(bucket, &record.key, Expect::Any).await?;
         }
@@ -285,7 +369,10 @@ pub(super) async fn sweep(
 pub(super) async fn groups_of(node: &Node, device: &DeviceId) -> Result<Vec<GroupId>> {
     let mut groups = Vec::new();
     for group in listed(node, device).await? {
-        if load(node, &group).await?.is_some_and(|known| known.role(device).is_some()) {
+        if load(node, &group)
+            .await?
+            .is_some_and(|known| known.role(device).is_some())
+        {
             groups.push(group);
         }
     }
@@ -295,8 +382,21 @@ pub(super) async fn groups_of(node: &Node, device: &DeviceId) -> Result<Vec<Grou
 /// The groups that a device may be a member of: one that it has left just now may be among them.
 pub(super) async fn listed(node: &Node, device: &DeviceId) -> Result<Vec<GroupId>> {
     // A few that are about to be forgotten may be listed beside a full number.
-    let page = node.state.list(bucket::MEMBERS, &member_prefix(device), None, MAX_GROUPS + 16).await?;
-    Ok(page.records.iter().filter_map(|record| last_group(&record.key)).take(MAX_GROUPS).collect())
+    let page = node
+        .state
+        .list(
+            bucket::MEMBERS,
+            &member_prefix(device),
+            None,
+            MAX_GROUPS + 16,
+        )
+        .await?;
+    Ok(page
+        .records
+        .iter()
+        .filter_map(|record| last_group(&record.key))
+        .take(MAX_GROUPS)
+        .collect())
 }
 
 pub(super) fn damaged() -> StateError {

@@ -1,11 +1,13 @@
 //! Another branch of a forked log in place of the one that is kept here.
 //!
-//! A log forks where this relay lost entries, as after a restore from a backup, and took others before the lost ones were brought back. A
-//! member that has the lost ones shows them; which branch is kept is decided by [`hither_proto::prevails`], as every member decides it.
+//! A log forks where this relay lost entries, as after a restore from a backup, and took others
+//! before the lost ones were brought back. A member that has the lost ones shows them; which branch
+//! is kept is decided by [`hither_proto::prevails`], as every member decides it.
 //!
-//! The exchange survives the death of the node at any moment: the entries are staged under a key of their own, then the group's record
-//! says in one step that they are to be put into the log ([`Record::Exchange`]), and whoever loads the group goes on with it
-//! ([`finish`]), which may be done any number of times.
+//! The exchange survives the death of the node at any moment: the entries are staged under a key of
+//! their own, then the group's record says in one step that they are to be put into the log
+//! ([`Record::Exchange`]), and whoever loads the group goes on with it ([`finish`]), which may be
+//! done any number of times.
 
 use super::answer::{Answered, Refused};
 use super::book::{self, Record, damaged, follow_from, is_there, sweep};
@@ -16,27 +18,36 @@ use crate::node::Node;
 use crate::state::{Expect, StateError};
 use bytes::Bytes;
 use hither_proto::{
-    DeviceId, GroupAnswer, GroupBranch, GroupId, Membership, Prevails, RelayRefusalCode, SignedEntry,
-    prevails,
+    DeviceId, GroupAnswer, GroupBranch, GroupId, Membership, Prevails, RelayRefusalCode,
+    SignedEntry, prevails,
 };
 use std::collections::BTreeSet;
 
 /// Takes a branch that a member shows, if it prevails.
-pub(super) async fn take(node: &Node, device: &DeviceId, group: &GroupId, entries: &[Bytes]) -> Answered {
+pub(super) async fn take(
+    node: &Node,
+    device: &DeviceId,
+    group: &GroupId,
+    entries: &[Bytes],
+) -> Answered {
     let invalid = || Refused::from(RelayRefusalCode::Invalid);
     let shown = opened(entries.to_vec()).await?.ok_or_else(invalid)?;
     let from = shown.first().ok_or_else(invalid)?.entry().number;
     if from == 0 || shown.iter().any(|entry| entry.group() != *group) {
         return Err(invalid());
     }
-    let (known, revision) = book::load_with_revision(node, group).await?.ok_or(RelayRefusalCode::NotFound)?;
+    let (known, revision) = book::load_with_revision(node, group)
+        .await?
+        .ok_or(RelayRefusalCode::NotFound)?;
     if let Some(last) = shown.last()
         && is_there(node, last).await?
     {
         return Ok(GroupAnswer::Done);
     }
     if from >= known.entries() {
-        return Ok(GroupAnswer::Behind { next: known.entries() });
+        return Ok(GroupAnswer::Behind {
+            next: known.entries(),
+        });
     }
     let kept = book::entries(node, group).await?;
     let (kept, device) = (opened(kept).await?.ok_or_else(damaged)?, *device);
@@ -48,7 +59,9 @@ pub(super) async fn take(node: &Node, device: &DeviceId, group: &GroupId, entrie
     match decided {
         Decided::Invalid => Err(invalid()),
         Decided::Stranger => Err(RelayRefusalCode::NotFound.into()),
-        Decided::Kept => Ok(GroupAnswer::Behind { next: known.entries() }),
+        Decided::Kept => Ok(GroupAnswer::Behind {
+            next: known.entries(),
+        }),
         Decided::Taken(branch) => exchange(node, group, from, revision, &known, &branch).await,
     }
 }
@@ -70,16 +83,22 @@ fn decide(
     shown: Vec<SignedEntry>,
     by: &DeviceId,
 ) -> Decided {
-    let Some((before, rest)) = usize::try_from(from).ok().and_then(|from| kept.split_at_checked(from)) else {
+    let Some((before, rest)) = usize::try_from(from)
+        .ok()
+        .and_then(|from| kept.split_at_checked(from))
+    else {
         return Decided::Invalid;
     };
     if rest.first() == shown.first() {
         return Decided::Invalid;
     }
-    let Ok(base) = Membership::replay(group, before) else { return Decided::Invalid };
-    let (Ok(kept), Ok(shown)) =
-        (GroupBranch::follow(&base, rest.to_vec()), GroupBranch::follow(&base, shown))
-    else {
+    let Ok(base) = Membership::replay(group, before) else {
+        return Decided::Invalid;
+    };
+    let (Ok(kept), Ok(shown)) = (
+        GroupBranch::follow(&base, rest.to_vec()),
+        GroupBranch::follow(&base, shown),
+    ) else {
         return Decided::Invalid;
     };
     if kept.after().role(by).is_none() && shown.after().role(by).is_none() {
@@ -104,25 +123,55 @@ async fn exchange(
     let after = branch.after();
     for entry in branch.entries() {
         let at = branch_key(group, after.last(), entry.entry().number);
-        node.state.put(bucket::BRANCHES, &at, Bytes::copy_from_slice(entry.bytes()), Expect::Any).await?;
+        node.state
+            .put(
+                bucket::BRANCHES,
+                &at,
+                Bytes::copy_from_slice(entry.bytes()),
+                Expect::Any,
+            )
+            .await?;
     }
-    let record = Record::Exchange { from, after: after.clone() };
+    let record = Record::Exchange {
+        from,
+        after: after.clone(),
+    };
     match node
         .state
-        .put(bucket::GROUPS, &group_key(group), record.encode().into(), Expect::Revision(revision))
+        .put(
+            bucket::GROUPS,
+            &group_key(group),
+            record.encode().into(),
+            Expect::Revision(revision),
+        )
         .await
     {
         Ok(_) => {}
         // Somebody wrote meanwhile: it is to be decided anew.
-        Err(StateError::Conflict { .. }) => return Ok(GroupAnswer::Behind { next: before.entries() }),
+        Err(StateError::Conflict { .. }) => {
+            return Ok(GroupAnswer::Behind {
+                next: before.entries(),
+            });
+        }
         Err(error) => return Err(error.into()),
     }
-    tracing::info!(?group, from, entries = branch.entries().len(), "another branch of a forked log is kept");
+    tracing::info!(
+        ?group,
+        from,
+        entries = branch.entries().len(),
+        "another branch of a forked log is kept"
+    );
     book::load(node, group).await?;
-    // What is listed in vain, when the node dies before this, does no harm: the log says who is a member.
-    let out = before.members().keys().filter(|device| after.role(device).is_none());
+    // What is listed in vain, when the node dies before this, does no harm: the log says who is a
+    // member.
+    let out = before
+        .members()
+        .keys()
+        .filter(|device| after.role(device).is_none());
     for device in out {
-        node.state.delete(bucket::MEMBERS, &member_key(device, group), Expect::Any).await?;
+        node.state
+            .delete(bucket::MEMBERS, &member_key(device, group), Expect::Any)
+            .await?;
     }
     Ok(GroupAnswer::Done)
 }
@@ -136,22 +185,55 @@ pub(super) async fn finish(
     after: &Membership,
 ) -> Result<(), StateError> {
     for number in from..after.entries() {
-        let staged = node.state.get(bucket::BRANCHES, &branch_key(group, after.last(), number)).await?;
+        let staged = node
+            .state
+            .get(bucket::BRANCHES, &branch_key(group, after.last(), number))
+            .await?;
         // Another node is done with it: the record is another one by now.
         let Some(staged) = staged else { return Ok(()) };
-        node.state.put(bucket::LOG, &entry_key(group, number), staged.value, Expect::Any).await?;
+        node.state
+            .put(
+                bucket::LOG,
+                &entry_key(group, number),
+                staged.value,
+                Expect::Any,
+            )
+            .await?;
     }
     let end = entry_key(group, after.entries());
-    sweep(node, bucket::LOG, &group_prefix(group), |key| key >= end.as_str()).await?;
+    sweep(node, bucket::LOG, &group_prefix(group), |key| {
+        key >= end.as_str()
+    })
+    .await?;
     let members: BTreeSet<DeviceId> = after.members().keys().copied().collect();
     follow_from(node, group, &members).await?;
     book::name(node, after).await?;
     let kept = keys_prefix(group, after.key());
-    sweep(node, bucket::KEYS, &group_prefix(group), |key| !key.starts_with(&kept)).await?;
+    sweep(node, bucket::KEYS, &group_prefix(group), |key| {
+        !key.starts_with(&kept)
+    })
+    .await?;
     let record = Record::Log(after.clone()).encode().into();
-    match node.state.put(bucket::GROUPS, &group_key(group), record, Expect::Revision(revision)).await {
+    match node
+        .state
+        .put(
+            bucket::GROUPS,
+            &group_key(group),
+            record,
+            Expect::Revision(revision),
+        )
+        .await
+    {
         // Only its own: another branch may be about to be staged.
-        Ok(_) => sweep(node, bucket::BRANCHES, &branch_prefix(group, after.last()), |_| true).await,
+        Ok(_) => {
+            sweep(
+                node,
+                bucket::BRANCHES,
+                &branch_prefix(group, after.last()),
+                |_| true,
+            )
+            .await
+        }
         Err(StateError::Conflict { .. }) => Ok(()),
         Err(error) => Err(error),
     }
@@ -159,10 +241,20 @@ pub(super) async fn finish(
 
 /// Checks the form and the signature of entries; `None`: one is none.
 async fn opened(entries: Vec<Bytes>) -> Result<Option<Vec<SignedEntry>>, StateError> {
-    blocking(move || entries.iter().map(|bytes| SignedEntry::open(bytes).ok()).collect()).await
+    blocking(move || {
+        entries
+            .iter()
+            .map(|bytes| SignedEntry::open(bytes).ok())
+            .collect()
+    })
+    .await
 }
 
 /// A long log takes a second of signatures.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StateError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Closed)
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StateError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StateError::Closed)
 }

@@ -9,8 +9,8 @@ use crate::serve::registry::encode;
 use crate::state::{Expect, MAX_PAGE, StateError};
 use hither_proto::limits::{MAX_GROUP_ASKS, MAX_GROUP_FOUND, MAX_GROUP_MEMBERS, MAX_GROUP_READERS};
 use hither_proto::{
-    DeviceId, GroupAnswer, GroupAsked, GroupFound, GroupId, GroupJoin, GroupName, GroupNo, GroupSealed,
-    GroupStanding, Joining, Membership, NameSeal, Policy, RelayRefusalCode, Role,
+    DeviceId, GroupAnswer, GroupAsked, GroupFound, GroupId, GroupJoin, GroupName, GroupNo,
+    GroupSealed, GroupStanding, Joining, Membership, NameSeal, Policy, RelayRefusalCode, Role,
 };
 use prost::Message;
 
@@ -24,7 +24,10 @@ pub(super) async fn find(node: &Node, text: &str) -> Answered {
     let wanted = text.trim().to_lowercase();
     let (mut found, mut after) = (Vec::new(), None::<String>);
     for _ in 0..MAX_PAGES {
-        let page = node.state.list(bucket::NAMES, "", after.as_deref(), MAX_PAGE).await?;
+        let page = node
+            .state
+            .list(bucket::NAMES, "", after.as_deref(), MAX_PAGE)
+            .await?;
         for record in &page.records {
             let named = Name::decode(&record.entry.value[..]).ok();
             let checked = named.and_then(|named| {
@@ -39,7 +42,12 @@ pub(super) async fn find(node: &Node, text: &str) -> Answered {
                     1 => GroupJoin::AllowList,
                     _ => GroupJoin::Approval,
                 };
-                found.push(GroupFound { group, name: Some(name), policy, members });
+                found.push(GroupFound {
+                    group,
+                    name: Some(name),
+                    policy,
+                    members,
+                });
             }
         }
         after = page.records.last().map(|record| record.key.clone());
@@ -55,11 +63,18 @@ pub(super) async fn find(node: &Node, text: &str) -> Answered {
 
 /// How one joins a group, and whom to seal the request for.
 pub(super) async fn look(node: &Node, group: &GroupId) -> Answered {
-    let Some(known) = book::load(node, group).await? else { return Err(RelayRefusalCode::NotFound.into()) };
+    let Some(known) = book::load(node, group).await? else {
+        return Err(RelayRefusalCode::NotFound.into());
+    };
     let mut readers: Vec<DeviceId> = known.admins().take(MAX_GROUP_READERS).copied().collect();
     if readers.is_empty() {
         // Those who are to be admins have not joined yet: a member lets them in.
-        readers = known.members().keys().take(MAX_GROUP_READERS).copied().collect();
+        readers = known
+            .members()
+            .keys()
+            .take(MAX_GROUP_READERS)
+            .copied()
+            .collect();
     }
     let found = GroupFound {
         group: *group,
@@ -74,7 +89,10 @@ pub(super) async fn look(node: &Node, group: &GroupId) -> Answered {
         },
         members: known.members().len() as u32,
     };
-    Ok(GroupAnswer::How { group: found, readers })
+    Ok(GroupAnswer::How {
+        group: found,
+        readers,
+    })
 }
 
 /// Keeps a request to join.
@@ -84,7 +102,9 @@ pub(super) async fn ask(
     group: &GroupId,
     parts: Vec<GroupSealed>,
 ) -> Answered {
-    let Some(known) = book::load(node, group).await? else { return Err(RelayRefusalCode::NotFound.into()) };
+    let Some(known) = book::load(node, group).await? else {
+        return Err(RelayRefusalCode::NotFound.into());
+    };
     match known.joining(device) {
         Joining::Member => return Ok(GroupAnswer::No(GroupNo::Member)),
         Joining::NotListed => return Ok(GroupAnswer::No(GroupNo::NotListed)),
@@ -97,15 +117,27 @@ pub(super) async fn ask(
     match room(&asks(node, group).await?, device) {
         Room::Free => {}
         Room::InPlaceOf(refused) => {
-            node.state.delete(bucket::ASKS, &device_key(group, &refused), Expect::Any).await?;
+            node.state
+                .delete(bucket::ASKS, &device_key(group, &refused), Expect::Any)
+                .await?;
         }
         Room::None => return Ok(GroupAnswer::No(GroupNo::TooManyAsks)),
     }
-    let parts = parts.into_iter().filter(|part| known.role(&part.device).is_some());
-    let parts =
-        parts.map(|part| Sealed { device: part.device.as_bytes().to_vec(), sealed: part.sealed.to_vec() });
-    let record = Ask { asked_ms: now_ms(), parts: parts.collect(), refused: None };
-    node.state.put(bucket::ASKS, &at, encode(&record), Expect::Any).await?;
+    let parts = parts
+        .into_iter()
+        .filter(|part| known.role(&part.device).is_some());
+    let parts = parts.map(|part| Sealed {
+        device: part.device.as_bytes().to_vec(),
+        sealed: part.sealed.to_vec(),
+    });
+    let record = Ask {
+        asked_ms: now_ms(),
+        parts: parts.collect(),
+        refused: None,
+    };
+    node.state
+        .put(bucket::ASKS, &at, encode(&record), Expect::Any)
+        .await?;
     Ok(GroupAnswer::Done)
 }
 
@@ -118,8 +150,8 @@ enum Room {
     None,
 }
 
-/// Returns the room for a request of `device`. Requests that wait have [`MAX_GROUP_ASKS`] places, and refusals as many of their own:
-/// what an admin has refused keeps nobody from asking.
+/// Returns the room for a request of `device`. Requests that wait have [`MAX_GROUP_ASKS`] places,
+/// and refusals as many of their own: what an admin has refused keeps nobody from asking.
 fn room(kept: &[(DeviceId, Ask)], device: &DeviceId) -> Room {
     let others = || kept.iter().filter(|(asker, _)| asker != device);
     if others().filter(|(_, ask)| ask.refused.is_none()).count() >= MAX_GROUP_ASKS {
@@ -135,22 +167,47 @@ fn room(kept: &[(DeviceId, Ask)], device: &DeviceId) -> Room {
 
 /// Forgets the request of a device.
 pub(super) async fn unask(node: &Node, device: &DeviceId, group: &GroupId) -> Answered {
-    node.state.delete(bucket::ASKS, &device_key(group, device), Expect::Any).await?;
+    node.state
+        .delete(bucket::ASKS, &device_key(group, device), Expect::Any)
+        .await?;
     Ok(GroupAnswer::Done)
 }
 
 /// An admin says no, and why.
-pub(super) async fn refuse(node: &Node, device: &DeviceId, group: &GroupId, sealed: GroupSealed) -> Answered {
+pub(super) async fn refuse(
+    node: &Node,
+    device: &DeviceId,
+    group: &GroupId,
+    sealed: GroupSealed,
+) -> Answered {
     let known = member(node, device, group).await?;
     if known.role(device) != Some(Role::Admin) {
         return Err(RelayRefusalCode::NotFound.into());
     }
     let at = device_key(group, &sealed.device);
     let kept = node.state.get(bucket::ASKS, &at).await?;
-    let Some(entry) = kept else { return Err(RelayRefusalCode::NotFound.into()) };
-    let refused = Sealed { device: device.as_bytes().to_vec(), sealed: sealed.sealed.to_vec() };
-    let record = Ask { asked_ms: now_ms(), parts: Vec::new(), refused: Some(refused) };
-    match node.state.put(bucket::ASKS, &at, encode(&record), Expect::Revision(entry.revision)).await {
+    let Some(entry) = kept else {
+        return Err(RelayRefusalCode::NotFound.into());
+    };
+    let refused = Sealed {
+        device: device.as_bytes().to_vec(),
+        sealed: sealed.sealed.to_vec(),
+    };
+    let record = Ask {
+        asked_ms: now_ms(),
+        parts: Vec::new(),
+        refused: Some(refused),
+    };
+    match node
+        .state
+        .put(
+            bucket::ASKS,
+            &at,
+            encode(&record),
+            Expect::Revision(entry.revision),
+        )
+        .await
+    {
         Ok(_) => Ok(GroupAnswer::Done),
         // It was let in, has asked anew or gave up meanwhile.
         Err(StateError::Conflict { .. }) => Err(RelayRefusalCode::NotFound.into()),
@@ -164,7 +221,10 @@ pub(super) async fn standing(
     device: &DeviceId,
     group: &GroupId,
 ) -> Result<(GroupStanding, Option<GroupSealed>), Refused> {
-    let kept = node.state.get(bucket::ASKS, &device_key(group, device)).await?;
+    let kept = node
+        .state
+        .get(bucket::ASKS, &device_key(group, device))
+        .await?;
     let Some(record) = kept.and_then(|entry| Ask::decode(&entry.value[..]).ok()) else {
         return Ok((GroupStanding::None, None));
     };
@@ -181,15 +241,25 @@ pub(super) async fn askers(
     reader: &DeviceId,
 ) -> Result<Vec<GroupAsked>, Refused> {
     let admin = known.role(reader) == Some(Role::Admin);
-    let asked = asks(node, &known.group()).await?.into_iter().filter_map(|(device, record)| {
-        let may = admin || known.joining(&device) == Joining::Free;
-        if record.refused.is_some() || !may || known.role(&device).is_some() {
-            return None;
-        }
-        let part = record.parts.into_iter().find(|part| part.device == reader.as_bytes());
-        let sealed = part.map(|part| part.sealed.into()).unwrap_or_default();
-        Some(GroupAsked { device, asked_ms: record.asked_ms, sealed })
-    });
+    let asked = asks(node, &known.group())
+        .await?
+        .into_iter()
+        .filter_map(|(device, record)| {
+            let may = admin || known.joining(&device) == Joining::Free;
+            if record.refused.is_some() || !may || known.role(&device).is_some() {
+                return None;
+            }
+            let part = record
+                .parts
+                .into_iter()
+                .find(|part| part.device == reader.as_bytes());
+            let sealed = part.map(|part| part.sealed.into()).unwrap_or_default();
+            Some(GroupAsked {
+                device,
+                asked_ms: record.asked_ms,
+                sealed,
+            })
+        });
     Ok(asked.take(MAX_GROUP_ASKS).collect())
 }
 
@@ -197,7 +267,10 @@ pub(super) async fn askers(
 async fn asks(node: &Node, group: &GroupId) -> Result<Vec<(DeviceId, Ask)>, StateError> {
     let (prefix, mut after, mut all) = (group_prefix(group), None::<String>, Vec::new());
     loop {
-        let page = node.state.list(bucket::ASKS, &prefix, after.as_deref(), MAX_PAGE).await?;
+        let page = node
+            .state
+            .list(bucket::ASKS, &prefix, after.as_deref(), MAX_PAGE)
+            .await?;
         after = page.records.last().map(|record| record.key.clone());
         for record in page.records {
             let ask = Ask::decode(&record.entry.value[..]).ok();
@@ -226,7 +299,10 @@ pub(super) fn read_sealed(bytes: &[u8]) -> Option<GroupSealed> {
 
 fn opened(record: &Sealed) -> Option<GroupSealed> {
     let device = DeviceId::from_slice(&record.device).ok()?;
-    Some(GroupSealed { device, sealed: record.sealed.clone().into() })
+    Some(GroupSealed {
+        device,
+        sealed: record.sealed.clone().into(),
+    })
 }
 
 #[cfg(test)]
@@ -239,13 +315,22 @@ mod tests {
 
     fn asked(asked_ms: u64, refused: bool) -> (DeviceId, Ask) {
         let refused = refused.then(Sealed::default);
-        (device(), Ask { asked_ms, parts: Vec::new(), refused })
+        (
+            device(),
+            Ask {
+                asked_ms,
+                parts: Vec::new(),
+                refused,
+            },
+        )
     }
 
     #[test]
     fn field_d8_refused_requests_keep_nobody_from_asking() {
         let asker = device();
-        let mut kept: Vec<_> = (0..MAX_GROUP_ASKS as u64).map(|at| asked(10 + at, true)).collect();
+        let mut kept: Vec<_> = (0..MAX_GROUP_ASKS as u64)
+            .map(|at| asked(10 + at, true))
+            .collect();
         assert_eq!(room(&kept, &asker), Room::Free, "all of them were refused");
         kept.extend((1..MAX_GROUP_ASKS as u64).map(|at| asked(at, false)));
         assert_eq!(room(&kept, &asker), Room::Free);
@@ -253,8 +338,16 @@ mod tests {
         let oldest = kept.last().unwrap().0;
         assert_eq!(room(&kept, &asker), Room::InPlaceOf(oldest));
         kept.push(asked(1, false));
-        assert_eq!(room(&kept, &asker), Room::None, "as many wait as there are places");
+        assert_eq!(
+            room(&kept, &asker),
+            Room::None,
+            "as many wait as there are places"
+        );
         let waiting = kept.last().unwrap().0;
-        assert_eq!(room(&kept, &waiting), Room::InPlaceOf(oldest), "whoever asks again has a place");
+        assert_eq!(
+            room(&kept, &waiting),
+            Room::InPlaceOf(oldest),
+            "whoever asks again has a place"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The members of a group, as one of them is told: who is there, and what each says of itself under the group's seal.
+//! The members of a group, as one of them is told: who is there, and what each says of itself under
+//! the group's seal.
 
 use super::answer::{Answered, Refused, member};
 use super::joining;
@@ -19,26 +20,43 @@ const LOOKS: usize = 32;
 /// Who is a member, who is there, who asks.
 pub(super) async fn roll(node: &Node, device: &DeviceId, group: &GroupId) -> Answered {
     let known = member(node, device, group).await?;
-    let digests: BTreeMap<_, _> =
-        list(node, bucket::DIGESTS, &group_prefix(group)).await?.into_iter().collect();
+    let digests: BTreeMap<_, _> = list(node, bucket::DIGESTS, &group_prefix(group))
+        .await?
+        .into_iter()
+        .collect();
     let keys: BTreeSet<_> = list(node, bucket::KEYS, &keys_prefix(group, known.key()))
         .await?
         .into_iter()
         .map(|(device, _)| device)
         .collect();
     let looks = known.members().keys().copied().map(|device| {
-        let digest = digests.get(&device).and_then(|digest| digest[..].try_into().ok());
+        let digest = digests
+            .get(&device)
+            .and_then(|digest| digest[..].try_into().ok());
         let key = keys.contains(&device);
-        async move { presence(node, device).await.map(|there| GroupMember { digest, key, ..there }) }
+        async move {
+            presence(node, device).await.map(|there| GroupMember {
+                digest,
+                key,
+                ..there
+            })
+        }
     });
-    let members = futures::stream::iter(looks).buffered(LOOKS).try_collect().await?;
+    let members = futures::stream::iter(looks)
+        .buffered(LOOKS)
+        .try_collect()
+        .await?;
     let askers = joining::askers(node, &known, device).await?;
     Ok(GroupAnswer::Members { members, askers })
 }
 
 /// Whether a device is there. Only for who is a member of a group with it.
 pub(super) async fn presence(node: &Node, device: DeviceId) -> Result<GroupMember, Refused> {
-    let record = node.registry.device(&device).await?.filter(|record| !record.revoked);
+    let record = node
+        .registry
+        .device(&device)
+        .await?
+        .filter(|record| !record.revoked);
     let online = match record {
         Some(record) => {
             let key = presence_key(&user_of(&record)?, &device);
@@ -46,17 +64,32 @@ pub(super) async fn presence(node: &Node, device: DeviceId) -> Result<GroupMembe
         }
         None => false,
     };
-    let last_seen_ms = if online { now_ms() } else { node.registry.seen(&device).await? };
-    Ok(GroupMember { device, online, last_seen_ms, digest: None, key: false })
+    let last_seen_ms = if online {
+        now_ms()
+    } else {
+        node.registry.seen(&device).await?
+    };
+    Ok(GroupMember {
+        device,
+        online,
+        last_seen_ms,
+        digest: None,
+        key: false,
+    })
 }
 
 async fn list(node: &Node, bucket: &str, prefix: &str) -> Result<Vec<(DeviceId, Bytes)>, Refused> {
     let (mut all, mut after) = (Vec::new(), None::<String>);
     loop {
-        let page = node.state.list(bucket, prefix, after.as_deref(), MAX_PAGE).await?;
+        let page = node
+            .state
+            .list(bucket, prefix, after.as_deref(), MAX_PAGE)
+            .await?;
         after = page.records.last().map(|record| record.key.clone());
         let found = page.records.into_iter();
-        all.extend(found.filter_map(|record| Some((last_device(&record.key)?, record.entry.value))));
+        all.extend(
+            found.filter_map(|record| Some((last_device(&record.key)?, record.entry.value))),
+        );
         if !page.more {
             return Ok(all);
         }
@@ -64,13 +97,27 @@ async fn list(node: &Node, bucket: &str, prefix: &str) -> Result<Vec<(DeviceId, 
 }
 
 /// What some members say, as much of it as fits.
-pub(super) async fn notes(node: &Node, device: &DeviceId, group: &GroupId, of: &[DeviceId]) -> Answered {
+pub(super) async fn notes(
+    node: &Node,
+    device: &DeviceId,
+    group: &GroupId,
+    of: &[DeviceId],
+) -> Answered {
     let known = member(node, device, group).await?;
     let (mut notes, mut bytes) = (Vec::new(), 0);
     for device in of.iter().filter(|device| known.role(device).is_some()) {
-        let Some(entry) = node.state.get(bucket::NOTES, &device_key(group, device)).await? else { continue };
+        let Some(entry) = node
+            .state
+            .get(bucket::NOTES, &device_key(group, device))
+            .await?
+        else {
+            continue;
+        };
         bytes += entry.value.len();
-        notes.push(GroupNote { device: *device, sealed: entry.value });
+        notes.push(GroupNote {
+            device: *device,
+            sealed: entry.value,
+        });
         if bytes >= MAX_GROUP_PAGE {
             break;
         }
@@ -79,12 +126,21 @@ pub(super) async fn notes(node: &Node, device: &DeviceId, group: &GroupId, of: &
 }
 
 /// Keeps what a member says of itself. What it said before is forgotten.
-pub(super) async fn note(node: &Node, device: &DeviceId, group: &GroupId, sealed: Bytes) -> Answered {
+pub(super) async fn note(
+    node: &Node,
+    device: &DeviceId,
+    group: &GroupId,
+    sealed: Bytes,
+) -> Answered {
     member(node, device, group).await?;
     let digest = Bytes::copy_from_slice(&blake3::hash(&sealed).as_bytes()[..GROUP_DIGEST]);
     let key = device_key(group, device);
-    node.state.put(bucket::NOTES, &key, sealed, Expect::Any).await?;
+    node.state
+        .put(bucket::NOTES, &key, sealed, Expect::Any)
+        .await?;
     // Others are told when this changes.
-    node.state.put(bucket::DIGESTS, &key, digest, Expect::Any).await?;
+    node.state
+        .put(bucket::DIGESTS, &key, digest, Expect::Any)
+        .await?;
     Ok(GroupAnswer::Done)
 }

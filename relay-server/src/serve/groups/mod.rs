@@ -1,12 +1,14 @@
-//! Groups at a relay: it keeps their logs in order, seals that it cannot open, and who asks to join.
+//! Groups at a relay: it keeps their logs in order, seals that it cannot open, and who asks to
+//! join.
 //!
-//! `book.rs` is what is kept in the state, and how an entry gets into it; `answer.rs` answers what devices ask, and says who
-//! may ask what; `forks.rs` exchanges a branch of a forked log for the one that prevails; `members.rs` and `joining.rs` are the longer of those answers; `table.rs` knows which devices here listen to
-//! which groups, and `news.rs` tells them.
+//! `book.rs` is what is kept in the state, and how an entry gets into it; `answer.rs` answers what
+//! devices ask, and says who may ask what; `forks.rs` exchanges a branch of a forked log for the
+//! one that prevails; `members.rs` and `joining.rs` are the longer of those answers; `table.rs`
+//! knows which devices here listen to which groups, and `news.rs` tells them.
 //!
-//! Invariants: nothing is told of a group to who is no member of it but what one must know to ask, and that only to who
-//! knows its id or finds its name; presence is told to members of a common group and to nobody else; whatever is stored of a
-//! member in clear is a key, a number or a time.
+//! Invariants: nothing is told of a group to who is no member of it but what one must know to ask,
+//! and that only to who knows its id or finds its name; presence is told to members of a common
+//! group and to nobody else; whatever is stored of a member in clear is a key, a number or a time.
 
 mod answer;
 mod book;

@@ -1,4 +1,5 @@
-//! Telling the devices of this node what changed of their groups, wherever in the fleet it was changed.
+//! Telling the devices of this node what changed of their groups, wherever in the fleet it was
+//! changed.
 
 use super::book::{self, Record};
 use super::members;
@@ -35,12 +36,19 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
                 sleep(AGAIN).await;
             }
         });
-        timeout(FIRST, told).await.map_err(|_| StateError::TimedOut)?.map_err(|_| StateError::Closed)?;
+        timeout(FIRST, told)
+            .await
+            .map_err(|_| StateError::TimedOut)?
+            .map_err(|_| StateError::Closed)?;
     }
     Ok(())
 }
 
-async fn watch(node: &Node, bucket: &str, first: &mut Option<oneshot::Sender<()>>) -> Result<(), StateError> {
+async fn watch(
+    node: &Node,
+    bucket: &str,
+    first: &mut Option<oneshot::Sender<()>>,
+) -> Result<(), StateError> {
     let mut watch = node.state.watch(bucket, "").await?;
     let mut current = false;
     loop {
@@ -61,28 +69,43 @@ async fn watch(node: &Node, bucket: &str, first: &mut Option<oneshot::Sender<()>
 }
 
 fn changed(node: &Node, bucket: &str, change: &state::Change) {
-    let Some(group) = first_group(&change.key) else { return };
+    let Some(group) = first_group(&change.key) else {
+        return;
+    };
     let table = &node.services.groups;
     let device = last_device(&change.key);
     match (bucket, device) {
         (bucket::GROUPS, _) => {
-            let known = match change.entry.as_ref().and_then(|entry| Record::decode(&entry.value).ok()) {
+            let known = match change
+                .entry
+                .as_ref()
+                .and_then(|entry| Record::decode(&entry.value).ok())
+            {
                 // It is told when that is done.
                 Some(Record::Exchange { .. }) => return,
                 Some(Record::Log(known)) => Some(known),
                 None => None,
             };
-            let members = known.as_ref().map(|known| known.members().keys()).into_iter().flatten();
+            let members = known
+                .as_ref()
+                .map(|known| known.members().keys())
+                .into_iter()
+                .flatten();
             for device in table.changed(group, members) {
                 tell(node, &device, Change::Log(group));
             }
         }
         (bucket::DIGESTS, Some(author)) => {
-            for device in table.listeners(&group).into_iter().filter(|device| *device != author) {
+            for device in table
+                .listeners(&group)
+                .into_iter()
+                .filter(|device| *device != author)
+            {
                 tell(node, &device, Change::Note(group, author));
             }
         }
-        // A member that had no secret may have looked at the log a moment before one was left for it.
+        // A member that had no secret may have looked at the log a moment before one was left for
+        // it.
         (bucket::KEYS, Some(member)) if change.entry.is_some() && table.listens(&member) => {
             tell(node, &member, Change::Log(group));
         }
@@ -90,7 +113,11 @@ fn changed(node: &Node, bucket: &str, change: &state::Change) {
             if table.listens(&asker) {
                 tell(node, &asker, Change::Log(group));
             }
-            for device in table.listeners(&group).into_iter().filter(|device| *device != asker) {
+            for device in table
+                .listeners(&group)
+                .into_iter()
+                .filter(|device| *device != asker)
+            {
                 tell(node, &device, Change::Asks(group));
             }
         }
@@ -115,7 +142,11 @@ pub(crate) fn presence_changed(node: &Arc<Node>, device: DeviceId) {
             Ok(groups) => {
                 for group in groups {
                     let table = &task.services.groups;
-                    for other in table.listeners(&group).into_iter().filter(|other| *other != device) {
+                    for other in table
+                        .listeners(&group)
+                        .into_iter()
+                        .filter(|other| *other != device)
+                    {
                         tell(&task, &other, Change::Presence(group, device));
                     }
                 }
@@ -129,7 +160,8 @@ pub(crate) fn presence_changed(node: &Arc<Node>, device: DeviceId) {
     });
 }
 
-/// What waits to be told on one connection: one message at a time, so that what is told last is how things are.
+/// What waits to be told on one connection: one message at a time, so that what is told last is how
+/// things are.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     changes: BTreeSet<Change>,
@@ -157,7 +189,10 @@ impl News {
         if self.busy || (!self.all && self.changes.is_empty()) {
             return None;
         }
-        let (changes, all) = (std::mem::take(&mut self.changes), std::mem::take(&mut self.all));
+        let (changes, all) = (
+            std::mem::take(&mut self.changes),
+            std::mem::take(&mut self.all),
+        );
         if !node.services.groups.listens(&device) {
             return None;
         }
@@ -173,7 +208,12 @@ impl News {
 }
 
 /// What is told of some changes. `all`: anything may have changed besides.
-async fn compose(node: &Node, reader: DeviceId, changes: BTreeSet<Change>, all: bool) -> RelayMessage {
+async fn compose(
+    node: &Node,
+    reader: DeviceId,
+    changes: BTreeSet<Change>,
+    all: bool,
+) -> RelayMessage {
     let mut all = all;
     let mut told = Vec::new();
     for change in changes {
@@ -202,10 +242,14 @@ async fn seen(
     device: DeviceId,
 ) -> Result<Option<GroupMember>, ()> {
     let known = book::load(node, group).await.map_err(drop)?;
-    let both =
-        |known: &hither_proto::Membership| known.role(&reader).is_some() && known.role(&device).is_some();
+    let both = |known: &hither_proto::Membership| {
+        known.role(&reader).is_some() && known.role(&device).is_some()
+    };
     if !known.as_deref().is_some_and(both) {
         return Ok(None);
     }
-    members::presence(node, device).await.map(Some).map_err(drop)
+    members::presence(node, device)
+        .await
+        .map(Some)
+        .map_err(drop)
 }

@@ -1,13 +1,14 @@
 //! Which devices of this node listen to which groups, and what changed for them.
 //!
-//! A device listens from its first question about its groups until its connection ends. Invariant: a device is told of a
-//! group only while it is a member, and once more when it is one no longer.
+//! A device listens from its first question about its groups until its connection ends. Invariant:
+//! a device is told of a group only while it is a member, and once more when it is one no longer.
 
 use hither_proto::{DeviceId, GroupId, Membership};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most groups whose members are kept in memory (at most some 60 KiB each); beyond it all are read anew.
+/// Most groups whose members are kept in memory (at most some 60 KiB each); beyond it all are read
+/// anew.
 const MAX_READ: usize = 1024;
 
 /// Something that is to be told.
@@ -25,7 +26,8 @@ struct Tables {
     by_device: HashMap<DeviceId, BTreeSet<GroupId>>,
 }
 
-/// The devices that listen; as many as there are connections, each to at most [`hither_proto::limits::MAX_GROUPS`].
+/// The devices that listen; as many as there are connections, each to at most
+/// [`hither_proto::limits::MAX_GROUPS`].
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     tables: Mutex<Tables>,
@@ -41,7 +43,9 @@ impl Table {
     /// What the log of a group says, when the record of that revision was read before.
     pub(super) fn read(&self, group: &GroupId, revision: u64) -> Option<Arc<Membership>> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.get(group).filter(|(of, _)| *of == revision).map(|(_, known)| Arc::clone(known))
+        read.get(group)
+            .filter(|(of, _)| *of == revision)
+            .map(|(_, known)| Arc::clone(known))
     }
 
     /// It was read: checking every key in it takes its time.
@@ -66,7 +70,9 @@ impl Table {
     /// A device that listens is a member of these.
     pub(crate) fn belongs(&self, device: DeviceId, groups: &[GroupId]) {
         let mut tables = self.lock();
-        let Some(of) = tables.by_device.get_mut(&device) else { return };
+        let Some(of) = tables.by_device.get_mut(&device) else {
+            return;
+        };
         of.extend(groups);
         for group in groups {
             tables.by_group.entry(*group).or_default().insert(device);
@@ -83,7 +89,13 @@ impl Table {
 
     /// Those who listen to a group.
     pub(crate) fn listeners(&self, group: &GroupId) -> Vec<DeviceId> {
-        self.lock().by_group.get(group).into_iter().flatten().copied().collect()
+        self.lock()
+            .by_group
+            .get(group)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect()
     }
 
     /// Whether nobody listens to any group.
@@ -98,8 +110,11 @@ impl Table {
         members: impl IntoIterator<Item = &'a DeviceId>,
     ) -> BTreeSet<DeviceId> {
         let mut tables = self.lock();
-        let now: BTreeSet<DeviceId> =
-            members.into_iter().filter(|device| tables.by_device.contains_key(device)).copied().collect();
+        let now: BTreeSet<DeviceId> = members
+            .into_iter()
+            .filter(|device| tables.by_device.contains_key(device))
+            .copied()
+            .collect();
         let before = tables.by_group.get(&group).cloned().unwrap_or_default();
         for device in before.difference(&now) {
             tables.leave(group, device);
@@ -143,7 +158,11 @@ mod tests {
         assert!(table.is_empty() && table.listens(&a) && !table.listens(&c));
         table.belongs(a, &[group]);
         table.belongs(c, &[group]);
-        assert_eq!(table.listeners(&group), [a], "who does not listen is not told");
+        assert_eq!(
+            table.listeners(&group),
+            [a],
+            "who does not listen is not told"
+        );
         assert_eq!(table.changed(group, &[a, b, c]), [a, b].into());
         assert_eq!(table.changed(group, &[b]), [a, b].into(), "once more");
         assert_eq!(table.changed(group, &[b]), [b].into());

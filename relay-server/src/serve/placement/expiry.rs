@@ -1,4 +1,5 @@
-//! Shares whose time is over, and places that nobody ever filled: the store that has them gives them back.
+//! Shares whose time is over, and places that nobody ever filled: the store that has them gives
+//! them back.
 
 use super::releases::Kept;
 use crate::node::{Node, now_ms};
@@ -36,7 +37,10 @@ pub(super) fn start(node: &Arc<Node>) {
 pub(crate) async fn sweep(node: &Node, now_ms: u64) -> Result<usize, StateError> {
     let (mut after, mut count) = (None::<String>, 0);
     loop {
-        let page = node.state.list(bucket::SHARES, "", after.as_deref(), MAX_PAGE).await?;
+        let page = node
+            .state
+            .list(bucket::SHARES, "", after.as_deref(), MAX_PAGE)
+            .await?;
         for record in &page.records {
             count += usize::from(give_up(node, record, now_ms).await?);
         }
@@ -48,14 +52,18 @@ pub(crate) async fn sweep(node: &Node, now_ms: u64) -> Result<usize, StateError>
 }
 
 async fn give_up(node: &Node, record: &Record, now_ms: u64) -> Result<bool, StateError> {
-    let Ok(share) = decode::<ShareRecord>(&record.entry.value, "a share") else { return Ok(false) };
+    let Ok(share) = decode::<ShareRecord>(&record.entry.value, "a share") else {
+        return Ok(false);
+    };
     if share.store != node.id().as_bytes() || !is_over(&share, now_ms) {
         return Ok(false);
     }
     let (Some(owner), Some(id)) = (first_device(&record.key), last_share(&record.key)) else {
         return Ok(false);
     };
-    let Ok(user) = UserId::from_slice(&share.user) else { return Ok(false) };
+    let Ok(user) = UserId::from_slice(&share.user) else {
+        return Ok(false);
+    };
     let kept = Kept {
         user: &user,
         owner: &owner,
@@ -88,10 +96,16 @@ mod tests {
             keep_s,
             ..ShareRecord::default()
         };
-        assert!(!is_over(&share(1000, 2000, 0), u64::MAX), "kept until released");
-        assert!(!is_over(&share(1000, 2000, 10), 11_999) && is_over(&share(1000, 2000, 10), 12_000));
         assert!(
-            !is_over(&share(1000, 0, 10), UNFILLED_MS) && is_over(&share(1000, 0, 10), UNFILLED_MS + 1000)
+            !is_over(&share(1000, 2000, 0), u64::MAX),
+            "kept until released"
+        );
+        assert!(
+            !is_over(&share(1000, 2000, 10), 11_999) && is_over(&share(1000, 2000, 10), 12_000)
+        );
+        assert!(
+            !is_over(&share(1000, 0, 10), UNFILLED_MS)
+                && is_over(&share(1000, 0, 10), UNFILLED_MS + 1000)
         );
         assert!(!is_over(&share(1000, 2000, u64::MAX), u64::MAX - 1));
     }

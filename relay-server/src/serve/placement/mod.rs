@@ -1,7 +1,8 @@
 //! Which store keeps a share: placing it, and giving its place back.
 //!
-//! Two records are changed one after the other: what the user keeps at the store first, then the share. A node that dies
-//! in between leaves the first too high; who is refused for a quota is counted anew, so that this refuses nobody.
+//! Two records are changed one after the other: what the user keeps at the store first, then the
+//! share. A node that dies in between leaves the first too high; who is refused for a quota is
+//! counted anew, so that this refuses nobody.
 
 mod expiry;
 mod releases;
@@ -21,13 +22,16 @@ use super::refuse;
 use super::registry::{decode, encode};
 use crate::node::{Node, now_ms};
 use crate::state::{Entry, Expect, StateError};
-use hither_proto::{DeviceId, Nearness, RelayAddress, RelayRefusal, RelayRefusalCode, ShareId, UserId};
+use hither_proto::{
+    DeviceId, Nearness, RelayAddress, RelayRefusal, RelayRefusalCode, ShareId, UserId,
+};
 
 /// Attempts at a change that others make at the same time.
 const ATTEMPTS: usize = 16;
 /// When to come back while no store is there.
 const NO_STORE: std::time::Duration = std::time::Duration::from_secs(30);
-/// Round trips below this are alike, microseconds; above it each class is twice as far as the one before.
+/// Round trips below this are alike, microseconds; above it each class is twice as far as the one
+/// before.
 const NEAR_US: u32 = 2_000;
 /// Class of a store that the device did not measure: behind all that it did.
 const UNMEASURED: u32 = 64;
@@ -64,7 +68,12 @@ pub(crate) async fn place(node: &Node, wanted: &Wanted<'_>) -> Result<RelayAddre
 }
 
 /// Forgets a share; its store is told.
-pub(crate) async fn release(node: &Node, user: &UserId, owner: &DeviceId, share: &ShareId) -> Result<()> {
+pub(crate) async fn release(
+    node: &Node,
+    user: &UserId,
+    owner: &DeviceId,
+    share: &ShareId,
+) -> Result<()> {
     let key = share_key(owner, share);
     for _ in 0..ATTEMPTS {
         let Some((entry, record)) = read(node, &key).await? else {
@@ -73,9 +82,19 @@ pub(crate) async fn release(node: &Node, user: &UserId, owner: &DeviceId, share:
         if record.user != user.as_bytes() {
             return Err(RelayRefusalCode::NotFound.into());
         }
-        let kept =
-            releases::Kept { user, owner, share, key: &key, record: &record, revision: entry.revision };
-        if kept.give_up(node).await.map_err(|error| refuse::of_state(&error))? {
+        let kept = releases::Kept {
+            user,
+            owner,
+            share,
+            key: &key,
+            record: &record,
+            revision: entry.revision,
+        };
+        if kept
+            .give_up(node)
+            .await
+            .map_err(|error| refuse::of_state(&error))?
+        {
             return Ok(());
         }
     }
@@ -90,7 +109,11 @@ async fn remove(
     record: &ShareRecord,
     revision: u64,
 ) -> std::result::Result<bool, StateError> {
-    match node.state.delete(bucket::SHARES, key, Expect::Revision(revision)).await {
+    match node
+        .state
+        .delete(bucket::SHARES, key, Expect::Revision(revision))
+        .await
+    {
         Ok(_) => {
             usage::subtract(node, user, record).await;
             node.services.room.forget(key);
@@ -102,23 +125,39 @@ async fn remove(
 }
 
 async fn read(node: &Node, key: &str) -> Result<Option<(Entry, ShareRecord)>> {
-    let entry = node.state.get(bucket::SHARES, key).await.map_err(|error| refuse::of_state(&error))?;
+    let entry = node
+        .state
+        .get(bucket::SHARES, key)
+        .await
+        .map_err(|error| refuse::of_state(&error))?;
     let Some(entry) = entry else { return Ok(None) };
-    let record = decode(&entry.value, "a share").map_err(|error| super::device::refusal_of(&error))?;
+    let record =
+        decode(&entry.value, "a share").map_err(|error| super::device::refusal_of(&error))?;
     Ok(Some((entry, record)))
 }
 
 /// The store where the share is, if it lives.
-fn stays(node: &Node, wanted: &Wanted<'_>, before: Option<&(Entry, ShareRecord)>) -> Option<RelayAddress> {
+fn stays(
+    node: &Node,
+    wanted: &Wanted<'_>,
+    before: Option<&(Entry, ShareRecord)>,
+) -> Option<RelayAddress> {
     let (_, record) = before?;
     let store = DeviceId::from_slice(&record.store).ok()?;
-    (record.user == wanted.user.as_bytes()).then(|| node.services.fleet.address_of(&store)).flatten()
+    (record.user == wanted.user.as_bytes())
+        .then(|| node.services.fleet.address_of(&store))
+        .flatten()
 }
 
 /// The nearest store with room; of those about as near, the one with most room.
-fn choose(node: &Node, wanted: &Wanted<'_>, before: Option<&(Entry, ShareRecord)>) -> Result<RelayAddress> {
+fn choose(
+    node: &Node,
+    wanted: &Wanted<'_>,
+    before: Option<&(Entry, ShareRecord)>,
+) -> Result<RelayAddress> {
     if before.is_some_and(|(_, record)| record.user != wanted.user.as_bytes()) {
-        // The device was someone else's before it was registered anew; what it kept there is not this user's.
+        // The device was someone else's before it was registered anew; what it kept there is not
+        // this user's.
         return Err(RelayRefusalCode::NotFound.into());
     }
     let stores = node.services.fleet.stores();
@@ -131,7 +170,13 @@ fn choose(node: &Node, wanted: &Wanted<'_>, before: Option<&(Entry, ShareRecord)
     };
     stores
         .into_iter()
-        .map(|store| (class(&store.address.key), node.services.room.left(&store), store))
+        .map(|store| {
+            (
+                class(&store.address.key),
+                node.services.room.left(&store),
+                store,
+            )
+        })
         .filter(|(_, left, _)| *left >= wanted.bytes)
         .min_by_key(|(class, left, _)| (*class, u64::MAX - *left))
         .map(|(.., store)| store.address)
@@ -139,7 +184,9 @@ fn choose(node: &Node, wanted: &Wanted<'_>, before: Option<&(Entry, ShareRecord)
 }
 
 fn nearness_class(rtt_us: u32) -> u32 {
-    (rtt_us / NEAR_US).checked_ilog2().map_or(0, |class| class + 1)
+    (rtt_us / NEAR_US)
+        .checked_ilog2()
+        .map_or(0, |class| class + 1)
 }
 
 /// Writes a placement down; `false`: something changed meanwhile.
@@ -160,14 +207,25 @@ async fn record(
     };
     if let Some(same) = same {
         // What was uploaded stays readable while the next version comes.
-        (new.read_key, new.keep_s, new.stored_ms) = (same.read_key.clone(), same.keep_s, same.stored_ms);
+        (new.read_key, new.keep_s, new.stored_ms) =
+            (same.read_key.clone(), same.keep_s, same.stored_ms);
         // A smaller version takes less room only when it has replaced the one before.
-        new.bytes = if same.stored_ms > 0 { wanted.bytes.max(same.bytes) } else { wanted.bytes };
+        new.bytes = if same.stored_ms > 0 {
+            wanted.bytes.max(same.bytes)
+        } else {
+            wanted.bytes
+        };
     }
     usage::exchange(node, &wanted.user, old, &new).await?;
-    let expect = before.map_or(Expect::Absent, |(entry, _)| Expect::Revision(entry.revision));
+    let expect = before.map_or(Expect::Absent, |(entry, _)| {
+        Expect::Revision(entry.revision)
+    });
     let key = share_key(&wanted.owner, &wanted.share);
-    match node.state.put(bucket::SHARES, &key, encode(&new), expect).await {
+    match node
+        .state
+        .put(bucket::SHARES, &key, encode(&new), expect)
+        .await
+    {
         Ok(_) => {
             let moved = old
                 .filter(|old| old.store != new.store)
@@ -175,7 +233,8 @@ async fn record(
             if let Some(elsewhere) = moved {
                 // It was at a store that is gone; should that come back, it may forget it.
                 let ordered =
-                    releases::order(node, &elsewhere, &wanted.user, &wanted.owner, &wanted.share).await;
+                    releases::order(node, &elsewhere, &wanted.user, &wanted.owner, &wanted.share)
+                        .await;
                 ordered.map_err(|error| refuse::of_state(&error))?;
             }
             Ok(true)
@@ -196,9 +255,15 @@ mod tests {
 
     #[test]
     fn nearness_comes_in_classes_of_doubling() {
-        for (rtt_us, class) in
-            [(0, 0), (1_999, 0), (2_000, 1), (3_999, 1), (4_000, 2), (50_000, 5), (u32::MAX, 22)]
-        {
+        for (rtt_us, class) in [
+            (0, 0),
+            (1_999, 0),
+            (2_000, 1),
+            (3_999, 1),
+            (4_000, 2),
+            (50_000, 5),
+            (u32::MAX, 22),
+        ] {
             assert_eq!(nearness_class(rtt_us), class, "{rtt_us}");
             assert!(class < UNMEASURED);
         }

@@ -1,8 +1,8 @@
 //! Telling stores to forget shares: a durable queue for each store, read by it.
 //!
-//! A store carries an order out only if the share is not recorded there when it reads the order. So an order is given before
-//! the record is removed, that it be carried out even if this node dies in between, and again after that, in case that
-//! the store has read the first one too early.
+//! A store carries an order out only if the share is not recorded there when it reads the order. So
+//! an order is given before the record is removed, that it be carried out even if this node dies in
+//! between, and again after that, in case that the store has read the first one too early.
 
 use super::remove;
 use crate::node::{Node, now_ms};
@@ -71,7 +71,19 @@ pub(super) async fn order(
     };
     let expires_ms = now_ms().saturating_add(KEPT.as_millis() as u64);
     let source = Bytes::copy_from_slice(owner.as_bytes());
-    node.state.append(&queue(store), NewItem { id, source, value, expires_ms, limits }).await.map(drop)
+    node.state
+        .append(
+            &queue(store),
+            NewItem {
+                id,
+                source,
+                value,
+                expires_ms,
+                limits,
+            },
+        )
+        .await
+        .map(drop)
 }
 
 /// A share that is recorded.
@@ -85,7 +97,8 @@ pub(super) struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// Removes the record and has the store forget the share; `false`: it has changed meanwhile, and is kept.
+    /// Removes the record and has the store forget the share; `false`: it has changed meanwhile,
+    /// and is kept.
     pub(super) async fn give_up(&self, node: &Node) -> Result<bool, StateError> {
         let store = DeviceId::from_slice(&self.record.store).ok();
         for after in [false, true] {
@@ -103,7 +116,9 @@ impl Kept<'_> {
 
 /// Has the store look at its orders now instead of soon.
 async fn hurry(node: &Node, record: &ShareRecord) {
-    let Ok(store) = DeviceId::from_slice(&record.store) else { return };
+    let Ok(store) = DeviceId::from_slice(&record.store) else {
+        return;
+    };
     if let Err(error) = node.state.publish(&subject(&store), Bytes::new()).await {
         tracing::debug!(%error, "a store will find its orders later");
     }
@@ -128,7 +143,9 @@ async fn follow(node: &Node) -> Result<(), StateError> {
     loop {
         loop {
             let orders = node.state.read(&queue, 0, READ, usize::MAX).await?;
-            let Some(last) = orders.last().map(|order| order.seq) else { break };
+            let Some(last) = orders.last().map(|order| order.seq) else {
+                break;
+            };
             for order in &orders {
                 carry_out(node, order).await?;
             }
@@ -141,19 +158,27 @@ async fn follow(node: &Node) -> Result<(), StateError> {
 }
 
 async fn carry_out(node: &Node, item: &Item) -> Result<(), StateError> {
-    let Some(store) = &node.store else { return Ok(()) };
+    let Some(store) = &node.store else {
+        return Ok(());
+    };
     let Some((user, owner, share)) = read(item) else {
         tracing::warn!("an order to forget a share is not understood; it is dropped");
         return Ok(());
     };
-    let entry = node.state.get(bucket::SHARES, &share_key(&owner, &share)).await?;
+    let entry = node
+        .state
+        .get(bucket::SHARES, &share_key(&owner, &share))
+        .await?;
     let record = entry.and_then(|entry| decode::<ShareRecord>(&entry.value, "a share").ok());
-    if record
-        .is_some_and(|record| record.store == node.id().as_bytes() && record.placed_ms >= item.appended_ms)
-    {
+    if record.is_some_and(|record| {
+        record.store == node.id().as_bytes() && record.placed_ms >= item.appended_ms
+    }) {
         return Ok(()); // placed here again since
     }
-    store.release(user, owner, share).await.map_err(|error| StateError::Storage(error.to_string()))?;
+    store
+        .release(user, owner, share)
+        .await
+        .map_err(|error| StateError::Storage(error.to_string()))?;
     node.services.traffic.changes.tell(owner, share);
     Ok(())
 }

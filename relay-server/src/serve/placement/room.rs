@@ -1,7 +1,7 @@
 //! Room that was promised to uploads and that stores do not count as used yet.
 //!
-//! Each front remembers its own promises only. Several fronts may promise the same room; the store then refuses the upload
-//! that does not fit, and the device asks for another place.
+//! Each front remembers its own promises only. Several fronts may promise the same room; the store
+//! then refuses the upload that does not fit, and the device asks for another place.
 
 use crate::serve::fleet::Member;
 use hither_proto::DeviceId;
@@ -28,7 +28,10 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn new(lasts: Duration) -> Self {
-        Self { lasts, promises: Mutex::default() }
+        Self {
+            lasts,
+            promises: Mutex::default(),
+        }
     }
 
     /// Promises `bytes` of a store to a share, instead of what was promised to it before.
@@ -40,7 +43,14 @@ impl Room {
             promises.retain(|_, promise| promise.until > half);
         }
         if promises.len() < MAX_PROMISES || promises.contains_key(share) {
-            promises.insert(share.to_owned(), Promise { store, bytes, until: now + self.lasts });
+            promises.insert(
+                share.to_owned(),
+                Promise {
+                    store,
+                    bytes,
+                    until: now + self.lasts,
+                },
+            );
         }
     }
 
@@ -54,7 +64,9 @@ impl Room {
         let now = Instant::now();
         let mut promises = self.lock();
         promises.retain(|_, promise| promise.until > now);
-        let promised = promises.values().filter(|promise| promise.store == store.address.key);
+        let promised = promises
+            .values()
+            .filter(|promise| promise.store == store.address.key);
         let promised = promised.fold(0u64, |sum, promise| sum.saturating_add(promise.bytes));
         store.record.free.saturating_sub(promised)
     }
@@ -73,8 +85,18 @@ mod tests {
 
     fn member(free: u64) -> Member {
         let key = Identity::generate().unwrap().device_id();
-        let address = RelayAddress { key, udp: Vec::new(), tcp: Vec::new() };
-        Member { address, record: NodeRecord { free, ..NodeRecord::default() } }
+        let address = RelayAddress {
+            key,
+            udp: Vec::new(),
+            tcp: Vec::new(),
+        };
+        Member {
+            address,
+            record: NodeRecord {
+                free,
+                ..NodeRecord::default()
+            },
+        }
     }
 
     #[test]

@@ -22,19 +22,30 @@ pub(super) async fn exchange(
     let state = |error: StateError| refuse::of_state(&error);
     if !fits(node, &read(node, user).await.map_err(state)?, old, new) {
         // Counts that are too high are corrected before anyone is refused for them.
-        let counted = recount(node, user).await.map_err(|error| super::super::device::refusal_of(&error))?;
+        let counted = recount(node, user)
+            .await
+            .map_err(|error| super::super::device::refusal_of(&error))?;
         if !fits(node, &counted, old, new) {
             return Err(RelayRefusalCode::Quota.into());
         }
     }
     if let Some(old) = old {
-        change(node, user, &old.store, |usage| less(usage, old)).await.map_err(state)?;
+        change(node, user, &old.store, |usage| less(usage, old))
+            .await
+            .map_err(state)?;
     }
-    change(node, user, &new.store, |usage| more(usage, new)).await.map_err(state)
+    change(node, user, &new.store, |usage| more(usage, new))
+        .await
+        .map_err(state)
 }
 
 /// Takes an exchange back after the share could not be recorded.
-pub(super) async fn exchange_back(node: &Node, user: &UserId, old: Option<&ShareRecord>, new: &ShareRecord) {
+pub(super) async fn exchange_back(
+    node: &Node,
+    user: &UserId,
+    old: Option<&ShareRecord>,
+    new: &ShareRecord,
+) {
     let back = async {
         change(node, user, &new.store, |usage| less(usage, new)).await?;
         match old {
@@ -55,11 +66,17 @@ pub(super) async fn subtract(node: &Node, user: &UserId, old: &ShareRecord) {
 }
 
 fn more(usage: Usage, share: &ShareRecord) -> Usage {
-    Usage { bytes: usage.bytes.saturating_add(share.bytes), shares: usage.shares.saturating_add(1) }
+    Usage {
+        bytes: usage.bytes.saturating_add(share.bytes),
+        shares: usage.shares.saturating_add(1),
+    }
 }
 
 fn less(usage: Usage, share: &ShareRecord) -> Usage {
-    Usage { bytes: usage.bytes.saturating_sub(share.bytes), shares: usage.shares.saturating_sub(1) }
+    Usage {
+        bytes: usage.bytes.saturating_sub(share.bytes),
+        shares: usage.shares.saturating_sub(1),
+    }
 }
 
 fn fits(node: &Node, totals: &Totals, old: Option<&ShareRecord>, new: &ShareRecord) -> bool {
@@ -77,9 +94,21 @@ fn fits(node: &Node, totals: &Totals, old: Option<&ShareRecord>, new: &ShareReco
 }
 
 async fn read(node: &Node, user: &UserId) -> Result<Totals, StateError> {
-    let page = node.state.list(bucket::USAGE, &format!("{}/", user_key(user)), None, MAX_PAGE).await?;
+    let page = node
+        .state
+        .list(
+            bucket::USAGE,
+            &format!("{}/", user_key(user)),
+            None,
+            MAX_PAGE,
+        )
+        .await?;
     let of = |entry: &[u8]| decode::<Usage>(entry, "usage").unwrap_or_default();
-    Ok(page.records.into_iter().map(|record| (record.key, of(&record.entry.value))).collect())
+    Ok(page
+        .records
+        .into_iter()
+        .map(|record| (record.key, of(&record.entry.value)))
+        .collect())
 }
 
 async fn change(
@@ -91,13 +120,23 @@ async fn change(
     let key = joined(&user_key(user), &crate::serve::records::hex(store));
     for _ in 0..ATTEMPTS {
         let entry = node.state.get(bucket::USAGE, &key).await?;
-        let before = entry.as_ref().map(|entry| decode::<Usage>(&entry.value, "usage").unwrap_or_default());
+        let before = entry
+            .as_ref()
+            .map(|entry| decode::<Usage>(&entry.value, "usage").unwrap_or_default());
         let after = change(before.unwrap_or_default());
         let expect = entry.map_or(Expect::Absent, |entry| Expect::Revision(entry.revision));
         let changed = match after == Usage::default() {
             true if expect == Expect::Absent => return Ok(()),
-            true => node.state.delete(bucket::USAGE, &key, expect).await.map(drop),
-            false => node.state.put(bucket::USAGE, &key, encode(&after), expect).await.map(drop),
+            true => node
+                .state
+                .delete(bucket::USAGE, &key, expect)
+                .await
+                .map(drop),
+            false => node
+                .state
+                .put(bucket::USAGE, &key, encode(&after), expect)
+                .await
+                .map(drop),
         };
         match changed {
             Err(StateError::Conflict { .. }) => {}
@@ -107,17 +146,24 @@ async fn change(
     Err(StateError::Busy("changes of one record at a time".into()))
 }
 
-/// Counts what a user keeps from the records of the user's shares, and writes that down where nobody changes it
-/// meanwhile.
+/// Counts what a user keeps from the records of the user's shares, and writes that down where
+/// nobody changes it meanwhile.
 pub(super) async fn recount(node: &Node, user: &UserId) -> Result<Totals, RegistryError> {
     let prefix = format!("{}/", user_key(user));
-    let written = node.state.list(bucket::USAGE, &prefix, None, MAX_PAGE).await?.records;
+    let written = node
+        .state
+        .list(bucket::USAGE, &prefix, None, MAX_PAGE)
+        .await?
+        .records;
     let mut totals = Totals::new();
     for owner in node.registry.all_devices_of(user).await? {
         let prefix = format!("{}/", crate::serve::records::device_key(&owner));
         let mut after = None::<String>;
         loop {
-            let page = node.state.list(bucket::SHARES, &prefix, after.as_deref(), MAX_PAGE).await?;
+            let page = node
+                .state
+                .list(bucket::SHARES, &prefix, after.as_deref(), MAX_PAGE)
+                .await?;
             after = page.records.last().map(|record| record.key.clone());
             for record in &page.records {
                 let share: ShareRecord = decode(&record.entry.value, "a share")?;
@@ -135,7 +181,11 @@ pub(super) async fn recount(node: &Node, user: &UserId) -> Result<Totals, Regist
     for record in written {
         let counted = totals.get(&record.key).copied().unwrap_or_default();
         let expect = Expect::Revision(record.entry.revision);
-        match node.state.put(bucket::USAGE, &record.key, encode(&counted), expect).await {
+        match node
+            .state
+            .put(bucket::USAGE, &record.key, encode(&counted), expect)
+            .await
+        {
             Ok(_) | Err(StateError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

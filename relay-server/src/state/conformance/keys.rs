@@ -15,12 +15,22 @@ pub(super) async fn reads_what_was_written(state: &Arc<dyn State>) {
     assert_eq!((entry.value, entry.revision), (bytes("one"), first));
     let second = set(state.as_ref(), "basic", "k", "").await;
     assert!(second > first);
-    assert_eq!(value(state.as_ref(), "basic", "k").await.unwrap(), "", "an empty value is a value");
+    assert_eq!(
+        value(state.as_ref(), "basic", "k").await.unwrap(),
+        "",
+        "an empty value is a value"
+    );
     assert!(state.delete("basic", "k", Expect::Any).await.unwrap());
     assert!(!state.delete("basic", "k", Expect::Any).await.unwrap());
     assert_eq!(state.get("basic", "k").await.unwrap(), None);
-    assert_eq!(value(state.as_ref(), "basic-more", "k").await.unwrap(), "other bucket");
-    assert_eq!(value(state.as_ref(), "basic", "k/more").await.unwrap(), "other key");
+    assert_eq!(
+        value(state.as_ref(), "basic-more", "k").await.unwrap(),
+        "other bucket"
+    );
+    assert_eq!(
+        value(state.as_ref(), "basic", "k/more").await.unwrap(),
+        "other key"
+    );
     let third = set(state.as_ref(), "basic", "k", "again").await;
     assert!(third > second, "revisions grow also over a removal");
 }
@@ -38,13 +48,24 @@ pub(super) async fn compares_before_setting(state: &Arc<dyn State>) {
         "the same value, another revision"
     );
     let removed = state.delete("cas", "k", Expect::Revision(first)).await;
-    assert_eq!(removed, Err(StateError::Conflict { current: Some(second) }));
-    assert!(state.delete("cas", "k", Expect::Revision(second)).await.unwrap());
+    assert_eq!(
+        removed,
+        Err(StateError::Conflict {
+            current: Some(second)
+        })
+    );
+    assert!(
+        state
+            .delete("cas", "k", Expect::Revision(second))
+            .await
+            .unwrap()
+    );
     assert!(!state.delete("cas", "k", Expect::Absent).await.unwrap());
     put(Expect::Absent).await.unwrap();
 }
 
-/// Many tasks count one counter up; every increment must count, and of those who try on one revision one wins.
+/// Many tasks count one counter up; every increment must count, and of those who try on one
+/// revision one wins.
 pub(super) async fn races_have_one_winner(state: &Arc<dyn State>) {
     const TASKS: u32 = 16;
     const EACH: u32 = 8;
@@ -83,16 +104,26 @@ pub(super) async fn races_have_one_winner(state: &Arc<dyn State>) {
         won.extend(task.await.unwrap());
     }
     won.sort_unstable();
-    assert_eq!(won, (0..TASKS * EACH).collect::<Vec<_>>(), "every value was replaced exactly once");
+    assert_eq!(
+        won,
+        (0..TASKS * EACH).collect::<Vec<_>>(),
+        "every value was replaced exactly once"
+    );
 }
 
 pub(super) async fn lists_in_pages(state: &Arc<dyn State>) {
-    let session = state.open_session("lister", std::time::Duration::from_secs(60)).await.unwrap();
+    let session = state
+        .open_session("lister", std::time::Duration::from_secs(60))
+        .await
+        .unwrap();
     let mut expected = Vec::new();
     for number in 0..25 {
         let key = format!("in/{number:02}");
         if number % 3 == 0 {
-            state.put_ephemeral(session, "pages", &key, bytes("e"), Expect::Any).await.unwrap();
+            state
+                .put_ephemeral(session, "pages", &key, bytes("e"), Expect::Any)
+                .await
+                .unwrap();
         } else {
             set(state.as_ref(), "pages", &key, "d").await;
         }
@@ -104,7 +135,10 @@ pub(super) async fn lists_in_pages(state: &Arc<dyn State>) {
     for limit in [1, 2, 7, 24, 25, 26, usize::MAX] {
         let (mut found, mut after) = (Vec::new(), None::<String>);
         loop {
-            let page = state.list("pages", "in/", after.as_deref(), limit).await.unwrap();
+            let page = state
+                .list("pages", "in/", after.as_deref(), limit)
+                .await
+                .unwrap();
             assert!(page.records.len() <= limit);
             after = page.records.last().map(|record| record.key.clone());
             found.extend(page.records.into_iter().map(|record| record.key));
@@ -117,16 +151,28 @@ pub(super) async fn lists_in_pages(state: &Arc<dyn State>) {
     let all = state.list("pages", "", None, MAX_PAGE).await.unwrap();
     assert_eq!(all.records.len(), 30);
     assert!(all.records.is_sorted_by(|a, b| a.key < b.key) && !all.more);
-    assert_eq!(state.list("page", "", None, MAX_PAGE).await.unwrap().records, [], "buckets are apart");
+    assert_eq!(
+        state
+            .list("page", "", None, MAX_PAGE)
+            .await
+            .unwrap()
+            .records,
+        [],
+        "buckets are apart"
+    );
     state.close_session(session).await.unwrap();
 }
 
 pub(super) async fn refuses_bad_names_and_sizes(state: &Arc<dyn State>) {
-    let bad =
-        |result: Result<(), StateError>| assert!(matches!(result, Err(StateError::BadName(_))), "{result:?}");
+    let bad = |result: Result<(), StateError>| {
+        assert!(matches!(result, Err(StateError::BadName(_))), "{result:?}")
+    };
     bad(state.get("", "k").await.map(drop));
     bad(state.get("a/b", "k").await.map(drop));
-    bad(state.put("b", "k\0", Bytes::new(), Expect::Any).await.map(drop));
+    bad(state
+        .put("b", "k\0", Bytes::new(), Expect::Any)
+        .await
+        .map(drop));
     bad(state.delete("b", "k.x", Expect::Any).await.map(drop));
     bad(state.list("b", "half", None, 1).await.map(drop));
     bad(state.watch("b", "*").await.map(drop));
@@ -138,6 +184,12 @@ pub(super) async fn refuses_bad_names_and_sizes(state: &Arc<dyn State>) {
     assert!(matches!(refused, Err(StateError::TooLarge { .. })));
     let refused = state.publish("s", large.clone()).await;
     assert!(matches!(refused, Err(StateError::TooLarge { .. })));
-    state.put("b", "k", large.slice(1..), Expect::Any).await.unwrap();
-    assert_eq!(state.get("b", "k").await.unwrap().unwrap().value.len(), MAX_VALUE);
+    state
+        .put("b", "k", large.slice(1..), Expect::Any)
+        .await
+        .unwrap();
+    assert_eq!(
+        state.get("b", "k").await.unwrap().unwrap().value.len(),
+        MAX_VALUE
+    );
 }

@@ -1,7 +1,9 @@
-//! The suite that every engine of [`State`] passes. Public so that an engine outside this crate can run it too.
+//! The suite that every engine of [`State`] passes. Public so that an engine outside this crate can
+//! run it too.
 //!
-//! It panics where the contract is broken, as a test does; nothing but tests calls it. It uses short times of its own but
-//! no clock of the engine: it waits for what must happen and looks that it did not happen before.
+//! It panics where the contract is broken, as a test does; nothing but tests calls it. It uses
+//! short times of its own but no clock of the engine: it waits for what must happen and looks that
+//! it did not happen before.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -26,14 +28,15 @@ pub struct Fixture {
     pub close: BoxFuture<'static, ()>,
 }
 
-/// Opens the state of a name: a fresh one, or the same as before when opened again after it was closed.
+/// Opens the state of a name: a fresh one, or the same as before when opened again after it was
+/// closed.
 pub type Open<'a> = &'a (dyn Fn(&str) -> BoxFuture<'static, Fixture> + Send + Sync);
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs the suite. Needs a runtime with several threads to mean anything for the races. Panics where the contract is
-/// broken.
+/// Runs the suite. Needs a runtime with several threads to mean anything for the races. Panics
+/// where the contract is broken.
 pub async fn conformance(open: Open<'_>) {
     let fixture = open("all").await;
     let state = &fixture.state;
@@ -65,12 +68,20 @@ pub async fn conformance(open: Open<'_>) {
 }
 
 /// Limits that are never reached here.
-const ROOM: Limits = Limits { items: 60_000, bytes: 1 << 30, source_items: 60_000, source_bytes: 1 << 30 };
+const ROOM: Limits = Limits {
+    items: 60_000,
+    bytes: 1 << 30,
+    source_items: 60_000,
+    source_bytes: 1 << 30,
+};
 /// In the year 2100.
 const NEVER: u64 = 4_102_444_800_000;
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64
 }
 
 fn id(number: u64) -> ItemId {
@@ -80,7 +91,13 @@ fn id(number: u64) -> ItemId {
 /// An item whose value and id follow from a number.
 fn item(number: u64) -> NewItem {
     let value = Bytes::from(number.to_string());
-    NewItem { id: id(number), source: Bytes::from_static(b"sender"), value, expires_ms: NEVER, limits: ROOM }
+    NewItem {
+        id: id(number),
+        source: Bytes::from_static(b"sender"),
+        value,
+        expires_ms: NEVER,
+        limits: ROOM,
+    }
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -104,7 +121,10 @@ async fn value(state: &dyn State, bucket: &str, key: &str) -> Option<String> {
 }
 
 async fn set(state: &dyn State, bucket: &str, key: &str, value: &str) -> u64 {
-    state.put(bucket, key, bytes(value), Expect::Any).await.unwrap()
+    state
+        .put(bucket, key, bytes(value), Expect::Any)
+        .await
+        .unwrap()
 }
 
 /// Reads a whole queue in pieces of a size.
@@ -113,10 +133,14 @@ async fn drain(state: &dyn State, queue: &str, piece: usize) -> Vec<(u64, String
     loop {
         let items = state.read(queue, after, piece, usize::MAX).await.unwrap();
         assert!(items.len() <= piece);
-        let Some(last) = items.last() else { return found };
+        let Some(last) = items.last() else {
+            return found;
+        };
         after = last.seq;
         found.extend(
-            items.into_iter().map(|item| (item.seq, String::from_utf8(item.value.to_vec()).unwrap())),
+            items
+                .into_iter()
+                .map(|item| (item.seq, String::from_utf8(item.value.to_vec()).unwrap())),
         );
     }
 }

@@ -14,10 +14,19 @@ pub(super) async fn keeps_what_is_durable(open: Open<'_>) {
             assert_eq!(value(state, "kept", &key).await.unwrap(), key);
         }
         assert_eq!(value(state, "kept", "removed").await, None);
-        assert_eq!(value(state, "kept", "ephemeral").await, None, "sessions end with the state");
+        assert_eq!(
+            value(state, "kept", "ephemeral").await,
+            None,
+            "sessions end with the state"
+        );
         let kept = drain(state, "q/kept", 7).await;
         let expected: Vec<_> = (0..round).map(|number| number.to_string()).collect();
-        assert_eq!(kept.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            kept.iter()
+                .map(|(_, value)| value.clone())
+                .collect::<Vec<_>>(),
+            expected
+        );
         assert_eq!(state.depth("q/kept").await.unwrap().items, round);
         if round > 0 {
             let again = state.append("q/kept", item(round - 1)).await.unwrap();
@@ -32,9 +41,20 @@ pub(super) async fn keeps_what_is_durable(open: Open<'_>) {
         last = emptied.seq;
         assert_eq!(state.ack("q/emptied", last).await.unwrap(), 1);
 
-        let stale = state.put("kept", "changing", bytes("x"), Expect::Revision(u64::MAX >> 1)).await;
+        let stale = state
+            .put(
+                "kept",
+                "changing",
+                bytes("x"),
+                Expect::Revision(u64::MAX >> 1),
+            )
+            .await;
         let current = Some(revision).filter(|revision| *revision > 0);
-        assert_eq!(stale, Err(StateError::Conflict { current }), "revisions stay");
+        assert_eq!(
+            stale,
+            Err(StateError::Conflict { current }),
+            "revisions stay"
+        );
         let new = set(state, "kept", "changing", "x").await;
         assert!(new > revision && new > last, "revisions grow");
         revision = new;
@@ -42,8 +62,14 @@ pub(super) async fn keeps_what_is_durable(open: Open<'_>) {
         set(state, "kept", &round.to_string(), &round.to_string()).await;
         set(state, "kept", "removed", "x").await;
         state.delete("kept", "removed", Expect::Any).await.unwrap();
-        let session = state.open_session("node", Duration::from_secs(60)).await.unwrap();
-        state.put_ephemeral(session, "kept", "ephemeral", bytes("x"), Expect::Absent).await.unwrap();
+        let session = state
+            .open_session("node", Duration::from_secs(60))
+            .await
+            .unwrap();
+        state
+            .put_ephemeral(session, "kept", "ephemeral", bytes("x"), Expect::Absent)
+            .await
+            .unwrap();
         fixture.close.await;
     }
 }

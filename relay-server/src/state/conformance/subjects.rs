@@ -5,7 +5,10 @@ use crate::state::{SUBSCRIPTION_DEPTH, State};
 use std::sync::Arc;
 
 pub(super) async fn tells_who_listens(state: &Arc<dyn State>) {
-    state.publish("front/1", bytes("nobody hears")).await.unwrap();
+    state
+        .publish("front/1", bytes("nobody hears"))
+        .await
+        .unwrap();
     let mut one = state.subscribe("front/1").await.unwrap();
     let mut two = state.subscribe("front/1").await.unwrap();
     let mut other = state.subscribe("front/2").await.unwrap();
@@ -15,7 +18,10 @@ pub(super) async fn tells_who_listens(state: &Arc<dyn State>) {
     state.publish("front/2", bytes("b")).await.unwrap();
     for subscription in [&mut one, &mut two] {
         for value in ["a", "", "c"] {
-            assert_eq!(soon("a value", subscription.next()).await.unwrap(), bytes(value));
+            assert_eq!(
+                soon("a value", subscription.next()).await.unwrap(),
+                bytes(value)
+            );
         }
     }
     assert_eq!(soon("a value", other.next()).await.unwrap(), bytes("b"));
@@ -26,11 +32,15 @@ pub(super) async fn tells_who_listens(state: &Arc<dyn State>) {
 }
 
 pub(super) async fn drops_are_counted(state: &Arc<dyn State>) {
-    // More than every channel on the way can hold, so that it ends with a value that is not dropped.
+    // More than every channel on the way can hold, so that it ends with a value that is not
+    // dropped.
     let total = 64 * SUBSCRIPTION_DEPTH as u64;
     let mut slow = state.subscribe("slow").await.unwrap();
     for number in 0..total {
-        state.publish("slow", bytes(&number.to_string())).await.unwrap();
+        state
+            .publish("slow", bytes(&number.to_string()))
+            .await
+            .unwrap();
     }
     let heard = async {
         let (mut heard, mut last) = (0, None);
@@ -50,8 +60,18 @@ pub(super) async fn drops_are_counted(state: &Arc<dyn State>) {
         }
     };
     let heard: u64 = soon("the values", heard).await;
-    assert!(heard >= SUBSCRIPTION_DEPTH as u64 && heard < total, "{heard}");
+    assert!(
+        heard >= SUBSCRIPTION_DEPTH as u64 && heard < total,
+        "{heard}"
+    );
     state.publish("slow", bytes("1000000")).await.unwrap();
-    assert_eq!(soon("a value", slow.next()).await.unwrap(), bytes("1000000"));
-    assert_eq!(heard + slow.dropped(), total, "every value was heard or counted");
+    assert_eq!(
+        soon("a value", slow.next()).await.unwrap(),
+        bytes("1000000")
+    );
+    assert_eq!(
+        heard + slow.dropped(),
+        total,
+        "every value was heard or counted"
+    );
 }

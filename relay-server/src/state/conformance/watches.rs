@@ -7,8 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn change(key: &str, revision: u64, value: Option<&str>) -> Event {
-    let entry = value.map(|value| crate::state::Entry { value: super::bytes(value), revision });
-    Event::Change(Change { key: key.to_owned(), revision, entry })
+    let entry = value.map(|value| crate::state::Entry {
+        value: super::bytes(value),
+        revision,
+    });
+    Event::Change(Change {
+        key: key.to_owned(),
+        revision,
+        entry,
+    })
 }
 
 pub(super) async fn tells_what_is_there_then_changes(state: &Arc<dyn State>) {
@@ -24,17 +31,27 @@ pub(super) async fn tells_what_is_there_then_changes(state: &Arc<dyn State>) {
     let three = set(state.as_ref(), "watched", "w/1", "three").await;
     assert_eq!(next(&mut watch).await, change("w/1", three, Some("three")));
     state.delete("watched", "w/2", Expect::Any).await.unwrap();
-    let Event::Change(gone) = next(&mut watch).await else { panic!("not a change") };
+    let Event::Change(gone) = next(&mut watch).await else {
+        panic!("not a change")
+    };
     assert!(gone.key == "w/2" && gone.entry.is_none() && gone.revision > three);
     assert!(!state.delete("watched", "w/2", Expect::Any).await.unwrap());
-    state.put("watched", "w/1", Bytes::new(), Expect::Absent).await.unwrap_err();
+    state
+        .put("watched", "w/1", Bytes::new(), Expect::Absent)
+        .await
+        .unwrap_err();
     let four = set(state.as_ref(), "watched", "w/4", "").await;
-    assert_eq!(next(&mut watch).await, change("w/4", four, Some("")), "what changed nothing is not told");
+    assert_eq!(
+        next(&mut watch).await,
+        change("w/4", four, Some("")),
+        "what changed nothing is not told"
+    );
     let mut empty = state.watch("watched", "none/").await.unwrap();
     assert_eq!(next(&mut empty).await, Event::Current);
 }
 
-/// Watches begin while writers write: each watch ends with what is there, and its changes come in order without a gap.
+/// Watches begin while writers write: each watch ends with what is there, and its changes come in
+/// order without a gap.
 pub(super) async fn tells_every_change_in_order(state: &Arc<dyn State>) {
     const WRITERS: u64 = 4;
     const EACH: u64 = 60;
@@ -42,7 +59,13 @@ pub(super) async fn tells_every_change_in_order(state: &Arc<dyn State>) {
         let state = Arc::clone(state);
         tokio::spawn(async move {
             for number in 0..EACH {
-                set(state.as_ref(), "order", &format!("{writer}"), &number.to_string()).await;
+                set(
+                    state.as_ref(),
+                    "order",
+                    &format!("{writer}"),
+                    &number.to_string(),
+                )
+                .await;
             }
         })
     };
@@ -91,7 +114,10 @@ pub(super) async fn tells_who_lags(state: &Arc<dyn State>) {
         });
         futures::future::join_all(puts).await;
         for _ in 0..256 {
-            assert!(matches!(next(&mut quick).await, Event::Change(_)), "who keeps up loses nothing");
+            assert!(
+                matches!(next(&mut quick).await, Event::Change(_)),
+                "who keeps up loses nothing"
+            );
         }
     }
     let mut told = 0;
@@ -104,7 +130,11 @@ pub(super) async fn tells_who_lags(state: &Arc<dyn State>) {
     };
     assert_eq!(end, Event::Lagged);
     assert!(told < total, "{told}");
-    assert_eq!(soon("the end", slow.next()).await, Event::Disconnected, "nothing comes after the last event");
+    assert_eq!(
+        soon("the end", slow.next()).await,
+        Event::Disconnected,
+        "nothing comes after the last event"
+    );
     let mut anew = state.watch("lagging", "").await.unwrap();
     let mut there = 0;
     while next(&mut anew).await != Event::Current {

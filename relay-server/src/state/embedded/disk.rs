@@ -1,8 +1,9 @@
 //! The storage under the state, which can be opened anew after it failed.
 //!
-//! redb answers nothing any more once a write has failed, not even reads, until its file is opened again. Two things
-//! keep that rare and short: what would grow the file is refused while the disk is nearly full
-//! ([`Disk::is_tight`]), and after a failure the file is opened again before anything else.
+//! redb answers nothing any more once a write has failed, not even reads, until its file is opened
+//! again. Two things keep that rare and short: what would grow the file is refused while the disk
+//! is nearly full ([`Disk::is_tight`]), and after a failure the file is opened again before
+//! anything else.
 
 use hither_content::storage::{Batch, Storage, StorageError, Table, Visit};
 use std::io;
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 
-/// Opens the storage; called again after the storage has failed, when nobody holds the one before any more.
+/// Opens the storage; called again after the storage has failed, when nobody holds the one before
+/// any more.
 pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
 
 /// The storage of now. Every method may block on the disk.
@@ -24,21 +26,37 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn open(open: Opener, reserve: Option<(PathBuf, u64)>) -> Result<Self, StorageError> {
+    pub(super) fn open(
+        open: Opener,
+        reserve: Option<(PathBuf, u64)>,
+    ) -> Result<Self, StorageError> {
         let current = RwLock::new(open()?);
-        Ok(Self { open, current, reserve, trouble: Notify::new() })
+        Ok(Self {
+            open,
+            current,
+            reserve,
+            trouble: Notify::new(),
+        })
     }
 
     /// Works on the storage. It is not opened anew meanwhile.
     pub(super) fn with<T>(&self, work: impl FnOnce(&dyn Storage) -> T) -> T {
-        work(self.current.read().unwrap_or_else(PoisonError::into_inner).as_ref())
+        work(
+            self.current
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref(),
+        )
     }
 
     /// Opens the storage again. While that fails, everything asked of the storage fails alike.
     pub(super) fn reopen(&self) -> Result<(), StorageError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // The storage before gives up its lock only when it is dropped.
-        *current = Arc::new(Down { kind: io::ErrorKind::Other, why: "it is being opened".into() });
+        *current = Arc::new(Down {
+            kind: io::ErrorKind::Other,
+            why: "it is being opened".into(),
+        });
         match (self.open)() {
             Ok(storage) => {
                 *current = storage;
@@ -49,7 +67,10 @@ impl Disk {
                     StorageError::Io { source, .. } => source.kind(),
                     _ => io::ErrorKind::Other,
                 };
-                *current = Arc::new(Down { kind, why: error.to_string() });
+                *current = Arc::new(Down {
+                    kind,
+                    why: error.to_string(),
+                });
                 Err(error)
             }
         }
@@ -58,10 +79,14 @@ impl Disk {
     /// Lets go of the storage for good.
     pub(super) fn close(&self) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(Down { kind: io::ErrorKind::Other, why: "it was closed".into() });
+        *current = Arc::new(Down {
+            kind: io::ErrorKind::Other,
+            why: "it was closed".into(),
+        });
     }
 
-    /// Whether so little space is left that nothing may grow. Removing still needs some: that is what is kept back.
+    /// Whether so little space is left that nothing may grow. Removing still needs some: that is
+    /// what is kept back.
     pub(super) fn is_tight(&self) -> bool {
         #[cfg(unix)]
         if let Some((folder, reserve)) = &self.reserve
@@ -82,7 +107,10 @@ struct Down {
 impl Down {
     fn error<T>(&self) -> Result<T, StorageError> {
         let source = io::Error::new(self.kind, self.why.clone());
-        Err(StorageError::Io { what: "the storage failed", source })
+        Err(StorageError::Io {
+            what: "the storage failed",
+            source,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! A group of operations that are made together: evaluated in order, each seeing those before it, then committed once.
+//! A group of operations that are made together: evaluated in order, each seeing those before it,
+//! then committed once.
 
 use super::Shared;
 use super::hub::RowChange;
@@ -27,8 +28,8 @@ impl Current {
     }
 }
 
-/// Operations evaluated so far and what they change. Nothing outside sees any of it before the commit, except that
-/// sessions begin and end at once and that watches begin.
+/// Operations evaluated so far and what they change. Nothing outside sees any of it before the
+/// commit, except that sessions begin and end at once and that watches begin.
 pub(super) struct Group<'a> {
     pub(super) storage: &'a dyn Storage,
     pub(super) shared: &'a Shared,
@@ -49,7 +50,12 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(storage: &'a dyn Storage, shared: &'a Shared, tight: bool, now_ms: u64) -> Self {
+    pub(super) fn new(
+        storage: &'a dyn Storage,
+        shared: &'a Shared,
+        tight: bool,
+        now_ms: u64,
+    ) -> Self {
         Self {
             storage,
             shared,
@@ -65,18 +71,23 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Makes one operation. One that fails changes nothing: everything is read before the first change.
+    /// Makes one operation. One that fails changes nothing: everything is read before the first
+    /// change.
     pub(super) fn evaluate(&mut self, op: &Op) -> Result<Done, StateError> {
         match op {
             Op::Put { row, value, expect } => self.put(row, value, *expect),
             Op::Delete { row, expect } => self.delete(row, *expect),
-            Op::PutEphemeral { session, row, value, expect } => {
-                self.put_ephemeral(*session, row, value, *expect)
-            }
+            Op::PutEphemeral {
+                session,
+                row,
+                value,
+                expect,
+            } => self.put_ephemeral(*session, row, value, *expect),
             Op::OpenSession { node, ttl } => {
                 let session = Session(self.shared.next_number());
                 let earlier = self.shared.sessions.open(session, node, *ttl)?;
-                self.next.extend(earlier.map(|session| Op::CloseSession { session }));
+                self.next
+                    .extend(earlier.map(|session| Op::CloseSession { session }));
                 Ok(Done::Session(session))
             }
             Op::CloseSession { session } => {
@@ -102,7 +113,8 @@ impl<'a> Group<'a> {
         expect.check(current.revision())?;
         self.may_grow()?;
         let revision = self.shared.next_number();
-        self.overlay.put(rows::KEYS, row.to_vec(), rows::value(revision, value));
+        self.overlay
+            .put(rows::KEYS, row.to_vec(), rows::value(revision, value));
         self.changed(row, revision, Some(value));
         Ok(Done::Revision(revision))
     }
@@ -141,8 +153,12 @@ impl<'a> Group<'a> {
             return Err(StateError::Busy("keys held by sessions".into()));
         }
         let revision = self.shared.next_number();
-        let entry = Entry { value: value.clone(), revision };
-        self.held.insert(row.to_vec(), Some(Held { entry, session }));
+        let entry = Entry {
+            value: value.clone(),
+            revision,
+        };
+        self.held
+            .insert(row.to_vec(), Some(Held { entry, session }));
         self.changed(row, revision, Some(value));
         Ok(Done::Revision(revision))
     }
@@ -151,8 +167,10 @@ impl<'a> Group<'a> {
         self.shared.sessions.end(session);
         let mut gone = self.shared.sessions.rows_of(session);
         gone.retain(|row| !self.held.contains_key(row));
-        let here =
-            self.held.iter().filter(|(_, held)| held.as_ref().is_some_and(|held| held.session == session));
+        let here = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.as_ref().is_some_and(|held| held.session == session));
         gone.extend(here.map(|(row, _)| row.clone()));
         for row in gone {
             let revision = self.shared.next_number();
@@ -176,11 +194,22 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn may_grow(&self) -> Result<(), StateError> {
-        if self.tight { Err(StateError::NoSpace) } else { Ok(()) }
+        if self.tight {
+            Err(StateError::NoSpace)
+        } else {
+            Ok(())
+        }
     }
 
     fn changed(&mut self, row: &[u8], revision: u64, value: Option<&Bytes>) {
-        let entry = value.map(|value| Entry { value: value.clone(), revision });
-        self.changes.push(RowChange { row: row.to_vec(), revision, entry });
+        let entry = value.map(|value| Entry {
+            value: value.clone(),
+            revision,
+        });
+        self.changes.push(RowChange {
+            row: row.to_vec(),
+            revision,
+            entry,
+        });
     }
 }

@@ -20,7 +20,11 @@ impl RowChange {
     /// The change as a watcher is told.
     pub(super) fn told(self) -> Change {
         let key = rows::key_of(&self.row).unwrap_or_default().to_owned();
-        Change { key, revision: self.revision, entry: self.entry }
+        Change {
+            key,
+            revision: self.revision,
+            entry: self.entry,
+        }
     }
 }
 
@@ -63,7 +67,11 @@ impl Hub {
         if inner.watchers.len() >= MAX_WATCHES {
             return Err(StateError::Busy("watches".into()));
         }
-        inner.watchers.push(Watcher { prefix, after, live });
+        inner.watchers.push(Watcher {
+            prefix,
+            after,
+            live,
+        });
         Ok(())
     }
 
@@ -76,15 +84,20 @@ impl Hub {
             let concern = |change: &&RowChange| {
                 change.revision > watcher.after && change.row.starts_with(&watcher.prefix)
             };
-            changes.iter().filter(concern).all(|change| watcher.live.try_send(change.clone().told()).is_ok())
+            changes
+                .iter()
+                .filter(concern)
+                .all(|change| watcher.live.try_send(change.clone().told()).is_ok())
         });
     }
 
     /// Drops every watcher that one of these changes concerns: whether they were made is not known.
     pub(super) fn unsure(&self, changes: &[RowChange]) {
-        self.lock()
-            .watchers
-            .retain(|watcher| !changes.iter().any(|change| change.row.starts_with(&watcher.prefix)));
+        self.lock().watchers.retain(|watcher| {
+            !changes
+                .iter()
+                .any(|change| change.row.starts_with(&watcher.prefix))
+        });
     }
 
     pub(super) fn publish(&self, subject: &str, value: &Bytes) -> Result<(), StateError> {
@@ -92,7 +105,9 @@ impl Hub {
         if inner.closed {
             return Err(StateError::Closed);
         }
-        let Some(speakers) = inner.subjects.get_mut(subject) else { return Ok(()) };
+        let Some(speakers) = inner.subjects.get_mut(subject) else {
+            return Ok(());
+        };
         let before = speakers.len();
         speakers.retain(|speaker| speaker.say(value.clone()));
         let gone = before - speakers.len();
@@ -119,14 +134,21 @@ impl Hub {
             return Err(StateError::Busy("subscriptions".into()));
         }
         let (speaker, subscription) = subscription(None);
-        inner.subjects.entry(subject.to_owned()).or_default().push(speaker);
+        inner
+            .subjects
+            .entry(subject.to_owned())
+            .or_default()
+            .push(speaker);
         inner.subscriptions += 1;
         Ok(subscription)
     }
 
     /// Ends every watch and subscription, and lets none begin.
     pub(super) fn close(&self) {
-        *self.lock() = Inner { closed: true, ..Inner::default() };
+        *self.lock() = Inner {
+            closed: true,
+            ..Inner::default()
+        };
     }
 
     pub(super) fn is_closed(&self) -> bool {

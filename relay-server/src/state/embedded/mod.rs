@@ -1,9 +1,10 @@
 //! The state in this process, on a metadata store: one writer with group commit, readers beside it.
 //!
 //! - [`Embedded`]: the callers' side; checks names and bounds.
-//! - [`writer`]: the one task that changes anything. [`group`], [`queues`] and [`sessions`] say what an operation does, [`overlay`] holds
-//!   what is not committed yet.
-//! - [`mod@read`]: reads of what is committed. [`rows`]: how it lies in the storage. [`disk`]: the storage, opened again when it failed.
+//! - [`writer`]: the one task that changes anything. [`group`], [`queues`] and [`sessions`] say
+//!   what an operation does, [`overlay`] holds what is not committed yet.
+//! - [`mod@read`]: reads of what is committed. [`rows`]: how it lies in the storage. [`disk`]: the
+//!   storage, opened again when it failed.
 //! - [`hub`]: whom to tell.
 
 mod disk;
@@ -23,8 +24,8 @@ pub use disk::Opener;
 
 use super::session::check_ttl;
 use super::{
-    Answer, Appended, Depth, Entry, Expect, Item, MAX_PUBLISH, MAX_VALUE, NewItem, Page, Record, Session,
-    State, StateError, Subscription, WATCH_DEPTH, Watch, name,
+    Answer, Appended, Depth, Entry, Expect, Item, MAX_PUBLISH, MAX_VALUE, NewItem, Page, Record,
+    Session, State, StateError, Subscription, WATCH_DEPTH, Watch, name,
 };
 use crate::clock::now_ms;
 use bytes::Bytes;
@@ -54,15 +55,18 @@ const MAX_EPOCH: u64 = (1 << (63 - COUNTER_BITS)) - 1;
 /// How an [`Embedded`] state is kept.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Nothing that grows is taken while fewer bytes than these are free on the disk: what is there must remain readable
-    /// and removable, and removing needs space too. Only where the storage is in a folder, and on Unix.
+    /// Nothing that grows is taken while fewer bytes than these are free on the disk: what is
+    /// there must remain readable and removable, and removing needs space too. Only where the
+    /// storage is in a folder, and on Unix.
     pub reserve_bytes: u64,
 }
 
 impl Default for Options {
     /// 64 MiB: twice what one group may write.
     fn default() -> Self {
-        Self { reserve_bytes: 64 * 1024 * 1024 }
+        Self {
+            reserve_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -73,8 +77,9 @@ struct Shared {
     sessions: Sessions,
     reads: Semaphore,
     expired: expired::Expired,
-    /// The last number given out: revisions, seqs and sessions. Its upper bits are the number of this opening, so that
-    /// numbers grow across restarts although only openings are written down.
+    /// The last number given out: revisions, seqs and sessions. Its upper bits are the number of
+    /// this opening, so that numbers grow across restarts although only openings are written
+    /// down.
     number: AtomicU64,
 }
 
@@ -94,19 +99,23 @@ impl Shared {
             let stored = storage.get(rows::META, rows::EPOCH)?;
             let epoch = match stored {
                 Some(row) => {
-                    rows::number(&row).map_err(|error| StorageError::Damaged(error.to_string()))? + 1
+                    rows::number(&row).map_err(|error| StorageError::Damaged(error.to_string()))?
+                        + 1
                 }
                 None => 1,
             };
             if epoch > MAX_EPOCH {
-                return Err(StorageError::Engine("the state was opened too often".into()));
+                return Err(StorageError::Engine(
+                    "the state was opened too often".into(),
+                ));
             }
             self.number.store(epoch << COUNTER_BITS, Ordering::Relaxed);
             write_epoch(storage, epoch)
         })
     }
 
-    /// Writes the number of this opening down again where it is missing: a storage that was damaged begins empty.
+    /// Writes the number of this opening down again where it is missing: a storage that was damaged
+    /// begins empty.
     fn keep_epoch(&self, storage: &dyn Storage) -> Result<(), StorageError> {
         let epoch = self.last_number() >> COUNTER_BITS;
         match storage.get(rows::META, rows::EPOCH)? {
@@ -122,7 +131,8 @@ fn write_epoch(storage: &dyn Storage, epoch: u64) -> Result<(), StorageError> {
     storage.commit(batch)
 }
 
-/// A [`State`] on a [`Storage`] that this process has for itself. It stops when dropped; [`Self::close`] also waits for that.
+/// A [`State`] on a [`Storage`] that this process has for itself. It stops when dropped;
+/// [`Self::close`] also waits for that.
 pub struct Embedded {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
@@ -132,17 +142,21 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Opens the state in a folder, creating it when missing, and says how that went. Blocks on the disk; must be called
-    /// within a tokio runtime.
+    /// Opens the state in a folder, creating it when missing, and says how that went. Blocks on the
+    /// disk; must be called within a tokio runtime.
     ///
-    /// A damaged store is moved aside and a fresh one begun, also when that is noticed later (see [`storage::open()`]).
+    /// A damaged store is moved aside and a fresh one begun, also when that is noticed later (see
+    /// [`storage::open()`]).
     pub fn open(folder: &Path, options: &Options) -> Result<(Self, Opened), StorageError> {
         let folder: PathBuf = folder.to_owned();
         let (first, opened) = storage::open(&folder, storage::DEFAULT_ENGINE)?;
         let first = std::sync::Mutex::new(Some(first));
         let reserve = Some((folder.clone(), options.reserve_bytes));
         let opener = move || {
-            let first = first.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            let first = first
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .take();
             if let Some(first) = first {
                 return Ok(first);
             }
@@ -178,16 +192,24 @@ impl Embedded {
         let tasks = TaskTracker::new();
         tasks.spawn(writer::Writer::new(Arc::clone(&shared)).run(queue, stop.clone()));
         let _stop_on_drop = stop.clone().drop_guard();
-        Ok(Self { shared, requests, tasks, stop, _stop_on_drop })
+        Ok(Self {
+            shared,
+            requests,
+            tasks,
+            stop,
+            _stop_on_drop,
+        })
     }
 
-    /// Has `report` told how many items have expired and were removed since it was told last. The first call counts.
+    /// Has `report` told how many items have expired and were removed since it was told last. The
+    /// first call counts.
     pub fn report_expired(&self, report: impl Fn(u64) + Send + Sync + 'static) {
         self.shared.expired.report_to(Box::new(report));
     }
 
-    /// Makes what was asked for before, then ends: everything asked later is answered with [`StateError::Closed`], or
-    /// an error of the storage. The storage is closed when this returns.
+    /// Makes what was asked for before, then ends: everything asked later is answered with
+    /// [`StateError::Closed`], or an error of the storage. The storage is closed when this
+    /// returns.
     pub async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -200,14 +222,26 @@ impl Embedded {
     }
 
     async fn ask(&self, op: Op) -> Result<Done, StateError> {
-        self.queue(op).await?.await.map_err(|_| StateError::Closed)?
+        self.queue(op)
+            .await?
+            .await
+            .map_err(|_| StateError::Closed)?
     }
 
     /// Queues an operation for the writer; the answer comes later.
-    async fn queue(&self, op: Op) -> Result<oneshot::Receiver<Result<Done, StateError>>, StateError> {
+    async fn queue(
+        &self,
+        op: Op,
+    ) -> Result<oneshot::Receiver<Result<Done, StateError>>, StateError> {
         let (answer, answered) = oneshot::channel();
-        let request = Request { op, answer: Some(answer) };
-        self.requests.send(request).await.map_err(|_| StateError::Closed)?;
+        let request = Request {
+            op,
+            answer: Some(answer),
+        };
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| StateError::Closed)?;
         Ok(answered)
     }
 }
@@ -217,11 +251,18 @@ async fn read<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce(&Shared) -> Result<T, StateError> + Send + 'static,
 ) -> Result<T, StateError> {
-    let _permit = shared.reads.acquire().await.map_err(|_| StateError::Closed)?;
+    let _permit = shared
+        .reads
+        .acquire()
+        .await
+        .map_err(|_| StateError::Closed)?;
     let reader = Arc::clone(shared);
     let read = tokio::task::spawn_blocking(move || work(&reader)).await;
     let read = read.unwrap_or_else(|error| Err(StateError::Storage(error.to_string())));
-    if matches!(read, Err(StateError::Storage(_) | StateError::NoSpace | StateError::ReadOnly)) {
+    if matches!(
+        read,
+        Err(StateError::Storage(_) | StateError::NoSpace | StateError::ReadOnly)
+    ) {
         shared.disk.trouble.notify_one();
     }
     read
@@ -263,7 +304,10 @@ fn queue_row(queue: &str) -> Result<Vec<u8>, StateError> {
 }
 
 fn record((row, entry): (Vec<u8>, Entry)) -> Result<Record, StateError> {
-    Ok(Record { key: rows::key_of(&row).ok_or_else(rows::damaged)?.to_owned(), entry })
+    Ok(Record {
+        key: rows::key_of(&row).ok_or_else(rows::damaged)?.to_owned(),
+        entry,
+    })
 }
 
 impl State for Embedded {
@@ -274,7 +318,13 @@ impl State for Embedded {
         })
     }
 
-    fn put<'a>(&'a self, bucket: &'a str, key: &'a str, value: Bytes, expect: Expect) -> Answer<'a, u64> {
+    fn put<'a>(
+        &'a self,
+        bucket: &'a str,
+        key: &'a str,
+        value: Bytes,
+        expect: Expect,
+    ) -> Answer<'a, u64> {
         Box::pin(async move {
             let row = row(bucket, key)?;
             StateError::within("a value", value.len(), MAX_VALUE)?;
@@ -301,7 +351,10 @@ impl State for Embedded {
             let after = after.map(|after| row(bucket, after)).transpose()?;
             let list = move |shared: &Shared| shared.list(&prefix, after.as_deref(), limit);
             let (found, more) = read(&self.shared, list).await?;
-            Ok(Page { records: found.into_iter().map(record).collect::<Result<_, _>>()?, more })
+            Ok(Page {
+                records: found.into_iter().map(record).collect::<Result<_, _>>()?,
+                more,
+            })
         })
     }
 
@@ -309,11 +362,20 @@ impl State for Embedded {
         Box::pin(async move {
             let prefix = prefix_row(bucket, prefix)?;
             let (live, changes) = mpsc::channel(WATCH_DEPTH);
-            let op = Op::Watch { prefix: prefix.clone(), live };
+            let op = Op::Watch {
+                prefix: prefix.clone(),
+                live,
+            };
             let start = expect!(self.ask(op).await?, Watching)?;
             let (events, watch) = mpsc::channel(pump::AHEAD);
             let shared = Arc::clone(&self.shared);
-            let pump = pump::Pump { shared, prefix, start, changes, events };
+            let pump = pump::Pump {
+                shared,
+                prefix,
+                start,
+                changes,
+                events,
+            };
             self.tasks.spawn(pump.run(self.stop.clone()));
             Ok(Watch::new(watch, None))
         })
@@ -323,7 +385,14 @@ impl State for Embedded {
         Box::pin(async move {
             name::node(node)?;
             check_ttl(ttl)?;
-            expect!(self.ask(Op::OpenSession { node: node.to_owned(), ttl }).await?, Session)
+            expect!(
+                self.ask(Op::OpenSession {
+                    node: node.to_owned(),
+                    ttl
+                })
+                .await?,
+                Session
+            )
         })
     }
 
@@ -351,7 +420,16 @@ impl State for Embedded {
         Box::pin(async move {
             let row = row(bucket, key)?;
             StateError::within("a value", value.len(), MAX_VALUE)?;
-            expect!(self.ask(Op::PutEphemeral { session, row, value, expect }).await?, Revision)
+            expect!(
+                self.ask(Op::PutEphemeral {
+                    session,
+                    row,
+                    value,
+                    expect
+                })
+                .await?,
+                Revision
+            )
         })
     }
 
@@ -360,7 +438,8 @@ impl State for Embedded {
         queue: &'a str,
         items: Vec<NewItem>,
     ) -> BoxFuture<'a, Vec<Result<Appended, StateError>>> {
-        // The writer takes requests in the order in which they are queued, so there is no need to wait for each.
+        // The writer takes requests in the order in which they are queued, so there is no need to
+        // wait for each.
         Box::pin(async move {
             let mut waiting = Vec::with_capacity(items.len());
             for item in items {
@@ -373,7 +452,10 @@ impl State for Embedded {
             let mut answers = Vec::with_capacity(waiting.len());
             for queued in waiting {
                 answers.push(match queued {
-                    Ok(answered) => answered.await.unwrap_or(Err(StateError::Closed)).and_then(appended),
+                    Ok(answered) => answered
+                        .await
+                        .unwrap_or(Err(StateError::Closed))
+                        .and_then(appended),
                     Err(error) => Err(error),
                 });
             }
@@ -398,14 +480,24 @@ impl State for Embedded {
     ) -> Answer<'a, Vec<Item>> {
         Box::pin(async move {
             let queue = queue_row(queue)?;
-            read(&self.shared, move |shared| shared.read(&queue, after_seq, limit, max_bytes, now_ms())).await
+            read(&self.shared, move |shared| {
+                shared.read(&queue, after_seq, limit, max_bytes, now_ms())
+            })
+            .await
         })
     }
 
     fn ack<'a>(&'a self, queue: &'a str, up_to_seq: u64) -> Answer<'a, u64> {
         Box::pin(async move {
             let queue = queue_row(queue)?;
-            expect!(self.ask(Op::Ack { queue, up_to: up_to_seq }).await?, Count)
+            expect!(
+                self.ask(Op::Ack {
+                    queue,
+                    up_to: up_to_seq
+                })
+                .await?,
+                Count
+            )
         })
     }
 

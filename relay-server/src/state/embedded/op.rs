@@ -5,18 +5,45 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// A change, or something that must happen between changes. Names are rows by now (see [`super::rows`]).
+/// A change, or something that must happen between changes. Names are rows by now (see
+/// [`super::rows`]).
 #[derive(Debug)]
 pub(super) enum Op {
-    Put { row: Vec<u8>, value: Bytes, expect: Expect },
-    Delete { row: Vec<u8>, expect: Expect },
-    PutEphemeral { session: Session, row: Vec<u8>, value: Bytes, expect: Expect },
-    OpenSession { node: String, ttl: Duration },
-    CloseSession { session: Session },
-    Append { queue: Vec<u8>, item: NewItem },
-    Ack { queue: Vec<u8>, up_to: u64 },
+    Put {
+        row: Vec<u8>,
+        value: Bytes,
+        expect: Expect,
+    },
+    Delete {
+        row: Vec<u8>,
+        expect: Expect,
+    },
+    PutEphemeral {
+        session: Session,
+        row: Vec<u8>,
+        value: Bytes,
+        expect: Expect,
+    },
+    OpenSession {
+        node: String,
+        ttl: Duration,
+    },
+    CloseSession {
+        session: Session,
+    },
+    Append {
+        queue: Vec<u8>,
+        item: NewItem,
+    },
+    Ack {
+        queue: Vec<u8>,
+        up_to: u64,
+    },
     Sweep,
-    Watch { prefix: Vec<u8>, live: mpsc::Sender<crate::state::Change> },
+    Watch {
+        prefix: Vec<u8>,
+        live: mpsc::Sender<crate::state::Change>,
+    },
 }
 
 /// What an operation that was made answers.

@@ -28,7 +28,9 @@ impl Overlay {
 
     /// Whether a row was changed here.
     pub(super) fn touches(&self, table: Table, row: &[u8]) -> bool {
-        self.tables.get(&table).is_some_and(|rows| rows.contains_key(row))
+        self.tables
+            .get(&table)
+            .is_some_and(|rows| rows.contains_key(row))
     }
 
     /// Rows put here that begin with `prefix`, in order.
@@ -39,7 +41,10 @@ impl Overlay {
     ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let rows = self.tables.get(&table).into_iter();
         rows.flat_map(move |rows| {
-            rows.range::<[u8], _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
+            rows.range::<[u8], _>((
+                std::ops::Bound::Included(prefix),
+                std::ops::Bound::Unbounded,
+            ))
         })
         .take_while(move |(row, _)| row.starts_with(prefix))
         .filter_map(|(row, value)| Some((row.as_slice(), value.as_deref()?)))

@@ -50,7 +50,11 @@ impl Pump {
         while let Some(change) = self.changes.recv().await {
             self.tell(Event::Change(change)).await;
         }
-        if self.shared.hub.is_closed() { Event::Disconnected } else { Event::Lagged }
+        if self.shared.hub.is_closed() {
+            Event::Disconnected
+        } else {
+            Event::Lagged
+        }
     }
 
     async fn tell_current(&mut self) -> Result<(), StateError> {
@@ -62,7 +66,11 @@ impl Pump {
             after = found.last().map(|(row, _)| row.clone());
             for (row, entry) in found {
                 if entry.revision <= self.start {
-                    let change = RowChange { row, revision: entry.revision, entry: Some(entry) };
+                    let change = RowChange {
+                        row,
+                        revision: entry.revision,
+                        entry: Some(entry),
+                    };
                     self.tell(Event::Change(change.told())).await;
                 }
             }

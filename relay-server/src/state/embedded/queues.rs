@@ -22,7 +22,11 @@ struct Leaving {
 impl Leaving {
     fn of(row: &[u8], value: &[u8]) -> Result<Self, StateError> {
         let (head, value) = ItemHead::split(value)?;
-        Ok(Self { seq: rows::seq_of(row)?, head, bytes: value.len() as u64 })
+        Ok(Self {
+            seq: rows::seq_of(row)?,
+            head,
+            bytes: value.len() as u64,
+        })
     }
 }
 
@@ -30,7 +34,10 @@ impl Group<'_> {
     pub(super) fn append(&mut self, queue: &[u8], item: &NewItem) -> Result<Done, StateError> {
         let id_row = rows::of_queue(queue, &item.id);
         if let Some(seq) = self.overlay.get(self.storage, rows::IDS, &id_row)? {
-            return Ok(Done::Appended(Appended { seq: rows::number(&seq)?, duplicate: true }));
+            return Ok(Done::Appended(Appended {
+                seq: rows::number(&seq)?,
+                duplicate: true,
+            }));
         }
         let source_row = rows::of_queue(queue, &item.source);
         let mut totals = self.totals(rows::TOTALS, queue)?;
@@ -41,7 +48,11 @@ impl Group<'_> {
 
         let seq = self.shared.next_number();
         for totals in [&mut totals, &mut source] {
-            *totals = Totals { items: totals.items + 1, bytes: totals.bytes + bytes, last: seq };
+            *totals = Totals {
+                items: totals.items + 1,
+                bytes: totals.bytes + bytes,
+                last: seq,
+            };
         }
         let head = ItemHead {
             id: item.id,
@@ -49,14 +60,26 @@ impl Group<'_> {
             expires_ms: item.expires_ms,
             source: item.source.to_vec(),
         };
-        self.overlay.put(rows::ITEMS, rows::of_queue(queue, &rows::digits(seq)), head.encode(&item.value));
-        self.overlay.put(rows::IDS, id_row, seq.to_be_bytes().to_vec());
+        self.overlay.put(
+            rows::ITEMS,
+            rows::of_queue(queue, &rows::digits(seq)),
+            head.encode(&item.value),
+        );
+        self.overlay
+            .put(rows::IDS, id_row, seq.to_be_bytes().to_vec());
         self.set_totals(rows::TOTALS, queue.to_vec(), totals);
         self.set_totals(rows::SOURCES, source_row, source);
-        self.overlay.put(rows::EXPIRY, rows::expiry(item.expires_ms, queue, seq), Vec::new());
+        self.overlay.put(
+            rows::EXPIRY,
+            rows::expiry(item.expires_ms, queue, seq),
+            Vec::new(),
+        );
         let earliest = self.appended_expiry.get_or_insert(item.expires_ms);
         *earliest = item.expires_ms.min(*earliest);
-        Ok(Done::Appended(Appended { seq, duplicate: false }))
+        Ok(Done::Appended(Appended {
+            seq,
+            duplicate: false,
+        }))
     }
 
     pub(super) fn ack(&mut self, queue: &[u8], up_to: u64) -> Result<Done, StateError> {
@@ -71,7 +94,11 @@ impl Group<'_> {
                 Ok(item) => leaving.push(item),
                 Err(error) => failed = Some(error),
             }
-            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if failed.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
         self.storage.scan(rows::ITEMS, queue, &mut visit)?;
         if let Some(error) = failed {
@@ -94,7 +121,9 @@ impl Group<'_> {
         let mut next = Ok(None);
         let mut visit = |row: &[u8], _: &[u8]| {
             match rows::split_expiry(row) {
-                Ok((expires, ..)) if expires > self.now_ms || count == MAX_SWEEP => next = Ok(Some(expires)),
+                Ok((expires, ..)) if expires > self.now_ms || count == MAX_SWEEP => {
+                    next = Ok(Some(expires))
+                }
                 Ok((_, queue, seq)) => {
                     if !self.overlay.touches(rows::EXPIRY, row) {
                         expired.entry(queue.to_vec()).or_default().push(seq);
@@ -113,7 +142,10 @@ impl Group<'_> {
             let mut leaving = Vec::with_capacity(seqs.len());
             for seq in seqs {
                 let row = rows::of_queue(&queue, &rows::digits(seq));
-                let value = self.overlay.get(self.storage, rows::ITEMS, &row)?.ok_or_else(rows::damaged)?;
+                let value = self
+                    .overlay
+                    .get(self.storage, rows::ITEMS, &row)?
+                    .ok_or_else(rows::damaged)?;
                 leaving.push(Leaving::of(&row, &value)?);
             }
             all.push((queue, leaving));
@@ -145,9 +177,14 @@ impl Group<'_> {
             .take(item.bytes);
         }
         for item in items {
-            self.overlay.remove(rows::ITEMS, rows::of_queue(queue, &rows::digits(item.seq)));
-            self.overlay.remove(rows::IDS, rows::of_queue(queue, &item.head.id));
-            self.overlay.remove(rows::EXPIRY, rows::expiry(item.head.expires_ms, queue, item.seq));
+            self.overlay
+                .remove(rows::ITEMS, rows::of_queue(queue, &rows::digits(item.seq)));
+            self.overlay
+                .remove(rows::IDS, rows::of_queue(queue, &item.head.id));
+            self.overlay.remove(
+                rows::EXPIRY,
+                rows::expiry(item.head.expires_ms, queue, item.seq),
+            );
         }
         self.set_totals(rows::TOTALS, queue.to_vec(), total);
         for (row, source) in sources {
@@ -171,10 +208,22 @@ impl Group<'_> {
 
 fn fits(totals: &Totals, source: &Totals, bytes: u64, limits: &Limits) -> Result<(), StateError> {
     let bounds = [
-        (totals.items + 1, limits.items.min(MAX_QUEUE_ITEMS), Bound::Items),
-        (totals.bytes.saturating_add(bytes), limits.bytes, Bound::Bytes),
+        (
+            totals.items + 1,
+            limits.items.min(MAX_QUEUE_ITEMS),
+            Bound::Items,
+        ),
+        (
+            totals.bytes.saturating_add(bytes),
+            limits.bytes,
+            Bound::Bytes,
+        ),
         (source.items + 1, limits.source_items, Bound::SourceItems),
-        (source.bytes.saturating_add(bytes), limits.source_bytes, Bound::SourceBytes),
+        (
+            source.bytes.saturating_add(bytes),
+            limits.source_bytes,
+            Bound::SourceBytes,
+        ),
     ];
     match bounds.into_iter().find(|(actual, max, _)| actual > max) {
         Some((_, _, bound)) => Err(StateError::Full(bound)),

@@ -2,7 +2,9 @@
 
 use super::Shared;
 use super::rows::{self, ItemHead, SEQ_DIGITS, Totals};
-use crate::state::{Depth, Entry, Item, MAX_PAGE, MAX_PAGE_BYTES, MAX_READ, MAX_READ_BYTES, StateError};
+use crate::state::{
+    Depth, Entry, Item, MAX_PAGE, MAX_PAGE_BYTES, MAX_READ, MAX_READ_BYTES, StateError,
+};
 use bytes::Bytes;
 use hither_content::storage::{Storage, StorageError, Visit};
 use std::cell::Cell;
@@ -16,16 +18,26 @@ impl Shared {
         if let Some(held) = self.sessions.get(row) {
             return Ok(Some(held.entry));
         }
-        let Some(value) = self.disk.with(|storage| storage.get(rows::KEYS, row))? else { return Ok(None) };
+        let Some(value) = self.disk.with(|storage| storage.get(rows::KEYS, row))? else {
+            return Ok(None);
+        };
         entry(&value).map(Some)
     }
 
     /// A page of the keys that begin with `prefix` and come after `after`, durable and ephemeral.
     ///
-    /// The storage finds by prefix only: what comes before `after` is passed over, some ten million keys a second.
-    pub(super) fn list(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StateError> {
+    /// The storage finds by prefix only: what comes before `after` is passed over, some ten million
+    /// keys a second.
+    pub(super) fn list(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Rows, StateError> {
         let limit = limit.min(MAX_PAGE);
-        let from = after.map_or(Bound::Included(prefix), |after| Bound::Excluded(after.max(prefix)));
+        let from = after.map_or(Bound::Included(prefix), |after| {
+            Bound::Excluded(after.max(prefix))
+        });
         let (mut found, mut more) = self.durable(prefix, after, limit)?;
         let mut held = self.sessions.range(prefix, from, limit + 1);
         if let Some((last, _)) = found.last().filter(|_| more) {
@@ -46,7 +58,12 @@ impl Shared {
         Ok((found, more))
     }
 
-    fn durable(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Rows, StateError> {
+    fn durable(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Rows, StateError> {
         let (mut found, mut more, mut bytes, mut failed) = (Vec::new(), false, 0, None);
         let mut visit = |row: &[u8], value: &[u8]| {
             if after.is_some_and(|after| row <= after) {
@@ -66,7 +83,8 @@ impl Shared {
             bytes += row.len() + value.len();
             ControlFlow::Continue(())
         };
-        self.disk.with(|storage| storage.scan(rows::KEYS, prefix, &mut visit))?;
+        self.disk
+            .with(|storage| storage.scan(rows::KEYS, prefix, &mut visit))?;
         failed.map_or(Ok((found, more)), Err)
     }
 
@@ -95,7 +113,9 @@ impl Shared {
             ControlFlow::Break(())
         };
         self.disk.with(|storage| {
-            let Some(totals) = storage.get(rows::TOTALS, queue)? else { return Ok(()) };
+            let Some(totals) = storage.get(rows::TOTALS, queue)? else {
+                return Ok(());
+            };
             let last = Totals::decode(&totals)?.last;
             scan_after(storage, queue, after, last, &mut visit).map_err(StateError::from)
         })?;
@@ -104,7 +124,9 @@ impl Shared {
 
     pub(super) fn depth(&self, queue: &[u8]) -> Result<Depth, StateError> {
         self.disk.with(|storage| {
-            let Some(totals) = storage.get(rows::TOTALS, queue)? else { return Ok(Depth::default()) };
+            let Some(totals) = storage.get(rows::TOTALS, queue)? else {
+                return Ok(Depth::default());
+            };
             let totals = Totals::decode(&totals)?;
             let mut oldest = None;
             let mut visit = |_: &[u8], value: &[u8]| {
@@ -112,15 +134,20 @@ impl Shared {
                 ControlFlow::Break(())
             };
             storage.scan(rows::ITEMS, queue, &mut visit)?;
-            Ok(Depth { items: totals.items, bytes: totals.bytes, oldest_ms: oldest.transpose()? })
+            Ok(Depth {
+                items: totals.items,
+                bytes: totals.bytes,
+                oldest_ms: oldest.transpose()?,
+            })
         })
     }
 }
 
 /// Visits a queue's items after `after` and up to about `last`, in order.
 ///
-/// In hex the seqs after one are those with the same digits but the last and a greater last one, then those with the
-/// same digits but the last two and a greater one before the last, and so on: a few short scans by prefix.
+/// In hex the seqs after one are those with the same digits but the last and a greater last one,
+/// then those with the same digits but the last two and a greater one before the last, and so on: a
+/// few short scans by prefix.
 fn scan_after(
     storage: &dyn Storage,
     queue: &[u8],
@@ -156,7 +183,10 @@ fn scan_after(
 
 fn entry(value: &[u8]) -> Result<Entry, StateError> {
     let (revision, value) = rows::split_value(value)?;
-    Ok(Entry { value: Bytes::copy_from_slice(value), revision })
+    Ok(Entry {
+        value: Bytes::copy_from_slice(value),
+        revision,
+    })
 }
 
 fn item(row: &[u8], value: &[u8]) -> Result<Item, StateError> {

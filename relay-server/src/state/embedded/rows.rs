@@ -10,9 +10,9 @@
 //! | `queue-sources` | queue ‖ source | [`Totals`] of one source |
 //! | `queue-expiry` | expires, u64 ‖ queue ‖ seq | empty |
 //!
-//! Numbers are big-endian. Names stand behind their length (one byte), so that no name is the beginning of another. A seq
-//! in a key is sixteen hex digits: the storage finds by prefix only, and sixteen ways per digit make "after this
-//! one" a few short scans (see [`mod@super::read`]).
+//! Numbers are big-endian. Names stand behind their length (one byte), so that no name is the
+//! beginning of another. A seq in a key is sixteen hex digits: the storage finds by prefix only,
+//! and sixteen ways per digit make "after this one" a few short scans (see [`mod@super::read`]).
 
 use crate::state::{ItemId, StateError};
 use hither_content::storage::Table;
@@ -95,7 +95,9 @@ pub(super) fn expiry(expires_ms: u64, queue: &[u8], seq: u64) -> Vec<u8> {
 /// Time, queue and seq of a row of [`EXPIRY`].
 pub(super) fn split_expiry(row: &[u8]) -> Result<(u64, &[u8], u64), StateError> {
     let (expires, rest) = row.split_first_chunk().ok_or_else(damaged)?;
-    let queue = rest.get(..rest.len().saturating_sub(SEQ_DIGITS)).ok_or_else(damaged)?;
+    let queue = rest
+        .get(..rest.len().saturating_sub(SEQ_DIGITS))
+        .ok_or_else(damaged)?;
     Ok((u64::from_be_bytes(*expires), queue, seq_of(rest)?))
 }
 
@@ -129,7 +131,11 @@ impl Totals {
 
     pub(super) fn decode(row: &[u8]) -> Result<Self, StateError> {
         let row: &[u8; TOTALS_LEN] = row.try_into().map_err(|_| damaged())?;
-        Ok(Self { items: number(&row[..8])?, bytes: number(&row[8..16])?, last: number(&row[16..])? })
+        Ok(Self {
+            items: number(&row[..8])?,
+            bytes: number(&row[8..16])?,
+            last: number(&row[16..])?,
+        })
     }
 }
 
@@ -157,10 +163,20 @@ impl ItemHead {
     /// The head and the value behind it.
     pub(super) fn split(row: &[u8]) -> Result<(Self, &[u8]), StateError> {
         let (head, rest) = row.split_first_chunk::<HEAD_LEN>().ok_or_else(damaged)?;
-        let (source, value) = rest.split_at_checked(usize::from(head[32])).ok_or_else(damaged)?;
+        let (source, value) = rest
+            .split_at_checked(usize::from(head[32]))
+            .ok_or_else(damaged)?;
         let id = *head.first_chunk().ok_or_else(damaged)?;
         let (appended_ms, expires_ms) = (number(&head[16..24])?, number(&head[24..32])?);
-        Ok((Self { id, appended_ms, expires_ms, source: source.to_vec() }, value))
+        Ok((
+            Self {
+                id,
+                appended_ms,
+                expires_ms,
+                source: source.to_vec(),
+            },
+            value,
+        ))
     }
 }
 
@@ -181,10 +197,22 @@ mod tests {
         let queue = named("mail/x");
         let row = expiry(9, &queue, u64::MAX);
         assert_eq!(split_expiry(&row).unwrap(), (9, queue.as_slice(), u64::MAX));
-        let totals = Totals { items: 1, bytes: 2, last: 3 };
+        let totals = Totals {
+            items: 1,
+            bytes: 2,
+            last: 3,
+        };
         assert_eq!(Totals::decode(&totals.encode()).unwrap(), totals);
-        let head = ItemHead { id: [5; 16], appended_ms: 1, expires_ms: 2, source: b"me".to_vec() };
-        assert_eq!(ItemHead::split(&head.encode(b"value")).unwrap(), (head, &b"value"[..]));
+        let head = ItemHead {
+            id: [5; 16],
+            appended_ms: 1,
+            expires_ms: 2,
+            source: b"me".to_vec(),
+        };
+        assert_eq!(
+            ItemHead::split(&head.encode(b"value")).unwrap(),
+            (head, &b"value"[..])
+        );
     }
 
     #[test]
@@ -193,7 +221,13 @@ mod tests {
         split_expiry(b"short").unwrap_err();
         seq_of(b"0123456789abcdeg").unwrap_err();
         Totals::decode(&[0; 23]).unwrap_err();
-        let mut row = ItemHead { id: [5; 16], appended_ms: 1, expires_ms: 2, source: vec![] }.encode(b"");
+        let mut row = ItemHead {
+            id: [5; 16],
+            appended_ms: 1,
+            expires_ms: 2,
+            source: vec![],
+        }
+        .encode(b"");
         row[32] = 1;
         ItemHead::split(&row).unwrap_err();
     }

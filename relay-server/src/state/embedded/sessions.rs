@@ -43,14 +43,25 @@ impl Sessions {
         ttl: Duration,
     ) -> Result<Option<Session>, StateError> {
         let mut inner = self.lock();
-        let earlier = inner.lives.iter().find(|(_, life)| life.node == node).map(|(session, _)| *session);
+        let earlier = inner
+            .lives
+            .iter()
+            .find(|(_, life)| life.node == node)
+            .map(|(session, _)| *session);
         if earlier.is_none() && inner.lives.len() >= MAX_SESSIONS {
             return Err(StateError::Busy("sessions".into()));
         }
         if let Some(earlier) = earlier {
             inner.lives.remove(&earlier);
         }
-        inner.lives.insert(session, Life { node: node.to_owned(), ttl, ends: Instant::now() + ttl });
+        inner.lives.insert(
+            session,
+            Life {
+                node: node.to_owned(),
+                ttl,
+                ends: Instant::now() + ttl,
+            },
+        );
         Ok(earlier)
     }
 
@@ -62,7 +73,11 @@ impl Sessions {
     }
 
     pub(super) fn check(&self, session: Session) -> Result<(), StateError> {
-        if self.lock().lives.contains_key(&session) { Ok(()) } else { Err(StateError::NoSession) }
+        if self.lock().lives.contains_key(&session) {
+            Ok(())
+        } else {
+            Err(StateError::NoSession)
+        }
     }
 
     /// Ends a session. What it holds stays until it is removed (see [`Self::rows_of`]).
@@ -73,8 +88,12 @@ impl Sessions {
     /// Ends every session that was silent for too long, and returns them.
     pub(super) fn take_silent(&self) -> Vec<Session> {
         let (mut inner, now) = (self.lock(), Instant::now());
-        let silent: Vec<_> =
-            inner.lives.iter().filter(|(_, life)| life.ends <= now).map(|(session, _)| *session).collect();
+        let silent: Vec<_> = inner
+            .lives
+            .iter()
+            .filter(|(_, life)| life.ends <= now)
+            .map(|(session, _)| *session)
+            .collect();
         for session in &silent {
             inner.lives.remove(session);
         }
@@ -91,7 +110,12 @@ impl Sessions {
     }
 
     /// At most `limit` held keys that begin with `prefix`, from `from` on.
-    pub(super) fn range(&self, prefix: &[u8], from: Bound<&[u8]>, limit: usize) -> Vec<(Vec<u8>, Entry)> {
+    pub(super) fn range(
+        &self,
+        prefix: &[u8],
+        from: Bound<&[u8]>,
+        limit: usize,
+    ) -> Vec<(Vec<u8>, Entry)> {
         let inner = self.lock();
         let rows = inner.held.range::<[u8], _>((from, Bound::Unbounded));
         rows.take_while(|(row, _)| row.starts_with(prefix))
@@ -103,7 +127,12 @@ impl Sessions {
     /// What a session holds. Looks at everything that is held: sessions end rarely.
     pub(super) fn rows_of(&self, session: Session) -> Vec<Vec<u8>> {
         let inner = self.lock();
-        inner.held.iter().filter(|(_, held)| held.session == session).map(|(row, _)| row.clone()).collect()
+        inner
+            .held
+            .iter()
+            .filter(|(_, held)| held.session == session)
+            .map(|(row, _)| row.clone())
+            .collect()
     }
 
     pub(super) fn held(&self) -> usize {

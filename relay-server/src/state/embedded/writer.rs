@@ -1,7 +1,7 @@
 //! The one writer: takes what callers ask for in groups and commits each group once.
 //!
-//! While one commit is on its way to the disk, what callers ask for gathers; the next commit carries all of it. A single
-//! caller waits for one commit, many callers share one.
+//! While one commit is on its way to the disk, what callers ask for gathers; the next commit
+//! carries all of it. A single caller waits for one commit, many callers share one.
 
 use super::Shared;
 use super::group::Group;
@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Most operations of one group.
 pub(super) const GROUP_OPS: usize = 1024;
-/// Bytes after which a group takes no further operation. One operation adds at most some 30 MiB (an acknowledgement of a
-/// full queue), so that a batch of the storage (64 MiB) never overflows.
+/// Bytes after which a group takes no further operation. One operation adds at most some 30 MiB (an
+/// acknowledgement of a full queue), so that a batch of the storage (64 MiB) never overflows.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Pause between two sweeps of what has expired: items do not expire one commit each.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
@@ -55,11 +55,21 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         // A sweep soon after the start finds out what expires when.
-        Self { shared, rest: None, doubt: false, next_expiry: Some(0), last_sweep: None }
+        Self {
+            shared,
+            rest: None,
+            doubt: false,
+            next_expiry: Some(0),
+            last_sweep: None,
+        }
     }
 
     /// Writes until `stop`, and what was asked for before it.
-    pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>, stop: CancellationToken) {
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        stop: CancellationToken,
+    ) {
         let shared = Arc::clone(&self.shared);
         let mut stopping = false;
         loop {
@@ -95,10 +105,16 @@ impl Writer {
         let now = Instant::now();
         let sweep = self.next_expiry.map(|expires| {
             let expired = now + Duration::from_millis(expires.saturating_sub(super::now_ms()));
-            self.last_sweep.map_or(expired, |last| expired.max(last + SWEEP_PAUSE))
+            self.last_sweep
+                .map_or(expired, |last| expired.max(last + SWEEP_PAUSE))
         });
-        let heal = self.doubt.then(|| self.rest.as_ref().map_or(now, |rest| rest.until));
-        [sweep, heal, self.shared.sessions.next_end()].into_iter().flatten().min()
+        let heal = self
+            .doubt
+            .then(|| self.rest.as_ref().map_or(now, |rest| rest.until));
+        [sweep, heal, self.shared.sessions.next_end()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn groups(&mut self, requests: Vec<Request>) {
@@ -106,8 +122,14 @@ impl Writer {
         let mut queue = VecDeque::with_capacity(requests.len() + 1);
         let silent = self.shared.sessions.take_silent().into_iter();
         queue.extend(silent.map(|session| Request::own(Op::CloseSession { session })));
-        let due = self.next_expiry.is_some_and(|expires| expires <= super::now_ms());
-        if due && self.last_sweep.is_none_or(|last| last.elapsed() >= SWEEP_PAUSE) {
+        let due = self
+            .next_expiry
+            .is_some_and(|expires| expires <= super::now_ms());
+        if due
+            && self
+                .last_sweep
+                .is_none_or(|last| last.elapsed() >= SWEEP_PAUSE)
+        {
             self.last_sweep = Some(Instant::now());
             queue.push_back(Request::own(Op::Sweep));
         }
@@ -129,8 +151,15 @@ impl Writer {
                 let before = group.overlay.bytes();
                 let result = group.evaluate(&request.op);
                 let writes = group.overlay.bytes() > before;
-                group.next.drain(..).for_each(|op| queue.push_front(Request::own(op)));
-                evaluated.push(Evaluated { request, result, writes });
+                group
+                    .next
+                    .drain(..)
+                    .for_each(|op| queue.push_front(Request::own(op)));
+                evaluated.push(Evaluated {
+                    request,
+                    result,
+                    writes,
+                });
             }
             match self.commit(storage, &group.overlay) {
                 Ok(()) => {
@@ -138,13 +167,17 @@ impl Writer {
                     Ok(())
                 }
                 Err((error, tried)) => {
-                    group.changes.retain(|change| group.overlay.touches(rows::KEYS, &change.row));
+                    group
+                        .changes
+                        .retain(|change| group.overlay.touches(rows::KEYS, &change.row));
                     Err((error, tried.map(|tried| (tried, group.changes))))
                 }
             }
         });
         match outcome {
-            Ok(()) => evaluated.into_iter().for_each(|one| one.request.answer(one.result)),
+            Ok(()) => evaluated
+                .into_iter()
+                .for_each(|one| one.request.answer(one.result)),
             Err((error, tried)) => {
                 if let Some((cause, changes)) = tried {
                     // The storage says no more than that the batch was applied whole or not at all.
@@ -165,10 +198,16 @@ impl Writer {
         if overlay.is_empty() {
             return Ok(());
         }
-        if let Some(rest) = self.rest.as_ref().filter(|rest| Instant::now() < rest.until) {
+        if let Some(rest) = self
+            .rest
+            .as_ref()
+            .filter(|rest| Instant::now() < rest.until)
+        {
             return Err((rest.error.clone(), None));
         }
-        storage.commit(overlay.batch()).map_err(|cause| (StateError::from(&cause), Some(cause)))?;
+        storage
+            .commit(overlay.batch())
+            .map_err(|cause| (StateError::from(&cause), Some(cause)))?;
         if self.rest.take().is_some() {
             tracing::info!("the state can be written again");
         }
@@ -183,7 +222,11 @@ impl Writer {
             self.next_expiry = next;
         }
         self.shared.expired.add(group.swept);
-        self.next_expiry = self.next_expiry.into_iter().chain(group.appended_expiry).min();
+        self.next_expiry = self
+            .next_expiry
+            .into_iter()
+            .chain(group.appended_expiry)
+            .min();
     }
 
     /// Takes the consequences of a commit that failed.
@@ -196,13 +239,19 @@ impl Writer {
         }
     }
 
-    /// Answers the operations of a group that was not committed: those that wrote with the error, the others as if they
-    /// had come alone.
+    /// Answers the operations of a group that was not committed: those that wrote with the error,
+    /// the others as if they had come alone.
     fn one_by_one(&mut self, evaluated: Vec<Evaluated>, error: &StateError) {
         let shared = Arc::clone(&self.shared);
-        for Evaluated { request, result, writes } in evaluated {
+        for Evaluated {
+            request,
+            result,
+            writes,
+        } in evaluated
+        {
             if writes {
-                // Also if it can be read now: that it failed to become durable is all that is known.
+                // Also if it can be read now: that it failed to become durable is all that is
+                // known.
                 request.answer(Err(error.clone()));
                 continue;
             }
@@ -226,10 +275,19 @@ impl Writer {
 
     /// Looks whether the storage answers if there is doubt, and opens it anew if not.
     fn heal(&mut self) {
-        if !self.doubt || self.rest.as_ref().is_some_and(|rest| Instant::now() < rest.until) {
+        if !self.doubt
+            || self
+                .rest
+                .as_ref()
+                .is_some_and(|rest| Instant::now() < rest.until)
+        {
             return;
         }
-        match self.shared.disk.with(|storage| storage.get(rows::META, rows::EPOCH)) {
+        match self
+            .shared
+            .disk
+            .with(|storage| storage.get(rows::META, rows::EPOCH))
+        {
             Ok(_) => self.doubt = false,
             Err(_) => self.reopen(),
         }
@@ -237,7 +295,11 @@ impl Writer {
 
     fn reopen(&mut self) {
         let reopened = self.shared.disk.reopen();
-        match reopened.and_then(|()| self.shared.disk.with(|storage| self.shared.keep_epoch(storage))) {
+        match reopened.and_then(|()| {
+            self.shared
+                .disk
+                .with(|storage| self.shared.keep_epoch(storage))
+        }) {
             Ok(()) => self.doubt = false,
             Err(error) => {
                 tracing::error!(%error, "the state could not be opened again");
@@ -247,8 +309,15 @@ impl Writer {
     }
 
     fn pause(&mut self, error: StateError) {
-        let pause = self.rest.as_ref().map_or(PAUSES.0, |rest| (rest.pause * 2).min(PAUSES.1));
-        self.rest = Some(Rest { error, until: Instant::now() + pause, pause });
+        let pause = self
+            .rest
+            .as_ref()
+            .map_or(PAUSES.0, |rest| (rest.pause * 2).min(PAUSES.1));
+        self.rest = Some(Rest {
+            error,
+            until: Instant::now() + pause,
+            pause,
+        });
     }
 }
 
@@ -259,7 +328,8 @@ async fn wait_until(when: Option<Instant>) {
     }
 }
 
-/// Takes along what callers are about to ask for: those whom the last group answered run now, before the next group.
+/// Takes along what callers are about to ask for: those whom the last group answered run now,
+/// before the next group.
 async fn gather(requests: &mut mpsc::Receiver<Request>, group: &mut Vec<Request>) {
     while group.len() < GROUP_OPS {
         tokio::task::yield_now().await;

@@ -3,7 +3,9 @@
 use super::super::ids::{PackNumber, Place, VersionNumber};
 use super::super::index::Rows;
 use super::super::records::ListRecord;
-use super::super::tables::{CHUNKS, DEAD, LOST, PACKS, REFS, dead_key, encode_place, parse_dead, ref_key};
+use super::super::tables::{
+    CHUNKS, DEAD, LOST, PACKS, REFS, dead_key, encode_place, parse_dead, ref_key,
+};
 use super::super::version::VersionRecord;
 use super::{Ledger, PackSize};
 use hither_content::storage::StorageError;
@@ -73,7 +75,14 @@ impl Ledger<'_> {
                 (None, None) => Kept::Vanished,
                 (None, Some(offset)) => {
                     let length = chunk.record.length;
-                    self.put_chunk(&chunk.record.id, &Place { pack, offset, length })?;
+                    self.put_chunk(
+                        &chunk.record.id,
+                        &Place {
+                            pack,
+                            offset,
+                            length,
+                        },
+                    )?;
                     live += u64::from(length);
                     self.refer(version, chunk.version, &chunk.record)?;
                     Kept::Here
@@ -87,7 +96,10 @@ impl Ledger<'_> {
         if live > 0 {
             self.set_pack(pack, PackSize { total, live });
         }
-        Ok(Sealed { kept, unused: live == 0 })
+        Ok(Sealed {
+            kept,
+            unused: live == 0,
+        })
     }
 
     /// Lets a version refer to those chunks that its user has already; says which.
@@ -96,7 +108,9 @@ impl Ledger<'_> {
         version: VersionNumber,
         chunks: &[ListRecord],
     ) -> Result<Vec<bool>, StorageError> {
-        let Some(record) = self.open_version(version)? else { return Ok(vec![false; chunks.len()]) };
+        let Some(record) = self.open_version(version)? else {
+            return Ok(vec![false; chunks.len()]);
+        };
         let mut adopted = Vec::with_capacity(chunks.len());
         for chunk in chunks {
             let has = self.user_has(record.number, chunk)?;
@@ -117,21 +131,30 @@ impl Ledger<'_> {
         if !self.user_refers(record.number, &chunk.id)? {
             self.count_user(&record.user, i64::from(chunk.length))?;
         }
-        self.put(REFS, &ref_key(&chunk.id, record.number, version), &chunk.length.to_be_bytes());
+        self.put(
+            REFS,
+            &ref_key(&chunk.id, record.number, version),
+            &chunk.length.to_be_bytes(),
+        );
         Ok(())
     }
 
-    /// Removes a released version's references to chunks; those nobody refers to any more are dead from `now_ms` on.
+    /// Removes a released version's references to chunks; those nobody refers to any more are dead
+    /// from `now_ms` on.
     pub(in super::super) fn drop_refs(
         &mut self,
         version: VersionNumber,
         ids: &[ChunkId],
         now_ms: u64,
     ) -> Result<(), StorageError> {
-        let Some(record) = self.version(version)? else { return Ok(()) };
+        let Some(record) = self.version(version)? else {
+            return Ok(());
+        };
         for id in ids {
             let key = ref_key(id, record.number, version);
-            let Some(length) = self.get(REFS, &key)? else { continue };
+            let Some(length) = self.get(REFS, &key)? else {
+                continue;
+            };
             let length = super::super::tables::decode_u32(&length)?;
             self.remove(REFS, &key);
             if !self.user_refers(record.number, id)? {
@@ -145,11 +168,16 @@ impl Ledger<'_> {
     }
 
     /// Removes dead chunks, unless they are referred to again; `keys` are those of [`DEAD`].
-    pub(in super::super) fn collect(&mut self, keys: &[Vec<u8>]) -> Result<(u64, u64), StorageError> {
+    pub(in super::super) fn collect(
+        &mut self,
+        keys: &[Vec<u8>],
+    ) -> Result<(u64, u64), StorageError> {
         let (mut chunks, mut bytes) = (0, 0);
         for key in keys {
             self.remove(DEAD, key);
-            let Some((_, id)) = parse_dead(key) else { continue };
+            let Some((_, id)) = parse_dead(key) else {
+                continue;
+            };
             if self.any(REFS, id.as_bytes())? {
                 continue;
             }
@@ -163,7 +191,8 @@ impl Ledger<'_> {
         Ok((chunks, bytes))
     }
 
-    /// Lets the index follow chunks into pack `to` of `total` bytes; `true` if it refers to none of it.
+    /// Lets the index follow chunks into pack `to` of `total` bytes; `true` if it refers to none of
+    /// it.
     pub(in super::super) fn move_chunks(
         &mut self,
         to: PackNumber,
@@ -180,7 +209,11 @@ impl Ledger<'_> {
             self.put(
                 CHUNKS,
                 chunk.id.as_bytes(),
-                &encode_place(&Place { pack: to, offset: chunk.to_offset, length }),
+                &encode_place(&Place {
+                    pack: to,
+                    offset: chunk.to_offset,
+                    length,
+                }),
             );
             live += u64::from(length);
         }
@@ -191,7 +224,11 @@ impl Ledger<'_> {
     }
 
     /// Forgets a damaged chunk, if it still stands at `place`, so that it can be uploaded again.
-    pub(in super::super) fn lose(&mut self, id: &ChunkId, place: &Place) -> Result<bool, StorageError> {
+    pub(in super::super) fn lose(
+        &mut self,
+        id: &ChunkId,
+        place: &Place,
+    ) -> Result<bool, StorageError> {
         if self.place(id)? != Some(*place) {
             return Ok(false);
         }
@@ -202,8 +239,13 @@ impl Ledger<'_> {
         Ok(true)
     }
 
-    /// Whether a chunk is referred to, not here, and not known to be lost; with `note` that is known from now on.
-    pub(in super::super) fn miss(&mut self, id: &ChunkId, note: bool) -> Result<bool, StorageError> {
+    /// Whether a chunk is referred to, not here, and not known to be lost; with `note` that is
+    /// known from now on.
+    pub(in super::super) fn miss(
+        &mut self,
+        id: &ChunkId,
+        note: bool,
+    ) -> Result<bool, StorageError> {
         let misses = self.place(id)?.is_none()
             && self.get(LOST, id.as_bytes())?.is_none()
             && self.any(REFS, id.as_bytes())?;

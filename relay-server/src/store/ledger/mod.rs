@@ -1,8 +1,10 @@
-//! Every change of the index, one after another: here, and nowhere else, is decided what is referred to and what goes.
+//! Every change of the index, one after another: here, and nowhere else, is decided what is
+//! referred to and what goes.
 //!
-//! A [`Ledger`] collects the changes of several jobs and shows them to the jobs that follow, so that they can be
-//! committed together; the [`writer`](super::writer) owns it. An upload that begins to rely on a chunk and the
-//! collection of that chunk are two jobs: whichever is second sees what the first has done.
+//! A [`Ledger`] collects the changes of several jobs and shows them to the jobs that follow, so
+//! that they can be committed together; the [`writer`](super::writer) owns it. An upload that
+//! begins to rely on a chunk and the collection of that chunk are two jobs: whichever is second
+//! sees what the first has done.
 //!
 //! A job looks first and changes then; one that fails half-way fails the whole group.
 
@@ -39,7 +41,11 @@ pub(super) struct Ledger<'a> {
 
 impl Rows for Ledger<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        match self.changes.get(&table).and_then(|changes| changes.get(key)) {
+        match self
+            .changes
+            .get(&table)
+            .and_then(|changes| changes.get(key))
+        {
             Some(changed) => Ok(changed.clone()),
             None => self.index.get(table, key),
         }
@@ -52,7 +58,12 @@ impl Rows for Ledger<'_> {
 
 impl<'a> Ledger<'a> {
     pub(super) fn new(index: &'a Index) -> Self {
-        Self { index, batch: Batch::new(), changes: BTreeMap::new(), lost_changed: false }
+        Self {
+            index,
+            batch: Batch::new(),
+            changes: BTreeMap::new(),
+            lost_changed: false,
+        }
     }
 
     /// The first `limit` keys with `prefix`.
@@ -88,12 +99,18 @@ impl<'a> Ledger<'a> {
 
     pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.batch.put(table, key, value);
-        self.changes.entry(table).or_default().insert(key.to_vec(), Some(value.to_vec()));
+        self.changes
+            .entry(table)
+            .or_default()
+            .insert(key.to_vec(), Some(value.to_vec()));
     }
 
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {
         self.batch.remove(table, key);
-        self.changes.entry(table).or_default().insert(key.to_vec(), None);
+        self.changes
+            .entry(table)
+            .or_default()
+            .insert(key.to_vec(), None);
     }
 
     /// Bytes of changes so far.
@@ -109,14 +126,18 @@ impl<'a> Ledger<'a> {
     /// The number in `meta` under `key`, which counts up with each call.
     pub(super) fn next_number(&mut self, key: &[u8]) -> Result<u64, StorageError> {
         use super::tables::{META, decode_u64};
-        let number = self.get(META, key)?.map_or(Ok(0), |value| decode_u64(&value))?;
+        let number = self
+            .get(META, key)?
+            .map_or(Ok(0), |value| decode_u64(&value))?;
         let after = number.checked_add(1).ok_or_else(used_up)?;
         self.put(META, key, &after.to_be_bytes());
         Ok(number)
     }
 
     pub(super) fn pack(&self, pack: PackNumber) -> Result<Option<PackSize>, StorageError> {
-        let Some(value) = self.get(PACKS, &pack.0.to_be_bytes())? else { return Ok(None) };
+        let Some(value) = self.get(PACKS, &pack.0.to_be_bytes())? else {
+            return Ok(None);
+        };
         decode_pack(&value).map(Some)
     }
 

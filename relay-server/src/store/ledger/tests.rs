@@ -37,18 +37,33 @@ fn create(index: &Index, user: u8, share: u8) -> VersionNumber {
         due_ms: 1000,
         lists: 36,
     };
-    match run(index, |ledger| ledger.create(new, Most { versions: 100, lists: 1 << 20 })) {
+    match run(index, |ledger| {
+        ledger.create(
+            new,
+            Most {
+                versions: 100,
+                lists: 1 << 20,
+            },
+        )
+    }) {
         Created::New(version, _) => version,
         other => panic!("{other:?}"),
     }
 }
 
 fn record(n: u8) -> ListRecord {
-    ListRecord { id: ChunkId::new([n; 32]), length: 100 }
+    ListRecord {
+        id: ChunkId::new([n; 32]),
+        length: 100,
+    }
 }
 
 fn chunk(version: VersionNumber, n: u8, offset: Option<u32>) -> PackedChunk {
-    PackedChunk { version, record: record(n), offset }
+    PackedChunk {
+        version,
+        record: record(n),
+        offset,
+    }
 }
 
 fn bytes_of(index: &Index, user: u8) -> u64 {
@@ -59,7 +74,10 @@ fn bytes_of(index: &Index, user: u8) -> u64 {
 fn with_dead_chunks(index: &Index) -> Vec<Vec<u8>> {
     let version = create(index, 1, 1);
     let chunks = [chunk(version, 0, Some(0)), chunk(version, 1, Some(100))];
-    assert_eq!(run(index, |ledger| ledger.seal(PACK, 300, &chunks)).kept, [Kept::Here; 2]);
+    assert_eq!(
+        run(index, |ledger| ledger.seal(PACK, 300, &chunks)).kept,
+        [Kept::Here; 2]
+    );
     assert_eq!(bytes_of(index, 1), 200);
     run(index, |ledger| {
         let record = ledger.version(version)?.unwrap();
@@ -67,7 +85,9 @@ fn with_dead_chunks(index: &Index) -> Vec<Vec<u8>> {
     });
     for _ in 0..2 {
         // Twice, as after a crash.
-        run(index, |ledger| ledger.drop_refs(version, &[record(0).id, record(1).id], 5));
+        run(index, |ledger| {
+            ledger.drop_refs(version, &[record(0).id, record(1).id], 5)
+        });
     }
     assert_eq!(bytes_of(index, 1), 0);
     Ledger::new(index).keys(DEAD, &[], 10).unwrap()
@@ -86,9 +106,15 @@ fn a_chunk_that_is_relied_on_first_is_not_collected() {
     });
     assert_eq!((sealed.kept, sealed.unused), (vec![Kept::Here], true));
     assert_eq!(collected, (1, 100));
-    assert!(index.place(&record(0).id).unwrap().is_some() && index.place(&record(1).id).unwrap().is_none());
+    assert!(
+        index.place(&record(0).id).unwrap().is_some()
+            && index.place(&record(1).id).unwrap().is_none()
+    );
     assert_eq!(bytes_of(&index, 2), 100);
-    assert!(!run(&index, |ledger| ledger.remove_pack(PACK)), "it has a live chunk");
+    assert!(
+        !run(&index, |ledger| ledger.remove_pack(PACK)),
+        "it has a live chunk"
+    );
 }
 
 #[test]
@@ -98,7 +124,10 @@ fn a_chunk_that_is_collected_first_must_be_written_after_all() {
     let version = create(&index, 2, 2);
     let (collected, sealed) = run(&index, |ledger| {
         let collected = ledger.collect(&dead)?;
-        Ok((collected, ledger.seal(PackNumber(2), 0, &[chunk(version, 0, None)])?))
+        Ok((
+            collected,
+            ledger.seal(PackNumber(2), 0, &[chunk(version, 0, None)])?,
+        ))
     });
     assert_eq!((collected, sealed.kept), ((2, 200), vec![Kept::Vanished]));
     assert_eq!(bytes_of(&index, 2), 0);
@@ -112,18 +141,36 @@ fn a_chunk_that_is_collected_first_must_be_written_after_all() {
 fn versions_adopt_what_their_user_has_and_nothing_else() {
     let index = index();
     let first = create(&index, 1, 1);
-    run(&index, |ledger| ledger.seal(PACK, 300, &[chunk(first, 0, Some(0)), chunk(first, 1, Some(100))]));
+    run(&index, |ledger| {
+        ledger.seal(
+            PACK,
+            300,
+            &[chunk(first, 0, Some(0)), chunk(first, 1, Some(100))],
+        )
+    });
     let (mine, other) = (create(&index, 1, 2), create(&index, 2, 3));
-    let wrong_length = ListRecord { length: 99, ..record(1) };
+    let wrong_length = ListRecord {
+        length: 99,
+        ..record(1)
+    };
     let list = [record(0), wrong_length, record(7)];
-    assert_eq!(run(&index, |ledger| ledger.adopt(mine, &list)), [true, false, false]);
+    assert_eq!(
+        run(&index, |ledger| ledger.adopt(mine, &list)),
+        [true, false, false]
+    );
     assert_eq!(run(&index, |ledger| ledger.adopt(other, &list)), [false; 3]);
     run(&index, |ledger| {
         let record = ledger.version(mine)?.unwrap();
         ledger.release(mine, &record)
     });
-    assert_eq!(run(&index, |ledger| ledger.adopt(mine, &list)), [false; 3], "it is released");
-    let late = run(&index, |ledger| ledger.seal(PackNumber(2), 200, &[chunk(mine, 5, Some(0))]));
+    assert_eq!(
+        run(&index, |ledger| ledger.adopt(mine, &list)),
+        [false; 3],
+        "it is released"
+    );
+    let late = run(&index, |ledger| {
+        ledger.seal(PackNumber(2), 200, &[chunk(mine, 5, Some(0))])
+    });
     assert_eq!((late.kept, late.unused), (vec![Kept::Released], true));
     assert_eq!(bytes_of(&index, 1), 200);
 }
@@ -132,15 +179,28 @@ fn versions_adopt_what_their_user_has_and_nothing_else() {
 fn moves_follow_only_what_is_still_there() {
     let index = index();
     let version = create(&index, 1, 1);
-    run(&index, |ledger| ledger.seal(PACK, 300, &[chunk(version, 0, Some(0)), chunk(version, 1, Some(100))]));
-    let at = |pack, offset| Place { pack, offset, length: 100 };
+    run(&index, |ledger| {
+        ledger.seal(
+            PACK,
+            300,
+            &[chunk(version, 0, Some(0)), chunk(version, 1, Some(100))],
+        )
+    });
+    let at = |pack, offset| Place {
+        pack,
+        offset,
+        length: 100,
+    };
     let moved = [(0, 0), (1, 100)].map(|(n, offset)| Moved {
         id: record(n).id,
         from: at(PACK, offset),
         to_offset: offset + 7,
     });
     assert!(run(&index, |ledger| ledger.lose(&record(1).id, &at(PACK, 100))));
-    assert!(!run(&index, |ledger| ledger.lose(&record(1).id, &at(PACK, 100))), "once is enough");
+    assert!(
+        !run(&index, |ledger| ledger.lose(&record(1).id, &at(PACK, 100))),
+        "once is enough"
+    );
     assert!(index.any_lost() && index.any(LOST, &[]).unwrap());
     let to = PackNumber(9);
     assert!(!run(&index, |ledger| ledger.move_chunks(to, 300, &moved)));
@@ -148,11 +208,17 @@ fn moves_follow_only_what_is_still_there() {
     assert_eq!(index.place(&record(1).id).unwrap(), None);
     assert!(run(&index, |ledger| ledger.remove_pack(PACK)));
     assert!(
-        run(&index, |ledger| ledger.move_chunks(PackNumber(10), 300, &moved)),
+        run(&index, |ledger| ledger.move_chunks(
+            PackNumber(10),
+            300,
+            &moved
+        )),
         "nothing stands there any more"
     );
     // Sent again it is no longer lost.
-    run(&index, |ledger| ledger.seal(PackNumber(11), 200, &[chunk(version, 1, Some(0))]));
+    run(&index, |ledger| {
+        ledger.seal(PackNumber(11), 200, &[chunk(version, 1, Some(0))])
+    });
     assert!(!index.any(LOST, &[]).unwrap());
     assert_eq!(bytes_of(&index, 1), 200, "it was counted all the time");
 }

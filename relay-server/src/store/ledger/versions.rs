@@ -3,7 +3,8 @@
 use super::super::ids::{UserNumber, VersionNumber};
 use super::super::index::Rows;
 use super::super::tables::{
-    DUE, LISTS, NEXT_USER, NEXT_VERSION, SHARES, VERSIONS, due_key, malformed, share_key, share_prefix,
+    DUE, LISTS, NEXT_USER, NEXT_VERSION, SHARES, VERSIONS, due_key, malformed, share_key,
+    share_prefix,
 };
 use super::super::version::{Phase, UserRecord, VersionRecord};
 use super::{Ledger, used_up};
@@ -60,16 +61,24 @@ pub(in super::super) enum Completed {
 }
 
 impl Ledger<'_> {
-    /// Adds a version, in place of one that was begun and got no further, for a user who has less than `most`.
-    pub(in super::super) fn create(&mut self, new: NewVersion, most: Most) -> Result<Created, StorageError> {
+    /// Adds a version, in place of one that was begun and got no further, for a user who has less
+    /// than `most`.
+    pub(in super::super) fn create(
+        &mut self,
+        new: NewVersion,
+        most: Most,
+    ) -> Result<Created, StorageError> {
         let others = self.versions_of(&new.user, &new.owner, &new.share)?;
-        let newer =
-            |(_, other): &(_, VersionRecord)| other.phase == Phase::Complete && other.version > new.version;
+        let newer = |(_, other): &(_, VersionRecord)| {
+            other.phase == Phase::Complete && other.version > new.version
+        };
         if others.iter().any(newer) {
             return Ok(Created::Older);
         }
         let number = self.user_number(&new.user)?;
-        let Some(mut user) = self.user(&new.user)? else { return Err(malformed()) };
+        let Some(mut user) = self.user(&new.user)? else {
+            return Err(malformed());
+        };
         if user.versions >= most.versions {
             return Ok(Created::TooMany(user.versions));
         }
@@ -79,14 +88,35 @@ impl Ledger<'_> {
         user.versions += 1;
         user.lists += new.lists;
         self.set_user(&new.user, &user);
-        for (other, record) in others.iter().filter(|(_, other)| other.phase == Phase::Begun) {
+        for (other, record) in others
+            .iter()
+            .filter(|(_, other)| other.phase == Phase::Begun)
+        {
             self.release(*other, record)?;
         }
         let version = VersionNumber(self.next_number(NEXT_VERSION)?);
-        let NewVersion { user, owner, share, version: count, read_key, head, due_ms, lists: _ } = new;
+        let NewVersion {
+            user,
+            owner,
+            share,
+            version: count,
+            read_key,
+            head,
+            due_ms,
+            lists: _,
+        } = new;
         let phase = Phase::Begun;
-        let record =
-            VersionRecord { phase, user, number, owner, share, version: count, due_ms, read_key, head };
+        let record = VersionRecord {
+            phase,
+            user,
+            number,
+            owner,
+            share,
+            version: count,
+            due_ms,
+            read_key,
+            head,
+        };
         self.put(VERSIONS, &version.0.to_be_bytes(), &record.encode());
         self.put(SHARES, &share_key(&owner, &share, &user, version), &[]);
         self.put(DUE, &due_key(due_ms, version), &[]);
@@ -98,11 +128,13 @@ impl Ledger<'_> {
         &self,
         version: VersionNumber,
     ) -> Result<Option<VersionRecord>, StorageError> {
-        Ok(self.version(version)?.filter(|record| record.phase != Phase::Released))
+        Ok(self
+            .version(version)?
+            .filter(|record| record.phase != Phase::Released))
     }
 
-    /// Marks a version as complete and releases what it replaces: everything of the same user, owner and share that is
-    /// not newer.
+    /// Marks a version as complete and releases what it replaces: everything of the same user,
+    /// owner and share that is not newer.
     pub(in super::super) fn complete(
         &mut self,
         version: VersionNumber,
@@ -113,7 +145,10 @@ impl Ledger<'_> {
         };
         let others = self.versions_of(&record.user, &record.owner, &record.share)?;
         let newer = |other: &VersionRecord| other.version > record.version;
-        if others.iter().any(|(_, other)| newer(other) && other.phase == Phase::Complete) {
+        if others
+            .iter()
+            .any(|(_, other)| newer(other) && other.phase == Phase::Complete)
+        {
             self.release(version, &record)?;
             return Ok(Completed::Older);
         }
@@ -122,27 +157,48 @@ impl Ledger<'_> {
                 self.release(*number, other)?;
             }
         }
-        self.set_due(version, VersionRecord { phase: Phase::Complete, ..record }, due_ms);
+        self.set_due(
+            version,
+            VersionRecord {
+                phase: Phase::Complete,
+                ..record
+            },
+            due_ms,
+        );
         Ok(Completed::Done)
     }
 
-    /// The lists of a version are complete and what it has is known: earlier attempts, on whose chunks it relies by now, are
-    /// released. `refused`: it may not go on, and is released itself.
+    /// The lists of a version are complete and what it has is known: earlier attempts, on whose
+    /// chunks it relies by now, are released. `refused`: it may not go on, and is released
+    /// itself.
     pub(in super::super) fn list(
         &mut self,
         version: VersionNumber,
         refused: bool,
     ) -> Result<(), StorageError> {
-        let Some(record) = self.open_version(version)? else { return Ok(()) };
+        let Some(record) = self.open_version(version)? else {
+            return Ok(());
+        };
         for (number, other) in self.versions_of(&record.user, &record.owner, &record.share)? {
-            let gone = if refused { number == version } else { number < version };
+            let gone = if refused {
+                number == version
+            } else {
+                number < version
+            };
             if gone && other.phase.is_pending() {
                 self.release(number, &other)?;
             }
         }
         if !refused && record.phase == Phase::Begun {
             let due = record.due_ms;
-            self.set_due(version, VersionRecord { phase: Phase::Listed, ..record }, due);
+            self.set_due(
+                version,
+                VersionRecord {
+                    phase: Phase::Listed,
+                    ..record
+                },
+                due,
+            );
         }
         Ok(())
     }
@@ -157,7 +213,9 @@ impl Ledger<'_> {
         let prefix = [&share_prefix(owner, share)[..], user.as_bytes()].concat();
         let mut found = Vec::new();
         for key in self.keys(SHARES, &prefix, MAX_VERSIONS)? {
-            let Some(number) = key.last_chunk().map(|number| VersionNumber(u64::from_be_bytes(*number)))
+            let Some(number) = key
+                .last_chunk()
+                .map(|number| VersionNumber(u64::from_be_bytes(*number)))
             else {
                 continue;
             };
@@ -167,12 +225,21 @@ impl Ledger<'_> {
     }
 
     /// Changes when a version expires.
-    pub(in super::super) fn set_due(&mut self, version: VersionNumber, record: VersionRecord, due_ms: u64) {
+    pub(in super::super) fn set_due(
+        &mut self,
+        version: VersionNumber,
+        record: VersionRecord,
+        due_ms: u64,
+    ) {
         self.remove(DUE, &due_key(record.due_ms, version));
         if due_ms != VersionRecord::NEVER {
             self.put(DUE, &due_key(due_ms, version), &[]);
         }
-        self.put(VERSIONS, &version.0.to_be_bytes(), &VersionRecord { due_ms, ..record }.encode());
+        self.put(
+            VERSIONS,
+            &version.0.to_be_bytes(),
+            &VersionRecord { due_ms, ..record }.encode(),
+        );
     }
 
     /// Takes a version out of sight; its references are removed later, piece by piece.
@@ -181,8 +248,18 @@ impl Ledger<'_> {
         version: VersionNumber,
         record: &VersionRecord,
     ) -> Result<(), StorageError> {
-        self.remove(SHARES, &share_key(&record.owner, &record.share, &record.user, version));
-        self.set_due(version, VersionRecord { phase: Phase::Released, ..record.clone() }, 0);
+        self.remove(
+            SHARES,
+            &share_key(&record.owner, &record.share, &record.user, version),
+        );
+        self.set_due(
+            version,
+            VersionRecord {
+                phase: Phase::Released,
+                ..record.clone()
+            },
+            0,
+        );
         Ok(())
     }
 
@@ -192,7 +269,9 @@ impl Ledger<'_> {
         version: VersionNumber,
         lists: &[Vec<u8>],
     ) -> Result<(), StorageError> {
-        let Some(record) = self.version(version)? else { return Ok(()) };
+        let Some(record) = self.version(version)? else {
+            return Ok(());
+        };
         for key in lists {
             self.remove(LISTS, key);
         }
@@ -207,12 +286,25 @@ impl Ledger<'_> {
     }
 
     /// The user's number, which they get when they are seen first.
-    pub(in super::super) fn user_number(&mut self, user: &UserId) -> Result<UserNumber, StorageError> {
+    pub(in super::super) fn user_number(
+        &mut self,
+        user: &UserId,
+    ) -> Result<UserNumber, StorageError> {
         if let Some(record) = self.user(user)? {
             return Ok(record.number);
         }
-        let number = UserNumber(u32::try_from(self.next_number(NEXT_USER)?).map_err(|_| used_up())?);
-        self.set_user(user, &UserRecord { number, bytes: 0, versions: 0, lists: 0, quota: None });
+        let number =
+            UserNumber(u32::try_from(self.next_number(NEXT_USER)?).map_err(|_| used_up())?);
+        self.set_user(
+            user,
+            &UserRecord {
+                number,
+                bytes: 0,
+                versions: 0,
+                lists: 0,
+                quota: None,
+            },
+        );
         Ok(number)
     }
 }

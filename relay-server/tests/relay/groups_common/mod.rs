@@ -3,9 +3,9 @@
 use super::serve_common::{Device, Relay, Talk};
 use bytes::Bytes;
 use hither_proto::{
-    Action, DeviceId, GroupAnswer, GroupChange, GroupEntry, GroupId, GroupName, GroupRequest, GroupSealed,
-    GroupSecret, GroupStanding, KeyMark, Membership, NameSeal, Policy, RelayMessage, RelayRefusalCode,
-    SignedEntry,
+    Action, DeviceId, GroupAnswer, GroupChange, GroupEntry, GroupId, GroupName, GroupRequest,
+    GroupSealed, GroupSecret, GroupStanding, KeyMark, Membership, NameSeal, Policy, RelayMessage,
+    RelayRefusalCode, SignedEntry,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeSet;
@@ -24,7 +24,11 @@ impl Caller {
     pub async fn new(relay: &Relay) -> Self {
         let device = Device::new();
         let talk = device.join(relay, &relay.invite(1).await).await;
-        Self { device, talk, request: 0 }
+        Self {
+            device,
+            talk,
+            request: 0,
+        }
     }
 
     pub fn id(&self) -> DeviceId {
@@ -34,12 +38,19 @@ impl Caller {
     pub async fn ask(&mut self, what: GroupRequest) -> Answer {
         self.request += 1;
         let wanted = self.request;
-        self.talk.say(RelayMessage::Group { request: wanted, what: Box::new(what) }).await;
+        self.talk
+            .say(RelayMessage::Group {
+                request: wanted,
+                what: Box::new(what),
+            })
+            .await;
         let answer = |message: &RelayMessage| match message {
             RelayMessage::GroupAnswered { request, answer } if *request == wanted => {
                 Some(Ok((**answer).clone()))
             }
-            RelayMessage::Failed { request, refusal } if *request == wanted => Some(Err(refusal.code)),
+            RelayMessage::Failed { request, refusal } if *request == wanted => {
+                Some(Err(refusal.code))
+            }
             _ => None,
         };
         self.talk.find(answer).await
@@ -57,11 +68,20 @@ impl Caller {
     pub async fn append(&mut self, entry: &SignedEntry, keys: &[DeviceId]) -> Answer {
         let keys = keys.iter().map(|device| sealed(*device)).collect();
         let (group, bytes) = (entry.group(), Bytes::copy_from_slice(entry.bytes()));
-        self.ask(GroupRequest::Append { group, entry: bytes, keys }).await
+        self.ask(GroupRequest::Append {
+            group,
+            entry: bytes,
+            keys,
+        })
+        .await
     }
 
     pub async fn asks(&mut self, group: GroupId, reader: DeviceId) -> Answer {
-        self.ask(GroupRequest::Ask { group, parts: vec![sealed(reader)] }).await
+        self.ask(GroupRequest::Ask {
+            group,
+            parts: vec![sealed(reader)],
+        })
+        .await
     }
 
     pub async fn standing(&mut self, group: GroupId) -> GroupStanding {
@@ -82,7 +102,10 @@ impl Caller {
 }
 
 pub fn sealed(device: DeviceId) -> GroupSealed {
-    GroupSealed { device, sealed: Bytes::from_static(b"sealed") }
+    GroupSealed {
+        device,
+        sealed: Bytes::from_static(b"sealed"),
+    }
 }
 
 pub fn mark(number: u8) -> KeyMark {
@@ -95,9 +118,21 @@ pub fn first(by: &Caller, name: Option<&str>, policy: Policy) -> SignedEntry {
         None => NameSeal::Sealed([by.id().as_bytes()[0]; 32]),
     };
     let admins = BTreeSet::from([by.id()]);
-    let action = Action::Create { name, key: mark(1), policy, admins };
+    let action = Action::Create {
+        name,
+        key: mark(1),
+        policy,
+        admins,
+    };
     let (group, author) = (GroupId::new([0; 32]), by.id());
-    by.signed(GroupEntry { group, number: 0, previous: [0; 32], author, time_ms: 1, action })
+    by.signed(GroupEntry {
+        group,
+        number: 0,
+        previous: [0; 32],
+        author,
+        time_ms: 1,
+        action,
+    })
 }
 
 /// A group with an admin and a member, one who asks, and one who has nothing to do with it.
@@ -113,7 +148,10 @@ pub struct Place {
 impl Place {
     pub async fn new(policy: Policy) -> Self {
         let relay = Relay::start(|config| {
-            config.limits.group = Rate { per_second: 1e6, burst: 1e6 };
+            config.limits.group = Rate {
+                per_second: 1e6,
+                burst: 1e6,
+            };
         })
         .await;
         let mut callers = Vec::new();
@@ -127,12 +165,24 @@ impl Place {
         let own = admin.id();
         assert_eq!(admin.append(&created, &[own]).await, Ok(GroupAnswer::Done));
         assert_eq!(member.asks(id, admin.id()).await, Ok(GroupAnswer::Done));
-        let add = admin.entry(&group, Action::Add { device: member.id() });
+        let add = admin.entry(
+            &group,
+            Action::Add {
+                device: member.id(),
+            },
+        );
         let new = member.id();
         assert_eq!(admin.append(&add, &[new]).await, Ok(GroupAnswer::Done));
         group.apply(&add).unwrap();
         assert_eq!(asker.asks(id, admin.id()).await, Ok(GroupAnswer::Done));
-        Self { relay, group, admin, member, asker, stranger }
+        Self {
+            relay,
+            group,
+            admin,
+            member,
+            asker,
+            stranger,
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::limits::PROTOCOL;
 use hither_proto::{
-    Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, Delta, DeviceName,
-    GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock, Message, MessageId, Opened, Proof, ProofKind,
-    Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms,
-    Want, Welcome,
+    Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, Delta,
+    DeviceName, GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock, Message, MessageId,
+    Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose,
+    RelayRefusalCode, Space, Terms, Want, Welcome,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -27,8 +27,13 @@ pub enum Caller {
     Revoked,
 }
 
-pub const CALLERS: [Caller; 5] =
-    [Caller::Owner, Caller::Sibling, Caller::Other, Caller::Stranger, Caller::Revoked];
+pub const CALLERS: [Caller; 5] = [
+    Caller::Owner,
+    Caller::Sibling,
+    Caller::Other,
+    Caller::Stranger,
+    Caller::Revoked,
+];
 
 /// What a reader shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +111,8 @@ pub enum Kind {
     OfRelay,
 }
 
-/// A new kind of message must be put in here, and with it into every table, and into [`relay_messages`].
+/// A new kind of message must be put in here, and with it into every table, and into
+/// [`relay_messages`].
 pub fn kind(message: &RelayMessage) -> Kind {
     match message {
         RelayMessage::Ping { .. } => Kind::Ping,
@@ -119,7 +125,9 @@ pub fn kind(message: &RelayMessage) -> Kind {
         RelayMessage::Place { .. } => Kind::Place,
         RelayMessage::Release { .. } => Kind::Release,
         RelayMessage::Put(_) => Kind::Put,
-        RelayMessage::PutList { .. } | RelayMessage::PutChunk { .. } | RelayMessage::PutEnd => Kind::OfUpload,
+        RelayMessage::PutList { .. } | RelayMessage::PutChunk { .. } | RelayMessage::PutEnd => {
+            Kind::OfUpload
+        }
         RelayMessage::Index(message) => match &**message {
             IndexMessage::Hello => Kind::IndexHello,
             IndexMessage::Announce { .. } => Kind::IndexAnnounce,
@@ -137,9 +145,9 @@ pub fn kind(message: &RelayMessage) -> Kind {
             CircuitMessage::Connect { .. } => Kind::Connect,
             CircuitMessage::Accept { .. } => Kind::Accept,
             CircuitMessage::Decline { .. } => Kind::Decline,
-            CircuitMessage::Connected | CircuitMessage::At { .. } | CircuitMessage::Incoming { .. } => {
-                Kind::OfRelay
-            }
+            CircuitMessage::Connected
+            | CircuitMessage::At { .. }
+            | CircuitMessage::Incoming { .. } => Kind::OfRelay,
         },
         RelayMessage::Group { .. } => Kind::Group,
         RelayMessage::Refused(_)
@@ -176,7 +184,10 @@ pub enum Outcome {
 
 /// Whether a message is more than what a relay tells of its own accord.
 pub fn told(message: &RelayMessage) -> bool {
-    !matches!(message, RelayMessage::DevicesChanged { .. } | RelayMessage::Deliver { .. })
+    !matches!(
+        message,
+        RelayMessage::DevicesChanged { .. } | RelayMessage::Deliver { .. }
+    )
 }
 
 /// The answer; after a refusal the stream must end.
@@ -187,10 +198,16 @@ pub async fn outcome(relay: &mut Relay) -> Outcome {
             Ok(Some(RelayMessage::Ping { .. })) => continue,
             Ok(Some(message)) if !told(&message) => continue,
             Ok(Some(RelayMessage::Refused(refusal))) => {
-                assert!(!matches!(soon(relay.reader.next(&mut relay.recv)).await, Ok(Some(_))));
+                assert!(!matches!(
+                    soon(relay.reader.next(&mut relay.recv)).await,
+                    Ok(Some(_))
+                ));
                 Outcome::Refused(refusal.code)
             }
-            Ok(Some(RelayMessage::Failed { request: 5, refusal })) => Outcome::Failed(refusal.code),
+            Ok(Some(RelayMessage::Failed {
+                request: 5,
+                refusal,
+            })) => Outcome::Failed(refusal.code),
             Ok(Some(RelayMessage::Pong { nonce: 5 })) => Outcome::Answered("pong"),
             Ok(Some(RelayMessage::Assigned { .. })) => Outcome::Answered("assigned"),
             Ok(Some(RelayMessage::Welcome(_))) => Outcome::Answered("welcome"),
@@ -230,7 +247,10 @@ impl Place {
     pub async fn new() -> Self {
         let world = World::with(|settings: &mut Settings| {
             let limits = &mut settings.config.limits;
-            let much = Rate { per_second: 1e6, burst: 1e6 };
+            let much = Rate {
+                per_second: 1e6,
+                burst: 1e6,
+            };
             for rate in [
                 &mut limits.address,
                 &mut limits.assign,
@@ -253,12 +273,29 @@ impl Place {
         let version = Version::random(&owner, 1, 5, 5_000);
         owner.share(&world, &version).await;
         let user = hex(user.as_bytes());
-        let place = Self { world, owner, sibling, other, stranger: Device::new(), revoked, version, user };
+        let place = Self {
+            world,
+            owner,
+            sibling,
+            other,
+            stranger: Device::new(),
+            revoked,
+            version,
+            user,
+        };
         let mut talk = place.sibling.talk(&place.world).await;
         let sealed = Bytes::from_static(b"before");
         let (to, id) = (place.owner.id(), MessageId::new([1; 16]));
-        talk.say(&RelayMessage::Send { request: 1, to, id, sealed, keep_s: 0 }).await;
-        talk.find(|answer| matches!(answer, RelayMessage::Sent { request: 1, .. }).then_some(())).await;
+        talk.say(&RelayMessage::Send {
+            request: 1,
+            to,
+            id,
+            sealed,
+            keep_s: 0,
+        })
+        .await;
+        talk.find(|answer| matches!(answer, RelayMessage::Sent { request: 1, .. }).then_some(()))
+            .await;
         drop(talk);
         place.left().await;
         place
@@ -297,14 +334,26 @@ impl Place {
             ("cards", cards.as_str()),
             ("usage", ""),
         ] {
-            let page = self.world.node.state.list(part, prefix, None, 1000).await.unwrap();
+            let page = self
+                .world
+                .node
+                .state
+                .list(part, prefix, None, 1000)
+                .await
+                .unwrap();
             let own = page
                 .records
                 .into_iter()
                 .filter(|record| part != "usage" || record.key.starts_with(&self.user));
             parts.insert(part, format!("{:?}", own.collect::<Vec<_>>()));
         }
-        let depth = self.world.node.state.depth(&format!("mail/{owner}")).await.unwrap();
+        let depth = self
+            .world
+            .node
+            .state
+            .depth(&format!("mail/{owner}"))
+            .await
+            .unwrap();
         parts.insert("mail", format!("{} {}", depth.items, depth.bytes));
         parts
     }
@@ -324,7 +373,10 @@ impl Place {
             last = seq;
         }
         let open = Open::of(&self.version, Purpose::Bulk);
-        let mut bulk = Device::new().read(&self.world, &open, CarrierKind::Tcp).await.unwrap();
+        let mut bulk = Device::new()
+            .read(&self.world, &open, CarrierKind::Tcp)
+            .await
+            .unwrap();
         bulk.want(1, 1, Space::Data, 0..5).await;
         assert_eq!(bulk.answer(1).await.chunks, self.version.all(Space::Data));
         self.world.node.stop().await;
@@ -333,7 +385,11 @@ impl Place {
 
 /// One message of every kind, with the owner's ids wherever one stands.
 pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
-    let (owner, share, address) = (place.owner.id(), place.version.share(), place.world.node.address.clone());
+    let (owner, share, address) = (
+        place.owner.id(),
+        place.version.share(),
+        place.world.node.address.clone(),
+    );
     let (sealed, none) = (Bytes::from_static(b"from elsewhere"), Ranges::default());
     let refusal = RelayRefusalCode::Busy.into();
     let group = GroupId::new([9; 32]);
@@ -351,42 +407,114 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         front: None,
         max_message: 1000,
     };
-    let records = vec![PutRecord { id: id(b"x"), length: 1000 }];
+    let records = vec![PutRecord {
+        id: id(b"x"),
+        length: 1000,
+    }];
     let message = MessageId::new([9; 16]);
     vec![
         RelayMessage::Ping { nonce: 5 },
         RelayMessage::Pong { nonce: 5 },
         RelayMessage::Assign,
-        RelayMessage::Hello { invitation: None, instance: 0 },
-        RelayMessage::Cards(vec![Card { reader: owner, sealed: sealed.clone() }]),
-        RelayMessage::Send { request: 5, to: owner, id: message, sealed: sealed.clone(), keep_s: 1000 },
+        RelayMessage::Hello {
+            invitation: None,
+            instance: 0,
+        },
+        RelayMessage::Cards(vec![Card {
+            reader: owner,
+            sealed: sealed.clone(),
+        }]),
+        RelayMessage::Send {
+            request: 5,
+            to: owner,
+            id: message,
+            sealed: sealed.clone(),
+            keep_s: 1000,
+        },
         RelayMessage::Received { seq: u64::MAX },
-        RelayMessage::Place { request: 5, share, bytes: 1000, near: Vec::new() },
+        RelayMessage::Place {
+            request: 5,
+            share,
+            bytes: 1000,
+            near: Vec::new(),
+        },
         RelayMessage::Release { request: 5, share },
         RelayMessage::Put(Box::new(put)),
-        RelayMessage::PutList { space: Space::Data, first: 0, records },
-        RelayMessage::PutChunk { space: Space::Data, position: 0, length: 1000 },
+        RelayMessage::PutList {
+            space: Space::Data,
+            first: 0,
+            records,
+        },
+        RelayMessage::PutChunk {
+            space: Space::Data,
+            position: 0,
+            length: 1000,
+        },
         RelayMessage::PutEnd,
         RelayMessage::Refused(refusal),
-        RelayMessage::Assigned { relays: vec![address.clone()] },
+        RelayMessage::Assigned {
+            relays: vec![address.clone()],
+        },
         RelayMessage::Welcome(Box::new(welcome)),
-        RelayMessage::DevicesChanged { changed: Vec::new(), removed: vec![owner] },
+        RelayMessage::DevicesChanged {
+            changed: Vec::new(),
+            removed: vec![owner],
+        },
         RelayMessage::Move { relays: Vec::new() },
-        RelayMessage::Sent { request: 5, forwarded: true },
-        RelayMessage::Deliver { seq: 1, from: owner, id: message, sealed, taken_ms: 1 },
-        RelayMessage::Placed { request: 5, store: address },
+        RelayMessage::Sent {
+            request: 5,
+            forwarded: true,
+        },
+        RelayMessage::Deliver {
+            seq: 1,
+            from: owner,
+            id: message,
+            sealed,
+            taken_ms: 1,
+        },
+        RelayMessage::Placed {
+            request: 5,
+            store: address,
+        },
         RelayMessage::Released { request: 5 },
-        RelayMessage::Failed { request: 5, refusal },
-        RelayMessage::Missing { root: true, manifest: none.clone(), data: none.clone() },
-        RelayMessage::Stored { space: Space::Data, ranges: none },
+        RelayMessage::Failed {
+            request: 5,
+            refusal,
+        },
+        RelayMessage::Missing {
+            root: true,
+            manifest: none.clone(),
+            data: none.clone(),
+        },
+        RelayMessage::Stored {
+            space: Space::Data,
+            ranges: none,
+        },
         RelayMessage::PutDone,
-        RelayMessage::Group { request: 5, what: Box::new(GroupRequest::Roll { group }) },
-        RelayMessage::GroupAnswered { request: 5, answer: Box::new(GroupAnswer::Done) },
-        RelayMessage::GroupNews { changes: Vec::new(), all: true },
+        RelayMessage::Group {
+            request: 5,
+            what: Box::new(GroupRequest::Roll { group }),
+        },
+        RelayMessage::GroupAnswered {
+            request: 5,
+            answer: Box::new(GroupAnswer::Done),
+        },
+        RelayMessage::GroupNews {
+            changes: Vec::new(),
+            all: true,
+        },
     ]
     .into_iter()
-    .chain(index_messages(place).into_iter().map(|message| RelayMessage::Index(Box::new(message))))
-    .chain(circuit_messages(place).into_iter().map(|message| RelayMessage::Circuit(Box::new(message))))
+    .chain(
+        index_messages(place)
+            .into_iter()
+            .map(|message| RelayMessage::Index(Box::new(message))),
+    )
+    .chain(
+        circuit_messages(place)
+            .into_iter()
+            .map(|message| RelayMessage::Circuit(Box::new(message))),
+    )
     .collect()
 }
 
@@ -395,42 +523,89 @@ pub fn index_messages(place: &Place) -> Vec<IndexMessage> {
     let owner = place.owner.id();
     let topic = place.version.secret.index_topic(&place.world.node.id());
     let nothing = Ranges::default;
-    let change = || Delta { version: 1, epoch: 1, seq: 2, added: ranges(0..5), removed: nothing() };
+    let change = || Delta {
+        version: 1,
+        epoch: 1,
+        seq: 2,
+        added: ranges(0..5),
+        removed: nothing(),
+    };
     vec![
         IndexMessage::Hello,
-        IndexMessage::Announce { topic, holding: holding(), sealed: Bytes::from_static(b"elsewhere") },
-        IndexMessage::Delta { topic, change: change() },
+        IndexMessage::Announce {
+            topic,
+            holding: holding(),
+            sealed: Bytes::from_static(b"elsewhere"),
+        },
+        IndexMessage::Delta {
+            topic,
+            change: change(),
+        },
         IndexMessage::Withdraw { topic },
         IndexMessage::Subscribe { topic, owner },
         IndexMessage::Unsubscribe { topic },
-        IndexMessage::Welcome { nodes: vec![place.world.node.address.clone()], heartbeat_ms: 1000 },
-        IndexMessage::Holders { topic, first: true, holders: Vec::new(), gone: vec![owner] },
-        IndexMessage::Changed { topic, device: owner, change: change() },
+        IndexMessage::Welcome {
+            nodes: vec![place.world.node.address.clone()],
+            heartbeat_ms: 1000,
+        },
+        IndexMessage::Holders {
+            topic,
+            first: true,
+            holders: Vec::new(),
+            gone: vec![owner],
+        },
+        IndexMessage::Changed {
+            topic,
+            device: owner,
+            change: change(),
+        },
         IndexMessage::Resync { topic },
-        IndexMessage::Refused { topic, refusal: RelayRefusalCode::Busy.into() },
+        IndexMessage::Refused {
+            topic,
+            refusal: RelayRefusalCode::Busy.into(),
+        },
     ]
 }
 
 /// One message of every kind about circuits, to the owner.
 pub fn circuit_messages(place: &Place) -> Vec<CircuitMessage> {
     let (owner, circuit) = (place.owner.id(), CircuitId::new([5; 16]));
-    let knock = Knock::make(&place.version.secret, &place.stranger.id(), &owner, [7; Knock::SALT]);
+    let knock = Knock::make(
+        &place.version.secret,
+        &place.stranger.id(),
+        &owner,
+        [7; Knock::SALT],
+    );
     vec![
         CircuitMessage::Connect { to: owner, knock },
         CircuitMessage::Accept { circuit },
         CircuitMessage::Decline { circuit },
         CircuitMessage::Connected,
-        CircuitMessage::At { front: place.world.node.address.clone() },
-        CircuitMessage::Incoming { circuit, from: owner, knock },
+        CircuitMessage::At {
+            front: place.world.node.address.clone(),
+        },
+        CircuitMessage::Incoming {
+            circuit,
+            from: owner,
+            knock,
+        },
     ]
 }
 
 /// Some of a share.
 pub fn holding() -> Announcement {
-    Announcement { version: 1, epoch: 1, seq: 1, complete: false, held: ranges(0..3), has_manifest: true }
+    Announcement {
+        version: 1,
+        epoch: 1,
+        seq: 1,
+        complete: false,
+        held: ranges(0..3),
+        has_manifest: true,
+    }
 }
 
-/// One message of every kind of the link protocol; those that begin streams in a version that nobody speaks.
+/// One message of every kind of the link protocol; those that begin streams in a version that
+/// nobody speaks.
 pub fn link_messages(place: &Place) -> Vec<Message> {
     let (share, head) = (place.version.share(), place.version.head.to_unchecked());
     let proof = || Proof::from_slice(&[7; 32]).unwrap();
@@ -445,9 +620,17 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
             owner: Some(place.owner.id()),
             purpose: Some(Purpose::Bulk),
         },
-        Message::RelayOpen { protocol: 99, purpose: Some(RelayPurpose::Device) },
-        Message::BlindQuery { protocol: PROTOCOL, query: BlindQuery::from_slice(&[7; 32]).unwrap() },
-        Message::BlindReply { reply: BlindReply::from_slice(&[7; 32]).unwrap() },
+        Message::RelayOpen {
+            protocol: 99,
+            purpose: Some(RelayPurpose::Device),
+        },
+        Message::BlindQuery {
+            protocol: PROTOCOL,
+            query: BlindQuery::from_slice(&[7; 32]).unwrap(),
+        },
+        Message::BlindReply {
+            reply: BlindReply::from_slice(&[7; 32]).unwrap(),
+        },
         Message::Opened(Box::new(Opened {
             proof: proof(),
             head: head.clone(),
@@ -472,15 +655,33 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
         }),
         Message::Claims(Claims::default()),
         Message::Terms(Terms::default()),
-        Message::Want(Want { request: 5, space: data, version: 1, ranges: ranges(0..5) }),
+        Message::Want(Want {
+            request: 5,
+            space: data,
+            version: 1,
+            ranges: ranges(0..5),
+        }),
         Message::Cancel { request: 5 },
-        Message::Chunk { request: 5, position: 0, length: 1000 },
+        Message::Chunk {
+            request: 5,
+            position: 0,
+            length: 1000,
+        },
         Message::Served { request: 5 },
-        Message::Busy { request: 5, retry_after_ms: 1 },
-        Message::NotHeld { request: 5, ranges: none },
+        Message::Busy {
+            request: 5,
+            retry_after_ms: 1,
+        },
+        Message::NotHeld {
+            request: 5,
+            ranges: none,
+        },
         Message::NewHead(head),
         Message::Ping { nonce: 5 },
         Message::Pong { nonce: 5 },
-        Message::Elsewhere { proof: None, holders: Vec::new() },
+        Message::Elsewhere {
+            proof: None,
+            holders: Vec::new(),
+        },
     ]
 }

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use hither_carrier::{
-    Endpoint, EndpointConfig, Identity, Link, RelayReader, Stream, write_message, write_relay_message,
+    Endpoint, EndpointConfig, Identity, Link, RelayReader, Stream, write_message,
+    write_relay_message,
 };
 use hither_proto::limits::{MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    DeviceEntry, DeviceId, Invitation, Message, MessageId, RelayAddress, RelayMessage, RelayPurpose,
-    RelayRefusal, RelayRefusalCode, UserId, Welcome,
+    DeviceEntry, DeviceId, Invitation, Message, MessageId, RelayAddress, RelayMessage,
+    RelayPurpose, RelayRefusal, RelayRefusalCode, UserId, Welcome,
 };
 use hither_relay::config::{Config, Size, Span};
 use hither_relay::start::{Running, start};
@@ -32,14 +33,21 @@ impl Relay {
     }
 
     pub async fn start_in(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config =
-            Config { data: Some(dir.path().join("data")), port: 0, loopback_only: true, ..Config::default() };
+        let mut config = Config {
+            data: Some(dir.path().join("data")),
+            port: 0,
+            loopback_only: true,
+            ..Config::default()
+        };
         config.extra_tcp_ports = Vec::new();
         config.ops.http = String::new();
         config.ops.drain = Span::millis(500);
         config.store.free_floor = Size(1);
         change(&mut config);
-        Self { running: start(config).await.unwrap(), dir }
+        Self {
+            running: start(config).await.unwrap(),
+            dir,
+        }
     }
 
     pub fn address(&self) -> RelayAddress {
@@ -50,7 +58,10 @@ impl Relay {
     pub async fn invite(&self, devices: u32) -> Invitation {
         let registry = &self.running.node.registry;
         let user = registry.create_user("").await.unwrap();
-        registry.invite(&user, devices, Duration::from_secs(60)).await.unwrap()
+        registry
+            .invite(&user, devices, Duration::from_secs(60))
+            .await
+            .unwrap()
     }
 
     /// Waits until the end of a device's connection was noticed and written down.
@@ -78,17 +89,30 @@ pub struct Device {
 
 impl Device {
     pub fn new() -> Self {
-        let config = EndpointConfig { loopback_only: true, ..EndpointConfig::default() };
+        let config = EndpointConfig {
+            loopback_only: true,
+            ..EndpointConfig::default()
+        };
         let identity = Identity::generate().unwrap();
         let endpoint = Arc::new(Endpoint::bind(&identity, &config).unwrap());
-        Self { id: identity.device_id(), endpoint, identity }
+        Self {
+            id: identity.device_id(),
+            endpoint,
+            identity,
+        }
     }
 
     /// A stream on which its purpose was said.
     pub async fn open(&self, relay: &RelayAddress, purpose: RelayPurpose) -> (Link, Stream) {
-        let link = timeout(SOON, self.endpoint.connect_relay(relay)).await.unwrap().unwrap();
+        let link = timeout(SOON, self.endpoint.connect_relay(relay))
+            .await
+            .unwrap()
+            .unwrap();
         let mut stream = link.open().await.unwrap();
-        let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(purpose) };
+        let open = Message::RelayOpen {
+            protocol: PROTOCOL,
+            purpose: Some(purpose),
+        };
         write_message(&mut stream.send, &open).await.unwrap();
         (link, stream)
     }
@@ -100,10 +124,20 @@ impl Device {
         invitation: Option<&Invitation>,
     ) -> Result<Talk, RelayRefusal> {
         let (link, mut stream) = self.open(relay, RelayPurpose::Device).await;
-        let hello = RelayMessage::Hello { invitation: invitation.cloned(), instance: 0 };
+        let hello = RelayMessage::Hello {
+            invitation: invitation.cloned(),
+            instance: 0,
+        };
         write_relay_message(&mut stream.send, &hello).await.unwrap();
         let reader = RelayReader::new(MAX_RELAY_FRAME);
-        let mut talk = Talk { link, stream, reader, welcome: None, skipped: VecDeque::new(), pongs: true };
+        let mut talk = Talk {
+            link,
+            stream,
+            reader,
+            welcome: None,
+            skipped: VecDeque::new(),
+            pongs: true,
+        };
         match talk.next().await {
             Some(RelayMessage::Welcome(welcome)) => talk.welcome = Some(*welcome),
             Some(RelayMessage::Refused(refusal)) => return Err(refusal),
@@ -114,14 +148,22 @@ impl Device {
 
     /// The long connection of a device that is registered with this invitation by now or before.
     pub async fn join(&self, relay: &Relay, invitation: &Invitation) -> Talk {
-        self.hello(&relay.address(), Some(invitation)).await.unwrap()
+        self.hello(&relay.address(), Some(invitation))
+            .await
+            .unwrap()
     }
 
     pub async fn assigned(&self, relay: &RelayAddress) -> Result<Vec<RelayAddress>, RelayRefusal> {
         let (_link, mut stream) = self.open(relay, RelayPurpose::Assign).await;
-        write_relay_message(&mut stream.send, &RelayMessage::Assign).await.unwrap();
+        write_relay_message(&mut stream.send, &RelayMessage::Assign)
+            .await
+            .unwrap();
         let mut reader = RelayReader::new(MAX_RELAY_FRAME);
-        match timeout(SOON, reader.next(&mut stream.recv)).await.unwrap().unwrap() {
+        match timeout(SOON, reader.next(&mut stream.recv))
+            .await
+            .unwrap()
+            .unwrap()
+        {
             Some(RelayMessage::Assigned { relays }) => Ok(relays),
             Some(RelayMessage::Refused(refusal)) => Err(refusal),
             other => panic!("{other:?}"),
@@ -150,18 +192,25 @@ impl Talk {
     }
 
     pub async fn say(&mut self, message: RelayMessage) {
-        write_relay_message(&mut self.stream.send, &message).await.unwrap();
+        write_relay_message(&mut self.stream.send, &message)
+            .await
+            .unwrap();
     }
 
     /// The next message but pings, which are answered; `None`: the stream ended or broke.
     pub async fn next(&mut self) -> Option<RelayMessage> {
         loop {
-            let read = timeout(SOON, self.reader.next(&mut self.stream.recv)).await.expect("nothing comes");
+            let read = timeout(SOON, self.reader.next(&mut self.stream.recv))
+                .await
+                .expect("nothing comes");
             match read {
                 Ok(Some(RelayMessage::Ping { nonce })) => {
                     if self.pongs {
-                        let _ =
-                            write_relay_message(&mut self.stream.send, &RelayMessage::Pong { nonce }).await;
+                        let _ = write_relay_message(
+                            &mut self.stream.send,
+                            &RelayMessage::Pong { nonce },
+                        )
+                        .await;
                     }
                 }
                 Ok(message) => return message,
@@ -226,7 +275,14 @@ impl Talk {
 
     pub async fn post(&mut self, request: u64, to: DeviceId, id: [u8; 16], text: &str) {
         let sealed = Bytes::copy_from_slice(text.as_bytes());
-        self.say(RelayMessage::Send { request, to, id: MessageId::new(id), sealed, keep_s: 0 }).await;
+        self.say(RelayMessage::Send {
+            request,
+            to,
+            id: MessageId::new(id),
+            sealed,
+            keep_s: 0,
+        })
+        .await;
     }
 
     pub async fn sent(&mut self, wanted: u64) -> Result<bool, RelayRefusal> {
@@ -241,9 +297,9 @@ impl Talk {
     /// The next message delivered, not acknowledged: place, sender, text.
     pub async fn delivered(&mut self) -> (u64, DeviceId, String) {
         self.find(|message| match message {
-            RelayMessage::Deliver { seq, from, sealed, .. } => {
-                Some((*seq, *from, String::from_utf8(sealed.to_vec()).unwrap()))
-            }
+            RelayMessage::Deliver {
+                seq, from, sealed, ..
+            } => Some((*seq, *from, String::from_utf8(sealed.to_vec()).unwrap())),
             _ => None,
         })
         .await
@@ -257,11 +313,16 @@ impl Talk {
     }
 
     /// Waits until it is told that a device is as `is` says.
-    pub async fn until(&mut self, device: DeviceId, is: impl Fn(&DeviceEntry) -> bool) -> DeviceEntry {
+    pub async fn until(
+        &mut self,
+        device: DeviceId,
+        is: impl Fn(&DeviceEntry) -> bool,
+    ) -> DeviceEntry {
         self.find(|message| match message {
-            RelayMessage::DevicesChanged { changed, .. } => {
-                changed.iter().find(|entry| entry.device == device && is(entry)).cloned()
-            }
+            RelayMessage::DevicesChanged { changed, .. } => changed
+                .iter()
+                .find(|entry| entry.device == device && is(entry))
+                .cloned(),
             _ => None,
         })
         .await
@@ -269,7 +330,10 @@ impl Talk {
 }
 
 /// A refusal with this code.
-pub fn refused<T: std::fmt::Debug>(result: Result<T, RelayRefusal>, code: RelayRefusalCode) -> RelayRefusal {
+pub fn refused<T: std::fmt::Debug>(
+    result: Result<T, RelayRefusal>,
+    code: RelayRefusalCode,
+) -> RelayRefusal {
     let refusal = result.expect_err("it was not refused");
     assert_eq!(refusal.code, code);
     refusal

@@ -4,14 +4,14 @@ use super::version::{Version, id, ranges};
 use super::{World, soon};
 use bytes::Bytes;
 use hither_carrier::{
-    CarrierKind, Endpoint, EndpointConfig, Identity, Link, MessageReader, RecvHalf, RelayReader, SendHalf,
-    Stream, write_message, write_put_chunk, write_relay_message,
+    CarrierKind, Endpoint, EndpointConfig, Identity, Link, MessageReader, RecvHalf, RelayReader,
+    SendHalf, Stream, write_message, write_put_chunk, write_relay_message,
 };
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKey, ProofKind, Purpose, Put,
-    PutRecord, ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId, ShareSecret, Side,
-    Space, Want,
+    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKey, ProofKind, Purpose,
+    Put, PutRecord, ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId,
+    ShareSecret, Side, Space, Want,
 };
 use std::net::SocketAddr;
 use tokio::sync::Mutex;
@@ -27,9 +27,16 @@ pub struct Device {
 impl Device {
     pub fn new() -> Self {
         let identity = Identity::generate().unwrap();
-        let sockets = EndpointConfig { loopback_only: true, ..EndpointConfig::default() };
+        let sockets = EndpointConfig {
+            loopback_only: true,
+            ..EndpointConfig::default()
+        };
         let endpoint = Endpoint::bind(&identity, &sockets).unwrap();
-        Self { identity, endpoint, link: Mutex::default() }
+        Self {
+            identity,
+            endpoint,
+            link: Mutex::default(),
+        }
     }
 
     pub fn id(&self) -> DeviceId {
@@ -38,12 +45,16 @@ impl Device {
 
     pub async fn open(&self, world: &World, carrier: CarrierKind) -> Stream {
         let at = &world.node.address;
-        let addresses =
-            |list: &[hither_proto::HostPort]| list.iter().filter_map(|at| at.socket_addr()).collect();
+        let addresses = |list: &[hither_proto::HostPort]| {
+            list.iter().filter_map(|at| at.socket_addr()).collect()
+        };
         match carrier {
             CarrierKind::Quic => {
                 let mut link = self.link.lock().await;
-                if link.as_ref().is_none_or(|link| link.device() != at.key || link.close_reason().is_some()) {
+                if link
+                    .as_ref()
+                    .is_none_or(|link| link.device() != at.key || link.close_reason().is_some())
+                {
                     let to: Vec<SocketAddr> = addresses(&at.udp);
                     *link = Some(self.endpoint.connect_quic(at.key, &to).await.unwrap());
                 }
@@ -51,7 +62,13 @@ impl Device {
             }
             CarrierKind::Tcp => {
                 let to: Vec<SocketAddr> = addresses(&at.tcp);
-                self.endpoint.connect_tcp(at.key, &to).await.unwrap().open().await.unwrap()
+                self.endpoint
+                    .connect_tcp(at.key, &to)
+                    .await
+                    .unwrap()
+                    .open()
+                    .await
+                    .unwrap()
             }
             CarrierKind::Relayed => panic!("a relay is reached directly"),
         }
@@ -60,14 +77,26 @@ impl Device {
     /// Begins a stream of the relay protocol.
     pub async fn relay(&self, world: &World, purpose: RelayPurpose, carrier: CarrierKind) -> Relay {
         let mut stream = self.open(world, carrier).await;
-        let open = Message::RelayOpen { protocol: PROTOCOL, purpose: Some(purpose) };
+        let open = Message::RelayOpen {
+            protocol: PROTOCOL,
+            purpose: Some(purpose),
+        };
         write_message(&mut stream.send, &open).await.unwrap();
         let Stream { send, recv, .. } = stream;
-        Relay { send, recv, reader: RelayReader::new(MAX_RELAY_FRAME) }
+        Relay {
+            send,
+            recv,
+            reader: RelayReader::new(MAX_RELAY_FRAME),
+        }
     }
 
     /// Begins one end of a circuit.
-    pub async fn circuit(&self, world: &World, message: CircuitMessage, carrier: CarrierKind) -> Relay {
+    pub async fn circuit(
+        &self,
+        world: &World,
+        message: CircuitMessage,
+        carrier: CarrierKind,
+    ) -> Relay {
         let mut relay = self.relay(world, RelayPurpose::Circuit, carrier).await;
         relay.say(&RelayMessage::Circuit(Box::new(message))).await;
         relay
@@ -75,18 +104,31 @@ impl Device {
 
     /// The long connection of a device that is registered.
     pub async fn talk(&self, world: &World) -> Relay {
-        let mut relay = self.relay(world, RelayPurpose::Device, CarrierKind::Quic).await;
-        relay.say(&RelayMessage::Hello { invitation: None, instance: 0 }).await;
+        let mut relay = self
+            .relay(world, RelayPurpose::Device, CarrierKind::Quic)
+            .await;
+        relay
+            .say(&RelayMessage::Hello {
+                invitation: None,
+                instance: 0,
+            })
+            .await;
         assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
         relay
     }
 
     /// A stream to the index, or why there is none.
     pub async fn index(&self, world: &World) -> Result<Relay, RelayRefusalCode> {
-        let mut relay = self.relay(world, RelayPurpose::Index, CarrierKind::Quic).await;
-        relay.say(&RelayMessage::Index(Box::new(IndexMessage::Hello))).await;
+        let mut relay = self
+            .relay(world, RelayPurpose::Index, CarrierKind::Quic)
+            .await;
+        relay
+            .say(&RelayMessage::Index(Box::new(IndexMessage::Hello)))
+            .await;
         match relay.hear().await {
-            RelayMessage::Index(message) if matches!(*message, IndexMessage::Welcome { .. }) => Ok(relay),
+            RelayMessage::Index(message) if matches!(*message, IndexMessage::Welcome { .. }) => {
+                Ok(relay)
+            }
             RelayMessage::Refused(refusal) => Err(refusal.code),
             other => panic!("{other:?}"),
         }
@@ -95,10 +137,18 @@ impl Device {
     /// Asks where a share may be uploaded; the relay records it.
     pub async fn place(&self, world: &World, share: ShareId, bytes: u64) -> RelayMessage {
         let mut relay = self.talk(world).await;
-        relay.say(&RelayMessage::Place { request: 7, share, bytes, near: Vec::new() }).await;
+        relay
+            .say(&RelayMessage::Place {
+                request: 7,
+                share,
+                bytes,
+                near: Vec::new(),
+            })
+            .await;
         loop {
             let answer = relay.hear().await;
-            if let RelayMessage::Placed { request: 7, .. } | RelayMessage::Failed { request: 7, .. } = answer
+            if let RelayMessage::Placed { request: 7, .. }
+            | RelayMessage::Failed { request: 7, .. } = answer
             {
                 return answer;
             }
@@ -115,7 +165,8 @@ impl Device {
 
     /// Uploads a version over TCP, at most `most` chunks of it, then breaks off.
     pub async fn upload(&self, world: &World, version: &Version, most: usize) -> Uploaded {
-        self.upload_over(world, version, most, CarrierKind::Tcp).await
+        self.upload_over(world, version, most, CarrierKind::Tcp)
+            .await
     }
 
     pub async fn upload_over(
@@ -131,7 +182,12 @@ impl Device {
     }
 
     /// Opens a stream to read a share; the answer is checked.
-    pub async fn read(&self, world: &World, open: &Open, carrier: CarrierKind) -> Result<Reader, Refusal> {
+    pub async fn read(
+        &self,
+        world: &World,
+        open: &Open,
+        carrier: CarrierKind,
+    ) -> Result<Reader, Refusal> {
         let mut stream = self.open(world, carrier).await;
         let binding = stream.binding;
         let by_key = ProofKey::of_read_key(&open.key);
@@ -151,17 +207,32 @@ impl Device {
         };
         write_message(&mut stream.send, &message).await.unwrap();
         let mut reader = MessageReader::new(MAX_FRAME);
-        let answer = soon(reader.next(&mut stream.recv)).await.unwrap().expect("an answer");
+        let answer = soon(reader.next(&mut stream.recv))
+            .await
+            .unwrap()
+            .expect("an answer");
         let Stream { send, recv, .. } = stream;
         match answer {
             Message::Refused(refusal) => Err(refusal),
             Message::Opened(opened) => {
                 assert!(right(&opened.proof));
-                Ok(Reader { opened: Some(*opened), first: None, send, recv, reader })
+                Ok(Reader {
+                    opened: Some(*opened),
+                    first: None,
+                    send,
+                    recv,
+                    reader,
+                })
             }
             elsewhere @ Message::Elsewhere { proof, .. } if open.purpose == Purpose::Lookup => {
                 assert!(right(&proof.unwrap()));
-                Ok(Reader { opened: None, first: Some(elsewhere), send, recv, reader })
+                Ok(Reader {
+                    opened: None,
+                    first: Some(elsewhere),
+                    send,
+                    recv,
+                    reader,
+                })
             }
             other => panic!("an unexpected answer: {other:?}"),
         }
@@ -224,7 +295,11 @@ impl Relay {
     /// The next message that is no ping.
     pub async fn hear(&mut self) -> RelayMessage {
         loop {
-            match soon(self.reader.next(&mut self.recv)).await.unwrap().expect("an answer") {
+            match soon(self.reader.next(&mut self.recv))
+                .await
+                .unwrap()
+                .expect("an answer")
+            {
                 RelayMessage::Ping { .. } => {}
                 message => return message,
             }
@@ -249,12 +324,24 @@ impl Relay {
             keep_s: 0,
         };
         let mut messages = vec![RelayMessage::Put(Box::new(put))];
-        for (space, chunks) in [(Space::Manifest, &version.manifest), (Space::Data, &version.data)] {
-            let records: Vec<_> =
-                chunks.iter().map(|chunk| PutRecord { id: id(chunk), length: chunk.len() as u32 }).collect();
+        for (space, chunks) in [
+            (Space::Manifest, &version.manifest),
+            (Space::Data, &version.data),
+        ] {
+            let records: Vec<_> = chunks
+                .iter()
+                .map(|chunk| PutRecord {
+                    id: id(chunk),
+                    length: chunk.len() as u32,
+                })
+                .collect();
             for (part, records) in records.chunks(100).enumerate() {
                 let first = part as u32 * 100;
-                messages.push(RelayMessage::PutList { space, first, records: records.to_vec() });
+                messages.push(RelayMessage::PutList {
+                    space,
+                    first,
+                    records: records.to_vec(),
+                });
             }
         }
         for message in messages {
@@ -268,23 +355,43 @@ impl Relay {
     /// Sends what is missing, at most `most` chunks; with all of them sent it waits for the end.
     pub async fn finish_upload(mut self, version: &Version, most: usize) -> Uploaded {
         let (root, manifest, data) = match self.hear().await {
-            RelayMessage::Missing { root, manifest, data } => (root, manifest, data),
+            RelayMessage::Missing {
+                root,
+                manifest,
+                data,
+            } => (root, manifest, data),
             RelayMessage::Refused(refusal) => {
-                return Uploaded { end: End::Refused(refusal.code), asked: 0, stored: 0 };
+                return Uploaded {
+                    end: End::Refused(refusal.code),
+                    asked: 0,
+                    stored: 0,
+                };
             }
             other => panic!("an unexpected answer: {other:?}"),
         };
         let mut chunks: Vec<(Space, u32)> = Vec::new();
         chunks.extend(root.then_some((Space::Root, 0)));
-        chunks.extend(manifest.positions().map(|position| (Space::Manifest, position)));
+        chunks.extend(
+            manifest
+                .positions()
+                .map(|position| (Space::Manifest, position)),
+        );
         chunks.extend(data.positions().map(|position| (Space::Data, position)));
         let asked = chunks.len() as u64;
         let breaks = chunks.len() > most;
-        let Self { mut send, mut recv, mut reader } = self;
+        let Self {
+            mut send,
+            mut recv,
+            mut reader,
+        } = self;
         let sending = async {
             for (space, position) in chunks.into_iter().take(most) {
                 let bytes = version.chunk(space, position);
-                let header = RelayMessage::PutChunk { space, position, length: bytes.len() as u32 };
+                let header = RelayMessage::PutChunk {
+                    space,
+                    position,
+                    length: bytes.len() as u32,
+                };
                 if write_put_chunk(&mut send, &header, bytes).await.is_err() {
                     break;
                 }
@@ -306,7 +413,9 @@ impl Relay {
                         }
                     }
                     Ok(Some(RelayMessage::PutDone)) => return (End::Done, stored),
-                    Ok(Some(RelayMessage::Refused(refusal))) => return (End::Refused(refusal.code), stored),
+                    Ok(Some(RelayMessage::Refused(refusal))) => {
+                        return (End::Refused(refusal.code), stored);
+                    }
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => return (End::Broken, stored),
                 }
@@ -345,7 +454,11 @@ impl Reader {
             return first;
         }
         loop {
-            match soon(self.reader.next(&mut self.recv)).await.unwrap().expect("a message") {
+            match soon(self.reader.next(&mut self.recv))
+                .await
+                .unwrap()
+                .expect("a message")
+            {
                 Message::Ping { .. } => {}
                 message => return message,
             }
@@ -357,9 +470,21 @@ impl Reader {
         while let Ok(Some(_)) = soon(self.reader.next(&mut self.recv)).await {}
     }
 
-    pub async fn want(&mut self, request: u64, version: u64, space: Space, positions: std::ops::Range<u32>) {
+    pub async fn want(
+        &mut self,
+        request: u64,
+        version: u64,
+        space: Space,
+        positions: std::ops::Range<u32>,
+    ) {
         let ranges = ranges(positions);
-        self.say(&Message::Want(Want { request, space, version, ranges })).await;
+        self.say(&Message::Want(Want {
+            request,
+            space,
+            version,
+            ranges,
+        }))
+        .await;
     }
 
     /// Hears the whole answer to a request.
@@ -367,12 +492,22 @@ impl Reader {
         let mut answer = Answer::default();
         loop {
             match self.hear().await {
-                Message::Chunk { request: of, position, .. } => {
+                Message::Chunk {
+                    request: of,
+                    position,
+                    ..
+                } => {
                     assert_eq!(of, request);
-                    let payload = soon(self.reader.payload(&mut self.recv)).await.unwrap().freeze();
+                    let payload = soon(self.reader.payload(&mut self.recv))
+                        .await
+                        .unwrap()
+                        .freeze();
                     answer.chunks.push((position, payload));
                 }
-                Message::NotHeld { request: of, ranges } => {
+                Message::NotHeld {
+                    request: of,
+                    ranges,
+                } => {
                     assert_eq!(of, request);
                     answer.not_held.extend(ranges.positions());
                 }

@@ -16,7 +16,10 @@ impl Disk {
     fn check(&self) -> Result<(), StorageError> {
         if self.full.load(Ordering::SeqCst) {
             let source = io::Error::from(io::ErrorKind::StorageFull);
-            return Err(StorageError::Io { what: "a full disk", source });
+            return Err(StorageError::Io {
+                what: "a full disk",
+                source,
+            });
         }
         Ok(())
     }

@@ -27,7 +27,9 @@ use tokio::net::TcpStream;
 pub const SOON: Duration = Duration::from_secs(60);
 
 pub async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(SOON, work).await.expect("this takes too long")
+    tokio::time::timeout(SOON, work)
+        .await
+        .expect("this takes too long")
 }
 
 /// A node with everything, and what is behind it.
@@ -46,17 +48,26 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let mut config =
-            Config { loopback_only: true, extra_tcp_ports: Vec::new(), port: 0, ..Config::default() };
+        let mut config = Config {
+            loopback_only: true,
+            extra_tcp_ports: Vec::new(),
+            port: 0,
+            ..Config::default()
+        };
         config.ops.http = String::new();
         config.store.free_floor = hither_relay::config::Size(1);
-        let store = StoreConfig { free_floor: 1, idle: Duration::from_millis(10), ..StoreConfig::default() };
+        let store = StoreConfig {
+            free_floor: 1,
+            idle: Duration::from_millis(10),
+            ..StoreConfig::default()
+        };
         Self { config, store }
     }
 }
 
 impl Settings {
-    /// Chunks wait for the end of their upload, so that each upload is one pack however busy the machine is.
+    /// Chunks wait for the end of their upload, so that each upload is one pack however busy the
+    /// machine is.
     pub fn one_pack(&mut self) {
         (self.store.idle, self.store.max_age) = (SOON, SOON);
     }
@@ -73,24 +84,39 @@ impl World {
         let (index, gates) = (Disk::default(), Gates::default());
         let gate = gates.state.clone();
         let memory = MemoryStorage::new();
-        let state = Embedded::start(Box::new(move || Ok(gate.watch(Arc::new(memory.clone()))))).unwrap();
+        let state =
+            Embedded::start(Box::new(move || Ok(gate.watch(Arc::new(memory.clone()))))).unwrap();
         let storage = gates.index.watch(Arc::new(index.clone()));
         let node = start(dir.path(), Arc::new(state), storage, change).await;
-        Self { node, gates, index, dir }
+        Self {
+            node,
+            gates,
+            index,
+            dir,
+        }
     }
 
     /// What a relay was started with, as by its program, gives its devices.
     pub fn of(running: &hither_relay::start::Running) -> Self {
         let node = Arc::clone(&running.node);
         let dir = tempfile::tempdir().unwrap();
-        Self { node, gates: Gates::default(), index: Disk::default(), dir }
+        Self {
+            node,
+            gates: Gates::default(),
+            index: Disk::default(),
+            dir,
+        }
     }
 
     /// A device, registered for this user.
     pub async fn device(&self, user: &UserId) -> Device {
         let device = Device::new();
         let invitation = self.node.registry.invite(user, 1, SOON).await.unwrap();
-        self.node.registry.admit(&device.id(), Some(&invitation)).await.unwrap();
+        self.node
+            .registry
+            .admit(&device.id(), Some(&invitation))
+            .await
+            .unwrap();
         device
     }
 
@@ -116,7 +142,10 @@ pub async fn start(
     settings.config.data = Some(dir.to_owned());
     change(&mut settings);
     let identity = Arc::new(Identity::load_or_create(&dir.join("node.key")).unwrap());
-    let sockets = EndpointConfig { loopback_only: true, ..EndpointConfig::default() };
+    let sockets = EndpointConfig {
+        loopback_only: true,
+        ..EndpointConfig::default()
+    };
     let endpoint = Endpoint::bind(&identity, &sockets).unwrap();
     let at = |port| vec![SocketAddr::from(([127, 0, 0, 1], port)).try_into().unwrap()];
     let address = RelayAddress {
@@ -125,10 +154,20 @@ pub async fn start(
         tcp: at(endpoint.tcp_port().unwrap()),
     };
     let backend = Backend::local(&dir.join("chunks")).unwrap();
-    let store = Some(Arc::new(Store::open(settings.store, index, backend).await.unwrap()));
+    let store = Some(Arc::new(
+        Store::open(settings.store, index, backend).await.unwrap(),
+    ));
     let config = settings.config;
     let endpoint = Arc::new(endpoint);
-    let parts = Parts { identity, endpoint, config, state, store, fleet_token: None, address };
+    let parts = Parts {
+        identity,
+        endpoint,
+        config,
+        state,
+        store,
+        fleet_token: None,
+        address,
+    };
     Node::start(parts).await.unwrap()
 }
 
@@ -147,10 +186,15 @@ pub async fn get(at: SocketAddr, path: &str) -> (String, String) {
 pub fn parse_metrics(page: &str) -> BTreeMap<String, Vec<(String, f64)>> {
     let mut metrics: BTreeMap<String, Vec<(String, f64)>> = BTreeMap::new();
     for line in page.lines().filter(|line| !line.starts_with('#')) {
-        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no metric: {line}"));
+        let (series, value) = line
+            .rsplit_once(' ')
+            .unwrap_or_else(|| panic!("no metric: {line}"));
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         assert!(labels.ends_with('}'), "{line}");
-        metrics.entry(name.to_owned()).or_default().push((labels.to_owned(), value.parse().unwrap()));
+        metrics
+            .entry(name.to_owned())
+            .or_default()
+            .push((labels.to_owned(), value.parse().unwrap()));
     }
     metrics
 }

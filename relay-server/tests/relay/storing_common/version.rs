@@ -44,7 +44,14 @@ impl Version {
             published_ms: 1,
         };
         let head = SignedHead::sign(head, |message| owner.identity.sign(message));
-        Self { secret, owner: owner.id(), head, root, manifest, data }
+        Self {
+            secret,
+            owner: owner.id(),
+            head,
+            root,
+            manifest,
+            data,
+        }
     }
 
     pub fn share(&self) -> ShareId {
