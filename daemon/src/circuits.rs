@@ -36,9 +36,9 @@ struct Candidate {
 
 /// Which relays refused circuits for good, by what is being fetched.
 #[derive(Debug, Default)]
-pub(crate) struct TurnedAway(Mutex<HashMap<ShareId, (String, RelayRefusalCode)>>);
+pub(crate) struct CircuitRefusals(Mutex<HashMap<ShareId, (String, RelayRefusalCode)>>);
 
-impl TurnedAway {
+impl CircuitRefusals {
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, (String, RelayRefusalCode)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,7 +57,7 @@ impl TurnedAway {
 }
 
 /// Makes circuits to one device about one share.
-pub(crate) struct Way {
+pub(crate) struct CircuitDialer {
     /// Weak: links are the daemon's.
     daemon: Weak<Daemon>,
     share: ShareId,
@@ -66,7 +66,7 @@ pub(crate) struct Way {
     device: DeviceId,
 }
 
-impl Way {
+impl CircuitDialer {
     pub(crate) fn new(daemon: &Arc<Daemon>, share: &Share, device: DeviceId) -> Arc<Self> {
         let (secret, from) = (share.secret.clone(), daemon.device);
         Arc::new(Self {
@@ -86,7 +86,7 @@ impl Way {
     }
 }
 
-impl Circuits for Way {
+impl Circuits for CircuitDialer {
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
         async {
             let daemon = self.daemon.upgrade().ok_or(LinkError::Closed)?;
@@ -104,7 +104,7 @@ pub(crate) async fn find(daemon: Arc<Daemon>, key: PeerKey) {
     let Some(way) = daemon
         .shares
         .get(share)
-        .map(|share| Way::new(&daemon, &share, device))
+        .map(|share| CircuitDialer::new(&daemon, &share, device))
     else {
         return;
     };
@@ -123,7 +123,7 @@ pub(crate) async fn find(daemon: Arc<Daemon>, key: PeerKey) {
 }
 
 /// The relays that may have the device, the likeliest first.
-fn candidates(daemon: &Daemon, way: &Way) -> VecDeque<Candidate> {
+fn candidates(daemon: &Daemon, way: &CircuitDialer) -> VecDeque<Candidate> {
     let mut found: VecDeque<Candidate> = VecDeque::new();
     let mut add = |relay: RelayAddress, name: String| {
         if found.len() < MAX_RELAYS && found.iter().all(|known| known.relay.key != relay.key) {
@@ -160,7 +160,7 @@ fn candidates(daemon: &Daemon, way: &Way) -> VecDeque<Candidate> {
 }
 
 /// Asks one relay after the other; also says which one made the circuit.
-async fn ask(daemon: &Daemon, way: &Way) -> Result<(Stream, String), LinkError> {
+async fn ask(daemon: &Daemon, way: &CircuitDialer) -> Result<(Stream, String), LinkError> {
     let mut waiting = candidates(daemon, way);
     let mut asked = FuturesUnordered::new();
     let mut failure = LinkError::NoAddress;
@@ -195,7 +195,7 @@ async fn ask(daemon: &Daemon, way: &Way) -> Result<(Stream, String), LinkError> 
 }
 
 /// What a relay's answer means for the link.
-fn failed(daemon: &Daemon, way: &Way, relay: &str, error: RelayError) -> LinkError {
+fn failed(daemon: &Daemon, way: &CircuitDialer, relay: &str, error: RelayError) -> LinkError {
     match error {
         RelayError::Refused(refusal) => match refusal.code {
             RelayRefusalCode::Busy => LinkError::TooMany("circuits at the relay"),
@@ -205,7 +205,7 @@ fn failed(daemon: &Daemon, way: &Way, relay: &str, error: RelayError) -> LinkErr
                     code,
                     RelayRefusalCode::NotRegistered | RelayRefusalCode::Role
                 ) {
-                    daemon.turned_away.note(way.share, relay, code);
+                    daemon.circuit_refusals.note(way.share, relay, code);
                 }
                 LinkError::Unreachable(refusal.to_string())
             }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn why_relays_refused_is_told_once_and_bounded() {
-        let told = TurnedAway::default();
+        let told = CircuitRefusals::default();
         let share = |n: u16| {
             let mut secret = [0; 16];
             secret[..2].copy_from_slice(&n.to_be_bytes());

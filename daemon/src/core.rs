@@ -11,7 +11,7 @@ use hither_proto::DeviceId;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
-struct State {
+struct CoreState {
     engine: Engine,
     /// When the timer will wake up.
     armed: Option<Time>,
@@ -19,7 +19,7 @@ struct State {
 
 /// The engine with its clock and the ways out.
 pub(crate) struct Core {
-    state: Mutex<State>,
+    state: Mutex<CoreState>,
     pub(crate) clock: Clock,
     pub(crate) routes: Routes,
     rearm: Notify,
@@ -29,7 +29,7 @@ impl Core {
     pub(crate) fn new(device: DeviceId, routes: Routes) -> Self {
         let engine = Engine::new(EngineConfig::new(device));
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(CoreState {
                 engine,
                 armed: None,
             }),

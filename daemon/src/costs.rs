@@ -44,7 +44,7 @@ pub(crate) fn budget(daemon: &Daemon, transfer: &Transfer) -> Budget {
 /// What sources cost this device now.
 pub(crate) fn prices(daemon: &Daemon) -> Prices {
     let costs = &daemon.config.costs;
-    let link = if daemon.world.facts().is_metered() {
+    let link = if daemon.host_state.facts().is_metered() {
         costs.metered
     } else {
         Price::FREE

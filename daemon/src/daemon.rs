@@ -2,7 +2,7 @@
 
 use crate::belonging;
 use crate::catalogue::Catalogue;
-use crate::circuits::TurnedAway;
+use crate::circuits::CircuitRefusals;
 use crate::core::Core;
 use crate::disks::Disks;
 use crate::failure;
@@ -10,8 +10,8 @@ use crate::groups::Groups;
 use crate::health::{self, Health};
 use crate::hexed::Hex;
 use crate::holders::Holders;
+use crate::host_state::HostState;
 use crate::index::Index;
-use crate::keep::Keep;
 use crate::links::Links;
 use crate::losses::{self, Losses};
 use crate::mail::Mail;
@@ -21,6 +21,7 @@ use crate::rollback::Rollbacks;
 use crate::routes::Routes;
 use crate::shares::{Share, Shares, Version};
 use crate::stamp_clock::StampClock;
+use crate::store_upload::StoreUploads;
 use crate::tasks::Tasks;
 use crate::terms::Listeners;
 use crate::throttle::Throttles;
@@ -28,7 +29,6 @@ use crate::transfer::{Transfer, Transfers};
 use crate::twins::Twins;
 use crate::watch::Watches;
 use crate::workers::Workers;
-use crate::world::World;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
@@ -67,7 +67,7 @@ pub(crate) struct Daemon {
     pub listeners: Listeners,
     pub holders: Holders,
     pub index: Index,
-    pub keep: Keep,
+    pub store_uploads: StoreUploads,
     pub watches: Watches,
     pub transfers: Transfers,
     pub records: Records,
@@ -75,7 +75,7 @@ pub(crate) struct Daemon {
     /// What deadlines are counted on.
     pub time: KeptClock,
     pub relays: Relays,
-    pub turned_away: TurnedAway,
+    pub circuit_refusals: CircuitRefusals,
     pub mail: Mail,
     pub catalogue: Catalogue,
     pub groups: Groups,
@@ -85,7 +85,7 @@ pub(crate) struct Daemon {
     pub disks: Disks,
     pub workers: Workers,
     pub throttles: Throttles,
-    pub world: World,
+    pub host_state: HostState,
     pub tasks: Tasks,
     /// What belongs to Hither itself and is never shared.
     pub own: OwnData,
@@ -149,9 +149,9 @@ impl Daemon {
         let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
-        let keep = Keep::load(&records).map_err(|e| failure::storage(&e))?;
+        let store_uploads = StoreUploads::load(&records).map_err(|e| failure::storage(&e))?;
         let throttles = Throttles::new(&config.limits);
-        let world = World::new(&config.world);
+        let host_state = HostState::new(&config.world);
         let own = OwnData::open(&paths.data, &paths.own_folders(), &paths.own_files());
         let daemon = Arc::new(Self {
             device,
@@ -167,14 +167,14 @@ impl Daemon {
             listeners: Listeners::default(),
             holders: Holders::default(),
             index: Index::default(),
-            keep,
+            store_uploads,
             watches: Watches::default(),
             transfers: Transfers::default(),
             records,
             stamps,
             time,
             relays,
-            turned_away: TurnedAway::default(),
+            circuit_refusals: CircuitRefusals::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             catalogue: Catalogue::new(&storage),
             groups: Groups::load(&storage).map_err(|e| failure::storage(&e))?,
@@ -183,7 +183,7 @@ impl Daemon {
             disks: Disks::default(),
             workers: Workers::start().map_err(failure::internal)?,
             throttles,
-            world,
+            host_state,
             tasks: Tasks::new(),
             publishing: Mutex::new(()),
             warnings: Mutex::default(),
@@ -321,7 +321,7 @@ impl Daemon {
             return Vec::new();
         }
         self.relays
-            .addresses_for_ticket(self.keep.relay_of(share.id))
+            .addresses_for_ticket(self.store_uploads.relay_of(share.id))
     }
 
     /// Addresses at which others may reach this device, best first: those that discovery announces.
@@ -396,7 +396,7 @@ impl Daemon {
             .insert(share.id, record);
         self.forget_version(&known, old);
         self.ends_changed.notify_one();
-        self.keep.shared(share.id);
+        self.store_uploads.shared(share.id);
         self.catalogue.changed();
         self.groups.wake();
     }
@@ -482,7 +482,7 @@ impl Daemon {
         self.records
             .remove_share(&share.id.to_string())
             .map_err(|e| failure::storage(&e))?;
-        self.keep.release(&self.records, share.id);
+        self.store_uploads.release(&self.records, share.id);
         self.watches.stop(share.id);
         self.health.forget(share.id);
         let record = self

@@ -2,7 +2,7 @@
 
 use crate::daemon::Daemon;
 use crate::failure::size;
-use crate::world::Battery;
+use crate::host_state::Battery;
 use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
 use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceId, display_name};
@@ -268,7 +268,7 @@ fn open_files(limit: u64) -> Option<Finding> {
 
 /// What follows from a link that costs by volume.
 fn link(daemon: &Daemon) -> Option<Finding> {
-    let metered = daemon.world.facts().metered?;
+    let metered = daemon.host_state.facts().metered?;
     let whose = match daemon.config.world.metered {
         Metered::Auto => "",
         _ => ", as you configured (network.metered)",
@@ -297,7 +297,7 @@ fn link(daemon: &Daemon) -> Option<Finding> {
 
 /// What follows from a low battery.
 fn battery(daemon: &Daemon) -> Option<Finding> {
-    let facts = daemon.world.facts();
+    let facts = daemon.host_state.facts();
     let Battery {
         percent,
         discharging,

@@ -502,7 +502,7 @@ fn unchanged(
         imported.stamps.clone(),
     ));
     daemon.hold_whole(share.id, &version);
-    daemon.keep.shared(share.id);
+    daemon.store_uploads.shared(share.id);
     daemon.catalogue.changed();
     daemon.groups.wake();
     Ok(done(daemon, share, &version))

@@ -5,7 +5,7 @@
 //! are answered, by [`Backlog`]. A receiver that is gone is no error, its end is on the way to the
 //! engine already.
 
-use crate::upload::Backlog;
+use crate::serve_stream::Backlog;
 use hither_engine::{Carrier, Command, RequestId, SessionId, StreamId};
 use hither_proto::{DeviceId, HolderKind, Message, Ranges, ShareId, Space, Want};
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub(crate) enum TransferInput {
 
 /// What a lane (the fetching side of bulk streams) is told.
 #[derive(Debug)]
-pub(crate) enum LaneInput {
+pub(crate) enum DownloadInput {
     Want {
         request: RequestId,
         space: Space,
@@ -44,7 +44,7 @@ pub(crate) enum LaneInput {
 
 /// What an upload (the serving side of a bulk stream) is told.
 #[derive(Debug)]
-pub(crate) enum UploadInput {
+pub(crate) enum ServeInput {
     Serve { share: ShareId, want: Want },
     Abort { request: u64 },
     Tell(Message),
@@ -52,7 +52,7 @@ pub(crate) enum UploadInput {
 
 /// What the hub is told: work that needs a new task.
 #[derive(Debug)]
-pub(crate) enum HubInput {
+pub(crate) enum SupervisorInput {
     OpenSession(PeerKey),
     FindRelay(PeerKey),
 }
@@ -74,7 +74,7 @@ pub(crate) struct PeerKey {
 struct Peer {
     number: u64,
     close: CancellationToken,
-    lanes: HashMap<Carrier, UnboundedSender<LaneInput>>,
+    lanes: HashMap<Carrier, UnboundedSender<DownloadInput>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ struct Inner {
     transfers: HashMap<ShareId, UnboundedSender<TransferInput>>,
     peers: HashMap<(ShareId, DeviceId), Peer>,
     sessions: HashMap<SessionId, (ShareId, UnboundedSender<Message>)>,
-    uploads: HashMap<StreamId, (UnboundedSender<UploadInput>, Arc<Backlog>)>,
+    uploads: HashMap<StreamId, (UnboundedSender<ServeInput>, Arc<Backlog>)>,
     /// Sessions that the engine has wished for so far.
     wishes: u64,
 }
@@ -91,11 +91,11 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct Routes {
     inner: Mutex<Inner>,
-    hub: UnboundedSender<HubInput>,
+    hub: UnboundedSender<SupervisorInput>,
 }
 
 impl Routes {
-    pub(crate) fn new(hub: UnboundedSender<HubInput>) -> Self {
+    pub(crate) fn new(hub: UnboundedSender<SupervisorInput>) -> Self {
         Self {
             inner: Mutex::default(),
             hub,
@@ -148,7 +148,7 @@ impl Routes {
     pub(crate) fn add_lanes(
         &self,
         key: &PeerKey,
-        lanes: HashMap<Carrier, UnboundedSender<LaneInput>>,
+        lanes: HashMap<Carrier, UnboundedSender<DownloadInput>>,
     ) {
         if let Some(peer) = self
             .lock()
@@ -216,7 +216,7 @@ impl Routes {
     pub(crate) fn add_upload(
         &self,
         stream: StreamId,
-        sender: UnboundedSender<UploadInput>,
+        sender: UnboundedSender<ServeInput>,
         backlog: Arc<Backlog>,
     ) {
         self.lock().uploads.insert(stream, (sender, backlog));
@@ -236,14 +236,14 @@ impl Routes {
                 device,
                 kind,
             } => {
-                let _ = self
-                    .hub
-                    .send(HubInput::OpenSession(self.new_peer(share, device, kind)));
+                let _ = self.hub.send(SupervisorInput::OpenSession(
+                    self.new_peer(share, device, kind),
+                ));
             }
             Command::FindRelay { share, device } => {
                 if let Some(Peer { number, close, .. }) = self.lock().peers.get(&(share, device)) {
                     let (kind, number, close) = (HolderKind::Device, *number, close.clone());
-                    let _ = self.hub.send(HubInput::FindRelay(PeerKey {
+                    let _ = self.hub.send(SupervisorInput::FindRelay(PeerKey {
                         share,
                         device,
                         kind,
@@ -278,7 +278,7 @@ impl Routes {
                     .get(&(share, device))
                     .and_then(|p| p.lanes.get(&carrier))
                 {
-                    let _ = lane.send(LaneInput::Want {
+                    let _ = lane.send(DownloadInput::Want {
                         request,
                         space,
                         version,
@@ -300,7 +300,7 @@ impl Routes {
                     .into_iter()
                     .flat_map(|p| p.lanes.values())
                 {
-                    let _ = lane.send(LaneInput::Cancel { request });
+                    let _ = lane.send(DownloadInput::Cancel { request });
                 }
             }
             Command::Announce {
@@ -329,10 +329,10 @@ impl Routes {
                     version,
                     ranges,
                 };
-                self.tell_upload(stream, UploadInput::Serve { share, want });
+                self.tell_upload(stream, ServeInput::Serve { share, want });
             }
             Command::Abort { stream, request } => {
-                self.tell_upload(stream, UploadInput::Abort { request })
+                self.tell_upload(stream, ServeInput::Abort { request })
             }
             Command::Busy {
                 stream,
@@ -341,7 +341,7 @@ impl Routes {
             } => {
                 self.tell_upload(
                     stream,
-                    UploadInput::Tell(Message::Busy {
+                    ServeInput::Tell(Message::Busy {
                         request,
                         retry_after_ms,
                     }),
@@ -354,7 +354,7 @@ impl Routes {
             } => {
                 self.tell_upload(
                     stream,
-                    UploadInput::Tell(Message::NotHeld { request, ranges }),
+                    ServeInput::Tell(Message::NotHeld { request, ranges }),
                 );
             }
         }
@@ -366,7 +366,7 @@ impl Routes {
         }
     }
 
-    fn tell_upload(&self, stream: StreamId, input: UploadInput) {
+    fn tell_upload(&self, stream: StreamId, input: ServeInput) {
         if let Some((sender, backlog)) = self.lock().uploads.get(&stream) {
             backlog.added();
             let _ = sender.send(input);
@@ -391,7 +391,7 @@ mod tests {
                 device,
                 kind: HolderKind::Device,
             });
-            let HubInput::OpenSession(key) = told.try_recv().unwrap() else {
+            let SupervisorInput::OpenSession(key) = told.try_recv().unwrap() else {
                 panic!("a session was wished for")
             };
             key

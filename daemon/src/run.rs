@@ -3,7 +3,7 @@
 use crate::api::Door;
 use crate::daemon::Daemon;
 use crate::routes::Routes;
-use crate::{api, hub, instance};
+use crate::{api, supervisor, instance};
 use hither_api::{Config, Paths};
 use std::io::Write;
 use std::process::ExitCode;
@@ -119,7 +119,7 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
         .for_each(|warning| daemon.warn(warning));
     let listener =
         Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
-    let discovery = hub::start(&daemon, inputs);
+    let discovery = supervisor::start(&daemon, inputs);
     tracing::info!(device = %daemon.device, port = daemon.endpoint.port(), "the daemon runs");
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;

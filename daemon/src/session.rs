@@ -12,10 +12,10 @@ mod direct;
 pub(crate) use accepted::{accept, barred};
 
 use crate::daemon::Daemon;
-use crate::greeting::{OpenError, greet, greet_device};
+use crate::handshake::{OpenError, greet, greet_device};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
-use crate::{circuits, holders, lane, rollback};
+use crate::{circuits, holders, download_stream, rollback};
 use hither_api::SourceKind;
 use hither_carrier::{
     CarrierKind, Circuits, Link, LinkError, MessageReader, RecvHalf, SendHalf, write_message,
@@ -117,7 +117,7 @@ async fn open(daemon: &Arc<Daemon>, share: &Share, key: &PeerKey) -> Result<Sess
     let circuits = (kind == HolderKind::Device).then(|| {
         (
             share.id,
-            circuits::Way::new(daemon, share, device) as Arc<dyn Circuits>,
+            circuits::CircuitDialer::new(daemon, share, device) as Arc<dyn Circuits>,
         )
     });
     let (link, mut stream) = daemon
@@ -165,7 +165,7 @@ impl Session {
         key: &PeerKey,
     ) -> (String, bool) {
         let (id, close) = (daemon.next_session(), &key.close);
-        let (lanes, started) = lane::make(daemon, share, key, self.link.carrier());
+        let (lanes, started) = download_stream::make(daemon, share, key, self.link.carrier());
         let (sender, mut outgoing) = mpsc::unbounded_channel();
         daemon.core.routes.add_lanes(key, lanes);
         if self.kind == HolderKind::Device {
@@ -177,8 +177,8 @@ impl Session {
         {
             let _ = sender.send(elsewhere);
         }
-        for lane in started {
-            daemon.tasks.spawn(lane);
+        for download_stream in started {
+            daemon.tasks.spawn(download_stream);
         }
         let (found, mut moves) = mpsc::channel(1);
         match self.link.carrier() {
@@ -196,14 +196,14 @@ impl Session {
         }
         let error = loop {
             self.look_for_tcp(daemon, share, close);
-            let talk = Talk {
+            let control = ControlStream {
                 daemon,
                 share,
                 device: self.device,
                 close,
             };
             let shown = Some(self.head.clone());
-            match talk
+            match control
                 .run(&mut self.control, shown, &mut outgoing, &mut moves)
                 .await
             {
@@ -332,14 +332,14 @@ async fn try_tcp(
 }
 
 /// Who speaks on a control stream, and of what.
-struct Talk<'a> {
+struct ControlStream<'a> {
     daemon: &'a Arc<Daemon>,
     share: &'a Arc<Share>,
     device: DeviceId,
     close: &'a CancellationToken,
 }
 
-impl Talk<'_> {
+impl ControlStream<'_> {
     /// Passes messages both ways until the stream is to be left for another one, or something ends
     /// it.
     async fn run(
@@ -495,4 +495,5 @@ impl Talk<'_> {
 }
 
 /// The lanes of one peer, by carrier.
-pub(crate) type Lanes = HashMap<Carrier, mpsc::UnboundedSender<crate::routes::LaneInput>>;
+pub(crate) type DownloadStreams =
+    HashMap<Carrier, mpsc::UnboundedSender<crate::routes::DownloadInput>>;

@@ -6,8 +6,8 @@
 
 use crate::costs;
 use crate::daemon::Daemon;
+use crate::host_state::Facts;
 use crate::links;
-use crate::world::Facts;
 use hither_engine::SessionId;
 use hither_proto::{Message, Price, Terms};
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ impl Listeners {
         };
         // Under the lock: a change is told either here or to all.
         let mut sessions = self.lock();
-        listener.tell(daemon.config.costs.metered, &daemon.world.facts());
+        listener.tell(daemon.config.costs.metered, &daemon.host_state.facts());
         sessions.insert(session, listener);
     }
 
@@ -88,7 +88,7 @@ fn terms(metered: Price, facts: &Facts, near: bool) -> Terms {
 
 /// Keeps prices and terms at what the world is like. Runs until it is dropped.
 pub(crate) async fn follow(daemon: Arc<Daemon>) {
-    let mut changes = daemon.world.changes();
+    let mut changes = daemon.host_state.changes();
     loop {
         let facts = *changes.borrow_and_update();
         daemon

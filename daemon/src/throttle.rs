@@ -34,7 +34,7 @@ struct Debt {
     at: Instant,
 }
 
-/// One way, in all or of one device.
+/// One direction, in all or of one device.
 #[derive(Debug)]
 struct Throttle(Mutex<Debt>);
 
@@ -77,9 +77,9 @@ impl Throttle {
     }
 }
 
-/// Which way bytes go.
+/// Which direction bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Direction {
     Up,
     Down,
 }
@@ -99,10 +99,10 @@ impl Both {
         }
     }
 
-    const fn of(&self, way: Way) -> &Throttle {
-        match way {
-            Way::Up => &self.up,
-            Way::Down => &self.down,
+    const fn of(&self, direction: Direction) -> &Throttle {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
         }
     }
 }
@@ -129,21 +129,23 @@ impl Inner {
     }
 
     /// The limit of all devices together, now.
-    fn rate(&self, way: Way) -> Option<NonZeroU64> {
+    fn rate(&self, direction: Direction) -> Option<NonZeroU64> {
         let rule = self.rule();
-        match way {
-            Way::Up => rule.map_or(self.limits.upload, |rule| rule.upload(self.limits.upload)),
-            Way::Down => rule.map_or(self.limits.download, |rule| {
+        match direction {
+            Direction::Up => {
+                rule.map_or(self.limits.upload, |rule| rule.upload(self.limits.upload))
+            }
+            Direction::Down => rule.map_or(self.limits.download, |rule| {
                 rule.download(self.limits.download)
             }),
         }
     }
 
-    fn device_rate(&self, device: usize, way: Way) -> Option<NonZeroU64> {
+    fn device_rate(&self, device: usize, direction: Direction) -> Option<NonZeroU64> {
         let limit = self.limits.devices.get(device)?;
-        match way {
-            Way::Up => limit.upload,
-            Way::Down => limit.download,
+        match direction {
+            Direction::Up => limit.upload,
+            Direction::Down => limit.download,
         }
     }
 
@@ -181,7 +183,7 @@ impl Throttles {
     /// What limits sending to a device or store that is called so, if that is known, at an address
     /// (or behind a relay).
     pub(crate) fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
-        self.limit(Way::Up, to, name, at)
+        self.limit(Direction::Up, to, name, at)
     }
 
     /// What limits receiving from it.
@@ -191,12 +193,12 @@ impl Throttles {
         name: Option<&DeviceName>,
         at: Option<IpAddr>,
     ) -> Limit {
-        self.limit(Way::Down, from, name, at)
+        self.limit(Direction::Down, from, name, at)
     }
 
     fn limit(
         &self,
-        way: Way,
+        direction: Direction,
         device: DeviceId,
         name: Option<&DeviceName>,
         at: Option<IpAddr>,
@@ -218,17 +220,17 @@ impl Throttles {
             .position(|limit| limit.means(&id, &short, name.as_deref()));
         Limit(Some(Limited {
             inner: Arc::clone(&self.0),
-            way,
+            direction,
             device: means,
         }))
     }
 
     /// What is in force now.
     pub(crate) fn info(&self) -> LimitsInfo {
-        let rate = |way| self.0.rate(way).map(NonZeroU64::get);
+        let rate = |direction| self.0.rate(direction).map(NonZeroU64::get);
         LimitsInfo {
-            upload: rate(Way::Up),
-            download: rate(Way::Down),
+            upload: rate(Direction::Up),
+            download: rate(Direction::Down),
             lan: self.0.limits.lan,
             schedule: self.0.rule().map(ToString::to_string),
             devices: self
@@ -259,7 +261,7 @@ pub(crate) struct Limit(Option<Limited>);
 #[derive(Clone)]
 struct Limited {
     inner: Arc<Inner>,
-    way: Way,
+    direction: Direction,
     /// The limit that means its device.
     device: Option<usize>,
 }
@@ -267,18 +269,27 @@ struct Limited {
 impl Limit {
     /// Waits until so many bytes may be moved.
     pub(crate) async fn take(&self, bytes: usize) {
-        let Some(Limited { inner, way, device }) = &self.0 else {
+        let Some(Limited {
+            inner,
+            direction,
+            device,
+        }) = &self.0
+        else {
             return;
         };
         // Its own limit first: whoever waits for that holds up nobody else.
         if let Some(device) = *device
             && let Some(both) = inner.devices.get(device)
         {
-            both.of(*way)
-                .take(bytes, || inner.device_rate(device, *way))
+            both.of(*direction)
+                .take(bytes, || inner.device_rate(device, *direction))
                 .await;
         }
-        inner.all.of(*way).take(bytes, || inner.rate(*way)).await;
+        inner
+            .all
+            .of(*direction)
+            .take(bytes, || inner.rate(*direction))
+            .await;
     }
 }
 
@@ -370,7 +381,7 @@ mod tests {
         assert!((4.2..4.6).contains(&down), "{down}");
         assert!(
             takes(throttles.down(device(), Some(&phone), FAR)).await < 0.01,
-            "one way only"
+            "one direction only"
         );
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
             .collect(),
         unread: daemon.mail.inbox.unread(),
         outgoing: daemon.mail.outbox.len() as u64,
-        world: daemon.world.info(),
+        world: daemon.host_state.info(),
         limits: daemon.throttles.info(),
         losses: daemon.losses.told(),
         warnings: daemon.all_warnings(),

@@ -61,7 +61,7 @@ pub(super) async fn upload(
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
     let share = super::routes::find_share(&daemon, &id)?.id;
     let stop = daemon.tasks.token.clone().cancelled_owned();
-    let events = crate::keep::follow(daemon, share).take_until(stop);
+    let events = crate::store_upload::follow(daemon, share).take_until(stop);
     Ok(Sse::new(events.map(|event| frame(&event))))
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn view(
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
     let transfer = find(&daemon, &id)?;
     let stop = daemon.tasks.token.clone().cancelled_owned();
-    let views = crate::view::watch(daemon, transfer, looking.cells.unwrap_or(MAX_CELLS));
+    let views = crate::live_view::watch(daemon, transfer, looking.cells.unwrap_or(MAX_CELLS));
     Ok(Sse::new(views.take_until(stop).map(|view| frame(&view))))
 }
 

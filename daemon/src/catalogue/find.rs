@@ -35,7 +35,7 @@ fn listed(device: &DeviceInfo, share: ShareId, entry: &Entry) -> ListedShare {
 fn shares_of(daemon: &Daemon, device: DeviceId) -> Result<Vec<(ShareId, Entry)>, ApiError> {
     let all = daemon
         .catalogue
-        .copies
+        .remote
         .of(device)
         .map_err(|error| failure::storage(&error))?;
     let now = unix_seconds();
@@ -126,12 +126,12 @@ fn look(
         ticket: entry.ticket.clone(),
         same_name: all.len() as u64 - 1,
     });
-    let told = super::teller::listed(daemon)
+    let told = super::advertiser::listed(daemon)
         .remove(&id)
         .and_then(|reader| reader.digest);
     let known = daemon
         .catalogue
-        .copies
+        .remote
         .digest(id)
         .map_err(|error| failure::storage(&error))?;
     Ok((found, told.is_none_or(|told| told != known)))

@@ -10,13 +10,13 @@
 //! as one of the user's; a copy is durable before the relay may forget the message; tickets in
 //! lists are left out.
 
-mod copies;
+mod advertiser;
 mod find;
 mod notice;
-mod teller;
+mod remote_catalogue;
+mod sync_state;
 #[cfg(test)]
 mod tests;
-mod told;
 
 pub(crate) use find::{find, list};
 pub(crate) use notice::{Digest, Entry, Notice};
@@ -24,10 +24,10 @@ pub(crate) use notice::{Digest, Entry, Notice};
 use crate::daemon::Daemon;
 use crate::records::ShareRecord;
 use crate::shares::Share;
-use copies::Copies;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{DeviceId, GroupId, ShareId};
 use notice::Own;
+use remote_catalogue::RemoteCatalogue;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
@@ -35,7 +35,7 @@ use tokio::sync::{Notify, watch};
 /// What this device shares and what others told.
 pub(crate) struct Catalogue {
     storage: Arc<dyn Storage>,
-    copies: Copies,
+    remote: RemoteCatalogue,
     own: RwLock<Arc<Own>>,
     /// Devices that want to be told everything.
     asking: Mutex<BTreeSet<DeviceId>>,
@@ -49,7 +49,7 @@ impl Catalogue {
     pub(crate) fn new(storage: &Arc<dyn Storage>) -> Self {
         Self {
             storage: Arc::clone(storage),
-            copies: Copies::new(Arc::clone(storage)),
+            remote: RemoteCatalogue::new(Arc::clone(storage)),
             own: RwLock::default(),
             asking: Mutex::default(),
             wake: Notify::new(),
@@ -106,7 +106,7 @@ impl Catalogue {
                 .unwrap_or_else(PoisonError::into_inner)
                 .insert(from);
         }
-        self.copies.apply(from, notice)?;
+        self.remote.apply(from, notice)?;
         tracing::debug!(
             ?from,
             shares = notice.shares.len(),
@@ -163,5 +163,7 @@ fn entry(daemon: &Daemon, share: &Share, record: ShareRecord) -> Option<(ShareId
 /// Begins to tell other devices. Before relays are reached: the first card has the digest already.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon.catalogue.refresh(daemon);
-    daemon.tasks.spawn_forever(teller::run(Arc::clone(daemon)));
+    daemon
+        .tasks
+        .spawn_forever(advertiser::run(Arc::clone(daemon)));
 }

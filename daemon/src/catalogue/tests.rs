@@ -39,7 +39,7 @@ fn known(device: &Device, of: DeviceId) -> Vec<String> {
     let mut names: Vec<_> = device
         .daemon
         .catalogue
-        .copies
+        .remote
         .of(of)
         .unwrap()
         .into_values()
@@ -77,7 +77,7 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
         whole: true,
         ..Notice::default()
     };
-    phone.daemon.catalogue.copies.apply(id, &wiped).unwrap();
+    phone.daemon.catalogue.remote.apply(id, &wiped).unwrap();
     share(&desk, &homes[0], "two").await;
     knows(&phone, id, &["two"]).await;
     knows(&phone, id, &["one", "two"]).await;
@@ -90,7 +90,7 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
     let entries = phone
         .daemon
         .catalogue
-        .copies
+        .remote
         .of(id)
         .unwrap()
         .into_values()

@@ -1,7 +1,7 @@
 //! Groups: devices, of whatever users, that see each other's shares by name and fetch them without
 //! a ticket.
 //!
-//! The relay stores and orders; everything that counts is decided here. `keeper.rs` is the loop of
+//! The relay stores and orders; everything that counts is decided here. `reconciler.rs` is the loop of
 //! one relay: it follows the logs, lets in who may join, hands on and renews the group's secret,
 //! tells what this device shares. `sync.rs` asks the relay and checks what it says, `forks.rs`
 //! decides where it says something else than before, `append.rs` writes to a log, `again.rs` what a
@@ -15,14 +15,14 @@
 //! generation is the one that the log names; nothing is told to a group under the secret of a
 //! generation that somebody who is out knows, but in the moments until a member has begun the next.
 
-mod again;
 mod append;
 mod content;
 mod describe;
 mod find;
 mod forks;
 mod joining;
-mod keeper;
+mod reconciler;
+mod redo;
 mod store;
 mod sync;
 mod work;
@@ -31,7 +31,7 @@ pub(crate) use content::decode_note;
 pub(crate) use describe::{devices, list, members};
 pub(crate) use find::{find, member, shares};
 pub(crate) use joining::{join, search};
-pub(crate) use keeper::run;
+pub(crate) use reconciler::run;
 pub(crate) use work::{create, decide, leave, set_policy};
 
 use crate::clock::unix_millis;
@@ -302,9 +302,9 @@ impl Groups {
             return Ok(0);
         }
         let (after, mut record) = (kept.after(), known.record.clone());
-        let lost = again::of(given_up, device);
+        let lost = redo::of(given_up, device);
         let count = lost.len();
-        again::add(&mut record.again, lost);
+        redo::add(&mut record.again, lost);
         if after.role(device).is_none() {
             record.stands = Stands::Removed;
         }

@@ -2,7 +2,7 @@
 //! holds what it fetches.
 //!
 //! `holding.rs` listens to the inventory as any session does; `places.rs` knows where the index is;
-//! `keeper.rs` decides which share is spoken of where; `node.rs` is the connection to one index
+//! `manager.rs` decides which share is spoken of where; `node.rs` is the connection to one index
 //! node, `saying.rs` what goes there, `hearing.rs` what comes of what it tells; `seal.rs` keeps
 //! addresses from those who do not know the share.
 //!
@@ -10,20 +10,20 @@
 //! ticket names, and held things only with `index.announce`; what an index tells is hearsay: it
 //! names devices to dial, whose sessions then say the truth.
 
-mod hearing;
-mod holding;
-mod keeper;
+mod announcer;
+mod holder_search;
+mod local_holdings;
+mod manager;
 mod node;
-mod places;
-mod saying;
+mod nodes;
 mod seal;
 #[cfg(test)]
 mod tests;
 
 use crate::daemon::Daemon;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
-use holding::Holding;
-use places::Places;
+use local_holdings::LocalHoldings;
+use nodes::IndexNodes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -42,9 +42,9 @@ pub(crate) struct Index {
 #[derive(Default)]
 struct Inner {
     /// What this device holds of the shares that its inventory has told of.
-    holdings: HashMap<ShareId, Holding>,
+    holdings: HashMap<ShareId, LocalHoldings>,
     followed: HashMap<ShareId, Followed>,
-    places: Places,
+    places: IndexNodes,
 }
 
 /// A share that is being fetched.
@@ -61,7 +61,7 @@ impl Index {
     }
 
     /// What is held of a share has changed.
-    fn holds(&self, share: ShareId, change: impl FnOnce(&mut Holding)) {
+    fn holds(&self, share: ShareId, change: impl FnOnce(&mut LocalHoldings)) {
         let other = {
             let mut inner = self.lock();
             let mut holding = inner.holdings.remove(&share).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Index {
             change(&mut holding);
             let nothing = holding.is_nothing();
             // Nothing of a version is kept: what comes next is the difference to it.
-            if holding != Holding::default() {
+            if holding != LocalHoldings::default() {
                 inner.holdings.insert(share, holding);
             }
             before != nothing
@@ -81,7 +81,7 @@ impl Index {
     }
 
     /// Changes what is known of where the index is.
-    fn with_places<R>(&self, change: impl FnOnce(&mut Places, Instant) -> R) -> R {
+    fn with_places<R>(&self, change: impl FnOnce(&mut IndexNodes, Instant) -> R) -> R {
         let result = change(&mut self.lock().places, Instant::now());
         self.wake.notify_one();
         result
@@ -145,5 +145,5 @@ pub(crate) fn follow(daemon: &Arc<Daemon>, share: ShareId) -> Following {
 
 /// Begins to speak with indexes.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon.tasks.spawn_forever(keeper::run(Arc::clone(daemon)));
+    daemon.tasks.spawn_forever(manager::run(Arc::clone(daemon)));
 }

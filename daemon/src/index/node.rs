@@ -1,8 +1,8 @@
 //! The connection to one index node: kept while there is something to say or to ask there.
 
-use super::hearing::{Have, Hearing};
-use super::holding::{Holding, chunks, units};
-use super::saying::{self, Told};
+use super::announcer::{self, AnnouncedState};
+use super::holder_search::{Have, HolderSearch};
+use super::local_holdings::{LocalHoldings, chunks, units};
 use super::seal;
 use crate::daemon::Daemon;
 use crate::relay::{RelayError, RelayStream, dial, open};
@@ -171,7 +171,7 @@ async fn attend(
     daemon.index.moved(node.key, &nodes);
     let link = stream.link.clone();
     let heartbeat = Duration::from_millis(heartbeat_ms.into());
-    let end = Talk::new(daemon, node, wants.clone())
+    let end = IndexStream::new(daemon, node, wants.clone())
         .run(stream, heartbeat, stop)
         .await;
     if own {
@@ -184,10 +184,10 @@ async fn attend(
 #[derive(Default)]
 struct Topic {
     share: Option<Arc<Share>>,
-    told: Option<Told>,
+    told: Option<AnnouncedState>,
     /// The number with which its holders were asked for.
     asked: Option<u64>,
-    hearing: Hearing,
+    hearing: HolderSearch,
     /// What this device holds is not said before: the node has refused it.
     not_before: Option<Instant>,
     /// The sealed addresses, with what is in them.
@@ -195,7 +195,7 @@ struct Topic {
 }
 
 /// A connection that stands.
-struct Talk<'a> {
+struct IndexStream<'a> {
     daemon: &'a Arc<Daemon>,
     node: &'a RelayAddress,
     wants: watch::Receiver<Arc<Wants>>,
@@ -205,7 +205,7 @@ struct Talk<'a> {
     epoch: u64,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> IndexStream<'a> {
     fn new(
         daemon: &'a Arc<Daemon>,
         node: &'a RelayAddress,
@@ -338,7 +338,7 @@ impl<'a> Talk<'a> {
             let Some(sealed) = sealed else { continue };
             // More than one, when not everything fits into one.
             while let Some(message) =
-                saying::next(&mut known.told, topic, &holding, &sealed, self.epoch)
+                announcer::next(&mut known.told, topic, &holding, &sealed, self.epoch)
             {
                 messages.push(message);
             }
@@ -451,7 +451,7 @@ impl Topic {
 }
 
 /// What is to be said of a share, in the units of the index; `None`: it cannot be said yet.
-fn held(daemon: &Daemon, share: &Share) -> Option<Holding> {
+fn held(daemon: &Daemon, share: &Share) -> Option<LocalHoldings> {
     let holding = daemon
         .index
         .lock()
@@ -463,7 +463,7 @@ fn held(daemon: &Daemon, share: &Share) -> Option<Holding> {
         return Some(holding);
     }
     let held = units(&holding.held, chunks(share, holding.version)?);
-    Some(Holding { held, ..holding })
+    Some(LocalHoldings { held, ..holding })
 }
 
 /// Tells the engine whom it should know of now.

@@ -1,6 +1,6 @@
 //! What a daemon says to the index of a real relay in this process.
 
-use crate::keep::tests::{Device, World, relay, soon};
+use crate::store_upload::tests::{Device, HostState, relay, soon};
 use hither_api::Config;
 use hither_relay::config::Span;
 use hither_relay::start::Running;
@@ -18,7 +18,7 @@ async fn announced(relay: &Running, entries: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_either() {
-    let world = World::new();
+    let world = HostState::new();
     let folder = world.path("relay");
     let first = relay(&folder, |config| config.index.heartbeat = Span::secs(1)).await;
     let owner = Device::joined(&world.path("owner"), &first).await;

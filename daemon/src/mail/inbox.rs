@@ -37,14 +37,14 @@ const NEXT: &[u8] = b"inbox";
 /// The messages that arrived.
 pub(crate) struct Inbox {
     storage: Arc<dyn Storage>,
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
     /// The number of the latest message.
     latest: watch::Sender<u64>,
     /// A message was deleted.
     pub room: Notify,
 }
 
-struct State {
+struct InboxState {
     next: u64,
     count: u64,
     bytes: u64,
@@ -71,7 +71,7 @@ impl Inbox {
             .and_then(|bytes| records::number(&bytes))
             .unwrap_or(1);
         let latest = kept.last().map_or(0, |(number, _)| *number);
-        let state = State {
+        let state = InboxState {
             next: next.max(latest + 1),
             count: kept.len() as u64,
             bytes: kept.iter().map(|(_, record)| record.content.size()).sum(),
@@ -85,7 +85,7 @@ impl Inbox {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,7 +142,7 @@ impl Inbox {
             self.storage.commit(batch)?;
         }
         let unread = state.unread + taken.new as u64;
-        *state = State {
+        *state = InboxState {
             next,
             count,
             bytes,

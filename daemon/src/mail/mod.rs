@@ -9,7 +9,7 @@
 //! it arrived only when it is durable there; each is shown once, and those of one sender in order.
 
 mod content;
-mod courier;
+mod delivery;
 mod inbox;
 mod outbox;
 mod read;
@@ -52,7 +52,9 @@ impl Mail {
 
 /// Starts the courier.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon.tasks.spawn_forever(courier::run(Arc::clone(daemon)));
+    daemon
+        .tasks
+        .spawn_forever(delivery::run(Arc::clone(daemon)));
 }
 
 /// How long after it was welcomed a connection may still bring what waited at the relay.

@@ -55,13 +55,13 @@ pub(crate) struct Outbox {
     /// Held while a message is added: it comes into the queue in the order of its number, when it
     /// is durable.
     adding: Mutex<u64>,
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
     /// A message was added.
     pub added: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct OutboxState {
     records: BTreeMap<u64, OutgoingRecord>,
     /// Those of them that are tried, with what is needed for it.
     queue: BTreeMap<u64, Waiting>,
@@ -72,7 +72,7 @@ struct State {
     listeners: HashMap<u64, oneshot::Sender<Outcome>>,
 }
 
-impl State {
+impl OutboxState {
     fn insert(&mut self, number: u64, record: OutgoingRecord) {
         let ids = record
             .to
@@ -103,7 +103,7 @@ impl State {
 
 impl Outbox {
     pub(super) fn open(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
-        let mut state = State::default();
+        let mut state = OutboxState::default();
         for (number, record) in records::all(&*storage, OUTBOX)? {
             state.insert(number, record);
         }
@@ -124,7 +124,7 @@ impl Outbox {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,7 +8,7 @@ use super::cards::Published;
 use super::circuit::Offer;
 use super::dial::RelayStream;
 pub(crate) use super::failing::{End, RequestError};
-use super::pulse::{Beat, Pulse};
+use super::keep_alive::{KeepAlive, KeepAliveAction};
 use bytes::Bytes;
 use hither_carrier::{
     CarrierKind, Link, Paths, RecvHalf, RelayReader, SendHalf, write_relay_message,
@@ -91,8 +91,8 @@ pub(crate) struct RelayConnection {
     pending: Mutex<Pending>,
     /// A request was answered.
     answered: Notify,
-    pulse: Mutex<Pulse>,
-    /// The pulse is to be looked at before its time.
+    keep_alive: Mutex<KeepAlive>,
+    /// The keep_alive is to be looked at before its time.
     nudged: Notify,
     pub published: Mutex<Published>,
     closed: CancellationToken,
@@ -144,7 +144,7 @@ impl RelayConnection {
             outgoing,
             pending: Mutex::default(),
             answered: Notify::new(),
-            pulse: Mutex::new(Pulse::new(period, Instant::now())),
+            keep_alive: Mutex::new(KeepAlive::new(period, Instant::now())),
             nudged: Notify::new(),
             published: Mutex::default(),
             closed: CancellationToken::new(),
@@ -192,21 +192,21 @@ impl RelayConnection {
         let mut arrived = 0;
         loop {
             let now = Instant::now();
-            let beat = self.pulse().poll(now);
+            let beat = self.keep_alive().poll(now);
             let until = match beat {
-                Beat::Ping(nonce) => {
+                KeepAliveAction::Ping(nonce) => {
                     // When even this cannot be queued, the ping counts as unanswered.
                     let _ = self.outgoing.try_send(RelayMessage::Ping { nonce });
                     continue;
                 }
                 // Part of a long message came meanwhile: the relay is there, behind a thin line.
-                Beat::Dead if reader.arrived() > arrived => {
+                KeepAliveAction::Dead if reader.arrived() > arrived => {
                     arrived = reader.arrived();
-                    self.pulse().heard(now);
+                    self.keep_alive().heard(now);
                     continue;
                 }
-                Beat::Dead => return End::Silent,
-                Beat::Wait(until) => until,
+                KeepAliveAction::Dead => return End::Silent,
+                KeepAliveAction::Wait(until) => until,
             };
             tokio::select! {
                 message = reader.next(recv) => {
@@ -224,7 +224,7 @@ impl RelayConnection {
                     // Now, and not before it was taken: what takes long here is no silence of the relay.
                     arrived = 0;
                     if !asks {
-                        self.pulse().heard(Instant::now());
+                        self.keep_alive().heard(Instant::now());
                     }
                 }
                 () = tokio::time::sleep_until(until.into()) => {}
@@ -237,11 +237,11 @@ impl RelayConnection {
     async fn take_pinging(&self, message: RelayMessage, out: &Out) -> Result<(), End> {
         let mut taken = pin!(self.take(message, out));
         loop {
-            let next = self.pulse().next();
+            let next = self.keep_alive().next();
             tokio::select! {
                 taken = &mut taken => return taken,
                 () = tokio::time::sleep_until(next.into()) => {
-                    if let Some(nonce) = self.pulse().busy(Instant::now()) {
+                    if let Some(nonce) = self.keep_alive().busy(Instant::now()) {
                         // When it cannot be queued, what is queued is a sign of life.
                         let _ = self.outgoing.try_send(RelayMessage::Ping { nonce });
                     }
@@ -254,7 +254,7 @@ impl RelayConnection {
     /// down by flow control.
     async fn take(&self, message: RelayMessage, out: &Out) -> Result<(), End> {
         match message {
-            RelayMessage::Pong { nonce } => self.pulse().pong(nonce, Instant::now()),
+            RelayMessage::Pong { nonce } => self.keep_alive().pong(nonce, Instant::now()),
             RelayMessage::Ping { nonce } => self.tell(RelayMessage::Pong { nonce }).await,
             RelayMessage::Refused(refusal) => return Err(End::Refused(refusal)),
             RelayMessage::DevicesChanged { changed, removed } => {
@@ -321,8 +321,10 @@ impl RelayConnection {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pulse(&self) -> MutexGuard<'_, Pulse> {
-        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keep_alive(&self) -> MutexGuard<'_, KeepAlive> {
+        self.keep_alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     // --- what others do with it ---
@@ -343,7 +345,7 @@ impl RelayConnection {
             RelayMessage::Cards(cards) => cards.iter().map(|card| card.sealed.len()).sum(),
             _ => return,
         };
-        self.pulse().sent(length);
+        self.keep_alive().sent(length);
     }
 
     async fn request(
@@ -467,7 +469,7 @@ impl RelayConnection {
 
     /// Smoothed round-trip time of pings; the link's own until one was answered.
     pub(crate) fn rtt(&self) -> Duration {
-        self.pulse().rtt().unwrap_or_else(|| self.link.rtt())
+        self.keep_alive().rtt().unwrap_or_else(|| self.link.rtt())
     }
 
     /// What carries it.
@@ -488,7 +490,7 @@ impl RelayConnection {
 
     /// Whether what this device sends is not answered, whatever the relay sends.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.pulse().is_unanswered(Instant::now())
+        self.keep_alive().is_unanswered(Instant::now())
     }
 
     /// Whether it has ended.
@@ -503,14 +505,14 @@ impl RelayConnection {
 
     /// The network may be another one: finds out at once whether the relay still answers.
     pub(crate) fn probe(&self) {
-        self.pulse().probe(Instant::now());
+        self.keep_alive().probe(Instant::now());
         self.nudged.notify_one();
     }
 
     /// A request is not answered: finds out soon whether what is sent gets there.
     fn doubt(&self) {
         let short = self.carrier() == CarrierKind::Tcp && self.paths.may_shorten(self.relay.key);
-        self.pulse().doubt(short, Instant::now());
+        self.keep_alive().doubt(short, Instant::now());
         self.nudged.notify_one();
     }
 

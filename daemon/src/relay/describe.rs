@@ -1,6 +1,6 @@
 //! Relays and devices as the local API shows them.
 
-use super::standing::{Relay, Standing};
+use super::connection_state::{ConnectionState, Relay};
 use crate::clock::{unix_millis, unix_seconds};
 use crate::daemon::Daemon;
 use hither_api::{DeviceInfo, RelayInfo, RelayState};
@@ -29,16 +29,16 @@ impl Relay {
             lasting: false,
             retry_seconds: None,
         };
-        match self.standing() {
-            Standing::Connecting => {}
-            Standing::Connected(connection) => {
+        match self.state() {
+            ConnectionState::Connecting => {}
+            ConnectionState::Connected(connection) => {
                 info.state = RelayState::Connected;
                 info.front = Some(connection.relay.key.to_string());
                 info.address = Some(connection.remote().to_string());
                 info.carrier = Some(carrier_name(connection.carrier()).into());
                 info.rtt_ms = Some(connection.rtt().as_secs_f64() * 1000.0);
             }
-            Standing::Waiting { trouble, until } => {
+            ConnectionState::Waiting { trouble, until } => {
                 info.state = RelayState::Waiting;
                 let why = trouble
                     .why

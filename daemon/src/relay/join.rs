@@ -1,8 +1,8 @@
 //! Joining a relay, and leaving it.
 
+use super::connection_state::{ConnectionState, Relay};
 use super::dial::{self, RelayError, RelayStream};
-use super::standing::{Relay, Standing};
-use super::task::{self, First};
+use super::manager::{self, First};
 use super::{MAX_JOINED, Relays};
 use crate::daemon::Daemon;
 use crate::failure;
@@ -55,13 +55,13 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Rel
     daemon
         .tasks
         .spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
-    daemon.tasks.spawn_forever(task::run(
+    daemon.tasks.spawn_forever(manager::run(
         Arc::clone(daemon),
         Arc::clone(&relay),
         Some(first),
     ));
     // The list of devices is there, and cards are on their way, when the connection stands.
-    while matches!(relay.standing(), Standing::Connecting) {
+    while matches!(relay.state(), ConnectionState::Connecting) {
         if changes.changed().await.is_err() {
             break;
         }

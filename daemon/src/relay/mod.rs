@@ -1,7 +1,7 @@
 //! Relays: those that this device joined, one long connection to each, and the user's devices that
 //! they list.
 //!
-//! `select.rs` says which relay of a fleet to try, `pulse.rs` when to ping it, `network.rs` when
+//! `select.rs` says which relay of a fleet to try, `keep_alive.rs` when to ping it, `network.rs` when
 //! the network changed: they are pure or small. `dial.rs` reaches a relay, `connection.rs` speaks
 //! on the long connection, `task.rs` is the loop around all of them. `devices.rs` and `cards.rs`
 //! keep the list of devices and what these tell of themselves.
@@ -13,22 +13,23 @@
 mod cards;
 pub(crate) mod circuit;
 mod connection;
+mod connection_state;
 mod describe;
 mod devices;
 mod dial;
 mod failing;
 mod join;
+mod keep_alive;
+mod manager;
 mod network;
-mod pulse;
 pub(crate) mod records;
 mod select;
-mod standing;
-mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trouble;
 
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
+pub(crate) use connection_state::{ConnectionState, Relay};
 pub(crate) use describe::{carrier_name, devices, name_of};
 pub(crate) use dial::RelayError;
 #[allow(
@@ -39,7 +40,6 @@ pub(crate) use dial::{RelayStream, dial, open};
 pub(crate) use join::{join, leave};
 pub(crate) use network::addresses;
 pub(crate) use records::CardRecord;
-pub(crate) use standing::{Relay, Standing};
 pub(crate) use trouble::Trouble;
 
 use crate::daemon::Daemon;
@@ -148,8 +148,8 @@ impl Relays {
             .filter(|relay| relay.presence(device).is_some());
         let mut stuck = None;
         for relay in ways {
-            match relay.standing() {
-                Standing::Waiting { trouble, .. } if trouble.lasting => {
+            match relay.state() {
+                ConnectionState::Waiting { trouble, .. } if trouble.lasting => {
                     stuck = stuck.or(Some((relay.url.at.to_string(), trouble)));
                 }
                 _ => return None,
@@ -184,7 +184,7 @@ impl Relays {
     pub(crate) fn connecting(&self) -> bool {
         self.all()
             .iter()
-            .any(|relay| matches!(relay.standing(), Standing::Connecting))
+            .any(|relay| matches!(relay.state(), ConnectionState::Connecting))
     }
 }
 
@@ -265,6 +265,6 @@ pub(crate) fn start(daemon: &Arc<Daemon>) {
             .spawn_forever(crate::groups::run(Arc::clone(daemon), Arc::clone(&relay)));
         daemon
             .tasks
-            .spawn_forever(task::run(Arc::clone(daemon), relay, None));
+            .spawn_forever(manager::run(Arc::clone(daemon), relay, None));
     }
 }

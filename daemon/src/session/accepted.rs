@@ -3,9 +3,9 @@
 //! Invariant: nothing is said of a share before the other device has proven, on this very stream,
 //! that it knows it.
 
-use super::{Control, SOON, Talk};
+use super::{Control, ControlStream, SOON};
 use crate::daemon::Daemon;
-use crate::greeting::HANDSHAKE;
+use crate::handshake::HANDSHAKE;
 use crate::shares::Share;
 use crate::{holders, links};
 use hither_carrier::{MessageReader, Stream, write_message};
@@ -41,7 +41,7 @@ pub(crate) async fn accept(daemon: Arc<Daemon>, mut stream: Stream) {
     reader.set_max(MAX_FRAME);
     match purpose {
         Purpose::Control => attend(&daemon, &share, stream, reader, &head).await,
-        Purpose::Bulk => crate::upload::run(&daemon, &share, stream, reader).await,
+        Purpose::Bulk => crate::serve_stream::run(&daemon, &share, stream, reader).await,
         Purpose::Lookup => {}
     }
 }
@@ -219,14 +219,14 @@ async fn attend(
         recv: stream.recv,
         reader,
     };
-    let talk = Talk {
+    let stream = ControlStream {
         daemon,
         share,
         device,
         close: &close,
     };
     let error = tokio::select! {
-        ended = talk.run(&mut control, None, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
+        ended = stream.run(&mut control, None, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
         () = barred(daemon, share, &device) => "its group has removed the device".into(),
     };
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");

@@ -6,7 +6,7 @@
 
 use super::Control;
 use crate::daemon::Daemon;
-use crate::greeting::greet_device;
+use crate::handshake::greet_device;
 use crate::shares::Share;
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;

@@ -11,7 +11,7 @@ impl Run {
     /// Writes down how it ended and tells those who listen.
     pub(super) fn conclude(&self, end: End) {
         let (daemon, transfer) = (&self.daemon, &self.transfer);
-        *lock(&transfer.kept) = Some(crate::view::keep(daemon, transfer));
+        *lock(&transfer.kept) = Some(crate::live_view::keep(daemon, transfer));
         let journal = daemon
             .core
             .with(|engine, _| engine.end_fetch(transfer.share.id));

@@ -7,7 +7,7 @@
 
 use super::Transfer;
 use crate::daemon::Daemon;
-use crate::greeting::{self, HANDSHAKE, OpenError, broken};
+use crate::handshake::{self, HANDSHAKE, OpenError, broken};
 use crate::relay::{RelayError, dial};
 use crate::shares::Share;
 use crate::{holders, index};
@@ -147,7 +147,7 @@ async fn ask(share: &Share, link: &Link) -> Result<Vec<Holder>, OpenError> {
     let mut stream = timeout(HANDSHAKE, link.open())
         .await
         .map_err(|_| OpenError::TimedOut)??;
-    let open = greeting::open(share, HolderKind::Store, &stream, Purpose::Lookup);
+    let open = handshake::open(share, HolderKind::Store, &stream, Purpose::Lookup);
     write_message(&mut stream.send, &open)
         .await
         .map_err(broken)?;
@@ -157,7 +157,7 @@ async fn ask(share: &Share, link: &Link) -> Result<Vec<Holder>, OpenError> {
         Some(Message::Elsewhere {
             proof: Some(proof),
             holders,
-        }) if greeting::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) => {
+        }) if handshake::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) => {
             Ok(holders)
         }
         Some(Message::Elsewhere { .. }) => Err(OpenError::Imposter),

@@ -18,10 +18,10 @@ mod target;
 
 use crate::costs;
 use crate::daemon::Daemon;
-use crate::lane::Sink;
+use crate::download_stream::Sink;
+use crate::live_view::Kept;
 use crate::records::{TransferRecord, TransferState};
 use crate::shares::Share;
-use crate::view::Kept;
 use hither_api::{CostMode, Event, Phase, SourceBytes, SourceKind, TransferInfo};
 use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, ShareId, Ticket};
@@ -366,7 +366,7 @@ impl Sink for Transfer {
         position: u32,
         sealed: &mut Vec<u8>,
         written: &dyn Fn(&[u32]),
-    ) -> Result<Vec<u32>, crate::lane::PutError> {
+    ) -> Result<Vec<u32>, crate::download_stream::PutError> {
         self.stages.put(space, position, sealed, written)
     }
 }

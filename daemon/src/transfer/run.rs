@@ -587,7 +587,7 @@ impl Run {
     /// Why nothing more comes.
     fn unreached(&self, waiting: Option<Waiting>, changed: bool) -> ApiError {
         let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
-        let refused = self.daemon.turned_away.take(share);
+        let refused = self.daemon.circuit_refusals.take(share);
         if changed {
             return failure::changed_at_owner();
         }

@@ -3,7 +3,7 @@
 //! Invariant: a chunk is written only after its ciphertext hashed to the id that a chain from the
 //! owner's signature names: head → root → manifest → data.
 
-use crate::lane::{PutError, Sink};
+use crate::download_stream::{PutError, Sink};
 use hither_content::{FetchTarget, ManifestFile, open_chunk, open_root};
 use hither_proto::{Manifest, Root, ShareSecret, SignedHead, Space};
 use std::collections::HashMap;

@@ -6,8 +6,8 @@
 //!
 //! Invariant: a watch publishes only new versions of its own share, never a new share.
 
-mod eyes;
-mod settle;
+mod debounce;
+mod fs_watcher;
 mod task;
 
 use crate::daemon::Daemon;

@@ -1,6 +1,6 @@
 //! The task of one watched share: waits until changes are over, then publishes a new version.
 
-use super::eyes::{Eyes, Seen};
+use super::fs_watcher::{Eyes, Seen};
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::health::SILENT;

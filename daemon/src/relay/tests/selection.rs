@@ -1,7 +1,7 @@
 //! Joining, the list of devices, and which relay is connected.
 
 use super::{Device, Fleet, Node};
-use crate::relay::{self, Standing};
+use crate::relay::{self, ConnectionState};
 use hither_api::{ErrorCode, RelayState};
 use hither_proto::{Invitation, RelayMessage};
 
@@ -202,7 +202,10 @@ async fn a_relay_that_was_left_is_forgotten_and_one_that_revokes_is_not_pestered
         RelayMessage::Refused(hither_proto::RelayRefusalCode::Revoked.into()),
     );
     desk.until("waiting", |daemon| {
-        matches!(daemon.relays.all()[0].standing(), Standing::Waiting { .. })
+        matches!(
+            daemon.relays.all()[0].state(),
+            ConnectionState::Waiting { .. }
+        )
     })
     .await;
     let info = desk.daemon.relays.all()[0].info();

@@ -2,7 +2,7 @@
 //! fit their cards.
 
 use super::notice::{Digest, Notice};
-use super::told::{self, MAX_AWAY, Told};
+use super::sync_state::{self, MAX_AWAY, SyncState};
 use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::relay::records::CardRecord;
@@ -69,7 +69,7 @@ pub(super) fn listed(daemon: &Daemon) -> BTreeMap<DeviceId, Listed> {
 
 /// How it stands with one device, in this run.
 #[derive(Debug, Default)]
-struct Mate {
+struct Recipient {
     /// When it was told something last.
     last: Option<Instant>,
     /// Messages that were not taken, one after the other, and until when none is tried.
@@ -88,24 +88,24 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
     let mut changes = daemon.relays.changes();
     let published = daemon.catalogue.digest();
     let told = blocking(&daemon, load).await.unwrap_or_default();
-    let (mates, devices) = (BTreeMap::new(), BTreeSet::new());
-    let mut teller = Teller {
+    let (recipients, devices) = (BTreeMap::new(), BTreeSet::new());
+    let mut advertiser = Advertiser {
         daemon,
         told,
-        mates,
+        recipients,
         devices,
         published,
         next: None,
     };
     loop {
         changes.mark_unchanged();
-        teller.round().await;
-        let until = teller
+        advertiser.round().await;
+        let until = advertiser
             .next
             .take()
             .unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
         tokio::select! {
-            () = teller.daemon.catalogue.wake.notified() => {}
+            () = advertiser.daemon.catalogue.wake.notified() => {}
             Ok(()) = changes.changed() => {}
             () = tokio::time::sleep_until(until.min(Instant::now() + HOUSEKEEPING)) => {}
         }
@@ -127,13 +127,14 @@ async fn blocking<T: Send + 'static>(
     None
 }
 
-fn load(daemon: &Daemon) -> Result<BTreeMap<DeviceId, Told>, StorageError> {
+fn load(daemon: &Daemon) -> Result<BTreeMap<DeviceId, SyncState>, StorageError> {
     let mut all = BTreeMap::new();
     daemon
         .catalogue
         .storage
         .scan(TOLD, b"", &mut |key, value| {
-            if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), Told::decode(value)) {
+            if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), SyncState::decode(value))
+            {
                 all.insert(device, told);
             }
             ControlFlow::Continue(())
@@ -141,11 +142,11 @@ fn load(daemon: &Daemon) -> Result<BTreeMap<DeviceId, Told>, StorageError> {
     Ok(all)
 }
 
-struct Teller {
+struct Advertiser {
     daemon: Arc<Daemon>,
     /// What each device was told; absent: nothing that counts.
-    told: BTreeMap<DeviceId, Told>,
-    mates: BTreeMap<DeviceId, Mate>,
+    told: BTreeMap<DeviceId, SyncState>,
+    recipients: BTreeMap<DeviceId, Recipient>,
     /// Everything else that is kept is about one of these.
     devices: BTreeSet<DeviceId>,
     /// What stands in this device's card.
@@ -154,7 +155,7 @@ struct Teller {
     next: Option<Instant>,
 }
 
-impl Teller {
+impl Advertiser {
     fn wake_at(&mut self, at: Instant) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
@@ -182,7 +183,7 @@ impl Teller {
             .filter(|device| listed.contains_key(device))
         {
             self.told.remove(&device);
-            self.mates.entry(device).or_default().asked_us = true;
+            self.recipients.entry(device).or_default().asked_us = true;
         }
         for (device, one) in listed.iter().filter(|(_, one)| one.digest.is_some()) {
             self.tell(*device, one).await;
@@ -200,7 +201,7 @@ impl Teller {
 
     /// Forgets devices that are not the user's any more.
     async fn forget(&mut self, listed: BTreeSet<DeviceId>) {
-        self.mates.retain(|device, _| listed.contains(device));
+        self.recipients.retain(|device, _| listed.contains(device));
         let gone: Vec<_> = self
             .told
             .keys()
@@ -209,7 +210,7 @@ impl Teller {
             .collect();
         self.told.retain(|device, _| listed.contains(device));
         let work = move |daemon: &Daemon| {
-            daemon.catalogue.copies.keep_only(&listed)?;
+            daemon.catalogue.remote.keep_only(&listed)?;
             let mut batch = Batch::new();
             gone.iter()
                 .for_each(|device| batch.remove(TOLD, device.as_bytes()));
@@ -232,7 +233,7 @@ impl Teller {
             } else {
                 told.map_or(0, |told| told.away)
             };
-            let mate = self.mates.entry(to).or_default();
+            let recipient = self.recipients.entry(to).or_default();
             let Some(connection) = self.daemon.relays.way_to(to) else {
                 return;
             };
@@ -240,17 +241,18 @@ impl Teller {
                 .saturating_sub(FRAME)
                 .min(ROOM);
             let own = self.daemon.catalogue.own();
-            let Some((notice, mut after)) = told::next(&own, told, mate.asked_us, room) else {
+            let Some((notice, mut after)) = sync_state::next(&own, told, recipient.asked_us, room)
+            else {
                 return;
             };
             // What does not fit into one message follows at once, up to a bound.
-            let due = mate
+            let due = recipient
                 .last
                 .filter(|last| *last < begun)
-                .map(|last| last + told::pace(away));
+                .map(|last| last + sync_state::pace(away));
             let due = due
                 .into_iter()
-                .chain(mate.pause)
+                .chain(recipient.pause)
                 .max()
                 .filter(|due| *due > begun);
             if let Some(due) = due {
@@ -263,8 +265,8 @@ impl Teller {
                 return;
             };
             after.away = if delivered { 0 } else { away + 1 };
-            let mate = self.mates.entry(to).or_default();
-            (mate.last, mate.asked_us) = (Some(Instant::now()), false);
+            let recipient = self.recipients.entry(to).or_default();
+            (recipient.last, recipient.asked_us) = (Some(Instant::now()), false);
             let record = after.encode();
             self.told.insert(to, after);
             let keep = move |daemon: &Daemon| {
@@ -299,10 +301,10 @@ impl Teller {
                 }),
             Err(error) => Err(error.message),
         };
-        let mate = self.mates.entry(to).or_default();
+        let recipient = self.recipients.entry(to).or_default();
         match sent {
             Ok(delivered) => {
-                (mate.failures, mate.pause) = (0, None);
+                (recipient.failures, recipient.pause) = (0, None);
                 tracing::debug!(
                     ?to,
                     shares = notice.shares.len(),
@@ -316,11 +318,11 @@ impl Teller {
             Err(error) => {
                 tracing::debug!(?to, error, "the catalogue is told later");
                 let pause = FIRST_PAUSE
-                    .saturating_mul(1 << mate.failures.min(16))
+                    .saturating_mul(1 << recipient.failures.min(16))
                     .min(LONGEST_PAUSE);
-                mate.failures = mate.failures.saturating_add(1);
+                recipient.failures = recipient.failures.saturating_add(1);
                 let until = Instant::now() + pause.max(least);
-                mate.pause = Some(until);
+                recipient.pause = Some(until);
                 self.wake_at(until);
                 None
             }
@@ -331,26 +333,26 @@ impl Teller {
     async fn compare(&mut self, from: DeviceId, one: &Listed) {
         let Some(digest) = &one.digest else { return };
         let Some(known) = blocking(&self.daemon, move |daemon| {
-            daemon.catalogue.copies.digest(from)
+            daemon.catalogue.remote.digest(from)
         })
         .await
         else {
             return;
         };
-        let (now, mate) = (Instant::now(), self.mates.entry(from).or_default());
+        let (now, recipient) = (Instant::now(), self.recipients.entry(from).or_default());
         if known == *digest {
-            mate.differs = None;
+            recipient.differs = None;
             return;
         }
-        if mate.asked == Some(one.card_ms) {
+        if recipient.asked == Some(one.card_ms) {
             return;
         }
-        let (_, since) = mate
+        let (_, since) = recipient
             .differs
             .filter(|(card, _)| *card == one.card_ms)
             .unwrap_or((one.card_ms, now));
-        mate.differs = Some((one.card_ms, since));
-        let due = mate
+        recipient.differs = Some((one.card_ms, since));
+        let due = recipient
             .pause
             .map_or(since + GRACE, |pause| pause.max(since + GRACE));
         if now < due {
@@ -364,7 +366,7 @@ impl Teller {
             ..Notice::default()
         };
         if self.send(&connection, from, &ask).await.is_some() {
-            self.mates.entry(from).or_default().asked = Some(one.card_ms);
+            self.recipients.entry(from).or_default().asked = Some(one.card_ms);
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How a relay stands.
 #[derive(Debug, Clone)]
-pub(crate) enum Standing {
+pub(crate) enum ConnectionState {
     /// It is being tried.
     Connecting,
     /// A connection holds.
@@ -41,7 +41,7 @@ pub(crate) struct Relay {
 struct Inner {
     record: RelayRecord,
     devices: DeviceList,
-    standing: Standing,
+    state: ConnectionState,
 }
 
 impl Relay {
@@ -54,7 +54,7 @@ impl Relay {
         let inner = Mutex::new(Inner {
             record,
             devices,
-            standing: Standing::Connecting,
+            state: ConnectionState::Connecting,
         });
         Some(Self {
             url,
@@ -85,7 +85,7 @@ impl Relay {
         let inner = Inner {
             record,
             devices: DeviceList::default(),
-            standing: Standing::Connecting,
+            state: ConnectionState::Connecting,
         };
         Self {
             url,
@@ -104,20 +104,20 @@ impl Relay {
         self.url.key.to_string()
     }
 
-    pub(crate) fn standing(&self) -> Standing {
-        self.lock().standing.clone()
+    pub(crate) fn state(&self) -> ConnectionState {
+        self.lock().state.clone()
     }
 
-    pub(crate) fn set_standing(&self, standing: Standing) {
+    pub(crate) fn set_state(&self, state: ConnectionState) {
         let ended = {
             let mut inner = self.lock();
-            let ended = matches!(inner.standing, Standing::Connected(_))
-                && !matches!(standing, Standing::Connected(_));
+            let ended = matches!(inner.state, ConnectionState::Connected(_))
+                && !matches!(state, ConnectionState::Connected(_));
             if ended {
                 inner.devices.disconnected(unix_millis());
                 inner.record.as_of = unix_seconds();
             }
-            inner.standing = standing;
+            inner.state = state;
             ended
         };
         if ended {
@@ -128,8 +128,8 @@ impl Relay {
 
     /// The connection that holds.
     pub(crate) fn connection(&self) -> Option<Arc<RelayConnection>> {
-        match &self.lock().standing {
-            Standing::Connected(connection) if !connection.is_closed() => {
+        match &self.lock().state {
+            ConnectionState::Connected(connection) if !connection.is_closed() => {
                 Some(Arc::clone(connection))
             }
             _ => None,

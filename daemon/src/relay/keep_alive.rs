@@ -20,7 +20,7 @@ const THINNEST: u64 = 16 * 1024;
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beat {
+pub(crate) enum KeepAliveAction {
     /// Send a ping with this nonce.
     Ping(u64),
     /// The relay is gone.
@@ -41,7 +41,7 @@ enum Asks {
 
 /// The pings of one connection.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct KeepAlive {
     period: Duration,
     /// When the next ping is due.
     next: Instant,
@@ -59,7 +59,7 @@ pub(crate) struct Pulse {
     rtt: Option<(Duration, Duration)>,
 }
 
-impl Pulse {
+impl KeepAlive {
     /// Pings every `period`; the first one at once, for the round-trip time.
     pub(crate) fn new(period: Duration, now: Instant) -> Self {
         Self {
@@ -75,14 +75,14 @@ impl Pulse {
     }
 
     /// What to do.
-    pub(crate) fn poll(&mut self, now: Instant) -> Beat {
+    pub(crate) fn poll(&mut self, now: Instant) -> KeepAliveAction {
         if self.waiting.is_some_and(|(_, _, deadline)| now >= deadline) {
-            return Beat::Dead;
+            return KeepAliveAction::Dead;
         }
         if now >= self.next {
-            return Beat::Ping(self.send(now));
+            return KeepAliveAction::Ping(self.send(now));
         }
-        Beat::Wait(
+        KeepAliveAction::Wait(
             self.waiting
                 .map_or(self.next, |(_, _, deadline)| deadline.min(self.next)),
         )
@@ -208,99 +208,114 @@ mod tests {
     #[test]
     fn pings_at_its_period_and_measures() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        assert_eq!(pulse.poll(start), Beat::Ping(1));
-        pulse.heard(start + ms(40));
-        pulse.pong(1, start + ms(40));
-        assert_eq!(pulse.rtt(), Some(ms(40)));
-        assert_eq!(pulse.poll(start + ms(40)), Beat::Wait(start + PERIOD));
-        assert_eq!(pulse.poll(start + PERIOD), Beat::Ping(2));
-        pulse.pong(1, start + PERIOD);
-        assert_eq!(pulse.rtt(), Some(ms(40)), "an old pong says nothing");
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        assert_eq!(keep_alive.poll(start), KeepAliveAction::Ping(1));
+        keep_alive.heard(start + ms(40));
+        keep_alive.pong(1, start + ms(40));
+        assert_eq!(keep_alive.rtt(), Some(ms(40)));
+        assert_eq!(
+            keep_alive.poll(start + ms(40)),
+            KeepAliveAction::Wait(start + PERIOD)
+        );
+        assert_eq!(keep_alive.poll(start + PERIOD), KeepAliveAction::Ping(2));
+        keep_alive.pong(1, start + PERIOD);
+        assert_eq!(keep_alive.rtt(), Some(ms(40)), "an old pong says nothing");
     }
 
     #[test]
     fn silence_is_death_within_a_few_round_trips_and_at_most_a_period() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        assert_eq!(pulse.poll(start), Beat::Ping(1));
-        assert_eq!(pulse.poll(start), Beat::Wait(start + PATIENCE));
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        assert_eq!(keep_alive.poll(start), KeepAliveAction::Ping(1));
         assert_eq!(
-            pulse.poll(start + PATIENCE - ms(1)),
-            Beat::Wait(start + PATIENCE)
+            keep_alive.poll(start),
+            KeepAliveAction::Wait(start + PATIENCE)
         );
-        assert_eq!(pulse.poll(start + PATIENCE), Beat::Dead);
+        assert_eq!(
+            keep_alive.poll(start + PATIENCE - ms(1)),
+            KeepAliveAction::Wait(start + PATIENCE)
+        );
+        assert_eq!(keep_alive.poll(start + PATIENCE), KeepAliveAction::Dead);
 
-        let mut far = Pulse::new(PERIOD, start);
+        let mut far = KeepAlive::new(PERIOD, start);
         far.poll(start);
         far.pong(1, start + ms(2000));
-        assert_eq!(far.poll(start + PERIOD), Beat::Ping(2));
+        assert_eq!(far.poll(start + PERIOD), KeepAliveAction::Ping(2));
         assert_eq!(
             far.patience(),
             PERIOD,
             "four times two seconds and its variation, but a period at most"
         );
 
-        let mut quick = Pulse::new(ms(200), start);
-        assert_eq!(quick.poll(start), Beat::Ping(1));
-        assert_eq!(quick.poll(start + ms(200)), Beat::Dead);
+        let mut quick = KeepAlive::new(ms(200), start);
+        assert_eq!(quick.poll(start), KeepAliveAction::Ping(1));
+        assert_eq!(quick.poll(start + ms(200)), KeepAliveAction::Dead);
     }
 
     #[test]
     fn a_ping_that_waits_shows() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        assert!(!pulse.is_unanswered(start + PERIOD));
-        pulse.poll(start);
-        assert!(!pulse.is_unanswered(start + ms(900)));
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        assert!(!keep_alive.is_unanswered(start + PERIOD));
+        keep_alive.poll(start);
+        assert!(!keep_alive.is_unanswered(start + ms(900)));
         // A later one does not hide it.
-        pulse.probe(start + ms(900));
-        pulse.poll(start + ms(900));
-        assert!(pulse.is_unanswered(start + PROBE_PATIENCE));
-        pulse.pong(2, start + ms(1100));
-        assert!(!pulse.is_unanswered(start + PERIOD));
+        keep_alive.probe(start + ms(900));
+        keep_alive.poll(start + ms(900));
+        assert!(keep_alive.is_unanswered(start + PROBE_PATIENCE));
+        keep_alive.pong(2, start + ms(1100));
+        assert!(!keep_alive.is_unanswered(start + PERIOD));
     }
 
     #[test]
     fn whatever_arrives_shows_life() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        pulse.poll(start);
-        pulse.heard(start + PATIENCE - ms(1));
-        assert!(matches!(pulse.poll(start + PATIENCE), Beat::Wait(_)));
-        assert_eq!(pulse.poll(start + PATIENCE * 2), Beat::Dead);
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        keep_alive.poll(start);
+        keep_alive.heard(start + PATIENCE - ms(1));
+        assert!(matches!(
+            keep_alive.poll(start + PATIENCE),
+            KeepAliveAction::Wait(_)
+        ));
+        assert_eq!(keep_alive.poll(start + PATIENCE * 2), KeepAliveAction::Dead);
     }
 
     #[test]
     fn another_network_is_probed_at_once_with_little_patience() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        pulse.poll(start);
-        pulse.pong(1, start + ms(30));
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        keep_alive.poll(start);
+        keep_alive.pong(1, start + ms(30));
         let now = start + ms(5000);
-        pulse.probe(now);
-        assert_eq!(pulse.poll(now), Beat::Ping(2));
-        assert_eq!(pulse.poll(now + PROBE_PATIENCE), Beat::Dead);
+        keep_alive.probe(now);
+        assert_eq!(keep_alive.poll(now), KeepAliveAction::Ping(2));
+        assert_eq!(keep_alive.poll(now + PROBE_PATIENCE), KeepAliveAction::Dead);
     }
 
     #[test]
     fn a_long_message_on_a_thin_line_is_no_silence() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        pulse.poll(start);
-        pulse.sent(256 * 1024);
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        keep_alive.poll(start);
+        keep_alive.sent(256 * 1024);
         assert!(
-            matches!(pulse.poll(start + ms(16_000)), Beat::Ping(2)),
+            matches!(
+                keep_alive.poll(start + ms(16_000)),
+                KeepAliveAction::Ping(2)
+            ),
             "sixteen seconds more"
         );
-        assert_eq!(pulse.poll(start + ms(19_000)), Beat::Dead);
-        let mut pulse = Pulse::new(PERIOD, start);
-        pulse.sent(32 * 1024);
-        pulse.poll(start);
-        assert!(matches!(pulse.poll(start + ms(4_900)), Beat::Wait(_)));
-        pulse.pong(1, start + ms(4_900));
+        assert_eq!(keep_alive.poll(start + ms(19_000)), KeepAliveAction::Dead);
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        keep_alive.sent(32 * 1024);
+        keep_alive.poll(start);
+        assert!(matches!(
+            keep_alive.poll(start + ms(4_900)),
+            KeepAliveAction::Wait(_)
+        ));
+        keep_alive.pong(1, start + ms(4_900));
         assert!(
-            pulse.patience() < PERIOD + ms(1),
+            keep_alive.patience() < PERIOD + ms(1),
             "what was owed has arrived"
         );
     }
@@ -309,14 +324,14 @@ mod tests {
     fn where_segments_can_be_shorter_nothing_long_is_waited_for() {
         let start = Instant::now();
         let dies_after = |short| {
-            let mut pulse = Pulse::new(PERIOD, start);
-            pulse.poll(start);
-            pulse.pong(1, start + ms(30));
-            pulse.sent(32 * 1024);
-            pulse.doubt(short, start + ms(1000));
-            assert_eq!(pulse.poll(start + ms(1000)), Beat::Ping(2));
+            let mut keep_alive = KeepAlive::new(PERIOD, start);
+            keep_alive.poll(start);
+            keep_alive.pong(1, start + ms(30));
+            keep_alive.sent(32 * 1024);
+            keep_alive.doubt(short, start + ms(1000));
+            assert_eq!(keep_alive.poll(start + ms(1000)), KeepAliveAction::Ping(2));
             (1..100)
-                .find(|n| pulse.poll(start + ms(1000 + n * 100)) == Beat::Dead)
+                .find(|n| keep_alive.poll(start + ms(1000 + n * 100)) == KeepAliveAction::Dead)
                 .map(|n| ms(n * 100))
         };
         assert_eq!(dies_after(true), Some(PROBE_PATIENCE));
@@ -330,27 +345,27 @@ mod tests {
     #[test]
     fn a_device_that_is_busy_pings_all_the_same_and_judges_nobody() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        pulse.poll(start);
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        keep_alive.poll(start);
         for period in 1..10 {
-            let now = pulse.next();
+            let now = keep_alive.next();
             assert_eq!(now, start + PERIOD * period);
-            assert_eq!(pulse.busy(now), Some(u64::from(period) + 1));
-            assert_eq!(pulse.busy(now), None);
+            assert_eq!(keep_alive.busy(now), Some(u64::from(period) + 1));
+            assert_eq!(keep_alive.busy(now), None);
         }
         // What was waiting to be read is read now.
-        let now = pulse.next();
-        pulse.heard(now);
-        assert!(!matches!(pulse.poll(now), Beat::Dead));
+        let now = keep_alive.next();
+        keep_alive.heard(now);
+        assert!(!matches!(keep_alive.poll(now), KeepAliveAction::Dead));
     }
 
     #[test]
     fn a_later_ping_does_not_prolong_the_wait_for_an_earlier_one() {
         let start = Instant::now();
-        let mut pulse = Pulse::new(PERIOD, start);
-        pulse.poll(start);
-        pulse.probe(start + ms(2500));
-        assert_eq!(pulse.poll(start + ms(2500)), Beat::Ping(2));
-        assert_eq!(pulse.poll(start + PATIENCE), Beat::Dead);
+        let mut keep_alive = KeepAlive::new(PERIOD, start);
+        keep_alive.poll(start);
+        keep_alive.probe(start + ms(2500));
+        assert_eq!(keep_alive.poll(start + ms(2500)), KeepAliveAction::Ping(2));
+        assert_eq!(keep_alive.poll(start + PATIENCE), KeepAliveAction::Dead);
     }
 }

@@ -1,6 +1,6 @@
 //! What an index node was told of a share, and what it is to be told next.
 
-use super::holding::Holding;
+use super::local_holdings::LocalHoldings;
 use bytes::Bytes;
 use hither_proto::limits::MAX_INDEX_RANGES;
 use hither_proto::{Announcement, Delta, IndexMessage, IndexTopic, Ranges};
@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 /// What the node knows, if it took everything.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct AnnouncedState {
     version: u64,
     epoch: u64,
     seq: u64,
@@ -20,9 +20,9 @@ pub(super) struct Told {
 /// What is to be said, given what was: nothing, an announcement, a delta, or that nothing is held
 /// any more. `holding` is in the units of the index. `told` becomes what the node then knows.
 pub(super) fn next(
-    told: &mut Option<Told>,
+    told: &mut Option<AnnouncedState>,
     topic: IndexTopic,
-    holding: &Holding,
+    holding: &LocalHoldings,
     sealed: &Bytes,
     epoch: u64,
 ) -> Option<IndexMessage> {
@@ -59,12 +59,12 @@ pub(super) fn next(
     }
     let seq = told.as_ref().map_or(1, |told| told.seq + 1);
     let held = Ranges::beginning(&holding.held, MAX_INDEX_RANGES);
-    let Holding {
+    let LocalHoldings {
         version, complete, ..
     } = *holding;
     // What did not fit is added when there is room: the next difference has it.
     let known = held.to_bitmap();
-    *told = Some(Told {
+    *told = Some(AnnouncedState {
         version,
         epoch,
         seq,
@@ -98,8 +98,8 @@ mod tests {
         Bytes::from_static(b"here")
     }
 
-    fn holds(version: u64, positions: impl IntoIterator<Item = u32>) -> Holding {
-        Holding {
+    fn holds(version: u64, positions: impl IntoIterator<Item = u32>) -> LocalHoldings {
+        LocalHoldings {
             version,
             complete: false,
             held: positions.into_iter().collect(),
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn first_all_then_differences_then_nothing() {
         let mut told = None;
-        let mut say = |holding: &Holding| next(&mut told, TOPIC, holding, &sealed(), 9);
-        assert_eq!(say(&Holding::default()), None);
+        let mut say = |holding: &LocalHoldings| next(&mut told, TOPIC, holding, &sealed(), 9);
+        assert_eq!(say(&LocalHoldings::default()), None);
         assert!(
             matches!(say(&holds(1, [1, 2])), Some(IndexMessage::Announce { holding, .. }) if holding.seq == 1)
         );
@@ -122,7 +122,7 @@ mod tests {
             (change.seq, change.added.total(), change.removed.total()),
             (2, 1, 1)
         );
-        let whole = Holding {
+        let whole = LocalHoldings {
             complete: true,
             ..holds(1, [])
         };
@@ -163,12 +163,12 @@ mod tests {
             let many = (0..scattered).map(|at| at * 2 + 60_000).collect::<RoaringBitmap>();
             for step in steps {
                 last = step.into_iter().collect::<RoaringBitmap>() | &many;
-                let holding = Holding { version: 1, complete: false, held: last.clone() };
+                let holding = LocalHoldings { version: 1, complete: false, held: last.clone() };
                 if let Some(message) = next(&mut told, TOPIC, &holding, &sealed(), 9) {
                     hear(&mut node, message);
                 }
             }
-            let holding = Holding { version: 1, complete: false, held: last.clone() };
+            let holding = LocalHoldings { version: 1, complete: false, held: last.clone() };
             while let Some(message) = next(&mut told, TOPIC, &holding, &sealed(), 9) {
                 hear(&mut node, message);
             }

@@ -2,8 +2,8 @@
 //! misses.
 
 use crate::daemon::Daemon;
+use crate::serve_stream::Lent;
 use crate::shares::{ServeError, Version};
-use crate::upload::Lent;
 use bytes::Bytes;
 use hither_content::ReadChunkError;
 use hither_proto::limits::{CHUNK_TAG, MAX_PUT_LIST};

@@ -25,7 +25,7 @@ pub(super) enum Unanswered {
 }
 
 #[derive(Debug)]
-struct Place {
+struct IndexNode {
     relay: RelayAddress,
     nodes: Vec<RelayAddress>,
     /// It is being asked.
@@ -36,18 +36,18 @@ struct Place {
 
 /// Everything known about where indexes are.
 #[derive(Debug, Default)]
-pub(super) struct Places {
-    all: HashMap<DeviceId, Place>,
+pub(super) struct IndexNodes {
+    all: HashMap<DeviceId, IndexNode>,
 }
 
-impl Places {
+impl IndexNodes {
     /// These relays matter now, the first [`MAX_PLACES`] of them.
     pub(super) fn keep(&mut self, relays: &[RelayAddress], now: Instant) {
         let relays = &relays[..relays.len().min(MAX_PLACES)];
         self.all
             .retain(|key, place| place.asking || relays.iter().any(|relay| relay.key == *key));
         for relay in relays {
-            let new = || Place {
+            let new = || IndexNode {
                 relay: relay.clone(),
                 nodes: Vec::new(),
                 asking: false,
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_asked_once_at_a_time_and_less_often_when_it_fails() {
-        let (mut places, now, one) = (Places::default(), Instant::now(), relay());
+        let (mut places, now, one) = (IndexNodes::default(), Instant::now(), relay());
         places.keep(std::slice::from_ref(&one), now);
         assert!(places.due(now, |_| false).is_empty());
         assert_eq!(places.due(now, |_| true), std::slice::from_ref(&one));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn nodes_move_and_are_doubted_and_what_was_known_outlives_silence() {
-        let (mut places, now) = (Places::default(), Instant::now());
+        let (mut places, now) = (IndexNodes::default(), Instant::now());
         let (one, two, node, other) = (relay(), relay(), relay(), relay());
         places.keep(&[one.clone(), two.clone()], now);
         places.due(now, |_| true);
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn relays_beyond_the_bound_are_not_asked() {
-        let (mut places, now) = (Places::default(), Instant::now());
+        let (mut places, now) = (IndexNodes::default(), Instant::now());
         let relays: Vec<_> = (0..MAX_PLACES + 3).map(|_| relay()).collect();
         places.keep(&relays, now);
         assert_eq!(places.due(now, |_| true).len(), MAX_PLACES);

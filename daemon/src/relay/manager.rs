@@ -4,9 +4,9 @@
 //! still serves.
 
 use super::connection::{Delivery, End, News, Notice, RelayConnection};
+use super::connection_state::{ConnectionState, Relay};
 use super::dial::{self, RelayError, RelayStream};
 use super::select::{Select, Step};
-use super::standing::{Relay, Standing};
 use super::trouble::Trouble;
 use super::{cards, circuit, devices};
 use crate::daemon::Daemon;
@@ -34,7 +34,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<Fi
     let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
     let network = daemon.relays.network.subscribe();
     let left = relay.left.clone();
-    let mut keeper = Keeper {
+    let mut manager = RelayManager {
         daemon,
         relay,
         select,
@@ -44,22 +44,22 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<Fi
         trouble: Trouble::default(),
     };
     tokio::select! {
-        () = keeper.work(first) => {}
+        () = manager.work(first) => {}
         () = left.cancelled() => {}
     }
-    if let Some(held) = keeper.held {
+    if let Some(held) = manager.held {
         held.connection.close();
     }
 }
 
 /// The connection that is held.
-struct Held {
+struct HeldConnection {
     connection: Arc<RelayConnection>,
     notices: mpsc::Receiver<Notice>,
     end: oneshot::Receiver<End>,
 }
 
-impl Held {
+impl HeldConnection {
     /// The next thing that it tells; its end comes last.
     async fn next(held: &mut Option<Self>) -> Event {
         let Some(held) = held else {
@@ -108,19 +108,19 @@ impl Drop for Spare {
     }
 }
 
-struct Keeper {
+struct RelayManager {
     daemon: Arc<Daemon>,
     relay: Arc<Relay>,
     select: Select,
     network: watch::Receiver<u64>,
-    held: Option<Held>,
+    held: Option<HeldConnection>,
     /// The link on which an assignment was asked for: the same relay is connected on it.
     link: Option<Spare>,
     /// What went wrong last.
     trouble: Trouble,
 }
 
-impl Keeper {
+impl RelayManager {
     async fn work(&mut self, first: Option<First>) {
         if let Some(First {
             relay,
@@ -157,14 +157,14 @@ impl Keeper {
         if let Some(held) = &self.held {
             return self
                 .relay
-                .set_standing(Standing::Connected(Arc::clone(&held.connection)));
+                .set_state(ConnectionState::Connected(Arc::clone(&held.connection)));
         }
-        self.relay.set_standing(match step {
-            Step::Wait(until) => Standing::Waiting {
+        self.relay.set_state(match step {
+            Step::Wait(until) => ConnectionState::Waiting {
                 trouble: self.trouble.clone(),
                 until: *until,
             },
-            _ => Standing::Connecting,
+            _ => ConnectionState::Connecting,
         });
     }
 
@@ -175,7 +175,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 done = &mut work => return Some(done),
-                event = Held::next(&mut self.held) => {
+                event = HeldConnection::next(&mut self.held) => {
                     if self.take(event).await {
                         return None;
                     }
@@ -351,7 +351,7 @@ impl Keeper {
         self.relay.welcomed(connection.welcome());
         tracing::info!(relay = %self.relay.url.at, at = %connection.remote(), carrier = %connection.carrier(), "connected to a relay");
         self.list_anew(entries).await;
-        let before = self.held.replace(Held {
+        let before = self.held.replace(HeldConnection {
             connection: Arc::clone(&connection),
             notices,
             end,
@@ -359,8 +359,8 @@ impl Keeper {
         // Queued before anybody is told: who joins and goes at once has introduced itself.
         let readers = self.relay.with_devices(devices::DeviceList::ids);
         cards::publish(&self.daemon, &connection, readers).await;
-        self.relay.set_standing(Standing::Connected(connection));
-        if let Some(Held {
+        self.relay.set_state(ConnectionState::Connected(connection));
+        if let Some(HeldConnection {
             connection: old, ..
         }) = before
         {

@@ -22,13 +22,13 @@ const SHARE: usize = 16 + 16;
 
 /// What one reader was told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct SyncState {
     /// Messages that a relay keeps for it since it was last seen.
     pub away: u32,
     shares: BTreeMap<ShareId, EntryHash>,
 }
 
-impl Told {
+impl SyncState {
     /// For keeping.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.away.to_be_bytes().to_vec();
@@ -69,10 +69,10 @@ pub(super) fn pace(away: u32) -> Duration {
 /// is nothing to tell.
 pub(super) fn next(
     own: &Own,
-    told: Option<&Told>,
+    told: Option<&SyncState>,
     force: bool,
     room: usize,
-) -> Option<(Notice, Told)> {
+) -> Option<(Notice, SyncState)> {
     let mut after = told.cloned().unwrap_or_default();
     let mut notice = Notice {
         whole: told.is_none(),
@@ -158,7 +158,7 @@ mod tests {
         );
         assert_eq!(notice.ended, [ShareId::new([1; 16]).to_string()]);
         assert_eq!(next(&later, Some(&told), false, 10_000), None);
-        assert_eq!(Told::decode(&told.encode()), Some(told));
+        assert_eq!(SyncState::decode(&told.encode()), Some(told));
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
     fn nothing_is_said_of_nothing_unless_asked() {
         assert_eq!(next(&own(&[]), None, false, 1000), None);
         let (notice, told) = next(&own(&[]), None, true, 1000).unwrap();
-        assert!(notice.whole && notice.shares.is_empty() && told == Told::default());
+        assert!(notice.whole && notice.shares.is_empty() && told == SyncState::default());
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         let paces: Vec<_> = (0..MAX_AWAY).map(pace).collect();
         assert!(paces.is_sorted() && paces[0] == PACE && paces[15] == LONGEST_PACE);
         for broken in [&b""[..], &[0; 3], &[0; 5], &[0; 4 + SHARE + 1]] {
-            assert_eq!(Told::decode(broken), None);
+            assert_eq!(SyncState::decode(broken), None);
         }
     }
 }

@@ -14,14 +14,14 @@ const COPIES: Table = Table::new("catalogue");
 /// Length of a device's key, bytes.
 const DEVICE: usize = 32;
 
-/// The copies.
-pub(super) struct Copies {
+/// The remote.
+pub(super) struct RemoteCatalogue {
     storage: Arc<dyn Storage>,
     /// Held while a copy is changed. Digests of those that were looked at, until they change.
     digests: Mutex<BTreeMap<DeviceId, Digest>>,
 }
 
-impl Copies {
+impl RemoteCatalogue {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
         Self {
             storage,
@@ -184,8 +184,8 @@ mod tests {
         }
     }
 
-    fn names(copies: &Copies, device: DeviceId) -> BTreeSet<String> {
-        copies
+    fn names(remote: &RemoteCatalogue, device: DeviceId) -> BTreeSet<String> {
+        remote
             .of(device)
             .unwrap()
             .into_values()
@@ -197,11 +197,11 @@ mod tests {
     fn a_copy_follows_what_is_told_and_has_the_digest_of_its_origin() {
         let (a, b) = (device(), device());
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-        let copies = Copies::new(Arc::clone(&storage));
-        assert_eq!(copies.digest(a).unwrap(), Digest::default());
+        let remote = RemoteCatalogue::new(Arc::clone(&storage));
+        assert_eq!(remote.digest(a).unwrap(), Digest::default());
         let shares = [entry(a, 1, "one"), entry(a, 2, "two")];
-        copies.apply(a, &tell(shares.to_vec())).unwrap();
-        copies.apply(b, &tell(vec![entry(b, 3, "three")])).unwrap();
+        remote.apply(a, &tell(shares.to_vec())).unwrap();
+        remote.apply(b, &tell(vec![entry(b, 3, "three")])).unwrap();
         let own = |shares: &[Entry]| {
             Own::new(
                 shares
@@ -210,9 +210,9 @@ mod tests {
                     .collect(),
             )
         };
-        assert_eq!(copies.digest(a).unwrap(), own(&shares).digest);
+        assert_eq!(remote.digest(a).unwrap(), own(&shares).digest);
         let ended = vec![shares[0].checked(a).unwrap().to_string(), "nonsense".into()];
-        copies
+        remote
             .apply(
                 a,
                 &Notice {
@@ -221,14 +221,14 @@ mod tests {
                 },
             )
             .unwrap();
-        assert_eq!(copies.digest(a).unwrap(), own(&shares[1..]).digest);
+        assert_eq!(remote.digest(a).unwrap(), own(&shares[1..]).digest);
         // Another run finds it; the whole anew replaces it; a device that is gone is forgotten.
-        let copies = Copies::new(storage);
+        let remote = RemoteCatalogue::new(storage);
         assert_eq!(
-            (names(&copies, a), names(&copies, b)),
+            (names(&remote, a), names(&remote, b)),
             (["two".into()].into(), ["three".into()].into())
         );
-        copies
+        remote
             .apply(
                 a,
                 &Notice {
@@ -237,40 +237,40 @@ mod tests {
                 },
             )
             .unwrap();
-        assert_eq!(names(&copies, a), ["nine".into()].into());
-        copies.keep_only(&[b].into()).unwrap();
-        assert_eq!((names(&copies, a).len(), names(&copies, b).len()), (0, 1));
-        assert_eq!(copies.digest(a).unwrap(), Digest::default());
+        assert_eq!(names(&remote, a), ["nine".into()].into());
+        remote.keep_only(&[b].into()).unwrap();
+        assert_eq!((names(&remote, a).len(), names(&remote, b).len()), (0, 1));
+        assert_eq!(remote.digest(a).unwrap(), Digest::default());
     }
 
     #[test]
     fn a_device_speaks_of_its_own_shares_only_and_of_a_bounded_number() {
         let (a, b) = (device(), device());
-        let copies = Copies::new(Arc::new(MemoryStorage::default()));
+        let remote = RemoteCatalogue::new(Arc::new(MemoryStorage::default()));
         let strange = Entry {
             ticket: "hither1x".into(),
             ..entry(a, 1, "x")
         };
         let of_b = entry(b, 1, "x");
-        copies
+        remote
             .apply(
                 a,
                 &tell(vec![of_b, entry(a, 1, "a/b"), entry(a, 1, ".."), strange]),
             )
             .unwrap();
-        assert_eq!(names(&copies, a).len() + names(&copies, b).len(), 0);
+        assert_eq!(names(&remote, a).len() + names(&remote, b).len(), 0);
         let many = (0..MAX_SHARES as u16 + 5)
             .map(|number| entry(a, number, "x"))
             .collect();
-        copies.apply(a, &tell(many)).unwrap();
-        assert_eq!(copies.of(a).unwrap().len(), MAX_SHARES);
+        remote.apply(a, &tell(many)).unwrap();
+        assert_eq!(remote.of(a).unwrap().len(), MAX_SHARES);
         // What is known may change all the same.
-        copies
+        remote
             .apply(
                 a,
                 &tell(vec![entry(a, 9999, "more"), entry(a, 7, "renamed")]),
             )
             .unwrap();
-        assert_eq!(names(&copies, a), ["x".into(), "renamed".into()].into());
+        assert_eq!(names(&remote, a), ["x".into(), "renamed".into()].into());
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::daemon::Daemon;
 use crate::links::watching::{self, Writing};
-use crate::routes::UploadInput;
+use crate::routes::ServeInput;
 use crate::shares::{ServeError, Share, Version};
 use crate::throttle::Limit;
 use crate::{links, session};
@@ -170,7 +170,7 @@ async fn serve(
     daemon: &Arc<Daemon>,
     id: StreamId,
     mut send: SendHalf,
-    mut inputs: mpsc::UnboundedReceiver<UploadInput>,
+    mut inputs: mpsc::UnboundedReceiver<ServeInput>,
     (backlog, limit, writing): (&Backlog, &Limit, &Writing),
 ) {
     let (out, mut outs) = mpsc::channel(AHEAD);
@@ -244,12 +244,12 @@ async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> std::io::R
 /// Begins what the engine wants; returns what is to be said at once.
 fn begin(
     daemon: &Arc<Daemon>,
-    input: UploadInput,
+    input: ServeInput,
     out: &mpsc::Sender<Out>,
     running: &mut HashMap<u64, Arc<AtomicBool>>,
 ) -> Option<Message> {
     match input {
-        UploadInput::Serve { share, want } => {
+        ServeInput::Serve { share, want } => {
             let stop = Arc::new(AtomicBool::new(false));
             running.insert(want.request, Arc::clone(&stop));
             let (daemon, out) = (Arc::clone(daemon), out.clone());
@@ -258,13 +258,13 @@ fn begin(
             tokio::task::spawn_blocking(move || prepare(&daemon, share, &want, &out, &stop));
             None
         }
-        UploadInput::Abort { request } => {
+        ServeInput::Abort { request } => {
             if let Some(stop) = running.get(&request) {
                 stop.store(true, Ordering::Relaxed);
             }
             None
         }
-        UploadInput::Tell(message) => Some(message),
+        ServeInput::Tell(message) => Some(message),
     }
 }
 

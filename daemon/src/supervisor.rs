@@ -2,7 +2,7 @@
 //! expiry, relays, uploads, messages.
 
 use crate::daemon::Daemon;
-use crate::routes::HubInput;
+use crate::routes::SupervisorInput;
 use crate::{circuits, familiar, roaming, session, twins};
 use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const MIN_EXPIRY: u64 = 20;
 /// Starts them all. Returns discovery, to be shut down with a goodbye.
 pub(crate) fn start(
     daemon: &Arc<Daemon>,
-    inputs: mpsc::UnboundedReceiver<HubInput>,
+    inputs: mpsc::UnboundedReceiver<SupervisorInput>,
 ) -> Option<Discovery> {
     let timer = Arc::clone(daemon);
     daemon
@@ -31,13 +31,13 @@ pub(crate) fn start(
     daemon
         .tasks
         .spawn_forever(crate::health::run(Arc::clone(daemon)));
-    crate::world::start(daemon);
+    crate::host_state::start(daemon);
     daemon
         .tasks
         .spawn_forever(crate::terms::follow(Arc::clone(daemon)));
     crate::catalogue::start(daemon);
     crate::relay::start(daemon);
-    crate::keep::start(daemon);
+    crate::store_upload::start(daemon);
     crate::index::start(daemon);
     crate::watch::start(daemon);
     crate::mail::start(daemon);
@@ -117,13 +117,13 @@ async fn accept(daemon: Arc<Daemon>) {
 }
 
 /// Does what the engine wants done that needs a task of its own.
-async fn work(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<HubInput>) {
+async fn work(daemon: Arc<Daemon>, mut inputs: mpsc::UnboundedReceiver<SupervisorInput>) {
     while let Some(input) = inputs.recv().await {
         let (of, token) = (Arc::clone(&daemon), daemon.tasks.token.clone());
         let task = async move {
             match input {
-                HubInput::OpenSession(key) => session::run(of, key).await,
-                HubInput::FindRelay(key) => circuits::find(of, key).await,
+                SupervisorInput::OpenSession(key) => session::run(of, key).await,
+                SupervisorInput::FindRelay(key) => circuits::find(of, key).await,
             }
         };
         daemon.tasks.spawn(async move {

@@ -1,8 +1,8 @@
 //! Decides which share is spoken of with which index node, and has it done.
 
-use super::holding;
+use super::local_holdings;
 use super::node::{self, Want, Wants};
-use super::places::{MAX_PLACES, Unanswered};
+use super::nodes::{MAX_PLACES, Unanswered};
 use crate::daemon::Daemon;
 use crate::relay::{RelayError, dial, open};
 use crate::shares::Share;
@@ -29,7 +29,7 @@ struct Node {
 
 /// What runs.
 #[derive(Default)]
-struct Keeper {
+struct IndexManager {
     /// Who listens to the inventory, by share.
     listening: HashMap<ShareId, CancellationToken>,
     nodes: HashMap<DeviceId, Node>,
@@ -39,15 +39,15 @@ struct Keeper {
 
 /// Keeps everything as it should be. Ends only when dropped.
 pub(super) async fn run(daemon: Arc<Daemon>) {
-    let mut keeper = Keeper::default();
+    let mut manager = IndexManager::default();
     let (mut shares, mut relays) = (daemon.shares.changes(), daemon.relays.changes());
     loop {
-        keeper.look(&daemon);
+        manager.look(&daemon);
         let due = daemon
             .index
             .lock()
             .places
-            .next_due(|relay| keeper.may_ask(relay));
+            .next_due(|relay| manager.may_ask(relay));
         let latest = Instant::now() + LOOK;
         let until = due.map_or(latest, |due| due.min(latest));
         tokio::select! {
@@ -59,7 +59,7 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
     }
 }
 
-impl Keeper {
+impl IndexManager {
     /// A relay that this device joined is asked when it is connected: somebody else tries to reach
     /// it anyway.
     fn may_ask(&self, relay: DeviceId) -> bool {
@@ -151,7 +151,7 @@ impl Keeper {
         for (share, _) in shares {
             self.listening.entry(share.id).or_insert_with(|| {
                 let stop = daemon.tasks.token.child_token();
-                daemon.tasks.spawn(holding::keep(
+                daemon.tasks.spawn(local_holdings::keep(
                     Arc::clone(daemon),
                     Arc::clone(share),
                     stop.clone(),

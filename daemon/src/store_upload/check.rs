@@ -7,7 +7,7 @@
 
 use super::records::KeptRecord;
 use crate::daemon::Daemon;
-use crate::greeting::{HANDSHAKE, OpenError, greet};
+use crate::handshake::{HANDSHAKE, OpenError, greet};
 use crate::relay::{RelayError, dial};
 use crate::rollback;
 use crate::shares::Share;
@@ -29,7 +29,7 @@ enum CheckError {
 /// Asks for everything that is kept at stores, one after the other.
 pub(super) async fn everything(daemon: Arc<Daemon>) {
     let kept: Vec<ShareId> = {
-        let entries = daemon.keep.lock();
+        let entries = daemon.store_uploads.lock();
         let whole = |record: &KeptRecord| record.version > 0 && !record.release;
         entries
             .iter()
@@ -48,7 +48,7 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
     let Some(share) = daemon.shares.get(share) else {
         return;
     };
-    let record = daemon.keep.entry(share.id).record;
+    let record = daemon.store_uploads.entry(share.id).record;
     let Some(store) = record.as_ref().and_then(KeptRecord::store) else {
         return;
     };
@@ -69,7 +69,7 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
     let said = record.is_some_and(|record| record.version == current.number());
     if lost && said {
         tracing::warn!(share = ?share.id, version = current.number(), "the store has lost what was uploaded");
-        daemon.keep.change(share.id, |entry| {
+        daemon.store_uploads.change(share.id, |entry| {
             if let Some(record) = entry
                 .record
                 .as_mut()
@@ -78,7 +78,7 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
                 (record.version, record.checked) = (0, 0);
             }
         });
-        daemon.keep.shared(share.id);
+        daemon.store_uploads.shared(share.id);
     }
 }
 

@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 /// What is held of one version.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Holding {
+pub(super) struct LocalHoldings {
     pub(super) version: u64,
     pub(super) complete: bool,
     /// Empty when it is complete.
     pub(super) held: RoaringBitmap,
 }
 
-impl Holding {
+impl LocalHoldings {
     fn announced(announcement: &Announcement) -> Self {
         let Announcement {
             version,
@@ -115,7 +115,7 @@ pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: Cancellat
         };
         match message {
             Some(Message::Announce(announcement)) => {
-                let holding = Holding::announced(&announcement);
+                let holding = LocalHoldings::announced(&announcement);
                 daemon.index.holds(share.id, |held| *held = holding);
             }
             Some(Message::HaveDelta(delta)) => {
@@ -128,7 +128,7 @@ pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: Cancellat
     drop(session);
     daemon
         .index
-        .holds(share.id, |held| *held = Holding::default());
+        .holds(share.id, |held| *held = LocalHoldings::default());
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //! when nothing has happened for a while.
 
 use super::Known;
-use super::again::{self, Lost};
 use super::append::{self, AppendError, Change};
 use super::content;
+use super::redo::{self, Lost};
 use super::store::Published;
 use super::sync::{self, SyncError, blocking};
 use crate::catalogue;
@@ -52,7 +52,7 @@ enum Duty {
     Again(Lost),
 }
 
-struct Keeper {
+struct GroupReconciler {
     daemon: Arc<Daemon>,
     relay: Arc<Relay>,
     /// The connection that knows which groups to tell of.
@@ -81,7 +81,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
         BTreeMap::new(),
         BTreeMap::new(),
     );
-    let mut keeper = Keeper {
+    let mut reconciler = GroupReconciler {
         daemon,
         relay,
         greeted: None,
@@ -95,8 +95,8 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
     loop {
         changes.mark_unchanged();
         wake.mark_unchanged();
-        keeper.round().await;
-        let until = keeper
+        reconciler.round().await;
+        let until = reconciler
             .next
             .take()
             .unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
@@ -109,7 +109,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
     }
 }
 
-impl Keeper {
+impl GroupReconciler {
     fn wake_at(&mut self, at: Instant) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
@@ -272,7 +272,7 @@ impl Keeper {
             .iter()
             .filter(|asker| membership.joining(&asker.device) == Joining::Free);
         let poor = known.seen.values().filter(|member| !member.key);
-        let again = again::due(&known, &membership, self.daemon.device);
+        let again = redo::due(&known, &membership, self.daemon.device);
         asking
             .map(|asker| Duty::Admit(asker.device))
             .chain(poor.map(|member| Duty::HandOn(member.device)))
@@ -304,19 +304,17 @@ impl Keeper {
             }
             Duty::Rotate => append::append(daemon, connection, relay, group, Change::Rotate).await,
             Duty::HandOn(device) => hand_on(daemon, connection, group, device).await,
-            Duty::Again(lost) => {
-                match again::change_of(&known, &membership, daemon.device, &lost) {
-                    Some(change) => append::append(daemon, connection, relay, group, change).await,
-                    None => Ok(()),
-                }
-            }
+            Duty::Again(lost) => match redo::change_of(&known, &membership, daemon.device, &lost) {
+                Some(change) => append::append(daemon, connection, relay, group, change).await,
+                None => Ok(()),
+            },
         };
         if let Duty::Again(lost) = duty
             && !matches!(&done, Err(error) if error.may_pass())
         {
             let device = daemon.device;
             blocking(daemon, move |daemon| {
-                Ok(again::done(&daemon.groups, group, device, &lost)?)
+                Ok(redo::done(&daemon.groups, group, device, &lost)?)
             })
             .await?;
         }

@@ -65,14 +65,14 @@ enum Due {
 /// Runs as long as the daemon does.
 pub(super) async fn run(daemon: Arc<Daemon>) {
     let mut changes = daemon.relays.changes();
-    let mut world = daemon.world.changes();
+    let mut world = daemon.host_state.changes();
     let mut works = Works::new();
     let mut running: HashMap<ShareId, Running> = HashMap::new();
     let mut connected = 0;
     loop {
         let before = std::mem::replace(&mut connected, daemon.relays.connected().len());
         if connected > before {
-            daemon.keep.reconnected();
+            daemon.store_uploads.reconnected();
             daemon
                 .tasks
                 .spawn_forever(check::everything(Arc::clone(&daemon)));
@@ -93,7 +93,7 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
                 running.remove(&share);
                 conclude(&daemon, share, outcome).await;
             }
-            () = daemon.keep.wake.notified() => {}
+            () = daemon.store_uploads.wake.notified() => {}
             Ok(()) = changes.changed() => {}
             Ok(()) = world.changed() => {}
             () = tokio::time::sleep_until(next.into()) => {}
@@ -119,7 +119,7 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
             let daemon = Arc::clone(daemon);
             works.push(Box::pin(async move {
                 let told = |bytes, total| {
-                    daemon.keep.change(share, |entry| {
+                    daemon.store_uploads.change(share, |entry| {
                         entry.doing = Doing::Uploading { bytes, total }
                     });
                 };
@@ -153,7 +153,7 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
     match outcome {
         Outcome::Uploaded(record) => {
             let store = record.store();
-            daemon.keep.change(share, |entry| {
+            daemon.store_uploads.change(share, |entry| {
                 // It may have been released while the last word of the store was on its way.
                 let release = entry.record.as_ref().is_some_and(|record| record.release);
                 entry.record = Some(KeptRecord { release, ..record });
@@ -177,7 +177,7 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
                 recheck(daemon, share).await;
             }
             daemon
-                .keep
+                .store_uploads
                 .change(share, |entry| entry.failed(trouble, pauses));
         }
         Outcome::Released(Err(error)) if !is_gone(&error) => {
@@ -186,13 +186,13 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
                 reason: None,
                 words: error.to_string(),
             };
-            daemon.keep.change(share, |entry| {
+            daemon.store_uploads.change(share, |entry| {
                 entry.failed(trouble, Duration::ZERO..=RETRY.1)
             });
         }
         Outcome::Released(_) => forget(daemon, share).await,
         Outcome::Stopped => daemon
-            .keep
+            .store_uploads
             .change(share, |entry| entry.doing = Doing::Nothing),
     }
 }
@@ -205,7 +205,7 @@ fn is_gone(error: &RequestError) -> bool {
 /// A share is at no store any more. What did not fit before may fit now.
 async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
     if let Some(store) = daemon
-        .keep
+        .store_uploads
         .entry(share)
         .record
         .and_then(|record| record.store())
@@ -217,13 +217,13 @@ async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
     if let Ok(Err(error)) = removing.await {
         tracing::error!(%error, "a released share could not be forgotten; it is released again after a restart");
     }
-    daemon.keep.forget(share);
+    daemon.store_uploads.forget(share);
     let full = |doing: &Doing| {
         let reasons = [Some(ErrorCode::OverQuota), Some(ErrorCode::NoSpace)];
         matches!(doing, Doing::Waits(trouble) if reasons.contains(&trouble.reason))
     };
     daemon
-        .keep
+        .store_uploads
         .lock()
         .values_mut()
         .filter(|entry| full(&entry.doing))
@@ -303,7 +303,7 @@ impl Look<'_> {
                 .and_then(|share| share.current());
             let released = self
                 .daemon
-                .keep
+                .store_uploads
                 .entry(*share)
                 .record
                 .is_some_and(|record| record.release);
@@ -318,7 +318,7 @@ impl Look<'_> {
     fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
         policy::link(
             &self.daemon.config.upload,
-            &self.daemon.world.facts(),
+            &self.daemon.host_state.facts(),
             relay,
         )
     }
@@ -372,7 +372,7 @@ impl Look<'_> {
         }
         match self
             .daemon
-            .keep
+            .store_uploads
             .entry(share)
             .not_before
             .filter(|at| *at > Instant::now())
@@ -389,7 +389,7 @@ impl Look<'_> {
     fn release_what_ended(&self, shares: &[(Arc<Share>, ShareRecord)]) {
         let known: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
         let ended: Vec<ShareId> = {
-            let entries = self.daemon.keep.lock();
+            let entries = self.daemon.store_uploads.lock();
             let kept = entries
                 .iter()
                 .filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
@@ -398,13 +398,15 @@ impl Look<'_> {
                 .collect()
         };
         for share in ended {
-            self.daemon.keep.release(&self.daemon.records, share);
+            self.daemon
+                .store_uploads
+                .release(&self.daemon.records, share);
         }
     }
 
     fn releases(&mut self, relays: &[Arc<Relay>]) -> Vec<Due> {
         let released: Vec<(ShareId, KeptRecord)> = {
-            let entries = self.daemon.keep.lock();
+            let entries = self.daemon.store_uploads.lock();
             let records = entries
                 .iter()
                 .filter_map(|(share, entry)| Some((*share, entry.record.clone()?)));
@@ -433,11 +435,13 @@ impl Look<'_> {
         relays: &[Arc<Relay>],
     ) -> Result<Option<Job>, Doing> {
         let rules = &self.daemon.config.upload;
-        let entry = self.daemon.keep.entry(share.id);
+        let entry = self.daemon.store_uploads.entry(share.id);
         if let Err(why) = policy::share(rules, record.no_upload, version.head.head().bytes) {
             if why == policy::Forbidden::Asked && entry.record.is_some_and(|record| !record.release)
             {
-                self.daemon.keep.release(&self.daemon.records, share.id);
+                self.daemon
+                    .store_uploads
+                    .release(&self.daemon.records, share.id);
             }
             return Err(why.into());
         }
@@ -473,13 +477,15 @@ impl Look<'_> {
 
     /// Shows users why a share is not being uploaded.
     fn show(&self, share: ShareId, doing: Doing) {
-        let same = match (&self.daemon.keep.entry(share).doing, &doing) {
+        let same = match (&self.daemon.store_uploads.entry(share).doing, &doing) {
             (Doing::Nothing, Doing::Nothing) => true,
             (Doing::Off(was), Doing::Off(is)) | (Doing::Waits(was), Doing::Waits(is)) => was == is,
             _ => false,
         };
         if !same {
-            self.daemon.keep.change(share, |entry| entry.doing = doing);
+            self.daemon
+                .store_uploads
+                .change(share, |entry| entry.doing = doing);
         }
     }
 }

@@ -12,16 +12,16 @@
 mod check;
 mod chunks;
 mod flow;
+mod follow;
 mod nearness;
 mod policy;
 mod records;
 #[cfg(test)]
 pub(crate) mod tests;
-mod told;
 mod upload;
 mod work;
 
-pub(crate) use told::follow;
+pub(crate) use follow::follow;
 
 use crate::daemon::Daemon;
 use crate::holders;
@@ -77,7 +77,7 @@ struct Entry {
 }
 
 /// Everything that is, or will be, kept at stores.
-pub(crate) struct Keep {
+pub(crate) struct StoreUploads {
     entries: Mutex<HashMap<ShareId, Entry>>,
     /// Something is to be looked at.
     wake: Notify,
@@ -86,7 +86,7 @@ pub(crate) struct Keep {
     nearest: Nearest,
 }
 
-impl Keep {
+impl StoreUploads {
     /// What earlier runs kept.
     pub(crate) fn load(records: &Records) -> Result<Self, StorageError> {
         let mut entries = HashMap::new();
@@ -183,7 +183,7 @@ impl Keep {
 /// Begins to upload what there is to upload.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
     let kept: Vec<(ShareId, RelayAddress)> = {
-        let entries = daemon.keep.lock();
+        let entries = daemon.store_uploads.lock();
         let whole = entries.iter().filter_map(|(share, entry)| {
             let record = entry
                 .record

@@ -65,7 +65,7 @@ impl Device {
             Daemon::start(paths, config, Routes::new(sender)).unwrap()
         });
         let daemon = starting.await.unwrap();
-        assert!(crate::hub::start(&daemon, inputs).is_none());
+        assert!(crate::supervisor::start(&daemon, inputs).is_none());
         Self {
             daemon,
             home: home.to_owned(),
@@ -164,7 +164,7 @@ impl Device {
 
     /// Waits until something is so, looking whenever something changed.
     async fn until(&self, what: &str, is_so: impl Fn(&Daemon) -> bool) {
-        let mut changes = self.daemon.keep.changes.subscribe();
+        let mut changes = self.daemon.store_uploads.changes.subscribe();
         let waiting = async {
             while !is_so(&self.daemon) {
                 let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
@@ -191,11 +191,11 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
     .collect()
 }
 
-pub(crate) struct World {
+pub(crate) struct HostState {
     folder: tempfile::TempDir,
 }
 
-impl World {
+impl HostState {
     pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -216,7 +216,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_uploaded_can_be_fetched_while_its_owner_is_away() {
-    let world = World::new();
+    let world = HostState::new();
     let relay = relay(&world.path("relay"), |_| {}).await;
     let content = noise(5 << 20, 1);
     let file = world.file("film.bin", &content);
@@ -238,7 +238,7 @@ async fn what_is_uploaded_can_be_fetched_while_its_owner_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for() {
-    let world = World::new();
+    let world = HostState::new();
     let relay = relay(&world.path("relay"), |_| {}).await;
     let content = noise(3 << 20, 2);
     let owner = Device::joined(&world.path("owner"), &relay).await;
@@ -269,7 +269,7 @@ async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_new_version_only_what_changed_is_uploaded() {
-    let world = World::new();
+    let world = HostState::new();
     let relay = relay(&world.path("relay"), |_| {}).await;
     let mut content = noise(8 << 20, 3);
     let file = world.file("data", &content);
@@ -297,7 +297,7 @@ async fn of_a_new_version_only_what_changed_is_uploaded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
-    let world = World::new();
+    let world = HostState::new();
     let relay = relay(&world.path("relay"), |_| {}).await;
     let owner = Device::joined(&world.path("owner"), &relay).await;
     let (share, ticket) = owner
@@ -327,7 +327,7 @@ async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
     let owner = Device::start(&home).await;
     owner
         .until("the release", |daemon| {
-            daemon.keep.entry(share.id).record.is_none()
+            daemon.store_uploads.entry(share.id).record.is_none()
         })
         .await;
     let owned = owner.daemon.device;
@@ -344,7 +344,7 @@ async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
-    let world = World::new();
+    let world = HostState::new();
     let relay = relay(&world.path("relay"), |config| {
         config.place.user_quota = Size(1 << 20)
     })
@@ -381,7 +381,7 @@ async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
         .await;
     owner
         .until("the release", |daemon| {
-            daemon.keep.entry(small.id).record.is_none()
+            daemon.store_uploads.entry(small.id).record.is_none()
         })
         .await;
     owner.stop().await;
@@ -390,7 +390,7 @@ async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_when_the_relay_is_back() {
-    let world = World::new();
+    let world = HostState::new();
     let first = relay(&world.path("relay"), |_| {}).await;
     let port = first.node.endpoint.port();
     let owner = Device::joined(&world.path("owner"), &first).await;
@@ -417,7 +417,7 @@ async fn an_upload_goes_on_when_the_relay_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watched_folder_is_published_and_uploaded_as_it_changes_also_after_a_restart() {
-    let world = World::new();
+    let world = HostState::new();
     let relay = relay(&world.path("relay"), |_| {}).await;
     let owner = Device::joined(&world.path("owner"), &relay).await;
     world.file("photos/1.jpg", &noise(50_000, 9));

@@ -1,8 +1,8 @@
 //! What is uploaded: the user's word for a share, then the rules of the configuration.
 
 use super::{Doing, Trouble};
+use crate::host_state::Facts;
 use crate::links::is_near;
-use crate::world::Facts;
 use hither_api::UploadRules;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 

@@ -5,7 +5,7 @@
 //! everything. What Hither itself writes is none either: it is never shared, and publishing writes
 //! it.
 
-use super::settle::Settle;
+use super::debounce::Settle;
 use hither_content::OwnSeen;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};

@@ -90,7 +90,7 @@ pub(super) async fn run(
     let total = chunks.total();
     let mut record = begun(daemon, job).await?;
     let near = daemon
-        .keep
+        .store_uploads
         .nearest
         .measure(&daemon.endpoint, &connection.welcome().stores)
         .await;
@@ -181,14 +181,14 @@ async fn over(
 
 /// Writes down that the share is being placed, unless that is known already.
 async fn begun(daemon: &Arc<Daemon>, job: &Job) -> Result<KeptRecord, UploadError> {
-    let known = daemon.keep.entry(job.share.id).record;
+    let known = daemon.store_uploads.entry(job.share.id).record;
     if let Some(record) = known.filter(|record| record.relay == job.relay && !record.release) {
         return Ok(record);
     }
     let record = KeptRecord::new(job.relay.clone());
     save(daemon, job, record.clone()).await?;
     daemon
-        .keep
+        .store_uploads
         .change(job.share.id, |entry| entry.record = Some(record.clone()));
     Ok(record)
 }

@@ -1,7 +1,7 @@
-//! A lane looks at itself from beside: whether anything comes, how much, and what is to be done
+//! A stream_end looks at itself from beside: whether anything comes, how much, and what is to be done
 //! when it is too little.
 
-use super::Lane;
+use super::DownloadStream;
 use crate::links::watching::{Verdict, Watch};
 use hither_carrier::{CarrierKind, Progress, SendHalf, Stream, write_message};
 use hither_engine::Carrier;
@@ -13,13 +13,13 @@ use tokio::time::sleep;
 
 /// What has come over a way that takes no long packets at most, bytes: greetings and answers.
 const FEW: u64 = 16 * 1024;
-/// How often a lane is left for another carrier, or a circuit for a new one, in one session at
+/// How often a stream_end is left for another carrier, or a circuit for a new one, in one session at
 /// most: it may be that no better one takes its place.
 const MAX_LEFT: u32 = 3;
 /// How long a relay may take to acknowledge a word.
 const ACKNOWLEDGED: Duration = Duration::from_millis(750);
 
-/// The streams of a lane, as one way that is watched.
+/// The streams of a stream_end, as one way that is watched.
 pub(super) struct Watched {
     watch: Watch,
     via: (DeviceId, CarrierKind),
@@ -33,8 +33,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(lane: &Lane, stream: &Stream) -> Self {
-        let watch = Watch::new(lane.daemon.links.paths(), stream.via);
+    pub(super) fn new(stream_end: &DownloadStream, stream: &Stream) -> Self {
+        let watch = Watch::new(stream_end.daemon.links.paths(), stream.via);
         Self {
             watch,
             via: stream.via,
@@ -62,7 +62,7 @@ impl Watched {
     }
 }
 
-impl Lane {
+impl DownloadStream {
     /// Looks how far it is; returns why the way is to be left, if it is.
     pub(super) async fn look(
         &self,
@@ -106,7 +106,7 @@ impl Lane {
         let (links, device) = (&self.daemon.links, self.device);
         let (remote, carrier) = watched.via;
         match self.carrier {
-            // The link is closed if it leads nowhere, and this lane ends with it.
+            // The link is closed if it leads nowhere, and this stream_end ends with it.
             Carrier::Quic => {
                 let of = Arc::clone(&self.daemon);
                 self.daemon
@@ -157,12 +157,12 @@ impl Lane {
         anew.then_some("nothing comes through the circuit")
     }
 
-    /// Returns whether the lane is on TCP, and nobody answers there any more.
+    /// Returns whether the stream_end is on TCP, and nobody answers there any more.
     pub(super) async fn is_swallowed(&self) -> bool {
         self.carrier == Carrier::Tcp && !self.daemon.links.answers_by_tcp(self.device).await
     }
 
-    /// Whether the lane may be begun anew once more in this session.
+    /// Whether the stream_end may be begun anew once more in this session.
     fn may_leave(&self) -> bool {
         self.left.fetch_add(1, Ordering::Relaxed) < MAX_LEFT
     }

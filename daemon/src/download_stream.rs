@@ -1,19 +1,19 @@
-//! Lanes: the fetching side of bulk streams to one device over one carrier.
+//! DownloadStreams: the fetching side of bulk streams to one device over one carrier.
 //!
-//! A lane opens its streams when it is first asked for something. On TCP and through a relay it
+//! A stream_end opens its streams when it is first asked for something. On TCP and through a relay it
 //! uses two, so that both ends can encrypt and decrypt on two cores; on QUIC one is as fast as
-//! many. When a stream breaks, the whole lane starts over: the engine is told and gives out the
+//! many. When a stream breaks, the whole stream_end starts over: the engine is told and gives out the
 //! work again.
 
 mod watched;
 
 use self::watched::Watched;
 use crate::daemon::Daemon;
-use crate::greeting::greet;
+use crate::handshake::greet;
 use crate::links::probing::ANSWERS;
 use crate::links::watching::Watch;
-use crate::routes::{LaneInput, PeerKey, TransferInput};
-use crate::session::Lanes;
+use crate::routes::{DownloadInput, PeerKey, TransferInput};
+use crate::session::DownloadStreams;
 use crate::shares::Share;
 use crate::throttle::Limit;
 use crate::{circuits, links};
@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Streams of a lane whose streams are connections of their own.
+/// Streams of a stream_end whose streams are connections of their own.
 const TCP_STREAMS: usize = 2;
 /// How long 256 KiB of a payload may take before its stream counts as broken; the engine moves the
 /// work long before.
@@ -68,9 +68,9 @@ impl Spaces {
 
     /// What to say for an input, and whether every stream is to hear it; nothing for a request that
     /// was not made here or has ended.
-    fn outgoing(&self, input: LaneInput) -> Option<(Message, bool)> {
+    fn outgoing(&self, input: DownloadInput) -> Option<(Message, bool)> {
         match input {
-            LaneInput::Want {
+            DownloadInput::Want {
                 request,
                 space,
                 version,
@@ -88,7 +88,7 @@ impl Spaces {
                 ))
             }
             // What is on its way all the same, the engine takes for late: it needs no space.
-            LaneInput::Cancel { request } => self
+            DownloadInput::Cancel { request } => self
                 .ended(request)
                 .then_some((Message::Cancel { request: request.0 }, true)),
         }
@@ -116,7 +116,7 @@ pub(crate) fn make(
     share: &Arc<Share>,
     key: &PeerKey,
     control: CarrierKind,
-) -> (Lanes, Vec<BoxFuture<'static, ()>>) {
+) -> (DownloadStreams, Vec<BoxFuture<'static, ()>>) {
     let mut lanes = HashMap::new();
     let mut futures: Vec<BoxFuture<'static, ()>> = Vec::new();
     // A session through a relay may move to a direct way; beside a direct one a relay may carry
@@ -132,7 +132,7 @@ pub(crate) fn make(
         lanes.insert(carrier, sender);
         let (device, kind) = (key.device, key.kind);
         let (daemon, share, left) = (Arc::clone(daemon), Arc::clone(share), Arc::default());
-        let lane = Lane {
+        let stream_end = DownloadStream {
             daemon,
             share,
             device,
@@ -140,13 +140,13 @@ pub(crate) fn make(
             carrier,
             left,
         };
-        futures.push(Box::pin(lane.run(receiver, key.close.clone())));
+        futures.push(Box::pin(stream_end.run(receiver, key.close.clone())));
     }
     (lanes, futures)
 }
 
 #[derive(Clone)]
-struct Lane {
+struct DownloadStream {
     daemon: Arc<Daemon>,
     share: Arc<Share>,
     device: DeviceId,
@@ -156,14 +156,18 @@ struct Lane {
     left: Arc<AtomicU32>,
 }
 
-impl Lane {
-    async fn run(self, mut inputs: mpsc::UnboundedReceiver<LaneInput>, close: CancellationToken) {
+impl DownloadStream {
+    async fn run(
+        self,
+        mut inputs: mpsc::UnboundedReceiver<DownloadInput>,
+        close: CancellationToken,
+    ) {
         loop {
             let first = tokio::select! {
                 () = close.cancelled() => return,
                 input = inputs.recv() => match input {
-                    Some(want @ LaneInput::Want { .. }) => want,
-                    Some(LaneInput::Cancel { .. }) => continue,
+                    Some(want @ DownloadInput::Want { .. }) => want,
+                    Some(DownloadInput::Cancel { .. }) => continue,
                     None => return,
                 },
             };
@@ -171,7 +175,7 @@ impl Lane {
                 () = close.cancelled() => return,
                 end = self.work(first, &mut inputs) => end,
             };
-            tracing::debug!(device = ?self.device, carrier = ?self.carrier, error = end, "a lane broke");
+            tracing::debug!(device = ?self.device, carrier = ?self.carrier, error = end, "a stream_end broke");
             let (share, device, carrier) = (self.share.id, self.device, self.carrier);
             self.daemon
                 .core
@@ -182,8 +186,8 @@ impl Lane {
     /// Opens the streams and works until one of them breaks; returns why.
     async fn work(
         &self,
-        first: LaneInput,
-        inputs: &mut mpsc::UnboundedReceiver<LaneInput>,
+        first: DownloadInput,
+        inputs: &mut mpsc::UnboundedReceiver<DownloadInput>,
     ) -> String {
         let count = if self.carrier == Carrier::Quic {
             1
@@ -200,8 +204,9 @@ impl Lane {
                     watched.progress.push(stream.progress());
                     let Stream { send, recv, .. } = stream;
                     senders.push(send);
-                    let (lane, spaces) = (self.clone(), Arc::clone(&spaces));
-                    readers.spawn(async move { lane.read(recv, reader, &spaces, &limit).await });
+                    let (stream_end, spaces) = (self.clone(), Arc::clone(&spaces));
+                    readers
+                        .spawn(async move { stream_end.read(recv, reader, &spaces, &limit).await });
                 }
                 Err(_) if !senders.is_empty() => break,
                 Err(error) => return error,
@@ -239,7 +244,7 @@ impl Lane {
 
     async fn tell(
         &self,
-        input: LaneInput,
+        input: DownloadInput,
         senders: &mut [SendHalf],
         turn: &mut usize,
         spaces: &Spaces,
@@ -262,7 +267,7 @@ impl Lane {
             Carrier::Quic => self.daemon.links.quic(self.device).await,
             Carrier::Tcp => self.daemon.links.tcp(self.device, None).await,
             Carrier::Relayed => {
-                let circuits = circuits::Way::new(&self.daemon, &self.share, self.device);
+                let circuits = circuits::CircuitDialer::new(&self.daemon, &self.share, self.device);
                 self.daemon
                     .links
                     .relayed(self.device, self.share.id, circuits)
@@ -485,8 +490,8 @@ mod tests {
     use super::*;
     use hither_proto::Ranges;
 
-    fn want(request: u64) -> LaneInput {
-        LaneInput::Want {
+    fn want(request: u64) -> DownloadInput {
+        DownloadInput::Want {
             request: RequestId(request),
             space: Space::Data,
             version: 1,
@@ -494,8 +499,8 @@ mod tests {
         }
     }
 
-    fn cancel(request: u64) -> LaneInput {
-        LaneInput::Cancel {
+    fn cancel(request: u64) -> DownloadInput {
+        DownloadInput::Cancel {
             request: RequestId(request),
         }
     }
@@ -523,7 +528,7 @@ mod tests {
         assert!(spaces.outgoing(cancel(5)).is_none(), "told twice");
         assert!(
             spaces.outgoing(cancel(500)).is_none(),
-            "told of a request of another lane"
+            "told of a request of another stream_end"
         );
     }
 }

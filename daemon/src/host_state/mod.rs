@@ -2,8 +2,8 @@
 //! and how its battery stands.
 //!
 //! `bus.rs` asks the system and follows it, where there is one that tells (`nowhere.rs` elsewhere);
-//! what the user configured goes before it. Whoever needs it reads [`World::facts`] or follows
-//! [`World::changes`].
+//! what the user configured goes before it. Whoever needs it reads [`HostState::facts`] or follows
+//! [`HostState::changes`].
 //!
 //! Invariant: nothing here fails or holds up anything else. What nobody knows is unknown, and
 //! counts as free.
@@ -52,12 +52,12 @@ impl Facts {
 }
 
 /// The facts, as they change.
-pub(crate) struct World {
+pub(crate) struct HostState {
     rules: WorldRules,
     facts: watch::Sender<Facts>,
 }
 
-impl World {
+impl HostState {
     /// What is known before anybody was asked: what the user configured.
     pub(crate) fn new(rules: &WorldRules) -> Self {
         let facts = watch::Sender::new(conclude(rules, Said::default()));
@@ -135,7 +135,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon
         .clone()
         .tasks
-        .spawn_forever(async move { bus::follow(|said| daemon.world.heard(said)).await });
+        .spawn_forever(async move { bus::follow(|said| daemon.host_state.heard(said)).await });
 }
 
 #[cfg(test)]
@@ -199,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_changes_are_told() {
-        let world = World::new(&WorldRules::default());
+        let world = HostState::new(&WorldRules::default());
         let mut changes = world.changes();
         world.heard(Said::default());
         assert!(!changes.has_changed().unwrap());

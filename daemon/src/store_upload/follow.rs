@@ -19,7 +19,7 @@ impl Daemon {
     /// with it.
     pub(crate) fn upload_info(&self, share: &Share) -> Option<UploadInfo> {
         let relays = self.relays.all();
-        let entry = self.keep.entry(share.id);
+        let entry = self.store_uploads.entry(share.id);
         if share.owner != self.device || (relays.is_empty() && entry.record.is_none()) {
             return None;
         }
@@ -103,7 +103,7 @@ fn percent(bytes: u64, total: u64) -> u64 {
 /// Tells how an upload goes on, until it is done or nothing comes of it without somebody doing
 /// something.
 pub(crate) fn follow(daemon: Arc<Daemon>, share: ShareId) -> impl Stream<Item = Event> {
-    let changes = daemon.keep.changes.subscribe();
+    let changes = daemon.store_uploads.changes.subscribe();
     let follow = Follow {
         daemon,
         share,

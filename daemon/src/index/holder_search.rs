@@ -36,11 +36,11 @@ pub(super) struct Have {
 
 /// What is known of the holders of one share.
 #[derive(Debug, Default)]
-pub(super) struct Hearing {
+pub(super) struct HolderSearch {
     holders: BTreeMap<DeviceId, Known>,
 }
 
-impl Hearing {
+impl HolderSearch {
     /// What was told before is void. The engine still knows whom it was told of.
     pub(super) fn begin(&mut self) {
         self.holders.clear();
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn who_has_nothing_that_is_missing_is_not_dialled_and_the_nearest_first() {
         let ids: Vec<DeviceId> = (0..6).map(|_| device()).collect();
-        let mut hearing = Hearing::default();
+        let mut hearing = HolderSearch::default();
         hearing.holder(&holder(ids[0], false, 2, &[1, 2, 3]), at(1));
         hearing.holder(&holder(ids[1], true, 2, &[3]), at(2));
         hearing.holder(&holder(ids[2], true, 2, &[1]), at(3));
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_talkative_index_is_kept_in_bounds() {
-        let mut hearing = Hearing::default();
+        let mut hearing = HolderSearch::default();
         let ids: Vec<DeviceId> = (0..MAX_HOLDERS + 10).map(|_| device()).collect();
         for id in &ids {
             hearing.holder(&holder(*id, false, 2, &[1]), at(1));
