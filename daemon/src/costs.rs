@@ -3,8 +3,7 @@
 use crate::daemon::Daemon;
 use crate::transfer::Transfer;
 use hither_api::CostMode;
-use hither_engine::{Budget, Mode, Prices};
-use hither_proto::Price;
+use hither_engine::{Budget, Mode};
 
 /// The engine counts in billionths.
 const UNIT: f64 = 1e9;
@@ -38,21 +37,6 @@ pub(crate) fn budget(daemon: &Daemon, transfer: &Transfer) -> Budget {
             .sources
             .iter()
             .fold(0, |sum, source| sum.saturating_add(nanos(source.cost))),
-    }
-}
-
-/// What sources cost this device now.
-pub(crate) fn prices(daemon: &Daemon) -> Prices {
-    let costs = &daemon.config.costs;
-    let link = if daemon.host_state.facts().is_metered() {
-        costs.metered
-    } else {
-        Price::FREE
-    };
-    Prices {
-        store: costs.store,
-        relayed: costs.relayed,
-        link,
     }
 }
 

@@ -2,46 +2,34 @@
 
 use crate::belonging;
 use crate::catalogue::Catalogue;
-use crate::circuits::CircuitRefusals;
-use crate::core::Core;
 use crate::disks::Disks;
 use crate::failure;
 use crate::groups::Groups;
 use crate::health::{self, Health};
 use crate::hexed::Hex;
-use crate::holders::Holders;
-use crate::host_state::HostState;
 use crate::index::Index;
-use crate::links::Links;
 use crate::losses::{self, Losses};
 use crate::mail::Mail;
 use crate::records::{LeftOutRecord, Records, ShareRecord};
-use crate::relay::Relays;
+use crate::relay::{RelayCircuits, Relays};
 use crate::rollback::Rollbacks;
-use crate::routes::Routes;
-use crate::shares::{Share, Shares, Version};
 use crate::stamp_clock::StampClock;
 use crate::store_upload::StoreUploads;
-use crate::tasks::Tasks;
-use crate::terms::Listeners;
-use crate::throttle::Throttles;
 use crate::transfer::{Transfer, Transfers};
-use crate::twins::Twins;
 use crate::watch::Watches;
-use crate::workers::Workers;
 use hither_api::{ApiError, Config, Paths};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
 use hither_content::{
     ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps,
 };
-use hither_engine::{SessionId, StreamId};
 use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
+use hither_swarm::{Share, Swarm, SwarmDeps, SwarmInputs, Tasks, Twins, Version, Warnings};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -55,17 +43,12 @@ const TICKET_HINTS: usize = 4;
 
 /// Everything, shared by all tasks.
 pub(crate) struct Daemon {
+    pub swarm: Arc<Swarm>,
     pub device: DeviceId,
     pub name: DeviceName,
     pub identity: Identity,
     pub config: Config,
     pub paths: Paths,
-    pub core: Core,
-    pub endpoint: Arc<Endpoint>,
-    pub links: Links,
-    pub shares: Shares,
-    pub listeners: Listeners,
-    pub holders: Holders,
     pub index: Index,
     pub store_uploads: StoreUploads,
     pub watches: Watches,
@@ -74,33 +57,27 @@ pub(crate) struct Daemon {
     pub stamps: StampClock,
     /// What deadlines are counted on.
     pub time: KeptClock,
-    pub relays: Relays,
-    pub circuit_refusals: CircuitRefusals,
+    pub relays: Arc<Relays>,
+    pub circuits: Arc<RelayCircuits>,
     pub mail: Mail,
     pub catalogue: Catalogue,
-    pub groups: Groups,
+    pub groups: Arc<Groups>,
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
     /// Which disks do not answer.
     pub disks: Disks,
-    pub workers: Workers,
-    pub throttles: Throttles,
-    pub host_state: HostState,
     pub tasks: Tasks,
     /// What belongs to Hither itself and is never shared.
     pub own: OwnData,
     /// Held while a path is being published.
     pub publishing: Mutex<()>,
     /// What the user should know; shown by status and doctor.
-    pub warnings: Mutex<Vec<String>>,
+    pub warnings: Warnings,
     /// What of Hither's own data was lost.
     pub losses: Losses,
     /// Shares of which others knew more than this device's data.
     pub rollbacks: Rollbacks,
-    /// Another machine with this device's key.
-    pub twins: Twins,
     share_records: Mutex<HashMap<ShareId, ShareRecord>>,
-    next_id: AtomicU64,
     /// Told when a share gets another end.
     pub ends_changed: Notify,
     /// How the files of the shares stand.
@@ -114,8 +91,7 @@ impl Daemon {
     pub(crate) fn start(
         paths: Paths,
         config: Config,
-        routes: Routes,
-    ) -> Result<Arc<Self>, ApiError> {
+    ) -> Result<(Arc<Self>, SwarmInputs), ApiError> {
         for folder in [&paths.data, &paths.manifests(), &paths.spool()] {
             crate::private::create_folder(folder).map_err(failure::internal)?;
         }
@@ -144,28 +120,42 @@ impl Daemon {
             ..Default::default()
         };
         let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
-        endpoint.paths().set_network(&crate::relay::addresses());
+        endpoint.paths().set_network(&hither_swarm::addresses());
         let records = Records::new(Arc::clone(&storage));
         let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let relays = Relays::load(&records).map_err(|e| failure::storage(&e))?;
+        let relays = Arc::new(Relays::load(&records).map_err(|e| failure::storage(&e))?);
+        let circuits = Arc::new(RelayCircuits {
+            relays: Arc::clone(&relays),
+            endpoint: Arc::clone(&endpoint),
+        });
         let store_uploads = StoreUploads::load(&records).map_err(|e| failure::storage(&e))?;
-        let throttles = Throttles::new(&config.limits);
-        let host_state = HostState::new(&config.world);
+        let groups = Arc::new(Groups::load(&storage).map_err(|e| failure::storage(&e))?);
+        let (tasks, warnings, name) = (Tasks::new(), Warnings::default(), device_name(&config));
+        let twins = Twins::new(Arc::clone(&endpoint), device, warnings.clone(), &paths.data);
+        let (swarm, inputs) = Swarm::new(SwarmDeps {
+            device,
+            name: name.clone(),
+            endpoint,
+            tcp: config.tcp,
+            limits: &config.limits,
+            host_rules: &config.world,
+            costs: config.costs,
+            tasks: tasks.clone(),
+            membership: Arc::clone(&groups) as Arc<dyn hither_swarm::Membership>,
+            twins: twins.map_err(failure::internal)?,
+        })
+        .map_err(failure::internal)?;
         let own = OwnData::open(&paths.data, &paths.own_folders(), &paths.own_files());
+        swarm.use_relays(Arc::clone(&circuits) as Arc<dyn hither_swarm::CircuitRelays>);
         let daemon = Arc::new(Self {
             device,
             own,
-            name: device_name(&config),
+            swarm,
+            name,
             identity,
-            core: Core::new(device, routes),
-            links: Links::new(Arc::clone(&endpoint)),
-            endpoint,
             config,
             paths,
-            shares: Shares::default(),
-            listeners: Listeners::default(),
-            holders: Holders::default(),
             index: Index::default(),
             store_uploads,
             watches: Watches::default(),
@@ -173,52 +163,28 @@ impl Daemon {
             records,
             stamps,
             time,
+            circuits,
             relays,
-            circuit_refusals: CircuitRefusals::default(),
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             catalogue: Catalogue::new(&storage),
-            groups: Groups::load(&storage).map_err(|e| failure::storage(&e))?,
+            groups,
             chunk_map,
             handles: Handles::new(OPEN_FILES),
             disks: Disks::default(),
-            workers: Workers::start().map_err(failure::internal)?,
-            throttles,
-            host_state,
-            tasks: Tasks::new(),
+            tasks,
             publishing: Mutex::new(()),
-            warnings: Mutex::default(),
+            warnings,
             losses,
             rollbacks: Rollbacks::default(),
-            twins: Twins::new().map_err(failure::internal)?,
             share_records: Mutex::default(),
-            next_id: AtomicU64::new(1),
             ends_changed: Notify::new(),
             health: Health::default(),
             ending: AtomicBool::new(false),
         });
-        daemon
-            .core
-            .with(|engine, now| engine.set_prices(crate::costs::prices(&daemon), now));
         daemon.load_shares()?;
         crate::transfer::resume_all(&daemon)?;
         daemon.remove_orphans();
-        Ok(daemon)
-    }
-
-    pub(crate) fn next_session(&self) -> SessionId {
-        SessionId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    pub(crate) fn next_stream(&self) -> StreamId {
-        StreamId(self.next_id.fetch_add(1, Ordering::Relaxed))
-    }
-
-    pub(crate) fn warn(&self, warning: String) {
-        tracing::warn!("{warning}");
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if warnings.len() < 100 && !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
+        Ok((daemon, inputs))
     }
 
     // --- where a version's files are ---
@@ -250,7 +216,7 @@ impl Daemon {
             .unwrap_or_else(PoisonError::into_inner);
         records
             .iter()
-            .filter_map(|(id, record)| Some((self.shares.get(*id)?, record.clone())))
+            .filter_map(|(id, record)| Some((self.swarm.shares().get(*id)?, record.clone())))
             .collect()
     }
 
@@ -264,6 +230,9 @@ impl Daemon {
     }
 
     pub(crate) fn set_share_record(&self, share: ShareId, record: ShareRecord) {
+        if let Some(share) = self.swarm.shares().get(share) {
+            share.set_group(record.group());
+        }
         self.share_records
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -331,7 +300,7 @@ impl Daemon {
             TICKET_HINTS,
         );
         ips.into_iter()
-            .map(|ip| SocketAddr::new(ip, self.endpoint.port()))
+            .map(|ip| SocketAddr::new(ip, self.swarm.endpoint().port()))
             .collect()
     }
 
@@ -348,10 +317,11 @@ impl Daemon {
             version.holding().examine(AT_START, &self.ending)
         };
         if findings != Findings::default() {
-            self.health.suspect(share);
+            self.swarm.unreadable().mark(share);
         }
         let held = RoaringBitmap::from_iter(0..chunks) - health::lost(&findings);
-        self.core
+        self.swarm
+            .core()
             .with(|engine, now| engine.hold(share, version.number(), chunks, held, now));
     }
 
@@ -383,9 +353,15 @@ impl Daemon {
 
     /// A version is published: it replaces the one before, and everyone who listens hears of it.
     pub(crate) fn announce(&self, share: &Arc<Share>, version: &Arc<Version>, record: ShareRecord) {
-        let known = self.shares.get_or_insert(&share.secret, share.owner);
+        let known = self
+            .swarm
+            .shares()
+            .get_or_insert(&share.secret, share.owner);
+        // Before the version can be asked for: members who were removed get nothing of it.
+        known.set_group(record.group());
         known.advance(Arc::clone(version));
-        self.core
+        self.swarm
+            .core()
             .routes
             .tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
         self.hold_whole(share.id, version);
@@ -490,8 +466,8 @@ impl Daemon {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&share.id);
-        self.core.with(|engine, _| engine.release(share.id));
-        self.shares.remove(share.id);
+        self.swarm.core().with(|engine, _| engine.release(share.id));
+        self.swarm.shares().remove(share.id);
         self.catalogue.changed();
         self.groups.wake();
         if let Some(record) = record {
@@ -520,7 +496,7 @@ impl Daemon {
                 tracing::info!(share = ?share.id, "a share ended: its time is over");
                 if let Err(error) = self.unshare(&share) {
                     tracing::error!(%error, "an expired share could not be ended");
-                    self.core.with(|engine, _| engine.release(share.id));
+                    self.swarm.core().with(|engine, _| engine.release(share.id));
                     share.ended.cancel();
                 }
             }
@@ -538,7 +514,7 @@ impl Daemon {
             transfer.control(crate::transfer::Control::Suspend);
         }
         self.tasks.stop().await;
-        self.endpoint.close().await;
+        self.swarm.endpoint().close().await;
         self.time.keep();
     }
 }

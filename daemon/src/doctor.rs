@@ -2,13 +2,13 @@
 
 use crate::daemon::Daemon;
 use crate::failure::size;
-use crate::host_state::Battery;
 use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
 use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceId, display_name};
+use hither_swarm::Battery;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Less free space than this where the daemon keeps its data is a warning, bytes.
 const LITTLE_SPACE: u64 = 500_000_000;
@@ -57,11 +57,7 @@ pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
             "When you have read it: hither status --acknowledge",
         )
     }));
-    let warnings = daemon
-        .warnings
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let warnings = daemon.warnings.all();
     findings.extend(
         warnings
             .into_iter()
@@ -76,8 +72,8 @@ pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
 }
 
 fn carriers(daemon: &Daemon) -> Finding {
-    let port = daemon.endpoint.port();
-    let message = match (daemon.config.quic, daemon.endpoint.tcp_port()) {
+    let port = daemon.swarm.endpoint().port();
+    let message = match (daemon.config.quic, daemon.swarm.endpoint().tcp_port()) {
         (true, Some(tcp)) => format!("Listening on UDP port {port} and TCP port {tcp}."),
         (true, None) => format!("Listening on UDP port {port}; TCP is switched off."),
         (false, _) => format!("Listening on TCP port {port}; QUIC is switched off."),
@@ -127,7 +123,7 @@ fn nearby(daemon: &Daemon) -> Finding {
             "hither config set discovery true",
         );
     }
-    match daemon.links.nearby().len() {
+    match daemon.swarm.links().nearby().len() {
         0 => finding(
             "nearby",
             Level::Warning,
@@ -205,19 +201,20 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
 
 /// Every device that is reached through a relay.
 fn relayed(daemon: &Daemon) -> Vec<Finding> {
-    let links = daemon.links.open();
+    let links = daemon.swarm.links().open();
     let devices: BTreeSet<DeviceId> = links
         .iter()
         .filter(|link| link.carrier() == CarrierKind::Relayed)
         .map(Link::device)
-        .filter(|device| daemon.links.way(*device) == SourceKind::Relayed)
+        .filter(|device| daemon.swarm.links().way(*device) == SourceKind::Relayed)
         .collect();
     let one = |device: DeviceId| {
         let name = daemon
-            .links
+            .swarm
+            .links()
             .name(device)
             .map_or_else(|| device.short(), |name| name.to_string());
-        let relay = daemon.links.relay_to(device).unwrap_or_default();
+        let relay = daemon.swarm.links().relay_to(device).unwrap_or_default();
         let message = format!("{name} is reached through the relay {relay}.");
         let hint = "No direct way to it was found: a router or firewall is in between. What it gives passes the relay, encrypted.";
         finding("relayed", Level::Ok, message, hint)
@@ -268,7 +265,7 @@ fn open_files(limit: u64) -> Option<Finding> {
 
 /// What follows from a link that costs by volume.
 fn link(daemon: &Daemon) -> Option<Finding> {
-    let metered = daemon.host_state.facts().metered?;
+    let metered = daemon.swarm.host_state().facts().metered?;
     let whose = match daemon.config.world.metered {
         Metered::Auto => "",
         _ => ", as you configured (network.metered)",
@@ -297,7 +294,7 @@ fn link(daemon: &Daemon) -> Option<Finding> {
 
 /// What follows from a low battery.
 fn battery(daemon: &Daemon) -> Option<Finding> {
-    let facts = daemon.host_state.facts();
+    let facts = daemon.swarm.host_state().facts();
     let Battery {
         percent,
         discharging,
@@ -323,7 +320,7 @@ fn battery(daemon: &Daemon) -> Option<Finding> {
 
 /// What slows everything down because the user wants it so.
 fn limits(daemon: &Daemon) -> Option<Finding> {
-    let limits = daemon.throttles.info();
+    let limits = daemon.swarm.throttles().info();
     let way =
         |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} at most {}/s", size(rate)));
     let ways: Vec<String> = way("sent", limits.upload)

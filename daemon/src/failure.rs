@@ -9,6 +9,7 @@ use hither_content::{
 };
 use hither_engine::Waiting;
 use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
+use hither_swarm::PutError;
 use std::path::Path;
 
 fn shown(path: impl AsRef<Path>) -> String {
@@ -325,5 +326,13 @@ pub(crate) fn waiting(waiting: Option<Waiting>) -> ApiError {
             "No device that has this share can be reached.",
         )
         .with_hint("Is the device that shared it on, and on this network? See: hither doctor"),
+    }
+}
+/// Why a chunk that arrived did not get to its place, of those reasons that end a transfer.
+pub(crate) fn put(error: &PutError) -> ApiError {
+    match error {
+        PutError::Write(error) => write(error),
+        PutError::Manifest(error) => manifest(error),
+        PutError::Damaged | PutError::Stale => internal("a chunk could not be written"),
     }
 }

@@ -6,12 +6,16 @@ use hither_api::{Finding, Level};
 
 /// Returns what is found, if anything speaks for a firewall.
 pub(crate) fn finding(daemon: &Daemon) -> Option<Finding> {
-    let device = daemon.links.shut_out()?;
+    let device = daemon.swarm.links().shut_out()?;
     let name = daemon
-        .links
+        .swarm
+        .links()
         .name(device)
         .map_or_else(|| device.short(), |name| name.to_string());
-    let (port, tcp) = (daemon.endpoint.port(), daemon.endpoint.tcp_port());
+    let (port, tcp) = (
+        daemon.swarm.endpoint().port(),
+        daemon.swarm.endpoint().tcp_port(),
+    );
     let ports = match tcp {
         Some(tcp) if tcp != port => format!("UDP {port} and TCP {tcp}"),
         Some(_) => format!("UDP and TCP {port}"),

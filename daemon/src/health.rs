@@ -9,15 +9,14 @@
 use crate::daemon::Daemon;
 use crate::publish;
 use crate::records::ShareRecord;
-use crate::shares::{Share, Version};
 use hither_api::ShareState;
 use hither_content::{Affected, Findings, Holding, RootError, check_mounts, check_roots};
 use hither_proto::{ShareId, display_name};
+use hither_swarm::{Share, Version};
 use roaring::RoaringBitmap;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 
 /// Bytes that are read while somebody waits for the answer; the rest is compared later.
 const AT_ONCE: u64 = 256 << 20;
@@ -44,8 +43,6 @@ pub(crate) struct Condition {
 #[derive(Default)]
 pub(crate) struct Health {
     known: Mutex<HashMap<ShareId, Condition>>,
-    suspects: Mutex<HashSet<ShareId>>,
-    wake: Notify,
 }
 
 impl Health {
@@ -56,15 +53,6 @@ impl Health {
     /// How a share's files stood when they were looked at last.
     pub(crate) fn of(&self, share: ShareId) -> Condition {
         self.lock().get(&share).cloned().unwrap_or_default()
-    }
-
-    /// Something of a share could not be given: it is looked at soon.
-    pub(crate) fn suspect(&self, share: ShareId) {
-        self.suspects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(share);
-        self.wake.notify_one();
     }
 
     /// A share ended.
@@ -113,7 +101,7 @@ impl Daemon {
         // What is being fetched is not taken back: nobody gets it meanwhile, and it goes on when
         // the disk does.
         if self.transfers.running(share.id).is_none() {
-            self.core.with(|engine, now| {
+            self.swarm.core().with(|engine, now| {
                 if share
                     .current()
                     .is_some_and(|current| current.number() == version.number())
@@ -133,14 +121,14 @@ impl Daemon {
         let holding = version.holding();
         let findings = holding.examine(budget, &self.ending);
         if findings.more && !self.is_ending() {
-            self.health.suspect(share.id);
+            self.swarm.unreadable().mark(share.id);
         }
         let chunks = version.head.head().chunks;
         let lost = lost(&findings);
         // What is being fetched grows by itself.
         let whole =
             !holding.stamps().as_slice().is_empty() && self.transfers.running(share.id).is_none();
-        let held = self.core.with(|engine, now| {
+        let held = self.swarm.core().with(|engine, now| {
             // A newer version becomes current before the engine holds it: what was seen is not said
             // of that one.
             if share
@@ -201,13 +189,7 @@ impl Daemon {
     /// Returns what the user should know, and what is wrong with shares.
     pub(crate) fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.losses.told();
-        warnings.extend(
-            self.warnings
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter()
-                .cloned(),
-        );
+        warnings.extend(self.warnings.all());
         for (share, record) in self.share_records() {
             let words = self
                 .watches
@@ -220,7 +202,7 @@ impl Daemon {
     }
 
     fn look_again(self: &Arc<Self>, share: ShareId) {
-        if let Some(share) = self.shares.get(share)
+        if let Some(share) = self.swarm.shares().get(share)
             && let Some(version) = share.current()
         {
             self.look_at(&share, &version, u64::MAX);
@@ -340,17 +322,11 @@ pub(crate) async fn run(daemon: Arc<Daemon>) {
     loop {
         let tick = (Instant::now() + CLOSE).min(next);
         tokio::select! {
-            () = daemon.health.wake.notified() => tokio::time::sleep(GATHER).await,
+            () = daemon.swarm.unreadable().marked() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep_until(tick.into()) => {}
         }
         daemon.handles.close_unused(CLOSE);
-        let mut wanted = std::mem::take(
-            &mut *daemon
-                .health
-                .suspects
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let mut wanted = daemon.swarm.unreadable().take();
         let (all, begun) = (Instant::now() >= next, Instant::now());
         if all {
             wanted.extend(daemon.share_records().iter().map(|(share, _)| share.id));

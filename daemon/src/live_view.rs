@@ -35,7 +35,7 @@ struct Running {
 impl Running {
     fn of(daemon: &Daemon, transfer: &Transfer, cells: u32) -> Option<Self> {
         let share = transfer.share.id;
-        daemon.core.with(|engine, now| {
+        daemon.swarm.core().with(|engine, now| {
             let summaries = engine.journal(share)?.sources().clone();
             Some(Self {
                 view: engine.view(share, cells, now)?,
@@ -162,7 +162,7 @@ fn add(
     let id = now.device.to_string();
     let kind = match now.kind {
         HolderKind::Store => SourceKind::Store,
-        HolderKind::Device => daemon.links.way(now.device),
+        HolderKind::Device => daemon.swarm.links().way(now.device),
     };
     let place = match sources
         .iter()
@@ -171,7 +171,8 @@ fn add(
         Some(place) => place,
         None if now.open || faults > 0 => {
             let name = daemon
-                .links
+                .swarm
+                .links()
                 .name(now.device)
                 .map(|name| name.to_string())
                 .unwrap_or_default();
@@ -191,7 +192,8 @@ fn add(
     source.in_flight = now.in_flight;
     source.rtt_ms = now.open.then(|| {
         daemon
-            .links
+            .swarm
+            .links()
             .rtt(now.device)
             .unwrap_or(now.rtt)
             .as_secs_f64()

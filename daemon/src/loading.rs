@@ -3,10 +3,10 @@
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::ShareRecord;
-use crate::shares::Version;
 use hither_api::ApiError;
 use hither_content::{Holding, HoldingNumber, Layout, ManifestFile, Names, OwnSeen, Stamps};
 use hither_proto::{DeviceId, ShareId, ShareSecret, SignedHead, UncheckedHead, display_name};
+use hither_swarm::Version;
 use std::sync::Arc;
 
 impl Daemon {
@@ -29,7 +29,7 @@ impl Daemon {
                     self.end_if_own(share, &own)?;
                 }
                 Err(error) => {
-                    self.warn(format!(
+                    self.warnings.add(format!(
                         "\"{}\" is not shared any more: {error}. Share it again.",
                         record.name
                     ));
@@ -48,7 +48,8 @@ impl Daemon {
     /// Ends a share that an older version made and that holds Hither's own files.
     fn end_if_own(&self, share: ShareId, own: &OwnSeen) -> Result<(), ApiError> {
         let Some(share) = self
-            .shares
+            .swarm
+            .shares()
             .get(share)
             .filter(|_| !self.disks.is_silent(share))
         else {
@@ -60,7 +61,7 @@ impl Daemon {
         else {
             return Ok(());
         };
-        self.warn(format!(
+        self.warnings.add(format!(
             "\"{}\" held files of Hither itself and is not shared any more. Whoever fetched it may have this device's \
              private key: run hither down, move {} away, and share anew.",
             display_name(version.manifest().name().as_str()),
@@ -96,7 +97,7 @@ impl Daemon {
         };
         let holding = Holding::new(&self.handles, crate::publish::parts(record), layout, stamps);
         let holding = holding.with_names(Arc::new(names));
-        let share = self.shares.get_or_insert(&secret, owner);
+        let share = self.swarm.shares().get_or_insert(&secret, owner);
         let version = Arc::new(Version::new(head, Arc::new(file), holding));
         share.advance(Arc::clone(&version));
         self.hold_whole(share.id, &version);

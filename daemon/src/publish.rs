@@ -3,19 +3,19 @@
 //! Order matters: manifest file, chunk map and record are durable before the share is announced or
 //! its ticket given.
 
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
 use crate::mail;
 use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, WatchRecord};
-use crate::shares::{Share, Version};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_content::{
     Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile,
     Notes, Parts, Place, Previous, Stamps, VersionInputs, import_at, seal_version,
 };
 use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead, display_name};
+use hither_swarm::unix_millis;
+use hither_swarm::{Share, Version};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -201,7 +201,7 @@ fn try_publish(
         let done = unchanged(daemon, share, record, request, &source, &imported)?;
         return Ok((Arc::clone(share), done));
     }
-    if only.is_some_and(|only| daemon.shares.get(only).is_none()) {
+    if only.is_some_and(|only| daemon.swarm.shares().get(only).is_none()) {
         return Err(ended());
     }
     let share = match earlier {

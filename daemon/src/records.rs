@@ -7,6 +7,7 @@ use crate::hexed::Hex;
 use hither_api::{CostMode, Existing, NamesInfo, Naming, SourceBytes};
 use hither_content::RootId;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
+use hither_proto::GroupId;
 use roaring::RoaringBitmap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -140,6 +141,12 @@ impl ShareRecord {
     /// Returns what its paths were of.
     pub(crate) fn roots(&self) -> Vec<RootId> {
         self.roots.iter().map(|root| RootId::from(*root)).collect()
+    }
+
+    /// The group with which it was shared.
+    pub(crate) fn group(&self) -> Option<GroupId> {
+        let group = self.group.as_ref()?;
+        GroupId::from_hex(&group.group).ok()
     }
 
     /// Every path of the share.

@@ -7,16 +7,16 @@
 //! user, who is told. Invariant: a share goes past others at most [`MOST`] times in one run of the
 //! daemon; two machines with one key would do so for ever.
 
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::health;
 use crate::hexed::Hex;
 use crate::records::ShareRecord;
-use crate::shares::{Share, Version};
 use hither_api::ApiError;
 use hither_content::{DomainSecret, ManifestFile, VersionInputs, seal_version};
 use hither_proto::{ShareId, SignedHead, display_name};
+use hither_swarm::unix_millis;
+use hither_swarm::{Share, Version};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,22 +40,23 @@ impl Rollbacks {
     }
 }
 
-/// Looks whether others know more of an own share than this device does; if so it goes past them,
-/// on another thread.
-pub(crate) fn look(daemon: &Arc<Daemon>, share: &Arc<Share>) {
-    if share.owner != daemon.device || share.is_behind().is_none() {
-        return;
-    }
-    let (of, share) = (Arc::clone(daemon), Arc::clone(share));
-    daemon.tasks.spawn(async move {
-        let work = tokio::task::spawn_blocking(move || go_past(&of, &share));
-        match work.await {
-            Ok(Ok(())) | Err(_) => {}
-            Ok(Err(error)) => {
-                tracing::error!(%error, "a share could not go past what others have of it")
+/// Goes past what others know of own shares, whenever they show it. Runs until it is dropped.
+pub(crate) async fn run(daemon: Arc<Daemon>) {
+    loop {
+        daemon.swarm.behind().marked().await;
+        for share in daemon.swarm.behind().take() {
+            let Some(share) = daemon.swarm.shares().get(share) else {
+                continue;
+            };
+            let of = Arc::clone(&daemon);
+            match tokio::task::spawn_blocking(move || go_past(&of, &share)).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "a share could not go past what others have of it")
+                }
             }
         }
-    });
+    }
 }
 
 /// Publishes what a share is here as a version later than all that others have shown. Blocks.
@@ -88,7 +89,7 @@ fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
         let words = format!(
             "\"{name}\": versions that this device did not publish come again and again. Another machine runs with \
              this device's key. {}",
-            crate::twins::advice(daemon)
+            daemon.swarm.twins().advice()
         );
         return daemon.losses.add(words).map_err(failure::internal);
     }

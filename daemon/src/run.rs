@@ -2,14 +2,12 @@
 
 use crate::api::Door;
 use crate::daemon::Daemon;
-use crate::routes::Routes;
-use crate::{api, supervisor, instance};
+use crate::{api, instance, supervisor};
 use hither_api::{Config, Paths};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 /// Threads for work that blocks: uploads being read (the engine's slots), imports, checkpoints.
 const BLOCKING_THREADS: usize = 64;
@@ -102,12 +100,11 @@ fn try_run(foreground: bool) -> Result<Ended, String> {
 }
 
 async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<(), String> {
-    let (sender, inputs) = mpsc::unbounded_channel();
-    let daemon: Arc<Daemon> = {
+    let (daemon, inputs): (Arc<Daemon>, _) = {
         let paths = paths.clone();
         // Opening the store and checking the shares' files blocks; the sockets need the runtime:
         // both are here.
-        tokio::task::spawn_blocking(move || Daemon::start(paths, config, Routes::new(sender)))
+        tokio::task::spawn_blocking(move || Daemon::start(paths, config))
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| e.message)?
@@ -116,11 +113,11 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
     warnings
         .into_iter()
         .chain(unknown)
-        .for_each(|warning| daemon.warn(warning));
+        .for_each(|warning| daemon.warnings.add(warning));
     let listener =
         Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
     let discovery = supervisor::start(&daemon, inputs);
-    tracing::info!(device = %daemon.device, port = daemon.endpoint.port(), "the daemon runs");
+    tracing::info!(device = %daemon.device, port = daemon.swarm.endpoint().port(), "the daemon runs");
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let stop = daemon.tasks.token.clone();

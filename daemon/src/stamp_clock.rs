@@ -3,9 +3,9 @@
 //!
 //! Invariant: a stamp is durable before anything that bears it is sent.
 
-use crate::clock::unix_millis;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::stamp;
+use hither_swarm::unix_millis;
 use std::sync::{Arc, Mutex, PoisonError};
 
 const STAMPS: Table = Table::new("stamps");

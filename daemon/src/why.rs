@@ -33,7 +33,8 @@ pub(crate) fn keep(daemon: &Daemon, transfer: &Transfer, journal: &Journal) {
 pub(crate) fn why(daemon: &Daemon, transfer: &Transfer) -> Why {
     let running = transfer.is_running().then(|| {
         daemon
-            .core
+            .swarm
+            .core()
             .with(|e, _| e.journal(transfer.share.id).cloned())
     });
     tell(daemon, transfer, running.flatten().as_ref())
@@ -136,11 +137,12 @@ fn useless(daemon: &Daemon, device: DeviceId, summary: &SourceSummary) -> Source
     SourceBytes {
         device: device.to_string(),
         name: daemon
-            .links
+            .swarm
+            .links()
             .name(device)
             .map(|name| name.to_string())
             .unwrap_or_default(),
-        kind: daemon.links.way(device),
+        kind: daemon.swarm.links().way(device),
         bytes: 0,
         cost: costs::units(summary.cost),
     }
@@ -169,7 +171,7 @@ fn add(
             .find_map(|story| story.paid)
     };
     told.paid = told.paid.or_else(|| paid().map(because));
-    told.rtt_ms = daemon.links.rtt(device).map(ms).or(told.rtt_ms);
+    told.rtt_ms = daemon.swarm.links().rtt(device).map(ms).or(told.rtt_ms);
 }
 
 /// What was typical of the run that is told last stands for all.
@@ -184,11 +186,12 @@ fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
          }| UsualRunnerUp {
             device: device.to_string(),
             name: daemon
-                .links
+                .swarm
+                .links()
                 .name(*device)
                 .map(|name| name.to_string())
                 .unwrap_or_default(),
-            kind: daemon.links.way(*device),
+            kind: daemon.swarm.links().way(*device),
             spans: *spans,
             expected_ms: *expected,
             price: price.units_per_gib(),
@@ -240,7 +243,11 @@ fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
                 .find(|s| s.source.device == id && !s.source.name.is_empty())
         };
         let stored = || why.names.get(id).cloned();
-        let name = daemon.links.name(device).map(|name| name.to_string());
+        let name = daemon
+            .swarm
+            .links()
+            .name(device)
+            .map(|name| name.to_string());
         let name = name
             .or_else(|| told().map(|told| told.source.name.clone()))
             .or_else(stored);
@@ -254,7 +261,7 @@ fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
 
 /// What a device or store without a name is called.
 fn nameless(daemon: &Daemon, device: DeviceId) -> String {
-    match daemon.links.way(device) {
+    match daemon.swarm.links().way(device) {
         SourceKind::Store => "the store".into(),
         _ => format!("…{}", device.short()),
     }
@@ -269,7 +276,11 @@ const fn because(paid: hither_engine::Paid) -> PaidBecause {
 
 fn note(daemon: &Daemon, transfer: &Transfer, note: &hither_engine::Note) -> WhyNote {
     use hither_engine::JournalEvent::{Lied, Lost, NotHeld, Stalled};
-    let name = daemon.links.name(note.device).map(|name| name.to_string());
+    let name = daemon
+        .swarm
+        .links()
+        .name(note.device)
+        .map(|name| name.to_string());
     let who = name.unwrap_or_else(|| nameless(daemon, note.device));
     let what = match note.event {
         Stalled => "stalled",

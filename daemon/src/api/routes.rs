@@ -4,7 +4,6 @@ use super::{Answer, Failure};
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::carrier_name;
-use crate::shares::Share;
 use crate::transfer::{self, Agreement, Control, Transfer};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,6 +13,7 @@ use hither_api::{
 };
 use hither_carrier::CarrierKind;
 use hither_proto::ShareId;
+use hither_swarm::Share;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -22,29 +22,35 @@ type Ctx = State<Arc<Daemon>>;
 /// The daemon and its links.
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
-    let links = daemon.links.open().into_iter().map(|link| LinkInfo {
-        device: link.device().to_string(),
-        name: daemon
-            .links
-            .name(link.device())
-            .map(|n| n.to_string())
-            .unwrap_or_default(),
-        carrier: carrier_name(link.carrier()).into(),
-        relay: (link.carrier() == CarrierKind::Relayed)
-            .then(|| daemon.links.relay_to(link.device()))
-            .flatten(),
-        address: link.remote().to_string(),
-        rtt_ms: link.rtt().as_secs_f64() * 1000.0,
-    });
+    let links = daemon
+        .swarm
+        .links()
+        .open()
+        .into_iter()
+        .map(|link| LinkInfo {
+            device: link.device().to_string(),
+            name: daemon
+                .swarm
+                .links()
+                .name(link.device())
+                .map(|n| n.to_string())
+                .unwrap_or_default(),
+            carrier: carrier_name(link.carrier()).into(),
+            relay: (link.carrier() == CarrierKind::Relayed)
+                .then(|| daemon.swarm.links().relay_to(link.device()))
+                .flatten(),
+            address: link.remote().to_string(),
+            rtt_ms: link.rtt().as_secs_f64() * 1000.0,
+        });
     Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         device: daemon.device.to_string(),
         short: daemon.device.short(),
         name: daemon.name.to_string(),
         pid: std::process::id(),
-        uptime: daemon.core.clock.uptime().as_secs(),
-        udp_port: daemon.config.quic.then(|| daemon.endpoint.port()),
-        tcp_port: daemon.endpoint.tcp_port(),
+        uptime: daemon.swarm.core().clock.uptime().as_secs(),
+        udp_port: daemon.config.quic.then(|| daemon.swarm.endpoint().port()),
+        tcp_port: daemon.swarm.endpoint().tcp_port(),
         home: daemon.paths.data.display().to_string(),
         shares: daemon.share_records().len() as u64,
         uploads: daemon.uploads(),
@@ -54,7 +60,7 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
             .iter()
             .filter(|t| t.is_running())
             .count() as u64,
-        nearby: daemon.links.nearby().len() as u64,
+        nearby: daemon.swarm.links().nearby().len() as u64,
         links: links.collect(),
         relays: daemon
             .relays
@@ -64,8 +70,8 @@ pub(super) async fn status(State(daemon): Ctx) -> Json<Status> {
             .collect(),
         unread: daemon.mail.inbox.unread(),
         outgoing: daemon.mail.outbox.len() as u64,
-        world: daemon.host_state.info(),
-        limits: daemon.throttles.info(),
+        world: daemon.swarm.host_state().info(),
+        limits: daemon.swarm.throttles().info(),
         losses: daemon.losses.told(),
         warnings: daemon.all_warnings(),
     })
@@ -116,7 +122,7 @@ fn info(
     daemon: &Daemon,
     share: &Share,
     record: &crate::records::ShareRecord,
-    version: &crate::shares::Version,
+    version: &hither_swarm::Version,
     held: u64,
 ) -> ShareInfo {
     let head = version.head.head();
@@ -166,7 +172,7 @@ fn info(
 pub(super) fn find_share(daemon: &Daemon, id: &str) -> Result<Arc<Share>, Failure> {
     let id = ShareId::from_hex(id).ok();
     let share = id
-        .and_then(|id| daemon.shares.get(id))
+        .and_then(|id| daemon.swarm.shares().get(id))
         .filter(|share| share.current().is_some());
     share.ok_or_else(|| {
         ApiError::new(

@@ -3,7 +3,6 @@
 
 use super::notice::{Digest, Notice};
 use super::sync_state::{self, MAX_AWAY, SyncState};
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::relay::records::CardRecord;
 use crate::relay::{RelayConnection, RequestError};
@@ -12,6 +11,7 @@ use hither_api::ApiError;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, StorageError, Table};
 use hither_proto::{DeviceId, MessageId, stamp};
+use hither_swarm::unix_millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};

@@ -23,9 +23,9 @@ pub(crate) use notice::{Digest, Entry, Notice};
 
 use crate::daemon::Daemon;
 use crate::records::ShareRecord;
-use crate::shares::Share;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{DeviceId, GroupId, ShareId};
+use hither_swarm::Share;
 use notice::Own;
 use remote_catalogue::RemoteCatalogue;
 use std::collections::BTreeSet;

@@ -4,7 +4,6 @@
 use super::content::{self, Inner};
 use super::sync::{self, SyncError};
 use super::{Known, group_name};
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::relay::{RelayConnection, RequestError};
 use hither_carrier::seal::SealError;
@@ -12,6 +11,7 @@ use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSecret, KeyMark, LogError,
     Membership, RelayRefusalCode, SignedEntry,
 };
+use hither_swarm::unix_millis;
 use std::sync::Arc;
 
 /// Attempts at an entry while others write too.

@@ -2,7 +2,6 @@
 
 use super::store::Stands;
 use super::{Asker, Known};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::relay;
 use hither_api::{
@@ -10,6 +9,7 @@ use hither_api::{
     GroupShare, GroupState,
 };
 use hither_proto::{DeviceId, GroupId, GroupInvite, NameSeal, Policy, Role, display_name};
+use hither_swarm::unix_seconds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -284,7 +284,7 @@ pub(super) async fn device(
 /// Members of this device's groups that are not the user's devices, by name.
 pub(crate) fn devices(daemon: &Daemon, own: &[DeviceInfo]) -> Vec<DeviceInfo> {
     let mut all: BTreeMap<DeviceId, DeviceInfo> = BTreeMap::new();
-    let nearby = daemon.links.nearby();
+    let nearby = daemon.swarm.links().nearby();
     for (_, known) in daemon.groups.all() {
         let Some(membership) = known.membership_of(&daemon.device) else {
             continue;

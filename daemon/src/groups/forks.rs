@@ -41,7 +41,9 @@ pub(super) async fn heal(
     match found {
         Found::None => Ok(()),
         Found::Taken { given_up } => {
-            daemon.warn(words(&daemon.groups.name(&group.to_string()), given_up));
+            daemon
+                .warnings
+                .add(words(&daemon.groups.name(&group.to_string()), given_up));
             Ok(())
         }
         Found::Show(entries)

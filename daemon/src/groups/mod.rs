@@ -34,7 +34,6 @@ pub(crate) use joining::{join, search};
 pub(crate) use reconciler::run;
 pub(crate) use work::{create, decide, leave, set_policy};
 
-use crate::clock::unix_millis;
 use crate::hexed::Hex;
 use hither_api::{ApiError, ErrorCode};
 use hither_content::DomainSecret;
@@ -43,11 +42,32 @@ use hither_proto::{
     DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember,
     GroupName, GroupSecret, Membership, ShareId, display_name,
 };
+use hither_swarm::Share;
+use hither_swarm::unix_millis;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{GroupRecord, Stands, Store, Told};
 use tokio::sync::watch;
+
+impl hither_swarm::Membership for Groups {
+    fn is_barred(&self, share: &Share, device: &DeviceId) -> bool {
+        self.bars(share.id, share.group(), device)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn fellow_members(&self, device: &DeviceId) -> HashSet<DeviceId> {
+        let all = self.all();
+        let own = all
+            .iter()
+            .filter_map(|(_, known)| known.membership_of(device));
+        own.flat_map(|membership| membership.members().keys().copied())
+            .collect()
+    }
+}
 
 /// A way in which a group can be meant.
 type Way<'a> = dyn Fn(&GroupId, &Known) -> bool + 'a;

@@ -205,7 +205,8 @@ impl GroupReconciler {
                 // at.
                 Err(error) => self
                     .daemon
-                    .warn(format!("A group cannot be followed: {error}.")),
+                    .warnings
+                    .add(format!("A group cannot be followed: {error}.")),
             }
             self.logs.remove(&group);
             self.rolls.insert(group);

@@ -3,7 +3,6 @@
 use super::content::{self, Inner};
 use super::store::{GroupRecord, Stands, Told};
 use super::{Known, asker, forks, joining};
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::hexed::Hex;
@@ -14,6 +13,7 @@ use hither_proto::{
     Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed,
     GroupStanding, LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry, stamp,
 };
+use hither_swarm::unix_millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -6,7 +6,6 @@ use super::describe::info;
 use super::store::{GroupRecord, Stands};
 use super::sync::{self, SyncError};
 use super::{Known, describe};
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay::{self, Relay, RelayConnection, RequestError};
@@ -19,6 +18,7 @@ use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupEntry, GroupId, GroupName, GroupNo, GroupRequest, LogError,
     NameSeal, Policy, RelayRefusalCode, SignedEntry, display_name,
 };
+use hither_swarm::unix_millis;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -2,10 +2,10 @@
 //! index.
 
 use crate::daemon::Daemon;
-use crate::shares::Share;
 use hither_engine::SessionId;
 use hither_proto::limits::{INDEX_EXTENT, INDEX_EXTENTS_ABOVE};
 use hither_proto::{Announcement, Delta, Message};
+use hither_swarm::Share;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -89,9 +89,10 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.daemon.core.routes.remove_session(self.id);
+        self.daemon.swarm.core().routes.remove_session(self.id);
         self.daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, _| engine.handle_unsubscribed(self.id));
     }
 }
@@ -99,14 +100,15 @@ impl Drop for Session {
 /// Keeps what is held of a share up to date, until it is told to stop.
 pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: CancellationToken) {
     let (sender, mut said) = mpsc::unbounded_channel();
-    let id = daemon.next_session();
-    daemon.core.routes.add_session(id, share.id, sender);
+    let id = daemon.swarm.next_session();
+    daemon.swarm.core().routes.add_session(id, share.id, sender);
     let session = Session {
         daemon: Arc::clone(&daemon),
         id,
     };
     daemon
-        .core
+        .swarm
+        .core()
         .with(|engine, _| engine.handle_subscribed(id, share.id));
     loop {
         let message = tokio::select! {

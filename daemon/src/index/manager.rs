@@ -5,10 +5,10 @@ use super::node::{self, Want, Wants};
 use super::nodes::{MAX_PLACES, Unanswered};
 use crate::daemon::Daemon;
 use crate::relay::{RelayError, dial, open};
-use crate::shares::Share;
 use hither_proto::{
     DeviceId, IndexMessage, RelayAddress, RelayMessage, RelayPurpose, ShareId, index_node,
 };
+use hither_swarm::Share;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ struct IndexManager {
 /// Keeps everything as it should be. Ends only when dropped.
 pub(super) async fn run(daemon: Arc<Daemon>) {
     let mut manager = IndexManager::default();
-    let (mut shares, mut relays) = (daemon.shares.changes(), daemon.relays.changes());
+    let (mut shares, mut relays) = (daemon.swarm.shares().changes(), daemon.relays.changes());
     loop {
         manager.look(&daemon);
         let due = daemon
@@ -123,7 +123,7 @@ impl IndexManager {
                 .or_default()
                 .extend(transfer.ticket.relays.iter().cloned());
         }
-        let shares = daemon.shares.all().into_iter().map(|share| {
+        let shares = daemon.swarm.shares().all().into_iter().map(|share| {
             let joined = self.joined.iter().map(|(front, _)| front.clone());
             let relays = joined
                 .chain(tickets.remove(&share.id).unwrap_or_default())
@@ -285,7 +285,7 @@ async fn where_is(daemon: &Daemon, relay: &RelayAddress) -> Result<Vec<RelayAddr
     let own = connection.is_none();
     let link = match connection {
         Some(connection) => connection.link().clone(),
-        None => dial(&daemon.endpoint, relay).await?,
+        None => dial(&daemon.swarm.endpoint(), relay).await?,
     };
     let asked = async {
         let mut stream = open(link.clone(), RelayPurpose::Index).await?;

@@ -6,7 +6,6 @@ use super::local_holdings::{LocalHoldings, chunks, units};
 use super::seal;
 use crate::daemon::Daemon;
 use crate::relay::{RelayError, RelayStream, dial, open};
-use crate::shares::Share;
 use bytes::Bytes;
 use hither_carrier::{SendHalf, write_relay_message};
 use hither_proto::limits::MAX_INDEX_FRAME;
@@ -14,6 +13,7 @@ use hither_proto::{
     HolderKind, IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
     ShareId,
 };
+use hither_swarm::Share;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ async fn attend(
     let dialled = async {
         let link = match connection {
             Some(connection) => connection.link().clone(),
-            None => dial(&daemon.endpoint, node).await?,
+            None => dial(&daemon.swarm.endpoint(), node).await?,
         };
         let mut stream = open(link, RelayPurpose::Index).await?;
         stream.reader.set_max(MAX_INDEX_FRAME);
@@ -471,9 +471,9 @@ fn name(daemon: &Daemon, share: &Share, known: &mut Topic) {
     let have = have(daemon, share);
     for (device, addresses) in known.hearing.name(share.owner, &have) {
         tracing::debug!(share = ?share.id, ?device, ?addresses, "an index names a holder");
-        daemon.links.indexed(device, addresses);
+        daemon.swarm.links().indexed(device, addresses);
         share.name_holder(device);
-        daemon.core.with(|engine, now| {
+        daemon.swarm.core().with(|engine, now| {
             engine.handle_holder_seen(share.id, device, HolderKind::Device, now)
         });
     }
@@ -486,7 +486,8 @@ fn have(daemon: &Daemon, share: &Share) -> Have {
     };
     let chunks = version.head.head().chunks;
     let held = daemon
-        .core
+        .swarm
+        .core()
         .with(|engine, _| engine.held(share.id).cloned())
         .unwrap_or_default();
     let complete = held.len() == u64::from(chunks);

@@ -10,9 +10,9 @@
 //! of being lost.
 
 use crate::catalogue::Notice;
-use crate::clock::unix_millis;
 use hither_api::{MessageKind, TicketNote};
 use hither_proto::{EntryName, Ticket, display_name};
+use hither_swarm::unix_millis;
 use serde::{Deserialize, Serialize};
 
 /// First byte.

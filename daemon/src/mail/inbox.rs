@@ -9,12 +9,12 @@
 use super::content::{Inside, Letter};
 use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
 use crate::catalogue::Notice;
-use crate::clock::unix_seconds;
 use crate::relay::Delivery;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
 use hither_proto::{DeviceId, stamp};
+use hither_swarm::unix_seconds;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -99,7 +99,9 @@ pub(crate) async fn receive(
             Ok(Ok(taken)) => taken,
             Ok(Err(error)) => {
                 // Not acknowledged: it comes again on the next connection.
-                daemon.warn(format!("Messages that arrived could not be kept: {error}."));
+                daemon
+                    .warnings
+                    .add(format!("Messages that arrived could not be kept: {error}."));
                 return connection.close();
             }
             Err(error) => return tracing::debug!(%error, "messages are left at the relay"),
@@ -122,7 +124,7 @@ async fn wait_for_room(
     connection: &RelayConnection,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) {
-    daemon.warn(
+    daemon.warnings.add(
         "The inbox is full: messages stay at the relay until some are deleted (hither inbox delete).".into(),
     );
     let drained = async { while deliveries.recv().await.is_some() {} };

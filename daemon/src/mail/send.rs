@@ -4,7 +4,6 @@
 use super::content::{Content, Letter, MAX_FILES, SmallFile};
 use super::outbox::{AddError, Outcome};
 use super::records::OutgoingRecord;
-use crate::clock::unix_millis;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::relay;
@@ -12,6 +11,7 @@ use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNo
 use hither_carrier::seal::{self, SealError, SealPurpose};
 use hither_content::{OwnData, OwnSeen};
 use hither_proto::{DeviceId, EntryName, MessageId, Ticket, display_name};
+use hither_swarm::unix_millis;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};

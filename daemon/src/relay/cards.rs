@@ -31,7 +31,7 @@ fn own(daemon: &Daemon) -> CardRecord {
     CardRecord {
         name: daemon.name.as_str().to_owned(),
         addresses: daemon.addresses(),
-        tcp_port: daemon.endpoint.tcp_port(),
+        tcp_port: daemon.swarm.endpoint().tcp_port(),
         made_ms: 0,
         catalogue: Some(daemon.catalogue.digest()),
     }

@@ -5,14 +5,16 @@
 //! offers are declined; the ways to [`MAX_REACHED`] relays that this device did not join are
 //! remembered.
 
-use super::RelayConnection;
 use super::dial::{self, RelayError, RelayStream};
-use crate::daemon::Daemon;
-use hither_carrier::{CarrierKind, Link, Stream};
+use super::{RelayConnection, Relays};
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
+use hither_carrier::{CarrierKind, Endpoint, Link, Stream};
 use hither_proto::{
     CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose,
     RelayRefusalCode,
 };
+use hither_swarm::{CircuitError, CircuitRelays, JoinedRelay, Swarm, Tasks};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,23 +69,136 @@ impl Reached {
     }
 }
 
-/// Asks a relay, or the node of its fleet that it names, for a circuit.
-pub(crate) async fn connect(
-    daemon: &Daemon,
-    relay: &RelayAddress,
-    to: DeviceId,
-    knock: Knock,
-) -> Result<Stream, RelayError> {
-    let mut at = relay.clone();
-    for _ in 0..MAX_HOPS {
-        let mut begun = begin(daemon, &at).await?;
-        match begun.ask(CircuitMessage::Connect { to, knock }).await? {
-            CircuitMessage::Connected => return begun.into_stream(),
-            CircuitMessage::At { front } if front.key != at.key => at = front,
-            _ => return Err(RelayError::Unexpected),
+/// Asks relays for circuits.
+pub(crate) struct RelayCircuits {
+    pub(crate) relays: Arc<Relays>,
+    pub(crate) endpoint: Arc<Endpoint>,
+}
+
+impl CircuitRelays for RelayCircuits {
+    fn joined(&self, device: DeviceId) -> Vec<JoinedRelay> {
+        let all = self.relays.all();
+        let connected = all.iter().filter_map(|relay| {
+            let connection = relay.connection()?;
+            Some(JoinedRelay {
+                address: connection.relay.clone(),
+                name: relay.url.at.to_string(),
+                presence: relay.presence(device),
+            })
+        });
+        connected.collect()
+    }
+
+    fn connect<'a>(
+        &'a self,
+        relay: &'a RelayAddress,
+        device: DeviceId,
+        knock: Knock,
+    ) -> BoxFuture<'a, Result<Stream, CircuitError>> {
+        let connecting = self.connect_at(relay, device, knock);
+        connecting.map_err(CircuitError::from).boxed()
+    }
+}
+
+impl From<RelayError> for CircuitError {
+    fn from(error: RelayError) -> Self {
+        match error {
+            RelayError::Refused(refusal) => Self::Refused(refusal),
+            RelayError::Link(error) => Self::Link(error),
+            error => Self::Broken(error.to_string()),
         }
     }
-    Err(RelayError::Refused(RelayRefusalCode::NotFound.into()))
+}
+
+impl RelayCircuits {
+    /// Asks a relay, or the node of its fleet that it names, for a circuit.
+    async fn connect_at(
+        &self,
+        relay: &RelayAddress,
+        to: DeviceId,
+        knock: Knock,
+    ) -> Result<Stream, RelayError> {
+        let mut at = relay.clone();
+        for _ in 0..MAX_HOPS {
+            let mut begun = self.begin(&at).await?;
+            match begun.ask(CircuitMessage::Connect { to, knock }).await? {
+                CircuitMessage::Connected => return begun.into_stream(),
+                CircuitMessage::At { front } if front.key != at.key => at = front,
+                _ => return Err(RelayError::Unexpected),
+            }
+        }
+        Err(RelayError::Refused(RelayRefusalCode::NotFound.into()))
+    }
+
+    /// A stream to a relay, alone on its connection: one that is not read must not hold up the long
+    /// connection or another circuit.
+    async fn begin(&self, relay: &RelayAddress) -> Result<Begun, RelayError> {
+        let connected = self.relays.connected();
+        if let Some(connection) = connected.iter().find(|c| c.relay.key == relay.key) {
+            return self.beside(connection).await;
+        }
+        let reached = &self.relays.reached;
+        if let Some(known) = reached
+            .get(relay.key)
+            .filter(|(carrier, _)| !self.is_worse(relay.key, *carrier))
+        {
+            match self.over(relay.key, known).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => tracing::debug!(relay = ?relay.key, %error, "not where it was"),
+            }
+            reached.forget(relay.key);
+        }
+        let link = dial::dial(&self.endpoint, relay).await?;
+        reached.keep(&link);
+        open(link).await
+    }
+
+    /// Whether the other carrier was found to carry more.
+    fn is_worse(&self, relay: DeviceId, carrier: CarrierKind) -> bool {
+        let first = self.endpoint.paths().first(relay);
+        first.is_some_and(|first| first != carrier)
+    }
+
+    /// A stream on the way on which the long connection is, or on a better one.
+    async fn beside(&self, connection: &RelayConnection) -> Result<Begun, RelayError> {
+        match connection.carrier() {
+            carrier if self.is_worse(connection.relay.key, carrier) => {
+                open(dial::dial(&self.endpoint, &connection.relay).await?).await
+            }
+            // Every stream is a connection.
+            CarrierKind::Tcp => open(connection.link().clone()).await,
+            carrier => {
+                self.over(connection.relay.key, (carrier, connection.remote()))
+                    .await
+            }
+        }
+    }
+
+    /// A stream over one carrier to one address of a relay.
+    async fn over(
+        &self,
+        relay: DeviceId,
+        (carrier, at): (CarrierKind, SocketAddr),
+    ) -> Result<Begun, RelayError> {
+        let link = match carrier {
+            CarrierKind::Tcp => self.endpoint.connect_relay_tcp(relay, &[at]).await?,
+            CarrierKind::Quic | CarrierKind::Relayed => {
+                self.endpoint.connect_relay_quic(relay, &[at]).await?
+            }
+        };
+        open(link).await
+    }
+
+    async fn accept(&self, connection: &RelayConnection, offer: Offer) -> Result<(), RelayError> {
+        let mut begun = self.beside(connection).await?;
+        let circuit = offer.circuit;
+        match begun.ask(CircuitMessage::Accept { circuit }).await? {
+            CircuitMessage::Connected => {}
+            _ => return Err(RelayError::Unexpected),
+        }
+        let stream = begun.into_stream()?;
+        Ok(self.endpoint.accept_circuit(offer.from, stream).await?)
+    }
 }
 
 fn about(message: CircuitMessage) -> RelayMessage {
@@ -125,69 +240,6 @@ impl Drop for Begun {
     }
 }
 
-/// A stream to a relay, alone on its connection: one that is not read must not hold up the long
-/// connection or another circuit.
-async fn begin(daemon: &Daemon, relay: &RelayAddress) -> Result<Begun, RelayError> {
-    let connected = daemon
-        .relays
-        .connected()
-        .into_iter()
-        .find(|c| c.relay.key == relay.key);
-    if let Some(connection) = connected {
-        return beside(daemon, &connection).await;
-    }
-    let reached = &daemon.relays.reached;
-    if let Some(known) = reached
-        .get(relay.key)
-        .filter(|(carrier, _)| !is_worse(daemon, relay.key, *carrier))
-    {
-        match again(daemon, relay.key, known).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => tracing::debug!(relay = ?relay.key, %error, "not where it was"),
-        }
-        reached.forget(relay.key);
-    }
-    let link = dial::dial(&daemon.endpoint, relay).await?;
-    reached.keep(&link);
-    open(link).await
-}
-
-/// Whether the other carrier was found to carry more.
-fn is_worse(daemon: &Daemon, relay: DeviceId, carrier: CarrierKind) -> bool {
-    daemon
-        .links
-        .paths()
-        .first(relay)
-        .is_some_and(|first| first != carrier)
-}
-
-/// A stream on the way on which the long connection is, or on a better one.
-async fn beside(daemon: &Daemon, connection: &RelayConnection) -> Result<Begun, RelayError> {
-    match connection.carrier() {
-        carrier if is_worse(daemon, connection.relay.key, carrier) => {
-            open(dial::dial(&daemon.endpoint, &connection.relay).await?).await
-        }
-        // Every stream is a connection.
-        CarrierKind::Tcp => open(connection.link().clone()).await,
-        carrier => again(daemon, connection.relay.key, (carrier, connection.remote())).await,
-    }
-}
-
-async fn again(
-    daemon: &Daemon,
-    relay: DeviceId,
-    (carrier, at): (CarrierKind, SocketAddr),
-) -> Result<Begun, RelayError> {
-    let endpoint = &daemon.endpoint;
-    let link = match carrier {
-        CarrierKind::Tcp => endpoint.connect_relay_tcp(relay, &[at]).await?,
-        CarrierKind::Quic | CarrierKind::Relayed => {
-            endpoint.connect_relay_quic(relay, &[at]).await?
-        }
-    };
-    open(link).await
-}
-
 async fn open(link: Link) -> Result<Begun, RelayError> {
     let opened = timeout(OPEN, dial::open(link, RelayPurpose::Circuit)).await;
     Ok(Begun(Some(opened.unwrap_or(Err(RelayError::Silent))?)))
@@ -195,14 +247,16 @@ async fn open(link: Link) -> Result<Begun, RelayError> {
 
 /// Takes, until the connection ends, the circuits that others ask for and that this device wants.
 pub(super) async fn receive(
-    daemon: Arc<Daemon>,
+    swarm: Arc<Swarm>,
+    tasks: Tasks,
+    circuits: Arc<RelayCircuits>,
     connection: Arc<RelayConnection>,
     mut offers: mpsc::Receiver<Offer>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_ACCEPTING));
     while let Some(offer) = offers.recv().await {
         let place = Arc::clone(&places).try_acquire_owned();
-        let (Ok(place), true) = (place, is_wanted(&daemon, &offer)) else {
+        let (Ok(place), true) = (place, swarm.wants_circuit(offer.from, &offer.knock)) else {
             tracing::debug!(from = ?offer.from, "a circuit is declined");
             connection
                 .tell(about(CircuitMessage::Decline {
@@ -211,15 +265,15 @@ pub(super) async fn receive(
                 .await;
             continue;
         };
-        let (of, by, stop) = (
-            Arc::clone(&daemon),
+        let (circuits, by, stop) = (
+            Arc::clone(&circuits),
             Arc::clone(&connection),
-            daemon.tasks.token.clone(),
+            tasks.token.clone(),
         );
-        daemon.tasks.spawn(async move {
+        tasks.spawn(async move {
             let from = offer.from;
             let accepted = tokio::select! {
-                accepted = accept(&of, &by, offer) => accepted,
+                accepted = circuits.accept(&by, offer) => accepted,
                 () = stop.cancelled() => return,
             };
             if let Err(error) = accepted {
@@ -228,32 +282,4 @@ pub(super) async fn receive(
             drop(place);
         });
     }
-}
-
-/// Whoever shows that they know a share that is here may come and prove it: nobody else is listened
-/// to.
-fn is_wanted(daemon: &Daemon, offer: &Offer) -> bool {
-    let known = |secret| offer.knock.verify(secret, &offer.from, &daemon.device);
-    offer.from != daemon.device && daemon.shares.all().iter().any(|share| known(&share.secret))
-}
-
-async fn accept(
-    daemon: &Daemon,
-    connection: &RelayConnection,
-    offer: Offer,
-) -> Result<(), RelayError> {
-    let mut begun = beside(daemon, connection).await?;
-    match begun
-        .ask(CircuitMessage::Accept {
-            circuit: offer.circuit,
-        })
-        .await?
-    {
-        CircuitMessage::Connected => {}
-        _ => return Err(RelayError::Unexpected),
-    }
-    Ok(daemon
-        .endpoint
-        .accept_circuit(offer.from, begun.into_stream()?)
-        .await?)
 }

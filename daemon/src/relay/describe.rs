@@ -1,11 +1,11 @@
 //! Relays and devices as the local API shows them.
 
 use super::connection_state::{ConnectionState, Relay};
-use crate::clock::{unix_millis, unix_seconds};
 use crate::daemon::Daemon;
 use hither_api::{DeviceInfo, RelayInfo, RelayState};
 use hither_carrier::CarrierKind;
 use hither_proto::{DeviceId, DeviceName, stamp};
+use hither_swarm::{unix_millis, unix_seconds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,7 +70,7 @@ pub(crate) fn devices(daemon: &Daemon) -> Vec<DeviceInfo> {
     for relay in daemon.relays.all() {
         add(daemon, &relay, &mut all);
     }
-    let nearby = daemon.links.nearby();
+    let nearby = daemon.swarm.links().nearby();
     for (device, info) in &mut all {
         // What is seen on this network is there, whatever relays say.
         if nearby.contains(device) {
@@ -158,7 +158,7 @@ pub(crate) fn name_of(daemon: &Daemon, device: DeviceId) -> String {
     let newest = cards.max_by_key(|card| (stamp::is_plausible(card.made_ms, now), card.made_ms));
     let newest = newest.map(|card| DeviceName::clean(&card.name));
     newest
-        .or_else(|| daemon.links.name(device))
+        .or_else(|| daemon.swarm.links().name(device))
         .map(|name| name.to_string())
         .unwrap_or_default()
 }

@@ -1,10 +1,10 @@
 //! The user's devices as one relay tells them, and as a user names them.
 
 use super::records::{CardRecord, DeviceRecord};
-use crate::clock::unix_millis;
 use hither_api::{ApiError, DeviceInfo, ErrorCode};
 use hither_proto::limits::MAX_DEVICES;
 use hither_proto::{DeviceEntry, DeviceId, display_name, stamp};
+use hither_swarm::unix_millis;
 use std::collections::BTreeMap;
 
 /// One device of the user.

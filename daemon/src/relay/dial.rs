@@ -237,7 +237,7 @@ pub(crate) async fn assign(link: Link) -> Result<Vec<RelayAddress>, RelayError> 
     }
 }
 
-/// Begins the long connection. `instance`: of [`crate::twins::Twins`].
+/// Begins the long connection. `instance`: of [`hither_swarm::Twins`].
 pub(crate) async fn hello(
     link: Link,
     invitation: Option<Invitation>,

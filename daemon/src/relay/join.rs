@@ -35,9 +35,13 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, url: &RelayUrl) -> Result<Arc<Rel
     {
         return Ok(before);
     }
-    let Welcomed { first, list } = greet(&daemon.endpoint, url, daemon.twins.instance)
-        .await
-        .map_err(|error| failure::relay(&url.at, &error))?;
+    let Welcomed { first, list } = greet(
+        &daemon.swarm.endpoint(),
+        url,
+        daemon.swarm.twins().instance(),
+    )
+    .await
+    .map_err(|error| failure::relay(&url.at, &error))?;
     let relay = Arc::new(Relay::joined(
         url,
         &list,

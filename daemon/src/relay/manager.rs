@@ -10,7 +10,6 @@ use super::select::{Select, Step};
 use super::trouble::Trouble;
 use super::{cards, circuit, devices};
 use crate::daemon::Daemon;
-use crate::twins;
 use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
 use std::future::{Future, pending};
@@ -32,7 +31,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<Fi
     // Without it the pauses are those of every other device: no more than a pity.
     let _ = getrandom::fill(&mut seed);
     let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
-    let network = daemon.relays.network.subscribe();
+    let network = daemon.swarm.network();
     let left = relay.left.clone();
     let mut manager = RelayManager {
         daemon,
@@ -227,7 +226,12 @@ impl RelayManager {
                 {
                     // Once it goes back at once, so that the other one hears of it too; then it
                     // leaves the place to it.
-                    if twins::found(&self.daemon, &format!("at the relay {}", self.relay.url.at)) {
+                    if self
+                        .daemon
+                        .swarm
+                        .twins()
+                        .found(&format!("at the relay {}", self.relay.url.at))
+                    {
                         self.select.refused(Instant::now());
                         return true;
                     }
@@ -249,13 +253,18 @@ impl RelayManager {
     fn shortened(&self, connection: &RelayConnection) -> bool {
         connection.carrier() == CarrierKind::Tcp
             && connection.is_unanswered()
-            && self.daemon.links.paths().shorten(connection.relay.key)
+            && self
+                .daemon
+                .swarm
+                .links()
+                .paths()
+                .shorten(connection.relay.key)
     }
 
     async fn assign(&mut self, entry: RelayAddress) {
         let daemon = Arc::clone(&self.daemon);
         let asked = self.beside(async move {
-            let link = Spare::new(dial::dial(&daemon.endpoint, &entry).await?);
+            let link = Spare::new(dial::dial(&daemon.swarm.endpoint(), &entry).await?);
             let assigned = dial::assign(link.link.clone()).await;
             Ok::<_, RelayError>((link, assigned))
         });
@@ -293,9 +302,10 @@ impl RelayManager {
         let tried = self.beside(async move {
             let link = match kept {
                 Some(link) => link,
-                None => Spare::new(dial::dial(&daemon.endpoint, &at).await?),
+                None => Spare::new(dial::dial(&daemon.swarm.endpoint(), &at).await?),
             };
-            let greeted = dial::hello(link.link.clone(), None, daemon.twins.instance).await?;
+            let greeted =
+                dial::hello(link.link.clone(), None, daemon.swarm.twins().instance()).await?;
             link.keep_open();
             Ok::<_, RelayError>(greeted)
         });
@@ -330,7 +340,7 @@ impl RelayManager {
     async fn connected(&mut self, relay: RelayAddress, stream: RelayStream, welcome: Welcome) {
         let entries = welcome.devices.clone();
         let (connection, ends, news) =
-            RelayConnection::new(relay, &stream, welcome, self.daemon.links.paths());
+            RelayConnection::new(relay, &stream, welcome, self.daemon.swarm.links().paths());
         let News {
             notices,
             deliveries,
@@ -345,7 +355,13 @@ impl RelayManager {
             }
         });
         self.deliver(&connection, deliveries);
-        let taking = circuit::receive(Arc::clone(&self.daemon), Arc::clone(&connection), offers);
+        let taking = circuit::receive(
+            Arc::clone(&self.daemon.swarm),
+            self.daemon.tasks.clone(),
+            Arc::clone(&self.daemon.circuits),
+            Arc::clone(&connection),
+            offers,
+        );
         self.daemon.tasks.spawn_forever(taking);
         self.select.connected(connection.relay.key, Instant::now());
         self.relay.welcomed(connection.welcome());
@@ -380,7 +396,7 @@ impl RelayManager {
         let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
         entries
             .iter()
-            .for_each(|entry| daemon.endpoint.vouch(entry.device));
+            .for_each(|entry| daemon.swarm.endpoint().vouch(entry.device));
         let work = move || {
             let opened = opened(&daemon, &entries);
             relay.change_devices(|list| list.replace(&entries, opened));
@@ -391,7 +407,8 @@ impl RelayManager {
         let _ = tokio::task::spawn_blocking(work).await;
         // Whoever is at the relay may be reached through it.
         self.daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, now| engine.handle_back(None, now));
     }
 
@@ -404,10 +421,10 @@ impl RelayManager {
             .collect();
         changed
             .iter()
-            .for_each(|entry| daemon.endpoint.vouch(entry.device));
+            .for_each(|entry| daemon.swarm.endpoint().vouch(entry.device));
         removed
             .iter()
-            .for_each(|device| daemon.endpoint.disown(*device));
+            .for_each(|device| daemon.swarm.endpoint().disown(*device));
         let work = move || {
             let opened = opened(&daemon, &changed);
             if relay.change_devices(|list| list.change(&changed, &removed, opened)) {
@@ -418,7 +435,7 @@ impl RelayManager {
             }
         };
         let _ = tokio::task::spawn_blocking(work).await;
-        self.daemon.core.with(|engine, now| {
+        self.daemon.swarm.core().with(|engine, now| {
             here.into_iter()
                 .for_each(|device| engine.handle_back(Some(device), now));
         });
@@ -462,8 +479,8 @@ fn hint(daemon: &Daemon, relay: &Relay) {
             .collect()
     });
     for (device, card) in cards {
-        daemon.links.hinted(device, &card.addresses);
-        daemon.links.introduced(
+        daemon.swarm.links().hinted(device, &card.addresses);
+        daemon.swarm.links().introduced(
             device,
             hither_proto::DeviceName::clean(&card.name),
             card.tcp_port,

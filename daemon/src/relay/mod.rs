@@ -21,13 +21,13 @@ mod failing;
 mod join;
 mod keep_alive;
 mod manager;
-mod network;
 pub(crate) mod records;
 mod select;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trouble;
 
+pub(crate) use circuit::RelayCircuits;
 pub(crate) use connection::{Delivery, RelayConnection, RequestError};
 pub(crate) use connection_state::{ConnectionState, Relay};
 pub(crate) use describe::{carrier_name, devices, name_of};
@@ -38,7 +38,6 @@ pub(crate) use dial::RelayError;
 )]
 pub(crate) use dial::{RelayStream, dial, open};
 pub(crate) use join::{join, leave};
-pub(crate) use network::addresses;
 pub(crate) use records::CardRecord;
 pub(crate) use trouble::Trouble;
 
@@ -62,8 +61,6 @@ pub(crate) struct Relays {
     all: RwLock<Vec<Arc<Relay>>>,
     /// Counts up when a connection begins or ends, or a list of devices changes.
     changes: watch::Sender<u64>,
-    /// Counts up when the network may be another one.
-    network: watch::Sender<u64>,
     /// Held while a relay is joined or left.
     joining: tokio::sync::Mutex<()>,
     /// Where other relays are, for circuits.
@@ -84,7 +81,6 @@ impl Relays {
         Ok(Self {
             all: RwLock::new(relays.take(MAX_JOINED).collect()),
             changes,
-            network: watch::Sender::new(0),
             joining: tokio::sync::Mutex::new(()),
             reached: circuit::Reached::default(),
         })
@@ -175,11 +171,6 @@ impl Relays {
         self.changes.subscribe()
     }
 
-    /// Counts up whenever the network may be another one.
-    pub(crate) fn network(&self) -> watch::Receiver<u64> {
-        self.network.subscribe()
-    }
-
     /// Whether some relay may be reached any moment: none has failed yet since it was tried last.
     pub(crate) fn connecting(&self) -> bool {
         self.all()
@@ -256,9 +247,6 @@ pub(crate) async fn publish_cards(daemon: &Arc<Daemon>) {
 
 /// Starts the long connections of all relays, and the watch over the network.
 pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon
-        .tasks
-        .spawn_forever(network::watch(daemon.relays.network.clone()));
     for relay in daemon.relays.all() {
         daemon
             .tasks

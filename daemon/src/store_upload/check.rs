@@ -7,13 +7,12 @@
 
 use super::records::KeptRecord;
 use crate::daemon::Daemon;
-use crate::handshake::{HANDSHAKE, OpenError, greet};
 use crate::relay::{RelayError, dial};
-use crate::rollback;
-use crate::shares::Share;
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{HolderKind, Purpose, Refusal, RelayAddress, ShareId, SignedHead};
+use hither_swarm::Share;
+use hither_swarm::{HANDSHAKE, OpenError, greet};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -45,7 +44,7 @@ pub(super) async fn everything(daemon: Arc<Daemon>) {
 /// Asks what a store has of one share. What it has lost is uploaded again, and what this device
 /// does not know is gone past.
 pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
-    let Some(share) = daemon.shares.get(share) else {
+    let Some(share) = daemon.swarm.shares().get(share) else {
         return;
     };
     let record = daemon.store_uploads.entry(share.id).record;
@@ -60,7 +59,7 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
     };
     if let Some(head) = &shown {
         share.saw(head);
-        rollback::look(daemon, &share);
+        daemon.swarm.mark_if_behind(&share);
     }
     let Some(current) = share.current() else {
         return;
@@ -96,7 +95,7 @@ async fn shown(
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
-    let link = dial(&daemon.endpoint, store).await?;
+    let link = dial(&daemon.swarm.endpoint(), store).await?;
     let answer = ask(share, &link).await;
     link.close("looked");
     Ok(answer?)

@@ -2,12 +2,12 @@
 //! misses.
 
 use crate::daemon::Daemon;
-use crate::serve_stream::Lent;
-use crate::shares::{ServeError, Version};
 use bytes::Bytes;
 use hither_content::ReadChunkError;
 use hither_proto::limits::{CHUNK_TAG, MAX_PUT_LIST};
 use hither_proto::{ChunkRecord, Manifest, PutRecord, Ranges, RelayMessage, Space};
+use hither_swarm::PooledBuf;
+use hither_swarm::{ServeError, Version};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -151,7 +151,7 @@ impl Chunks {
     }
 
     fn read_one(&self, daemon: &Daemon, space: Space, position: u32) -> Read {
-        let mut buffer = daemon.workers.buffers.take();
+        let mut buffer = daemon.swarm.workers().buffers.take();
         self.version
             .read_sealed(space, position, &mut buffer)
             .map_err(|error| match error {
@@ -160,7 +160,7 @@ impl Chunks {
                 }
                 error => ReadFailed::Unreadable(error.to_string()),
             })?;
-        let payload = Lent::bytes(buffer, &daemon.workers.buffers);
+        let payload = PooledBuf::bytes(buffer, &daemon.swarm.workers().buffers);
         Ok((
             RelayMessage::PutChunk {
                 space,

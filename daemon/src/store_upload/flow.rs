@@ -2,10 +2,10 @@
 //! nothing, it is left for the other carrier.
 
 use crate::daemon::Daemon;
-use crate::links::probing::ANSWERS;
-use crate::links::watching::{UNSEEN, Verdict, Watch};
 use hither_carrier::{CarrierKind, Link, Paths, Progress, Stream};
 use hither_proto::DeviceId;
+use hither_swarm::ANSWERS;
+use hither_swarm::{UNSEEN, Verdict, Watch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::time::{MissedTickBehavior, interval};
@@ -30,7 +30,7 @@ pub(super) struct Flow {
 impl Flow {
     pub(super) fn new(daemon: &Daemon, link: &Link, stream: &Stream) -> Self {
         Self {
-            paths: Arc::clone(daemon.links.paths()),
+            paths: Arc::clone(daemon.swarm.links().paths()),
             link: link.clone(),
             via: stream.via,
             state: AtomicU8::new(SENDING),

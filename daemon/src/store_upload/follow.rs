@@ -2,11 +2,11 @@
 
 use super::{Doing, Entry, Trouble, policy};
 use crate::daemon::Daemon;
-use crate::shares::Share;
 use futures::Stream;
 use futures::stream;
 use hither_api::{ApiError, ErrorCode, Event, UploadInfo, UploadState};
 use hither_proto::ShareId;
+use hither_swarm::Share;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -131,7 +131,8 @@ impl Follow {
             self.changes.borrow_and_update();
             let upload = self
                 .daemon
-                .shares
+                .swarm
+                .shares()
                 .get(self.share)
                 .and_then(|share| self.daemon.upload_info(&share));
             let Some(upload) = upload else {

@@ -24,7 +24,6 @@ mod work;
 pub(crate) use follow::follow;
 
 use crate::daemon::Daemon;
-use crate::holders;
 use crate::records::Records;
 use hither_api::ErrorCode;
 use hither_content::storage::StorageError;
@@ -194,7 +193,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>) {
         whole.collect()
     };
     for (share, store) in kept {
-        holders::uploaded(daemon, share, &store);
+        daemon.swarm.store_uploaded(share, &store);
     }
     daemon.tasks.spawn_forever(work::run(Arc::clone(daemon)));
 }

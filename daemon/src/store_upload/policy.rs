@@ -1,9 +1,9 @@
 //! What is uploaded: the user's word for a share, then the rules of the configuration.
 
 use super::{Doing, Trouble};
-use crate::host_state::Facts;
-use crate::links::is_near;
 use hither_api::UploadRules;
+use hither_swarm::Facts;
+use hither_swarm::is_near;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// Why a share is not uploaded, for people: how "not uploaded: …" ends.

@@ -1,8 +1,6 @@
 //! Uploads, stores as sources and watched folders, with daemons and a real relay in this process.
 
 use crate::daemon::Daemon;
-use crate::routes::Routes;
-use crate::shares::Share;
 use crate::transfer::{self, Request};
 use futures::StreamExt;
 use hither_api::{
@@ -11,6 +9,7 @@ use hither_api::{
 use hither_proto::Ticket;
 use hither_relay::config::{Config as RelayConfig, Size, Span};
 use hither_relay::start::{Running, start};
+use hither_swarm::Share;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -60,11 +59,8 @@ impl Device {
             ..config
         };
         let paths = Paths::in_home(home);
-        let (sender, inputs) = mpsc::unbounded_channel();
-        let starting = tokio::task::spawn_blocking(move || {
-            Daemon::start(paths, config, Routes::new(sender)).unwrap()
-        });
-        let daemon = starting.await.unwrap();
+        let starting = tokio::task::spawn_blocking(move || Daemon::start(paths, config).unwrap());
+        let (daemon, inputs) = starting.await.unwrap();
         assert!(crate::supervisor::start(&daemon, inputs).is_none());
         Self {
             daemon,
@@ -115,7 +111,10 @@ impl Device {
             panic!("no share")
         };
         let ticket: Ticket = ticket.parse().unwrap();
-        (self.daemon.shares.get(ticket.share()).unwrap(), ticket)
+        (
+            self.daemon.swarm.shares().get(ticket.share()).unwrap(),
+            ticket,
+        )
     }
 
     /// Waits for the upload of a share; says how the wait ended.
@@ -246,7 +245,7 @@ async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for()
     assert!(is_uploaded(&owner.uploaded(&share).await));
     let reader = Device::start(&world.path("reader")).await;
     let only_device = Ticket {
-        hints: vec![([127, 0, 0, 1], owner.daemon.endpoint.port()).into()],
+        hints: vec![([127, 0, 0, 1], owner.daemon.swarm.endpoint().port()).into()],
         relays: Vec::new(),
         ..ticket
     };
@@ -259,7 +258,7 @@ async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for()
     let store = relay.node.id();
     reader
         .until("the owner tells of the store", |daemon| {
-            daemon.holders.knows(share.id, store)
+            daemon.swarm.holders().stores(share.id).contains(&store)
         })
         .await;
     reader.stop().await;
@@ -426,7 +425,7 @@ async fn a_watched_folder_is_published_and_uploaded_as_it_changes_also_after_a_r
     let id = share.id;
     let at = |version: u64| {
         move |daemon: &Daemon| {
-            let share = daemon.shares.get(id).unwrap();
+            let share = daemon.swarm.shares().get(id).unwrap();
             let told = daemon.upload_info(&share).unwrap();
             told.version >= Some(version) && told.state == UploadState::Uploaded
         }

@@ -10,11 +10,11 @@ use super::flow::Flow;
 use crate::daemon::Daemon;
 use crate::hexed::Hex;
 use crate::relay::{RelayConnection, RelayError, RelayStream, RequestError, dial, open};
-use crate::shares::{Share, Version};
-use crate::throttle::Limit;
 use hither_carrier::{Link, RecvHalf, RelayReader, SendHalf, write_put_chunk, write_relay_message};
 use hither_content::storage::StorageError;
 use hither_proto::{Put, Ranges, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, Space};
+use hither_swarm::Limit;
+use hither_swarm::{Share, Version};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,7 @@ pub(super) async fn run(
     let near = daemon
         .store_uploads
         .nearest
-        .measure(&daemon.endpoint, &connection.welcome().stores)
+        .measure(&daemon.swarm.endpoint(), &connection.welcome().stores)
         .await;
     let store = connection.place(share.id, total, near).await?;
     record.store = Some(Hex(store.encode()));
@@ -126,7 +126,7 @@ async fn over(
     told: &impl Fn(u64, u64),
     may: bool,
 ) -> Result<Sent, UploadError> {
-    let link = dial(&daemon.endpoint, store).await?;
+    let link = dial(&daemon.swarm.endpoint(), store).await?;
     let _closing = Closing(link.clone());
     let RelayStream {
         stream,
@@ -134,7 +134,8 @@ async fn over(
         link,
     } = open(link, RelayPurpose::Upload).await?;
     let limit = daemon
-        .throttles
+        .swarm
+        .throttles()
         .up(stream.device, None, Some(stream.remote.ip()));
     let (way, progress) = (Flow::new(daemon, &link, &stream), stream.progress());
     let (mut send, mut recv) = (stream.send, stream.recv);

@@ -8,15 +8,14 @@ use super::records::KeptRecord;
 use super::upload::{self, Job, UploadError};
 use super::{Doing, RETRY, Trouble};
 use crate::daemon::Daemon;
-use crate::holders;
 use crate::records::ShareRecord;
 use crate::relay::{Relay, RelayConnection, RequestError};
-use crate::shares::{Share, Version};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use hither_api::ErrorCode;
 use hither_proto::{RelayRefusalCode, ShareId};
+use hither_swarm::{Share, Version};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -65,7 +64,7 @@ enum Due {
 /// Runs as long as the daemon does.
 pub(super) async fn run(daemon: Arc<Daemon>) {
     let mut changes = daemon.relays.changes();
-    let mut world = daemon.host_state.changes();
+    let mut world = daemon.swarm.host_state().changes();
     let mut works = Works::new();
     let mut running: HashMap<ShareId, Running> = HashMap::new();
     let mut connected = 0;
@@ -160,7 +159,7 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
                 (entry.doing, entry.failures, entry.not_before) = (Doing::Nothing, 0, None);
             });
             if let Some(store) = store {
-                holders::uploaded(daemon, share, &store);
+                daemon.swarm.store_uploaded(share, &store);
             }
         }
         Outcome::Failed(error) => {
@@ -210,7 +209,7 @@ async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
         .record
         .and_then(|record| record.store())
     {
-        holders::released(daemon, share, store.key);
+        daemon.swarm.store_released(share, store.key);
     }
     let of = Arc::clone(daemon);
     let removing = tokio::task::spawn_blocking(move || of.records.remove_kept(share));
@@ -232,7 +231,7 @@ async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
 
 /// Files changed since they were shared: what cannot be given is not announced any more.
 async fn recheck(daemon: &Arc<Daemon>, share: ShareId) {
-    let Some(share) = daemon.shares.get(share) else {
+    let Some(share) = daemon.swarm.shares().get(share) else {
         return;
     };
     let Some(version) = share.current() else {
@@ -298,7 +297,8 @@ impl Look<'_> {
         {
             let current = self
                 .daemon
-                .shares
+                .swarm
+                .shares()
                 .get(*share)
                 .and_then(|share| share.current());
             let released = self
@@ -318,7 +318,7 @@ impl Look<'_> {
     fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
         policy::link(
             &self.daemon.config.upload,
-            &self.daemon.host_state.facts(),
+            &self.daemon.swarm.host_state().facts(),
             relay,
         )
     }

@@ -9,11 +9,11 @@ use super::target::{discard_partial, open_target};
 use super::{Transfer, lock};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::routes::TransferInput;
-use crate::shares::Version;
 use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, SourceKind};
 use hither_content::{FetchTarget, Finished, ManifestFile, WriteError};
 use hither_proto::{Manifest, Message, SignedHead, Space};
+use hither_swarm::TransferInput;
+use hither_swarm::Version;
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,12 +121,14 @@ fn serve(run: &Run, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
     // The sessions that are open were shown the head of the version before, if any: who does not
     // reach the owner learns of this one here.
     run.daemon
-        .core
+        .swarm
+        .core()
         .routes
         .tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
     let head = version.head.head();
     run.daemon
-        .core
+        .swarm
+        .core()
         .with(|engine, now| engine.hold(share.id, head.version, head.chunks, durable.clone(), now));
     true
 }
@@ -136,7 +138,7 @@ fn unserve(daemon: &Daemon, transfer: &Transfer) {
     let share = transfer.share.id;
     match transfer.share.restore_previous() {
         Some(previous) => daemon.hold_whole(share, &previous),
-        None => daemon.core.with(|engine, _| engine.release(share)),
+        None => daemon.swarm.core().with(|engine, _| engine.release(share)),
     }
 }
 
@@ -198,7 +200,8 @@ impl Getting<'_> {
         let share = self.run.transfer.share.id;
         self.run
             .daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, _| engine.copied(share, &copied));
         self.fetch().await
     }
@@ -302,7 +305,9 @@ impl Getting<'_> {
                 Wake::Input(TransferInput::SpaceComplete(Space::Data)) => {
                     return self.finish().await;
                 }
-                Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
+                Wake::Input(TransferInput::WriteFailed(error)) => {
+                    return Err(failure::put(&error).into());
+                }
                 Wake::Input(TransferInput::VersionChosen(version)) => {
                     if let Some(newer) = self.run.moved_over(self.version.number(), version) {
                         return self.abandon(newer).await;
@@ -396,7 +401,8 @@ impl Getting<'_> {
             let given = &positions - &self.unkept;
             self.run
                 .daemon
-                .core
+                .swarm
+                .core()
                 .with(|engine, now| engine.durable(share, &given, now));
         }
         self.durable |= positions;
@@ -587,7 +593,8 @@ impl CopyWork {
         for place in places {
             let Some(version) = self
                 .daemon
-                .shares
+                .swarm
+                .shares()
                 .get(place.share)
                 .and_then(|s| s.version(place.version))
             else {

@@ -2,10 +2,10 @@
 
 use super::run::{End, Run};
 use super::{Transfer, lock, spool};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::records::TransferState;
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+use hither_swarm::unix_seconds;
 
 impl Run {
     /// Writes down how it ended and tells those who listen.
@@ -13,7 +13,8 @@ impl Run {
         let (daemon, transfer) = (&self.daemon, &self.transfer);
         *lock(&transfer.kept) = Some(crate::live_view::keep(daemon, transfer));
         let journal = daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, _| engine.end_fetch(transfer.share.id));
         let sources = match &journal {
             Some(journal) => transfer.sources_with(daemon, journal.sources()),
@@ -61,7 +62,7 @@ impl Run {
             }
             daemon.transfers.forget_old(daemon);
         }
-        daemon.workers.buffers.clear();
+        daemon.swarm.workers().buffers.clear();
     }
 
     fn announce_end(&self, end: End, sources: Vec<hither_api::SourceBytes>) {

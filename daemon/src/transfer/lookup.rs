@@ -7,14 +7,14 @@
 
 use super::Transfer;
 use crate::daemon::Daemon;
-use crate::handshake::{self, HANDSHAKE, OpenError, broken};
+use crate::index;
 use crate::relay::{RelayError, dial};
-use crate::shares::Share;
-use crate::{holders, index};
 use futures::future::join_all;
 use hither_carrier::{Link, MessageReader, write_message};
 use hither_proto::limits::MAX_FRAME_LOOKUP;
 use hither_proto::{DeviceId, Holder, HolderKind, Message, Purpose, RelayAddress};
+use hither_swarm::Share;
+use hither_swarm::{self, HANDSHAKE, OpenError, broken};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,12 @@ pub(super) async fn run(
     transfer: Arc<Transfer>,
     mut alone: watch::Receiver<bool>,
 ) {
-    if daemon.links.nearby().contains(&transfer.share.owner) {
+    if daemon
+        .swarm
+        .links()
+        .nearby()
+        .contains(&transfer.share.owner)
+    {
         sleep(BEHIND).await;
     }
     let following = index::follow(&daemon, transfer.share.id);
@@ -58,7 +63,7 @@ pub(super) async fn run(
         loop {
             let due = match (
                 *alone.borrow_and_update(),
-                daemon.holders.any(transfer.share.id),
+                daemon.swarm.holders().any(transfer.share.id),
             ) {
                 (true, _) => pause,
                 (false, false) => PAUSE.1,
@@ -110,7 +115,7 @@ async fn look_everywhere(daemon: &Daemon, transfer: &Transfer) {
     join_all(relays.iter().map(async |relay| match look_up(daemon, share, relay).await {
         Ok(holders) => {
             tracing::debug!(share = ?share.id, relay = ?relay.key, holders = holders.len(), "looked up");
-            holders::heard(daemon, share, &holders);
+            daemon.swarm.hear_holders(share, &holders);
         }
         Err(error) => tracing::debug!(share = ?share.id, relay = ?relay.key, %error, "not looked up"),
     }))
@@ -131,12 +136,12 @@ async fn look_up(
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
-    let link = dial(&daemon.endpoint, relay).await?;
+    let link = dial(&daemon.swarm.endpoint(), relay).await?;
     let answer = ask(share, &link).await;
     // The relay often is the store too: then a session follows on the same link.
     match &answer {
         Ok(holders) if holders.iter().any(|h| h.address.key == relay.key) => {
-            daemon.links.accepted(link)
+            daemon.swarm.links().accepted(link)
         }
         _ => link.close("looked up"),
     }
@@ -147,7 +152,7 @@ async fn ask(share: &Share, link: &Link) -> Result<Vec<Holder>, OpenError> {
     let mut stream = timeout(HANDSHAKE, link.open())
         .await
         .map_err(|_| OpenError::TimedOut)??;
-    let open = handshake::open(share, HolderKind::Store, &stream, Purpose::Lookup);
+    let open = hither_swarm::open(share, HolderKind::Store, &stream, Purpose::Lookup);
     write_message(&mut stream.send, &open)
         .await
         .map_err(broken)?;
@@ -157,7 +162,7 @@ async fn ask(share: &Share, link: &Link) -> Result<Vec<Holder>, OpenError> {
         Some(Message::Elsewhere {
             proof: Some(proof),
             holders,
-        }) if handshake::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) => {
+        }) if hither_swarm::holds(share, HolderKind::Store, &stream, Purpose::Lookup, &proof) => {
             Ok(holders)
         }
         Some(Message::Elsewhere { .. }) => Err(OpenError::Imposter),

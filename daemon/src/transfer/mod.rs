@@ -18,13 +18,13 @@ mod target;
 
 use crate::costs;
 use crate::daemon::Daemon;
-use crate::download_stream::Sink;
 use crate::live_view::Kept;
 use crate::records::{TransferRecord, TransferState};
-use crate::shares::Share;
 use hither_api::{CostMode, Event, Phase, SourceBytes, SourceKind, TransferInfo};
 use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, ShareId, Ticket};
+use hither_swarm::ChunkSink;
+use hither_swarm::Share;
 use meter::Meter;
 use stage::Stages;
 use std::collections::{BTreeMap, HashMap};
@@ -198,7 +198,8 @@ impl Transfer {
         // The totals alone: a journal may hold stories of tens of thousands of spans.
         let given = || {
             daemon
-                .core
+                .swarm
+                .core()
                 .with(|e, _| e.journal(self.share.id).map(|j| j.sources().clone()))
         };
         let given = self.is_running().then(given).flatten().unwrap_or_default();
@@ -216,10 +217,14 @@ impl Transfer {
             let direct = summary.bytes.saturating_sub(summary.relayed);
             let direct_cost = summary.cost.saturating_sub(summary.relayed_cost);
             // Last what is as it is now.
-            let now = daemon.links.way(*device);
+            let now = daemon.swarm.links().way(*device);
             let parts = match now {
                 SourceKind::Relayed => [
-                    (daemon.links.direct_way(*device), direct, direct_cost),
+                    (
+                        daemon.swarm.links().direct_way(*device),
+                        direct,
+                        direct_cost,
+                    ),
                     relayed,
                 ],
                 way => [relayed, (way, direct, direct_cost)],
@@ -292,7 +297,8 @@ fn give(
         Some(source) => (source.bytes, source.cost) = (source.bytes + bytes, source.cost + cost),
         None => sources.push(SourceBytes {
             name: daemon
-                .links
+                .swarm
+                .links()
                 .name(device)
                 .map(|name| name.to_string())
                 .unwrap_or_default(),
@@ -330,12 +336,6 @@ impl Transfers {
             .cloned()
     }
 
-    /// Where chunks of a share go now.
-    pub(crate) fn sink(&self, share: ShareId) -> Option<Arc<dyn Sink>> {
-        self.running(share)
-            .map(|transfer| transfer as Arc<dyn Sink>)
-    }
-
     fn insert(&self, transfer: Arc<Transfer>) {
         lock(&self.by_id).insert(transfer.id.clone(), transfer);
     }
@@ -359,14 +359,14 @@ impl Transfers {
     }
 }
 
-impl Sink for Transfer {
+impl ChunkSink for Transfer {
     fn put(
         &self,
         space: hither_proto::Space,
         position: u32,
         sealed: &mut Vec<u8>,
         written: &dyn Fn(&[u32]),
-    ) -> Result<Vec<u32>, crate::download_stream::PutError> {
+    ) -> Result<Vec<u32>, hither_swarm::PutError> {
         self.stages.put(space, position, sealed, written)
     }
 }

@@ -9,12 +9,13 @@ use super::{Control, Transfer, lookup};
 use crate::costs;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::routes::TransferInput;
 use hither_api::{ApiError, ErrorCode, Event, Phase};
 use hither_content::ManifestFile;
 use hither_engine::{Plan, Waiting};
 use hither_proto::limits::CHUNK_TAG;
 use hither_proto::{Pin, SignedHead, Space};
+use hither_swarm::TransferInput;
+use hither_swarm::{ChunkSink, TransferRoute};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -89,7 +90,12 @@ pub(super) async fn run(
 ) {
     let (sender, inputs) = mpsc::unbounded_channel();
     let share = transfer.share.id;
-    daemon.core.routes.add_transfer(share, sender);
+    let route = TransferRoute {
+        inputs: sender,
+        sink: Arc::clone(&transfer) as Arc<dyn ChunkSink>,
+        relays: transfer.ticket.relays.clone(),
+    };
+    daemon.swarm.core().routes.add_transfer(share, route);
     let now = Instant::now();
     let mut run = Run {
         daemon: Arc::clone(&daemon),
@@ -110,7 +116,7 @@ pub(super) async fn run(
         Ok(end) | Err(end) => end,
     };
     looking.cancel();
-    daemon.core.routes.remove_transfer(share);
+    daemon.swarm.core().routes.remove_transfer(share);
     transfer.stages.set(Stage::Idle).await;
     run.conclude(end);
 }
@@ -121,9 +127,10 @@ impl Run {
         let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
         let pin = self.transfer.ticket.pin.as_ref().map(|pin| pin.version);
         let preferred = self.begun_head().map(|head| head.head().version);
-        let nearby = self.daemon.links.nearby();
+        let nearby = self.daemon.swarm.links().nearby();
         self.daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
         self.set_budget();
         let known = self
@@ -132,7 +139,7 @@ impl Run {
             .newest()
             .map_or(0, |head| head.head().version);
         let presence = self.daemon.relays.presence(owner);
-        self.daemon.core.with(|engine, now| {
+        self.daemon.swarm.core().with(|engine, now| {
             engine.set_known_version(share, known, now);
             engine.set_owner_presence(share, presence, now);
             engine.handle_device_seen(share, owner, now);
@@ -146,7 +153,8 @@ impl Run {
     fn set_budget(&self) {
         let budget = costs::budget(&self.daemon, &self.transfer);
         self.daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, now| engine.set_budget(self.transfer.share.id, budget, now));
     }
 
@@ -299,7 +307,12 @@ impl Run {
     /// a later one.
     fn is_local_due(&self) -> bool {
         let (elapsed, share) = (self.began.elapsed(), self.transfer.share.id);
-        let choosing = || self.daemon.core.with(|engine, _| engine.is_choosing(share));
+        let choosing = || {
+            self.daemon
+                .swarm
+                .core()
+                .with(|engine, _| engine.is_choosing(share))
+        };
         elapsed > LOCAL_HEAD.1 || (elapsed > LOCAL_HEAD.0 && !choosing())
     }
 
@@ -327,7 +340,8 @@ impl Run {
             .map(|v| u64::from(v.head.head().chunks));
         let held = self
             .daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, _| engine.held(share.id).map(RoaringBitmap::len));
         chunks.is_some() && chunks == held
     }
@@ -454,7 +468,8 @@ impl Run {
             wanted,
         };
         self.daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, now| engine.plan(share, plan, now));
     }
 
@@ -465,7 +480,9 @@ impl Run {
                 Wake::Input(TransferInput::SpaceComplete(done)) if done == space => {
                     return Ok(Got::Whole(()));
                 }
-                Wake::Input(TransferInput::WriteFailed(error)) => return Err(error.into()),
+                Wake::Input(TransferInput::WriteFailed(error)) => {
+                    return Err(failure::put(&error).into());
+                }
                 Wake::Input(TransferInput::VersionChosen(version)) => {
                     if let Some(newer) = self.moved_over(of.head().version, version) {
                         return Ok(Got::NewVersion(Box::new(newer)));
@@ -542,7 +559,8 @@ impl Run {
         let share = self.transfer.share.id;
         let progress = self
             .daemon
-            .core
+            .swarm
+            .core()
             .with(|engine, now| engine.progress(share, now));
         let waiting = progress.as_ref().and_then(|p| p.waiting);
         let owner = progress.as_ref().is_some_and(|p| p.owner);
@@ -587,13 +605,13 @@ impl Run {
     /// Why nothing more comes.
     fn unreached(&self, waiting: Option<Waiting>, changed: bool) -> ApiError {
         let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
-        let refused = self.daemon.circuit_refusals.take(share);
+        let refused = self.daemon.swarm.circuit_refusals().take(share);
         if changed {
             return failure::changed_at_owner();
         }
         let silent = matches!(waiting, Some(Waiting::NoHolder) | None) && refused.is_none();
         let error = failure::unreached(waiting, refused);
-        if silent && self.daemon.links.nearby().contains(&owner) {
+        if silent && self.daemon.swarm.links().nearby().contains(&owner) {
             failure::seen_only(error)
         } else {
             error

@@ -6,11 +6,11 @@
 
 use super::end::discard;
 use super::{Transfer, start};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{TransferRecord, TransferState};
 use hither_api::ApiError;
+use hither_swarm::unix_seconds;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,9 +3,9 @@
 //! Invariant: a chunk is written only after its ciphertext hashed to the id that a chain from the
 //! owner's signature names: head → root → manifest → data.
 
-use crate::download_stream::{PutError, Sink};
 use hither_content::{FetchTarget, ManifestFile, open_chunk, open_root};
 use hither_proto::{Manifest, Root, ShareSecret, SignedHead, Space};
+use hither_swarm::{ChunkSink, PutError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -93,7 +93,7 @@ impl Stages {
     }
 }
 
-impl Sink for Stages {
+impl ChunkSink for Stages {
     fn put(
         &self,
         space: Space,

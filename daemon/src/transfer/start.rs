@@ -2,13 +2,13 @@
 
 use super::end::discard;
 use super::{Agreement, Control, Transfer, lock, run, spool};
-use crate::clock::unix_seconds;
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{Chosen, TransferRecord, TransferState};
 use hither_api::{ApiError, CostMode, ErrorCode, Existing, NamesInfo, Naming, Phase};
 use hither_content::{FetchTarget, PartialRef};
 use hither_proto::Ticket;
+use hither_swarm::unix_seconds;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub(crate) struct Request {
 /// Begins a transfer, or goes on with the one that the same request began before.
 pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transfer>, ApiError> {
     let share = daemon
-        .shares
+        .swarm
+        .shares()
         .get_or_insert(&request.ticket.secret, request.ticket.owner);
     if share.owner != request.ticket.owner {
         return Err(ApiError::new(
@@ -47,7 +48,8 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
         ));
     }
     daemon
-        .links
+        .swarm
+        .links()
         .hinted(request.ticket.owner, &request.ticket.hints);
     if let Some(running) = daemon.transfers.running(share.id) {
         return attach(&running, &request);
@@ -206,7 +208,7 @@ fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>)
     let (sender, control) = mpsc::unbounded_channel();
     *lock(&transfer.control) = Some(sender);
     lock(&transfer.told).clear();
-    *lock(&transfer.counted_from) = (daemon.core.clock.now(), transfer.record().seconds);
+    *lock(&transfer.counted_from) = (daemon.swarm.core().clock.now(), transfer.record().seconds);
     transfer.meter().phase = Phase::Connecting;
     daemon.tasks.spawn(run::run(
         Arc::clone(daemon),
@@ -270,8 +272,11 @@ pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
             continue;
         };
         let active = record.state == TransferState::Active;
-        let share = daemon.shares.get_or_insert(&ticket.secret, ticket.owner);
-        daemon.links.hinted(ticket.owner, &ticket.hints);
+        let share = daemon
+            .swarm
+            .shares()
+            .get_or_insert(&ticket.secret, ticket.owner);
+        daemon.swarm.links().hinted(ticket.owner, &ticket.hints);
         let transfer = Arc::new(Transfer::new(record, ticket, share));
         daemon.transfers.insert(Arc::clone(&transfer));
         if spool::is_left_over(&transfer.record()) {

@@ -185,7 +185,8 @@ fn origin(run: &Run) -> String {
     let owner = run.transfer.share.owner;
     let name = run
         .daemon
-        .links
+        .swarm
+        .links()
         .name(owner)
         .map(|name| name.to_string())
         .filter(|name| !name.is_empty());

@@ -165,7 +165,7 @@ impl Watch {
     }
 
     fn say_blind(&self, why: &str) {
-        self.daemon.warn(format!(
+        self.daemon.warnings.add(format!(
             "Changes in \"{}\" are noticed only every {} s: the system cannot watch it ({why}). More watches may be \
              allowed with: sysctl fs.inotify.max_user_watches",
             display_name(&self.name),

@@ -1,7 +1,6 @@
 //! A daemon of its own for one test, without discovery and without its API.
 
 use crate::daemon::Daemon;
-use crate::routes::Routes;
 use hither_api::{Config, MessageInfo, Paths, SendRequest, SentInfo};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,12 +20,10 @@ impl Device {
             ..Config::default()
         };
         let paths = Paths::in_home(home);
-        let (sender, _inputs) = tokio::sync::mpsc::unbounded_channel();
-        let daemon = tokio::task::spawn_blocking(move || {
-            Daemon::start(paths, config, Routes::new(sender)).unwrap()
-        })
-        .await
-        .unwrap();
+        let (daemon, _inputs) =
+            tokio::task::spawn_blocking(move || Daemon::start(paths, config).unwrap())
+                .await
+                .unwrap();
         crate::relay::start(&daemon);
         crate::mail::start(&daemon);
         Self { daemon }

@@ -1,0 +1,47 @@
+//! The daemon's clocks: monotonic time for the engine, Unix time for people and records.
+
+use hither_engine::Time;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Monotonic time since the daemon started.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub fn now(self) -> Time {
+        Time::from_start(self.start.elapsed())
+    }
+
+    /// The engine's moment as one that tokio can sleep until.
+    pub(crate) fn instant(self, time: Time) -> Instant {
+        self.start + time.since_start()
+    }
+
+    pub fn uptime(self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Unix time, seconds.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// Unix time, milliseconds.
+pub fn unix_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis() as u64
+}

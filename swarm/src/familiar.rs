@@ -1,0 +1,44 @@
+//! Which devices matter here: those that tickets, holders, indexes and cards named or that proved
+//! something (the address book knows them), and the members of this device's groups. Discovery
+//! keeps places for them.
+
+use crate::swarm::Swarm;
+use hither_carrier::{Familiar, Recall};
+use hither_proto::DeviceId;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+/// Members of groups that this device is in.
+pub(crate) type Members = Arc<RwLock<HashSet<DeviceId>>>;
+
+/// Returns what discovery asks of each device that it sees.
+pub(crate) fn of(swarm: &Arc<Swarm>, members: &Members) -> Familiar {
+    let (swarm, members): (Weak<Swarm>, _) = (Arc::downgrade(swarm), Arc::clone(members));
+    Familiar::new(move |device| {
+        let is_named = swarm
+            .upgrade()
+            .is_some_and(|swarm| swarm.links.is_named(*device));
+        is_named
+            || members
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(device)
+    })
+}
+
+/// Follows who belongs to it, and has discovery tell of those whom it left out before.
+pub(crate) async fn follow(swarm: Arc<Swarm>, members: Members, recall: Recall) {
+    let (mut groups, mut named) = (swarm.membership.changes(), swarm.links.names());
+    loop {
+        let now = swarm.membership.fellow_members(&swarm.device);
+        *members.write().unwrap_or_else(PoisonError::into_inner) = now;
+        recall.recall();
+        let changed = tokio::select! {
+            changed = groups.changed() => changed,
+            changed = named.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! From a relay to a direct way: while a session leads through a relay, a direct way is looked for,
+//! and the session moves to it when there is one. What is on its way through the relay comes to its
+//! end there; the circuits stay ready.
+//!
+//! A direct way is tried at once, whenever more is known of where the device is, and now and then.
+
+use super::Control;
+use crate::handshake::greet_device;
+use crate::shares::Share;
+use crate::swarm::Swarm;
+use hither_carrier::{Link, MessageReader};
+use hither_proto::limits::MAX_FRAME_UNPROVEN;
+use hither_proto::{DeviceId, Purpose, SignedHead};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Pause between attempts when nothing new is heard of the device: the first one, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// A control stream on a direct link, that takes the place of the one through the relay.
+pub(super) struct Moved {
+    pub(super) link: Link,
+    pub(super) control: Control,
+    pub(super) head: SignedHead,
+    /// It listens for TCP as well.
+    pub(super) tcp: bool,
+}
+
+/// Looks for a direct way until there is one or `close`.
+pub(super) async fn look(
+    swarm: Arc<Swarm>,
+    share: Arc<Share>,
+    device: DeviceId,
+    found: mpsc::Sender<Moved>,
+    close: CancellationToken,
+) {
+    let search = async {
+        let (mut moves, mut network) = (swarm.links.moves(), swarm.network());
+        let mut pause = PAUSE.0;
+        loop {
+            moves.mark_unchanged();
+            let before = swarm.links.whereabouts(device);
+            match attempt(&swarm, &share, device).await {
+                Ok(moved) => return moved,
+                Err(error) => tracing::debug!(?device, error, "no direct way"),
+            }
+            let news = async {
+                // Others move too.
+                while swarm.links.whereabouts(device) == before {
+                    tokio::select! {
+                        Ok(()) = moves.changed() => {}
+                        Ok(()) = network.changed() => return,
+                    }
+                }
+            };
+            pause = match timeout(pause, news).await {
+                Ok(()) => PAUSE.0,
+                Err(_) => (pause * 2).min(PAUSE.1),
+            };
+        }
+    };
+    tokio::select! {
+        moved = search => {
+            let _ = found.send(moved).await; // The session may be over.
+        }
+        () = close.cancelled() => {}
+    }
+}
+
+async fn attempt(swarm: &Swarm, share: &Share, device: DeviceId) -> Result<Moved, String> {
+    let (link, mut stream) = swarm
+        .links
+        .direct(device, swarm.tcp)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
+    let greeted = greet_device(&mut stream, &mut reader, share, Purpose::Control).await;
+    let (opened, head) = greeted.map_err(|error| error.to_string())?;
+    let tcp = opened.tcp_port.is_some();
+    swarm
+        .links
+        .introduced(device, opened.device_name.clone(), opened.tcp_port);
+    Ok(Moved {
+        link,
+        control: Control {
+            send: stream.send,
+            recv: stream.recv,
+            reader,
+        },
+        head,
+        tcp,
+    })
+}
