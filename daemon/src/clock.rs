@@ -1,7 +1,8 @@
 //! The daemon's clocks: monotonic time for the engine, Unix time for people and records.
 
 use hither_engine::Time;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+pub(crate) use hither_util::clock::{unix_millis, unix_seconds};
+use std::time::{Duration, Instant};
 
 /// Monotonic time since the daemon started.
 #[derive(Debug, Clone, Copy)]
@@ -28,20 +29,4 @@ impl Clock {
     pub(crate) fn uptime(self) -> Duration {
         self.start.elapsed()
     }
-}
-
-/// Unix time, seconds.
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
-
-/// Unix time, milliseconds.
-pub(crate) fn unix_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis() as u64
 }
