@@ -13,9 +13,10 @@
 
 use crate::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::{ChunkId, ChunkRecord, ShareId};
+use hither_util::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard};
 
 const HOLDINGS: Table = Table::new("holdings");
 const PLACES: Table = Table::new("chunk-places");
@@ -165,10 +166,7 @@ impl ChunkMap {
             &encode(Phase::Ready, &held),
         );
         self.storage.commit(batch)?;
-        self.ready
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, held);
+        self.ready.write().insert(number, held);
         Ok(HoldingNumber(number))
     }
 
@@ -180,12 +178,7 @@ impl ChunkMap {
         chunks: Option<&[ChunkRecord]>,
     ) -> Result<(), StorageError> {
         let number = number.0;
-        let Some(held) = self
-            .ready
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&number)
-        else {
+        let Some(held) = self.ready.write().remove(&number) else {
             return Ok(());
         };
         let mut batch = Batch::new();
@@ -219,7 +212,7 @@ impl ChunkMap {
         if limit == 0 {
             return Ok(found);
         }
-        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        let ready = self.ready.read();
         self.storage
             .scan(PLACES, &id.as_bytes()[..ID], &mut |key, _| {
                 if let Some((number, position)) = parse_place(key)
@@ -244,7 +237,7 @@ impl ChunkMap {
 
     /// Every holding with its share and version, by number.
     pub fn holdings(&self) -> Vec<(HoldingNumber, ShareId, u64)> {
-        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        let ready = self.ready.read();
         ready
             .iter()
             .map(|(number, held)| (HoldingNumber(*number), held.share, held.version))
@@ -253,8 +246,7 @@ impl ChunkMap {
 
     /// Gives out a number, durably, to a holding that is not ready.
     fn begin(&self, held: Held) -> Result<u32, StorageError> {
-        let mut next: MutexGuard<'_, u32> =
-            self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next: MutexGuard<'_, u32> = self.next.lock();
         let number = *next;
         let after = number
             .checked_add(1)

@@ -5,7 +5,8 @@
 
 use crate::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::timeline::{Kept, Reading, Timeline};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const TIMELINE: Table = Table::new("timeline");
@@ -104,14 +105,14 @@ impl KeptClock {
     }
 
     fn lock(&self) -> MutexGuard<'_, Timeline> {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timeline.lock()
     }
 
     /// The time now, milliseconds: Unix time where the wall clock has always been right.
     pub fn millis(&self) -> u64 {
         let now = self.lock().read(read_clocks());
         let due = {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.kept.lock();
             let due = kept.elapsed() >= KEEP_EVERY;
             if due {
                 *kept = Instant::now();

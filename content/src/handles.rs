@@ -6,10 +6,11 @@
 
 use crate::open_files::{register, share_of_limit};
 use crate::platform::Dir;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// An open file or folder.
@@ -110,7 +111,7 @@ impl Handles {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -16,10 +16,11 @@ use crate::place::{Parts, Place};
 use crate::platform::{self, Stat};
 use crate::stamp::Stamps;
 use hither_proto::{ChunkRecord, Manifest};
+use hither_util::sync::Mutex;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// Why a chunk could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -335,7 +336,7 @@ impl Holding {
 
     /// Files that could not be read when that was tried last.
     pub(crate) fn failing(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failing.lock()
     }
 
     fn changed(&self, file: u32) -> ReadChunkError {

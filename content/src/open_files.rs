@@ -5,11 +5,12 @@
 //! back first and tries once more.
 
 use crate::handles::Handles;
+use hither_util::sync::Mutex;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 /// Files that a process may have open where the system does not tell.
 const UNKNOWN: u64 = 256;
@@ -55,7 +56,7 @@ static CACHES: Mutex<Vec<Weak<Handles>>> = Mutex::new(Vec::new());
 
 /// Remembers a cache that can give its files back.
 pub(crate) fn register(cache: &Arc<Handles>) {
-    let mut caches = CACHES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut caches = CACHES.lock();
     caches.retain(|cache| cache.strong_count() > 0);
     caches.push(Arc::downgrade(cache));
 }
@@ -64,10 +65,7 @@ pub(crate) fn register(cache: &Arc<Handles>) {
 pub(crate) fn with_room<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match open() {
         Err(error) if is_too_many(&error) => {
-            let caches: Vec<_> = CACHES
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
+            let caches: Vec<_> = CACHES.lock().clone();
             caches
                 .iter()
                 .filter_map(Weak::upgrade)

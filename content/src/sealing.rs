@@ -7,8 +7,9 @@
 
 use crate::crypt::{DomainSecret, SealError, record_of};
 use hither_proto::ChunkRecord;
+use hither_util::sync::{Condvar, Mutex};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// A buffer with cut chunks in it.
 pub(crate) struct Job {
@@ -86,10 +87,7 @@ impl<'a> Sealing<'a> {
                 if state.closed {
                     return;
                 }
-                state = self
-                    .work
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.work.wait(state);
             };
             drop(state);
             self.seal(job, &mut scratch);
@@ -114,11 +112,7 @@ impl<'a> Sealing<'a> {
                 continue;
             }
             // All buffers are with workers right now.
-            drop(
-                self.freed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
+            drop(self.freed.wait(state));
         }
     }
 
@@ -160,10 +154,7 @@ impl<'a> Sealing<'a> {
 
     /// The records of every run in order; call it when the workers have ended.
     pub(crate) fn finish(self) -> Result<Vec<Vec<ChunkRecord>>, SealError> {
-        let state = self
-            .state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.into_inner();
         match state.failed {
             Some(error) => Err(error),
             None => Ok(state
@@ -193,7 +184,7 @@ impl<'a> Sealing<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

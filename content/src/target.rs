@@ -44,11 +44,12 @@ use crate::place::Place;
 use crate::platform::Dir;
 use check::Checked;
 use hither_proto::Manifest;
+use hither_util::sync::{Mutex, RwLock};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 /// How many names are tried before giving up.
 const MAX_NAMES: u32 = 1000;

@@ -6,7 +6,6 @@ use crate::disks::Disks;
 use crate::failure;
 use crate::groups::Groups;
 use crate::health::{self, Health};
-use crate::hexed::Hex;
 use crate::index::Index;
 use crate::losses::{self, Losses};
 use crate::mail::Mail;
@@ -24,13 +23,16 @@ use hither_content::{
     ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps,
 };
 use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
-use hither_swarm::{Share, Swarm, SwarmDeps, SwarmInputs, Tasks, Twins, Version, Warnings};
+use hither_swarm::{Share, Swarm, SwarmDeps, SwarmInputs, Twins, Version, Warnings};
+use hither_util::hex::Hex;
+use hither_util::sync::Mutex;
+use hither_util::tasks::Tasks;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// Files of all holdings that are kept open at once.
@@ -93,7 +95,7 @@ impl Daemon {
         config: Config,
     ) -> Result<(Arc<Self>, SwarmInputs), ApiError> {
         for folder in [&paths.data, &paths.manifests(), &paths.spool()] {
-            crate::private::create_folder(folder).map_err(failure::internal)?;
+            hither_util::private_fs::create_folder(folder).map_err(failure::internal)?;
         }
         let (losses, before) = (Losses::open(&paths), losses::Before::look(&paths));
         losses.key(&paths, before).map_err(failure::internal)?;
@@ -210,10 +212,7 @@ impl Daemon {
 
     /// Shares with a record, that is: made here or fetched whole.
     pub(crate) fn share_records(&self) -> Vec<(Arc<Share>, ShareRecord)> {
-        let records = self
-            .share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let records = self.share_records.lock();
         records
             .iter()
             .filter_map(|(id, record)| Some((self.swarm.shares().get(*id)?, record.clone())))
@@ -222,21 +221,14 @@ impl Daemon {
 
     /// The record of one share.
     pub(crate) fn share_record(&self, share: ShareId) -> Option<ShareRecord> {
-        self.share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&share)
-            .cloned()
+        self.share_records.lock().get(&share).cloned()
     }
 
     pub(crate) fn set_share_record(&self, share: ShareId, record: ShareRecord) {
         if let Some(share) = self.swarm.shares().get(share) {
             share.set_group(record.group());
         }
-        self.share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(share, record);
+        self.share_records.lock().insert(share, record);
         self.ends_changed.notify_one();
     }
 
@@ -279,10 +271,7 @@ impl Daemon {
                 .map(|transfer| transfer.ticket.relays.clone())
                 .unwrap_or_default();
         }
-        let records = self
-            .share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let records = self.share_records.lock();
         let never = records
             .get(&share.id)
             .is_some_and(|record| record.no_upload);
@@ -336,13 +325,13 @@ impl Daemon {
         version: u64,
         stamps: &Stamps,
     ) -> std::io::Result<()> {
-        crate::private::write_file(&self.stamps_path(share, version), &stamps.encode())
+        hither_util::private_fs::write_file(&self.stamps_path(share, version), &stamps.encode())
     }
 
     fn write_names(&self, share: ShareId, version: &Version) -> std::io::Result<()> {
         let (holding, path) = (version.holding(), self.names_path(share, version.number()));
         if !holding.names().is_plain() {
-            return crate::private::write_file(&path, &holding.names().encode());
+            return hither_util::private_fs::write_file(&path, &holding.names().encode());
         }
         // The same version may have been written elsewhere before.
         match std::fs::remove_file(path) {
@@ -365,11 +354,7 @@ impl Daemon {
             .routes
             .tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
         self.hold_whole(share.id, version);
-        let old = self
-            .share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(share.id, record);
+        let old = self.share_records.lock().insert(share.id, record);
         self.forget_version(&known, old);
         self.ends_changed.notify_one();
         self.store_uploads.shared(share.id);
@@ -444,11 +429,7 @@ impl Daemon {
         self.records
             .put_share(&share.id.to_string(), &record)
             .map_err(|e| failure::storage(&e))?;
-        let old = self
-            .share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(share.id, record);
+        let old = self.share_records.lock().insert(share.id, record);
         self.forget_version(share, old);
         Ok(())
     }
@@ -461,11 +442,7 @@ impl Daemon {
         self.store_uploads.release(&self.records, share.id);
         self.watches.stop(share.id);
         self.health.forget(share.id);
-        let record = self
-            .share_records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&share.id);
+        let record = self.share_records.lock().remove(&share.id);
         self.swarm.core().with(|engine, _| engine.release(share.id));
         self.swarm.shares().remove(share.id);
         self.catalogue.changed();

@@ -6,11 +6,12 @@
 //! answers, for each share.
 
 use hither_proto::ShareId;
+use hither_util::sync::Mutex;
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub(crate) struct Disks(Arc<Mutex<HashSet<ShareId>>>);
 
 impl Disks {
     fn silent(&self) -> MutexGuard<'_, HashSet<ShareId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Returns whether a share's disk does not answer, as far as is known.

@@ -13,9 +13,10 @@ use hither_api::ShareState;
 use hither_content::{Affected, Findings, Holding, RootError, check_mounts, check_roots};
 use hither_proto::{ShareId, display_name};
 use hither_swarm::{Share, Version};
+use hither_util::sync::Mutex;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Bytes that are read while somebody waits for the answer; the rest is compared later.
@@ -47,7 +48,7 @@ pub(crate) struct Health {
 
 impl Health {
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, Condition>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// How a share's files stood when they were looked at last.
@@ -170,7 +171,7 @@ impl Daemon {
             return;
         };
         // Whoever publishes has newer ones.
-        let Ok(_turn) = self.publishing.try_lock() else {
+        let Some(_turn) = self.publishing.try_lock() else {
             return;
         };
         let current = share

@@ -6,9 +6,10 @@
 
 use crate::belonging;
 use hither_api::Paths;
+use hither_util::sync::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// Most losses that are told.
 const MAX: usize = 20;
@@ -93,7 +94,7 @@ impl Losses {
         }
         match made(paths) {
             mark if mark.exists() => Ok(()),
-            mark => crate::private::write_file(&mark, b""),
+            mark => hither_util::private_fs::write_file(&mark, b""),
         }
     }
 
@@ -106,7 +107,7 @@ impl Losses {
         }
         told.push(words);
         let bytes = serde_json::to_vec(&*told).map_err(io::Error::other)?;
-        crate::private::write_file(&self.file, &bytes)
+        hither_util::private_fs::write_file(&self.file, &bytes)
     }
 
     /// Returns what was lost, in words.
@@ -134,7 +135,7 @@ impl Losses {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock()
     }
 }
 

@@ -5,7 +5,6 @@
 
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::hexed::Hex;
 use crate::mail;
 use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, WatchRecord};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
@@ -14,8 +13,9 @@ use hither_content::{
     Notes, Parts, Place, Previous, Stamps, VersionInputs, import_at, seal_version,
 };
 use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead, display_name};
-use hither_swarm::unix_millis;
 use hither_swarm::{Share, Version};
+use hither_util::clock::unix_millis;
+use hither_util::hex::Hex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -134,10 +134,7 @@ fn try_publish(
         .or_else(|| name_of_several(&paths));
     // One publication at a time: they compete for the same disk and cores, and two of one path
     // would race.
-    let _turn = daemon
-        .publishing
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = daemon.publishing.lock();
     let source = source(daemon, only, request)?;
     let earlier = find_earlier(daemon, &paths, name.as_ref(), source.group.as_ref());
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");

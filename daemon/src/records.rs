@@ -3,11 +3,11 @@
 //! Invariant: a record is committed (durable) before anything that depends on it is announced or
 //! acknowledged.
 
-use crate::hexed::Hex;
 use hither_api::{CostMode, Existing, NamesInfo, Naming, SourceBytes};
 use hither_content::RootId;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::GroupId;
+use hither_util::hex::Hex;
 use roaring::RoaringBitmap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

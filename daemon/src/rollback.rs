@@ -10,15 +10,16 @@
 use crate::daemon::Daemon;
 use crate::failure;
 use crate::health;
-use crate::hexed::Hex;
 use crate::records::ShareRecord;
 use hither_api::ApiError;
 use hither_content::{DomainSecret, ManifestFile, VersionInputs, seal_version};
 use hither_proto::{ShareId, SignedHead, display_name};
-use hither_swarm::unix_millis;
 use hither_swarm::{Share, Version};
+use hither_util::clock::unix_millis;
+use hither_util::hex::Hex;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// How often a share goes past what others have, in one run.
 const MOST: u32 = 4;
@@ -33,7 +34,7 @@ pub(crate) struct Rollbacks {
 impl Rollbacks {
     /// Counts one more time; returns `None` when there were enough.
     fn once_more(&self, share: ShareId) -> Option<()> {
-        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = self.times.lock();
         let times = times.entry(share).or_default();
         *times = times.saturating_add(1);
         (*times <= MOST).then_some(())
@@ -61,10 +62,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>) {
 
 /// Publishes what a share is here as a version later than all that others have shown. Blocks.
 fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
-    let _turn = daemon
-        .publishing
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _turn = daemon.publishing.lock();
     let (Some(met), Some(current), Some(record)) = (
         share.is_behind(),
         share.current(),

@@ -84,7 +84,7 @@ fn try_run(foreground: bool) -> Result<Ended, String> {
     };
     hither_content::raise_open_files();
     let warnings = crate::ownership::examine(&paths)?;
-    crate::private::create_folder(&paths.data).map_err(at(&paths.data))?;
+    hither_util::private_fs::create_folder(&paths.data).map_err(at(&paths.data))?;
     let Some(_lock) = instance::lock(&paths.lock()).map_err(at(&paths.lock()))? else {
         return Ok(Ended::OtherRuns);
     };

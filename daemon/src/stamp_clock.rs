@@ -5,8 +5,9 @@
 
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::stamp;
-use hither_swarm::unix_millis;
-use std::sync::{Arc, Mutex, PoisonError};
+use hither_util::clock::unix_millis;
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 
 const STAMPS: Table = Table::new("stamps");
 const LAST: &[u8] = b"last";
@@ -32,7 +33,7 @@ impl StampClock {
 
     /// A higher stamp than all before. Blocks on the disk.
     pub(crate) fn next(&self) -> Result<u64, StorageError> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let next = stamp::next(*last, unix_millis());
         let mut batch = Batch::default();
         batch.put(STAMPS, LAST, &next.to_be_bytes());

@@ -5,7 +5,7 @@
 //! % of a processor core. At the bound the answer is "busy, ask again"; devices that were named as
 //! holders do not ask this way.
 
-use std::sync::{Mutex, PoisonError};
+use hither_util::sync::Mutex;
 use std::time::Instant;
 
 /// Comparisons per second.
@@ -44,7 +44,7 @@ impl Budget {
     }
 
     fn spend_at(&self, comparisons: usize, now: Instant) -> Result<(), u32> {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.0.lock();
         let gained = now.saturating_duration_since(bucket.filled).as_secs_f64() * f64::from(REFILL);
         bucket.left = (bucket.left + gained).min(MOST);
         bucket.filled = now;

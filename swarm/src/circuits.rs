@@ -15,8 +15,9 @@ use futures::{FutureExt, StreamExt};
 use hither_carrier::{Circuits, LinkError, Stream};
 use hither_engine::Carrier;
 use hither_proto::{DeviceId, Knock, RelayAddress, RelayRefusalCode, ShareId, ShareSecret};
+use hither_util::sync::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -40,7 +41,7 @@ pub struct CircuitRefusals(Mutex<HashMap<ShareId, (String, RelayRefusalCode)>>);
 
 impl CircuitRefusals {
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, (String, RelayRefusalCode)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn note(&self, share: ShareId, relay: &str, code: RelayRefusalCode) {

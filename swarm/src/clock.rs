@@ -1,7 +1,7 @@
 //! The daemon's clocks: monotonic time for the engine, Unix time for people and records.
 
 use hither_engine::Time;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Monotonic time since the daemon started.
 #[derive(Debug, Clone, Copy)]
@@ -28,20 +28,4 @@ impl Clock {
     pub fn uptime(self) -> Duration {
         self.start.elapsed()
     }
-}
-
-/// Unix time, seconds.
-pub fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
-
-/// Unix time, milliseconds.
-pub fn unix_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis() as u64
 }

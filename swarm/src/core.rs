@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::routes::Routes;
 use hither_engine::{Engine, EngineConfig, Time};
 use hither_proto::DeviceId;
-use std::sync::{Mutex, PoisonError};
+use hither_util::sync::Mutex;
 use tokio::sync::Notify;
 
 struct CoreState {
@@ -41,7 +41,7 @@ impl Core {
 
     /// Runs `change` on the engine and does what it then wants done.
     pub fn with<R>(&self, change: impl FnOnce(&mut Engine, Time) -> R) -> R {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let now = self.clock.now();
         let result = change(&mut state.engine, now);
         while let Some(command) = state.engine.poll_command() {
@@ -59,7 +59,7 @@ impl Core {
     pub(crate) async fn run_timer(&self) {
         loop {
             let next = {
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = self.state.lock();
                 state.armed = state.engine.poll_timeout(self.clock.now());
                 state.armed
             };

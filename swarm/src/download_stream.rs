@@ -22,10 +22,11 @@ use hither_carrier::{CarrierKind, MessageReader, RecvHalf, SendHalf, Stream, wri
 use hither_engine::{Arrival, Carrier, RequestId};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{DeviceId, HolderKind, Message, Purpose, Space, Want};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, timeout};
@@ -48,9 +49,7 @@ struct Spaces {
 
 impl Spaces {
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Space>> {
-        self.on_their_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.on_their_way.lock()
     }
 
     /// Waits for something of this device; the other one is not to be blamed meanwhile.

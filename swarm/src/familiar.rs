@@ -5,8 +5,9 @@
 use crate::swarm::Swarm;
 use hither_carrier::{Familiar, Recall};
 use hither_proto::DeviceId;
+use hither_util::sync::RwLock;
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 /// Members of groups that this device is in.
 pub(crate) type Members = Arc<RwLock<HashSet<DeviceId>>>;
@@ -18,11 +19,7 @@ pub(crate) fn of(swarm: &Arc<Swarm>, members: &Members) -> Familiar {
         let is_named = swarm
             .upgrade()
             .is_some_and(|swarm| swarm.links.is_named(*device));
-        is_named
-            || members
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(device)
+        is_named || members.read().contains(device)
     })
 }
 
@@ -31,7 +28,7 @@ pub(crate) async fn follow(swarm: Arc<Swarm>, members: Members, recall: Recall) 
     let (mut groups, mut named) = (swarm.membership.changes(), swarm.links.names());
     loop {
         let now = swarm.membership.fellow_members(&swarm.device);
-        *members.write().unwrap_or_else(PoisonError::into_inner) = now;
+        *members.write() = now;
         recall.recall();
         let changed = tokio::select! {
             changed = groups.changed() => changed,

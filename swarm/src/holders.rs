@@ -9,8 +9,9 @@ use crate::shares::Share;
 use crate::swarm::Swarm;
 use hither_proto::limits::MAX_HOLDERS;
 use hither_proto::{DeviceId, Holder, HolderKind, HostPort, Message, RelayAddress, ShareId};
+use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 /// Most shares whose stores are remembered.
 const MAX_SHARES: usize = 4096;
@@ -30,7 +31,7 @@ pub struct Holders {
 
 impl Holders {
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, BTreeMap<DeviceId, Store>>> {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stores.lock()
     }
 
     /// A store is said to hold a share; `false` when there are too many already.

@@ -8,7 +8,7 @@
 //!
 //! Invariants: nothing here knows of users, messages, groups or relays: where they matter, a port
 //! ([`Membership`], [`CircuitRelays`], [`ChunkSink`]) is implemented above, or a set of shares
-//! ([`Marks`]) is taken up there. Tasks are spawned through [`Tasks`]; whatever blocks runs on
+//! ([`Marks`]) is taken up there. Tasks are spawned through [`Tasks`](hither_util::tasks::Tasks); whatever blocks runs on
 //! blocking threads or on [`Workers`].
 
 mod blind;
@@ -32,7 +32,6 @@ mod session;
 mod shares;
 mod sites;
 mod swarm;
-mod tasks;
 mod terms;
 mod throttle;
 mod twins;
@@ -41,7 +40,7 @@ mod workers;
 
 pub use self::core::Core;
 pub use circuits::CircuitRefusals;
-pub use clock::{Clock, unix_millis, unix_seconds};
+pub use clock::Clock;
 pub use download_stream::{ChunkSink, PutError};
 pub use handshake::{HANDSHAKE, OpenError, broken, greet, holds, open};
 pub use holders::Holders;
@@ -59,7 +58,6 @@ pub use run::DiscoverySettings;
 pub use serve_stream::PooledBuf;
 pub use shares::{ServeError, Share, Shares, Version};
 pub use swarm::{Swarm, SwarmDeps, SwarmInputs};
-pub use tasks::Tasks;
 pub use throttle::{Limit, Throttles};
 pub use twins::Twins;
 pub use warnings::Warnings;

@@ -12,9 +12,10 @@ use futures::stream::{self, Stream};
 use hither_api::SourceKind;
 use hither_carrier::{CarrierKind, Circuits, Endpoint, Link, LinkError, Stream as LinkStream};
 use hither_proto::{DeviceId, DeviceName, Host, HostPort, RelayAddress, ShareId};
+use hither_util::sync::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::timeout;
@@ -101,7 +102,7 @@ impl Links {
     }
 
     fn book(&self) -> MutexGuard<'_, HashMap<DeviceId, Known>> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     /// Changes what is known of a device, making room for a new one by forgetting one: best one
@@ -279,7 +280,7 @@ impl Links {
     }
 
     fn slot(&self, lane: Lane) -> Slot {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.lock();
         // Slots of links that ended are dropped as new ones come: as many stay as there are links
         // and dials.
         slots.retain(|_, slot| {
@@ -490,11 +491,7 @@ impl Links {
     /// any more.
     pub(crate) fn leave_relayed(&self, device: DeviceId, share: ShareId) {
         let lane = (device, CarrierKind::Relayed, Some(share));
-        let slot = self
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&lane);
+        let slot = self.slots.lock().remove(&lane);
         if let Some(link) = slot.and_then(|slot| slot.try_lock().ok()?.take()) {
             link.close("nothing more to fetch");
         }
@@ -502,7 +499,7 @@ impl Links {
 
     /// Links that are open now.
     pub fn open(&self) -> Vec<Link> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots.lock();
         slots
             .values()
             .filter_map(|slot| slot.try_lock().ok()?.clone())

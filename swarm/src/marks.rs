@@ -1,8 +1,9 @@
 //! Shares that something is to be done about: a set that one side adds to and another one takes.
 
 use hither_proto::ShareId;
+use hither_util::sync::Mutex;
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use tokio::sync::Notify;
 
 /// A set of marked shares. A share that is marked twice before it is taken is in it once, so that
@@ -15,7 +16,7 @@ pub struct Marks {
 
 impl Marks {
     fn lock(&self) -> MutexGuard<'_, HashSet<ShareId>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shares.lock()
     }
 
     /// Marks a share, and wakes whoever waits for one.

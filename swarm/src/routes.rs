@@ -9,8 +9,9 @@ use crate::download_stream::{ChunkSink, PutError};
 use crate::serve_stream::Backlog;
 use hither_engine::{Carrier, Command, RequestId, SessionId, StreamId};
 use hither_proto::{DeviceId, HolderKind, Message, Ranges, RelayAddress, ShareId, Space, Want};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
@@ -113,7 +114,7 @@ impl Routes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     // --- who listens ---

@@ -10,8 +10,9 @@ use hither_proto::{
     BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Refusal, ShareId, ShareSecret, SignedHead,
     Space, StreamBinding,
 };
+use hither_util::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -49,12 +50,12 @@ impl Version {
     }
 
     pub fn holding(&self) -> Arc<Holding> {
-        Arc::clone(&self.holding.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.holding.read())
     }
 
     /// The files moved (from the partial place to the final one).
     pub fn set_holding(&self, holding: Holding) {
-        *self.holding.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(holding);
+        *self.holding.write() = Arc::new(holding);
     }
 
     pub fn manifest(&self) -> Arc<Manifest> {
@@ -161,17 +162,17 @@ impl Share {
 
     /// The group with which this device shares it.
     pub fn group(&self) -> Option<GroupId> {
-        *self.group.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.group.lock()
     }
 
     /// Sets the group with which this device shares it.
     pub fn set_group(&self, group: Option<GroupId>) {
-        *self.group.lock().unwrap_or_else(PoisonError::into_inner) = group;
+        *self.group.lock() = group;
     }
 
     /// Remembers a device as one to which this device may prove that it knows the share.
     pub fn name_holder(&self, device: DeviceId) {
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named = self.named.lock();
         if named.len() < MAX_NAMED {
             named.insert(device);
         }
@@ -179,23 +180,15 @@ impl Share {
 
     /// Returns whether this device has a reason to prove to another one that it knows the share.
     pub(crate) fn is_named(&self, device: &DeviceId) -> bool {
-        *device == self.owner
-            || self
-                .named
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(device)
+        *device == self.owner || self.named.lock().contains(device)
     }
 
     fn read<R>(&self, f: impl FnOnce(&Versions) -> R) -> R {
-        f(&self.versions.read().unwrap_or_else(PoisonError::into_inner))
+        f(&self.versions.read())
     }
 
     fn write<R>(&self, f: impl FnOnce(&mut Versions) -> R) -> R {
-        f(&mut self
-            .versions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.versions.write())
     }
 
     /// The version that is announced and served.
@@ -365,16 +358,12 @@ pub struct Shares {
 
 impl Shares {
     pub fn get(&self, id: ShareId) -> Option<Arc<Share>> {
-        self.by_id
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-            .cloned()
+        self.by_id.read().get(&id).cloned()
     }
 
     /// The share of this secret, made known if it was not.
     pub fn get_or_insert(&self, secret: &ShareSecret, owner: DeviceId) -> Arc<Share> {
-        let mut by_id = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_id = self.by_id.write();
         Arc::clone(by_id.entry(secret.share_id()).or_insert_with(|| {
             self.changes.send_replace(());
             Arc::new(Share::new(secret.clone(), owner))
@@ -382,11 +371,7 @@ impl Shares {
     }
 
     pub fn remove(&self, id: ShareId) {
-        let ended = self
-            .by_id
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
+        let ended = self.by_id.write().remove(&id);
         if let Some(share) = ended {
             share.ended.cancel();
         }
@@ -410,12 +395,7 @@ impl Shares {
 
     /// Every share.
     pub fn all(&self) -> Vec<Arc<Share>> {
-        self.by_id
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.by_id.read().values().cloned().collect()
     }
 
     /// Follows which shares there are.

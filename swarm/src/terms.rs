@@ -9,9 +9,10 @@ use crate::links;
 use crate::swarm::Swarm;
 use hither_engine::{Prices, SessionId};
 use hither_proto::{Message, Price, Terms};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// One session that is told.
@@ -30,7 +31,7 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Listener>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock()
     }
 
     /// A session begins to listen.

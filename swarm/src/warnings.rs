@@ -1,6 +1,7 @@
 //! What the user should know of this run of the daemon; shown by `hither status` and `doctor`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::{Arc, MutexGuard};
 
 /// Most warnings that are kept.
 const MAX_WARNINGS: usize = 100;
@@ -11,7 +12,7 @@ pub struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Logs a warning and keeps it, unless it is kept already or there are [`MAX_WARNINGS`].

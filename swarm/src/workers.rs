@@ -5,7 +5,8 @@
 //! one of this size is a trip to the kernel and a page fault per 4 KiB.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use std::sync::{Arc, Mutex, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of chunks that may wait to be written.
@@ -22,17 +23,13 @@ pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 impl Buffers {
     /// An empty buffer, with the room it had before if it is an old one.
     pub fn take(&self) -> Vec<u8> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default()
+        self.0.lock().pop().unwrap_or_default()
     }
 
     /// Gives a buffer back.
     pub(crate) fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         if kept.len() < KEPT.0 && buffer.capacity() <= KEPT.1 {
             kept.push(buffer);
         }
@@ -40,7 +37,7 @@ impl Buffers {
 
     /// Frees all of them: nothing is being moved at the moment.
     pub fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+        *self.0.lock() = Vec::new();
     }
 }
 

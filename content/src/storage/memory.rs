@@ -1,9 +1,10 @@
 //! A store in memory, for tests and for simulations: what it holds ends with the last clone of it.
 
 use super::{Batch, Storage, StorageError, Table, Visit, check_entry};
+use hither_util::sync::RwLock;
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 type Tables = BTreeMap<Table, Entries>;
@@ -27,11 +28,11 @@ impl MemoryStorage {
     // A panic in another thread cannot leave a batch half applied in a way that matters: no code
     // that can panic runs under the write lock.
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+        self.tables.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Tables> {
-        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+        self.tables.write()
     }
 
     fn page(&self, table: Table, from: Bound<&[u8]>, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -7,13 +7,12 @@
 
 use super::error::guarded;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
+use hither_util::sync::RwLock;
 use redb::{
     Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
-
 /// Most lazily committed batches that wait for a durable one.
 const MAX_LAZY: usize = 1024;
 /// Most bytes of lazily committed batches that wait for a durable one.
@@ -61,7 +60,7 @@ impl RedbStorage {
 
     /// Verifies every page's checksum.
     pub(super) fn check(&mut self) -> Result<(), StorageError> {
-        let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let db = self.db.get_mut();
         match guarded(NAME, || {
             db.as_mut()
                 .map(|db| db.check_integrity().map_err(engine_error))
@@ -80,13 +79,13 @@ impl RedbStorage {
         &self,
         begin: impl Fn(&redb::Database) -> Result<T, redb::Error>,
     ) -> Result<T, StorageError> {
-        if let Some(db) = &*self.db.read().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(db) = &*self.db.read() {
             match begin(db) {
                 Err(redb::Error::PreviousIo) => {}
                 begun => return begun.map_err(engine_error),
             }
         }
-        let mut place = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.db.write();
         // Somebody else may have opened it meanwhile.
         if let Some(db) = &*place {
             match begin(db) {

@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// More files and folders than this are not synced one by one but with their whole file system.
 pub(super) const FEW: usize = 64;
@@ -149,7 +149,7 @@ impl FetchTarget {
     /// Syncs what is dirty, its files by `sync` unless they are many.
     pub(super) fn sync_dirty(&self, sync: fn(&File) -> io::Result<()>) -> Result<(), WriteError> {
         let (files, folders, above) = {
-            let _all_noted = self.noting.write().unwrap_or_else(PoisonError::into_inner);
+            let _all_noted = self.noting.write();
             let mut state = self.state();
             let above = std::mem::take(&mut state.dirty_above);
             (
@@ -269,7 +269,7 @@ impl FetchTarget {
         let handle = if self.state().made.contains(entry) {
             above.open_write(name)?
         } else {
-            let _one_at_a_time = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = self.creating.lock();
             if self.state().made.contains(entry) {
                 above.open_write(name)?
             } else {
@@ -338,7 +338,7 @@ impl FetchTarget {
             return above.open_dir(self.access.name(folder));
         }
         // Somebody else may use the folder before it is noted; a checkpoint waits for the note.
-        let _noted = self.noting.read().unwrap_or_else(PoisonError::into_inner);
+        let _noted = self.noting.read();
         let name = self.access.name(folder);
         match above.make_dir(name) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -402,7 +402,7 @@ impl FetchTarget {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -80,7 +80,10 @@ fn open(paths: &Paths) -> io::Result<Open> {
     for place in places(paths) {
         match listen(&place) {
             Ok(open) => {
-                crate::private::write_file(&paths.listening(), &encode_listening(&open.place))?;
+                hither_util::private_fs::write_file(
+                    &paths.listening(),
+                    &encode_listening(&open.place),
+                )?;
                 return Ok(open);
             }
             Err(error) => {
@@ -119,7 +122,7 @@ fn listen(place: &Path) -> io::Result<Open> {
     };
     match folder.starts_with(TEMPORARY) && folder.parent() == Some(Path::new(TEMPORARY)) {
         true => own_folder(folder)?,
-        false => crate::private::create_folder(folder)?,
+        false => hither_util::private_fs::create_folder(folder)?,
     }
     let place = folder.canonicalize()?.join(name);
     let address = SocketAddress::of(&place)?;

@@ -11,10 +11,10 @@ use hither_api::ApiError;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, StorageError, Table};
 use hither_proto::{DeviceId, MessageId, stamp};
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -170,14 +170,7 @@ impl Advertiser {
             self.forget(devices.clone()).await;
             self.devices = devices;
         }
-        let asking = std::mem::take(
-            &mut *self
-                .daemon
-                .catalogue
-                .asking
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let asking = std::mem::take(&mut *self.daemon.catalogue.asking.lock());
         for device in asking
             .into_iter()
             .filter(|device| listed.contains_key(device))

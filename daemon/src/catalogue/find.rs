@@ -7,7 +7,7 @@ use crate::failure;
 use crate::{groups, mail, relay};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, FindRequest, FoundShare, ListedShare};
 use hither_proto::{DeviceId, ShareId, display_name};
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;

@@ -26,10 +26,11 @@ use crate::records::ShareRecord;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{DeviceId, GroupId, ShareId};
 use hither_swarm::Share;
+use hither_util::sync::{Mutex, RwLock};
 use notice::Own;
 use remote_catalogue::RemoteCatalogue;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
 /// What this device shares and what others told.
@@ -58,7 +59,7 @@ impl Catalogue {
     }
 
     fn own(&self) -> Arc<Own> {
-        Arc::clone(&self.own.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.own.read())
     }
 
     /// What stands in this device's card.
@@ -83,7 +84,7 @@ impl Catalogue {
                 .filter_map(entry)
                 .collect(),
         );
-        *self.own.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(own);
+        *self.own.write() = Arc::new(own);
     }
 
     /// Takes what another device told; it is durable when this returns. Blocks.
@@ -101,10 +102,7 @@ impl Catalogue {
             return Ok(());
         }
         if notice.ask {
-            self.asking
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(from);
+            self.asking.lock().insert(from);
         }
         self.remote.apply(from, notice)?;
         tracing::debug!(

@@ -101,7 +101,7 @@ impl Digest {
         }
         Self {
             shares,
-            hash: crate::hexed::encode(&hasher.finalize().as_bytes()[..HASH]),
+            hash: hither_util::hex::encode(&hasher.finalize().as_bytes()[..HASH]),
         }
     }
 }

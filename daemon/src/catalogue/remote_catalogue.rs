@@ -5,9 +5,10 @@
 use super::notice::{Digest, Entry, EntryHash, MAX_SHARES, Notice};
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::{DeviceId, ShareId};
+use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Shares of other devices, by device and share.
 const COPIES: Table = Table::new("catalogue");
@@ -31,7 +32,7 @@ impl RemoteCatalogue {
 
     /// Takes what a device told; it is durable when this returns. Blocks.
     pub(super) fn apply(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut digests = self.digests.lock();
         let mut known: BTreeSet<_> = self.of(from)?.into_keys().collect();
         let mut batch = Batch::new();
         let ended = notice
@@ -99,7 +100,7 @@ impl RemoteCatalogue {
 
     /// The digest of what is known of a device. Blocks.
     pub(super) fn digest(&self, device: DeviceId) -> Result<Digest, StorageError> {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut digests = self.digests.lock();
         if let Some(known) = digests.get(&device) {
             return Ok(known.clone());
         }
@@ -115,7 +116,7 @@ impl RemoteCatalogue {
 
     /// Forgets all devices but these. Blocks.
     pub(super) fn keep_only(&self, devices: &BTreeSet<DeviceId>) -> Result<(), StorageError> {
-        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut digests = self.digests.lock();
         let mut batch = Batch::new();
         self.storage.scan(COPIES, b"", &mut |key, _| {
             let device = key

@@ -11,7 +11,7 @@ use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSecret, KeyMark, LogError,
     Membership, RelayRefusalCode, SignedEntry,
 };
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
 use std::sync::Arc;
 
 /// Attempts at an entry while others write too.

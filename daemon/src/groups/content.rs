@@ -6,7 +6,6 @@
 
 use super::store::Told;
 use crate::catalogue::Entry;
-use crate::hexed::Hex;
 use hither_carrier::Identity;
 use hither_carrier::group_seal::{self, Place};
 use hither_carrier::seal::{self, OpenError, SealError, SealPurpose};
@@ -14,6 +13,7 @@ use hither_proto::{
     DeviceId, DeviceName, GroupAsked, GroupId, GroupName, GroupSealed, GroupSecret, Membership,
     NameSeal, display_name,
 };
+use hither_util::hex::Hex;
 use serde::{Deserialize, Serialize};
 
 /// Room for shares in a note, bytes; the newest go first.

@@ -9,7 +9,7 @@ use hither_api::{
     GroupShare, GroupState,
 };
 use hither_proto::{DeviceId, GroupId, GroupInvite, NameSeal, Policy, Role, display_name};
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

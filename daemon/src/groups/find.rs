@@ -7,7 +7,7 @@ use crate::catalogue::Entry;
 use crate::daemon::Daemon;
 use hither_api::{ApiError, ErrorCode, FoundShare, ListedShare};
 use hither_proto::{DeviceId, GroupId, display_name};
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;

@@ -34,7 +34,6 @@ pub(crate) use joining::{join, search};
 pub(crate) use reconciler::run;
 pub(crate) use work::{create, decide, leave, set_policy};
 
-use crate::hexed::Hex;
 use hither_api::{ApiError, ErrorCode};
 use hither_content::DomainSecret;
 use hither_content::storage::{Storage, StorageError};
@@ -43,10 +42,12 @@ use hither_proto::{
     GroupName, GroupSecret, Membership, ShareId, display_name,
 };
 use hither_swarm::Share;
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
+use hither_util::hex::Hex;
+use hither_util::sync::Mutex;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use store::{GroupRecord, Stands, Store, Told};
 use tokio::sync::watch;
 
@@ -192,7 +193,7 @@ impl Groups {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<GroupId, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// What is known of a group.
@@ -235,7 +236,7 @@ impl Groups {
 
     /// A relay said that something changed.
     pub(crate) fn heard(&self, relay: DeviceId, changes: Vec<GroupChange>, all: bool) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.heard.lock();
         let heard = heard.entry(relay).or_default();
         heard.all |= all;
         for change in changes {
@@ -267,7 +268,7 @@ impl Groups {
     }
 
     fn take_heard(&self, relay: DeviceId) -> Heard {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.heard.lock();
         heard.remove(&relay).unwrap_or_default()
     }
 
@@ -380,14 +381,14 @@ impl Groups {
                 }
             }
         }
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = shared;
+        *self.shared.lock() = shared;
     }
 
     /// Whether a share belongs to a group that this device was removed from. `own`: the group with
     /// which this device shares it.
     pub(crate) fn bars(&self, share: ShareId, own: Option<GroupId>, device: &DeviceId) -> bool {
         let mut groups = {
-            let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let shared = self.shared.lock();
             shared.get(&share).cloned().unwrap_or_default()
         };
         groups.extend(own);

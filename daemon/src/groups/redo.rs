@@ -7,11 +7,11 @@
 
 use super::append::Change;
 use super::{Groups, Known};
-use crate::hexed::Hex;
 use hither_content::storage::StorageError;
 use hither_proto::{
     Action, DeviceId, GroupBranch, GroupId, KeyMark, Membership, Role, SignedEntry,
 };
+use hither_util::hex::Hex;
 
 /// Most changes of one group that wait to be made again: a fork is a matter of days.
 const MOST: usize = 64;

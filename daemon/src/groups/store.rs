@@ -3,9 +3,9 @@
 
 use super::Known;
 use crate::catalogue::Entry;
-use crate::hexed::Hex;
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::{DeviceId, GroupBranch, GroupId, Membership, SignedEntry};
+use hither_util::hex::Hex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -18,7 +18,7 @@ use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupEntry, GroupId, GroupName, GroupNo, GroupRequest, LogError,
     NameSeal, Policy, RelayRefusalCode, SignedEntry, display_name,
 };
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -22,10 +22,11 @@ mod tests;
 
 use crate::daemon::Daemon;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
+use hither_util::sync::Mutex;
 use local_holdings::LocalHoldings;
 use nodes::IndexNodes;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
@@ -57,7 +58,7 @@ struct Followed {
 
 impl Index {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// What is held of a share has changed.

@@ -12,7 +12,7 @@
 use crate::catalogue::Notice;
 use hither_api::{MessageKind, TicketNote};
 use hither_proto::{EntryName, Ticket, display_name};
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
 use serde::{Deserialize, Serialize};
 
 /// First byte.

@@ -14,10 +14,11 @@ use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
 use hither_proto::{DeviceId, stamp};
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
+use hither_util::sync::Mutex;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -86,7 +87,7 @@ impl Inbox {
     }
 
     fn state(&self) -> MutexGuard<'_, InboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Takes deliveries in their order. They are durable when this returns. `aside` takes what is

@@ -9,8 +9,9 @@ use super::records::{self, NUMBERS, OUTBOX, OUTBOX_SEALED, OutgoingRecord};
 use hither_api::SentState;
 use hither_content::storage::{Batch, Storage, StorageError};
 use hither_proto::{DeviceId, MessageId};
+use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 /// Most messages that wait.
@@ -125,7 +126,7 @@ impl Outbox {
     }
 
     fn state(&self) -> MutexGuard<'_, OutboxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Takes a message; it is durable when this returns. The receiver is told what the first
@@ -135,7 +136,7 @@ impl Outbox {
         record: OutgoingRecord,
         sealed: &[u8],
     ) -> Result<oneshot::Receiver<Outcome>, AddError> {
-        let mut next = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.adding.lock();
         {
             let state = self.state();
             if state.records.len() >= MAX_MESSAGES || state.bytes + record.sealed > MAX_BYTES {

@@ -11,7 +11,7 @@ use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNo
 use hither_carrier::seal::{self, SealError, SealPurpose};
 use hither_content::{OwnData, OwnSeen};
 use hither_proto::{DeviceId, EntryName, MessageId, Ticket, display_name};
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ use hither_proto::limits::MAX_DEVICES;
 use hither_proto::{Card, DeviceEntry, DeviceId, DeviceName, MessageId, RelayMessage};
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Most addresses taken from a card.
 const MAX_ADDRESSES: usize = 8;
@@ -98,10 +98,7 @@ fn seal_missing(
     readers: Vec<DeviceId>,
 ) -> Vec<Card> {
     let mut card = own(daemon);
-    let mut published = connection
-        .published
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut published = connection.published.lock();
     let same = published.card.as_ref().is_some_and(|old| {
         CardRecord {
             made_ms: card.made_ms,

@@ -14,10 +14,12 @@ use hither_proto::{
     CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose,
     RelayRefusalCode,
 };
-use hither_swarm::{CircuitError, CircuitRelays, JoinedRelay, Swarm, Tasks};
+use hither_swarm::{CircuitError, CircuitRelays, JoinedRelay, Swarm};
+use hither_util::sync::Mutex;
+use hither_util::tasks::Tasks;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -46,7 +48,7 @@ pub(crate) struct Reached(Mutex<HashMap<DeviceId, (CarrierKind, SocketAddr)>>);
 
 impl Reached {
     fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, (CarrierKind, SocketAddr)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn get(&self, relay: DeviceId) -> Option<(CarrierKind, SocketAddr)> {

@@ -17,10 +17,11 @@ use hither_proto::{
     CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId,
     Nearness, RelayAddress, RelayMessage, ShareId, Welcome,
 };
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::error::Elapsed;
@@ -318,13 +319,11 @@ impl RelayConnection {
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 
     fn keep_alive(&self) -> MutexGuard<'_, KeepAlive> {
-        self.keep_alive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.keep_alive.lock()
     }
 
     // --- what others do with it ---

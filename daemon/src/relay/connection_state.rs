@@ -4,12 +4,13 @@ use super::connection::RelayConnection;
 use super::devices::DeviceList;
 use super::records::RelayRecord;
 use super::trouble::Trouble;
-use crate::hexed::Hex;
 use crate::records::Records;
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, RelayAddress, RelayUrl, Welcome};
-use hither_swarm::{unix_millis, unix_seconds};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use hither_util::clock::{unix_millis, unix_seconds};
+use hither_util::hex::Hex;
+use hither_util::sync::Mutex;
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +97,7 @@ impl Relay {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Its key in the store.

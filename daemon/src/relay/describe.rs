@@ -5,7 +5,7 @@ use crate::daemon::Daemon;
 use hither_api::{DeviceInfo, RelayInfo, RelayState};
 use hither_carrier::CarrierKind;
 use hither_proto::{DeviceId, DeviceName, stamp};
-use hither_swarm::{unix_millis, unix_seconds};
+use hither_util::clock::{unix_millis, unix_seconds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;

@@ -4,7 +4,7 @@ use super::records::{CardRecord, DeviceRecord};
 use hither_api::{ApiError, DeviceInfo, ErrorCode};
 use hither_proto::limits::MAX_DEVICES;
 use hither_proto::{DeviceEntry, DeviceId, display_name, stamp};
-use hither_swarm::unix_millis;
+use hither_util::clock::unix_millis;
 use std::collections::BTreeMap;
 
 /// One device of the user.

@@ -9,7 +9,7 @@ use crate::failure;
 use hither_api::{ApiError, ErrorCode};
 use hither_carrier::Endpoint;
 use hither_proto::{RelayAddress, RelayRefusalCode, RelayUrl, Welcome};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// A relay of the fleet that took this device in, and the fleet's list.
 struct Welcomed {
@@ -132,7 +132,7 @@ pub(crate) async fn leave(daemon: &Arc<Daemon>, relay: &Arc<Relay>) -> Result<()
 impl Relays {
     /// Adds a relay, in the place of one with the same key.
     fn put(&self, relay: Arc<Relay>) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.write();
         all.retain(|other| {
             let same = other.url.key == relay.url.key;
             if same {
@@ -145,10 +145,7 @@ impl Relays {
 
     fn take(&self, relay: &Arc<Relay>) {
         relay.left.cancel();
-        self.all
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|other| !Arc::ptr_eq(other, relay));
+        self.all.write().retain(|other| !Arc::ptr_eq(other, relay));
         self.changes.send_modify(|count| *count += 1);
     }
 }

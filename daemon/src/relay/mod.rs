@@ -48,7 +48,8 @@ use hither_content::storage::StorageError;
 use hither_engine::Presence;
 use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{DeviceId, RelayAddress};
-use std::sync::{Arc, PoisonError, RwLock};
+use hither_util::sync::RwLock;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -88,10 +89,7 @@ impl Relays {
 
     /// All that were joined.
     pub(crate) fn all(&self) -> Vec<Arc<Relay>> {
-        self.all
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.all.read().clone()
     }
 
     /// The connections that hold.

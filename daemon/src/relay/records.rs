@@ -4,9 +4,9 @@
 //! An invitation is never part of it: it is spent when the relay has answered.
 
 use crate::catalogue::Digest;
-use crate::hexed::Hex;
 use crate::records::Records;
 use hither_content::storage::{StorageError, Table};
+use hither_util::hex::Hex;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 

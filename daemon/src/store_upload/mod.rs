@@ -28,11 +28,12 @@ use crate::records::Records;
 use hither_api::ErrorCode;
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
+use hither_util::sync::Mutex;
 use nearness::Nearest;
 use records::KeptRecord;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
@@ -112,7 +113,7 @@ impl StoreUploads {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 
     /// A copy of what is known of a share.

@@ -4,8 +4,8 @@ use crate::relay::dial;
 use futures::future::join_all;
 use hither_carrier::Endpoint;
 use hither_proto::{DeviceId, Nearness, RelayAddress};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -48,7 +48,7 @@ impl Nearest {
     }
 
     fn known(&self, store: DeviceId) -> Option<Duration> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         known
             .get(&store)
             .filter(|(at, _)| at.elapsed() < COUNTS)
@@ -59,7 +59,7 @@ impl Nearest {
         let link = timeout(PATIENCE, dial(endpoint, store)).await.ok()?.ok()?;
         let rtt = link.rtt();
         link.close("measured");
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if known.len() >= MAX_KNOWN {
             known.clear();
         }

@@ -1,9 +1,9 @@
 //! What is remembered of shares at stores across restarts.
 
-use crate::hexed::Hex;
 use crate::records::Records;
 use hither_content::storage::{StorageError, Table};
 use hither_proto::{RelayAddress, ShareId};
+use hither_util::hex::Hex;
 use serde::{Deserialize, Serialize};
 
 /// By the share's id.

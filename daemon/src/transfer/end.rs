@@ -5,7 +5,7 @@ use super::{Transfer, lock, spool};
 use crate::daemon::Daemon;
 use crate::records::TransferState;
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
 
 impl Run {
     /// Writes down how it ended and tells those who listen.

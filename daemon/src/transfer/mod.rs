@@ -25,10 +25,11 @@ use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, ShareId, Ticket};
 use hither_swarm::ChunkSink;
 use hither_swarm::Share;
+use hither_util::sync::Mutex;
 use meter::Meter;
 use stage::Stages;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::{broadcast, mpsc};
 
 pub(crate) use end::discard;
@@ -85,7 +86,7 @@ pub(crate) struct Transfer {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl Transfer {

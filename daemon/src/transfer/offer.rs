@@ -6,10 +6,10 @@
 
 use super::run::{End, Run};
 use super::{Agreement, lock, target};
-use crate::hexed::Hex;
 use crate::records::{Chosen, TransferRecord};
 use hither_api::{ApiError, ErrorCode, Event, Phase};
 use hither_proto::{EntryKind, Manifest, SignedHead, display_name};
+use hither_util::hex::Hex;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ fn token(head: &SignedHead) -> String {
     format!(
         "{}-{}",
         head.version,
-        crate::hexed::encode(head.root.as_bytes())
+        hither_util::hex::encode(head.root.as_bytes())
     )
 }
 

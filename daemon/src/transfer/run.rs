@@ -18,7 +18,7 @@ use hither_swarm::TransferInput;
 use hither_swarm::{ChunkSink, TransferRoute};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -441,7 +441,7 @@ impl Run {
             return Ok(Got::NewVersion(newer));
         }
         let got = match &*self.transfer.stages.get().await {
-            Stage::Root { got, .. } => got.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            Stage::Root { got, .. } => got.lock().take(),
             _ => None,
         };
         let Some((root, sealed)) = got else {

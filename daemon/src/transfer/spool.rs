@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{TransferRecord, TransferState};
 use hither_api::ApiError;
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const UNREAD: Duration = Duration::from_secs(600);
 pub(super) fn folder(daemon: &Daemon, id: &str) -> Result<PathBuf, ApiError> {
     clean(daemon, STOPPED - 1);
     let folder = daemon.paths.spool().join(id);
-    crate::private::create_folder(&folder).map_err(|e| failure::own_files(&e))?;
+    hither_util::private_fs::create_folder(&folder).map_err(|e| failure::own_files(&e))?;
     Ok(folder)
 }
 

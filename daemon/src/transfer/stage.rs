@@ -6,8 +6,9 @@
 use hither_content::{FetchTarget, ManifestFile, open_chunk, open_root};
 use hither_proto::{Manifest, Root, ShareSecret, SignedHead, Space};
 use hither_swarm::{ChunkSink, PutError};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 /// One stage of a transfer.
@@ -105,8 +106,7 @@ impl ChunkSink for Stages {
         match (&*self.0.blocking_read(), space) {
             (Stage::Root { head, secret, got }, Space::Root) => {
                 let root = open_root(head.head(), secret, sealed).map_err(|_| PutError::Damaged)?;
-                *got.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some((root, std::mem::take(sealed)));
+                *got.lock() = Some((root, std::mem::take(sealed)));
                 Ok(vec![position])
             }
             (Stage::Manifest { file }, Space::Manifest) => {

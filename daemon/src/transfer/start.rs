@@ -8,7 +8,7 @@ use crate::records::{Chosen, TransferRecord, TransferState};
 use hither_api::{ApiError, CostMode, ErrorCode, Existing, NamesInfo, Naming, Phase};
 use hither_content::{FetchTarget, PartialRef};
 use hither_proto::Ticket;
-use hither_swarm::unix_seconds;
+use hither_util::clock::unix_seconds;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,7 +165,7 @@ fn resumable(daemon: &Daemon, request: &Request) -> Option<Arc<Transfer>> {
 fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiError> {
     let mut random = [0u8; 4];
     getrandom::fill(&mut random).map_err(failure::internal)?;
-    let id = crate::hexed::encode(&random);
+    let id = hither_util::hex::encode(&random);
     let (folder, spooled) = match &request.folder {
         Some(folder) => (folder.clone(), false),
         None => (spool::folder(daemon, &id)?, true),

@@ -6,7 +6,6 @@
 
 use super::run::{End, Run, blocking};
 use crate::failure;
-use crate::hexed::Hex;
 use crate::records::TransferRecord;
 use hither_api::Existing;
 use hither_content::{
@@ -14,6 +13,7 @@ use hither_content::{
     TargetOptions, target_name,
 };
 use hither_proto::{EntryName, Manifest, display_name};
+use hither_util::hex::Hex;
 use roaring::RoaringBitmap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

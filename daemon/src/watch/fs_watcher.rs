@@ -7,12 +7,13 @@
 
 use super::debounce::Settle;
 use hither_content::OwnSeen;
+use hither_util::sync::Mutex;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -68,7 +69,7 @@ impl Eyes {
 
 impl Seen {
     pub(super) fn settle(&self) -> MutexGuard<'_, Settle> {
-        self.settle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settle.lock()
     }
 
     /// Whether the system misses changes.
@@ -87,7 +88,7 @@ impl Seen {
     }
 
     fn lock_own(&self) -> MutexGuard<'_, HashMap<PathBuf, bool>> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock()
     }
 
     /// Returns whether a path lies in a folder that belongs to Hither itself. Of files only the

@@ -12,8 +12,9 @@ mod task;
 
 use crate::daemon::Daemon;
 use hither_proto::ShareId;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 struct Watched {
@@ -30,7 +31,7 @@ pub(crate) struct Watches {
 
 impl Watches {
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareId, Watched>> {
-        self.by_share.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_share.lock()
     }
 
     /// A share is not watched any more.

@@ -1,9 +1,9 @@
 //! One JSON line for programs, one line for people.
 
+use hither_util::sync::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Prints a measurement.
@@ -89,19 +89,15 @@ pub struct Errors(Mutex<BTreeMap<String, u64>>);
 
 impl Errors {
     pub fn add(&self, error: &impl std::fmt::Display) {
-        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut errors = self.0.lock();
         *errors.entry(error.to_string()).or_default() += 1;
     }
 
     pub fn total(&self) -> u64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .sum()
+        self.0.lock().values().sum()
     }
 
     pub fn json(&self) -> Value {
-        json!(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        json!(*self.0.lock())
     }
 }

@@ -3,7 +3,8 @@
 use super::labels::Database;
 use super::metrics::Metrics;
 use hither_content::storage::{Batch, Storage, StorageError, Table, Visit};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use hither_util::sync::RwLock;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 /// The gates of a node's databases. Clones are the same.
@@ -63,11 +64,7 @@ impl Gate {
 
     /// Puts a storage behind the gate, in place of one that was there before (and failed).
     pub fn watch(&self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
-        *self
-            .0
-            .storage
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(&storage));
+        *self.0.storage.write() = Some(Arc::downgrade(&storage));
         Arc::new(Watched {
             storage,
             gate: Arc::clone(&self.0),
@@ -80,11 +77,7 @@ impl Gate {
     /// Fails when the storage cannot be flushed; then nothing was done. Without a storage the work
     /// is done as it is.
     pub fn still<T>(&self, work: impl FnOnce() -> T) -> Result<T, StorageError> {
-        let storage = self
-            .0
-            .storage
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let storage = self.0.storage.write();
         if let Some(storage) = storage.as_ref().and_then(Weak::upgrade) {
             storage.flush()?;
         }
@@ -104,11 +97,7 @@ impl Watched {
         &self,
         change: impl FnOnce(&dyn Storage) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        let _open = self
-            .gate
-            .storage
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _open = self.gate.storage.read();
         let changed = change(&*self.storage);
         if let (Err(error), Some(metrics)) = (&changed, self.gate.metrics.get()) {
             tracing::error!(database = ?self.gate.database, %error, "a change was not made durable");

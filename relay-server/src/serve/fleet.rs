@@ -11,9 +11,10 @@ use crate::node::{Node, NodeError};
 use crate::state::{Change, Event, Expect, StateError};
 use hither_proto::limits::MAX_RELAYS;
 use hither_proto::{DeviceId, RelayAddress};
+use hither_util::sync::Mutex;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -164,7 +165,7 @@ impl Fleet {
     }
 
     fn members(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.members.lock()
     }
 }
 

@@ -18,10 +18,11 @@ use hither_proto::limits::MAX_INDEX_FRAME;
 use hither_proto::{
     IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode,
 };
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
@@ -85,11 +86,11 @@ impl Indexing {
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock()
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Notify>>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readers.lock()
     }
 
     /// Changes the index and wakes who has to be told.

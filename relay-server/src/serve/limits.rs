@@ -6,9 +6,10 @@
 
 use crate::config::{LimitsConfig, Rate};
 use hither_proto::DeviceId;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 /// Most buckets at a time (about 10 MiB).
@@ -256,7 +257,7 @@ impl Limiter {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

@@ -12,10 +12,11 @@ use crate::store::{Buffers, ReadChunk, ReadError, Store, StoredVersion};
 use bytes::Bytes;
 use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream};
 use hither_proto::{Message, PositionRange, Ranges, Space, Want, encode_frame};
+use hither_util::sync::Mutex;
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -57,7 +58,7 @@ struct Waiting {
 
 impl Requests {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn add(&self, want: Want) {

@@ -8,7 +8,8 @@ use super::records::device_key;
 use crate::node::Node;
 use crate::state::{Expect, Lease, Session, StateError};
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -58,7 +59,7 @@ impl NodeSession {
 
     fn set(&self, lease: Option<Arc<Lease>>) {
         let session = lease.as_ref().map(|lease| lease.session());
-        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
+        *self.lease.lock() = lease;
         self.current.send_replace(session);
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::config::ChunkConfig;
 use hither_proto::{DeviceId, ShareId};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use tokio::sync::watch;
 
 /// Places for streams to and from the store.
@@ -153,7 +154,7 @@ impl Drop for Listener {
 }
 
 fn lock<K: Eq + Hash, V>(map: &Mutex<HashMap<K, V>>) -> MutexGuard<'_, HashMap<K, V>> {
-    map.lock().unwrap_or_else(PoisonError::into_inner)
+    map.lock()
 }
 
 #[cfg(test)]

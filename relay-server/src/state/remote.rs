@@ -10,9 +10,10 @@ use super::{
     Session, State, StateError, Subscription, WATCH_DEPTH, Watch, name,
 };
 use bytes::Bytes;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -252,7 +253,7 @@ impl Client {
 
     // No code that can panic leaves anything half done under this lock.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

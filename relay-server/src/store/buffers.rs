@@ -6,8 +6,9 @@
 //! with the last of them.
 
 use bytes::Bytes;
+use hither_util::sync::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// Shorter buffers come from the allocator, which does not ask the system for each.
 const SHORT: usize = 32 * 1024;
@@ -108,7 +109,7 @@ impl Buffers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.lock()
     }
 }
 

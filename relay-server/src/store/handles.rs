@@ -4,11 +4,12 @@ use super::buffers::Buffers;
 use super::ids::PackNumber;
 use super::{pack, platform};
 use bytes::Bytes;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// Most files kept open.
 const MAX_OPEN: usize = 128;
@@ -92,7 +93,7 @@ impl PackFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock()
     }
 }
 

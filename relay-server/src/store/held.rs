@@ -6,9 +6,10 @@ use super::records::{BLOCK, SPACES, records, space_index};
 use super::version::{Phase, VersionRecord};
 use hither_content::storage::StorageError;
 use hither_proto::{ChunkId, Head, Ranges, Space};
+use hither_util::sync::Mutex;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Versions whose positions are remembered.
 const MAX_CACHED: usize = 256;
@@ -91,7 +92,7 @@ impl HeldCache {
         if record.phase == Phase::Complete && !index.any_lost() {
             return Ok(Arc::new(Held::all(head)));
         }
-        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.0.lock();
         // What was broken off may have chunks on their way still: looked up each time.
         let cached = record.phase == Phase::Complete;
         if let Some((at, held)) = lock().get(&version).filter(|_| cached)

@@ -12,10 +12,11 @@ use super::tables::{
 use super::version::{UserRecord, VersionRecord};
 use hither_content::storage::{Storage, StorageError, Table};
 use hither_proto::{ChunkId, DeviceId, ShareId, Space, UserId};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Blocks of lists kept in memory: 16 MiB.
 const MAX_BLOCKS: usize = 256;
@@ -161,7 +162,7 @@ impl Index {
     ) -> Result<Arc<[u8]>, StorageError> {
         let key = (version, space_index(space), block);
         {
-            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut blocks = self.blocks.lock();
             blocks.uses += 1;
             let uses = blocks.uses;
             if let Some((bytes, used)) = blocks.blocks.get_mut(&key) {
@@ -174,7 +175,7 @@ impl Index {
             .get(LISTS, &list_key(version, space, block))?
             .unwrap_or_default()
             .into();
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.lock();
         if blocks.blocks.len() >= MAX_BLOCKS
             && let Some(oldest) = blocks
                 .blocks

@@ -14,9 +14,10 @@ pub(super) use super::uploads::ShareKey;
 use super::uploads::Uploads;
 use super::writer::Writer;
 use hither_proto::UserId;
+use hither_util::sync::Mutex;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, Semaphore};
 
 /// What was done since the store was opened.
@@ -94,7 +95,7 @@ impl Inner {
 
     /// Memory for what uploads receive: that of the others while there are others.
     pub(super) fn buffers(&self) -> Arc<Buffers> {
-        let mut shared = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.buffers.lock();
         shared.upgrade().unwrap_or_else(|| {
             let buffers = Buffers::new(self.config.buffer_bytes);
             *shared = Arc::downgrade(&buffers);
@@ -157,17 +158,13 @@ impl Inner {
 
     /// Remembers a pack that may be of no use, and may not.
     pub(super) fn doubt(&self, pack: PackNumber) {
-        self.doubtful
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(pack);
+        self.doubtful.lock().insert(pack);
     }
 
     /// Deletes doubtful packs that the index does not name. Their writing is over, so it never
     /// will.
     pub(super) async fn settle_doubts(self: &Arc<Self>) -> Result<(), Arc<StoreError>> {
-        let doubtful =
-            std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner));
+        let doubtful = std::mem::take(&mut *self.doubtful.lock());
         for pack in doubtful {
             // Asked of the writer and in its order: the index as it is after every change before.
             match self

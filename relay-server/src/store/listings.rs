@@ -5,8 +5,9 @@
 //! are fewer users than that; whoever is in line is served in order.
 
 use hither_proto::UserId;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lists that are looked through at the same time: each may take 100 MiB for the largest share.
@@ -42,7 +43,7 @@ impl Listings {
     }
 
     fn line(&self, user: UserId) -> Arc<Semaphore> {
-        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = self.users.lock();
         // As many lines stay as are in use.
         users.retain(|_, line| line.strong_count() > 0);
         if let Some(line) = users.get(&user).and_then(Weak::upgrade) {
@@ -87,7 +88,7 @@ mod tests {
         }
         drop(listings.turn(other).await);
         assert_eq!(
-            listings.users.lock().unwrap().len(),
+            listings.users.lock().len(),
             1,
             "nobody else is in line any more"
         );

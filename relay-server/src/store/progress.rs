@@ -8,8 +8,9 @@ use super::ids::{UserNumber, VersionNumber};
 use super::quota::Promise;
 use super::records::{SPACES, space_index};
 use hither_proto::{Ranges, Space};
+use hither_util::sync::Mutex;
 use roaring::RoaringBitmap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::Notify;
 
 /// Positions that have become durable.
@@ -217,7 +218,7 @@ impl Progress {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

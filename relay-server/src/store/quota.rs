@@ -1,8 +1,9 @@
 //! Room that uploads were promised and have not used yet.
 
 use hither_proto::UserId;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 #[derive(Default)]
 struct Promised {
@@ -39,7 +40,7 @@ impl Promises {
     }
 
     fn lock(&self) -> MutexGuard<'_, Promised> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -6,9 +6,10 @@
 use hither_content::storage::{
     Batch, DEFAULT_ENGINE, Opened, Storage, StorageError, Table, Visit, open,
 };
+use hither_util::sync::RwLock;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 type Open = Box<dyn Fn() -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
 
@@ -60,11 +61,11 @@ impl Reopening {
 
     fn current(&self) -> Result<Arc<dyn Storage>, StorageError> {
         if !self.failed.load(Ordering::SeqCst)
-            && let Some(storage) = &*self.current.read().unwrap_or_else(PoisonError::into_inner)
+            && let Some(storage) = &*self.current.read()
         {
             return Ok(Arc::clone(storage));
         }
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         if !self.failed.load(Ordering::SeqCst)
             && let Some(storage) = &*current
         {

@@ -15,7 +15,8 @@ use super::session::PutSession;
 use super::stats::{StoreStats, Usage, stats};
 use hither_content::storage::Storage;
 use hither_proto::{DeviceId, PositionRange, ReadKey, ShareId, SignedHead, Space, UserId};
-use std::sync::{Arc, Mutex, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -193,7 +194,7 @@ impl Store {
     /// when they are dropped too.
     pub async fn close(self) {
         self.stop.cancel();
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             if task.await.is_err() {
                 tracing::error!("a task of the store panicked");

@@ -14,7 +14,8 @@ use super::tables::{LISTS, list_key};
 use super::version::{VersionRecord, list_bytes};
 use bytes::Bytes;
 use hither_proto::{DeviceId, Ranges, ReadKey, SignedHead, Space, UserId};
-use std::sync::{Arc, Mutex, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What has to be sent.
@@ -290,16 +291,14 @@ impl PutSession {
             };
         }
         let number = position / BLOCK;
-        let cached =
-            self.blocks.lock().unwrap_or_else(PoisonError::into_inner)[space_index(space)].clone();
+        let cached = self.blocks.lock()[space_index(space)].clone();
         let block = match cached.filter(|(cached, _)| *cached == number) {
             Some((_, block)) => block,
             None => {
                 let (inner, version) = (Arc::clone(&self.inner), self.progress.version);
                 let block = blocking(move || inner.index.block(version, space, number)).await??;
                 let entry = Some((number, Arc::clone(&block)));
-                self.blocks.lock().unwrap_or_else(PoisonError::into_inner)[space_index(space)] =
-                    entry;
+                self.blocks.lock()[space_index(space)] = entry;
                 block
             }
         };

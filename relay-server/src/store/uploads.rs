@@ -4,8 +4,9 @@ use super::error::PutError;
 use super::ids::VersionNumber;
 use super::progress::Progress;
 use hither_proto::{DeviceId, ShareId, UserId};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// Names what a user keeps of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +56,6 @@ impl Uploads {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ShareKey, Arc<Progress>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -5,7 +5,8 @@ use super::error::StoreError;
 use super::index::Index;
 use super::ledger::Ledger;
 use hither_content::storage::StorageError;
-use std::sync::{Arc, Mutex, PoisonError};
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,11 +62,7 @@ impl Writer {
             });
             (result, done)
         });
-        let jobs = self
-            .jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let jobs = self.jobs.lock().clone();
         let closed = || Arc::new(StoreError::Closed);
         jobs.ok_or_else(closed)?
             .send(job)
@@ -76,15 +73,8 @@ impl Writer {
 
     /// Takes no more jobs, and returns when those that wait are done. Blocks.
     pub(super) fn stop(&self) {
-        self.jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.jobs.lock().take();
+        let thread = self.thread.lock().take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the index writer panicked");
         }

@@ -8,8 +8,9 @@
 use super::Links;
 use hither_carrier::{Call, Link};
 use hither_proto::DeviceId;
+use hither_util::sync::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -39,7 +40,7 @@ pub(super) struct Calling {
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
+    of.lock()
 }
 
 /// Counts one dial that waits.

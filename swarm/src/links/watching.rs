@@ -6,8 +6,9 @@
 
 use hither_carrier::{CarrierKind, Finding, Gauge, Paths, Progress};
 use hither_proto::DeviceId;
+use hither_util::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -85,7 +86,7 @@ impl Writing {
         self.under_way.store(true, Ordering::Relaxed);
         let written = write.await;
         self.under_way.store(false, Ordering::Relaxed);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.last.lock() = Some(Instant::now());
         written
     }
 
@@ -95,10 +96,7 @@ impl Writing {
 
     /// How long ago something was written last.
     fn rests_for(&self) -> Option<Duration> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .map(|last| last.elapsed())
+        self.last.lock().map(|last| last.elapsed())
     }
 }
 

@@ -2,8 +2,9 @@
 
 use hither_carrier::Stream;
 use hither_proto::{CircuitId, DeviceId};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::oneshot;
 
 /// Most offers to one device that wait for it. Beyond it whoever asks is told to come again.
@@ -90,7 +91,7 @@ impl Offers {
 }
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
+    table.lock()
 }
 
 #[cfg(test)]

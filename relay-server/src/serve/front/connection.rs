@@ -6,9 +6,10 @@
 use crate::serve::groups::Change;
 use hither_proto::limits::{MAX_DEVICES, MAX_GROUP_NEWS};
 use hither_proto::{CircuitId, DeviceId, Knock, RelayAddress, UserId};
+use hither_util::sync::Mutex;
 use std::collections::BTreeSet;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 /// Most senders that wait for one reader's acknowledgement; beyond it the oldest are told that it
@@ -240,7 +241,7 @@ impl Connection {
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 

@@ -9,8 +9,9 @@ pub(crate) use peers::{drop_presence, put_presence, start};
 
 use crate::node::Node;
 use hither_proto::{DeviceId, RelayAddress, UserId};
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::watch;
 
 #[derive(Default)]
@@ -130,7 +131,7 @@ impl Front {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock()
     }
 }
 

@@ -7,9 +7,10 @@ use crate::serve::records::{Presence, bucket, front_subject, presence_key};
 use crate::serve::registry::encode;
 use crate::state::StateError;
 use hither_proto::{DeviceId, UserId};
+use hither_util::sync::Mutex;
 use prost::Message;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use tokio::sync::oneshot;
 
 /// Most messages at a time of which this node waits to hear that another front's device has them.
@@ -79,7 +80,7 @@ impl Remote {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(DeviceId, u64), oneshot::Sender<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

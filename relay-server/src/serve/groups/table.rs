@@ -4,8 +4,9 @@
 //! a device is told of a group only while it is a member, and once more when it is one no longer.
 
 use hither_proto::{DeviceId, GroupId, Membership};
+use hither_util::sync::Mutex;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// Most groups whose members are kept in memory (at most some 60 KiB each); beyond it all are read
 /// anew.
@@ -37,12 +38,12 @@ pub(crate) struct Table {
 
 impl Table {
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock()
     }
 
     /// What the log of a group says, when the record of that revision was read before.
     pub(super) fn read(&self, group: &GroupId, revision: u64) -> Option<Arc<Membership>> {
-        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.lock();
         read.get(group)
             .filter(|(of, _)| *of == revision)
             .map(|(_, known)| Arc::clone(known))
@@ -50,7 +51,7 @@ impl Table {
 
     /// It was read: checking every key in it takes its time.
     pub(super) fn keep(&self, revision: u64, known: &Arc<Membership>) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         if read.len() >= MAX_READ && !read.contains_key(&known.group()) {
             read.clear();
         }

@@ -5,8 +5,9 @@
 
 use crate::serve::fleet::Member;
 use hither_proto::DeviceId;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 /// Most promises remembered; beyond it the oldest are forgotten.
@@ -72,7 +73,7 @@ impl Room {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Promise>> {
-        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+        self.promises.lock()
     }
 }
 

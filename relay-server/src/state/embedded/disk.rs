@@ -6,9 +6,10 @@
 //! anything else.
 
 use hither_content::storage::{Batch, Storage, StorageError, Table, Visit};
+use hither_util::sync::RwLock;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// Opens the storage; called again after the storage has failed, when nobody holds the one before
@@ -41,17 +42,12 @@ impl Disk {
 
     /// Works on the storage. It is not opened anew meanwhile.
     pub(super) fn with<T>(&self, work: impl FnOnce(&dyn Storage) -> T) -> T {
-        work(
-            self.current
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref(),
-        )
+        work(self.current.read().as_ref())
     }
 
     /// Opens the storage again. While that fails, everything asked of the storage fails alike.
     pub(super) fn reopen(&self) -> Result<(), StorageError> {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         // The storage before gives up its lock only when it is dropped.
         *current = Arc::new(Down {
             kind: io::ErrorKind::Other,
@@ -78,7 +74,7 @@ impl Disk {
 
     /// Lets go of the storage for good.
     pub(super) fn close(&self) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         *current = Arc::new(Down {
             kind: io::ErrorKind::Other,
             why: "it was closed".into(),

@@ -4,8 +4,9 @@ use super::rows;
 use crate::state::subject::{Speaker, subscription};
 use crate::state::{Change, Entry, MAX_SUBSCRIPTIONS, MAX_WATCHES, StateError, Subscription};
 use bytes::Bytes;
+use hither_util::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use tokio::sync::mpsc;
 
 /// A change of a row of [`rows::KEYS`].
@@ -157,6 +158,6 @@ impl Hub {
 
     // No code that can panic leaves anything half done under this lock.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

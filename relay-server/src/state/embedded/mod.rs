@@ -150,13 +150,10 @@ impl Embedded {
     pub fn open(folder: &Path, options: &Options) -> Result<(Self, Opened), StorageError> {
         let folder: PathBuf = folder.to_owned();
         let (first, opened) = storage::open(&folder, storage::DEFAULT_ENGINE)?;
-        let first = std::sync::Mutex::new(Some(first));
+        let first = hither_util::sync::Mutex::new(Some(first));
         let reserve = Some((folder.clone(), options.reserve_bytes));
         let opener = move || {
-            let first = first
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .take();
+            let first = first.lock().take();
             if let Some(first) = first {
                 return Ok(first);
             }

@@ -1,9 +1,10 @@
 //! Sessions and the keys they hold. All of it in memory: a restart ends every session.
 
 use crate::state::{Entry, MAX_SESSIONS, Session, StateError};
+use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -154,6 +155,6 @@ impl Sessions {
 
     // No code that can panic leaves anything half done under this lock.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
