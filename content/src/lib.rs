@@ -36,6 +36,7 @@ mod reuse;
 mod root;
 mod sealing;
 mod stamp;
+mod stamp_clock;
 pub mod storage;
 mod target;
 mod tree;
@@ -66,6 +67,7 @@ pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
 pub use place::{Parts, Place};
 pub use root::{FolderId, RootError, RootId, check_mounts, check_roots, folders_above};
 pub use stamp::{FileStamp, Stamps, StampsError};
+pub use stamp_clock::StampClock;
 pub use target::{
     CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions,
     WriteError, target_name,

@@ -10,26 +10,25 @@ use crate::index::Index;
 use crate::losses::{self, Losses};
 use crate::mail::Mail;
 use crate::records::{LeftOutRecord, Records, ShareRecord};
-use crate::relay::{RelayCircuits, Relays};
 use crate::rollback::Rollbacks;
-use crate::stamp_clock::StampClock;
 use crate::store_upload::StoreUploads;
 use crate::transfer::{Transfer, Transfers};
 use crate::watch::Watches;
 use hither_api::{ApiError, Config, Paths};
-use hither_carrier::{Endpoint, EndpointConfig, Identity};
+use hither_carrier::{Endpoint, EndpointConfig, Identity, InterfaceFilter};
+use hither_content::StampClock;
 use hither_content::storage::{DEFAULT_ENGINE, Opened};
 use hither_content::{
     ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps,
 };
 use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
+use hither_relay_client::{RelayClient, RelayClientDeps, Subscribers};
 use hither_swarm::{Share, Swarm, SwarmDeps, SwarmInputs, Twins, Version, Warnings};
 use hither_util::hex::Hex;
 use hither_util::sync::Mutex;
 use hither_util::tasks::Tasks;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,15 +39,13 @@ const OPEN_FILES: usize = 256;
 /// Bytes of a share that are read where files look different, before it is announced; the rest is
 /// compared later.
 const AT_START: u64 = 16 << 20;
-/// Addresses put into a ticket: enough for a wired and a wireless network in both families.
-const TICKET_HINTS: usize = 4;
 
 /// Everything, shared by all tasks.
 pub(crate) struct Daemon {
     pub swarm: Arc<Swarm>,
     pub device: DeviceId,
     pub name: DeviceName,
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     pub config: Config,
     pub paths: Paths,
     pub index: Index,
@@ -56,11 +53,10 @@ pub(crate) struct Daemon {
     pub watches: Watches,
     pub transfers: Transfers,
     pub records: Records,
-    pub stamps: StampClock,
+    pub stamps: Arc<StampClock>,
     /// What deadlines are counted on.
     pub time: KeptClock,
-    pub relays: Arc<Relays>,
-    pub circuits: Arc<RelayCircuits>,
+    pub relays: Arc<RelayClient>,
     pub mail: Mail,
     pub catalogue: Catalogue,
     pub groups: Arc<Groups>,
@@ -126,11 +122,6 @@ impl Daemon {
         let records = Records::new(Arc::clone(&storage));
         let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
         let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let relays = Arc::new(Relays::load(&records).map_err(|e| failure::storage(&e))?);
-        let circuits = Arc::new(RelayCircuits {
-            relays: Arc::clone(&relays),
-            endpoint: Arc::clone(&endpoint),
-        });
         let store_uploads = StoreUploads::load(&records).map_err(|e| failure::storage(&e))?;
         let groups = Arc::new(Groups::load(&storage).map_err(|e| failure::storage(&e))?);
         let (tasks, warnings, name) = (Tasks::new(), Warnings::default(), device_name(&config));
@@ -143,13 +134,24 @@ impl Daemon {
             limits: &config.limits,
             host_rules: &config.world,
             costs: config.costs,
+            interfaces: interface_filter(&config),
             tasks: tasks.clone(),
             membership: Arc::clone(&groups) as Arc<dyn hither_swarm::Membership>,
             twins: twins.map_err(failure::internal)?,
         })
         .map_err(failure::internal)?;
         let own = OwnData::open(&paths.data, &paths.own_folders(), &paths.own_files());
-        swarm.use_relays(Arc::clone(&circuits) as Arc<dyn hither_swarm::CircuitRelays>);
+        let (identity, stamps) = (Arc::new(identity), Arc::new(stamps));
+        let relays = RelayClient::load(RelayClientDeps {
+            device,
+            name: name.clone(),
+            identity: Arc::clone(&identity),
+            swarm: Arc::clone(&swarm),
+            storage: Arc::clone(&storage),
+            stamps: Arc::clone(&stamps),
+            tasks: tasks.clone(),
+        })
+        .map_err(|e| failure::storage(&e))?;
         let daemon = Arc::new(Self {
             device,
             own,
@@ -165,7 +167,6 @@ impl Daemon {
             records,
             stamps,
             time,
-            circuits,
             relays,
             mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
             catalogue: Catalogue::new(&storage),
@@ -182,6 +183,12 @@ impl Daemon {
             ends_changed: Notify::new(),
             health: Health::default(),
             ending: AtomicBool::new(false),
+        });
+        let of = Arc::downgrade(&daemon);
+        daemon.relays.subscribe(Subscribers {
+            deliveries: of.clone(),
+            groups: of.clone(),
+            catalogue: of,
         });
         daemon.load_shares()?;
         crate::transfer::resume_all(&daemon)?;
@@ -235,7 +242,7 @@ impl Daemon {
     /// What others fetch a share with.
     pub(crate) fn ticket(&self, share: &Share) -> Ticket {
         let hints = if share.owner == self.device {
-            self.addresses()
+            self.swarm.addresses()
         } else {
             Vec::new()
         };
@@ -280,17 +287,6 @@ impl Daemon {
         }
         self.relays
             .addresses_for_ticket(self.store_uploads.relay_of(share.id))
-    }
-
-    /// Addresses at which others may reach this device, best first: those that discovery announces.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let ips = crate::interfaces::reachable_addresses(
-            &crate::interfaces::filter(&self.config),
-            TICKET_HINTS,
-        );
-        ips.into_iter()
-            .map(|ip| SocketAddr::new(ip, self.swarm.endpoint().port()))
-            .collect()
     }
 
     /// Says that all of a version is held, as far as its files are still what they were.
@@ -493,6 +489,15 @@ impl Daemon {
         self.tasks.stop().await;
         self.swarm.endpoint().close().await;
         self.time.keep();
+    }
+}
+
+/// The interfaces that are configured to be used.
+fn interface_filter(config: &Config) -> InterfaceFilter {
+    InterfaceFilter {
+        include: config.interfaces.clone(),
+        exclude: config.ignore_interfaces.clone(),
+        loopback_only: false,
     }
 }
 

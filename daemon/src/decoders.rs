@@ -4,8 +4,8 @@
 use crate::groups::decode_note;
 use crate::mail::decode_letter;
 use crate::records::{ShareRecord, TransferRecord};
-use crate::relay::CardRecord;
 use hither_proto::DeviceId;
+use hither_relay_client::CardRecord;
 
 /// Decodes the inside of a sealed message.
 pub fn letter(bytes: &[u8]) {

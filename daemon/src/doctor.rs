@@ -95,7 +95,7 @@ fn carriers(daemon: &Daemon) -> Finding {
 }
 
 fn interfaces(daemon: &Daemon) -> Finding {
-    let addresses = daemon.addresses();
+    let addresses = daemon.swarm.addresses();
     if addresses.is_empty() {
         let hint = "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
         return finding(

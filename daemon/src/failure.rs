@@ -1,6 +1,5 @@
 //! Errors of the libraries as errors of the API: a code, one sentence, a hint.
 
-use crate::relay::{RelayError, Trouble};
 use hither_api::{ApiError, ErrorCode};
 use hither_carrier::LinkError;
 use hither_content::storage::StorageError;
@@ -9,6 +8,7 @@ use hither_content::{
 };
 use hither_engine::Waiting;
 use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
+use hither_relay_client::{FindDeviceError, JoinError, RelayError, RelayStorageError, Trouble};
 use hither_swarm::PutError;
 use std::path::Path;
 
@@ -48,7 +48,55 @@ pub(crate) fn ticket(error: &TicketError) -> ApiError {
 }
 
 /// Why a relay could not be joined.
-pub(crate) fn relay(at: &hither_proto::HostPort, error: &RelayError) -> ApiError {
+pub(crate) fn join(error: &JoinError) -> ApiError {
+    match error {
+        JoinError::TooMany { most } => ApiError::new(
+            ErrorCode::BadRequest,
+            format!("This device has joined {most} relays; more are not possible."),
+        )
+        .with_hint("Leave one: hither relay remove"),
+        JoinError::Relay { at, error } => relay(at, error),
+        JoinError::Kept(error) => relay_storage(error),
+    }
+}
+
+/// Why what a relay said could not be kept.
+pub(crate) fn relay_storage(error: &RelayStorageError) -> ApiError {
+    match error {
+        RelayStorageError::Storage(error) => storage(error),
+        RelayStorageError::Task(error) => internal(error),
+    }
+}
+
+/// Why no device of the user is meant.
+pub(crate) fn find_device(error: &FindDeviceError) -> ApiError {
+    match error {
+        FindDeviceError::Unknown { wanted, others } => {
+            let wanted = display_name(wanted);
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("There is no device \"{wanted}\"."),
+            )
+            .with_hint(if *others {
+                "See them all with: hither devices"
+            } else {
+                "No other device of yours is known yet. Join a relay on both: hither relay add URL"
+            })
+        }
+        FindDeviceError::Ambiguous { wanted, candidates } => ApiError::new(
+            ErrorCode::BadRequest,
+            format!(
+                "\"{}\" could be several devices: {}.",
+                display_name(wanted),
+                candidates.join(", ")
+            ),
+        )
+        .with_hint("Give the id in brackets instead."),
+    }
+}
+
+/// Why the relay of a URL does not take this device in.
+fn relay(at: &hither_proto::HostPort, error: &RelayError) -> ApiError {
     let unreachable = |why: &dyn std::fmt::Display, hint: &str| {
         ApiError::new(
             ErrorCode::NoRelay,
@@ -334,5 +382,27 @@ pub(crate) fn put(error: &PutError) -> ApiError {
         PutError::Write(error) => write(error),
         PutError::Manifest(error) => manifest(error),
         PutError::Damaged | PutError::Stale => internal("a chunk could not be written"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_wrote_is_shown_cleaned_with_those_that_it_may_mean() {
+        let unknown = find_device(&FindDeviceError::Unknown {
+            wanted: "x\u{1b}".into(),
+            others: true,
+        });
+        assert_eq!(unknown.code, ErrorCode::NotFound);
+        assert_eq!(unknown.message, "There is no device \"x\u{fffd}\".");
+        let several = find_device(&FindDeviceError::Ambiguous {
+            wanted: "PHONE".into(),
+            candidates: vec!["Phone (bbbbbbbb)".into(), "phone (cccccccc)".into()],
+        });
+        assert_eq!(several.code, ErrorCode::BadRequest);
+        let all = "Phone (bbbbbbbb), phone (cccccccc)";
+        assert!(several.message.contains(all), "{}", several.message);
     }
 }

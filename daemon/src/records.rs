@@ -5,13 +5,11 @@
 
 use hither_api::{CostMode, Existing, NamesInfo, Naming, SourceBytes};
 use hither_content::RootId;
-use hither_content::storage::{Batch, Storage, StorageError, Table};
+use hither_content::storage::{Batch, RecordStore, Storage, StorageError, Table};
 use hither_proto::GroupId;
 use hither_util::hex::Hex;
 use roaring::RoaringBitmap;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -301,15 +299,22 @@ impl TransferRecord {
 #[derive(Clone)]
 pub(crate) struct Records {
     storage: Arc<dyn Storage>,
+    store: RecordStore,
 }
 
 impl Records {
     pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage }
+        let store = RecordStore::new(Arc::clone(&storage));
+        Self { storage, store }
+    }
+
+    /// Records of other kinds.
+    pub(crate) fn store(&self) -> &RecordStore {
+        &self.store
     }
 
     pub(crate) fn put_share(&self, share: &str, record: &ShareRecord) -> Result<(), StorageError> {
-        self.put(SHARES, share, record)
+        self.store.put(SHARES, share, record)
     }
 
     pub(crate) fn remove_share(&self, share: &str) -> Result<(), StorageError> {
@@ -319,15 +324,15 @@ impl Records {
     }
 
     pub(crate) fn shares(&self) -> Result<Vec<(String, ShareRecord)>, StorageError> {
-        self.all(SHARES)
+        self.store.all(SHARES)
     }
 
     pub(crate) fn put_transfer(&self, record: &TransferRecord) -> Result<(), StorageError> {
-        self.put(TRANSFERS, &record.id, record)
+        self.store.put(TRANSFERS, &record.id, record)
     }
 
     pub(crate) fn transfers(&self) -> Result<Vec<(String, TransferRecord)>, StorageError> {
-        self.all(TRANSFERS)
+        self.store.all(TRANSFERS)
     }
 
     /// Forgets a transfer and all that belongs to it.
@@ -371,7 +376,7 @@ impl Records {
     }
 
     pub(crate) fn put_why(&self, id: &str, why: &hither_api::Why) -> Result<(), StorageError> {
-        self.put(WHY, id, why)
+        self.store.put(WHY, id, why)
     }
 
     pub(crate) fn why(&self, id: &str) -> Result<Option<hither_api::Why>, StorageError> {
@@ -380,59 +385,6 @@ impl Records {
             .get(WHY, id.as_bytes())?
             .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
-
-    pub(crate) fn put(
-        &self,
-        table: Table,
-        key: &str,
-        record: &impl Serialize,
-    ) -> Result<(), StorageError> {
-        self.storage.commit(one(table, key, record))
-    }
-
-    /// The same, durable with the next commit at the latest.
-    pub(crate) fn put_lazily(
-        &self,
-        table: Table,
-        key: &str,
-        record: &impl Serialize,
-    ) -> Result<(), StorageError> {
-        self.storage.commit_lazily(one(table, key, record))
-    }
-
-    pub(crate) fn remove(&self, table: Table, key: &str) -> Result<(), StorageError> {
-        let mut batch = Batch::new();
-        batch.remove(table, key.as_bytes());
-        self.storage.commit(batch)
-    }
-
-    pub(crate) fn all<T: DeserializeOwned>(
-        &self,
-        table: Table,
-    ) -> Result<Vec<(String, T)>, StorageError> {
-        let mut all = Vec::new();
-        self.storage.scan(table, b"", &mut |key, value| {
-            let key = String::from_utf8_lossy(key).into_owned();
-            match serde_json::from_slice(value) {
-                Ok(record) => all.push((key, record)),
-                Err(error) => {
-                    tracing::warn!(table = table.name(), key, %error, "a record cannot be read; left alone")
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
-    }
-}
-
-/// A batch of one record.
-fn one(table: Table, key: &str, record: &impl Serialize) -> Batch {
-    let mut batch = Batch::new();
-    // These records hold nothing that JSON cannot.
-    if let Ok(bytes) = serde_json::to_vec(record) {
-        batch.put(table, key.as_bytes(), &bytes);
-    }
-    batch
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::daemon::Daemon;
 use hither_carrier::Discovery;
-use hither_swarm::{DiscoverySettings, SwarmInputs};
+use hither_swarm::SwarmInputs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,8 @@ const MIN_EXPIRY: u64 = 20;
 
 /// Starts them all. Returns discovery, to be shut down with a goodbye.
 pub(crate) fn start(daemon: &Arc<Daemon>, inputs: SwarmInputs) -> Option<Discovery> {
-    let settings = daemon.config.discovery.then(|| DiscoverySettings {
-        interfaces: crate::interfaces::filter(&daemon.config),
-    });
-    let discovery = daemon.swarm.run(inputs, settings).unwrap_or_else(|error| {
+    let discovery = daemon.config.discovery;
+    let discovery = daemon.swarm.run(inputs, discovery).unwrap_or_else(|error| {
         daemon.warnings.add(format!(
             "Devices on this network cannot be found: {error}. Tickets still work by address."
         ));
@@ -31,7 +29,7 @@ pub(crate) fn start(daemon: &Arc<Daemon>, inputs: SwarmInputs) -> Option<Discove
         .tasks
         .spawn_forever(crate::rollback::run(Arc::clone(daemon)));
     crate::catalogue::start(daemon);
-    crate::relay::start(daemon);
+    daemon.relays.run();
     crate::store_upload::start(daemon);
     crate::index::start(daemon);
     crate::watch::start(daemon);

@@ -3,28 +3,22 @@
 use crate::routes::SupervisorInput;
 use crate::swarm::{Swarm, SwarmInputs};
 use crate::{circuits, familiar, host_state, network, roaming, session, terms};
-use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming, InterfaceFilter};
+use hither_carrier::{Discovery, DiscoveryEvent, DiscoveryOptions, Incoming};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Most streams that are being admitted or served at once.
 const MAX_STREAMS: usize = 1024;
 
-/// How devices on the same network are looked for.
-pub struct DiscoverySettings {
-    /// The interfaces on which they are looked for.
-    pub interfaces: InterfaceFilter,
-}
-
 impl Swarm {
-    /// Starts everything. Returns discovery, to be shut down with a goodbye; `None` where it is
-    /// switched off.
+    /// Starts everything. Returns discovery, to be shut down with a goodbye; `None` without
+    /// `discovery`.
     ///
     /// Errors: discovery cannot be started; everything else runs.
     pub fn run(
         self: &Arc<Self>,
         inputs: SwarmInputs,
-        discovery: Option<DiscoverySettings>,
+        discovery: bool,
     ) -> Result<Option<Discovery>, String> {
         let timer = Arc::clone(self);
         self.tasks
@@ -35,9 +29,7 @@ impl Swarm {
             .spawn_forever(network::watch(self.network.clone()));
         self.tasks.spawn_forever(host_state::run(Arc::clone(self)));
         self.tasks.spawn_forever(terms::follow(Arc::clone(self)));
-        let started = discovery
-            .map(|settings| self.start_discovery(settings))
-            .transpose();
+        let started = discovery.then(|| self.start_discovery()).transpose();
         let discovery = started.as_ref().ok().and_then(Option::as_ref);
         let look = discovery.map(Discovery::look_anew);
         if let Some(call) = discovery.map(Discovery::call) {
@@ -50,10 +42,10 @@ impl Swarm {
         started
     }
 
-    fn start_discovery(self: &Arc<Self>, settings: DiscoverySettings) -> Result<Discovery, String> {
+    fn start_discovery(self: &Arc<Self>) -> Result<Discovery, String> {
         let members = familiar::Members::default();
         let options = DiscoveryOptions {
-            interfaces: settings.interfaces,
+            interfaces: self.interfaces.clone(),
             familiar: familiar::of(self, &members),
             ..Default::default()
         };

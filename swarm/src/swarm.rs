@@ -4,6 +4,7 @@ use crate::circuits::CircuitRefusals;
 use crate::core::Core;
 use crate::holders::Holders;
 use crate::host_state::HostState;
+use crate::interfaces::reachable_addresses;
 use crate::links::Links;
 use crate::marks::Marks;
 use crate::ports::{CircuitRelays, Membership};
@@ -14,13 +15,17 @@ use crate::throttle::Throttles;
 use crate::twins::Twins;
 use crate::workers::Workers;
 use hither_api::{Costs, RateLimits, WorldRules};
-use hither_carrier::Endpoint;
+use hither_carrier::{Endpoint, InterfaceFilter};
 use hither_engine::{SessionId, StreamId};
 use hither_proto::{DeviceId, DeviceName};
 use hither_util::tasks::Tasks;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, watch};
+
+/// Addresses that others are given: enough for a wired and a wireless network in both families.
+const MAX_ADDRESSES: usize = 4;
 
 /// What a swarm is made of.
 pub struct SwarmDeps<'a> {
@@ -38,6 +43,8 @@ pub struct SwarmDeps<'a> {
     pub host_rules: &'a WorldRules,
     /// What sources cost.
     pub costs: Costs,
+    /// The interfaces that lead to others.
+    pub interfaces: InterfaceFilter,
     /// Where its tasks run.
     pub tasks: Tasks,
     /// Says who is barred from what.
@@ -65,6 +72,7 @@ pub struct Swarm {
     pub(crate) workers: Workers,
     pub(crate) throttles: Throttles,
     pub(crate) host_state: HostState,
+    pub(crate) interfaces: InterfaceFilter,
     pub(crate) tasks: Tasks,
     pub(crate) twins: Twins,
     pub(crate) membership: Arc<dyn Membership>,
@@ -99,6 +107,7 @@ impl Swarm {
             workers: Workers::start()?,
             throttles: Throttles::new(deps.limits),
             host_state: HostState::new(deps.host_rules),
+            interfaces: deps.interfaces,
             tasks: deps.tasks,
             twins: deps.twins,
             membership: deps.membership,
@@ -130,6 +139,16 @@ impl Swarm {
 
     pub(crate) fn next_stream(&self) -> StreamId {
         StreamId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Addresses at which others may reach this device, best first: those that discovery
+    /// announces, at most [`MAX_ADDRESSES`].
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let ips = reachable_addresses(&self.interfaces, MAX_ADDRESSES);
+        let port = self.endpoint.port();
+        ips.into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect()
     }
 
     /// The engine.

@@ -19,12 +19,14 @@ pub mod conformance;
 mod error;
 mod memory;
 mod open;
+mod record_store;
 mod redb;
 mod sled;
 
 pub use error::StorageError;
 pub use memory::MemoryStorage;
 pub use open::{DEFAULT_ENGINE, Engine, Opened, open};
+pub use record_store::RecordStore;
 pub use redb::RedbStorage;
 pub use sled::SledStorage;
 

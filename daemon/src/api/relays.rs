@@ -2,11 +2,12 @@
 
 use super::{Answer, Failure};
 use crate::daemon::Daemon;
-use crate::relay::{self, Relay};
+use crate::failure;
 use axum::Json;
 use axum::extract::{Path, State};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, RelayInfo, RelayRequest};
 use hither_proto::{RelayUrl, display_name};
+use hither_relay_client::Relay;
 use std::sync::Arc;
 
 type Ctx = State<Arc<Daemon>>;
@@ -38,7 +39,14 @@ pub(super) async fn join(
         )
         .with_hint("Copy all of it, from \"hither://\" to its last letter, in quotes.")
     })?;
-    Ok(Json(relay::join(&daemon, &url).await?.info()))
+    Ok(Json(
+        daemon
+            .relays
+            .join(&url)
+            .await
+            .map_err(|e| failure::join(&e))?
+            .info(),
+    ))
 }
 
 /// Leaves a relay: it is forgotten on this device.
@@ -46,7 +54,11 @@ pub(super) async fn join(
 pub(super) async fn leave(State(daemon): Ctx, Path(id): Path<String>) -> Answer<RelayInfo> {
     let found = find(&daemon, &id)?;
     let info = found.info();
-    relay::leave(&daemon, &found).await?;
+    daemon
+        .relays
+        .leave(&found)
+        .await
+        .map_err(|e| failure::relay_storage(&e))?;
     Ok(Json(info))
 }
 
@@ -69,8 +81,8 @@ fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
 /// are being connected.
 #[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = [DeviceInfo])))]
 pub(super) async fn devices(State(daemon): Ctx) -> Json<Vec<DeviceInfo>> {
-    relay::settle(&daemon).await;
-    let mut devices = relay::devices(&daemon);
+    daemon.relays.settle().await;
+    let mut devices = daemon.relays.devices();
     devices.extend(crate::groups::devices(&daemon, &devices));
     Json(devices)
 }

@@ -3,7 +3,6 @@
 use super::{Answer, Failure};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::carrier_name;
 use crate::transfer::{self, Agreement, Control, Transfer};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,6 +12,7 @@ use hither_api::{
 };
 use hither_carrier::CarrierKind;
 use hither_proto::ShareId;
+use hither_relay_client::carrier_name;
 use hither_swarm::Share;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,16 +1,15 @@
 //! Tells the user's other devices what this one shares, and asks them when what they told does not
 //! fit their cards.
 
-use super::notice::{Digest, Notice};
+use super::notice::Notice;
 use super::sync_state::{self, MAX_AWAY, SyncState};
 use crate::daemon::Daemon;
-use crate::relay::records::CardRecord;
-use crate::relay::{RelayConnection, RequestError};
-use crate::{failure, mail, relay};
+use crate::{failure, mail};
 use hither_api::ApiError;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, StorageError, Table};
 use hither_proto::{DeviceId, MessageId, stamp};
+use hither_relay_client::{CardRecord, Digest, RelayConnection, RequestError};
 use hither_util::clock::unix_millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -184,7 +183,7 @@ impl Advertiser {
         // After the messages: who has them finds that the card fits.
         let digest = self.daemon.catalogue.digest();
         if digest != self.published {
-            relay::publish_cards(&self.daemon).await;
+            self.daemon.relays.publish_cards().await;
             self.published = digest;
         }
         for (device, one) in &listed {

@@ -4,7 +4,7 @@
 use super::notice::Entry;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::{groups, mail, relay};
+use crate::{groups, mail};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, FindRequest, FoundShare, ListedShare};
 use hither_proto::{DeviceId, ShareId, display_name};
 use hither_util::clock::unix_seconds;
@@ -54,7 +54,7 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiEr
     let of = Arc::clone(daemon);
     let look = move || {
         let mut all = Vec::new();
-        for device in relay::devices(&of).iter().filter(|device| !device.this) {
+        for device in of.relays.devices().iter().filter(|device| !device.this) {
             let Ok(id) = device.device.parse() else {
                 continue;
             };
@@ -82,14 +82,18 @@ pub(crate) async fn find(
     daemon: &Arc<Daemon>,
     request: &FindRequest,
 ) -> Result<FoundShare, ApiError> {
-    relay::settle(daemon).await;
+    daemon.relays.settle().await;
     // The user's own devices go first; a member of a group is known at once or not at all.
-    if !relay::knows(daemon, &request.owner)
+    if !daemon.relays.knows(&request.owner)
         && let Some(member) = groups::member(daemon, &request.owner)
     {
         return groups::find(daemon, member?, &request.name).await;
     }
-    let device = relay::find(daemon, &request.owner).await?;
+    let device = daemon
+        .relays
+        .find(&request.owner)
+        .await
+        .map_err(|e| failure::find_device(&e))?;
     if device.this {
         return Err(
             ApiError::new(ErrorCode::BadRequest, "That is this device itself.")

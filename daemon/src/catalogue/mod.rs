@@ -19,12 +19,13 @@ mod sync_state;
 mod tests;
 
 pub(crate) use find::{find, list};
-pub(crate) use notice::{Digest, Entry, Notice};
+pub(crate) use notice::{Entry, Notice};
 
 use crate::daemon::Daemon;
 use crate::records::ShareRecord;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{DeviceId, GroupId, ShareId};
+use hither_relay_client::{CatalogueDigest, Digest};
 use hither_swarm::Share;
 use hither_util::sync::{Mutex, RwLock};
 use notice::Own;
@@ -164,4 +165,10 @@ pub(crate) fn start(daemon: &Arc<Daemon>) {
     daemon
         .tasks
         .spawn_forever(advertiser::run(Arc::clone(daemon)));
+}
+
+impl CatalogueDigest for Daemon {
+    fn digest(&self) -> Digest {
+        self.catalogue.digest()
+    }
 }

@@ -4,6 +4,7 @@
 //! it, for all versions of one share, and a name that passed [`EntryName::parse`].
 
 use hither_proto::{DeviceId, EntryName, ShareId, Ticket};
+use hither_relay_client::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -79,30 +80,19 @@ impl Entry {
     }
 }
 
-/// Says whether two devices have the same catalogue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Digest {
-    /// Number of shares.
-    pub shares: u32,
-    /// Over all of them, hexadecimal; empty when there is none.
-    pub hash: String,
-}
-
-impl Digest {
-    /// Of entries in the order of their shares.
-    pub(super) fn of<'a>(hashes: impl Iterator<Item = (&'a ShareId, &'a EntryHash)>) -> Self {
-        let (mut hasher, mut shares) = (blake3::Hasher::new(), 0);
-        for (share, hash) in hashes {
-            hasher.update(share.as_bytes()).update(hash);
-            shares += 1;
-        }
-        if shares == 0 {
-            return Self::default();
-        }
-        Self {
-            shares,
-            hash: hither_util::hex::encode(&hasher.finalize().as_bytes()[..HASH]),
-        }
+/// The digest of entries in the order of their shares.
+pub(super) fn digest<'a>(hashes: impl Iterator<Item = (&'a ShareId, &'a EntryHash)>) -> Digest {
+    let (mut hasher, mut shares) = (blake3::Hasher::new(), 0);
+    for (share, hash) in hashes {
+        hasher.update(share.as_bytes()).update(hash);
+        shares += 1;
+    }
+    if shares == 0 {
+        return Digest::default();
+    }
+    Digest {
+        shares,
+        hash: hither_util::hex::encode(&hasher.finalize().as_bytes()[..HASH]),
     }
 }
 
@@ -139,7 +129,7 @@ impl Own {
             .into_iter()
             .map(|(share, entry)| (share, (entry.hash(), entry)))
             .collect();
-        let digest = Digest::of(entries.iter().map(|(share, (hash, _))| (share, hash)));
+        let digest = digest(entries.iter().map(|(share, (hash, _))| (share, hash)));
         Self { entries, digest }
     }
 }

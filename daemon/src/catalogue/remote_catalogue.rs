@@ -2,9 +2,10 @@
 //!
 //! Invariant: at most [`MAX_SHARES`] of each device, each with a ticket of that very device.
 
-use super::notice::{Digest, Entry, EntryHash, MAX_SHARES, Notice};
+use super::notice::{self, Entry, EntryHash, MAX_SHARES, Notice};
 use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::{DeviceId, ShareId};
+use hither_relay_client::Digest;
 use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -109,7 +110,7 @@ impl RemoteCatalogue {
             .into_iter()
             .map(|(share, entry)| (share, entry.hash()))
             .collect();
-        let digest = Digest::of(hashes.iter());
+        let digest = notice::digest(hashes.iter());
         digests.insert(device, digest.clone());
         Ok(digest)
     }

@@ -2,7 +2,7 @@
 
 use super::Notice;
 use crate::publish::publish;
-use crate::relay::tests::{Device, Fleet, Node};
+use crate::relay_tests::{Device, Fleet, Node};
 use hither_api::ShareRequest;
 use hither_proto::DeviceId;
 use std::path::Path;
@@ -106,10 +106,7 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
         .catalogue
         .take(&phone.daemon, stranger, &notice)
         .unwrap();
-    assert!(
-        known(&phone, stranger).is_empty()
-            && phone.daemon.catalogue.asking.lock().is_empty()
-    );
+    assert!(known(&phone, stranger).is_empty() && phone.daemon.catalogue.asking.lock().is_empty());
     desk.stop().await;
     phone.stop().await;
 }

@@ -5,12 +5,12 @@ use super::content::{self, Inner};
 use super::sync::{self, SyncError};
 use super::{Known, group_name};
 use crate::daemon::Daemon;
-use crate::relay::{RelayConnection, RequestError};
 use hither_carrier::seal::SealError;
 use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSecret, KeyMark, LogError,
     Membership, RelayRefusalCode, SignedEntry,
 };
+use hither_relay_client::{RelayConnection, RequestError};
 use hither_util::clock::unix_millis;
 use std::sync::Arc;
 

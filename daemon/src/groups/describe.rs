@@ -3,7 +3,6 @@
 use super::store::Stands;
 use super::{Asker, Known};
 use crate::daemon::Daemon;
-use crate::relay;
 use hither_api::{
     ApiError, DeviceInfo, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole,
     GroupShare, GroupState,
@@ -86,7 +85,7 @@ pub(super) fn info(daemon: &Daemon, group: GroupId, known: &Known) -> GroupInfo 
 
 /// Every group of this device, by name.
 pub(crate) async fn list(daemon: &Arc<Daemon>) -> Vec<GroupInfo> {
-    relay::settle(daemon).await;
+    daemon.relays.settle().await;
     let all = daemon.groups.all();
     let mut all: Vec<_> = all
         .iter()
@@ -119,7 +118,7 @@ fn share(owner: DeviceId, entry: &crate::catalogue::Entry) -> Option<GroupShare>
 pub(super) fn name_of(daemon: &Daemon, known: &Known, device: DeviceId) -> String {
     let told = known.name_of(&device);
     if told.is_empty() {
-        relay::name_of(daemon, device)
+        daemon.relays.name_of(device)
     } else {
         told
     }
@@ -130,7 +129,7 @@ pub(crate) async fn members(
     daemon: &Arc<Daemon>,
     wanted: &str,
 ) -> Result<Vec<GroupMemberInfo>, ApiError> {
-    relay::settle(daemon).await;
+    daemon.relays.settle().await;
     let (group, known) = daemon.groups.resolve(wanted, &daemon.device)?;
     let Some(membership) = &known.membership else {
         return Ok(Vec::new());
@@ -187,7 +186,7 @@ pub(crate) async fn members(
             device: device.to_string(),
             short: device.short(),
             name: if name.is_empty() {
-                relay::name_of(daemon, *device)
+                daemon.relays.name_of(*device)
             } else {
                 display_name(name)
             },
@@ -265,7 +264,7 @@ pub(super) async fn device(
         return found;
     }
     // A device of the user needs not ask.
-    if asking && let Ok(own) = relay::find(daemon, wanted).await {
+    if asking && let Ok(own) = daemon.relays.find(wanted).await {
         return own.device.parse().map_err(crate::failure::internal);
     }
     let what = if asking {

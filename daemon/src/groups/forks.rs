@@ -8,12 +8,12 @@
 use super::Groups;
 use super::sync::{SyncError, blocking, page};
 use crate::daemon::Daemon;
-use crate::relay::{RelayConnection, RequestError};
 use hither_proto::limits::{MAX_GROUP_LOG, MAX_GROUP_PAGE};
 use hither_proto::{
     DeviceId, GroupAnswer, GroupBranch, GroupId, GroupRequest, LogError, Membership, Prevails,
     RelayRefusalCode, SignedEntry, prevails,
 };
+use hither_relay_client::{RelayConnection, RequestError};
 use std::sync::Arc;
 
 /// Something to be done about a fork.

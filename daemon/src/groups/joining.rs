@@ -8,13 +8,13 @@ use super::sync::{self, SyncError};
 use super::work::{At, connected, failed, no_of, told};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::{RelayConnection, RequestError};
 use hither_api::{ApiError, ErrorCode, FoundGroup, GroupInfo, GroupPolicy, GroupState, JoinGroup};
 use hither_proto::limits::MAX_GROUP_NAME;
 use hither_proto::{
     GroupAnswer, GroupFound, GroupId, GroupInvite, GroupJoin, GroupNo, GroupRequest,
     RelayRefusalCode, display_name,
 };
+use hither_relay_client::{RelayConnection, RequestError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};

@@ -34,6 +34,8 @@ pub(crate) use joining::{join, search};
 pub(crate) use reconciler::run;
 pub(crate) use work::{create, decide, leave, set_policy};
 
+use crate::daemon::Daemon;
+use futures::future::BoxFuture;
 use hither_api::{ApiError, ErrorCode};
 use hither_content::DomainSecret;
 use hither_content::storage::{Storage, StorageError};
@@ -41,6 +43,7 @@ use hither_proto::{
     DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember,
     GroupName, GroupSecret, Membership, ShareId, display_name,
 };
+use hither_relay_client::{GroupNews, Relay};
 use hither_swarm::Share;
 use hither_util::clock::unix_millis;
 use hither_util::hex::Hex;
@@ -516,4 +519,14 @@ fn asker(identity: &hither_carrier::Identity, group: GroupId, asked: &GroupAsked
 /// A name that was checked when it was kept.
 fn group_name(text: &str) -> Option<GroupName> {
     GroupName::parse(text).ok()
+}
+
+impl GroupNews for Daemon {
+    fn heard(&self, relay: DeviceId, changes: Vec<GroupChange>, all: bool) {
+        self.groups.heard(relay, changes, all);
+    }
+
+    fn follow(self: Arc<Self>, relay: Arc<Relay>) -> BoxFuture<'static, ()> {
+        Box::pin(run(self, relay))
+    }
 }

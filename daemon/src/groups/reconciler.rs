@@ -14,12 +14,12 @@ use super::store::Published;
 use super::sync::{self, SyncError, blocking};
 use crate::catalogue;
 use crate::daemon::Daemon;
-use crate::relay::{Relay, RelayConnection, RequestError};
 use hither_carrier::group_seal::{self, Place};
 use hither_proto::limits::GROUP_DIGEST;
 use hither_proto::{
     DeviceId, GroupAnswer, GroupId, GroupRequest, Joining, Membership, RelayRefusalCode,
 };
+use hither_relay_client::{Relay, RelayConnection, RequestError};
 use hither_util::hex::Hex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

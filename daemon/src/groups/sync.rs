@@ -5,13 +5,13 @@ use super::store::{GroupRecord, Stands, Told};
 use super::{Known, asker, forks, joining};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::{RelayConnection, RequestError};
 use hither_carrier::group_seal::Place;
 use hither_content::storage::StorageError;
 use hither_proto::{
     Action, DeviceId, EntryError, GroupAnswer, GroupId, GroupNote, GroupRequest, GroupSealed,
     GroupStanding, LogError, Membership, NameSeal, RelayRefusalCode, SignedEntry, stamp,
 };
+use hither_relay_client::{RelayConnection, RequestError};
 use hither_util::clock::unix_millis;
 use hither_util::hex::Hex;
 use std::collections::BTreeMap;

@@ -8,7 +8,6 @@ use super::sync::{self, SyncError};
 use super::{Known, describe};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::{self, Relay, RelayConnection, RequestError};
 use hither_api::{
     ApiError, CreateGroup, DecideGroup, ErrorCode, GroupDecision, GroupInfo, GroupPolicy,
     SetGroupPolicy,
@@ -18,6 +17,7 @@ use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupEntry, GroupId, GroupName, GroupNo, GroupRequest, LogError,
     NameSeal, Policy, RelayRefusalCode, SignedEntry, display_name,
 };
+use hither_relay_client::{Relay, RelayConnection, RequestError};
 use hither_util::clock::unix_millis;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn is_joined(daemon: &Daemon, known: &Known) -> bool {
 
 /// The relay that keeps a group; an error when it is not connected.
 pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
-    relay::settle(daemon).await;
+    daemon.relays.settle().await;
     let found = daemon
         .relays
         .all()
@@ -67,7 +67,7 @@ pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
 
 /// Everything that is connected, in the order in which it was joined.
 pub(super) async fn connected(daemon: &Daemon) -> Result<Vec<At>, ApiError> {
-    relay::settle(daemon).await;
+    daemon.relays.settle().await;
     let all = daemon.relays.all();
     if all.is_empty() {
         return Err(ApiError::new(
@@ -96,10 +96,10 @@ async fn devices(daemon: &Daemon, wanted: &[String]) -> Result<BTreeSet<DeviceId
     for wanted in wanted {
         let device = match wanted.parse() {
             Ok(device) => device,
-            Err(_) => relay::find(daemon, wanted)
+            Err(_) => daemon.relays.find(wanted)
                 .await
                 .map_err(|error| {
-                    error.with_hint("Give the whole id of a device of somebody else: hither status --json shows it there.")
+                    failure::find_device(&error).with_hint("Give the whole id of a device of somebody else: hither status --json shows it there.")
                 })?
                 .device
                 .parse()

@@ -4,10 +4,10 @@ use super::local_holdings;
 use super::node::{self, Want, Wants};
 use super::nodes::{MAX_PLACES, Unanswered};
 use crate::daemon::Daemon;
-use crate::relay::{RelayError, dial, open};
 use hither_proto::{
     DeviceId, IndexMessage, RelayAddress, RelayMessage, RelayPurpose, ShareId, index_node,
 };
+use hither_relay_client::{RelayError, dial, open};
 use hither_swarm::Share;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -5,7 +5,6 @@ use super::holder_search::{Have, HolderSearch};
 use super::local_holdings::{LocalHoldings, chunks, units};
 use super::seal;
 use crate::daemon::Daemon;
-use crate::relay::{RelayError, RelayStream, dial, open};
 use bytes::Bytes;
 use hither_carrier::{SendHalf, write_relay_message};
 use hither_proto::limits::MAX_INDEX_FRAME;
@@ -13,6 +12,7 @@ use hither_proto::{
     HolderKind, IndexMessage, IndexTopic, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
     ShareId,
 };
+use hither_relay_client::{RelayError, RelayStream, dial, open};
 use hither_swarm::Share;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -215,7 +215,7 @@ impl<'a> IndexStream<'a> {
         // Without random numbers any will do: an announcement is the beginning whatever its epoch
         // is.
         let _ = getrandom::fill(&mut bytes);
-        let (topics, addresses) = (HashMap::new(), daemon.addresses());
+        let (topics, addresses) = (HashMap::new(), daemon.swarm.addresses());
         Self {
             daemon,
             node,
@@ -269,7 +269,7 @@ impl<'a> IndexStream<'a> {
                     pinged = pinged.or(Some(Instant::now()));
                     let nonce = heard.elapsed().as_millis() as u64;
                     let ping = write(&mut send, &RelayMessage::Ping { nonce }).await;
-                    self.addresses = self.daemon.addresses();
+                    self.addresses = self.daemon.swarm.addresses();
                     match ping {
                         Ok(()) => self.say(&mut send).await,
                         Err(error) => Err(error),

@@ -4,11 +4,11 @@
 use super::outbox::{Outcome, Waiting};
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::{RelayConnection, RequestError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hither_api::SentState;
 use hither_proto::{DeviceId, RelayRefusal, RelayRefusalCode};
+use hither_relay_client::{RelayConnection, RequestError};
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::sync::Arc;

@@ -9,11 +9,11 @@
 use super::content::{Inside, Letter};
 use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
 use crate::catalogue::Notice;
-use crate::relay::Delivery;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
 use hither_proto::{DeviceId, stamp};
+use hither_relay_client::Delivery;
 use hither_util::clock::unix_seconds;
 use hither_util::sync::Mutex;
 use std::collections::HashSet;

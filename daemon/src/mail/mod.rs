@@ -24,9 +24,10 @@ pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
 pub(crate) use send::{readers, send, send_ticket};
 
 use crate::daemon::Daemon;
-use crate::relay::{self, Delivery, RelayConnection};
+use futures::future::BoxFuture;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::RelayMessage;
+use hither_relay_client::{Deliveries, Delivery, RelayConnection};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -63,7 +64,7 @@ const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// Waits a moment for what relays have kept, when they were reached only just now.
 pub(crate) async fn settle(daemon: &Daemon) {
     let mut latest = daemon.mail.inbox.latest();
-    relay::settle(daemon).await;
+    daemon.relays.settle().await;
     let youngest = daemon
         .relays
         .connected()
@@ -132,5 +133,15 @@ async fn wait_for_room(
         () = daemon.mail.inbox.room.notified() => connection.close(),
         () = connection.ended() => {}
         () = drained => {}
+    }
+}
+
+impl Deliveries for Daemon {
+    fn receive(
+        self: Arc<Self>,
+        connection: Arc<RelayConnection>,
+        deliveries: mpsc::Receiver<Delivery>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(receive(self, connection, deliveries))
     }
 }

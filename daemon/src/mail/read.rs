@@ -6,7 +6,6 @@ use super::records::{self, MessageRecord, StoredContent, StoredFile};
 use super::send::describe;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay::name_of;
 use hither_api::{
     ApiError, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo, SentInfo, SentState,
     TicketNote,
@@ -36,7 +35,9 @@ fn info(daemon: &Daemon, number: u64, record: &MessageRecord, detail: Detail) ->
         id: number,
         message: record.message.clone(),
         from: record.from.clone(),
-        name: from.map(|from| name_of(daemon, from)).unwrap_or_default(),
+        name: from
+            .map(|from| daemon.relays.name_of(from))
+            .unwrap_or_default(),
         kind: record.content.kind(),
         received: record.received,
         made: record.made_ms / 1000,
@@ -243,7 +244,7 @@ pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
                 daemon,
                 record.message,
                 to,
-                name_of(daemon, to),
+                daemon.relays.name_of(to),
                 Outcome { state, reason },
             ),
             Err(_) => {

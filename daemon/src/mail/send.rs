@@ -6,7 +6,6 @@ use super::outbox::{AddError, Outcome};
 use super::records::OutgoingRecord;
 use crate::daemon::Daemon;
 use crate::failure;
-use crate::relay;
 use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNote};
 use hither_carrier::seal::{self, SealError, SealPurpose};
 use hither_content::{OwnData, OwnSeen};
@@ -32,7 +31,11 @@ pub(crate) struct Reader {
 
 /// The device that a user means; not this one.
 async fn reader(daemon: &Daemon, wanted: &str) -> Result<Reader, ApiError> {
-    let found = relay::find(daemon, wanted).await?;
+    let found = daemon
+        .relays
+        .find(wanted)
+        .await
+        .map_err(|e| failure::find_device(&e))?;
     if found.this {
         return Err(ApiError::new(
             ErrorCode::BadRequest,

@@ -7,10 +7,10 @@
 
 use super::records::KeptRecord;
 use crate::daemon::Daemon;
-use crate::relay::{RelayError, dial};
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{HolderKind, Purpose, Refusal, RelayAddress, ShareId, SignedHead};
+use hither_relay_client::{RelayError, dial};
 use hither_swarm::Share;
 use hither_swarm::{HANDSHAKE, OpenError, greet};
 use std::sync::Arc;

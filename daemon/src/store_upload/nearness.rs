@@ -1,9 +1,9 @@
 //! How near stores are: the round trip of a handshake with each, measured now and then.
 
-use crate::relay::dial;
 use futures::future::join_all;
 use hither_carrier::Endpoint;
 use hither_proto::{DeviceId, Nearness, RelayAddress};
+use hither_relay_client::dial;
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -52,14 +52,14 @@ impl KeptRecord {
 
 impl Records {
     pub(super) fn put_kept(&self, share: ShareId, record: &KeptRecord) -> Result<(), StorageError> {
-        self.put(KEPT, &share.to_string(), record)
+        self.store().put(KEPT, &share.to_string(), record)
     }
 
     pub(super) fn remove_kept(&self, share: ShareId) -> Result<(), StorageError> {
-        self.remove(KEPT, &share.to_string())
+        self.store().remove(KEPT, &share.to_string())
     }
 
     pub(super) fn kept(&self) -> Result<Vec<(String, KeptRecord)>, StorageError> {
-        self.all(KEPT)
+        self.store().all(KEPT)
     }
 }

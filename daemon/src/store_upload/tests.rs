@@ -76,7 +76,9 @@ impl Device {
     }
 
     async fn join(&self, relay: &Running) {
-        crate::relay::join(&self.daemon, &relay.invitation.as_ref().unwrap().url)
+        self.daemon
+            .relays
+            .join(&relay.invitation.as_ref().unwrap().url)
             .await
             .unwrap();
     }

@@ -8,11 +8,11 @@
 use super::Transfer;
 use crate::daemon::Daemon;
 use crate::index;
-use crate::relay::{RelayError, dial};
 use futures::future::join_all;
 use hither_carrier::{Link, MessageReader, write_message};
 use hither_proto::limits::MAX_FRAME_LOOKUP;
 use hither_proto::{DeviceId, Holder, HolderKind, Message, Purpose, RelayAddress};
+use hither_relay_client::{RelayError, dial};
 use hither_swarm::Share;
 use hither_swarm::{self, HANDSHAKE, OpenError, broken};
 use std::collections::BTreeSet;

@@ -1,7 +1,6 @@
 //! Messages: never lost, never doubled, in order.
 
 use super::{Device, Fleet, Node, deliver};
-use crate::relay;
 use hither_api::{ErrorCode, MessageKind, SendRequest, SentState};
 use hither_proto::RelayRefusalCode;
 use std::sync::Arc;
@@ -26,14 +25,15 @@ impl Pair {
         phone.join(&url).await;
         desk.join(&url).await;
         desk.until("the phone", |d| {
-            relay::devices(d)
+            d.relays
+                .devices()
                 .iter()
                 .any(|d| d.name == "phone" && d.online)
         })
         .await;
         phone
             .until("the desk", |d| {
-                relay::devices(d).iter().any(|d| d.name == "desk")
+                d.relays.devices().iter().any(|d| d.name == "desk")
             })
             .await;
         Self {
@@ -88,7 +88,7 @@ async fn a_message_for_a_device_that_is_away_waits_at_the_relay() {
     pair.phone.stop().await;
     pair.desk
         .until("the phone is away", |d| {
-            relay::devices(d).iter().all(|d| d.this || !d.online)
+            d.relays.devices().iter().all(|d| d.this || !d.online)
         })
         .await;
     assert_eq!(

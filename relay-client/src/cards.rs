@@ -7,7 +7,7 @@
 
 use super::connection::RelayConnection;
 use super::records::CardRecord;
-use crate::daemon::Daemon;
+use crate::client::RelayClient;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_proto::limits::MAX_DEVICES;
@@ -27,18 +27,18 @@ pub(crate) struct Published {
 }
 
 /// This device's card now, without a stamp.
-fn own(daemon: &Daemon) -> CardRecord {
+fn own(client: &RelayClient) -> CardRecord {
     CardRecord {
-        name: daemon.name.as_str().to_owned(),
-        addresses: daemon.addresses(),
-        tcp_port: daemon.swarm.endpoint().tcp_port(),
+        name: client.name.as_str().to_owned(),
+        addresses: client.swarm.addresses(),
+        tcp_port: client.swarm.endpoint().tcp_port(),
         made_ms: 0,
-        catalogue: Some(daemon.catalogue.digest()),
+        catalogue: client.catalogue_digest(),
     }
 }
 
 /// Opens the card of an entry of the list; `None` when there is none, or none that can be trusted.
-pub(crate) fn open(identity: &Identity, entry: &DeviceEntry) -> Option<CardRecord> {
+pub fn open(identity: &Identity, entry: &DeviceEntry) -> Option<CardRecord> {
     if entry.card.is_empty() || entry.device == identity.device_id() {
         return None;
     }
@@ -79,11 +79,11 @@ fn can_be_dialled(address: &SocketAddr) -> bool {
 
 /// Sends the cards that the relay behind a connection does not have yet, for `readers`.
 pub(crate) async fn publish(
-    daemon: &Arc<Daemon>,
+    client: &Arc<RelayClient>,
     connection: &Arc<RelayConnection>,
     readers: Vec<DeviceId>,
 ) {
-    let (of, to) = (Arc::clone(daemon), Arc::clone(connection));
+    let (of, to) = (Arc::clone(client), Arc::clone(connection));
     let sealed = tokio::task::spawn_blocking(move || seal_missing(&of, &to, readers)).await;
     let Ok(cards) = sealed else { return };
     if !cards.is_empty() {
@@ -93,11 +93,11 @@ pub(crate) async fn publish(
 }
 
 fn seal_missing(
-    daemon: &Daemon,
+    client: &RelayClient,
     connection: &RelayConnection,
     readers: Vec<DeviceId>,
 ) -> Vec<Card> {
-    let mut card = own(daemon);
+    let mut card = own(client);
     let mut published = connection.published.lock();
     let same = published.card.as_ref().is_some_and(|old| {
         CardRecord {
@@ -106,7 +106,7 @@ fn seal_missing(
         } == card
     });
     if !same {
-        match daemon.stamps.next() {
+        match client.stamps.next() {
             Ok(stamp) => card.made_ms = stamp,
             Err(error) => {
                 tracing::error!(%error, "this device's card cannot be stamped");
@@ -128,14 +128,14 @@ fn seal_missing(
     let mut cards = Vec::new();
     for reader in readers
         .into_iter()
-        .filter(|reader| *reader != daemon.device)
+        .filter(|reader| *reader != client.device)
         .take(MAX_DEVICES)
     {
         if !published.readers.insert(reader) {
             continue;
         }
         match seal::seal(
-            &daemon.identity,
+            &client.identity,
             reader,
             SealPurpose::Card,
             &MessageId::NONE,

@@ -5,7 +5,6 @@
 //! everything but the bridges that containers and virtual machines make for themselves) and if it
 //! is connected. Where that leaves nothing, every connected one counts.
 
-use hither_api::Config;
 use hither_carrier::InterfaceFilter;
 use std::net::IpAddr;
 
@@ -28,16 +27,6 @@ struct Candidate {
     name: String,
     ip: IpAddr,
     connected: bool,
-}
-
-/// The interfaces that are configured to be used.
-pub(crate) fn filter(config: &Config) -> InterfaceFilter {
-    let (include, exclude) = (config.interfaces.clone(), config.ignore_interfaces.clone());
-    InterfaceFilter {
-        include,
-        exclude,
-        loopback_only: false,
-    }
 }
 
 /// At most `most` addresses at which others may reach this device: those of networks first, then

@@ -31,7 +31,7 @@ const MAX_DIALLED: usize = hither_carrier::bounds::MAX_ADDRESSES;
 
 /// Why a relay cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
+pub enum RelayError {
     /// No name of it has an address.
     #[error("the name {host} cannot be resolved")]
     Resolve {
@@ -66,7 +66,7 @@ impl From<std::io::Error> for RelayError {
 
 /// A stream to a relay on which its purpose was said.
 #[derive(Debug)]
-pub(crate) struct RelayStream {
+pub struct RelayStream {
     /// What the stream is on. Close it when nothing else is done on it.
     pub link: Link,
     pub stream: Stream,
@@ -76,7 +76,7 @@ pub(crate) struct RelayStream {
 /// A link to a relay (or a store), on the carrier that works: QUIC first, TCP a moment later, and
 /// another one later TCP on port 443, which more firewalls let through. TCP comes first where it
 /// was found to carry more. Takes 5 s at most for names and 6 s for the rest.
-pub(crate) async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, RelayError> {
+pub async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, RelayError> {
     let (udp, tcp) = tokio::join!(resolve(&relay.udp), resolve(&relay.tcp));
     if udp.is_empty() && tcp.is_empty() {
         let name = relay
@@ -195,7 +195,7 @@ fn https(tcp: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Begins a stream of one purpose on a link.
-pub(crate) async fn open(link: Link, purpose: RelayPurpose) -> Result<RelayStream, RelayError> {
+pub async fn open(link: Link, purpose: RelayPurpose) -> Result<RelayStream, RelayError> {
     let mut stream = link.open().await?;
     let open = Message::RelayOpen {
         protocol: PROTOCOL,
@@ -211,12 +211,12 @@ pub(crate) async fn open(link: Link, purpose: RelayPurpose) -> Result<RelayStrea
 
 impl RelayStream {
     /// Sends a message.
-    pub(crate) async fn send(&mut self, message: &RelayMessage) -> Result<(), RelayError> {
+    pub async fn send(&mut self, message: &RelayMessage) -> Result<(), RelayError> {
         Ok(write_relay_message(&mut self.stream.send, message).await?)
     }
 
     /// The next message; a refusal is an error.
-    pub(crate) async fn next(&mut self) -> Result<RelayMessage, RelayError> {
+    pub async fn next(&mut self) -> Result<RelayMessage, RelayError> {
         match timeout(ANSWER, self.reader.next(&mut self.stream.recv)).await {
             Err(_) => Err(RelayError::Silent),
             Ok(Ok(Some(RelayMessage::Refused(refusal)))) => Err(RelayError::Refused(refusal)),

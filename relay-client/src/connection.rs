@@ -62,7 +62,7 @@ pub(crate) enum Notice {
 
 /// A message from another device, still sealed.
 #[derive(Debug, Clone)]
-pub(crate) struct Delivery {
+pub struct Delivery {
     pub seq: u64,
     pub from: DeviceId,
     pub id: MessageId,
@@ -79,7 +79,7 @@ struct Pending {
 
 /// A long connection that was welcomed.
 #[derive(Debug)]
-pub(crate) struct RelayConnection {
+pub struct RelayConnection {
     /// The relay, as it was dialled.
     pub relay: RelayAddress,
     link: Link,
@@ -95,7 +95,7 @@ pub(crate) struct RelayConnection {
     keep_alive: Mutex<KeepAlive>,
     /// The keep_alive is to be looked at before its time.
     nudged: Notify,
-    pub published: Mutex<Published>,
+    pub(crate) published: Mutex<Published>,
     closed: CancellationToken,
 }
 
@@ -329,7 +329,7 @@ impl RelayConnection {
     // --- what others do with it ---
 
     /// Queues a message to which there is no answer.
-    pub(crate) async fn tell(&self, message: RelayMessage) {
+    pub async fn tell(&self, message: RelayMessage) {
         self.owe(&message);
         tokio::select! {
             _ = self.outgoing.send(message) => {}
@@ -396,7 +396,7 @@ impl RelayConnection {
 
     /// Sends a message to another device of the user; says whether the device was there (else it is
     /// kept for it).
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         to: DeviceId,
         id: MessageId,
@@ -418,7 +418,7 @@ impl RelayConnection {
     }
 
     /// Asks where a share of so many bytes of ciphertext may be uploaded.
-    pub(crate) async fn place(
+    pub async fn place(
         &self,
         share: ShareId,
         bytes: u64,
@@ -439,7 +439,7 @@ impl RelayConnection {
     }
 
     /// Asks something about groups, or wants something changed.
-    pub(crate) async fn group(&self, what: GroupRequest) -> Result<GroupAnswer, RequestError> {
+    pub async fn group(&self, what: GroupRequest) -> Result<GroupAnswer, RequestError> {
         let what = Box::new(what);
         match self
             .request(|request| RelayMessage::Group { request, what })
@@ -451,7 +451,7 @@ impl RelayConnection {
     }
 
     /// Says that a share need not be kept any more.
-    pub(crate) async fn release(&self, share: ShareId) -> Result<(), RequestError> {
+    pub async fn release(&self, share: ShareId) -> Result<(), RequestError> {
         match self
             .request(|request| RelayMessage::Release { request, share })
             .await?
@@ -462,7 +462,7 @@ impl RelayConnection {
     }
 
     /// What the relay said when the connection began (the devices are those of then).
-    pub(crate) fn welcome(&self) -> &Welcome {
+    pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
@@ -477,13 +477,13 @@ impl RelayConnection {
     }
 
     /// Where the relay is.
-    pub(crate) fn remote(&self) -> SocketAddr {
+    pub fn remote(&self) -> SocketAddr {
         self.remote
     }
 
     /// The link beneath, on which more streams to the same relay can be opened while the connection
     /// lives.
-    pub(crate) fn link(&self) -> &Link {
+    pub fn link(&self) -> &Link {
         &self.link
     }
 
@@ -498,7 +498,7 @@ impl RelayConnection {
     }
 
     /// Returns when it has ended.
-    pub(crate) async fn ended(&self) {
+    pub async fn ended(&self) {
         self.closed.cancelled().await;
     }
 
@@ -516,7 +516,7 @@ impl RelayConnection {
     }
 
     /// Ends it now.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.closed.cancel();
     }
 

@@ -9,7 +9,7 @@ use super::dial::{self, RelayError, RelayStream};
 use super::select::{Select, Step};
 use super::trouble::Trouble;
 use super::{cards, circuit, devices};
-use crate::daemon::Daemon;
+use crate::client::RelayClient;
 use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
 use std::future::{Future, pending};
@@ -26,15 +26,15 @@ pub(crate) struct First {
 }
 
 /// Keeps a connection to the relay until it is left or the daemon ends.
-pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>, first: Option<First>) {
+pub(crate) async fn run(client: Arc<RelayClient>, relay: Arc<Relay>, first: Option<First>) {
     let mut seed = [0_u8; 8];
     // Without it the pauses are those of every other device: no more than a pity.
     let _ = getrandom::fill(&mut seed);
     let select = Select::new(relay.url.address(), relay.list(), u64::from_le_bytes(seed));
-    let network = daemon.swarm.network();
+    let network = client.swarm.network();
     let left = relay.left.clone();
     let mut manager = RelayManager {
-        daemon,
+        client,
         relay,
         select,
         network,
@@ -108,7 +108,7 @@ impl Drop for Spare {
 }
 
 struct RelayManager {
-    daemon: Arc<Daemon>,
+    client: Arc<RelayClient>,
     relay: Arc<Relay>,
     select: Select,
     network: watch::Receiver<u64>,
@@ -151,7 +151,7 @@ impl RelayManager {
         }
     }
 
-    /// Tells the rest of the daemon how the relay stands.
+    /// Tells the rest of the client how the relay stands.
     fn show(&self, step: &Step) {
         if let Some(held) = &self.held {
             return self
@@ -200,7 +200,10 @@ impl RelayManager {
                 false
             }
             Event::Notice(Notice::Groups { changes, all }) => {
-                self.daemon.groups.heard(self.relay.url.key, changes, all);
+                let subscribers = self.client.subscribers();
+                if let Some(groups) = subscribers.and_then(|s| s.groups.upgrade()) {
+                    groups.heard(self.relay.url.key, changes, all);
+                }
                 false
             }
             Event::Notice(Notice::Move(relays)) => {
@@ -227,7 +230,7 @@ impl RelayManager {
                     // Once it goes back at once, so that the other one hears of it too; then it
                     // leaves the place to it.
                     if self
-                        .daemon
+                        .client
                         .swarm
                         .twins()
                         .found(&format!("at the relay {}", self.relay.url.at))
@@ -254,7 +257,7 @@ impl RelayManager {
         connection.carrier() == CarrierKind::Tcp
             && connection.is_unanswered()
             && self
-                .daemon
+                .client
                 .swarm
                 .links()
                 .paths()
@@ -262,9 +265,9 @@ impl RelayManager {
     }
 
     async fn assign(&mut self, entry: RelayAddress) {
-        let daemon = Arc::clone(&self.daemon);
+        let client = Arc::clone(&self.client);
         let asked = self.beside(async move {
-            let link = Spare::new(dial::dial(&daemon.swarm.endpoint(), &entry).await?);
+            let link = Spare::new(dial::dial(&client.swarm.endpoint(), &entry).await?);
             let assigned = dial::assign(link.link.clone()).await;
             Ok::<_, RelayError>((link, assigned))
         });
@@ -296,16 +299,16 @@ impl RelayManager {
     }
 
     async fn attempt(&mut self, relay: RelayAddress) {
-        let daemon = Arc::clone(&self.daemon);
+        let client = Arc::clone(&self.client);
         let at = relay.clone();
         let kept = self.link.take().filter(|link| link.leads_to(at.key));
         let tried = self.beside(async move {
             let link = match kept {
                 Some(link) => link,
-                None => Spare::new(dial::dial(&daemon.swarm.endpoint(), &at).await?),
+                None => Spare::new(dial::dial(&client.swarm.endpoint(), &at).await?),
             };
             let greeted =
-                dial::hello(link.link.clone(), None, daemon.swarm.twins().instance()).await?;
+                dial::hello(link.link.clone(), None, client.swarm.twins().instance()).await?;
             link.keep_open();
             Ok::<_, RelayError>(greeted)
         });
@@ -340,15 +343,15 @@ impl RelayManager {
     async fn connected(&mut self, relay: RelayAddress, stream: RelayStream, welcome: Welcome) {
         let entries = welcome.devices.clone();
         let (connection, ends, news) =
-            RelayConnection::new(relay, &stream, welcome, self.daemon.swarm.links().paths());
+            RelayConnection::new(relay, &stream, welcome, self.client.swarm.links().paths());
         let News {
             notices,
             deliveries,
             offers,
         } = news;
         let (ended, end) = oneshot::channel();
-        let (running, token) = (Arc::clone(&connection), self.daemon.tasks.token.clone());
-        self.daemon.tasks.spawn(async move {
+        let (running, token) = (Arc::clone(&connection), self.client.tasks.token.clone());
+        self.client.tasks.spawn(async move {
             tokio::select! {
                 why = running.run(stream, ends) => { let _ = ended.send(why); }
                 () = token.cancelled() => running.close(),
@@ -356,13 +359,13 @@ impl RelayManager {
         });
         self.deliver(&connection, deliveries);
         let taking = circuit::receive(
-            Arc::clone(&self.daemon.swarm),
-            self.daemon.tasks.clone(),
-            Arc::clone(&self.daemon.circuits),
+            Arc::clone(&self.client.swarm),
+            self.client.tasks.clone(),
+            Arc::clone(&self.client.circuits),
             Arc::clone(&connection),
             offers,
         );
-        self.daemon.tasks.spawn_forever(taking);
+        self.client.tasks.spawn_forever(taking);
         self.select.connected(connection.relay.key, Instant::now());
         self.relay.welcomed(connection.welcome());
         tracing::info!(relay = %self.relay.url.at, at = %connection.remote(), carrier = %connection.carrier(), "connected to a relay");
@@ -374,46 +377,47 @@ impl RelayManager {
         });
         // Queued before anybody is told: who joins and goes at once has introduced itself.
         let readers = self.relay.with_devices(devices::DeviceList::ids);
-        cards::publish(&self.daemon, &connection, readers).await;
+        cards::publish(&self.client, &connection, readers).await;
         self.relay.set_state(ConnectionState::Connected(connection));
         if let Some(HeldConnection {
             connection: old, ..
         }) = before
         {
-            self.daemon.tasks.spawn(async move { old.leave().await });
+            self.client.tasks.spawn(async move { old.leave().await });
         }
     }
 
     /// Messages of other devices go their own way, so that a slow disk holds up nothing else.
     fn deliver(&self, connection: &Arc<RelayConnection>, deliveries: mpsc::Receiver<Delivery>) {
-        let (daemon, connection) = (Arc::clone(&self.daemon), Arc::clone(connection));
-        self.daemon
-            .tasks
-            .spawn_forever(crate::mail::receive(daemon, connection, deliveries));
+        let subscribers = self.client.subscribers();
+        if let Some(mail) = subscribers.and_then(|s| s.deliveries.upgrade()) {
+            let receiving = mail.receive(Arc::clone(connection), deliveries);
+            self.client.tasks.spawn_forever(receiving);
+        }
     }
 
     async fn list_anew(&self, entries: Vec<DeviceEntry>) {
-        let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        let (client, relay) = (Arc::clone(&self.client), Arc::clone(&self.relay));
         entries
             .iter()
-            .for_each(|entry| daemon.swarm.endpoint().vouch(entry.device));
+            .for_each(|entry| client.swarm.endpoint().vouch(entry.device));
         let work = move || {
-            let opened = opened(&daemon, &entries);
+            let opened = opened(&client, &entries);
             relay.change_devices(|list| list.replace(&entries, opened));
-            hint(&daemon, &relay);
-            relay.save(&daemon.records);
+            hint(&client, &relay);
+            relay.save(&client.records);
         };
         // Opening cards and writing block; that the runtime ends meanwhile is no failure.
         let _ = tokio::task::spawn_blocking(work).await;
         // Whoever is at the relay may be reached through it.
-        self.daemon
+        self.client
             .swarm
             .core()
             .with(|engine, now| engine.handle_back(None, now));
     }
 
     async fn devices_changed(&self, changed: Vec<DeviceEntry>, removed: Vec<DeviceId>) {
-        let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
+        let (client, relay) = (Arc::clone(&self.client), Arc::clone(&self.relay));
         let here: Vec<DeviceId> = changed
             .iter()
             .filter(|entry| entry.online)
@@ -421,21 +425,21 @@ impl RelayManager {
             .collect();
         changed
             .iter()
-            .for_each(|entry| daemon.swarm.endpoint().vouch(entry.device));
+            .for_each(|entry| client.swarm.endpoint().vouch(entry.device));
         removed
             .iter()
-            .for_each(|device| daemon.swarm.endpoint().disown(*device));
+            .for_each(|device| client.swarm.endpoint().disown(*device));
         let work = move || {
-            let opened = opened(&daemon, &changed);
+            let opened = opened(&client, &changed);
             if relay.change_devices(|list| list.change(&changed, &removed, opened)) {
-                hint(&daemon, &relay);
-                relay.save(&daemon.records);
+                hint(&client, &relay);
+                relay.save(&client.records);
             } else {
-                relay.save_lazily(&daemon.records);
+                relay.save_lazily(&client.records);
             }
         };
         let _ = tokio::task::spawn_blocking(work).await;
-        self.daemon.swarm.core().with(|engine, now| {
+        self.client.swarm.core().with(|engine, now| {
             here.into_iter()
                 .for_each(|device| engine.handle_back(Some(device), now));
         });
@@ -443,44 +447,44 @@ impl RelayManager {
     }
 
     async fn save(&self) {
-        let (daemon, relay) = (Arc::clone(&self.daemon), Arc::clone(&self.relay));
-        let _ = tokio::task::spawn_blocking(move || relay.save(&daemon.records)).await;
+        let (client, relay) = (Arc::clone(&self.client), Arc::clone(&self.relay));
+        let _ = tokio::task::spawn_blocking(move || relay.save(&client.records)).await;
     }
 
     /// Sends this device's card to those who do not have it.
     fn publish(&self) {
         let Some(held) = &self.held else { return };
-        let (daemon, connection) = (Arc::clone(&self.daemon), Arc::clone(&held.connection));
+        let (client, connection) = (Arc::clone(&self.client), Arc::clone(&held.connection));
         let readers = self.relay.with_devices(devices::DeviceList::ids);
-        self.daemon
+        self.client
             .tasks
-            .spawn(async move { cards::publish(&daemon, &connection, readers).await });
+            .spawn(async move { cards::publish(&client, &connection, readers).await });
     }
 }
 
 /// Opens cards before the list is locked.
 fn opened(
-    daemon: &Daemon,
+    client: &RelayClient,
     entries: &[DeviceEntry],
 ) -> impl Fn(&DeviceEntry) -> Option<super::records::CardRecord> + use<> {
     let cards: std::collections::HashMap<_, _> = entries
         .iter()
-        .filter_map(|entry| Some((entry.device, cards::open(&daemon.identity, entry)?)))
+        .filter_map(|entry| Some((entry.device, cards::open(&client.identity, entry)?)))
         .collect();
     move |entry| cards.get(&entry.device).cloned()
 }
 
 /// Tells where the devices say that they are to whoever dials them: on the same network they are
 /// reached directly.
-fn hint(daemon: &Daemon, relay: &Relay) {
+fn hint(client: &RelayClient, relay: &Relay) {
     let cards: Vec<_> = relay.with_devices(|list| {
         list.iter()
             .filter_map(|(device, known)| Some((device, known.card.clone()?)))
             .collect()
     });
     for (device, card) in cards {
-        daemon.swarm.links().hinted(device, &card.addresses);
-        daemon.swarm.links().introduced(
+        client.swarm.links().hinted(device, &card.addresses);
+        client.swarm.links().introduced(
             device,
             hither_proto::DeviceName::clean(&card.name),
             card.tcp_port,

@@ -24,7 +24,7 @@ impl Device {
             tokio::task::spawn_blocking(move || Daemon::start(paths, config).unwrap())
                 .await
                 .unwrap();
-        crate::relay::start(&daemon);
+        daemon.relays.run();
         crate::mail::start(&daemon);
         Self { daemon }
     }
@@ -43,7 +43,7 @@ impl Device {
     }
 
     pub async fn join(&self, url: &hither_proto::RelayUrl) {
-        crate::relay::join(&self.daemon, url).await.unwrap();
+        self.daemon.relays.join(url).await.unwrap();
     }
 
     /// Waits until the connections and lists are so.

@@ -4,7 +4,7 @@ use hither_proto::RelayRefusal;
 
 /// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RequestError {
+pub enum RequestError {
     /// The connection ended; it is not known whether the relay did what it was asked for.
     #[error("the connection to the relay broke")]
     Lost,

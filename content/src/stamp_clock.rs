@@ -3,7 +3,7 @@
 //!
 //! Invariant: a stamp is durable before anything that bears it is sent.
 
-use hither_content::storage::{Batch, Storage, StorageError, Table};
+use crate::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::stamp;
 use hither_util::clock::unix_millis;
 use hither_util::sync::Mutex;
@@ -13,14 +13,14 @@ const STAMPS: Table = Table::new("stamps");
 const LAST: &[u8] = b"last";
 
 /// Gives stamps.
-pub(crate) struct StampClock {
+pub struct StampClock {
     storage: Arc<dyn Storage>,
     last: Mutex<u64>,
 }
 
 impl StampClock {
     /// Goes on from the last stamp of the runs before.
-    pub(crate) fn load(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
+    pub fn load(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
         let kept = storage.get(STAMPS, LAST)?;
         let last = kept
             .and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)))
@@ -32,7 +32,7 @@ impl StampClock {
     }
 
     /// A higher stamp than all before. Blocks on the disk.
-    pub(crate) fn next(&self) -> Result<u64, StorageError> {
+    pub fn next(&self) -> Result<u64, StorageError> {
         let mut last = self.last.lock();
         let next = stamp::next(*last, unix_millis());
         let mut batch = Batch::default();
@@ -46,7 +46,7 @@ impl StampClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hither_content::storage::MemoryStorage;
+    use crate::storage::MemoryStorage;
 
     #[test]
     fn stamps_go_on_after_a_restart() {

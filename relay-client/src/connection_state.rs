@@ -2,10 +2,9 @@
 
 use super::connection::RelayConnection;
 use super::devices::DeviceList;
-use super::records::RelayRecord;
+use super::records::{self, RelayRecord};
 use super::trouble::Trouble;
-use crate::records::Records;
-use hither_content::storage::StorageError;
+use hither_content::storage::{RecordStore, StorageError};
 use hither_proto::{DeviceId, RelayAddress, RelayUrl, Welcome};
 use hither_util::clock::{unix_millis, unix_seconds};
 use hither_util::hex::Hex;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How a relay stands.
 #[derive(Debug, Clone)]
-pub(crate) enum ConnectionState {
+pub enum ConnectionState {
     /// It is being tried.
     Connecting,
     /// A connection holds.
@@ -31,7 +30,7 @@ pub(crate) enum ConnectionState {
 }
 
 /// A relay (one URL, perhaps a whole fleet behind it) that this device joined.
-pub(crate) struct Relay {
+pub struct Relay {
     pub url: RelayUrl,
     /// Cancelled when it was left, or joined anew.
     pub left: CancellationToken,
@@ -101,11 +100,11 @@ impl Relay {
     }
 
     /// Its key in the store.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         self.url.key.to_string()
     }
 
-    pub(crate) fn state(&self) -> ConnectionState {
+    pub fn state(&self) -> ConnectionState {
         self.lock().state.clone()
     }
 
@@ -128,7 +127,7 @@ impl Relay {
     }
 
     /// The connection that holds.
-    pub(crate) fn connection(&self) -> Option<Arc<RelayConnection>> {
+    pub fn connection(&self) -> Option<Arc<RelayConnection>> {
         match &self.lock().state {
             ConnectionState::Connected(connection) if !connection.is_closed() => {
                 Some(Arc::clone(connection))
@@ -147,17 +146,17 @@ impl Relay {
     }
 
     /// Makes it durable that the relay was joined.
-    pub(crate) fn first_save(&self, records: &Records) -> Result<(), StorageError> {
-        records.put_relay(&self.key(), &self.record())
+    pub(crate) fn first_save(&self, store: &RecordStore) -> Result<(), StorageError> {
+        records::put(store, &self.key(), &self.record())
     }
 
-    pub(crate) fn save(&self, records: &Records) {
-        self.report(records.put_relay(&self.key(), &self.record()));
+    pub(crate) fn save(&self, store: &RecordStore) {
+        self.report(records::put(store, &self.key(), &self.record()));
     }
 
     /// The same without waiting for the disk.
-    pub(crate) fn save_lazily(&self, records: &Records) {
-        self.report(records.put_relay_lazily(&self.key(), &self.record()));
+    pub(crate) fn save_lazily(&self, store: &RecordStore) {
+        self.report(records::put_lazily(store, &self.key(), &self.record()));
     }
 
     fn report(&self, saved: Result<(), StorageError>) {
@@ -189,7 +188,7 @@ impl Relay {
 
     /// A relay of the fleet that devices can be told of: where the connection is, else the one of
     /// the URL.
-    pub(crate) fn front(&self) -> RelayAddress {
+    pub fn front(&self) -> RelayAddress {
         let front = self
             .lock()
             .record
@@ -213,7 +212,7 @@ impl Relay {
     }
 
     /// Longest sealed message that it takes, bytes.
-    pub(crate) fn max_message(&self) -> usize {
+    pub fn max_message(&self) -> usize {
         self.lock().record.max_message as usize
     }
 
@@ -234,7 +233,7 @@ impl Relay {
     // --- its list of devices ---
 
     /// Looks at the list.
-    pub(crate) fn with_devices<R>(&self, look: impl FnOnce(&DeviceList) -> R) -> R {
+    pub fn with_devices<R>(&self, look: impl FnOnce(&DeviceList) -> R) -> R {
         look(&self.lock().devices)
     }
 
@@ -250,7 +249,7 @@ impl Relay {
     }
 
     /// Whether a device is online, as far as this relay knows it.
-    pub(crate) fn presence(&self, device: DeviceId) -> Option<bool> {
+    pub fn presence(&self, device: DeviceId) -> Option<bool> {
         self.with_devices(|list| list.get(device).map(|known| known.online))
     }
 }

@@ -3,9 +3,7 @@
 //!
 //! An invitation is never part of it: it is spent when the relay has answered.
 
-use crate::catalogue::Digest;
-use crate::records::Records;
-use hither_content::storage::{StorageError, Table};
+use hither_content::storage::{RecordStore, StorageError, Table};
 use hither_util::hex::Hex;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -50,7 +48,7 @@ pub(crate) struct DeviceRecord {
 
 /// What a device says of itself, opened and cleaned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct CardRecord {
+pub struct CardRecord {
     pub name: String,
     pub addresses: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,26 +61,36 @@ pub(crate) struct CardRecord {
     pub catalogue: Option<Digest>,
 }
 
-impl Records {
-    pub(crate) fn put_relay(&self, relay: &str, record: &RelayRecord) -> Result<(), StorageError> {
-        self.put(RELAYS, relay, record)
-    }
+/// Which state a device's catalogue is in: equal digests mean equal catalogues.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Number of shares.
+    pub shares: u32,
+    /// Over all of them, hexadecimal; empty when there is none.
+    pub hash: String,
+}
 
-    /// The same, durable with the next commit at the latest: for what the relay will tell again
-    /// anyway.
-    pub(crate) fn put_relay_lazily(
-        &self,
-        relay: &str,
-        record: &RelayRecord,
-    ) -> Result<(), StorageError> {
-        self.put_lazily(RELAYS, relay, record)
-    }
+pub(crate) fn put(
+    store: &RecordStore,
+    relay: &str,
+    record: &RelayRecord,
+) -> Result<(), StorageError> {
+    store.put(RELAYS, relay, record)
+}
 
-    pub(crate) fn remove_relay(&self, relay: &str) -> Result<(), StorageError> {
-        self.remove(RELAYS, relay)
-    }
+/// The same, durable with the next commit at the latest: for what the relay will tell again anyway.
+pub(crate) fn put_lazily(
+    store: &RecordStore,
+    relay: &str,
+    record: &RelayRecord,
+) -> Result<(), StorageError> {
+    store.put_lazily(RELAYS, relay, record)
+}
 
-    pub(crate) fn relays(&self) -> Result<Vec<(String, RelayRecord)>, StorageError> {
-        self.all(RELAYS)
-    }
+pub(crate) fn remove(store: &RecordStore, relay: &str) -> Result<(), StorageError> {
+    store.remove(RELAYS, relay)
+}
+
+pub(crate) fn load(store: &RecordStore) -> Result<Vec<(String, RelayRecord)>, StorageError> {
+    store.all(RELAYS)
 }

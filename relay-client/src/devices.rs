@@ -1,15 +1,16 @@
 //! The user's devices as one relay tells them, and as a user names them.
 
 use super::records::{CardRecord, DeviceRecord};
-use hither_api::{ApiError, DeviceInfo, ErrorCode};
+use crate::error::FindDeviceError;
+use hither_api::DeviceInfo;
 use hither_proto::limits::MAX_DEVICES;
-use hither_proto::{DeviceEntry, DeviceId, display_name, stamp};
+use hither_proto::{DeviceEntry, DeviceId, stamp};
 use hither_util::clock::unix_millis;
 use std::collections::BTreeMap;
 
 /// One device of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Device {
+pub struct Device {
     pub online: bool,
     /// By the relay's clock, Unix milliseconds; 0: never.
     pub last_seen_ms: u64,
@@ -19,7 +20,7 @@ pub(crate) struct Device {
 
 /// The devices that one relay lists; at most [`MAX_DEVICES`], more are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct DeviceList(BTreeMap<DeviceId, Device>);
+pub struct DeviceList(BTreeMap<DeviceId, Device>);
 
 impl DeviceList {
     /// What was remembered. Nobody is online until a relay says so.
@@ -123,22 +124,25 @@ impl DeviceList {
         }
     }
 
-    pub(crate) fn get(&self, device: DeviceId) -> Option<&Device> {
+    pub fn get(&self, device: DeviceId) -> Option<&Device> {
         self.0.get(&device)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (DeviceId, &Device)> {
+    pub fn iter(&self) -> impl Iterator<Item = (DeviceId, &Device)> {
         self.0.iter().map(|(device, known)| (*device, known))
     }
 
-    pub(crate) fn ids(&self) -> Vec<DeviceId> {
+    pub fn ids(&self) -> Vec<DeviceId> {
         self.0.keys().copied().collect()
     }
 }
 
 /// The device that `wanted` means: its id, its short id or its name, in this order; a name in any
 /// case when no name is exactly that.
-pub(super) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a DeviceInfo, ApiError> {
+pub(super) fn resolve<'a>(
+    all: &'a [DeviceInfo],
+    wanted: &str,
+) -> Result<&'a DeviceInfo, FindDeviceError> {
     let lower = wanted.to_lowercase();
     let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] = [
         &|one| one.device == wanted,
@@ -152,29 +156,18 @@ pub(super) fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a Dev
         .find(|found| !found.is_empty());
     match found.unwrap_or_default().as_slice() {
         [one] => Ok(one),
-        [] => {
-            let error = ApiError::new(
-                ErrorCode::NotFound,
-                format!("There is no device \"{}\".", display_name(wanted)),
-            );
-            Err(error.with_hint(match all.len() {
-                0 | 1 => "No other device of yours is known yet. Join a relay on both: hither relay add URL",
-                _ => "See them all with: hither devices",
-            }))
-        }
-        several => {
-            let ids: Vec<_> = several
+        [] => Err(FindDeviceError::Unknown {
+            wanted: wanted.to_owned(),
+            // This device is always one of them.
+            others: all.len() > 1,
+        }),
+        several => Err(FindDeviceError::Ambiguous {
+            wanted: wanted.to_owned(),
+            candidates: several
                 .iter()
                 .map(|one| format!("{} ({})", one.name, one.short))
-                .collect();
-            let message = format!(
-                "\"{}\" could be several devices: {}.",
-                display_name(wanted),
-                ids.join(", ")
-            );
-            Err(ApiError::new(ErrorCode::BadRequest, message)
-                .with_hint("Give the id in brackets instead."))
-        }
+                .collect(),
+        }),
     }
 }
 
@@ -275,19 +268,20 @@ mod tests {
         assert_eq!(meant("bbbbbbbb"), Ok("12D3B"), "an id goes before a name");
         assert_eq!(meant("LAPTOP"), Ok("12D3A"));
         assert_eq!(meant("phone"), Ok("12D3C"), "exactly that name");
-        let several = meant("PHONE").unwrap_err();
-        assert_eq!(several.code, ErrorCode::BadRequest);
-        assert!(
-            several
-                .message
-                .contains("Phone (bbbbbbbb), phone (cccccccc)"),
-            "{}",
-            several.message
-        );
         assert_eq!(
-            meant("x\u{1b}").unwrap_err().message,
-            "There is no device \"x\u{fffd}\"."
+            meant("PHONE"),
+            Err(FindDeviceError::Ambiguous {
+                wanted: "PHONE".into(),
+                candidates: vec!["Phone (bbbbbbbb)".into(), "phone (cccccccc)".into()],
+            })
         );
-        assert_eq!(meant("").unwrap_err().code, ErrorCode::NotFound);
+        for unknown in ["x\u{1b}", ""] {
+            let wanted = unknown.to_owned();
+            let others = true;
+            assert_eq!(
+                meant(unknown),
+                Err(FindDeviceError::Unknown { wanted, others })
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ const SILENT: &str = "Is this device online, and the relay running? Firewalls mu
 
 /// Why a relay cannot be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     /// In words, without a full stop; empty while nothing went wrong.
     pub why: String,
     /// What could be done about it; empty when it goes over by itself.

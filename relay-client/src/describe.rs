@@ -1,0 +1,168 @@
+//! Relays and devices as the local API shows them.
+
+use super::connection_state::{ConnectionState, Relay};
+use crate::client::RelayClient;
+use hither_api::{DeviceInfo, RelayInfo, RelayState};
+use hither_carrier::CarrierKind;
+use hither_proto::{DeviceId, DeviceName, stamp};
+use hither_util::clock::{unix_millis, unix_seconds};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Relay {
+    /// How it stands.
+    pub fn info(&self) -> RelayInfo {
+        let mut info = RelayInfo {
+            relay: self.url.key.to_string(),
+            url: self.url.to_string(),
+            host: self.url.at.to_string(),
+            state: RelayState::Connecting,
+            joined: self.joined_at(),
+            devices: self.with_devices(|list| list.ids().len() as u64),
+            front: None,
+            address: None,
+            carrier: None,
+            rtt_ms: None,
+            reason: None,
+            hint: None,
+            lasting: false,
+            retry_seconds: None,
+        };
+        match self.state() {
+            ConnectionState::Connecting => {}
+            ConnectionState::Connected(connection) => {
+                info.state = RelayState::Connected;
+                info.front = Some(connection.relay.key.to_string());
+                info.address = Some(connection.remote().to_string());
+                info.carrier = Some(carrier_name(connection.carrier()).into());
+                info.rtt_ms = Some(connection.rtt().as_secs_f64() * 1000.0);
+            }
+            ConnectionState::Waiting { trouble, until } => {
+                info.state = RelayState::Waiting;
+                let why = trouble
+                    .why
+                    .split(" (os error")
+                    .next()
+                    .unwrap_or(&trouble.why);
+                info.reason = Some(why.to_owned());
+                info.hint = (!trouble.hint.is_empty()).then(|| trouble.hint.to_owned());
+                info.lasting = trouble.lasting;
+                info.retry_seconds =
+                    Some(until.saturating_duration_since(Instant::now()).as_secs());
+            }
+        }
+        info
+    }
+}
+
+pub const fn carrier_name(carrier: CarrierKind) -> &'static str {
+    match carrier {
+        CarrierKind::Quic => "quic",
+        CarrierKind::Tcp => "tcp",
+        CarrierKind::Relayed => "relay",
+    }
+}
+
+impl RelayClient {
+    /// The user's devices: this one first, then those that are online, then by name.
+    pub fn devices(&self) -> Vec<DeviceInfo> {
+        let mut all = BTreeMap::new();
+        for relay in self.all() {
+            self.add_listed(&relay, &mut all);
+        }
+        let nearby = self.swarm.links().nearby();
+        for (device, info) in &mut all {
+            // What is seen on this network is there, whatever relays say.
+            if nearby.contains(device) {
+                info.same_network = true;
+                info.online = true;
+                info.as_of = None;
+            }
+            if info.online {
+                info.last_seen = Some(unix_seconds());
+            }
+        }
+        let own = all
+            .remove(&self.device)
+            .map(|info| info.relays)
+            .unwrap_or_default();
+        let mut devices: Vec<DeviceInfo> = all.into_values().collect();
+        devices.sort_by_key(|one| (!one.online, one.name.to_lowercase(), one.device.clone()));
+        devices.insert(0, self.this_device(own));
+        devices
+    }
+
+    fn this_device(&self, relays: Vec<String>) -> DeviceInfo {
+        let addresses = self.swarm.addresses();
+        DeviceInfo {
+            device: self.device.to_string(),
+            short: self.device.short(),
+            name: self.name.to_string(),
+            this: true,
+            online: true,
+            last_seen: Some(unix_seconds()),
+            same_network: true,
+            groups: Vec::new(),
+            relays,
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            as_of: None,
+        }
+    }
+
+    /// Adds what one relay lists to what others do.
+    fn add_listed(&self, relay: &Arc<Relay>, all: &mut BTreeMap<DeviceId, DeviceInfo>) {
+        let (host, connected, as_of) = (
+            relay.url.at.to_string(),
+            relay.connection().is_some(),
+            relay.as_of(),
+        );
+        let listed: Vec<_> = relay.with_devices(|list| {
+            list.iter()
+                .map(|(device, known)| (device, known.clone()))
+                .collect()
+        });
+        for (device, known) in listed {
+            let info = all.entry(device).or_insert_with(|| DeviceInfo {
+                device: device.to_string(),
+                short: device.short(),
+                name: self.name_of(device),
+                as_of: Some(0),
+                ..Default::default()
+            });
+            info.relays.push(host.clone());
+            info.online |= known.online;
+            info.same_network |= connected && known.same_network;
+            let seen = Some(known.last_seen_ms / 1000).filter(|seen| *seen > 0);
+            info.last_seen = info.last_seen.max(seen);
+            // One relay that is connected is enough to know.
+            info.as_of = if connected {
+                None
+            } else {
+                info.as_of.map(|before| before.max(as_of))
+            };
+            if let Some(card) = known.card {
+                info.addresses = card.addresses.iter().map(ToString::to_string).collect();
+            }
+        }
+    }
+
+    /// What a device calls itself: as its latest card says, else as it did after a proof; empty
+    /// when it is not known.
+    pub fn name_of(&self, device: DeviceId) -> String {
+        if device == self.device {
+            return self.name.to_string();
+        }
+        let cards = self.all().into_iter().filter_map(|relay| {
+            relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
+        });
+        let now = unix_millis();
+        let newest =
+            cards.max_by_key(|card| (stamp::is_plausible(card.made_ms, now), card.made_ms));
+        let newest = newest.map(|card| DeviceName::clean(&card.name));
+        newest
+            .or_else(|| self.swarm.links().name(device))
+            .map(|name| name.to_string())
+            .unwrap_or_default()
+    }
+}
