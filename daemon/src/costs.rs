@@ -1,7 +1,7 @@
 //! What data costs, between the units of people and those of the engine.
 
-use crate::daemon::Daemon;
 use crate::transfer::Transfer;
+use crate::transfer::TransferService;
 use hither_api::CostMode;
 use hither_engine::{Budget, Mode};
 
@@ -28,10 +28,10 @@ const fn mode(mode: CostMode) -> Mode {
 }
 
 /// What a transfer may cost, given what its earlier runs have cost.
-pub(crate) fn budget(daemon: &Daemon, transfer: &Transfer) -> Budget {
+pub(crate) fn budget(service: &TransferService, transfer: &Transfer) -> Budget {
     let record = transfer.record();
     Budget {
-        mode: mode(record.mode.unwrap_or(daemon.config.costs.mode)),
+        mode: mode(record.mode.unwrap_or(service.mode)),
         max_cost: record.max_cost.map(nanos),
         spent: record
             .sources

@@ -1,6 +1,6 @@
 //! What is reachable and what blocks it, in words.
 
-use crate::daemon::Daemon;
+use crate::diagnostics::Diagnostics;
 use crate::failure::size;
 use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
 use hither_carrier::{CarrierKind, Link};
@@ -34,22 +34,22 @@ fn finding(
 }
 
 /// Looks at everything.
-pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
+pub(crate) async fn examine(diagnostics: &Arc<Diagnostics>) -> Vec<Finding> {
     let mut findings = vec![
-        carriers(daemon),
-        interfaces(daemon),
-        nearby(daemon),
-        space(daemon),
+        carriers(diagnostics),
+        interfaces(diagnostics),
+        nearby(diagnostics),
+        space(diagnostics),
     ];
-    findings.extend(crate::firewall::finding(daemon));
-    findings.extend(relays(daemon));
-    findings.extend(relayed(daemon));
-    findings.extend(link(daemon));
-    findings.extend(battery(daemon));
-    findings.extend(limits(daemon));
+    findings.extend(crate::firewall::finding(&diagnostics.swarm));
+    findings.extend(relays(diagnostics));
+    findings.extend(relayed(diagnostics));
+    findings.extend(link(diagnostics));
+    findings.extend(battery(diagnostics));
+    findings.extend(limits(diagnostics));
     findings.extend(open_files(hither_content::open_files_limit()));
     findings.extend(vpn());
-    findings.extend(daemon.losses.told().into_iter().map(|w| {
+    findings.extend(diagnostics.losses.told().into_iter().map(|w| {
         finding(
             "data",
             Level::Problem,
@@ -57,13 +57,13 @@ pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
             "When you have read it: hither status --acknowledge",
         )
     }));
-    let warnings = daemon.warnings.all();
+    let warnings = diagnostics.warnings.all();
     findings.extend(
         warnings
             .into_iter()
             .map(|w| finding("daemon", Level::Warning, w, "")),
     );
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(diagnostics);
     match tokio::task::spawn_blocking(move || unservable(&of)).await {
         Ok(found) => findings.extend(found),
         Err(error) => tracing::error!(%error, "the files of shares could not be looked at"),
@@ -71,14 +71,17 @@ pub(crate) async fn examine(daemon: &Arc<Daemon>) -> Vec<Finding> {
     findings
 }
 
-fn carriers(daemon: &Daemon) -> Finding {
-    let port = daemon.swarm.endpoint().port();
-    let message = match (daemon.config.quic, daemon.swarm.endpoint().tcp_port()) {
+fn carriers(diagnostics: &Diagnostics) -> Finding {
+    let port = diagnostics.swarm.endpoint().port();
+    let message = match (
+        diagnostics.config.quic,
+        diagnostics.swarm.endpoint().tcp_port(),
+    ) {
         (true, Some(tcp)) => format!("Listening on UDP port {port} and TCP port {tcp}."),
         (true, None) => format!("Listening on UDP port {port}; TCP is switched off."),
         (false, _) => format!("Listening on TCP port {port}; QUIC is switched off."),
     };
-    if daemon.config.port != 0 && port != daemon.config.port {
+    if diagnostics.config.port != 0 && port != diagnostics.config.port {
         let hint =
             "Another program (or another Hither) has it. A firewall must let the new port through.";
         return finding(
@@ -86,7 +89,7 @@ fn carriers(daemon: &Daemon) -> Finding {
             Level::Warning,
             format!(
                 "{message} The configured port {} was taken.",
-                daemon.config.port
+                diagnostics.config.port
             ),
             hint,
         );
@@ -94,8 +97,8 @@ fn carriers(daemon: &Daemon) -> Finding {
     finding("ports", Level::Ok, message, "")
 }
 
-fn interfaces(daemon: &Daemon) -> Finding {
-    let addresses = daemon.swarm.addresses();
+fn interfaces(diagnostics: &Diagnostics) -> Finding {
+    let addresses = diagnostics.swarm.addresses();
     if addresses.is_empty() {
         let hint = "Connect to a network, or look at \"interfaces\" and \"ignore_interfaces\" in the configuration.";
         return finding(
@@ -114,8 +117,8 @@ fn interfaces(daemon: &Daemon) -> Finding {
     )
 }
 
-fn nearby(daemon: &Daemon) -> Finding {
-    if !daemon.config.discovery {
+fn nearby(diagnostics: &Diagnostics) -> Finding {
+    if !diagnostics.config.discovery {
         return finding(
             "nearby",
             Level::Warning,
@@ -123,7 +126,7 @@ fn nearby(daemon: &Daemon) -> Finding {
             "hither config set discovery true",
         );
     }
-    match daemon.swarm.links().nearby().len() {
+    match diagnostics.swarm.links().nearby().len() {
         0 => finding(
             "nearby",
             Level::Warning,
@@ -146,7 +149,7 @@ fn nearby(daemon: &Daemon) -> Finding {
 }
 
 /// Every relay that was joined.
-fn relays(daemon: &Daemon) -> Vec<Finding> {
+fn relays(diagnostics: &Diagnostics) -> Vec<Finding> {
     let one = |relay: RelayInfo| match relay.state {
         RelayState::Connected => {
             let (carrier, rtt) = (
@@ -159,7 +162,7 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
                 carrier.to_uppercase()
             );
             match carrier.as_str() {
-                "tcp" if daemon.config.quic => {
+                "tcp" if diagnostics.config.quic => {
                     let hint = "QUIC did not get through: a firewall seems to block UDP. It works all the same.";
                     finding("relay", Level::Ok, message, hint)
                 }
@@ -190,7 +193,7 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
             finding("relay", level, message, relay.hint.unwrap_or_default())
         }
     };
-    let all = daemon.relays.all();
+    let all = diagnostics.relays.all();
     if all.is_empty() {
         let message = "No relay was joined: only devices on this network are reached, and only while they are on.";
         let hint = "To reach others, and to leave things for them: hither relay add URL";
@@ -200,21 +203,25 @@ fn relays(daemon: &Daemon) -> Vec<Finding> {
 }
 
 /// Every device that is reached through a relay.
-fn relayed(daemon: &Daemon) -> Vec<Finding> {
-    let links = daemon.swarm.links().open();
+fn relayed(diagnostics: &Diagnostics) -> Vec<Finding> {
+    let links = diagnostics.swarm.links().open();
     let devices: BTreeSet<DeviceId> = links
         .iter()
         .filter(|link| link.carrier() == CarrierKind::Relayed)
         .map(Link::device)
-        .filter(|device| daemon.swarm.links().way(*device) == SourceKind::Relayed)
+        .filter(|device| diagnostics.swarm.links().way(*device) == SourceKind::Relayed)
         .collect();
     let one = |device: DeviceId| {
-        let name = daemon
+        let name = diagnostics
             .swarm
             .links()
             .name(device)
             .map_or_else(|| device.short(), |name| name.to_string());
-        let relay = daemon.swarm.links().relay_to(device).unwrap_or_default();
+        let relay = diagnostics
+            .swarm
+            .links()
+            .relay_to(device)
+            .unwrap_or_default();
         let message = format!("{name} is reached through the relay {relay}.");
         let hint = "No direct way to it was found: a router or firewall is in between. What it gives passes the relay, encrypted.";
         finding("relayed", Level::Ok, message, hint)
@@ -222,8 +229,8 @@ fn relayed(daemon: &Daemon) -> Vec<Finding> {
     devices.into_iter().map(one).collect()
 }
 
-fn space(daemon: &Daemon) -> Finding {
-    match rustix::fs::statvfs(&daemon.paths.data) {
+fn space(diagnostics: &Diagnostics) -> Finding {
+    match rustix::fs::statvfs(&diagnostics.paths.data) {
         Ok(stat) if stat.f_bavail * stat.f_frsize < LITTLE_SPACE => finding(
             "space",
             Level::Warning,
@@ -264,13 +271,13 @@ fn open_files(limit: u64) -> Option<Finding> {
 }
 
 /// What follows from a link that costs by volume.
-fn link(daemon: &Daemon) -> Option<Finding> {
-    let metered = daemon.swarm.host_state().facts().metered?;
-    let whose = match daemon.config.world.metered {
+fn link(diagnostics: &Diagnostics) -> Option<Finding> {
+    let metered = diagnostics.swarm.host_state().facts().metered?;
+    let whose = match diagnostics.config.world.metered {
         Metered::Auto => "",
         _ => ", as you configured (network.metered)",
     };
-    let message = match (metered, daemon.config.upload.metered) {
+    let message = match (metered, diagnostics.config.upload.metered) {
         (false, _) => format!("The link to the internet is not metered{whose}."),
         (true, true) => {
             format!(
@@ -283,7 +290,7 @@ fn link(daemon: &Daemon) -> Option<Finding> {
             )
         }
     };
-    let hint = match metered && !daemon.config.upload.metered {
+    let hint = match metered && !diagnostics.config.upload.metered {
         true => {
             "If it costs nothing: hither config set network.metered no. To upload all the same: hither config set upload.metered true"
         }
@@ -293,8 +300,8 @@ fn link(daemon: &Daemon) -> Option<Finding> {
 }
 
 /// What follows from a low battery.
-fn battery(daemon: &Daemon) -> Option<Finding> {
-    let facts = daemon.swarm.host_state().facts();
+fn battery(diagnostics: &Diagnostics) -> Option<Finding> {
+    let facts = diagnostics.swarm.host_state().facts();
     let Battery {
         percent,
         discharging,
@@ -313,14 +320,14 @@ fn battery(daemon: &Daemon) -> Option<Finding> {
     );
     let hint = format!(
         "That begins below {} % (battery.low).",
-        daemon.config.world.low
+        diagnostics.config.world.low
     );
     Some(finding("battery", Level::Ok, message, hint))
 }
 
 /// What slows everything down because the user wants it so.
-fn limits(daemon: &Daemon) -> Option<Finding> {
-    let limits = daemon.swarm.throttles().info();
+fn limits(diagnostics: &Diagnostics) -> Option<Finding> {
+    let limits = diagnostics.swarm.throttles().info();
     let way =
         |way: &str, rate: Option<u64>| rate.map(|rate| format!("{way} at most {}/s", size(rate)));
     let ways: Vec<String> = way("sent", limits.upload)
@@ -371,18 +378,19 @@ fn vpn() -> Option<Finding> {
 }
 
 /// Shares whose files changed or vanished.
-fn unservable(daemon: &Arc<Daemon>) -> Vec<Finding> {
+fn unservable(diagnostics: &Arc<Diagnostics>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (share, record) in daemon.share_records() {
+    for (share, record) in diagnostics.library.share_records() {
         let Some(version) = share.current() else {
             continue;
         };
         let chunks = u64::from(version.head.head().chunks);
-        let held = daemon.recheck(&share, &version);
-        let words = daemon
+        let held = diagnostics.library.recheck(&share, &version);
+        let words = diagnostics
+            .publisher
             .watches
             .trouble(share.id)
-            .or_else(|| daemon.health.of(share.id).words);
+            .or_else(|| diagnostics.library.health.of(share.id).words);
         if let Some(words) = words {
             let name = display_name(&record.name);
             let given = if held < chunks {

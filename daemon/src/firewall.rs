@@ -1,21 +1,17 @@
 //! What can be told of a firewall on this device: others are reached from here and do not get
 //! through to here.
 
-use crate::daemon::Daemon;
 use hither_api::{Finding, Level};
+use hither_swarm::Swarm;
 
 /// Returns what is found, if anything speaks for a firewall.
-pub(crate) fn finding(daemon: &Daemon) -> Option<Finding> {
-    let device = daemon.swarm.links().shut_out()?;
-    let name = daemon
-        .swarm
+pub(crate) fn finding(swarm: &Swarm) -> Option<Finding> {
+    let device = swarm.links().shut_out()?;
+    let name = swarm
         .links()
         .name(device)
         .map_or_else(|| device.short(), |name| name.to_string());
-    let (port, tcp) = (
-        daemon.swarm.endpoint().port(),
-        daemon.swarm.endpoint().tcp_port(),
-    );
+    let (port, tcp) = (swarm.endpoint().port(), swarm.endpoint().tcp_port());
     let ports = match tcp {
         Some(tcp) if tcp != port => format!("UDP {port} and TCP {tcp}"),
         Some(_) => format!("UDP and TCP {port}"),

@@ -6,7 +6,7 @@
 //! withdrawn before its content was compared; what can be given again is announced again; a look
 //! never takes more than a small part of the time.
 
-use crate::daemon::Daemon;
+use crate::library::Library;
 use crate::publish;
 use crate::records::ShareRecord;
 use hither_api::ShareState;
@@ -80,7 +80,7 @@ impl Health {
     }
 }
 
-impl Daemon {
+impl Library {
     /// Looks at the files of a version while somebody waits; returns how many chunks can be given.
     pub(crate) fn recheck(self: &Arc<Self>, share: &Arc<Share>, version: &Arc<Version>) -> u64 {
         self.look_at(share, version, AT_ONCE)
@@ -91,17 +91,17 @@ impl Daemon {
     fn look_at(self: &Arc<Self>, share: &Arc<Share>, version: &Arc<Version>, budget: u64) -> u64 {
         let record = self.share_record(share.id);
         let paths = record.as_ref().map(ShareRecord::paths).unwrap_or_default();
-        let (daemon, of, at) = (Arc::clone(self), Arc::clone(share), Arc::clone(version));
+        let (library, of, at) = (Arc::clone(self), Arc::clone(share), Arc::clone(version));
         if let Some(held) = self
             .disks
-            .patiently(share.id, &paths, move || daemon.look_now(&of, &at, budget))
+            .patiently(share.id, &paths, move || library.look_now(&of, &at, budget))
         {
             return held;
         }
         let chunks = version.head.head().chunks;
         // What is being fetched is not taken back: nobody gets it meanwhile, and it goes on when
         // the disk does.
-        if self.transfers.running(share.id).is_none() {
+        if !self.swarm.core().routes.is_fetched(share.id) {
             self.swarm.core().with(|engine, now| {
                 if share
                     .current()
@@ -127,8 +127,8 @@ impl Daemon {
         let chunks = version.head.head().chunks;
         let lost = lost(&findings);
         // What is being fetched grows by itself.
-        let whole =
-            !holding.stamps().as_slice().is_empty() && self.transfers.running(share.id).is_none();
+        let whole = !holding.stamps().as_slice().is_empty()
+            && !self.swarm.core().routes.is_fetched(share.id);
         let held = self.swarm.core().with(|engine, now| {
             // A newer version becomes current before the engine holds it: what was seen is not said
             // of that one.
@@ -187,21 +187,6 @@ impl Daemon {
         version.set_holding(seen.with_stamps(&self.handles, stamps.clone()));
     }
 
-    /// Returns what the user should know, and what is wrong with shares.
-    pub(crate) fn all_warnings(&self) -> Vec<String> {
-        let mut warnings = self.losses.told();
-        warnings.extend(self.warnings.all());
-        for (share, record) in self.share_records() {
-            let words = self
-                .watches
-                .trouble(share.id)
-                .or_else(|| self.health.of(share.id).words);
-            warnings
-                .extend(words.map(|words| format!("\"{}\": {words}", display_name(&record.name))));
-        }
-        warnings
-    }
-
     fn look_again(self: &Arc<Self>, share: ShareId) {
         if let Some(share) = self.swarm.shares().get(share)
             && let Some(version) = share.current()
@@ -235,7 +220,7 @@ pub(crate) fn lost(findings: &Findings) -> RoaringBitmap {
 
 /// Returns what is to be said of a share.
 fn condition(
-    daemon: &Daemon,
+    library: &Library,
     share: &Share,
     record: &ShareRecord,
     findings: &Findings,
@@ -257,7 +242,7 @@ fn condition(
             words: Some(words),
         };
     }
-    let mine = share.owner == daemon.device;
+    let mine = share.owner == library.device;
     let (since, then) = match (mine, record.watch.is_some()) {
         (true, false) => ("it was shared", "share it again."),
         (true, true) => ("the last version", "a new one is published by itself."),
@@ -318,25 +303,25 @@ fn subject(of: &Affected, record: &ShareRecord) -> String {
 }
 
 /// Looks at what could not be served, and at everything now and then.
-pub(crate) async fn run(daemon: Arc<Daemon>) {
+pub(crate) async fn run(library: Arc<Library>) {
     let mut next = Instant::now() + PAUSE;
     loop {
         let tick = (Instant::now() + CLOSE).min(next);
         tokio::select! {
-            () = daemon.swarm.unreadable().marked() => tokio::time::sleep(GATHER).await,
+            () = library.swarm.unreadable().marked() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep_until(tick.into()) => {}
         }
-        daemon.handles.close_unused(CLOSE);
-        let mut wanted = daemon.swarm.unreadable().take();
+        library.handles.close_unused(CLOSE);
+        let mut wanted = library.swarm.unreadable().take();
         let (all, begun) = (Instant::now() >= next, Instant::now());
         if all {
-            wanted.extend(daemon.share_records().iter().map(|(share, _)| share.id));
+            wanted.extend(library.share_records().iter().map(|(share, _)| share.id));
             next = begun + PAUSE;
         }
         if wanted.is_empty() {
             continue;
         }
-        let of = Arc::clone(&daemon);
+        let of = Arc::clone(&library);
         let looks = move || wanted.into_iter().for_each(|share| of.look_again(share));
         if let Err(error) = tokio::task::spawn_blocking(looks).await {
             tracing::error!(%error, "the files of shares could not be looked at");

@@ -10,20 +10,23 @@
 //! `workers.rs`; what is announced was durable before.
 
 mod api;
+mod app;
 mod belonging;
 mod catalogue;
 mod costs;
-mod daemon;
 #[doc(hidden)]
 pub mod decoders;
+mod diagnostics;
 mod disks;
 mod doctor;
+mod expiry;
 mod failure;
 mod firewall;
 mod groups;
 mod health;
 mod index;
 mod instance;
+mod library;
 mod live_view;
 mod loading;
 mod losses;
@@ -36,7 +39,7 @@ mod relay_tests;
 mod rollback;
 mod run;
 mod store_upload;
-mod supervisor;
+mod tickets;
 mod transfer;
 mod watch;
 mod why;

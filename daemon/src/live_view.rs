@@ -4,8 +4,8 @@
 //! many as the engine knows.
 
 use crate::costs;
-use crate::daemon::Daemon;
 use crate::transfer::Transfer;
+use crate::transfer::TransferService;
 use futures::stream::{self, Stream};
 use hither_api::{MAX_CELLS, MapRun, MapState, SourceKind, SpanMap, TransferView, ViewSource};
 use hither_engine::{Cell, CellRun, FetchView, SourceNow, SourceSummary};
@@ -33,9 +33,9 @@ struct Running {
 }
 
 impl Running {
-    fn of(daemon: &Daemon, transfer: &Transfer, cells: u32) -> Option<Self> {
+    fn of(service: &TransferService, transfer: &Transfer, cells: u32) -> Option<Self> {
         let share = transfer.share.id;
-        daemon.swarm.core().with(|engine, now| {
+        service.swarm.core().with(|engine, now| {
             let summaries = engine.journal(share)?.sources().clone();
             Some(Self {
                 view: engine.view(share, cells, now)?,
@@ -46,12 +46,12 @@ impl Running {
 }
 
 /// How a transfer stands now, its map of at most so many cells.
-pub(crate) fn view(daemon: &Daemon, transfer: &Transfer, cells: u32) -> TransferView {
+pub(crate) fn view(service: &TransferService, transfer: &Transfer, cells: u32) -> TransferView {
     let running = transfer
         .is_running()
-        .then(|| Running::of(daemon, transfer, cells))
+        .then(|| Running::of(service, transfer, cells))
         .flatten();
-    let info = transfer.info(daemon);
+    let info = transfer.info(service);
     let (remaining, history) = transfer.pace();
     let given = info.sources.iter().map(|given| ViewSource {
         device: given.device.clone(),
@@ -66,7 +66,7 @@ pub(crate) fn view(daemon: &Daemon, transfer: &Transfer, cells: u32) -> Transfer
         Some(Running { view, summaries }) => {
             view.sources
                 .iter()
-                .for_each(|now| add(daemon, &mut sources, now, summaries));
+                .for_each(|now| add(service, &mut sources, now, summaries));
             map(&view.map, &sources)
         }
         None => transfer
@@ -84,12 +84,12 @@ pub(crate) fn view(daemon: &Daemon, transfer: &Transfer, cells: u32) -> Transfer
 }
 
 /// What is to be kept of a run that is about to end.
-pub(crate) fn keep(daemon: &Daemon, transfer: &Transfer) -> Kept {
+pub(crate) fn keep(service: &TransferService, transfer: &Transfer) -> Kept {
     let TransferView {
         mut sources,
         mut map,
         ..
-    } = view(daemon, transfer, KEPT_CELLS);
+    } = view(service, transfer, KEPT_CELLS);
     for source in &mut sources {
         (source.open, source.rate, source.in_flight) = (false, 0, 0);
     }
@@ -151,7 +151,7 @@ const fn unknown() -> ViewSource {
 
 /// Adds what the engine knows of a source. Who was not reached and gave nothing is left out.
 fn add(
-    daemon: &Daemon,
+    service: &TransferService,
     sources: &mut Vec<ViewSource>,
     now: &SourceNow,
     summaries: &BTreeMap<DeviceId, SourceSummary>,
@@ -162,7 +162,7 @@ fn add(
     let id = now.device.to_string();
     let kind = match now.kind {
         HolderKind::Store => SourceKind::Store,
-        HolderKind::Device => daemon.swarm.links().way(now.device),
+        HolderKind::Device => service.swarm.links().way(now.device),
     };
     let place = match sources
         .iter()
@@ -170,7 +170,7 @@ fn add(
     {
         Some(place) => place,
         None if now.open || faults > 0 => {
-            let name = daemon
+            let name = service
                 .swarm
                 .links()
                 .name(now.device)
@@ -191,7 +191,7 @@ fn add(
     source.rate = now.rate as u64;
     source.in_flight = now.in_flight;
     source.rtt_ms = now.open.then(|| {
-        daemon
+        service
             .swarm
             .links()
             .rtt(now.device)
@@ -233,21 +233,21 @@ fn map(runs: &[CellRun], sources: &[ViewSource]) -> Option<SpanMap> {
 
 /// The views of a transfer from now on, each time something changed, until it is forgotten.
 pub(crate) fn watch(
-    daemon: Arc<Daemon>,
+    service: Arc<TransferService>,
     transfer: Arc<Transfer>,
     cells: u32,
 ) -> impl Stream<Item = TransferView> {
     let cells = cells.clamp(1, MAX_CELLS);
     stream::unfold(
-        (daemon, transfer, None),
-        move |(daemon, transfer, mut last)| async move {
+        (service, transfer, None),
+        move |(service, transfer, mut last)| async move {
             loop {
-                let now = daemon
+                let now = service
                     .transfers
                     .get(&transfer.id)
-                    .map(|_| view(&daemon, &transfer, cells))?;
+                    .map(|_| view(&service, &transfer, cells))?;
                 if last.as_ref() != Some(&now) {
-                    return Some((now.clone(), (daemon, transfer, Some(now))));
+                    return Some((now.clone(), (service, transfer, Some(now))));
                 }
                 last = Some(now);
                 tokio::time::sleep(LOOK).await;

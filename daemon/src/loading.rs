@@ -1,15 +1,15 @@
 //! What earlier runs left: shares that are taken up again, and files that nothing refers to.
 
-use crate::daemon::Daemon;
 use crate::failure;
-use crate::records::ShareRecord;
+use crate::library::Library;
+use crate::records::{ShareRecord, TransferRecord};
 use hither_api::ApiError;
 use hither_content::{Holding, HoldingNumber, Layout, ManifestFile, Names, OwnSeen, Stamps};
 use hither_proto::{DeviceId, ShareId, ShareSecret, SignedHead, UncheckedHead, display_name};
 use hither_swarm::Version;
 use std::sync::Arc;
 
-impl Daemon {
+impl Library {
     /// Takes up the shares of earlier runs.
     pub(crate) fn load_shares(&self) -> Result<(), ApiError> {
         let own = self.own.look();
@@ -105,7 +105,7 @@ impl Daemon {
     }
 
     /// Removes manifests and spooled files that nothing refers to: a crash may have left them.
-    pub(crate) fn remove_orphans(&self) {
+    pub(crate) fn remove_orphans(&self, transfers: &[TransferRecord]) {
         if self.losses.keeps(&self.paths.data) {
             tracing::warn!("nothing is tidied up: data that was lost may need what lies there");
             return;
@@ -118,7 +118,6 @@ impl Daemon {
                     .map(|v| format!("{}-{}", share.id, v.number())),
             );
         }
-        let transfers: Vec<_> = self.transfers.all().iter().map(|t| t.record()).collect();
         let unfinished = |share: &str| {
             transfers
                 .iter()

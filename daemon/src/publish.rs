@@ -3,23 +3,44 @@
 //! Order matters: manifest file, chunk map and record are durable before the share is announced or
 //! its ticket given.
 
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::groups::Groups;
+use crate::library::Library;
 use crate::mail;
+use crate::mail::MailService;
 use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, WatchRecord};
+use crate::store_upload::StoreUploadService;
+use crate::tickets::Tickets;
+use crate::watch::Watches;
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
+use hither_carrier::Identity;
 use hither_content::{
     Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile,
     Notes, Parts, Place, Previous, Stamps, VersionInputs, import_at, seal_version,
 };
-use hither_proto::{EntryName, ShareId, ShareSecret, SignedHead, display_name};
-use hither_swarm::{Share, Version};
+use hither_proto::{DeviceId, EntryName, ShareId, ShareSecret, SignedHead, display_name};
+use hither_swarm::{Share, Swarm, Version};
 use hither_util::clock::unix_millis;
 use hither_util::hex::Hex;
+use hither_util::tasks::Tasks;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
+
+/// What publishes shares.
+pub(crate) struct Publisher {
+    pub device: DeviceId,
+    pub identity: Arc<Identity>,
+    pub swarm: Arc<Swarm>,
+    pub library: Arc<Library>,
+    pub tickets: Arc<Tickets>,
+    pub groups: Arc<Groups>,
+    pub watches: Arc<Watches>,
+    pub store_uploads: Arc<StoreUploadService>,
+    pub mail: Arc<MailService>,
+    pub tasks: Tasks,
+}
 
 /// Of what a version leaves out so much is remembered in words.
 const MAX_LEFT_OUT: usize = 20;
@@ -38,12 +59,12 @@ impl Drop for Cancel {
 /// Publishes paths and sends the ticket to the devices that the request names; they are found
 /// before anything is read. Events go to `events`, the last one is `done` or `error`.
 pub(crate) async fn share(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     request: ShareRequest,
     events: mpsc::UnboundedSender<Event>,
     cancel: Arc<AtomicBool>,
 ) {
-    let last = match publish_and_send(daemon, request, &events, cancel).await {
+    let last = match publish_and_send(publisher, request, &events, cancel).await {
         Ok(done) => Event::Done(done),
         Err(error) => Event::Error(error),
     };
@@ -51,13 +72,13 @@ pub(crate) async fn share(
 }
 
 async fn publish_and_send(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     request: ShareRequest,
     events: &mpsc::UnboundedSender<Event>,
     cancel: Arc<AtomicBool>,
 ) -> Result<Done, ApiError> {
-    let readers = mail::readers(daemon, &request.to).await?;
-    let (of, progress) = (Arc::clone(daemon), events.clone());
+    let readers = mail::readers(&publisher.mail, &request.to).await?;
+    let (of, progress) = (Arc::clone(publisher), events.clone());
     let work = tokio::task::spawn_blocking(move || publish(&of, &request, &progress, &cancel));
     let mut done = work.await.map_err(failure::internal)??;
     if let Done::Shared {
@@ -75,25 +96,25 @@ async fn publish_and_send(
             files: *files,
             bytes: *bytes,
         };
-        *sent = mail::send_ticket(daemon, &readers, &note).await;
+        *sent = mail::send_ticket(&publisher.mail, &readers, &note).await;
     }
     Ok(done)
 }
 
 /// Publishes paths; what it does meanwhile goes to `events`. Blocks: call it on a blocking thread.
 pub(crate) fn publish(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     request: &ShareRequest,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) -> Result<Done, ApiError> {
-    let (share, done) = try_publish(daemon, None, request, events, cancel)?;
+    let (share, done) = try_publish(publisher, None, request, events, cancel)?;
     if request.watch {
-        crate::watch::begin(daemon, share.id);
+        crate::watch::begin(publisher, share.id);
     } else {
-        daemon.watches.stop(share.id);
+        publisher.watches.stop(share.id);
     }
-    if let Some(upload) = daemon.upload_info(&share) {
+    if let Some(upload) = publisher.store_uploads.upload_info(&share) {
         let _ = events.send(Event::Upload(upload));
     }
     Ok(done)
@@ -102,24 +123,24 @@ pub(crate) fn publish(
 /// Publishes what changed in a share as its next version. Blocks like [`publish`]. Fails with
 /// [`ErrorCode::NotFound`] when the share has ended meanwhile.
 pub(crate) fn renew(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     share: ShareId,
     request: &ShareRequest,
     cancel: &AtomicBool,
 ) -> Result<(), ApiError> {
     let (nobody, _) = mpsc::unbounded_channel();
-    try_publish(daemon, Some(share), request, &nobody, cancel).map(|_| ())
+    try_publish(publisher, Some(share), request, &nobody, cancel).map(|_| ())
 }
 
 /// `only`: the share that this must be a version of.
 fn try_publish(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     only: Option<ShareId>,
     request: &ShareRequest,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) -> Result<(Arc<Share>, Done), ApiError> {
-    let renewed = only.and_then(|only| daemon.share_record(only));
+    let renewed = only.and_then(|only| publisher.library.share_record(only));
     let places = match &renewed {
         // They were resolved when it was shared; what they lead to now is no matter of words.
         Some(record) => parts(record),
@@ -134,9 +155,9 @@ fn try_publish(
         .or_else(|| name_of_several(&paths));
     // One publication at a time: they compete for the same disk and cores, and two of one path
     // would race.
-    let _turn = daemon.publishing.lock();
-    let source = source(daemon, only, request)?;
-    let earlier = find_earlier(daemon, &paths, name.as_ref(), source.group.as_ref());
+    let _turn = publisher.library.publishing.lock();
+    let source = source(publisher, only, request)?;
+    let earlier = find_earlier(publisher, &paths, name.as_ref(), source.group.as_ref());
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
         return Err(ended());
@@ -167,7 +188,7 @@ fn try_publish(
             devices: 0,
         });
     };
-    let own = daemon.own.look();
+    let own = publisher.library.own.look();
     let roots = renewed.as_ref().map(ShareRecord::roots).unwrap_or_default();
     // Nobody asked for a new version: what was shared must still be there.
     let shared = renewed.as_ref().zip(manifest.as_ref());
@@ -195,20 +216,20 @@ fn try_publish(
             .as_ref()
             .is_some_and(|b| *b.manifest() == *imported.manifest)
     {
-        let done = unchanged(daemon, share, record, request, &source, &imported)?;
+        let done = unchanged(publisher, share, record, request, &source, &imported)?;
         return Ok((Arc::clone(share), done));
     }
-    if only.is_some_and(|only| daemon.swarm.shares().get(only).is_none()) {
+    if only.is_some_and(|only| publisher.swarm.shares().get(only).is_none()) {
         return Err(ended());
     }
     let share = match earlier {
         Some((share, _)) => share,
-        None => Arc::new(Share::new(new_secret()?, daemon.device)),
+        None => Arc::new(Share::new(new_secret()?, publisher.device)),
     };
     let version = share.next_number();
     let group = source.group.clone();
     let done = store(
-        daemon,
+        publisher,
         &share,
         request,
         &Source {
@@ -219,25 +240,29 @@ fn try_publish(
         version,
     )?;
     if let Some(group) = group {
-        end_older(daemon, share.id, &paths, &group);
+        end_older(publisher, share.id, &paths, &group);
     }
     Ok((share, done))
 }
 
 /// Ends what was the same share for the same group before somebody left it: it has another ticket
 /// now.
-fn end_older(daemon: &Daemon, new: ShareId, paths: &[PathBuf], group: &GroupShareRecord) {
-    let Some(name) = daemon.share_record(new).map(|record| record.name) else {
+fn end_older(publisher: &Publisher, new: ShareId, paths: &[PathBuf], group: &GroupShareRecord) {
+    let Some(name) = publisher
+        .library
+        .share_record(new)
+        .map(|record| record.name)
+    else {
         return;
     };
-    for (share, record) in daemon.share_records() {
+    for (share, record) in publisher.library.share_records() {
         let older = record
             .group
             .as_ref()
             .is_some_and(|of| of.group == group.group && of.generation < group.generation);
         if older && share.id != new && record.name == name && record.paths() == paths {
             // It stays: that is a second share of the same name, the older of the two.
-            if let Err(error) = daemon.unshare(&share) {
+            if let Err(error) = publisher.library.unshare(&share) {
                 tracing::warn!(%error, "an older share for a group could not be ended");
             }
         }
@@ -256,11 +281,11 @@ struct Source {
 /// A share of a group keeps the generation with which it was made as long as it changes by itself;
 /// shared anew after somebody has left, it becomes another share, which that one knows nothing of.
 fn source(
-    daemon: &Daemon,
+    publisher: &Publisher,
     only: Option<ShareId>,
     request: &ShareRequest,
 ) -> Result<Source, ApiError> {
-    if let Some(record) = only.and_then(|only| daemon.share_record(only)) {
+    if let Some(record) = only.and_then(|only| publisher.library.share_record(only)) {
         return Ok(Source {
             expires: record.expires,
             group: record.group,
@@ -269,7 +294,7 @@ fn source(
     }
     let expires = request
         .keep_seconds
-        .map(|keep| (daemon.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
+        .map(|keep| (publisher.library.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
     let Some(wanted) = &request.group else {
         return Ok(Source {
             expires,
@@ -277,7 +302,7 @@ fn source(
             domain: None,
         });
     };
-    let (group, generation, domain) = daemon.groups.domain(wanted, &daemon.device)?;
+    let (group, generation, domain) = publisher.groups.domain(wanted, &publisher.device)?;
     Ok(Source {
         expires,
         group: Some(GroupShareRecord {
@@ -360,14 +385,15 @@ fn parse_name(name: &str) -> Result<EntryName, ApiError> {
 /// The share that this device made of the same paths under the same name, for the same group or
 /// none.
 fn find_earlier(
-    daemon: &Daemon,
+    publisher: &Publisher,
     paths: &[PathBuf],
     name: Option<&EntryName>,
     group: Option<&GroupShareRecord>,
 ) -> Option<(Arc<Share>, ShareRecord)> {
     let file_name = paths.first()?.file_name()?.to_str()?;
     let called = name.map_or(file_name, |n| n.as_str());
-    daemon
+    publisher
+        .library
         .share_records()
         .into_iter()
         .find_map(|(share, record)| {
@@ -456,7 +482,7 @@ fn remembered(notes: &Notes) -> LeftOutRecord {
 
 /// Nothing changed since it was shared: the same version and ticket, with the new options.
 fn unchanged(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     share: &Arc<Share>,
     record: &ShareRecord,
     request: &ShareRequest,
@@ -482,43 +508,44 @@ fn unchanged(
     };
     if record == *before && imported.stamps == *version.holding().stamps() {
         // Nothing is written: a watched folder may hold the very disk that it would be written to.
-        daemon.hold_whole(share.id, &version);
-        return Ok(done(daemon, share, &version));
+        publisher.library.hold_whole(share.id, &version);
+        return Ok(done(publisher, share, &version));
     }
-    write_stamps(daemon, share, version.number(), &imported.stamps)?;
-    daemon
+    write_stamps(publisher, share, version.number(), &imported.stamps)?;
+    publisher
+        .library
         .records
         .put_share(&share.id.to_string(), &record)
         .map_err(|e| failure::storage(&e))?;
-    daemon.set_share_record(share.id, record);
+    publisher.library.set_share_record(share.id, record);
     let layout = Arc::clone(version.holding().layout());
     version.set_holding(Holding::new(
-        &daemon.handles,
+        &publisher.library.handles,
         imported.place.clone(),
         layout,
         imported.stamps.clone(),
     ));
-    daemon.hold_whole(share.id, &version);
-    daemon.store_uploads.shared(share.id);
-    daemon.catalogue.changed();
-    daemon.groups.wake();
-    Ok(done(daemon, share, &version))
+    publisher.library.hold_whole(share.id, &version);
+    publisher.library.shared_anew(share.id);
+    publisher.groups.wake();
+    Ok(done(publisher, share, &version))
 }
 
 fn write_stamps(
-    daemon: &Daemon,
+    publisher: &Publisher,
     share: &Share,
     version: u64,
     stamps: &Stamps,
 ) -> Result<(), ApiError> {
-    daemon
+    publisher
+        .library
         .write_stamps(share.id, version, stamps)
         .map_err(failure::internal)
 }
 
 /// Seals a version, makes all of it durable, then announces it.
 fn store(
-    daemon: &Arc<Daemon>,
+    publisher: &Arc<Publisher>,
     share: &Arc<Share>,
     request: &ShareRequest,
     source: &Source,
@@ -538,12 +565,16 @@ fn store(
         published_ms: unix_millis(),
     };
     let sealed = seal_version(&imported.manifest, &inputs).map_err(failure::internal)?;
-    let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
-    let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);
+    let head = SignedHead::sign(sealed.head.clone(), |message| {
+        publisher.identity.sign(message)
+    });
+    let file =
+        ManifestFile::create_complete(&publisher.library.manifest_path(share.id, number), &sealed);
     let file = file.map_err(failure::internal)?;
-    write_stamps(daemon, share, number, &imported.stamps)?;
+    write_stamps(publisher, share, number, &imported.stamps)?;
     let chunks = imported.manifest.chunks();
-    let holding = daemon
+    let holding = publisher
+        .library
         .chunk_map
         .add(share.id, number, chunks)
         .map_err(|e| failure::storage(&e))?;
@@ -570,28 +601,29 @@ fn store(
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),
         mounts: imported.mounts.clone(),
     };
-    daemon
+    publisher
+        .library
         .records
         .put_share(&share.id.to_string(), &record)
         .map_err(|e| failure::storage(&e))?;
     let layout = Layout::new(Arc::clone(&imported.manifest));
     let live = Holding::new(
-        &daemon.handles,
+        &publisher.library.handles,
         imported.place.clone(),
         layout,
         imported.stamps.clone(),
     );
     let version = Arc::new(Version::new(head, Arc::new(file), live));
-    daemon.announce(share, &version, record);
+    publisher.library.announce(share, &version, record);
     tracing::info!(share = ?share.id, version = number, chunks = chunks.len(), "published");
-    Ok(done(daemon, share, &version))
+    Ok(done(publisher, share, &version))
 }
 
-fn done(daemon: &Daemon, share: &Share, version: &Version) -> Done {
+fn done(publisher: &Publisher, share: &Share, version: &Version) -> Done {
     let manifest = version.manifest();
     Done::Shared {
         share: share.id.to_string(),
-        ticket: daemon.ticket(share).to_string(),
+        ticket: publisher.tickets.ticket(share).to_string(),
         name: manifest.name().to_string(),
         version: version.number(),
         files: manifest.files(),

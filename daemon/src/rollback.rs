@@ -7,9 +7,9 @@
 //! user, who is told. Invariant: a share goes past others at most [`MOST`] times in one run of the
 //! daemon; two machines with one key would do so for ever.
 
-use crate::daemon::Daemon;
 use crate::failure;
 use crate::health;
+use crate::library::Library;
 use crate::records::ShareRecord;
 use hither_api::ApiError;
 use hither_content::{DomainSecret, ManifestFile, VersionInputs, seal_version};
@@ -42,14 +42,14 @@ impl Rollbacks {
 }
 
 /// Goes past what others know of own shares, whenever they show it. Runs until it is dropped.
-pub(crate) async fn run(daemon: Arc<Daemon>) {
+pub(crate) async fn run(library: Arc<Library>) {
     loop {
-        daemon.swarm.behind().marked().await;
-        for share in daemon.swarm.behind().take() {
-            let Some(share) = daemon.swarm.shares().get(share) else {
+        library.swarm.behind().marked().await;
+        for share in library.swarm.behind().take() {
+            let Some(share) = library.swarm.shares().get(share) else {
                 continue;
             };
-            let of = Arc::clone(&daemon);
+            let of = Arc::clone(&library);
             match tokio::task::spawn_blocking(move || go_past(&of, &share)).await {
                 Ok(Ok(())) | Err(_) => {}
                 Ok(Err(error)) => {
@@ -61,18 +61,18 @@ pub(crate) async fn run(daemon: Arc<Daemon>) {
 }
 
 /// Publishes what a share is here as a version later than all that others have shown. Blocks.
-fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
-    let _turn = daemon.publishing.lock();
+fn go_past(library: &Arc<Library>, share: &Arc<Share>) -> Result<(), ApiError> {
+    let _turn = library.publishing.lock();
     let (Some(met), Some(current), Some(record)) = (
         share.is_behind(),
         share.current(),
-        daemon.share_record(share.id),
+        library.share_record(share.id),
     ) else {
         return Ok(()); // Somebody has published meanwhile, or it has ended.
     };
     let name = display_name(&record.name);
     let number = share.next_number();
-    let findings = current.holding().examine(u64::MAX, &daemon.ending);
+    let findings = current.holding().examine(u64::MAX, &library.ending);
     if !health::lost(&findings).is_empty() {
         // What was published is not there any more, and what is there nobody has asked to publish.
         let words = format!(
@@ -81,29 +81,29 @@ fn go_past(daemon: &Arc<Daemon>, share: &Arc<Share>) -> Result<(), ApiError> {
              them again.",
             current.number()
         );
-        return daemon.losses.add(words).map_err(failure::internal);
+        return library.losses.add(words).map_err(failure::internal);
     }
-    if daemon.rollbacks.once_more(share.id).is_none() {
+    if library.rollbacks.once_more(share.id).is_none() {
         let words = format!(
             "\"{name}\": versions that this device did not publish come again and again. Another machine runs with \
              this device's key. {}",
-            daemon.swarm.twins().advice()
+            library.swarm.twins().advice()
         );
-        return daemon.losses.add(words).map_err(failure::internal);
+        return library.losses.add(words).map_err(failure::internal);
     }
-    let version = renumber(daemon, share, &current, record, number)?;
+    let version = renumber(library, share, &current, record, number)?;
     let words = format!(
         "\"{name}\": others have version {met}, which this device does not know, as after a restore from a backup. \
          What is here was published as version {}, and replaces it. To go back to what others have, stop sharing and \
          fetch it from them.",
         version.number()
     );
-    daemon.losses.add(words).map_err(failure::internal)
+    library.losses.add(words).map_err(failure::internal)
 }
 
 /// Makes the content of a version a version of another number: durable, then announced.
 fn renumber(
-    daemon: &Arc<Daemon>,
+    library: &Arc<Library>,
     share: &Arc<Share>,
     current: &Version,
     record: ShareRecord,
@@ -128,13 +128,15 @@ fn renumber(
         published_ms,
     };
     let sealed = seal_version(&manifest, &inputs).map_err(failure::internal)?;
-    let head = SignedHead::sign(sealed.head.clone(), |message| daemon.identity.sign(message));
-    let file = ManifestFile::create_complete(&daemon.manifest_path(share.id, number), &sealed);
+    let head = SignedHead::sign(sealed.head.clone(), |message| {
+        library.identity.sign(message)
+    });
+    let file = ManifestFile::create_complete(&library.manifest_path(share.id, number), &sealed);
     let file = file.map_err(failure::internal)?;
-    daemon
+    library
         .write_stamps(share.id, number, holding.stamps())
         .map_err(failure::internal)?;
-    let held = daemon
+    let held = library
         .chunk_map
         .add(share.id, number, manifest.chunks())
         .map_err(|e| failure::storage(&e))?;
@@ -143,17 +145,17 @@ fn renumber(
         holding: held.0,
         ..record
     };
-    daemon
+    library
         .records
         .put_share(&share.id.to_string(), &record)
         .map_err(|e| failure::storage(&e))?;
     let version = Version::new(
         head,
         Arc::new(file),
-        holding.with_stamps(&daemon.handles, holding.stamps().clone()),
+        holding.with_stamps(&library.handles, holding.stamps().clone()),
     );
     let version = Arc::new(version);
-    daemon.announce(share, &version, record);
+    library.announce(share, &version, record);
     tracing::warn!(share = ?share.id, version = number, "went past a version that this device does not know");
     Ok(version)
 }

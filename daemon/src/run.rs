@@ -1,8 +1,8 @@
 //! The daemon's life from first to last line.
 
 use crate::api::Door;
-use crate::daemon::Daemon;
-use crate::{api, instance, supervisor};
+use crate::app::App;
+use crate::{api, instance};
 use hither_api::{Config, Paths};
 use std::io::Write;
 use std::process::ExitCode;
@@ -100,28 +100,29 @@ fn try_run(foreground: bool) -> Result<Ended, String> {
 }
 
 async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<(), String> {
-    let (daemon, inputs): (Arc<Daemon>, _) = {
+    let (app, inputs) = {
         let paths = paths.clone();
         // Opening the store and checking the shares' files blocks; the sockets need the runtime:
         // both are here.
-        tokio::task::spawn_blocking(move || Daemon::start(paths, config))
+        tokio::task::spawn_blocking(move || App::start(paths, config))
             .await
             .map_err(|e| e.to_string())?
             .map_err(|e| e.message)?
     };
-    let unknown = daemon.config.unknown.clone();
+    let diagnostics = Arc::clone(&app.diagnostics);
+    let unknown = diagnostics.config.unknown.clone();
     warnings
         .into_iter()
         .chain(unknown)
-        .for_each(|warning| daemon.warnings.add(warning));
+        .for_each(|warning| diagnostics.warnings.add(warning));
     let listener =
         Door::open(&paths).map_err(|e| format!("the socket for commands cannot be made: {e}"))?;
-    let discovery = supervisor::start(&daemon, inputs);
-    tracing::info!(device = %daemon.device, port = daemon.swarm.endpoint().port(), "the daemon runs");
+    let discovery = app.run(inputs);
+    tracing::info!(device = %diagnostics.device, port = app.swarm.endpoint().port(), "the daemon runs");
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-    let stop = daemon.tasks.token.clone();
-    let mut serving = std::pin::pin!(api::serve(Arc::clone(&daemon), listener, stop.clone()));
+    let stop = diagnostics.tasks.token.clone();
+    let mut serving = std::pin::pin!(api::serve(app.clone(), listener, stop.clone()));
     // A word to stop also ends the serving: either may be seen first, and what has ended is not
     // waited for again.
     let served = tokio::select! {
@@ -138,7 +139,7 @@ async fn serve(paths: Paths, config: Config, warnings: Vec<String>) -> Result<()
         if let Some(discovery) = discovery {
             discovery.shutdown().await;
         }
-        daemon.stop().await;
+        app.stop().await;
     };
     // Answers that are on their way, the ends of transfers among them, still go out.
     let answering = async { served || tokio::time::timeout(LAST_ANSWERS, serving).await.is_ok() };

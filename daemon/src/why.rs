@@ -6,8 +6,8 @@ mod typical;
 mod words;
 
 use crate::costs;
-use crate::daemon::Daemon;
 use crate::transfer::Transfer;
+use crate::transfer::TransferService;
 use hither_api::{
     PaidBecause, RunnerUp, SourceBytes, SourceKind, UsualRunnerUp, Why, WhyNote, WhyRule,
     WhySource, WhySpan,
@@ -22,48 +22,48 @@ use typical::{Second, Typical, ms};
 const SPANS: usize = 1000;
 
 /// Keeps the story of a run, added to that of earlier runs.
-pub(crate) fn keep(daemon: &Daemon, transfer: &Transfer, journal: &Journal) {
-    let why = tell(daemon, transfer, Some(journal));
-    if let Err(error) = daemon.records.put_why(&transfer.id, &why) {
+pub(crate) fn keep(service: &TransferService, transfer: &Transfer, journal: &Journal) {
+    let why = tell(service, transfer, Some(journal));
+    if let Err(error) = service.records.put_why(&transfer.id, &why) {
         tracing::warn!(%error, "why a transfer went as it did could not be kept");
     }
 }
 
 /// The story so far.
-pub(crate) fn why(daemon: &Daemon, transfer: &Transfer) -> Why {
+pub(crate) fn why(service: &TransferService, transfer: &Transfer) -> Why {
     let running = transfer.is_running().then(|| {
-        daemon
+        service
             .swarm
             .core()
             .with(|e, _| e.journal(transfer.share.id).cloned())
     });
-    tell(daemon, transfer, running.flatten().as_ref())
+    tell(service, transfer, running.flatten().as_ref())
 }
 
-fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why {
-    let mut why = daemon
+fn tell(service: &TransferService, transfer: &Transfer, journal: Option<&Journal>) -> Why {
+    let mut why = service
         .records
         .why(&transfer.id)
         .ok()
         .flatten()
         .unwrap_or_else(|| Why {
-            transfer: transfer.info(daemon),
+            transfer: transfer.info(service),
             sources: Vec::new(),
             notes: Vec::new(),
             spans: Vec::new(),
             names: BTreeMap::new(),
         });
-    why.transfer = transfer.info(daemon);
-    why.sources = sources(daemon, &why, journal);
+    why.transfer = transfer.info(service);
+    why.sources = sources(service, &why, journal);
     if let Some(journal) = journal {
         why.notes
-            .extend(journal.notes().map(|n| note(daemon, transfer, n)));
+            .extend(journal.notes().map(|n| note(service, transfer, n)));
         let skip = journal.stories().count().saturating_sub(SPANS);
         why.spans.extend(journal.stories().skip(skip).map(span));
         let extra = why.spans.len().saturating_sub(SPANS);
         why.spans.drain(..extra);
     }
-    why.names = names(daemon, &why);
+    why.names = names(service, &why);
     let name = |id: &str| {
         why.names
             .get(id)
@@ -78,7 +78,7 @@ fn tell(daemon: &Daemon, transfer: &Transfer, journal: Option<&Journal>) -> Why 
 }
 
 /// Those that gave something, in the order of the transfer; then those that were asked in vain.
-fn sources(daemon: &Daemon, why: &Why, journal: Option<&Journal>) -> Vec<WhySource> {
+fn sources(service: &TransferService, why: &Why, journal: Option<&Journal>) -> Vec<WhySource> {
     let mut known = why.sources.clone();
     let mut told: Vec<WhySource> = Vec::new();
     for source in &why.transfer.sources {
@@ -103,14 +103,14 @@ fn sources(daemon: &Daemon, why: &Why, journal: Option<&Journal>) -> Vec<WhySour
         let place = match place {
             Some(place) => place,
             None if summary.wasted + summary.faults > 0 => {
-                told.push(fresh(&useless(daemon, *device, summary)));
+                told.push(fresh(&useless(service, *device, summary)));
                 told.len() - 1
             }
             None => continue,
         };
-        add(daemon, &mut told[place], *device, summary, journal);
+        add(service, &mut told[place], *device, summary, journal);
         if let Some(typical) = typical.get(device) {
-            add_typical(daemon, &mut told[place], typical);
+            add_typical(service, &mut told[place], typical);
         }
     }
     told
@@ -133,23 +133,23 @@ fn fresh(source: &SourceBytes) -> WhySource {
 }
 
 /// Who was asked and gave nothing that could be used.
-fn useless(daemon: &Daemon, device: DeviceId, summary: &SourceSummary) -> SourceBytes {
+fn useless(service: &TransferService, device: DeviceId, summary: &SourceSummary) -> SourceBytes {
     SourceBytes {
         device: device.to_string(),
-        name: daemon
+        name: service
             .swarm
             .links()
             .name(device)
             .map(|name| name.to_string())
             .unwrap_or_default(),
-        kind: daemon.swarm.links().way(device),
+        kind: service.swarm.links().way(device),
         bytes: 0,
         cost: costs::units(summary.cost),
     }
 }
 
 fn add(
-    daemon: &Daemon,
+    service: &TransferService,
     told: &mut WhySource,
     device: DeviceId,
     summary: &SourceSummary,
@@ -171,11 +171,11 @@ fn add(
             .find_map(|story| story.paid)
     };
     told.paid = told.paid.or_else(|| paid().map(because));
-    told.rtt_ms = daemon.swarm.links().rtt(device).map(ms).or(told.rtt_ms);
+    told.rtt_ms = service.swarm.links().rtt(device).map(ms).or(told.rtt_ms);
 }
 
 /// What was typical of the run that is told last stands for all.
-fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
+fn add_typical(service: &TransferService, told: &mut WhySource, typical: &Typical) {
     (told.expected_ms, told.actual_ms) = (Some(typical.expected), Some(typical.actual));
     told.runner_up = typical.runner_up.as_ref().map(
         |Second {
@@ -185,13 +185,13 @@ fn add_typical(daemon: &Daemon, told: &mut WhySource, typical: &Typical) {
              price,
          }| UsualRunnerUp {
             device: device.to_string(),
-            name: daemon
+            name: service
                 .swarm
                 .links()
                 .name(*device)
                 .map(|name| name.to_string())
                 .unwrap_or_default(),
-            kind: daemon.swarm.links().way(*device),
+            kind: service.swarm.links().way(*device),
             spans: *spans,
             expected_ms: *expected,
             price: price.units_per_gib(),
@@ -216,7 +216,7 @@ fn reasons(rules: &BTreeMap<String, u64>) -> Vec<WhyRule> {
 }
 
 /// What everybody who is spoken of is called.
-fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
+fn names(service: &TransferService, why: &Why) -> BTreeMap<String, String> {
     let spans = why.spans.iter().flat_map(|span| {
         let others = span.runners_up.iter().map(|other| other.device.as_str());
         others
@@ -243,7 +243,7 @@ fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
                 .find(|s| s.source.device == id && !s.source.name.is_empty())
         };
         let stored = || why.names.get(id).cloned();
-        let name = daemon
+        let name = service
             .swarm
             .links()
             .name(device)
@@ -253,15 +253,15 @@ fn names(daemon: &Daemon, why: &Why) -> BTreeMap<String, String> {
             .or_else(stored);
         (
             id.to_owned(),
-            name.unwrap_or_else(|| nameless(daemon, device)),
+            name.unwrap_or_else(|| nameless(service, device)),
         )
     };
     parsed.map(called).collect()
 }
 
 /// What a device or store without a name is called.
-fn nameless(daemon: &Daemon, device: DeviceId) -> String {
-    match daemon.swarm.links().way(device) {
+fn nameless(service: &TransferService, device: DeviceId) -> String {
+    match service.swarm.links().way(device) {
         SourceKind::Store => "the store".into(),
         _ => format!("…{}", device.short()),
     }
@@ -274,14 +274,14 @@ const fn because(paid: hither_engine::Paid) -> PaidBecause {
     }
 }
 
-fn note(daemon: &Daemon, transfer: &Transfer, note: &hither_engine::Note) -> WhyNote {
+fn note(service: &TransferService, transfer: &Transfer, note: &hither_engine::Note) -> WhyNote {
     use hither_engine::JournalEvent::{Lied, Lost, NotHeld, Stalled};
-    let name = daemon
+    let name = service
         .swarm
         .links()
         .name(note.device)
         .map(|name| name.to_string());
-    let who = name.unwrap_or_else(|| nameless(daemon, note.device));
+    let who = name.unwrap_or_else(|| nameless(service, note.device));
     let what = match note.event {
         Stalled => "stalled",
         Lost => "lost",

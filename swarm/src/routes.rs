@@ -133,6 +133,11 @@ impl Routes {
             .map(|route| Arc::clone(&route.sink))
     }
 
+    /// Returns whether a fetch of a share runs.
+    pub fn is_fetched(&self, share: ShareId) -> bool {
+        self.lock().transfers.contains_key(&share)
+    }
+
     /// The relays that the ticket names by which a share is fetched now.
     pub(crate) fn ticket_relays(&self, share: ShareId) -> Vec<RelayAddress> {
         let inner = self.lock();

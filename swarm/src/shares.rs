@@ -6,9 +6,10 @@
 
 use crate::blind::Budget;
 use hither_content::{Holding, ManifestFile, ReadChunkError};
+use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{
-    BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Refusal, ShareId, ShareSecret, SignedHead,
-    Space, StreamBinding,
+    BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Refusal, RelayAddress, ShareId, ShareSecret,
+    SignedHead, Space, StreamBinding,
 };
 use hither_util::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -105,6 +106,8 @@ pub struct Share {
     named: Mutex<HashSet<DeviceId>>,
     /// The group with which this device shares it.
     group: Mutex<Option<GroupId>>,
+    /// Relays that the ticket named by which it was fetched.
+    ticket_relays: Mutex<Vec<RelayAddress>>,
 }
 
 #[derive(Default)]
@@ -157,6 +160,22 @@ impl Share {
             heads: watch::Sender::default(),
             named: Mutex::default(),
             group: Mutex::default(),
+            ticket_relays: Mutex::default(),
+        }
+    }
+
+    /// Relays that the ticket named by which it was fetched; none of an own share.
+    pub fn ticket_relays(&self) -> Vec<RelayAddress> {
+        self.ticket_relays.lock().clone()
+    }
+
+    /// Remembers the relays of a ticket; of several tickets, as many as one takes.
+    pub fn add_ticket_relays(&self, relays: &[RelayAddress]) {
+        let mut known = self.ticket_relays.lock();
+        for relay in relays {
+            if known.len() < MAX_TICKET_RELAYS && !known.contains(relay) {
+                known.push(relay.clone());
+            }
         }
     }
 

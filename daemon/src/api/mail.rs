@@ -1,9 +1,9 @@
 //! Calls about messages between the user's devices.
 
 use super::{Answer, Failure};
-use crate::daemon::Daemon;
 use crate::failure;
 use crate::mail;
+use crate::mail::MailService;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
@@ -18,14 +18,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-type Ctx = State<Arc<Daemon>>;
+type Ctx = State<Arc<MailService>>;
 
 /// Runs what blocks.
 async fn blocking<T: Send + 'static>(
-    daemon: &Arc<Daemon>,
-    work: impl FnOnce(&Daemon) -> Result<T, ApiError> + Send + 'static,
+    service: &Arc<MailService>,
+    work: impl FnOnce(&MailService) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, Failure> {
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(service);
     Ok(tokio::task::spawn_blocking(move || work(&of))
         .await
         .map_err(failure::internal)??)
@@ -34,57 +34,60 @@ async fn blocking<T: Send + 'static>(
 /// Sends a message to another device: it is durable here, and perhaps on its way, when this
 /// answers.
 #[utoipa::path(post, path = "/v1/messages", request_body = SendRequest, responses((status = 200, body = SentInfo)))]
-pub(super) async fn send(State(daemon): Ctx, Json(request): Json<SendRequest>) -> Answer<SentInfo> {
-    Ok(Json(mail::send(&daemon, request).await?))
+pub(super) async fn send(
+    State(service): Ctx,
+    Json(request): Json<SendRequest>,
+) -> Answer<SentInfo> {
+    Ok(Json(mail::send(&service, request).await?))
 }
 
 /// What no relay has taken yet, oldest first.
 #[utoipa::path(get, path = "/v1/outbox", responses((status = 200, body = [OutgoingInfo])))]
-pub(super) async fn outbox(State(daemon): Ctx) -> Json<Vec<OutgoingInfo>> {
-    Json(mail::outgoing(&daemon))
+pub(super) async fn outbox(State(service): Ctx) -> Json<Vec<OutgoingInfo>> {
+    Json(mail::outgoing(&service))
 }
 
 /// Takes a message back that no relay has taken yet.
 #[utoipa::path(delete, path = "/v1/outbox/{id}", params(("id" = u64, Path)), responses((status = 200)))]
-pub(super) async fn take_back(State(daemon): Ctx, Path(id): Path<u64>) -> Answer<Value> {
-    blocking(&daemon, move |daemon| mail::take_back(daemon, id)).await?;
+pub(super) async fn take_back(State(service): Ctx, Path(id): Path<u64>) -> Answer<Value> {
+    blocking(&service, move |service| mail::take_back(service, id)).await?;
     Ok(Json(json!({})))
 }
 
 /// Every message that arrived, oldest first. Waits a moment for relays that are being connected.
 #[utoipa::path(get, path = "/v1/inbox", responses((status = 200, body = [MessageInfo])))]
-pub(super) async fn inbox(State(daemon): Ctx) -> Answer<Vec<MessageInfo>> {
-    mail::settle(&daemon).await;
+pub(super) async fn inbox(State(service): Ctx) -> Answer<Vec<MessageInfo>> {
+    mail::settle(&service).await;
     Ok(Json(
-        blocking(&daemon, |daemon| mail::list(daemon, 0)).await?,
+        blocking(&service, |service| mail::list(service, 0)).await?,
     ))
 }
 
 /// One message, whole; with the ticket of a share that is offered: a secret.
 #[utoipa::path(get, path = "/v1/inbox/{id}", params(("id" = u64, Path)), responses((status = 200, body = MessageInfo)))]
-pub(super) async fn message(State(daemon): Ctx, Path(id): Path<u64>) -> Answer<MessageInfo> {
+pub(super) async fn message(State(service): Ctx, Path(id): Path<u64>) -> Answer<MessageInfo> {
     Ok(Json(
-        blocking(&daemon, move |daemon| mail::get(daemon, id)).await?,
+        blocking(&service, move |service| mail::get(service, id)).await?,
     ))
 }
 
 /// Takes note that a message was looked at.
 #[utoipa::path(post, path = "/v1/inbox/{id}/read", params(("id" = u64, Path)), responses((status = 200)))]
-pub(super) async fn mark_read(State(daemon): Ctx, Path(id): Path<u64>) -> Answer<Value> {
-    blocking(&daemon, move |daemon| mail::mark_read(daemon, id)).await?;
+pub(super) async fn mark_read(State(service): Ctx, Path(id): Path<u64>) -> Answer<Value> {
+    blocking(&service, move |service| mail::mark_read(service, id)).await?;
     Ok(Json(json!({})))
 }
 
 /// Writes the files of a message into a folder, never over others.
 #[utoipa::path(post, path = "/v1/inbox/{id}/save", params(("id" = u64, Path)), request_body = SaveRequest, responses((status = 200, body = SavedInfo)))]
 pub(super) async fn save(
-    State(daemon): Ctx,
+    State(service): Ctx,
     Path(id): Path<u64>,
     Json(request): Json<SaveRequest>,
 ) -> Answer<SavedInfo> {
     Ok(Json(
-        blocking(&daemon, move |daemon| {
-            mail::save(daemon, id, &request.folder)
+        blocking(&service, move |service| {
+            mail::save(service, id, &request.folder)
         })
         .await?,
     ))
@@ -92,9 +95,9 @@ pub(super) async fn save(
 
 /// Removes a message.
 #[utoipa::path(delete, path = "/v1/inbox/{id}", params(("id" = u64, Path)), responses((status = 200, body = MessageInfo)))]
-pub(super) async fn delete(State(daemon): Ctx, Path(id): Path<u64>) -> Answer<MessageInfo> {
+pub(super) async fn delete(State(service): Ctx, Path(id): Path<u64>) -> Answer<MessageInfo> {
     Ok(Json(
-        blocking(&daemon, move |daemon| mail::delete(daemon, id)).await?,
+        blocking(&service, move |service| mail::delete(service, id)).await?,
     ))
 }
 
@@ -107,17 +110,17 @@ pub(super) struct After {
 }
 
 /// The messages behind a number as they arrive, those that are there already first. Ends with the
-/// daemon.
+/// service.
 #[utoipa::path(get, path = "/v1/inbox/events", params(("after" = Option<u64>, Query)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn events(
-    State(daemon): Ctx,
+    State(service): Ctx,
     Query(After { after }): Query<After>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let mut latest = daemon.mail.inbox.latest();
+    let mut latest = service.inbox.latest();
     latest.mark_changed(); // what is there already is looked at
     Sse::new(stream::unfold(
         Arrivals {
-            daemon,
+            service,
             latest,
             after,
             queue: VecDeque::new(),
@@ -127,7 +130,7 @@ pub(super) async fn events(
 }
 
 struct Arrivals {
-    daemon: Arc<Daemon>,
+    service: Arc<MailService>,
     latest: watch::Receiver<u64>,
     after: u64,
     queue: VecDeque<MessageInfo>,
@@ -138,10 +141,10 @@ impl Arrivals {
         while self.queue.is_empty() {
             tokio::select! {
                 changed = self.latest.changed() => changed.ok()?,
-                () = self.daemon.tasks.token.cancelled() => return None,
+                () = self.service.tasks.token.cancelled() => return None,
             }
             let after = self.after;
-            self.queue = blocking(&self.daemon, move |daemon| mail::list(daemon, after))
+            self.queue = blocking(&self.service, move |service| mail::list(service, after))
                 .await
                 .ok()?
                 .into();

@@ -1,8 +1,7 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
-//! `routes.rs` are the short calls, `work.rs` the long ones, `relays.rs`, `mail.rs` and
-//! `catalogue.rs` those about relays, devices, messages and what devices share, `groups.rs` those
-//! about groups; `door.rs` is the socket. Invariant: a connection from another user id is closed
+//! Each file has the calls about one service, and its handlers get the handle of that service as
+//! their state; `work.rs` has the long calls, which answer with events; `door.rs` is the socket. Invariant: a connection from another user id is closed
 //! before a byte is read.
 
 mod catalogue;
@@ -10,10 +9,12 @@ mod door;
 mod groups;
 mod mail;
 mod relays;
-mod routes;
+mod shares;
+mod status;
+mod transfers;
 mod work;
 
-use crate::daemon::Daemon;
+use crate::app::App;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,6 @@ use axum::routing::{delete, get, post};
 pub(crate) use door::Door;
 use hither_api::{ApiError, ErrorCode};
 use std::io;
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
@@ -33,20 +33,20 @@ use utoipa::OpenApi;
         description = "What the hither command line speaks to hitherd over its Unix socket."
     ),
     paths(
-        routes::status,
-        routes::shutdown,
-        routes::doctor,
-        routes::acknowledge,
-        routes::shares,
-        routes::unshare,
-        routes::ticket,
-        routes::transfers,
-        routes::transfer,
-        routes::accept,
-        routes::pause,
-        routes::resume,
-        routes::cancel,
-        routes::why,
+        status::status,
+        status::shutdown,
+        status::doctor,
+        status::acknowledge,
+        shares::shares,
+        shares::unshare,
+        shares::ticket,
+        transfers::transfers,
+        transfers::transfer,
+        transfers::accept,
+        transfers::pause,
+        transfers::resume,
+        transfers::cancel,
+        transfers::why,
         work::share,
         work::upload,
         work::fetch,
@@ -101,36 +101,32 @@ impl IntoResponse for Failure {
 type Answer<T> = Result<axum::Json<T>, Failure>;
 
 /// Serves the API until `stop`; answers that were begun by then are finished.
-pub(crate) async fn serve(
-    daemon: Arc<Daemon>,
-    listener: Door,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    axum::serve(listener, router(daemon))
+pub(crate) async fn serve(app: App, listener: Door, stop: CancellationToken) -> io::Result<()> {
+    axum::serve(listener, router(app))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
 
-fn router(daemon: Arc<Daemon>) -> Router {
+fn router(app: App) -> Router {
     Router::new()
-        .route("/v1/status", get(routes::status))
-        .route("/v1/shutdown", post(routes::shutdown))
-        .route("/v1/doctor", get(routes::doctor))
-        .route("/v1/losses/acknowledge", post(routes::acknowledge))
-        .route("/v1/shares", get(routes::shares).post(work::share))
-        .route("/v1/shares/{share}", delete(routes::unshare))
-        .route("/v1/shares/{share}/ticket", get(routes::ticket))
+        .route("/v1/status", get(status::status))
+        .route("/v1/shutdown", post(status::shutdown))
+        .route("/v1/doctor", get(status::doctor))
+        .route("/v1/losses/acknowledge", post(status::acknowledge))
+        .route("/v1/shares", get(shares::shares).post(work::share))
+        .route("/v1/shares/{share}", delete(shares::unshare))
+        .route("/v1/shares/{share}/ticket", get(shares::ticket))
         .route("/v1/shares/{share}/upload", get(work::upload))
         .route("/v1/fetches", post(work::fetch))
-        .route("/v1/transfers", get(routes::transfers))
+        .route("/v1/transfers", get(transfers::transfers))
         .route(
             "/v1/transfers/{transfer}",
-            get(routes::transfer).delete(routes::cancel),
+            get(transfers::transfer).delete(transfers::cancel),
         )
-        .route("/v1/transfers/{transfer}/accept", post(routes::accept))
-        .route("/v1/transfers/{transfer}/pause", post(routes::pause))
-        .route("/v1/transfers/{transfer}/resume", post(routes::resume))
-        .route("/v1/transfers/{transfer}/why", get(routes::why))
+        .route("/v1/transfers/{transfer}/accept", post(transfers::accept))
+        .route("/v1/transfers/{transfer}/pause", post(transfers::pause))
+        .route("/v1/transfers/{transfer}/resume", post(transfers::resume))
+        .route("/v1/transfers/{transfer}/why", get(transfers::why))
         .route("/v1/transfers/{transfer}/events", get(work::events))
         .route("/v1/transfers/{transfer}/view", get(work::view))
         .route("/v1/relays", get(relays::relays).post(relays::join))
@@ -160,7 +156,7 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .fallback(|| async {
             Failure(ApiError::new(ErrorCode::NotFound, "There is no such call."))
         })
-        .with_state(daemon)
+        .with_state(app)
 }
 
 #[cfg(test)]

@@ -1,34 +1,28 @@
 //! Calls about relays and the user's devices.
 
 use super::{Answer, Failure};
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::groups::GroupService;
 use axum::Json;
 use axum::extract::{Path, State};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, RelayInfo, RelayRequest};
 use hither_proto::{RelayUrl, display_name};
 use hither_relay_client::Relay;
+use hither_relay_client::RelayClient;
 use std::sync::Arc;
 
-type Ctx = State<Arc<Daemon>>;
+type Ctx = State<Arc<RelayClient>>;
 
 /// Every relay that this device joined, and how it stands.
 #[utoipa::path(get, path = "/v1/relays", responses((status = 200, body = [RelayInfo])))]
-pub(super) async fn relays(State(daemon): Ctx) -> Json<Vec<RelayInfo>> {
-    Json(
-        daemon
-            .relays
-            .all()
-            .iter()
-            .map(|relay| relay.info())
-            .collect(),
-    )
+pub(super) async fn relays(State(relays): Ctx) -> Json<Vec<RelayInfo>> {
+    Json(relays.all().iter().map(|relay| relay.info()).collect())
 }
 
 /// Joins a relay: answers when the relay has taken this device in.
 #[utoipa::path(post, path = "/v1/relays", request_body = RelayRequest, responses((status = 200, body = RelayInfo)))]
 pub(super) async fn join(
-    State(daemon): Ctx,
+    State(relays): Ctx,
     Json(request): Json<RelayRequest>,
 ) -> Answer<RelayInfo> {
     // The error never repeats the URL: it may be almost an invitation.
@@ -40,8 +34,7 @@ pub(super) async fn join(
         .with_hint("Copy all of it, from \"hither://\" to its last letter, in quotes.")
     })?;
     Ok(Json(
-        daemon
-            .relays
+        relays
             .join(&url)
             .await
             .map_err(|e| failure::join(&e))?
@@ -51,20 +44,18 @@ pub(super) async fn join(
 
 /// Leaves a relay: it is forgotten on this device.
 #[utoipa::path(delete, path = "/v1/relays/{relay}", params(("relay" = String, Path)), responses((status = 200, body = RelayInfo)))]
-pub(super) async fn leave(State(daemon): Ctx, Path(id): Path<String>) -> Answer<RelayInfo> {
-    let found = find(&daemon, &id)?;
+pub(super) async fn leave(State(relays): Ctx, Path(id): Path<String>) -> Answer<RelayInfo> {
+    let found = find(&relays, &id)?;
     let info = found.info();
-    daemon
-        .relays
+    relays
         .leave(&found)
         .await
         .map_err(|e| failure::relay_storage(&e))?;
     Ok(Json(info))
 }
 
-fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
-    let found = daemon
-        .relays
+fn find(relays: &RelayClient, id: &str) -> Result<Arc<Relay>, Failure> {
+    let found = relays
         .all()
         .into_iter()
         .find(|relay| relay.url.key.to_string() == id);
@@ -80,9 +71,12 @@ fn find(daemon: &Daemon, id: &str) -> Result<Arc<Relay>, Failure> {
 /// The user's devices, this one first, then members of its groups. Waits a moment for relays that
 /// are being connected.
 #[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = [DeviceInfo])))]
-pub(super) async fn devices(State(daemon): Ctx) -> Json<Vec<DeviceInfo>> {
-    daemon.relays.settle().await;
-    let mut devices = daemon.relays.devices();
-    devices.extend(crate::groups::devices(&daemon, &devices));
+pub(super) async fn devices(
+    State(relays): Ctx,
+    State(groups): State<Arc<GroupService>>,
+) -> Json<Vec<DeviceInfo>> {
+    relays.settle().await;
+    let mut devices = relays.devices();
+    devices.extend(crate::groups::devices(&groups, &devices));
     Json(devices)
 }

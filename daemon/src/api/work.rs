@@ -3,11 +3,10 @@
 //! A share ends with its listener; a fetch goes on without one.
 
 use super::Failure;
-use super::routes::find;
-use crate::daemon::Daemon;
+use super::transfers::find;
 use crate::failure;
-use crate::publish::{self, Cancel};
-use crate::transfer::{self, Request, Transfer};
+use crate::publish::{self, Cancel, Publisher};
+use crate::transfer::{self, Request, Transfer, TransferService};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
@@ -34,14 +33,14 @@ pub(super) fn frame(event: &impl Serialize) -> Result<sse::Event, Infallible> {
 /// hanging up cancels the work.
 #[utoipa::path(post, path = "/v1/shares", request_body = ShareRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn share(
-    State(daemon): State<Arc<Daemon>>,
+    State(publisher): State<Arc<Publisher>>,
     Json(request): Json<ShareRequest>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let flag = Arc::new(AtomicBool::new(false));
     let guard = Cancel(Arc::clone(&flag));
-    let of = Arc::clone(&daemon);
-    daemon
+    let of = Arc::clone(&publisher);
+    publisher
         .tasks
         .spawn_forever(async move { publish::share(&of, request, sender, flag).await });
     // The guard lives in the stream: when the listener hangs up, the work is cancelled.
@@ -56,12 +55,13 @@ pub(super) async fn share(
 /// when nothing comes of it without somebody doing something.
 #[utoipa::path(get, path = "/v1/shares/{share}/upload", params(("share" = String, Path)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn upload(
-    State(daemon): State<Arc<Daemon>>,
+    State(publisher): State<Arc<Publisher>>,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    let share = super::routes::find_share(&daemon, &id)?.id;
-    let stop = daemon.tasks.token.clone().cancelled_owned();
-    let events = crate::store_upload::follow(daemon, share).take_until(stop);
+    let share = super::shares::find_share(&publisher, &id)?.id;
+    let stop = publisher.tasks.token.clone().cancelled_owned();
+    let events =
+        crate::store_upload::follow(Arc::clone(&publisher.store_uploads), share).take_until(stop);
     Ok(Sse::new(events.map(|event| frame(&event))))
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn upload(
 /// transfer.
 #[utoipa::path(post, path = "/v1/fetches", request_body = FetchRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn fetch(
-    State(daemon): State<Arc<Daemon>>,
+    State(service): State<Arc<TransferService>>,
     Json(request): Json<FetchRequest>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
     let ticket: Ticket = request.ticket.parse().map_err(|e| failure::ticket(&e))?;
@@ -100,17 +100,17 @@ pub(super) async fn fetch(
         names: request.names,
         wait: request.wait_seconds.map(Duration::from_secs),
     };
-    let transfer = transfer::begin(&daemon, request)?;
+    let transfer = transfer::begin(&service, request)?;
     Ok(Sse::new(follow(transfer)))
 }
 
 /// The events of a transfer, from now on.
 #[utoipa::path(get, path = "/v1/transfers/{transfer}/events", params(("transfer" = String, Path)), responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn events(
-    State(daemon): State<Arc<Daemon>>,
+    State(service): State<Arc<TransferService>>,
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    Ok(Sse::new(follow(find(&daemon, &id)?)))
+    Ok(Sse::new(follow(find(&service, &id)?)))
 }
 
 /// How finely a transfer is looked at.
@@ -124,13 +124,13 @@ pub(super) struct Looking {
 /// second while it changes, until it is forgotten; hanging up changes nothing.
 #[utoipa::path(get, path = "/v1/transfers/{transfer}/view", params(("transfer" = String, Path), Looking), responses((status = 200, body = TransferView, content_type = "text/event-stream")))]
 pub(super) async fn view(
-    State(daemon): State<Arc<Daemon>>,
+    State(service): State<Arc<TransferService>>,
     Path(id): Path<String>,
     Query(looking): Query<Looking>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    let transfer = find(&daemon, &id)?;
-    let stop = daemon.tasks.token.clone().cancelled_owned();
-    let views = crate::live_view::watch(daemon, transfer, looking.cells.unwrap_or(MAX_CELLS));
+    let transfer = find(&service, &id)?;
+    let stop = service.tasks.token.clone().cancelled_owned();
+    let views = crate::live_view::watch(service, transfer, looking.cells.unwrap_or(MAX_CELLS));
     Ok(Sse::new(views.take_until(stop).map(|view| frame(&view))))
 }
 

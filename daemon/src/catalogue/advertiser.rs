@@ -3,7 +3,7 @@
 
 use super::notice::Notice;
 use super::sync_state::{self, MAX_AWAY, SyncState};
-use crate::daemon::Daemon;
+use crate::catalogue::CatalogueService;
 use crate::{failure, mail};
 use hither_api::ApiError;
 use hither_carrier::seal::{self, SealPurpose};
@@ -45,12 +45,15 @@ pub(super) struct Listed {
 }
 
 /// The user's other devices.
-pub(super) fn listed(daemon: &Daemon) -> BTreeMap<DeviceId, Listed> {
+pub(super) fn listed(catalogue: &CatalogueService) -> BTreeMap<DeviceId, Listed> {
     let mut all: BTreeMap<DeviceId, Listed> = BTreeMap::new();
     let now = unix_millis();
-    for relay in daemon.relays.all() {
+    for relay in catalogue.relays.all() {
         relay.with_devices(|list| {
-            for (device, known) in list.iter().filter(|(device, _)| *device != daemon.device) {
+            for (device, known) in list
+                .iter()
+                .filter(|(device, _)| *device != catalogue.device)
+            {
                 let one = all.entry(device).or_default();
                 one.online |= known.online;
                 let newer = |card: &&CardRecord| {
@@ -83,13 +86,13 @@ struct Recipient {
 }
 
 /// Works until the daemon ends.
-pub(super) async fn run(daemon: Arc<Daemon>) {
-    let mut changes = daemon.relays.changes();
-    let published = daemon.catalogue.digest();
-    let told = blocking(&daemon, load).await.unwrap_or_default();
+pub(super) async fn run(catalogue: Arc<CatalogueService>) {
+    let mut changes = catalogue.relays.changes();
+    let published = catalogue.state.digest();
+    let told = blocking(&catalogue, load).await.unwrap_or_default();
     let (recipients, devices) = (BTreeMap::new(), BTreeSet::new());
     let mut advertiser = Advertiser {
-        daemon,
+        catalogue,
         told,
         recipients,
         devices,
@@ -104,7 +107,7 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
             .take()
             .unwrap_or_else(|| Instant::now() + HOUSEKEEPING);
         tokio::select! {
-            () = advertiser.daemon.catalogue.wake.notified() => {}
+            () = advertiser.catalogue.state.wake.notified() => {}
             Ok(()) = changes.changed() => {}
             () = tokio::time::sleep_until(until.min(Instant::now() + HOUSEKEEPING)) => {}
         }
@@ -113,10 +116,10 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
 
 /// Runs what blocks; what fails is tried again by the next round.
 async fn blocking<T: Send + 'static>(
-    daemon: &Arc<Daemon>,
-    work: impl FnOnce(&Daemon) -> Result<T, StorageError> + Send + 'static,
+    catalogue: &Arc<CatalogueService>,
+    work: impl FnOnce(&CatalogueService) -> Result<T, StorageError> + Send + 'static,
 ) -> Option<T> {
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(catalogue);
     let done = match tokio::task::spawn_blocking(move || work(&of)).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => failure::storage(&error),
@@ -126,23 +129,19 @@ async fn blocking<T: Send + 'static>(
     None
 }
 
-fn load(daemon: &Daemon) -> Result<BTreeMap<DeviceId, SyncState>, StorageError> {
+fn load(catalogue: &CatalogueService) -> Result<BTreeMap<DeviceId, SyncState>, StorageError> {
     let mut all = BTreeMap::new();
-    daemon
-        .catalogue
-        .storage
-        .scan(TOLD, b"", &mut |key, value| {
-            if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), SyncState::decode(value))
-            {
-                all.insert(device, told);
-            }
-            ControlFlow::Continue(())
-        })?;
+    catalogue.state.storage.scan(TOLD, b"", &mut |key, value| {
+        if let (Ok(device), Some(told)) = (DeviceId::from_slice(key), SyncState::decode(value)) {
+            all.insert(device, told);
+        }
+        ControlFlow::Continue(())
+    })?;
     Ok(all)
 }
 
 struct Advertiser {
-    daemon: Arc<Daemon>,
+    catalogue: Arc<CatalogueService>,
     /// What each device was told; absent: nothing that counts.
     told: BTreeMap<DeviceId, SyncState>,
     recipients: BTreeMap<DeviceId, Recipient>,
@@ -160,16 +159,16 @@ impl Advertiser {
     }
 
     async fn round(&mut self) {
-        let of = Arc::clone(&self.daemon);
+        let of = Arc::clone(&self.catalogue);
         // Tickets ask the system for nothing, but records are many.
-        let _ = tokio::task::spawn_blocking(move || of.catalogue.refresh(&of)).await;
-        let listed = listed(&self.daemon);
+        let _ = tokio::task::spawn_blocking(move || of.refresh()).await;
+        let listed = listed(&self.catalogue);
         let devices: BTreeSet<_> = listed.keys().copied().collect();
         if self.devices != devices {
             self.forget(devices.clone()).await;
             self.devices = devices;
         }
-        let asking = std::mem::take(&mut *self.daemon.catalogue.asking.lock());
+        let asking = std::mem::take(&mut *self.catalogue.state.asking.lock());
         for device in asking
             .into_iter()
             .filter(|device| listed.contains_key(device))
@@ -181,9 +180,9 @@ impl Advertiser {
             self.tell(*device, one).await;
         }
         // After the messages: who has them finds that the card fits.
-        let digest = self.daemon.catalogue.digest();
+        let digest = self.catalogue.state.digest();
         if digest != self.published {
-            self.daemon.relays.publish_cards().await;
+            self.catalogue.relays.publish_cards().await;
             self.published = digest;
         }
         for (device, one) in &listed {
@@ -201,18 +200,18 @@ impl Advertiser {
             .copied()
             .collect();
         self.told.retain(|device, _| listed.contains(device));
-        let work = move |daemon: &Daemon| {
-            daemon.catalogue.remote.keep_only(&listed)?;
+        let work = move |catalogue: &CatalogueService| {
+            catalogue.state.remote.keep_only(&listed)?;
             let mut batch = Batch::new();
             gone.iter()
                 .for_each(|device| batch.remove(TOLD, device.as_bytes()));
             if batch.is_empty() {
                 Ok(())
             } else {
-                daemon.catalogue.storage.commit(batch)
+                catalogue.state.storage.commit(batch)
             }
         };
-        blocking(&self.daemon, work).await;
+        blocking(&self.catalogue, work).await;
     }
 
     /// Tells a device what it does not know, unless it was told something only just now.
@@ -226,13 +225,13 @@ impl Advertiser {
                 told.map_or(0, |told| told.away)
             };
             let recipient = self.recipients.entry(to).or_default();
-            let Some(connection) = self.daemon.relays.way_to(to) else {
+            let Some(connection) = self.catalogue.relays.way_to(to) else {
                 return;
             };
             let room = (connection.welcome().max_message as usize * 3 / 4)
                 .saturating_sub(FRAME)
                 .min(ROOM);
-            let own = self.daemon.catalogue.own();
+            let own = self.catalogue.state.own();
             let Some((notice, mut after)) = sync_state::next(&own, told, recipient.asked_us, room)
             else {
                 return;
@@ -261,13 +260,13 @@ impl Advertiser {
             (recipient.last, recipient.asked_us) = (Some(Instant::now()), false);
             let record = after.encode();
             self.told.insert(to, after);
-            let keep = move |daemon: &Daemon| {
+            let keep = move |catalogue: &CatalogueService| {
                 let mut batch = Batch::new();
                 batch.put(TOLD, to.as_bytes(), &record);
                 // Lost, it is told again.
-                daemon.catalogue.storage.commit_lazily(batch)
+                catalogue.state.storage.commit_lazily(batch)
             };
-            blocking(&self.daemon, keep).await;
+            blocking(&self.catalogue, keep).await;
         }
     }
 
@@ -279,7 +278,7 @@ impl Advertiser {
         to: DeviceId,
         notice: &Notice,
     ) -> Option<bool> {
-        let sealed = sealed(&self.daemon, to, notice);
+        let sealed = sealed(&self.catalogue, to, notice);
         let mut least = Duration::ZERO;
         let sent = match sealed {
             Ok((id, sealed)) => connection
@@ -324,8 +323,8 @@ impl Advertiser {
     /// Asks a device when what it told is, for a while, not what its card says. Once per card.
     async fn compare(&mut self, from: DeviceId, one: &Listed) {
         let Some(digest) = &one.digest else { return };
-        let Some(known) = blocking(&self.daemon, move |daemon| {
-            daemon.catalogue.remote.digest(from)
+        let Some(known) = blocking(&self.catalogue, move |catalogue| {
+            catalogue.state.remote.digest(from)
         })
         .await
         else {
@@ -350,7 +349,7 @@ impl Advertiser {
         if now < due {
             return self.wake_at(due);
         }
-        let Some(connection) = self.daemon.relays.way_to(from) else {
+        let Some(connection) = self.catalogue.relays.way_to(from) else {
             return;
         };
         let ask = Notice {
@@ -364,7 +363,7 @@ impl Advertiser {
 }
 
 fn sealed(
-    daemon: &Daemon,
+    catalogue: &CatalogueService,
     to: DeviceId,
     notice: &Notice,
 ) -> Result<(MessageId, Vec<u8>), ApiError> {
@@ -372,6 +371,6 @@ fn sealed(
     getrandom::fill(&mut id).map_err(failure::internal)?;
     let id = MessageId::new(id);
     let bytes = mail::encode_notice(notice);
-    let sealed = seal::seal(&daemon.identity, to, SealPurpose::Message, &id, &bytes);
+    let sealed = seal::seal(&catalogue.identity, to, SealPurpose::Message, &id, &bytes);
     Ok((id, sealed.map_err(failure::internal)?))
 }

@@ -2,7 +2,7 @@
 //! its own.
 
 use super::notice::Entry;
-use crate::daemon::Daemon;
+use crate::catalogue::CatalogueService;
 use crate::failure;
 use crate::{groups, mail};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, FindRequest, FoundShare, ListedShare};
@@ -32,9 +32,12 @@ fn listed(device: &DeviceInfo, share: ShareId, entry: &Entry) -> ListedShare {
 }
 
 /// What a device shares and has not ended by itself, the newest first. Blocks.
-fn shares_of(daemon: &Daemon, device: DeviceId) -> Result<Vec<(ShareId, Entry)>, ApiError> {
-    let all = daemon
-        .catalogue
+fn shares_of(
+    catalogue: &CatalogueService,
+    device: DeviceId,
+) -> Result<Vec<(ShareId, Entry)>, ApiError> {
+    let all = catalogue
+        .state
         .remote
         .of(device)
         .map_err(|error| failure::storage(&error))?;
@@ -49,9 +52,9 @@ fn shares_of(daemon: &Daemon, device: DeviceId) -> Result<Vec<(ShareId, Entry)>,
 
 /// Everything that the user's other devices and members of this device's groups share, without
 /// tickets.
-pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiError> {
-    mail::settle(daemon).await;
-    let of = Arc::clone(daemon);
+pub(crate) async fn list(catalogue: &Arc<CatalogueService>) -> Result<Vec<ListedShare>, ApiError> {
+    mail::settle(&catalogue.mail).await;
+    let of = Arc::clone(catalogue);
     let look = move || {
         let mut all = Vec::new();
         for device in of.relays.devices().iter().filter(|device| !device.this) {
@@ -65,7 +68,7 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiEr
             );
         }
         // What a device of the user shares with a group was told twice.
-        let of_groups = groups::shares(&of).into_iter();
+        let of_groups = groups::shares(&of.groups).into_iter();
         let of_groups: Vec<_> = of_groups
             .filter(|one| all.iter().all(|other| other.share != one.share))
             .collect();
@@ -79,17 +82,17 @@ pub(crate) async fn list(daemon: &Arc<Daemon>) -> Result<Vec<ListedShare>, ApiEr
 
 /// The share of a name that a device has; the newest, when there are several.
 pub(crate) async fn find(
-    daemon: &Arc<Daemon>,
+    catalogue: &Arc<CatalogueService>,
     request: &FindRequest,
 ) -> Result<FoundShare, ApiError> {
-    daemon.relays.settle().await;
+    catalogue.relays.settle().await;
     // The user's own devices go first; a member of a group is known at once or not at all.
-    if !daemon.relays.knows(&request.owner)
-        && let Some(member) = groups::member(daemon, &request.owner)
+    if !catalogue.relays.knows(&request.owner)
+        && let Some(member) = groups::member(&catalogue.groups, &request.owner)
     {
-        return groups::find(daemon, member?, &request.name).await;
+        return groups::find(&catalogue.groups, member?, &request.name).await;
     }
-    let device = daemon
+    let device = catalogue
         .relays
         .find(&request.owner)
         .await
@@ -101,10 +104,10 @@ pub(crate) async fn find(
         );
     }
     let id: DeviceId = device.device.parse().map_err(failure::internal)?;
-    let (mut news, deadline) = (daemon.catalogue.news.subscribe(), Instant::now() + PATIENCE);
+    let (mut news, deadline) = (catalogue.state.news.subscribe(), Instant::now() + PATIENCE);
     loop {
         news.mark_unchanged();
-        let (of, owner, name) = (Arc::clone(daemon), device.clone(), request.name.clone());
+        let (of, owner, name) = (Arc::clone(catalogue), device.clone(), request.name.clone());
         let look = tokio::task::spawn_blocking(move || look(&of, &owner, id, &name));
         let (found, behind) = look.await.map_err(failure::internal)??;
         if let Some(found) = found {
@@ -118,23 +121,23 @@ pub(crate) async fn find(
 
 /// The share of a name, and whether the device shares something else than is known here. Blocks.
 fn look(
-    daemon: &Daemon,
+    catalogue: &CatalogueService,
     device: &DeviceInfo,
     id: DeviceId,
     name: &str,
 ) -> Result<(Option<FoundShare>, bool), ApiError> {
-    let mut all = shares_of(daemon, id)?;
+    let mut all = shares_of(catalogue, id)?;
     all.retain(|(_, entry)| entry.name == name || display_name(&entry.name) == name);
     let found = all.first().map(|(share, entry)| FoundShare {
         share: listed(device, *share, entry),
         ticket: entry.ticket.clone(),
         same_name: all.len() as u64 - 1,
     });
-    let told = super::advertiser::listed(daemon)
+    let told = super::advertiser::listed(catalogue)
         .remove(&id)
         .and_then(|reader| reader.digest);
-    let known = daemon
-        .catalogue
+    let known = catalogue
+        .state
         .remote
         .digest(id)
         .map_err(|error| failure::storage(&error))?;

@@ -21,13 +21,18 @@ mod tests;
 pub(crate) use find::{find, list};
 pub(crate) use notice::{Entry, Notice};
 
-use crate::daemon::Daemon;
+use crate::groups::GroupService;
+use crate::library::{Library, LibraryListener};
+use crate::mail::{MailService, NoticeHandler};
 use crate::records::ShareRecord;
+use crate::tickets::Tickets;
+use hither_carrier::Identity;
 use hither_content::storage::{Storage, StorageError};
-use hither_proto::{DeviceId, GroupId, ShareId};
-use hither_relay_client::{CatalogueDigest, Digest};
+use hither_proto::{DeviceId, ShareId};
+use hither_relay_client::{CatalogueDigest, Digest, RelayClient};
 use hither_swarm::Share;
 use hither_util::sync::{Mutex, RwLock};
+use hither_util::tasks::Tasks;
 use notice::Own;
 use remote_catalogue::RemoteCatalogue;
 use std::collections::BTreeSet;
@@ -72,30 +77,51 @@ impl Catalogue {
     pub(crate) fn changed(&self) {
         self.wake.notify_one();
     }
+}
 
+impl LibraryListener for Catalogue {
+    fn published(&self, _: ShareId) {
+        self.changed();
+    }
+
+    fn ended(&self, _: ShareId) {
+        self.changed();
+    }
+}
+
+/// What the catalogue is made of.
+pub(crate) struct CatalogueService {
+    pub device: DeviceId,
+    pub state: Arc<Catalogue>,
+    pub identity: Arc<Identity>,
+    pub library: Arc<Library>,
+    pub tickets: Arc<Tickets>,
+    pub relays: Arc<RelayClient>,
+    pub mail: Arc<MailService>,
+    pub groups: Arc<GroupService>,
+    pub tasks: Tasks,
+}
+
+impl CatalogueService {
     /// Looks at what is shared now.
-    fn refresh(&self, daemon: &Daemon) {
+    fn refresh(&self) {
         let told = |(_, record): &(Arc<Share>, ShareRecord)| !record.no_list;
-        let entry = |(share, record): (Arc<Share>, ShareRecord)| entry(daemon, &share, record);
+        let entry = |(share, record): (Arc<Share>, ShareRecord)| self.tickets.entry(&share, record);
         let own = Own::new(
-            daemon
+            self.library
                 .share_records()
                 .into_iter()
                 .filter(told)
                 .filter_map(entry)
                 .collect(),
         );
-        *self.own.write() = Arc::new(own);
+        *self.state.own.write() = Arc::new(own);
     }
+}
 
-    /// Takes what another device told; it is durable when this returns. Blocks.
-    pub(crate) fn take(
-        &self,
-        daemon: &Daemon,
-        from: DeviceId,
-        notice: &Notice,
-    ) -> Result<(), StorageError> {
-        if !is_listed(daemon, from) {
+impl NoticeHandler for CatalogueService {
+    fn take(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
+        if !is_listed(self, from) {
             tracing::debug!(
                 ?from,
                 "a device that is not the user's told what it shares; ignored"
@@ -103,72 +129,40 @@ impl Catalogue {
             return Ok(());
         }
         if notice.ask {
-            self.asking.lock().insert(from);
+            self.state.asking.lock().insert(from);
         }
-        self.remote.apply(from, notice)?;
+        self.state.remote.apply(from, notice)?;
         tracing::debug!(
             ?from,
             shares = notice.shares.len(),
             ended = notice.ended.len(),
             "a device told what it shares"
         );
-        self.news.send_modify(|count| *count += 1);
-        self.wake.notify_one();
+        self.state.news.send_modify(|count| *count += 1);
+        self.state.wake.notify_one();
         Ok(())
     }
 }
 
 /// Whether a relay lists a device as one of the user's.
-fn is_listed(daemon: &Daemon, device: DeviceId) -> bool {
-    daemon
+fn is_listed(catalogue: &CatalogueService, device: DeviceId) -> bool {
+    catalogue
         .relays
         .all()
         .iter()
         .any(|relay| relay.presence(device).is_some())
 }
 
-/// What is told to the members of a group.
-pub(crate) fn shared_with(daemon: &Daemon, group: GroupId) -> Vec<Entry> {
-    let group = group.to_string();
-    let of = |(_, record): &(Arc<Share>, ShareRecord)| {
-        record.group.as_ref().is_some_and(|of| of.group == group)
-    };
-    let entry = |(share, record): (Arc<Share>, ShareRecord)| entry(daemon, &share, record);
-    daemon
-        .share_records()
-        .into_iter()
-        .filter(of)
-        .filter_map(entry)
-        .map(|(_, entry)| entry)
-        .collect()
-}
-
-/// What is told of a share; nothing of those of others.
-fn entry(daemon: &Daemon, share: &Share, record: ShareRecord) -> Option<(ShareId, Entry)> {
-    let version = share.current().filter(|_| share.owner == daemon.device)?;
-    let head = version.head.head();
-    let entry = Entry {
-        ticket: daemon.lasting_ticket(share).to_string(),
-        name: record.name,
-        version: head.version,
-        files: record.files,
-        bytes: head.bytes,
-        published: head.published_ms / 1000,
-        expires: record.expires.map(|at| daemon.time.to_wall(at)),
-    };
-    Some((share.id, entry))
-}
-
 /// Begins to tell other devices. Before relays are reached: the first card has the digest already.
-pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon.catalogue.refresh(daemon);
-    daemon
+pub(crate) fn start(catalogue: &Arc<CatalogueService>) {
+    catalogue.refresh();
+    catalogue
         .tasks
-        .spawn_forever(advertiser::run(Arc::clone(daemon)));
+        .spawn_forever(advertiser::run(Arc::clone(catalogue)));
 }
 
-impl CatalogueDigest for Daemon {
+impl CatalogueDigest for CatalogueService {
     fn digest(&self) -> Digest {
-        self.catalogue.digest()
+        self.state.digest()
     }
 }

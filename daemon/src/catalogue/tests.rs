@@ -1,12 +1,12 @@
 //! Two devices and a relay that is played in this process.
 
 use super::Notice;
+use crate::mail::NoticeHandler;
 use crate::publish::publish;
 use crate::relay_tests::{Device, Fleet, Node};
 use hither_api::ShareRequest;
 use hither_proto::DeviceId;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -14,15 +14,15 @@ use tempfile::TempDir;
 async fn start(home: &Path, name: &str) -> Device {
     // What is shared lies beside it: what is in it is never shared.
     let device = Device::start(&home.join("own"), name).await;
-    super::start(&device.daemon);
+    super::start(&device.app.catalogue);
     device
 }
 
 async fn share(device: &Device, home: &TempDir, name: &str) {
     let path = home.path().join(name);
     std::fs::write(&path, name).unwrap();
-    let (daemon, request) = (
-        Arc::clone(&device.daemon),
+    let (app, request) = (
+        device.app.clone(),
         ShareRequest {
             paths: vec![path],
             ..ShareRequest::default()
@@ -30,15 +30,16 @@ async fn share(device: &Device, home: &TempDir, name: &str) {
     );
     let (nobody, _) = tokio::sync::mpsc::unbounded_channel();
     let publishing = tokio::task::spawn_blocking(move || {
-        publish(&daemon, &request, &nobody, &AtomicBool::new(false))
+        publish(&app.publisher, &request, &nobody, &AtomicBool::new(false))
     });
     publishing.await.unwrap().unwrap();
 }
 
 fn known(device: &Device, of: DeviceId) -> Vec<String> {
     let mut names: Vec<_> = device
-        .daemon
+        .app
         .catalogue
+        .state
         .remote
         .of(of)
         .unwrap()
@@ -50,7 +51,7 @@ fn known(device: &Device, of: DeviceId) -> Vec<String> {
 }
 
 async fn knows(device: &Device, of: DeviceId, names: &[&str]) {
-    let mut news = device.daemon.catalogue.news.subscribe();
+    let mut news = device.app.catalogue.state.news.subscribe();
     let waiting = async {
         while known(device, of) != names {
             news.changed().await.unwrap();
@@ -67,7 +68,7 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
     let url = node.url(Some(fleet.invite(7)));
     let desk = start(homes[0].path(), "desk").await;
     let phone = start(homes[1].path(), "phone").await;
-    let id = desk.daemon.device;
+    let id = desk.app.diagnostics.device;
     phone.join(&url).await;
     share(&desk, &homes[0], "one").await;
     desk.join(&url).await;
@@ -77,7 +78,7 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
         whole: true,
         ..Notice::default()
     };
-    phone.daemon.catalogue.remote.apply(id, &wiped).unwrap();
+    phone.app.catalogue.state.remote.apply(id, &wiped).unwrap();
     share(&desk, &homes[0], "two").await;
     knows(&phone, id, &["two"]).await;
     knows(&phone, id, &["one", "two"]).await;
@@ -88,8 +89,9 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
     assert!(phone.inbox().await.is_empty() && desk.inbox().await.is_empty());
     // Who is not in the list may say what it wants.
     let entries = phone
-        .daemon
+        .app
         .catalogue
+        .state
         .remote
         .of(id)
         .unwrap()
@@ -101,12 +103,10 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
         ask: true,
         ..Notice::default()
     };
-    phone
-        .daemon
-        .catalogue
-        .take(&phone.daemon, stranger, &notice)
-        .unwrap();
-    assert!(known(&phone, stranger).is_empty() && phone.daemon.catalogue.asking.lock().is_empty());
+    phone.app.catalogue.take(stranger, &notice).unwrap();
+    assert!(
+        known(&phone, stranger).is_empty() && phone.app.catalogue.state.asking.lock().is_empty()
+    );
     desk.stop().await;
     phone.stop().await;
 }

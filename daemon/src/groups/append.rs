@@ -4,7 +4,7 @@
 use super::content::{self, Inner};
 use super::sync::{self, SyncError};
 use super::{Known, group_name};
-use crate::daemon::Daemon;
+use crate::groups::GroupService;
 use hither_carrier::seal::SealError;
 use hither_proto::{
     Action, DeviceId, GroupAnswer, GroupId, GroupNo, GroupRequest, GroupSecret, KeyMark, LogError,
@@ -105,19 +105,19 @@ pub(super) fn inner(known: &Known) -> Result<Inner, AppendError> {
 
 /// Writes an entry; what the log says then is known here when this returns.
 pub(super) async fn append(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     relay: DeviceId,
     group: GroupId,
     change: Change,
 ) -> Result<(), AppendError> {
-    let _turn = daemon.groups.turn.lock().await;
+    let _turn = service.groups.turn.lock().await;
     for _ in 0..ATTEMPTS {
-        let Some(known) = daemon.groups.get(&group) else {
+        let Some(known) = service.groups.get(&group) else {
             return Err(LogError::NotMember.into());
         };
         let membership = known.membership.clone().ok_or(LogError::NotMember)?;
-        let (entry, after, next) = made(daemon, &known, &membership, &change)?;
+        let (entry, after, next) = made(service, &known, &membership, &change)?;
         let to: Vec<DeviceId> = match &change {
             Change::Add(device) => vec![*device],
             Change::Remove(_) | Change::Rotate => after.members().keys().copied().collect(),
@@ -131,7 +131,7 @@ pub(super) async fn append(
             None if to.is_empty() => None,
             None => Some(inner(&known)?),
         };
-        let of = Arc::clone(daemon);
+        let of = Arc::clone(service);
         let sealing = tokio::task::spawn_blocking(move || match inner {
             Some(inner) => content::seal_keys(&of.identity, group, &inner, &to),
             None => Ok(Vec::new()),
@@ -146,14 +146,14 @@ pub(super) async fn append(
         {
             GroupAnswer::Done => {
                 // The new secret comes back with the log: it was sealed for this device too.
-                let ended = after.members().is_empty() || after.role(&daemon.device).is_none();
+                let ended = after.members().is_empty() || after.role(&service.device).is_none();
                 return if ended {
                     Ok(())
                 } else {
-                    Ok(sync::log(daemon, connection, relay, group).await?)
+                    Ok(sync::log(service, connection, relay, group).await?)
                 };
             }
-            GroupAnswer::Behind { .. } => sync::log(daemon, connection, relay, group).await?,
+            GroupAnswer::Behind { .. } => sync::log(service, connection, relay, group).await?,
             GroupAnswer::No(no) => return Err(AppendError::No(no)),
             _ => return Err(SyncError::Unexpected.into()),
         }
@@ -163,7 +163,7 @@ pub(super) async fn append(
 
 /// The entry for the end of the log, what the log says with it, and the secret that it begins.
 fn made(
-    daemon: &Daemon,
+    service: &GroupService,
     known: &Known,
     membership: &Membership,
     change: &Change,
@@ -186,9 +186,9 @@ fn made(
         Change::Rotate => Action::Rotate { key: begin()? },
         Change::Plain(action) => action.clone(),
     };
-    membership.allowed(&daemon.device, &action)?;
-    let entry = membership.next_entry(daemon.device, unix_millis(), action);
-    let entry = SignedEntry::sign(entry, |message| daemon.identity.sign(message));
+    membership.allowed(&service.device, &action)?;
+    let entry = membership.next_entry(service.device, unix_millis(), action);
+    let entry = SignedEntry::sign(entry, |message| service.identity.sign(message));
     let mut after = membership.clone();
     after.apply(&entry)?;
     Ok((entry, after, next))

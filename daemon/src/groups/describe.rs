@@ -2,7 +2,7 @@
 
 use super::store::Stands;
 use super::{Asker, Known};
-use crate::daemon::Daemon;
+use crate::groups::GroupService;
 use hither_api::{
     ApiError, DeviceInfo, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole,
     GroupShare, GroupState,
@@ -38,21 +38,21 @@ const fn role(role: Role) -> GroupRole {
 }
 
 /// One group.
-pub(super) fn info(daemon: &Daemon, group: GroupId, known: &Known) -> GroupInfo {
-    let membership = known.membership_of(&daemon.device);
-    let relays = daemon.relays.all();
+pub(super) fn info(service: &GroupService, group: GroupId, known: &Known) -> GroupInfo {
+    let membership = known.membership_of(&service.device);
+    let relays = service.relays.all();
     let relay = relays
         .iter()
         .find(|relay| relay.url.key.to_string() == known.record.relay);
     let online = |device: &&DeviceId| {
-        **device == daemon.device || known.seen.get(device).is_some_and(|m| m.online)
+        **device == service.device || known.seen.get(device).is_some_and(|m| m.online)
     };
-    let own = own_shares(daemon, group).len();
+    let own = own_shares(service, group).len();
     GroupInfo {
         group: group.to_string(),
         name: known.name(),
         state: state(known),
-        role: membership.and_then(|m| m.role(&daemon.device)).map(role),
+        role: membership.and_then(|m| m.role(&service.device)).map(role),
         policy: membership.map(|m| policy(m.policy())),
         allowed: match membership.map(|m| m.policy()) {
             Some(Policy::AllowList(allowed)) => allowed.iter().map(ToString::to_string).collect(),
@@ -84,21 +84,23 @@ pub(super) fn info(daemon: &Daemon, group: GroupId, known: &Known) -> GroupInfo 
 }
 
 /// Every group of this device, by name.
-pub(crate) async fn list(daemon: &Arc<Daemon>) -> Vec<GroupInfo> {
-    daemon.relays.settle().await;
-    let all = daemon.groups.all();
+pub(crate) async fn list(service: &Arc<GroupService>) -> Vec<GroupInfo> {
+    service.relays.settle().await;
+    let all = service.groups.all();
     let mut all: Vec<_> = all
         .iter()
-        .map(|(group, known)| info(daemon, *group, known))
+        .map(|(group, known)| info(service, *group, known))
         .collect();
     all.sort_by_key(|group| (group.name.to_lowercase(), group.group.clone()));
     all
 }
 
 /// What this device shares with a group.
-fn own_shares(daemon: &Daemon, group: GroupId) -> Vec<GroupShare> {
-    let shown = |entry: &crate::catalogue::Entry| share(daemon.device, entry);
-    crate::catalogue::shared_with(daemon, group)
+fn own_shares(service: &GroupService, group: GroupId) -> Vec<GroupShare> {
+    let shown = |entry: &crate::catalogue::Entry| share(service.device, entry);
+    service
+        .tickets
+        .shared_with(group)
         .iter()
         .filter_map(shown)
         .collect()
@@ -115,10 +117,10 @@ fn share(owner: DeviceId, entry: &crate::catalogue::Entry) -> Option<GroupShare>
 }
 
 /// What a member is called: as it told the group, or as an own device.
-pub(super) fn name_of(daemon: &Daemon, known: &Known, device: DeviceId) -> String {
+pub(super) fn name_of(service: &GroupService, known: &Known, device: DeviceId) -> String {
     let told = known.name_of(&device);
     if told.is_empty() {
-        daemon.relays.name_of(device)
+        service.relays.name_of(device)
     } else {
         told
     }
@@ -126,22 +128,22 @@ pub(super) fn name_of(daemon: &Daemon, known: &Known, device: DeviceId) -> Strin
 
 /// The members of a group, this device first, and those who ask to become one.
 pub(crate) async fn members(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     wanted: &str,
 ) -> Result<Vec<GroupMemberInfo>, ApiError> {
-    daemon.relays.settle().await;
-    let (group, known) = daemon.groups.resolve(wanted, &daemon.device)?;
+    service.relays.settle().await;
+    let (group, known) = service.groups.resolve(wanted, &service.device)?;
     let Some(membership) = &known.membership else {
         return Ok(Vec::new());
     };
     let now = unix_seconds();
     let mut all = Vec::new();
     for (device, is) in membership.members() {
-        let this = *device == daemon.device;
+        let this = *device == service.device;
         let seen = known.seen.get(device);
         let online = this || seen.is_some_and(|seen| seen.online);
         let shares = match known.told.get(device) {
-            _ if this => own_shares(daemon, group),
+            _ if this => own_shares(service, group),
             Some(told) => {
                 let live = told
                     .shares
@@ -158,7 +160,7 @@ pub(crate) async fn members(
             group: group.to_string(),
             device: device.to_string(),
             short: device.short(),
-            name: name_of(daemon, &known, *device),
+            name: name_of(service, &known, *device),
             this,
             role: Some(role(*is)),
             asking: false,
@@ -186,7 +188,7 @@ pub(crate) async fn members(
             device: device.to_string(),
             short: device.short(),
             name: if name.is_empty() {
-                daemon.relays.name_of(*device)
+                service.relays.name_of(*device)
             } else {
                 display_name(name)
             },
@@ -240,7 +242,7 @@ pub(super) fn meant(
 
 /// The device that a user means: a member, or with `asking` one who asks or an own device.
 pub(super) async fn device(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     known: &Known,
     wanted: &str,
     asking: bool,
@@ -256,7 +258,7 @@ pub(super) async fn device(
             .map(|asker| (asker.device, asker.name.clone()))
             .collect(),
         false => members
-            .map(|device| (device, name_of(daemon, known, device)))
+            .map(|device| (device, name_of(service, known, device)))
             .collect(),
     };
     let found = meant(&all, wanted);
@@ -264,7 +266,7 @@ pub(super) async fn device(
         return found;
     }
     // A device of the user needs not ask.
-    if asking && let Ok(own) = daemon.relays.find(wanted).await {
+    if asking && let Ok(own) = service.relays.find(wanted).await {
         return own.device.parse().map_err(crate::failure::internal);
     }
     let what = if asking {
@@ -281,17 +283,17 @@ pub(super) async fn device(
 }
 
 /// Members of this device's groups that are not the user's devices, by name.
-pub(crate) fn devices(daemon: &Daemon, own: &[DeviceInfo]) -> Vec<DeviceInfo> {
+pub(crate) fn devices(service: &GroupService, own: &[DeviceInfo]) -> Vec<DeviceInfo> {
     let mut all: BTreeMap<DeviceId, DeviceInfo> = BTreeMap::new();
-    let nearby = daemon.swarm.links().nearby();
-    for (_, known) in daemon.groups.all() {
-        let Some(membership) = known.membership_of(&daemon.device) else {
+    let nearby = service.swarm.links().nearby();
+    for (_, known) in service.groups.all() {
+        let Some(membership) = known.membership_of(&service.device) else {
             continue;
         };
         for device in membership
             .members()
             .keys()
-            .filter(|device| **device != daemon.device)
+            .filter(|device| **device != service.device)
         {
             let text = device.to_string();
             if own.iter().any(|one| one.device == text) {
@@ -301,7 +303,7 @@ pub(crate) fn devices(daemon: &Daemon, own: &[DeviceInfo]) -> Vec<DeviceInfo> {
             let info = all.entry(*device).or_insert_with(|| DeviceInfo {
                 device: text,
                 short: device.short(),
-                name: name_of(daemon, &known, *device),
+                name: name_of(service, &known, *device),
                 ..DeviceInfo::default()
             });
             info.same_network = nearby.contains(device);

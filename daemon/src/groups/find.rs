@@ -4,7 +4,7 @@ use super::Known;
 use super::describe::{meant, name_of};
 use super::store::Stands;
 use crate::catalogue::Entry;
-use crate::daemon::Daemon;
+use crate::groups::GroupService;
 use hither_api::{ApiError, ErrorCode, FoundShare, ListedShare};
 use hither_proto::{DeviceId, GroupId, display_name};
 use hither_util::clock::unix_seconds;
@@ -17,33 +17,38 @@ use tokio::time::{Instant, timeout_at};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The groups of this device.
-fn joined(daemon: &Daemon) -> Vec<(GroupId, Known)> {
-    let all = daemon.groups.all().into_iter();
+fn joined(service: &GroupService) -> Vec<(GroupId, Known)> {
+    let all = service.groups.all().into_iter();
     all.filter(|(_, known)| known.record.stands == Stands::Member && known.membership.is_some())
         .collect()
 }
 
 /// The member of some group that a user means: by its id, short id or name, in this order.
-pub(crate) fn member(daemon: &Daemon, wanted: &str) -> Option<Result<DeviceId, ApiError>> {
+pub(crate) fn member(service: &GroupService, wanted: &str) -> Option<Result<DeviceId, ApiError>> {
     let mut all: Vec<(DeviceId, String)> = Vec::new();
-    for (_, known) in joined(daemon) {
+    for (_, known) in joined(service) {
         let members = known
             .membership
             .iter()
             .flat_map(|m| m.members().keys().copied());
         all.extend(
             members
-                .filter(|one| *one != daemon.device)
-                .map(|one| (one, name_of(daemon, &known, one))),
+                .filter(|one| *one != service.device)
+                .map(|one| (one, name_of(service, &known, one))),
         );
     }
     meant(&all, wanted)
 }
 
-fn listed(daemon: &Daemon, known: &Known, owner: DeviceId, entry: &Entry) -> Option<ListedShare> {
+fn listed(
+    service: &GroupService,
+    known: &Known,
+    owner: DeviceId,
+    entry: &Entry,
+) -> Option<ListedShare> {
     Some(ListedShare {
         device: owner.to_string(),
-        device_name: name_of(daemon, known, owner),
+        device_name: name_of(service, known, owner),
         share: entry.checked(owner)?.to_string(),
         name: display_name(&entry.name),
         version: entry.version,
@@ -56,12 +61,12 @@ fn listed(daemon: &Daemon, known: &Known, owner: DeviceId, entry: &Entry) -> Opt
 }
 
 /// Everything that members of groups share with them, without tickets.
-pub(crate) fn shares(daemon: &Daemon) -> Vec<ListedShare> {
+pub(crate) fn shares(service: &GroupService) -> Vec<ListedShare> {
     let mut all = Vec::new();
-    for (_, known) in joined(daemon) {
+    for (_, known) in joined(service) {
         for (owner, told) in &known.told {
             all.extend(
-                live(&told.shares).filter_map(|entry| listed(daemon, &known, *owner, entry)),
+                live(&told.shares).filter_map(|entry| listed(service, &known, *owner, entry)),
             );
         }
     }
@@ -77,27 +82,27 @@ fn live(shares: &[Entry]) -> impl Iterator<Item = &Entry> {
 
 /// The share of a name that a member has; the newest, when there are several.
 pub(crate) async fn find(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     owner: DeviceId,
     name: &str,
 ) -> Result<FoundShare, ApiError> {
-    let (mut changes, deadline) = (daemon.groups.changes(), Instant::now() + PATIENCE);
+    let (mut changes, deadline) = (service.groups.changes(), Instant::now() + PATIENCE);
     loop {
         changes.mark_unchanged();
-        let (found, behind) = look(daemon, owner, name);
+        let (found, behind) = look(service, owner, name);
         if let Some(found) = found {
             return Ok(found);
         }
         if !behind || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
-            return Err(missing(daemon, owner, name, behind));
+            return Err(missing(service, owner, name, behind));
         }
     }
 }
 
 /// The share of a name, and whether the member may have told something that is not known here.
-fn look(daemon: &Daemon, owner: DeviceId, name: &str) -> (Option<FoundShare>, bool) {
+fn look(service: &GroupService, owner: DeviceId, name: &str) -> (Option<FoundShare>, bool) {
     let (mut all, mut behind) = (Vec::new(), false);
-    for (_, known) in joined(daemon) {
+    for (_, known) in joined(service) {
         let Some(told) = known.told.get(&owner) else {
             behind |= known
                 .membership
@@ -109,7 +114,7 @@ fn look(daemon: &Daemon, owner: DeviceId, name: &str) -> (Option<FoundShare>, bo
         behind |= digest.is_some_and(|digest| told.digest.0 != digest);
         for entry in live(&told.shares) {
             if (entry.name == name || display_name(&entry.name) == name)
-                && let Some(share) = listed(daemon, &known, owner, entry)
+                && let Some(share) = listed(service, &known, owner, entry)
                 && !all
                     .iter()
                     .any(|(other, _): &(ListedShare, String)| other.share == share.share)
@@ -128,10 +133,10 @@ fn look(daemon: &Daemon, owner: DeviceId, name: &str) -> (Option<FoundShare>, bo
     (found, behind)
 }
 
-fn missing(daemon: &Daemon, owner: DeviceId, name: &str, behind: bool) -> ApiError {
-    let named = joined(daemon)
+fn missing(service: &GroupService, owner: DeviceId, name: &str, behind: bool) -> ApiError {
+    let named = joined(service)
         .iter()
-        .map(|(_, known)| name_of(daemon, known, owner))
+        .map(|(_, known)| name_of(service, known, owner))
         .find(|name| !name.is_empty());
     let (owner, name) = (named.unwrap_or_else(|| owner.short()), display_name(name));
     if behind {

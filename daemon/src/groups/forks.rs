@@ -7,7 +7,7 @@
 
 use super::Groups;
 use super::sync::{SyncError, blocking, page};
-use crate::daemon::Daemon;
+use crate::groups::GroupService;
 use hither_proto::limits::{MAX_GROUP_LOG, MAX_GROUP_PAGE};
 use hither_proto::{
     DeviceId, GroupAnswer, GroupBranch, GroupId, GroupRequest, LogError, Membership, Prevails,
@@ -29,21 +29,21 @@ enum Found {
 /// The relay has other entries than are known here: decides which are kept. Afterwards the relay is
 /// to be asked again.
 pub(super) async fn heal(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
 ) -> Result<(), SyncError> {
     let theirs = whole(connection, group).await?;
-    let found = blocking(daemon, move |daemon| {
-        decide(&daemon.groups, daemon.device, group, &theirs)
+    let found = blocking(service, move |service| {
+        decide(&service.groups, service.device, group, &theirs)
     })
     .await?;
     match found {
         Found::None => Ok(()),
         Found::Taken { given_up } => {
-            daemon
+            service
                 .warnings
-                .add(words(&daemon.groups.name(&group.to_string()), given_up));
+                .add(words(&service.groups.name(&group.to_string()), given_up));
             Ok(())
         }
         Found::Show(entries)

@@ -6,8 +6,8 @@ use super::describe::{info, state};
 use super::store::{GroupRecord, Stands};
 use super::sync::{self, SyncError};
 use super::work::{At, connected, failed, no_of, told};
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::groups::GroupService;
 use hither_api::{ApiError, ErrorCode, FoundGroup, GroupInfo, GroupPolicy, GroupState, JoinGroup};
 use hither_proto::limits::MAX_GROUP_NAME;
 use hither_proto::{
@@ -31,11 +31,14 @@ const fn policy(policy: GroupJoin) -> GroupPolicy {
 }
 
 /// Groups whose names contain a text, at every relay.
-pub(crate) async fn search(daemon: &Arc<Daemon>, text: &str) -> Result<Vec<FoundGroup>, ApiError> {
+pub(crate) async fn search(
+    service: &Arc<GroupService>,
+    text: &str,
+) -> Result<Vec<FoundGroup>, ApiError> {
     let mut all = Vec::new();
-    for at in connected(daemon).await? {
+    for at in connected(service).await? {
         for found in find(&at, text).await? {
-            let known = daemon.groups.get(&found.group);
+            let known = service.groups.get(&found.group);
             all.push(FoundGroup {
                 group: found.group.to_string(),
                 name: found
@@ -105,29 +108,32 @@ async fn meant(all: &[At], wanted: &str) -> Result<Option<GroupId>, ApiError> {
 }
 
 /// Asks to join a group, and waits a moment for the answer.
-pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<GroupInfo, ApiError> {
-    let all = connected(daemon).await?;
+pub(crate) async fn join(
+    service: &Arc<GroupService>,
+    request: &JoinGroup,
+) -> Result<GroupInfo, ApiError> {
+    let all = connected(service).await?;
     let wanted = request.group.trim();
-    if let Ok((group, known)) = daemon.groups.resolve_any(wanted)
-        && known.membership_of(&daemon.device).is_some()
+    if let Ok((group, known)) = service.groups.resolve_any(wanted)
+        && known.membership_of(&service.device).is_some()
     {
-        return Ok(info(daemon, group, &known));
+        return Ok(info(service, group, &known));
     }
     let group = match meant(&all, wanted).await? {
         Some(group) => group,
-        None => daemon
+        None => service
             .groups
             .resolve_any(wanted)
             .map(|(group, _)| group)
             .map_err(|_| unknown(wanted))?,
     };
-    let mut changes = daemon.groups.changes();
-    let (at, name) = ask(daemon, all, group, wanted).await?;
+    let mut changes = service.groups.changes();
+    let (at, name) = ask(service, all, group, wanted).await?;
     let record = GroupRecord {
         name,
         ..GroupRecord::new(at.relay.url.key, Stands::Asking)
     };
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(service);
     let keep = move || {
         of.groups.insert(group, record.clone())?;
         of.groups.update(group, |known| {
@@ -140,21 +146,21 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<Gr
         .map_err(failure::internal)?;
     kept.map_err(|error| failure::storage(&error))?;
     // What was answered before it was known here that it was asked.
-    sync::log(daemon, &at.connection, at.relay.url.key, group)
+    sync::log(service, &at.connection, at.relay.url.key, group)
         .await
         .map_err(|error| failed(&AppendError::from(error)))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let now = told(daemon, group)?;
+        let now = told(service, group)?;
         match now.state {
             // A member that cannot read what the others say yet is as good as none.
             GroupState::Member
-                if daemon
+                if service
                     .groups
                     .get(&group)
                     .is_some_and(|known| known.secret().is_some()) =>
             {
-                daemon.groups.wake();
+                service.groups.wake();
                 return Ok(now);
             }
             GroupState::Refused => {
@@ -167,7 +173,7 @@ pub(crate) async fn join(daemon: &Arc<Daemon>, request: &JoinGroup) -> Result<Gr
             _ => {}
         }
         if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
-            return told(daemon, group);
+            return told(service, group);
         }
     }
 }
@@ -183,13 +189,13 @@ fn unknown(wanted: &str) -> ApiError {
 
 /// Leaves the request at the relay that keeps the group, which is found by asking all.
 async fn ask(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     all: Vec<At>,
     group: GroupId,
     wanted: &str,
 ) -> Result<(At, Option<String>), ApiError> {
     for at in all {
-        match leave_request(daemon, &at.connection, group).await {
+        match leave_request(service, &at.connection, group).await {
             Ok(None) => {}
             Ok(Some(Ok(found))) => {
                 return Ok((at, found.name.map(|name| name.as_str().to_owned())));
@@ -204,7 +210,7 @@ async fn ask(
 /// Leaves a request to join at a relay. `None`: the relay has no such group; the group, or why it
 /// is not taken.
 pub(super) async fn leave_request(
-    daemon: &Daemon,
+    service: &GroupService,
     connection: &RelayConnection,
     group: GroupId,
 ) -> Result<Option<Result<GroupFound, GroupNo>>, SyncError> {
@@ -216,7 +222,7 @@ pub(super) async fn leave_request(
         Ok(_) => return Err(SyncError::Unexpected),
         Err(error) => return Err(error.into()),
     };
-    let parts = content::seal_ask(&daemon.identity, group, &daemon.name, &readers);
+    let parts = content::seal_ask(&service.identity, group, &service.name, &readers);
     let parts = parts.map_err(|error| SyncError::Internal(error.to_string()))?;
     Ok(Some(
         match connection.group(GroupRequest::Ask { group, parts }).await? {

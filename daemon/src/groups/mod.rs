@@ -34,17 +34,21 @@ pub(crate) use joining::{join, search};
 pub(crate) use reconciler::run;
 pub(crate) use work::{create, decide, leave, set_policy};
 
-use crate::daemon::Daemon;
+use crate::library::LibraryListener;
+use crate::tickets::Tickets;
 use futures::future::BoxFuture;
 use hither_api::{ApiError, ErrorCode};
+use hither_carrier::Identity;
 use hither_content::DomainSecret;
+use hither_content::StampClock;
 use hither_content::storage::{Storage, StorageError};
 use hither_proto::{
     DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember,
     GroupName, GroupSecret, Membership, ShareId, display_name,
 };
-use hither_relay_client::{GroupNews, Relay};
+use hither_relay_client::{GroupNews, Relay, RelayClient};
 use hither_swarm::Share;
+use hither_swarm::{Swarm, Warnings};
 use hither_util::clock::unix_millis;
 use hither_util::hex::Hex;
 use hither_util::sync::Mutex;
@@ -71,6 +75,29 @@ impl hither_swarm::Membership for Groups {
         own.flat_map(|membership| membership.members().keys().copied())
             .collect()
     }
+}
+
+impl LibraryListener for Groups {
+    fn published(&self, _: ShareId) {
+        self.wake();
+    }
+
+    fn ended(&self, _: ShareId) {
+        self.wake();
+    }
+}
+
+/// What works with groups.
+pub(crate) struct GroupService {
+    pub device: DeviceId,
+    pub name: DeviceName,
+    pub groups: Arc<Groups>,
+    pub identity: Arc<Identity>,
+    pub relays: Arc<RelayClient>,
+    pub swarm: Arc<Swarm>,
+    pub tickets: Arc<Tickets>,
+    pub stamps: Arc<StampClock>,
+    pub warnings: Warnings,
 }
 
 /// A way in which a group can be meant.
@@ -507,7 +534,7 @@ impl Groups {
 }
 
 /// What somebody who asks says of itself, when it is sealed for this device.
-fn asker(identity: &hither_carrier::Identity, group: GroupId, asked: &GroupAsked) -> Asker {
+fn asker(identity: &Identity, group: GroupId, asked: &GroupAsked) -> Asker {
     let name = content::open_ask(identity, group, asked).unwrap_or_default();
     Asker {
         device: asked.device,
@@ -521,7 +548,7 @@ fn group_name(text: &str) -> Option<GroupName> {
     GroupName::parse(text).ok()
 }
 
-impl GroupNews for Daemon {
+impl GroupNews for GroupService {
     fn heard(&self, relay: DeviceId, changes: Vec<GroupChange>, all: bool) {
         self.groups.heard(relay, changes, all);
     }

@@ -12,8 +12,7 @@ use super::content;
 use super::redo::{self, Lost};
 use super::store::Published;
 use super::sync::{self, SyncError, blocking};
-use crate::catalogue;
-use crate::daemon::Daemon;
+use crate::groups::GroupService;
 use hither_carrier::group_seal::{self, Place};
 use hither_proto::limits::GROUP_DIGEST;
 use hither_proto::{
@@ -53,7 +52,7 @@ enum Duty {
 }
 
 struct GroupReconciler {
-    daemon: Arc<Daemon>,
+    service: Arc<GroupService>,
     relay: Arc<Relay>,
     /// The connection that knows which groups to tell of.
     greeted: Option<std::time::Instant>,
@@ -72,8 +71,8 @@ struct GroupReconciler {
 }
 
 /// Works until the relay is left or the daemon ends.
-pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
-    let (mut changes, mut wake) = (daemon.relays.changes(), daemon.groups.wake.subscribe());
+pub(crate) async fn run(service: Arc<GroupService>, relay: Arc<Relay>) {
+    let (mut changes, mut wake) = (service.relays.changes(), service.groups.wake.subscribe());
     let left = relay.left.clone();
     let (logs, rolls, lost, duties) = (
         BTreeSet::new(),
@@ -82,7 +81,7 @@ pub(crate) async fn run(daemon: Arc<Daemon>, relay: Arc<Relay>) {
         BTreeMap::new(),
     );
     let mut reconciler = GroupReconciler {
-        daemon,
+        service,
         relay,
         greeted: None,
         mute: None,
@@ -118,7 +117,7 @@ impl GroupReconciler {
         let key = self.relay.url.key;
         let Some(connection) = self.relay.connection() else {
             if self.greeted.take().is_some() {
-                self.daemon.groups.disconnected(key);
+                self.service.groups.disconnected(key);
             }
             return;
         };
@@ -136,7 +135,7 @@ impl GroupReconciler {
             }
             self.mute = None;
         }
-        let heard = self.daemon.groups.take_heard(key);
+        let heard = self.service.groups.take_heard(key);
         if heard.all && !self.greet(&connection).await {
             return;
         }
@@ -164,7 +163,7 @@ impl GroupReconciler {
         match sync::mine(connection).await {
             Ok(groups) => {
                 self.logs.extend(groups);
-                self.logs.extend(self.daemon.groups.at(self.relay.url.key));
+                self.logs.extend(self.service.groups.at(self.relay.url.key));
                 true
             }
             Err(SyncError::Request(RequestError::TimedOut)) => {
@@ -193,7 +192,7 @@ impl GroupReconciler {
         );
         while let Some(group) = self.logs.first().copied() {
             let pause = self.lost.remove(&group).map_or(LOST.0, |(_, pause)| pause);
-            match sync::log(&self.daemon, connection, relay, group).await {
+            match sync::log(&self.service, connection, relay, group).await {
                 Ok(()) => {}
                 Err(SyncError::Request(error)) => return Err(error.into()),
                 Err(error @ SyncError::Lost) => {
@@ -204,7 +203,7 @@ impl GroupReconciler {
                 // One group that is not as it should be must not keep the others from being looked
                 // at.
                 Err(error) => self
-                    .daemon
+                    .service
                     .warnings
                     .add(format!("A group cannot be followed: {error}.")),
             }
@@ -213,7 +212,7 @@ impl GroupReconciler {
         }
         while let Some(group) = self.rolls.first().copied() {
             let rolled = match self.known(group) {
-                Some(_) => sync::roll(&self.daemon, connection, group).await,
+                Some(_) => sync::roll(&self.service, connection, group).await,
                 None => Ok(()),
             };
             match rolled {
@@ -228,7 +227,7 @@ impl GroupReconciler {
             }
             self.rolls.remove(&group);
         }
-        let groups = self.daemon.groups.at(relay);
+        let groups = self.service.groups.at(relay);
         let mut all = BTreeSet::new();
         for group in groups {
             self.publish(connection, group).await?;
@@ -252,8 +251,8 @@ impl GroupReconciler {
 
     /// What is known of a group, while this device is a member.
     fn known(&self, group: GroupId) -> Option<(Known, Membership)> {
-        let known = self.daemon.groups.get(&group)?;
-        let membership = known.membership_of(&self.daemon.device)?.clone();
+        let known = self.service.groups.get(&group)?;
+        let membership = known.membership_of(&self.service.device)?.clone();
         Some((known, membership))
     }
 
@@ -273,7 +272,7 @@ impl GroupReconciler {
             .iter()
             .filter(|asker| membership.joining(&asker.device) == Joining::Free);
         let poor = known.seen.values().filter(|member| !member.key);
-        let again = redo::due(&known, &membership, self.daemon.device);
+        let again = redo::due(&known, &membership, self.service.device);
         asking
             .map(|asker| Duty::Admit(asker.device))
             .chain(poor.map(|member| Duty::HandOn(member.device)))
@@ -293,29 +292,31 @@ impl GroupReconciler {
         };
         let now = Instant::now();
         let since = *self.duties.entry((group, duty)).or_insert(now);
-        let due = since + STEP * place(&known, &membership, self.daemon.device, duty);
+        let due = since + STEP * place(&known, &membership, self.service.device, duty);
         if now < due {
             self.wake_at(due);
             return Ok(());
         }
-        let (daemon, relay) = (&self.daemon, self.relay.url.key);
+        let (service, relay) = (&self.service, self.relay.url.key);
         let done = match duty {
             Duty::Admit(device) => {
-                append::append(daemon, connection, relay, group, Change::Add(device)).await
+                append::append(service, connection, relay, group, Change::Add(device)).await
             }
-            Duty::Rotate => append::append(daemon, connection, relay, group, Change::Rotate).await,
-            Duty::HandOn(device) => hand_on(daemon, connection, group, device).await,
-            Duty::Again(lost) => match redo::change_of(&known, &membership, daemon.device, &lost) {
-                Some(change) => append::append(daemon, connection, relay, group, change).await,
-                None => Ok(()),
-            },
+            Duty::Rotate => append::append(service, connection, relay, group, Change::Rotate).await,
+            Duty::HandOn(device) => hand_on(service, connection, group, device).await,
+            Duty::Again(lost) => {
+                match redo::change_of(&known, &membership, service.device, &lost) {
+                    Some(change) => append::append(service, connection, relay, group, change).await,
+                    None => Ok(()),
+                }
+            }
         };
         if let Duty::Again(lost) = duty
             && !matches!(&done, Err(error) if error.may_pass())
         {
-            let device = daemon.device;
-            blocking(daemon, move |daemon| {
-                Ok(redo::done(&daemon.groups, group, device, &lost)?)
+            let device = service.device;
+            blocking(service, move |service| {
+                Ok(redo::done(&service.groups, group, device, &lost)?)
             })
             .await?;
         }
@@ -347,12 +348,12 @@ impl GroupReconciler {
         let Some(secret) = known.secret() else {
             return Ok(());
         };
-        let shares = catalogue::shared_with(&self.daemon, group);
-        let (note, told) = content::note(&self.daemon.name, shares);
+        let shares = self.service.tickets.shared_with(group);
+        let (note, told) = content::note(&self.service.name, shares);
         let generation = membership.generation();
         let at_relay = known
             .seen
-            .get(&self.daemon.device)
+            .get(&self.service.device)
             .and_then(|member| member.digest);
         let same = known.record.published.as_ref().is_some_and(|published| {
             published.generation == generation
@@ -362,15 +363,15 @@ impl GroupReconciler {
         if same {
             return Ok(());
         }
-        let sealed = blocking(&self.daemon, move |daemon| {
+        let sealed = blocking(&self.service, move |service| {
             let salt = append::random().map_err(|error| SyncError::Internal(error.to_string()))?;
             let place = Place {
                 group,
                 generation,
                 secret: &secret,
             };
-            let payload = note.stamped(daemon.stamps.next()?);
-            group_seal::seal(&daemon.identity, place, salt, &payload)
+            let payload = note.stamped(service.stamps.next()?);
+            group_seal::seal(&service.identity, place, salt, &payload)
                 .map_err(|error| SyncError::Internal(error.to_string()))
         })
         .await?;
@@ -389,14 +390,14 @@ impl GroupReconciler {
             Err(RequestError::Refused(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let device = self.daemon.device;
+        let device = self.service.device;
         let published = Published {
             generation,
             content: Hex(told.to_vec()),
             digest: Hex(digest.to_vec()),
         };
-        blocking(&self.daemon, move |daemon| {
-            daemon.groups.update(group, |known| {
+        blocking(&self.service, move |service| {
+            service.groups.update(group, |known| {
                 known.record.published = Some(published);
                 if let Some(seen) = known.seen.get_mut(&device) {
                     seen.digest = Some(digest);
@@ -410,16 +411,16 @@ impl GroupReconciler {
 
 /// Hands the secret of this generation to a member that has none.
 async fn hand_on(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
     device: DeviceId,
 ) -> Result<(), AppendError> {
-    let Some(known) = daemon.groups.get(&group) else {
+    let Some(known) = service.groups.get(&group) else {
         return Ok(());
     };
     let inner = append::inner(&known)?;
-    let keys = content::seal_keys(&daemon.identity, group, &inner, [&device])?;
+    let keys = content::seal_keys(&service.identity, group, &inner, [&device])?;
     let mark = inner.secret.mark();
     match connection
         .group(GroupRequest::Keys { group, mark, keys })

@@ -3,8 +3,8 @@
 use super::content::{self, Inner};
 use super::store::{GroupRecord, Stands, Told};
 use super::{Known, asker, forks, joining};
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::groups::GroupService;
 use hither_carrier::group_seal::Place;
 use hither_content::storage::StorageError;
 use hither_proto::{
@@ -61,10 +61,10 @@ pub(super) enum SyncError {
 
 /// Runs what blocks.
 pub(super) async fn blocking<T: Send + 'static>(
-    daemon: &Arc<Daemon>,
-    work: impl FnOnce(&Daemon) -> Result<T, SyncError> + Send + 'static,
+    service: &Arc<GroupService>,
+    work: impl FnOnce(&GroupService) -> Result<T, SyncError> + Send + 'static,
 ) -> Result<T, SyncError> {
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(service);
     let done = tokio::task::spawn_blocking(move || work(&of)).await;
     done.map_err(|error| SyncError::Internal(failure::internal(error).message))?
 }
@@ -79,7 +79,7 @@ pub(super) async fn mine(connection: &RelayConnection) -> Result<Vec<GroupId>, S
 
 /// Learns the log of a group, and how this device stands with it.
 pub(super) async fn log(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     relay: DeviceId,
     group: GroupId,
@@ -87,7 +87,7 @@ pub(super) async fn log(
     // Of a group that is not known yet: all of it says whether it is one to know.
     let mut held = Vec::new();
     for page in 0..MAX_PAGES {
-        let known = daemon.groups.get(&group);
+        let known = service.groups.get(&group);
         let fresh = known.is_none();
         let at = known
             .and_then(|known| known.membership)
@@ -110,13 +110,13 @@ pub(super) async fn log(
             return Err(SyncError::Unexpected);
         };
         if standing != GroupStanding::Member {
-            return outsider(daemon, connection, group, standing, sealed).await;
+            return outsider(service, connection, group, standing, sealed).await;
         }
         if total < next {
-            if is_known(daemon, connection, group, total).await? {
-                bring_back(daemon, connection, group, total).await?;
+            if is_known(service, connection, group, total).await? {
+                bring_back(service, connection, group, total).await?;
             } else {
-                forks::heal(daemon, connection, group).await?;
+                forks::heal(service, connection, group).await?;
             }
             continue;
         }
@@ -125,7 +125,7 @@ pub(super) async fn log(
                 return Err(SyncError::Unexpected);
             }
             if SignedEntry::open(&entries.remove(0))?.hash() != last {
-                forks::heal(daemon, connection, group).await?;
+                forks::heal(service, connection, group).await?;
                 continue;
             }
         }
@@ -135,19 +135,19 @@ pub(super) async fn log(
             continue;
         }
         let entries = std::mem::take(&mut held);
-        blocking(daemon, move |daemon| {
+        blocking(service, move |service| {
             let opened = entries
                 .iter()
                 .map(|bytes| SignedEntry::open(bytes))
                 .collect::<Result<Vec<_>, _>>()?;
-            absorb(daemon, relay, group, &opened)?;
+            absorb(service, relay, group, &opened)?;
             if let Some(sealed) = sealed {
-                take_key(daemon, group, &sealed)?;
+                take_key(service, group, &sealed)?;
             }
             Ok(())
         })
         .await?;
-        if from + got >= total || daemon.groups.get(&group).is_none() {
+        if from + got >= total || service.groups.get(&group).is_none() {
             return Ok(());
         }
         if got == 0 {
@@ -176,7 +176,7 @@ pub(super) async fn page(
 
 /// Returns whether the last of the `total` entries that the relay has is known here.
 async fn is_known(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
     total: u64,
@@ -185,8 +185,8 @@ async fn is_known(
         return Ok(true);
     };
     let (_, theirs) = page(connection, group, last).await?;
-    let ours = blocking(daemon, move |daemon| {
-        Ok(daemon.groups.store.entries(group, last, 1)?)
+    let ours = blocking(service, move |service| {
+        Ok(service.groups.store.entries(group, last, 1)?)
     })
     .await?;
     Ok(ours.first().map(Vec::as_slice) == theirs.first().map(|entry| &entry[..]))
@@ -195,30 +195,30 @@ async fn is_known(
 /// The relay says that this device is no member. When it knows nothing of why, it has lost that:
 /// the device asks to be let in again.
 async fn outsider(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
     standing: GroupStanding,
     sealed: Option<GroupSealed>,
 ) -> Result<(), SyncError> {
-    let known = daemon.groups.get(&group);
+    let known = service.groups.get(&group);
     let lost = standing == GroupStanding::None
         && known
             .as_ref()
-            .is_some_and(|known| known.membership_of(&daemon.device).is_some());
+            .is_some_and(|known| known.membership_of(&service.device).is_some());
     if !lost {
-        return blocking(daemon, move |daemon| {
-            outside(daemon, group, standing, sealed)
+        return blocking(service, move |service| {
+            outside(service, group, standing, sealed)
         })
         .await;
     }
-    if is_first_author(daemon, group).await? {
-        return bring_back(daemon, connection, group, 0).await;
+    if is_first_author(service, group).await? {
+        return bring_back(service, connection, group, 0).await;
     }
-    match joining::leave_request(daemon, connection, group).await? {
+    match joining::leave_request(service, connection, group).await? {
         Some(_) => {
-            blocking(daemon, move |daemon| {
-                outside(daemon, group, GroupStanding::Asking, None)
+            blocking(service, move |service| {
+                outside(service, group, GroupStanding::Asking, None)
             })
             .await
         }
@@ -228,14 +228,14 @@ async fn outsider(
 }
 
 /// Returns whether this device made the group.
-async fn is_first_author(daemon: &Arc<Daemon>, group: GroupId) -> Result<bool, SyncError> {
-    blocking(daemon, move |daemon| {
-        let first = daemon.groups.store.entries(group, 0, 1)?;
+async fn is_first_author(service: &Arc<GroupService>, group: GroupId) -> Result<bool, SyncError> {
+    blocking(service, move |service| {
+        let first = service.groups.store.entries(group, 0, 1)?;
         let first = first
             .first()
             .map(|bytes| SignedEntry::open(bytes))
             .transpose()?;
-        Ok(first.is_some_and(|first| first.entry().author == daemon.device))
+        Ok(first.is_some_and(|first| first.entry().author == service.device))
     })
     .await
 }
@@ -243,13 +243,13 @@ async fn is_first_author(daemon: &Arc<Daemon>, group: GroupId) -> Result<bool, S
 /// The relay has lost entries, as one that was restored from a backup: they are appended again, in
 /// order.
 async fn bring_back(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
     from: u64,
 ) -> Result<(), SyncError> {
-    let lost = blocking(daemon, move |daemon| {
-        Ok(daemon.groups.store.entries(group, from, BROUGHT_BACK)?)
+    let lost = blocking(service, move |service| {
+        Ok(service.groups.store.entries(group, from, BROUGHT_BACK)?)
     })
     .await?;
     tracing::info!(
@@ -289,13 +289,13 @@ async fn bring_back(
 
 /// The relay says that this device is no member. Blocks.
 fn outside(
-    daemon: &Daemon,
+    service: &GroupService,
     group: GroupId,
     standing: GroupStanding,
     sealed: Option<GroupSealed>,
 ) -> Result<(), SyncError> {
-    let reason = sealed.and_then(|sealed| content::open_refusal(&daemon.identity, group, &sealed));
-    daemon.groups.update(group, |known| {
+    let reason = sealed.and_then(|sealed| content::open_refusal(&service.identity, group, &sealed));
+    service.groups.update(group, |known| {
         known.record.stands = match (standing, known.record.stands.clone()) {
             (GroupStanding::Refused, _) => {
                 Stands::Refused(reason.unwrap_or_else(|| "An admin declined.".into()))
@@ -321,8 +321,8 @@ fn outside(
 
 /// Whether this device is in a group that it knows nothing of by its own doing, or by that of
 /// another device of its user: its store was rebuilt, or the other device let it in.
-fn agreed(daemon: &Daemon, relay: DeviceId, entries: &[SignedEntry]) -> bool {
-    let this = daemon.device;
+fn agreed(service: &GroupService, relay: DeviceId, entries: &[SignedEntry]) -> bool {
+    let this = service.device;
     let by = entries
         .iter()
         .rev()
@@ -332,7 +332,7 @@ fn agreed(daemon: &Daemon, relay: DeviceId, entries: &[SignedEntry]) -> bool {
             Action::Add { device } if device == this => Some(entry.author),
             _ => None,
         });
-    let relays = daemon.relays.all();
+    let relays = service.relays.all();
     let relay = relays.iter().find(|one| one.url.key == relay);
     let own =
         |by: DeviceId| relay.is_some_and(|relay| relay.with_devices(|list| list.get(by).is_some()));
@@ -342,22 +342,22 @@ fn agreed(daemon: &Daemon, relay: DeviceId, entries: &[SignedEntry]) -> bool {
 /// Takes entries that follow what is known; those that are known are passed over. They are durable
 /// when this returns. Blocks.
 fn absorb(
-    daemon: &Daemon,
+    service: &GroupService,
     relay: DeviceId,
     group: GroupId,
     entries: &[SignedEntry],
 ) -> Result<(), SyncError> {
-    if daemon.groups.get(&group).is_none() && !agreed(daemon, relay, entries) {
+    if service.groups.get(&group).is_none() && !agreed(service, relay, entries) {
         tracing::warn!(
             ?group,
             "a group names this device, which has not asked for that; ignored"
         );
         return Ok(());
     }
-    daemon
+    service
         .groups
         .insert(group, GroupRecord::new(relay, Stands::Member))?;
-    let mut all = daemon.groups.lock();
+    let mut all = service.groups.lock();
     let Some(known) = all.get_mut(&group) else {
         return Ok(());
     };
@@ -382,7 +382,7 @@ fn absorb(
             .filter(|device| after.role(device).is_none())
             .copied()
             .collect();
-        daemon.groups.store.put_log(&after, &new, &out)?;
+        service.groups.store.put_log(&after, &new, &out)?;
         known.drop_outsiders(&after);
         tracing::debug!(
             ?group,
@@ -395,14 +395,14 @@ fn absorb(
         NameSeal::Clear(name) => Some(name.as_str().to_owned()),
         NameSeal::Sealed(_) => None,
     };
-    let stands = if after.role(&daemon.device).is_some() {
+    let stands = if after.role(&service.device).is_some() {
         Stands::Member
     } else {
         Stands::Removed
     };
     known.membership = Some(after);
     drop(all);
-    daemon.groups.update(group, |known| {
+    service.groups.update(group, |known| {
         known.record.stands = stands;
         known.record.name = clear.or_else(|| known.record.name.take());
     })?;
@@ -410,8 +410,8 @@ fn absorb(
 }
 
 /// Takes the secret that a member sealed for this device. Blocks.
-fn take_key(daemon: &Daemon, group: GroupId, sealed: &GroupSealed) -> Result<(), SyncError> {
-    let Some(known) = daemon.groups.get(&group) else {
+fn take_key(service: &GroupService, group: GroupId, sealed: &GroupSealed) -> Result<(), SyncError> {
+    let Some(known) = service.groups.get(&group) else {
         return Ok(());
     };
     let Some(membership) = known
@@ -421,8 +421,8 @@ fn take_key(daemon: &Daemon, group: GroupId, sealed: &GroupSealed) -> Result<(),
     else {
         return Ok(());
     };
-    match content::open_key(&daemon.identity, membership, sealed) {
-        Some(inner) => keep_inner(daemon, group, &inner)?,
+    match content::open_key(&service.identity, membership, sealed) {
+        Some(inner) => keep_inner(service, group, &inner)?,
         None => {
             tracing::warn!(?group, from = ?sealed.device, "a secret for a group is not that of its log")
         }
@@ -432,11 +432,11 @@ fn take_key(daemon: &Daemon, group: GroupId, sealed: &GroupSealed) -> Result<(),
 
 /// Keeps what members know. Blocks.
 pub(super) fn keep_inner(
-    daemon: &Daemon,
+    service: &GroupService,
     group: GroupId,
     inner: &Inner,
 ) -> Result<(), StorageError> {
-    daemon.groups.update(group, |known| {
+    service.groups.update(group, |known| {
         known.record.secret = Some(Hex(inner.secret.expose().to_vec()));
         known.record.name = Some(inner.name.as_str().to_owned());
         known.record.salt = inner.salt.map(|salt| Hex(salt.to_vec()));
@@ -446,7 +446,7 @@ pub(super) fn keep_inner(
 
 /// Learns who is there, who asks, and what members say that is new.
 pub(super) async fn roll(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
 ) -> Result<(), SyncError> {
@@ -454,12 +454,12 @@ pub(super) async fn roll(
     let GroupAnswer::Members { members, askers } = answer else {
         return Err(SyncError::Unexpected);
     };
-    blocking(daemon, move |daemon| {
+    blocking(service, move |service| {
         let askers: Vec<_> = askers
             .iter()
-            .map(|asked| asker(&daemon.identity, group, asked))
+            .map(|asked| asker(&service.identity, group, asked))
             .collect();
-        daemon.groups.update(group, |known| {
+        service.groups.update(group, |known| {
             let Known {
                 membership: Some(membership),
                 ..
@@ -481,15 +481,15 @@ pub(super) async fn roll(
         Ok(())
     })
     .await?;
-    notes(daemon, connection, group).await
+    notes(service, connection, group).await
 }
 
 /// Members whose notes are others than those that are known here.
-fn stale_notes(daemon: &Daemon, known: &Known) -> Vec<DeviceId> {
+fn stale_notes(service: &GroupService, known: &Known) -> Vec<DeviceId> {
     let others = known
         .seen
         .values()
-        .filter(|member| member.device != daemon.device);
+        .filter(|member| member.device != service.device);
     let stale = others.filter(|member| {
         let Some(digest) = &member.digest else {
             return false;
@@ -506,18 +506,18 @@ fn stale_notes(daemon: &Daemon, known: &Known) -> Vec<DeviceId> {
 
 /// Learns what members say that is new.
 async fn notes(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     connection: &RelayConnection,
     group: GroupId,
 ) -> Result<(), SyncError> {
     loop {
-        let Some(known) = daemon.groups.get(&group) else {
+        let Some(known) = service.groups.get(&group) else {
             return Ok(());
         };
         let Some(secret) = known.secret() else {
             return Ok(());
         };
-        let mut devices = stale_notes(daemon, &known);
+        let mut devices = stale_notes(service, &known);
         devices.truncate(NOTES);
         if devices.is_empty() {
             return Ok(());
@@ -530,10 +530,10 @@ async fn notes(
             return Err(SyncError::Unexpected);
         };
         let none = notes.is_empty();
-        blocking(daemon, move |daemon| {
+        blocking(service, move |service| {
             let generation = known.membership.as_ref().map_or(0, Membership::generation);
             read(
-                daemon,
+                service,
                 &known,
                 Place {
                     group,
@@ -553,7 +553,7 @@ async fn notes(
 
 /// Opens notes and keeps what they say. Blocks.
 fn read(
-    daemon: &Daemon,
+    service: &GroupService,
     known: &Known,
     place: Place<'_>,
     notes: &[GroupNote],
@@ -587,8 +587,8 @@ fn read(
                 .or_insert_with(|| rolled.to_vec());
         }
     }
-    daemon.groups.store.put_told(place.group, &fresh)?;
-    daemon.groups.update(place.group, |known| {
+    service.groups.store.put_told(place.group, &fresh)?;
+    service.groups.update(place.group, |known| {
         known.unreadable.extend(unreadable);
         known.told.extend(fresh);
     })?;

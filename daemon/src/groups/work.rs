@@ -6,8 +6,8 @@ use super::describe::info;
 use super::store::{GroupRecord, Stands};
 use super::sync::{self, SyncError};
 use super::{Known, describe};
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::groups::GroupService;
 use hither_api::{
     ApiError, CreateGroup, DecideGroup, ErrorCode, GroupDecision, GroupInfo, GroupPolicy,
     SetGroupPolicy,
@@ -29,8 +29,8 @@ pub(super) struct At {
 }
 
 /// Whether this device still belongs to the relay that keeps a group.
-fn is_joined(daemon: &Daemon, known: &Known) -> bool {
-    daemon
+fn is_joined(service: &GroupService, known: &Known) -> bool {
+    service
         .relays
         .all()
         .iter()
@@ -38,9 +38,9 @@ fn is_joined(daemon: &Daemon, known: &Known) -> bool {
 }
 
 /// The relay that keeps a group; an error when it is not connected.
-pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
-    daemon.relays.settle().await;
-    let found = daemon
+pub(super) async fn at(service: &GroupService, known: &Known) -> Result<At, ApiError> {
+    service.relays.settle().await;
+    let found = service
         .relays
         .all()
         .into_iter()
@@ -66,9 +66,9 @@ pub(super) async fn at(daemon: &Daemon, known: &Known) -> Result<At, ApiError> {
 }
 
 /// Everything that is connected, in the order in which it was joined.
-pub(super) async fn connected(daemon: &Daemon) -> Result<Vec<At>, ApiError> {
-    daemon.relays.settle().await;
-    let all = daemon.relays.all();
+pub(super) async fn connected(service: &GroupService) -> Result<Vec<At>, ApiError> {
+    service.relays.settle().await;
+    let all = service.relays.all();
     if all.is_empty() {
         return Err(ApiError::new(
             ErrorCode::NoRelay,
@@ -91,12 +91,15 @@ pub(super) async fn connected(daemon: &Daemon) -> Result<Vec<At>, ApiError> {
 }
 
 /// Devices as users name them: ids, or the names of own ones.
-async fn devices(daemon: &Daemon, wanted: &[String]) -> Result<BTreeSet<DeviceId>, ApiError> {
+async fn devices(
+    service: &GroupService,
+    wanted: &[String],
+) -> Result<BTreeSet<DeviceId>, ApiError> {
     let mut found = BTreeSet::new();
     for wanted in wanted {
         let device = match wanted.parse() {
             Ok(device) => device,
-            Err(_) => daemon.relays.find(wanted)
+            Err(_) => service.relays.find(wanted)
                 .await
                 .map_err(|error| {
                     failure::find_device(&error).with_hint("Give the whole id of a device of somebody else: hither status --json shows it there.")
@@ -119,7 +122,7 @@ fn too_many(what: &str, max: usize) -> ApiError {
 
 /// Makes a group.
 pub(crate) async fn create(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     request: &CreateGroup,
 ) -> Result<GroupInfo, ApiError> {
     let name = GroupName::parse(&request.name).map_err(|error| {
@@ -128,7 +131,7 @@ pub(crate) async fn create(
             format!("The group cannot be called so: {error}."),
         )
     })?;
-    let all = connected(daemon).await?;
+    let all = connected(service).await?;
     let at = match &request.relay {
         None => all.into_iter().next(),
         Some(wanted) => all.into_iter().find(|at| {
@@ -144,23 +147,23 @@ pub(crate) async fn create(
         ApiError::new(ErrorCode::NoRelay, "That relay is not connected.")
             .with_hint("See them with: hither relay list")
     })?;
-    let allowed = devices(daemon, &request.allow).await?;
-    let mut admins = devices(daemon, &request.admins).await?;
+    let allowed = devices(service, &request.allow).await?;
+    let mut admins = devices(service, &request.admins).await?;
     if admins.is_empty() {
-        admins.insert(daemon.device);
+        admins.insert(service.device);
     }
     if admins.len() > MAX_GROUP_NAMED {
         return Err(too_many("admins when it is made", MAX_GROUP_NAMED));
     }
     let policy = policy_of(request.policy, allowed)?;
-    let group = write_first(daemon, &at, &name, request.findable, policy, &admins).await?;
+    let group = write_first(service, &at, &name, request.findable, policy, &admins).await?;
     let own: Vec<DeviceId> = at.relay.with_devices(|list| list.ids());
     for admin in admins
         .iter()
-        .filter(|admin| **admin != daemon.device && own.contains(admin))
+        .filter(|admin| **admin != service.device && own.contains(admin))
     {
         append::append(
-            daemon,
+            service,
             &at.connection,
             at.relay.url.key,
             group,
@@ -169,8 +172,8 @@ pub(crate) async fn create(
         .await
         .map_err(|error| failed(&error))?;
     }
-    daemon.groups.wake();
-    told(daemon, group)
+    service.groups.wake();
+    told(service, group)
 }
 
 fn policy_of(policy: GroupPolicy, allowed: BTreeSet<DeviceId>) -> Result<Policy, ApiError> {
@@ -192,7 +195,7 @@ fn policy_of(policy: GroupPolicy, allowed: BTreeSet<DeviceId>) -> Result<Policy,
 /// Writes the first entry of a log. Stopped in the middle, the group and its secret come back from
 /// the relay.
 async fn write_first(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     at: &At,
     name: &GroupName,
     findable: bool,
@@ -215,7 +218,7 @@ async fn write_first(
         policy,
         admins: admins.clone(),
     };
-    let (group, previous, author) = (GroupId::new([0; 32]), [0; 32], daemon.device);
+    let (group, previous, author) = (GroupId::new([0; 32]), [0; 32], service.device);
     let entry = GroupEntry {
         group,
         number: 0,
@@ -224,14 +227,14 @@ async fn write_first(
         time_ms: unix_millis(),
         action,
     };
-    let entry = SignedEntry::sign(entry, |message| daemon.identity.sign(message));
+    let entry = SignedEntry::sign(entry, |message| service.identity.sign(message));
     let group = entry.group();
     let inner = Inner {
         secret,
         name: name.clone(),
         salt,
     };
-    let keys = content::seal_keys(&daemon.identity, group, &inner, [&daemon.device])
+    let keys = content::seal_keys(&service.identity, group, &inner, [&service.device])
         .map_err(failure::internal)?;
     let record = GroupRecord::new(at.relay.url.key, Stands::Member);
     let bytes = bytes::Bytes::copy_from_slice(entry.bytes());
@@ -249,29 +252,32 @@ async fn write_first(
         Ok(_) => return Err(failed(&SyncError::Unexpected.into())),
         Err(error) => return Err(failed(&error.into())),
     }
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(service);
     let keep = move || of.groups.insert(group, record);
     let kept = tokio::task::spawn_blocking(keep)
         .await
         .map_err(failure::internal)?;
     kept.map_err(|error| failure::storage(&error))?;
-    sync::log(daemon, &at.connection, at.relay.url.key, group)
+    sync::log(service, &at.connection, at.relay.url.key, group)
         .await
         .map_err(|error| failed(&error.into()))?;
     Ok(group)
 }
 
 /// Leaves a group, or gives up asking; it is forgotten on this device.
-pub(crate) async fn leave(daemon: &Arc<Daemon>, wanted: &str) -> Result<GroupInfo, ApiError> {
-    let (group, known) = daemon.groups.resolve_any(wanted)?;
-    let info = info(daemon, group, &known);
+pub(crate) async fn leave(
+    service: &Arc<GroupService>,
+    wanted: &str,
+) -> Result<GroupInfo, ApiError> {
+    let (group, known) = service.groups.resolve_any(wanted)?;
+    let info = info(service, group, &known);
     match &known.record.stands {
         // Its relay was left: nothing more can be said there.
-        _ if !is_joined(daemon, &known) => {}
+        _ if !is_joined(service, &known) => {}
         Stands::Member => {
-            let at = at(daemon, &known).await?;
+            let at = at(service, &known).await?;
             let leaving = Change::Plain(Action::Leave);
-            match append::append(daemon, &at.connection, at.relay.url.key, group, leaving).await {
+            match append::append(service, &at.connection, at.relay.url.key, group, leaving).await {
                 Ok(()) => {}
                 // The relay knows no such group of this device any more: there is nothing to leave.
                 Err(AppendError::Sync(SyncError::Request(RequestError::Refused(refusal))))
@@ -280,13 +286,13 @@ pub(crate) async fn leave(daemon: &Arc<Daemon>, wanted: &str) -> Result<GroupInf
             }
         }
         Stands::Asking => {
-            let at = at(daemon, &known).await?;
+            let at = at(service, &known).await?;
             let answer = at.connection.group(GroupRequest::Unask { group }).await;
             answer.map_err(|error| failed(&error.into()))?;
         }
         Stands::Refused(_) | Stands::Removed => {}
     }
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(service);
     let forgotten = tokio::task::spawn_blocking(move || of.groups.forget(group)).await;
     forgotten
         .map_err(failure::internal)?
@@ -296,48 +302,48 @@ pub(crate) async fn leave(daemon: &Arc<Daemon>, wanted: &str) -> Result<GroupInf
 
 /// Decides about a device: whether it may join, is out, or becomes an admin.
 pub(crate) async fn decide(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     wanted: &str,
     request: &DecideGroup,
 ) -> Result<GroupInfo, ApiError> {
-    let (group, known) = daemon.groups.resolve(wanted, &daemon.device)?;
-    let at = at(daemon, &known).await?;
+    let (group, known) = service.groups.resolve(wanted, &service.device)?;
+    let at = at(service, &known).await?;
     let asked = request.what == GroupDecision::Approve || request.what == GroupDecision::Refuse;
     if asked {
         // Somebody may have asked just now.
-        sync::roll(daemon, &at.connection, group)
+        sync::roll(service, &at.connection, group)
             .await
             .map_err(|error| failed(&error.into()))?;
     }
-    let known = daemon.groups.get(&group).unwrap_or(known);
-    let device = describe::device(daemon, &known, &request.device, asked).await?;
+    let known = service.groups.get(&group).unwrap_or(known);
+    let device = describe::device(service, &known, &request.device, asked).await?;
     let change = match request.what {
         GroupDecision::Approve => Change::Add(device),
         GroupDecision::Remove => Change::Remove(device),
         GroupDecision::Promote => Change::Plain(Action::Promote { device }),
         GroupDecision::Refuse => {
             refuse(
-                daemon,
+                service,
                 &at,
                 group,
                 device,
                 request.reason.as_deref().unwrap_or_default(),
             )
             .await?;
-            return told(daemon, group);
+            return told(service, group);
         }
     };
-    let done = append::append(daemon, &at.connection, at.relay.url.key, group, change).await;
+    let done = append::append(service, &at.connection, at.relay.url.key, group, change).await;
     done.map_err(|error| failed(&error))?;
-    sync::roll(daemon, &at.connection, group)
+    sync::roll(service, &at.connection, group)
         .await
         .map_err(|error| failed(&error.into()))?;
-    daemon.groups.wake();
-    told(daemon, group)
+    service.groups.wake();
+    told(service, group)
 }
 
 async fn refuse(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     at: &At,
     group: GroupId,
     device: DeviceId,
@@ -347,7 +353,7 @@ async fn refuse(
         let message = format!("The reason is longer than {} bytes.", content::MAX_REASON);
         return Err(ApiError::new(ErrorCode::TooLong, message));
     }
-    let sealed = content::seal_refusal(&daemon.identity, group, device, reason)
+    let sealed = content::seal_refusal(&service.identity, group, device, reason)
         .map_err(failure::internal)?;
     match at
         .connection
@@ -365,25 +371,25 @@ async fn refuse(
         }
         Err(error) => return Err(failed(&error.into())),
     }
-    sync::roll(daemon, &at.connection, group)
+    sync::roll(service, &at.connection, group)
         .await
         .map_err(|error| failed(&error.into()))
 }
 
 /// Changes who may join.
 pub(crate) async fn set_policy(
-    daemon: &Arc<Daemon>,
+    service: &Arc<GroupService>,
     wanted: &str,
     request: &SetGroupPolicy,
 ) -> Result<GroupInfo, ApiError> {
-    let (group, known) = daemon.groups.resolve(wanted, &daemon.device)?;
-    let at = at(daemon, &known).await?;
+    let (group, known) = service.groups.resolve(wanted, &service.device)?;
+    let at = at(service, &known).await?;
     let Some(membership) = &known.membership else {
-        return told(daemon, group);
+        return told(service, group);
     };
     let (add, take) = (
-        devices(daemon, &request.allow).await?,
-        devices(daemon, &request.disallow).await?,
+        devices(service, &request.allow).await?,
+        devices(service, &request.disallow).await?,
     );
     let before = match membership.policy() {
         Policy::AllowList(allowed) => allowed.clone(),
@@ -403,22 +409,22 @@ pub(crate) async fn set_policy(
     let policy = policy_of(kind, allowed)?;
     if policy != *membership.policy() {
         let change = Change::Plain(Action::SetPolicy { policy });
-        let done = append::append(daemon, &at.connection, at.relay.url.key, group, change).await;
+        let done = append::append(service, &at.connection, at.relay.url.key, group, change).await;
         done.map_err(|error| failed(&error))?;
     }
     // Some of those who ask may get in now.
-    sync::roll(daemon, &at.connection, group)
+    sync::roll(service, &at.connection, group)
         .await
         .map_err(|error| failed(&error.into()))?;
-    daemon.groups.wake();
-    told(daemon, group)
+    service.groups.wake();
+    told(service, group)
 }
 
 /// How a group stands now.
-pub(super) fn told(daemon: &Daemon, group: GroupId) -> Result<GroupInfo, ApiError> {
-    let known = daemon.groups.get(&group);
+pub(super) fn told(service: &GroupService, group: GroupId) -> Result<GroupInfo, ApiError> {
+    let known = service.groups.get(&group);
     known
-        .map(|known| info(daemon, group, &known))
+        .map(|known| info(service, group, &known))
         .ok_or_else(|| failure::internal("a group is gone"))
 }
 

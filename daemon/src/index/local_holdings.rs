@@ -1,7 +1,7 @@
 //! What this device holds of a share, as its own inventory announces it, and how that is said to an
 //! index.
 
-use crate::daemon::Daemon;
+use crate::index::IndexService;
 use hither_engine::SessionId;
 use hither_proto::limits::{INDEX_EXTENT, INDEX_EXTENTS_ABOVE};
 use hither_proto::{Announcement, Delta, Message};
@@ -83,14 +83,14 @@ pub(super) fn chunks(share: &Share, version: u64) -> Option<u32> {
 /// A session that is nobody's: on it the inventory tells what is held, as it tells everybody who
 /// listens.
 struct Session {
-    daemon: Arc<Daemon>,
+    service: Arc<IndexService>,
     id: SessionId,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.daemon.swarm.core().routes.remove_session(self.id);
-        self.daemon
+        self.service.swarm.core().routes.remove_session(self.id);
+        self.service
             .swarm
             .core()
             .with(|engine, _| engine.handle_unsubscribed(self.id));
@@ -98,15 +98,19 @@ impl Drop for Session {
 }
 
 /// Keeps what is held of a share up to date, until it is told to stop.
-pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: CancellationToken) {
+pub(super) async fn keep(service: Arc<IndexService>, share: Arc<Share>, stop: CancellationToken) {
     let (sender, mut said) = mpsc::unbounded_channel();
-    let id = daemon.swarm.next_session();
-    daemon.swarm.core().routes.add_session(id, share.id, sender);
+    let id = service.swarm.next_session();
+    service
+        .swarm
+        .core()
+        .routes
+        .add_session(id, share.id, sender);
     let session = Session {
-        daemon: Arc::clone(&daemon),
+        service: Arc::clone(&service),
         id,
     };
-    daemon
+    service
         .swarm
         .core()
         .with(|engine, _| engine.handle_subscribed(id, share.id));
@@ -118,17 +122,17 @@ pub(super) async fn keep(daemon: Arc<Daemon>, share: Arc<Share>, stop: Cancellat
         match message {
             Some(Message::Announce(announcement)) => {
                 let holding = LocalHoldings::announced(&announcement);
-                daemon.index.holds(share.id, |held| *held = holding);
+                service.index.holds(share.id, |held| *held = holding);
             }
             Some(Message::HaveDelta(delta)) => {
-                daemon.index.holds(share.id, |held| held.change(&delta))
+                service.index.holds(share.id, |held| held.change(&delta))
             }
             Some(_) => {}
             None => break,
         }
     }
     drop(session);
-    daemon
+    service
         .index
         .holds(share.id, |held| *held = LocalHoldings::default());
 }

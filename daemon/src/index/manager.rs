@@ -3,7 +3,7 @@
 use super::local_holdings;
 use super::node::{self, Want, Wants};
 use super::nodes::{MAX_PLACES, Unanswered};
-use crate::daemon::Daemon;
+use crate::index::IndexService;
 use hither_proto::{
     DeviceId, IndexMessage, RelayAddress, RelayMessage, RelayPurpose, ShareId, index_node,
 };
@@ -38,12 +38,12 @@ struct IndexManager {
 }
 
 /// Keeps everything as it should be. Ends only when dropped.
-pub(super) async fn run(daemon: Arc<Daemon>) {
+pub(super) async fn run(service: Arc<IndexService>) {
     let mut manager = IndexManager::default();
-    let (mut shares, mut relays) = (daemon.swarm.shares().changes(), daemon.relays.changes());
+    let (mut shares, mut relays) = (service.swarm.shares().changes(), service.relays.changes());
     loop {
-        manager.look(&daemon);
-        let due = daemon
+        manager.look(&service);
+        let due = service
             .index
             .lock()
             .places
@@ -51,7 +51,7 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
         let latest = Instant::now() + LOOK;
         let until = due.map_or(latest, |due| due.min(latest));
         tokio::select! {
-            () = daemon.index.wake.notified() => {}
+            () = service.index.wake.notified() => {}
             Ok(()) = shares.changed() => {}
             Ok(()) = relays.changed() => {}
             () = sleep_until(until.into()) => {}
@@ -68,11 +68,11 @@ impl IndexManager {
             .all(|(front, connected)| front.key != relay || *connected)
     }
 
-    fn look(&mut self, daemon: &Arc<Daemon>) {
-        self.look_at_relays(daemon);
-        let shares = self.known_to_relays(daemon);
-        self.listen(daemon, &shares);
-        let spoken = spoken_of(daemon, shares);
+    fn look(&mut self, service: &Arc<IndexService>) {
+        self.look_at_relays(service);
+        let shares = self.known_to_relays(service);
+        self.listen(service, &shares);
+        let spoken = spoken_of(service, shares);
         let mut relays: Vec<RelayAddress> = Vec::new();
         for relay in spoken.iter().flat_map(|(_, relays)| relays) {
             if relays.len() < MAX_PLACES && relays.iter().all(|known| known.key != relay.key) {
@@ -81,7 +81,7 @@ impl IndexManager {
         }
         let now = Instant::now();
         let (due, wants) = {
-            let mut inner = daemon.index.lock();
+            let mut inner = service.index.lock();
             inner.places.keep(&relays, now);
             let due = inner.places.due(now, |relay| self.may_ask(relay));
             (
@@ -90,21 +90,21 @@ impl IndexManager {
             )
         };
         for relay in due {
-            daemon.tasks.spawn_forever(ask(Arc::clone(daemon), relay));
+            service.tasks.spawn_forever(ask(Arc::clone(service), relay));
         }
-        self.speak(daemon, wants);
+        self.speak(service, wants);
     }
 
-    fn look_at_relays(&mut self, daemon: &Daemon) {
+    fn look_at_relays(&mut self, service: &IndexService) {
         let before = std::mem::take(&mut self.joined);
-        for relay in daemon.relays.all() {
+        for relay in service.relays.all() {
             let connection = relay.connection();
             let front = connection
                 .as_ref()
                 .map_or_else(|| relay.front(), |c| c.relay.clone());
             let new = connection.is_some() && !before.contains(&(front.clone(), true));
             if new {
-                daemon
+                service
                     .index
                     .lock()
                     .places
@@ -115,19 +115,10 @@ impl IndexManager {
     }
 
     /// The shares that a relay may be told of, each with those relays.
-    fn known_to_relays(&self, daemon: &Daemon) -> Vec<(Arc<Share>, Vec<RelayAddress>)> {
-        let mut tickets: HashMap<ShareId, Vec<RelayAddress>> = HashMap::new();
-        for transfer in daemon.transfers.all() {
-            tickets
-                .entry(transfer.share.id)
-                .or_default()
-                .extend(transfer.ticket.relays.iter().cloned());
-        }
-        let shares = daemon.swarm.shares().all().into_iter().map(|share| {
+    fn known_to_relays(&self, service: &IndexService) -> Vec<(Arc<Share>, Vec<RelayAddress>)> {
+        let shares = service.swarm.shares().all().into_iter().map(|share| {
             let joined = self.joined.iter().map(|(front, _)| front.clone());
-            let relays = joined
-                .chain(tickets.remove(&share.id).unwrap_or_default())
-                .collect();
+            let relays = joined.chain(share.ticket_relays()).collect();
             (share, relays)
         });
         shares
@@ -136,8 +127,8 @@ impl IndexManager {
     }
 
     /// Listens to the inventory about these shares, if anybody is to be told.
-    fn listen(&mut self, daemon: &Arc<Daemon>, shares: &[(Arc<Share>, Vec<RelayAddress>)]) {
-        if !daemon.config.index_announce {
+    fn listen(&mut self, service: &Arc<IndexService>, shares: &[(Arc<Share>, Vec<RelayAddress>)]) {
+        if !service.announces {
             return;
         }
         let there: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
@@ -150,9 +141,9 @@ impl IndexManager {
         });
         for (share, _) in shares {
             self.listening.entry(share.id).or_insert_with(|| {
-                let stop = daemon.tasks.token.child_token();
-                daemon.tasks.spawn(local_holdings::keep(
-                    Arc::clone(daemon),
+                let stop = service.tasks.token.child_token();
+                service.tasks.spawn(local_holdings::keep(
+                    Arc::clone(service),
                     Arc::clone(share),
                     stop.clone(),
                 ));
@@ -162,7 +153,11 @@ impl IndexManager {
     }
 
     /// Has every node told its part, and ends the connections to those that have none.
-    fn speak(&mut self, daemon: &Arc<Daemon>, wants: BTreeMap<DeviceId, (RelayAddress, Wants)>) {
+    fn speak(
+        &mut self,
+        service: &Arc<IndexService>,
+        wants: BTreeMap<DeviceId, (RelayAddress, Wants)>,
+    ) {
         self.nodes.retain(|key, node| {
             let stays = wants.contains_key(key);
             if !stays {
@@ -185,9 +180,9 @@ impl IndexManager {
                 continue;
             }
             let (sender, receiver) = watch::channel(wants);
-            let stop = daemon.tasks.token.child_token();
-            daemon.tasks.spawn(node::run(
-                Arc::clone(daemon),
+            let stop = service.tasks.token.child_token();
+            service.tasks.spawn(node::run(
+                Arc::clone(service),
                 address,
                 receiver,
                 stop.clone(),
@@ -205,10 +200,10 @@ impl IndexManager {
 
 /// What there is to be said or asked of shares, those that are being fetched first.
 fn spoken_of(
-    daemon: &Daemon,
+    service: &IndexService,
     shares: Vec<(Arc<Share>, Vec<RelayAddress>)>,
 ) -> Vec<(Want, Vec<RelayAddress>)> {
-    let inner = daemon.index.lock();
+    let inner = service.index.lock();
     let mut spoken: Vec<(Want, Vec<RelayAddress>)> = Vec::new();
     for (share, relays) in shares {
         let follow = inner.followed.get(&share.id).map(|followed| followed.asked);
@@ -260,8 +255,8 @@ fn wants(
 }
 
 /// Asks a relay where the index is.
-async fn ask(daemon: Arc<Daemon>, relay: RelayAddress) {
-    let answer = where_is(&daemon, &relay).await;
+async fn ask(service: Arc<IndexService>, relay: RelayAddress) {
+    let answer = where_is(&service, &relay).await;
     let answer = answer.map_err(|error| {
         tracing::debug!(relay = ?relay.key, %error, "where the index is was not answered");
         match error {
@@ -271,13 +266,16 @@ async fn ask(daemon: Arc<Daemon>, relay: RelayAddress) {
             _ => Unanswered::Lost,
         }
     });
-    daemon
+    service
         .index
         .with_places(|places, now| places.answered(relay.key, answer, now));
 }
 
-async fn where_is(daemon: &Daemon, relay: &RelayAddress) -> Result<Vec<RelayAddress>, RelayError> {
-    let connection = daemon
+async fn where_is(
+    service: &IndexService,
+    relay: &RelayAddress,
+) -> Result<Vec<RelayAddress>, RelayError> {
+    let connection = service
         .relays
         .connected()
         .into_iter()
@@ -285,7 +283,7 @@ async fn where_is(daemon: &Daemon, relay: &RelayAddress) -> Result<Vec<RelayAddr
     let own = connection.is_none();
     let link = match connection {
         Some(connection) => connection.link().clone(),
-        None => dial(&daemon.swarm.endpoint(), relay).await?,
+        None => dial(&service.swarm.endpoint(), relay).await?,
     };
     let asked = async {
         let mut stream = open(link.clone(), RelayPurpose::Index).await?;

@@ -20,9 +20,11 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
-use crate::daemon::Daemon;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
+use hither_relay_client::RelayClient;
+use hither_swarm::Swarm;
 use hither_util::sync::Mutex;
+use hither_util::tasks::Tasks;
 use local_holdings::LocalHoldings;
 use nodes::IndexNodes;
 use std::collections::HashMap;
@@ -104,47 +106,60 @@ impl Index {
 
 /// A transfer's wish to be told who holds its share, until it is dropped.
 pub(crate) struct Following {
-    daemon: Arc<Daemon>,
+    service: Arc<IndexService>,
     share: ShareId,
 }
 
 impl Following {
     /// Nobody gives anything: asks anew.
     pub(crate) fn again(&self) {
-        self.daemon.index.ask_again(self.share);
+        self.service.index.ask_again(self.share);
     }
 }
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let mut inner = self.daemon.index.lock();
+        let mut inner = self.service.index.lock();
         if let Some(followed) = inner.followed.get_mut(&self.share) {
             followed.transfers -= 1;
             if followed.transfers == 0 {
                 inner.followed.remove(&self.share);
             }
         }
-        self.daemon.index.wake.notify_one();
+        self.service.index.wake.notify_one();
     }
 }
 
 /// Has the engine told of a share's holders from now on.
-pub(crate) fn follow(daemon: &Arc<Daemon>, share: ShareId) -> Following {
-    daemon
+pub(crate) fn follow(service: &Arc<IndexService>, share: ShareId) -> Following {
+    service
         .index
         .lock()
         .followed
         .entry(share)
         .or_default()
         .transfers += 1;
-    daemon.index.wake.notify_one();
+    service.index.wake.notify_one();
     Following {
-        daemon: Arc::clone(daemon),
+        service: Arc::clone(service),
         share,
     }
 }
 
 /// Begins to speak with indexes.
-pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon.tasks.spawn_forever(manager::run(Arc::clone(daemon)));
+pub(crate) fn start(service: &Arc<IndexService>) {
+    service
+        .tasks
+        .spawn_forever(manager::run(Arc::clone(service)));
+}
+
+/// What works with indexes.
+pub(crate) struct IndexService {
+    pub device: DeviceId,
+    pub index: Index,
+    pub swarm: Arc<Swarm>,
+    pub relays: Arc<RelayClient>,
+    pub tasks: Tasks,
+    /// Whether indexes are told of this device's shares.
+    pub announces: bool,
 }

@@ -4,7 +4,7 @@ use super::announcer::{self, AnnouncedState};
 use super::holder_search::{Have, HolderSearch};
 use super::local_holdings::{LocalHoldings, chunks, units};
 use super::seal;
-use crate::daemon::Daemon;
+use crate::index::IndexService;
 use bytes::Bytes;
 use hither_carrier::{SendHalf, write_relay_message};
 use hither_proto::limits::MAX_INDEX_FRAME;
@@ -67,16 +67,16 @@ impl<E: Into<RelayError>> From<E> for End {
 
 /// Keeps the connection until it is told to stop.
 pub(super) async fn run(
-    daemon: Arc<Daemon>,
+    service: Arc<IndexService>,
     node: RelayAddress,
     wants: watch::Receiver<Arc<Wants>>,
     stop: CancellationToken,
 ) {
     let mut pause = RETRY.0;
-    let mut relays = daemon.relays.changes();
+    let mut relays = service.relays.changes();
     loop {
         let mut welcomed = false;
-        let End::Failed(error) = attend(&daemon, &node, &wants, &stop, &mut welcomed).await else {
+        let End::Failed(error) = attend(&service, &node, &wants, &stop, &mut welcomed).await else {
             return;
         };
         tracing::debug!(node = ?node.key, %error, "the connection to an index ended");
@@ -92,26 +92,26 @@ pub(super) async fn run(
             }
             _ => pause,
         };
-        daemon
+        service
             .index
             .with_places(|places, now| places.doubt(node.key, now));
         pause = (pause * 2).min(RETRY.1);
         relays.mark_unchanged();
         tokio::select! {
             () = sleep(wait) => {}
-            () = connected(&daemon, &node, &mut relays) => {}
+            () = connected(&service, &node, &mut relays) => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
 /// Waits until the relay that the node is has been reached by its long connection.
-async fn connected(daemon: &Daemon, node: &RelayAddress, relays: &mut watch::Receiver<u64>) {
+async fn connected(service: &IndexService, node: &RelayAddress, relays: &mut watch::Receiver<u64>) {
     loop {
         if relays.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if daemon
+        if service
             .relays
             .connected()
             .iter()
@@ -124,13 +124,13 @@ async fn connected(daemon: &Daemon, node: &RelayAddress, relays: &mut watch::Rec
 
 /// One connection, from the first to the last word.
 async fn attend(
-    daemon: &Arc<Daemon>,
+    service: &Arc<IndexService>,
     node: &RelayAddress,
     wants: &watch::Receiver<Arc<Wants>>,
     stop: &CancellationToken,
     welcomed: &mut bool,
 ) -> End {
-    let connection = daemon
+    let connection = service
         .relays
         .connected()
         .into_iter()
@@ -139,7 +139,7 @@ async fn attend(
     let dialled = async {
         let link = match connection {
             Some(connection) => connection.link().clone(),
-            None => dial(&daemon.swarm.endpoint(), node).await?,
+            None => dial(&service.swarm.endpoint(), node).await?,
         };
         let mut stream = open(link, RelayPurpose::Index).await?;
         stream.reader.set_max(MAX_INDEX_FRAME);
@@ -168,10 +168,10 @@ async fn attend(
     };
     *welcomed = true;
     tracing::debug!(node = ?node.key, "an index is connected");
-    daemon.index.moved(node.key, &nodes);
+    service.index.moved(node.key, &nodes);
     let link = stream.link.clone();
     let heartbeat = Duration::from_millis(heartbeat_ms.into());
-    let end = IndexStream::new(daemon, node, wants.clone())
+    let end = IndexStream::new(service, node, wants.clone())
         .run(stream, heartbeat, stop)
         .await;
     if own {
@@ -196,7 +196,7 @@ struct Topic {
 
 /// A connection that stands.
 struct IndexStream<'a> {
-    daemon: &'a Arc<Daemon>,
+    service: &'a Arc<IndexService>,
     node: &'a RelayAddress,
     wants: watch::Receiver<Arc<Wants>>,
     topics: HashMap<IndexTopic, Topic>,
@@ -207,7 +207,7 @@ struct IndexStream<'a> {
 
 impl<'a> IndexStream<'a> {
     fn new(
-        daemon: &'a Arc<Daemon>,
+        service: &'a Arc<IndexService>,
         node: &'a RelayAddress,
         wants: watch::Receiver<Arc<Wants>>,
     ) -> Self {
@@ -215,9 +215,9 @@ impl<'a> IndexStream<'a> {
         // Without random numbers any will do: an announcement is the beginning whatever its epoch
         // is.
         let _ = getrandom::fill(&mut bytes);
-        let (topics, addresses) = (HashMap::new(), daemon.swarm.addresses());
+        let (topics, addresses) = (HashMap::new(), service.swarm.addresses());
         Self {
-            daemon,
+            service,
             node,
             wants,
             topics,
@@ -239,7 +239,7 @@ impl<'a> IndexStream<'a> {
         let mut pause = interval(COALESCE);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat = interval_at(Instant::now() + heartbeat, heartbeat);
-        let mut news = self.daemon.index.news.subscribe();
+        let mut news = self.service.index.news.subscribe();
         news.mark_changed();
         let mut wants = self.wants.clone();
         let (mut heard, mut pinged) = (Instant::now(), None::<Instant>);
@@ -269,7 +269,7 @@ impl<'a> IndexStream<'a> {
                     pinged = pinged.or(Some(Instant::now()));
                     let nonce = heard.elapsed().as_millis() as u64;
                     let ping = write(&mut send, &RelayMessage::Ping { nonce }).await;
-                    self.addresses = self.daemon.swarm.addresses();
+                    self.addresses = self.service.swarm.addresses();
                     match ping {
                         Ok(()) => self.say(&mut send).await,
                         Err(error) => Err(error),
@@ -331,10 +331,10 @@ impl<'a> IndexStream<'a> {
             if refused {
                 continue;
             }
-            let Some(holding) = held(self.daemon, &want.share) else {
+            let Some(holding) = held(self.service, &want.share) else {
                 continue;
             };
-            let sealed = known.sealed(self.daemon, &want.share, topic, &self.addresses);
+            let sealed = known.sealed(self.service, &want.share, topic, &self.addresses);
             let Some(sealed) = sealed else { continue };
             // More than one, when not everything fits into one.
             while let Some(message) =
@@ -359,7 +359,7 @@ impl<'a> IndexStream<'a> {
             _ => return Ok(()),
         };
         match message {
-            IndexMessage::Welcome { nodes, .. } => self.daemon.index.moved(self.node.key, &nodes),
+            IndexMessage::Welcome { nodes, .. } => self.service.index.moved(self.node.key, &nodes),
             IndexMessage::Holders {
                 topic,
                 first,
@@ -379,7 +379,7 @@ impl<'a> IndexStream<'a> {
                     .for_each(|device| known.hearing.gone(device));
                 for holder in holders
                     .iter()
-                    .filter(|holder| holder.device != self.daemon.device)
+                    .filter(|holder| holder.device != self.service.device)
                 {
                     // Who cannot seal for this share does not know it.
                     if let Some(at) =
@@ -388,7 +388,7 @@ impl<'a> IndexStream<'a> {
                         known.hearing.holder(holder, at);
                     }
                 }
-                name(self.daemon, &share, known);
+                name(self.service, &share, known);
             }
             IndexMessage::Changed {
                 topic,
@@ -400,13 +400,13 @@ impl<'a> IndexStream<'a> {
                 };
                 known.hearing.change(device, &change);
                 if let Some(share) = known.share.clone() {
-                    name(self.daemon, &share, known);
+                    name(self.service, &share, known);
                 }
             }
             IndexMessage::Resync { topic } => {
                 if let Some(known) = self.topics.get_mut(&topic) {
                     known.told = None;
-                    self.daemon.index.news.send_replace(());
+                    self.service.index.news.send_replace(());
                 }
             }
             IndexMessage::Refused { topic, refusal } => {
@@ -434,7 +434,7 @@ impl Topic {
     /// Where this device listens, sealed; the same as before while that has not changed.
     fn sealed(
         &mut self,
-        daemon: &Daemon,
+        service: &IndexService,
         share: &Share,
         topic: IndexTopic,
         addresses: &[SocketAddr],
@@ -442,7 +442,7 @@ impl Topic {
         match &self.sealed {
             Some((before, sealed)) if before == addresses => Some(sealed.clone()),
             _ => {
-                let sealed = seal::seal(&share.secret, daemon.device, topic, addresses)?;
+                let sealed = seal::seal(&share.secret, service.device, topic, addresses)?;
                 self.sealed = Some((addresses.to_vec(), sealed.clone()));
                 Some(sealed)
             }
@@ -451,8 +451,8 @@ impl Topic {
 }
 
 /// What is to be said of a share, in the units of the index; `None`: it cannot be said yet.
-fn held(daemon: &Daemon, share: &Share) -> Option<LocalHoldings> {
-    let holding = daemon
+fn held(service: &IndexService, share: &Share) -> Option<LocalHoldings> {
+    let holding = service
         .index
         .lock()
         .holdings
@@ -467,25 +467,25 @@ fn held(daemon: &Daemon, share: &Share) -> Option<LocalHoldings> {
 }
 
 /// Tells the engine whom it should know of now.
-fn name(daemon: &Daemon, share: &Share, known: &mut Topic) {
-    let have = have(daemon, share);
+fn name(service: &IndexService, share: &Share, known: &mut Topic) {
+    let have = have(service, share);
     for (device, addresses) in known.hearing.name(share.owner, &have) {
         tracing::debug!(share = ?share.id, ?device, ?addresses, "an index names a holder");
-        daemon.swarm.links().indexed(device, addresses);
+        service.swarm.links().indexed(device, addresses);
         share.name_holder(device);
-        daemon.swarm.core().with(|engine, now| {
+        service.swarm.core().with(|engine, now| {
             engine.handle_holder_seen(share.id, device, HolderKind::Device, now)
         });
     }
 }
 
 /// What is here of a share, in the units of the index.
-fn have(daemon: &Daemon, share: &Share) -> Have {
+fn have(service: &IndexService, share: &Share) -> Have {
     let Some(version) = share.current() else {
         return Have::default();
     };
     let chunks = version.head.head().chunks;
-    let held = daemon
+    let held = service
         .swarm
         .core()
         .with(|engine, _| engine.held(share.id).cloned())

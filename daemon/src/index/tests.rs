@@ -36,7 +36,7 @@ async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_eithe
     })
     .await;
     announced(&again, 2).await;
-    owner.daemon.unshare(&one).unwrap();
+    owner.app.library.unshare(&one).unwrap();
     announced(&again, 1).await;
     // A daemon that ends takes its announcements along, and begins again with them.
     let home = owner.stop().await;
@@ -54,7 +54,7 @@ async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_eithe
     )
     .await;
     // What it asks for comes behind whatever it would have said.
-    let following = crate::index::follow(&shy.daemon, two.id);
+    let following = crate::index::follow(&shy.app.index, two.id);
     let subscribed = async {
         while again.node.index_held().unwrap().subscriptions == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;

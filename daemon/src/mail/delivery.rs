@@ -2,8 +2,8 @@
 //! order; tried again until a relay has them.
 
 use super::outbox::{Outcome, Waiting};
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::mail::MailService;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hither_api::SentState;
@@ -39,33 +39,33 @@ enum Attempt {
 type Pauses = HashMap<DeviceId, (Instant, u32)>;
 
 /// Works until the daemon ends.
-pub(super) async fn run(daemon: Arc<Daemon>) {
-    let mut changes = daemon.relays.changes();
+pub(super) async fn run(mail: Arc<MailService>) {
+    let mut changes = mail.relays.changes();
     let (mut busy, mut pauses) = (HashSet::new(), Pauses::new());
     let mut attempts = FuturesUnordered::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
-        for waiting in daemon.mail.outbox.heads() {
+        for waiting in mail.outbox.heads() {
             let paused = pauses
                 .get(&waiting.to)
                 .is_some_and(|(until, _)| Instant::now() < *until);
             if attempts.len() >= MAX_ATTEMPTS || paused || busy.contains(&waiting.to) {
                 continue;
             }
-            if let Some(connection) = daemon.relays.way_to(waiting.to) {
+            if let Some(connection) = mail.relays.way_to(waiting.to) {
                 busy.insert(waiting.to);
-                attempts.push(attempt(Arc::clone(&daemon), waiting, connection));
+                attempts.push(attempt(Arc::clone(&mail), waiting, connection));
             }
         }
         tokio::select! {
             Some((waiting, ended)) = attempts.next() => {
                 busy.remove(&waiting.to);
-                settle(&daemon, waiting, ended, &mut pauses).await;
+                settle(&mail, waiting, ended, &mut pauses).await;
             }
-            () = daemon.mail.outbox.added.notified() => {}
+            () = mail.outbox.added.notified() => {}
             Ok(()) = changes.changed() => {}
             () = first_end(&pauses) => {}
-            _ = housekeeping.tick() => clean(&daemon).await,
+            _ = housekeeping.tick() => clean(&mail).await,
         }
     }
 }
@@ -85,12 +85,11 @@ async fn first_end(pauses: &Pauses) {
 }
 
 async fn attempt(
-    daemon: Arc<Daemon>,
+    mail: Arc<MailService>,
     waiting: Waiting,
     connection: Arc<RelayConnection>,
 ) -> (Waiting, Attempt) {
-    let sealed =
-        tokio::task::spawn_blocking(move || daemon.mail.outbox.sealed(waiting.number)).await;
+    let sealed = tokio::task::spawn_blocking(move || mail.outbox.sealed(waiting.number)).await;
     let ended = match sealed {
         Ok(Ok(Some(sealed))) => send(waiting, &connection, sealed).await,
         // It was taken back meanwhile.
@@ -133,17 +132,17 @@ fn refused(refusal: RelayRefusal) -> Attempt {
     }
 }
 
-async fn settle(daemon: &Arc<Daemon>, waiting: Waiting, ended: Attempt, pauses: &mut Pauses) {
-    let outbox = &daemon.mail.outbox;
-    let (of, number) = (Arc::clone(daemon), waiting.number);
+async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pauses: &mut Pauses) {
+    let outbox = &mail.outbox;
+    let (of, number) = (Arc::clone(mail), waiting.number);
     let written = match ended {
         Attempt::Sent(outcome) => {
             pauses.remove(&waiting.to);
-            tokio::task::spawn_blocking(move || of.mail.outbox.sent(number, outcome)).await
+            tokio::task::spawn_blocking(move || of.outbox.sent(number, outcome)).await
         }
         Attempt::Never(reason) => {
             pauses.remove(&waiting.to);
-            tokio::task::spawn_blocking(move || of.mail.outbox.give_up(number, reason)).await
+            tokio::task::spawn_blocking(move || of.outbox.give_up(number, reason)).await
         }
         Attempt::Lost => return,
         Attempt::Later(reason, least) => {
@@ -177,12 +176,12 @@ fn pause(pauses: &mut Pauses, reader: DeviceId, least: Duration) {
     );
 }
 
-async fn clean(daemon: &Arc<Daemon>) {
-    let of = Arc::clone(daemon);
+async fn clean(mail: &Arc<MailService>) {
+    let of = Arc::clone(mail);
     let work = move || {
         let now = of.time.seconds();
-        of.mail.outbox.expire(now)?;
-        of.mail.inbox.forget_old(now)
+        of.outbox.expire(now)?;
+        of.inbox.forget_old(now)
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}

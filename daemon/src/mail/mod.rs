@@ -23,49 +23,98 @@ pub(crate) use outbox::Outbox;
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
 pub(crate) use send::{readers, send, send_ticket};
 
-use crate::daemon::Daemon;
+use crate::catalogue::Notice;
 use futures::future::BoxFuture;
+use hither_carrier::Identity;
 use hither_content::storage::{Storage, StorageError};
-use hither_proto::RelayMessage;
-use hither_relay_client::{Deliveries, Delivery, RelayConnection};
-use std::sync::Arc;
+use hither_content::{KeptClock, OwnData};
+use hither_proto::{DeviceId, RelayMessage};
+use hither_relay_client::{Deliveries, Delivery, RelayClient, RelayConnection};
+use hither_swarm::Warnings;
+use hither_util::tasks::Tasks;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Most messages that are made durable together.
 const MAX_BATCH: usize = 32;
 
-/// The messages of this device.
-pub(crate) struct Mail {
-    pub outbox: Outbox,
-    pub inbox: Inbox,
+/// Takes what other devices say in messages that no inbox shows.
+pub(crate) trait NoticeHandler: Send + Sync {
+    /// Takes a notice; it is durable when this returns. Blocks.
+    fn take(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError>;
 }
 
-impl Mail {
-    pub(crate) fn open(storage: &Arc<dyn Storage>) -> Result<Self, StorageError> {
-        let outbox = Outbox::open(Arc::clone(storage))?;
-        Ok(Self {
-            outbox,
-            inbox: Inbox::open(Arc::clone(storage))?,
-        })
+/// What messages are made of.
+pub(crate) struct MailDeps {
+    pub storage: Arc<dyn Storage>,
+    pub identity: Arc<Identity>,
+    pub relays: Arc<RelayClient>,
+    /// What belongs to Hither itself and is never sent.
+    pub own: Arc<OwnData>,
+    pub time: Arc<KeptClock>,
+    pub warnings: Warnings,
+    pub tasks: Tasks,
+}
+
+/// The messages of this device.
+pub(crate) struct MailService {
+    pub outbox: Outbox,
+    pub inbox: Inbox,
+    pub identity: Arc<Identity>,
+    pub relays: Arc<RelayClient>,
+    pub own: Arc<OwnData>,
+    pub time: Arc<KeptClock>,
+    pub warnings: Warnings,
+    pub tasks: Tasks,
+    /// Held weakly: it may hold this service.
+    notices: OnceLock<Weak<dyn NoticeHandler>>,
+}
+
+impl MailService {
+    /// Takes up the messages of earlier runs; nothing is sent before [`start`].
+    ///
+    /// Errors: the metadata store cannot be read.
+    pub(crate) fn open(deps: MailDeps) -> Result<Arc<Self>, StorageError> {
+        Ok(Arc::new(Self {
+            outbox: Outbox::open(Arc::clone(&deps.storage))?,
+            inbox: Inbox::open(deps.storage)?,
+            identity: deps.identity,
+            relays: deps.relays,
+            own: deps.own,
+            time: deps.time,
+            warnings: deps.warnings,
+            tasks: deps.tasks,
+            notices: OnceLock::new(),
+        }))
+    }
+
+    /// Registers who takes notices; before, they are left at the relay.
+    pub(crate) fn handle_notices(&self, handler: Weak<dyn NoticeHandler>) {
+        let _ = self.notices.set(handler); // The first one stays.
+    }
+
+    fn take_notice(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
+        match self.notices.get().and_then(Weak::upgrade) {
+            Some(handler) => handler.take(from, notice),
+            None => Ok(()), // The daemon ends; its catalogue's digest shows what was missed.
+        }
     }
 }
 
-/// Starts the courier.
-pub(crate) fn start(daemon: &Arc<Daemon>) {
-    daemon
-        .tasks
-        .spawn_forever(delivery::run(Arc::clone(daemon)));
+/// Starts delivering what is in the outbox.
+pub(crate) fn start(mail: &Arc<MailService>) {
+    mail.tasks.spawn_forever(delivery::run(Arc::clone(mail)));
 }
 
 /// How long after it was welcomed a connection may still bring what waited at the relay.
 const FIRST_WORDS: Duration = Duration::from_millis(500);
 
 /// Waits a moment for what relays have kept, when they were reached only just now.
-pub(crate) async fn settle(daemon: &Daemon) {
-    let mut latest = daemon.mail.inbox.latest();
-    daemon.relays.settle().await;
-    let youngest = daemon
+pub(crate) async fn settle(mail: &MailService) {
+    let mut latest = mail.inbox.latest();
+    mail.relays.settle().await;
+    let youngest = mail
         .relays
         .connected()
         .iter()
@@ -80,19 +129,19 @@ pub(crate) async fn settle(daemon: &Daemon) {
 
 /// Takes what one connection delivers, until it ends.
 pub(crate) async fn receive(
-    daemon: Arc<Daemon>,
+    mail: Arc<MailService>,
     connection: Arc<RelayConnection>,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) {
     let mut batch = Vec::new();
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        let (of, got) = (Arc::clone(&daemon), std::mem::take(&mut batch));
+        let (of, got) = (Arc::clone(&mail), std::mem::take(&mut batch));
         let take = move || {
-            of.mail.inbox.take(
+            of.inbox.take(
                 &of.identity,
                 &got,
                 of.time.seconds(),
-                &mut |from, notice| of.catalogue.take(&of, from, notice),
+                &mut |from, notice| of.take_notice(from, notice),
             )
         };
         let taken = tokio::task::spawn_blocking(take).await;
@@ -100,8 +149,7 @@ pub(crate) async fn receive(
             Ok(Ok(taken)) => taken,
             Ok(Err(error)) => {
                 // Not acknowledged: it comes again on the next connection.
-                daemon
-                    .warnings
+                mail.warnings
                     .add(format!("Messages that arrived could not be kept: {error}."));
                 return connection.close();
             }
@@ -114,29 +162,29 @@ pub(crate) async fn receive(
             connection.tell(RelayMessage::Received { seq }).await;
         }
         if taken.full {
-            return wait_for_room(&daemon, &connection, deliveries).await;
+            return wait_for_room(&mail, &connection, deliveries).await;
         }
     }
 }
 
 /// What comes meanwhile is not taken; it comes again on the connection that follows this one.
 async fn wait_for_room(
-    daemon: &Daemon,
+    mail: &MailService,
     connection: &RelayConnection,
     mut deliveries: mpsc::Receiver<Delivery>,
 ) {
-    daemon.warnings.add(
+    mail.warnings.add(
         "The inbox is full: messages stay at the relay until some are deleted (hither inbox delete).".into(),
     );
     let drained = async { while deliveries.recv().await.is_some() {} };
     tokio::select! {
-        () = daemon.mail.inbox.room.notified() => connection.close(),
+        () = mail.inbox.room.notified() => connection.close(),
         () = connection.ended() => {}
         () = drained => {}
     }
 }
 
-impl Deliveries for Daemon {
+impl Deliveries for MailService {
     fn receive(
         self: Arc<Self>,
         connection: Arc<RelayConnection>,

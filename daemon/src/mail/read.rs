@@ -4,8 +4,8 @@ use super::inbox::Inbox;
 use super::outbox::Outcome;
 use super::records::{self, MessageRecord, StoredContent, StoredFile};
 use super::send::describe;
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::mail::MailService;
 use hither_api::{
     ApiError, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo, SentInfo, SentState,
     TicketNote,
@@ -28,7 +28,7 @@ enum Detail {
     Full,
 }
 
-fn info(daemon: &Daemon, number: u64, record: &MessageRecord, detail: Detail) -> MessageInfo {
+fn info(mail: &MailService, number: u64, record: &MessageRecord, detail: Detail) -> MessageInfo {
     let full = detail == Detail::Full;
     let from = record.from.parse::<DeviceId>().ok();
     let mut info = MessageInfo {
@@ -36,7 +36,7 @@ fn info(daemon: &Daemon, number: u64, record: &MessageRecord, detail: Detail) ->
         message: record.message.clone(),
         from: record.from.clone(),
         name: from
-            .map(|from| daemon.relays.name_of(from))
+            .map(|from| mail.relays.name_of(from))
             .unwrap_or_default(),
         kind: record.content.kind(),
         received: record.received,
@@ -89,50 +89,48 @@ fn missing(number: u64) -> ApiError {
 }
 
 /// The messages behind number `after`, oldest first. Blocks.
-pub(crate) fn list(daemon: &Daemon, after: u64) -> Result<Vec<MessageInfo>, ApiError> {
-    let all = daemon.mail.inbox.after(after).map_err(storage)?;
+pub(crate) fn list(mail: &MailService, after: u64) -> Result<Vec<MessageInfo>, ApiError> {
+    let all = mail.inbox.after(after).map_err(storage)?;
     Ok(all
         .iter()
-        .map(|(number, record)| info(daemon, *number, record, Detail::Brief))
+        .map(|(number, record)| info(mail, *number, record, Detail::Brief))
         .collect())
 }
 
 /// One message, whole. Blocks.
-pub(crate) fn get(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiError> {
-    let record = daemon
-        .mail
+pub(crate) fn get(mail: &MailService, number: u64) -> Result<MessageInfo, ApiError> {
+    let record = mail
         .inbox
         .get(number)
         .map_err(storage)?
         .ok_or_else(|| missing(number))?;
-    Ok(info(daemon, number, &record, Detail::Full))
+    Ok(info(mail, number, &record, Detail::Full))
 }
 
 /// Takes note that a message was looked at. Blocks.
-pub(crate) fn mark_read(daemon: &Daemon, number: u64) -> Result<(), ApiError> {
-    daemon.mail.inbox.mark_read(number).map_err(storage)
+pub(crate) fn mark_read(mail: &MailService, number: u64) -> Result<(), ApiError> {
+    mail.inbox.mark_read(number).map_err(storage)
 }
 
 /// Removes a message. Blocks.
-pub(crate) fn delete(daemon: &Daemon, number: u64) -> Result<MessageInfo, ApiError> {
-    let record = daemon
-        .mail
+pub(crate) fn delete(mail: &MailService, number: u64) -> Result<MessageInfo, ApiError> {
+    let record = mail
         .inbox
         .delete(number)
         .map_err(storage)?
         .ok_or_else(|| missing(number))?;
-    Ok(info(daemon, number, &record, Detail::Brief))
+    Ok(info(mail, number, &record, Detail::Brief))
 }
 
 /// Writes the files of a message into a folder. Never over another file. Blocks.
-pub(crate) fn save(daemon: &Daemon, number: u64, folder: &Path) -> Result<SavedInfo, ApiError> {
+pub(crate) fn save(mail: &MailService, number: u64, folder: &Path) -> Result<SavedInfo, ApiError> {
     if !folder.is_absolute() || !folder.is_dir() {
         return Err(ApiError::new(
             ErrorCode::NotWritable,
             "The folder must exist, and its path be absolute.",
         ));
     }
-    let inbox = &daemon.mail.inbox;
+    let inbox = &mail.inbox;
     let record = inbox
         .get(number)
         .map_err(storage)?
@@ -232,7 +230,7 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
 }
 
 /// What no relay has taken yet, oldest first.
-pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
+pub(crate) fn outgoing(mail: &MailService) -> Vec<OutgoingInfo> {
     let tell = |(number, record, reason): (u64, records::OutgoingRecord, Option<String>)| {
         let state = if record.failed.is_some() {
             SentState::Failed
@@ -241,10 +239,10 @@ pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
         };
         let sent = match record.to.parse() {
             Ok(to) => describe(
-                daemon,
+                mail,
                 record.message,
                 to,
-                daemon.relays.name_of(to),
+                mail.relays.name_of(to),
                 Outcome { state, reason },
             ),
             Err(_) => {
@@ -264,15 +262,15 @@ pub(crate) fn outgoing(daemon: &Daemon) -> Vec<OutgoingInfo> {
             sent,
             kind: record.kind,
             summary: display_name(&record.summary),
-            made: daemon.time.to_wall(record.made),
+            made: mail.time.to_wall(record.made),
         }
     };
-    daemon.mail.outbox.list().into_iter().map(tell).collect()
+    mail.outbox.list().into_iter().map(tell).collect()
 }
 
 /// Takes a message back. Blocks.
-pub(crate) fn take_back(daemon: &Daemon, number: u64) -> Result<(), ApiError> {
-    let deleted = daemon.mail.outbox.delete(number).map_err(storage)?;
+pub(crate) fn take_back(mail: &MailService, number: u64) -> Result<(), ApiError> {
+    let deleted = mail.outbox.delete(number).map_err(storage)?;
     deleted.map(drop).ok_or_else(|| {
         ApiError::new(
             ErrorCode::NotFound,

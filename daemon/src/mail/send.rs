@@ -4,8 +4,8 @@
 use super::content::{Content, Letter, MAX_FILES, SmallFile};
 use super::outbox::{AddError, Outcome};
 use super::records::OutgoingRecord;
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::mail::MailService;
 use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNote};
 use hither_carrier::seal::{self, SealError, SealPurpose};
 use hither_content::{OwnData, OwnSeen};
@@ -30,8 +30,8 @@ pub(crate) struct Reader {
 }
 
 /// The device that a user means; not this one.
-async fn reader(daemon: &Daemon, wanted: &str) -> Result<Reader, ApiError> {
-    let found = daemon
+async fn reader(mail: &MailService, wanted: &str) -> Result<Reader, ApiError> {
+    let found = mail
         .relays
         .find(wanted)
         .await
@@ -49,10 +49,13 @@ async fn reader(daemon: &Daemon, wanted: &str) -> Result<Reader, ApiError> {
 }
 
 /// The devices that a user means, each once.
-pub(crate) async fn readers(daemon: &Daemon, wanted: &[String]) -> Result<Vec<Reader>, ApiError> {
+pub(crate) async fn readers(
+    mail: &MailService,
+    wanted: &[String],
+) -> Result<Vec<Reader>, ApiError> {
     let mut readers = Vec::new();
     for wanted in wanted {
-        let reader = reader(daemon, wanted).await?;
+        let reader = reader(mail, wanted).await?;
         if !readers.contains(&reader) {
             readers.push(reader);
         }
@@ -61,14 +64,17 @@ pub(crate) async fn readers(daemon: &Daemon, wanted: &[String]) -> Result<Vec<Re
 }
 
 /// Sends a message: it is durable when this returns, and its state is what is known then.
-pub(crate) async fn send(daemon: &Arc<Daemon>, request: SendRequest) -> Result<SentInfo, ApiError> {
-    let reader = reader(daemon, &request.to).await?;
-    deliver(daemon, &reader, request).await
+pub(crate) async fn send(
+    mail: &Arc<MailService>,
+    request: SendRequest,
+) -> Result<SentInfo, ApiError> {
+    let reader = reader(mail, &request.to).await?;
+    deliver(mail, &reader, request).await
 }
 
 /// Sends the ticket of a share; for readers to whom it cannot be sent the answer says why.
 pub(crate) async fn send_ticket(
-    daemon: &Arc<Daemon>,
+    mail: &Arc<MailService>,
     readers: &[Reader],
     note: &TicketNote,
 ) -> Vec<SentInfo> {
@@ -77,7 +83,7 @@ pub(crate) async fn send_ticket(
             ticket: Some(note.clone()),
             ..SendRequest::default()
         };
-        deliver(daemon, reader, request)
+        deliver(mail, reader, request)
             .await
             .unwrap_or_else(|error| SentInfo {
                 message: String::new(),
@@ -92,21 +98,21 @@ pub(crate) async fn send_ticket(
 }
 
 async fn deliver(
-    daemon: &Arc<Daemon>,
+    mail: &Arc<MailService>,
     reader: &Reader,
     request: SendRequest,
 ) -> Result<SentInfo, ApiError> {
-    let (of, to) = (Arc::clone(daemon), reader.device);
+    let (of, to) = (Arc::clone(mail), reader.device);
     let written = tokio::task::spawn_blocking(move || write(&of, to, request));
     let (message, mut told) = written.await.map_err(failure::internal)??;
-    let outcome = follow(daemon, to, &mut told).await;
+    let outcome = follow(mail, to, &mut told).await;
     let name = reader.name.clone();
-    Ok(describe(daemon, message, to, name, outcome))
+    Ok(describe(mail, message, to, name, outcome))
 }
 
 /// A message as it stands; what waits for what never comes by itself says what must be done.
 pub(super) fn describe(
-    daemon: &Daemon,
+    mail: &MailService,
     message: String,
     to: DeviceId,
     name: String,
@@ -121,7 +127,7 @@ pub(super) fn describe(
         hint: None,
     };
     if sent.state == SentState::Waiting
-        && let Some((host, trouble)) = daemon.relays.stuck(to)
+        && let Some((host, trouble)) = mail.relays.stuck(to)
     {
         sent.reason = Some(format!("it cannot be given to {host}: {}", trouble.why));
         sent.hint = Some(trouble.hint.to_owned());
@@ -131,11 +137,11 @@ pub(super) fn describe(
 
 /// Reads, seals and keeps a message. Blocks.
 fn write(
-    daemon: &Daemon,
+    mail: &MailService,
     to: DeviceId,
     request: SendRequest,
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
-    let content = content(&daemon.own, request)?;
+    let content = content(&mail.own, request)?;
     let (kind, summary) = (content.kind(), content.summary());
     let mut id = [0_u8; MessageId::LEN];
     getrandom::fill(&mut id).map_err(failure::internal)?;
@@ -145,7 +151,7 @@ fn write(
         content,
     };
     let sealed = seal::seal(
-        &daemon.identity,
+        &mail.identity,
         to,
         SealPurpose::Message,
         &id,
@@ -156,7 +162,7 @@ fn write(
         error => failure::internal(error),
     })?;
     // It may leave by any relay that lists the reader: the one that takes the least decides.
-    let relays = daemon.relays.all();
+    let relays = mail.relays.all();
     let takes = relays
         .iter()
         .filter(|relay| relay.presence(to).is_some())
@@ -167,14 +173,13 @@ fn write(
     let record = OutgoingRecord {
         message: id.to_string(),
         to: to.to_string(),
-        made: daemon.time.seconds(),
+        made: mail.time.seconds(),
         kind,
         summary,
         sealed: sealed.len() as u64,
         failed: None,
     };
-    let told = daemon
-        .mail
+    let told = mail
         .outbox
         .add(record, &sealed)
         .map_err(|error| match error {
@@ -303,18 +308,22 @@ fn mode(_: &std::fs::Metadata) -> u32 {
 }
 
 /// What becomes of a message while a relay is there or may be there any moment.
-async fn follow(daemon: &Daemon, to: DeviceId, told: &mut oneshot::Receiver<Outcome>) -> Outcome {
+async fn follow(
+    mail: &MailService,
+    to: DeviceId,
+    told: &mut oneshot::Receiver<Outcome>,
+) -> Outcome {
     let waiting = |reason: &str| Outcome {
         state: SentState::Waiting,
         reason: Some(reason.into()),
     };
-    let mut changes = daemon.relays.changes();
+    let mut changes = mail.relays.changes();
     let deadline = Instant::now() + PATIENCE;
     loop {
         changes.mark_unchanged();
-        let reason = if daemon.relays.way_to(to).is_some() {
+        let reason = if mail.relays.way_to(to).is_some() {
             "the relay has not answered yet"
-        } else if daemon.relays.connecting() {
+        } else if mail.relays.connecting() {
             "no relay is reached yet"
         } else {
             return told

@@ -1,13 +1,13 @@
 //! A daemon of its own for one test, without discovery and without its API.
 
-use crate::daemon::Daemon;
+use crate::app::App;
 use hither_api::{Config, MessageInfo, Paths, SendRequest, SentInfo};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub struct Device {
-    pub daemon: Arc<Daemon>,
+    pub app: App,
 }
 
 impl Device {
@@ -20,20 +20,23 @@ impl Device {
             ..Config::default()
         };
         let paths = Paths::in_home(home);
-        let (daemon, _inputs) =
-            tokio::task::spawn_blocking(move || Daemon::start(paths, config).unwrap())
+        let (app, _inputs) =
+            tokio::task::spawn_blocking(move || App::start(paths, config).unwrap())
                 .await
                 .unwrap();
-        daemon.relays.run();
-        crate::mail::start(&daemon);
-        Self { daemon }
+        app.relays.run();
+        crate::mail::start(&app.mail);
+        Self { app }
     }
 
     /// Ends it, so that another one can be started in the same home.
     pub async fn stop(self) {
-        self.daemon.stop().await;
+        self.app.stop().await;
+        // Every service holds it; while one lives, the store stays locked.
+        let swarm = Arc::downgrade(&self.app.swarm);
+        drop(self.app);
         let patience = async {
-            while Arc::strong_count(&self.daemon) > 1 {
+            while swarm.strong_count() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -43,14 +46,14 @@ impl Device {
     }
 
     pub async fn join(&self, url: &hither_proto::RelayUrl) {
-        self.daemon.relays.join(url).await.unwrap();
+        self.app.relays.join(url).await.unwrap();
     }
 
     /// Waits until the connections and lists are so.
-    pub async fn until(&self, what: &str, is_so: impl Fn(&Daemon) -> bool) {
-        let mut changes = self.daemon.relays.changes();
+    pub async fn until(&self, what: &str, is_so: impl Fn(&App) -> bool) {
+        let mut changes = self.app.relays.changes();
         let waiting = async {
-            while !is_so(&self.daemon) {
+            while !is_so(&self.app) {
                 changes.changed().await.unwrap();
             }
         };
@@ -61,7 +64,7 @@ impl Device {
 
     /// The key of the relay that is connected.
     pub fn connected(&self) -> Option<hither_proto::DeviceId> {
-        self.daemon
+        self.app
             .relays
             .connected()
             .first()
@@ -74,19 +77,19 @@ impl Device {
             text: Some(text.into()),
             ..SendRequest::default()
         };
-        crate::mail::send(&self.daemon, request).await.unwrap()
+        crate::mail::send(&self.app.mail, request).await.unwrap()
     }
 
     pub async fn inbox(&self) -> Vec<MessageInfo> {
-        let daemon = Arc::clone(&self.daemon);
-        tokio::task::spawn_blocking(move || crate::mail::list(&daemon, 0).unwrap())
+        let app = self.app.clone();
+        tokio::task::spawn_blocking(move || crate::mail::list(&app.mail, 0).unwrap())
             .await
             .unwrap()
     }
 
     /// The texts in the inbox, when there are so many.
     pub async fn texts(&self, count: usize) -> Vec<String> {
-        let mut latest = self.daemon.mail.inbox.latest();
+        let mut latest = self.app.mail.inbox.latest();
         let waiting = async {
             loop {
                 let inbox = self.inbox().await;

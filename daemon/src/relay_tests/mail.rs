@@ -3,7 +3,6 @@
 use super::{Device, Fleet, Node, deliver};
 use hither_api::{ErrorCode, MessageKind, SendRequest, SentState};
 use hither_proto::RelayRefusalCode;
-use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Two devices of one user at one relay.
@@ -78,7 +77,7 @@ async fn messages_arrive_in_order_and_are_acknowledged() {
             .iter()
             .any(|mail| mail.sealed.windows(3).any(|w| w == b"one"))
     );
-    assert_eq!(pair.desk.daemon.mail.outbox.len(), 0);
+    assert_eq!(pair.desk.app.mail.outbox.len(), 0);
     pair.stop().await;
 }
 
@@ -134,7 +133,7 @@ async fn without_any_relay_it_says_so_at_once_and_sends_when_there_is_one() {
         (sent.state, sent.reason.as_deref()),
         (SentState::Waiting, Some("no relay is reached"))
     );
-    assert_eq!(pair.desk.daemon.mail.outbox.len(), 1);
+    assert_eq!(pair.desk.app.mail.outbox.len(), 1);
     let anew = Node::start(&pair.fleet);
     let url = anew.url(Some(pair.fleet.invite(7)));
     pair.desk.join(&url).await;
@@ -150,8 +149,10 @@ async fn a_message_that_comes_twice_is_shown_once() {
     pair.desk.send("phone", "once").await;
     pair.phone.texts(1).await;
     let mail = pair.fleet.state().sent[0].clone();
-    pair.fleet.tell(pair.phone.daemon.device, deliver(8, &mail));
-    pair.fleet.tell(pair.phone.daemon.device, deliver(9, &mail));
+    pair.fleet
+        .tell(pair.phone.app.diagnostics.device, deliver(8, &mail));
+    pair.fleet
+        .tell(pair.phone.app.diagnostics.device, deliver(9, &mail));
     pair.fleet
         .until("acknowledged all the same", |state| {
             state.received.last() == Some(&9)
@@ -159,18 +160,19 @@ async fn a_message_that_comes_twice_is_shown_once() {
         .await;
     assert_eq!(pair.phone.inbox().await.len(), 1);
     // Not after it was deleted either, nor after a restart.
-    let daemon = Arc::clone(&pair.phone.daemon);
-    tokio::task::spawn_blocking(move || crate::mail::delete(&daemon, 1).unwrap())
+    let app = pair.phone.app.clone();
+    tokio::task::spawn_blocking(move || crate::mail::delete(&app.mail, 1).unwrap())
         .await
         .unwrap();
     pair.phone.stop().await;
     let phone = Device::start(pair.homes[1].path(), "phone").await;
     pair.fleet
         .until("back", |state| {
-            state.online.contains_key(&phone.daemon.device)
+            state.online.contains_key(&phone.app.diagnostics.device)
         })
         .await;
-    pair.fleet.tell(phone.daemon.device, deliver(10, &mail));
+    pair.fleet
+        .tell(phone.app.diagnostics.device, deliver(10, &mail));
     pair.fleet
         .until("acknowledged again", |state| {
             state.received.last() == Some(&10)
@@ -216,7 +218,7 @@ async fn what_was_not_sealed_for_this_device_is_dropped_and_holds_up_nothing() {
     let mut forged = pair.fleet.state().sent[0].clone();
     forged.id = hither_proto::MessageId::new([3; 16]);
     pair.fleet
-        .tell(pair.phone.daemon.device, deliver(5, &forged));
+        .tell(pair.phone.app.diagnostics.device, deliver(5, &forged));
     pair.desk.send("phone", "next").await;
     assert_eq!(pair.phone.texts(2).await, ["good", "next"]);
     pair.fleet
@@ -241,15 +243,15 @@ async fn files_travel_with_their_names_and_modes_and_replace_nothing() {
         files,
         ..SendRequest::default()
     };
-    let sent = crate::mail::send(&pair.desk.daemon, request(vec![script.clone(), empty]))
+    let sent = crate::mail::send(&pair.desk.app.mail, request(vec![script.clone(), empty]))
         .await
         .unwrap();
     assert_eq!(sent.state, SentState::Delivered);
     pair.phone.texts(1).await;
     let target = tempfile::tempdir().unwrap();
     std::fs::write(target.path().join("run.sh"), "mine").unwrap();
-    let (daemon, to) = (Arc::clone(&pair.phone.daemon), target.path().to_owned());
-    let saved = tokio::task::spawn_blocking(move || crate::mail::save(&daemon, 1, &to).unwrap())
+    let (app, to) = (pair.phone.app.clone(), target.path().to_owned());
+    let saved = tokio::task::spawn_blocking(move || crate::mail::save(&app.mail, 1, &to).unwrap())
         .await
         .unwrap();
     assert!(saved.paths[0].ends_with("run (2).sh"), "{saved:?}");
@@ -267,7 +269,7 @@ async fn files_travel_with_their_names_and_modes_and_replace_nothing() {
 
     let large = folder.path().join("large");
     std::fs::write(&large, vec![7; 300 * 1024]).unwrap();
-    let error = crate::mail::send(&pair.desk.daemon, request(vec![large]))
+    let error = crate::mail::send(&pair.desk.app.mail, request(vec![large]))
         .await
         .unwrap_err();
     assert_eq!(error.code, ErrorCode::TooLong);
@@ -280,7 +282,7 @@ async fn a_relay_that_forgot_the_reader_ends_the_attempts() {
     pair.fleet.state().refuse_sends = Some(RelayRefusalCode::NotFound);
     let sent = pair.desk.send("phone", "x").await;
     assert_eq!(sent.state, SentState::Failed);
-    let waiting = crate::mail::outgoing(&pair.desk.daemon);
+    let waiting = crate::mail::outgoing(&pair.desk.app.mail);
     assert!(
         waiting[0]
             .sent
@@ -290,8 +292,8 @@ async fn a_relay_that_forgot_the_reader_ends_the_attempts() {
             .contains("any more"),
         "{waiting:?}"
     );
-    let daemon = Arc::clone(&pair.desk.daemon);
-    tokio::task::spawn_blocking(move || crate::mail::take_back(&daemon, 1).unwrap())
+    let app = pair.desk.app.clone();
+    tokio::task::spawn_blocking(move || crate::mail::take_back(&app.mail, 1).unwrap())
         .await
         .unwrap();
     let to_itself = SendRequest {
@@ -300,7 +302,7 @@ async fn a_relay_that_forgot_the_reader_ends_the_attempts() {
         ..SendRequest::default()
     };
     assert_eq!(
-        crate::mail::send(&pair.desk.daemon, to_itself)
+        crate::mail::send(&pair.desk.app.mail, to_itself)
             .await
             .unwrap_err()
             .code,

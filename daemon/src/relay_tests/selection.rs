@@ -9,7 +9,7 @@ use hither_relay_client::ConnectionState;
 
 /// The records of relays that a device keeps, as text.
 fn kept(device: &Device) -> Vec<String> {
-    let store = device.daemon.records.store();
+    let store = device.app.library.records.store();
     let records = store
         .all::<serde_json::Value>(Table::new("relays"))
         .unwrap();
@@ -32,33 +32,27 @@ async fn a_device_joins_and_knows_the_others_also_when_no_relay_is_there() {
     let phone = Device::start(other_home.path(), "phone\u{1b}[2J").await;
     desk.join(&url).await;
     phone.join(&url).await;
-    desk.until("the phone's card", |daemon| {
-        daemon
-            .relays
+    desk.until("the phone's card", |app| {
+        app.relays
             .devices()
             .iter()
             .any(|d| d.name.starts_with("phone"))
     })
     .await;
-    let devices = desk.daemon.relays.devices();
+    let devices = desk.app.relays.devices();
     assert!(devices[0].this && devices[0].name == "desk" && devices.len() == 2);
     assert_eq!(devices[1].name, "phone\u{fffd}[2J");
     assert!(devices[1].online && devices[1].as_of.is_none() && !devices[1].same_network);
     assert_eq!(devices[1].relays, [format!("127.0.0.1:{}", node.port)]);
-    assert_eq!(
-        desk.daemon.relays.all()[0].info().state,
-        RelayState::Connected
-    );
+    assert_eq!(desk.app.relays.all()[0].info().state, RelayState::Connected);
 
     phone.stop().await;
-    desk.until("the phone is gone", |daemon| {
-        !daemon.relays.devices()[1].online
-    })
-    .await;
+    desk.until("the phone is gone", |app| !app.relays.devices()[1].online)
+        .await;
     node.kill().await;
     desk.stop().await;
     let desk = Device::start(home.path(), "desk").await;
-    let devices = desk.daemon.relays.devices();
+    let devices = desk.app.relays.devices();
     assert_eq!((devices.len(), devices[1].online), (2, false));
     assert_eq!(devices[1].name, "phone\u{fffd}[2J");
     assert!(devices[1].as_of.is_some() && devices[1].last_seen.is_some());
@@ -73,7 +67,7 @@ async fn why_a_relay_cannot_be_joined_is_told() {
     let (fleet, home) = (Fleet::new(), tempfile::tempdir().unwrap());
     let node = Node::start(&fleet);
     let desk = Device::start(home.path(), "desk").await;
-    let failed = async |url| failure::join(&desk.daemon.relays.join(&url).await.err().unwrap());
+    let failed = async |url| failure::join(&desk.app.relays.join(&url).await.err().unwrap());
     let error = failed(node.url(Some(Invitation::new([9; 16])))).await;
     assert_eq!(error.code, ErrorCode::Refused);
     assert!(
@@ -105,7 +99,7 @@ async fn why_a_relay_cannot_be_joined_is_told() {
     );
     node.kill().await;
     assert_eq!(failed(url).await.code, ErrorCode::NoRelay);
-    assert!(desk.daemon.relays.all().is_empty() && kept(&desk).is_empty());
+    assert!(desk.app.relays.all().is_empty() && kept(&desk).is_empty());
     desk.stop().await;
 }
 
@@ -119,7 +113,7 @@ async fn a_dead_relay_of_the_list_is_passed_over_and_a_dying_one_replaced() {
     dead.kill().await;
     // The relay that it is on asks it to go; the first of the list is dead.
     fleet.tell(
-        desk.daemon.device,
+        desk.app.diagnostics.device,
         RelayMessage::Move { relays: Vec::new() },
     );
     desk.until("on the second", |_| desk.connected() == Some(second.key))
@@ -158,8 +152,8 @@ async fn a_move_makes_the_new_connection_before_it_breaks_the_old_one() {
     let desk = Device::start(home.path(), "desk").await;
     desk.join(&old.url(Some(fleet.invite(1)))).await;
     // Whether it was ever without a connection.
-    let mut changes = desk.daemon.relays.changes();
-    let watched = std::sync::Arc::clone(&desk.daemon);
+    let mut changes = desk.app.relays.changes();
+    let watched = desk.app.clone();
     let watching = tokio::spawn(async move {
         while watched.relays.connected().first().is_some() {
             if changes.changed().await.is_err() {
@@ -169,7 +163,7 @@ async fn a_move_makes_the_new_connection_before_it_breaks_the_old_one() {
         panic!("there was no connection for a moment");
     });
     fleet.tell(
-        desk.daemon.device,
+        desk.app.diagnostics.device,
         RelayMessage::Move {
             relays: vec![new.address()],
         },
@@ -195,27 +189,24 @@ async fn a_relay_that_was_left_is_forgotten_and_one_that_revokes_is_not_pestered
     desk.join(&url).await;
     desk.join(&url).await; // again changes nothing
     assert_eq!(fleet.state().hellos.len(), 1);
-    let joined = desk.daemon.relays.all()[0].clone();
-    desk.daemon.relays.leave(&joined).await.unwrap();
+    let joined = desk.app.relays.all()[0].clone();
+    desk.app.relays.leave(&joined).await.unwrap();
     fleet
         .until("gone", |state| state.open[&node.key] == 0)
         .await;
-    assert!(kept(&desk).is_empty() && desk.daemon.relays.devices().len() == 1);
+    assert!(kept(&desk).is_empty() && desk.app.relays.devices().len() == 1);
 
     desk.join(&url).await;
     fleet.state().registered.clear();
     fleet.tell(
-        desk.daemon.device,
+        desk.app.diagnostics.device,
         RelayMessage::Refused(hither_proto::RelayRefusalCode::Revoked.into()),
     );
-    desk.until("waiting", |daemon| {
-        matches!(
-            daemon.relays.all()[0].state(),
-            ConnectionState::Waiting { .. }
-        )
+    desk.until("waiting", |app| {
+        matches!(app.relays.all()[0].state(), ConnectionState::Waiting { .. })
     })
     .await;
-    let info = desk.daemon.relays.all()[0].info();
+    let info = desk.app.relays.all()[0].info();
     assert_eq!(
         info.reason.as_deref(),
         Some("this device was revoked at the relay")

@@ -6,7 +6,7 @@
 //! what a store shows counts; one that is not reached changes nothing.
 
 use super::records::KeptRecord;
-use crate::daemon::Daemon;
+use crate::store_upload::StoreUploadService;
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{HolderKind, Purpose, Refusal, RelayAddress, ShareId, SignedHead};
@@ -26,9 +26,9 @@ enum CheckError {
 }
 
 /// Asks for everything that is kept at stores, one after the other.
-pub(super) async fn everything(daemon: Arc<Daemon>) {
+pub(super) async fn everything(service: Arc<StoreUploadService>) {
     let kept: Vec<ShareId> = {
-        let entries = daemon.store_uploads.lock();
+        let entries = service.store_uploads.lock();
         let whole = |record: &KeptRecord| record.version > 0 && !record.release;
         entries
             .iter()
@@ -37,21 +37,21 @@ pub(super) async fn everything(daemon: Arc<Daemon>) {
             .collect()
     };
     for share in kept {
-        one(&daemon, share).await;
+        one(&service, share).await;
     }
 }
 
 /// Asks what a store has of one share. What it has lost is uploaded again, and what this device
 /// does not know is gone past.
-pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
-    let Some(share) = daemon.swarm.shares().get(share) else {
+pub(super) async fn one(service: &Arc<StoreUploadService>, share: ShareId) {
+    let Some(share) = service.swarm.shares().get(share) else {
         return;
     };
-    let record = daemon.store_uploads.entry(share.id).record;
+    let record = service.store_uploads.entry(share.id).record;
     let Some(store) = record.as_ref().and_then(KeptRecord::store) else {
         return;
     };
-    let shown = match shown(daemon, &share, &store).await {
+    let shown = match shown(service, &share, &store).await {
         Ok(shown) => shown,
         Err(error) => {
             return tracing::debug!(share = ?share.id, %error, "a store does not say what it has");
@@ -59,7 +59,7 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
     };
     if let Some(head) = &shown {
         share.saw(head);
-        daemon.swarm.mark_if_behind(&share);
+        service.swarm.mark_if_behind(&share);
     }
     let Some(current) = share.current() else {
         return;
@@ -68,7 +68,7 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
     let said = record.is_some_and(|record| record.version == current.number());
     if lost && said {
         tracing::warn!(share = ?share.id, version = current.number(), "the store has lost what was uploaded");
-        daemon.store_uploads.change(share.id, |entry| {
+        service.store_uploads.change(share.id, |entry| {
             if let Some(record) = entry
                 .record
                 .as_mut()
@@ -77,17 +77,17 @@ pub(super) async fn one(daemon: &Arc<Daemon>, share: ShareId) {
                 (record.version, record.checked) = (0, 0);
             }
         });
-        daemon.store_uploads.shared(share.id);
+        service.store_uploads.shared(share.id);
     }
 }
 
 /// The head that a store shows of a share; none when it does not have it.
 async fn shown(
-    daemon: &Daemon,
+    service: &StoreUploadService,
     share: &Share,
     store: &RelayAddress,
 ) -> Result<Option<SignedHead>, CheckError> {
-    let connected = daemon
+    let connected = service
         .relays
         .connected()
         .into_iter()
@@ -95,7 +95,7 @@ async fn shown(
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
-    let link = dial(&daemon.swarm.endpoint(), store).await?;
+    let link = dial(&service.swarm.endpoint(), store).await?;
     let answer = ask(share, &link).await;
     link.close("looked");
     Ok(answer?)

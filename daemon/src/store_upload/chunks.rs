@@ -1,7 +1,7 @@
 //! The chunks of one version in the order of an upload: what there is, and reading what the store
 //! misses.
 
-use crate::daemon::Daemon;
+use crate::store_upload::StoreUploadService;
 use bytes::Bytes;
 use hither_content::ReadChunkError;
 use hither_proto::limits::{CHUNK_TAG, MAX_PUT_LIST};
@@ -126,9 +126,13 @@ impl Chunks {
     /// Reads and seals what is missing on a thread that may block: root and manifest first, so that
     /// what arrived of an upload that stays unfinished can be read. Ends early when nobody
     /// takes it any more.
-    pub(super) fn read(&self, daemon: &Arc<Daemon>, missing: Missing) -> mpsc::Receiver<Read> {
+    pub(super) fn read(
+        &self,
+        service: &Arc<StoreUploadService>,
+        missing: Missing,
+    ) -> mpsc::Receiver<Read> {
         let (sender, chunks) = mpsc::channel(AHEAD);
-        let (daemon, of) = (Arc::clone(daemon), self.clone());
+        let (service, of) = (Arc::clone(service), self.clone());
         tokio::task::spawn_blocking(move || {
             let root = missing.root.then_some((Space::Root, 0));
             let manifest = missing
@@ -140,7 +144,7 @@ impl Chunks {
                 .positions()
                 .map(|position| (Space::Data, position));
             for (space, position) in root.into_iter().chain(manifest).chain(data) {
-                let read = of.read_one(&daemon, space, position);
+                let read = of.read_one(&service, space, position);
                 let failed = read.is_err();
                 if sender.blocking_send(read).is_err() || failed {
                     return;
@@ -150,8 +154,8 @@ impl Chunks {
         chunks
     }
 
-    fn read_one(&self, daemon: &Daemon, space: Space, position: u32) -> Read {
-        let mut buffer = daemon.swarm.workers().buffers.take();
+    fn read_one(&self, service: &StoreUploadService, space: Space, position: u32) -> Read {
+        let mut buffer = service.swarm.workers().buffers.take();
         self.version
             .read_sealed(space, position, &mut buffer)
             .map_err(|error| match error {
@@ -160,7 +164,7 @@ impl Chunks {
                 }
                 error => ReadFailed::Unreadable(error.to_string()),
             })?;
-        let payload = PooledBuf::bytes(buffer, &daemon.swarm.workers().buffers);
+        let payload = PooledBuf::bytes(buffer, &service.swarm.workers().buffers);
         Ok((
             RelayMessage::PutChunk {
                 space,

@@ -1,7 +1,7 @@
 //! How an upload gets on, looked at from beside: when the way to the store carries little or
 //! nothing, it is left for the other carrier.
 
-use crate::daemon::Daemon;
+use crate::store_upload::StoreUploadService;
 use hither_carrier::{CarrierKind, Link, Paths, Progress, Stream};
 use hither_proto::DeviceId;
 use hither_swarm::ANSWERS;
@@ -28,9 +28,9 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(daemon: &Daemon, link: &Link, stream: &Stream) -> Self {
+    pub(super) fn new(service: &StoreUploadService, link: &Link, stream: &Stream) -> Self {
         Self {
-            paths: Arc::clone(daemon.swarm.links().paths()),
+            paths: Arc::clone(service.swarm.links().paths()),
             link: link.clone(),
             via: stream.via,
             state: AtomicU8::new(SENDING),

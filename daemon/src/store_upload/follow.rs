@@ -1,7 +1,7 @@
 //! What users see of uploads.
 
 use super::{Doing, Entry, Trouble, policy};
-use crate::daemon::Daemon;
+use crate::store_upload::StoreUploadService;
 use futures::Stream;
 use futures::stream;
 use hither_api::{ApiError, ErrorCode, Event, UploadInfo, UploadState};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// How often progress is told at most.
 const PROGRESS: Duration = Duration::from_millis(200);
 
-impl Daemon {
+impl StoreUploadService {
     /// How the upload of a share stands; nothing for shares of others, and while no relay has to do
     /// with it.
     pub(crate) fn upload_info(&self, share: &Share) -> Option<UploadInfo> {
@@ -25,10 +25,11 @@ impl Daemon {
         }
         let version = share.current()?.number();
         let word = self
+            .library
             .share_record(share.id)
             .is_some_and(|record| record.no_upload);
         let bytes = share.current()?.head.head().bytes;
-        let entry = match policy::share(&self.config.upload, word, bytes) {
+        let entry = match policy::share(&self.rules, word, bytes) {
             Ok(()) => entry,
             Err(why) => Entry {
                 doing: why.into(),
@@ -43,10 +44,11 @@ impl Daemon {
     }
 }
 
-impl Daemon {
+impl StoreUploadService {
     /// Shares that are being uploaded, or wait for it.
     pub(crate) fn uploads(&self) -> u64 {
         let infos = self
+            .library
             .share_records()
             .into_iter()
             .filter_map(|(share, _)| self.upload_info(&share));
@@ -102,10 +104,13 @@ fn percent(bytes: u64, total: u64) -> u64 {
 
 /// Tells how an upload goes on, until it is done or nothing comes of it without somebody doing
 /// something.
-pub(crate) fn follow(daemon: Arc<Daemon>, share: ShareId) -> impl Stream<Item = Event> {
-    let changes = daemon.store_uploads.changes.subscribe();
+pub(crate) fn follow(
+    service: Arc<StoreUploadService>,
+    share: ShareId,
+) -> impl Stream<Item = Event> {
+    let changes = service.store_uploads.changes.subscribe();
     let follow = Follow {
-        daemon,
+        service,
         share,
         changes,
         told: None,
@@ -118,7 +123,7 @@ pub(crate) fn follow(daemon: Arc<Daemon>, share: ShareId) -> impl Stream<Item = 
 }
 
 struct Follow {
-    daemon: Arc<Daemon>,
+    service: Arc<StoreUploadService>,
     share: ShareId,
     changes: watch::Receiver<u64>,
     told: Option<UploadInfo>,
@@ -130,11 +135,11 @@ impl Follow {
         while !self.ended {
             self.changes.borrow_and_update();
             let upload = self
-                .daemon
+                .service
                 .swarm
                 .shares()
                 .get(self.share)
-                .and_then(|share| self.daemon.upload_info(&share));
+                .and_then(|share| self.service.upload_info(&share));
             let Some(upload) = upload else {
                 self.ended = true;
                 return Some(Event::Error(no_upload()));

@@ -23,12 +23,16 @@ mod work;
 
 pub(crate) use follow::follow;
 
-use crate::daemon::Daemon;
+use crate::library::{Library, LibraryListener};
 use crate::records::Records;
 use hither_api::ErrorCode;
+use hither_api::UploadRules;
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
+use hither_relay_client::RelayClient;
+use hither_swarm::Swarm;
 use hither_util::sync::Mutex;
+use hither_util::tasks::Tasks;
 use nearness::Nearest;
 use records::KeptRecord;
 use std::collections::HashMap;
@@ -84,6 +88,7 @@ pub(crate) struct StoreUploads {
     /// Counts up with every change that users see.
     changes: watch::Sender<u64>,
     nearest: Nearest,
+    records: Records,
 }
 
 impl StoreUploads {
@@ -109,6 +114,7 @@ impl StoreUploads {
             wake: Notify::new(),
             changes: watch::Sender::new(0),
             nearest: Nearest::default(),
+            records: records.clone(),
         })
     }
 
@@ -135,7 +141,7 @@ impl StoreUploads {
 
     /// A share is new, has a new version, or is shared otherwise than before: what went wrong
     /// before means nothing now.
-    pub(crate) fn shared(&self, share: ShareId) {
+    fn shared(&self, share: ShareId) {
         self.change(share, |entry| {
             (entry.failures, entry.not_before) = (0, None)
         });
@@ -156,12 +162,12 @@ impl StoreUploads {
     }
 
     /// A share ended: stores need not keep it any more. Durable when this returns.
-    pub(crate) fn release(&self, records: &Records, share: ShareId) {
+    fn release(&self, share: ShareId) {
         let Some(mut record) = self.entry(share).record else {
             return self.forget(share);
         };
         record.release = true;
-        if let Err(error) = records.put_kept(share, &record) {
+        if let Err(error) = self.records.put_kept(share, &record) {
             tracing::error!(%error, "that a store need not keep a share could not be recorded");
         }
         self.change(share, |entry| {
@@ -180,10 +186,33 @@ impl StoreUploads {
     }
 }
 
+impl LibraryListener for StoreUploads {
+    fn published(&self, share: ShareId) {
+        self.shared(share);
+    }
+
+    fn ended(&self, share: ShareId) {
+        self.release(share);
+    }
+}
+
+/// What uploads to stores.
+pub(crate) struct StoreUploadService {
+    pub device: DeviceId,
+    pub store_uploads: Arc<StoreUploads>,
+    pub swarm: Arc<Swarm>,
+    pub library: Arc<Library>,
+    pub relays: Arc<RelayClient>,
+    pub records: Records,
+    /// What may be uploaded, and when.
+    pub rules: UploadRules,
+    pub tasks: Tasks,
+}
+
 /// Begins to upload what there is to upload.
-pub(crate) fn start(daemon: &Arc<Daemon>) {
+pub(crate) fn start(service: &Arc<StoreUploadService>) {
     let kept: Vec<(ShareId, RelayAddress)> = {
-        let entries = daemon.store_uploads.lock();
+        let entries = service.store_uploads.lock();
         let whole = entries.iter().filter_map(|(share, entry)| {
             let record = entry
                 .record
@@ -194,9 +223,9 @@ pub(crate) fn start(daemon: &Arc<Daemon>) {
         whole.collect()
     };
     for (share, store) in kept {
-        daemon.swarm.store_uploaded(share, &store);
+        service.swarm.store_uploaded(share, &store);
     }
-    daemon.tasks.spawn_forever(work::run(Arc::clone(daemon)));
+    service.tasks.spawn_forever(work::run(Arc::clone(service)));
 }
 
 impl Entry {

@@ -1,6 +1,6 @@
 //! Uploads, stores as sources and watched folders, with daemons and a real relay in this process.
 
-use crate::daemon::Daemon;
+use crate::app::App;
 use crate::transfer::{self, Request};
 use futures::StreamExt;
 use hither_api::{
@@ -42,7 +42,7 @@ pub(crate) async fn relay(folder: &Path, change: impl FnOnce(&mut RelayConfig)) 
 
 /// A device with everything but discovery and the API.
 pub(crate) struct Device {
-    pub(crate) daemon: Arc<Daemon>,
+    pub(crate) app: App,
     home: PathBuf,
 }
 
@@ -59,11 +59,11 @@ impl Device {
             ..config
         };
         let paths = Paths::in_home(home);
-        let starting = tokio::task::spawn_blocking(move || Daemon::start(paths, config).unwrap());
-        let (daemon, inputs) = starting.await.unwrap();
-        assert!(crate::supervisor::start(&daemon, inputs).is_none());
+        let starting = tokio::task::spawn_blocking(move || App::start(paths, config).unwrap());
+        let (app, inputs) = starting.await.unwrap();
+        assert!(app.run(inputs).is_none());
         Self {
-            daemon,
+            app,
             home: home.to_owned(),
         }
     }
@@ -76,7 +76,7 @@ impl Device {
     }
 
     async fn join(&self, relay: &Running) {
-        self.daemon
+        self.app
             .relays
             .join(&relay.invitation.as_ref().unwrap().url)
             .await
@@ -84,9 +84,12 @@ impl Device {
     }
 
     pub(crate) async fn stop(self) -> PathBuf {
-        self.daemon.stop().await;
+        self.app.stop().await;
+        // Every service holds it; while one lives, the store stays locked.
+        let swarm = Arc::downgrade(&self.app.swarm);
+        drop(self.app);
         let gone = async {
-            while Arc::strong_count(&self.daemon) > 1 {
+            while swarm.strong_count() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -104,24 +107,21 @@ impl Device {
             ..ShareRequest::default()
         };
         change(&mut request);
-        let daemon = Arc::clone(&self.daemon);
+        let app = self.app.clone();
         let (nobody, _) = mpsc::unbounded_channel();
         let publishing = tokio::task::spawn_blocking(move || {
-            crate::publish::publish(&daemon, &request, &nobody, &AtomicBool::new(false))
+            crate::publish::publish(&app.publisher, &request, &nobody, &AtomicBool::new(false))
         });
         let Done::Shared { ticket, .. } = publishing.await.unwrap().unwrap() else {
             panic!("no share")
         };
         let ticket: Ticket = ticket.parse().unwrap();
-        (
-            self.daemon.swarm.shares().get(ticket.share()).unwrap(),
-            ticket,
-        )
+        (self.app.swarm.shares().get(ticket.share()).unwrap(), ticket)
     }
 
     /// Waits for the upload of a share; says how the wait ended.
     async fn uploaded(&self, share: &Share) -> Event {
-        let events = super::follow(Arc::clone(&self.daemon), share.id);
+        let events = super::follow(Arc::clone(&self.app.store_uploads), share.id);
         let last = events.fold(None, async |_, event| Some(event));
         soon("the end of an upload", last).await.unwrap()
     }
@@ -140,7 +140,7 @@ impl Device {
             names: None,
             wait: Some(Duration::from_secs(30)),
         };
-        let transfer = transfer::begin(&self.daemon, request).unwrap();
+        let transfer = transfer::begin(&self.app.transfers, request).unwrap();
         let (mut live, told) = transfer.listen();
         let end = async {
             let mut events: Vec<Event> = told;
@@ -164,10 +164,10 @@ impl Device {
     }
 
     /// Waits until something is so, looking whenever something changed.
-    async fn until(&self, what: &str, is_so: impl Fn(&Daemon) -> bool) {
-        let mut changes = self.daemon.store_uploads.changes.subscribe();
+    async fn until(&self, what: &str, is_so: impl Fn(&App) -> bool) {
+        let mut changes = self.app.store_uploads.store_uploads.changes.subscribe();
         let waiting = async {
-            while !is_so(&self.daemon) {
+            while !is_so(&self.app) {
                 let _ = tokio::time::timeout(Duration::from_millis(50), changes.changed()).await;
             }
         };
@@ -232,7 +232,10 @@ async fn what_is_uploaded_can_be_fetched_while_its_owner_is_away() {
     assert!(std::fs::read(path).unwrap() == content);
     assert_eq!(sources, [(SourceKind::Store, content.len() as u64)]);
     // Who passes it on names the relay too.
-    assert_eq!(reader.daemon.ticket(&share).relays, ticket.relays);
+    assert_eq!(
+        reader.app.publisher.tickets.ticket(&share).relays,
+        ticket.relays
+    );
     reader.stop().await;
     relay.kill().await;
 }
@@ -247,7 +250,7 @@ async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for()
     assert!(is_uploaded(&owner.uploaded(&share).await));
     let reader = Device::start(&world.path("reader")).await;
     let only_device = Ticket {
-        hints: vec![([127, 0, 0, 1], owner.daemon.swarm.endpoint().port()).into()],
+        hints: vec![([127, 0, 0, 1], owner.app.swarm.endpoint().port()).into()],
         relays: Vec::new(),
         ..ticket
     };
@@ -259,8 +262,8 @@ async fn a_device_tells_where_else_it_is_and_gives_itself_what_it_is_asked_for()
     );
     let store = relay.node.id();
     reader
-        .until("the owner tells of the store", |daemon| {
-            daemon.swarm.holders().stores(share.id).contains(&store)
+        .until("the owner tells of the store", |app| {
+            app.swarm.holders().stores(share.id).contains(&store)
         })
         .await;
     reader.stop().await;
@@ -307,38 +310,42 @@ async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
     assert!(is_uploaded(&owner.uploaded(&share).await));
     let kept = relay.node.store.as_ref().unwrap();
     assert_eq!(
-        kept.candidates(owner.daemon.device, share.id)
+        kept.candidates(owner.app.diagnostics.device, share.id)
             .await
             .unwrap()
             .len(),
         1
     );
     // The share ends while the relay is not reached: the release comes with the next connection.
-    owner.daemon.relays.all()[0].left.cancel();
+    owner.app.relays.all()[0].left.cancel();
     owner
-        .until("the connection ends", |daemon| {
-            daemon.relays.connected().is_empty()
+        .until("the connection ends", |app| {
+            app.relays.connected().is_empty()
         })
         .await;
-    let (daemon, of) = (Arc::clone(&owner.daemon), Arc::clone(&share));
-    tokio::task::spawn_blocking(move || daemon.unshare(&of).unwrap())
+    let (app, of) = (owner.app.clone(), Arc::clone(&share));
+    tokio::task::spawn_blocking(move || app.library.unshare(&of).unwrap())
         .await
         .unwrap();
     let home = owner.stop().await;
     let owner = Device::start(&home).await;
     owner
-        .until("the release", |daemon| {
-            daemon.store_uploads.entry(share.id).record.is_none()
+        .until("the release", |app| {
+            app.store_uploads
+                .store_uploads
+                .entry(share.id)
+                .record
+                .is_none()
         })
         .await;
-    let owned = owner.daemon.device;
+    let owned = owner.app.diagnostics.device;
     let forgotten = async {
         while !kept.candidates(owned, share.id).await.unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     soon("the store forgets it", forgotten).await;
-    assert!(ticket.relays.len() == 1 && owner.daemon.records.kept().unwrap().is_empty());
+    assert!(ticket.relays.len() == 1 && owner.app.library.records.kept().unwrap().is_empty());
     owner.stop().await;
     relay.kill().await;
 }
@@ -369,7 +376,7 @@ async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
         panic!("it does not fit")
     };
     assert_eq!(error.code, ErrorCode::OverQuota);
-    let told = owner.daemon.upload_info(&large).unwrap();
+    let told = owner.app.store_uploads.upload_info(&large).unwrap();
     assert_eq!(told.words, "not uploaded: over quota at the relay");
     // Something small still fits.
     let (small, _) = owner
@@ -381,8 +388,12 @@ async fn what_must_not_be_or_does_not_fit_is_not_uploaded_and_says_why() {
         .share(&world.path("small"), |r| r.no_upload = true)
         .await;
     owner
-        .until("the release", |daemon| {
-            daemon.store_uploads.entry(small.id).record.is_none()
+        .until("the release", |app| {
+            app.store_uploads
+                .store_uploads
+                .entry(small.id)
+                .record
+                .is_none()
         })
         .await;
     owner.stop().await;
@@ -398,8 +409,8 @@ async fn an_upload_goes_on_when_the_relay_is_back() {
     let content = noise(24 << 20, 8);
     let (share, ticket) = owner.share(&world.file("big", &content), |_| {}).await;
     owner
-        .until("something is at the store", |daemon| {
-            let told = daemon.upload_info(&share).unwrap();
+        .until("something is at the store", |app| {
+            let told = app.store_uploads.upload_info(&share).unwrap();
             told.state == UploadState::Uploaded
                 || (told.state == UploadState::Uploading && told.bytes > 0)
         })
@@ -426,9 +437,9 @@ async fn a_watched_folder_is_published_and_uploaded_as_it_changes_also_after_a_r
     world.file("photos/sub/2.jpg", &noise(50_000, 10));
     let id = share.id;
     let at = |version: u64| {
-        move |daemon: &Daemon| {
-            let share = daemon.swarm.shares().get(id).unwrap();
-            let told = daemon.upload_info(&share).unwrap();
+        move |app: &App| {
+            let share = app.swarm.shares().get(id).unwrap();
+            let told = app.store_uploads.upload_info(&share).unwrap();
             told.version >= Some(version) && told.state == UploadState::Uploaded
         }
     };

@@ -7,7 +7,7 @@
 use super::KeptRecord;
 use super::chunks::{Chunks, Missing, ReadFailed};
 use super::flow::Flow;
-use crate::daemon::Daemon;
+use crate::store_upload::StoreUploadService;
 use hither_carrier::{Link, RecvHalf, RelayReader, SendHalf, write_put_chunk, write_relay_message};
 use hither_content::storage::StorageError;
 use hither_proto::{Put, Ranges, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, Space};
@@ -81,30 +81,31 @@ impl Drop for Closing {
 /// Uploads a version; returns its record when all of it is durable at the store. `told` hears how
 /// many bytes of ciphertext are there, and of how many.
 pub(super) async fn run(
-    daemon: &Arc<Daemon>,
+    service: &Arc<StoreUploadService>,
     job: &Job,
     told: impl Fn(u64, u64),
 ) -> Result<KeptRecord, UploadError> {
     let (share, connection) = (&job.share, &job.connection);
     let chunks = Chunks::of(&job.version);
     let total = chunks.total();
-    let mut record = begun(daemon, job).await?;
-    let near = daemon
+    let mut record = begun(service, job).await?;
+    let near = service
         .store_uploads
         .nearest
-        .measure(&daemon.swarm.endpoint(), &connection.welcome().stores)
+        .measure(&service.swarm.endpoint(), &connection.welcome().stores)
         .await;
     let store = connection.place(share.id, total, near).await?;
     record.store = Some(Hex(store.encode()));
     // What is durable there is not sent again: going over to another carrier costs what was on its
     // way.
     let mut changes = 0;
-    while let Sent::Left = over(daemon, job, &store, &chunks, &told, changes < MAX_CHANGES).await? {
+    while let Sent::Left = over(service, job, &store, &chunks, &told, changes < MAX_CHANGES).await?
+    {
         changes += 1;
     }
     (record.version, record.bytes, record.checked) =
-        (job.version.number(), total, daemon.time.seconds());
-    save(daemon, job, record.clone()).await?;
+        (job.version.number(), total, service.library.time.seconds());
+    save(service, job, record.clone()).await?;
     tracing::info!(share = ?share.id, version = record.version, bytes = total, "uploaded");
     Ok(record)
 }
@@ -119,25 +120,25 @@ enum Sent {
 
 /// Uploads over the carrier that goes first now; it may be left where it `may` be.
 async fn over(
-    daemon: &Arc<Daemon>,
+    service: &Arc<StoreUploadService>,
     job: &Job,
     store: &RelayAddress,
     chunks: &Chunks,
     told: &impl Fn(u64, u64),
     may: bool,
 ) -> Result<Sent, UploadError> {
-    let link = dial(&daemon.swarm.endpoint(), store).await?;
+    let link = dial(&service.swarm.endpoint(), store).await?;
     let _closing = Closing(link.clone());
     let RelayStream {
         stream,
         mut reader,
         link,
     } = open(link, RelayPurpose::Upload).await?;
-    let limit = daemon
+    let limit = service
         .swarm
         .throttles()
         .up(stream.device, None, Some(stream.remote.ip()));
-    let (way, progress) = (Flow::new(daemon, &link, &stream), stream.progress());
+    let (way, progress) = (Flow::new(service, &link, &stream), stream.progress());
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
     let told = |bytes, total| {
@@ -146,10 +147,10 @@ async fn over(
     };
     let hear = hear(&mut recv, &mut reader, chunks, asked, &told);
     let say = say(
-        daemon,
+        service,
         &mut send,
         chunks,
-        put(job, daemon.time.seconds()),
+        put(job, service.library.time.seconds()),
         missing,
         (&limit, &way),
     );
@@ -181,22 +182,26 @@ async fn over(
 }
 
 /// Writes down that the share is being placed, unless that is known already.
-async fn begun(daemon: &Arc<Daemon>, job: &Job) -> Result<KeptRecord, UploadError> {
-    let known = daemon.store_uploads.entry(job.share.id).record;
+async fn begun(service: &Arc<StoreUploadService>, job: &Job) -> Result<KeptRecord, UploadError> {
+    let known = service.store_uploads.entry(job.share.id).record;
     if let Some(record) = known.filter(|record| record.relay == job.relay && !record.release) {
         return Ok(record);
     }
     let record = KeptRecord::new(job.relay.clone());
-    save(daemon, job, record.clone()).await?;
-    daemon
+    save(service, job, record.clone()).await?;
+    service
         .store_uploads
         .change(job.share.id, |entry| entry.record = Some(record.clone()));
     Ok(record)
 }
 
-async fn save(daemon: &Arc<Daemon>, job: &Job, record: KeptRecord) -> Result<(), StorageError> {
-    let (daemon, share) = (Arc::clone(daemon), job.share.id);
-    let saving = tokio::task::spawn_blocking(move || daemon.records.put_kept(share, &record));
+async fn save(
+    service: &Arc<StoreUploadService>,
+    job: &Job,
+    record: KeptRecord,
+) -> Result<(), StorageError> {
+    let (service, share) = (Arc::clone(service), job.share.id);
+    let saving = tokio::task::spawn_blocking(move || service.records.put_kept(share, &record));
     // The task neither panics nor is it cancelled while the runtime lives.
     saving.await.unwrap_or(Ok(()))
 }
@@ -213,7 +218,7 @@ fn put(job: &Job, now: u64) -> RelayMessage {
 
 /// The sending half: what there is, then what is missing of it.
 async fn say(
-    daemon: &Arc<Daemon>,
+    service: &Arc<StoreUploadService>,
     send: &mut SendHalf,
     chunks: &Chunks,
     put: RelayMessage,
@@ -229,7 +234,7 @@ async fn say(
         return std::future::pending().await;
     };
     way.rests();
-    let mut read = chunks.read(daemon, missing);
+    let mut read = chunks.read(service, missing);
     while let Some(chunk) = read.recv().await {
         let (header, payload) = chunk?;
         limit.take(payload.len()).await;

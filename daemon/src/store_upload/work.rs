@@ -7,8 +7,8 @@ use super::policy;
 use super::records::KeptRecord;
 use super::upload::{self, Job, UploadError};
 use super::{Doing, RETRY, Trouble};
-use crate::daemon::Daemon;
 use crate::records::ShareRecord;
+use crate::store_upload::StoreUploadService;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -62,22 +62,22 @@ enum Due {
 }
 
 /// Runs as long as the daemon does.
-pub(super) async fn run(daemon: Arc<Daemon>) {
-    let mut changes = daemon.relays.changes();
-    let mut world = daemon.swarm.host_state().changes();
+pub(super) async fn run(service: Arc<StoreUploadService>) {
+    let mut changes = service.relays.changes();
+    let mut world = service.swarm.host_state().changes();
     let mut works = Works::new();
     let mut running: HashMap<ShareId, Running> = HashMap::new();
     let mut connected = 0;
     loop {
-        let before = std::mem::replace(&mut connected, daemon.relays.connected().len());
+        let before = std::mem::replace(&mut connected, service.relays.connected().len());
         if connected > before {
-            daemon.store_uploads.reconnected();
-            daemon
+            service.store_uploads.reconnected();
+            service
                 .tasks
-                .spawn_forever(check::everything(Arc::clone(&daemon)));
+                .spawn_forever(check::everything(Arc::clone(&service)));
         }
         let mut look = Look {
-            daemon: &daemon,
+            service: &service,
             running: &running,
             next: Instant::now() + LOOK,
         };
@@ -85,14 +85,14 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
         let due = look.due();
         let next = look.next;
         for due in due.into_iter().take(AT_ONCE.saturating_sub(running.len())) {
-            begin(&daemon, due, &mut running, &works);
+            begin(&service, due, &mut running, &works);
         }
         tokio::select! {
             Some((share, outcome)) = works.next(), if !works.is_empty() => {
                 running.remove(&share);
-                conclude(&daemon, share, outcome).await;
+                conclude(&service, share, outcome).await;
             }
-            () = daemon.store_uploads.wake.notified() => {}
+            () = service.store_uploads.wake.notified() => {}
             Ok(()) = changes.changed() => {}
             Ok(()) = world.changed() => {}
             () = tokio::time::sleep_until(next.into()) => {}
@@ -100,7 +100,12 @@ pub(super) async fn run(daemon: Arc<Daemon>) {
     }
 }
 
-fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>, works: &Works) {
+fn begin(
+    service: &Arc<StoreUploadService>,
+    due: Due,
+    running: &mut HashMap<ShareId, Running>,
+    works: &Works,
+) {
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     match due {
@@ -115,15 +120,15 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
                     stop,
                 },
             );
-            let daemon = Arc::clone(daemon);
+            let service = Arc::clone(service);
             works.push(Box::pin(async move {
                 let told = |bytes, total| {
-                    daemon.store_uploads.change(share, |entry| {
+                    service.store_uploads.change(share, |entry| {
                         entry.doing = Doing::Uploading { bytes, total }
                     });
                 };
                 let outcome = tokio::select! {
-                    done = upload::run(&daemon, &job, told) => match done {
+                    done = upload::run(&service, &job, told) => match done {
                         Ok(record) => Outcome::Uploaded(record),
                         Err(error) => Outcome::Failed(error),
                     },
@@ -148,18 +153,18 @@ fn begin(daemon: &Arc<Daemon>, due: Due, running: &mut HashMap<ShareId, Running>
     }
 }
 
-async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
+async fn conclude(service: &Arc<StoreUploadService>, share: ShareId, outcome: Outcome) {
     match outcome {
         Outcome::Uploaded(record) => {
             let store = record.store();
-            daemon.store_uploads.change(share, |entry| {
+            service.store_uploads.change(share, |entry| {
                 // It may have been released while the last word of the store was on its way.
                 let release = entry.record.as_ref().is_some_and(|record| record.release);
                 entry.record = Some(KeptRecord { release, ..record });
                 (entry.doing, entry.failures, entry.not_before) = (Doing::Nothing, 0, None);
             });
             if let Some(store) = store {
-                daemon.swarm.store_uploaded(share, &store);
+                service.swarm.store_uploaded(share, &store);
             }
         }
         Outcome::Failed(error) => {
@@ -169,13 +174,13 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
                 .refusal()
                 .is_some_and(|refusal| refusal.code == RelayRefusalCode::Invalid)
             {
-                check::one(daemon, share).await;
+                check::one(service, share).await;
             }
             let (trouble, pauses) = trouble(&error);
             if matches!(error, UploadError::Read(ReadFailed::Changed)) {
-                recheck(daemon, share).await;
+                recheck(service, share).await;
             }
-            daemon
+            service
                 .store_uploads
                 .change(share, |entry| entry.failed(trouble, pauses));
         }
@@ -185,12 +190,12 @@ async fn conclude(daemon: &Arc<Daemon>, share: ShareId, outcome: Outcome) {
                 reason: None,
                 words: error.to_string(),
             };
-            daemon.store_uploads.change(share, |entry| {
+            service.store_uploads.change(share, |entry| {
                 entry.failed(trouble, Duration::ZERO..=RETRY.1)
             });
         }
-        Outcome::Released(_) => forget(daemon, share).await,
-        Outcome::Stopped => daemon
+        Outcome::Released(_) => forget(service, share).await,
+        Outcome::Stopped => service
             .store_uploads
             .change(share, |entry| entry.doing = Doing::Nothing),
     }
@@ -202,26 +207,26 @@ fn is_gone(error: &RequestError) -> bool {
 }
 
 /// A share is at no store any more. What did not fit before may fit now.
-async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
-    if let Some(store) = daemon
+async fn forget(service: &Arc<StoreUploadService>, share: ShareId) {
+    if let Some(store) = service
         .store_uploads
         .entry(share)
         .record
         .and_then(|record| record.store())
     {
-        daemon.swarm.store_released(share, store.key);
+        service.swarm.store_released(share, store.key);
     }
-    let of = Arc::clone(daemon);
+    let of = Arc::clone(service);
     let removing = tokio::task::spawn_blocking(move || of.records.remove_kept(share));
     if let Ok(Err(error)) = removing.await {
         tracing::error!(%error, "a released share could not be forgotten; it is released again after a restart");
     }
-    daemon.store_uploads.forget(share);
+    service.store_uploads.forget(share);
     let full = |doing: &Doing| {
         let reasons = [Some(ErrorCode::OverQuota), Some(ErrorCode::NoSpace)];
         matches!(doing, Doing::Waits(trouble) if reasons.contains(&trouble.reason))
     };
-    daemon
+    service
         .store_uploads
         .lock()
         .values_mut()
@@ -230,15 +235,15 @@ async fn forget(daemon: &Arc<Daemon>, share: ShareId) {
 }
 
 /// Files changed since they were shared: what cannot be given is not announced any more.
-async fn recheck(daemon: &Arc<Daemon>, share: ShareId) {
-    let Some(share) = daemon.swarm.shares().get(share) else {
+async fn recheck(service: &Arc<StoreUploadService>, share: ShareId) {
+    let Some(share) = service.swarm.shares().get(share) else {
         return;
     };
     let Some(version) = share.current() else {
         return;
     };
-    let of = Arc::clone(daemon);
-    let _ = tokio::task::spawn_blocking(move || of.recheck(&share, &version)).await;
+    let of = Arc::clone(service);
+    let _ = tokio::task::spawn_blocking(move || of.library.recheck(&share, &version)).await;
 }
 
 /// What users are told of a failure, and how long nothing is tried at least and at most.
@@ -281,7 +286,7 @@ fn trouble(error: &UploadError) -> (Trouble, RangeInclusive<Duration>) {
 
 /// One look at everything.
 struct Look<'a> {
-    daemon: &'a Daemon,
+    service: &'a StoreUploadService,
     running: &'a HashMap<ShareId, Running>,
     /// When to look again.
     next: Instant,
@@ -296,13 +301,13 @@ impl Look<'_> {
             .filter(|(_, running)| running.version.is_some())
         {
             let current = self
-                .daemon
+                .service
                 .swarm
                 .shares()
                 .get(*share)
                 .and_then(|share| share.current());
             let released = self
-                .daemon
+                .service
                 .store_uploads
                 .entry(*share)
                 .record
@@ -317,21 +322,21 @@ impl Look<'_> {
     /// Whether a relay may be uploaded to over the link as it is.
     fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
         policy::link(
-            &self.daemon.config.upload,
-            &self.daemon.swarm.host_state().facts(),
+            &self.service.rules,
+            &self.service.swarm.host_state().facts(),
             relay,
         )
     }
 
     /// What is due, in order: what frees room first, then the smallest shares.
     fn due(&mut self) -> Vec<Due> {
-        let relays = self.daemon.relays.all();
-        let shares = self.daemon.share_records();
+        let relays = self.service.relays.all();
+        let shares = self.service.library.share_records();
         self.release_what_ended(&shares);
         let mut due = self.releases(&relays);
         let mut uploads: Vec<Job> = Vec::new();
         for (share, record) in shares {
-            if share.owner != self.daemon.device || record.domain.is_none() {
+            if share.owner != self.service.device || record.domain.is_none() {
                 continue;
             }
             let Some(version) = share.current() else {
@@ -371,7 +376,7 @@ impl Look<'_> {
             return false;
         }
         match self
-            .daemon
+            .service
             .store_uploads
             .entry(share)
             .not_before
@@ -389,7 +394,7 @@ impl Look<'_> {
     fn release_what_ended(&self, shares: &[(Arc<Share>, ShareRecord)]) {
         let known: HashSet<ShareId> = shares.iter().map(|(share, _)| share.id).collect();
         let ended: Vec<ShareId> = {
-            let entries = self.daemon.store_uploads.lock();
+            let entries = self.service.store_uploads.lock();
             let kept = entries
                 .iter()
                 .filter(|(_, e)| e.record.as_ref().is_some_and(|record| !record.release));
@@ -398,15 +403,13 @@ impl Look<'_> {
                 .collect()
         };
         for share in ended {
-            self.daemon
-                .store_uploads
-                .release(&self.daemon.records, share);
+            self.service.store_uploads.release(share);
         }
     }
 
     fn releases(&mut self, relays: &[Arc<Relay>]) -> Vec<Due> {
         let released: Vec<(ShareId, KeptRecord)> = {
-            let entries = self.daemon.store_uploads.lock();
+            let entries = self.service.store_uploads.lock();
             let records = entries
                 .iter()
                 .filter_map(|(share, entry)| Some((*share, entry.record.clone()?)));
@@ -434,18 +437,16 @@ impl Look<'_> {
         version: &Arc<Version>,
         relays: &[Arc<Relay>],
     ) -> Result<Option<Job>, Doing> {
-        let rules = &self.daemon.config.upload;
-        let entry = self.daemon.store_uploads.entry(share.id);
+        let rules = &self.service.rules;
+        let entry = self.service.store_uploads.entry(share.id);
         if let Err(why) = policy::share(rules, record.no_upload, version.head.head().bytes) {
             if why == policy::Forbidden::Asked && entry.record.is_some_and(|record| !record.release)
             {
-                self.daemon
-                    .store_uploads
-                    .release(&self.daemon.records, share.id);
+                self.service.store_uploads.release(share.id);
             }
             return Err(why.into());
         }
-        if entry.is_kept(version.number(), self.daemon.time.seconds()) {
+        if entry.is_kept(version.number(), self.service.library.time.seconds()) {
             self.show(share.id, Doing::Nothing);
             return Ok(None);
         }
@@ -477,13 +478,13 @@ impl Look<'_> {
 
     /// Shows users why a share is not being uploaded.
     fn show(&self, share: ShareId, doing: Doing) {
-        let same = match (&self.daemon.store_uploads.entry(share).doing, &doing) {
+        let same = match (&self.service.store_uploads.entry(share).doing, &doing) {
             (Doing::Nothing, Doing::Nothing) => true,
             (Doing::Off(was), Doing::Off(is)) | (Doing::Waits(was), Doing::Waits(is)) => was == is,
             _ => false,
         };
         if !same {
-            self.daemon
+            self.service
                 .store_uploads
                 .change(share, |entry| entry.doing = doing);
         }

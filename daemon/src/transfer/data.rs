@@ -7,8 +7,8 @@ use super::run::{End, Got, Run, Wake, blocking};
 use super::stage::{Repeats, Stage};
 use super::target::{discard_partial, open_target};
 use super::{Transfer, lock};
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::transfer::TransferService;
 use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, SourceKind};
 use hither_content::{FetchTarget, Finished, ManifestFile, WriteError};
 use hither_proto::{Manifest, Message, SignedHead, Space};
@@ -67,7 +67,7 @@ pub(super) async fn get(
     if !unkept.is_empty() {
         let total = target.bytes();
         run.transfer
-            .update(&run.daemon, |record| record.total = total)?;
+            .update(&run.service, |record| record.total = total)?;
         run.transfer.meter().total = total;
     }
     let repeats = {
@@ -92,7 +92,7 @@ pub(super) async fn get(
     getting.count(&getting.durable.clone());
     let outcome = getting.go(repeats).await;
     if let (Err(End::Cancelled), true) = (&outcome, serves) {
-        unserve(&getting.run.daemon, &getting.run.transfer);
+        unserve(&getting.run.service, &getting.run.transfer);
     }
     if outcome.is_err() {
         getting.last_checkpoint().await;
@@ -120,13 +120,13 @@ fn serve(run: &Run, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
     share.advance(Arc::clone(version));
     // The sessions that are open were shown the head of the version before, if any: who does not
     // reach the owner learns of this one here.
-    run.daemon
+    run.service
         .swarm
         .core()
         .routes
         .tell_sessions(share.id, &Message::NewHead(version.head.to_unchecked()));
     let head = version.head.head();
-    run.daemon
+    run.service
         .swarm
         .core()
         .with(|engine, now| engine.hold(share.id, head.version, head.chunks, durable.clone(), now));
@@ -134,11 +134,11 @@ fn serve(run: &Run, version: &Arc<Version>, durable: &RoaringBitmap) -> bool {
 }
 
 /// A cancelled version is taken back; the one before is shown again.
-fn unserve(daemon: &Daemon, transfer: &Transfer) {
+fn unserve(service: &TransferService, transfer: &Transfer) {
     let share = transfer.share.id;
     match transfer.share.restore_previous() {
-        Some(previous) => daemon.hold_whole(share, &previous),
-        None => daemon.swarm.core().with(|engine, _| engine.release(share)),
+        Some(previous) => service.library.hold_whole(share, &previous),
+        None => service.swarm.core().with(|engine, _| engine.release(share)),
     }
 }
 
@@ -199,7 +199,7 @@ impl Getting<'_> {
             .plan(self.version.number(), Space::Data, lengths, wanted);
         let share = self.run.transfer.share.id;
         self.run
-            .daemon
+            .service
             .swarm
             .core()
             .with(|engine, _| engine.copied(share, &copied));
@@ -227,7 +227,7 @@ impl Getting<'_> {
             .filter(|p| !repeated.contains(*p) && !self.durable.contains(*p))
             .collect();
         let work = Arc::new(CopyWork {
-            daemon: Arc::clone(&self.run.daemon),
+            service: Arc::clone(&self.run.service),
             manifest: Arc::clone(&self.manifest),
             target: Arc::clone(&self.target),
             missing: missing
@@ -268,8 +268,8 @@ impl Getting<'_> {
             return;
         }
         let (device, name) = (
-            self.run.daemon.device.to_string(),
-            self.run.daemon.name.to_string(),
+            self.run.service.device.to_string(),
+            self.run.service.name.to_string(),
         );
         let mut earlier = lock(&self.run.transfer.earlier);
         match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
@@ -361,7 +361,7 @@ impl Getting<'_> {
         {
             let (target, written) = (Arc::clone(&self.target), self.written.clone());
             let (records, id) = (
-                self.run.daemon.records.clone(),
+                self.run.service.records.clone(),
                 self.run.transfer.id.clone(),
             );
             let all = &self.durable | &written;
@@ -400,7 +400,7 @@ impl Getting<'_> {
             let share = self.run.transfer.share.id;
             let given = &positions - &self.unkept;
             self.run
-                .daemon
+                .service
                 .swarm
                 .core()
                 .with(|engine, now| engine.durable(share, &given, now));
@@ -436,7 +436,7 @@ impl Getting<'_> {
     async fn abandon(&mut self, newer: SignedHead) -> Result<Got<Data>, End> {
         self.last_checkpoint().await;
         if self.serves {
-            unserve(&self.run.daemon, &self.run.transfer);
+            unserve(&self.run.service, &self.run.transfer);
         }
         discard_partial(self.run).await?;
         Ok(Got::NewVersion(Box::new(newer)))
@@ -456,20 +456,28 @@ impl Getting<'_> {
         let names = self.tell_names();
         let apart = finished.apart;
         self.version.set_holding(finished.holding);
-        let (daemon, transfer) = (Arc::clone(&self.run.daemon), Arc::clone(&self.run.transfer));
+        let (service, transfer) = (
+            Arc::clone(&self.run.service),
+            Arc::clone(&self.run.transfer),
+        );
         let (version, place, stamps) = (Arc::clone(&self.version), finished.place, finished.stamps);
         let spooled = transfer.record().spooled;
         if self.serves && !spooled {
             let of = Arc::clone(&transfer);
-            blocking(move || daemon.remember_fetched(&of, &version, &place, &stamps)).await??;
+            blocking(move || {
+                service
+                    .library
+                    .remember_fetched(&of, &version, &place, &stamps)
+            })
+            .await??;
             let share = transfer.share.id;
-            self.run.daemon.hold_whole(share, &self.version);
+            self.run.service.library.hold_whole(share, &self.version);
         } else if self.serves {
             // A file on its way to standard output is gone in a moment.
-            unserve(&self.run.daemon, &transfer);
+            unserve(&self.run.service, &transfer);
         }
         let (version, manifest) = (self.version.number(), &self.manifest);
-        self.run.transfer.update(&self.run.daemon, |record| {
+        self.run.transfer.update(&self.run.service, |record| {
             record.path = path.display().to_string();
             record.partial = None;
             record.apart = apart;
@@ -479,7 +487,7 @@ impl Getting<'_> {
                 record.choose(manifest.name().as_str(), !manifest.is_single_file());
             }
         })?;
-        if let Err(error) = self.run.daemon.records.clear_durable(&transfer.id) {
+        if let Err(error) = self.run.service.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
         Ok(Got::Whole(Data {
@@ -551,7 +559,7 @@ impl Getting<'_> {
 
 /// Copying by several threads that take turns.
 struct CopyWork {
-    daemon: Arc<Daemon>,
+    service: Arc<TransferService>,
     manifest: Arc<Manifest>,
     target: Arc<FetchTarget>,
     /// First positions, each with all positions of its id.
@@ -562,7 +570,7 @@ struct CopyWork {
 impl CopyWork {
     fn copy(&self) -> Result<RoaringBitmap, WriteError> {
         let mut copied = RoaringBitmap::new();
-        if self.daemon.chunk_map.holdings().is_empty() {
+        if self.service.library.chunk_map.holdings().is_empty() {
             return Ok(copied);
         }
         let mut buffer = Vec::new();
@@ -583,7 +591,8 @@ impl CopyWork {
             return Ok(false);
         };
         let places = self
-            .daemon
+            .service
+            .library
             .chunk_map
             .lookup(&record.id, PLACES)
             .unwrap_or_else(|error| {
@@ -592,7 +601,7 @@ impl CopyWork {
             });
         for place in places {
             let Some(version) = self
-                .daemon
+                .service
                 .swarm
                 .shares()
                 .get(place.share)

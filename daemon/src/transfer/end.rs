@@ -2,23 +2,23 @@
 
 use super::run::{End, Run};
 use super::{Transfer, lock, spool};
-use crate::daemon::Daemon;
 use crate::records::TransferState;
+use crate::transfer::TransferService;
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
 use hither_util::clock::unix_seconds;
 
 impl Run {
     /// Writes down how it ended and tells those who listen.
     pub(super) fn conclude(&self, end: End) {
-        let (daemon, transfer) = (&self.daemon, &self.transfer);
-        *lock(&transfer.kept) = Some(crate::live_view::keep(daemon, transfer));
-        let journal = daemon
+        let (service, transfer) = (&self.service, &self.transfer);
+        *lock(&transfer.kept) = Some(crate::live_view::keep(service, transfer));
+        let journal = service
             .swarm
             .core()
             .with(|engine, _| engine.end_fetch(transfer.share.id));
         let sources = match &journal {
-            Some(journal) => transfer.sources_with(daemon, journal.sources()),
-            None => transfer.sources(daemon),
+            Some(journal) => transfer.sources_with(service, journal.sources()),
+            None => transfer.sources(service),
         };
         let seconds = self.began.elapsed().as_secs_f64();
         *lock(&transfer.earlier) = sources.clone();
@@ -34,7 +34,7 @@ impl Run {
         } else {
             None
         };
-        let updated = transfer.update(daemon, |record| {
+        let updated = transfer.update(service, |record| {
             record.state = state;
             record.seconds += seconds;
             record.sources = sources.clone();
@@ -45,7 +45,7 @@ impl Run {
             tracing::error!(%error, "a transfer's end could not be recorded");
         }
         if let Some(journal) = journal {
-            crate::why::keep(daemon, transfer, &journal);
+            crate::why::keep(service, transfer, &journal);
         }
         *lock(&transfer.control) = None;
         // Nothing was written and nothing can go on: such a failure is told and forgotten.
@@ -58,11 +58,11 @@ impl Run {
         }
         if state == TransferState::Done {
             if transfer.record().spooled {
-                spool::expire(daemon, transfer);
+                spool::expire(service, transfer);
             }
-            daemon.transfers.forget_old(daemon);
+            service.transfers.forget_old(service);
         }
-        daemon.swarm.workers().buffers.clear();
+        service.swarm.workers().buffers.clear();
     }
 
     fn announce_end(&self, end: End, sources: Vec<hither_api::SourceBytes>) {
@@ -120,12 +120,12 @@ impl Run {
 
     /// Removes all that a cancelled transfer left.
     fn discard(&self) {
-        discard(&self.daemon, &self.transfer);
+        discard(&self.service, &self.transfer);
     }
 }
 
 /// Removes a transfer that does not run, and its partial files.
-pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
+pub(crate) fn discard(service: &TransferService, transfer: &Transfer) {
     let record = transfer.record();
     if record.state != TransferState::Done
         && let Some(partial) = record
@@ -141,10 +141,10 @@ pub(crate) fn discard(daemon: &Daemon, transfer: &Transfer) {
     {
         tracing::warn!(%error, "a spooled file could not be removed");
     }
-    if let Err(error) = daemon.records.remove_transfer(&transfer.id) {
+    if let Err(error) = service.records.remove_transfer(&transfer.id) {
         tracing::warn!(%error, "a transfer could not be forgotten");
     }
-    daemon.transfers.remove(&transfer.id);
+    service.transfers.remove(&transfer.id);
 }
 
 /// How a transfer ended, for the log: no names of files.

@@ -6,8 +6,8 @@
 //! name devices (`index/`).
 
 use super::Transfer;
-use crate::daemon::Daemon;
 use crate::index;
+use crate::transfer::TransferService;
 use futures::future::join_all;
 use hither_carrier::{Link, MessageReader, write_message};
 use hither_proto::limits::MAX_FRAME_LOOKUP;
@@ -41,11 +41,11 @@ enum LookupError {
 
 /// Looks up as long as the transfer runs. `alone` says whether nobody gives anything at the moment.
 pub(super) async fn run(
-    daemon: Arc<Daemon>,
+    service: Arc<TransferService>,
     transfer: Arc<Transfer>,
     mut alone: watch::Receiver<bool>,
 ) {
-    if daemon
+    if service
         .swarm
         .links()
         .nearby()
@@ -53,17 +53,17 @@ pub(super) async fn run(
     {
         sleep(BEHIND).await;
     }
-    let following = index::follow(&daemon, transfer.share.id);
-    let mut changes = daemon.relays.changes();
-    let mut connected = relays_connected(&daemon);
+    let following = index::follow(&service.index, transfer.share.id);
+    let mut changes = service.relays.changes();
+    let mut connected = relays_connected(&service);
     let mut pause = PAUSE.0;
     loop {
-        look_everywhere(&daemon, &transfer).await;
+        look_everywhere(&service, &transfer).await;
         let looked = Instant::now();
         loop {
             let due = match (
                 *alone.borrow_and_update(),
-                daemon.swarm.holders().any(transfer.share.id),
+                service.swarm.holders().any(transfer.share.id),
             ) {
                 (true, _) => pause,
                 (false, false) => PAUSE.1,
@@ -75,7 +75,7 @@ pub(super) async fn run(
                     break;
                 }
                 Ok(()) = changes.changed() => {
-                    let before = std::mem::replace(&mut connected, relays_connected(&daemon));
+                    let before = std::mem::replace(&mut connected, relays_connected(&service));
                     if !connected.is_subset(&before) {
                         break;
                     }
@@ -91,8 +91,8 @@ pub(super) async fn run(
     }
 }
 
-fn relays_connected(daemon: &Daemon) -> BTreeSet<DeviceId> {
-    daemon
+fn relays_connected(service: &TransferService) -> BTreeSet<DeviceId> {
+    service
         .relays
         .connected()
         .iter()
@@ -101,9 +101,9 @@ fn relays_connected(daemon: &Daemon) -> BTreeSet<DeviceId> {
 }
 
 /// Asks every relay that may know, all at once.
-async fn look_everywhere(daemon: &Daemon, transfer: &Transfer) {
+async fn look_everywhere(service: &TransferService, transfer: &Transfer) {
     let mut relays: Vec<RelayAddress> = transfer.ticket.relays.clone();
-    for relay in daemon.relays.all() {
+    for relay in service.relays.all() {
         let front = relay
             .connection()
             .map_or_else(|| relay.front(), |connection| connection.relay.clone());
@@ -112,10 +112,10 @@ async fn look_everywhere(daemon: &Daemon, transfer: &Transfer) {
         }
     }
     let share = &transfer.share;
-    join_all(relays.iter().map(async |relay| match look_up(daemon, share, relay).await {
+    join_all(relays.iter().map(async |relay| match look_up(service, share, relay).await {
         Ok(holders) => {
             tracing::debug!(share = ?share.id, relay = ?relay.key, holders = holders.len(), "looked up");
-            daemon.swarm.hear_holders(share, &holders);
+            service.swarm.hear_holders(share, &holders);
         }
         Err(error) => tracing::debug!(share = ?share.id, relay = ?relay.key, %error, "not looked up"),
     }))
@@ -124,11 +124,11 @@ async fn look_everywhere(daemon: &Daemon, transfer: &Transfer) {
 
 /// Asks one relay who holds the share.
 async fn look_up(
-    daemon: &Daemon,
+    service: &TransferService,
     share: &Share,
     relay: &RelayAddress,
 ) -> Result<Vec<Holder>, LookupError> {
-    let connected = daemon
+    let connected = service
         .relays
         .connected()
         .into_iter()
@@ -136,12 +136,12 @@ async fn look_up(
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
-    let link = dial(&daemon.swarm.endpoint(), relay).await?;
+    let link = dial(&service.swarm.endpoint(), relay).await?;
     let answer = ask(share, &link).await;
     // The relay often is the store too: then a session follows on the same link.
     match &answer {
         Ok(holders) if holders.iter().any(|h| h.address.key == relay.key) => {
-            daemon.swarm.links().accepted(link)
+            service.swarm.links().accepted(link)
         }
         _ => link.close("looked up"),
     }

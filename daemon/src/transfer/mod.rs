@@ -17,19 +17,26 @@ mod start;
 mod target;
 
 use crate::costs;
-use crate::daemon::Daemon;
+use crate::index::IndexService;
+use crate::library::Library;
 use crate::live_view::Kept;
+use crate::records::Records;
 use crate::records::{TransferRecord, TransferState};
+use hither_api::Paths;
 use hither_api::{CostMode, Event, Phase, SourceBytes, SourceKind, TransferInfo};
 use hither_engine::{SourceSummary, Time};
-use hither_proto::{DeviceId, ShareId, Ticket};
+use hither_proto::{DeviceId, DeviceName, ShareId, Ticket};
+use hither_relay_client::RelayClient;
 use hither_swarm::ChunkSink;
 use hither_swarm::Share;
+use hither_swarm::Swarm;
 use hither_util::sync::Mutex;
+use hither_util::tasks::Tasks;
 use meter::Meter;
 use stage::Stages;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
 pub(crate) use end::discard;
@@ -65,6 +72,24 @@ pub(crate) enum Control {
     Suspend,
 }
 
+/// What fetches shares.
+pub(crate) struct TransferService {
+    pub device: DeviceId,
+    pub name: DeviceName,
+    pub transfers: Transfers,
+    pub swarm: Arc<Swarm>,
+    pub library: Arc<Library>,
+    pub relays: Arc<RelayClient>,
+    pub index: Arc<IndexService>,
+    pub records: Records,
+    pub paths: Paths,
+    pub tasks: Tasks,
+    /// How readily paid sources are used, unless a fetch says otherwise.
+    pub mode: CostMode,
+    /// How long a fetch looks for a holder.
+    pub wait: Duration,
+}
+
 /// One fetch.
 pub(crate) struct Transfer {
     pub id: String,
@@ -97,6 +122,7 @@ impl Transfer {
             TransferState::Done => Phase::Done,
             TransferState::Failed => Phase::Failed,
         };
+        share.add_ticket_relays(&ticket.relays);
         let mut meter = Meter::new(phase);
         meter.total = record.total;
         if record.state == TransferState::Done {
@@ -125,7 +151,7 @@ impl Transfer {
     /// Changes the record and makes it durable.
     fn update(
         &self,
-        daemon: &Daemon,
+        service: &TransferService,
         change: impl FnOnce(&mut TransferRecord),
     ) -> Result<(), hither_api::ApiError> {
         let record = {
@@ -133,7 +159,7 @@ impl Transfer {
             change(&mut record);
             record.clone()
         };
-        daemon
+        service
             .records
             .put_transfer(&record)
             .map_err(|e| crate::failure::storage(&e))
@@ -195,21 +221,21 @@ impl Transfer {
 
     /// Bytes by source so far: earlier runs, this device itself, and what the engine's journal
     /// counts.
-    pub(crate) fn sources(&self, daemon: &Daemon) -> Vec<SourceBytes> {
+    pub(crate) fn sources(&self, service: &TransferService) -> Vec<SourceBytes> {
         // The totals alone: a journal may hold stories of tens of thousands of spans.
         let given = || {
-            daemon
+            service
                 .swarm
                 .core()
                 .with(|e, _| e.journal(self.share.id).map(|j| j.sources().clone()))
         };
         let given = self.is_running().then(given).flatten().unwrap_or_default();
-        self.sources_with(daemon, &given)
+        self.sources_with(service, &given)
     }
 
     fn sources_with(
         &self,
-        daemon: &Daemon,
+        service: &TransferService,
         given: &BTreeMap<DeviceId, SourceSummary>,
     ) -> Vec<SourceBytes> {
         let mut sources = lock(&self.earlier).clone();
@@ -218,11 +244,11 @@ impl Transfer {
             let direct = summary.bytes.saturating_sub(summary.relayed);
             let direct_cost = summary.cost.saturating_sub(summary.relayed_cost);
             // Last what is as it is now.
-            let now = daemon.swarm.links().way(*device);
+            let now = service.swarm.links().way(*device);
             let parts = match now {
                 SourceKind::Relayed => [
                     (
-                        daemon.swarm.links().direct_way(*device),
+                        service.swarm.links().direct_way(*device),
                         direct,
                         direct_cost,
                     ),
@@ -235,7 +261,7 @@ impl Transfer {
                 .filter(|(_, bytes, cost)| bytes + cost > 0)
             {
                 give(
-                    daemon,
+                    service,
                     &mut sources,
                     *device,
                     (kind, bytes, costs::units(cost)),
@@ -257,7 +283,7 @@ impl Transfer {
         lock(&self.kept).clone()
     }
 
-    pub(crate) fn info(&self, daemon: &Daemon) -> TransferInfo {
+    pub(crate) fn info(&self, service: &TransferService) -> TransferInfo {
         let record = self.record();
         let meter = self.meter();
         TransferInfo {
@@ -277,7 +303,7 @@ impl Transfer {
             names: record.names,
             sources: {
                 drop(meter);
-                self.sources(daemon)
+                self.sources(service)
             },
         }
     }
@@ -285,7 +311,7 @@ impl Transfer {
 
 /// Adds what a device gave in one way.
 fn give(
-    daemon: &Daemon,
+    service: &TransferService,
     sources: &mut Vec<SourceBytes>,
     device: DeviceId,
     (kind, bytes, cost): (SourceKind, u64, f64),
@@ -297,7 +323,7 @@ fn give(
     {
         Some(source) => (source.bytes, source.cost) = (source.bytes + bytes, source.cost + cost),
         None => sources.push(SourceBytes {
-            name: daemon
+            name: service
                 .swarm
                 .links()
                 .name(device)
@@ -337,6 +363,14 @@ impl Transfers {
             .cloned()
     }
 
+    /// The records of all transfers.
+    pub(crate) fn records(&self) -> Vec<TransferRecord> {
+        self.all()
+            .iter()
+            .map(|transfer| transfer.record())
+            .collect()
+    }
+
     fn insert(&self, transfer: Arc<Transfer>) {
         lock(&self.by_id).insert(transfer.id.clone(), transfer);
     }
@@ -346,14 +380,14 @@ impl Transfers {
     }
 
     /// Forgets the oldest ended transfers beyond [`MAX_ENDED`].
-    fn forget_old(&self, daemon: &Daemon) {
+    fn forget_old(&self, service: &TransferService) {
         let ended = self
             .all()
             .into_iter()
             .filter(|t| t.record().state == TransferState::Done);
         for old in ended.skip(MAX_ENDED) {
             self.remove(&old.id);
-            if let Err(error) = daemon.records.remove_transfer(&old.id) {
+            if let Err(error) = service.records.remove_transfer(&old.id) {
                 tracing::warn!(%error, "an old transfer could not be forgotten");
             }
         }

@@ -106,7 +106,7 @@ impl Run {
             target::discard_partial(self).await?;
         }
         let path = target::place(self, manifest).await?;
-        self.transfer.update(&self.daemon, |record| {
+        self.transfer.update(&self.service, |record| {
             record.head = Some(stored);
             record.name = manifest.name().to_string();
             record.path = path.display().to_string();
@@ -166,7 +166,7 @@ impl Run {
 
     /// Somebody agrees, to what is offered or whatever is.
     pub(super) fn agree(&self, to: Agreement) -> Result<(), ApiError> {
-        self.transfer.update(&self.daemon, |record| match to {
+        self.transfer.update(&self.service, |record| match to {
             Agreement::Always => record.accepted = true,
             Agreement::Offer(head) => record.agreed = Some(head),
         })
@@ -176,7 +176,7 @@ impl Run {
     fn choose(&self, manifest: &Manifest) -> Result<(), End> {
         let (title, folder) = (manifest.name().as_str(), !manifest.is_single_file());
         self.transfer
-            .update(&self.daemon, |record| record.choose(title, folder))?;
+            .update(&self.service, |record| record.choose(title, folder))?;
         Ok(())
     }
 }

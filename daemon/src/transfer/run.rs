@@ -7,8 +7,8 @@ use super::offer::Answer;
 use super::stage::Stage;
 use super::{Control, Transfer, lookup};
 use crate::costs;
-use crate::daemon::Daemon;
 use crate::failure;
+use crate::transfer::TransferService;
 use hither_api::{ApiError, ErrorCode, Event, Phase};
 use hither_content::ManifestFile;
 use hither_engine::{Plan, Waiting};
@@ -52,7 +52,7 @@ impl From<ApiError> for End {
 
 /// What the task owns.
 pub(super) struct Run {
-    pub daemon: Arc<Daemon>,
+    pub service: Arc<TransferService>,
     pub transfer: Arc<Transfer>,
     inputs: mpsc::UnboundedReceiver<TransferInput>,
     control: mpsc::UnboundedReceiver<Control>,
@@ -83,7 +83,7 @@ pub(super) enum Wake {
 }
 
 pub(super) async fn run(
-    daemon: Arc<Daemon>,
+    service: Arc<TransferService>,
     transfer: Arc<Transfer>,
     control: mpsc::UnboundedReceiver<Control>,
     wait: Option<Duration>,
@@ -95,10 +95,10 @@ pub(super) async fn run(
         sink: Arc::clone(&transfer) as Arc<dyn ChunkSink>,
         relays: transfer.ticket.relays.clone(),
     };
-    daemon.swarm.core().routes.add_transfer(share, route);
+    service.swarm.core().routes.add_transfer(share, route);
     let now = Instant::now();
     let mut run = Run {
-        daemon: Arc::clone(&daemon),
+        service: Arc::clone(&service),
         transfer: Arc::clone(&transfer),
         inputs,
         control,
@@ -116,7 +116,7 @@ pub(super) async fn run(
         Ok(end) | Err(end) => end,
     };
     looking.cancel();
-    daemon.swarm.core().routes.remove_transfer(share);
+    service.swarm.core().routes.remove_transfer(share);
     transfer.stages.set(Stage::Idle).await;
     run.conclude(end);
 }
@@ -127,8 +127,8 @@ impl Run {
         let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
         let pin = self.transfer.ticket.pin.as_ref().map(|pin| pin.version);
         let preferred = self.begun_head().map(|head| head.head().version);
-        let nearby = self.daemon.swarm.links().nearby();
-        self.daemon
+        let nearby = self.service.swarm.links().nearby();
+        self.service
             .swarm
             .core()
             .with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
@@ -138,8 +138,8 @@ impl Run {
             .share
             .newest()
             .map_or(0, |head| head.head().version);
-        let presence = self.daemon.relays.presence(owner);
-        self.daemon.swarm.core().with(|engine, now| {
+        let presence = self.service.relays.presence(owner);
+        self.service.swarm.core().with(|engine, now| {
             engine.set_known_version(share, known, now);
             engine.set_owner_presence(share, presence, now);
             engine.handle_device_seen(share, owner, now);
@@ -151,8 +151,8 @@ impl Run {
 
     /// Tells the engine what may be spent.
     fn set_budget(&self) {
-        let budget = costs::budget(&self.daemon, &self.transfer);
-        self.daemon
+        let budget = costs::budget(&self.service, &self.transfer);
+        self.service
             .swarm
             .core()
             .with(|engine, now| engine.set_budget(self.transfer.share.id, budget, now));
@@ -160,16 +160,16 @@ impl Run {
 
     /// Has relays asked who holds the share, until the token is cancelled.
     fn look_up(&self) -> CancellationToken {
-        let token = self.daemon.tasks.token.child_token();
+        let token = self.service.tasks.token.child_token();
         let (stop, of) = (
             token.clone(),
             lookup::run(
-                Arc::clone(&self.daemon),
+                Arc::clone(&self.service),
                 Arc::clone(&self.transfer),
                 self.alone.subscribe(),
             ),
         );
-        self.daemon.tasks.spawn(async move {
+        self.service.tasks.spawn(async move {
             tokio::select! {
                 () = of => {}
                 () = stop.cancelled() => {}
@@ -248,7 +248,7 @@ impl Run {
 
     /// A version is here, and later ones are waited for: they replace it.
     fn tell_version(&self, version: u64, path: &std::path::Path, bytes: u64) {
-        let sources = self.transfer.sources(&self.daemon);
+        let sources = self.transfer.sources(&self.service);
         self.transfer.emit(Event::Version {
             transfer: self.transfer.id.clone(),
             version,
@@ -286,7 +286,7 @@ impl Run {
     async fn choose_version(&mut self) -> Result<SignedHead, End> {
         self.set_phase(Phase::Connecting);
         let local = self.local_head().await?;
-        let ours = self.transfer.share.owner == self.daemon.device;
+        let ours = self.transfer.share.owner == self.service.device;
         loop {
             if let Some(head) = local.as_ref().filter(|_| ours || self.is_local_due()) {
                 return self.admit(head.clone());
@@ -308,7 +308,7 @@ impl Run {
     fn is_local_due(&self) -> bool {
         let (elapsed, share) = (self.began.elapsed(), self.transfer.share.id);
         let choosing = || {
-            self.daemon
+            self.service
                 .swarm
                 .core()
                 .with(|engine, _| engine.is_choosing(share))
@@ -321,12 +321,12 @@ impl Run {
         let Some(version) = self.transfer.share.current() else {
             return Ok(None);
         };
-        let (daemon, share, of) = (
-            Arc::clone(&self.daemon),
+        let (service, share, of) = (
+            Arc::clone(&self.service),
             Arc::clone(&self.transfer.share),
             Arc::clone(&version),
         );
-        blocking(move || daemon.recheck(&share, &of)).await?;
+        blocking(move || service.library.recheck(&share, &of)).await?;
         Ok(self
             .is_whole(version.number())
             .then(|| version.head.clone()))
@@ -339,7 +339,7 @@ impl Run {
             .version(version)
             .map(|v| u64::from(v.head.head().chunks));
         let held = self
-            .daemon
+            .service
             .swarm
             .core()
             .with(|engine, _| engine.held(share.id).map(RoaringBitmap::len));
@@ -368,7 +368,10 @@ impl Run {
         if let Some(version) = share.version(head.head().version) {
             return Ok(Got::Whole(Arc::clone(&version.manifest_file)));
         }
-        let path = self.daemon.manifest_path(share.id, head.head().version);
+        let path = self
+            .service
+            .library
+            .manifest_path(share.id, head.head().version);
         let (at, signed, secret) = (path.clone(), head.clone(), share.secret.clone());
         let left = blocking(move || {
             let file = ManifestFile::open(&at, signed.head(), &secret).ok()?;
@@ -467,7 +470,7 @@ impl Run {
             lengths,
             wanted,
         };
-        self.daemon
+        self.service
             .swarm
             .core()
             .with(|engine, now| engine.plan(share, plan, now));
@@ -509,7 +512,7 @@ impl Run {
                     Ok(Wake::Tick)
                 }
                 Some(Control::Spend { mode, max_cost }) => {
-                    self.transfer.update(&self.daemon, |record| {
+                    self.transfer.update(&self.service, |record| {
                         record.mode = mode.or(record.mode);
                         record.max_cost = max_cost.or(record.max_cost);
                     })?;
@@ -558,7 +561,7 @@ impl Run {
     pub(super) fn give_up_if_alone(&mut self) -> Result<(), End> {
         let share = self.transfer.share.id;
         let progress = self
-            .daemon
+            .service
             .swarm
             .core()
             .with(|engine, now| engine.progress(share, now));
@@ -592,7 +595,7 @@ impl Run {
             (_, _, Some(Waiting::NotHeld)) if changed => Some(FOR_OTHERS),
             (Some(wait), _, _) => Some(wait),
             (None, false, _) | (None, _, Some(Waiting::Damaged | Waiting::TooDear)) => {
-                Some(self.daemon.config.wait)
+                Some(self.service.wait)
             }
             (None, true, _) => None,
         };
@@ -605,13 +608,13 @@ impl Run {
     /// Why nothing more comes.
     fn unreached(&self, waiting: Option<Waiting>, changed: bool) -> ApiError {
         let (share, owner) = (self.transfer.share.id, self.transfer.share.owner);
-        let refused = self.daemon.swarm.circuit_refusals().take(share);
+        let refused = self.service.swarm.circuit_refusals().take(share);
         if changed {
             return failure::changed_at_owner();
         }
         let silent = matches!(waiting, Some(Waiting::NoHolder) | None) && refused.is_none();
         let error = failure::unreached(waiting, refused);
-        if silent && self.daemon.swarm.links().nearby().contains(&owner) {
+        if silent && self.service.swarm.links().nearby().contains(&owner) {
             failure::seen_only(error)
         } else {
             error

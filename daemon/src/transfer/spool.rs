@@ -2,13 +2,13 @@
 //! they were read.
 //!
 //! Bounded: at most [`STOPPED`] that were stopped stay, so that they can go on, none longer than
-//! [`STAYS`]; one that nobody reads to the end goes after [`UNREAD`], or with the daemon.
+//! [`STAYS`]; one that nobody reads to the end goes after [`UNREAD`], or with the service.
 
 use super::end::discard;
 use super::{Transfer, start};
-use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{TransferRecord, TransferState};
+use crate::transfer::TransferService;
 use hither_api::ApiError;
 use hither_util::clock::unix_seconds;
 use std::path::PathBuf;
@@ -23,23 +23,23 @@ const STAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 const UNREAD: Duration = Duration::from_secs(600);
 
 /// A folder for one more; the oldest that were stopped make room.
-pub(super) fn folder(daemon: &Daemon, id: &str) -> Result<PathBuf, ApiError> {
-    clean(daemon, STOPPED - 1);
-    let folder = daemon.paths.spool().join(id);
+pub(super) fn folder(service: &TransferService, id: &str) -> Result<PathBuf, ApiError> {
+    clean(service, STOPPED - 1);
+    let folder = service.paths.spool().join(id);
     hither_util::private_fs::create_folder(&folder).map_err(|e| failure::own_files(&e))?;
     Ok(folder)
 }
 
 /// Removes what is too old, and of what was stopped all but the latest.
-fn clean(daemon: &Daemon, keep: usize) {
-    let stopped = daemon
+fn clean(service: &TransferService, keep: usize) {
+    let stopped = service
         .transfers
         .all()
         .into_iter()
         .filter(|t| !t.is_running() && t.record().spooled);
     for (number, old) in stopped.enumerate() {
         if number >= keep || is_old(&old.record()) {
-            discard(daemon, &old);
+            discard(service, &old);
         }
     }
 }
@@ -57,9 +57,9 @@ pub(super) fn is_left_over(record: &TransferRecord) -> bool {
 }
 
 /// A file that is here whole and was not read goes after a while.
-pub(super) fn expire(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) {
-    let (of, transfer) = (Arc::clone(daemon), Arc::clone(transfer));
-    daemon.tasks.spawn_forever(async move {
+pub(super) fn expire(service: &Arc<TransferService>, transfer: &Arc<Transfer>) {
+    let (of, transfer) = (Arc::clone(service), Arc::clone(transfer));
+    service.tasks.spawn_forever(async move {
         tokio::time::sleep(UNREAD).await;
         let still = of
             .transfers
@@ -74,8 +74,8 @@ pub(super) fn expire(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) {
 }
 
 /// A file that is here whole already, and that nobody has read to its end.
-pub(super) fn unread(daemon: &Daemon, request: &start::Request) -> Option<Arc<Transfer>> {
-    daemon.transfers.all().into_iter().find(|transfer| {
+pub(super) fn unread(service: &TransferService, request: &start::Request) -> Option<Arc<Transfer>> {
+    service.transfers.all().into_iter().find(|transfer| {
         let record = transfer.record();
         record.spooled
             && request.folder.is_none()

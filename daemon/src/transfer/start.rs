@@ -2,9 +2,9 @@
 
 use super::end::discard;
 use super::{Agreement, Control, Transfer, lock, run, spool};
-use crate::daemon::Daemon;
 use crate::failure;
 use crate::records::{Chosen, TransferRecord, TransferState};
+use crate::transfer::TransferService;
 use hither_api::{ApiError, CostMode, ErrorCode, Existing, NamesInfo, Naming, Phase};
 use hither_content::{FetchTarget, PartialRef};
 use hither_proto::Ticket;
@@ -36,8 +36,11 @@ pub(crate) struct Request {
 }
 
 /// Begins a transfer, or goes on with the one that the same request began before.
-pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transfer>, ApiError> {
-    let share = daemon
+pub(crate) fn begin(
+    service: &Arc<TransferService>,
+    request: Request,
+) -> Result<Arc<Transfer>, ApiError> {
+    let share = service
         .swarm
         .shares()
         .get_or_insert(&request.ticket.secret, request.ticket.owner);
@@ -47,20 +50,20 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
             "The ticket names another owner than the share has.",
         ));
     }
-    daemon
+    service
         .swarm
         .links()
         .hinted(request.ticket.owner, &request.ticket.hints);
-    if let Some(running) = daemon.transfers.running(share.id) {
+    if let Some(running) = service.transfers.running(share.id) {
         return attach(&running, &request);
     }
-    if let Some(whole) = spool::unread(daemon, &request) {
+    if let Some(whole) = spool::unread(service, &request) {
         return Ok(whole);
     }
-    let transfer = match resumable(daemon, &request) {
+    let transfer = match resumable(service, &request) {
         Some(transfer) => {
-            rename_anew(daemon, &transfer, &request)?;
-            transfer.update(daemon, |record| {
+            rename_anew(service, &transfer, &request)?;
+            transfer.update(service, |record| {
                 record.state = TransferState::Active;
                 choose_again(record, &request);
                 record.follow = request.follow;
@@ -71,17 +74,17 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, request: Request) -> Result<Arc<Transf
             transfer
         }
         None => {
-            let record = new_record(daemon, &request)?;
-            daemon
+            let record = new_record(service, &request)?;
+            service
                 .records
                 .put_transfer(&record)
                 .map_err(|e| failure::storage(&e))?;
             let transfer = Arc::new(Transfer::new(record, request.ticket, share));
-            daemon.transfers.insert(Arc::clone(&transfer));
+            service.transfers.insert(Arc::clone(&transfer));
             transfer
         }
     };
-    start(daemon, &transfer, request.wait);
+    start(service, &transfer, request.wait);
     Ok(transfer)
 }
 
@@ -96,7 +99,11 @@ fn choose_again(record: &mut TransferRecord, request: &Request) {
 }
 
 /// Another choice for names makes what was begun under the one before useless.
-fn rename_anew(daemon: &Daemon, transfer: &Transfer, request: &Request) -> Result<(), ApiError> {
+fn rename_anew(
+    service: &TransferService,
+    transfer: &Transfer,
+    request: &Request,
+) -> Result<(), ApiError> {
     let record = transfer.record();
     let Some(naming) = request.names.filter(|naming| *naming != record.naming) else {
         return Ok(());
@@ -108,11 +115,11 @@ fn rename_anew(daemon: &Daemon, transfer: &Transfer, request: &Request) -> Resul
     {
         FetchTarget::discard_partial(&record.folder, &partial).map_err(|e| failure::write(&e))?;
     }
-    daemon
+    service
         .records
         .clear_durable(&transfer.id)
         .map_err(|e| failure::storage(&e))?;
-    transfer.update(daemon, |record| {
+    transfer.update(service, |record| {
         (record.naming, record.partial, record.rules) = (naming, None, None)
     })
 }
@@ -152,8 +159,8 @@ fn same_target(request: &Request, record: &TransferRecord) -> bool {
     }
 }
 
-fn resumable(daemon: &Daemon, request: &Request) -> Option<Arc<Transfer>> {
-    daemon.transfers.all().into_iter().find(|transfer| {
+fn resumable(service: &TransferService, request: &Request) -> Option<Arc<Transfer>> {
+    service.transfers.all().into_iter().find(|transfer| {
         let record = transfer.record();
         transfer.ticket.secret == request.ticket.secret
             && transfer.ticket.pin == request.ticket.pin
@@ -162,13 +169,13 @@ fn resumable(daemon: &Daemon, request: &Request) -> Option<Arc<Transfer>> {
     })
 }
 
-fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiError> {
+fn new_record(service: &TransferService, request: &Request) -> Result<TransferRecord, ApiError> {
     let mut random = [0u8; 4];
     getrandom::fill(&mut random).map_err(failure::internal)?;
     let id = hither_util::hex::encode(&random);
     let (folder, spooled) = match &request.folder {
         Some(folder) => (folder.clone(), false),
-        None => (spool::folder(daemon, &id)?, true),
+        None => (spool::folder(service, &id)?, true),
     };
     Ok(TransferRecord {
         id,
@@ -204,14 +211,14 @@ fn new_record(daemon: &Daemon, request: &Request) -> Result<TransferRecord, ApiE
 }
 
 /// Starts the task of a transfer that does not run.
-fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>) {
+fn start(service: &Arc<TransferService>, transfer: &Arc<Transfer>, wait: Option<Duration>) {
     let (sender, control) = mpsc::unbounded_channel();
     *lock(&transfer.control) = Some(sender);
     lock(&transfer.told).clear();
-    *lock(&transfer.counted_from) = (daemon.swarm.core().clock.now(), transfer.record().seconds);
+    *lock(&transfer.counted_from) = (service.swarm.core().clock.now(), transfer.record().seconds);
     transfer.meter().phase = Phase::Connecting;
-    daemon.tasks.spawn(run::run(
-        Arc::clone(daemon),
+    service.tasks.spawn(run::run(
+        Arc::clone(service),
         Arc::clone(transfer),
         control,
         wait,
@@ -219,22 +226,25 @@ fn start(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>, wait: Option<Duration>)
 }
 
 /// Takes a paused or failed transfer up again.
-pub(crate) fn resume(daemon: &Arc<Daemon>, transfer: &Arc<Transfer>) -> Result<(), ApiError> {
+pub(crate) fn resume(
+    service: &Arc<TransferService>,
+    transfer: &Arc<Transfer>,
+) -> Result<(), ApiError> {
     if transfer.is_running() || transfer.record().state == TransferState::Done {
         return Ok(());
     }
-    if daemon.transfers.running(transfer.share.id).is_some() {
+    if service.transfers.running(transfer.share.id).is_some() {
         return Err(ApiError::new(
             ErrorCode::AlreadyFetching,
             "This share is being fetched already.",
         ));
     }
-    transfer.update(daemon, |record| {
+    transfer.update(service, |record| {
         record.state = TransferState::Active;
         record.ended = None;
         record.reason = None;
     })?;
-    start(daemon, transfer, None);
+    start(service, transfer, None);
     Ok(())
 }
 
@@ -256,9 +266,9 @@ fn remember_choice(record: &mut TransferRecord) {
     }
 }
 
-/// After a start of the daemon: loads every transfer, and goes on with those that were running.
-pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
-    for (id, mut record) in daemon
+/// After a start of the service: loads every transfer, and goes on with those that were running.
+pub(crate) fn resume_all(service: &Arc<TransferService>) -> Result<(), ApiError> {
+    for (id, mut record) in service
         .records
         .transfers()
         .map_err(|e| failure::storage(&e))?
@@ -272,20 +282,20 @@ pub(crate) fn resume_all(daemon: &Arc<Daemon>) -> Result<(), ApiError> {
             continue;
         };
         let active = record.state == TransferState::Active;
-        let share = daemon
+        let share = service
             .swarm
             .shares()
             .get_or_insert(&ticket.secret, ticket.owner);
-        daemon.swarm.links().hinted(ticket.owner, &ticket.hints);
+        service.swarm.links().hinted(ticket.owner, &ticket.hints);
         let transfer = Arc::new(Transfer::new(record, ticket, share));
-        daemon.transfers.insert(Arc::clone(&transfer));
+        service.transfers.insert(Arc::clone(&transfer));
         if spool::is_left_over(&transfer.record()) {
-            discard(daemon, &transfer);
+            discard(service, &transfer);
             continue;
         }
         if active {
             tracing::info!(transfer = id, "going on with a transfer");
-            start(daemon, &transfer, None);
+            start(service, &transfer, None);
         }
     }
     Ok(())

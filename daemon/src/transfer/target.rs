@@ -25,12 +25,12 @@ pub(super) async fn open_target(
 ) -> Result<(Arc<FetchTarget>, RoaringBitmap), End> {
     let record = run.transfer.record();
     let options = options(run, &record);
-    let (daemon, manifest) = (Arc::clone(&run.daemon), Arc::clone(manifest));
+    let (service, manifest) = (Arc::clone(&run.service), Arc::clone(manifest));
     let id = run.transfer.id.clone();
     let opened = blocking(move || {
         let layout = Layout::new(manifest);
         if let Some(partial) = partial(&record) {
-            let durable = daemon
+            let durable = service
                 .records
                 .durable(&id)
                 .map_err(|e| failure::storage(&e))?;
@@ -40,7 +40,7 @@ pub(super) async fn open_target(
                 ..options.clone()
             };
             match FetchTarget::resume(
-                &daemon.handles,
+                &service.library.handles,
                 &record.folder,
                 layout,
                 &partial,
@@ -56,8 +56,9 @@ pub(super) async fn open_target(
             let path = record.folder.clone();
             failure::prepare(&PrepareError::Io { path, source })
         })?;
-        let target = FetchTarget::prepare(&daemon.handles, &record.folder, layout, &options);
-        daemon
+        let target =
+            FetchTarget::prepare(&service.library.handles, &record.folder, layout, &options);
+        service
             .records
             .clear_durable(&id)
             .map_err(|e| failure::storage(&e))?;
@@ -69,7 +70,7 @@ pub(super) async fn open_target(
     .await?;
     let (target, durable) = opened?;
     let (partial, rules) = (Hex(target.partial().encode()), Hex(target.rules().encode()));
-    run.transfer.update(&run.daemon, |record| {
+    run.transfer.update(&run.service, |record| {
         (record.partial, record.rules) = (Some(partial), Some(rules));
     })?;
     Ok((Arc::new(target), durable))
@@ -106,7 +107,7 @@ pub(super) async fn discard_partial(run: &Run) -> Result<(), End> {
     }
     if record.partial.is_some() {
         run.transfer
-            .update(&run.daemon, |record| record.partial = None)?;
+            .update(&run.service, |record| record.partial = None)?;
     }
     Ok(())
 }
@@ -184,7 +185,7 @@ fn before(run: &Run, record: &TransferRecord) -> Option<Arc<Holding>> {
 fn origin(run: &Run) -> String {
     let owner = run.transfer.share.owner;
     let name = run
-        .daemon
+        .service
         .swarm
         .links()
         .name(owner)

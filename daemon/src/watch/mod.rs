@@ -10,7 +10,8 @@ mod debounce;
 mod fs_watcher;
 mod task;
 
-use crate::daemon::Daemon;
+use crate::library::LibraryListener;
+use crate::publish::Publisher;
 use hither_proto::ShareId;
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
@@ -53,11 +54,19 @@ impl Watches {
     }
 }
 
+impl LibraryListener for Watches {
+    fn published(&self, _: ShareId) {}
+
+    fn ended(&self, share: ShareId) {
+        self.stop(share);
+    }
+}
+
 /// Watches a share from now on, if it is not watched already. Must be called inside the runtime.
-pub(crate) fn begin(daemon: &Arc<Daemon>, share: ShareId) {
-    let stop = daemon.tasks.token.child_token();
+pub(crate) fn begin(publisher: &Arc<Publisher>, share: ShareId) {
+    let stop = publisher.tasks.token.child_token();
     {
-        let mut watches = daemon.watches.lock();
+        let mut watches = publisher.watches.lock();
         if watches.contains_key(&share) {
             return;
         }
@@ -69,17 +78,17 @@ pub(crate) fn begin(daemon: &Arc<Daemon>, share: ShareId) {
             },
         );
     }
-    let of = Arc::clone(daemon);
-    daemon
+    let of = Arc::clone(publisher);
+    publisher
         .tasks
         .spawn(async move { task::run(of, share, stop).await });
 }
 
 /// Watches what earlier runs watched.
-pub(crate) fn start(daemon: &Arc<Daemon>) {
-    for (share, record) in daemon.share_records() {
+pub(crate) fn start(publisher: &Arc<Publisher>) {
+    for (share, record) in publisher.library.share_records() {
         if record.watch.is_some() {
-            begin(daemon, share.id);
+            begin(publisher, share.id);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The task of one watched share: waits until changes are over, then publishes a new version.
 
 use super::fs_watcher::{Eyes, Seen};
-use crate::daemon::Daemon;
 use crate::failure;
 use crate::health::SILENT;
 use crate::publish;
+use crate::publish::Publisher;
 use crate::records::ShareRecord;
 use hither_api::{ApiError, ErrorCode, ShareRequest};
 use hither_content::{FolderId, ImportError, RootError, check_mounts, check_roots, folders_above};
@@ -27,7 +27,7 @@ const CHECK: Duration = Duration::from_secs(2);
 const LOOK_LOST: Duration = Duration::from_secs(30);
 
 struct Watch {
-    daemon: Arc<Daemon>,
+    publisher: Arc<Publisher>,
     share: ShareId,
     stop: CancellationToken,
     paths: Vec<PathBuf>,
@@ -43,13 +43,13 @@ struct Watch {
 }
 
 /// Runs until the share ends or is not watched any more.
-pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationToken) {
-    let Some(record) = record(&daemon, share) else {
-        return daemon.watches.stop(share);
+pub(super) async fn run(publisher: Arc<Publisher>, share: ShareId, stop: CancellationToken) {
+    let Some(record) = record(&publisher, share) else {
+        return publisher.watches.stop(share);
     };
     let (paths, seen, name, look) = (record.paths(), Arc::default(), record.name, Instant::now());
     let mut watch = Watch {
-        daemon,
+        publisher,
         share,
         stop: stop.clone(),
         paths,
@@ -89,8 +89,9 @@ pub(super) async fn run(daemon: Arc<Daemon>, share: ShareId, stop: CancellationT
     }
 }
 
-fn record(daemon: &Daemon, share: ShareId) -> Option<ShareRecord> {
-    daemon
+fn record(publisher: &Publisher, share: ShareId) -> Option<ShareRecord> {
+    publisher
+        .library
         .share_record(share)
         .filter(|record| record.watch.is_some())
 }
@@ -99,10 +100,10 @@ impl Watch {
     /// Returns whether what was shared is still at its paths; says so when it is not, and looks at
     /// it when it is back.
     async fn is_there(&mut self) -> bool {
-        let Some(record) = record(&self.daemon, self.share) else {
+        let Some(record) = record(&self.publisher, self.share) else {
             return true;
         };
-        let (disks, share) = (self.daemon.disks.clone(), self.share);
+        let (disks, share) = (self.publisher.library.disks.clone(), self.share);
         let paths = record.paths();
         let looked = tokio::task::spawn_blocking(move || {
             disks.patiently(share, &paths, move || {
@@ -146,16 +147,18 @@ impl Watch {
         if !std::mem::replace(&mut self.lost, true) {
             tracing::warn!(share = ?self.share, words, "what is watched is not there: nothing is published");
         }
-        self.daemon.watches.set_trouble(self.share, Some(words));
+        self.publisher.watches.set_trouble(self.share, Some(words));
     }
 
     /// Has the system tell of changes; where it cannot, says so and looks instead.
     async fn open(&mut self) {
         self.eyes = None;
         let (paths, seen) = (self.paths.clone(), Arc::clone(&self.seen));
-        let daemon = Arc::clone(&self.daemon);
-        let opened =
-            tokio::task::spawn_blocking(move || Eyes::open(&paths, daemon.own.look(), &seen)).await;
+        let publisher = Arc::clone(&self.publisher);
+        let opened = tokio::task::spawn_blocking(move || {
+            Eyes::open(&paths, publisher.library.own.look(), &seen)
+        })
+        .await;
         match opened {
             Ok(Ok(eyes)) => self.eyes = Some(eyes),
             Ok(Err(error)) if self.seen.becomes_blind() => self.say_blind(&error.to_string()),
@@ -165,7 +168,7 @@ impl Watch {
     }
 
     fn say_blind(&self, why: &str) {
-        self.daemon.warnings.add(format!(
+        self.publisher.library.warnings.add(format!(
             "Changes in \"{}\" are noticed only every {} s: the system cannot watch it ({why}). More watches may be \
              allowed with: sysctl fs.inotify.max_user_watches",
             display_name(&self.name),
@@ -175,16 +178,17 @@ impl Watch {
 
     /// Publishes what changed; `false` when there is nothing to watch any more.
     async fn publish(&mut self) -> bool {
-        let Some(record) = record(&self.daemon, self.share) else {
+        let Some(record) = record(&self.publisher, self.share) else {
             return false;
         };
         let was_blind = self.seen.is_blind();
         self.seen.settle().taken();
         let cancel = Arc::new(AtomicBool::new(false));
-        let (daemon, share, flag) = (Arc::clone(&self.daemon), self.share, Arc::clone(&cancel));
+        let (publisher, share, flag) =
+            (Arc::clone(&self.publisher), self.share, Arc::clone(&cancel));
         let request = request(&record);
         let mut work =
-            tokio::task::spawn_blocking(move || publish::renew(&daemon, share, &request, &flag));
+            tokio::task::spawn_blocking(move || publish::renew(&publisher, share, &request, &flag));
         let done = tokio::select! {
             done = &mut work => done,
             () = self.stop.cancelled() => {
@@ -205,7 +209,7 @@ impl Watch {
         match done {
             Ok(Ok(())) => {
                 self.seen.settle().succeeded();
-                self.daemon.watches.set_trouble(self.share, None);
+                self.publisher.watches.set_trouble(self.share, None);
             }
             Ok(Err(error)) => self.failed(error),
             Err(error) => {
@@ -222,7 +226,7 @@ impl Watch {
             ErrorCode::Changing => self.seen.settle().failed(Instant::now()),
             _ => self.look = self.look.min(Instant::now() + LOOK_LOST),
         }
-        self.daemon
+        self.publisher
             .watches
             .set_trouble(self.share, Some(error.message));
     }

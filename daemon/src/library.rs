@@ -1,32 +1,24 @@
-//! The daemon: everything it consists of, how it starts, what it remembers of shares, how it ends.
+//! The shares that this device has made or fetched whole: their records, versions and files.
+//!
+//! Invariants: what is announced was durable before; a share's record is in memory exactly while it
+//! is in the metadata store; what publishes or renumbers a version holds [`Library::publishing`].
 
-use crate::belonging;
-use crate::catalogue::Catalogue;
 use crate::disks::Disks;
 use crate::failure;
-use crate::groups::Groups;
 use crate::health::{self, Health};
-use crate::index::Index;
-use crate::losses::{self, Losses};
-use crate::mail::Mail;
+use crate::losses::Losses;
 use crate::records::{LeftOutRecord, Records, ShareRecord};
 use crate::rollback::Rollbacks;
-use crate::store_upload::StoreUploads;
-use crate::transfer::{Transfer, Transfers};
-use crate::watch::Watches;
-use hither_api::{ApiError, Config, Paths};
-use hither_carrier::{Endpoint, EndpointConfig, Identity, InterfaceFilter};
-use hither_content::StampClock;
-use hither_content::storage::{DEFAULT_ENGINE, Opened};
+use crate::transfer::Transfer;
+use hither_api::{ApiError, Paths};
+use hither_carrier::Identity;
 use hither_content::{
     ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps,
 };
-use hither_proto::{DeviceId, DeviceName, Message, RelayAddress, ShareId, Ticket};
-use hither_relay_client::{RelayClient, RelayClientDeps, Subscribers};
-use hither_swarm::{Share, Swarm, SwarmDeps, SwarmInputs, Twins, Version, Warnings};
+use hither_proto::{DeviceId, Message, ShareId};
+use hither_swarm::{Share, Swarm, Version, Warnings};
 use hither_util::hex::Hex;
 use hither_util::sync::Mutex;
-use hither_util::tasks::Tasks;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -34,169 +26,103 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
-/// Files of all holdings that are kept open at once.
-const OPEN_FILES: usize = 256;
 /// Bytes of a share that are read where files look different, before it is announced; the rest is
 /// compared later.
 const AT_START: u64 = 16 << 20;
 
-/// Everything, shared by all tasks.
-pub(crate) struct Daemon {
-    pub swarm: Arc<Swarm>,
-    pub device: DeviceId,
-    pub name: DeviceName,
-    pub identity: Arc<Identity>,
-    pub config: Config,
-    pub paths: Paths,
-    pub index: Index,
-    pub store_uploads: StoreUploads,
-    pub watches: Watches,
-    pub transfers: Transfers,
-    pub records: Records,
-    pub stamps: Arc<StampClock>,
-    /// What deadlines are counted on.
-    pub time: KeptClock,
-    pub relays: Arc<RelayClient>,
-    pub mail: Mail,
-    pub catalogue: Catalogue,
-    pub groups: Arc<Groups>,
-    pub chunk_map: ChunkMap,
-    pub handles: Arc<Handles>,
-    /// Which disks do not answer.
-    pub disks: Disks,
-    pub tasks: Tasks,
-    /// What belongs to Hither itself and is never shared.
-    pub own: OwnData,
-    /// Held while a path is being published.
-    pub publishing: Mutex<()>,
-    /// What the user should know; shown by status and doctor.
-    pub warnings: Warnings,
-    /// What of Hither's own data was lost.
-    pub losses: Losses,
-    /// Shares of which others knew more than this device's data.
-    pub rollbacks: Rollbacks,
-    share_records: Mutex<HashMap<ShareId, ShareRecord>>,
-    /// Told when a share gets another end.
-    pub ends_changed: Notify,
-    /// How the files of the shares stand.
-    pub health: Health,
-    /// Set when the daemon ends: long looks at the disk stop.
-    pub(crate) ending: AtomicBool,
+/// Learns of changes of the library. Calls are made under no lock of the library, on the thread
+/// that made the change.
+pub(crate) trait LibraryListener: Send + Sync {
+    /// A share is new, has a new version, or is shared otherwise than before.
+    fn published(&self, share: ShareId);
+
+    /// A share has ended here.
+    fn ended(&self, share: ShareId);
 }
 
-impl Daemon {
-    /// Opens everything and takes up where the last run ended. Must be called inside the runtime.
-    pub(crate) fn start(
-        paths: Paths,
-        config: Config,
-    ) -> Result<(Arc<Self>, SwarmInputs), ApiError> {
-        for folder in [&paths.data, &paths.manifests(), &paths.spool()] {
-            hither_util::private_fs::create_folder(folder).map_err(failure::internal)?;
-        }
-        let (losses, before) = (Losses::open(&paths), losses::Before::look(&paths));
-        losses.key(&paths, before).map_err(failure::internal)?;
-        let identity = Identity::load_or_create(&paths.key()).map_err(failure::internal)?;
-        let (storage, opened) = hither_content::storage::open(&paths.store(), DEFAULT_ENGINE)
-            .map_err(|e| failure::storage(&e))?;
-        losses
-            .store(&paths, before, opened == Opened::Fresh)
-            .map_err(failure::internal)?;
-        if let Opened::Rebuilt { moved_to, reason } = opened {
-            let words = format!(
-                "The metadata store was damaged ({reason}). It is kept in {}; what was shared must be shared again.",
-                moved_to.display()
-            );
-            losses.add(words).map_err(failure::internal)?;
-        }
-        let device = identity.device_id();
-        belonging::bind(storage.as_ref(), &paths, device, before.key())?;
-        let chunk_map = ChunkMap::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let endpoint = EndpointConfig {
-            port: config.port,
-            quic: config.quic,
-            tcp: config.tcp,
-            ..Default::default()
-        };
-        let endpoint = Arc::new(Endpoint::bind(&identity, &endpoint).map_err(failure::internal)?);
-        endpoint.paths().set_network(&hither_swarm::addresses());
-        let records = Records::new(Arc::clone(&storage));
-        let time = KeptClock::open(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let stamps = StampClock::load(Arc::clone(&storage)).map_err(|e| failure::storage(&e))?;
-        let store_uploads = StoreUploads::load(&records).map_err(|e| failure::storage(&e))?;
-        let groups = Arc::new(Groups::load(&storage).map_err(|e| failure::storage(&e))?);
-        let (tasks, warnings, name) = (Tasks::new(), Warnings::default(), device_name(&config));
-        let twins = Twins::new(Arc::clone(&endpoint), device, warnings.clone(), &paths.data);
-        let (swarm, inputs) = Swarm::new(SwarmDeps {
-            device,
-            name: name.clone(),
-            endpoint,
-            tcp: config.tcp,
-            limits: &config.limits,
-            host_rules: &config.world,
-            costs: config.costs,
-            interfaces: interface_filter(&config),
-            tasks: tasks.clone(),
-            membership: Arc::clone(&groups) as Arc<dyn hither_swarm::Membership>,
-            twins: twins.map_err(failure::internal)?,
-        })
-        .map_err(failure::internal)?;
-        let own = OwnData::open(&paths.data, &paths.own_folders(), &paths.own_files());
-        let (identity, stamps) = (Arc::new(identity), Arc::new(stamps));
-        let relays = RelayClient::load(RelayClientDeps {
-            device,
-            name: name.clone(),
-            identity: Arc::clone(&identity),
-            swarm: Arc::clone(&swarm),
-            storage: Arc::clone(&storage),
-            stamps: Arc::clone(&stamps),
-            tasks: tasks.clone(),
-        })
-        .map_err(|e| failure::storage(&e))?;
-        let daemon = Arc::new(Self {
-            device,
-            own,
-            swarm,
-            name,
-            identity,
-            config,
-            paths,
-            index: Index::default(),
-            store_uploads,
-            watches: Watches::default(),
-            transfers: Transfers::default(),
-            records,
-            stamps,
-            time,
-            relays,
-            mail: Mail::open(&storage).map_err(|e| failure::storage(&e))?,
-            catalogue: Catalogue::new(&storage),
-            groups,
-            chunk_map,
-            handles: Handles::new(OPEN_FILES),
+/// What a library is made of.
+pub(crate) struct LibraryDeps {
+    pub device: DeviceId,
+    pub identity: Arc<Identity>,
+    pub swarm: Arc<Swarm>,
+    pub records: Records,
+    pub chunk_map: ChunkMap,
+    pub handles: Arc<Handles>,
+    /// What belongs to Hither itself and is never shared.
+    pub own: Arc<OwnData>,
+    pub warnings: Warnings,
+    pub losses: Arc<Losses>,
+    /// Counts deadlines.
+    pub time: Arc<KeptClock>,
+    pub paths: Paths,
+    pub listeners: Vec<Arc<dyn LibraryListener>>,
+}
+
+/// The shares of this device.
+pub(crate) struct Library {
+    pub device: DeviceId,
+    pub identity: Arc<Identity>,
+    pub swarm: Arc<Swarm>,
+    pub records: Records,
+    pub chunk_map: ChunkMap,
+    pub handles: Arc<Handles>,
+    pub own: Arc<OwnData>,
+    pub warnings: Warnings,
+    pub losses: Arc<Losses>,
+    pub time: Arc<KeptClock>,
+    pub paths: Paths,
+    listeners: Vec<Arc<dyn LibraryListener>>,
+    /// Which disks do not answer.
+    pub disks: Disks,
+    /// Held while a path is being published.
+    pub publishing: Mutex<()>,
+    /// Shares of which others knew more than this device's data.
+    pub rollbacks: Rollbacks,
+    /// How the files of the shares stand.
+    pub health: Health,
+    /// Is notified when a share gets another end.
+    pub ends_changed: Notify,
+    /// Is set when the daemon ends: long looks at the disk stop.
+    pub ending: AtomicBool,
+    share_records: Mutex<HashMap<ShareId, ShareRecord>>,
+}
+
+impl Library {
+    /// An empty library; [`load_shares`](Self::load_shares) takes up what earlier runs left.
+    pub(crate) fn new(deps: LibraryDeps) -> Arc<Self> {
+        Arc::new(Self {
+            device: deps.device,
+            identity: deps.identity,
+            swarm: deps.swarm,
+            records: deps.records,
+            chunk_map: deps.chunk_map,
+            handles: deps.handles,
+            own: deps.own,
+            warnings: deps.warnings,
+            losses: deps.losses,
+            time: deps.time,
+            paths: deps.paths,
+            listeners: deps.listeners,
             disks: Disks::default(),
-            tasks,
             publishing: Mutex::new(()),
-            warnings,
-            losses,
             rollbacks: Rollbacks::default(),
-            share_records: Mutex::default(),
-            ends_changed: Notify::new(),
             health: Health::default(),
+            ends_changed: Notify::new(),
             ending: AtomicBool::new(false),
-        });
-        let of = Arc::downgrade(&daemon);
-        daemon.relays.subscribe(Subscribers {
-            deliveries: of.clone(),
-            groups: of.clone(),
-            catalogue: of,
-        });
-        daemon.load_shares()?;
-        crate::transfer::resume_all(&daemon)?;
-        daemon.remove_orphans();
-        Ok((daemon, inputs))
+            share_records: Mutex::default(),
+        })
     }
 
-    // --- where a version's files are ---
+    /// A share is shared otherwise than before, with the version that it has.
+    pub(crate) fn shared_anew(&self, share: ShareId) {
+        self.tell(|listener| listener.published(share));
+    }
+
+    fn tell(&self, what: impl Fn(&dyn LibraryListener)) {
+        self.listeners
+            .iter()
+            .for_each(|listener| what(listener.as_ref()));
+    }
 
     pub(crate) fn manifest_path(&self, share: ShareId, version: u64) -> PathBuf {
         self.paths.manifests().join(format!("{share}-{version}"))
@@ -214,8 +140,6 @@ impl Daemon {
             .manifests()
             .join(format!("{share}-{version}.names"))
     }
-
-    // --- shares ---
 
     /// Shares with a record, that is: made here or fetched whole.
     pub(crate) fn share_records(&self) -> Vec<(Arc<Share>, ShareRecord)> {
@@ -237,56 +161,6 @@ impl Daemon {
         }
         self.share_records.lock().insert(share, record);
         self.ends_changed.notify_one();
-    }
-
-    /// What others fetch a share with.
-    pub(crate) fn ticket(&self, share: &Share) -> Ticket {
-        let hints = if share.owner == self.device {
-            self.swarm.addresses()
-        } else {
-            Vec::new()
-        };
-        Ticket {
-            hints,
-            ..self.lasting_ticket(share)
-        }
-    }
-
-    /// The same without this device's addresses of the moment: the user's other devices know them
-    /// otherwise.
-    pub(crate) fn lasting_ticket(&self, share: &Share) -> Ticket {
-        let relays = self.relays_of(share);
-        Ticket {
-            secret: share.secret.clone(),
-            owner: share.owner,
-            hints: Vec::new(),
-            relays,
-            pin: None,
-        }
-    }
-
-    /// Relays that may know who holds a share while its owner is away: of an own one, which is or
-    /// may be uploaded or is told to indexes, those that were joined, that which keeps it
-    /// first; of another's, what the ticket said with which it was fetched.
-    fn relays_of(&self, share: &Share) -> Vec<RelayAddress> {
-        if share.owner != self.device {
-            let transfers = self.transfers.all();
-            let fetched = transfers
-                .iter()
-                .find(|t| t.share.id == share.id && !t.ticket.relays.is_empty());
-            return fetched
-                .map(|transfer| transfer.ticket.relays.clone())
-                .unwrap_or_default();
-        }
-        let records = self.share_records.lock();
-        let never = records
-            .get(&share.id)
-            .is_some_and(|record| record.no_upload);
-        if (never || !self.config.upload.enabled) && !self.config.index_announce {
-            return Vec::new();
-        }
-        self.relays
-            .addresses_for_ticket(self.store_uploads.relay_of(share.id))
     }
 
     /// Says that all of a version is held, as far as its files are still what they were.
@@ -353,9 +227,7 @@ impl Daemon {
         let old = self.share_records.lock().insert(share.id, record);
         self.forget_version(&known, old);
         self.ends_changed.notify_one();
-        self.store_uploads.shared(share.id);
-        self.catalogue.changed();
-        self.groups.wake();
+        self.tell(|listener| listener.published(share.id));
     }
 
     /// Removes what was kept of the version before the current one.
@@ -435,14 +307,11 @@ impl Daemon {
         self.records
             .remove_share(&share.id.to_string())
             .map_err(|e| failure::storage(&e))?;
-        self.store_uploads.release(&self.records, share.id);
-        self.watches.stop(share.id);
         self.health.forget(share.id);
         let record = self.share_records.lock().remove(&share.id);
         self.swarm.core().with(|engine, _| engine.release(share.id));
         self.swarm.shares().remove(share.id);
-        self.catalogue.changed();
-        self.groups.wake();
+        self.tell(|listener| listener.ended(share.id));
         if let Some(record) = record {
             let chunks = share.current().map(|v| v.manifest());
             let removed = self.chunk_map.remove(
@@ -479,39 +348,4 @@ impl Daemon {
             .filter_map(|(_, record)| record.expires)
             .min()
     }
-
-    /// Stops everything in order: transfers are saved, links closed, the store flushed.
-    pub(crate) async fn stop(&self) {
-        self.ending.store(true, Ordering::Relaxed);
-        for transfer in self.transfers.all() {
-            transfer.control(crate::transfer::Control::Suspend);
-        }
-        self.tasks.stop().await;
-        self.swarm.endpoint().close().await;
-        self.time.keep();
-    }
-}
-
-/// The interfaces that are configured to be used.
-fn interface_filter(config: &Config) -> InterfaceFilter {
-    InterfaceFilter {
-        include: config.interfaces.clone(),
-        exclude: config.ignore_interfaces.clone(),
-        loopback_only: false,
-    }
-}
-
-/// What this device calls itself: as configured, else the host's name.
-fn device_name(config: &Config) -> DeviceName {
-    let host = || {
-        rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned()
-    };
-    DeviceName::clean(&if config.device_name.is_empty() {
-        host()
-    } else {
-        config.device_name.clone()
-    })
 }
