@@ -41,7 +41,7 @@ struct Claim {
 
 /// What a neighbour says of its own fetch.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Theirs {
+pub(crate) struct PeerClaims {
     version: u64,
     /// By first position. They should not overlap; of those that do, the one that begins last
     /// counts.
@@ -53,7 +53,7 @@ pub(crate) struct Theirs {
 
 /// How a claim of another device stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ClaimState {
     /// It may still give way.
     Tentative,
     /// It is getting the span.
@@ -62,7 +62,7 @@ pub(crate) enum Standing {
     Stale,
 }
 
-impl Theirs {
+impl PeerClaims {
     /// The version that it fetches.
     pub fn version(&self) -> u64 {
         self.version
@@ -115,23 +115,23 @@ impl Theirs {
     }
 
     /// What it claims of a span. `usual`: how long a span takes here.
-    pub fn standing(&self, span: &Span, usual: Duration, now: Time) -> Option<Standing> {
+    pub fn state(&self, span: &Span, usual: Duration, now: Time) -> Option<ClaimState> {
         let (_, claim) = self.claims.range(..span.start + span.count).next_back()?;
         if claim.end <= span.start {
             return None;
         }
         let quiet = now.since(claim.since.max(self.progress));
         Some(match claim.tentative {
-            _ if quiet > PATIENCE + usual * 2 => Standing::Stale,
-            true => Standing::Tentative,
-            false => Standing::Active,
+            _ if quiet > PATIENCE + usual * 2 => ClaimState::Stale,
+            true => ClaimState::Tentative,
+            false => ClaimState::Active,
         })
     }
 }
 
 /// What this device claims of one share.
 #[derive(Debug, Default)]
-pub(crate) struct Own {
+pub(crate) struct OwnClaims {
     /// Spans being got as first copies, and those that are got and not announced yet.
     active: BTreeSet<u32>,
     /// Spans to be got at that time, unless somebody objects.
@@ -140,7 +140,7 @@ pub(crate) struct Own {
     tell_at: Option<Time>,
 }
 
-impl Own {
+impl OwnClaims {
     fn changed(&mut self, now: Time) {
         self.tell_at.get_or_insert(now + COALESCE);
     }
@@ -300,23 +300,23 @@ mod tests {
             active: runs(&[6, 7]),
             tentative: runs(&[16]),
         };
-        let mut theirs = Theirs::default();
+        let mut theirs = PeerClaims::default();
         theirs.said(&claims, at(0));
-        let standing = |theirs: &Theirs, index, ms| {
-            theirs.standing(
+        let state = |theirs: &PeerClaims, index, ms| {
+            theirs.state(
                 spans.span(index).unwrap(),
                 Duration::from_millis(100),
                 at(ms),
             )
         };
-        assert_eq!(standing(&theirs, 0, 10), None);
-        assert_eq!(standing(&theirs, 1, 10), Some(Standing::Active));
-        assert_eq!(standing(&theirs, 2, 10), None);
-        assert_eq!(standing(&theirs, 4, 10), Some(Standing::Tentative));
+        assert_eq!(state(&theirs, 0, 10), None);
+        assert_eq!(state(&theirs, 1, 10), Some(ClaimState::Active));
+        assert_eq!(state(&theirs, 2, 10), None);
+        assert_eq!(state(&theirs, 4, 10), Some(ClaimState::Tentative));
         theirs.said(&claims, at(1000)); // Saying it again is no progress.
-        assert_eq!(standing(&theirs, 1, 1300), Some(Standing::Stale));
+        assert_eq!(state(&theirs, 1, 1300), Some(ClaimState::Stale));
         theirs.progressed(at(1300));
-        assert_eq!(standing(&theirs, 1, 1400), Some(Standing::Active));
+        assert_eq!(state(&theirs, 1, 1400), Some(ClaimState::Active));
         (0..STRIKES).for_each(|_| theirs.struck());
         assert!(!theirs.counts());
     }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_wish_is_told_granted_later_and_bounded() {
         let spans = table();
-        let mut own = Own::default();
+        let mut own = OwnClaims::default();
         own.get(3, at(0));
         assert!(own.wish(1, at(0)) && !own.wish(1, at(1)));
         assert!(!own.take_due(at(9)) && own.take_due(at(10)));

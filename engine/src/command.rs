@@ -113,7 +113,7 @@ pub enum Command {
         /// What to say.
         delta: Delta,
     },
-    /// Tell a session which spans are being got from outside the group.
+    /// Tell a session which spans are being got from outside the neighbourhood.
     Claims {
         /// The session.
         session: SessionId,

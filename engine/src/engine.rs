@@ -376,7 +376,7 @@ impl Engine {
         now: Time,
     ) -> Arrival {
         if request.0 >= self.next_request {
-            return Arrival::Unasked;
+            return Arrival::Unsolicited;
         }
         let mut arrival = Arrival::Unneeded;
         self.with_fetch(share, now, |fetch, _| {
@@ -575,7 +575,7 @@ impl Engine {
         for (share, _) in self
             .fetches
             .iter()
-            .filter(|(_, fetch)| fetch.group.own.is_due(now))
+            .filter(|(_, fetch)| fetch.neighbourhood.own.is_due(now))
         {
             self.inventory.hurry(*share, now);
         }

@@ -1,16 +1,16 @@
 //! One fetch: finding holders, choosing a version, getting root, manifest and data.
 //!
 //! The fetch owns its sources and requests; which source gets which span is decided in
-//! `scheduler.rs`, what happens to slow and silent ones in `repair.rs`. Invariants: a request ends
+//! `scheduler.rs`, what happens to slow and silent ones in `stalls.rs`. Invariants: a request ends
 //! exactly once, when everything it asked for is stored, refused, damaged or given up; a position
-//! is asked for twice at most at any time, and twice only in the tail.
+//! is asked for twice at most at any time, and twice only in the endgame.
 
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, Waiting};
 use crate::distance::Distance;
-use crate::group::Group;
 use crate::journal::{Journal, JournalEvent};
-use crate::map::Givers;
+use crate::map::Providers;
+use crate::neighbourhood::Neighbourhood;
 use crate::policy::Policy;
 use crate::request::Request;
 use crate::site::{Site, SiteId};
@@ -69,7 +69,7 @@ pub enum Arrival {
     /// Read past it: it was asked for once and is not needed any more.
     Unneeded,
     /// Nobody asked for it: the device breaks the protocol.
-    Unasked,
+    Unsolicited,
 }
 
 /// One fetch of one share.
@@ -91,18 +91,18 @@ pub(crate) struct Fetch {
     pub spans: SpanTable,
     /// Makes this device read the share in another order than its neighbours.
     pub seed: u64,
-    /// Counts the places chosen so far, once others outside the group are seen to fetch too.
+    /// Counts the places chosen so far, once others outside the neighbourhood are seen to fetch too.
     pub places: Option<u64>,
     /// Other networks that sources are on.
     pub sites: BTreeMap<SiteId, Site>,
     /// Neighbours that fetch too.
-    pub group: Group,
+    pub neighbourhood: Neighbourhood,
     /// What it may cost and has cost.
     pub spending: Spending,
     /// Counts the wishes, so that each looks elsewhere.
     pub wishes: u64,
     /// Some source could give more, and there is nothing for it.
-    pub tail: bool,
+    pub endgame: bool,
     /// All data is got; what others claim may still wait for it.
     pub data_done: bool,
     pub sources: BTreeMap<DeviceId, Source>,
@@ -111,8 +111,8 @@ pub(crate) struct Fetch {
     pub moved: BTreeSet<u32>,
     pub journal: Journal,
     /// Who gave which span of the data.
-    pub givers: Givers,
-    pub repair_at: Option<Time>,
+    pub providers: Providers,
+    pub check_at: Option<Time>,
     /// Since when something is missing and nothing is in flight.
     pub idle_since: Option<Time>,
     pub gone: bool,
@@ -143,17 +143,17 @@ impl Fetch {
             seed,
             places: None,
             sites: BTreeMap::new(),
-            group: Group::default(),
+            neighbourhood: Neighbourhood::default(),
             spending: Spending::default(),
             wishes: 0,
-            tail: false,
+            endgame: false,
             data_done: false,
             sources: BTreeMap::new(),
             requests: BTreeMap::new(),
             moved: BTreeSet::new(),
             journal: Journal::default(),
-            givers: Givers::default(),
-            repair_at: None,
+            providers: Providers::default(),
+            check_at: None,
             idle_since: None,
             gone: false,
             unknown: false,
@@ -380,13 +380,13 @@ impl Fetch {
             return Arrival::Unneeded;
         };
         if request.device != device {
-            return Arrival::Unasked;
+            return Arrival::Unsolicited;
         }
         if !request.awaited.remove(position) {
             // What was given up may have been on its way already; anything else was never asked
             // for.
             if !request.given_up.remove(position) {
-                return Arrival::Unasked;
+                return Arrival::Unsolicited;
             }
             self.late(device, position);
             return Arrival::Unneeded;
@@ -451,11 +451,11 @@ impl Fetch {
                 continue;
             }
             // Positions that were not asked for are repeats of one that was: nobody sent them.
-            let giver = device.filter(|_| asked.contains(position));
+            let provider = device.filter(|_| asked.contains(position));
             if new {
-                self.credit(position, giver);
+                self.credit(position, provider);
             }
-            if let Some(device) = giver {
+            if let Some(device) = provider {
                 match new {
                     true => self.journal.kept(device, length, relayed),
                     false => self.journal.wasted(device, length),
@@ -552,9 +552,9 @@ impl Fetch {
         self.reconsider(now);
         self.wake_resting(now);
         self.give_way(now, commands);
-        let looked = self.repair(now, commands);
+        let looked = self.give_up_stalled(now, commands);
         self.schedule(policy, now, next, commands);
-        if looked && self.tail {
+        if looked && self.endgame {
             self.race(policy, now, next, commands);
         }
         self.watch(now);
@@ -598,11 +598,11 @@ impl Fetch {
                 _ => None,
             });
         let rests = self.sources.values().filter_map(|s| s.rests_until(now));
-        let claims = self.group.own.due();
+        let claims = self.neighbourhood.own.due();
         let due = self
             .decide_at
             .into_iter()
-            .chain(self.repair_at)
+            .chain(self.check_at)
             .chain(self.wake_at(now))
             .chain(claims);
         retries.chain(rests).chain(due).min()
@@ -615,7 +615,7 @@ impl Fetch {
             waiting: self.waiting(now),
             giving: giving.len() as u32,
             missing_bytes: self.spans.missing_bytes(),
-            neighbours: self.group.members.len() as u32,
+            neighbours: self.neighbourhood.members.len() as u32,
             owner: self
                 .sources
                 .get(&self.owner)

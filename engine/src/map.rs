@@ -76,7 +76,7 @@ pub struct FetchView {
 
 /// Who gave most of every span.
 #[derive(Debug, Default)]
-pub(crate) struct Givers {
+pub(crate) struct Providers {
     /// By span: the number of who leads.
     of: Vec<u16>,
     /// By span: how many chunks who leads is ahead of all others (majority vote of Boyer and
@@ -86,7 +86,7 @@ pub(crate) struct Givers {
     numbers: BTreeMap<DeviceId, u16>,
 }
 
-impl Givers {
+impl Providers {
     /// Nobody gave any of so many spans.
     pub fn new(spans: u32) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl Givers {
         number
     }
 
-    fn giver(&self, number: u16) -> Cell {
+    fn provider(&self, number: u16) -> Cell {
         match number {
             COPIED => Cell::Copied,
             _ => number
@@ -183,7 +183,7 @@ impl Givers {
             }
         }
         if here > 0 && here * 2 >= cell.end - cell.start {
-            self.giver(leader)
+            self.provider(leader)
         } else {
             Cell::Missing
         }
@@ -195,7 +195,7 @@ impl Fetch {
     /// is not missing.
     pub(crate) fn copied(&mut self, positions: &RoaringBitmap) {
         for position in positions.iter().filter(|p| !self.spans.is_missing(*p)) {
-            self.givers.copied(self.spans.index_of(position));
+            self.providers.copied(self.spans.index_of(position));
         }
     }
 
@@ -203,8 +203,8 @@ impl Fetch {
     pub(crate) fn credit(&mut self, position: u32, device: Option<DeviceId>) {
         let span = self.spans.index_of(position);
         match device {
-            Some(device) => self.givers.gave(span, device),
-            None => self.givers.copied(span),
+            Some(device) => self.providers.gave(span, device),
+            None => self.providers.copied(span),
         }
     }
 
@@ -233,7 +233,7 @@ impl Fetch {
         FetchView {
             sources: sources.collect(),
             map: if data {
-                self.givers.draw(&self.spans, &asked, cells)
+                self.providers.draw(&self.spans, &asked, cells)
             } else {
                 Vec::new()
             },
@@ -381,23 +381,23 @@ mod tests {
 
     #[test]
     fn whoever_gave_most_of_a_span_has_it() {
-        let mut givers = Givers::new(1);
-        for giver in [1, 2, 2, 1, 2] {
-            givers.gave(0, device(giver));
+        let mut providers = Providers::new(1);
+        for provider in [1, 2, 2, 1, 2] {
+            providers.gave(0, device(provider));
         }
-        assert_eq!(givers.giver(givers.of[0]), Cell::From(device(2)));
-        givers.gave(9, device(1)); // A span that does not exist changes nothing.
-        assert_eq!(givers.giver(u16::MAX), Cell::Earlier);
+        assert_eq!(providers.provider(providers.of[0]), Cell::From(device(2)));
+        providers.gave(9, device(1)); // A span that does not exist changes nothing.
+        assert_eq!(providers.provider(u16::MAX), Cell::Earlier);
     }
 
     #[test]
     fn a_large_share_has_a_small_map() {
         const SPANS: u32 = 1_000_000;
         let spans = SpanTable::new(vec![1 << 20; SPANS as usize], (SPANS / 2..SPANS).collect());
-        let mut givers = Givers::new(SPANS);
-        let (giver, asked) = (device(1), BTreeMap::from([(SPANS - 1, device(2))]));
-        (0..SPANS / 4).for_each(|span| givers.gave(span, giver));
-        let runs = givers.draw(&spans, &asked, u32::MAX);
+        let mut providers = Providers::new(SPANS);
+        let (provider, asked) = (device(1), BTreeMap::from([(SPANS - 1, device(2))]));
+        (0..SPANS / 4).for_each(|span| providers.gave(span, provider));
+        let runs = providers.draw(&spans, &asked, u32::MAX);
         let cells: u32 = runs.iter().map(|r| r.cells).sum();
         assert!((3000..=MAX_CELLS).contains(&cells), "{cells}");
         let shows: Vec<Cell> = runs.iter().map(|r| r.shows).collect();
@@ -412,11 +412,11 @@ mod tests {
             "{runs:?}"
         );
         assert_eq!(
-            givers.draw(&spans, &BTreeMap::new(), 1),
+            providers.draw(&spans, &BTreeMap::new(), 1),
             [run(1, Cell::From(device(1)))]
         );
         assert!(
-            givers.of.capacity() * 2 + givers.ahead.capacity() <= 3 << 20,
+            providers.of.capacity() * 2 + providers.ahead.capacity() <= 3 << 20,
             "a few bytes a span"
         );
     }

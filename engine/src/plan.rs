@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::fetch::{Fetch, Phase};
-use crate::map::Givers;
+use crate::map::Providers;
 use crate::spans::SpanTable;
 use crate::time::Time;
 use hither_proto::Space;
@@ -40,13 +40,13 @@ impl Fetch {
         self.decide_at = None;
         self.moved.clear();
         self.spans = SpanTable::new(plan.lengths, plan.wanted);
-        self.givers = if plan.space == Space::Data {
-            Givers::new(self.spans.len())
+        self.providers = if plan.space == Space::Data {
+            Providers::new(self.spans.len())
         } else {
-            Givers::default()
+            Providers::default()
         };
         self.places = None;
-        self.group.reset(now);
+        self.neighbourhood.reset(now);
         self.data_done = false;
         self.spending.began = now;
         self.phase = Phase::Fetching(plan.space);

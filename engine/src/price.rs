@@ -70,7 +70,7 @@ pub struct Budget {
 
 /// What a decision about paid sources depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purse {
+pub struct SpendingLimit {
     /// Devices that wait for what is got here: this one and its neighbours.
     pub waiting: u32,
     /// Worth of one second of one device's waiting, nanos.
@@ -81,7 +81,7 @@ pub struct Purse {
     pub urgent: bool,
 }
 
-impl Purse {
+impl SpendingLimit {
     /// The rate, bytes per second, below which what is cheaper is too slow to be waited for: `N · v
     /// / p`. With linear worth of time this all-or-nothing rule is optimal (source-selection
     /// design, rule 4).
@@ -104,8 +104,8 @@ impl Purse {
 mod tests {
     use super::*;
 
-    fn purse(mode: Mode, waiting: u32) -> Purse {
-        Purse {
+    fn limit(mode: Mode, waiting: u32) -> SpendingLimit {
+        SpendingLimit {
             waiting,
             worth: mode.worth(),
             left: None,
@@ -117,24 +117,24 @@ mod tests {
     fn thresholds_are_those_of_the_design() {
         let (store, phone) = (Price::per_gib(0.09).unwrap(), Price::per_gib(2.0).unwrap());
         let mbit =
-            |mode, waiting, price| (purse(mode, waiting).threshold(price) * 8.0 / 1e6).round();
+            |mode, waiting, price| (limit(mode, waiting).threshold(price) * 8.0 / 1e6).round();
         assert_eq!(mbit(Mode::Balanced, 1, store), 95.0);
         assert_eq!(mbit(Mode::Saver, 1, store), 10.0);
         assert_eq!(mbit(Mode::Fast, 1, store), 954.0);
         assert_eq!(mbit(Mode::Balanced, 8, store), 764.0);
         assert_eq!(mbit(Mode::Balanced, 1, phone), 4.0);
-        assert_eq!(purse(Mode::Saver, 1).threshold(Price::FREE), f64::INFINITY);
+        assert_eq!(limit(Mode::Saver, 1).threshold(Price::FREE), f64::INFINITY);
     }
 
     #[test]
     fn what_is_not_left_cannot_be_spent() {
         let price = Price::per_gib(1.0).unwrap();
-        let purse = Purse {
+        let limit = SpendingLimit {
             left: Some(1_000_000),
-            ..purse(Mode::Fast, 1)
+            ..limit(Mode::Fast, 1)
         };
-        assert!(purse.affords(price, 1 << 20) && !purse.affords(price, 1 << 21));
-        assert!(purse.affords(Price::FREE, u64::MAX));
+        assert!(limit.affords(price, 1 << 20) && !limit.affords(price, 1 << 21));
+        assert!(limit.affords(Price::FREE, u64::MAX));
     }
 
     #[test]

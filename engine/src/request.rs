@@ -176,7 +176,7 @@ impl Fetch {
                 source.requests = source.requests.saturating_sub(1);
             }
             if !matches!(request.rule, Rule::LocalCopy) {
-                self.group.took(now.since(request.asked_at));
+                self.neighbourhood.took(now.since(request.asked_at));
             }
             self.claim_ended(request.span, now);
             if self.space() == Some(Space::Data) {

@@ -3,11 +3,11 @@
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::{Paid, RunnerUp};
-use crate::picks::Pick;
-use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
+use crate::policy::{Decision, Policy, Rule, SelectionContext, SourceFacts};
 use crate::request::{Reasons, Request};
 use crate::site::SiteId;
 use crate::source::Source;
+use crate::span_selection::Pick;
 use crate::spans::runs;
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -41,7 +41,7 @@ impl Fetch {
         let (Some(version), Some(space)) = (self.version, self.space()) else {
             return;
         };
-        self.regroup(version, space, now);
+        self.update_neighbourhood(version, space, now);
         self.reckon(space, now, commands);
         self.look_around(space);
         // Who stands in here is asked what it could give next. Every round changes only the source
@@ -66,8 +66,8 @@ impl Fetch {
                     continue;
                 }
             };
-            let situation = self.situation_for(rule, index, version, space, now);
-            let Some(decision) = policy.choose(&situation) else {
+            let context = self.context_for(rule, index, version, space, now);
+            let Some(decision) = policy.choose(&context) else {
                 ready.pop_first();
                 continue;
             };
@@ -75,21 +75,21 @@ impl Fetch {
             let rank = rule
                 .filter(|rule| *rule != Rule::LocalCopy)
                 .and_then(|_| self.rank(index));
-            // Before the group's rule takes the place of the policy's: what made it worth its price
-            // is told in a group too.
+            // Before the neighbourhood's rule takes the place of the policy's: what made it worth its price
+            // is told in a neighbourhood too.
             let reasons = Reasons {
                 claimer,
                 rank,
-                ..situation.reasons(&decision)
+                ..context.reasons(&decision)
             };
             let decision = Decision {
                 rule: rule.unwrap_or(decision.rule),
                 ..decision
             };
             self.ask(
-                index, space, version, &situation, &decision, reasons, now, next, commands,
+                index, space, version, &context, &decision, reasons, now, next, commands,
             );
-            let chosen = &situation.holders[decision.source];
+            let chosen = &context.holders[decision.source];
             let (asked, site) = ((chosen.outstanding, chosen.device), chosen.site);
             if ready.remove(&asked) {
                 let again = self
@@ -104,8 +104,8 @@ impl Fetch {
                 self.stand_aside(&mut ready, site, version, space, now);
             }
         }
-        self.tail = unused || self.spans.none_idle();
-        self.group.own.expire(now);
+        self.endgame = unused || self.spans.none_idle();
+        self.neighbourhood.own.expire(now);
     }
 
     /// Sources of a site that has no room any more leave the queue.
@@ -141,7 +141,7 @@ impl Fetch {
     /// Says that a span is wanted; `false` when enough is wanted already.
     fn wish(&mut self, index: u32, now: Time) -> bool {
         self.wishes += 1;
-        self.group.own.wish(index, now)
+        self.neighbourhood.own.wish(index, now)
     }
 
     /// A first copy is being got: the others need not, also those who join later. Whose claim is
@@ -161,40 +161,44 @@ impl Fetch {
             .filter(|_| rule == Some(Rule::Takeover))
             .map(|(d, _)| d);
         claimer.into_iter().for_each(|device| self.strike(device));
-        self.group.own.get(index, now);
+        self.neighbourhood.own.get(index, now);
         claimer
     }
 
     /// Who may give a span under a rule: a local copy comes from a member, a first copy does not.
-    fn situation_for(
+    fn context_for(
         &self,
         rule: Option<Rule>,
         index: u32,
         version: u64,
         space: Space,
         now: Time,
-    ) -> Situation {
-        let mut situation = self.situation(index, version, space, now);
+    ) -> SelectionContext {
+        let mut context = self.context(index, version, space, now);
         match rule {
             None => {}
-            Some(Rule::Liveness) => situation.purse.urgent = true,
-            Some(Rule::LocalCopy) => situation
-                .holders
-                .retain(|facts| self.is_member(facts.device)),
+            Some(Rule::Liveness) => context.limit.urgent = true,
+            Some(Rule::LocalCopy) => context.holders.retain(|facts| self.is_member(facts.device)),
             Some(_) => {
-                situation
+                context
                     .holders
                     .retain(|facts| !self.is_member(facts.device));
                 // The group gets it together (source-selection design, rule 3).
-                situation.remaining =
-                    self.group.lacks.min(situation.remaining) / u64::from(self.group.size());
+                context.remaining = self.neighbourhood.lacks.min(context.remaining)
+                    / u64::from(self.neighbourhood.size());
             }
         }
-        situation
+        context
     }
 
     /// Who holds (some of) a span, and how they stand.
-    pub(crate) fn situation(&self, index: u32, version: u64, space: Space, now: Time) -> Situation {
+    pub(crate) fn context(
+        &self,
+        index: u32,
+        version: u64,
+        space: Space,
+        now: Time,
+    ) -> SelectionContext {
         let size = self.spans.bytes_of(&self.spans.missing_in(index, None));
         let desperate = self.is_desperate(now);
         let holders: Vec<SourceFacts> = self
@@ -209,12 +213,12 @@ impl Fetch {
             })
             .map(|s| self.facts_of(s, now))
             .collect();
-        let purse = self.purse();
-        Situation {
+        let limit = self.limit();
+        SelectionContext {
             size,
             remaining: self.spans.missing_bytes(),
             holders,
-            purse,
+            limit,
             beside: None,
         }
     }
@@ -228,14 +232,14 @@ impl Fetch {
         index: u32,
         space: Space,
         version: u64,
-        situation: &Situation,
+        context: &SelectionContext,
         decision: &Decision,
         reasons: Reasons,
         now: Time,
         next: &mut u64,
         commands: &mut Vec<Command>,
     ) {
-        let device = situation.holders[decision.source].device;
+        let device = context.holders[decision.source].device;
         let Some(source) = self.sources.get_mut(&device) else {
             return;
         };
@@ -287,7 +291,7 @@ impl Fetch {
     }
 }
 
-impl Situation {
+impl SelectionContext {
     /// What is remembered of a decision made here.
     pub(crate) fn reasons(&self, decision: &Decision) -> Reasons {
         let chosen = &self.holders[decision.source];
@@ -301,7 +305,7 @@ impl Situation {
         };
         let paid = Paid {
             cheaper: chosen.cheaper,
-            threshold: self.purse.threshold(chosen.price),
+            threshold: self.limit.threshold(chosen.price),
         };
         Reasons {
             price: chosen.price,

@@ -110,7 +110,7 @@ impl Fetch {
         }
     }
 
-    /// Whether this device is the one of its group that takes first copies from a source's site.
+    /// Whether this device is the one of its neighbourhood that takes first copies from a source's site.
     /// One device fills a thin link as well as all of them would, and knows how fast it is.
     pub(crate) fn is_gateway_to(&self, source: &Source) -> bool {
         let Some(SiteId(site)) = source.site() else {
@@ -119,7 +119,7 @@ impl Fetch {
         let place = (site ^ (site >> 32)) as u32;
         let weight = |device: DeviceId| claim_weight(device, self.share, place);
         let mine = weight(self.device);
-        self.group
+        self.neighbourhood
             .members
             .iter()
             .all(|member| weight(*member) < mine)

@@ -4,7 +4,7 @@
 //! verified.
 
 use crate::carrier_choice::{Carrier, CarrierChoice};
-use crate::claims::Theirs;
+use crate::claims::PeerClaims;
 use crate::distance::Distance;
 use crate::price::Prices;
 use crate::rate::Recent;
@@ -63,7 +63,7 @@ pub(crate) struct Source {
     /// What it gave lately.
     pub recent: Recent,
     /// What it claims, once it said that it fetches the share too.
-    pub theirs: Option<Theirs>,
+    pub theirs: Option<PeerClaims>,
     pub carriers: CarrierChoice,
     pub last_progress: Time,
     pub last_moved: Time,

@@ -131,7 +131,7 @@ impl SpanTable {
             .copied()
     }
 
-    /// Whether every span that is not done is being fetched by somebody: the tail.
+    /// Whether every span that is not done is being fetched by somebody: the endgame.
     pub fn none_idle(&self) -> bool {
         self.idle.is_empty()
     }

@@ -6,7 +6,7 @@ use crate::carrier_choice::Carrier;
 use crate::command::Command;
 use crate::fetch::Fetch;
 use crate::policy::SourceFacts;
-use crate::price::{Budget, Prices, Purse};
+use crate::price::{Budget, Prices, SpendingLimit};
 use crate::rate::UNMEASURED_WAN;
 use crate::source::Source;
 use crate::time::Time;
@@ -68,7 +68,7 @@ impl Fetch {
         if space != Space::Data || self.sources.values().all(|source| source.price.is_free()) {
             return;
         }
-        let (began, size) = (self.spending.began, f64::from(self.group.size()));
+        let (began, size) = (self.spending.began, f64::from(self.neighbourhood.size()));
         let starts = now.since(began) < START;
         let mut given: BTreeMap<Price, (f64, f64)> = BTreeMap::new();
         let mut sites = BTreeSet::new();
@@ -106,8 +106,8 @@ impl Fetch {
         {
             return;
         }
-        let (purse, prices) = (self.purse(), self.spending.prices);
-        let (began, size) = (self.spending.began, f64::from(self.group.size()));
+        let (limit, prices) = (self.limit(), self.spending.prices);
+        let (began, size) = (self.spending.began, f64::from(self.neighbourhood.size()));
         let lately = |source: &Source| source.recent.rate(began, now);
         // The part of it that costs less than a relay.
         let cheaply = |source: &Source| {
@@ -123,9 +123,9 @@ impl Fetch {
             space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
         for source in self.sources.values_mut() {
             // Where it cannot be paid, a slow way is better than none.
-            let affords = purse.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
+            let affords = limit.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
             // What the others give for less counts beside this one's direct way.
-            let worth = purse.threshold(prices.relayed) - (cheap - cheaply(source)).max(0.0) * size;
+            let worth = limit.threshold(prices.relayed) - (cheap - cheaply(source)).max(0.0) * size;
             source.carriers.set_worth(if affords { worth } else { 0.0 });
             if source.carriers.has_relayed() {
                 source.settle_way(&prices, now);
@@ -163,14 +163,14 @@ impl Fetch {
     }
 
     /// What can be spent now.
-    pub(crate) fn purse(&self) -> Purse {
+    pub(crate) fn limit(&self) -> SpendingLimit {
         let budget = &self.spending.budget;
         let left = budget.max_cost.map(|most| {
             most.saturating_sub(self.spent())
                 .saturating_sub(self.committed())
         });
-        Purse {
-            waiting: self.group.size(),
+        SpendingLimit {
+            waiting: self.neighbourhood.size(),
             worth: budget.mode.worth(),
             left,
             urgent: false,
@@ -210,16 +210,16 @@ impl Fetch {
 
     /// Whether something that is missing could be had, and costs more than is left.
     pub(crate) fn is_too_dear(&self, version: u64, space: Space, now: Time) -> bool {
-        let purse = self.purse();
+        let limit = self.limit();
         let gives = |s: &&Source| {
             s.usable(version, space, now) && s.offers(version, space, self.spans.missing())
         };
-        let mut givers = self.sources.values().filter(gives).peekable();
+        let mut providers = self.sources.values().filter(gives).peekable();
         space == Space::Data
-            && purse.left.is_some()
-            && givers.peek().is_some()
-            && givers.all(|source| {
-                !purse.affords(
+            && limit.left.is_some()
+            && providers.peek().is_some()
+            && providers.all(|source| {
+                !limit.affords(
                     source.price,
                     crate::SPAN_BYTES.min(self.spans.missing_bytes()),
                 )

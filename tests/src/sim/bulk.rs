@@ -270,7 +270,7 @@ impl World {
                 );
             }
             Arrival::Unneeded => {}
-            Arrival::Unasked => {
+            Arrival::Unsolicited => {
                 self.fail(
                     from,
                     format!("takes position {position} of d{to} over {carrier:?} for a breach of protocol"),

@@ -1,10 +1,10 @@
 //! Which span a source is asked for next.
 //!
-//! Alone, the share is read onwards from some place. In a group, a member is asked for what it has,
+//! Alone, the share is read onwards from some place. In a neighbourhood, a member is asked for what it has,
 //! and everybody else for first copies: of this device's own part, then, said before, of the
 //! others' (source-selection design, rules 1, 2, 7).
 
-use crate::claims::Standing;
+use crate::claims::ClaimState;
 use crate::fetch::Fetch;
 use crate::policy::Rule;
 use crate::source::Source;
@@ -23,7 +23,7 @@ const _: () = assert!(LOOKS >= FEW_IDLE);
 /// What to do for a source with room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pick {
-    /// Ask for the span; the rule that allows it, where a group has one.
+    /// Ask for the span; the rule that allows it, where a neighbourhood has one.
     Take(u32, Option<Rule>),
     /// Say that the span is wanted, and wait.
     Wish(u32),
@@ -33,7 +33,7 @@ impl Fetch {
     /// The next span for a source that has room.
     pub(crate) fn pick_for(&self, device: DeviceId, space: Space, now: Time) -> Option<Pick> {
         let source = self.sources.get(&device)?;
-        if self.group.members.is_empty() {
+        if self.neighbourhood.members.is_empty() {
             return self
                 .next_alone(source, space)
                 .map(|index| Pick::Take(index, None));
@@ -75,7 +75,7 @@ impl Fetch {
         if self.places.is_some() { PLACES } else { 1 }
     }
 
-    /// The n-th place to look at: always the same while nobody outside the group fetches, so that
+    /// The n-th place to look at: always the same while nobody outside the neighbourhood fetches, so that
     /// reading goes on in order.
     fn place(&self, n: u64) -> u32 {
         self.own_place(self.places.map_or(0, |count| count * PLACES + n))
@@ -90,7 +90,7 @@ impl Fetch {
         ((z ^ (z >> 31)) % u64::from(self.spans.len().max(1))) as u32
     }
 
-    /// Devices outside the group that fetch too: stores fetch nothing.
+    /// Devices outside the neighbourhood that fetch too: stores fetch nothing.
     fn strangers(&self, space: Space) -> impl Iterator<Item = &RoaringBitmap> {
         let open = self
             .sources
@@ -106,7 +106,7 @@ impl Fetch {
             .any(|held| self.spans.is_wanted_of(index, held))
     }
 
-    /// Whether somebody outside the group who fetches too has something of this span, or is getting
+    /// Whether somebody outside the neighbourhood who fetches too has something of this span, or is getting
     /// it.
     fn is_abroad(&self, index: u32, now: Time) -> bool {
         let strangers = self
@@ -115,13 +115,15 @@ impl Fetch {
             .filter(|s| s.is_open() && !self.is_member(s.device));
         let gets = |s: &Source| {
             let span = self.spans.span(index)?;
-            s.theirs.as_ref()?.standing(span, self.group.usual, now)
+            s.theirs
+                .as_ref()?
+                .state(span, self.neighbourhood.usual, now)
         };
         self.is_elsewhere(index, Space::Data)
-            || strangers.filter_map(gets).any(|s| s != Standing::Stale)
+            || strangers.filter_map(gets).any(|s| s != ClaimState::Stale)
     }
 
-    /// From now on spans are taken from many places, if somebody outside the group seems to be
+    /// From now on spans are taken from many places, if somebody outside the neighbourhood seems to be
     /// fetching too.
     pub(crate) fn look_around(&mut self, space: Space) {
         if self.places.is_none() && self.strangers(space).next().is_some() {
@@ -156,9 +158,13 @@ impl Fetch {
             let quiet = member.carriers.outstanding() == 0;
             let given_up = |index: u32| {
                 let span = self.spans.span(index);
-                let claim =
-                    span.and_then(|s| member.theirs.as_ref()?.standing(s, self.group.usual, now));
-                claim != Some(Standing::Active)
+                let claim = span.and_then(|s| {
+                    member
+                        .theirs
+                        .as_ref()?
+                        .state(s, self.neighbourhood.usual, now)
+                });
+                claim != Some(ClaimState::Active)
             };
             quiet.then(|| idle(&given_up)).flatten()
         })
@@ -170,10 +176,15 @@ impl Fetch {
         let has = |index: u32| held.is_none_or(|held| self.spans.is_wanted_of(index, held));
         let open =
             |index: u32| self.spans.is_idle(index) && has(index) && !self.is_near(index, now);
-        if let Some(index) = self.group.own.granted(now).find(|index| open(*index)) {
+        if let Some(index) = self
+            .neighbourhood
+            .own
+            .granted(now)
+            .find(|index| open(*index))
+        {
             let taken_over = self
                 .claimed(index, now)
-                .is_some_and(|(_, standing)| standing == Standing::Stale);
+                .is_some_and(|(_, state)| state == ClaimState::Stale);
             return Some(Pick::Take(
                 index,
                 Some(if taken_over {
@@ -185,7 +196,7 @@ impl Fetch {
         }
         let free = |index: u32| open(index) && self.claimed(index, now).is_none();
         let own = |n| {
-            let (place, mine) = (self.place(n), &self.group.mine);
+            let (place, mine) = (self.place(n), &self.neighbourhood.mine);
             if self.spans.few_idle() {
                 return self
                     .spans
@@ -201,9 +212,9 @@ impl Fetch {
         let wanted = |index: &u32| {
             let claimed = || {
                 self.claimed(*index, now)
-                    .is_some_and(|(_, standing)| standing != Standing::Stale)
+                    .is_some_and(|(_, state)| state != ClaimState::Stale)
             };
-            !self.group.own.is_wished(*index) && open(*index) && !claimed()
+            !self.neighbourhood.own.is_wished(*index) && open(*index) && !claimed()
         };
         let wished = |n| {
             let place = self.own_place(self.wishes * PLACES + n);

@@ -1,15 +1,15 @@
 //! Slow, silent and last: what happens to requests that do not come home in time.
 //!
 //! Looked at every 100 ms while anything is in flight (source-selection design, rule 6). A source
-//! that gives nothing for too long loses its requests to others and rests. In the tail, when
+//! that gives nothing for too long loses its requests to others and rests. In the endgame, when
 //! nothing is idle, a span whose source would take much longer than another is asked for a second
 //! time; whichever copy comes first counts.
 
-use crate::claims::Standing;
+use crate::claims::ClaimState;
 use crate::command::{Command, RequestId};
 use crate::fetch::Fetch;
 use crate::journal::JournalEvent;
-use crate::policy::{Decision, Policy, Rule, Situation, SourceFacts};
+use crate::policy::{Decision, Policy, Rule, SelectionContext, SourceFacts};
 use crate::source::{Session, Source};
 use crate::time::Time;
 use hither_proto::{DeviceId, Space};
@@ -28,16 +28,16 @@ const LIVENESS: Duration = Duration::from_secs(3);
 /// A neighbour that needs longer for what it owes is not near in any sense that matters.
 const LOCAL: Duration = Duration::from_secs(1);
 /// Added to twice the alternative's time before a second copy is asked for.
-const TAIL_SLACK: Duration = Duration::from_millis(300);
+const ENDGAME_SLACK: Duration = Duration::from_millis(300);
 
 impl Fetch {
     /// Asks to be woken while anything is in flight.
     pub(crate) fn watch(&mut self, now: Time) {
-        let waits = !self.group.members.is_empty() && !self.spans.none_idle();
+        let waits = !self.neighbourhood.members.is_empty() && !self.spans.none_idle();
         if !waits && self.requests.values().all(|r| r.awaited.is_empty()) {
-            self.repair_at = None;
+            self.check_at = None;
         } else {
-            self.repair_at.get_or_insert(now + TICK);
+            self.check_at.get_or_insert(now + TICK);
         }
         if self.requests.is_empty() && self.space().is_some() {
             self.idle_since.get_or_insert(now);
@@ -74,11 +74,11 @@ impl Fetch {
     }
 
     /// Gives up on sources that are silent, when it is time to look; says whether it was.
-    pub(crate) fn repair(&mut self, now: Time, commands: &mut Vec<Command>) -> bool {
-        if self.repair_at.is_none_or(|at| at > now) {
+    pub(crate) fn give_up_stalled(&mut self, now: Time, commands: &mut Vec<Command>) -> bool {
+        if self.check_at.is_none_or(|at| at > now) {
             return false;
         }
-        self.repair_at = None;
+        self.check_at = None;
         let (Some(version), Some(space)) = (self.version, self.space()) else {
             return false;
         };
@@ -135,7 +135,7 @@ impl Fetch {
         let size = self.spans.bytes_of(&self.spans.missing_in(span, None));
         let local = self.is_local(device, now);
         let alternative = self
-            .situation(span, version, space, now)
+            .context(span, version, space, now)
             .holders
             .into_iter()
             .filter(|facts| facts.device != device && (!local || self.is_member(facts.device)))
@@ -149,7 +149,7 @@ impl Fetch {
             // Before either could bring the whole span, giving up gains nothing; a wrong
             // measurement must not cost more than being alone does.
             Some(finish) => {
-                let usual = (finish * 2 + TAIL_SLACK).clamp(STALL.0, STALL.1);
+                let usual = (finish * 2 + ENDGAME_SLACK).clamp(STALL.0, STALL.1);
                 usual.max(finish.max(source.takes(size, now)).min(STALL_ALONE)) * source.patience()
             }
             // What a neighbour has can be had from elsewhere as a first copy, at a price.
@@ -196,32 +196,32 @@ impl Fetch {
             .map(|(_, r)| (r.span, r.device, self.projected(r.device, now)))
             .collect();
         for (span, first, projected) in late {
-            let mut situation = self.situation(span, version, space, now);
-            situation.beside = self.sources.get(&first).map(|source| source.price);
+            let mut context = self.context(span, version, space, now);
+            context.beside = self.sources.get(&first).map(|source| source.price);
             // What a neighbour has does not come over a thin link a second time because the
             // neighbour is slow, nor when another one has it too.
             let near =
                 |facts: &SourceFacts| facts.device != first && self.is_local(facts.device, now);
             let local = (self.is_local(first, now) && projected < LOCAL)
-                || situation.holders.iter().any(near);
-            situation
+                || context.holders.iter().any(near);
+            context
                 .holders
                 .retain(|facts| facts.device != first && (!local || self.is_member(facts.device)));
-            let Some(decision) = policy.choose(&situation) else {
+            let Some(decision) = policy.choose(&context) else {
                 continue;
             };
-            let outside = !self.is_member(situation.holders[decision.source].device);
-            if projected <= decision.finish * 2 + TAIL_SLACK
+            let outside = !self.is_member(context.holders[decision.source].device);
+            if projected <= decision.finish * 2 + ENDGAME_SLACK
                 || (outside && self.is_being_got(span, now))
             {
                 continue;
             }
             if outside && space == Space::Data {
                 // All neighbours wait for the same: one of them gets it.
-                self.group.own.get(span, now);
+                self.neighbourhood.own.get(span, now);
             }
             self.ask_again(
-                span, space, version, &situation, decision, now, next, commands,
+                span, space, version, &context, decision, now, next, commands,
             );
         }
     }
@@ -229,7 +229,7 @@ impl Fetch {
     /// Whether a member says that it gets a span from outside.
     fn is_being_got(&self, span: u32, now: Time) -> bool {
         self.claimed(span, now)
-            .is_some_and(|(_, standing)| standing == Standing::Active)
+            .is_some_and(|(_, state)| state == ClaimState::Active)
     }
 
     #[allow(
@@ -241,19 +241,19 @@ impl Fetch {
         span: u32,
         space: Space,
         version: u64,
-        situation: &Situation,
+        context: &SelectionContext,
         decision: Decision,
         now: Time,
         next: &mut u64,
         commands: &mut Vec<Command>,
     ) {
-        let reasons = situation.reasons(&decision);
+        let reasons = context.reasons(&decision);
         let decision = Decision {
-            rule: Rule::Tail,
+            rule: Rule::Endgame,
             ..decision
         };
         self.ask(
-            span, space, version, situation, &decision, reasons, now, next, commands,
+            span, space, version, context, &decision, reasons, now, next, commands,
         );
     }
 

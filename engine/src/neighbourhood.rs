@@ -1,11 +1,11 @@
 //! The neighbours that fetch the same version, seen as one: who belongs to them, what they have,
 //! and whose part what is.
 //!
-//! A device belongs to the group when it says on its session that it fetches this version, is near
+//! A device belongs to the neighbourhood when it says on its session that it fetches this version, is near
 //! by its handshake's round trip, and serves. Nothing else makes it a member, so that a claim costs
 //! who made it some work and us only time.
 
-use crate::claims::{Own, Standing, Theirs};
+use crate::claims::{ClaimState, OwnClaims, PeerClaims};
 use crate::command::{Command, RequestId, SessionId};
 use crate::fetch::Fetch;
 use crate::request::Request;
@@ -26,16 +26,16 @@ const USUAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// The group of one fetch, without the device itself.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct Neighbourhood {
     /// Its other members, ascending.
     pub members: Vec<DeviceId>,
     /// The spans of this device's own part that may be missing still.
     pub mine: BTreeSet<u32>,
     /// What this device claims.
-    pub own: Own,
+    pub own: OwnClaims,
     /// How long a first copy usually takes.
     pub usual: Duration,
-    /// Plaintext bytes that nobody in the group has.
+    /// Plaintext bytes that nobody in the neighbourhood has.
     pub lacks: u64,
     /// Rate of the fastest source outside it, bytes per second.
     outside: f64,
@@ -56,12 +56,12 @@ struct Near {
     idle: Option<Vec<u32>>,
 }
 
-impl Default for Group {
+impl Default for Neighbourhood {
     fn default() -> Self {
         Self {
             members: Vec::new(),
             mine: BTreeSet::new(),
-            own: Own::default(),
+            own: OwnClaims::default(),
             usual: USUAL.0,
             lacks: u64::MAX,
             outside: 0.0,
@@ -71,7 +71,7 @@ impl Default for Group {
     }
 }
 
-impl Group {
+impl Neighbourhood {
     /// Something else is planned: nothing of before counts.
     pub fn reset(&mut self, now: Time) {
         self.members.clear();
@@ -94,8 +94,8 @@ impl Group {
 }
 
 impl Fetch {
-    /// Looks who belongs to the group now; a change of members changes everybody's part.
-    pub(crate) fn regroup(&mut self, version: u64, space: Space, now: Time) {
+    /// Looks who belongs to the neighbourhood now; a change of members changes everybody's part.
+    pub(crate) fn update_neighbourhood(&mut self, version: u64, space: Space, now: Time) {
         let members: Vec<DeviceId> = match space {
             Space::Data => {
                 let near = self
@@ -110,14 +110,14 @@ impl Fetch {
             .sources
             .values()
             .filter(|s| members.binary_search(&s.device).is_err());
-        self.group.near = OnceCell::new();
-        self.group.outside = outside
+        self.neighbourhood.near = OnceCell::new();
+        self.neighbourhood.outside = outside
             .filter_map(|s| s.carriers.rate(now))
             .fold(0.0, f64::max);
-        if members != self.group.members {
-            self.group.members = members;
-            self.group.lacks = u64::MAX;
-            self.group.mine = match self.group.members.is_empty() {
+        if members != self.neighbourhood.members {
+            self.neighbourhood.members = members;
+            self.neighbourhood.lacks = u64::MAX;
+            self.neighbourhood.mine = match self.neighbourhood.members.is_empty() {
                 true => BTreeSet::new(),
                 false => (0..self.spans.len())
                     .filter(|index| self.is_first(*index))
@@ -137,7 +137,7 @@ impl Fetch {
             return false;
         };
         let mine = claim_weight(self.device, self.share, start);
-        self.group
+        self.neighbourhood
             .members
             .iter()
             .all(|member| claim_weight(*member, self.share, start) < mine)
@@ -148,15 +148,15 @@ impl Fetch {
         let (start, _) = self
             .spans
             .range_of(index)
-            .filter(|_| !self.group.members.is_empty())?;
+            .filter(|_| !self.neighbourhood.members.is_empty())?;
         let mine = claim_weight(self.device, self.share, start);
         let above = |member: &&DeviceId| claim_weight(**member, self.share, start) > mine;
-        Some(self.group.members.iter().filter(above).count() as u32)
+        Some(self.neighbourhood.members.iter().filter(above).count() as u32)
     }
 
     /// The members as sources.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Source> {
-        self.group
+        self.neighbourhood
             .members
             .iter()
             .filter_map(|device| self.sources.get(device))
@@ -164,7 +164,7 @@ impl Fetch {
 
     /// Whether a source is a member.
     pub(crate) fn is_member(&self, device: DeviceId) -> bool {
-        self.group.members.binary_search(&device).is_ok()
+        self.neighbourhood.members.binary_search(&device).is_ok()
     }
 
     /// Whether a member that can be waited for has something of a span that is missing here.
@@ -180,7 +180,9 @@ impl Fetch {
     }
 
     fn near(&self, now: Time) -> &Near {
-        self.group.near.get_or_init(|| self.gather_near(now))
+        self.neighbourhood
+            .near
+            .get_or_init(|| self.gather_near(now))
     }
 
     fn gather_near(&self, now: Time) -> Near {
@@ -204,7 +206,7 @@ impl Fetch {
     fn gather_claims(&mut self) {
         let mut claimers: BTreeMap<u32, Vec<DeviceId>> = BTreeMap::new();
         for source in self.members() {
-            for range in source.theirs.iter().flat_map(Theirs::ranges) {
+            for range in source.theirs.iter().flat_map(PeerClaims::ranges) {
                 // Claims are of one span each; of what is claimed otherwise the first counts, as it
                 // is only a hint.
                 let of_span = claimers
@@ -215,20 +217,24 @@ impl Fetch {
                 }
             }
         }
-        self.group.claimers = claimers;
+        self.neighbourhood.claimers = claimers;
     }
 
     /// The members that claim, or claimed until lately, something of a span, and how they stand.
-    fn claims_on(&self, index: u32, now: Time) -> impl Iterator<Item = (DeviceId, Standing)> + '_ {
+    fn claims_on(
+        &self,
+        index: u32,
+        now: Time,
+    ) -> impl Iterator<Item = (DeviceId, ClaimState)> + '_ {
         let span = self.spans.span(index);
         let claimers = self
-            .group
+            .neighbourhood
             .claimers
             .get(&index)
             .map_or(&[][..], Vec::as_slice);
         claimers.iter().filter_map(move |device| {
             let theirs = self.sources.get(device)?.theirs.as_ref()?;
-            Some((*device, theirs.standing(span?, self.group.usual, now)?))
+            Some((*device, theirs.state(span?, self.neighbourhood.usual, now)?))
         })
     }
 
@@ -236,7 +242,7 @@ impl Fetch {
     fn is_too_slow(&self, member: &Source, now: Time) -> bool {
         // A packet that was lost while its stream was opened is no verdict: what it has would be
         // got from outside again.
-        member.carriers.is_settled(now) && member.rate(now) < self.group.outside * TOO_SLOW
+        member.carriers.is_settled(now) && member.rate(now) < self.neighbourhood.outside * TOO_SLOW
     }
 
     /// Whether what a source has is to come from members only, and not over a thin link again
@@ -247,12 +253,12 @@ impl Fetch {
     }
 
     /// The strongest claim of a member on a span, and whose it is.
-    pub(crate) fn claimed(&self, index: u32, now: Time) -> Option<(DeviceId, Standing)> {
+    pub(crate) fn claimed(&self, index: u32, now: Time) -> Option<(DeviceId, ClaimState)> {
         self.claims_on(index, now)
-            .max_by_key(|(_, standing)| match standing {
-                Standing::Stale => 0,
-                Standing::Tentative => 1,
-                Standing::Active => 2,
+            .max_by_key(|(_, state)| match state {
+                ClaimState::Stale => 0,
+                ClaimState::Tentative => 1,
+                ClaimState::Active => 2,
             })
     }
 
@@ -263,12 +269,12 @@ impl Fetch {
             return true;
         };
         let mine = claim_weight(self.device, self.share, start);
-        self.claims_on(index, now).any(|(device, standing)| {
+        self.claims_on(index, now).any(|(device, state)| {
             let outranked = || claim_weight(device, self.share, start) > mine;
-            match standing {
-                Standing::Active => wish || outranked(),
-                Standing::Tentative => wish && outranked(),
-                Standing::Stale => false,
+            match state {
+                ClaimState::Active => wish || outranked(),
+                ClaimState::Tentative => wish && outranked(),
+                ClaimState::Stale => false,
             }
         })
     }
@@ -277,14 +283,14 @@ impl Fetch {
     /// while they did not know of each other yet, that happens.
     pub(crate) fn give_way(&mut self, now: Time, commands: &mut Vec<Command>) {
         if self.space() != Some(Space::Data) {
-            return self.group.own.forget_wishes(now);
+            return self.neighbourhood.own.forget_wishes(now);
         }
-        if self.group.members.is_empty() {
+        if self.neighbourhood.members.is_empty() {
             return;
         }
-        for index in self.group.own.wishes() {
+        for index in self.neighbourhood.own.wishes() {
             if self.must_give_way(index, true, now) {
-                self.group.own.release(index, now);
+                self.neighbourhood.own.release(index, now);
             }
         }
         let untouched = |r: &Request| !self.is_member(r.device) && r.is_untouched();
@@ -301,7 +307,7 @@ impl Fetch {
                 request,
             });
             self.abandon(request, now);
-            self.group.own.release(index, now);
+            self.neighbourhood.own.release(index, now);
         }
     }
 
@@ -309,7 +315,7 @@ impl Fetch {
     pub(crate) fn announced_here(&mut self, held: &RoaringBitmap, now: Time) {
         let is_held = |(from, to): (u32, u32)| held.contains_range(from..to);
         let done: Vec<u32> = self
-            .group
+            .neighbourhood
             .own
             .getting()
             .filter(|index| {
@@ -317,20 +323,20 @@ impl Fetch {
             })
             .collect();
         for index in done {
-            self.group.own.release(index, now);
+            self.neighbourhood.own.release(index, now);
         }
     }
 
     /// A request for a span ended; what did not come is for everybody again.
     pub(crate) fn claim_ended(&mut self, index: u32, now: Time) {
         if !self.spans.is_done(index) && !self.requests.values().any(|r| r.span == index) {
-            self.group.own.release(index, now);
+            self.neighbourhood.own.release(index, now);
         }
     }
 
-    /// Counts what nobody in the group has.
+    /// Counts what nobody in the neighbourhood has.
     pub(crate) fn recount(&mut self) {
-        if self.group.members.is_empty() {
+        if self.neighbourhood.members.is_empty() {
             return;
         }
         let mut lacking = self.spans.missing().clone();
@@ -339,7 +345,7 @@ impl Fetch {
             lacking -= held;
         }
         let part = lacking.len() as f64 / total as f64;
-        self.group.lacks = (self.spans.missing_bytes() as f64 * part) as u64;
+        self.neighbourhood.lacks = (self.spans.missing_bytes() as f64 * part) as u64;
     }
 
     /// What is told of this fetch's claims; `None` while there is nothing to share yet.
@@ -348,7 +354,7 @@ impl Fetch {
             .version
             .filter(|_| self.space() == Some(Space::Data) || self.data_done)?;
         Some(
-            self.group
+            self.neighbourhood
                 .own
                 .told(version, |index| self.spans.range_of(index)),
         )
@@ -375,7 +381,7 @@ impl Fetch {
             .get_mut(&device)
             .and_then(|s| s.theirs.as_mut())
         {
-            Theirs::struck(theirs);
+            PeerClaims::struck(theirs);
         }
     }
 
@@ -386,7 +392,7 @@ impl Fetch {
         now: Time,
         commands: &mut Vec<Command>,
     ) {
-        if !self.group.own.take_due(now) {
+        if !self.neighbourhood.own.take_due(now) {
             return;
         }
         if let Some(claims) = self.claims() {
