@@ -6,13 +6,14 @@
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, SessionId, StreamId};
 use crate::distance::Distance;
-use crate::fetch::{Arrival, Fetch, FetchProgress};
+use crate::fetch::{Arrival, Fetch, FetchGoal, FetchProgress};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::map::FetchView;
 use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::price::{Budget, Prices};
+use crate::round::Round;
 use crate::serving::Serving;
 use crate::time::Time;
 use crate::version::Presence;
@@ -83,7 +84,7 @@ impl Engine {
 
     /// The record of a running fetch.
     pub fn journal(&self, share: ShareId) -> Option<&Journal> {
-        self.fetches.get(&share).map(|f| &f.journal)
+        self.fetches.get(&share).map(Fetch::journal)
     }
 
     /// A fetch as it is now, its data as at most `cells` cells; `None` when there is none of this
@@ -116,7 +117,13 @@ impl Engine {
         let mut hasher = std::hash::DefaultHasher::new();
         (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
         let seed = hasher.finish();
-        let fetch = || Fetch::new(self.config.device, share, owner, pin, preferred, seed);
+        let goal = FetchGoal {
+            share,
+            owner,
+            pin,
+            preferred,
+        };
+        let fetch = || Fetch::new(self.config.device, goal, seed);
         self.fetches
             .entry(share)
             .or_insert_with(fetch)
@@ -126,14 +133,12 @@ impl Engine {
     /// This device has seen the head of a version at some time: an older one is taken only when
     /// nobody shows that one in time.
     pub fn set_known_version(&mut self, share: ShareId, version: u64, now: Time) {
-        self.with_fetch(share, now, |fetch, _| {
-            fetch.newer.known = fetch.newer.known.max(version)
-        });
+        self.with_fetch(share, now, |fetch, _| fetch.set_known_version(version));
     }
 
     /// Takes note of whether the owner of a share that is being fetched is there.
     pub fn set_owner_presence(&mut self, share: ShareId, presence: Presence, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.newer.owner = presence);
+        self.with_fetch(share, now, |fetch, _| fetch.set_owner_presence(presence));
     }
 
     /// Returns whether a version of a share that is being fetched is about to be chosen, or whoever
@@ -160,21 +165,17 @@ impl Engine {
         let fetch = self.fetches.remove(&share)?;
         self.farewells
             .extend(fetch.claims().map(|claims| (share, claims.version)));
-        for device in fetch.sources.keys() {
-            self.ready.push_back(Command::CloseSession {
-                share,
-                device: *device,
-            });
+        for device in fetch.devices() {
+            self.ready
+                .push_back(Command::CloseSession { share, device });
         }
-        Some(fetch.journal)
+        Some(fetch.into_journal())
     }
 
     /// Answers [`Command::VersionChosen`] (or decides the version, when the loop knows it) and
     /// follows [`Command::SpaceComplete`]: what there is to get of a space.
     pub fn plan(&mut self, share: ShareId, plan: Plan, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.plan(plan, now, commands)
-        });
+        self.with_fetch(share, now, |fetch, round| fetch.plan(plan, round));
     }
 
     /// Chunks were verified and written: those of a request, or (`None`) copies of what was here
@@ -186,8 +187,8 @@ impl Engine {
         positions: &[u32],
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.stored(request, positions, now, commands)
+        self.with_fetch(share, now, |fetch, round| {
+            fetch.stored(request, positions, round)
         });
     }
 
@@ -201,9 +202,7 @@ impl Engine {
 
     /// A chunk of a request did not verify: its source lied or its bytes were damaged.
     pub fn damaged(&mut self, share: ShareId, request: RequestId, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.damaged(request, now, commands)
-        });
+        self.with_fetch(share, now, |fetch, round| fetch.damaged(request, round));
     }
 
     /// Written positions turned out not to be there: they are fetched again.
@@ -302,9 +301,7 @@ impl Engine {
 
     /// Another device said what changed.
     pub fn handle_delta(&mut self, share: ShareId, device: DeviceId, delta: &Delta, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.delta(device, delta, now, commands)
-        });
+        self.with_fetch(share, now, |fetch, round| fetch.delta(device, delta, round));
     }
 
     /// Another device said which first copies it is getting.
@@ -538,12 +535,12 @@ impl Engine {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         for fetch in self.fetches.values_mut() {
-            fetch.advance(
-                &*self.config.policy,
+            fetch.advance(&mut Round::new(
                 now,
+                &*self.config.policy,
                 &mut self.next_request,
                 &mut self.commands,
-            );
+            ));
         }
         self.tell(now);
     }
@@ -575,13 +572,14 @@ impl Engine {
         for (share, _) in self
             .fetches
             .iter()
-            .filter(|(_, fetch)| fetch.neighbourhood.own.is_due(now))
+            .filter(|(_, fetch)| fetch.claims_due(now))
         {
             self.inventory.hurry(*share, now);
         }
         self.inventory.tell(now, &mut self.commands);
         for (share, fetch) in &mut self.fetches {
-            fetch.tell_claims(&self.inventory.sessions_of(*share), now, &mut self.commands);
+            let sessions = self.inventory.sessions_of(*share);
+            self.commands.extend(fetch.take_claims(&sessions, now));
         }
         self.say_farewell();
         self.ready.extend(self.commands.drain(..));
@@ -612,16 +610,17 @@ impl Engine {
         &mut self,
         share: ShareId,
         now: Time,
-        change: impl FnOnce(&mut Fetch, &mut Vec<Command>),
+        change: impl FnOnce(&mut Fetch, &mut Round<'_>),
     ) {
         if let Some(fetch) = self.fetches.get_mut(&share) {
-            change(fetch, &mut self.commands);
-            fetch.advance(
-                &*self.config.policy,
+            let mut round = Round::new(
                 now,
+                &*self.config.policy,
                 &mut self.next_request,
                 &mut self.commands,
             );
+            change(fetch, &mut round);
+            fetch.advance(&mut round);
             self.ready.extend(self.commands.drain(..));
         }
     }

@@ -4,11 +4,8 @@
 //! share. What a chunk costs is one look for its span. Invariant: whether a part is here or missing
 //! is the word of the span table alone; what is kept here only says by whom.
 
-use crate::fetch::Fetch;
 use crate::spans::{Span, SpanTable};
-use crate::time::Time;
-use hither_proto::{DeviceId, HolderKind, Price, Space};
-use roaring::RoaringBitmap;
+use hither_proto::{DeviceId, HolderKind, Price};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -147,7 +144,12 @@ impl Providers {
     }
 
     /// All spans as at most `most` cells of equally many spans each (the last may have fewer).
-    fn draw(&self, spans: &SpanTable, asked: &BTreeMap<u32, DeviceId>, most: u32) -> Vec<CellRun> {
+    pub fn draw(
+        &self,
+        spans: &SpanTable,
+        asked: &BTreeMap<u32, DeviceId>,
+        most: u32,
+    ) -> Vec<CellRun> {
         let size = spans.len().div_ceil(most.clamp(1, MAX_CELLS)).max(1);
         let mut runs: Vec<CellRun> = Vec::new();
         for start in (0..spans.len()).step_by(size as usize) {
@@ -190,63 +192,13 @@ impl Providers {
     }
 }
 
-impl Fetch {
-    /// These were copied from what is on this device: they are shown as such, if they are data that
-    /// is not missing.
-    pub(crate) fn copied(&mut self, positions: &RoaringBitmap) {
-        for position in positions.iter().filter(|p| !self.spans.is_missing(*p)) {
-            self.providers.copied(self.spans.index_of(position));
-        }
-    }
-
-    /// Remembers who gave chunks of data; `None`: they are on this device more than once.
-    pub(crate) fn credit(&mut self, position: u32, device: Option<DeviceId>) {
-        let span = self.spans.index_of(position);
-        match device {
-            Some(device) => self.providers.gave(span, device),
-            None => self.providers.copied(span),
-        }
-    }
-
-    /// How it is now, its data as at most `cells` cells.
-    pub(crate) fn view(&self, cells: u32, now: Time) -> FetchView {
-        let sources = self
-            .sources
-            .values()
-            .filter(|source| !source.banned || source.is_open());
-        let sources = sources.map(|source| SourceNow {
-            device: source.device,
-            kind: source.kind,
-            open: source.is_open(),
-            rate: source.recent.rate(self.spending.began, now),
-            rtt: source.distance.rtt,
-            price: source.price,
-            in_flight: source.carriers.outstanding(),
-        });
-        // Root and manifest are small, and what there is to get is not known before they are here.
-        let data = self.space() == Some(Space::Data) || self.data_done;
-        let asked = self
-            .requests
-            .values()
-            .filter(|request| !request.awaited.is_empty());
-        let asked: BTreeMap<u32, DeviceId> = asked.map(|r| (r.span, r.device)).collect();
-        FetchView {
-            sources: sources.collect(),
-            map: if data {
-                self.providers.draw(&self.spans, &asked, cells)
-            } else {
-                Vec::new()
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::device;
-    use crate::{Command, Engine, EngineConfig, Plan};
-    use hither_proto::{Announcement, Ranges, ShareId, ShareSecret};
+    use crate::{Command, Engine, EngineConfig, Plan, Time};
+    use hither_proto::{Announcement, Ranges, ShareId, ShareSecret, Space};
+    use roaring::RoaringBitmap;
 
     const CHUNK: u32 = 1 << 18;
 

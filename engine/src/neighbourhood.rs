@@ -1,17 +1,19 @@
-//! The neighbours that fetch the same version, seen as one: who belongs to them, what they have,
-//! and whose part what is.
+//! The neighbours that fetch the same version: which devices they are, what they have, and which
+//! part of the share each of them gets.
 //!
-//! A device belongs to the neighbourhood when it says on its session that it fetches this version, is near
-//! by its handshake's round trip, and serves. Nothing else makes it a member, so that a claim costs
-//! who made it some work and us only time.
+//! A device belongs to the neighbourhood when it says on its session that it fetches this version,
+//! is near by its handshake's round trip, and serves. Nothing else makes it a member, so that a
+//! false claim costs its maker some work and this device only time.
 
 use crate::claims::{ClaimState, OwnClaims, PeerClaims};
-use crate::command::{Command, RequestId, SessionId};
-use crate::fetch::Fetch;
-use crate::request::Request;
+use crate::round::Target;
+use crate::site::SiteId;
+use crate::snapshot::Snapshot;
 use crate::source::Source;
+use crate::sources::Sources;
+use crate::spans::SpanTable;
 use crate::time::Time;
-use hither_proto::{Claims, DeviceId, HolderKind, Space, claim_weight};
+use hither_proto::{Claims, DeviceId, HolderKind, ShareId, Space, claim_weight};
 use roaring::RoaringBitmap;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,33 +23,36 @@ use std::time::Duration;
 /// source-selection design, rule 1, has 0.1 of what is free outside; what is measured is the part
 /// of it that this device gets beside its neighbours.
 const TOO_SLOW: f64 = 0.2;
-/// What a span is taken to last before one was got, and at most.
+/// The time that a span is taken to last before one was got, and the longest one.
 const USUAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The group of one fetch, without the device itself.
+/// The neighbourhood of one fetch, without the device itself.
 #[derive(Debug)]
 pub(crate) struct Neighbourhood {
+    /// This device.
+    device: DeviceId,
+    share: ShareId,
     /// Its other members, ascending.
-    pub members: Vec<DeviceId>,
+    members: Vec<DeviceId>,
     /// The spans of this device's own part that may be missing still.
-    pub mine: BTreeSet<u32>,
+    own_part: BTreeSet<u32>,
     /// What this device claims.
-    pub own: OwnClaims,
+    claims: OwnClaims,
     /// How long a first copy usually takes.
-    pub usual: Duration,
-    /// Plaintext bytes that nobody in the neighbourhood has.
-    pub lacks: u64,
+    usual: Duration,
+    /// Plaintext bytes that no member has; `u64::MAX` before they are counted.
+    lacks: u64,
     /// Rate of the fastest source outside it, bytes per second.
     outside: f64,
-    /// Who claims something of a span, or did until lately. Asking every member about every span
-    /// would be most of the work of a fetch among many.
+    /// By span: the members that claim something of it, or did until lately. To ask every member
+    /// about every span would be most of the work of a fetch among many.
     claimers: BTreeMap<u32, Vec<DeviceId>>,
-    /// What members that can be waited for have, found when it is first asked for in a round of
-    /// the scheduler.
+    /// What members that can be waited for have, found when it is first needed in a round of the
+    /// scheduler.
     near: OnceCell<Near>,
 }
 
-/// What is to be had nearby.
+/// The chunks that are to be had nearby.
 #[derive(Debug, Default)]
 struct Near {
     everything: bool,
@@ -56,12 +61,15 @@ struct Near {
     idle: Option<Vec<u32>>,
 }
 
-impl Default for Neighbourhood {
-    fn default() -> Self {
+impl Neighbourhood {
+    /// A device without neighbours that fetches a share.
+    pub fn new(device: DeviceId, share: ShareId) -> Self {
         Self {
+            device,
+            share,
             members: Vec::new(),
-            mine: BTreeSet::new(),
-            own: OwnClaims::default(),
+            own_part: BTreeSet::new(),
+            claims: OwnClaims::default(),
             usual: USUAL.0,
             lacks: u64::MAX,
             outside: 0.0,
@@ -69,192 +77,248 @@ impl Default for Neighbourhood {
             near: OnceCell::new(),
         }
     }
-}
 
-impl Neighbourhood {
-    /// Something else is planned: nothing of before counts.
+    /// Begins another plan: nothing of before counts.
     pub fn reset(&mut self, now: Time) {
         self.members.clear();
-        self.mine.clear();
-        self.own.clear(now);
+        self.own_part.clear();
+        self.claims.clear(now);
         self.claimers.clear();
         self.near = OnceCell::new();
         self.lacks = u64::MAX;
     }
 
-    /// A first copy took so long.
-    pub fn took(&mut self, time: Duration) {
-        self.usual = ((self.usual * 3 + time) / 4).min(USUAL.1);
-    }
+    // --- its members ---
 
-    /// Number of devices in it, this one included.
-    pub fn size(&self) -> u32 {
-        self.members.len() as u32 + 1
-    }
-}
-
-impl Fetch {
-    /// Looks who belongs to the neighbourhood now; a change of members changes everybody's part.
-    pub(crate) fn update_neighbourhood(&mut self, version: u64, space: Space, now: Time) {
-        let members: Vec<DeviceId> = match space {
+    /// Finds the members of now; a change of members changes everybody's part.
+    pub fn update(&mut self, target: Target, at: &Snapshot<'_>) {
+        let members: Vec<DeviceId> = match target.space {
             Space::Data => {
-                let near = self
+                let near = at
                     .sources
-                    .values()
-                    .filter(|s| s.is_neighbour(version, now));
+                    .iter()
+                    .filter(|s| s.is_neighbour(target.version, at.now));
                 near.map(|s| s.device).collect()
             }
             Space::Root | Space::Manifest => Vec::new(),
         };
-        let outside = self
+        let outside = at
             .sources
-            .values()
+            .iter()
             .filter(|s| members.binary_search(&s.device).is_err());
-        self.neighbourhood.near = OnceCell::new();
-        self.neighbourhood.outside = outside
-            .filter_map(|s| s.carriers.rate(now))
+        self.near = OnceCell::new();
+        self.outside = outside
+            .filter_map(|s| s.carriers.rate(at.now))
             .fold(0.0, f64::max);
-        if members != self.neighbourhood.members {
-            self.neighbourhood.members = members;
-            self.neighbourhood.lacks = u64::MAX;
-            self.neighbourhood.mine = match self.neighbourhood.members.is_empty() {
+        if members != self.members {
+            self.members = members;
+            self.lacks = u64::MAX;
+            self.own_part = match self.is_empty() {
                 true => BTreeSet::new(),
-                false => (0..self.spans.len())
-                    .filter(|index| self.is_first(*index))
+                false => (0..at.spans.len())
+                    .filter(|index| self.is_first(*index, at.spans))
                     .collect(),
             };
-            self.gather_claims();
+            self.gather_claims(at.sources, at.spans);
         }
     }
 
-    /// Whether no member has more right to a span than this device.
-    fn is_first(&self, index: u32) -> bool {
-        let Some((start, _)) = self
-            .spans
-            .range_of(index)
-            .filter(|_| !self.spans.is_done(index))
-        else {
-            return false;
-        };
-        let mine = claim_weight(self.device, self.share, start);
-        self.neighbourhood
-            .members
-            .iter()
-            .all(|member| claim_weight(*member, self.share, start) < mine)
+    /// Returns whether it has no other member.
+    pub const fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
-    /// How many members have more right to a span than this device; `None` without any.
-    pub(crate) fn rank(&self, index: u32) -> Option<u32> {
-        let (start, _) = self
-            .spans
-            .range_of(index)
-            .filter(|_| !self.neighbourhood.members.is_empty())?;
-        let mine = claim_weight(self.device, self.share, start);
-        let above = |member: &&DeviceId| claim_weight(**member, self.share, start) > mine;
-        Some(self.neighbourhood.members.iter().filter(above).count() as u32)
+    /// Number of devices in it, this one included.
+    pub const fn size(&self) -> u32 {
+        self.neighbours() + 1
+    }
+
+    /// Number of its other members.
+    pub const fn neighbours(&self) -> u32 {
+        self.members.len() as u32
+    }
+
+    /// Returns whether a source is a member.
+    pub fn contains(&self, device: DeviceId) -> bool {
+        self.members.binary_search(&device).is_ok()
     }
 
     /// The members as sources.
-    pub(crate) fn members(&self) -> impl Iterator<Item = &Source> {
-        self.neighbourhood
-            .members
+    fn sources<'a>(&'a self, all: &'a Sources) -> impl Iterator<Item = &'a Source> {
+        self.members.iter().filter_map(|device| all.get(*device))
+    }
+
+    /// The chunks of devices outside it that fetch too: stores fetch nothing.
+    pub fn strangers<'a>(
+        &'a self,
+        all: &'a Sources,
+        space: Space,
+    ) -> impl Iterator<Item = &'a RoaringBitmap> {
+        all.iter()
+            .filter(|s| s.kind == HolderKind::Device && s.is_open() && !self.contains(s.device))
+            .filter_map(move |s| s.held(space))
+    }
+
+    /// Returns whether a member gives so little that it is not worth waiting for.
+    fn is_too_slow(&self, member: &Source, now: Time) -> bool {
+        // A packet that was lost while its stream was opened is no verdict: what it has would be
+        // got from outside again.
+        member.carriers.is_settled(now) && member.rate(now) < self.outside * TOO_SLOW
+    }
+
+    /// Returns whether what a source has is to come from members only, and not over a thin link
+    /// again because it takes its time.
+    pub fn is_local(&self, device: DeviceId, at: &Snapshot<'_>) -> bool {
+        let source = at.sources.get(device).filter(|_| self.contains(device));
+        source.is_some_and(|source| !self.is_too_slow(source, at.now))
+    }
+
+    /// Returns whether this device is the member that takes first copies from a source's site. One
+    /// device fills a thin link as well as all of them would, and knows how fast it is.
+    pub fn is_gateway_to(&self, source: &Source) -> bool {
+        let Some(SiteId(site)) = source.site() else {
+            return true;
+        };
+        let place = (site ^ (site >> 32)) as u32;
+        self.outranks_all(place)
+    }
+
+    // --- their parts ---
+
+    fn weight(&self, device: DeviceId, start: u32) -> u64 {
+        claim_weight(device, self.share, start)
+    }
+
+    fn outranks_all(&self, start: u32) -> bool {
+        let mine = self.weight(self.device, start);
+        self.members
             .iter()
-            .filter_map(|device| self.sources.get(device))
+            .all(|member| self.weight(*member, start) < mine)
     }
 
-    /// Whether a source is a member.
-    pub(crate) fn is_member(&self, device: DeviceId) -> bool {
-        self.neighbourhood.members.binary_search(&device).is_ok()
+    /// Returns whether no member has more right to a span than this device.
+    fn is_first(&self, index: u32, spans: &SpanTable) -> bool {
+        let range = spans.range_of(index).filter(|_| !spans.is_done(index));
+        range.is_some_and(|(start, _)| self.outranks_all(start))
     }
 
-    /// Whether a member that can be waited for has something of a span that is missing here.
-    pub(crate) fn is_near(&self, index: u32, now: Time) -> bool {
-        let near = self.near(now);
-        near.everything || self.spans.is_wanted_of(index, &near.held)
+    /// Returns how many members have more right to a span than this device; `None` without any
+    /// members.
+    pub fn rank(&self, index: u32, spans: &SpanTable) -> Option<u32> {
+        let (start, _) = spans.range_of(index).filter(|_| !self.is_empty())?;
+        let mine = self.weight(self.device, start);
+        let above = |member: &&DeviceId| self.weight(**member, start) > mine;
+        Some(self.members.iter().filter(above).count() as u32)
     }
 
-    /// The spans that were idle when this round began and that some member has something of,
-    /// ascending; `None`: there are many, look for yourself.
-    pub(crate) fn idle_nearby(&self, now: Time) -> Option<&[u32]> {
-        self.near(now).idle.as_deref()
+    /// The spans of this device's own part.
+    pub const fn own_part(&self) -> &BTreeSet<u32> {
+        &self.own_part
     }
 
-    fn near(&self, now: Time) -> &Near {
-        self.neighbourhood
-            .near
-            .get_or_init(|| self.gather_near(now))
+    /// Notes how long a first copy took.
+    pub fn took(&mut self, time: Duration) {
+        self.usual = ((self.usual * 3 + time) / 4).min(USUAL.1);
     }
 
-    fn gather_near(&self, now: Time) -> Near {
+    // --- what they have ---
+
+    /// Returns whether a member that can be waited for has something of a span that is missing
+    /// here.
+    pub fn is_near(&self, index: u32, at: &Snapshot<'_>) -> bool {
+        let near = self.near(at);
+        near.everything || at.spans.is_wanted_of(index, &near.held)
+    }
+
+    /// The spans that were idle when this round began and of which a member has something,
+    /// ascending; `None` where many are idle: they have to be looked at one by one.
+    pub fn idle_nearby(&self, at: &Snapshot<'_>) -> Option<&[u32]> {
+        self.near(at).idle.as_deref()
+    }
+
+    fn near(&self, at: &Snapshot<'_>) -> &Near {
+        self.near.get_or_init(|| self.gather_near(at))
+    }
+
+    fn gather_near(&self, at: &Snapshot<'_>) -> Near {
         let mut near = Near::default();
+        let version = at.target.map(|target| target.version);
         let usable =
-            |s: &&Source| s.usable_soon(self.version, Space::Data) && !self.is_too_slow(s, now);
-        for source in self.members().filter(usable) {
+            |s: &&Source| s.usable_soon(version, Space::Data) && !self.is_too_slow(s, at.now);
+        for source in self.sources(at.sources).filter(usable) {
             match source.held(Space::Data) {
                 None => near.everything = true,
                 Some(held) => near.held |= held,
             }
         }
-        if self.spans.few_idle() && !near.everything {
-            let has = |index: &u32| self.spans.is_wanted_of(*index, &near.held);
-            near.idle = Some(self.spans.idle_from(0).filter(has).collect());
+        if at.spans.few_idle() && !near.everything {
+            let has = |index: &u32| at.spans.is_wanted_of(*index, &near.held);
+            near.idle = Some(at.spans.idle_from(0).filter(has).collect());
         }
         near
     }
 
-    /// Notes what members claim.
-    fn gather_claims(&mut self) {
+    /// Counts the bytes that no member has.
+    pub fn recount(&mut self, sources: &Sources, spans: &SpanTable) {
+        if self.is_empty() {
+            return;
+        }
+        let mut lacking = spans.missing().clone();
+        let total = lacking.len().max(1);
+        for held in self.sources(sources).filter_map(|s| s.held(Space::Data)) {
+            lacking -= held;
+        }
+        let part = lacking.len() as f64 / total as f64;
+        self.lacks = (spans.missing_bytes() as f64 * part) as u64;
+    }
+
+    /// This device's part of the `missing` bytes that the neighbourhood gets together
+    /// (source-selection design, rule 3).
+    pub fn part_of(&self, missing: u64) -> u64 {
+        self.lacks.min(missing) / u64::from(self.size())
+    }
+
+    // --- what they claim ---
+
+    /// Collects the claims of the members.
+    pub fn gather_claims(&mut self, sources: &Sources, spans: &SpanTable) {
         let mut claimers: BTreeMap<u32, Vec<DeviceId>> = BTreeMap::new();
-        for source in self.members() {
+        for source in self.sources(sources) {
             for range in source.theirs.iter().flat_map(PeerClaims::ranges) {
                 // Claims are of one span each; of what is claimed otherwise the first counts, as it
                 // is only a hint.
-                let of_span = claimers
-                    .entry(self.spans.index_of(range.start))
-                    .or_default();
+                let of_span = claimers.entry(spans.index_of(range.start)).or_default();
                 if of_span.last() != Some(&source.device) {
                     of_span.push(source.device);
                 }
             }
         }
-        self.neighbourhood.claimers = claimers;
+        self.claimers = claimers;
     }
 
-    /// The members that claim, or claimed until lately, something of a span, and how they stand.
+    /// The members that claim, or claimed until lately, something of a span, and the states of
+    /// their claims.
     fn claims_on(
         &self,
         index: u32,
-        now: Time,
-    ) -> impl Iterator<Item = (DeviceId, ClaimState)> + '_ {
-        let span = self.spans.span(index);
-        let claimers = self
-            .neighbourhood
-            .claimers
-            .get(&index)
-            .map_or(&[][..], Vec::as_slice);
+        at: &Snapshot<'_>,
+    ) -> impl Iterator<Item = (DeviceId, ClaimState)> {
+        let claimers = self.claimers.get(&index).map_or(&[][..], Vec::as_slice);
         claimers.iter().filter_map(move |device| {
-            let theirs = self.sources.get(device)?.theirs.as_ref()?;
-            Some((*device, theirs.state(span?, self.neighbourhood.usual, now)?))
+            let source = at.sources.get(*device)?;
+            Some((*device, self.claim_of(source, index, at)?))
         })
     }
 
-    /// Whether a member gives so little that it is not worth waiting for.
-    fn is_too_slow(&self, member: &Source, now: Time) -> bool {
-        // A packet that was lost while its stream was opened is no verdict: what it has would be
-        // got from outside again.
-        member.carriers.is_settled(now) && member.rate(now) < self.neighbourhood.outside * TOO_SLOW
+    /// The state of a source's claim on a span, if it has one.
+    pub fn claim_of(&self, source: &Source, index: u32, at: &Snapshot<'_>) -> Option<ClaimState> {
+        let span = at.spans.span(index)?;
+        source.theirs.as_ref()?.state(span, self.usual, at.now)
     }
 
-    /// Whether what a source has is to come from members only, and not over a thin link again
-    /// because it takes its time.
-    pub(crate) fn is_local(&self, device: DeviceId, now: Time) -> bool {
-        let source = self.sources.get(&device).filter(|_| self.is_member(device));
-        source.is_some_and(|source| !self.is_too_slow(source, now))
-    }
-
-    /// The strongest claim of a member on a span, and whose it is.
-    pub(crate) fn claimed(&self, index: u32, now: Time) -> Option<(DeviceId, ClaimState)> {
-        self.claims_on(index, now)
+    /// The strongest claim of a member on a span, and the member.
+    pub fn claimed(&self, index: u32, at: &Snapshot<'_>) -> Option<(DeviceId, ClaimState)> {
+        self.claims_on(index, at)
             .max_by_key(|(_, state)| match state {
                 ClaimState::Stale => 0,
                 ClaimState::Tentative => 1,
@@ -262,15 +326,15 @@ impl Fetch {
             })
     }
 
-    /// Whether this device must give way: somebody is getting a span that it only wishes for, or
-    /// wants the same with more right.
-    fn must_give_way(&self, index: u32, wish: bool, now: Time) -> bool {
-        let Some((start, _)) = self.spans.range_of(index) else {
+    /// Returns whether this device gives way: a member is getting a span that this device only
+    /// wishes for, or wants the same with more right.
+    pub fn must_give_way(&self, index: u32, wish: bool, at: &Snapshot<'_>) -> bool {
+        let Some((start, _)) = at.spans.range_of(index) else {
             return true;
         };
-        let mine = claim_weight(self.device, self.share, start);
-        self.claims_on(index, now).any(|(device, state)| {
-            let outranked = || claim_weight(device, self.share, start) > mine;
+        let mine = self.weight(self.device, start);
+        self.claims_on(index, at).any(|(device, state)| {
+            let outranked = || self.weight(device, start) > mine;
             match state {
                 ClaimState::Active => wish || outranked(),
                 ClaimState::Tentative => wish && outranked(),
@@ -279,129 +343,43 @@ impl Fetch {
         })
     }
 
-    /// Gives up the wishes that others have the better right to, and what two have begun to get:
-    /// while they did not know of each other yet, that happens.
-    pub(crate) fn give_way(&mut self, now: Time, commands: &mut Vec<Command>) {
-        if self.space() != Some(Space::Data) {
-            return self.neighbourhood.own.forget_wishes(now);
-        }
-        if self.neighbourhood.members.is_empty() {
-            return;
-        }
-        for index in self.neighbourhood.own.wishes() {
-            if self.must_give_way(index, true, now) {
-                self.neighbourhood.own.release(index, now);
+    // --- what this device claims ---
+
+    /// The claims of this device.
+    pub const fn own_claims(&self) -> &OwnClaims {
+        &self.claims
+    }
+
+    /// The same, to change them.
+    pub const fn own_claims_mut(&mut self) -> &mut OwnClaims {
+        &mut self.claims
+    }
+
+    /// Gives up the wishes that members have the better right to.
+    pub fn give_up_wishes(&mut self, at: &Snapshot<'_>) {
+        for index in self.claims.wishes() {
+            if self.must_give_way(index, true, at) {
+                self.claims.release(index, at.now);
             }
         }
-        let untouched = |r: &Request| !self.is_member(r.device) && r.is_untouched();
-        let begun: Vec<(RequestId, u32, DeviceId)> = self
-            .requests
-            .iter()
-            .filter(|(_, r)| untouched(r) && self.must_give_way(r.span, false, now))
-            .map(|(id, r)| (*id, r.span, r.device))
-            .collect();
-        for (request, index, device) in begun {
-            commands.push(Command::Cancel {
-                share: self.share,
-                device,
-                request,
-            });
-            self.abandon(request, now);
-            self.neighbourhood.own.release(index, now);
-        }
     }
 
-    /// What is held (and announced next) needs no claim any more.
-    pub(crate) fn announced_here(&mut self, held: &RoaringBitmap, now: Time) {
+    /// Ends the claims on spans that are held here, and announced next.
+    pub fn announced(&mut self, held: &RoaringBitmap, spans: &SpanTable, now: Time) {
         let is_held = |(from, to): (u32, u32)| held.contains_range(from..to);
         let done: Vec<u32> = self
-            .neighbourhood
-            .own
+            .claims
             .getting()
-            .filter(|index| {
-                self.spans.is_done(*index) && self.spans.range_of(*index).is_none_or(is_held)
-            })
+            .filter(|index| spans.is_done(*index) && spans.range_of(*index).is_none_or(is_held))
             .collect();
         for index in done {
-            self.neighbourhood.own.release(index, now);
+            self.claims.release(index, now);
         }
     }
 
-    /// A request for a span ended; what did not come is for everybody again.
-    pub(crate) fn claim_ended(&mut self, index: u32, now: Time) {
-        if !self.spans.is_done(index) && !self.requests.values().any(|r| r.span == index) {
-            self.neighbourhood.own.release(index, now);
-        }
-    }
-
-    /// Counts what nobody in the neighbourhood has.
-    pub(crate) fn recount(&mut self) {
-        if self.neighbourhood.members.is_empty() {
-            return;
-        }
-        let mut lacking = self.spans.missing().clone();
-        let total = lacking.len().max(1);
-        for held in self.members().filter_map(|s| s.held(Space::Data)) {
-            lacking -= held;
-        }
-        let part = lacking.len() as f64 / total as f64;
-        self.neighbourhood.lacks = (self.spans.missing_bytes() as f64 * part) as u64;
-    }
-
-    /// What is told of this fetch's claims; `None` while there is nothing to share yet.
-    pub(crate) fn claims(&self) -> Option<Claims> {
-        let version = self
-            .version
-            .filter(|_| self.space() == Some(Space::Data) || self.data_done)?;
-        Some(
-            self.neighbourhood
-                .own
-                .told(version, |index| self.spans.range_of(index)),
-        )
-    }
-
-    /// A device says what it claims.
-    pub fn claims_said(&mut self, device: DeviceId, said: &Claims, now: Time) {
-        if let Some(source) = self
-            .sources
-            .get_mut(&device)
-            .filter(|s| s.kind == HolderKind::Device)
-        {
-            source.claims(said, now);
-        }
-        if self.is_member(device) {
-            self.gather_claims();
-        }
-    }
-
-    /// A claim of a member was taken over.
-    pub(crate) fn strike(&mut self, device: DeviceId) {
-        if let Some(theirs) = self
-            .sources
-            .get_mut(&device)
-            .and_then(|s| s.theirs.as_mut())
-        {
-            PeerClaims::struck(theirs);
-        }
-    }
-
-    /// Tells what is due.
-    pub(crate) fn tell_claims(
-        &mut self,
-        sessions: &[SessionId],
-        now: Time,
-        commands: &mut Vec<Command>,
-    ) {
-        if !self.neighbourhood.own.take_due(now) {
-            return;
-        }
-        if let Some(claims) = self.claims() {
-            let claims = |session| Command::Claims {
-                session,
-                claims: claims.clone(),
-            };
-            commands.extend(sessions.iter().copied().map(claims));
-        }
+    /// The message that announces this device's claims.
+    pub fn claims_of(&self, version: u64, spans: &SpanTable) -> Claims {
+        self.claims.told(version, |index| spans.range_of(index))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::claims::PeerClaims;
 use crate::distance::Distance;
 use crate::price::Prices;
 use crate::rate::Recent;
+use crate::round::Target;
 use crate::site::SiteId;
 use crate::time::Time;
 use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Price, Space, Terms};
@@ -125,14 +126,14 @@ impl Source {
         self.session = Session::Open;
         // A still newer one may have come over the session that it opened here.
         self.head_version = self.head_version.max(head_version);
-        self.found_at(distance);
+        self.set_distance(distance);
         self.failures = 0;
         self.look_again_at = None;
         self.last_progress = now;
     }
 
     /// It is that far away now.
-    pub fn found_at(&mut self, distance: Distance) {
+    pub fn set_distance(&mut self, distance: Distance) {
         self.distance = distance;
         self.carriers.set_far(!distance.is_near());
     }
@@ -193,8 +194,33 @@ impl Source {
         }
     }
 
+    /// Notes that a claim of it was taken over.
+    pub fn claim_taken_over(&mut self) {
+        if let Some(theirs) = &mut self.theirs {
+            theirs.struck();
+        }
+    }
+
+    /// Notes that it is asked for something.
+    pub fn asked(&mut self, now: Time) {
+        if self.carriers.outstanding() == 0 {
+            self.last_progress = now;
+        }
+        self.requests += 1;
+    }
+
+    /// Notes that a request to it ended.
+    pub const fn request_ended(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    /// Forgets the requests to it: something else is planned.
+    pub const fn forget_requests(&mut self) {
+        self.requests = 0;
+    }
+
     /// It says on what terms it gives.
-    pub fn says_terms(&mut self, terms: Terms, prices: &Prices) {
+    pub fn set_terms(&mut self, terms: Terms, prices: &Prices) {
         self.terms = terms;
         self.reprice(prices);
     }
@@ -221,7 +247,7 @@ impl Source {
     }
 
     /// The carrier that is best may be another one now.
-    pub fn settle_way(&mut self, prices: &Prices, now: Time) {
+    pub fn update_carrier(&mut self, prices: &Prices, now: Time) {
         self.over_relay = self.carriers.prefer(now) == Carrier::Relayed;
         self.reprice(prices);
     }
@@ -341,15 +367,20 @@ impl Source {
     }
 
     /// Whether it may be asked at all for this version and space now.
-    pub fn usable(&self, version: u64, space: Space, now: Time) -> bool {
+    pub fn usable(&self, target: Target, now: Time) -> bool {
         self.session == Session::Open
             && !self.banned
             && self.rests_until(now).is_none()
-            && self.version == version
-            && match space {
+            && self.version == target.version
+            && match target.space {
                 Space::Root | Space::Manifest => self.has_manifest,
-                Space::Data => self.complete || !self.held.is_empty(),
+                Space::Data => self.has_any(),
             }
+    }
+
+    /// Whether its session is closed.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.session, Session::Closed { .. })
     }
 
     /// Whether its session is open.
@@ -370,9 +401,9 @@ impl Source {
     }
 
     /// Whether it says that it has something of `missing`, be it asked now or not.
-    pub fn offers(&self, version: u64, space: Space, missing: &RoaringBitmap) -> bool {
-        self.version == version
-            && match space {
+    pub fn offers(&self, target: Target, missing: &RoaringBitmap) -> bool {
+        self.version == target.version
+            && match target.space {
                 Space::Root | Space::Manifest => self.has_manifest,
                 Space::Data => self.complete || !self.held.is_disjoint(missing),
             }
@@ -429,7 +460,7 @@ impl Source {
     }
 
     /// Nobody else is left to ask: it may be asked again although it stalled.
-    pub fn wake(&mut self) {
+    pub fn end_rest(&mut self) {
         self.rests_until = None;
     }
 
@@ -445,6 +476,11 @@ mod tests {
     use super::*;
     use crate::testing::device;
     use hither_proto::{PositionRange, Ranges};
+
+    const DATA: Target = Target {
+        version: 1,
+        space: Space::Data,
+    };
 
     fn now() -> Time {
         Time::from_start(Duration::from_secs(1))
@@ -505,10 +541,10 @@ mod tests {
     #[test]
     fn stalls_make_it_rest_longer_each_time_and_end() {
         let mut source = open();
-        assert!(source.usable(1, Space::Data, now()));
+        assert!(source.usable(DATA, now()));
         assert_eq!(source.stalled(now()), Duration::from_secs(2));
-        assert!(!source.usable(1, Space::Data, now()));
-        assert!(source.usable(1, Space::Data, now() + Duration::from_secs(2)));
+        assert!(!source.usable(DATA, now()));
+        assert!(source.usable(DATA, now() + Duration::from_secs(2)));
         assert_eq!(source.stalled(now()), Duration::from_secs(4));
         for _ in 0..20 {
             source.stalled(now());
@@ -522,14 +558,14 @@ mod tests {
         source.stalled(now());
         source.stalled(now());
         source.network_changed(now());
-        assert!(source.usable(1, Space::Data, now()) && !source.stalls_again());
+        assert!(source.usable(DATA, now()) && !source.stalls_again());
         source.closed(now(), Duration::from_secs(60));
         source.network_changed(now());
         assert_eq!(source.session, Session::Closed { retry_at: now() });
         source.banned = true;
         source.network_changed(now());
         assert!(
-            !source.usable(1, Space::Data, now()) && source.banned,
+            !source.usable(DATA, now()) && source.banned,
             "a lie stays one"
         );
     }

@@ -256,6 +256,15 @@ impl SpanTable {
             .sum()
     }
 
+    /// Plaintext bytes of a set of positions.
+    pub fn bytes_in(&self, positions: &RoaringBitmap) -> u64 {
+        positions
+            .iter()
+            .filter_map(|p| self.length(p))
+            .map(u64::from)
+            .sum()
+    }
+
     /// A request for (some of) this span was sent.
     pub fn request_began(&mut self, index: u32) {
         if let Some(span) = self.spans.get_mut(index as usize) {
