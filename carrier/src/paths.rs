@@ -11,8 +11,8 @@
 //! device was and whom it met. Bound: [`MAX_KNOWN`] remotes, the one that was not used for longest
 //! is forgotten.
 
+use crate::carrier_kind::CarrierKind;
 use crate::gauge::Gauge;
-use crate::stream::CarrierKind;
 use hither_proto::DeviceId;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};

@@ -9,9 +9,9 @@
 //! Bound: the tables have an entry for every connection that lives, and at most as many again for
 //! ones that ended.
 
+use crate::close_code::CODE;
 use crate::duplex::Duplex;
-use crate::link::QuicLink;
-use crate::quic::CODE;
+use crate::quic_link::QuicLink;
 use futures::future::join_all;
 use hither_proto::DeviceId;
 use std::collections::BTreeSet;

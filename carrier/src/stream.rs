@@ -6,12 +6,11 @@
 //! cannot pass for complete data.
 
 use crate::bounds::{Permit, StreamPermit};
+use crate::carrier_kind::CarrierKind;
+use crate::close_code::CODE;
 use crate::duplex::{Duplex, write_pieces};
-use crate::error::LinkError;
-use crate::link::QuicLink;
 use crate::places::Place;
 use crate::progress::{Counted, Progress};
-use crate::quic::CODE;
 use crate::reach::Reach;
 use crate::settings::wide_window;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,25 +26,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-/// What carries a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CarrierKind {
-    /// QUIC over UDP: many streams on one connection.
-    Quic,
-    /// TCP with TLS 1.3: one connection is one stream. About half the processor time of QUIC.
-    Tcp,
-    /// TLS 1.3 over two streams that a relay has joined: one circuit is one stream.
-    Relayed,
-}
-
-impl fmt::Display for CarrierKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Quic => "QUIC",
-            Self::Tcp => "TCP",
-            Self::Relayed => "relay",
-        })
-    }
+/// What TLS proved about the other end of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FarEnd {
+    pub(crate) device: DeviceId,
+    /// Its address; of a circuit, that of the relay.
+    pub(crate) remote: SocketAddr,
+    pub(crate) binding: StreamBinding,
 }
 
 /// A stream and what is known about its other end.
@@ -76,15 +63,16 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of a QUIC connection.
     pub(crate) fn quic(
-        link: &QuicLink,
+        connection: &quinn::Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
+        end: FarEnd,
         hold: Hold,
         opened_here: bool,
-    ) -> Result<Self, LinkError> {
+    ) -> Self {
         let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
-        let binding = link.binding(send.id(), opened_here)?;
-        Ok(Self {
+        Self {
             send: SendHalf {
                 way: Send::Quic(send),
                 ended: false,
@@ -96,26 +84,31 @@ impl Stream {
                 counted: Arc::clone(&counted),
                 _hold: hold,
             },
-            device: link.device(),
+            device: end.device,
             carrier: CarrierKind::Quic,
-            remote: link.remote(),
-            binding,
+            remote: end.remote,
+            binding: end.binding,
             opened_here,
-            via: (link.device(), CarrierKind::Quic),
-            link: Some(link.connection().clone()),
-            beneath: Some(link.connection().clone()),
+            via: (end.device, CarrierKind::Quic),
+            link: Some(connection.clone()),
+            beneath: Some(connection.clone()),
             counted,
-        })
+        }
     }
 
     /// A TLS connection that is one stream: over TCP, or a circuit.
     pub(crate) fn tls(
         carrier: CarrierKind,
         duplex: Arc<Duplex>,
-        (device, remote, binding): (DeviceId, SocketAddr, StreamBinding),
+        end: FarEnd,
         hold: Hold,
         opened_here: bool,
     ) -> Self {
+        let FarEnd {
+            device,
+            remote,
+            binding,
+        } = end;
         let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
         Self {
             send: SendHalf {

@@ -180,9 +180,15 @@ async fn again(
 ) -> Result<Begun, RelayError> {
     let endpoint = &daemon.endpoint;
     let link = match carrier {
-        CarrierKind::Tcp => endpoint.connect_relay_tcp(relay, &[at]).await?,
+        CarrierKind::Tcp => {
+            endpoint
+                .dial(hither_carrier::Dial::tcp(relay, &[at]).relay())
+                .await?
+        }
         CarrierKind::Quic | CarrierKind::Relayed => {
-            endpoint.connect_relay_quic(relay, &[at]).await?
+            endpoint
+                .dial(hither_carrier::Dial::quic(relay, &[at]).relay())
+                .await?
         }
     };
     open(link).await
