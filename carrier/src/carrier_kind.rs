@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What carries a link.
+/// A carrier of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CarrierKind {
     /// QUIC over UDP: many streams on one connection.

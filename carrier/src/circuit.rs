@@ -1,6 +1,6 @@
 //! Circuits: links to a device through a relay that both reach. The relay joins two streams; over
 //! them the two devices speak TLS as over TCP, so that it sees ciphertext, and each knows the other
-//! by its key and not by the relay's word.
+//! by its key and not by what the relay claims.
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::carrier_kind::CarrierKind;
@@ -98,9 +98,9 @@ impl Endpoint {
         Ok(Link::single(link))
     }
 
-    /// The accepting end of a circuit that a relay says `from` asked for; it is alone on its
-    /// connection, which is closed with it. Once `from` has proven its key, the stream comes
-    /// out of [`accept`](Self::accept) like any other. The bounds are those of accepted TCP
+    /// Takes the accepting end of a circuit that, as the relay claims, `from` asked for; it is
+    /// alone on its connection, which is closed with it. Once `from` has proven its key, the stream
+    /// comes out of [`accept`](Self::accept) like any other. The bounds are those of accepted TCP
     /// connections, with the relay's address as everybody's.
     pub async fn accept_circuit(&self, from: DeviceId, beneath: Stream) -> Result<(), LinkError> {
         let (core, remote, via) = (self.core(), beneath.remote, beneath.beneath());

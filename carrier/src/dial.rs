@@ -1,4 +1,4 @@
-//! Dialling a device: what a dial says, and racing several addresses of one device ("happy
+//! Dialling a device: the arguments of a dial, and racing several addresses of one device ("happy
 //! eyeballs", RFC 8305), of which the first that works wins.
 
 use crate::bounds::{DIAL_STAGGER, DIAL_TIMEOUT, MAX_ADDRESSES};
@@ -87,8 +87,8 @@ impl<'a, J> Dial<'a, J> {
 
 /// Dials the first [`MAX_ADDRESSES`] addresses in their order: the next one when one before has
 /// failed or after [`DIAL_STAGGER`]. Addresses that become known meanwhile, as many again, are
-/// tried at once: they are news, and those that do not answer may be old. Losers are dropped, which
-/// must break them off.
+/// tried at once: they are recent, and those that do not answer may be old. Losers are dropped,
+/// which must break them off.
 pub(crate) async fn race<T, F>(
     addresses: &[SocketAddr],
     joining: impl Stream<Item = SocketAddr>,
@@ -143,7 +143,8 @@ where
     }
 }
 
-/// Of two failures the one that tells more: who answered instead, then why, then that nobody did.
+/// The more informative of two failures: another device that answered, then a reason, then that
+/// nobody answered.
 fn worse(a: LinkError, b: LinkError) -> LinkError {
     let rank = |error: &LinkError| match error {
         LinkError::WrongDevice { .. } => 3,

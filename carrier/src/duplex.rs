@@ -118,7 +118,8 @@ impl Duplex {
     }
 
     /// The system throws away what it still has to send when this is dropped, and the other side
-    /// hears of it at once: behind what a line hardly takes, an end would arrive seconds later.
+    /// learns of it at once: behind data that a slow line has queued, an end would arrive seconds
+    /// later.
     pub(crate) fn discard(&self) {
         self.drained.store(true, Ordering::Relaxed);
         match &mut *self.lock() {

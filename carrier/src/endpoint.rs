@@ -42,7 +42,7 @@ pub struct Endpoint {
     tcp_ports: Vec<u16>,
 }
 
-/// Opens the listeners for TCP, and says on which ports; those beside the main one may fail.
+/// Opens the listeners for TCP; returns them and their ports. Those beside the main one may fail.
 fn listen(port: u16, config: &EndpointConfig) -> Result<(Vec<TcpListener>, Vec<u16>), BindError> {
     let (mut listeners, mut ports) = (Vec::new(), Vec::new());
     if !config.tcp {
@@ -157,7 +157,7 @@ impl Endpoint {
     }
 
     /// Dials the machine that announces this very device at addresses that are not its own, first
-    /// over QUIC, then over TCP at the same addresses and `tcp_port`. A link says that another
+    /// over QUIC, then over TCP at the same addresses and `tcp_port`. A link proves that another
     /// machine there has this device's key; it is good for nothing else.
     pub async fn connect_twin(
         &self,
@@ -229,17 +229,17 @@ impl Endpoint {
         }
     }
 
-    /// The network under this device became another one; `own` are its addresses now. TCP
-    /// connections of other addresses are broken off before this waits for anything. QUIC links
-    /// are asked at once whether they still lead there, and closed when nothing is heard for
-    /// three round trips (0.5 s to 2 s); those that this device dialled move to its new address by
-    /// that. Returns how many connections were ended.
+    /// Handles a change of the network under this device; `own` are its addresses now. TCP
+    /// connections of other addresses are broken off before this waits for anything. QUIC links are
+    /// probed at once, and closed when nothing arrives for three round trips (0.5 s to 2 s); those
+    /// that this device dialled move to its new address by that. Returns how many connections were
+    /// ended.
     pub async fn network_changed(&self, own: &BTreeSet<IpAddr>) -> usize {
         let stranded = self.core.roaming.leave(own);
         stranded + self.core.roaming.probe(|_| true, || self.ask_all()).await
     }
 
-    /// A device is said to be elsewhere now: its QUIC links are asked as by
+    /// Handles a hint that a device is elsewhere now: its QUIC links are probed as by
     /// [`network_changed`](Self::network_changed).
     pub async fn probe(&self, device: DeviceId) -> usize {
         self.core
@@ -254,7 +254,7 @@ impl Endpoint {
         self.core.roaming.abandon(device)
     }
 
-    /// What links were found to carry.
+    /// The rates that links were found to carry.
     pub fn paths(&self) -> &Arc<Paths> {
         &self.core.paths
     }
@@ -280,9 +280,8 @@ impl Endpoint {
         self.core.bounds.vouched.remove(&device);
     }
 
-    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides have been
-    /// told and all tasks have ended. TCP streams that are in use live on in their owners'
-    /// hands.
+    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides know and
+    /// all tasks have ended. TCP streams that are in use live on in their owners' hands.
     pub async fn close(&self) {
         self.core.stop.cancel();
         self.core.tasks.close();

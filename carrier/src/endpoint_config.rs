@@ -8,9 +8,9 @@ use std::time::Duration;
 pub struct EndpointConfig {
     /// Preferred port for UDP and TCP; when it is taken, or 0, any free one.
     pub port: u16,
-    /// Whether to listen for QUIC. Without it, QUIC cannot be dialled either.
+    /// Listen for QUIC. Without it, QUIC cannot be dialled either.
     pub quic: bool,
-    /// Whether to listen for TCP. TCP can be dialled in any case.
+    /// Listen for TCP. TCP can be dialled in any case.
     pub tcp: bool,
     /// Listen on 127.0.0.1 only.
     pub loopback_only: bool,
@@ -19,11 +19,12 @@ pub struct EndpointConfig {
     /// TCP ports to listen on besides; those that cannot be had are skipped, with a warning in the
     /// log.
     pub extra_tcp_ports: Vec<u16>,
-    /// How much others can make the endpoint hold.
+    /// The bounds of what others can make the endpoint hold.
     pub limits: Limits,
-    /// For a relay: accepted connections are not kept alive, are dead after so long a silence, are
+    /// For a relay: accepted connections are not kept alive, are dead after this much silence, are
     /// closed when nothing is open on them for about 30 s, begin with small windows (see
-    /// [`Stream::widen`](crate::Stream::widen)), and are not told of as [`Incoming::Link`](crate::Incoming::Link). `None`: a device.
+    /// [`Stream::widen`](crate::Stream::widen)), and are not reported as
+    /// [`Incoming::Link`](crate::Incoming::Link). `None`: a device.
     pub relay_idle: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What the tasks of an endpoint share.
+//! The state that the tasks of an endpoint share.
 
 use crate::bounds::Bounds;
 use crate::error::LinkError;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the tasks of an endpoint share.
+/// The state that the tasks of an endpoint share.
 pub(crate) struct Core {
     pub(crate) device: DeviceId,
     pub(crate) tls: Tls,
@@ -24,7 +24,7 @@ pub(crate) struct Core {
     pub(crate) roaming: Roaming,
     pub(crate) paths: Arc<Paths>,
     pub(crate) bounds: Bounds,
-    /// Whether this is a relay.
+    /// This is a relay.
     pub(crate) relay: bool,
     pub(crate) incoming: mpsc::Sender<Incoming>,
     pub(crate) tasks: TaskTracker,
@@ -32,7 +32,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Returns why `device` cannot be dialled, if that is known before.
+    /// Checks that `device` is another one and the endpoint is open.
     pub(crate) fn check(&self, device: DeviceId) -> Result<(), LinkError> {
         match (device == self.device, self.stop.is_cancelled()) {
             (true, _) => Err(LinkError::Ourselves),

@@ -1,4 +1,4 @@
-//! What other devices begin.
+//! Links and streams that other devices begin.
 
 use crate::link::Link;
 use crate::stream::Stream;

@@ -46,7 +46,7 @@ impl Link {
         }
     }
 
-    /// What carries this link.
+    /// The carrier of this link.
     pub fn carrier(&self) -> CarrierKind {
         match &self.0 {
             Inner::Quic(_) => CarrierKind::Quic,
@@ -54,8 +54,8 @@ impl Link {
         }
     }
 
-    /// Where the other device is (now: on QUIC a device may move); of a link through a relay, where
-    /// that is.
+    /// The address of the other device (now: on QUIC a device may move); of a link through a relay,
+    /// that of the relay.
     pub fn remote(&self) -> SocketAddr {
         match &self.0 {
             Inner::Quic(link) => link.remote(),
@@ -83,8 +83,8 @@ impl Link {
         }
     }
 
-    /// Whether somebody still answers where a TCP link leads, within so long. Of others nothing is
-    /// asked: whether they live is known.
+    /// Returns whether a device still answers within `patience` where a TCP link leads. Other links
+    /// are not probed: their state is known.
     pub async fn answers(&self, patience: Duration) -> bool {
         match &self.0 {
             Inner::Quic(link) => link.lives(),
@@ -92,7 +92,7 @@ impl Link {
         }
     }
 
-    /// Waits until the link is dead and says why.
+    /// Waits until the link is dead; returns the reason.
     ///
     /// On QUIC that is noticed at the latest 10 s after the other side fell silent. Another link
     /// has no connection of its own: it is dead when the other side cannot be reached for a new
@@ -104,7 +104,7 @@ impl Link {
         }
     }
 
-    /// Why the link is dead, or `None` while it lives.
+    /// The reason why the link is dead, or `None` while it lives.
     pub fn close_reason(&self) -> Option<LinkError> {
         match &self.0 {
             Inner::Quic(link) => link.connection().close_reason().map(LinkError::from),

@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How often it is looked whether anything is open on an accepted connection: otherwise it is
-/// closed, because anyone can make one.
+/// How often an accepted connection is checked for open streams: without any it is closed, because
+/// anyone can make one.
 const UNUSED: Duration = Duration::from_secs(30);
 
 /// Opens the UDP socket, on `port` if that is free, and QUIC on it.
@@ -210,8 +210,8 @@ async fn serve_used(core: &Arc<Core>, link: &Link) {
     }
 }
 
-/// Hands over the streams that the other side opens, until the connection ends or nobody wants them
-/// any more.
+/// Hands over the streams that the other side opens, until the connection ends or the endpoint
+/// closes.
 async fn serve_streams(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
     while let Ok(halves) = quic.connection().accept_bi().await {
@@ -221,7 +221,7 @@ async fn serve_streams(core: &Arc<Core>, link: &Link) {
     }
 }
 
-/// Hands one stream over, or refuses it; `false`: nobody wants streams any more.
+/// Hands one stream over, or refuses it; returns `false` when the endpoint is closed.
 async fn hand_over(
     core: &Core,
     link: &Link,

@@ -68,7 +68,7 @@ impl QuicLink {
         canonical(self.connection.remote_address())
     }
 
-    /// Whether it is not closed yet.
+    /// Returns whether it is not closed yet.
     pub(crate) fn lives(&self) -> bool {
         self.connection.close_reason().is_none()
     }
@@ -83,7 +83,7 @@ impl QuicLink {
         Arc::strong_count(&self.used) - 1
     }
 
-    /// UDP datagrams that have arrived on it: acknowledgements count as much as data.
+    /// Number of UDP datagrams that have arrived on it: acknowledgements count as much as data.
     pub(crate) fn heard(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
     }

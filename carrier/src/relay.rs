@@ -1,4 +1,4 @@
-//! Dialling a relay: its names are looked up, QUIC is tried first, and TCP when that does not
+//! Dialling a relay: its names are looked up, QUIC is tried first, and TCP when QUIC does not
 //! answer soon (UDP is blocked in many networks).
 
 use crate::bounds::{DIAL_TIMEOUT, MAX_ADDRESSES};
@@ -56,7 +56,7 @@ impl Endpoint {
     }
 }
 
-/// Of two failures the one that says more.
+/// The more informative of two failures.
 fn telling(first: LinkError, second: LinkError) -> LinkError {
     match (&first, &second) {
         (LinkError::NoAddress | LinkError::NoCarrier, _) => second,

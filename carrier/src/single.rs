@@ -1,5 +1,5 @@
 //! Links whose streams are connections of their own: over TCP, or through a relay. Such a link is a
-//! way that worked once.
+//! transport that worked once.
 
 use crate::carrier_kind::CarrierKind;
 use crate::error::LinkError;
@@ -97,7 +97,7 @@ impl SingleLink {
         Duration::from_nanos(self.rtt.load(Ordering::Relaxed))
     }
 
-    /// Why it is dead, or `None` while it lives.
+    /// The reason why it is dead, or `None` while it lives.
     pub(crate) fn close_reason(&self) -> Option<LinkError> {
         self.closed.is_cancelled().then(|| self.why())
     }
@@ -125,8 +125,8 @@ impl SingleLink {
         self.closed.cancel();
     }
 
-    /// How long the first answer may take from where there was one before: what is silent now is no
-    /// way any more.
+    /// How long the first answer may take from where there was one before: a transport that is
+    /// silent now is dead.
     fn patience(&self) -> Duration {
         (self.rtt() * ROUND_TRIPS).max(PATIENCE)
     }

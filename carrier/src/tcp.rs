@@ -2,7 +2,7 @@
 //! cannot delay another.
 //!
 //! A dead connection is noticed by TCP itself: keep-alive probes after [`KEEP_ALIVE`] of silence,
-//! and unacknowledged data for at most [`USER_TIMEOUT`] where the system can be told so.
+//! and unacknowledged data for at most [`USER_TIMEOUT`] where the system has that option.
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::carrier_kind::CarrierKind;
@@ -233,8 +233,8 @@ impl Attempt<'_> {
     }
 }
 
-/// Connects, with segments of at most that length both ways: the other side is told (RFC 9293,
-/// section 3.7.1).
+/// Connects, with segments of at most that length both ways: the option is sent to the other side
+/// (RFC 9293, section 3.7.1).
 async fn connected(address: SocketAddr, segment: Segment) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?

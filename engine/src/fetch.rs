@@ -1,10 +1,10 @@
 //! One fetch: finding holders, choosing a version, getting root, manifest and data.
 //!
 //! A fetch composes its parts: the sources, the choice of the version, the span table, the
-//! requests, the neighbourhood and the spending each own their state. What concerns several of
-//! them is here and below: sessions in this file, chunks in `chunks.rs`, how requests end in
-//! `endings.rs`, which source gets which span in `scheduler.rs` and `endgame.rs`, what is shown of
-//! a fetch in `progress.rs`.
+//! requests, the neighbourhood and the spending each own their state. Everything that concerns
+//! several of them is here and below: sessions in this file, chunks in `chunks.rs`, how requests
+//! end in `endings.rs`, which source gets which span in `scheduler.rs` and `endgame.rs`, the
+//! progress of a fetch in `progress.rs`.
 
 mod chunks;
 mod endgame;
@@ -22,13 +22,14 @@ use crate::plan::Plan;
 use crate::price::{Budget, Prices};
 use crate::reading_order::ReadingOrder;
 use crate::requests::Requests;
-use crate::round::{Round, Target};
+use crate::round::Round;
 use crate::snapshot::Snapshot;
 use crate::source::Continuity;
 use crate::sources::Sources;
 use crate::spans::SpanTable;
 use crate::spending::Spending;
 use crate::stalls::Stalls;
+use crate::target::Target;
 use crate::time::Time;
 use crate::version::{Presence, VersionChoice};
 use hither_proto::{
@@ -37,7 +38,7 @@ use hither_proto::{
 use roaring::RoaringBitmap;
 use std::time::Duration;
 
-/// What a fetch is doing.
+/// The phase of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Looking for devices that have the share.
@@ -48,12 +49,12 @@ pub enum Phase {
     Preparing,
 }
 
-/// How a fetch stands.
+/// The progress of a fetch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchProgress {
-    /// What it is doing.
+    /// Its phase.
     pub phase: Phase,
-    /// Why it makes no progress, if it makes none.
+    /// The reason for making no progress, if it makes none.
     pub waiting: Option<Waiting>,
     /// Devices that were asked for something and are not done.
     pub giving: u32,
@@ -61,22 +62,22 @@ pub struct FetchProgress {
     pub missing_bytes: u64,
     /// Devices on the same network that fetch the same, and wait for what is got here.
     pub neighbours: u32,
-    /// True when the owner is connected: what it does not have, it will not have again.
+    /// True when the owner is connected: chunks that it does not have, it will not have again.
     pub owner: bool,
 }
 
-/// What the loop should do with a chunk that begins to arrive.
+/// The treatment of a chunk that begins to arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// Verify and store it, then report.
     Wanted,
     /// Read past it: it was asked for once and is not needed any more.
     Unneeded,
-    /// Nobody asked for it: the device breaks the protocol.
+    /// It was never requested: the device breaks the protocol.
     Unsolicited,
 }
 
-/// What a fetch is about.
+/// The goal of a fetch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FetchGoal {
     pub share: ShareId,
@@ -232,7 +233,7 @@ impl Fetch {
         self.sources.network_changed(now);
     }
 
-    /// Removes a device that said goodbye.
+    /// Removes a device that announced its departure.
     pub fn device_gone(&mut self, device: DeviceId) {
         self.sources.said_goodbye(device);
     }
@@ -427,8 +428,8 @@ impl Fetch {
         }
     }
 
-    /// Chooses the version when it is due. What was to be given up may be offered again: then it is
-    /// kept.
+    /// Chooses the version when it is due. The version that was to be given up may be offered
+    /// again: then it is kept.
     fn decide(&mut self, round: &mut Round<'_>) {
         if !self.version.take_due(round.now) || self.is_offered() {
             return;
@@ -447,8 +448,8 @@ impl Fetch {
             .is_some_and(|target| self.sources.offer(target, self.spans.missing()))
     }
 
-    /// Starts over with a newer version, when nobody offers what is missing of the chosen one but
-    /// some source has a newer one.
+    /// Starts over with a newer version, when no source offers the missing chunks of the chosen one
+    /// but some source has a newer one.
     fn reconsider(&mut self, now: Time) {
         let hopeless = |device| {
             self.sources

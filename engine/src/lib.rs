@@ -1,8 +1,8 @@
 //! The sans-IO heart of Hither: fetch state machine, scheduler, policy, inventory, serving.
 //!
-//! [`Engine`] is told what happened (`handle_*`, with the time) and says what it wants done
-//! ([`Engine::poll_command`]) and when it wants to be woken ([`Engine::poll_timeout`]). It never
-//! sees a payload, only ids, positions and lengths.
+//! [`Engine`] takes what happened (`handle_*`, with the time) and returns what it wants done
+//! ([`Engine::poll_command`]) and when it is to be woken ([`Engine::poll_timeout`]). It never sees
+//! a payload, only ids, positions and lengths.
 //!
 //! Invariants: no sockets, files, clocks, tasks or random sources (enforced by this crate's
 //! `clippy.toml` and by `scripts/check`, which looks at the dependency tree); every table has a
@@ -30,6 +30,7 @@ mod round;
 mod selection;
 mod serving;
 mod site;
+mod site_id;
 mod snapshot;
 mod source;
 mod sources;
@@ -37,6 +38,7 @@ mod span_selection;
 mod spans;
 mod spending;
 mod stalls;
+mod target;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -51,7 +53,7 @@ pub use journal::{Journal, JournalEvent, Note, Paid, RunnerUp, SourceSummary, Sp
 pub use map::{Cell, CellRun, FetchView, MAX_CELLS, SourceNow};
 pub use plan::Plan;
 pub use price::{Budget, Mode, Prices, SpendingLimit};
-pub use site::SiteId;
+pub use site_id::SiteId;
 pub use spans::SPAN_BYTES;
 pub use time::Time;
 pub use version::Presence;

@@ -1,8 +1,8 @@
-//! Who gave which part of the data: what `hither transfers --watch` draws.
+//! The sources of each part of the data, as `hither transfers --watch` draws them.
 //!
 //! Bounded: 3 bytes a span, and a drawing of at most [`MAX_CELLS`] cells whatever the size of the
-//! share. What a chunk costs is one look for its span. Invariant: whether a part is here or missing
-//! is the word of the span table alone; what is kept here only says by whom.
+//! share. A chunk costs one search for its span. Invariant: the span table alone decides whether a
+//! part is here or missing; this only names its source.
 
 use crate::spans::{Span, SpanTable};
 use hither_proto::{DeviceId, HolderKind, Price};
@@ -18,7 +18,7 @@ const COPIED: u16 = 1;
 /// The number of the first device.
 const DEVICES: u16 = 2;
 
-/// What a cell shows.
+/// The content of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell {
     /// Most of it is missing, and nobody is asked for any of it.
@@ -36,9 +36,9 @@ pub enum Cell {
 /// So many cells in a row that show the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellRun {
-    /// How many, above zero.
+    /// Their number, above zero.
     pub cells: u32,
-    /// What they show.
+    /// Their content.
     pub shows: Cell,
 }
 
@@ -47,7 +47,7 @@ pub struct CellRun {
 pub struct SourceNow {
     /// The device or store.
     pub device: DeviceId,
-    /// Which of both it is.
+    /// Whether it is a device or a store.
     pub kind: HolderKind,
     /// Whether its session is open.
     pub open: bool,
@@ -55,7 +55,7 @@ pub struct SourceNow {
     pub rate: f64,
     /// Round-trip time of its link.
     pub rtt: Duration,
-    /// What it costs for each GiB.
+    /// Its price for each GiB.
     pub price: Price,
     /// Bytes asked of it and not yet received.
     pub in_flight: u64,
@@ -64,20 +64,20 @@ pub struct SourceNow {
 /// A fetch as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchView {
-    /// Everybody who has the share, or may have it.
+    /// All devices and stores that have the share, or may have it.
     pub sources: Vec<SourceNow>,
     /// The data from its first span to its last, at most [`MAX_CELLS`] cells; empty while it is
     /// not known what there is to get.
     pub map: Vec<CellRun>,
 }
 
-/// Who gave most of every span.
+/// The source that gave most of every span.
 #[derive(Debug, Default)]
 pub(crate) struct Providers {
-    /// By span: the number of who leads.
+    /// By span: the number of the leading source.
     of: Vec<u16>,
-    /// By span: how many chunks who leads is ahead of all others (majority vote of Boyer and
-    /// Moore: one candidate and one count find whoever gave more than half).
+    /// By span: the number of chunks that the leading source is ahead of all others (majority vote
+    /// of Boyer and Moore: one candidate and one count find the source that gave more than half).
     ahead: Vec<u8>,
     devices: Vec<DeviceId>,
     numbers: BTreeMap<DeviceId, u16>,
@@ -93,13 +93,13 @@ impl Providers {
         }
     }
 
-    /// A device gave a chunk of a span.
+    /// Counts a chunk of a span that a device gave.
     pub fn gave(&mut self, span: u32, device: DeviceId) {
         let number = self.number(device);
         self.vote(span, number);
     }
 
-    /// A chunk of a span was copied on this device.
+    /// Counts a chunk of a span that was copied on this device.
     pub fn copied(&mut self, span: u32) {
         self.vote(span, COPIED);
     }
@@ -116,8 +116,8 @@ impl Providers {
         }
     }
 
-    /// The number of a device. Beyond as many as there are numbers a device is not told from what
-    /// was here before.
+    /// The number of a device. Beyond as many as there are numbers a device cannot be told apart
+    /// from what was here before.
     fn number(&mut self, device: DeviceId) -> u16 {
         if let Some(number) = self.numbers.get(&device) {
             return *number;

@@ -1,17 +1,17 @@
 //! The neighbours that fetch the same version: which devices they are, what they have, and which
 //! part of the share each of them gets.
 //!
-//! A device belongs to the neighbourhood when it says on its session that it fetches this version,
-//! is near by its handshake's round trip, and serves. Nothing else makes it a member, so that a
-//! false claim costs its maker some work and this device only time.
+//! A device belongs to the neighbourhood when it announces on its session that it fetches this
+//! version, is near by its handshake's round trip, and serves. Nothing else makes it a member, so
+//! that a false claim costs its maker some work and this device only time.
 
 use crate::claims::{ClaimState, OwnClaims, PeerClaims};
-use crate::round::Target;
-use crate::site::SiteId;
+use crate::site_id::SiteId;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::sources::Sources;
 use crate::spans::SpanTable;
+use crate::target::Target;
 use crate::time::Time;
 use hither_proto::{Claims, DeviceId, HolderKind, ShareId, Space, claim_weight};
 use roaring::RoaringBitmap;
@@ -36,7 +36,7 @@ pub(crate) struct Neighbourhood {
     members: Vec<DeviceId>,
     /// The spans of this device's own part that may be missing still.
     own_part: BTreeSet<u32>,
-    /// What this device claims.
+    /// The claims of this device.
     claims: OwnClaims,
     /// How long a first copy usually takes.
     usual: Duration,
@@ -47,8 +47,8 @@ pub(crate) struct Neighbourhood {
     /// By span: the members that claim something of it, or did until lately. To ask every member
     /// about every span would be most of the work of a fetch among many.
     claimers: BTreeMap<u32, Vec<DeviceId>>,
-    /// What members that can be waited for have, found when it is first needed in a round of the
-    /// scheduler.
+    /// The chunks of members that can be waited for, found when they are first needed in a round of
+    /// the scheduler.
     near: OnceCell<Near>,
 }
 
@@ -447,8 +447,9 @@ mod tests {
         engine.handle_announced(share(), other, said, at(0));
     }
 
-    /// What the engine says until then, in its order. What it asks for comes 7 ms later and is
-    /// durable 4 ms after that: then something else is claimed already, and about to be told.
+    /// The commands of the engine until then, in their order. The chunks that it asks for come 7 ms
+    /// later and are durable 4 ms after that: then something else is claimed already, and about to
+    /// be announced.
     fn told(engine: &mut Engine, until: u64) -> Vec<Command> {
         let (mut said, mut coming) = (Vec::new(), BTreeMap::<u64, Vec<(RequestId, u32)>>::new());
         let mut written = BTreeMap::<u64, RoaringBitmap>::new();
@@ -475,8 +476,8 @@ mod tests {
         said
     }
 
-    /// Who hears that a span is not being got any more, and not that it is held, would get it
-    /// again.
+    /// A device that learns that a span is not being fetched any more, and not that it is held,
+    /// would fetch it again.
     #[test]
     fn a_claim_ends_only_when_the_others_know_what_came_of_it() {
         let mut engine = beside_a_neighbour();
@@ -484,7 +485,7 @@ mod tests {
         for command in told(&mut engine, 400) {
             match command {
                 Command::Delta { delta, .. } => held |= delta.added.to_bitmap(),
-                // Of who has everything no positions are told.
+                // An announcement of a complete share lists no positions.
                 Command::Announce { announcement, .. } if announcement.complete => {
                     held.insert_range(0..CHUNKS);
                 }

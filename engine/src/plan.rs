@@ -1,14 +1,14 @@
-//! What there is to get of one space of a version, as the loop tells it.
+//! The plan for one space of a version, as the loop makes it.
 
 use hither_proto::Space;
 use roaring::RoaringBitmap;
 
-/// What there is to get.
+/// The chunks of a space, and which of them are to be fetched.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The version that it belongs to; becomes the version of the fetch.
     pub version: u64,
-    /// What the positions count.
+    /// The space that the positions belong to.
     pub space: Space,
     /// Plaintext length of every position, bytes.
     pub lengths: Vec<u32>,

@@ -1,21 +1,21 @@
-//! Which source a span is taken from: a table of situations in, a decision with its reasons out.
+//! The choice of the source of a span: the context goes in, a decision with its reasons comes out.
 //!
 //! Pure and replaceable. [`EarliestFinish`] takes the smallest expected finish time among the
-//! sources that hold the span, have room and are worth their price. Which spans are looked at, and
-//! who among neighbours may get what, is settled before.
+//! sources that hold the span, have room and are worth their price. The spans to look at, and the
+//! parts of neighbours, are settled before.
 
 use crate::price::SpendingLimit;
-use crate::site::SiteId;
+use crate::site_id::SiteId;
 use hither_proto::{DeviceId, HolderKind, Price};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What is known of one source that could give a span.
+/// The facts of one source that could give a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceFacts {
     /// The device or store.
     pub device: DeviceId,
-    /// Which of both it is.
+    /// Whether it is a device or a store.
     pub kind: HolderKind,
     /// Round-trip time of its link.
     pub rtt: Duration,
@@ -33,11 +33,11 @@ pub struct SourceFacts {
     pub trusted: bool,
     /// Its rate was measured, and is no assumption.
     pub measured: bool,
-    /// What it costs.
+    /// Its price.
     pub price: Price,
-    /// It would rather not give.
+    /// It prefers not to serve.
     pub reluctant: bool,
-    /// Bytes per second that sources which cost less gave to all who wait here, lately;
+    /// Bytes per second that cheaper sources gave to all devices that wait here, lately;
     /// meaningless when it is free.
     pub cheaper: f64,
 }
@@ -72,7 +72,8 @@ pub enum Rule {
     Steal,
     /// A neighbour wanted to get it, and showed no progress.
     Takeover,
-    /// Nothing had moved for too long: whoever has it was asked, whatever spoke against it.
+    /// Nothing had moved for too long: every source that has it was asked, whatever spoke against
+    /// it.
     Liveness,
 }
 
@@ -124,7 +125,7 @@ pub struct Decision {
 /// How many of those that were not chosen are remembered.
 pub const RUNNERS_UP: usize = 2;
 
-/// The context in which one span is to be given to a source.
+/// The context in which the source of one span is chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SelectionContext {
     /// Bytes of the span that are missing.
@@ -133,7 +134,7 @@ pub struct SelectionContext {
     pub remaining: u64,
     /// The sources that hold the span.
     pub holders: Vec<SourceFacts>,
-    /// What may be spent, and what time is worth.
+    /// The limit of spending, and the worth of time.
     pub limit: SpendingLimit,
     /// The span is asked of a source already that costs so much; another one is to be worth its
     /// price beside it.
@@ -150,9 +151,9 @@ pub trait Policy: std::fmt::Debug + Send {
 /// that source would only lengthen the endgame.
 ///
 /// A source that costs counts where nobody cheaper has the span, or where what is cheaper gives
-/// less, all together, than `N · v / p` (source-selection design, rule 4). One that would rather
-/// not give counts only where nobody else can. Whoever stalled and has given nothing since keeps
-/// nobody out. A device on the own network that was not tried yet does.
+/// less, all together, than `N · v / p` (source-selection design, rule 4). One that prefers not to
+/// serve counts only when no other can. A source that stalled and has given nothing since keeps no
+/// other one out. A device on the own network that was not tried yet does.
 ///
 /// A source is skipped when `T(s) > 1.1 · max((W - w) / R_others, min T_others) + 50 ms`: what it
 /// would bring late, the others bring sooner. That is rule 3 of the source-selection design for one
@@ -176,7 +177,7 @@ const ENDGAME_FACTOR: f64 = 1.1;
 const ENDGAME_SLACK: Duration = Duration::from_millis(50);
 
 impl EarliestFinish {
-    /// Whether a source is worth asking at its price, beside the others.
+    /// Returns whether a source is worth asking at its price, beside the others.
     fn counts(context: &SelectionContext, facts: &SourceFacts) -> bool {
         if context.limit.urgent {
             return true;
@@ -200,13 +201,13 @@ impl EarliestFinish {
         !untried(first) && !cheaper.any(untried) && Self::pays(context, facts)
     }
 
-    /// Whether what is cheaper is too slow for what waiting is worth.
+    /// Returns whether the cheaper sources are too slow for the worth of waiting.
     fn pays(context: &SelectionContext, facts: &SourceFacts) -> bool {
         facts.cheaper < context.limit.threshold(facts.price)
     }
 
-    /// Whether the others who have the span, and cost no more, are so much faster that this one
-    /// would hardly help.
+    /// Returns whether the others who have the span, and cost no more, are so much faster that this
+    /// one would hardly help.
     fn is_thin(context: &SelectionContext, index: usize) -> bool {
         let price = context.holders[index].price;
         let holders = context.holders.iter().enumerate();
@@ -262,7 +263,7 @@ impl EarliestFinish {
     }
 }
 
-/// What sources give together, bytes per second: those of one site share its link.
+/// The rate of several sources together, bytes per second: those of one site share its link.
 fn together<'a>(sources: impl Iterator<Item = &'a SourceFacts>) -> f64 {
     let mut sites: BTreeMap<SiteId, f64> = BTreeMap::new();
     let mut sum = 0.0;

@@ -1,12 +1,12 @@
-//! What bytes cost, what waiting is worth, and what a fetch may spend.
+//! Prices of bytes, the worth of waiting, and the budget of a fetch.
 //!
 //! Amounts are in billionths of one unit of the user's currency ("nanos"), so that sums stay exact;
-//! the engine does not care which currency it is. All of it is the user's or a source's word: it
-//! decides who is asked, never what is believed.
+//! the engine does not care which currency it is. All of it comes from the user or from a source:
+//! it decides which source is asked, never what is believed.
 
 use hither_proto::Price;
 
-/// What an hour of waiting is worth (source-selection design, rule 4): how readily paid sources are
+/// The worth of an hour of waiting (source-selection design, rule 4): how readily paid sources are
 /// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
@@ -46,36 +46,36 @@ impl Mode {
     }
 }
 
-/// What sources cost here.
+/// The prices of sources here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prices {
-    /// What a store costs, on top of what it says itself.
+    /// The price of a store, on top of the one that it announces.
     pub store: Price,
-    /// What passes a relay on its way from a device costs, on top of what the device says itself.
+    /// The price of bytes through a relay, on top of the one that the device announces.
     pub relayed: Price,
-    /// What this device's own link costs: for everything that does not come from its own network.
+    /// The price of this device's own link, for everything that does not come from its own network.
     pub link: Price,
 }
 
-/// What one fetch may cost.
+/// The budget of one fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
-    /// What waiting for it is worth.
+    /// The worth of waiting for it.
     pub mode: Mode,
-    /// Most nanos that it may cost in all; `None`: whatever the mode finds right.
+    /// Most nanos that it may cost in all; `None`: as the mode decides.
     pub max_cost: Option<u64>,
     /// Nanos that earlier runs of it have cost.
     pub spent: u64,
 }
 
-/// What a decision about paid sources depends on.
+/// The limits of a decision about paid sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpendingLimit {
-    /// Devices that wait for what is got here: this one and its neighbours.
+    /// Devices that wait for what is fetched here: this one and its neighbours.
     pub waiting: u32,
     /// Worth of one second of one device's waiting, nanos.
     pub worth: u64,
-    /// Nanos that may still be spent; `None`: as many as are found right.
+    /// Nanos that may still be spent; `None`: no limit.
     pub left: Option<u64>,
     /// Nothing has moved for too long: prices count no more (rule 7).
     pub urgent: bool,
@@ -94,7 +94,7 @@ impl SpendingLimit {
         }
     }
 
-    /// Whether so many bytes can be paid.
+    /// Returns whether the budget covers `bytes`.
     pub fn affords(&self, price: Price, bytes: u64) -> bool {
         self.left.is_none_or(|left| price.of(bytes) <= left)
     }

@@ -1,4 +1,4 @@
-//! One request in flight: what was asked of which source, and what has come of it.
+//! One request in flight: the chunks asked of a source, and which of them have come.
 
 use crate::carrier_choice::Carrier;
 use crate::journal::{Paid, RunnerUp, SpanStory};
@@ -30,7 +30,7 @@ pub(crate) struct Request {
     pub reasons: Reasons,
 }
 
-/// What else is remembered of a decision, for whoever asks why.
+/// The other reasons of a decision, for the journal.
 #[derive(Debug, Default)]
 pub(crate) struct Reasons {
     pub price: Price,
@@ -41,7 +41,7 @@ pub(crate) struct Reasons {
 }
 
 impl Request {
-    /// Whether nothing of it has come.
+    /// Returns whether nothing of it has come.
     pub fn is_untouched(&self) -> bool {
         self.awaited.len() == self.asked
     }

@@ -12,7 +12,7 @@ use hither_proto::DeviceId;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is asked of all sources.
+/// The requests to all sources.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     by_id: BTreeMap<RequestId, Request>,

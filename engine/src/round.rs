@@ -3,7 +3,6 @@
 use crate::command::{Command, RequestId};
 use crate::policy::Policy;
 use crate::time::Time;
-use hither_proto::Space;
 
 /// The arguments of everything that a fetch does in one turn.
 #[derive(Debug)]
@@ -43,11 +42,4 @@ impl<'a> Round<'a> {
         *self.next_request += 1;
         id
     }
-}
-
-/// The space of a version that a fetch is getting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub version: u64,
-    pub space: Space,
 }

@@ -30,7 +30,7 @@ impl Selection<'_> {
         let space = self.at.target.map(|target| target.space);
         let facts = self.spending.priced(source.facts(self.at.now), space);
         let facts = self.at.sources.facts_at_site(source, facts);
-        // What is asked of one carrier does not keep another one from its trial.
+        // The load of one carrier does not keep another one from its trial.
         let trial = if source.carriers.waits_on_trial(self.at.now) {
             SPAN_BYTES
         } else {
@@ -63,7 +63,7 @@ impl Selection<'_> {
             && source.offers(target, self.at.spans.missing())
     }
 
-    /// What may be spent now.
+    /// The limit of what may be spent now.
     pub fn limit(&self) -> SpendingLimit {
         self.spending
             .limit(self.neighbourhood.size(), self.at.sources, self.journal)
@@ -130,7 +130,7 @@ impl Selection<'_> {
 }
 
 impl SelectionContext {
-    /// What is remembered of a decision made here.
+    /// The reasons to remember of a decision made here.
     pub(crate) fn reasons(&self, decision: &Decision) -> Reasons {
         let chosen = &self.holders[decision.source];
         let runner_up = |(index, expected): &(usize, Duration)| {

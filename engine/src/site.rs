@@ -9,16 +9,11 @@ use crate::spans::SPAN_BYTES;
 use crate::time::Time;
 use std::time::Duration;
 
-/// A network that is not this device's own; numbered by the loop, by what it sees of addresses.
-/// Only a hint: whoever is counted to the wrong one is asked for less at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SiteId(pub u64);
-
 /// Longer than this a span should not be under way when nothing but it is (source-selection design,
 /// rule 5).
 const LONG: Duration = Duration::from_millis(1500);
 
-/// What comes from one site.
+/// The traffic from one site.
 #[derive(Debug, Default)]
 pub(crate) struct Site {
     rate: RateEstimator,
@@ -59,15 +54,15 @@ impl Site {
         ((rate * (rtt + WINDOW_SLACK).as_secs_f64()) as u64).clamp(least, WINDOW.1)
     }
 
-    /// Limits what is known of one of its devices by what is known of all of it.
+    /// Limits the facts of one of its devices by those of all of it.
     pub(crate) fn limit(&self, facts: SourceFacts) -> SourceFacts {
         let room = self
             .window(facts.rtt)
             .saturating_sub(self.outstanding)
             .min(facts.room);
         let outstanding = self.outstanding.max(facts.outstanding);
-        // What it brings, it brings to all who ask there: this device's part of its link is not
-        // its devices' sum.
+        // Its link serves all devices that ask there: this device's part of its link is not its
+        // devices' sum.
         let rate = self.rate.measured().unwrap_or(facts.rate);
         SourceFacts {
             rate,

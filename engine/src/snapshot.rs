@@ -1,8 +1,8 @@
 //! Read-only borrows of a fetch at one moment, for the decisions that need several of its parts.
 
-use crate::round::Target;
 use crate::sources::Sources;
 use crate::spans::SpanTable;
+use crate::target::Target;
 use crate::time::Time;
 
 /// The sources and spans of a fetch at one moment.

@@ -9,9 +9,10 @@ use crate::carrier_choice::Carrier;
 use crate::distance::Distance;
 use crate::policy::SourceFacts;
 use crate::price::Prices;
-use crate::round::Target;
-use crate::site::{Site, SiteId};
+use crate::site::Site;
+use crate::site_id::SiteId;
 use crate::source::{Session, Source};
+use crate::target::Target;
 use crate::time::Time;
 use hither_proto::{DeviceId, HolderKind, Refusal};
 use roaring::RoaringBitmap;
@@ -107,16 +108,15 @@ impl Sources {
     }
 
     /// Returns whether a connected source, resting or not, has something of `missing`. A source
-    /// that stalled again and again while asked only says so, and does not count.
+    /// that stalled again and again while asked only claims so, and does not count.
     pub fn offer(&self, target: Target, missing: &RoaringBitmap) -> bool {
         self.connected()
             .filter(|s| !s.stalls_again())
             .any(|s| s.offers(target, missing))
     }
 
-    /// Adds a device or store that may have the share. Beyond [`MAX_SOURCES`] another one must
-    /// make room, but for the owner. A known device is not made a store by hearsay, nor the other
-    /// way round.
+    /// Adds a device or store that may have the share. Beyond [`MAX_SOURCES`] another one must make
+    /// room, but for the owner. The kind of a known source does not change.
     pub fn seen(&mut self, device: DeviceId, kind: HolderKind, prices: &Prices, now: Time) {
         let stores = || self.iter().filter(|s| s.kind == HolderKind::Store).count();
         let full = self.by_device.len() >= MAX_SOURCES
@@ -155,11 +155,11 @@ impl Sources {
         least.is_some_and(|(_, device)| self.by_device.remove(&device).is_some())
     }
 
-    /// Removes a device that said goodbye, if it is not connected.
+    /// Removes a device that announced its departure, if it is not connected.
     pub fn said_goodbye(&mut self, device: DeviceId) {
-        // A liar is remembered: a goodbye is no way to be trusted again. The owner is worth a try
-        // in any case. Stores say no goodbye; a device that does so in the name of one changes
-        // nothing.
+        // A liar is remembered: departing does not make it trusted again. The owner is worth a try
+        // in any case. Stores announce no departure; a device that does so in the name of one
+        // changes nothing.
         let goes = |s: &Source| s.is_closed() && s.kind == HolderKind::Device && !s.banned;
         if device != self.owner && self.get(device).is_some_and(goes) {
             self.by_device.remove(&device);
@@ -220,8 +220,8 @@ impl Sources {
         }
     }
 
-    /// Removes a store that does not speak the protocol: hearsay made it a store, and it may still
-    /// turn out to be a device.
+    /// Removes a store that does not speak the protocol: others named it as a store, and it may
+    /// still turn out to be a device.
     pub fn is_no_store(&mut self, device: DeviceId) {
         let store = |s: &Source| s.kind == HolderKind::Store && !s.banned;
         if self.get(device).is_some_and(store) {

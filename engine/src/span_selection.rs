@@ -7,11 +7,11 @@
 use crate::claims::ClaimState;
 use crate::policy::Rule;
 use crate::reading_order::ReadingOrder;
-use crate::round::Target;
 use crate::selection::Selection;
 use crate::snapshot::Snapshot;
 use crate::source::Source;
 use crate::spans::FEW_IDLE;
+use crate::target::Target;
 use hither_proto::{DeviceId, Space};
 
 /// Most spans looked at for one decision.
@@ -19,7 +19,7 @@ const LOOKS: usize = 256;
 // Where few spans are idle, all of them are looked at from one place: no other place shows more.
 const _: () = assert!(LOOKS >= FEW_IDLE);
 
-/// What to do for a source with room.
+/// The action for a source with room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pick {
     /// Ask for the span; the rule that allows it, where a neighbourhood has one.
@@ -180,7 +180,7 @@ impl SpanSelection<'_> {
         mine.take(LOOKS).find(|index| free(*index))
     }
 
-    /// A span that is not wished for yet, and that nobody claims who makes progress.
+    /// A span that is not wished for yet, and that no member with progress claims.
     fn new_wish(&self, n: u64, open: &impl Fn(u32) -> bool) -> Option<u32> {
         let (at, neighbourhood) = (self.at(), self.selection.neighbourhood);
         let wanted = |index: &u32| {
@@ -195,8 +195,8 @@ impl SpanSelection<'_> {
         at.spans.idle_from(place).take(LOOKS).find(wanted)
     }
 
-    /// What is found from several places on. Where few spans are idle each place shows all of them:
-    /// when the first one has nothing the others have nothing either.
+    /// The spans found from several places on. Where few spans are idle each place shows all of
+    /// them: when the first one has nothing the others have nothing either.
     fn at_places(&self, find: impl Fn(u64) -> Option<u32>) -> impl Iterator<Item = u32> {
         let (few, mut ended) = (self.at().spans.few_idle(), false);
         let next = move |n| {

@@ -1,4 +1,4 @@
-//! What a fetch may spend and has spent, and how much sources of each price give.
+//! The spending of a fetch: its budget, its cost, and the rates of sources by price.
 //!
 //! Only data counts: root and manifest are small, and nothing can be decided before they are here.
 
@@ -31,8 +31,8 @@ pub(crate) struct Spending {
     prices: Prices,
     /// When data was planned.
     began: Time,
-    /// What sources of each price gave lately to all who wait here, bytes per second. Empty while
-    /// nobody costs anything.
+    /// Recent rates of the sources of each price, for all devices that wait here, bytes per second.
+    /// Empty while no source costs anything.
     given: BTreeMap<Price, f64>,
 }
 
@@ -47,7 +47,7 @@ impl Spending {
         self.prices = prices;
     }
 
-    /// What sources cost here.
+    /// The prices of sources here.
     pub const fn prices(&self) -> &Prices {
         &self.prices
     }
@@ -62,8 +62,8 @@ impl Spending {
         self.began
     }
 
-    /// Adds the facts about money to those of a source: what sources cheaper than it give. Root and
-    /// manifest cost nothing.
+    /// Adds the facts about money to those of a source: the rates of sources cheaper than it. Root
+    /// and manifest cost nothing.
     pub fn priced(&self, facts: SourceFacts, space: Option<Space>) -> SourceFacts {
         let cheaper = self.given.range(..facts.price).map(|(_, rate)| rate).sum();
         match space {
@@ -77,7 +77,7 @@ impl Spending {
         }
     }
 
-    /// What can be spent now, for `waiting` devices that wait for what is got here.
+    /// The limit of what can be spent now, while `waiting` devices wait for what is fetched here.
     pub fn limit(&self, waiting: u32, sources: &Sources, journal: &Journal) -> SpendingLimit {
         let left = self.budget.max_cost.map(|most| {
             most.saturating_sub(self.budget.spent.saturating_add(journal.total_cost()))
@@ -159,9 +159,9 @@ impl Spending {
         let is_long = missing.is_some_and(|missing| missing as f64 > all * LONG.as_secs_f64());
         let mut slow = Vec::new();
         for source in sources.iter_mut() {
-            // Where it cannot be paid, a slow way is better than none.
+            // If it cannot be paid, a slow way is better than none.
             let affords = limit.affords(source.price_over(true, prices), crate::SPAN_BYTES);
-            // What the others give for less counts beside this one's direct way.
+            // The others' cheaper rate counts beside this one's direct way.
             let others = (cheap - cheaply(source)).max(0.0) * f64::from(limit.waiting);
             let worth = limit.threshold(prices.relayed) - others;
             source.carriers.set_worth(if affords { worth } else { 0.0 });
@@ -180,7 +180,7 @@ impl Spending {
     }
 }
 
-/// What will have been spent when everything asked for has come, beyond what was spent.
+/// The cost of everything that was asked for and has not come.
 fn committed(sources: &Sources) -> u64 {
     let owed = |source: &Source| source.price.of(source.carriers.outstanding());
     sources
@@ -188,7 +188,7 @@ fn committed(sources: &Sources) -> u64 {
         .fold(0, |sum, source| sum.saturating_add(owed(source)))
 }
 
-/// What a source is expected to give, bytes per second.
+/// The expected rate of a source, bytes per second.
 fn expectation(source: &Source, now: Time) -> f64 {
     match source.carriers.rate(now) {
         Some(rate) => rate,

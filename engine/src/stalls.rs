@@ -142,7 +142,7 @@ impl Selection<'_> {
                 let needed = finish.max(source.takes(size, self.at.now));
                 usual.max(needed.min(STALL_ALONE)) * source.patience()
             }
-            // What a neighbour has can be had from elsewhere as a first copy, at a price.
+            // The chunks of a neighbour can be had from elsewhere as a first copy, at a price.
             None if local => STALL.1 * source.patience(),
             None => STALL_ALONE * source.patience(),
         };

@@ -12,17 +12,17 @@ use crate::time::Time;
 use hither_proto::HolderKind;
 use std::time::Duration;
 
-/// How long the first answer of a device other than the owner waits for a newer head from somebody
-/// else.
+/// How long the first answer of a device other than the owner waits for a newer head from another
+/// one.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a fetch that resumes waits for a holder of the version it began with.
 const SETTLE_RESUMED: Duration = Duration::from_secs(2);
 /// Longest wait of the choice for something newer that is known to exist, or about to: this device
-/// has seen its head, or the owner shows an older version than others do. It is told of theirs, and
+/// has seen its head, or the owner shows an older version than others do. It learns of theirs, and
 /// publishes what it has as a later one.
 const KNOWN_NEWER: Duration = Duration::from_secs(3);
-/// Longest wait for the answer of an owner that is said to be there while it is being connected to:
-/// over a relay, from far away, that is some ten round trips.
+/// Longest wait for the answer of an owner that a relay reports as present, while it is being
+/// connected to: over a relay, from far away, that is some ten round trips.
 const OWNER_ONLINE: Duration = Duration::from_secs(4);
 /// Longest wait for a store, or for an owner of which nothing is known. One that is off costs no
 /// more than that, where its address is still known.
@@ -31,12 +31,12 @@ const UNHEARD: Duration = Duration::from_secs(2);
 /// The presence of a share's owner, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Presence {
-    /// Nothing.
+    /// Nothing is known.
     #[default]
     Unknown,
-    /// A relay says that it is.
+    /// A relay reports it as present.
     Online,
-    /// A relay says that it is not.
+    /// A relay reports it as absent.
     Offline,
 }
 
@@ -148,7 +148,7 @@ impl VersionChoice {
             .connected()
             .any(|s| sources.is_owner(s.device) && s.head_version < version);
         let patience = if behind || self.known > version {
-            // What was begun is not worth going on with.
+            // The version that was begun is not worth going on with.
             self.preferred = None;
             KNOWN_NEWER
         } else if self.preferred == Some(version) {
@@ -160,8 +160,8 @@ impl VersionChoice {
         Some(until).filter(|until| *until > now)
     }
 
-    /// Returns how long the choice waits for a source that is being connected to, so that what it
-    /// has is not known; `None`: no source is.
+    /// Returns how long the choice waits for a source that is being connected to, so that its
+    /// version is not known; `None`: no source is.
     fn unheard(&self, sources: &Sources) -> Option<Duration> {
         let patience = |s: &Source| match (sources.is_owner(s.device), self.owner) {
             (true, Presence::Online) => Some(OWNER_ONLINE),
@@ -382,8 +382,8 @@ mod tests {
         assert_eq!(table.chosen(), Some(2));
     }
 
-    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, is
-    /// not heard yet.
+    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, has
+    /// not answered yet.
     fn unheard(known: u64, is_seen: bool) -> Table {
         let share = ShareSecret::new([1; 16]).share_id();
         let mut engine = Engine::new(EngineConfig::new(device(0)));

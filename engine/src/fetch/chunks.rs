@@ -26,8 +26,8 @@ impl Fetch {
             return Arrival::Unsolicited;
         }
         if !request.awaited.remove(position) {
-            // What was given up may have been on its way already; anything else was never asked
-            // for.
+            // Chunks that were given up may have been on their way already; anything else was never
+            // requested.
             if !request.given_up.remove(position) {
                 return Arrival::Unsolicited;
             }
@@ -166,7 +166,7 @@ impl Fetch {
         }
     }
 
-    /// Bans the source of a chunk whose bytes were not what its id says.
+    /// Bans the source of a chunk whose bytes do not match its id.
     pub fn damaged(&mut self, id: RequestId, round: &mut Round<'_>) {
         let Some(request) = self.requests.get_mut(id) else {
             return;

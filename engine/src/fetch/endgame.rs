@@ -69,7 +69,7 @@ impl Fetch {
             .collect()
     }
 
-    /// The other sources of a span. What a neighbour has does not come over a thin link a second
+    /// The other sources of a span. The chunks of a neighbour do not come over a thin link a second
     /// time because the neighbour is slow, nor when another one has it too.
     fn second_source(&self, late: &Late, now: Time) -> SelectionContext {
         let selection = self.selection(now);
@@ -85,7 +85,7 @@ impl Fetch {
         context
     }
 
-    /// Returns whether a member says that it gets a span from outside.
+    /// Returns whether a member claims to get a span from outside.
     fn is_being_got(&self, span: u32, now: Time) -> bool {
         self.neighbourhood
             .claimed(span, &self.snapshot(now))

@@ -176,7 +176,7 @@ impl Fetch {
         if request.rule != Rule::LocalCopy {
             self.neighbourhood.took(now.since(request.asked_at));
         }
-        // What did not come is for everybody again.
+        // The chunks that did not come are for all members again.
         if !self.spans.is_done(span) && !self.requests.has_span(span) {
             self.neighbourhood.own_claims_mut().release(span, now);
         }

@@ -1,4 +1,4 @@
-//! What is shown of a fetch, and why it waits when it waits.
+//! The progress of a fetch, and the reason when it waits.
 
 use super::{Fetch, FetchProgress, Phase};
 use crate::command::Waiting;
@@ -29,7 +29,7 @@ impl Fetch {
         self.version.is_choosing(&self.sources)
     }
 
-    /// Returns how the fetch stands.
+    /// Returns the progress of the fetch.
     pub fn progress(&self, now: Time) -> FetchProgress {
         FetchProgress {
             phase: self.phase,
