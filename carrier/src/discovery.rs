@@ -68,7 +68,7 @@ pub struct DiscoveryOptions {
     pub interfaces: InterfaceFilter,
     /// UDP port of multicast DNS; another one than 5353 is for tests.
     pub mdns_port: u16,
-    /// Tells who matters: the places of those are not taken by others.
+    /// Sets which devices matter: their places are not taken by others.
     pub familiar: Familiar,
 }
 
@@ -111,7 +111,7 @@ impl Recall {
 pub struct Call(watch::Sender<bool>);
 
 impl Call {
-    /// Says so from now on, or no longer.
+    /// Announces the call from now on, or no longer.
     pub fn set(&self, calls: bool) {
         self.0
             .send_if_modified(|before| std::mem::replace(before, calls) != calls);
@@ -211,8 +211,8 @@ impl Discovery {
         self.call.clone()
     }
 
-    /// Says goodbye, so that others forget this device at once, and waits until that is sent and
-    /// all is ended (up to 6 s where the network hangs).
+    /// Announces the departure, so that others forget this device at once, and waits until it is
+    /// sent and all is ended (up to 6 s where the network hangs).
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         let _ = (&mut self.task).await; // it ends by itself; a panic in it was reported already

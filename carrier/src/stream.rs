@@ -51,7 +51,7 @@ pub struct Stream {
     /// The binding of proofs on this stream: equal at both ends, different on every other stream,
     /// those of the same connection included.
     pub binding: StreamBinding,
-    /// Whether this device opened the stream.
+    /// This device opened the stream.
     pub opened_here: bool,
     /// The device to which this device's own part of the way leads (of a circuit, the relay), and
     /// over which of QUIC and TCP.
@@ -479,7 +479,7 @@ impl RecvHalf {
         }
     }
 
-    /// Tells the other side that nothing more will be read. On TCP the whole connection goes, both
+    /// Informs the other side that nothing more is read. On TCP the whole connection goes, both
     /// ways.
     pub fn stop(&mut self) {
         match &mut self.half {

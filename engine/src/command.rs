@@ -41,7 +41,7 @@ pub enum Command {
         share: ShareId,
         /// The device or store.
         device: DeviceId,
-        /// Whether it is a device or a store: the two receive different proofs.
+        /// Its kind: a device and a store receive different proofs.
         kind: HolderKind,
     },
     /// Close the control and bulk streams about `share` to `device`.

@@ -47,9 +47,9 @@ pub struct CellRun {
 pub struct SourceNow {
     /// The device or store.
     pub device: DeviceId,
-    /// Whether it is a device or a store.
+    /// Its kind, device or store.
     pub kind: HolderKind,
-    /// Whether its session is open.
+    /// Its session is open.
     pub open: bool,
     /// Bytes per second of data that came from it lately.
     pub rate: f64,

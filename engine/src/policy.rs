@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct SourceFacts {
     /// The device or store.
     pub device: DeviceId,
-    /// Whether it is a device or a store.
+    /// Its kind, device or store.
     pub kind: HolderKind,
     /// Round-trip time of its link.
     pub rtt: Duration,
