@@ -95,7 +95,10 @@ async fn client(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Err
 async fn quic(device: &str, address: &str, gib: u64) -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::bind(&Identity::generate()?, &EndpointConfig::default())?;
     let link = endpoint
-        .connect_quic(device.parse()?, &[address.parse()?])
+        .dial(hither_carrier::Dial::quic(
+            device.parse()?,
+            &[address.parse()?],
+        ))
         .await?;
     measure(&link, 1, gib * GIB).await?;
     endpoint.close().await;
@@ -128,8 +131,12 @@ async fn run(
     gib: u64,
 ) -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::bind(&Identity::generate()?, &EndpointConfig::default())?;
-    let quic = endpoint.connect_quic(device, &[address]).await?;
-    let tcp = endpoint.connect_tcp(device, &[address]).await?;
+    let quic = endpoint
+        .dial(hither_carrier::Dial::quic(device, &[address]))
+        .await?;
+    let tcp = endpoint
+        .dial(hither_carrier::Dial::tcp(device, &[address]))
+        .await?;
     for round in 1..=3 {
         println!("round {round}");
         for (link, streams) in [(&quic, 1), (&quic, 2), (&tcp, 1), (&tcp, 2)] {

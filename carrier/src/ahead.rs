@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) struct ReadAhead {
     socket: Socket,
     buffer: Vec<u8>,
-    /// What of the buffer was read from the socket and not given out: from here to there.
+    /// The part of the buffer that was read from the socket and not given out: from `start` to
+    /// `end`.
     start: usize,
     end: usize,
     /// Length that the buffer is to have the next time it is empty.

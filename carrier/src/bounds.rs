@@ -1,9 +1,9 @@
 //! How much others can make us hold, all in one place.
 //!
-//! Taking a place gives a permit whose drop gives it back. What costs a stranger nothing to fill
+//! Taking a place gives a permit whose drop gives it back. Tables that a stranger can fill for free
 //! turns nobody away when it is full: unfinished handshakes (`handshakes.rs`) and connections
 //! (`places.rs`) give their place to newer ones, and what this device dials has places of its own.
-//! What is bounded by device (`Counts`) refuses at once. Nothing queues: whoever waits in a
+//! A table bounded by device (`Counts`) refuses at once. Nothing queues: a task that waits in a
 //! queue is held, too.
 
 use crate::handshakes::Handshakes;

@@ -1,16 +1,20 @@
 //! Circuits: links to a device through a relay that both reach. The relay joins two streams; over
 //! them the two devices speak TLS as over TCP, so that it sees ciphertext, and each knows the other
-//! by its key and not by the relay's word.
+//! by its key and not by what the relay claims.
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
-use crate::duplex::{Duplex, handshake_of, handshake_with};
-use crate::endpoint::{Core, Endpoint, Incoming};
+use crate::carrier_kind::CarrierKind;
+use crate::duplex::Duplex;
+use crate::endpoint::Endpoint;
+use crate::endpoint_core::Core;
 use crate::error::LinkError;
+use crate::incoming::Incoming;
 use crate::link::Link;
-use crate::single::{SingleLink, Way};
+use crate::single::{SingleLink, Transport};
 use crate::socket::{End, Socket};
-use crate::stream::{CarrierKind, Hold, Stream};
-use futures::future::BoxFuture;
+use crate::stream::{FarEnd, Hold, Stream};
+use crate::tls_handshake::{handshake_of, handshake_with};
+use futures::future::{BoxFuture, ready};
 use hither_proto::DeviceId;
 use std::io;
 use std::sync::Arc;
@@ -28,34 +32,48 @@ pub trait Circuits: Send + Sync {
     fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>>;
 }
 
-/// Makes a circuit to `device`. Also returns how long the device took to answer, one round trip.
-pub(crate) async fn connect(
-    core: &Arc<Core>,
+/// Circuits to one device.
+struct CircuitTransport {
+    core: Arc<Core>,
     device: DeviceId,
-    circuits: &dyn Circuits,
-) -> Result<(Stream, Duration), LinkError> {
-    let permit = core
-        .bounds
-        .dial()
-        .ok_or(LinkError::TooMany("connections"))?;
-    let beneath = circuits.open().await?;
-    beneath.widen();
-    let (remote, way, start) = (beneath.remote, beneath.beneath(), Instant::now());
-    let shaken = handshake_with(core, device, Socket::Circuit(End::new(beneath)));
-    let (io, binding) = timeout(HANDSHAKE_TIMEOUT, shaken)
-        .await
-        .unwrap_or(Err(LinkError::TimedOut))?;
-    let rtt = start.elapsed();
-    let known = (device, remote, binding);
-    let hold = Hold::dialled(permit);
-    let stream = Stream::tls(
-        CarrierKind::Relayed,
-        Arc::new(Duplex::new(io)),
-        known,
-        hold,
-        true,
-    );
-    Ok((stream.over(way), rtt))
+    circuits: Arc<dyn Circuits>,
+}
+
+impl CircuitTransport {
+    /// Makes a circuit. Also returns how long the device took to answer, one round trip.
+    async fn make(&self) -> Result<(Stream, Duration), LinkError> {
+        let (core, device) = (&self.core, self.device);
+        let permit = core
+            .bounds
+            .dial()
+            .ok_or(LinkError::TooMany("connections"))?;
+        let beneath = self.circuits.open().await?;
+        beneath.widen();
+        let (remote, via, start) = (beneath.remote, beneath.beneath(), Instant::now());
+        let shaken = handshake_with(core, device, Socket::Circuit(End::new(beneath)));
+        let (io, binding) = timeout(HANDSHAKE_TIMEOUT, shaken)
+            .await
+            .unwrap_or(Err(LinkError::TimedOut))?;
+        let rtt = start.elapsed();
+        let end = FarEnd {
+            device,
+            remote,
+            binding,
+        };
+        let (duplex, hold) = (Arc::new(Duplex::new(io)), Hold::dialled(permit));
+        let stream = Stream::tls(CarrierKind::Relayed, duplex, end, hold, true);
+        Ok((stream.over(via), rtt))
+    }
+}
+
+impl Transport for CircuitTransport {
+    fn connect(&self, _: Duration) -> BoxFuture<'_, Result<(Stream, Duration), LinkError>> {
+        Box::pin(self.make())
+    }
+
+    fn answers(&self, _: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(ready(true))
+    }
 }
 
 impl Endpoint {
@@ -66,25 +84,30 @@ impl Endpoint {
         device: DeviceId,
         circuits: Arc<dyn Circuits>,
     ) -> Result<Link, LinkError> {
-        self.check(device)?;
-        let first = connect(self.core(), device, &*circuits).await?;
-        Ok(SingleLink::make(
-            Arc::clone(self.core()),
-            Way::Circuit(circuits),
-            first,
-        ))
+        let core = self.core();
+        core.check(device)?;
+        let transport = CircuitTransport {
+            core: Arc::clone(core),
+            device,
+            circuits,
+        };
+        let first = transport.make().await?;
+        let remote = first.0.remote;
+        let link = SingleLink::new(Box::new(transport), remote, first);
+        link.drop_spare_later(&core.tasks, core.stop.clone());
+        Ok(Link::single(link))
     }
 
-    /// The accepting end of a circuit that a relay says `from` asked for; it is alone on its
-    /// connection, which is closed with it. Once `from` has proven its key, the stream comes
-    /// out of [`accept`](Self::accept) like any other. The bounds are those of accepted TCP
+    /// Takes the accepting end of a circuit that, as the relay claims, `from` asked for; it is
+    /// alone on its connection, which is closed with it. Once `from` has proven its key, the stream
+    /// comes out of [`accept`](Self::accept) like any other. The bounds are those of accepted TCP
     /// connections, with the relay's address as everybody's.
     pub async fn accept_circuit(&self, from: DeviceId, beneath: Stream) -> Result<(), LinkError> {
-        let (core, remote, way) = (self.core(), beneath.remote, beneath.beneath());
+        let (core, remote, via) = (self.core(), beneath.remote, beneath.beneath());
         beneath.widen();
         // From here on its connection is closed whatever comes of it.
         let beneath = End::new(beneath);
-        self.check(from)?;
+        core.check(from)?;
         let bounds = &core.bounds;
         let handshake = bounds.circuit_handshakes.begin(remote.ip());
         let stream = bounds
@@ -113,8 +136,12 @@ impl Endpoint {
         let duplex = Arc::new(Duplex::new(io));
         duplex.abort_when(place.evicted(), &core.tasks);
         let hold = Hold::accepted(stream, tcp, place);
-        let known = (device, remote, binding);
-        let stream = Stream::tls(CarrierKind::Relayed, duplex, known, hold, false).over(way);
+        let end = FarEnd {
+            device,
+            remote,
+            binding,
+        };
+        let stream = Stream::tls(CarrierKind::Relayed, duplex, end, hold, false).over(via);
         core.incoming
             .send(Incoming::Stream(stream))
             .await

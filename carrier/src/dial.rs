@@ -1,19 +1,94 @@
-//! Racing several addresses of one device ("happy eyeballs", RFC 8305): the first that works wins.
+//! Dialling a device: the arguments of a dial, and racing several addresses of one device ("happy
+//! eyeballs", RFC 8305), of which the first that works wins.
 
 use crate::bounds::{DIAL_STAGGER, DIAL_TIMEOUT, MAX_ADDRESSES};
 use crate::error::LinkError;
 use futures::StreamExt;
-use futures::stream::{FuturesUnordered, Stream};
+use futures::stream::{Empty, FuturesUnordered, Stream, empty};
+use hither_proto::DeviceId;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use tokio::time::{Instant, sleep_until};
 
+/// The kind of the other side of a dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerKind {
+    /// Another device: the link is kept alive by itself.
+    Device,
+    /// A relay: the link is kept alive by the pings of its long connection, if at all.
+    Relay,
+}
+
+/// The carriers that are dialled directly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direct {
+    Quic,
+    Tcp,
+}
+
+/// A dial of one device: at most the first 8 of its addresses, 5 s in all.
+#[derive(Debug)]
+pub struct Dial<'a, J = Empty<SocketAddr>> {
+    pub(crate) device: DeviceId,
+    pub(crate) addresses: &'a [SocketAddr],
+    pub(crate) carrier: Direct,
+    pub(crate) peer: PeerKind,
+    pub(crate) joining: J,
+}
+
+impl<'a> Dial<'a> {
+    /// A dial of `device` over QUIC.
+    pub fn quic(device: DeviceId, addresses: &'a [SocketAddr]) -> Self {
+        Self::over(Direct::Quic, device, addresses)
+    }
+
+    /// A dial of `device` over TCP. The connection that proves the identity becomes the link's
+    /// first stream, if one is opened within 2 s.
+    pub fn tcp(device: DeviceId, addresses: &'a [SocketAddr]) -> Self {
+        Self::over(Direct::Tcp, device, addresses)
+    }
+
+    fn over(carrier: Direct, device: DeviceId, addresses: &'a [SocketAddr]) -> Self {
+        Self {
+            device,
+            addresses,
+            carrier,
+            peer: PeerKind::Device,
+            joining: empty(),
+        }
+    }
+}
+
+impl<'a, J> Dial<'a, J> {
+    /// The same for a relay: a QUIC link is not kept alive by itself and lives through half an hour
+    /// of silence, unless the relay's own limit is shorter; on TCP the kernel does not probe
+    /// whether the relay is there.
+    #[must_use]
+    pub fn relay(mut self) -> Self {
+        self.peer = PeerKind::Relay;
+        self
+    }
+
+    /// The same; addresses that come out of `joining` while the device is being dialled, at most 8,
+    /// are tried at once.
+    #[must_use]
+    pub fn joined<K: Stream<Item = SocketAddr>>(self, joining: K) -> Dial<'a, K> {
+        Dial {
+            device: self.device,
+            addresses: self.addresses,
+            carrier: self.carrier,
+            peer: self.peer,
+            joining,
+        }
+    }
+}
+
 /// Dials the first [`MAX_ADDRESSES`] addresses in their order: the next one when one before has
 /// failed or after [`DIAL_STAGGER`]. Addresses that become known meanwhile, as many again, are
-/// tried at once: they are news, and those that do not answer may be old. Losers are dropped, which
-/// must break them off.
+/// tried at once: they are recent, and those that do not answer may be old. Losers are dropped,
+/// which must break them off.
 pub(crate) async fn race<T, F>(
     addresses: &[SocketAddr],
     joining: impl Stream<Item = SocketAddr>,
@@ -68,7 +143,8 @@ where
     }
 }
 
-/// Of two failures the one that tells more: who answered instead, then why, then that nobody did.
+/// The more informative of two failures: another device that answered, then a reason, then that
+/// nobody answered.
 fn worse(a: LinkError, b: LinkError) -> LinkError {
     let rank = |error: &LinkError| match error {
         LinkError::WrongDevice { .. } => 3,
@@ -82,7 +158,7 @@ fn worse(a: LinkError, b: LinkError) -> LinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::stream::{empty, iter, once};
+    use futures::stream::{iter, once};
     use std::time::Duration;
     use tokio::time::sleep;
 

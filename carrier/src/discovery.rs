@@ -2,7 +2,7 @@
 //!
 //! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port, and `call=1`
 //! while this device would like others to connect to it because it does not get through to them
-//! ([`Call`]). The instance is called by the device's short id, not by its name, which would tell
+//! ([`Call`]). The instance is called by the device's short id, not by its name, which would reveal
 //! everyone on the network whose device it is.
 //!
 //! Addresses, interfaces that come and go, and both IP versions are followed by the mDNS library:
@@ -11,8 +11,9 @@
 //! question are usually lost on a neighbour who has not looked yet, and nothing repeats them; so
 //! the service is announced again [`ANNOUNCE_AGAIN`] after a new address. A device that vanishes
 //! without a goodbye is reported as gone only when its records expire (two minutes); the death of a
-//! link is noticed much sooner, by the link. Whoever knows sooner that the network is another one
-//! says so by [`LookAnew`]: then new interfaces are used at once, and those who were seen before must answer or are gone.
+//! link is noticed much sooner, by the link. A caller that knows sooner that the network is another
+//! one reports it by [`LookAnew`]: then new interfaces are used at once, and devices that were seen
+//! before must answer or are gone.
 
 use crate::familiar::Familiar;
 use crate::interfaces::InterfaceFilter;
@@ -67,7 +68,7 @@ pub struct DiscoveryOptions {
     pub interfaces: InterfaceFilter,
     /// UDP port of multicast DNS; another one than 5353 is for tests.
     pub mdns_port: u16,
-    /// Tells who matters: the places of those are not taken by others.
+    /// Sets which devices matter: their places are not taken by others.
     pub familiar: Familiar,
 }
 
@@ -93,8 +94,8 @@ impl LookAnew {
     }
 }
 
-/// Has a running search tell of those whom it left out because nothing was known of them: somebody
-/// matters now. Cheap to clone; calls that come together are one.
+/// Has a running search report the devices that it left out because nothing was known of them:
+/// somebody matters now. Cheap to clone; calls that come together are one.
 #[derive(Debug, Clone)]
 pub struct Recall(Arc<Notify>);
 
@@ -110,7 +111,7 @@ impl Recall {
 pub struct Call(watch::Sender<bool>);
 
 impl Call {
-    /// Says so from now on, or no longer.
+    /// Announces the call from now on, or no longer.
     pub fn set(&self, calls: bool) {
         self.0
             .send_if_modified(|before| std::mem::replace(before, calls) != calls);
@@ -210,8 +211,8 @@ impl Discovery {
         self.call.clone()
     }
 
-    /// Says goodbye, so that others forget this device at once, and waits until that is sent and
-    /// all is ended (up to 6 s where the network hangs).
+    /// Announces the departure, so that others forget this device at once, and waits until it is
+    /// sent and all is ended (up to 6 s where the network hangs).
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         let _ = (&mut self.task).await; // it ends by itself; a panic in it was reported already
@@ -265,7 +266,7 @@ struct Search {
     again: Arc<Notify>,
     /// Counts how often the network was another one.
     looks: u32,
-    /// What is announced: the device and its ports.
+    /// The announcement: the device and its ports.
     announced: (DeviceId, u16, Option<u16>),
     /// True when others should connect to this device.
     calls: watch::Receiver<bool>,
@@ -305,12 +306,12 @@ impl Search {
                 },
                 () = self.anew.notified() => {
                     let Some(anew) = self.look_anew() else { continue };
-                    // What the search before has found or lost and not told yet counts too.
+                    // Events of the search before that were not reported yet count too.
                     std::mem::replace(&mut found, anew).drain().for_each(|event| self.take(event));
                 }
                 () = self.again.notified() => {
                     self.sightings.familiar_changed();
-                    // The library tells everything in its cache to whoever begins to search.
+                    // The library reports everything in its cache to a search that begins.
                     if self.sightings.take_left_out()
                         && let Ok(again) = self.daemon.browse(SERVICE)
                     {
@@ -337,7 +338,7 @@ impl Search {
     }
 
     /// The library ends a search whose receiver was too slow. It is begun again, and what is in the
-    /// library's cache is told again.
+    /// library's cache is reported again.
     async fn search_again(&self) -> Receiver<ServiceEvent> {
         loop {
             sleep(SEARCH_PAUSE).await;
@@ -349,8 +350,8 @@ impl Search {
     }
 
     /// Uses interfaces that are new, begins to search as at the start (a neighbour who is just
-    /// announcing itself does not hear the first question), and has those who were seen before
-    /// answer. What fails comes by itself, later.
+    /// announcing itself misses the first question), and has the devices that were seen before
+    /// answer. A failure heals by itself, later.
     fn look_anew(&mut self) -> Option<Receiver<ServiceEvent>> {
         self.looks += 1;
         if self.looks <= MAX_LOOKS {
@@ -366,7 +367,7 @@ impl Search {
         self.daemon.browse(SERVICE).ok()
     }
 
-    /// Takes note of what the library says; what is news waits in [`News`].
+    /// Takes an event of the library; news wait in [`News`].
     fn take(&mut self, event: ServiceEvent) {
         match event {
             ServiceEvent::ServiceResolved(service) => {

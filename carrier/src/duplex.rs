@@ -2,16 +2,9 @@
 //! in common.
 
 use crate::ahead::ReadAhead;
-use crate::endpoint::Core;
-use crate::error::LinkError;
 use crate::progress::Counted;
 use crate::socket::Socket;
-use crate::tls::{
-    ALPN, EXPORTER_LABEL, ONLY_STREAM, SERVER_NAME, TlsError, exporter_context, peer_device,
-};
 use bytes::Bytes;
-use hither_proto::{DeviceId, StreamBinding};
-use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -24,15 +17,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Bytes read from the socket at once.
-const READ_BUFFER: usize = 64 * 1024;
-/// The same at a relay, which holds thousands of connections that are silent most of the time: one
-/// TLS record.
-const RELAY_READ_BUFFER: usize = 16 * 1024 + 256;
+pub(crate) const READ_BUFFER: usize = 64 * 1024;
 /// Bytes encrypted before they are written to the socket together (rustls' own default is 64 KiB):
 /// 256 KiB of payload with what announces it and what TLS adds, so that no few bytes are left over
 /// for a write of their own.
@@ -128,7 +118,8 @@ impl Duplex {
     }
 
     /// The system throws away what it still has to send when this is dropped, and the other side
-    /// hears of it at once: behind what a line hardly takes, an end would arrive seconds later.
+    /// learns of it at once: behind data that a slow line has queued, an end would arrive seconds
+    /// later.
     pub(crate) fn discard(&self) {
         self.drained.store(true, Ordering::Relaxed);
         match &mut *self.lock() {
@@ -222,77 +213,4 @@ async fn linger(socket: std::net::TcpStream) {
         }
     };
     let _ = timeout(LINGER.0, drain).await;
-}
-
-/// Returns what TLS proved about a finished handshake of the device `own`: the other device, and
-/// what binds to the stream.
-fn proven(io: &Io, own: DeviceId) -> Result<(DeviceId, StreamBinding), TlsError> {
-    let (_, state) = io.get_ref();
-    if state.alpn_protocol() != Some(ALPN) {
-        return Err(TlsError::Protocol);
-    }
-    let device = peer_device(state.peer_certificates())?;
-    let context = exporter_context(ONLY_STREAM);
-    let (label, context) = (EXPORTER_LABEL, Some(&context[..]));
-    let binding = match io {
-        TlsStream::Client(io) => {
-            let exporter = io
-                .get_ref()
-                .1
-                .export_keying_material([0; 32], label, context)?;
-            StreamBinding::new(exporter, own, device)
-        }
-        TlsStream::Server(io) => {
-            let exporter = io
-                .get_ref()
-                .1
-                .export_keying_material([0; 32], label, context)?;
-            StreamBinding::new(exporter, device, own)
-        }
-    };
-    Ok((device, binding))
-}
-
-/// The dialling side of a handshake; nobody but `device` may answer.
-pub(crate) async fn handshake_with(
-    core: &Core,
-    device: DeviceId,
-    socket: Socket,
-) -> Result<(Io, StreamBinding), LinkError> {
-    let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
-    let (config, verifier) = core.tls.client(device).map_err(|error| broken(&error))?;
-    let name = ServerName::try_from(SERVER_NAME).map_err(|error| broken(&error))?;
-    let socket = ReadAhead::new(READ_BUFFER, socket);
-    let io = TlsConnector::from(Arc::new(config))
-        .connect(name, socket)
-        .await
-        .map_err(|error| {
-            let failed = || LinkError::of_handshake(&error);
-            verifier
-                .refused()
-                .map_or_else(failed, |found| LinkError::WrongDevice { found })
-        })?;
-    let io = Io::from(io);
-    let (found, binding) = proven(&io, core.device).map_err(|error| broken(&error))?;
-    if found == device {
-        Ok((io, binding))
-    } else {
-        Err(LinkError::WrongDevice { found })
-    }
-}
-
-/// The accepting side: any device may come.
-pub(crate) async fn handshake_of(
-    core: &Core,
-    acceptor: &TlsAcceptor,
-    socket: Socket,
-) -> io::Result<(Io, DeviceId, StreamBinding)> {
-    let buffer = if core.relay {
-        RELAY_READ_BUFFER
-    } else {
-        READ_BUFFER
-    };
-    let io = Io::from(acceptor.accept(ReadAhead::new(buffer, socket)).await?);
-    let (device, binding) = proven(&io, core.device).map_err(io::Error::other)?;
-    Ok((io, device, binding))
 }

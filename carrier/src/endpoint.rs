@@ -1,18 +1,23 @@
 //! The sockets of one device, and everything that arrives on them.
 
-use crate::bounds::{Bounds, Limits, MAX_INCOMING};
-use crate::dial::race;
+use crate::bounds::{Bounds, MAX_INCOMING};
+use crate::close_code::CODE;
+use crate::dial::{Dial, Direct, race};
+use crate::endpoint_config::EndpointConfig;
+use crate::endpoint_core::Core;
 use crate::error::{BindError, LinkError};
 use crate::identity::Identity;
+use crate::incoming::Incoming;
 use crate::link::Link;
 use crate::paths::Paths;
-use crate::quic::{self, CODE, Configs, Port, Towards};
+use crate::port::Port;
+use crate::quic;
+use crate::quic_config::Configs;
 use crate::roaming::Roaming;
-use crate::single::{SingleLink, Way};
-use crate::stream::Stream;
-use crate::tcp;
+use crate::single::SingleLink;
+use crate::tcp::{self, TcpTransport};
 use crate::tls::Tls;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt};
 use hither_proto::DeviceId;
 use std::collections::BTreeSet;
 use std::future::ready;
@@ -28,77 +33,6 @@ use tokio_util::task::TaskTracker;
 /// Longest time that [`Endpoint::close`] waits for the other sides to have noticed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How an endpoint is opened.
-#[derive(Debug, Clone)]
-pub struct EndpointConfig {
-    /// Preferred port for UDP and TCP; when it is taken, or 0, any free one.
-    pub port: u16,
-    /// Whether to listen for QUIC. Without it, QUIC cannot be dialled either.
-    pub quic: bool,
-    /// Whether to listen for TCP. TCP can be dialled in any case.
-    pub tcp: bool,
-    /// Listen on 127.0.0.1 only.
-    pub loopback_only: bool,
-    /// Fail when the port is taken, instead of taking any other.
-    pub exact_port: bool,
-    /// TCP ports to listen on besides; those that cannot be had are skipped, with a warning in the
-    /// log.
-    pub extra_tcp_ports: Vec<u16>,
-    /// How much others can make the endpoint hold.
-    pub limits: Limits,
-    /// For a relay: accepted connections are not kept alive, are dead after so long a silence, are
-    /// closed when nothing is open on them for about 30 s, begin with small windows (see
-    /// [`Stream::widen`]), and are not told of as [`Incoming::Link`]. `None`: a device.
-    pub relay_idle: Option<Duration>,
-}
-
-impl Default for EndpointConfig {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            quic: true,
-            tcp: true,
-            loopback_only: false,
-            exact_port: false,
-            extra_tcp_ports: Vec::new(),
-            limits: Limits::default(),
-            relay_idle: None,
-        }
-    }
-}
-
-/// Something that another device began.
-#[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "most are streams, and at most 64 wait at a time"
-)]
-pub enum Incoming {
-    /// A QUIC link was accepted. Streams can be opened back on it; those that the other side opens
-    /// follow on their own.
-    Link(Link),
-    /// A stream was accepted, on whatever carrier, also on a link that this device has dialled.
-    Stream(Stream),
-}
-
-/// What the tasks of an endpoint share.
-pub(crate) struct Core {
-    pub(crate) device: DeviceId,
-    pub(crate) tls: Tls,
-    pub(crate) configs: Configs,
-    pub(crate) quic: Option<quinn::Endpoint>,
-    /// The socket of QUIC.
-    socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
-    pub(crate) roaming: Roaming,
-    pub(crate) paths: Arc<Paths>,
-    pub(crate) bounds: Bounds,
-    /// Whether this is a relay.
-    pub(crate) relay: bool,
-    pub(crate) incoming: mpsc::Sender<Incoming>,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
-}
-
 /// The sockets of one device. Dropping it closes them, without waiting as [`close`](Self::close)
 /// does.
 pub struct Endpoint {
@@ -108,7 +42,7 @@ pub struct Endpoint {
     tcp_ports: Vec<u16>,
 }
 
-/// Opens the listeners for TCP, and says on which ports; those beside the main one may fail.
+/// Opens the listeners for TCP; returns them and their ports. Those beside the main one may fail.
 fn listen(port: u16, config: &EndpointConfig) -> Result<(Vec<TcpListener>, Vec<u16>), BindError> {
     let (mut listeners, mut ports) = (Vec::new(), Vec::new());
     if !config.tcp {
@@ -213,127 +147,25 @@ impl Endpoint {
         self.tcp_ports.clone()
     }
 
-    /// Dials `device` over QUIC at its addresses, at most the first 8 of them, 5 s in all.
-    pub async fn connect_quic(
+    /// Dials a device over QUIC or TCP.
+    pub async fn dial<J: Stream<Item = SocketAddr>>(
         &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
+        dial: Dial<'_, J>,
     ) -> Result<Link, LinkError> {
-        self.dial_quic(device, addresses, stream::empty(), Towards::Device)
-            .await
+        self.core.check(dial.device)?;
+        self.race(dial).await
     }
 
-    /// The same for a relay: the link is not kept alive by itself and lives through half an hour of
-    /// silence, unless the relay's own patience is shorter.
-    pub async fn connect_relay_quic(
-        &self,
-        relay: DeviceId,
-        addresses: &[SocketAddr],
-    ) -> Result<Link, LinkError> {
-        self.dial_quic(relay, addresses, stream::empty(), Towards::Relay)
-            .await
-    }
-
-    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are
-    /// tried at once.
-    pub async fn connect_quic_joined(
-        &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-        joining: impl futures::Stream<Item = SocketAddr>,
-    ) -> Result<Link, LinkError> {
-        self.dial_quic(device, addresses, joining, Towards::Device)
-            .await
-    }
-
-    async fn dial_quic(
-        &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-        joining: impl futures::Stream<Item = SocketAddr>,
-        towards: Towards,
-    ) -> Result<Link, LinkError> {
-        self.check(device)?;
-        self.race_quic(device, addresses, joining, towards).await
-    }
-
-    async fn race_quic(
-        &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-        joining: impl futures::Stream<Item = SocketAddr>,
-        towards: Towards,
-    ) -> Result<Link, LinkError> {
-        let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
-        // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight
-        // attempts.
-        let v6 = endpoint.local_addr().is_ok_and(|local| local.is_ipv6());
-        let usable = |address: &SocketAddr| v6 || address.is_ipv4();
-        let addresses: Vec<_> = addresses.iter().copied().filter(usable).collect();
-        let joining = joining.filter(|address| ready(usable(address)));
-        race(&addresses, joining, |address| {
-            quic::connect(&self.core, device, address, towards)
-        })
-        .await
-    }
-
-    /// Dials `device` over TCP at its addresses, at most the first 8 of them, 5 s in all. The
-    /// connection that proves the identity becomes the link's first stream, if one is opened
-    /// within 2 s.
-    pub async fn connect_tcp(
-        &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-    ) -> Result<Link, LinkError> {
-        self.dial_tcp(device, addresses, stream::empty(), Towards::Device)
-            .await
-    }
-
-    /// The same for a relay: the kernel does not probe whether it is there.
-    pub async fn connect_relay_tcp(
-        &self,
-        relay: DeviceId,
-        addresses: &[SocketAddr],
-    ) -> Result<Link, LinkError> {
-        self.dial_tcp(relay, addresses, stream::empty(), Towards::Relay)
-            .await
-    }
-
-    /// The same; addresses that come out of `joining` while it is being dialled, at most 8, are
-    /// tried at once.
-    pub async fn connect_tcp_joined(
-        &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-        joining: impl futures::Stream<Item = SocketAddr>,
-    ) -> Result<Link, LinkError> {
-        self.dial_tcp(device, addresses, joining, Towards::Device)
-            .await
-    }
-
-    async fn dial_tcp(
-        &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-        joining: impl futures::Stream<Item = SocketAddr>,
-        towards: Towards,
-    ) -> Result<Link, LinkError> {
-        self.check(device)?;
-        self.race_tcp(device, addresses, joining, towards).await
-    }
-
-    /// Dials whoever announces this very device at addresses that are not its own, first over QUIC,
-    /// then over TCP at the same addresses and `tcp_port`. A link says that another machine
-    /// there has this device's key; it is good for nothing else.
+    /// Dials the machine that announces this very device at addresses that are not its own, first
+    /// over QUIC, then over TCP at the same addresses and `tcp_port`. A link proves that another
+    /// machine there has this device's key; it is good for nothing else.
     pub async fn connect_twin(
         &self,
         addresses: &[SocketAddr],
         tcp_port: Option<u16>,
     ) -> Result<Link, LinkError> {
         let device = self.core.device;
-        let quic = self
-            .race_quic(device, addresses, stream::empty(), Towards::Device)
-            .await;
+        let quic = self.race(Dial::quic(device, addresses)).await;
         let (Err(_), Some(port)) = (&quic, tcp_port) else {
             return quic;
         };
@@ -341,29 +173,51 @@ impl Endpoint {
             .iter()
             .map(|at| SocketAddr::new(at.ip(), port))
             .collect();
-        self.race_tcp(device, &addresses, stream::empty(), Towards::Device)
-            .await
+        self.race(Dial::tcp(device, &addresses)).await
     }
 
-    async fn race_tcp(
+    async fn race<J: Stream<Item = SocketAddr>>(
         &self,
-        device: DeviceId,
-        addresses: &[SocketAddr],
-        joining: impl futures::Stream<Item = SocketAddr>,
-        towards: Towards,
+        dial: Dial<'_, J>,
     ) -> Result<Link, LinkError> {
-        let dial = async |address| {
-            Ok((
-                address,
-                tcp::connect(&self.core, device, address, towards, None).await?,
-            ))
+        match dial.carrier {
+            Direct::Quic => self.race_quic(dial).await,
+            Direct::Tcp => self.race_tcp(dial).await,
+        }
+    }
+
+    async fn race_quic<J: Stream<Item = SocketAddr>>(
+        &self,
+        dial: Dial<'_, J>,
+    ) -> Result<Link, LinkError> {
+        let endpoint = self.core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
+        // A socket of IPv4 alone cannot send to IPv6 addresses: they must not use up the eight
+        // attempts.
+        let v6 = endpoint.local_addr().is_ok_and(|local| local.is_ipv6());
+        let usable = |address: &SocketAddr| v6 || address.is_ipv4();
+        let addresses: Vec<_> = dial.addresses.iter().copied().filter(usable).collect();
+        let joining = dial.joining.filter(|address| ready(usable(address)));
+        race(&addresses, joining, |address| {
+            quic::connect(&self.core, dial.device, address, dial.peer)
+        })
+        .await
+    }
+
+    async fn race_tcp<J: Stream<Item = SocketAddr>>(
+        &self,
+        dial: Dial<'_, J>,
+    ) -> Result<Link, LinkError> {
+        let (device, peer) = (dial.device, dial.peer);
+        let connect = async |address| {
+            let transport = TcpTransport::new(&self.core, device, address, peer);
+            let first = transport.first().await?;
+            Ok((transport, first))
         };
-        let (address, first) = race(addresses, joining, dial).await?;
-        Ok(SingleLink::make(
-            Arc::clone(&self.core),
-            Way::Tcp(address, towards),
-            first,
-        ))
+        let (transport, first) = race(dial.addresses, dial.joining, connect).await?;
+        let remote = transport.address();
+        let link = SingleLink::new(Box::new(transport), remote, first);
+        link.drop_spare_later(&self.core.tasks, self.core.stop.clone());
+        Ok(Link::single(link))
     }
 
     /// The next link or stream that another device began; `None` after [`close`](Self::close).
@@ -375,17 +229,17 @@ impl Endpoint {
         }
     }
 
-    /// The network under this device became another one; `own` are its addresses now. TCP
-    /// connections of other addresses are broken off before this waits for anything. QUIC links
-    /// are asked at once whether they still lead there, and closed when nothing is heard for
-    /// three round trips (0.5 s to 2 s); those that this device dialled move to its new address by
-    /// that. Returns how many connections were ended.
+    /// Handles a change of the network under this device; `own` are its addresses now. TCP
+    /// connections of other addresses are broken off before this waits for anything. QUIC links are
+    /// probed at once, and closed when nothing arrives for three round trips (0.5 s to 2 s); those
+    /// that this device dialled move to its new address by that. Returns how many connections were
+    /// ended.
     pub async fn network_changed(&self, own: &BTreeSet<IpAddr>) -> usize {
         let stranded = self.core.roaming.leave(own);
         stranded + self.core.roaming.probe(|_| true, || self.ask_all()).await
     }
 
-    /// A device is said to be elsewhere now: its QUIC links are asked as by
+    /// Handles a hint that a device is elsewhere now: its QUIC links are probed as by
     /// [`network_changed`](Self::network_changed).
     pub async fn probe(&self, device: DeviceId) -> usize {
         self.core
@@ -400,7 +254,7 @@ impl Endpoint {
         self.core.roaming.abandon(device)
     }
 
-    /// What links were found to carry.
+    /// The rates that links were found to carry.
     pub fn paths(&self) -> &Arc<Paths> {
         &self.core.paths
     }
@@ -426,9 +280,8 @@ impl Endpoint {
         self.core.bounds.vouched.remove(&device);
     }
 
-    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides have been
-    /// told and all tasks have ended. TCP streams that are in use live on in their owners'
-    /// hands.
+    /// Closes all QUIC links and the listeners, and waits up to 3 s until the other sides know and
+    /// all tasks have ended. TCP streams that are in use live on in their owners' hands.
     pub async fn close(&self) {
         self.core.stop.cancel();
         self.core.tasks.close();
@@ -453,14 +306,6 @@ impl Endpoint {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
-    }
-
-    pub(crate) fn check(&self, device: DeviceId) -> Result<(), LinkError> {
-        match (device == self.core.device, self.core.stop.is_cancelled()) {
-            (true, _) => Err(LinkError::Ourselves),
-            (_, true) => Err(LinkError::Closed),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with an endpoint or a link.
+//! Errors of endpoints and links.
 
 use hither_proto::DeviceId;
 use std::io;
@@ -14,7 +14,7 @@ pub enum BindError {
     Socket {
         /// "UDP" or "TCP".
         carrier: &'static str,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The cryptographic library refused its configuration.
@@ -43,10 +43,10 @@ pub enum LinkError {
     /// Someone else answered. The key is what was shown, not proven.
     #[error("another device answered: {found}")]
     WrongDevice {
-        /// Who answered.
+        /// The device that answered.
         found: DeviceId,
     },
-    /// What answered speaks no Hither: a login page, a proxy, another program.
+    /// The other side speaks no Hither: a login page, a proxy, another program.
     #[error("another program answers there (a login page of the network, or a proxy)")]
     NotHither,
     /// A bound on this side is reached.

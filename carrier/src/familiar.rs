@@ -5,7 +5,7 @@ use hither_proto::DeviceId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Tells whether a device matters here: it proved something, was named by a ticket, or belongs to
+/// Decides whether a device matters here: it proved something, was named by a ticket, or belongs to
 /// the user or a group. It is asked whenever a device is announced, and must not block. Cheap to
 /// clone; by default nobody matters.
 #[derive(Clone)]

@@ -33,7 +33,7 @@ pub enum FramingError {
     NoPayload,
 }
 
-/// What a [`FrameReader`] reads.
+/// The messages of a [`FrameReader`].
 pub trait WireMessage: Sized {
     /// Parses one frame (without its length); `None` is a message of a later version.
     fn decode(frame: &[u8]) -> Result<Option<Self>, MessageError>;

@@ -11,12 +11,11 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Over how long is measured. So long a silence is one, and after so long at most it shows that
 /// little gets through.
 const SPAN: Duration = Duration::from_secs(1);
-/// What a line that is worth nothing else carries at most, bytes per second (2 Mbit/s): below it is
-/// looked whether the other carrier carries more. What providers let through of something that they
-/// take for a nuisance is less.
+/// The rate below which the other carrier is tried, bytes per second (2 Mbit/s). The rate that
+/// providers let through of something that they take for a nuisance is less.
 const LITTLE: f64 = 256.0 * 1024.0;
-/// Bytes in a [`SPAN`] of work from which a rate tells of the line, and not of who had little to
-/// say.
+/// Bytes in a [`SPAN`] of work from which on a rate measures the line, and not a sender with little
+/// to send.
 const TELLING: u64 = 64 * 1024;
 
 /// The finding of a look.
@@ -71,7 +70,7 @@ impl Gauge {
         }
     }
 
-    /// What was found counts no more: the next finding comes after a whole span.
+    /// Resets the measurement: the next finding comes after a whole span.
     pub fn begin_anew(&mut self) {
         self.looks.clear();
     }

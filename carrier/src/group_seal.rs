@@ -40,7 +40,7 @@ pub struct Place<'a> {
     pub secret: &'a GroupSecret,
 }
 
-/// Seals what this device says to a group. `salt`: 16 random bytes, never used before.
+/// Seals a message of this device to a group. `salt`: 16 random bytes, never used before.
 pub fn seal(
     identity: &Identity,
     place: Place<'_>,
@@ -68,7 +68,7 @@ pub fn seal(
     Ok([&salt[..], &plaintext].concat())
 }
 
-/// Opens what the member `author` (as the relay says) said.
+/// Opens a message of the member `author` (as the relay names it).
 pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
     let length = sealed.len();
     if !(SALT + HEADER + TAG..=MAX_GROUP_NOTE).contains(&length) {
@@ -167,7 +167,8 @@ mod tests {
             open(place, other.device_id(), &sealed),
             Err(OpenError::Unreadable)
         ));
-        // A member that knows the secret seals in the name of another: the signature says no.
+        // A member that knows the secret seals in the name of another: the signature does not
+        // verify.
         let mut forged = Zeroizing::new(vec![0; 256]);
         forged[..64].copy_from_slice(&other.sign(&signed_part(place, b"")));
         let with = key(place, &[9; 16]).unwrap();

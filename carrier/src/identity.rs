@@ -46,7 +46,7 @@ pub enum IdentityError {
     Malformed {
         /// The key file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         why: &'static str,
     },
     /// The operating system refused or failed.
@@ -54,7 +54,7 @@ pub enum IdentityError {
     Io {
         /// The key file or its folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The cryptographic library failed to make a key.
@@ -108,7 +108,7 @@ impl Identity {
         signature
     }
 
-    /// A key for one purpose, the same in every process of this device; it tells nothing of the
+    /// A key for one purpose, the same in every process of this device; it reveals nothing of the
     /// secret half of the device's key, nor of keys for other purposes.
     pub(crate) fn derive(&self, purpose: &str) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
         let mut hasher = blake3::Hasher::new_derive_key(purpose);

@@ -3,7 +3,7 @@
 /// Chooses interfaces by name. A pattern is a name, or the beginning of one followed by `*`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterfaceFilter {
-    /// If not empty, only interfaces that match one of these, whatever else is said about them
+    /// If not empty, only interfaces that match one of these, whatever the other rules about them
     /// here.
     pub include: Vec<String>,
     /// Interfaces never used, besides those of containers and virtual machines.
@@ -21,7 +21,7 @@ impl InterfaceFilter {
         }
     }
 
-    /// Whether the interface called `name` is to be used.
+    /// Returns whether the interface called `name` is to be used.
     pub fn wants(&self, name: &str, is_loopback: bool) -> bool {
         if self.loopback_only || is_loopback {
             return self.loopback_only && is_loopback;

@@ -1,8 +1,8 @@
 //! Holds what discovery has found and the receiver has not taken yet.
 //!
-//! Whoever searches never waits for the receiver: the mDNS library ends a search that falls behind.
-//! So the latest word on a device takes the place of the one before, and there is at most one of
-//! each kind for every device.
+//! The search never waits for the receiver: the mDNS library ends a search that falls behind. So
+//! the latest event of a device takes the place of the one before, and there is at most one of each
+//! kind for every device.
 
 use crate::sightings::DiscoveryEvent;
 use hither_proto::DeviceId;
@@ -24,7 +24,7 @@ impl News {
     /// Adds one, in the place of what it makes pointless.
     pub(crate) fn add(&mut self, event: DiscoveryEvent) {
         self.waiting.retain(|other| !replaces(&event, other));
-        // Who came and went before anybody heard of it was never there.
+        // A device that came and went before it was reported was never there.
         if !matches!(event, DiscoveryEvent::Gone { device } if !self.believed.contains(&device)) {
             self.waiting.push_back(event);
         }
@@ -42,7 +42,7 @@ impl News {
     }
 }
 
-/// Returns whether `new` says all that `old` said.
+/// Returns whether `new` contains everything of `old`.
 fn replaces(new: &DiscoveryEvent, old: &DiscoveryEvent) -> bool {
     use DiscoveryEvent::{Calls, Gone, Ourselves, Seen};
     match (new, old) {

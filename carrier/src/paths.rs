@@ -1,9 +1,9 @@
-//! A memory of what links were found to carry: that a connection is made says nothing of what gets
-//! through it.
+//! A memory of the rates that links were found to carry: a connection that is made may carry little
+//! all the same.
 //!
 //! A network may let through little of UDP and all of TCP, or the other way round; short packets
-//! and no long ones; or nothing any more of what it let through a moment ago. Whoever uses a link
-//! says what it carried ([`Gauge`]), and whoever dials asks here which carrier goes first and how
+//! and no long ones; or nothing any more of what it let through a moment ago. The users of a link
+//! report what it carried ([`Gauge`]), and a dial looks up here which carrier goes first and how
 //! long the segments of TCP may be.
 //!
 //! Kept by network and remote, for [`AGE`], in memory only: to find it out anew costs a second or
@@ -11,8 +11,8 @@
 //! device was and whom it met. Bound: [`MAX_KNOWN`] remotes, the one that was not used for longest
 //! is forgotten.
 
+use crate::carrier_kind::CarrierKind;
 use crate::gauge::Gauge;
-use crate::stream::CarrierKind;
 use hither_proto::DeviceId;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
@@ -29,8 +29,8 @@ const AGE: Duration = Duration::from_secs(1800);
 /// The factor by which more a carrier must have carried to go before another one: noise must not
 /// flip the choice.
 const ADVANTAGE: f64 = 1.5;
-/// The same where the other one carried little as well: the line is thin, what it carries at a
-/// moment says little, and what is under way begins anew with each change.
+/// The same where the other one carried little as well: the line is thin, its rate at one moment
+/// means little, and transfers begin anew with each change.
 const ADVANTAGE_ON_A_THIN_LINE: f64 = 4.0;
 /// Segments of TCP where longer packets are lost, bytes without headers: what fits into the 1280
 /// bytes that every path of IPv6 takes (RFC 8200, section 5), and what is assumed of any host (RFC
@@ -111,8 +111,8 @@ impl Path {
                 () => None,
             };
         }
-        // What QUIC needs (packets of 1228 bytes, RFC 9000, section 14) is longer than what gets
-        // through.
+        // The packets that QUIC needs (1228 bytes, RFC 9000, section 14) are longer than those that
+        // get through.
         let short = self
             .shortened
             .is_some_and(|(step, _)| Segment(step) == Segment::SHORTEST);
@@ -178,7 +178,7 @@ impl Paths {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The device has these addresses now: that is what a network is known by. Of addresses of IPv6
+    /// Sets the addresses that the device has now: they identify the network. Of addresses of IPv6
     /// the first half counts, for the second one changes by itself (RFC 8981).
     pub fn set_network(&self, own: &BTreeSet<IpAddr>) {
         let parts: BTreeSet<u128> = own
@@ -224,15 +224,15 @@ impl Paths {
         change(path);
     }
 
-    /// The carrier that goes first towards a remote; `None`: nothing speaks for either.
+    /// The carrier that goes first towards a remote; `None`: neither is preferred.
     pub fn first(&self, remote: DeviceId) -> Option<CarrierKind> {
         self.look(remote, Instant::now(), Path::first)
     }
 
-    /// A dial in which the carrier of [`first`](Self::first) went first, or QUIC where nothing
-    /// spoke for either, came to a link over `got`. A carrier that was to be had for a reason
-    /// and was not had is no better than one that stalled; that QUIC did not answer at all says
-    /// something of how long packets may be.
+    /// Records a dial in which the carrier of [`first`](Self::first) went first, or QUIC where
+    /// there was none, and which gave a link over `got`. A carrier that was to be had for a reason
+    /// and was not had is no better than one that stalled; QUIC that did not answer at all is a
+    /// sign that long packets are lost.
     pub fn dialled(&self, remote: DeviceId, first: Option<CarrierKind>, got: CarrierKind) {
         let wanted = first.unwrap_or(CarrierKind::Quic);
         if got == wanted {
@@ -252,7 +252,7 @@ impl Paths {
         });
     }
 
-    /// A carrier (QUIC or TCP) carried so many bytes per second while more was to be carried.
+    /// Records the rate of a carrier (QUIC or TCP), bytes per second, while more was to be sent.
     pub fn measured(&self, remote: DeviceId, carrier: CarrierKind, rate: f64) {
         let now = Instant::now();
         self.change(remote, now, |path| {
@@ -266,7 +266,8 @@ impl Paths {
         });
     }
 
-    /// Nothing came through over a carrier (QUIC or TCP) although something should have.
+    /// Records that nothing came through over a carrier (QUIC or TCP) although something should
+    /// have.
     pub fn stalled(&self, remote: DeviceId, carrier: CarrierKind) {
         let now = Instant::now();
         self.change(remote, now, |path| {
@@ -278,7 +279,7 @@ impl Paths {
         tracing::debug!(?remote, %carrier, "nothing gets through");
     }
 
-    /// A carrier (QUIC or TCP) was thought to let nothing through, and does.
+    /// Records that a carrier (QUIC or TCP) that was thought to stall does not.
     pub fn lives(&self, remote: DeviceId, carrier: CarrierKind) {
         self.change(remote, Instant::now(), |path| {
             path.change(carrier).stalled = None;
@@ -288,8 +289,8 @@ impl Paths {
         });
     }
 
-    /// Long segments of TCP seem to be lost on the way: from now on they are shorter, and where
-    /// QUIC does not get through either as short as they can be at once. `false`: they are that
+    /// Shortens the segments of TCP, because long ones seem to be lost on the way; where QUIC does
+    /// not get through either, to the shortest at once. Returns `false` when they are the shortest
     /// already.
     pub fn shorten(&self, remote: DeviceId) -> bool {
         let now = Instant::now();
@@ -305,7 +306,7 @@ impl Paths {
             shorter = after.is_some();
             path.shortened = Some((after.unwrap_or(before).0, now));
             if shorter {
-                // What was measured counts for longer ones.
+                // The measurement counts for longer ones.
                 path.tcp.rate = None;
                 path.next = None;
             }
@@ -319,13 +320,14 @@ impl Paths {
         self.segment(remote).shorter().is_some()
     }
 
-    /// The remote is somewhere else now: what was found counts no more.
+    /// Forgets a remote that is somewhere else now.
     pub fn forget(&self, remote: DeviceId) {
         self.lock().known.retain(|(_, of), _| *of != remote);
     }
 
-    /// A carrier carries little at `rate`, bytes per second: says whether the other one is to be
-    /// tried instead. It is when nothing is known of it, or when it is known to carry more.
+    /// Records that a carrier carries little at `rate`, bytes per second; returns whether the other
+    /// one is to be tried instead. It is when nothing is known of it, or when it is known to carry
+    /// more.
     pub fn outdone(&self, remote: DeviceId, carrier: CarrierKind, rate: f64) -> bool {
         let now = Instant::now();
         let (mut outdone, mut news) = (false, false);
@@ -363,7 +365,7 @@ impl Paths {
         Segment(step.unwrap_or(0))
     }
 
-    /// Segments of that length came through where longer ones did not.
+    /// Records that segments of that length came through where longer ones did not.
     pub(crate) fn passes(&self, remote: DeviceId, segment: Segment) {
         let now = Instant::now();
         self.change(remote, now, |path| path.shortened = Some((segment.0, now)));

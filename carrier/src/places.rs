@@ -26,8 +26,8 @@ struct Table {
     next: u64,
     /// By age, the oldest first.
     taken: BTreeMap<u64, Entry>,
-    /// How many of them each source has: the table is looked through only where this says that a
-    /// bound may be reached.
+    /// How many of them each source has: the table is searched only where this shows that a bound
+    /// may be reached.
     by_source: HashMap<Source, usize>,
 }
 
@@ -138,9 +138,9 @@ impl Places {
         })
     }
 
-    /// The same for what its owner ends soon when nothing is said on it: takes nothing from
-    /// anybody. Devices that nobody has vouched for get three quarters of the places, so that
-    /// the others always find one.
+    /// The same for a connection that its owner ends soon when it stays silent: takes nothing from
+    /// anybody. Devices that nobody has vouched for get three quarters of the places, so that the
+    /// others always find one.
     pub(crate) fn take_free(self: &Arc<Self>, address: IpAddr, device: DeviceId) -> Option<Place> {
         let (source, site) = (Source::from(address), Site::from(address));
         let mut table = self.lock();
@@ -193,7 +193,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.lock().remove(self.number);
-        // Whoever waits for an eviction that will not come any more.
+        // Frees tasks that wait for an eviction that will not come any more.
         self.evicted.cancel();
     }
 }
@@ -274,7 +274,7 @@ mod tests {
         );
         held.extend((0..2).map(|_| take("10.0.0.1", friend).unwrap()));
         assert!(take("10.0.0.1", friend).is_none(), "the bound of all");
-        // Whoever is vouched for in the middle counts as a stranger no more.
+        // A device that is vouched for meanwhile counts as a stranger no more.
         held.truncate(6);
         vouched.add(stranger);
         assert!(take("10.0.0.3", device()).is_some());

@@ -1,4 +1,4 @@
-//! Counters of how far a stream is, that somebody beside it may look at.
+//! Counters of the progress of a stream, readable from other tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ impl Counted {
     }
 }
 
-/// The progress of a stream, for whoever looks at it from beside.
+/// The progress of a stream, readable from other tasks.
 #[derive(Debug, Clone)]
 pub struct Progress {
     counted: Arc<Counted>,
@@ -53,12 +53,14 @@ impl Progress {
         }
     }
 
-    /// Packets that have arrived on the connection, acknowledgements included, where it tells.
+    /// Packets that have arrived on the connection, acknowledgements included; `None` where there
+    /// is no such counter.
     pub fn heard(&self) -> Option<u64> {
         Some(self.connection.as_ref()?.stats().udp_rx.datagrams)
     }
 
-    /// Packets that were sent, and how many of them were lost, where the connection tells.
+    /// Packets that were sent, and how many of them were lost; `None` where there is no such
+    /// counter.
     pub fn losses(&self) -> Option<(u64, u64)> {
         let path = self.connection.as_ref()?.stats().path;
         Some((path.sent_packets, path.lost_packets))

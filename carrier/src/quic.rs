@@ -6,102 +6,33 @@
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
 use crate::buffers;
-use crate::endpoint::{Core, EndpointConfig, Incoming};
+use crate::close_code::CODE;
+use crate::dial::PeerKind;
+use crate::endpoint_config::EndpointConfig;
+use crate::endpoint_core::Core;
 use crate::error::{BindError, LinkError};
 use crate::identity::Identity;
-use crate::link::{Link, QuicLink};
-use crate::reach::Reach;
+use crate::incoming::Incoming;
+use crate::link::Link;
+use crate::port::{Port, dual_stack};
+use crate::quic_config::{Configs, tls_error};
+use crate::quic_link::QuicLink;
 use crate::reset;
-use crate::settings::{self, MAX_PAYLOAD, RELAY_STREAMS};
-use crate::stream::{Hold, Stream};
-use crate::tls::{SERVER_NAME, Tls};
+use crate::settings::{MAX_PAYLOAD, RELAY_STREAMS};
+use crate::stream::Hold;
+use crate::tls::SERVER_NAME;
 use hither_proto::DeviceId;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, ServerConfig,
-    TransportConfig, VarInt,
-};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{AsyncUdpSocket, ClientConfig, Connection, RecvStream, Runtime, SendStream, VarInt};
+use socket2::{Protocol, Socket, Type};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Closing code; codes have no meaning in this protocol, reasons are text.
-pub(crate) const CODE: VarInt = VarInt::from_u32(0);
-
-/// Silence after which a device takes its connection to a relay for dead. The relay's own limit,
-/// which is as a rule much shorter, counts too; above both the device's pings find out first.
-const RELAY_IDLE: Duration = Duration::from_secs(1800);
-
-/// How often it is looked whether anything is open on an accepted connection: otherwise it is
-/// closed, because anyone can make one.
+/// How often an accepted connection is checked for open streams: without any it is closed, because
+/// anyone can make one.
 const UNUSED: Duration = Duration::from_secs(30);
-
-/// Configurations for one distance.
-struct Settings {
-    /// For dialling devices.
-    device: Arc<TransportConfig>,
-    /// For dialling relays.
-    relay: Arc<TransportConfig>,
-    /// For accepting.
-    server: Arc<ServerConfig>,
-}
-
-/// Whom a dial is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Towards {
-    /// Another device: the link is kept alive by itself.
-    Device,
-    /// A relay: the link is kept alive by the pings of its long connection, if at all.
-    Relay,
-}
-
-/// Configurations towards near and far.
-pub(crate) struct Configs {
-    lan: Settings,
-    wan: Settings,
-}
-
-impl Configs {
-    pub(crate) fn new(tls: &Tls, config: &EndpointConfig) -> Result<Self, BindError> {
-        let streams = config.limits.streams_per_device;
-        let settings = |transport: fn(u32) -> TransportConfig| {
-            let crypto = QuicServerConfig::try_from(tls.server()).map_err(tls_error)?;
-            let device = Arc::new(transport(streams));
-            let accepted = match config.relay_idle {
-                Some(idle) => Arc::new(settings::relay(transport(streams), idle, streams)),
-                None => Arc::clone(&device),
-            };
-            let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-            server
-                .transport_config(accepted)
-                .max_incoming(config.limits.handshakes);
-            let relay = Arc::new(settings::quiet(transport(streams), RELAY_IDLE));
-            Ok(Settings {
-                device,
-                relay,
-                server: Arc::new(server),
-            })
-        };
-        Ok(Self {
-            lan: settings(settings::lan)?,
-            wan: settings(settings::wan)?,
-        })
-    }
-
-    fn of(&self, address: SocketAddr) -> &Settings {
-        match Reach::of(address.ip()) {
-            Reach::Lan => &self.lan,
-            Reach::Wan => &self.wan,
-        }
-    }
-}
-
-fn tls_error(error: impl std::fmt::Display) -> BindError {
-    BindError::Tls(error.to_string())
-}
 
 /// Opens the UDP socket, on `port` if that is free, and QUIC on it.
 pub(crate) fn bind(
@@ -125,7 +56,7 @@ pub(crate) fn bind(
     endpoint
         .max_udp_payload_size(MAX_PAYLOAD)
         .map_err(tls_error)?;
-    let server = ServerConfig::clone(&configs.lan.server);
+    let server = configs.accepting_near().clone();
     let runtime = Arc::new(quinn::TokioRuntime);
     let socket = runtime.wrap_udp_socket(socket.into()).map_err(fail)?;
     let bound = Arc::clone(&socket);
@@ -133,59 +64,12 @@ pub(crate) fn bind(
     Ok((quic.map_err(fail)?, socket))
 }
 
-/// Where a socket is to be bound.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Port {
-    /// 0: any.
-    pub(crate) number: u16,
-    /// Fail when it is taken, instead of taking any other.
-    pub(crate) exact: bool,
-    /// 127.0.0.1 only.
-    pub(crate) loopback_only: bool,
-}
-
-/// A socket for IPv6 and IPv4, or for IPv4 alone where there is no IPv6, bound to `port`, or to any
-/// port if that one is taken. `prepare` is called before it is bound.
-pub(crate) fn dual_stack(
-    port: Port,
-    kind: Type,
-    protocol: Protocol,
-    prepare: impl Fn(&Socket) -> io::Result<()>,
-) -> io::Result<Socket> {
-    let bind = |address: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_nonblocking(true)?;
-        prepare(&socket)?;
-        socket.bind(&address.into())?;
-        Ok(socket)
-    };
-    let bind_any = |number| {
-        if port.loopback_only {
-            return bind((Ipv4Addr::LOCALHOST, number).into());
-        }
-        bind((Ipv6Addr::UNSPECIFIED, number).into()).or_else(|error: io::Error| {
-            match error.kind() {
-                io::ErrorKind::AddrInUse => Err(error),
-                _ => bind((Ipv4Addr::UNSPECIFIED, number).into()),
-            }
-        })
-    };
-    let may_be_another = port.number != 0 && !port.exact;
-    match bind_any(port.number) {
-        Err(error) if may_be_another && error.kind() == io::ErrorKind::AddrInUse => bind_any(0),
-        result => result,
-    }
-}
-
 /// Dials `device` at one address.
 pub(crate) async fn connect(
     core: &Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
-    towards: Towards,
+    peer: PeerKind,
 ) -> Result<Link, LinkError> {
     let endpoint = core.quic.as_ref().ok_or(LinkError::NoCarrier)?;
     let permit = core
@@ -199,11 +83,7 @@ pub(crate) async fn connect(
     let crypto =
         QuicClientConfig::try_from(config).map_err(|error| LinkError::Broken(error.to_string()))?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    let settings = core.configs.of(address);
-    config.transport_config(Arc::clone(match towards {
-        Towards::Device => &settings.device,
-        Towards::Relay => &settings.relay,
-    }));
+    config.transport_config(core.configs.of(address).dialling(peer));
     let connecting = endpoint
         .connect_with(config, address, SERVER_NAME)
         .map_err(|error| LinkError::Unreachable(error.to_string()))?;
@@ -239,7 +119,7 @@ pub(crate) async fn serve(core: Arc<Core>, endpoint: quinn::Endpoint) {
             continue;
         }
         let handshake = core.bounds.quic_handshakes.begin(remote.ip());
-        let config = Arc::clone(&core.configs.of(remote).server);
+        let config = core.configs.of(remote).accepting();
         let task_core = Arc::clone(&core);
         core.tasks.spawn(async move {
             let connecting = match incoming.accept_with(config) {
@@ -330,8 +210,8 @@ async fn serve_used(core: &Arc<Core>, link: &Link) {
     }
 }
 
-/// Hands over the streams that the other side opens, until the connection ends or nobody wants them
-/// any more.
+/// Hands over the streams that the other side opens, until the connection ends or the endpoint
+/// closes.
 async fn serve_streams(core: &Arc<Core>, link: &Link) {
     let Some(quic) = link.as_quic() else { return };
     while let Ok(halves) = quic.connection().accept_bi().await {
@@ -341,7 +221,7 @@ async fn serve_streams(core: &Arc<Core>, link: &Link) {
     }
 }
 
-/// Hands one stream over, or refuses it; `false`: nobody wants streams any more.
+/// Hands one stream over, or refuses it; returns `false` when the endpoint is closed.
 async fn hand_over(
     core: &Core,
     link: &Link,
@@ -354,7 +234,7 @@ async fn hand_over(
         return true;
     };
     let hold = Hold::stream(place, quic.used());
-    let stream = match Stream::quic(quic, (send, recv), hold, false) {
+    let stream = match quic.stream((send, recv), hold, false) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::debug!(device = %link.device(), %error, "a stream is refused");

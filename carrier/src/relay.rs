@@ -1,7 +1,8 @@
-//! Dialling a relay: its names are looked up, QUIC is tried first, and TCP when that does not
+//! Dialling a relay: its names are looked up, QUIC is tried first, and TCP when QUIC does not
 //! answer soon (UDP is blocked in many networks).
 
 use crate::bounds::{DIAL_TIMEOUT, MAX_ADDRESSES};
+use crate::dial::Dial;
 use crate::endpoint::Endpoint;
 use crate::error::LinkError;
 use crate::link::Link;
@@ -26,7 +27,7 @@ impl Endpoint {
     /// The link is not kept alive by itself: on its long connection a device pings.
     pub async fn connect_relay(&self, relay: &RelayAddress) -> Result<Link, LinkError> {
         let (udp, tcp) = futures::join!(resolve(&relay.udp), resolve(&relay.tcp));
-        let mut quic = pin!(self.connect_relay_quic(relay.key, &udp));
+        let mut quic = pin!(self.dial(Dial::quic(relay.key, &udp).relay()));
         let failure = tokio::select! {
             biased;
             dialled = &mut quic => match dialled {
@@ -35,7 +36,7 @@ impl Endpoint {
             },
             () = sleep(TCP_AFTER) => None,
         };
-        let mut tcp = pin!(self.connect_relay_tcp(relay.key, &tcp));
+        let mut tcp = pin!(self.dial(Dial::tcp(relay.key, &tcp).relay()));
         if let Some(failure) = failure {
             return tcp.await.map_err(|error| telling(failure, error));
         }
@@ -55,7 +56,7 @@ impl Endpoint {
     }
 }
 
-/// Of two failures the one that says more.
+/// The more informative of two failures.
 fn telling(first: LinkError, second: LinkError) -> LinkError {
     match (&first, &second) {
         (LinkError::NoAddress | LinkError::NoCarrier, _) => second,

@@ -7,10 +7,10 @@
 //! That key must outlive the process, so it follows from the device's.
 //!
 //! Invariant: no two connections of one device have a connection id in common, or what the other
-//! side of one was told would end the other. Ids are 64 random bits: who makes 2³² connections to
-//! harvest tokens hits one of the 100 ids in use with a chance of one in 2²⁵. For the same reason
-//! the library's own generator, whose ids have 24 random bits, will not do here; and it would drop
-//! packets of a former life, because it only knows the ids that it made itself.
+//! side of one knows would end the other. Ids are 64 random bits: a stranger that makes 2³²
+//! connections to harvest tokens hits one of the 100 ids in use with a chance of one in 2²⁵. For
+//! the same reason the library's own generator, whose ids have 24 random bits, will not do here;
+//! and it would drop packets of a former life, because it only knows the ids that it made itself.
 
 use crate::identity::{Identity, IdentityError};
 use aws_lc_rs::hmac;
@@ -19,8 +19,8 @@ use quinn_proto::RandomConnectionIdGenerator;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the key is for, in the words that BLAKE3's key derivation wants: unlike those of any other
-/// use of the device's key.
+/// The purpose of the key, in the form that BLAKE3's key derivation wants: unlike those of any
+/// other use of the device's key.
 const PURPOSE: &str = "hither 2026 carrier QUIC stateless reset key v1";
 /// Length of connection ids, bytes.
 const ID_LENGTH: usize = 8;

@@ -1,4 +1,4 @@
-//! What becomes of connections when the network under this device becomes another one.
+//! The fate of connections when the network under this device changes.
 //!
 //! A TCP connection belongs to the address that it was made from: when the device does not have
 //! that any more, nothing will ever arrive on it, and it is broken off at once instead of after
@@ -9,9 +9,9 @@
 //! Bound: the tables have an entry for every connection that lives, and at most as many again for
 //! ones that ended.
 
+use crate::close_code::CODE;
 use crate::duplex::Duplex;
-use crate::link::QuicLink;
-use crate::quic::CODE;
+use crate::quic_link::QuicLink;
 use futures::future::join_all;
 use hither_proto::DeviceId;
 use std::collections::BTreeSet;
@@ -66,15 +66,15 @@ impl Roaming {
         }
     }
 
-    /// A TCP connection was made from, or accepted at, this address of ours; `dialled`: made, to
-    /// this device.
+    /// Adds a TCP connection that was made from, or accepted at, this address of this device;
+    /// `dialled`: the device that it was made to.
     pub(crate) fn tcp(&self, local: IpAddr, dialled: Option<DeviceId>, connection: &Arc<Duplex>) {
         let entry = (local.to_canonical(), dialled, Arc::downgrade(connection));
         self.tcp
             .add(entry, |(_, _, connection)| connection.strong_count() > 0);
     }
 
-    /// A QUIC connection was made or accepted.
+    /// Adds a QUIC connection that was made or accepted.
     pub(crate) fn quic(&self, link: &Arc<QuicLink>) {
         self.quic
             .add(Arc::downgrade(link), |link| link.strong_count() > 0);
@@ -100,8 +100,8 @@ impl Roaming {
         of_it.len()
     }
 
-    /// Asks QUIC connections by `ask`, which must make all of them send something, and closes those
-    /// of which nothing is heard soon. Returns how many.
+    /// Probes QUIC connections by `ask`, which must make all of them send something, and closes
+    /// those on which nothing arrives soon. Returns how many.
     pub(crate) async fn probe(
         &self,
         chosen: impl Fn(&QuicLink) -> bool,

@@ -12,8 +12,8 @@
 //! signature = ed25519("hither sealed v1\0" ‖ purpose ‖ reader ‖ message id ‖ BLAKE3(payload))
 //! ```
 //!
-//! Who takes the reader's secret half can read what was sealed before: there is no forward secrecy,
-//! as with every message to someone who is away and has left nothing but a long-lived key.
+//! A thief of the reader's secret half can read what was sealed before: there is no forward
+//! secrecy, as with every message to someone who is away and has left nothing but a long-lived key.
 //!
 //! Invariants: a payload comes out of [`open`] only if the sender named in it signed it for this
 //! device, id and purpose; only libraries do cryptography here; the map's secret half is wiped.
@@ -31,22 +31,22 @@ const INFO: &[u8] = b"hither.v1 sealed";
 const CONTEXT: &[u8] = b"hither sealed v1\0";
 /// The X25519 key that the sender makes for one message, bytes.
 const ENCAPSULATED: usize = 32;
-/// What AES-GCM adds, bytes.
+/// Overhead of AES-GCM, bytes.
 const TAG: usize = 16;
 /// Signature and length before the payload, bytes.
 const HEADER: usize = 64 + 4;
-/// Everything shorter is padded to this length, bytes: short messages shall not be told apart at
-/// all.
+/// Everything shorter is padded to this length, bytes: short messages shall not be distinguishable
+/// at all.
 const SHORTEST: usize = 256;
 
-/// What is sealed; a sealed thing of one purpose cannot be shown as one of another.
+/// The purpose of a sealed message; one of one purpose cannot be shown as one of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SealPurpose {
     /// A device's card, which has no id of its own: [`MessageId::NONE`].
     Card,
     /// A message.
     Message,
-    /// The secret of a group, for a member. What is about a group has the group's
+    /// The secret of a group, for a member. A message about a group has the group's
     /// [`GroupId::seal_id`] for its id.
     ///
     /// [`GroupId::seal_id`]: hither_proto::GroupId::seal_id
@@ -129,8 +129,8 @@ pub enum OpenError {
 }
 
 /// Seals `payload` by this device for the device `to`. `id` names it: 16 random bytes for a
-/// message, the same on every attempt, or [`MessageId::NONE`]. The result says how long the payload
-/// is up to about an eighth.
+/// message, the same on every attempt, or [`MessageId::NONE`]. The length of the result reveals how
+/// long the payload is up to about an eighth.
 pub fn seal(
     identity: &Identity,
     to: DeviceId,
@@ -142,7 +142,7 @@ pub fn seal(
     enclose(identity.device_id(), &signature, to, purpose, id, payload)
 }
 
-/// Opens what the device `from` (as the relay says) sealed for this one.
+/// Opens a message that the device `from` (as the relay names it) sealed for this one.
 pub fn open(
     identity: &Identity,
     from: DeviceId,

@@ -29,8 +29,8 @@ const WAN_MAX_PAYLOAD: u16 = 1452;
 /// Congestion window that a connection on a LAN starts with, bytes.
 const LAN_INITIAL_WINDOW: u64 = 256 * 1024;
 
-/// What an accepted connection of a relay may send before [`widen`](crate::Stream::widen) says that
-/// it is for bulk data: the relay holds thousands of connections, and anyone may make one.
+/// The window of an accepted connection of a relay before [`widen`](crate::Stream::widen) marks it
+/// as one for bulk data: the relay holds thousands of connections, and anyone may make one.
 const RELAY_WINDOW: u32 = 256 * 1024;
 /// Streams that may be open on such a connection at once before it has shown that it uses them: for
 /// each that may be, open or not, the library holds some 80 bytes.
@@ -38,7 +38,7 @@ pub(crate) const RELAY_STREAMS: u32 = 16;
 /// Longest idle timeout: quinn counts milliseconds in 62 bits, and nobody waits longer than a day.
 const LONGEST_IDLE: Duration = Duration::from_secs(24 * 3600);
 
-/// Towards near devices; they may open so many streams at once.
+/// The settings towards near devices, which may open `streams` streams at once.
 pub(crate) fn lan(streams: u32) -> TransportConfig {
     let mut config = transport(streams, LAN_WINDOW, MAX_PAYLOAD);
     let mut cubic = CubicConfig::default();
@@ -47,7 +47,7 @@ pub(crate) fn lan(streams: u32) -> TransportConfig {
     config
 }
 
-/// Towards far devices; they may open so many streams at once.
+/// The settings towards far devices, which may open `streams` streams at once.
 pub(crate) fn wan(streams: u32) -> TransportConfig {
     transport(streams, WAN_WINDOW, WAN_MAX_PAYLOAD)
 }
@@ -57,8 +57,8 @@ pub(crate) fn wide_window(near: bool) -> VarInt {
     VarInt::from_u32(if near { LAN_WINDOW } else { WAN_WINDOW })
 }
 
-/// Between a device and a relay: silent unless somebody has something to say, dead after `idle` of
-/// silence. Whoever needs to know sooner pings.
+/// Between a device and a relay: silent unless there is something to send, dead after `idle` of
+/// silence. A side that needs to know sooner pings.
 pub(crate) fn quiet(mut config: TransportConfig, idle: Duration) -> TransportConfig {
     let idle = IdleTimeout::try_from(idle.min(LONGEST_IDLE)).ok();
     config.keep_alive_interval(None).max_idle_timeout(idle);
@@ -73,7 +73,7 @@ pub(crate) fn relay(mut config: TransportConfig, idle: Duration, streams: u32) -
     quiet(config, idle)
 }
 
-/// What near and far have in common.
+/// The settings that near and far have in common.
 fn transport(streams: u32, window: u32, max_payload: u16) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(max_payload);

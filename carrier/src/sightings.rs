@@ -1,7 +1,7 @@
-//! What discovery has seen so far, and what of it is news.
+//! The sightings of discovery so far, and which of them are news.
 //!
-//! Everything in here was said by anybody on the network: it is bounded, it is only a hint where to
-//! dial, and two who claim to be one device are both kept until TLS tells them apart. Anybody can
+//! Everything in here comes from anybody on the network: it is bounded, it is only a hint where to
+//! dial, and two that claim to be one device are both kept until TLS tells them apart. Anybody can
 //! make up any number of devices, so those of which nothing is known have half of the places, and
 //! few at one address; a device that matters always gets a place.
 
@@ -31,7 +31,7 @@ pub enum DiscoveryEvent {
     /// A device is there, or has other addresses or ports than before. A hint: TLS proves who is at
     /// an address.
     Seen {
-        /// Who claims to be there.
+        /// The device that is claimed to be there.
         device: DeviceId,
         /// Where QUIC listens, at most 8 addresses, the most promising first; link-local ones with
         /// their scope.
@@ -40,9 +40,9 @@ pub enum DiscoveryEvent {
         tcp_port: Option<u16>,
     },
     /// A device that is there asks to be connected to: it looks for something and does not get
-    /// through to somebody. A hint like any other, said as often as it is heard.
+    /// through to somebody. A hint like any other, reported as often as it arrives.
     Calls {
-        /// Who claims to call.
+        /// The device that is claimed to call.
         device: DeviceId,
     },
     /// Somebody else announces this very device: what is left of an earlier run, or another machine
@@ -53,9 +53,9 @@ pub enum DiscoveryEvent {
         /// TCP port on the same addresses.
         tcp_port: Option<u16>,
     },
-    /// A device has said goodbye or was not heard any more.
+    /// A device has announced its departure, or does not answer any more.
     Gone {
-        /// Who was there.
+        /// The device that was there.
         device: DeviceId,
     },
 }
@@ -231,7 +231,7 @@ impl Sightings {
         self.told.contains_key(&device)
     }
 
-    /// Returns the names of the services that are to say whether they are still there.
+    /// Returns the names of the services that are to confirm that they are still there.
     pub(crate) fn to_verify(&self) -> Vec<String> {
         let mut names: Vec<_> = self.services.iter().collect();
         names.sort_by_key(|(_, service)| !self.familiar.contains(&service.device));
@@ -242,7 +242,7 @@ impl Sightings {
             .collect()
     }
 
-    /// What is to be told about a device, if it differs from what was told last.
+    /// The event to report about a device, if it differs from the last one.
     fn news(&mut self, device: DeviceId) -> Option<DiscoveryEvent> {
         let claims: Vec<_> = self
             .services
@@ -292,7 +292,7 @@ fn merge(claims: &[&Service]) -> Vec<SocketAddr> {
     merged
 }
 
-/// What is tried first: IPv4 (fewest surprises on a LAN), then lasting IPv6, then link-local.
+/// The order of dialling: IPv4 (fewest surprises on a LAN), then lasting IPv6, then link-local.
 fn promise(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(v4) if !v4.is_link_local() => 0,

@@ -1,21 +1,18 @@
 //! Links whose streams are connections of their own: over TCP, or through a relay. Such a link is a
-//! way that worked once.
+//! transport that worked once.
 
-use crate::circuit::{self, Circuits};
-use crate::endpoint::Core;
+use crate::carrier_kind::CarrierKind;
 use crate::error::LinkError;
-use crate::link::Link;
-use crate::quic::Towards;
-use crate::stream::{CarrierKind, Stream};
-use crate::tcp;
+use crate::stream::Stream;
+use futures::future::BoxFuture;
 use hither_proto::DeviceId;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How long the connection that proved a link's identity is kept for the first stream.
 const SPARE_KEEP: Duration = Duration::from_secs(2);
@@ -25,22 +22,24 @@ const SPARE_KEEP: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(1500);
 const ROUND_TRIPS: u32 = 4;
 
-/// How a connection is made.
-pub(crate) enum Way {
-    /// By dialling an address at which the device was found to listen.
-    Tcp(SocketAddr, Towards),
-    /// By asking a relay.
-    Circuit(Arc<dyn Circuits>),
+/// Makes the connections of a link to one device.
+pub(crate) trait Transport: Send + Sync {
+    /// Makes a connection whose first answer may take as long as `patience`, where that can be
+    /// limited. Also returns how long it took, one round trip.
+    fn connect(&self, patience: Duration) -> BoxFuture<'_, Result<(Stream, Duration), LinkError>>;
+
+    /// Returns whether the device answers within `patience`, as far as that can be found out
+    /// without a connection.
+    fn answers(&self, patience: Duration) -> BoxFuture<'_, bool>;
 }
 
-/// A way to one device.
+/// A link to one device over a transport that worked once.
 pub(crate) struct SingleLink {
-    core: Arc<Core>,
     device: DeviceId,
     carrier: CarrierKind,
     /// Where the first connection led.
     remote: SocketAddr,
-    way: Way,
+    transport: Box<dyn Transport>,
     /// Nanoseconds.
     rtt: AtomicU64,
     /// The connection that proved the identity, while it is fresh and unused.
@@ -50,24 +49,28 @@ pub(crate) struct SingleLink {
 }
 
 impl SingleLink {
-    /// Makes a link of the way on which a first connection, the `spare`, was made.
-    pub(crate) fn make(core: Arc<Core>, way: Way, (spare, rtt): (Stream, Duration)) -> Link {
-        let link = Arc::new(Self {
+    /// A link over a transport that has made a first connection, the `spare`, in `rtt`.
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        remote: SocketAddr,
+        (spare, rtt): (Stream, Duration),
+    ) -> Arc<Self> {
+        Arc::new(Self {
             device: spare.device,
             carrier: spare.carrier,
-            remote: match &way {
-                Way::Tcp(address, _) => *address,
-                Way::Circuit(_) => spare.remote,
-            },
-            way,
+            remote,
+            transport,
             rtt: AtomicU64::new(rtt.as_nanos() as u64),
             spare: Mutex::new(Some(spare)),
             closed: CancellationToken::new(),
             reason: OnceLock::new(),
-            core,
-        });
-        let (weak, stop) = (Arc::downgrade(&link), link.core.stop.clone());
-        link.core.tasks.spawn(async move {
+        })
+    }
+
+    /// Drops the spare connection if it is not used within 2 s, or when `stop` is cancelled.
+    pub(crate) fn drop_spare_later(self: &Arc<Self>, tasks: &TaskTracker, stop: CancellationToken) {
+        let weak = Arc::downgrade(self);
+        tasks.spawn(async move {
             tokio::select! {
                 () = sleep(SPARE_KEEP) => {}
                 () = stop.cancelled() => {}
@@ -76,7 +79,6 @@ impl SingleLink {
                 drop(link.take_spare());
             }
         });
-        Link::single(link)
     }
 
     pub(crate) fn device(&self) -> DeviceId {
@@ -95,7 +97,7 @@ impl SingleLink {
         Duration::from_nanos(self.rtt.load(Ordering::Relaxed))
     }
 
-    /// Why it is dead, or `None` while it lives.
+    /// The reason why it is dead, or `None` while it lives.
     pub(crate) fn close_reason(&self) -> Option<LinkError> {
         self.closed.is_cancelled().then(|| self.why())
     }
@@ -123,23 +125,15 @@ impl SingleLink {
         self.closed.cancel();
     }
 
-    /// How long the first answer may take from where there was one before: what is silent now is no
-    /// way any more.
+    /// How long the first answer may take from where there was one before: a transport that is
+    /// silent now is dead.
     fn patience(&self) -> Duration {
         (self.rtt() * ROUND_TRIPS).max(PATIENCE)
     }
 
-    /// Whether somebody answers at the address, within so long; of circuits nothing is known.
+    /// Returns whether the device answers within `patience`; of circuits nothing is known.
     pub(crate) async fn answers(&self, patience: Duration) -> bool {
-        match &self.way {
-            Way::Tcp(address, _) => {
-                matches!(
-                    timeout(patience, TcpStream::connect(*address)).await,
-                    Ok(Ok(_))
-                )
-            }
-            Way::Circuit(_) => true,
-        }
+        self.transport.answers(patience).await
     }
 
     pub(crate) async fn open(&self) -> Result<Stream, LinkError> {
@@ -149,20 +143,7 @@ impl SingleLink {
         if let Some(spare) = self.take_spare() {
             return Ok(spare);
         }
-        let made = match &self.way {
-            Way::Tcp(address, towards) => {
-                tcp::connect(
-                    &self.core,
-                    self.device,
-                    *address,
-                    *towards,
-                    Some(self.patience()),
-                )
-                .await
-            }
-            Way::Circuit(circuits) => circuit::connect(&self.core, self.device, &**circuits).await,
-        };
-        match made {
+        match self.transport.connect(self.patience()).await {
             Ok((stream, rtt)) => {
                 self.rtt.store(rtt.as_nanos() as u64, Ordering::Relaxed);
                 Ok(stream)

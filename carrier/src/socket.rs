@@ -1,5 +1,5 @@
-//! What a TLS connection of one stream runs over: a TCP socket of the system, or a stream through a
-//! relay.
+//! The transport of a TLS connection of one stream: a TCP socket of the system, or a stream through
+//! a relay.
 
 use crate::stream::{RecvHalf, SendHalf, Stream};
 use std::io::{self, IoSlice};
@@ -23,7 +23,7 @@ pub(crate) enum Socket {
 pub(crate) struct End {
     /// There until the drop.
     stream: Option<Box<Stream>>,
-    /// This side has said its last words.
+    /// This side has finished sending.
     finished: bool,
 }
 
@@ -57,13 +57,13 @@ impl Drop for End {
         };
         match (self.finished, tokio::runtime::Handle::try_current()) {
             (true, Ok(runtime)) => drop(runtime.spawn((*stream).part(LAST_WORDS))),
-            // What is still on its way here is not wanted any more.
+            // Data that is still on its way here is not wanted any more.
             _ => (*stream).abandon(),
         }
     }
 }
 
-/// Longest time in which the last words of a circuit may arrive.
+/// Longest time in which the last data of a circuit may arrive.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Socket {
@@ -83,7 +83,7 @@ impl Socket {
         }
     }
 
-    /// Breaks ways off, without a word to the other side.
+    /// Breaks ways off, without notice to the other side.
     pub(crate) fn shut(&mut self, how: Shutdown) {
         match (self, how) {
             // It fails only if it is closed already.

@@ -6,12 +6,11 @@
 //! cannot pass for complete data.
 
 use crate::bounds::{Permit, StreamPermit};
+use crate::carrier_kind::CarrierKind;
+use crate::close_code::CODE;
 use crate::duplex::{Duplex, write_pieces};
-use crate::error::LinkError;
-use crate::link::QuicLink;
 use crate::places::Place;
 use crate::progress::{Counted, Progress};
-use crate::quic::CODE;
 use crate::reach::Reach;
 use crate::settings::wide_window;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,25 +26,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-/// What carries a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CarrierKind {
-    /// QUIC over UDP: many streams on one connection.
-    Quic,
-    /// TCP with TLS 1.3: one connection is one stream. About half the processor time of QUIC.
-    Tcp,
-    /// TLS 1.3 over two streams that a relay has joined: one circuit is one stream.
-    Relayed,
-}
-
-impl fmt::Display for CarrierKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Quic => "QUIC",
-            Self::Tcp => "TCP",
-            Self::Relayed => "relay",
-        })
-    }
+/// The other end of a stream, as proven by TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FarEnd {
+    pub(crate) device: DeviceId,
+    /// Its address; of a circuit, that of the relay.
+    pub(crate) remote: SocketAddr,
+    pub(crate) binding: StreamBinding,
 }
 
 /// A stream and what is known about its other end.
@@ -55,19 +42,19 @@ pub struct Stream {
     pub send: SendHalf,
     /// The way back.
     pub recv: RecvHalf,
-    /// Who is at the other end, as proven by TLS.
+    /// The device at the other end, as proven by TLS.
     pub device: DeviceId,
-    /// What carries it.
+    /// Its carrier.
     pub carrier: CarrierKind,
-    /// Where the other end is; of a circuit: the relay.
+    /// The address of the other end; of a circuit: of the relay.
     pub remote: SocketAddr,
-    /// What proofs on this stream are bound to: equal at both ends, different on every other
-    /// stream, those of the same connection included.
+    /// The binding of proofs on this stream: equal at both ends, different on every other stream,
+    /// those of the same connection included.
     pub binding: StreamBinding,
-    /// Whether this device opened the stream.
+    /// This device opened the stream.
     pub opened_here: bool,
-    /// To whom, and over which of QUIC and TCP, this device's own part of the way leads: of a
-    /// circuit, to the relay.
+    /// The device to which this device's own part of the way leads (of a circuit, the relay), and
+    /// over which of QUIC and TCP.
     pub via: (DeviceId, CarrierKind),
     link: Option<quinn::Connection>,
     /// The QUIC connection that it is on, if nothing else is: of a circuit, the one to the relay.
@@ -76,56 +63,62 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of a QUIC connection.
     pub(crate) fn quic(
-        link: &QuicLink,
+        connection: &quinn::Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
-        hold: Hold,
-        opened_here: bool,
-    ) -> Result<Self, LinkError> {
-        let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
-        let binding = link.binding(send.id(), opened_here)?;
-        Ok(Self {
-            send: SendHalf {
-                way: Send::Quic(send),
-                ended: false,
-                counted: Arc::clone(&counted),
-                _hold: Arc::clone(&hold),
-            },
-            recv: RecvHalf {
-                way: Recv::Quic(recv),
-                counted: Arc::clone(&counted),
-                _hold: hold,
-            },
-            device: link.device(),
-            carrier: CarrierKind::Quic,
-            remote: link.remote(),
-            binding,
-            opened_here,
-            via: (link.device(), CarrierKind::Quic),
-            link: Some(link.connection().clone()),
-            beneath: Some(link.connection().clone()),
-            counted,
-        })
-    }
-
-    /// A TLS connection that is one stream: over TCP, or a circuit.
-    pub(crate) fn tls(
-        carrier: CarrierKind,
-        duplex: Arc<Duplex>,
-        (device, remote, binding): (DeviceId, SocketAddr, StreamBinding),
+        end: FarEnd,
         hold: Hold,
         opened_here: bool,
     ) -> Self {
         let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
         Self {
             send: SendHalf {
-                way: Send::Tls(Arc::clone(&duplex)),
+                half: Send::Quic(send),
                 ended: false,
                 counted: Arc::clone(&counted),
                 _hold: Arc::clone(&hold),
             },
             recv: RecvHalf {
-                way: Recv::Tls(duplex),
+                half: Recv::Quic(recv),
+                counted: Arc::clone(&counted),
+                _hold: hold,
+            },
+            device: end.device,
+            carrier: CarrierKind::Quic,
+            remote: end.remote,
+            binding: end.binding,
+            opened_here,
+            via: (end.device, CarrierKind::Quic),
+            link: Some(connection.clone()),
+            beneath: Some(connection.clone()),
+            counted,
+        }
+    }
+
+    /// A TLS connection that is one stream: over TCP, or a circuit.
+    pub(crate) fn tls(
+        carrier: CarrierKind,
+        duplex: Arc<Duplex>,
+        end: FarEnd,
+        hold: Hold,
+        opened_here: bool,
+    ) -> Self {
+        let FarEnd {
+            device,
+            remote,
+            binding,
+        } = end;
+        let (hold, counted) = (Arc::new(hold), Arc::<Counted>::default());
+        Self {
+            send: SendHalf {
+                half: Send::Tls(Arc::clone(&duplex)),
+                ended: false,
+                counted: Arc::clone(&counted),
+                _hold: Arc::clone(&hold),
+            },
+            recv: RecvHalf {
+                half: Recv::Tls(duplex),
                 counted: Arc::clone(&counted),
                 _hold: hold,
             },
@@ -141,12 +134,12 @@ impl Stream {
         }
     }
 
-    /// What it is to one that it is the way of: its own way, and the connection beneath.
+    /// The route of a circuit over this stream: its own way, and the connection beneath.
     pub(crate) fn beneath(&self) -> ((DeviceId, CarrierKind), Option<quinn::Connection>) {
         (self.via, self.beneath.clone())
     }
 
-    /// Says what a circuit is on.
+    /// Sets the way and the connection beneath a circuit.
     pub(crate) fn over(
         mut self,
         (via, beneath): ((DeviceId, CarrierKind), Option<quinn::Connection>),
@@ -167,15 +160,15 @@ impl Stream {
         if let Some(link) = &self.link {
             link.set_receive_window(wide_window(Reach::of(self.remote.ip()) == Reach::Lan));
         }
-        if let Recv::Tls(duplex) = &self.recv.way {
+        if let Recv::Tls(duplex) = &self.recv.half {
             duplex.widen();
         }
     }
 }
 
 impl Stream {
-    /// Lets the last words of a stream that was finished arrive, for as long as `patience`, and
-    /// then abandons it.
+    /// Lets the last data of a stream that was finished arrive, for as long as `patience`, and then
+    /// abandons it.
     pub(crate) async fn part(mut self, patience: Duration) {
         let last = async {
             if self.send.delivered().await.is_ok() {
@@ -195,10 +188,10 @@ impl Stream {
         self.close();
     }
 
-    /// Breaks it off, and the QUIC connection beneath, if it is one. What was sent and has not
-    /// arrived is not wanted any more.
+    /// Breaks it off, and the QUIC connection beneath, if there is one. Data that has not arrived
+    /// is not wanted any more.
     pub(crate) fn abandon(mut self) {
-        match &self.send.way {
+        match &self.send.half {
             Send::Tls(duplex) => duplex.discard(),
             Send::Quic(_) => self.send.cut(),
         }
@@ -212,7 +205,7 @@ impl Stream {
     }
 }
 
-/// Most bytes that are read of what nobody wants, while last words arrive.
+/// Most unwanted bytes that are read while the last data arrives.
 const LINGER: usize = 256 * 1024;
 
 /// Places that a stream takes in the tables of [`crate::bounds`], given back when both halves are
@@ -271,7 +264,7 @@ enum Send {
 
 /// The sending half of a stream. Dropped before [`finish`](Self::finish), it is reset.
 pub struct SendHalf {
-    way: Send,
+    half: Send,
     ended: bool,
     counted: Arc<Counted>,
     _hold: Arc<Hold>,
@@ -290,7 +283,7 @@ impl SendHalf {
     ///
     /// Not cancel safe: when dropped in the middle, part of the data may have been sent.
     pub async fn send_all(&mut self, pieces: &mut [Bytes]) -> io::Result<()> {
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => send.write_all_chunks(pieces).await.map_err(io::Error::from),
             Send::Tls(duplex) => {
                 write_pieces(duplex, pieces, &self.counted).await?;
@@ -305,17 +298,17 @@ impl SendHalf {
     /// can still lose it, so wait for an answer or for [`delivered`](Self::delivered) first.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.ended = true;
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => send.finish().map_err(io::Error::from),
             Send::Tls(duplex) => poll_fn(|cx| duplex.poll_shutdown(cx)).await,
         }
     }
 
     /// Waits, after [`finish`](Self::finish), until the other side has acknowledged everything. On
-    /// TCP, which cannot tell, it returns at once: the kernel goes on delivering after the
-    /// socket is closed.
+    /// TCP, which cannot know, it returns at once: the kernel goes on delivering after the socket
+    /// is closed.
     pub async fn delivered(&mut self) -> io::Result<()> {
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => match send.stopped().await {
                 Ok(None) => Ok(()),
                 Ok(Some(_)) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -328,7 +321,7 @@ impl SendHalf {
     /// Breaks this way off and leaves the other one: the other side reads an error.
     pub(crate) fn cut(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            match &mut self.way {
+            match &mut self.half {
                 // Left to itself, quinn would finish the stream as if it were complete.
                 Send::Quic(send) => drop(send.reset(CODE)), // fails only when it has ended already
                 Send::Tls(duplex) => duplex.cut(),
@@ -340,7 +333,7 @@ impl SendHalf {
     /// ways.
     pub fn reset(&mut self) {
         self.ended = true;
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => drop(send.reset(CODE)), // fails only when it has ended already
             Send::Tls(duplex) => duplex.abort(),
         }
@@ -367,7 +360,7 @@ impl AsyncWrite for SendHalf {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => AsyncWrite::poll_write(Pin::new(send), cx, data),
             Send::Tls(duplex) => {
                 let polled = duplex.poll_write_vectored(cx, &[IoSlice::new(data)]);
@@ -384,14 +377,14 @@ impl AsyncWrite for SendHalf {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => {
                 let mut written = 0;
                 for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
                     match AsyncWrite::poll_write(Pin::new(send), cx, piece) {
                         Poll::Ready(Ok(part)) => written += part,
                         other if written == 0 => return other,
-                        // Said again when it is asked again.
+                        // The error is returned at the next call.
                         _ => break,
                     }
                 }
@@ -412,7 +405,7 @@ impl AsyncWrite for SendHalf {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => AsyncWrite::poll_flush(Pin::new(send), cx),
             Send::Tls(duplex) => duplex.poll_flush(cx),
         }
@@ -420,7 +413,7 @@ impl AsyncWrite for SendHalf {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.ended = true;
-        match &mut self.way {
+        match &mut self.half {
             Send::Quic(send) => AsyncWrite::poll_shutdown(Pin::new(send), cx),
             Send::Tls(duplex) => duplex.poll_shutdown(cx),
         }
@@ -434,7 +427,7 @@ enum Recv {
 
 /// The receiving half of a stream.
 pub struct RecvHalf {
-    way: Recv,
+    half: Recv,
     counted: Arc<Counted>,
     _hold: Arc<Hold>,
 }
@@ -458,14 +451,14 @@ impl RecvHalf {
         Ok(())
     }
 
-    /// What comes next: puts pieces of it into `pieces`, without copying them on QUIC, elsewhere
-    /// one of up to `most` bytes. Returns how many; `None` at the end. Cancel safe.
+    /// Receives what comes next: puts pieces of it into `pieces`, without copying them on QUIC,
+    /// elsewhere one of up to `most` bytes. Returns how many; `None` at the end. Cancel safe.
     pub async fn receive(
         &mut self,
         pieces: &mut [Bytes],
         most: usize,
     ) -> io::Result<Option<usize>> {
-        match &mut self.way {
+        match &mut self.half {
             Recv::Quic(recv) => {
                 let read = recv.read_chunks(pieces).await?;
                 self.counted
@@ -486,10 +479,10 @@ impl RecvHalf {
         }
     }
 
-    /// Tells the other side that nothing more will be read. On TCP the whole connection goes, both
+    /// Informs the other side that nothing more is read. On TCP the whole connection goes, both
     /// ways.
     pub fn stop(&mut self) {
-        match &mut self.way {
+        match &mut self.half {
             Recv::Quic(recv) => drop(recv.stop(CODE)), // fails only when it has ended already
             Recv::Tls(duplex) => duplex.abort(),
         }
@@ -509,7 +502,7 @@ impl AsyncRead for RecvHalf {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = match &mut self.way {
+        let polled = match &mut self.half {
             Recv::Quic(recv) => AsyncRead::poll_read(Pin::new(recv), cx, buffer),
             Recv::Tls(duplex) => duplex.poll_read(cx, buffer),
         };

@@ -2,18 +2,24 @@
 //! cannot delay another.
 //!
 //! A dead connection is noticed by TCP itself: keep-alive probes after [`KEEP_ALIVE`] of silence,
-//! and unacknowledged data for at most [`USER_TIMEOUT`] where the system can be told so.
+//! and unacknowledged data for at most [`USER_TIMEOUT`] where the system has that option.
 
 use crate::bounds::HANDSHAKE_TIMEOUT;
-use crate::duplex::{Duplex, Io, handshake_of, handshake_with};
-use crate::endpoint::{Core, Incoming};
+use crate::carrier_kind::CarrierKind;
+use crate::dial::PeerKind;
+use crate::duplex::{Duplex, Io};
+use crate::endpoint_core::Core;
 use crate::error::{BindError, LinkError};
+use crate::incoming::Incoming;
 use crate::paths::Segment;
-use crate::quic::{Port, Towards, dual_stack};
+use crate::port::{Port, dual_stack};
 use crate::reach::canonical;
+use crate::single::Transport;
 use crate::socket::Socket;
-use crate::stream::{CarrierKind, Hold, Stream};
+use crate::stream::{FarEnd, Hold, Stream};
+use crate::tls_handshake::{handshake_of, handshake_with};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use hither_proto::{DeviceId, StreamBinding};
 use socket2::{Protocol, SockRef, TcpKeepalive, Type};
@@ -80,87 +86,155 @@ fn prepare(socket: &TcpStream, quiet: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// A dial of TCP.
-#[derive(Clone, Copy)]
-struct Dial<'a> {
-    core: &'a Arc<Core>,
+/// Connections to one address of a device.
+pub(crate) struct TcpTransport {
+    core: Arc<Core>,
     device: DeviceId,
     address: SocketAddr,
-    towards: Towards,
+    peer: PeerKind,
+}
+
+impl TcpTransport {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        device: DeviceId,
+        address: SocketAddr,
+        peer: PeerKind,
+    ) -> Self {
+        Self {
+            core: Arc::clone(core),
+            device,
+            address,
+            peer,
+        }
+    }
+
+    /// The address that is dialled.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes the first connection. Also returns how long the TCP handshake took, one round trip.
+    pub(crate) async fn first(&self) -> Result<(Stream, Duration), LinkError> {
+        self.connect_within(HANDSHAKE_TIMEOUT).await
+    }
+
+    async fn connect_within(&self, patience: Duration) -> Result<(Stream, Duration), LinkError> {
+        let attempt = Attempt {
+            transport: self,
+            patience,
+            made: &watch::Sender::new(None),
+        };
+        let dialled = timeout(HANDSHAKE_TIMEOUT, attempt.dial());
+        dialled.await.unwrap_or(Err(LinkError::TimedOut))
+    }
+}
+
+impl Transport for TcpTransport {
+    fn connect(&self, patience: Duration) -> BoxFuture<'_, Result<(Stream, Duration), LinkError>> {
+        Box::pin(self.connect_within(patience))
+    }
+
+    fn answers(&self, patience: Duration) -> BoxFuture<'_, bool> {
+        let connected = timeout(patience, TcpStream::connect(self.address));
+        Box::pin(async { matches!(connected.await, Ok(Ok(_))) })
+    }
+}
+
+/// One attempt to connect.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    transport: &'a TcpTransport,
     /// How long the first answer may take.
     patience: Duration,
     /// Time that the other side took to answer.
     made: &'a watch::Sender<Option<Duration>>,
 }
 
-/// Dials `device` at one address; `patience`: how long the first answer may take, if that is known.
-/// Also returns how long the TCP handshake took, one round trip.
-pub(crate) async fn connect(
-    core: &Arc<Core>,
-    device: DeviceId,
-    address: SocketAddr,
-    towards: Towards,
-    patience: Option<Duration>,
-) -> Result<(Stream, Duration), LinkError> {
-    let patience = patience.unwrap_or(HANDSHAKE_TIMEOUT);
-    let dial = Dial {
-        core,
-        device,
-        address,
-        towards,
-        patience,
-        made: &watch::Sender::new(None),
-    };
-    let dialled = timeout(HANDSHAKE_TIMEOUT, dial_shorter(dial));
-    dialled.await.unwrap_or(Err(LinkError::TimedOut))
-}
-
-/// Dials; when the connection is made and the handshake does not go on, once more beside it with
-/// shorter segments: a path that loses long packets lets the first ones through.
-async fn dial_shorter(of: Dial<'_>) -> Result<(Stream, Duration), LinkError> {
-    let paths = &of.core.paths;
-    let first = paths.segment(of.device);
-    let mut segment = first;
-    let attempt = async |segment: Segment| (dial(of, segment).await, segment);
-    let mut running = FuturesUnordered::new();
-    running.push(attempt(segment));
-    loop {
-        let stuck = async {
-            let Some(shorter) = segment.shorter() else {
-                return pending().await;
-            };
-            let mut made = of.made.subscribe();
-            // The sender lives as long as this does.
-            let rtt = made
-                .wait_for(Option::is_some)
-                .await
-                .ok()
-                .and_then(|rtt| *rtt)
-                .unwrap_or_default();
-            sleep(STUCK.max(rtt * STUCK_TRIPS)).await;
-            shorter
-        };
-        tokio::select! {
-            Some((ended, with)) = running.next() => match ended {
-                Ok(dialled) => {
-                    if with != first {
-                        paths.passes(of.device, with);
+impl Attempt<'_> {
+    /// Dials; when the connection is made and the handshake does not go on, once more beside it
+    /// with shorter segments: a path that loses long packets lets the first ones through.
+    async fn dial(self) -> Result<(Stream, Duration), LinkError> {
+        let device = self.transport.device;
+        let paths = &self.transport.core.paths;
+        let first = paths.segment(device);
+        let mut segment = first;
+        let attempt = async |segment: Segment| (self.dial_with(segment).await, segment);
+        let mut running = FuturesUnordered::new();
+        running.push(attempt(segment));
+        loop {
+            tokio::select! {
+                Some((ended, with)) = running.next() => match ended {
+                    Ok(dialled) => {
+                        if with != first {
+                            paths.passes(device, with);
+                        }
+                        return Ok(dialled);
                     }
-                    return Ok(dialled);
+                    Err(error) if running.is_empty() => return Err(error),
+                    Err(_) => {}
+                },
+                shorter = self.stuck(segment) => {
+                    segment = shorter;
+                    running.push(attempt(segment));
                 }
-                Err(error) if running.is_empty() => return Err(error),
-                Err(_) => {}
-            },
-            shorter = stuck => {
-                segment = shorter;
-                running.push(attempt(segment));
             }
         }
     }
+
+    /// Waits until the handshake of a connection that was made with this length of segments seems
+    /// to be stuck; returns the next shorter one.
+    async fn stuck(self, segment: Segment) -> Segment {
+        let Some(shorter) = segment.shorter() else {
+            return pending().await;
+        };
+        let mut made = self.made.subscribe();
+        // The sender lives as long as this does.
+        let rtt = made
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|rtt| *rtt)
+            .unwrap_or_default();
+        sleep(STUCK.max(rtt * STUCK_TRIPS)).await;
+        shorter
+    }
+
+    async fn dial_with(self, segment: Segment) -> Result<(Stream, Duration), LinkError> {
+        let TcpTransport {
+            core,
+            device,
+            address,
+            peer,
+        } = self.transport;
+        let permit = core
+            .bounds
+            .dial()
+            .ok_or(LinkError::TooMany("connections"))?;
+        let unreachable = |error: io::Error| LinkError::Unreachable(error.to_string());
+        let start = Instant::now();
+        let socket = timeout(self.patience, connected(*address, segment))
+            .await
+            .map_err(|_| LinkError::TimedOut)?;
+        let socket = socket.map_err(unreachable)?;
+        let rtt = start.elapsed();
+        self.made.send_replace(Some(rtt));
+        prepare(&socket, *peer == PeerKind::Relay).map_err(unreachable)?;
+        let remote = canonical(socket.peer_addr().map_err(unreachable)?);
+        let (io, binding) = handshake_with(core, *device, Socket::Tcp(socket)).await?;
+        let end = FarEnd {
+            device: *device,
+            remote,
+            binding,
+        };
+        let duplex = duplex(core, Some(*device), io);
+        let hold = Hold::dialled(permit);
+        Ok((Stream::tls(CarrierKind::Tcp, duplex, end, hold, true), rtt))
+    }
 }
 
-/// Connects, with segments of at most that length both ways: the other side is told (RFC 9293,
-/// section 3.7.1).
+/// Connects, with segments of at most that length both ways: the option is sent to the other side
+/// (RFC 9293, section 3.7.1).
 async fn connected(address: SocketAddr, segment: Segment) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -176,44 +250,6 @@ async fn connected(address: SocketAddr, segment: Segment) -> io::Result<TcpStrea
     #[cfg(not(unix))]
     let _ = segment;
     socket.connect(address).await
-}
-
-async fn dial(of: Dial<'_>, segment: Segment) -> Result<(Stream, Duration), LinkError> {
-    let Dial {
-        core,
-        device,
-        address,
-        towards,
-        patience,
-        made,
-    } = of;
-    let permit = core
-        .bounds
-        .dial()
-        .ok_or(LinkError::TooMany("connections"))?;
-    let unreachable = |error: io::Error| LinkError::Unreachable(error.to_string());
-    let start = Instant::now();
-    let socket = timeout(patience, connected(address, segment))
-        .await
-        .map_err(|_| LinkError::TimedOut)?;
-    let socket = socket.map_err(unreachable)?;
-    let rtt = start.elapsed();
-    made.send_replace(Some(rtt));
-    prepare(&socket, towards == Towards::Relay).map_err(unreachable)?;
-    let remote = canonical(socket.peer_addr().map_err(unreachable)?);
-    let (io, binding) = handshake_with(core, device, Socket::Tcp(socket)).await?;
-    let known = (device, remote, binding);
-    let hold = Hold::dialled(permit);
-    Ok((
-        Stream::tls(
-            CarrierKind::Tcp,
-            duplex(core, Some(device), io),
-            known,
-            hold,
-            true,
-        ),
-        rtt,
-    ))
 }
 
 /// A connection that is broken off when this device loses its end of it.
@@ -264,8 +300,8 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
                     let duplex = duplex(&task_core, None, io);
                     duplex.abort_when(place.evicted(), &task_core.tasks);
                     let hold = Hold::accepted(stream, tcp, place);
-                    let known = (device, remote, binding);
-                    let stream = Stream::tls(CarrierKind::Tcp, duplex, known, hold, false);
+                    let end = FarEnd { device, remote, binding };
+                    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false);
                     // Fails only when the endpoint is gone; the stream is then dropped.
                     let _ = task_core.incoming.send(Incoming::Stream(stream)).await;
                 }

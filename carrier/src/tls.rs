@@ -26,14 +26,13 @@ use std::sync::{Arc, OnceLock};
 
 /// Protocol name negotiated on every connection.
 pub(crate) const ALPN: &[u8] = b"hither/1";
-/// Label of the exporter (RFC 8446, section 7.5) that binds what is said on a stream to that
-/// stream.
+/// Label of the exporter (RFC 8446, section 7.5) that binds the proofs on a stream to that stream.
 pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-hither-v2";
 /// Number of the one stream of a connection that is one stream.
 pub(crate) const ONLY_STREAM: u64 = 0;
 
 /// Returns the exporter's context for one stream of a connection: its number, which on QUIC also
-/// says which end opened it.
+/// names the end that opened it.
 pub(crate) const fn exporter_context(stream: u64) -> [u8; 8] {
     stream.to_be_bytes()
 }
@@ -59,7 +58,7 @@ pub(crate) enum TlsError {
     Protocol,
 }
 
-/// What all connections of one device share.
+/// The TLS state that all connections of one device share.
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
     key: Arc<CertifiedKey>,
@@ -98,7 +97,8 @@ impl Tls {
         Arc::clone(&self.server)
     }
 
-    /// For dialling `expected` and nobody else. The verifier tells afterwards who answered instead.
+    /// The configuration for dialling `expected` and nobody else. The verifier names afterwards the
+    /// device that answered instead.
     pub(crate) fn client(
         &self,
         expected: DeviceId,
@@ -182,7 +182,7 @@ impl PeerVerifier {
 
 const SCHEMES: [SignatureScheme; 1] = [SignatureScheme::ED25519];
 
-/// What verifying a server and verifying a client have in common: two traits with the same methods.
+/// The common part of verifying a server and verifying a client: two traits with the same methods.
 macro_rules! with_a_raw_key {
     () => {
         fn verify_tls12_signature(

@@ -16,7 +16,7 @@ use crate::rate::RateEstimator;
 use crate::time::Time;
 use std::time::Duration;
 
-/// What carries a link.
+/// A carrier of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Carrier {
     /// QUIC over UDP.
@@ -39,14 +39,14 @@ const TRIAL_BYTES: u64 = 8 << 20;
 const TRIAL_TIME: Duration = Duration::from_secs(3);
 /// After so much time a carrier that is slower than the one tried before has had its trial.
 const TRIAL_BRIEF: Duration = Duration::from_secs(1);
-/// Where the direct carrier tried before is slower than this, bytes per second, the next one is
-/// tried beside it, with one request at a time. It seems slower than it is then, and has to be
-/// about as fast all the same.
+/// If the direct carrier tried before is slower than this, bytes per second, the next one is tried
+/// beside it, with one request at a time. It seems slower than it is then, and has to be about as
+/// fast all the same.
 const THIN: f64 = 1e7;
 /// How much faster the other carrier must have been to be preferred: noise must not flip the
 /// choice.
 const ADVANTAGE: f64 = 1.1;
-/// The same for a relay beside a direct way: what it carries costs somebody something.
+/// The same for a relay beside a direct way: its traffic costs somebody something.
 const ADVANTAGE_RELAYED: f64 = 1.5;
 /// A carrier that failed is left alone for this long.
 const REST: Duration = Duration::from_secs(30);
@@ -112,27 +112,28 @@ impl CarrierChoice {
         }
     }
 
-    /// Below which rate of the direct way a faster relay is worth its price, bytes per second.
+    /// Sets the rate of the direct way below which a faster relay is worth its price, bytes per
+    /// second.
     pub const fn set_worth(&mut self, rate: f64) {
         self.worth = rate;
     }
 
-    /// Whether the device is far away.
+    /// Sets whether the device is far away.
     pub const fn set_far(&mut self, far: bool) {
         self.far = far;
     }
 
-    /// Whether it can be reached through a relay.
+    /// Returns whether it can be reached through a relay.
     pub const fn has_relayed(&self) -> bool {
         self.relayed.available
     }
 
-    /// A carrier connects now, or does not any more.
+    /// Sets whether a carrier connects.
     pub fn set_available(&mut self, carrier: Carrier, available: bool) {
         self.state(carrier).available = available;
     }
 
-    /// A request over this carrier broke.
+    /// Notes that a request over this carrier broke.
     pub fn failed(&mut self, carrier: Carrier, now: Time) {
         // Beside a direct way nothing waits for a relay: whether there is one is found out first.
         let beside = carrier == Carrier::Relayed && (self.quic.available || self.tcp.available);
@@ -141,7 +142,7 @@ impl CarrierChoice {
         state.available &= !beside;
     }
 
-    /// `bytes` were asked for over this carrier.
+    /// Notes that `bytes` were asked for over this carrier.
     pub fn asked(&mut self, carrier: Carrier, bytes: u64, now: Time) {
         let state = self.state(carrier);
         if state.outstanding == 0 {
@@ -150,14 +151,14 @@ impl CarrierChoice {
         state.outstanding += bytes;
     }
 
-    /// `bytes` that were asked for arrived.
+    /// Notes that `bytes` that were asked for arrived.
     pub fn arrived(&mut self, carrier: Carrier, bytes: u64, now: Time) {
         let state = self.state(carrier);
         state.rate.arrived(bytes, now);
         self.settle(carrier, bytes, now);
     }
 
-    /// `bytes` that were asked for will not come.
+    /// Notes that `bytes` that were asked for will not come.
     pub fn given_up(&mut self, carrier: Carrier, bytes: u64, now: Time) {
         self.settle(carrier, bytes, now);
     }
@@ -192,8 +193,8 @@ impl CarrierChoice {
         }
     }
 
-    /// Whether a carrier on trial beside another one waits for a request: it gets one, whatever is
-    /// asked of the other.
+    /// Returns whether a carrier on trial beside another one waits for a request: it gets one,
+    /// whatever is asked of the other.
     pub fn waits_on_trial(&self, now: Time) -> bool {
         let choice = self.prefer(now);
         let state = self.of(choice);
@@ -216,7 +217,7 @@ impl CarrierChoice {
             (Some(_), true) if self.is_outdone(now) => Carrier::Relayed,
             (Some(direct), _) => direct,
             (None, true) => Carrier::Relayed,
-            // All rest: whichever is there at all.
+            // All rest: any that is there.
             (None, false) if self.quic.available => Carrier::Quic,
             (None, false) if self.tcp.available => Carrier::Tcp,
             (None, false) if self.relayed.available => Carrier::Relayed,
@@ -224,7 +225,7 @@ impl CarrierChoice {
         }
     }
 
-    /// Whether the direct way was measured, and is too slow.
+    /// Returns whether the direct way was measured, and is too slow.
     pub fn is_slow(&self, now: Time) -> bool {
         self.too_slow(now).is_some()
     }
@@ -245,7 +246,7 @@ impl CarrierChoice {
         } else {
             (Carrier::Tcp, Carrier::Quic)
         };
-        // Where little is moved there is no second trial, however long it takes: many neighbours at
+        // With little traffic there is no second trial, however long it takes: many neighbours at
         // once would only have more to do.
         if self.of(first).rate.total() < TRIAL_BYTES {
             return first;
@@ -276,8 +277,8 @@ impl CarrierChoice {
             .filter(|rate| *rate < self.worth)
     }
 
-    /// Whether the relay takes the place of a direct way that is too slow: it was measured to be
-    /// faster, or is to be.
+    /// Returns whether the relay takes the place of a direct way that is too slow: it was measured
+    /// to be faster, or is to be.
     fn is_outdone(&self, now: Time) -> bool {
         let Some(direct) = self.too_slow(now) else {
             return false;
@@ -295,7 +296,7 @@ impl CarrierChoice {
         self.measured(now)?.measured()
     }
 
-    /// Whether what [`Self::rate`] says was measured more than once.
+    /// Returns whether [`Self::rate`] was measured more than once.
     pub fn is_settled(&self, now: Time) -> bool {
         self.measured(now).is_some_and(RateEstimator::is_settled)
     }
@@ -481,7 +482,7 @@ mod tests {
         );
         assert_eq!(used.last(), Some(&Carrier::Relayed));
         assert!(choice.is_slow(at(30_000)));
-        // 2.6 MB/s directly are enough for who would not pay for more than 1 MB/s.
+        // 2.6 MB/s directly are enough for a user who would not pay for more than 1 MB/s.
         choice.set_worth(1e6);
         assert_eq!(choice.pick(at(30_000)), Some(Carrier::Quic));
         assert!(!choice.is_slow(at(30_000)));

@@ -1,14 +1,15 @@
-//! Claims: neighbours that fetch the same version agree on who gets which first copy.
+//! Claims: neighbours that fetch the same version agree on which device gets which first copy.
 //!
 //! A first copy of a span is one that no neighbour has: it comes over a link that all of them
 //! share, so that one of them should get it and give it to the others (source-selection design,
 //! rules 2 and 7). Everyone has an own part of the share, by rendezvous hashing (Thaler and
-//! Ravishankar, 1998), and begins with that. Who is done with it takes from the others' parts, but
-//! says so first and waits for what they say: two phases, so that two never get the same.
+//! Ravishankar, 1998), and begins with that. A device that is done with it takes from the others'
+//! parts, but announces that first and waits for objections: two phases, so that two never get the
+//! same.
 //!
-//! Invariants: a claim defers, it never blocks for good: claims of who makes no progress are taken
-//! over, and after [`STRIKES`] of that ignored. What others claim is bounded by [`MAX_CLAIMS`] a
-//! device.
+//! Invariants: a claim defers, it never blocks for good: claims of a device that makes no progress
+//! are taken over, and after [`STRIKES`] of that ignored. The claims of others are bounded by
+//! [`MAX_CLAIMS`] a device.
 
 use crate::spans::Span;
 use crate::time::Time;
@@ -17,14 +18,14 @@ use hither_proto::{Claims, PositionRange, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long after saying so a tentative claim holds if nobody objects: two coalescing delays and
-/// some round trips.
+/// How long after its announcement a tentative claim holds if nobody objects: two coalescing delays
+/// and some round trips.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How long changes are gathered before they are told, as for what is held.
+/// How long changes are gathered before they are announced, as for holdings.
 const COALESCE: Duration = Duration::from_millis(10);
 /// Most tentative claims at a time.
 const MAX_TENTATIVE: usize = 8;
-/// Most active claims that are told.
+/// Most active claims that are announced.
 const MAX_ACTIVE: usize = MAX_CLAIMS - MAX_TENTATIVE;
 /// After how many takeovers the claims of a device are ignored.
 const STRIKES: u32 = 3;
@@ -39,9 +40,9 @@ struct Claim {
     since: Time,
 }
 
-/// What a neighbour says of its own fetch.
+/// The claims of a neighbour.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Theirs {
+pub(crate) struct PeerClaims {
     version: u64,
     /// By first position. They should not overlap; of those that do, the one that begins last
     /// counts.
@@ -51,24 +52,24 @@ pub(crate) struct Theirs {
     strikes: u32,
 }
 
-/// How a claim of another device stands.
+/// The state of a claim of another device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum ClaimState {
     /// It may still give way.
     Tentative,
     /// It is getting the span.
     Active,
-    /// It says so, and shows nothing for it.
+    /// It claims the span, and shows no progress.
     Stale,
 }
 
-impl Theirs {
+impl PeerClaims {
     /// The version that it fetches.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// It says what it claims now.
+    /// Sets its claims.
     pub fn said(&mut self, said: &Claims, now: Time) {
         let before = std::mem::take(&mut self.claims);
         let fresh = self.version != said.version;
@@ -99,53 +100,53 @@ impl Theirs {
         self.claims.iter().map(|(start, claim)| *start..claim.end)
     }
 
-    /// It announced something new.
+    /// Notes that it announced something new.
     pub fn progressed(&mut self, now: Time) {
         self.progress = now;
     }
 
-    /// Whether its claims still count.
+    /// Returns whether its claims still count.
     pub const fn counts(&self) -> bool {
         self.strikes < STRIKES
     }
 
-    /// A claim of it was taken over.
+    /// Notes that a claim of it was taken over.
     pub fn struck(&mut self) {
         self.strikes += 1;
     }
 
-    /// What it claims of a span. `usual`: how long a span takes here.
-    pub fn standing(&self, span: &Span, usual: Duration, now: Time) -> Option<Standing> {
+    /// The state of its claim on a span. `usual`: the time that a span takes here.
+    pub fn state(&self, span: &Span, usual: Duration, now: Time) -> Option<ClaimState> {
         let (_, claim) = self.claims.range(..span.start + span.count).next_back()?;
         if claim.end <= span.start {
             return None;
         }
         let quiet = now.since(claim.since.max(self.progress));
         Some(match claim.tentative {
-            _ if quiet > PATIENCE + usual * 2 => Standing::Stale,
-            true => Standing::Tentative,
-            false => Standing::Active,
+            _ if quiet > PATIENCE + usual * 2 => ClaimState::Stale,
+            true => ClaimState::Tentative,
+            false => ClaimState::Active,
         })
     }
 }
 
-/// What this device claims of one share.
+/// The claims of this device on one share.
 #[derive(Debug, Default)]
-pub(crate) struct Own {
+pub(crate) struct OwnClaims {
     /// Spans being got as first copies, and those that are got and not announced yet.
     active: BTreeSet<u32>,
     /// Spans to be got at that time, unless somebody objects.
     tentative: BTreeMap<u32, Time>,
-    /// Something changed since it was told.
+    /// When changes are announced, if there are some.
     tell_at: Option<Time>,
 }
 
-impl Own {
+impl OwnClaims {
     fn changed(&mut self, now: Time) {
         self.tell_at.get_or_insert(now + COALESCE);
     }
 
-    /// A first copy is being got.
+    /// Claims a first copy that is being fetched.
     pub fn get(&mut self, span: u32, now: Time) {
         self.tentative.remove(&span);
         if self.active.insert(span) {
@@ -171,7 +172,7 @@ impl Own {
             .map(|(span, _)| *span)
     }
 
-    /// Whether a span is wished for.
+    /// Returns whether a span is wished for.
     pub fn is_wished(&self, span: u32) -> bool {
         self.tentative.contains_key(&span)
     }
@@ -186,21 +187,21 @@ impl Own {
         self.active.iter().copied()
     }
 
-    /// A span is not claimed any more: others have it, it was given up, or it is announced.
+    /// Ends the claim on a span: others have it, it was given up, or it is announced.
     pub fn release(&mut self, span: u32, now: Time) {
         if self.active.remove(&span) | self.tentative.remove(&span).is_some() {
             self.changed(now);
         }
     }
 
-    /// A new plan: nothing of the old one is claimed.
+    /// Ends all claims: there is a new plan.
     pub fn clear(&mut self, now: Time) {
         self.active.clear();
         self.tentative.clear();
         self.changed(now);
     }
 
-    /// When something is to be told, or a wish is granted.
+    /// When something is to be announced, or a wish is granted.
     pub fn due(&self) -> Option<Time> {
         self.tell_at
             .into_iter()
@@ -217,7 +218,7 @@ impl Own {
         }
     }
 
-    /// Nothing is wished for any more.
+    /// Ends all wishes.
     pub fn forget_wishes(&mut self, now: Time) {
         if !self.tentative.is_empty() {
             self.tentative.clear();
@@ -225,17 +226,17 @@ impl Own {
         }
     }
 
-    /// Whether something is to be told now.
+    /// Returns whether something is to be announced now.
     pub fn is_due(&self, now: Time) -> bool {
         self.tell_at.is_some_and(|at| at <= now)
     }
 
-    /// The same; from then on it counts as told.
+    /// The same; from then on it counts as announced.
     pub fn take_due(&mut self, now: Time) -> bool {
         self.tell_at.take_if(|at| *at <= now).is_some()
     }
 
-    /// What is told. `span`: the positions of a span.
+    /// The message that announces the claims. `span`: the positions of a span.
     pub fn told(&self, version: u64, span: impl Fn(u32) -> Option<(u32, u32)>) -> Claims {
         // One run a span, so that it keeps its identity whatever is claimed beside it.
         let run =
@@ -300,23 +301,23 @@ mod tests {
             active: runs(&[6, 7]),
             tentative: runs(&[16]),
         };
-        let mut theirs = Theirs::default();
+        let mut theirs = PeerClaims::default();
         theirs.said(&claims, at(0));
-        let standing = |theirs: &Theirs, index, ms| {
-            theirs.standing(
+        let state = |theirs: &PeerClaims, index, ms| {
+            theirs.state(
                 spans.span(index).unwrap(),
                 Duration::from_millis(100),
                 at(ms),
             )
         };
-        assert_eq!(standing(&theirs, 0, 10), None);
-        assert_eq!(standing(&theirs, 1, 10), Some(Standing::Active));
-        assert_eq!(standing(&theirs, 2, 10), None);
-        assert_eq!(standing(&theirs, 4, 10), Some(Standing::Tentative));
+        assert_eq!(state(&theirs, 0, 10), None);
+        assert_eq!(state(&theirs, 1, 10), Some(ClaimState::Active));
+        assert_eq!(state(&theirs, 2, 10), None);
+        assert_eq!(state(&theirs, 4, 10), Some(ClaimState::Tentative));
         theirs.said(&claims, at(1000)); // Saying it again is no progress.
-        assert_eq!(standing(&theirs, 1, 1300), Some(Standing::Stale));
+        assert_eq!(state(&theirs, 1, 1300), Some(ClaimState::Stale));
         theirs.progressed(at(1300));
-        assert_eq!(standing(&theirs, 1, 1400), Some(Standing::Active));
+        assert_eq!(state(&theirs, 1, 1400), Some(ClaimState::Active));
         (0..STRIKES).for_each(|_| theirs.struck());
         assert!(!theirs.counts());
     }
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn a_wish_is_told_granted_later_and_bounded() {
         let spans = table();
-        let mut own = Own::default();
+        let mut own = OwnClaims::default();
         own.get(3, at(0));
         assert!(own.wish(1, at(0)) && !own.wish(1, at(1)));
         assert!(!own.take_due(at(9)) && own.take_due(at(10)));

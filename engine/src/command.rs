@@ -1,4 +1,4 @@
-//! What the engine wants done, as data. The loop around it does it and reports back.
+//! The commands of the engine, as data. The loop around it carries them out and reports back.
 
 use crate::carrier_choice::Carrier;
 use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Ranges, ShareId, Space};
@@ -22,13 +22,13 @@ pub enum Waiting {
     NoHolder,
     /// Devices answer, but none of them has what is missing.
     NotHeld,
-    /// Whoever has what is missing gave damaged data.
+    /// All sources of the missing chunks gave damaged data.
     Damaged,
-    /// What is missing costs more than the fetch may cost.
+    /// The missing chunks cost more than the fetch may cost.
     TooDear,
     /// Its owner ended the share.
     Gone,
-    /// Its owner is there and does not know the share, and nobody else has it.
+    /// The owner is there and does not know the share, and nobody else has it.
     Unknown,
 }
 
@@ -41,7 +41,7 @@ pub enum Command {
         share: ShareId,
         /// The device or store.
         device: DeviceId,
-        /// Which of both it is: they are shown different proofs.
+        /// Its kind: a device and a store receive different proofs.
         kind: HolderKind,
     },
     /// Close the control and bulk streams about `share` to `device`.
@@ -76,7 +76,7 @@ pub enum Command {
         carrier: Carrier,
         /// The request.
         request: RequestId,
-        /// What the positions count.
+        /// The space that the positions belong to.
         space: Space,
         /// The version they belong to.
         version: u64,
@@ -92,43 +92,43 @@ pub enum Command {
         /// The request.
         request: RequestId,
     },
-    /// Everything planned of this space is got.
+    /// Everything planned of this space is fetched.
     SpaceComplete {
         /// The share.
         share: ShareId,
         /// The space.
         space: Space,
     },
-    /// Tell a session everything that is held of its share.
+    /// Send a session everything that is held of its share.
     Announce {
         /// The session.
         session: SessionId,
-        /// What to say.
+        /// The message.
         announcement: Announcement,
     },
-    /// Tell a session what changed.
+    /// Send a session the changes of what is held.
     Delta {
         /// The session.
         session: SessionId,
-        /// What to say.
+        /// The message.
         delta: Delta,
     },
-    /// Tell a session which spans are being got from outside the group.
+    /// Send a session the spans that are being fetched from outside the neighbourhood.
     Claims {
         /// The session.
         session: SessionId,
-        /// What to say.
+        /// The message.
         claims: Claims,
     },
     /// Send these chunks now, then report [`crate::Engine::request_sent`].
     Serve {
         /// The stream that asked.
         stream: StreamId,
-        /// The asker's number of the request.
+        /// The requester's number of the request.
         request: u64,
         /// The share.
         share: ShareId,
-        /// What the positions count.
+        /// The space that the positions belong to.
         space: Space,
         /// The version they belong to.
         version: u64,
@@ -139,23 +139,23 @@ pub enum Command {
     Abort {
         /// The stream that asked.
         stream: StreamId,
-        /// The asker's number of the request.
+        /// The requester's number of the request.
         request: u64,
     },
-    /// Tell the asker to come back later.
+    /// Ask the requester to come back later.
     Busy {
         /// The stream that asked.
         stream: StreamId,
-        /// The asker's number of the request.
+        /// The requester's number of the request.
         request: u64,
         /// After how many milliseconds.
         retry_after_ms: u32,
     },
-    /// Tell the asker that some of what it wants is not held here.
+    /// Inform the requester that some of the chunks are not held here.
     NotHeld {
         /// The stream that asked.
         stream: StreamId,
-        /// The asker's number of the request.
+        /// The requester's number of the request.
         request: u64,
         /// The positions that are not held.
         ranges: Ranges,

@@ -1,23 +1,23 @@
-//! How far away a device is, and who is a neighbour.
+//! The distance of a device, and whether it is a neighbour.
 
-use crate::site::SiteId;
+use crate::site_id::SiteId;
 use std::time::Duration;
 
 /// Round-trip time below which a device is a neighbour (source-selection design, "Words").
 const NEAR: Duration = Duration::from_millis(5);
 /// The same for a device on a network that this one is on itself: a busy machine answers late, and
 /// stays near. With seventeen devices on two cores some handshakes took 160 ms. A single pair that
-/// takes each other for strangers does not keep to each other's claims: the origin gave a third
-/// more than the file.
+/// take each other for strangers do not respect each other's claims: the origin gave a third more
+/// than the file.
 const NEAR_ON_SAME_NETWORK: Duration = Duration::from_millis(500);
 
-/// How far away a device is.
+/// The distance of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Distance {
     /// Round-trip time of its link.
     pub rtt: Duration,
-    /// Its address is on a network that this device is on itself, by the system's word and not by
-    /// hearsay.
+    /// Its address is on a network that this device is on itself, as the system reports it, not as
+    /// others claim.
     pub same_network: bool,
     /// The network that it is on, when that is another one.
     pub site: Option<SiteId>,

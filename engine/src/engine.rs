@@ -6,13 +6,14 @@
 use crate::carrier_choice::Carrier;
 use crate::command::{Command, RequestId, SessionId, StreamId};
 use crate::distance::Distance;
-use crate::fetch::{Arrival, Fetch, FetchProgress};
+use crate::fetch::{Arrival, Fetch, FetchGoal, FetchProgress};
 use crate::inventory::Inventory;
 use crate::journal::Journal;
 use crate::map::FetchView;
 use crate::plan::Plan;
 use crate::policy::{EarliestFinish, Policy};
 use crate::price::{Budget, Prices};
+use crate::round::Round;
 use crate::serving::Serving;
 use crate::time::Time;
 use crate::version::Presence;
@@ -24,12 +25,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-/// What an engine is made with.
+/// The configuration of an engine.
 #[derive(Debug)]
 pub struct EngineConfig {
     /// This device.
     pub device: DeviceId,
-    /// How sources are chosen.
+    /// The policy that chooses sources.
     pub policy: Box<dyn Policy>,
 }
 
@@ -43,7 +44,7 @@ impl EngineConfig {
     }
 }
 
-/// The state of one device: what it fetches, holds and serves.
+/// The state of one device: its fetches, its holdings and its uploads.
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
@@ -52,7 +53,7 @@ pub struct Engine {
     serving: Serving,
     prices: Prices,
     next_request: u64,
-    /// Ended fetches that others take for running still, and their versions.
+    /// Ended fetches that other devices still take for running, and their versions.
     farewells: Vec<(ShareId, u64)>,
     commands: Vec<Command>,
     ready: VecDeque<Command>,
@@ -76,14 +77,14 @@ impl Engine {
 
     // --- getters ---
 
-    /// How a fetch stands; `None` when there is none of this share.
+    /// The progress of a fetch; `None` when there is none of this share.
     pub fn progress(&self, share: ShareId, now: Time) -> Option<FetchProgress> {
         self.fetches.get(&share).map(|f| f.progress(now))
     }
 
     /// The record of a running fetch.
     pub fn journal(&self, share: ShareId) -> Option<&Journal> {
-        self.fetches.get(&share).map(|f| &f.journal)
+        self.fetches.get(&share).map(Fetch::journal)
     }
 
     /// A fetch as it is now, its data as at most `cells` cells; `None` when there is none of this
@@ -116,38 +117,42 @@ impl Engine {
         let mut hasher = std::hash::DefaultHasher::new();
         (self.config.device.as_bytes(), share.as_bytes()).hash(&mut hasher);
         let seed = hasher.finish();
-        let fetch = || Fetch::new(self.config.device, share, owner, pin, preferred, seed);
+        let goal = FetchGoal {
+            share,
+            owner,
+            pin,
+            preferred,
+        };
+        let fetch = || Fetch::new(self.config.device, goal, seed);
         self.fetches
             .entry(share)
             .or_insert_with(fetch)
             .set_prices(self.prices);
     }
 
-    /// This device has seen the head of a version at some time: an older one is taken only when
-    /// nobody shows that one in time.
+    /// Records that this device has seen the head of a version at some time: an older version is
+    /// chosen only when nobody shows that one in time.
     pub fn set_known_version(&mut self, share: ShareId, version: u64, now: Time) {
-        self.with_fetch(share, now, |fetch, _| {
-            fetch.newer.known = fetch.newer.known.max(version)
-        });
+        self.with_fetch(share, now, |fetch, _| fetch.set_known_version(version));
     }
 
     /// Takes note of whether the owner of a share that is being fetched is there.
     pub fn set_owner_presence(&mut self, share: ShareId, presence: Presence, now: Time) {
-        self.with_fetch(share, now, |fetch, _| fetch.newer.owner = presence);
+        self.with_fetch(share, now, |fetch, _| fetch.set_owner_presence(presence));
     }
 
-    /// Returns whether a version of a share that is being fetched is about to be chosen, or whoever
-    /// may have a later one is being connected to.
+    /// Returns whether a version of a share that is being fetched is about to be chosen, or a
+    /// device that may have a later one is being connected to.
     pub fn is_choosing(&self, share: ShareId) -> bool {
         self.fetches.get(&share).is_some_and(Fetch::is_choosing)
     }
 
-    /// What a fetch may cost. Without it, a fetch is balanced and knows no limit.
+    /// Sets what a fetch may cost. Without it, a fetch is balanced and has no limit.
     pub fn set_budget(&mut self, share: ShareId, budget: Budget, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.set_budget(budget));
     }
 
-    /// What sources cost this device; all are free until it is said.
+    /// Sets what sources cost this device; all are free before.
     pub fn set_prices(&mut self, prices: Prices, now: Time) {
         self.prices = prices;
         for share in self.fetching().collect::<Vec<_>>() {
@@ -160,25 +165,21 @@ impl Engine {
         let fetch = self.fetches.remove(&share)?;
         self.farewells
             .extend(fetch.claims().map(|claims| (share, claims.version)));
-        for device in fetch.sources.keys() {
-            self.ready.push_back(Command::CloseSession {
-                share,
-                device: *device,
-            });
+        for device in fetch.devices() {
+            self.ready
+                .push_back(Command::CloseSession { share, device });
         }
-        Some(fetch.journal)
+        Some(fetch.into_journal())
     }
 
     /// Answers [`Command::VersionChosen`] (or decides the version, when the loop knows it) and
-    /// follows [`Command::SpaceComplete`]: what there is to get of a space.
+    /// follows [`Command::SpaceComplete`]: sets what there is to fetch of a space.
     pub fn plan(&mut self, share: ShareId, plan: Plan, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.plan(plan, now, commands)
-        });
+        self.with_fetch(share, now, |fetch, round| fetch.plan(plan, round));
     }
 
-    /// Chunks were verified and written: those of a request, or (`None`) copies of what was here
-    /// already.
+    /// Records chunks that were verified and written: those of a request, or (`None`) copies of
+    /// what was here already.
     pub fn stored(
         &mut self,
         share: ShareId,
@@ -186,39 +187,38 @@ impl Engine {
         positions: &[u32],
         now: Time,
     ) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.stored(request, positions, now, commands)
+        self.with_fetch(share, now, |fetch, round| {
+            fetch.stored(request, positions, round)
         });
     }
 
-    /// Some of what a plan of data did not want was copied from elsewhere on this device: shown as
-    /// such by [`Self::view`].
+    /// Records chunks that a plan of data did not want, because they were copied from elsewhere on
+    /// this device: [`Self::view`] shows them as such.
     pub fn copied(&mut self, share: ShareId, positions: &RoaringBitmap) {
         if let Some(fetch) = self.fetches.get_mut(&share) {
             fetch.copied(positions);
         }
     }
 
-    /// A chunk of a request did not verify: its source lied or its bytes were damaged.
+    /// Records a chunk of a request that did not verify: its source lied or its bytes were damaged.
     pub fn damaged(&mut self, share: ShareId, request: RequestId, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.damaged(request, now, commands)
-        });
+        self.with_fetch(share, now, |fetch, round| fetch.damaged(request, round));
     }
 
-    /// Written positions turned out not to be there: they are fetched again.
+    /// Fetches positions again that were written and turned out not to be there.
     pub fn lost(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.lost(positions));
     }
 
     // --- fetching: what the carriers report ---
 
-    /// A device was discovered (or is hinted at) and may hold shares that are being fetched.
+    /// Adds a device that was discovered (or is hinted at) and may hold a share that is being
+    /// fetched.
     pub fn handle_device_seen(&mut self, share: ShareId, device: DeviceId, now: Time) {
         self.handle_holder_seen(share, device, HolderKind::Device, now);
     }
 
-    /// A device or store is said to hold a share that is being fetched. The loop knows its
+    /// Adds a device or store that may hold a share that is being fetched. The loop knows its
     /// addresses.
     pub fn handle_holder_seen(
         &mut self,
@@ -232,15 +232,15 @@ impl Engine {
         }
     }
 
-    /// A device said goodbye.
+    /// Removes a device that announced its departure.
     pub fn handle_device_gone(&mut self, device: DeviceId) {
         self.fetches
             .values_mut()
             .for_each(|fetch| fetch.device_gone(device));
     }
 
-    /// The network under this device is another one: whoever could not be reached, or gave nothing,
-    /// may do so now.
+    /// Handles a change of the network under this device: sources that could not be reached, or
+    /// gave nothing, may do so now.
     pub fn handle_network_changed(&mut self, now: Time) {
         let shares: Vec<ShareId> = self.fetches.keys().copied().collect();
         for share in shares {
@@ -248,7 +248,8 @@ impl Engine {
         }
     }
 
-    /// A control session was opened and both sides proved that they know the secret.
+    /// Handles a control session that was opened, after both sides proved that they know the
+    /// secret.
     pub fn handle_session_opened(
         &mut self,
         share: ShareId,
@@ -263,13 +264,13 @@ impl Engine {
         });
     }
 
-    /// A device showed a newer head on a session that is open. The loop has checked its signature
-    /// and can give it when [`Command::VersionChosen`] names its version.
+    /// Handles a newer head that a device showed on an open session. The loop has checked its
+    /// signature and can give it when [`Command::VersionChosen`] names its version.
     pub fn handle_head(&mut self, share: ShareId, device: DeviceId, version: u64, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.head(device, version, now));
     }
 
-    /// A control session was refused by the other side.
+    /// Handles a control session that the other side refused.
     pub fn handle_session_refused(
         &mut self,
         share: ShareId,
@@ -282,12 +283,12 @@ impl Engine {
         });
     }
 
-    /// A control session could not be opened, or broke.
+    /// Handles a control session that could not be opened, or broke.
     pub fn handle_session_failed(&mut self, share: ShareId, device: DeviceId, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.session_failed(device, now));
     }
 
-    /// Another device said what it holds.
+    /// Handles an announcement of what another device holds.
     pub fn handle_announced(
         &mut self,
         share: ShareId,
@@ -300,27 +301,25 @@ impl Engine {
         });
     }
 
-    /// Another device said what changed.
+    /// Handles a change of what another device holds.
     pub fn handle_delta(&mut self, share: ShareId, device: DeviceId, delta: &Delta, now: Time) {
-        self.with_fetch(share, now, |fetch, commands| {
-            fetch.delta(device, delta, now, commands)
-        });
+        self.with_fetch(share, now, |fetch, round| fetch.delta(device, delta, round));
     }
 
-    /// Another device said which first copies it is getting.
+    /// Handles the claims of another device on first copies.
     pub fn handle_claims(&mut self, share: ShareId, device: DeviceId, claims: &Claims, now: Time) {
         self.with_fetch(share, now, |fetch, _| {
             fetch.claims_said(device, claims, now)
         });
     }
 
-    /// Another device said on what terms it gives.
+    /// Handles the terms on which another device serves.
     pub fn handle_terms(&mut self, share: ShareId, device: DeviceId, terms: Terms, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.terms(device, terms));
     }
 
-    /// A device is said to be there again, or there is a new way to everybody (`None`): whoever was
-    /// not reached is tried at once.
+    /// Handles the return of a device, or of a route to all of them (`None`): sources that were not
+    /// reached are tried at once.
     pub fn handle_back(&mut self, device: Option<DeviceId>, now: Time) {
         let shares: Vec<ShareId> = self.fetches.keys().copied().collect();
         for share in shares {
@@ -328,7 +327,7 @@ impl Engine {
         }
     }
 
-    /// A carrier to a device connects now, or does not any more.
+    /// Handles a carrier to a device that connects now, or does not any more.
     pub fn handle_carrier(
         &mut self,
         share: ShareId,
@@ -342,7 +341,7 @@ impl Engine {
         });
     }
 
-    /// A device whose session is open is reached in another way now.
+    /// Handles a device with an open session that is reached over another route now.
     pub fn handle_moved(
         &mut self,
         share: ShareId,
@@ -353,7 +352,7 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.moved(device, distance, now));
     }
 
-    /// The bulk stream of a carrier to a device broke.
+    /// Handles a bulk stream of a carrier to a device that broke.
     pub fn handle_carrier_failed(
         &mut self,
         share: ShareId,
@@ -366,7 +365,7 @@ impl Engine {
         });
     }
 
-    /// A chunk begins to arrive; says what to do with it.
+    /// Handles a chunk that begins to arrive; returns what to do with it.
     pub fn handle_arrival(
         &mut self,
         share: ShareId,
@@ -376,7 +375,7 @@ impl Engine {
         now: Time,
     ) -> Arrival {
         if request.0 >= self.next_request {
-            return Arrival::Unasked;
+            return Arrival::Unsolicited;
         }
         let mut arrival = Arrival::Unneeded;
         self.with_fetch(share, now, |fetch, _| {
@@ -385,12 +384,12 @@ impl Engine {
         arrival
     }
 
-    /// Bytes of a chunk that has begun to arrive are coming from a device, on whatever carrier.
+    /// Records that bytes of a chunk are coming from a device, on any carrier.
     pub fn handle_moving(&mut self, share: ShareId, device: DeviceId, now: Time) {
         self.with_fetch(share, now, |fetch, _| fetch.moving(device, now));
     }
 
-    /// The other side has sent all it will for a request.
+    /// Handles the end of a request: the other side has sent all it will.
     pub fn handle_served(
         &mut self,
         share: ShareId,
@@ -401,7 +400,7 @@ impl Engine {
         self.with_fetch(share, now, |fetch, _| fetch.served(device, request, now));
     }
 
-    /// The other side does not hold some of a request.
+    /// Handles an answer that some of a request is not held.
     pub fn handle_not_held(
         &mut self,
         share: ShareId,
@@ -415,7 +414,7 @@ impl Engine {
         });
     }
 
-    /// The other side is too busy for a request.
+    /// Handles an answer that the other side is too busy for a request.
     pub fn handle_busy(
         &mut self,
         share: ShareId,
@@ -431,8 +430,8 @@ impl Engine {
 
     // --- holding ---
 
-    /// Declares what is held of one version of a share, all of it durable; replaces what was said
-    /// before.
+    /// Declares what is held of one version of a share, all of it durable; replaces what was
+    /// declared before.
     pub fn hold(
         &mut self,
         share: ShareId,
@@ -445,7 +444,7 @@ impl Engine {
         self.tell(now);
     }
 
-    /// These positions are verified and durable now.
+    /// Adds positions that are verified and durable.
     pub fn durable(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         self.inventory.durable(share, positions, now);
         if let (Some(fetch), Some(held)) =
@@ -456,13 +455,13 @@ impl Engine {
         self.tell(now);
     }
 
-    /// These positions are not held any more.
+    /// Removes positions that are not held any more.
     pub fn withdraw(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         self.inventory.withdraw(share, positions, now);
         self.tell(now);
     }
 
-    /// The share is not held any more.
+    /// Removes a share that is not held any more.
     pub fn release(&mut self, share: ShareId) {
         self.inventory.release(share, &mut self.commands);
         self.ready.extend(self.commands.drain(..));
@@ -470,8 +469,8 @@ impl Engine {
 
     // --- serving: what the carriers report ---
 
-    /// Another device opened a control stream about a share: it is told what is held, and what is
-    /// claimed.
+    /// Handles a control stream about a share that another device opened: it receives the holdings
+    /// and the claims.
     pub fn handle_subscribed(&mut self, session: SessionId, share: ShareId) {
         self.inventory.subscribe(session, share, &mut self.commands);
         let claims = self.fetches.get(&share).and_then(Fetch::claims);
@@ -480,23 +479,23 @@ impl Engine {
         self.ready.extend(self.commands.drain(..));
     }
 
-    /// A control stream ended.
+    /// Handles the end of a control stream.
     pub fn handle_unsubscribed(&mut self, session: SessionId) {
         self.inventory.unsubscribe(session);
     }
 
-    /// A device opened a bulk stream.
+    /// Handles a bulk stream that a device opened.
     pub fn handle_stream_opened(&mut self, stream: StreamId, device: DeviceId) {
         self.serving.stream_opened(stream, device);
     }
 
-    /// A bulk stream ended.
+    /// Handles the end of a bulk stream.
     pub fn handle_stream_closed(&mut self, stream: StreamId) {
         self.serving.stream_closed(stream, &mut self.commands);
         self.ready.extend(self.commands.drain(..));
     }
 
-    /// A device asks for chunks.
+    /// Handles a request for chunks.
     pub fn handle_want(&mut self, stream: StreamId, share: ShareId, want: Want) {
         let (held, missing) = self
             .inventory
@@ -521,13 +520,14 @@ impl Engine {
         self.ready.extend(self.commands.drain(..));
     }
 
-    /// A device takes a request back.
+    /// Handles a request that its device takes back.
     pub fn handle_cancel(&mut self, stream: StreamId, request: u64) {
         self.serving.cancel(stream, request, &mut self.commands);
         self.ready.extend(self.commands.drain(..));
     }
 
-    /// What [`Command::Serve`] asked for was sent (or sending it ended early).
+    /// Records that the chunks of a [`Command::Serve`] were sent (or that sending them ended
+    /// early).
     pub fn request_sent(&mut self, stream: StreamId, request: u64) {
         self.serving.sent(stream, request, &mut self.commands);
         self.ready.extend(self.commands.drain(..));
@@ -538,12 +538,12 @@ impl Engine {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         for fetch in self.fetches.values_mut() {
-            fetch.advance(
-                &*self.config.policy,
+            fetch.advance(&mut Round::new(
                 now,
+                &*self.config.policy,
                 &mut self.next_request,
                 &mut self.commands,
-            );
+            ));
         }
         self.tell(now);
     }
@@ -570,24 +570,26 @@ impl Engine {
     }
 
     fn tell(&mut self, now: Time) {
-        // What is held goes first: a claim ends only when others know of it. Who hears that nobody
-        // gets a span any more, and not yet that somebody has it, gets it once more.
+        // Holdings are announced first: a claim ends only when others know the chunks to be held. A
+        // device that learns that nobody fetches a span any more, and not yet that somebody has it,
+        // would fetch it again.
         for (share, _) in self
             .fetches
             .iter()
-            .filter(|(_, fetch)| fetch.group.own.is_due(now))
+            .filter(|(_, fetch)| fetch.claims_due(now))
         {
             self.inventory.hurry(*share, now);
         }
         self.inventory.tell(now, &mut self.commands);
         for (share, fetch) in &mut self.fetches {
-            fetch.tell_claims(&self.inventory.sessions_of(*share), now, &mut self.commands);
+            let sessions = self.inventory.sessions_of(*share);
+            self.commands.extend(fetch.take_claims(&sessions, now));
         }
         self.say_farewell();
         self.ready.extend(self.commands.drain(..));
     }
 
-    /// Tells that fetches have ended, once everybody knows what came of them.
+    /// Announces that fetches have ended, once all sessions know what they brought.
     fn say_farewell(&mut self) {
         for (share, version) in std::mem::take(&mut self.farewells) {
             if self.inventory.has_news(share) {
@@ -612,16 +614,17 @@ impl Engine {
         &mut self,
         share: ShareId,
         now: Time,
-        change: impl FnOnce(&mut Fetch, &mut Vec<Command>),
+        change: impl FnOnce(&mut Fetch, &mut Round<'_>),
     ) {
         if let Some(fetch) = self.fetches.get_mut(&share) {
-            change(fetch, &mut self.commands);
-            fetch.advance(
-                &*self.config.policy,
+            let mut round = Round::new(
                 now,
+                &*self.config.policy,
                 &mut self.next_request,
                 &mut self.commands,
             );
+            change(fetch, &mut round);
+            fetch.advance(&mut round);
             self.ready.extend(self.commands.drain(..));
         }
     }

@@ -1,4 +1,4 @@
-//! A source as the policy sees it: how fast, how busy, how dear.
+//! A source as the policy sees it: its rate, its load, its price.
 
 use crate::policy::SourceFacts;
 use crate::rate::{UNMEASURED_LAN, UNMEASURED_WAN};
@@ -23,12 +23,12 @@ impl Source {
             HolderKind::Device if self.site().is_none() => UNMEASURED_LAN,
             HolderKind::Device | HolderKind::Store => UNMEASURED_WAN,
         };
-        // Whoever gave nothing in time, ever, is slower than that.
+        // A source that never gave anything in time is slower than that.
         let unmeasured = unmeasured / f64::from(1u32 << (2 * self.strikes.min(MAX_PATIENCE)));
         self.carriers.rate(now).unwrap_or(unmeasured).max(1.0)
     }
 
-    /// How long so many bytes take from it, when its rate was measured.
+    /// The time that `bytes` take from it, when its rate was measured; zero otherwise.
     pub fn takes(&self, bytes: u64, now: Time) -> Duration {
         let seconds = self
             .carriers
@@ -46,7 +46,8 @@ impl Source {
         (product as u64).clamp(WINDOW.0, WINDOW.1)
     }
 
-    /// How it stands. What cheaper sources give is not known to a source: the fetch fills it in.
+    /// The facts of the source. The rates of cheaper sources are not known to it: the fetch fills
+    /// them in.
     pub fn facts(&self, now: Time) -> SourceFacts {
         #[cfg(test)]
         crate::testing::made_facts();

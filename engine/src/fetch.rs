@@ -1,39 +1,44 @@
 //! One fetch: finding holders, choosing a version, getting root, manifest and data.
 //!
-//! The fetch owns its sources and requests; which source gets which span is decided in
-//! `scheduler.rs`, what happens to slow and silent ones in `repair.rs`. Invariants: a request ends
-//! exactly once, when everything it asked for is stored, refused, damaged or given up; a position
-//! is asked for twice at most at any time, and twice only in the tail.
+//! A fetch composes its parts: the sources, the choice of the version, the span table, the
+//! requests, the neighbourhood and the spending each own their state. Everything that concerns
+//! several of them is here and below: sessions in this file, chunks in `chunks.rs`, how requests
+//! end in `endings.rs`, which source gets which span in `scheduler.rs` and `endgame.rs`, the
+//! progress of a fetch in `progress.rs`.
+
+mod chunks;
+mod endgame;
+mod endings;
+mod progress;
+mod scheduler;
 
 use crate::carrier_choice::Carrier;
-use crate::command::{Command, RequestId, Waiting};
+use crate::command::{Command, SessionId, Waiting};
 use crate::distance::Distance;
-use crate::group::Group;
 use crate::journal::{Journal, JournalEvent};
-use crate::map::Givers;
-use crate::policy::Policy;
-use crate::request::Request;
-use crate::site::{Site, SiteId};
-use crate::source::{Continuity, Session, Source};
+use crate::map::Providers;
+use crate::neighbourhood::Neighbourhood;
+use crate::plan::Plan;
+use crate::price::{Budget, Prices};
+use crate::reading_order::ReadingOrder;
+use crate::requests::Requests;
+use crate::round::Round;
+use crate::snapshot::Snapshot;
+use crate::source::Continuity;
+use crate::sources::Sources;
 use crate::spans::SpanTable;
 use crate::spending::Spending;
+use crate::stalls::Stalls;
+use crate::target::Target;
 use crate::time::Time;
-use crate::version::Newer;
-use hither_proto::{Announcement, Delta, DeviceId, HolderKind, Refusal, ShareId, Space};
+use crate::version::{Presence, VersionChoice};
+use hither_proto::{
+    Announcement, Claims, Delta, DeviceId, HolderKind, Refusal, ShareId, Space, Terms,
+};
 use roaring::RoaringBitmap;
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Most devices considered as sources of one fetch.
-pub(crate) const MAX_SOURCES: usize = 256;
-/// Most stores among them.
-const MAX_STORES: usize = 16;
-/// Most control sessions of one fetch.
-const MAX_SESSIONS: usize = 64;
-/// After how long a device that does not have the share is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-
-/// What a fetch is doing.
+/// The phase of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Looking for devices that have the share.
@@ -44,12 +49,12 @@ pub enum Phase {
     Preparing,
 }
 
-/// How a fetch stands.
+/// The progress of a fetch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchProgress {
-    /// What it is doing.
+    /// Its phase.
     pub phase: Phase,
-    /// Why it makes no progress, if it makes none.
+    /// The reason for making no progress, if it makes none.
     pub waiting: Option<Waiting>,
     /// Devices that were asked for something and are not done.
     pub giving: u32,
@@ -57,172 +62,183 @@ pub struct FetchProgress {
     pub missing_bytes: u64,
     /// Devices on the same network that fetch the same, and wait for what is got here.
     pub neighbours: u32,
-    /// True when the owner is connected: what it does not have, it will not have again.
+    /// True when the owner is connected: chunks that it does not have, it will not have again.
     pub owner: bool,
 }
 
-/// What the loop should do with a chunk that begins to arrive.
+/// The treatment of a chunk that begins to arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// Verify and store it, then report.
     Wanted,
     /// Read past it: it was asked for once and is not needed any more.
     Unneeded,
-    /// Nobody asked for it: the device breaks the protocol.
-    Unasked,
+    /// It was never requested: the device breaks the protocol.
+    Unsolicited,
+}
+
+/// The goal of a fetch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FetchGoal {
+    pub share: ShareId,
+    pub owner: DeviceId,
+    /// The only acceptable version, if there is one.
+    pub pin: Option<u64>,
+    /// The version that a resumed fetch would like to go on with.
+    pub preferred: Option<u64>,
 }
 
 /// One fetch of one share.
 #[derive(Debug)]
 pub(crate) struct Fetch {
-    /// This device.
-    pub device: DeviceId,
-    pub share: ShareId,
-    pub(crate) owner: DeviceId,
-    pub pin: Option<u64>,
-    /// The version that a resumed fetch would like to go on with.
-    pub preferred: Option<u64>,
-    pub version: Option<u64>,
-    /// When a version is to be chosen.
-    pub decide_at: Option<Time>,
-    /// Tracks what is known of versions that nobody who is connected has shown.
-    pub newer: Newer,
-    pub phase: Phase,
-    pub spans: SpanTable,
-    /// Makes this device read the share in another order than its neighbours.
-    pub seed: u64,
-    /// Counts the places chosen so far, once others outside the group are seen to fetch too.
-    pub places: Option<u64>,
-    /// Other networks that sources are on.
-    pub sites: BTreeMap<SiteId, Site>,
-    /// Neighbours that fetch too.
-    pub group: Group,
-    /// What it may cost and has cost.
-    pub spending: Spending,
-    /// Counts the wishes, so that each looks elsewhere.
-    pub wishes: u64,
-    /// Some source could give more, and there is nothing for it.
-    pub tail: bool,
+    share: ShareId,
+    phase: Phase,
     /// All data is got; what others claim may still wait for it.
-    pub data_done: bool,
-    pub sources: BTreeMap<DeviceId, Source>,
-    pub requests: BTreeMap<RequestId, Request>,
-    /// Spans that were taken away from a source.
-    pub moved: BTreeSet<u32>,
-    pub journal: Journal,
-    /// Who gave which span of the data.
-    pub givers: Givers,
-    pub repair_at: Option<Time>,
-    /// Since when something is missing and nothing is in flight.
-    pub idle_since: Option<Time>,
-    pub gone: bool,
-    /// The owner was reached and does not know the share.
-    pub unknown: bool,
+    data_done: bool,
+    /// Some source could give more, and there is nothing for it.
+    endgame: bool,
+    version: VersionChoice,
+    sources: Sources,
+    spans: SpanTable,
+    requests: Requests,
+    neighbourhood: Neighbourhood,
+    order: ReadingOrder,
+    spending: Spending,
+    stalls: Stalls,
+    journal: Journal,
+    /// The sources that gave each span of the data.
+    providers: Providers,
 }
 
 impl Fetch {
-    pub fn new(
-        device: DeviceId,
-        share: ShareId,
-        owner: DeviceId,
-        pin: Option<u64>,
-        preferred: Option<u64>,
-        seed: u64,
-    ) -> Self {
+    /// A fetch by `device` that reads the share in the order of `seed`.
+    pub fn new(device: DeviceId, goal: FetchGoal, seed: u64) -> Self {
         Self {
-            device,
-            share,
-            owner,
-            pin,
-            preferred,
-            version: None,
-            decide_at: None,
-            newer: Newer::default(),
+            share: goal.share,
             phase: Phase::Locating,
-            spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
-            seed,
-            places: None,
-            sites: BTreeMap::new(),
-            group: Group::default(),
-            spending: Spending::default(),
-            wishes: 0,
-            tail: false,
             data_done: false,
-            sources: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            moved: BTreeSet::new(),
+            endgame: false,
+            version: VersionChoice::new(goal.pin, goal.preferred),
+            sources: Sources::new(goal.owner),
+            spans: SpanTable::new(Vec::new(), RoaringBitmap::new()),
+            requests: Requests::default(),
+            neighbourhood: Neighbourhood::new(device, goal.share),
+            order: ReadingOrder::new(seed),
+            spending: Spending::default(),
+            stalls: Stalls::default(),
             journal: Journal::default(),
-            givers: Givers::default(),
-            repair_at: None,
-            idle_since: None,
-            gone: false,
-            unknown: false,
+            providers: Providers::default(),
+        }
+    }
+
+    /// The space that is being got; `None` before and between spaces.
+    const fn space(&self) -> Option<Space> {
+        match self.phase {
+            Phase::Fetching(space) => Some(space),
+            Phase::Locating | Phase::Preparing => None,
+        }
+    }
+
+    /// The same with its version.
+    fn target(&self) -> Option<Target> {
+        let (version, space) = (self.version.chosen()?, self.space()?);
+        Some(Target { version, space })
+    }
+
+    fn snapshot(&self, now: Time) -> Snapshot<'_> {
+        Snapshot::new(&self.sources, &self.spans, self.target(), now)
+    }
+
+    // --- what the loop decides ---
+
+    /// Notes that this device has seen the head of a version at some time.
+    pub fn set_known_version(&mut self, version: u64) {
+        self.version.set_known(version);
+    }
+
+    /// Notes whether the owner of the share is there.
+    pub const fn set_owner_presence(&mut self, presence: Presence) {
+        self.version.set_owner_presence(presence);
+    }
+
+    /// Sets what the fetch may spend.
+    pub const fn set_budget(&mut self, budget: Budget) {
+        self.spending.set_budget(budget);
+    }
+
+    /// Sets what sources cost here.
+    pub fn set_prices(&mut self, prices: Prices) {
+        self.spending.set_prices(prices);
+        self.sources
+            .iter_mut()
+            .for_each(|source| source.reprice(&prices));
+    }
+
+    /// Begins a space; what was asked for before means nothing any more.
+    pub fn plan(&mut self, plan: Plan, round: &mut Round<'_>) {
+        let now = round.now;
+        for (id, request) in self.requests.take_all() {
+            round.command(Command::Cancel {
+                share: self.share,
+                device: request.device,
+                request: id,
+            });
+            self.settle_bytes(request.device, request.carrier, &request.awaited, now);
+        }
+        self.sources
+            .iter_mut()
+            .for_each(|source| source.forget_requests());
+        self.version.planned(plan.version);
+        self.spans = SpanTable::new(plan.lengths, plan.wanted);
+        self.providers = if plan.space == Space::Data {
+            Providers::new(self.spans.len())
+        } else {
+            Providers::default()
+        };
+        self.order.reset();
+        self.neighbourhood.reset(now);
+        self.data_done = false;
+        self.spending.begin(now);
+        self.phase = Phase::Fetching(plan.space);
+        self.finish_space(round);
+    }
+
+    /// Reports that everything planned is got, when it is.
+    fn finish_space(&mut self, round: &mut Round<'_>) {
+        if let Some(space) = self.space().filter(|_| self.spans.is_complete()) {
+            self.phase = Phase::Preparing;
+            self.data_done = space == Space::Data;
+            round.command(Command::SpaceComplete {
+                share: self.share,
+                space,
+            });
         }
     }
 
     // --- devices and sessions ---
 
-    /// A device or store is there that may have the share. Beyond [`MAX_SOURCES`] somebody must
-    /// make room (`room.rs`), but for the owner. What was known as a device is not made a store
-    /// by hearsay, nor the other way round.
+    /// Adds a device or store that may have the share.
     pub fn holder_seen(&mut self, device: DeviceId, kind: HolderKind, now: Time) {
-        let stores = || {
-            self.sources
-                .values()
-                .filter(|s| s.kind == HolderKind::Store)
-                .count()
-        };
-        let full = self.sources.len() >= MAX_SOURCES
-            || (kind == HolderKind::Store && stores() >= MAX_STORES);
-        if full
-            && device != self.owner
-            && !self.sources.contains_key(&device)
-            && !self.make_room(kind)
-        {
-            return;
-        }
-        let source = self
-            .sources
-            .entry(device)
-            .or_insert_with(|| Source::new(device, kind, now));
-        source.retry_now(now);
-        source.reprice(&self.spending.prices);
+        self.sources.seen(device, kind, self.spending.prices(), now);
     }
 
-    /// A source (or any) may be reached again: it is tried at once. Makes nobody a source.
+    /// Tries a source (or all of them) at once. Makes no device a source.
     pub fn retry(&mut self, device: Option<DeviceId>, now: Time) {
-        let meant = |source: &&mut Source| device.is_none_or(|device| device == source.device);
-        self.sources
-            .values_mut()
-            .filter(meant)
-            .for_each(|source| source.retry_now(now));
+        self.sources.retry(device, now);
     }
 
-    /// What was learned of sources by their silence means nothing any more; those that are not
-    /// reached are tried at once.
+    /// Forgets what was learned of sources by their silence, and tries those that are not connected
+    /// at once.
     pub fn network_changed(&mut self, now: Time) {
-        self.sources
-            .values_mut()
-            .for_each(|source| source.network_changed(now));
+        self.sources.network_changed(now);
     }
 
+    /// Removes a device that announced its departure.
     pub fn device_gone(&mut self, device: DeviceId) {
-        // Who lied is remembered: a goodbye is no way to be trusted again. The owner is worth a try
-        // whatever is heard. Stores say no goodbye; a device that does so in the name of
-        // one changes nothing.
-        let closed = |s: &Source| {
-            matches!(s.session, Session::Closed { .. }) && s.kind == HolderKind::Device
-        };
-        if device != self.owner
-            && self
-                .sources
-                .get(&device)
-                .is_some_and(|s| closed(s) && !s.banned)
-        {
-            self.sources.remove(&device);
-        }
+        self.sources.said_goodbye(device);
     }
 
+    /// Notes that the session with a device is open, and which version it knows.
     pub fn session_opened(
         &mut self,
         device: DeviceId,
@@ -230,7 +246,7 @@ impl Fetch {
         distance: Distance,
         now: Time,
     ) {
-        let Some(source) = self.sources.get_mut(&device) else {
+        let Some(source) = self.sources.get_mut(device) else {
             return;
         };
         source.opened(head_version, distance, now);
@@ -240,53 +256,43 @@ impl Fetch {
             Carrier::Quic
         };
         source.carriers.set_available(carrier, true);
-        source.settle_way(&self.spending.prices, now);
-        self.gone = false;
-        self.unknown &= device != self.owner;
-        self.head_shown(device == self.owner, head_version, now);
+        source.update_carrier(self.spending.prices(), now);
+        self.sources.opened(device);
+        self.version
+            .head_shown(self.sources.is_owner(device), head_version, now);
     }
 
-    /// A device that is there knows this version now. It has it only when it announces it.
+    /// Notes that a device that is there knows this version now. It has it only when it announces
+    /// it.
     pub fn head(&mut self, device: DeviceId, version: u64, now: Time) {
-        let Some(source) = self.sources.get_mut(&device) else {
+        let Some(source) = self.sources.get_mut(device) else {
             return;
         };
         source.head_version = source.head_version.max(version);
-        if source.session == Session::Open {
-            self.head_shown(device == self.owner, version, now);
+        if source.is_open() {
+            self.version
+                .head_shown(self.sources.is_owner(device), version, now);
         }
     }
 
+    /// Takes note of a session that the other side refused.
     pub fn session_refused(&mut self, device: DeviceId, refusal: Refusal, now: Time) {
-        let pause = match refusal {
-            Refusal::Busy(ms) => Duration::from_millis(u64::from(ms)),
-            Refusal::NotFound => {
-                self.unknown |= device == self.owner;
-                ASK_AGAIN
-            }
-            Refusal::Protocol => Duration::from_secs(60),
-            Refusal::Gone => {
-                self.gone |= device == self.owner;
-                Duration::from_secs(60)
-            }
-        };
+        let pause = self.sources.refused(device, refusal);
         self.session_ended(device, pause, now);
-        if let (Refusal::Busy(_), Some(source)) = (refusal, self.sources.get_mut(&device)) {
-            source.come_back(now, pause);
-        }
-        // Hearsay made it a store, and it is none: it may still turn out to be a device.
-        let store = |s: &Source| s.kind == HolderKind::Store && !s.banned;
-        if refusal == Refusal::Protocol && self.sources.get(&device).is_some_and(store) {
-            self.sources.remove(&device);
+        match refusal {
+            Refusal::Busy(_) => {
+                if let Some(source) = self.sources.get_mut(device) {
+                    source.come_back(now, pause);
+                }
+            }
+            Refusal::Protocol => self.sources.is_no_store(device),
+            Refusal::NotFound | Refusal::Gone => {}
         }
     }
 
+    /// Takes note of a session that broke, or could not be opened.
     pub fn session_failed(&mut self, device: DeviceId, now: Time) {
-        if self
-            .sources
-            .get(&device)
-            .is_some_and(|s| s.session == Session::Open)
-        {
+        if self.sources.get(device).is_some_and(|s| s.is_open()) {
             self.journal.note(now, device, JournalEvent::Lost);
         }
         self.session_ended(device, Duration::ZERO, now);
@@ -294,41 +300,53 @@ impl Fetch {
 
     fn session_ended(&mut self, device: DeviceId, pause: Duration, now: Time) {
         self.drop_requests_of(device, now);
-        self.no_answer(now);
-        if let Some(source) = self.sources.get_mut(&device) {
-            Carrier::ALL
-                .into_iter()
-                .for_each(|carrier| source.carriers.set_available(carrier, false));
-            source.closed(now, pause);
-        }
+        self.version.no_answer(now);
+        self.sources.closed(device, pause, now);
     }
 
+    /// Notes what a device announces.
     pub fn announced(&mut self, device: DeviceId, announcement: Announcement, now: Time) {
-        if let Some(source) = self.sources.get_mut(&device) {
+        if let Some(source) = self.sources.get_mut(device) {
             source.announced(announcement, now);
         }
     }
 
-    pub fn delta(
-        &mut self,
-        device: DeviceId,
-        delta: &Delta,
-        now: Time,
-        commands: &mut Vec<Command>,
-    ) {
+    /// Applies a change to what a device announced; after a gap its session is opened again.
+    pub fn delta(&mut self, device: DeviceId, delta: &Delta, round: &mut Round<'_>) {
         let gap = self
             .sources
-            .get_mut(&device)
-            .is_some_and(|s| s.delta(delta, now) == Continuity::Gap);
+            .get_mut(device)
+            .is_some_and(|s| s.delta(delta, round.now) == Continuity::Gap);
         if gap {
-            commands.push(Command::CloseSession {
+            round.command(Command::CloseSession {
                 share: self.share,
                 device,
             });
-            self.session_ended(device, Duration::ZERO, now);
+            self.session_ended(device, Duration::ZERO, round.now);
         }
     }
 
+    /// Notes the terms on which a device gives. A store sends none: what it costs is for its reader
+    /// to configure.
+    pub fn terms(&mut self, device: DeviceId, terms: Terms) {
+        let source = self.sources.get_mut(device);
+        if let Some(source) = source.filter(|s| s.kind == HolderKind::Device) {
+            source.set_terms(terms, self.spending.prices());
+        }
+    }
+
+    /// Notes what a device claims.
+    pub fn claims_said(&mut self, device: DeviceId, said: &Claims, now: Time) {
+        let source = self.sources.get_mut(device);
+        if let Some(source) = source.filter(|s| s.kind == HolderKind::Device) {
+            source.claims(said, now);
+        }
+        if self.neighbourhood.contains(device) {
+            self.neighbourhood.gather_claims(&self.sources, &self.spans);
+        }
+    }
+
+    /// Notes whether a carrier to a device connects.
     pub fn set_available(
         &mut self,
         device: DeviceId,
@@ -336,290 +354,140 @@ impl Fetch {
         available: bool,
         now: Time,
     ) {
-        if let Some(source) = self.sources.get_mut(&device) {
+        if let Some(source) = self.sources.get_mut(device) {
             source.carriers.set_available(carrier, available);
-            source.settle_way(&self.spending.prices, now);
+            source.update_carrier(self.spending.prices(), now);
         }
     }
 
-    /// A device whose session is open is somewhere else now, or reached in another way. What is on
-    /// its way from it counts for its new site.
+    /// Notes that a device whose session is open is reached in another way now.
     pub fn moved(&mut self, device: DeviceId, distance: Distance, now: Time) {
-        let Some(source) = self
-            .sources
-            .get_mut(&device)
-            .filter(|s| s.session == Session::Open)
-        else {
-            return;
+        self.sources
+            .moved(device, distance, self.spending.prices(), now);
+    }
+
+    // --- claims ---
+
+    /// The claims of this fetch; `None` while there is nothing to share yet.
+    pub fn claims(&self) -> Option<Claims> {
+        let shares = self.space() == Some(Space::Data) || self.data_done;
+        let version = self.version.chosen().filter(|_| shares)?;
+        Some(self.neighbourhood.claims_of(version, &self.spans))
+    }
+
+    /// Returns whether claims are to be sent now.
+    pub fn claims_due(&self, now: Time) -> bool {
+        self.neighbourhood.own_claims().is_due(now)
+    }
+
+    /// Returns the claims to send to these sessions now.
+    pub fn take_claims(&mut self, sessions: &[SessionId], now: Time) -> Vec<Command> {
+        if !self.neighbourhood.own_claims_mut().take_due(now) {
+            return Vec::new();
+        }
+        let Some(claims) = self.claims() else {
+            return Vec::new();
         };
-        let (before, outstanding) = (source.site(), source.carriers.outstanding());
-        source.found_at(distance);
-        source.settle_way(&self.spending.prices, now);
-        let after = source.site();
-        if before != after {
-            if let Some(site) = before.and_then(|site| self.sites.get_mut(&site)) {
-                site.settled(outstanding, now);
-            }
-            if let Some(site) = after {
-                self.sites.entry(site).or_default().asked(outstanding, now);
-            }
-        }
-    }
-
-    // --- chunks ---
-
-    pub fn arrival(
-        &mut self,
-        device: DeviceId,
-        id: RequestId,
-        position: u32,
-        now: Time,
-    ) -> Arrival {
-        let Some(request) = self.requests.get_mut(&id) else {
-            self.late(device, position);
-            return Arrival::Unneeded;
+        let command = |session: &SessionId| Command::Claims {
+            session: *session,
+            claims: claims.clone(),
         };
-        if request.device != device {
-            return Arrival::Unasked;
-        }
-        if !request.awaited.remove(position) {
-            // What was given up may have been on its way already; anything else was never asked
-            // for.
-            if !request.given_up.remove(position) {
-                return Arrival::Unasked;
-            }
-            self.late(device, position);
-            return Arrival::Unneeded;
-        }
-        let length = u64::from(self.spans.length(position).unwrap_or(0));
-        if let Some(source) = self.sources.get_mut(&device) {
-            source.last_progress = now;
-        }
-        let carrier = request.carrier;
-        self.arrived_from(device, carrier, length, now);
-        self.paid(device, carrier, length, now);
-        let Some(request) = self.requests.get_mut(&id) else {
-            return Arrival::Unneeded;
-        };
-        if self.spans.is_missing(position) {
-            request.arrived.insert(position);
-            return Arrival::Wanted;
-        }
-        if self.space() == Some(Space::Data) {
-            self.journal.wasted(device, length);
-        }
-        self.end_if_done(id, now);
-        Arrival::Unneeded
+        sessions.iter().map(command).collect()
     }
 
-    /// What was given up came after all, in vain.
-    fn late(&mut self, device: DeviceId, position: u32) {
-        let length = self
-            .spans
-            .length(position)
-            .filter(|_| self.space() == Some(Space::Data));
-        if let Some(length) = length {
-            self.journal.wasted(device, u64::from(length));
-        }
-    }
-
-    /// Chunks were verified and written. They may come from a request, or have been copied from
-    /// what was here.
-    pub fn stored(
-        &mut self,
-        id: Option<RequestId>,
-        positions: &[u32],
-        now: Time,
-        commands: &mut Vec<Command>,
-    ) {
-        let request = id.and_then(|id| self.requests.get(&id));
-        let (device, relayed) = (
-            request.map(|r| r.device),
-            request.is_some_and(|r| r.carrier == Carrier::Relayed),
-        );
-        if id.is_some() && device.is_none() {
-            return; // A late copy of something planned before: its positions mean something else now.
-        }
-        let asked = id
-            .and_then(|id| self.requests.get(&id))
-            .map(|r| r.arrived.clone())
-            .unwrap_or_default();
-        for &position in positions {
-            let length = u64::from(self.spans.length(position).unwrap_or(0));
-            let new = self.spans.got(position);
-            if self.space() != Some(Space::Data) {
-                continue;
-            }
-            // Positions that were not asked for are repeats of one that was: nobody sent them.
-            let giver = device.filter(|_| asked.contains(position));
-            if new {
-                self.credit(position, giver);
-            }
-            if let Some(device) = giver {
-                match new {
-                    true => self.journal.kept(device, length, relayed),
-                    false => self.journal.wasted(device, length),
-                }
-            }
-        }
-        if let Some(id) = id {
-            if let Some(request) = self.requests.get_mut(&id) {
-                for position in positions {
-                    request.arrived.remove(*position);
-                }
-            }
-            // Serving root and manifest proves nothing about the data: a liar would get a full
-            // window for it.
-            let data = self.space() == Some(Space::Data);
-            if let Some(source) = device
-                .filter(|_| data)
-                .and_then(|d| self.sources.get_mut(&d))
-            {
-                source.proven = true;
-            }
-            self.end_if_done(id, now);
-        }
-        self.cancel_needless(positions, now, commands);
-        self.finish_space(commands);
-    }
-
-    /// Takes back requests of which nothing is missing any more: another copy came first.
-    fn cancel_needless(&mut self, positions: &[u32], now: Time, commands: &mut Vec<Command>) {
-        let spans: BTreeSet<u32> = positions.iter().map(|p| self.spans.index_of(*p)).collect();
-        let needless: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, r)| spans.contains(&r.span) && !r.awaited.is_empty())
-            .filter(|(_, r)| r.awaited.is_disjoint(self.spans.missing()))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in needless {
-            if let Some(request) = self.requests.get(&id) {
-                commands.push(Command::Cancel {
-                    share: self.share,
-                    device: request.device,
-                    request: id,
-                });
-            }
-            self.abandon(id, now);
-        }
-    }
-
-    /// A chunk's bytes were not what its id says: the device is not asked again for this share.
-    pub fn damaged(&mut self, id: RequestId, now: Time, commands: &mut Vec<Command>) {
-        let Some(request) = self.requests.get_mut(&id) else {
-            return;
-        };
-        request.damaged += 1;
-        let device = request.device;
-        self.ban(device, now, commands);
-    }
-
-    /// Local evidence against a device: wrong bytes, or a manifest that does not parse under its
-    /// signed head.
-    pub fn ban(&mut self, device: DeviceId, now: Time, commands: &mut Vec<Command>) {
-        self.journal.note(now, device, JournalEvent::Lied);
-        self.drop_requests_of(device, now);
-        if let Some(source) = self.sources.get_mut(&device) {
-            source.banned = true;
-            commands.push(Command::CloseSession {
-                share: self.share,
-                device,
-            });
-        }
-    }
-
-    /// A chunk could not be written: it is to be got again.
-    pub fn lost(&mut self, positions: &RoaringBitmap) {
-        positions.iter().for_each(|p| self.spans.lost(p));
-        self.requests
-            .values_mut()
-            .for_each(|r| r.arrived -= positions);
+    /// Ends the claims on what is held here, and announced next.
+    pub fn announced_here(&mut self, held: &RoaringBitmap, now: Time) {
+        self.neighbourhood.announced(held, &self.spans, now);
     }
 
     // --- time ---
 
-    /// Does what is due: opens sessions, decides the version, repairs, schedules.
-    pub fn advance(
-        &mut self,
-        policy: &dyn Policy,
-        now: Time,
-        next: &mut u64,
-        commands: &mut Vec<Command>,
-    ) {
-        self.open_sessions(now, commands);
-        self.decide(now, commands);
+    /// Does what is due: opens sessions, chooses the version, gives up on what stalls, schedules.
+    pub fn advance(&mut self, round: &mut Round<'_>) {
+        let now = round.now;
+        self.open_sessions(round);
+        self.decide(round);
         self.reconsider(now);
-        self.wake_resting(now);
-        self.give_way(now, commands);
-        let looked = self.repair(now, commands);
-        self.schedule(policy, now, next, commands);
-        if looked && self.tail {
-            self.race(policy, now, next, commands);
+        self.stalls.wake_resting(&mut self.sources, now);
+        self.give_way(round);
+        let looked = self.give_up_stalled(round);
+        self.schedule(round);
+        if looked && self.endgame {
+            self.race(round);
         }
         self.watch(now);
     }
 
-    /// How many more sessions may be opened. The owner's is opened in any case: it may be the only
-    /// one that helps.
-    fn session_room(&self) -> usize {
-        let closed = |s: &&Source| matches!(s.session, Session::Closed { .. });
-        MAX_SESSIONS
-            .saturating_sub(self.sources.len() - self.sources.values().filter(closed).count())
-    }
-
-    fn open_sessions(&mut self, now: Time, commands: &mut Vec<Command>) {
-        let mut room = self.session_room();
-        for source in self.sources.values_mut().filter(|s| !s.banned) {
-            if let Session::Closed { retry_at } = source.session
-                && retry_at <= now
-                && (room > 0 || source.device == self.owner)
-            {
-                room = room.saturating_sub(1);
-                source.session = Session::Opening;
-                let (device, kind) = (source.device, source.kind);
-                commands.push(Command::OpenSession {
-                    share: self.share,
-                    device,
-                    kind,
-                });
-            }
-        }
-    }
-
-    pub fn next_timeout(&self, now: Time) -> Option<Time> {
-        let room = self.session_room() > 0;
-        let retries = self
-            .sources
-            .values()
-            .filter(|s| !s.banned)
-            .filter_map(|s| match s.session {
-                Session::Closed { retry_at } if room || s.device == self.owner => Some(retry_at),
-                _ => None,
+    fn open_sessions(&mut self, round: &mut Round<'_>) {
+        for (device, kind) in self.sources.open_due(round.now) {
+            round.command(Command::OpenSession {
+                share: self.share,
+                device,
+                kind,
             });
-        let rests = self.sources.values().filter_map(|s| s.rests_until(now));
-        let claims = self.group.own.due();
-        let due = self
-            .decide_at
-            .into_iter()
-            .chain(self.repair_at)
-            .chain(self.wake_at(now))
-            .chain(claims);
-        retries.chain(rests).chain(due).min()
+        }
     }
 
-    pub fn progress(&self, now: Time) -> FetchProgress {
-        let giving: BTreeSet<DeviceId> = self.requests.values().map(|r| r.device).collect();
-        FetchProgress {
-            phase: self.phase,
-            waiting: self.waiting(now),
-            giving: giving.len() as u32,
-            missing_bytes: self.spans.missing_bytes(),
-            neighbours: self.group.members.len() as u32,
-            owner: self
-                .sources
-                .get(&self.owner)
-                .is_some_and(|s| s.session == Session::Open && !s.banned),
+    /// Chooses the version when it is due. The version that was to be given up may be offered
+    /// again: then it is kept.
+    fn decide(&mut self, round: &mut Round<'_>) {
+        if !self.version.take_due(round.now) || self.is_offered() {
+            return;
         }
+        if let Some(version) = self.version.decide(&self.sources, round.now) {
+            self.phase = Phase::Preparing;
+            round.command(Command::VersionChosen {
+                share: self.share,
+                version,
+            });
+        }
+    }
+
+    fn is_offered(&self) -> bool {
+        self.target()
+            .is_some_and(|target| self.sources.offer(target, self.spans.missing()))
+    }
+
+    /// Starts over with a newer version, when no source offers the missing chunks of the chosen one
+    /// but some source has a newer one.
+    fn reconsider(&mut self, now: Time) {
+        let hopeless = |device| {
+            self.sources
+                .get(device)
+                .is_none_or(|source| source.stalls_again())
+        };
+        if self.space().is_some()
+            && self.version.may_restart(&self.sources)
+            && self.requests.iter().all(|(_, r)| hopeless(r.device))
+            && !self.is_offered()
+        {
+            self.version.restart(now);
+        }
+    }
+
+    /// Finds the members of the neighbourhood for this turn.
+    fn update_neighbourhood(&mut self, target: Target, now: Time) {
+        let at = Snapshot::new(&self.sources, &self.spans, Some(target), now);
+        self.neighbourhood.update(target, &at);
+    }
+
+    /// Asks to be woken while anything is in flight.
+    fn watch(&mut self, now: Time) {
+        let neighbours = !self.neighbourhood.is_empty() && !self.spans.none_idle();
+        let awaits = neighbours || self.requests.waiting().next().is_some();
+        let idle = self.requests.is_empty() && self.space().is_some();
+        self.stalls.watch(awaits, idle, now);
+    }
+
+    /// When something is due next.
+    pub fn next_timeout(&self, now: Time) -> Option<Time> {
+        let due = [
+            self.sources.next_timeout(now),
+            self.version.decide_at(),
+            self.stalls.check_at(),
+            self.stalls.wake_at(&self.sources, now),
+            self.neighbourhood.own_claims().due(),
+        ];
+        due.into_iter().flatten().min()
     }
 }

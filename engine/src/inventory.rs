@@ -1,8 +1,8 @@
-//! What this device holds of every share, and who wants to be told.
+//! The holdings of this device by share, and the sessions that subscribe to them.
 //!
-//! Invariants: a position is added only after the loop said that its bytes are verified **and**
-//! durable; every session hears a full announcement first and then deltas without a gap, coalesced
-//! over [`COALESCE`].
+//! Invariants: a position is added only after the loop reports that its bytes are verified **and**
+//! durable; every session receives a full announcement first and then deltas without a gap,
+//! coalesced over [`COALESCE`].
 
 use crate::command::{Command, SessionId};
 use crate::time::Time;
@@ -11,8 +11,8 @@ use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long changes are gathered before they are told (source-selection design, "Index": LAN 10–20
-/// ms).
+/// How long changes are gathered before they are announced (source-selection design, "Index": LAN
+/// 10–20 ms).
 const COALESCE: Duration = Duration::from_millis(15);
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Held {
     }
 }
 
-/// What is held, by share.
+/// The holdings, by share.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
     shares: BTreeMap<ShareId, Held>,
@@ -56,8 +56,8 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// Declares what is held of one version, replacing what was said of the share before. All of it
-    /// is durable.
+    /// Declares what is held of one version, replacing what was declared before. All of it is
+    /// durable.
     pub fn hold(
         &mut self,
         share: ShareId,
@@ -84,7 +84,7 @@ impl Inventory {
         self.shares.insert(share, held);
     }
 
-    /// Forgets a share; sessions about it are told that nothing is left.
+    /// Forgets a share; its sessions receive an empty announcement.
     pub fn release(&mut self, share: ShareId, commands: &mut Vec<Command>) {
         let Some(held) = self.shares.remove(&share) else {
             return;
@@ -105,7 +105,7 @@ impl Inventory {
         }
     }
 
-    /// The sessions that are told of a share.
+    /// The sessions that subscribe to a share.
     pub fn sessions_of(&self, share: ShareId) -> Vec<SessionId> {
         self.by_share
             .get(&share)
@@ -113,7 +113,7 @@ impl Inventory {
             .unwrap_or_default()
     }
 
-    /// These positions are verified and durable now.
+    /// Adds positions that are verified and durable.
     pub fn durable(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         if let Some(held) = self.shares.get_mut(&share) {
             let new = positions - &held.positions;
@@ -124,7 +124,7 @@ impl Inventory {
         }
     }
 
-    /// These positions are not held any more (their file changed or vanished).
+    /// Removes positions that are not held any more (their file changed or vanished).
     pub fn withdraw(&mut self, share: ShareId, positions: &RoaringBitmap, now: Time) {
         if let Some(held) = self.shares.get_mut(&share) {
             let gone = positions & &held.positions;
@@ -148,16 +148,16 @@ impl Inventory {
         }
     }
 
-    /// A session wants to know what is held of a share.
+    /// Subscribes a session to a share.
     pub fn subscribe(&mut self, session: SessionId, share: ShareId, commands: &mut Vec<Command>) {
         self.sessions.insert(session, share);
         self.by_share.entry(share).or_default().insert(session);
         if let Some(held) = self.shares.get_mut(&share)
             && !(held.seq == 0 && held.tell_at.is_some())
         {
-            // Pending changes are part of the full announcement; they are told to the others as a
-            // delta later, which for this session repeats what it knows and does no
-            // harm, as its sequence number follows.
+            // Pending changes are part of the full announcement; the others receive them as a delta
+            // later, which for this session repeats what it knows and does no harm, as its sequence
+            // number follows.
             commands.push(Command::Announce {
                 session,
                 announcement: held.announcement(),
@@ -165,7 +165,7 @@ impl Inventory {
         }
     }
 
-    /// A session ended.
+    /// Removes a session that ended.
     pub fn unsubscribe(&mut self, session: SessionId) {
         if let Some(share) = self.sessions.remove(&session)
             && let Some(sessions) = self.by_share.get_mut(&share)
@@ -177,7 +177,7 @@ impl Inventory {
         }
     }
 
-    /// Tells what is due.
+    /// Announces the changes that are due.
     pub fn tell(&mut self, now: Time, commands: &mut Vec<Command>) {
         let due: Vec<ShareId> = self
             .shares
@@ -200,7 +200,7 @@ impl Inventory {
                 added: Ranges::from_bitmap(&std::mem::take(&mut held.added)),
                 removed: Ranges::from_bitmap(&std::mem::take(&mut held.removed)),
             };
-            // Becoming complete is said in full: a reader then needs no bitmap any more.
+            // Completeness is announced in full: a reader then needs no bitmap any more.
             let complete = held.positions.len() == u64::from(held.chunks);
             for session in sessions {
                 commands.push(if first || complete {
@@ -218,7 +218,7 @@ impl Inventory {
         }
     }
 
-    /// What is to be told of a share is told at `now`, without waiting for more.
+    /// Makes the pending changes of a share due at `now`, without waiting for more.
     pub fn hurry(&mut self, share: ShareId, now: Time) {
         let tell_at = self
             .shares
@@ -227,7 +227,7 @@ impl Inventory {
         tell_at.into_iter().for_each(|at| *at = now.min(*at));
     }
 
-    /// Whether something about a share is still to be told.
+    /// Returns whether changes of a share are still to be announced.
     pub fn has_news(&self, share: ShareId) -> bool {
         self.shares
             .get(&share)

@@ -1,4 +1,4 @@
-//! Where every span came from and why: what `hither why` tells.
+//! The origin of every span, and the reason: the record that `hither why` shows.
 //!
 //! Bounded: totals per source are exact; stories of single spans and notes are kept for the most
 //! recent ones only.
@@ -14,7 +14,7 @@ const MAX_STORIES: usize = 65_536;
 /// Most notes kept.
 const MAX_NOTES: usize = 256;
 
-/// What one source gave.
+/// The totals of one source.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SourceSummary {
     /// Plaintext bytes that were verified and kept.
@@ -25,57 +25,57 @@ pub struct SourceSummary {
     pub spans: [u64; Rule::ALL.len()],
     /// Times it stalled, failed or was found lying.
     pub faults: u64,
-    /// What its bytes cost, those in vain included, nanos.
+    /// Cost of its bytes, those in vain included, nanos.
     pub cost: u64,
-    /// How much of `bytes` came through a relay.
+    /// The part of `bytes` that came through a relay.
     pub relayed: u64,
-    /// How much of `cost` is for what came through a relay.
+    /// The part of `cost` that is for bytes through a relay.
     pub relayed_cost: u64,
 }
 
-/// Where one span came from.
+/// The record of one span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpanStory {
     /// First position of the span (data chunks).
     pub start: u32,
     /// The source.
     pub device: DeviceId,
-    /// Why it was chosen.
+    /// The rule that chose it.
     pub rule: Rule,
-    /// How long it was expected to take.
+    /// The time that it was expected to take.
     pub expected: Duration,
-    /// How long it took.
+    /// The time that it took.
     pub actual: Duration,
-    /// What it cost for each GiB.
+    /// Its price for each GiB.
     pub price: Price,
     /// The next best sources, at most [`crate::policy::RUNNERS_UP`].
     pub runners_up: Vec<RunnerUp>,
-    /// Why it was paid for, when somebody cheaper had it.
+    /// The reason for paying, when a cheaper source had it.
     pub paid: Option<Paid>,
-    /// How many neighbours had more right to this first copy; 0: it was this device's own part.
-    /// None when it was no first copy among neighbours.
+    /// Number of neighbours that had more right to this first copy; 0: it was this device's own
+    /// part. `None` when it was no first copy among neighbours.
     pub rank: Option<u32>,
-    /// Whose claim was taken over.
+    /// The device whose claim was taken over.
     pub claimer: Option<DeviceId>,
 }
 
 /// A source that was not chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunnerUp {
-    /// Who.
+    /// The source.
     pub device: DeviceId,
-    /// How long it would have taken.
+    /// The time that it would have taken.
     pub expected: Duration,
-    /// What it would have cost for each GiB.
+    /// Its price for each GiB.
     pub price: Price,
 }
 
-/// What made a paid source worth its price.
+/// The comparison that made a paid source worth its price.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Paid {
-    /// What cheaper sources gave to all who waited, bytes per second.
+    /// Rate of the cheaper sources, for all devices that waited, bytes per second.
     pub cheaper: f64,
-    /// Below how much the price is worth it, bytes per second.
+    /// The rate below which the price is worth it, bytes per second.
     pub threshold: f64,
 }
 
@@ -86,7 +86,7 @@ pub enum JournalEvent {
     Stalled,
     /// Its session or stream broke.
     Lost,
-    /// It gave a chunk whose bytes were not what its id says.
+    /// It gave a chunk whose bytes did not match its id.
     Lied,
     /// It announced what it does not hold.
     NotHeld,
@@ -95,11 +95,11 @@ pub enum JournalEvent {
 /// A [`JournalEvent`] with its time and source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// When.
+    /// The moment.
     pub at: Time,
-    /// Who.
+    /// The source.
     pub device: DeviceId,
-    /// What.
+    /// The event.
     pub event: JournalEvent,
 }
 
@@ -145,7 +145,7 @@ impl Journal {
             .saturating_add(if relayed { nanos } else { 0 });
     }
 
-    /// What all of it cost, nanos.
+    /// Cost of all of it, nanos.
     pub fn total_cost(&self) -> u64 {
         self.sources
             .values()

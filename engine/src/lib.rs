@@ -1,8 +1,8 @@
 //! The sans-IO heart of Hither: fetch state machine, scheduler, policy, inventory, serving.
 //!
-//! [`Engine`] is told what happened (`handle_*`, with the time) and says what it wants done
-//! ([`Engine::poll_command`]) and when it wants to be woken ([`Engine::poll_timeout`]). It never
-//! sees a payload, only ids, positions and lengths.
+//! [`Engine`] takes what happened (`handle_*`, with the time) and returns what it wants done
+//! ([`Engine::poll_command`]) and when it is to be woken ([`Engine::poll_timeout`]). It never sees
+//! a payload, only ids, positions and lengths.
 //!
 //! Invariants: no sockets, files, clocks, tasks or random sources (enforced by this crate's
 //! `clippy.toml` and by `scripts/check`, which looks at the dependency tree); every table has a
@@ -15,24 +15,30 @@ mod distance;
 mod engine;
 mod facts;
 mod fetch;
-mod group;
 mod inventory;
 mod journal;
 mod map;
-mod picks;
+mod neighbourhood;
 mod plan;
 pub mod policy;
 mod price;
 mod rate;
-mod repair;
+mod reading_order;
 mod request;
-mod room;
-mod scheduler;
+mod requests;
+mod round;
+mod selection;
 mod serving;
 mod site;
+mod site_id;
+mod snapshot;
 mod source;
+mod sources;
+mod span_selection;
 mod spans;
 mod spending;
+mod stalls;
+mod target;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -46,8 +52,8 @@ pub use fetch::{Arrival, FetchProgress, Phase};
 pub use journal::{Journal, JournalEvent, Note, Paid, RunnerUp, SourceSummary, SpanStory};
 pub use map::{Cell, CellRun, FetchView, MAX_CELLS, SourceNow};
 pub use plan::Plan;
-pub use price::{Budget, Mode, Prices, Purse};
-pub use site::SiteId;
+pub use price::{Budget, Mode, Prices, SpendingLimit};
+pub use site_id::SiteId;
 pub use spans::SPAN_BYTES;
 pub use time::Time;
 pub use version::Presence;

@@ -1,14 +1,11 @@
-//! Who gave which part of the data: what `hither transfers --watch` draws.
+//! The sources of each part of the data, as `hither transfers --watch` draws them.
 //!
 //! Bounded: 3 bytes a span, and a drawing of at most [`MAX_CELLS`] cells whatever the size of the
-//! share. What a chunk costs is one look for its span. Invariant: whether a part is here or missing
-//! is the word of the span table alone; what is kept here only says by whom.
+//! share. A chunk costs one search for its span. Invariant: the span table alone decides whether a
+//! part is here or missing; this only names its source.
 
-use crate::fetch::Fetch;
 use crate::spans::{Span, SpanTable};
-use crate::time::Time;
-use hither_proto::{DeviceId, HolderKind, Price, Space};
-use roaring::RoaringBitmap;
+use hither_proto::{DeviceId, HolderKind, Price};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,7 +18,7 @@ const COPIED: u16 = 1;
 /// The number of the first device.
 const DEVICES: u16 = 2;
 
-/// What a cell shows.
+/// The content of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell {
     /// Most of it is missing, and nobody is asked for any of it.
@@ -39,9 +36,9 @@ pub enum Cell {
 /// So many cells in a row that show the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellRun {
-    /// How many, above zero.
+    /// Their number, above zero.
     pub cells: u32,
-    /// What they show.
+    /// Their content.
     pub shows: Cell,
 }
 
@@ -50,15 +47,15 @@ pub struct CellRun {
 pub struct SourceNow {
     /// The device or store.
     pub device: DeviceId,
-    /// Which of both it is.
+    /// Its kind, device or store.
     pub kind: HolderKind,
-    /// Whether its session is open.
+    /// Its session is open.
     pub open: bool,
     /// Bytes per second of data that came from it lately.
     pub rate: f64,
     /// Round-trip time of its link.
     pub rtt: Duration,
-    /// What it costs for each GiB.
+    /// Its price for each GiB.
     pub price: Price,
     /// Bytes asked of it and not yet received.
     pub in_flight: u64,
@@ -67,26 +64,26 @@ pub struct SourceNow {
 /// A fetch as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchView {
-    /// Everybody who has the share, or may have it.
+    /// All devices and stores that have the share, or may have it.
     pub sources: Vec<SourceNow>,
     /// The data from its first span to its last, at most [`MAX_CELLS`] cells; empty while it is
     /// not known what there is to get.
     pub map: Vec<CellRun>,
 }
 
-/// Who gave most of every span.
+/// The source that gave most of every span.
 #[derive(Debug, Default)]
-pub(crate) struct Givers {
-    /// By span: the number of who leads.
+pub(crate) struct Providers {
+    /// By span: the number of the leading source.
     of: Vec<u16>,
-    /// By span: how many chunks who leads is ahead of all others (majority vote of Boyer and
-    /// Moore: one candidate and one count find whoever gave more than half).
+    /// By span: the number of chunks that the leading source is ahead of all others (majority vote
+    /// of Boyer and Moore: one candidate and one count find the source that gave more than half).
     ahead: Vec<u8>,
     devices: Vec<DeviceId>,
     numbers: BTreeMap<DeviceId, u16>,
 }
 
-impl Givers {
+impl Providers {
     /// Nobody gave any of so many spans.
     pub fn new(spans: u32) -> Self {
         Self {
@@ -96,13 +93,13 @@ impl Givers {
         }
     }
 
-    /// A device gave a chunk of a span.
+    /// Counts a chunk of a span that a device gave.
     pub fn gave(&mut self, span: u32, device: DeviceId) {
         let number = self.number(device);
         self.vote(span, number);
     }
 
-    /// A chunk of a span was copied on this device.
+    /// Counts a chunk of a span that was copied on this device.
     pub fn copied(&mut self, span: u32) {
         self.vote(span, COPIED);
     }
@@ -119,8 +116,8 @@ impl Givers {
         }
     }
 
-    /// The number of a device. Beyond as many as there are numbers a device is not told from what
-    /// was here before.
+    /// The number of a device. Beyond as many as there are numbers a device cannot be told apart
+    /// from what was here before.
     fn number(&mut self, device: DeviceId) -> u16 {
         if let Some(number) = self.numbers.get(&device) {
             return *number;
@@ -136,7 +133,7 @@ impl Givers {
         number
     }
 
-    fn giver(&self, number: u16) -> Cell {
+    fn provider(&self, number: u16) -> Cell {
         match number {
             COPIED => Cell::Copied,
             _ => number
@@ -147,7 +144,12 @@ impl Givers {
     }
 
     /// All spans as at most `most` cells of equally many spans each (the last may have fewer).
-    fn draw(&self, spans: &SpanTable, asked: &BTreeMap<u32, DeviceId>, most: u32) -> Vec<CellRun> {
+    pub fn draw(
+        &self,
+        spans: &SpanTable,
+        asked: &BTreeMap<u32, DeviceId>,
+        most: u32,
+    ) -> Vec<CellRun> {
         let size = spans.len().div_ceil(most.clamp(1, MAX_CELLS)).max(1);
         let mut runs: Vec<CellRun> = Vec::new();
         for start in (0..spans.len()).step_by(size as usize) {
@@ -183,60 +185,9 @@ impl Givers {
             }
         }
         if here > 0 && here * 2 >= cell.end - cell.start {
-            self.giver(leader)
+            self.provider(leader)
         } else {
             Cell::Missing
-        }
-    }
-}
-
-impl Fetch {
-    /// These were copied from what is on this device: they are shown as such, if they are data that
-    /// is not missing.
-    pub(crate) fn copied(&mut self, positions: &RoaringBitmap) {
-        for position in positions.iter().filter(|p| !self.spans.is_missing(*p)) {
-            self.givers.copied(self.spans.index_of(position));
-        }
-    }
-
-    /// Remembers who gave chunks of data; `None`: they are on this device more than once.
-    pub(crate) fn credit(&mut self, position: u32, device: Option<DeviceId>) {
-        let span = self.spans.index_of(position);
-        match device {
-            Some(device) => self.givers.gave(span, device),
-            None => self.givers.copied(span),
-        }
-    }
-
-    /// How it is now, its data as at most `cells` cells.
-    pub(crate) fn view(&self, cells: u32, now: Time) -> FetchView {
-        let sources = self
-            .sources
-            .values()
-            .filter(|source| !source.banned || source.is_open());
-        let sources = sources.map(|source| SourceNow {
-            device: source.device,
-            kind: source.kind,
-            open: source.is_open(),
-            rate: source.recent.rate(self.spending.began, now),
-            rtt: source.distance.rtt,
-            price: source.price,
-            in_flight: source.carriers.outstanding(),
-        });
-        // Root and manifest are small, and what there is to get is not known before they are here.
-        let data = self.space() == Some(Space::Data) || self.data_done;
-        let asked = self
-            .requests
-            .values()
-            .filter(|request| !request.awaited.is_empty());
-        let asked: BTreeMap<u32, DeviceId> = asked.map(|r| (r.span, r.device)).collect();
-        FetchView {
-            sources: sources.collect(),
-            map: if data {
-                self.givers.draw(&self.spans, &asked, cells)
-            } else {
-                Vec::new()
-            },
         }
     }
 }
@@ -245,8 +196,9 @@ impl Fetch {
 mod tests {
     use super::*;
     use crate::testing::device;
-    use crate::{Command, Engine, EngineConfig, Plan};
-    use hither_proto::{Announcement, Ranges, ShareId, ShareSecret};
+    use crate::{Command, Engine, EngineConfig, Plan, Time};
+    use hither_proto::{Announcement, Ranges, ShareId, ShareSecret, Space};
+    use roaring::RoaringBitmap;
 
     const CHUNK: u32 = 1 << 18;
 
@@ -381,23 +333,23 @@ mod tests {
 
     #[test]
     fn whoever_gave_most_of_a_span_has_it() {
-        let mut givers = Givers::new(1);
-        for giver in [1, 2, 2, 1, 2] {
-            givers.gave(0, device(giver));
+        let mut providers = Providers::new(1);
+        for provider in [1, 2, 2, 1, 2] {
+            providers.gave(0, device(provider));
         }
-        assert_eq!(givers.giver(givers.of[0]), Cell::From(device(2)));
-        givers.gave(9, device(1)); // A span that does not exist changes nothing.
-        assert_eq!(givers.giver(u16::MAX), Cell::Earlier);
+        assert_eq!(providers.provider(providers.of[0]), Cell::From(device(2)));
+        providers.gave(9, device(1)); // A span that does not exist changes nothing.
+        assert_eq!(providers.provider(u16::MAX), Cell::Earlier);
     }
 
     #[test]
     fn a_large_share_has_a_small_map() {
         const SPANS: u32 = 1_000_000;
         let spans = SpanTable::new(vec![1 << 20; SPANS as usize], (SPANS / 2..SPANS).collect());
-        let mut givers = Givers::new(SPANS);
-        let (giver, asked) = (device(1), BTreeMap::from([(SPANS - 1, device(2))]));
-        (0..SPANS / 4).for_each(|span| givers.gave(span, giver));
-        let runs = givers.draw(&spans, &asked, u32::MAX);
+        let mut providers = Providers::new(SPANS);
+        let (provider, asked) = (device(1), BTreeMap::from([(SPANS - 1, device(2))]));
+        (0..SPANS / 4).for_each(|span| providers.gave(span, provider));
+        let runs = providers.draw(&spans, &asked, u32::MAX);
         let cells: u32 = runs.iter().map(|r| r.cells).sum();
         assert!((3000..=MAX_CELLS).contains(&cells), "{cells}");
         let shows: Vec<Cell> = runs.iter().map(|r| r.shows).collect();
@@ -412,11 +364,11 @@ mod tests {
             "{runs:?}"
         );
         assert_eq!(
-            givers.draw(&spans, &BTreeMap::new(), 1),
+            providers.draw(&spans, &BTreeMap::new(), 1),
             [run(1, Cell::From(device(1)))]
         );
         assert!(
-            givers.of.capacity() * 2 + givers.ahead.capacity() <= 3 << 20,
+            providers.of.capacity() * 2 + providers.ahead.capacity() <= 3 << 20,
             "a few bytes a span"
         );
     }

@@ -1,21 +1,21 @@
-//! Which source a span is taken from: a table of situations in, a decision with its reasons out.
+//! The choice of the source of a span: the context goes in, a decision with its reasons comes out.
 //!
 //! Pure and replaceable. [`EarliestFinish`] takes the smallest expected finish time among the
-//! sources that hold the span, have room and are worth their price. Which spans are looked at, and
-//! who among neighbours may get what, is settled before.
+//! sources that hold the span, have room and are worth their price. The spans to look at, and the
+//! parts of neighbours, are settled before.
 
-use crate::price::Purse;
-use crate::site::SiteId;
+use crate::price::SpendingLimit;
+use crate::site_id::SiteId;
 use hither_proto::{DeviceId, HolderKind, Price};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What is known of one source that could give a span.
+/// The facts of one source that could give a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceFacts {
     /// The device or store.
     pub device: DeviceId,
-    /// Which of both it is.
+    /// Its kind, device or store.
     pub kind: HolderKind,
     /// Round-trip time of its link.
     pub rtt: Duration,
@@ -33,11 +33,11 @@ pub struct SourceFacts {
     pub trusted: bool,
     /// Its rate was measured, and is no assumption.
     pub measured: bool,
-    /// What it costs.
+    /// Its price.
     pub price: Price,
-    /// It would rather not give.
+    /// It prefers not to serve.
     pub reluctant: bool,
-    /// Bytes per second that sources which cost less gave to all who wait here, lately;
+    /// Bytes per second that cheaper sources gave to all devices that wait here, lately;
     /// meaningless when it is free.
     pub cheaper: f64,
 }
@@ -61,7 +61,7 @@ pub enum Rule {
     /// Another source had it before and stalled, failed or lied.
     Moved,
     /// A second copy was asked for, so that a slow source does not hold up the end.
-    Tail,
+    Endgame,
     /// It costs, and what is cheaper was too slow for what waiting is worth.
     Paid,
     /// A neighbour had it.
@@ -72,7 +72,8 @@ pub enum Rule {
     Steal,
     /// A neighbour wanted to get it, and showed no progress.
     Takeover,
-    /// Nothing had moved for too long: whoever has it was asked, whatever spoke against it.
+    /// Nothing had moved for too long: every source that has it was asked, whatever spoke against
+    /// it.
     Liveness,
 }
 
@@ -83,7 +84,7 @@ impl Rule {
             Self::OnlyHolder => "only_holder",
             Self::EarliestFinish => "earliest_finish",
             Self::Moved => "moved",
-            Self::Tail => "tail",
+            Self::Endgame => "tail",
             Self::Paid => "paid",
             Self::LocalCopy => "local_copy",
             Self::FirstCopy => "first_copy",
@@ -98,7 +99,7 @@ impl Rule {
         Self::OnlyHolder,
         Self::EarliestFinish,
         Self::Moved,
-        Self::Tail,
+        Self::Endgame,
         Self::Paid,
         Self::LocalCopy,
         Self::FirstCopy,
@@ -124,17 +125,17 @@ pub struct Decision {
 /// How many of those that were not chosen are remembered.
 pub const RUNNERS_UP: usize = 2;
 
-/// The situation in which one span is to be given to a source.
+/// The context in which the source of one span is chosen.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Situation {
+pub struct SelectionContext {
     /// Bytes of the span that are missing.
     pub size: u64,
     /// Bytes that the whole fetch still misses.
     pub remaining: u64,
     /// The sources that hold the span.
     pub holders: Vec<SourceFacts>,
-    /// What may be spent, and what time is worth.
-    pub purse: Purse,
+    /// The limit of spending, and the worth of time.
+    pub limit: SpendingLimit,
     /// The span is asked of a source already that costs so much; another one is to be worth its
     /// price beside it.
     pub beside: Option<Price>,
@@ -143,16 +144,16 @@ pub struct Situation {
 /// A rule for choosing sources.
 pub trait Policy: std::fmt::Debug + Send {
     /// Chooses among the holders; `None`: better wait than ask any of them now.
-    fn choose(&self, situation: &Situation) -> Option<Decision>;
+    fn choose(&self, context: &SelectionContext) -> Option<Decision>;
 }
 
 /// Smallest expected finish time among the sources with room that are worth their price, unless
-/// that source would only lengthen the tail.
+/// that source would only lengthen the endgame.
 ///
 /// A source that costs counts where nobody cheaper has the span, or where what is cheaper gives
-/// less, all together, than `N · v / p` (source-selection design, rule 4). One that would rather
-/// not give counts only where nobody else can. Whoever stalled and has given nothing since keeps
-/// nobody out. A device on the own network that was not tried yet does.
+/// less, all together, than `N · v / p` (source-selection design, rule 4). One that prefers not to
+/// serve counts only when no other can. A source that stalled and has given nothing since keeps no
+/// other one out. A device on the own network that was not tried yet does.
 ///
 /// A source is skipped when `T(s) > 1.1 · max((W - w) / R_others, min T_others) + 50 ms`: what it
 /// would bring late, the others bring sooner. That is rule 3 of the source-selection design for one
@@ -170,102 +171,99 @@ const THIN: f64 = 0.1;
 /// How much longer than twice as long a device on the own network may take before one far away is
 /// asked for what both have.
 const NEARER: Duration = Duration::from_millis(50);
-/// Tolerance of the tail rule, so that equally fast sources do not exclude each other.
-const TAIL_FACTOR: f64 = 1.1;
+/// Tolerance of the endgame rule, so that equally fast sources do not exclude each other.
+const ENDGAME_FACTOR: f64 = 1.1;
 /// The same, for very short times.
-const TAIL_SLACK: Duration = Duration::from_millis(50);
+const ENDGAME_SLACK: Duration = Duration::from_millis(50);
 
 impl EarliestFinish {
-    /// Whether a source is worth asking at its price, beside the others.
-    fn counts(situation: &Situation, facts: &SourceFacts) -> bool {
-        if situation.purse.urgent {
+    /// Returns whether a source is worth asking at its price, beside the others.
+    fn counts(context: &SelectionContext, facts: &SourceFacts) -> bool {
+        if context.limit.urgent {
             return true;
         }
         let others = || {
-            situation
+            context
                 .holders
                 .iter()
                 .filter(|other| other.trusted && other.device != facts.device)
         };
         let willing = others().any(|other| !other.reluctant);
-        if facts.reluctant && (willing || situation.beside.is_some()) {
+        if facts.reluctant && (willing || context.beside.is_some()) {
             return false;
         }
         let mut cheaper = others().filter(|other| !other.reluctant && other.price < facts.price);
         let Some(first) = cheaper.next() else {
-            return situation.beside.is_none_or(|price| facts.price <= price)
-                || Self::pays(situation, facts);
+            return context.beside.is_none_or(|price| facts.price <= price)
+                || Self::pays(context, facts);
         };
         let untried = |other: &SourceFacts| other.near && !other.measured;
-        !untried(first) && !cheaper.any(untried) && Self::pays(situation, facts)
+        !untried(first) && !cheaper.any(untried) && Self::pays(context, facts)
     }
 
-    /// Whether what is cheaper is too slow for what waiting is worth.
-    fn pays(situation: &Situation, facts: &SourceFacts) -> bool {
-        facts.cheaper < situation.purse.threshold(facts.price)
+    /// Returns whether the cheaper sources are too slow for the worth of waiting.
+    fn pays(context: &SelectionContext, facts: &SourceFacts) -> bool {
+        facts.cheaper < context.limit.threshold(facts.price)
     }
 
-    /// Whether the others who have the span, and cost no more, are so much faster that this one
-    /// would hardly help.
-    fn is_thin(situation: &Situation, index: usize) -> bool {
-        let price = situation.holders[index].price;
-        let holders = situation.holders.iter().enumerate();
+    /// Returns whether the others who have the span, and cost no more, are so much faster that this
+    /// one would hardly help.
+    fn is_thin(context: &SelectionContext, index: usize) -> bool {
+        let price = context.holders[index].price;
+        let holders = context.holders.iter().enumerate();
         let counts = |facts: &SourceFacts| {
-            facts.trusted
-                && facts.measured
-                && facts.price <= price
-                && Self::counts(situation, facts)
+            facts.trusted && facts.measured && facts.price <= price && Self::counts(context, facts)
         };
         let others = holders.filter(|(i, facts)| *i != index && counts(facts));
-        situation.holders[index].rate < together(others.map(|(_, facts)| facts)) * THIN
+        context.holders[index].rate < together(others.map(|(_, facts)| facts)) * THIN
     }
 
     /// When a device on the own network would be done with the span, if one has it: where that is
     /// about as soon, it need not cross a link that others use too. `None` for a second copy,
     /// and where nothing has moved for too long.
-    fn nearby(situation: &Situation) -> Option<Duration> {
-        if situation.beside.is_some() || situation.purse.urgent {
+    fn nearby(context: &SelectionContext) -> Option<Duration> {
+        if context.beside.is_some() || context.limit.urgent {
             return None;
         }
-        let near = situation
+        let near = context
             .holders
             .iter()
             .filter(|facts| facts.near && facts.trusted && !facts.reluctant);
-        near.map(|facts| facts.finish(situation.size)).min()
+        near.map(|facts| facts.finish(context.size)).min()
     }
 
-    fn lengthens_the_tail(situation: &Situation, index: usize, finish: Duration) -> bool {
+    fn lengthens_the_endgame(context: &SelectionContext, index: usize, finish: Duration) -> bool {
         let others = || {
-            let others = situation
+            let others = context
                 .holders
                 .iter()
                 .enumerate()
                 .filter(|(i, _)| *i != index);
             others
                 .map(|(_, facts)| facts)
-                .filter(|facts| facts.trusted && Self::counts(situation, facts))
+                .filter(|facts| facts.trusted && Self::counts(context, facts))
         };
-        let Some(soonest) = others().map(|facts| facts.finish(situation.size)).min() else {
+        let Some(soonest) = others().map(|facts| facts.finish(context.size)).min() else {
             return false;
         };
         let rate = together(others()).max(1.0);
-        let own = situation.holders[index].outstanding + situation.size;
-        let rest = situation.remaining.saturating_sub(own);
+        let own = context.holders[index].outstanding + context.size;
+        let rest = context.remaining.saturating_sub(own);
         let drain = Duration::from_secs_f64((rest as f64 / rate).min(1e6));
-        finish > drain.max(soonest).mul_f64(TAIL_FACTOR) + TAIL_SLACK
+        finish > drain.max(soonest).mul_f64(ENDGAME_FACTOR) + ENDGAME_SLACK
     }
 
-    fn rule(situation: &Situation, best: &SourceFacts) -> Rule {
+    fn rule(context: &SelectionContext, best: &SourceFacts) -> Rule {
         let cheaper = |other: &SourceFacts| other.price < best.price && !other.reluctant;
-        match situation.holders.len() {
+        match context.holders.len() {
             1 => Rule::OnlyHolder,
-            _ if situation.holders.iter().any(cheaper) => Rule::Paid,
+            _ if context.holders.iter().any(cheaper) => Rule::Paid,
             _ => Rule::EarliestFinish,
         }
     }
 }
 
-/// What sources give together, bytes per second: those of one site share its link.
+/// The rate of several sources together, bytes per second: those of one site share its link.
 fn together<'a>(sources: impl Iterator<Item = &'a SourceFacts>) -> f64 {
     let mut sites: BTreeMap<SiteId, f64> = BTreeMap::new();
     let mut sum = 0.0;
@@ -282,12 +280,12 @@ fn together<'a>(sources: impl Iterator<Item = &'a SourceFacts>) -> f64 {
 }
 
 impl Policy for EarliestFinish {
-    fn choose(&self, situation: &Situation) -> Option<Decision> {
-        let holders = &situation.holders;
+    fn choose(&self, context: &SelectionContext) -> Option<Decision> {
+        let holders = &context.holders;
         let mut order: Vec<(usize, Duration)> = holders
             .iter()
             .enumerate()
-            .map(|(i, facts)| (i, facts.finish(situation.size)))
+            .map(|(i, facts)| (i, facts.finish(context.size)))
             .collect();
         order.sort_by(|a, b| {
             a.1.cmp(&b.1)
@@ -295,22 +293,22 @@ impl Policy for EarliestFinish {
         });
         let can = |facts: &SourceFacts| {
             facts.room > 0
-                && situation.purse.affords(facts.price, situation.size)
-                && Self::counts(situation, facts)
+                && context.limit.affords(facts.price, context.size)
+                && Self::counts(context, facts)
         };
-        let nearby = Self::nearby(situation);
+        let nearby = Self::nearby(context);
         let is_spared = |(index, finish): &(usize, Duration)| {
             let nearer =
                 !holders[*index].near && nearby.is_some_and(|near| near <= *finish * 2 + NEARER);
-            nearer || Self::is_thin(situation, *index)
+            nearer || Self::is_thin(context, *index)
         };
         let &(best, finish) = order
             .iter()
             .find(|source| can(&holders[source.0]) && !is_spared(source))?;
-        if Self::lengthens_the_tail(situation, best, finish) {
+        if Self::lengthens_the_endgame(context, best, finish) {
             return None;
         }
-        let rule = Self::rule(situation, &holders[best]);
+        let rule = Self::rule(context, &holders[best]);
         let runners_up = order
             .iter()
             .filter(|(index, _)| *index != best)
@@ -365,28 +363,28 @@ mod tests {
         }
     }
 
-    fn situation(remaining: u64, holders: Vec<SourceFacts>) -> Situation {
-        let purse = Purse {
+    fn context(remaining: u64, holders: Vec<SourceFacts>) -> SelectionContext {
+        let limit = SpendingLimit {
             waiting: 1,
             worth: Mode::Balanced.worth(),
             left: None,
             urgent: false,
         };
-        Situation {
+        SelectionContext {
             size: MIB,
             remaining,
             holders,
-            purse,
+            limit,
             beside: None,
         }
     }
 
     fn choose(remaining: u64, holders: Vec<SourceFacts>) -> Option<(usize, Rule)> {
-        chosen(&situation(remaining, holders))
+        chosen(&context(remaining, holders))
     }
 
-    fn chosen(situation: &Situation) -> Option<(usize, Rule)> {
-        EarliestFinish.choose(situation).map(|d| (d.source, d.rule))
+    fn chosen(context: &SelectionContext) -> Option<(usize, Rule)> {
+        EarliestFinish.choose(context).map(|d| (d.source, d.rule))
     }
 
     #[test]
@@ -436,7 +434,7 @@ mod tests {
                 vec![facts(1, 3e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)],
                 Some((0, EarliestFinish)),
             ),
-            // The same near the end: the slow one would only lengthen the tail.
+            // The same near the end: the slow one would only lengthen the endgame.
             (
                 2 * MIB,
                 vec![facts(1, 1e6, 0, MIB), facts(2, 12e6, 2 * MIB, 0)],
@@ -490,12 +488,12 @@ mod tests {
             ),
         ];
         for (near, expected) in table {
-            let situation = situation(1000 * MIB, vec![near, far()]);
-            assert_eq!(chosen(&situation), expected, "{situation:?}");
+            let context = context(1000 * MIB, vec![near, far()]);
+            assert_eq!(chosen(&context), expected, "{context:?}");
         }
         // When nothing has moved for too long, nobody is spared.
-        let mut urgent = situation(1000 * MIB, vec![near(3 * MIB, 0), far()]);
-        urgent.purse.urgent = true;
+        let mut urgent = context(1000 * MIB, vec![near(3 * MIB, 0), far()]);
+        urgent.limit.urgent = true;
         assert_eq!(chosen(&urgent), Some((1, EarliestFinish)));
     }
 
@@ -575,51 +573,51 @@ mod tests {
     fn modes_neighbours_urgency_and_an_empty_purse_count() {
         use Rule::*;
         let holders = || vec![facts(1, 6e6, MIB, 0), store(9, 12e6, 0, 6e6)];
-        let with = |change: fn(&mut Situation)| {
-            let mut situation = situation(1000 * MIB, holders());
-            change(&mut situation);
-            chosen(&situation)
+        let with = |change: fn(&mut SelectionContext)| {
+            let mut context = context(1000 * MIB, holders());
+            change(&mut context);
+            chosen(&context)
         };
         assert_eq!(with(|_| ()), Some((1, Paid)));
         assert_eq!(
-            with(|s| s.purse.worth = Mode::Saver.worth()),
+            with(|s| s.limit.worth = Mode::Saver.worth()),
             None,
             "48 Mbit/s for nothing are enough"
         );
         assert_eq!(
-            with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 8)),
+            with(|s| (s.holders[1].cheaper, s.limit.waiting) = (50e6, 8)),
             Some((1, Paid)),
             "for eight"
         );
         assert_eq!(
-            with(|s| (s.holders[1].cheaper, s.purse.waiting) = (50e6, 4)),
+            with(|s| (s.holders[1].cheaper, s.limit.waiting) = (50e6, 4)),
             None,
             "not for four"
         );
         assert_eq!(
-            with(|s| (s.holders[1].cheaper, s.purse.urgent) = (50e6, true)),
+            with(|s| (s.holders[1].cheaper, s.limit.urgent) = (50e6, true)),
             Some((1, Paid))
         );
         assert_eq!(
-            with(|s| s.purse.left = Some(80_000)),
+            with(|s| s.limit.left = Some(80_000)),
             None,
             "1 MiB costs 87,890 nanos"
         );
         assert_eq!(
-            with(|s| (s.purse.left, s.purse.urgent) = (Some(80_000), true)),
+            with(|s| (s.limit.left, s.limit.urgent) = (Some(80_000), true)),
             None,
             "not even then"
         );
-        assert_eq!(with(|s| s.purse.left = Some(90_000)), Some((1, Paid)));
-        let alone = |s: &mut Situation| s.holders.truncate(1);
+        assert_eq!(with(|s| s.limit.left = Some(90_000)), Some((1, Paid)));
+        let alone = |s: &mut SelectionContext| s.holders.truncate(1);
         assert_eq!(with(alone), None, "it has no room");
         // As a second copy beside one that is asked for already.
-        let second = |s: &mut Situation| {
+        let second = |s: &mut SelectionContext| {
             s.holders.swap_remove(0);
             s.beside = Some(Price::FREE);
         };
         assert_eq!(with(second), Some((0, OnlyHolder)));
-        let second = |s: &mut Situation| {
+        let second = |s: &mut SelectionContext| {
             s.holders.swap_remove(0);
             s.beside = Some(Price::FREE);
             s.holders[0].cheaper = 12e6;
@@ -660,9 +658,9 @@ mod tests {
     fn the_runner_up_is_told() {
         let holders = vec![facts(1, 1e6, 0, 1), facts(2, 2e6, 0, 1)];
         let decision = EarliestFinish
-            .choose(&Situation {
+            .choose(&SelectionContext {
                 size: 1_000_000,
-                ..situation(MIB, holders)
+                ..context(MIB, holders)
             })
             .unwrap();
         let runners_up: Vec<_> = decision

@@ -1,12 +1,12 @@
-//! What bytes cost, what waiting is worth, and what a fetch may spend.
+//! Prices of bytes, the worth of waiting, and the budget of a fetch.
 //!
 //! Amounts are in billionths of one unit of the user's currency ("nanos"), so that sums stay exact;
-//! the engine does not care which currency it is. All of it is the user's or a source's word: it
-//! decides who is asked, never what is believed.
+//! the engine does not care which currency it is. All of it comes from the user or from a source:
+//! it decides which source is asked, never what is believed.
 
 use hither_proto::Price;
 
-/// What an hour of waiting is worth (source-selection design, rule 4): how readily paid sources are
+/// The worth of an hour of waiting (source-selection design, rule 4): how readily paid sources are
 /// used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Mode {
@@ -46,42 +46,42 @@ impl Mode {
     }
 }
 
-/// What sources cost here.
+/// The prices of sources here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prices {
-    /// What a store costs, on top of what it says itself.
+    /// The price of a store, on top of the one that it announces.
     pub store: Price,
-    /// What passes a relay on its way from a device costs, on top of what the device says itself.
+    /// The price of bytes through a relay, on top of the one that the device announces.
     pub relayed: Price,
-    /// What this device's own link costs: for everything that does not come from its own network.
+    /// The price of this device's own link, for everything that does not come from its own network.
     pub link: Price,
 }
 
-/// What one fetch may cost.
+/// The budget of one fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
-    /// What waiting for it is worth.
+    /// The worth of waiting for it.
     pub mode: Mode,
-    /// Most nanos that it may cost in all; `None`: whatever the mode finds right.
+    /// Most nanos that it may cost in all; `None`: as the mode decides.
     pub max_cost: Option<u64>,
     /// Nanos that earlier runs of it have cost.
     pub spent: u64,
 }
 
-/// What a decision about paid sources depends on.
+/// The limits of a decision about paid sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Purse {
-    /// Devices that wait for what is got here: this one and its neighbours.
+pub struct SpendingLimit {
+    /// Devices that wait for what is fetched here: this one and its neighbours.
     pub waiting: u32,
     /// Worth of one second of one device's waiting, nanos.
     pub worth: u64,
-    /// Nanos that may still be spent; `None`: as many as are found right.
+    /// Nanos that may still be spent; `None`: no limit.
     pub left: Option<u64>,
     /// Nothing has moved for too long: prices count no more (rule 7).
     pub urgent: bool,
 }
 
-impl Purse {
+impl SpendingLimit {
     /// The rate, bytes per second, below which what is cheaper is too slow to be waited for: `N · v
     /// / p`. With linear worth of time this all-or-nothing rule is optimal (source-selection
     /// design, rule 4).
@@ -94,7 +94,7 @@ impl Purse {
         }
     }
 
-    /// Whether so many bytes can be paid.
+    /// Returns whether the budget covers `bytes`.
     pub fn affords(&self, price: Price, bytes: u64) -> bool {
         self.left.is_none_or(|left| price.of(bytes) <= left)
     }
@@ -104,8 +104,8 @@ impl Purse {
 mod tests {
     use super::*;
 
-    fn purse(mode: Mode, waiting: u32) -> Purse {
-        Purse {
+    fn limit(mode: Mode, waiting: u32) -> SpendingLimit {
+        SpendingLimit {
             waiting,
             worth: mode.worth(),
             left: None,
@@ -117,24 +117,24 @@ mod tests {
     fn thresholds_are_those_of_the_design() {
         let (store, phone) = (Price::per_gib(0.09).unwrap(), Price::per_gib(2.0).unwrap());
         let mbit =
-            |mode, waiting, price| (purse(mode, waiting).threshold(price) * 8.0 / 1e6).round();
+            |mode, waiting, price| (limit(mode, waiting).threshold(price) * 8.0 / 1e6).round();
         assert_eq!(mbit(Mode::Balanced, 1, store), 95.0);
         assert_eq!(mbit(Mode::Saver, 1, store), 10.0);
         assert_eq!(mbit(Mode::Fast, 1, store), 954.0);
         assert_eq!(mbit(Mode::Balanced, 8, store), 764.0);
         assert_eq!(mbit(Mode::Balanced, 1, phone), 4.0);
-        assert_eq!(purse(Mode::Saver, 1).threshold(Price::FREE), f64::INFINITY);
+        assert_eq!(limit(Mode::Saver, 1).threshold(Price::FREE), f64::INFINITY);
     }
 
     #[test]
     fn what_is_not_left_cannot_be_spent() {
         let price = Price::per_gib(1.0).unwrap();
-        let purse = Purse {
+        let limit = SpendingLimit {
             left: Some(1_000_000),
-            ..purse(Mode::Fast, 1)
+            ..limit(Mode::Fast, 1)
         };
-        assert!(purse.affords(price, 1 << 20) && !purse.affords(price, 1 << 21));
-        assert!(purse.affords(Price::FREE, u64::MAX));
+        assert!(limit.affords(price, 1 << 20) && !limit.affords(price, 1 << 21));
+        assert!(limit.affords(Price::FREE, u64::MAX));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How fast bytes come from one source over one carrier.
+//! The rate at which bytes come from one source over one carrier.
 //!
 //! An exponentially weighted mean (α = 0.3, source-selection design, rule 5) of samples taken while
 //! something is outstanding, so that idle time never counts as slowness.
@@ -16,9 +16,9 @@ const SAMPLE: Duration = Duration::from_millis(20);
 const SAMPLE_BYTES: u64 = 128 << 10;
 /// After this time, this many are a sample too: the link is that slow.
 const SLOW: (Duration, u64) = (Duration::from_millis(500), 16 << 10);
-/// What an unmeasured LAN source is taken for: 400 Mbit/s (source-selection design, rule 5).
+/// Assumed rate of an unmeasured LAN source: 400 Mbit/s (source-selection design, rule 5).
 pub const UNMEASURED_LAN: f64 = 50_000_000.0;
-/// What an unmeasured source beyond the LAN is taken for: 10 Mbit/s (the same rule).
+/// Assumed rate of an unmeasured source beyond the LAN: 10 Mbit/s (the same rule).
 pub const UNMEASURED_WAN: f64 = 1_250_000.0;
 /// Over how long what came lately is averaged (source-selection design, rule 4).
 const LATELY: Duration = Duration::from_secs(3);
@@ -47,13 +47,13 @@ impl RateEstimator {
         }
     }
 
-    /// Something is outstanding again after nothing was.
+    /// Notes that something is outstanding again after nothing was.
     pub fn busy(&mut self, now: Time) {
         self.window_start = now;
         self.window_bytes = 0;
     }
 
-    /// `bytes` arrived.
+    /// Notes that `bytes` arrived.
     pub fn arrived(&mut self, bytes: u64, now: Time) {
         self.window_bytes += bytes;
         self.total += bytes;
@@ -64,7 +64,7 @@ impl RateEstimator {
         }
     }
 
-    /// Nothing is outstanding any more: what the open window holds is a sample too, if it is not
+    /// Notes that nothing is outstanding any more: the open window is a sample too, if it is not
     /// absurdly short.
     pub fn idle(&mut self, now: Time) {
         let elapsed = now.since(self.window_start);
@@ -74,7 +74,7 @@ impl RateEstimator {
         self.busy(now);
     }
 
-    /// Whether what came in this time says something about the link.
+    /// Returns whether the bytes of this time measure the link.
     fn tells(&self, elapsed: Duration) -> bool {
         self.window_bytes >= SAMPLE_BYTES || (self.window_bytes >= SLOW.1 && elapsed >= SLOW.0)
     }
@@ -94,8 +94,8 @@ impl RateEstimator {
         self.mean
     }
 
-    /// Whether more than one stretch of time was measured: in the first one, streams were opened
-    /// too.
+    /// Returns whether more than one stretch of time was measured: in the first one, streams were
+    /// opened too.
     pub const fn is_settled(&self) -> bool {
         self.samples > 1
     }
@@ -111,8 +111,8 @@ impl RateEstimator {
     }
 }
 
-/// What came in the last seconds, idle time included: an average that fades with [`LATELY`], so
-/// that it takes two numbers and no list.
+/// The rate of the last seconds, idle time included: an average that fades with [`LATELY`], so that
+/// it takes two numbers and no list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Recent {
     rate: f64,
@@ -120,7 +120,7 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// `bytes` arrived.
+    /// Notes that `bytes` arrived.
     pub fn arrived(&mut self, bytes: u64, now: Time) {
         self.rate = self.faded(now) + bytes as f64 / LATELY.as_secs_f64();
         self.at = now;

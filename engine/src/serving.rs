@@ -1,16 +1,16 @@
-//! Who is served next: upload slots, fair between devices.
+//! The order of uploads: slots, fair between devices.
 //!
 //! Invariants: at most [`PER_STREAM`] requests of one stream are being sent and at most
 //! [`PER_DEVICE`] of one device, whatever it opens; at most [`SLOTS`] of all devices, beyond which
 //! a device that has none still gets [`ASSURED`], up to [`MOST`]. So a device that reads slowly
 //! holds up nobody but itself, and a crowd of them nobody new. At most [`QUEUE_PER_DEVICE`] wait
-//! for one device, beyond that the device is told to come back.
+//! for one device, beyond that the device is asked to come back.
 //!
 //! Fewer slots for a thin uplink were measured and are not made: four devices that fetch from far
 //! over 5 Mbit/s make another packet's round trip 190 ms (median; worst tenth 246 ms) with these
 //! slots and 173 ms (228 ms) with a single one, for what fills the line is in the transport's
-//! buffers by then; and with one the last of the four waits twice as long for its first chunks.
-//! What keeps a line usable is a limit (`limits.upload`).
+//! buffers by then; and with one the last of the four waits twice as long for its first chunks. A
+//! limit (`limits.upload`) keeps a line usable.
 
 use crate::command::{Command, StreamId};
 use hither_proto::{DeviceId, ShareId, Want};
@@ -30,7 +30,7 @@ const MOST: usize = 96;
 const PER_STREAM: usize = 2;
 /// Requests of one device that may wait.
 const QUEUE_PER_DEVICE: usize = 128;
-/// After how long a device that was told "busy" may ask again, milliseconds.
+/// After how long a device that was answered "busy" may ask again, milliseconds.
 const BUSY_MS: u32 = 250;
 
 #[derive(Debug)]
@@ -50,12 +50,12 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// A stream on which `device` may ask was opened.
+    /// Adds a stream on which `device` may ask.
     pub fn stream_opened(&mut self, stream: StreamId, device: DeviceId) {
         self.streams.insert(stream, device);
     }
 
-    /// The stream ended: nothing of it is sent any more.
+    /// Removes a stream that ended: nothing of it is sent any more.
     pub fn stream_closed(&mut self, stream: StreamId, commands: &mut Vec<Command>) {
         if let Some(device) = self.streams.remove(&stream) {
             if let Some(queue) = self.waiting.get_mut(&device) {
@@ -74,7 +74,7 @@ impl Serving {
         }
     }
 
-    /// A device asks for positions that are all held here.
+    /// Queues a request for positions that are all held here.
     pub fn want(
         &mut self,
         stream: StreamId,
@@ -109,7 +109,7 @@ impl Serving {
         self.fill(commands);
     }
 
-    /// The asker takes a request back.
+    /// Cancels a request.
     pub fn cancel(&mut self, stream: StreamId, request: u64, commands: &mut Vec<Command>) {
         let Some(device) = self.streams.get(&stream) else {
             return;
@@ -122,7 +122,7 @@ impl Serving {
         }
     }
 
-    /// Everything of a request was sent, or sending it was aborted.
+    /// Ends a request of which everything was sent, or which was aborted.
     pub fn sent(&mut self, stream: StreamId, request: u64, commands: &mut Vec<Command>) {
         if let Some(device) = self.streams.get(&stream).copied() {
             self.free(stream, request, device);
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(all(&mut serving, 0), PER_DEVICE);
         let others: usize = (1..4).map(|device| all(&mut serving, device)).sum();
         assert_eq!(PER_DEVICE + others, SLOTS, "four devices fill the slots");
-        // Whoever comes now and has nothing gets one all the same, and the next free one.
+        // A device that comes now and has nothing gets one all the same, and the next free one.
         assert_eq!(all(&mut serving, 4), ASSURED);
         let mut out = Vec::new();
         serving.sent(StreamId(0), 0, &mut out);

@@ -4,11 +4,12 @@
 //! verified.
 
 use crate::carrier_choice::{Carrier, CarrierChoice};
-use crate::claims::Theirs;
+use crate::claims::PeerClaims;
 use crate::distance::Distance;
 use crate::price::Prices;
 use crate::rate::Recent;
-use crate::site::SiteId;
+use crate::site_id::SiteId;
+use crate::target::Target;
 use crate::time::Time;
 use hither_proto::{Announcement, Claims, Delta, DeviceId, HolderKind, Price, Space, Terms};
 use roaring::RoaringBitmap;
@@ -25,7 +26,7 @@ const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 /// Mbit/s must be able to come.
 pub(crate) const MAX_PATIENCE: u32 = 4;
 
-/// Where the control session with a source stands.
+/// The state of the control session with a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Session {
     /// To be opened at that time.
@@ -52,18 +53,18 @@ pub(crate) struct Source {
     epoch: u64,
     seq: u64,
     pub distance: Distance,
-    /// What it says of its terms.
+    /// The terms that it announced.
     terms: Terms,
-    /// What it costs here, by its terms, its kind and its distance.
+    /// Its price here, by its terms, its kind and its distance.
     pub price: Price,
-    /// What it is asked for goes through a relay now.
+    /// Requests to it go through a relay now.
     over_relay: bool,
     /// When a relay to it may be looked for again.
     look_again_at: Option<Time>,
-    /// What it gave lately.
+    /// Its recent rate.
     pub recent: Recent,
-    /// What it claims, once it said that it fetches the share too.
-    pub theirs: Option<Theirs>,
+    /// Its claims, once it announced that it fetches the share too.
+    pub theirs: Option<PeerClaims>,
     pub carriers: CarrierChoice,
     pub last_progress: Time,
     pub last_moved: Time,
@@ -80,7 +81,7 @@ pub(crate) struct Source {
     busy_until: Option<Time>,
 }
 
-/// Whether a delta could be applied.
+/// The result of applying a delta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Continuity {
     Applied,
@@ -125,20 +126,20 @@ impl Source {
         self.session = Session::Open;
         // A still newer one may have come over the session that it opened here.
         self.head_version = self.head_version.max(head_version);
-        self.found_at(distance);
+        self.set_distance(distance);
         self.failures = 0;
         self.look_again_at = None;
         self.last_progress = now;
     }
 
-    /// It is that far away now.
-    pub fn found_at(&mut self, distance: Distance) {
+    /// Sets its distance.
+    pub fn set_distance(&mut self, distance: Distance) {
         self.distance = distance;
         self.carriers.set_far(!distance.is_near());
     }
 
-    /// The session ended or could not be opened; it is tried again after `at_least`, later each
-    /// time.
+    /// Closes the session, which ended or could not be opened; it is tried again after `at_least`,
+    /// later each time.
     pub fn closed(&mut self, now: Time, at_least: Duration) {
         let pause = RETRY
             .0
@@ -157,7 +158,7 @@ impl Source {
         self.terms = Terms::default();
     }
 
-    /// It is there and said when to come back: no reason to wait longer each time.
+    /// Tries again after the pause that it asked for: no reason to wait longer each time.
     pub fn come_back(&mut self, now: Time, pause: Duration) {
         self.failures = 0;
         self.session = Session::Closed {
@@ -165,7 +166,7 @@ impl Source {
         };
     }
 
-    /// Something about the device changed (it was just seen): worth an immediate try.
+    /// Tries at once: something about the device changed (it was just seen).
     pub fn retry_now(&mut self, now: Time) {
         // While one is being opened too: that try may have begun before the device was back.
         self.failures = 0;
@@ -174,14 +175,14 @@ impl Source {
         }
     }
 
-    /// The network is another one: that it stalled was perhaps the old one's fault, and so was that
-    /// it was not reached.
+    /// Forgets its stalls and tries again after a change of the network: the old one may have been
+    /// the cause.
     pub fn network_changed(&mut self, now: Time) {
         (self.strikes, self.rests_until) = (0, None);
         self.retry_now(now);
     }
 
-    /// It says what it claims, or that it does not fetch any more.
+    /// Sets its claims, or removes them when it does not fetch any more.
     pub fn claims(&mut self, said: &Claims, now: Time) {
         if self.session != Session::Open {
             return;
@@ -193,18 +194,43 @@ impl Source {
         }
     }
 
-    /// It says on what terms it gives.
-    pub fn says_terms(&mut self, terms: Terms, prices: &Prices) {
+    /// Notes that a claim of it was taken over.
+    pub fn claim_taken_over(&mut self) {
+        if let Some(theirs) = &mut self.theirs {
+            theirs.struck();
+        }
+    }
+
+    /// Notes that it is asked for something.
+    pub fn asked(&mut self, now: Time) {
+        if self.carriers.outstanding() == 0 {
+            self.last_progress = now;
+        }
+        self.requests += 1;
+    }
+
+    /// Notes that a request to it ended.
+    pub const fn request_ended(&mut self) {
+        self.requests = self.requests.saturating_sub(1);
+    }
+
+    /// Forgets the requests to it: something else is planned.
+    pub const fn forget_requests(&mut self) {
+        self.requests = 0;
+    }
+
+    /// Sets the terms on which it serves.
+    pub fn set_terms(&mut self, terms: Terms, prices: &Prices) {
         self.terms = terms;
         self.reprice(prices);
     }
 
-    /// What it costs may be something else now.
+    /// Updates its price.
     pub fn reprice(&mut self, prices: &Prices) {
         self.price = self.price_over(self.over_relay, prices);
     }
 
-    /// What it costs through a relay, or directly.
+    /// Its price through a relay, or directly.
     pub fn price_over(&self, relay: bool, prices: &Prices) -> Price {
         let store = if self.kind == HolderKind::Store {
             prices.store
@@ -220,13 +246,13 @@ impl Source {
         self.terms.price.plus(store).plus(relayed).plus(link)
     }
 
-    /// The carrier that is best may be another one now.
-    pub fn settle_way(&mut self, prices: &Prices, now: Time) {
+    /// Chooses its carrier anew, and updates its price.
+    pub fn update_carrier(&mut self, prices: &Prices, now: Time) {
         self.over_relay = self.carriers.prefer(now) == Carrier::Relayed;
         self.reprice(prices);
     }
 
-    /// Whether a relay to it should be looked for now: not again for some time.
+    /// Returns whether a relay to it should be looked for now; if so, not again for `pause`.
     pub fn misses_relay(&mut self, now: Time, pause: Duration) -> bool {
         let due = self.look_again_at.is_none_or(|at| at <= now);
         let misses = due && self.session == Session::Open && self.carriers.is_slow(now);
@@ -236,7 +262,7 @@ impl Source {
         misses
     }
 
-    /// Whether it has not stalled, or has given something since.
+    /// Returns whether it has not stalled, or has given something since.
     pub const fn is_trusted(&self) -> bool {
         self.proven || self.strikes == 0
     }
@@ -249,7 +275,7 @@ impl Source {
             .filter(|_| self.kind == HolderKind::Device && !self.distance.is_near())
     }
 
-    /// Whether it would rather not give.
+    /// Returns whether it would rather not give.
     pub const fn is_reluctant(&self) -> bool {
         self.terms.reluctant
     }
@@ -287,8 +313,8 @@ impl Source {
         self.seq = announcement.seq;
     }
 
-    /// Whether this was said before what is known already: with a session in each direction
-    /// everything is heard twice, and one of the two streams is slower.
+    /// Returns whether this is older than what is known: with a session in each direction
+    /// everything arrives twice, and one of the two streams is slower.
     fn is_past(&self, version: u64, epoch: u64, seq: u64) -> bool {
         version == self.version && epoch == self.epoch && seq <= self.seq
     }
@@ -316,8 +342,8 @@ impl Source {
         Continuity::Applied
     }
 
-    /// The source said it does not hold these of a version after all. It may have announced another
-    /// one since.
+    /// Removes positions of a version that the source does not hold after all. It may have
+    /// announced another version since.
     pub fn not_held(
         &mut self,
         version: u64,
@@ -340,24 +366,30 @@ impl Source {
         }
     }
 
-    /// Whether it may be asked at all for this version and space now.
-    pub fn usable(&self, version: u64, space: Space, now: Time) -> bool {
+    /// Returns whether it may be asked at all for this version and space now.
+    pub fn usable(&self, target: Target, now: Time) -> bool {
         self.session == Session::Open
             && !self.banned
             && self.rests_until(now).is_none()
-            && self.version == version
-            && match space {
+            && self.version == target.version
+            && match target.space {
                 Space::Root | Space::Manifest => self.has_manifest,
-                Space::Data => self.complete || !self.held.is_empty(),
+                Space::Data => self.has_any(),
             }
     }
 
-    /// Whether its session is open.
+    /// Returns whether its session is closed.
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.session, Session::Closed { .. })
+    }
+
+    /// Returns whether its session is open.
     pub fn is_open(&self) -> bool {
         self.session == Session::Open
     }
 
-    /// Whether it may be asked for this version and space now, or as soon as it is less busy.
+    /// Returns whether it may be asked for this version and space now, or as soon as it is less
+    /// busy.
     pub fn usable_soon(&self, version: Option<u64>, space: Space) -> bool {
         self.is_open()
             && !self.banned
@@ -369,21 +401,21 @@ impl Source {
         self.complete || !self.held.is_empty()
     }
 
-    /// Whether it says that it has something of `missing`, be it asked now or not.
-    pub fn offers(&self, version: u64, space: Space, missing: &RoaringBitmap) -> bool {
-        self.version == version
-            && match space {
+    /// Returns whether it announced something of `missing`, whether or not it can be asked now.
+    pub fn offers(&self, target: Target, missing: &RoaringBitmap) -> bool {
+        self.version == target.version
+            && match target.space {
                 Space::Root | Space::Manifest => self.has_manifest,
                 Space::Data => self.complete || !self.held.is_disjoint(missing),
             }
     }
 
-    /// Whether it says that it has a later version than this one, and has shown a head of it.
+    /// Returns whether it announced a later version than this one, and has shown a head of it.
     pub fn has_newer_than(&self, version: u64) -> bool {
         self.version > version && self.head_version >= self.version
     }
 
-    /// Whether it has every position of `space`.
+    /// Returns whether it has every position of `space`.
     pub fn has_all(&self, space: Space) -> bool {
         space != Space::Data || self.complete
     }
@@ -397,7 +429,7 @@ impl Source {
         }
     }
 
-    /// It gave nothing for too long while asked: leave it alone, twice as long each time.
+    /// Lets it rest after a stall, twice as long each time. Returns for how long.
     pub fn stalled(&mut self, now: Time) -> Duration {
         let rest = REST.0.saturating_mul(1 << self.strikes.min(8)).min(REST.1);
         self.strikes += 1;
@@ -406,34 +438,34 @@ impl Source {
         rest
     }
 
-    /// It is too busy: leave it alone for as long as it asked, within reason.
+    /// Lets it rest for as long as it asked for, within bounds.
     pub fn busy(&mut self, now: Time, pause: Duration) {
         self.busy_until = Some(now + pause.clamp(BUSY.0, BUSY.1));
     }
 
-    /// Until when it is left alone, if it is.
+    /// The end of its rest, if it rests.
     pub fn rests_until(&self, now: Time) -> Option<Time> {
         self.rests_until
             .max(self.busy_until)
             .filter(|until| *until > now)
     }
 
-    /// Whether it is left alone because it stalled.
+    /// Returns whether it is left alone because it stalled.
     pub fn rests_after_stall(&self, now: Time) -> bool {
         self.rests_until.is_some_and(|until| until > now)
     }
 
-    /// Whether it stalled more than once and has given nothing since.
+    /// Returns whether it stalled more than once and has given nothing since.
     pub fn stalls_again(&self) -> bool {
         self.strikes > 1 && !self.proven
     }
 
-    /// Nobody else is left to ask: it may be asked again although it stalled.
-    pub fn wake(&mut self) {
+    /// Ends its rest after a stall: no other source is left.
+    pub fn end_rest(&mut self) {
         self.rests_until = None;
     }
 
-    /// How often its silence is waited for twice as long: what is slow is not to be given up for
+    /// The factor by which its silence is waited for longer: a slow source is not given up for
     /// ever.
     pub fn patience(&self) -> u32 {
         1 << self.strikes.min(MAX_PATIENCE)
@@ -445,6 +477,11 @@ mod tests {
     use super::*;
     use crate::testing::device;
     use hither_proto::{PositionRange, Ranges};
+
+    const DATA: Target = Target {
+        version: 1,
+        space: Space::Data,
+    };
 
     fn now() -> Time {
         Time::from_start(Duration::from_secs(1))
@@ -505,10 +542,10 @@ mod tests {
     #[test]
     fn stalls_make_it_rest_longer_each_time_and_end() {
         let mut source = open();
-        assert!(source.usable(1, Space::Data, now()));
+        assert!(source.usable(DATA, now()));
         assert_eq!(source.stalled(now()), Duration::from_secs(2));
-        assert!(!source.usable(1, Space::Data, now()));
-        assert!(source.usable(1, Space::Data, now() + Duration::from_secs(2)));
+        assert!(!source.usable(DATA, now()));
+        assert!(source.usable(DATA, now() + Duration::from_secs(2)));
         assert_eq!(source.stalled(now()), Duration::from_secs(4));
         for _ in 0..20 {
             source.stalled(now());
@@ -522,14 +559,14 @@ mod tests {
         source.stalled(now());
         source.stalled(now());
         source.network_changed(now());
-        assert!(source.usable(1, Space::Data, now()) && !source.stalls_again());
+        assert!(source.usable(DATA, now()) && !source.stalls_again());
         source.closed(now(), Duration::from_secs(60));
         source.network_changed(now());
         assert_eq!(source.session, Session::Closed { retry_at: now() });
         source.banned = true;
         source.network_changed(now());
         assert!(
-            !source.usable(1, Space::Data, now()) && source.banned,
+            !source.usable(DATA, now()) && source.banned,
             "a lie stays one"
         );
     }

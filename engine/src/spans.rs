@@ -29,7 +29,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Whether nothing of it is missing.
+    /// Returns whether nothing of it is missing.
     pub const fn is_got(&self) -> bool {
         self.missing == 0
     }
@@ -92,7 +92,7 @@ impl SpanTable {
         }
     }
 
-    /// Whether nothing is left to get.
+    /// Returns whether nothing is left to get.
     pub fn is_complete(&self) -> bool {
         self.missing_bytes == 0
     }
@@ -107,7 +107,7 @@ impl SpanTable {
         &self.wanted
     }
 
-    /// Whether this position is still to get.
+    /// Returns whether this position is still to get.
     pub fn is_missing(&self, position: u32) -> bool {
         self.wanted.contains(position)
     }
@@ -131,12 +131,12 @@ impl SpanTable {
             .copied()
     }
 
-    /// Whether every span that is not done is being fetched by somebody: the tail.
+    /// Returns whether every span that is not done is being fetched by somebody: the endgame.
     pub fn none_idle(&self) -> bool {
         self.idle.is_empty()
     }
 
-    /// Whether so few spans are idle that each of them may be looked at.
+    /// Returns whether so few spans are idle that each of them may be looked at.
     pub fn few_idle(&self) -> bool {
         self.idle.len() <= FEW_IDLE
     }
@@ -151,7 +151,7 @@ impl SpanTable {
         self.lengths.len() as u32
     }
 
-    /// Whether a span misses something and nobody fetches it.
+    /// Returns whether a span misses something and nobody fetches it.
     pub fn is_idle(&self, index: u32) -> bool {
         self.idle.contains(&index)
     }
@@ -207,7 +207,7 @@ impl SpanTable {
         None
     }
 
-    /// Whether `held` has everything of a span that is missing.
+    /// Returns whether `held` has everything of a span that is missing.
     pub fn is_whole_of(&self, index: u32, held: &RoaringBitmap) -> bool {
         let span = self
             .span(index)
@@ -217,7 +217,7 @@ impl SpanTable {
             .all(|position| held.contains(position))
     }
 
-    /// Whether nothing of a span is missing.
+    /// Returns whether nothing of a span is missing.
     pub fn is_done(&self, index: u32) -> bool {
         self.span(index).is_none_or(|span| span.missing == 0)
     }
@@ -228,7 +228,7 @@ impl SpanTable {
             .map(|span| (span.start, span.start + span.count))
     }
 
-    /// Whether `held` has something of a span that is missing.
+    /// Returns whether `held` has something of a span that is missing.
     pub fn is_wanted_of(&self, index: u32, held: &RoaringBitmap) -> bool {
         let span = self
             .span(index)
@@ -252,6 +252,15 @@ impl SpanTable {
         positions
             .iter()
             .filter_map(|p| self.length(*p))
+            .map(u64::from)
+            .sum()
+    }
+
+    /// Plaintext bytes of a set of positions.
+    pub fn bytes_in(&self, positions: &RoaringBitmap) -> u64 {
+        positions
+            .iter()
+            .filter_map(|p| self.length(p))
             .map(u64::from)
             .sum()
     }

@@ -1,16 +1,17 @@
-//! What a fetch may spend, has spent, and gets from whom for how much.
+//! The spending of a fetch: its budget, its cost, and the rates of sources by price.
 //!
 //! Only data counts: root and manifest are small, and nothing can be decided before they are here.
 
-use crate::carrier_choice::Carrier;
-use crate::command::Command;
-use crate::fetch::Fetch;
+use crate::journal::Journal;
+use crate::neighbourhood::Neighbourhood;
 use crate::policy::SourceFacts;
-use crate::price::{Budget, Prices, Purse};
+use crate::price::{Budget, Prices, SpendingLimit};
 use crate::rate::UNMEASURED_WAN;
+use crate::snapshot::Snapshot;
 use crate::source::Source;
+use crate::sources::Sources;
 use crate::time::Time;
-use hither_proto::{DeviceId, HolderKind, Price, Space, Terms};
+use hither_proto::{DeviceId, HolderKind, Price, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -26,132 +27,46 @@ const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// The money of one fetch.
 #[derive(Debug, Default)]
 pub(crate) struct Spending {
-    pub budget: Budget,
-    pub prices: Prices,
+    budget: Budget,
+    prices: Prices,
     /// When data was planned.
-    pub began: Time,
-    /// What sources of each price gave lately to all who wait here, bytes per second. Empty while
-    /// nobody costs anything.
+    began: Time,
+    /// Recent rates of the sources of each price, for all devices that wait here, bytes per second.
+    /// Empty while no source costs anything.
     given: BTreeMap<Price, f64>,
 }
 
-impl Fetch {
-    /// What it may spend is something else now.
-    pub fn set_budget(&mut self, budget: Budget) {
-        self.spending.budget = budget;
+impl Spending {
+    /// Sets what the fetch may spend.
+    pub const fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
     }
 
-    /// What sources cost here is something else now.
-    pub fn set_prices(&mut self, prices: Prices) {
-        self.spending.prices = prices;
-        self.sources
-            .values_mut()
-            .for_each(|source| source.reprice(&prices));
+    /// Sets what sources cost here.
+    pub const fn set_prices(&mut self, prices: Prices) {
+        self.prices = prices;
     }
 
-    /// A device says on what terms it gives. A store says nothing: what it costs is its reader's to
-    /// say.
-    pub fn terms(&mut self, device: DeviceId, terms: Terms) {
-        if let Some(source) = self
-            .sources
-            .get_mut(&device)
-            .filter(|s| s.kind == HolderKind::Device)
-        {
-            source.says_terms(terms, &self.spending.prices);
-        }
+    /// The prices of sources here.
+    pub const fn prices(&self) -> &Prices {
+        &self.prices
     }
 
-    /// Adds up what came lately, once for many decisions.
-    pub(crate) fn reckon(&mut self, space: Space, now: Time, commands: &mut Vec<Command>) {
-        self.spending.given.clear();
-        self.weigh_ways(space, now, commands);
-        if space != Space::Data || self.sources.values().all(|source| source.price.is_free()) {
-            return;
-        }
-        let (began, size) = (self.spending.began, f64::from(self.group.size()));
-        let starts = now.since(began) < START;
-        let mut given: BTreeMap<Price, (f64, f64)> = BTreeMap::new();
-        let mut sites = BTreeSet::new();
-        for source in self
-            .sources
-            .values()
-            .filter(|source| !self.is_member(source.device))
-        {
-            let (lately, expected) = given.entry(source.price).or_default();
-            *lately += source.recent.rate(began, now) * size;
-            let counted = source.site().is_some_and(|site| sites.contains(&site));
-            if starts
-                && !counted
-                && source.is_trusted()
-                && self.version.is_some_and(|v| source.usable(v, space, now))
-            {
-                *expected += expectation(source, now);
-                sites.extend(source.site());
-            }
-        }
-        self.spending.given = given
-            .into_iter()
-            .map(|(price, (lately, expected))| (price, lately.max(expected)))
-            .collect();
+    /// Begins a space.
+    pub const fn begin(&mut self, now: Time) {
+        self.began = now;
     }
 
-    /// Decides for every device that is reached through a relay whether it is asked that way now,
-    /// and looks for a relay to those that are too slow without one.
-    fn weigh_ways(&mut self, space: Space, now: Time, commands: &mut Vec<Command>) {
-        let far = |source: &Source| source.kind == HolderKind::Device && !source.distance.is_near();
-        if !self
-            .sources
-            .values()
-            .any(|source| source.carriers.has_relayed() || far(source))
-        {
-            return;
-        }
-        let (purse, prices) = (self.purse(), self.spending.prices);
-        let (began, size) = (self.spending.began, f64::from(self.group.size()));
-        let lately = |source: &Source| source.recent.rate(began, now);
-        // The part of it that costs less than a relay.
-        let cheaply = |source: &Source| {
-            if source.price < prices.relayed {
-                lately(source)
-            } else {
-                0.0
-            }
-        };
-        let all: f64 = self.sources.values().map(lately).sum();
-        let cheap: f64 = self.sources.values().map(cheaply).sum();
-        let is_long =
-            space == Space::Data && self.spans.missing_bytes() as f64 > all * LONG.as_secs_f64();
-        for source in self.sources.values_mut() {
-            // Where it cannot be paid, a slow way is better than none.
-            let affords = purse.affords(source.price_over(true, &prices), crate::SPAN_BYTES);
-            // What the others give for less counts beside this one's direct way.
-            let worth = purse.threshold(prices.relayed) - (cheap - cheaply(source)).max(0.0) * size;
-            source.carriers.set_worth(if affords { worth } else { 0.0 });
-            if source.carriers.has_relayed() {
-                source.settle_way(&prices, now);
-            // Two direct carriers, while one of them is on trial, give more together than either.
-            } else if is_long
-                && far(source)
-                && lately(source) < worth
-                && source.misses_relay(now, LOOK_AGAIN)
-            {
-                commands.push(Command::FindRelay {
-                    share: self.share,
-                    device: source.device,
-                });
-            }
-        }
+    /// When the space was begun.
+    pub const fn began(&self) -> Time {
+        self.began
     }
 
-    /// The facts of a source, with what those cheaper than it give.
-    pub(crate) fn priced(&self, facts: SourceFacts) -> SourceFacts {
-        let cheaper = self
-            .spending
-            .given
-            .range(..facts.price)
-            .map(|(_, rate)| rate)
-            .sum();
-        match self.space() {
+    /// Adds the facts about money to those of a source: the rates of sources cheaper than it. Root
+    /// and manifest cost nothing.
+    pub fn priced(&self, facts: SourceFacts, space: Option<Space>) -> SourceFacts {
+        let cheaper = self.given.range(..facts.price).map(|(_, rate)| rate).sum();
+        match space {
             Some(Space::Data) => SourceFacts { cheaper, ..facts },
             _ => SourceFacts {
                 price: Price::FREE,
@@ -162,72 +77,118 @@ impl Fetch {
         }
     }
 
-    /// What can be spent now.
-    pub(crate) fn purse(&self) -> Purse {
-        let budget = &self.spending.budget;
-        let left = budget.max_cost.map(|most| {
-            most.saturating_sub(self.spent())
-                .saturating_sub(self.committed())
+    /// The limit of what can be spent now, while `waiting` devices wait for what is fetched here.
+    pub fn limit(&self, waiting: u32, sources: &Sources, journal: &Journal) -> SpendingLimit {
+        let left = self.budget.max_cost.map(|most| {
+            most.saturating_sub(self.budget.spent.saturating_add(journal.total_cost()))
+                .saturating_sub(committed(sources))
         });
-        Purse {
-            waiting: self.group.size(),
-            worth: budget.mode.worth(),
+        SpendingLimit {
+            waiting,
+            worth: self.budget.mode.worth(),
             left,
             urgent: false,
         }
     }
 
-    fn spent(&self) -> u64 {
-        self.spending
-            .budget
-            .spent
-            .saturating_add(self.journal.total_cost())
-    }
-
-    /// What will have been spent when everything asked for has come.
-    fn committed(&self) -> u64 {
-        let owed = |source: &Source| source.price.of(source.carriers.outstanding());
-        self.sources
-            .values()
-            .fold(0, |sum, source| sum.saturating_add(owed(source)))
-    }
-
-    /// So many bytes came from a source.
-    pub(crate) fn paid(&mut self, device: DeviceId, carrier: Carrier, bytes: u64, now: Time) {
-        if self.space() != Some(Space::Data) {
+    /// Adds up what came lately, once for many decisions.
+    pub fn update_rates(&mut self, neighbourhood: &Neighbourhood, at: &Snapshot<'_>) {
+        self.given.clear();
+        let data = at.target.is_some_and(|target| target.space == Space::Data);
+        if !data || at.sources.iter().all(|source| source.price.is_free()) {
             return;
         }
-        let Some(source) = self.sources.get_mut(&device) else {
-            return;
-        };
-        source.recent.arrived(bytes, now);
-        let relayed = carrier == Carrier::Relayed;
-        let price = source.price_over(relayed, &self.spending.prices);
-        if !price.is_free() {
-            self.journal.cost(device, price.of(bytes), relayed);
+        let (began, size) = (self.began, f64::from(neighbourhood.size()));
+        let starts = at.now.since(began) < START;
+        let mut given: BTreeMap<Price, (f64, f64)> = BTreeMap::new();
+        let mut sites = BTreeSet::new();
+        for source in at
+            .sources
+            .iter()
+            .filter(|source| !neighbourhood.contains(source.device))
+        {
+            let (lately, expected) = given.entry(source.price).or_default();
+            *lately += source.recent.rate(began, at.now) * size;
+            let counted = source.site().is_some_and(|site| sites.contains(&site));
+            if starts
+                && !counted
+                && source.is_trusted()
+                && at
+                    .target
+                    .is_some_and(|target| source.usable(target, at.now))
+            {
+                *expected += expectation(source, at.now);
+                sites.extend(source.site());
+            }
         }
+        self.given = given
+            .into_iter()
+            .map(|(price, (lately, expected))| (price, lately.max(expected)))
+            .collect();
     }
 
-    /// Whether something that is missing could be had, and costs more than is left.
-    pub(crate) fn is_too_dear(&self, version: u64, space: Space, now: Time) -> bool {
-        let purse = self.purse();
-        let gives = |s: &&Source| {
-            s.usable(version, space, now) && s.offers(version, space, self.spans.missing())
+    /// Decides for every device that is reached through a relay whether it is asked that way now.
+    /// `missing` bytes of data are missing (`None`: something else is got). Returns the devices
+    /// that are too slow without a relay, so that one should be looked for.
+    pub fn compare_carriers(
+        &self,
+        sources: &mut Sources,
+        limit: &SpendingLimit,
+        missing: Option<u64>,
+        now: Time,
+    ) -> Vec<DeviceId> {
+        let far = |source: &Source| source.kind == HolderKind::Device && !source.distance.is_near();
+        if !sources
+            .iter()
+            .any(|source| source.carriers.has_relayed() || far(source))
+        {
+            return Vec::new();
+        }
+        let (prices, began) = (&self.prices, self.began);
+        let lately = |source: &Source| source.recent.rate(began, now);
+        // The part of it that costs less than a relay.
+        let cheaply = |source: &Source| {
+            if source.price < prices.relayed {
+                lately(source)
+            } else {
+                0.0
+            }
         };
-        let mut givers = self.sources.values().filter(gives).peekable();
-        space == Space::Data
-            && purse.left.is_some()
-            && givers.peek().is_some()
-            && givers.all(|source| {
-                !purse.affords(
-                    source.price,
-                    crate::SPAN_BYTES.min(self.spans.missing_bytes()),
-                )
-            })
+        let all: f64 = sources.iter().map(lately).sum();
+        let cheap: f64 = sources.iter().map(cheaply).sum();
+        let is_long = missing.is_some_and(|missing| missing as f64 > all * LONG.as_secs_f64());
+        let mut slow = Vec::new();
+        for source in sources.iter_mut() {
+            // If it cannot be paid, a slow way is better than none.
+            let affords = limit.affords(source.price_over(true, prices), crate::SPAN_BYTES);
+            // The others' cheaper rate counts beside this one's direct way.
+            let others = (cheap - cheaply(source)).max(0.0) * f64::from(limit.waiting);
+            let worth = limit.threshold(prices.relayed) - others;
+            source.carriers.set_worth(if affords { worth } else { 0.0 });
+            if source.carriers.has_relayed() {
+                source.update_carrier(prices, now);
+            // Two direct carriers, while one of them is on trial, give more together than either.
+            } else if is_long
+                && far(source)
+                && lately(source) < worth
+                && source.misses_relay(now, LOOK_AGAIN)
+            {
+                slow.push(source.device);
+            }
+        }
+        slow
     }
 }
 
-/// What a source is expected to give, bytes per second.
+/// The cost of everything that was asked for and has not come.
+fn committed(sources: &Sources) -> u64 {
+    let owed = |source: &Source| source.price.of(source.carriers.outstanding());
+    sources
+        .iter()
+        .fold(0, |sum, source| sum.saturating_add(owed(source)))
+}
+
+/// The expected rate of a source, bytes per second.
 fn expectation(source: &Source, now: Time) -> f64 {
     match source.carriers.rate(now) {
         Some(rate) => rate,
@@ -239,6 +200,7 @@ fn expectation(source: &Source, now: Time) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Command;
     use crate::price::{Budget, Mode};
     use crate::testing::device;
     use crate::{Engine, EngineConfig, Plan};

@@ -1,4 +1,4 @@
-//! Time as an argument. The engine never reads a clock: the loop around it tells what time it is.
+//! Time as an argument. The engine never reads a clock: the loop around it passes the time.
 
 use std::time::Duration;
 

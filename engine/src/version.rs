@@ -1,5 +1,4 @@
-//! Which version a fetch gets, when it should start over with a newer one, and why it waits when it
-//! waits.
+//! The version that a fetch gets, and when it should start over with a newer one.
 //!
 //! Invariants: a version is chosen only while a device that is connected shows its head, so that
 //! the loop can check it; what a holder merely announces makes no version, or any holder could send
@@ -7,24 +6,23 @@
 //! version begun is left for a newer one only when nobody offers what is missing of it and somebody
 //! has the newer one.
 
-use crate::command::{Command, Waiting};
-use crate::fetch::{Fetch, Phase};
 use crate::source::{Session, Source};
+use crate::sources::Sources;
 use crate::time::Time;
-use hither_proto::{HolderKind, Space};
+use hither_proto::HolderKind;
 use std::time::Duration;
 
-/// How long the first answer of a device other than the owner waits for a newer head from somebody
-/// else.
+/// How long the first answer of a device other than the owner waits for a newer head from another
+/// one.
 const SETTLE: Duration = Duration::from_millis(300);
 /// How long a fetch that resumes waits for a holder of the version it began with.
 const SETTLE_RESUMED: Duration = Duration::from_secs(2);
 /// Longest wait of the choice for something newer that is known to exist, or about to: this device
-/// has seen its head, or the owner shows an older version than others do. It is told of theirs, and
+/// has seen its head, or the owner shows an older version than others do. It learns of theirs, and
 /// publishes what it has as a later one.
 const KNOWN_NEWER: Duration = Duration::from_secs(3);
-/// Longest wait for the answer of an owner that is said to be there while it is being connected to:
-/// over a relay, from far away, that is some ten round trips.
+/// Longest wait for the answer of an owner that a relay reports as present, while it is being
+/// connected to: over a relay, from far away, that is some ten round trips.
 const OWNER_ONLINE: Duration = Duration::from_secs(4);
 /// Longest wait for a store, or for an owner of which nothing is known. One that is off costs no
 /// more than that, where its address is still known.
@@ -33,36 +31,76 @@ const UNHEARD: Duration = Duration::from_secs(2);
 /// The presence of a share's owner, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Presence {
-    /// Nothing.
+    /// Nothing is known.
     #[default]
     Unknown,
-    /// A relay says that it is.
+    /// A relay reports it as present.
     Online,
-    /// A relay says that it is not.
+    /// A relay reports it as absent.
     Offline,
 }
 
-/// Tracks what is known of versions that nobody who is connected has shown.
-#[derive(Debug, Default)]
-pub(crate) struct Newer {
+/// The choice of the version that a fetch gets.
+#[derive(Debug)]
+pub(crate) struct VersionChoice {
+    /// The only acceptable version, if there is one.
+    pin: Option<u64>,
+    /// The version that a resumed fetch would like to go on with.
+    preferred: Option<u64>,
+    chosen: Option<u64>,
+    /// When a version is to be chosen.
+    decide_at: Option<Time>,
     /// The latest version whose head this device has seen at any time; 0 when it has seen none.
-    pub known: u64,
+    known: u64,
     /// The presence of the owner.
-    pub owner: Presence,
+    owner: Presence,
     /// Since when the choice waits for something newer; set once.
     put_off_since: Option<Time>,
 }
 
-impl Fetch {
-    fn connected(&self) -> impl Iterator<Item = &Source> {
-        self.sources
-            .values()
-            .filter(|s| s.session == Session::Open && !s.banned)
+impl VersionChoice {
+    /// No version yet: `pin` is the only acceptable one, `preferred` the one that was begun.
+    pub const fn new(pin: Option<u64>, preferred: Option<u64>) -> Self {
+        Self {
+            pin,
+            preferred,
+            chosen: None,
+            decide_at: None,
+            known: 0,
+            owner: Presence::Unknown,
+            put_off_since: None,
+        }
     }
 
-    /// A device that is connected knows this head: the choice is due now, or soon.
-    pub(crate) fn head_shown(&mut self, by_owner: bool, head_version: u64, now: Time) {
-        if self.version.is_some() || head_version == 0 {
+    /// The version that was chosen.
+    pub const fn chosen(&self) -> Option<u64> {
+        self.chosen
+    }
+
+    /// When a version is to be chosen.
+    pub const fn decide_at(&self) -> Option<Time> {
+        self.decide_at
+    }
+
+    /// Notes that this device has seen the head of a version at some time.
+    pub fn set_known(&mut self, version: u64) {
+        self.known = self.known.max(version);
+    }
+
+    /// Notes whether the owner is there.
+    pub const fn set_owner_presence(&mut self, presence: Presence) {
+        self.owner = presence;
+    }
+
+    /// Chooses a version that the loop has planned.
+    pub const fn planned(&mut self, version: u64) {
+        self.chosen = Some(version);
+        self.decide_at = None;
+    }
+
+    /// Notes that a device that is connected shows this head: the choice is due now, or soon.
+    pub fn head_shown(&mut self, by_owner: bool, head_version: u64, now: Time) {
+        if self.chosen.is_some() || head_version == 0 {
             return;
         }
         let settle = match self.preferred {
@@ -74,160 +112,94 @@ impl Fetch {
         self.decide_at = Some(self.decide_at.map_or(at, |earlier| earlier.min(at)));
     }
 
-    pub(crate) fn decide(&mut self, now: Time, commands: &mut Vec<Command>) {
-        if self.decide_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.decide_at = None;
-        if self.offered() {
-            return; // What was to be given up is offered again.
-        }
-        let shown = |version: u64| self.connected().any(|s| s.head_version == version);
+    /// Returns whether a version is to be chosen now, once.
+    pub fn take_due(&mut self, now: Time) -> bool {
+        self.decide_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Returns the version that is chosen now, if it is another one than before.
+    pub fn decide(&mut self, sources: &Sources, now: Time) -> Option<u64> {
+        let shown = |version: u64| sources.connected().any(|s| s.head_version == version);
         let choice = match (self.pin, self.preferred) {
             (Some(pin), _) => Some(pin).filter(|pin| shown(*pin)),
             (None, Some(preferred)) if shown(preferred) => Some(preferred),
-            (None, _) => self
+            (None, _) => sources
                 .connected()
                 .map(|s| s.head_version)
                 .max()
                 .filter(|version| *version > 0),
         };
-        if let Some(until) = choice.and_then(|choice| self.newer_may_come(choice, now)) {
+        if let Some(until) = choice.and_then(|choice| self.newer_may_come(choice, sources, now)) {
             self.decide_at = Some(until);
-            return;
+            return None;
         }
-        if let Some(version) = choice.filter(|_| choice != self.version) {
-            self.version = Some(version);
-            self.phase = Phase::Preparing;
-            commands.push(Command::VersionChosen {
-                share: self.share,
-                version,
-            });
-        }
+        let version = choice.filter(|_| choice != self.chosen)?;
+        self.chosen = Some(version);
+        Some(version)
     }
 
     /// Returns until when the choice of this version waits, because there may be a newer one:
     /// counted from when it was first put off, so that nothing is waited for twice.
-    fn newer_may_come(&mut self, version: u64, now: Time) -> Option<Time> {
+    fn newer_may_come(&mut self, version: u64, sources: &Sources, now: Time) -> Option<Time> {
         if self.pin.is_some() {
             return None;
         }
-        let behind = self
+        let behind = sources
             .connected()
-            .any(|s| s.device == self.owner && s.head_version < version);
-        let patience = if behind || self.newer.known > version {
-            // What was begun is not worth going on with.
+            .any(|s| sources.is_owner(s.device) && s.head_version < version);
+        let patience = if behind || self.known > version {
+            // The version that was begun is not worth going on with.
             self.preferred = None;
             KNOWN_NEWER
         } else if self.preferred == Some(version) {
             return None;
         } else {
-            self.unheard()?
+            self.unheard(sources)?
         };
-        let until = *self.newer.put_off_since.get_or_insert(now) + patience;
+        let until = *self.put_off_since.get_or_insert(now) + patience;
         Some(until).filter(|until| *until > now)
     }
 
-    /// Returns how long the choice waits for somebody who is being connected to, so that what it
-    /// has is not known; `None`: nobody is.
-    fn unheard(&self) -> Option<Duration> {
-        let patience = |s: &Source| match (s.device == self.owner, self.newer.owner) {
+    /// Returns how long the choice waits for a source that is being connected to, so that its
+    /// version is not known; `None`: no source is.
+    fn unheard(&self, sources: &Sources) -> Option<Duration> {
+        let patience = |s: &Source| match (sources.is_owner(s.device), self.owner) {
             (true, Presence::Online) => Some(OWNER_ONLINE),
             (true, Presence::Unknown) => Some(UNHEARD),
             (true, Presence::Offline) => None,
             (false, _) => (s.kind == HolderKind::Store).then_some(UNHEARD),
         };
-        self.sources
-            .values()
+        sources
+            .iter()
             .filter(|s| s.session == Session::Opening)
             .filter_map(patience)
             .max()
     }
 
-    /// Returns whether a version is about to be chosen, or who may have a later one is being
-    /// connected to.
-    pub(crate) fn is_choosing(&self) -> bool {
-        self.version.is_none() && (self.decide_at.is_some() || self.unheard().is_some())
+    /// Returns whether a version is about to be chosen, or a source that may have a later one is
+    /// being connected to.
+    pub fn is_choosing(&self, sources: &Sources) -> bool {
+        self.chosen.is_none() && (self.decide_at.is_some() || self.unheard(sources).is_some())
     }
 
-    /// A session that the choice may wait for has failed: it is looked at again soon.
-    pub(crate) fn no_answer(&mut self, now: Time) {
-        if self.newer.put_off_since.is_some() {
+    /// Notes that a session that the choice may wait for has failed: it is looked at again soon.
+    pub fn no_answer(&mut self, now: Time) {
+        if self.put_off_since.is_some() {
             self.decide_at = self.decide_at.map(|at| at.min(now + SETTLE));
         }
     }
 
-    /// Whether a connected device, resting or not, has something of what is missing. Who stalled
-    /// again and again while asked only says so.
-    fn offered(&self) -> bool {
-        let (Some(version), Some(space)) = (self.version, self.space()) else {
-            return false;
-        };
-        let mut serious = self.connected().filter(|s| !s.stalls_again());
-        serious.any(|s| s.offers(version, space, self.spans.missing()))
+    /// Returns whether a version was chosen and may be left for a newer one that a connected
+    /// device has.
+    pub fn may_restart(&self, sources: &Sources) -> bool {
+        let newer = |version| sources.connected().any(|s| s.has_newer_than(version));
+        self.pin.is_none() && self.decide_at.is_none() && self.chosen.is_some_and(newer)
     }
 
-    /// When nobody offers what is missing of the chosen version but somebody has a newer one, start
-    /// over with that.
-    pub(crate) fn reconsider(&mut self, now: Time) {
-        let (Some(version), Some(_), None) = (self.version, self.space(), self.pin) else {
-            return;
-        };
-        if self.decide_at.is_none()
-            && self
-                .requests
-                .values()
-                .all(|r| self.sources.get(&r.device).is_none_or(Source::stalls_again))
-            && self.connected().any(|s| s.has_newer_than(version))
-            && !self.offered()
-        {
-            self.preferred = None;
-            self.decide_at = Some(now + SETTLE);
-        }
-    }
-
-    /// Why nothing comes, when nothing comes.
-    pub(crate) fn waiting(&self, now: Time) -> Option<Waiting> {
-        if !self.requests.is_empty() || self.phase == Phase::Preparing {
-            return None;
-        }
-        if self.gone {
-            return Some(Waiting::Gone);
-        }
-        if self.connected().next().is_none() {
-            let lied = self.sources.values().any(|s| s.banned);
-            return Some(match (lied, self.unknown) {
-                (true, _) => Waiting::Damaged,
-                (false, true) => Waiting::Unknown,
-                (false, false) => Waiting::NoHolder,
-            });
-        }
-        let undecided = self.version.is_none() && self.decide_at.is_none();
-        let nothing = self
-            .version
-            .zip(self.space())
-            .is_some_and(|(version, space)| {
-                let gives = |s: &Source| {
-                    s.usable(version, space, now) && s.offers(version, space, self.spans.missing())
-                };
-                !self.connected().any(gives)
-            });
-        if self
-            .version
-            .zip(self.space())
-            .is_some_and(|(version, space)| self.is_too_dear(version, space, now))
-        {
-            return Some(Waiting::TooDear);
-        }
-        (undecided || nothing).then_some(Waiting::NotHeld)
-    }
-
-    /// What is being got; `None` before and between spaces.
-    pub const fn space(&self) -> Option<Space> {
-        match self.phase {
-            Phase::Fetching(space) => Some(space),
-            Phase::Locating | Phase::Preparing => None,
-        }
+    /// Chooses again soon.
+    pub fn restart(&mut self, now: Time) {
+        self.preferred = None;
+        self.decide_at = Some(now + SETTLE);
     }
 }
 
@@ -410,8 +382,8 @@ mod tests {
         assert_eq!(table.chosen(), Some(2));
     }
 
-    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, is
-    /// not heard yet.
+    /// A fetch whose other device shows version 1, while the owner, and so whatever is newer, has
+    /// not answered yet.
     fn unheard(known: u64, is_seen: bool) -> Table {
         let share = ShareSecret::new([1; 16]).share_id();
         let mut engine = Engine::new(EngineConfig::new(device(0)));

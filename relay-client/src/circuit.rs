@@ -9,7 +9,7 @@ use super::dial::{self, RelayError, RelayStream};
 use super::{RelayConnection, Relays};
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
-use hither_carrier::{CarrierKind, Endpoint, Link, Stream};
+use hither_carrier::{CarrierKind, Dial, Endpoint, Link, Stream};
 use hither_proto::{
     CircuitId, CircuitMessage, DeviceId, Knock, RelayAddress, RelayMessage, RelayPurpose,
     RelayRefusalCode,
@@ -183,9 +183,9 @@ impl RelayCircuits {
         (carrier, at): (CarrierKind, SocketAddr),
     ) -> Result<Begun, RelayError> {
         let link = match carrier {
-            CarrierKind::Tcp => self.endpoint.connect_relay_tcp(relay, &[at]).await?,
+            CarrierKind::Tcp => self.endpoint.dial(Dial::tcp(relay, &[at]).relay()).await?,
             CarrierKind::Quic | CarrierKind::Relayed => {
-                self.endpoint.connect_relay_quic(relay, &[at]).await?
+                self.endpoint.dial(Dial::quic(relay, &[at]).relay()).await?
             }
         };
         open(link).await

@@ -97,12 +97,15 @@ pub async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, Rel
     // Whoever else has that port says nothing about the relay.
     let by_https = async {
         endpoint
-            .connect_relay_tcp(relay.key, &https)
+            .dial(hither_carrier::Dial::tcp(relay.key, &https).relay())
             .await
             .map_err(|_| LinkError::NoAddress)
     };
-    let by_tcp = race(endpoint.connect_relay_tcp(relay.key, &tcp), by_https);
-    let by_quic = endpoint.connect_relay_quic(relay.key, &udp);
+    let by_tcp = race(
+        endpoint.dial(hither_carrier::Dial::tcp(relay.key, &tcp).relay()),
+        by_https,
+    );
+    let by_quic = endpoint.dial(hither_carrier::Dial::quic(relay.key, &udp).relay());
     let first = endpoint.paths().first(relay.key);
     let link = match first {
         Some(CarrierKind::Tcp) => race(by_tcp, by_quic).await,

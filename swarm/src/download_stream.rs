@@ -394,7 +394,7 @@ impl DownloadStream {
             .with(|engine, now| engine.handle_arrival(share, device, request, position, now));
         match (arrival, space) {
             (Arrival::Unneeded, _) => self.swarm.workers.buffers.give(payload),
-            (Arrival::Unasked, _) | (Arrival::Wanted, None) => {
+            (Arrival::Unsolicited, _) | (Arrival::Wanted, None) => {
                 return Err("the device sent a chunk that nobody asked for".into());
             }
             (Arrival::Wanted, Some(space)) => {

@@ -374,7 +374,7 @@ impl Links {
             let joining = self.sightings(device, CarrierKind::Quic); // first, so that nothing is missed in between
             let addresses = self.resolved(device, CarrierKind::Quic).await;
             self.endpoint
-                .connect_quic_joined(device, &addresses, joining)
+                .dial(hither_carrier::Dial::quic(device, &addresses).joined(joining))
                 .await
         };
         let link = tokio::select! {
@@ -420,7 +420,7 @@ impl Links {
         addresses.retain(|address| Some(*address) != beside);
         addresses.splice(0..0, beside);
         self.endpoint
-            .connect_tcp_joined(device, &addresses, joining)
+            .dial(hither_carrier::Dial::tcp(device, &addresses).joined(joining))
             .await
     }
 

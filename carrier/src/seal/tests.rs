@@ -256,7 +256,7 @@ fn the_key_map_is_the_published_one() {
     }
 }
 
-/// What this version sealed stays readable: the seeds are 32 bytes of 0x06 (sender) and 0x05
+/// Messages sealed by this version stay readable: the seeds are 32 bytes of 0x06 (sender) and 0x05
 /// (reader), the id 16 bytes of 0x07. `HITHER_WRITE_VECTORS=1` seals anew.
 #[test]
 fn what_was_sealed_before_opens() {

@@ -89,25 +89,30 @@ async fn another_device_is_not_taken_for_the_expected_one() {
     let wrong = Err(LinkError::WrongDevice { found: b.device() });
     let at = |carrier| [address(&b, carrier)];
     assert_eq!(
-        a.connect_quic(expected, &at(CarrierKind::Quic))
+        a.dial(hither_carrier::Dial::quic(expected, &at(CarrierKind::Quic)))
             .await
             .map(drop),
         wrong
     );
     assert_eq!(
-        a.connect_tcp(expected, &at(CarrierKind::Tcp))
+        a.dial(hither_carrier::Dial::tcp(expected, &at(CarrierKind::Tcp)))
             .await
             .map(drop),
         wrong
     );
     assert_eq!(
-        a.connect_quic(a.device(), &at(CarrierKind::Quic))
-            .await
-            .map(drop),
+        a.dial(hither_carrier::Dial::quic(
+            a.device(),
+            &at(CarrierKind::Quic)
+        ))
+        .await
+        .map(drop),
         Err(LinkError::Ourselves)
     );
     assert_eq!(
-        a.connect_quic(b.device(), &[]).await.map(drop),
+        a.dial(hither_carrier::Dial::quic(b.device(), &[]))
+            .await
+            .map(drop),
         Err(LinkError::NoAddress)
     );
 }
@@ -374,9 +379,12 @@ async fn closing_is_noticed_at_once_and_by_name() {
         LinkError::Unreachable(_)
     ));
     assert_eq!(
-        b.connect_tcp(a.device(), &[address(&a, CarrierKind::Tcp)])
-            .await
-            .map(drop),
+        b.dial(hither_carrier::Dial::tcp(
+            a.device(),
+            &[address(&a, CarrierKind::Tcp)]
+        ))
+        .await
+        .map(drop),
         Err(LinkError::Closed)
     );
     soon(a.close()).await;
@@ -438,7 +446,7 @@ async fn ports_are_shared_when_free_and_given_up_when_not() {
     let other = endpoint();
     assert_eq!(
         tcp_only
-            .connect_quic(other.device(), &nowhere)
+            .dial(hither_carrier::Dial::quic(other.device(), &nowhere))
             .await
             .map(drop),
         Err(LinkError::NoCarrier)

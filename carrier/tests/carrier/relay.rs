@@ -58,7 +58,7 @@ async fn many_find_out_at_once_that_a_relay_was_killed() {
     let at = [loopback(relay.port())];
     let mut links = Vec::new();
     for _ in 0..LINKS {
-        let link = soon(device.connect_relay_quic(relay.device(), &at))
+        let link = soon(device.dial(hither_carrier::Dial::quic(relay.device(), &at).relay()))
             .await
             .unwrap();
         let streams = joined(&link, &relay).await;

@@ -65,7 +65,7 @@ impl Mortal {
                     friend.device(),
                     loopback(friend.port()),
                 );
-                let dial = async move { own.connect_quic(device, &[at]).await };
+                let dial = async move { own.dial(hither_carrier::Dial::quic(device, &[at])).await };
                 // In its own process, where what keeps the connection going is to die.
                 let theirs = soon(self.process.spawn(dial)).await.unwrap().unwrap();
                 let Some(Incoming::Link(link)) = soon(friend.accept()).await else {

@@ -10,7 +10,9 @@ pub(super) const fn rule(rule: Rule) -> &'static str {
         Rule::OnlyHolder => "nobody else had them",
         Rule::EarliestFinish => "it was expected to be done first",
         Rule::Moved => "taken away from a source that stalled, failed or gave damaged data",
-        Rule::Tail => "asked beside a slower source, so that the end did not have to wait for it",
+        Rule::Endgame => {
+            "asked beside a slower source, so that the end did not have to wait for it"
+        }
         Rule::Paid => "it costs, and what costs less was too slow to be waited for",
         Rule::LocalCopy => "it had them already, so that they did not come from farther away again",
         Rule::FirstCopy => "nobody on this network had them, and they were this device's to get",

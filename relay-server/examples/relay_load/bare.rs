@@ -104,7 +104,10 @@ pub async fn run(options: &Options, chunks: &[Bytes]) -> Result<Bare, Failure> {
     let from = endpoint(&Identity::generate()?)?;
     let at = SocketAddr::from(([127, 0, 0, 1], there.port));
     let link = from
-        .connect_tcp(DeviceId::from_slice(&there.key)?, &[at])
+        .dial(hither_carrier::Dial::tcp(
+            DeviceId::from_slice(&there.key)?,
+            &[at],
+        ))
         .await?;
     let mut stream = link.open().await?;
     let child_id = child.id().ok_or("the other process is gone")?;

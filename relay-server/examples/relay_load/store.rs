@@ -37,8 +37,16 @@ pub async fn dial(options: &Options, endpoint: &Endpoint) -> Result<Stream, Fail
     let known = if options.tcp { &relay.tcp } else { &relay.udp };
     let at: Vec<SocketAddr> = known.iter().filter_map(|at| at.socket_addr()).collect();
     let link = match options.tcp {
-        true => endpoint.connect_relay_tcp(relay.key, &at).await?,
-        false => endpoint.connect_relay_quic(relay.key, &at).await?,
+        true => {
+            endpoint
+                .dial(hither_carrier::Dial::tcp(relay.key, &at).relay())
+                .await?
+        }
+        false => {
+            endpoint
+                .dial(hither_carrier::Dial::quic(relay.key, &at).relay())
+                .await?
+        }
     };
     Ok(link.open().await?)
 }

@@ -26,7 +26,11 @@ fn between(one: f64, other: f64) -> f64 {
 async fn bare(version: &Version) -> f64 {
     let (from, to) = (Device::new(), Device::new());
     let at = std::net::SocketAddr::from(([127, 0, 0, 1], to.endpoint.tcp_port().unwrap()));
-    let link = from.endpoint.connect_tcp(to.id(), &[at]).await.unwrap();
+    let link = from
+        .endpoint
+        .dial(hither_carrier::Dial::tcp(to.id(), &[at]))
+        .await
+        .unwrap();
     let mut stream = link.open().await.unwrap();
     let chunks = version.data.clone();
     let bytes = version.bytes();

@@ -78,7 +78,10 @@ impl Holder {
                 let endpoint =
                     Endpoint::bind(&Identity::generate().unwrap(), &EndpointConfig::default());
                 let endpoint = endpoint.unwrap();
-                let link = endpoint.connect_quic(owner.0, &[owner.1]).await.unwrap();
+                let link = endpoint
+                    .dial(hither_carrier::Dial::quic(owner.0, &[owner.1]))
+                    .await
+                    .unwrap();
                 let answer = knock(&link, share, &secret).await;
                 endpoint.close().await;
                 answer

@@ -82,7 +82,7 @@ impl Knowledge {
     /// Learns it from the owner, over the link protocol and with the ticket, as every fetcher does.
     pub(super) async fn learn(endpoint: &Endpoint, ticket: Ticket) -> Self {
         let link = endpoint
-            .connect_quic(ticket.owner, &ticket.hints)
+            .dial(hither_carrier::Dial::quic(ticket.owner, &ticket.hints))
             .await
             .unwrap();
         let mut granted = open(&link, ticket.share(), &ticket.secret, Purpose::Bulk)
@@ -294,11 +294,11 @@ pub(super) async fn hoard(ticket: &Ticket, streams: usize) -> Vec<(Link, Granted
     .unwrap();
     let links = [
         endpoint
-            .connect_quic(ticket.owner, &ticket.hints)
+            .dial(hither_carrier::Dial::quic(ticket.owner, &ticket.hints))
             .await
             .unwrap(),
         endpoint
-            .connect_tcp(ticket.owner, &ticket.hints)
+            .dial(hither_carrier::Dial::tcp(ticket.owner, &ticket.hints))
             .await
             .unwrap(),
     ];

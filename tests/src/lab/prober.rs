@@ -275,8 +275,14 @@ async fn all(ticket: Ticket, victim: DeviceId, udp: SocketAddr, tcp: SocketAddr)
                 let identity = Identity::generate().unwrap();
                 let endpoint = Endpoint::bind(&identity, &EndpointConfig::default()).unwrap();
                 let link = match carrier {
-                    CarrierKind::Quic => endpoint.connect_quic(victim, &[udp]).await.unwrap(),
-                    _ => endpoint.connect_tcp(victim, &[tcp]).await.unwrap(),
+                    CarrierKind::Quic => endpoint
+                        .dial(hither_carrier::Dial::quic(victim, &[udp]))
+                        .await
+                        .unwrap(),
+                    _ => endpoint
+                        .dial(hither_carrier::Dial::tcp(victim, &[tcp]))
+                        .await
+                        .unwrap(),
                 };
                 let count = {
                     let stream = link.open().await.unwrap();

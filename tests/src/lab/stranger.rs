@@ -151,8 +151,18 @@ impl Attack {
                     .collect(),
                 None => addresses.clone(),
             };
-            ways.extend(self.endpoint.connect_quic(device, &addresses).await.ok());
-            ways.extend(self.endpoint.connect_tcp(device, &at).await.ok());
+            ways.extend(
+                self.endpoint
+                    .dial(hither_carrier::Dial::quic(device, &addresses))
+                    .await
+                    .ok(),
+            );
+            ways.extend(
+                self.endpoint
+                    .dial(hither_carrier::Dial::tcp(device, &at))
+                    .await
+                    .ok(),
+            );
         }
         ways
     }

@@ -15,13 +15,37 @@ const MAX_WINDOW: u64 = 16 * SPAN_BYTES;
 /// that spins is woken thousands of times.
 const MAX_WAKES: u32 = 10 + 100 + 100 + 8 * 20 + 30;
 
+/// A request that is in flight.
 #[derive(Debug)]
-struct Flight {
+pub(crate) struct Flight {
     to: usize,
     carrier: Carrier,
     space: Space,
     positions: RoaringBitmap,
     bytes: u64,
+}
+
+impl Flight {
+    /// A request for positions, whose `lengths` are given for the whole space.
+    pub fn new(
+        to: usize,
+        carrier: Carrier,
+        space: Space,
+        positions: RoaringBitmap,
+        lengths: &[u32],
+    ) -> Self {
+        let bytes = positions
+            .iter()
+            .map(|p| u64::from(lengths[p as usize]))
+            .sum();
+        Self {
+            to,
+            carrier,
+            space,
+            positions,
+            bytes,
+        }
+    }
 }
 
 /// Requests in flight and the rate of wake-ups.
@@ -35,22 +59,15 @@ pub(crate) struct Book {
 
 impl Book {
     /// A request is made. Fails when it breaks a rule.
-    pub fn asked(
-        &mut self,
-        request: RequestId,
-        to: usize,
-        carrier: Carrier,
-        space: Space,
-        positions: RoaringBitmap,
-        lengths: &[u32],
-    ) -> Result<(), String> {
+    pub fn asked(&mut self, request: RequestId, new: Flight) -> Result<(), String> {
+        let (to, bytes) = (new.to, new.bytes);
         if request.0 <= self.last {
             return Err(format!("request {} is not a new number", request.0));
         }
         self.last = request.0;
         let mut once = RoaringBitmap::new();
-        for flight in self.flights.values().filter(|f| f.space == space) {
-            let again = &flight.positions & &positions;
+        for flight in self.flights.values().filter(|f| f.space == new.space) {
+            let again = &flight.positions & &new.positions;
             if flight.to == to && !again.is_empty() {
                 return Err(format!("positions {again:?} were asked of d{to} twice"));
             }
@@ -62,10 +79,6 @@ impl Book {
             }
             once |= again;
         }
-        let bytes: u64 = positions
-            .iter()
-            .map(|p| u64::from(lengths[p as usize]))
-            .sum();
         let flying: u64 = self
             .flights
             .values()
@@ -77,16 +90,7 @@ impl Book {
                 "{flying} bytes are in flight to d{to} and {bytes} more are asked for"
             ));
         }
-        self.flights.insert(
-            request,
-            Flight {
-                to,
-                carrier,
-                space,
-                positions,
-                bytes,
-            },
-        );
+        self.flights.insert(request, new);
         Ok(())
     }
 

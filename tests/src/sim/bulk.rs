@@ -1,7 +1,7 @@
 //! Bulk streams: lanes on the asking side, uploads on the giving side, messages in order on each.
 
 use super::device::{Lane, Nature};
-use super::event::{Answered, Asked, At, End, Event, Local, MS, SECOND};
+use super::event::{Answered, Asked, At, End, Event, Local, MS, Received, SECOND};
 use super::world::World;
 use hither_engine::{Arrival, Carrier, RequestId, StreamId};
 use hither_proto::{Ranges, Space};
@@ -260,17 +260,17 @@ impl World {
                 self.local(
                     at,
                     from,
-                    Local::Arrived {
+                    Local::Arrived(Received {
                         version,
                         space,
                         request,
                         position,
                         liar,
-                    },
+                    }),
                 );
             }
             Arrival::Unneeded => {}
-            Arrival::Unasked => {
+            Arrival::Unsolicited => {
                 self.fail(
                     from,
                     format!("takes position {position} of d{to} over {carrier:?} for a breach of protocol"),

@@ -79,6 +79,17 @@ pub(crate) enum Dialled {
     Failed,
 }
 
+/// A chunk that has arrived whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub version: u64,
+    pub space: Space,
+    pub request: RequestId,
+    pub position: u32,
+    /// The device that sent it, when its bytes are wrong.
+    pub liar: Option<usize>,
+}
+
 /// An event that concerns one life of one device: void when the device has crashed meanwhile.
 #[derive(Debug, Clone)]
 pub(crate) enum Local {
@@ -89,14 +100,7 @@ pub(crate) enum Local {
     Dialled(usize, Dialled),
     SessionFailed(usize, u64),
     Tcp(usize),
-    Arrived {
-        version: u64,
-        space: Space,
-        request: RequestId,
-        position: u32,
-        /// Who sent it, when its bytes are wrong.
-        liar: Option<usize>,
-    },
+    Arrived(Received),
     Checkpoint,
     Synced(u64, RoaringBitmap),
     Step(Step),

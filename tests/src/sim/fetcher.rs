@@ -2,10 +2,10 @@
 //! versions.
 
 use super::device::{Device, Nature, Stage};
-use super::event::{Local, MS, Said, Step};
+use super::event::{Local, MS, Received, Said, Step};
 use super::world::World;
 use hither_engine::policy::Rule;
-use hither_engine::{Budget, Journal, Plan, RequestId};
+use hither_engine::{Budget, Journal, Plan};
 use hither_proto::Space;
 use roaring::RoaringBitmap;
 
@@ -251,15 +251,14 @@ impl World {
     // --- bytes on disk ---
 
     /// A chunk was read, verified and written.
-    pub fn put(
-        &mut self,
-        device: usize,
-        version: u64,
-        space: Space,
-        request: RequestId,
-        position: u32,
-        liar: Option<usize>,
-    ) {
+    pub fn put(&mut self, device: usize, chunk: Received) {
+        let Received {
+            version,
+            space,
+            request,
+            position,
+            liar,
+        } = chunk;
         let share = self.share;
         if self.devices[device].stage != Stage::Getting(version, space) {
             return; // Stale: the transfer has moved on.

@@ -1,11 +1,13 @@
 //! The loop around an engine: one call, then its commands in order, then the timer.
 
+use super::book::Flight;
 use super::device::Nature;
 use super::event::{Asked, At, Local, MS, Said, Step};
+use super::uplink::Served;
 use super::world::World;
 use hither_engine::{Carrier, Command, Engine, RequestId, SessionId, StreamId, Time};
 use hither_proto::limits::MAX_WANT;
-use hither_proto::{DeviceId, Ranges, Space, Want};
+use hither_proto::{DeviceId, Space, Want};
 use roaring::RoaringBitmap;
 
 impl World {
@@ -126,7 +128,13 @@ impl World {
                 ranges,
                 ..
             } => {
-                self.serve(from, stream, request, space, version, &ranges);
+                let served = Served {
+                    request,
+                    space,
+                    version,
+                    ranges,
+                };
+                self.serve(from, stream, served);
             }
             Command::Abort { stream, request } => self.abort(from, stream.0, request),
             Command::Busy {
@@ -230,14 +238,8 @@ impl World {
         {
             return Err(format!("asks again for what is durable: {positions:?}"));
         }
-        of.book.asked(
-            RequestId(want.request),
-            to,
-            carrier,
-            want.space,
-            positions,
-            lengths,
-        )
+        let flight = Flight::new(to, carrier, want.space, positions, lengths);
+        of.book.asked(RequestId(want.request), flight)
     }
 
     fn cancel(&mut self, from: usize, device: DeviceId, request: RequestId) {
@@ -255,26 +257,19 @@ impl World {
         }
     }
 
-    fn serve(
-        &mut self,
-        from: usize,
-        stream: StreamId,
-        request: u64,
-        space: Space,
-        version: u64,
-        ranges: &Ranges,
-    ) {
-        self.note(from, "serve", [stream.0, request, ranges.total()]);
+    fn serve(&mut self, from: usize, stream: StreamId, served: Served) {
+        let facts = [stream.0, served.request, served.ranges.total()];
+        self.note(from, "serve", facts);
         let of = &self.devices[from];
-        let held = of.durable(version);
+        let held = of.durable(served.version);
         // What was asked for before a newer version replaced this one is answered with "not held".
-        if of.holding == Some(version)
-            && space == Space::Data
+        if of.holding == Some(served.version)
+            && served.space == Space::Data
             && of.honest()
-            && !ranges.to_bitmap().is_subset(&held)
+            && !served.ranges.to_bitmap().is_subset(&held)
         {
             return self.fail(from, "serves what it does not have");
         }
-        self.start_job(from, stream.0, request, space, version, ranges);
+        self.start_job(from, stream.0, served);
     }
 }

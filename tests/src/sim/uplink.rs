@@ -24,15 +24,26 @@ enum Turn {
     End(u64),
 }
 
+/// Chunks that a device is to send.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub request: u64,
+    pub space: Space,
+    pub version: u64,
+    pub ranges: Ranges,
+}
+
 impl World {
     pub fn start_job(
         &mut self,
         from: usize,
         stream: u64,
-        request: u64,
-        space: Space,
-        version: u64,
-        ranges: &Ranges,
+        Served {
+            request,
+            space,
+            version,
+            ranges,
+        }: Served,
     ) {
         if let Some(pipe) = self.streams.get_mut(&stream).filter(|p| p.acceptor_open) {
             pipe.jobs.push_back(Job {

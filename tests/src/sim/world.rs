@@ -326,15 +326,7 @@ impl World {
             Local::Dialled(to, outcome) => self.dialled(device, to, outcome),
             Local::SessionFailed(to, session) => self.session_failed(device, to, session),
             Local::Tcp(to) => self.tcp_connects(device, to),
-            Local::Arrived {
-                version,
-                space,
-                request,
-                position,
-                liar,
-            } => {
-                self.put(device, version, space, request, position, liar);
-            }
+            Local::Arrived(chunk) => self.put(device, chunk),
             Local::Checkpoint => self.checkpoint(device),
             Local::Synced(version, positions) => self.synced(device, version, positions),
             Local::Step(step) => self.step(device, step),

@@ -49,8 +49,14 @@ pub async fn connect_at(
     addresses: &[SocketAddr],
 ) -> Result<Link, LinkError> {
     match carrier {
-        CarrierKind::Quic => from.connect_quic(to.device(), addresses).await,
-        CarrierKind::Tcp => from.connect_tcp(to.device(), addresses).await,
+        CarrierKind::Quic => {
+            from.dial(hither_carrier::Dial::quic(to.device(), addresses))
+                .await
+        }
+        CarrierKind::Tcp => {
+            from.dial(hither_carrier::Dial::tcp(to.device(), addresses))
+                .await
+        }
         CarrierKind::Relayed => Err(LinkError::NoAddress),
     }
 }

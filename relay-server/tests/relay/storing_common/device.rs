@@ -56,14 +56,19 @@ impl Device {
                     .is_none_or(|link| link.device() != at.key || link.close_reason().is_some())
                 {
                     let to: Vec<SocketAddr> = addresses(&at.udp);
-                    *link = Some(self.endpoint.connect_quic(at.key, &to).await.unwrap());
+                    *link = Some(
+                        self.endpoint
+                            .dial(hither_carrier::Dial::quic(at.key, &to))
+                            .await
+                            .unwrap(),
+                    );
                 }
                 link.as_ref().unwrap().open().await.unwrap()
             }
             CarrierKind::Tcp => {
                 let to: Vec<SocketAddr> = addresses(&at.tcp);
                 self.endpoint
-                    .connect_tcp(at.key, &to)
+                    .dial(hither_carrier::Dial::tcp(at.key, &to))
                     .await
                     .unwrap()
                     .open()
