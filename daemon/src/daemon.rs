@@ -29,9 +29,9 @@ use crate::twins::Twins;
 use crate::watch::Watches;
 use crate::workers::Workers;
 use crate::world::World;
-use hither_api::{ApiError, Config, Paths};
+use hither_api::{ApiError, Config, Paths, StorageEngine};
 use hither_carrier::{Endpoint, EndpointConfig, Identity};
-use hither_content::storage::{DEFAULT_ENGINE, Opened};
+use hither_content::storage::{Engine, Opened};
 use hither_content::{
     ChunkMap, Findings, Handles, HoldingNumber, KeptClock, OwnData, Place, Stamps,
 };
@@ -122,7 +122,12 @@ impl Daemon {
         let (losses, before) = (Losses::open(&paths), losses::Before::look(&paths));
         losses.key(&paths, before).map_err(failure::internal)?;
         let identity = Identity::load_or_create(&paths.key()).map_err(failure::internal)?;
-        let (storage, opened) = hither_content::storage::open(&paths.store(), DEFAULT_ENGINE)
+        // It changes the engine of a store that is there, where another one is configured.
+        let engine = match config.storage_engine {
+            StorageEngine::Redb => Engine::Redb,
+            StorageEngine::Sled => Engine::Sled,
+        };
+        let (storage, opened) = hither_content::storage::open(&paths.store(), engine)
             .map_err(|e| failure::storage(&e))?;
         losses
             .store(&paths, before, opened == Opened::Fresh)
