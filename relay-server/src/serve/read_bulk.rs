@@ -42,12 +42,12 @@ const TROUBLE_MS: u32 = 2000;
 /// Requests that were not answered yet.
 #[derive(Default)]
 struct Requests {
-    state: Mutex<Waiting>,
+    state: Mutex<WaitingRequests>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingRequests {
     queue: VecDeque<(Want, Instant)>,
     ranges: usize,
     /// The one that is being answered.
@@ -57,7 +57,7 @@ struct Waiting {
 }
 
 impl Requests {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingRequests> {
         self.state.lock()
     }
 
@@ -112,7 +112,7 @@ impl Requests {
         .await;
     }
 
-    async fn wait<T>(&self, mut check: impl FnMut(&mut Waiting) -> Option<T>) -> T {
+    async fn wait<T>(&self, mut check: impl FnMut(&mut WaitingRequests) -> Option<T>) -> T {
         let mut changed = std::pin::pin!(self.changed.notified());
         loop {
             changed.as_mut().enable();
@@ -156,7 +156,7 @@ pub(super) async fn run(
     // One batch waits while another is written and a third is read.
     let (out, outs) = mpsc::channel(1);
     let buffers = Buffers::new(KEPT);
-    let shelf = Shelf {
+    let source = ChunkSource {
         node: Arc::clone(&node),
         store,
         buffers,
@@ -168,7 +168,7 @@ pub(super) async fn run(
     node.spawn(async move {
         let ended = out.clone();
         tokio::select! {
-            () = prepare(&asked, shelf, out) => {}
+            () = prepare(&asked, source, out) => {}
             () = ended.closed() => {}
         }
     });
@@ -205,11 +205,11 @@ async fn listen(
 }
 
 /// Answers requests in their order; ends when nobody takes the answers.
-async fn prepare(requests: &Requests, mut shelf: Shelf, out: mpsc::Sender<Out>) {
+async fn prepare(requests: &Requests, mut source: ChunkSource, out: mpsc::Sender<Out>) {
     loop {
         let (want, asked) = requests.next().await;
         let request = want.request;
-        let last = match shelf.answer(requests, &want, asked, &out).await {
+        let last = match source.answer(requests, &want, asked, &out).await {
             Ok(()) => Message::Served { request },
             Err(Stop::Trouble) => Message::Busy {
                 request,
@@ -232,7 +232,7 @@ enum Stop {
 }
 
 /// The share in the store, as one stream reads it.
-struct Shelf {
+struct ChunkSource {
     node: Arc<Node>,
     store: Arc<Store>,
     /// Memory that is used for one batch after the other.
@@ -242,7 +242,7 @@ struct Shelf {
     version: StoredVersion,
 }
 
-impl Shelf {
+impl ChunkSource {
     async fn answer(
         &mut self,
         requests: &Requests,
