@@ -1,6 +1,5 @@
 //! The long connection of a device: who it is, then everything it wants and is told, until it ends.
 
-mod again;
 mod cards;
 mod device_connection;
 mod inbox;
