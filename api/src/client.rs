@@ -87,7 +87,7 @@ pub type Revival = Pin<Box<dyn Future<Output = Result<(), ApiError>> + Send>>;
 
 /// Where the daemon listens.
 #[derive(Debug, Clone)]
-enum Place {
+enum DaemonPlace {
     Socket(PathBuf),
     /// Looked up with every request: a daemon that was started anew may listen elsewhere.
     Home(Box<Paths>),
@@ -96,7 +96,7 @@ enum Place {
 /// Speaks to one daemon.
 #[derive(Clone)]
 pub struct Client {
-    place: Place,
+    place: DaemonPlace,
     revive: Option<Arc<dyn Fn() -> Revival + Send + Sync>>,
 }
 
@@ -112,7 +112,7 @@ impl Client {
     /// A client of the daemon behind `socket`; nothing is connected yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self {
-            place: Place::Socket(socket.into()),
+            place: DaemonPlace::Socket(socket.into()),
             revive: None,
         }
     }
@@ -121,7 +121,7 @@ impl Client {
     /// yet.
     pub fn of(paths: &Paths) -> Self {
         Self {
-            place: Place::Home(Box::new(paths.clone())),
+            place: DaemonPlace::Home(Box::new(paths.clone())),
             revive: None,
         }
     }
@@ -255,8 +255,8 @@ impl Client {
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let places = match &self.place {
-            Place::Socket(socket) => vec![socket.clone()],
-            Place::Home(paths) => crate::listening::places(paths),
+            DaemonPlace::Socket(socket) => vec![socket.clone()],
+            DaemonPlace::Home(paths) => crate::listening::places(paths),
         };
         let mut why = ClientError::NotRunning;
         for socket in places {

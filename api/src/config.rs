@@ -8,6 +8,7 @@
 use crate::config_keys::{KEYS, Key, TEMPLATE, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
+use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
 use std::path::Path;
@@ -44,6 +45,8 @@ pub struct Config {
     pub costs: Costs,
     /// What is known of the link and the battery, and what follows from it.
     pub world: WorldRules,
+    /// What keeps the metadata on disk.
+    pub storage_engine: StorageEngine,
     /// Log filter.
     pub log: String,
     /// Keys of the file that this version does not know, in words: mistyped, or of a newer
@@ -67,6 +70,7 @@ impl Default for Config {
             limits: RateLimits::default(),
             costs: Costs::default(),
             world: WorldRules::default(),
+            storage_engine: StorageEngine::default(),
             log: "info".into(),
             unknown: Vec::new(),
         }
@@ -257,6 +261,9 @@ impl Config {
             "cost.store" => self.costs.store = price(value).unwrap_or_default(),
             "cost.relayed" => self.costs.relayed = price(value).unwrap_or_default(),
             "cost.metered" => self.costs.metered = price(value).unwrap_or_default(),
+            "storage.engine" => {
+                self.storage_engine = StorageEngine::parse(&text()).unwrap_or_default()
+            }
             "log" => self.log = text(),
             _ => {}
         }
@@ -306,6 +313,7 @@ impl Config {
             "cost.store" => self.costs.store.units_per_gib().to_string(),
             "cost.relayed" => self.costs.relayed.units_per_gib().to_string(),
             "cost.metered" => self.costs.metered.units_per_gib().to_string(),
+            "storage.engine" => self.storage_engine.name().to_owned(),
             _ => self.log.clone(),
         })
     }
@@ -522,6 +530,10 @@ mod tests {
         assert!(error("limits.schedule = [\"8-18 upload=1MB\"]").contains("must be a list like"));
         assert!(error("limits.devices = [\"phone\"]").contains("must be a list like"));
         assert!(error("battery.low = \"101%\"").contains("must be a part"));
+        assert!(error("storage.engine = \"sqlite\"").contains("must be redb or sled"));
+        let config = resolve("[storage]\nengine = \"sled\"", &[]).unwrap();
+        assert_eq!(config.storage_engine, StorageEngine::Sled);
+        assert_eq!(config.get("storage.engine").unwrap(), "sled");
         let lists = "limits.devices = [\"phone=2MB\"]\nlimits.schedule = [\"sat sun upload=any\"]";
         let config = resolve(lists, &[("HITHER_NETWORK_METERED", "yes")]).unwrap();
         assert_eq!(

@@ -4,6 +4,7 @@ use crate::config::ConfigError;
 use crate::costs::CostMode;
 use crate::limits::{DeviceLimit, parse_rate};
 use crate::schedule::ScheduleRule;
+use crate::storage::StorageEngine;
 use crate::upload_rules::{NetworkRule, parse_size};
 use crate::world::{Metered, parse_percent};
 use hither_proto::Price;
@@ -75,6 +76,12 @@ pub const TEMPLATE: &str = "\
 # cost.relayed = 0.09
 # cost.metered = 2.0
 
+## What keeps Hither's own metadata on disk: \"redb\" or \"sled\". redb is the default because it keeps its word when the
+## power goes: of 100 power cuts under load it lost nothing in any, sled lost acknowledged data or did not open after 94
+## (docs/design/storage-engine.md). What is there already is moved to the other engine when the daemon starts, which takes
+## as much room again on the disk.
+# storage.engine = \"redb\"
+
 ## What is logged to hitherd.log: error, warn, info, debug or trace.
 # log = \"info\"
 ";
@@ -96,6 +103,7 @@ pub(crate) enum Kind {
     Percent,
     Mode,
     Price,
+    Engine,
     Level,
 }
 
@@ -111,7 +119,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 27] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -238,6 +246,11 @@ pub const KEYS: [Key; 26] = [
         kind: Kind::Price,
     },
     Key {
+        name: "storage.engine",
+        about: "what keeps the metadata on disk",
+        kind: Kind::Engine,
+    },
+    Key {
         name: "log",
         about: "what is logged",
         kind: Kind::Level,
@@ -261,6 +274,7 @@ impl Kind {
             Self::Percent => "a part like \"20%\"",
             Self::Mode => "saver, balanced or fast",
             Self::Price => "a price for each GiB, a number from 0 on",
+            Self::Engine => "redb or sled",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -275,6 +289,7 @@ impl Kind {
             | Self::Metered
             | Self::Percent
             | Self::Mode
+            | Self::Engine
             | Self::Level => text.into(),
             Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
@@ -315,6 +330,9 @@ impl Kind {
                 .as_str()
                 .is_some_and(|t| t.parse::<CostMode>().is_ok()),
             Self::Price => price(value).is_some(),
+            Self::Engine => value
+                .as_str()
+                .is_some_and(|t| StorageEngine::parse(t).is_some()),
             Self::Level => value
                 .as_str()
                 .is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t)),

@@ -146,25 +146,25 @@ pub fn environment() -> Vec<(&'static str, Option<PathBuf>)> {
 async fn start(paths: &Paths) -> Result<Status, ApiError> {
     let program = program()?;
     let (mut deadline, patience) = (Instant::now() + START, Instant::now() + END);
-    let mut newborn = Newborn::spawn(&program)?;
+    let mut spawned = SpawnedDaemon::spawn(&program)?;
     let mut pause = Duration::from_millis(5);
     let mut give_up = None;
     loop {
         if let Asked::Runs(status) = ask(paths).await? {
             return Ok(*status);
         }
-        if give_up.is_none() && newborn.has_ended() {
-            if newborn.gave_way(paths) && Instant::now() < patience {
+        if give_up.is_none() && spawned.has_ended() {
+            if spawned.gave_way(paths) && Instant::now() < patience {
                 // Another daemon holds the lock: it is about to answer, or about to end.
                 sleep(Duration::from_millis(200)).await;
-                newborn = Newborn::spawn(&program)?;
+                spawned = SpawnedDaemon::spawn(&program)?;
                 deadline = Instant::now() + START;
                 continue;
             }
             give_up = Some(Instant::now() + GRACE);
         }
         if Instant::now() >= give_up.unwrap_or(deadline) {
-            return Err(newborn.reason(paths).await);
+            return Err(spawned.reason(paths).await);
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(100));
@@ -173,12 +173,12 @@ async fn start(paths: &Paths) -> Result<Status, ApiError> {
 
 /// A daemon that has not answered yet.
 #[derive(Debug)]
-struct Newborn {
+struct SpawnedDaemon {
     child: Child,
     ended: Option<Option<i32>>,
 }
 
-impl Newborn {
+impl SpawnedDaemon {
     fn spawn(program: &Path) -> Result<Self, ApiError> {
         let mut command = Command::new(program);
         command

@@ -1,7 +1,7 @@
 //! Waiting for an upload.
 
 use crate::session::Session;
-use crate::show::{Progress, Standing};
+use crate::show::{Progress, ProgressState};
 use hither_api::{ApiError, Client, ClientError, Event, Phase, UploadInfo, UploadState};
 
 /// Shows how the upload of a share goes on; returns when it is done.
@@ -44,9 +44,9 @@ pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result
     Err(ClientError::Broken("it stopped before the upload was complete".into()).into())
 }
 
-fn standing(upload: &UploadInfo) -> Standing {
+fn standing(upload: &UploadInfo) -> ProgressState {
     let UploadInfo { bytes, total, .. } = *upload;
-    Standing {
+    ProgressState {
         phase: Phase::Uploading,
         bytes,
         total,

@@ -56,7 +56,7 @@ enum Phase {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct MappedHolding {
     share: ShareId,
     version: u64,
 }
@@ -64,7 +64,7 @@ struct Held {
 /// The map from chunks to holdings. Shared between threads.
 pub struct ChunkMap {
     storage: Arc<dyn Storage>,
-    ready: RwLock<BTreeMap<u32, Held>>,
+    ready: RwLock<BTreeMap<u32, MappedHolding>>,
     /// The next number; held while one is given out.
     next: Mutex<u32>,
 }
@@ -138,7 +138,7 @@ impl ChunkMap {
         version: u64,
         chunks: &[ChunkRecord],
     ) -> Result<HoldingNumber, StorageError> {
-        let held = Held { share, version };
+        let held = MappedHolding { share, version };
         let number = self.begin(held)?;
         let mut order: Vec<u32> = (0..chunks.len() as u32).collect();
         order.sort_unstable_by(|a, b| {
@@ -218,7 +218,7 @@ impl ChunkMap {
                 if let Some((number, position)) = parse_place(key)
                     && let Some(held) = ready.get(&number)
                 {
-                    let Held { share, version } = *held;
+                    let MappedHolding { share, version } = *held;
                     found.push(Located {
                         holding: HoldingNumber(number),
                         share,
@@ -245,7 +245,7 @@ impl ChunkMap {
     }
 
     /// Gives out a number, durably, to a holding that is not ready.
-    fn begin(&self, held: Held) -> Result<u32, StorageError> {
+    fn begin(&self, held: MappedHolding) -> Result<u32, StorageError> {
         let mut next: MutexGuard<'_, u32> = self.next.lock();
         let number = *next;
         let after = number
@@ -310,14 +310,14 @@ fn parse_place(key: &[u8]) -> Option<(u32, u32)> {
     Some((u32::from_be_bytes(*number), u32::from_be_bytes(*position)))
 }
 
-fn encode(phase: Phase, held: &Held) -> Vec<u8> {
+fn encode(phase: Phase, held: &MappedHolding) -> Vec<u8> {
     let mut value = vec![phase as u8];
     value.extend(held.share.as_bytes());
     value.extend(held.version.to_be_bytes());
     value
 }
 
-fn decode(value: &[u8]) -> Option<(Phase, Held)> {
+fn decode(value: &[u8]) -> Option<(Phase, MappedHolding)> {
     let (phase, rest) = value.split_first()?;
     let phase = match phase {
         0 => Phase::Unready,
@@ -328,7 +328,7 @@ fn decode(value: &[u8]) -> Option<(Phase, Held)> {
     let share = ShareId::from_slice(share).ok()?;
     Some((
         phase,
-        Held {
+        MappedHolding {
             share,
             version: u64::from_be_bytes(version.try_into().ok()?),
         },

@@ -24,7 +24,7 @@ pub(crate) enum Handle {
 type Key = (u64, u32);
 
 #[derive(Debug, Default)]
-struct State {
+struct OpenHandles {
     /// Each handle with the number and the time of its last use.
     open: HashMap<Key, (Handle, u64, Instant)>,
     time: u64,
@@ -34,7 +34,7 @@ struct State {
 #[derive(Debug)]
 pub struct Handles {
     limit: usize,
-    state: Mutex<State>,
+    state: Mutex<OpenHandles>,
     owners: AtomicU64,
 }
 
@@ -110,7 +110,7 @@ impl Handles {
             .retain(|_, (_, _, used)| used.elapsed() < span);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, OpenHandles> {
         self.state.lock()
     }
 }

@@ -32,7 +32,7 @@ struct Run {
 }
 
 #[derive(Default)]
-struct State {
+struct SealingState {
     queue: VecDeque<Job>,
     closed: bool,
     free: Vec<Vec<u8>>,
@@ -44,7 +44,7 @@ struct State {
 /// The queue between the reader and the workers, and what they made.
 pub(crate) struct Sealing<'a> {
     domain: &'a DomainSecret,
-    state: Mutex<State>,
+    state: Mutex<SealingState>,
     /// Something to do, or nothing any more.
     work: Condvar,
     /// A buffer became free.
@@ -61,9 +61,9 @@ impl<'a> Sealing<'a> {
         buffer_size: usize,
         buffers: usize,
     ) -> Self {
-        let state = State {
+        let state = SealingState {
             runs: std::iter::repeat_with(Run::default).take(runs).collect(),
-            ..State::default()
+            ..SealingState::default()
         };
         Self {
             domain,
@@ -183,12 +183,12 @@ impl<'a> Sealing<'a> {
         self.freed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SealingState> {
         self.state.lock()
     }
 }
 
-impl State {
+impl SealingState {
     fn store(&mut self, run: usize, attempt: u32, first: usize, records: Vec<ChunkRecord>) {
         // What belongs to an abandoned attempt is dropped.
         if let Some(run) = self.runs.get_mut(run).filter(|run| run.attempt == attempt) {

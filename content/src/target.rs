@@ -65,7 +65,7 @@ pub struct FetchTarget {
     options: TargetOptions,
     /// What names can be there.
     rules: NameRules,
-    state: Mutex<write::State>,
+    state: Mutex<write::TargetState>,
     /// Held while a file that more than one chunk is written into is created.
     creating: Mutex<()>,
     /// Held for reading while a folder is made and noted, for writing while a checkpoint takes the
@@ -104,7 +104,7 @@ impl FetchTarget {
                 rules: Some(rules),
                 ..options.clone()
             },
-            write::State::fresh(single_file),
+            write::TargetState::fresh(single_file),
         ))
     }
 
@@ -125,7 +125,7 @@ impl FetchTarget {
         let (parent, above) = check::open_parent(dir)?;
         let single_file = layout.manifest().is_single_file();
         resume::recognise(&above, &parent, partial, single_file)?;
-        let state = write::State::fresh(single_file);
+        let state = write::TargetState::fresh(single_file);
         let target = Self::with(
             handles,
             parent,
@@ -146,7 +146,7 @@ impl FetchTarget {
         layout: Arc<Layout>,
         partial: PartialRef,
         options: TargetOptions,
-        state: write::State,
+        state: write::TargetState,
     ) -> Self {
         let rules = options.rules.clone().unwrap_or_else(NameRules::any);
         let names = Arc::new(names(&layout, &rules, &options, &parent));

@@ -21,9 +21,9 @@ use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{catalogue, expiry, health, index, mail, rollback, store_upload, transfer, watch};
 use axum::extract::FromRef;
-use hither_api::{ApiError, Config, Paths};
+use hither_api::{ApiError, Config, Paths, StorageEngine};
 use hither_carrier::{Discovery, Endpoint, EndpointConfig, Identity, InterfaceFilter};
-use hither_content::storage::{DEFAULT_ENGINE, Opened, Storage};
+use hither_content::storage::{Engine, Opened, Storage};
 use hither_content::{ChunkMap, Handles, KeptClock, OwnData, StampClock};
 use hither_proto::{DeviceId, DeviceName};
 use hither_relay_client::{
@@ -100,7 +100,12 @@ impl Foundation {
         let (losses, before) = (Losses::open(&paths), losses::Before::look(&paths));
         losses.key(&paths, before).map_err(failure::internal)?;
         let identity = Identity::load_or_create(&paths.key()).map_err(failure::internal)?;
-        let (storage, opened) = hither_content::storage::open(&paths.store(), DEFAULT_ENGINE)
+        // It changes the engine of a store that is there, where another one is configured.
+        let engine = match config.storage_engine {
+            StorageEngine::Redb => Engine::Redb,
+            StorageEngine::Sled => Engine::Sled,
+        };
+        let (storage, opened) = hither_content::storage::open(&paths.store(), engine)
             .map_err(|e| failure::storage(&e))?;
         losses
             .store(&paths, before, opened == Opened::Fresh)

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use bytes::Bytes;
+use hither_content::storage::DEFAULT_ENGINE;
 use hither_proto::{
     ChunkId, DeviceId, Head, PositionRange, ReadKey, ShareSecret, SignedHead, Space, UserId,
 };
@@ -40,7 +41,7 @@ async fn main() {
     let backend = Backend::local(&dir.join("chunks")).unwrap();
     let store = Store::open(
         StoreConfig::default(),
-        open_index(&dir.join("index")).unwrap(),
+        open_index(&dir.join("index"), DEFAULT_ENGINE).unwrap(),
         backend,
     );
     let store = Arc::new(store.await.unwrap());

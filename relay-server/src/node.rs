@@ -154,7 +154,7 @@ impl Node {
     }
 
     /// What is in its index; `None`: it has none.
-    pub fn index_held(&self) -> Option<crate::index::Held> {
+    pub fn index_held(&self) -> Option<crate::index::IndexSize> {
         self.plays(Role::Index)
             .then(|| self.services.indexing.held())
     }

@@ -14,7 +14,7 @@ use crate::store::{Backend, Store, StoreConfig, StoreError, open_index};
 use crate::{admin, ops};
 use hither_carrier::bounds::Limits;
 use hither_carrier::{BindError, Endpoint, EndpointConfig, Identity};
-use hither_content::storage::{DEFAULT_ENGINE, Opened, StorageError, open};
+use hither_content::storage::{Opened, StorageError, open};
 use hither_proto::RelayUrl;
 use std::fs::File;
 use std::io;
@@ -276,9 +276,9 @@ async fn open_state(
     token: Option<&FleetToken>,
 ) -> Result<AnyState, StartError> {
     if config.plays(Role::Control) {
-        let (path, gate) = (folder.state(), gates.state.clone());
+        let (path, gate, engine) = (folder.state(), gates.state.clone(), config.storage.engine);
         let opener = move || {
-            let (storage, opened) = open(&path, DEFAULT_ENGINE)?;
+            let (storage, opened) = open(&path, engine)?;
             if let Opened::Rebuilt { moved_to, reason } = opened {
                 tracing::error!(%reason, moved_to = %moved_to.display(), "the state was damaged; a new one was begun");
             }
@@ -312,7 +312,9 @@ async fn open_state(
 }
 
 async fn open_store(config: &Config, folder: &Folder, gates: &Gates) -> Result<Store, StartError> {
-    let index = gates.index.watch(open_index(&folder.index())?);
+    let index = gates
+        .index
+        .watch(open_index(&folder.index(), config.storage.engine)?);
     let some = |bytes: u64| (bytes > 0 && bytes < Size::UNLIMITED.0).then_some(bytes);
     let wanted = StoreConfig {
         total_quota: some(config.store.total_quota.0),

@@ -1,7 +1,7 @@
 //! `hither fetch`.
 
 use crate::session::{Outcome, Session};
-use crate::show::{self, Progress, Standing};
+use crate::show::{self, Progress, ProgressState};
 use crate::signals;
 use crate::target::Target;
 use crate::{failure, input};
@@ -355,7 +355,7 @@ impl Following<'_> {
                     remaining,
                     devices,
                 } => {
-                    progress.show(&Standing {
+                    progress.show(&ProgressState {
                         phase,
                         bytes,
                         total,

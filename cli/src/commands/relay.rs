@@ -10,7 +10,7 @@ use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither relay add 'hither://relay.example:47447/#12D3KooW…'
+  hither relay add 'hither://relay.example:4817/#12D3KooW…'
   hither relay add              asks for the URL, which other users of this
                                 machine cannot see then
   hither relay list

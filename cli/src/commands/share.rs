@@ -3,7 +3,7 @@
 use crate::commands::send::outcome;
 use crate::failure::{self, shown};
 use crate::session::{Outcome, Session};
-use crate::show::{Drawing, Progress, Standing, bytes, count, qr};
+use crate::show::{Drawing, Progress, ProgressState, bytes, count, qr};
 use crate::upload::wait;
 use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, SentState, ShareRequest,
@@ -204,7 +204,7 @@ pub async fn follow(
                 remaining,
                 devices,
             } => {
-                progress.show(&Standing {
+                progress.show(&ProgressState {
                     phase,
                     bytes,
                     total,

@@ -4,9 +4,9 @@
 //! the map in all that is left, the keys. What has no room is left out from the bottom of each
 //! part; nothing is drawn outside.
 
-use super::ink::Ink;
-use super::state::State;
-use super::{map, pen, rows};
+use super::state::LiveState;
+use super::style::Palette;
+use super::{canvas, map, rows};
 use crate::show::{bytes, count, duration, state};
 use hither_api::{Phase, TransferInfo, TransferView};
 use hither_proto::display_name;
@@ -38,7 +38,7 @@ const HELP: [&str; 9] = [
 ];
 
 /// Draws everything.
-pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
+pub fn draw(buffer: &mut Buffer, area: Rect, state: &LiveState) {
     if area.height == 0 || area.width == 0 {
         return;
     }
@@ -47,29 +47,29 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &State) {
         width: area.width.saturating_sub(2),
         ..area
     };
-    title(buffer, pen::row(inner, 0), state);
-    let keys = pen::row(inner, inner.height - 1);
+    title(buffer, canvas::row(inner, 0), state);
+    let keys = canvas::row(inner, inner.height - 1);
     if inner.height > 3 {
         footer(buffer, keys, state);
     }
     let air = u16::from(inner.height >= AIRY);
-    let mut rest = pen::below(pen::top(inner, inner.height.saturating_sub(1)), 1);
+    let mut rest = canvas::below(canvas::top(inner, inner.height.saturating_sub(1)), 1);
     if state.transfers.len() > 1 && rest.height >= 8 {
-        let used = list(buffer, pen::top(rest, rest.height / 5), state);
-        rest = pen::below(rest, used);
+        let used = list(buffer, canvas::top(rest, rest.height / 5), state);
+        rest = canvas::below(rest, used);
     }
-    rest = pen::below(rest, air);
+    rest = canvas::below(rest, air);
     match state.transfer() {
         Some(transfer) => chosen(buffer, rest, state, transfer, air),
         None => nothing(buffer, rest, state),
     }
     if state.help {
-        help(buffer, area, state.ink);
+        help(buffer, area, state.palette);
     }
 }
 
-fn title(buffer: &mut Buffer, area: Rect, state: &State) {
-    let used = pen::left(buffer, area, "Hither", state.ink.strong());
+fn title(buffer: &mut Buffer, area: Rect, state: &LiveState) {
+    let used = canvas::left(buffer, area, "Hither", state.palette.strong());
     let running = state
         .transfers
         .iter()
@@ -90,18 +90,18 @@ fn title(buffer: &mut Buffer, area: Rect, state: &State) {
     if rate > 0 {
         words.push(format!("{}/s", bytes(rate)));
     }
-    pen::right(
+    canvas::right(
         buffer,
-        pen::columns(area, used + 2, area.width),
+        canvas::columns(area, used + 2, area.width),
         &words.join(", "),
-        state.ink.dim(),
+        state.palette.dim(),
     );
 }
 
-fn footer(buffer: &mut Buffer, area: Rect, state: &State) {
+fn footer(buffer: &mut Buffer, area: Rect, state: &LiveState) {
     match &state.message {
-        Some(message) => pen::left(buffer, area, &display_name(message), state.ink.alarm()),
-        None => pen::left(
+        Some(message) => canvas::left(buffer, area, &display_name(message), state.palette.alarm()),
+        None => canvas::left(
             buffer,
             area,
             if state.transfers.len() > 1 {
@@ -109,24 +109,24 @@ fn footer(buffer: &mut Buffer, area: Rect, state: &State) {
             } else {
                 FEWER_KEYS
             },
-            state.ink.dim(),
+            state.palette.dim(),
         ),
     };
 }
 
-fn nothing(buffer: &mut Buffer, area: Rect, state: &State) {
+fn nothing(buffer: &mut Buffer, area: Rect, state: &LiveState) {
     if state.heard {
-        pen::left(
+        canvas::left(
             buffer,
-            pen::row(area, 1),
+            canvas::row(area, 1),
             "Nothing is being fetched.",
             Style::new(),
         );
-        pen::left(
+        canvas::left(
             buffer,
-            pen::row(area, 2),
+            canvas::row(area, 2),
             "Fetch something with: hither fetch TICKET",
-            state.ink.dim(),
+            state.palette.dim(),
         );
     }
 }
@@ -141,7 +141,7 @@ fn name(transfer: &TransferInfo) -> String {
 }
 
 /// The list, the chosen one always in it. Gives the rows used.
-fn list(buffer: &mut Buffer, area: Rect, state: &State) -> u16 {
+fn list(buffer: &mut Buffer, area: Rect, state: &LiveState) -> u16 {
     let rows = usize::from(area.height.max(2)).min(state.transfers.len());
     let place = state.place().unwrap_or(0);
     let first = (place + 1).saturating_sub(rows);
@@ -150,26 +150,30 @@ fn list(buffer: &mut Buffer, area: Rect, state: &State) -> u16 {
         ..area
     };
     for (row, transfer) in (0u16..).zip(state.transfers.iter().skip(first).take(rows)) {
-        let line = pen::row(area, row);
+        let line = canvas::row(area, row);
         let is_chosen = state.chosen() == Some(transfer.transfer.as_str());
         let (sign, style) = if is_chosen {
-            ("▸ ", state.ink.strong())
+            ("▸ ", state.palette.strong())
         } else {
             ("  ", Style::new())
         };
         let numbers = format!("{:>14}  {:>9}", state_words(transfer), rate_of(transfer));
-        let room = line.width.saturating_sub(pen::width(&numbers) + 2);
-        pen::left(
+        let room = line.width.saturating_sub(canvas::width(&numbers) + 2);
+        canvas::left(
             buffer,
-            pen::columns(line, 0, room),
+            canvas::columns(line, 0, room),
             &format!("{sign}{}", name(transfer)),
             style,
         );
-        pen::right(
+        canvas::right(
             buffer,
             line,
             &numbers,
-            if is_chosen { style } else { state.ink.dim() },
+            if is_chosen {
+                style
+            } else {
+                state.palette.dim()
+            },
         );
     }
     rows as u16
@@ -188,34 +192,34 @@ fn rate_of(transfer: &TransferInfo) -> String {
 }
 
 /// The transfer that is looked at.
-fn chosen(buffer: &mut Buffer, area: Rect, state: &State, transfer: &TransferInfo, air: u16) {
-    let ink = state.ink;
+fn chosen(buffer: &mut Buffer, area: Rect, state: &LiveState, transfer: &TransferInfo, air: u16) {
+    let palette = state.palette;
     let view = state.view();
-    heading(buffer, pen::row(area, 0), transfer, ink);
-    progress(buffer, pen::row(area, 1), transfer, ink);
-    let used = numbers(buffer, pen::row(area, 2), transfer, view, ink);
-    let mut rest = pen::below(area, 3);
+    heading(buffer, canvas::row(area, 0), transfer, palette);
+    progress(buffer, canvas::row(area, 1), transfer, palette);
+    let used = numbers(buffer, canvas::row(area, 2), transfer, view, palette);
+    let mut rest = canvas::below(area, 3);
     if let (Some(reason), true) = (&transfer.reason, rest.height > 0) {
-        pen::left(
+        canvas::left(
             buffer,
-            pen::row(rest, 0),
+            canvas::row(rest, 0),
             &display_name(reason),
-            ink.alarm(),
+            palette.alarm(),
         );
-        rest = pen::below(rest, 1);
+        rest = canvas::below(rest, 1);
     }
     let Some(view) = view else { return };
     if area.height + 4 >= TALL {
         let rows = if area.height >= 36 { 3 } else { 2 };
-        curve(buffer, pen::top(rest, rows), view, ink);
-        rest = pen::below(rest, rows);
+        curve(buffer, canvas::top(rest, rows), view, palette);
+        rest = canvas::below(rest, rows);
     } else {
-        let room = pen::columns(pen::row(area, 2), used + 2, area.width);
+        let room = canvas::columns(canvas::row(area, 2), used + 2, area.width);
         if room.width >= CURVE {
-            pen::curve(buffer, room, &view.history, MINUTE, ink.progress());
+            canvas::curve(buffer, room, &view.history, MINUTE, palette.progress());
         }
     }
-    rest = pen::below(rest, air);
+    rest = canvas::below(rest, air);
     if !view.sources.is_empty() && rest.height >= 2 {
         // The map has at least two fifths of what is left.
         let most = if rest.height <= 6 {
@@ -224,53 +228,53 @@ fn chosen(buffer: &mut Buffer, area: Rect, state: &State, transfer: &TransferInf
             rest.height * 3 / 5
         };
         let wanted = (view.sources.len() as u16).saturating_add(1);
-        let part = pen::top(rest, wanted.min(most.max(2)));
+        let part = canvas::top(rest, wanted.min(most.max(2)));
         rows::draw(
             buffer,
             part,
             &view.sources,
             |source| state.mark(&source.device),
-            ink,
+            palette,
         );
-        rest = pen::below(rest, part.height + air);
+        rest = canvas::below(rest, part.height + air);
     }
     parts(buffer, rest, state, view);
 }
 
-fn heading(buffer: &mut Buffer, area: Rect, transfer: &TransferInfo, ink: Ink) {
+fn heading(buffer: &mut Buffer, area: Rect, transfer: &TransferInfo, palette: Palette) {
     let words = state_words(transfer);
     let style = match transfer.phase {
-        Phase::Failed | Phase::Waiting => ink.alarm(),
-        Phase::Done => ink.progress().add_modifier(Modifier::BOLD),
-        _ => ink.strong(),
+        Phase::Failed | Phase::Waiting => palette.alarm(),
+        Phase::Done => palette.progress().add_modifier(Modifier::BOLD),
+        _ => palette.strong(),
     };
-    let room = area.width.saturating_sub(pen::width(&words) + 2);
-    let used = pen::left(
+    let room = area.width.saturating_sub(canvas::width(&words) + 2);
+    let used = canvas::left(
         buffer,
-        pen::columns(area, 0, room),
+        canvas::columns(area, 0, room),
         &name(transfer),
-        ink.strong(),
+        palette.strong(),
     );
     if !transfer.path.is_empty() {
         let place = format!("to {}", display_name(&transfer.path));
-        let left = pen::columns(area, used + 2, room.saturating_sub(used + 2));
-        if pen::width(&place) <= left.width {
-            pen::left(buffer, left, &place, ink.dim());
+        let left = canvas::columns(area, used + 2, room.saturating_sub(used + 2));
+        if canvas::width(&place) <= left.width {
+            canvas::left(buffer, left, &place, palette.dim());
         }
     }
-    pen::right(buffer, area, &words, style);
+    canvas::right(buffer, area, &words, style);
 }
 
-fn progress(buffer: &mut Buffer, area: Rect, transfer: &TransferInfo, ink: Ink) {
+fn progress(buffer: &mut Buffer, area: Rect, transfer: &TransferInfo, palette: Palette) {
     let part = match (transfer.phase, transfer.total) {
         (Phase::Done | Phase::Following, _) => 1.0,
         (_, 0) => 0.0,
         (_, total) => transfer.bytes as f64 / total as f64,
     };
-    if ink.has_colours() {
-        pen::bar(buffer, area, part, ink.progress(), ink.dim());
+    if palette.has_colours() {
+        canvas::bar(buffer, area, part, palette.progress(), palette.dim());
     } else {
-        pen::plain_bar(buffer, area, part, Style::new());
+        canvas::plain_bar(buffer, area, part, Style::new());
     }
 }
 
@@ -280,7 +284,7 @@ fn numbers(
     area: Rect,
     transfer: &TransferInfo,
     view: Option<&TransferView>,
-    ink: Ink,
+    palette: Palette,
 ) -> u16 {
     let mut texts = match transfer.total {
         0 => Vec::new(),
@@ -312,43 +316,48 @@ fn numbers(
         texts.push(format!("costs {}", crate::show::cost(cost)));
     }
     let between = |(i, text): (usize, String)| {
-        let sign = (if i > 0 { " · " } else { "" }.to_owned(), ink.dim());
+        let sign = (if i > 0 { " · " } else { "" }.to_owned(), palette.dim());
         [sign, (text, Style::new())]
     };
     let texts: Vec<(String, Style)> = texts.into_iter().enumerate().flat_map(between).collect();
-    pen::parts(buffer, area, &texts)
+    canvas::parts(buffer, area, &texts)
 }
 
 /// The curve of the last minute with what it measures.
-fn curve(buffer: &mut Buffer, area: Rect, view: &TransferView, ink: Ink) {
+fn curve(buffer: &mut Buffer, area: Rect, view: &TransferView, palette: Palette) {
     let most = view.history.iter().copied().max().unwrap_or(0);
     if area.is_empty() || most == 0 {
         return;
     }
     let texts = ["last minute".to_owned(), format!("up to {}/s", bytes(most))];
-    let wide = texts.iter().map(|text| pen::width(text)).max().unwrap_or(0) + 2;
+    let wide = texts
+        .iter()
+        .map(|text| canvas::width(text))
+        .max()
+        .unwrap_or(0)
+        + 2;
     if area.width < wide + CURVE {
-        return pen::curve(buffer, area, &view.history, MINUTE, ink.progress());
+        return canvas::curve(buffer, area, &view.history, MINUTE, palette.progress());
     }
     let from = area.height - 2.min(area.height);
     for (row, text) in (from..).zip(&texts) {
-        pen::left(buffer, pen::row(area, row), text, ink.dim());
+        canvas::left(buffer, canvas::row(area, row), text, palette.dim());
     }
-    pen::curve(
+    canvas::curve(
         buffer,
-        pen::columns(area, wide, area.width),
+        canvas::columns(area, wide, area.width),
         &view.history,
         MINUTE,
-        ink.progress(),
+        palette.progress(),
     );
 }
 
 /// The map with its heading.
-fn parts(buffer: &mut Buffer, area: Rect, state: &State, view: &TransferView) {
+fn parts(buffer: &mut Buffer, area: Rect, state: &LiveState, view: &TransferView) {
     if area.height < 2 {
         return;
     }
-    let room = pen::below(area, 1);
+    let room = canvas::below(area, 1);
     let Some(known) = &view.map else {
         let over = matches!(
             view.transfer.phase,
@@ -359,7 +368,7 @@ fn parts(buffer: &mut Buffer, area: Rect, state: &State, view: &TransferView) {
         } else {
             ""
         };
-        pen::left(buffer, pen::row(area, 0), words, state.ink.dim());
+        canvas::left(buffer, canvas::row(area, 0), words, state.palette.dim());
         return;
     };
     let device = |place: u32| {
@@ -370,18 +379,23 @@ fn parts(buffer: &mut Buffer, area: Rect, state: &State, view: &TransferView) {
     let cells = map::shades(known, |place| {
         device(place).map_or(usize::MAX, |device| state.mark(device))
     });
-    map::legend(buffer, pen::row(area, 0), &cells, state.ink);
+    map::legend(buffer, canvas::row(area, 0), &cells, state.palette);
     map::draw(
         buffer,
-        pen::top(room, map::rows(cells.len(), room.width, room.height)),
+        canvas::top(room, map::rows(cells.len(), room.width, room.height)),
         &cells,
-        state.ink,
+        state.palette,
     );
 }
 
 /// A box in the middle.
-fn help(buffer: &mut Buffer, area: Rect, ink: Ink) {
-    let wide = HELP.iter().map(|line| pen::width(line)).max().unwrap_or(0) + 4;
+fn help(buffer: &mut Buffer, area: Rect, palette: Palette) {
+    let wide = HELP
+        .iter()
+        .map(|line| canvas::width(line))
+        .max()
+        .unwrap_or(0)
+        + 4;
     let (width, height) = (
         wide.min(area.width),
         (HELP.len() as u16 + 2).min(area.height),
@@ -408,21 +422,21 @@ fn help(buffer: &mut Buffer, area: Rect, ink: Ink) {
         )
     };
     for row in 0..height {
-        let line = pen::row(frame, row);
+        let line = canvas::row(frame, row);
         match row {
             0 => {
-                pen::left(buffer, line, &edge(["╭", "╮"]), ink.dim());
+                canvas::left(buffer, line, &edge(["╭", "╮"]), palette.dim());
             }
             _ if row + 1 == height => {
-                pen::left(buffer, line, &edge(["╰", "╯"]), ink.dim());
+                canvas::left(buffer, line, &edge(["╰", "╯"]), palette.dim());
             }
             _ => {
-                pen::left(buffer, line, "│", ink.dim());
-                pen::right(buffer, line, "│", ink.dim());
+                canvas::left(buffer, line, "│", palette.dim());
+                canvas::right(buffer, line, "│", palette.dim());
                 let text = HELP.get(usize::from(row) - 1).copied().unwrap_or_default();
-                pen::left(
+                canvas::left(
                     buffer,
-                    pen::columns(line, 2, width.saturating_sub(4)),
+                    canvas::columns(line, 2, width.saturating_sub(4)),
                     text,
                     Style::new(),
                 );

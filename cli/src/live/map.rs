@@ -3,8 +3,8 @@
 //! With colours a place is a block, or half of one when there are more cells than places; without,
 //! a letter.
 
-use super::ink::{Ink, Shade};
-use super::pen;
+use super::canvas;
+use super::style::{Palette, Shade};
 use hither_api::SpanMap;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -42,12 +42,12 @@ pub fn rows(cells: usize, width: u16, most: u16) -> u16 {
 }
 
 /// Draws the cells over a whole part of the screen, row by row.
-pub fn draw(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
+pub fn draw(buffer: &mut Buffer, area: Rect, cells: &[Shade], palette: Palette) {
     if area.is_empty() || cells.is_empty() {
         return;
     }
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let halves = ink.has_colours() && cells.len() > width * height;
+    let halves = palette.has_colours() && cells.len() > width * height;
     let places = sample(cells, width * height * if halves { 2 } else { 1 });
     for (index, place) in area.positions().enumerate() {
         let (x, y) = (index % width, index / width);
@@ -55,10 +55,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
             let (upper, lower) = (places[2 * y * width + x], places[(2 * y + 1) * width + x]);
             (
                 '▀',
-                Style::new().fg(ink.colour(upper)).bg(ink.colour(lower)),
+                Style::new()
+                    .fg(palette.colour(upper))
+                    .bg(palette.colour(lower)),
             )
         } else {
-            ink.place(places[index])
+            palette.place(places[index])
         };
         buffer[place].set_char(letter).set_style(style);
     }
@@ -92,8 +94,8 @@ fn leading(cells: &[Shade]) -> Shade {
 }
 
 /// The heading with what shades mean, as far as they are there and the row is wide enough.
-pub fn legend(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
-    let mut used = pen::left(buffer, area, "PARTS", ink.dim());
+pub fn legend(buffer: &mut Buffer, area: Rect, cells: &[Shade], palette: Palette) {
+    let mut used = canvas::left(buffer, area, "PARTS", palette.dim());
     for (shade, words) in LEGEND {
         let seen = |cell: &&Shade| match shade {
             Shade::InFlight(_) => matches!(cell, Shade::InFlight(_)),
@@ -102,17 +104,17 @@ pub fn legend(buffer: &mut Buffer, area: Rect, cells: &[Shade], ink: Ink) {
         let Some(seen) = cells.iter().find(seen) else {
             continue;
         };
-        let room = pen::columns(area, used + 2, area.width);
-        if pen::width(words) + 2 > room.width {
+        let room = canvas::columns(area, used + 2, area.width);
+        if canvas::width(words) + 2 > room.width {
             break;
         }
-        let (letter, style) = ink.sign(*seen);
+        let (letter, style) = palette.sign(*seen);
         let mut sign = [0; 4];
         let sign = letter.encode_utf8(&mut sign).to_owned();
-        used += 2 + pen::parts(
+        used += 2 + canvas::parts(
             buffer,
             room,
-            &[(sign, style), (format!(" {words}"), ink.dim())],
+            &[(sign, style), (format!(" {words}"), palette.dim())],
         );
     }
 }
@@ -137,10 +139,10 @@ mod tests {
         }
     }
 
-    fn drawn(width: u16, height: u16, cells: &[Shade], ink: Ink) -> Vec<String> {
+    fn drawn(width: u16, height: u16, cells: &[Shade], palette: Palette) -> Vec<String> {
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
-        draw(&mut buffer, area, cells, ink);
+        draw(&mut buffer, area, cells, palette);
         (0..height)
             .map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect())
             .collect()
@@ -156,14 +158,17 @@ mod tests {
             (4, MapState::Missing, None),
         ]);
         let cells = shades(&map, |source| source as usize);
-        assert_eq!(drawn(12, 1, &cells, Ink::new(false)), ["==++AAAb····"]);
-        assert_eq!(drawn(6, 2, &cells, Ink::new(false)), ["==++AA", "Ab····"]);
+        assert_eq!(drawn(12, 1, &cells, Palette::new(false)), ["==++AAAb····"]);
         assert_eq!(
-            drawn(24, 1, &cells, Ink::new(false)),
+            drawn(6, 2, &cells, Palette::new(false)),
+            ["==++AA", "Ab····"]
+        );
+        assert_eq!(
+            drawn(24, 1, &cells, Palette::new(false)),
             ["====++++AAAAAAbb········"]
         );
         // Of two cells what is on its way is seen, whatever the other is.
-        assert_eq!(drawn(6, 1, &cells, Ink::new(false)), ["=+Ab··"]);
+        assert_eq!(drawn(6, 1, &cells, Palette::new(false)), ["=+Ab··"]);
     }
 
     #[test]
@@ -174,14 +179,14 @@ mod tests {
             Shade::Missing,
             Shade::From(0),
         ];
-        assert_eq!(drawn(4, 1, &cells, Ink::new(true)), ["████"]);
-        assert_eq!(drawn(2, 1, &cells, Ink::new(true)), ["▀▀"]);
+        assert_eq!(drawn(4, 1, &cells, Palette::new(true)), ["████"]);
+        assert_eq!(drawn(2, 1, &cells, Palette::new(true)), ["▀▀"]);
         let area = Rect::new(0, 0, 2, 1);
         let mut buffer = Buffer::empty(area);
-        draw(&mut buffer, area, &cells, Ink::new(true));
-        let ink = Ink::new(true);
-        assert_eq!(buffer[(1, 0)].fg, ink.colour(Shade::From(1)));
-        assert_eq!(buffer[(0, 0)].bg, ink.colour(Shade::Missing));
+        draw(&mut buffer, area, &cells, Palette::new(true));
+        let palette = Palette::new(true);
+        assert_eq!(buffer[(1, 0)].fg, palette.colour(Shade::From(1)));
+        assert_eq!(buffer[(0, 0)].bg, palette.colour(Shade::Missing));
     }
 
     #[test]
@@ -192,8 +197,8 @@ mod tests {
         ]);
         let cells = shades(&hostile, |_| 99);
         assert_eq!(cells.len(), hither_api::MAX_CELLS as usize);
-        assert_eq!(drawn(2, 1, &cells, Ink::new(false)), ["ZZ"]);
-        assert_eq!(drawn(2, 1, &[], Ink::new(false)), ["  "]);
+        assert_eq!(drawn(2, 1, &cells, Palette::new(false)), ["ZZ"]);
+        assert_eq!(drawn(2, 1, &[], Palette::new(false)), ["  "]);
     }
 
     #[test]
@@ -212,7 +217,7 @@ mod tests {
             &mut buffer,
             area,
             &[Shade::From(0), Shade::InFlight(2), Shade::Missing],
-            Ink::new(false),
+            Palette::new(false),
         );
         let text: String = (0..60).map(|x| buffer[(x, 0)].symbol()).collect();
         assert_eq!(text.trim_end(), "PARTS  c on its way  · missing");

@@ -1,19 +1,19 @@
 //! The live view of `hither transfers --watch`.
 //!
-//! `state.rs` knows, `draw.rs` draws it with `rows.rs` (devices), `map.rs`, `pen.rs` (text, bars)
-//! and `ink.rs` (colours or letters); all of them are pure. `screen.rs` has the terminal.
+//! `state.rs` knows, `draw.rs` draws it with `rows.rs` (devices), `map.rs`, `canvas.rs` (text, bars)
+//! and `style.rs` (colours or letters); all of them are pure. `screen.rs` has the terminal.
 //! Invariants: names reach the screen through `display_name` only; what the daemon says changes no
 //! bound of what is drawn; the terminal is given back whatever happens.
 
+mod canvas;
 mod draw;
-mod ink;
 mod map;
-mod pen;
 mod rows;
 #[cfg(test)]
 mod samples;
 mod screen;
 mod state;
+mod style;
 #[cfg(test)]
 mod tests;
 
@@ -25,12 +25,12 @@ use futures::StreamExt;
 use hither_api::{
     ApiError, Client, ClientError, ErrorCode, Events, Exit, TransferInfo, TransferView,
 };
-use ink::Ink;
 use screen::Screen;
 use serde_json::json;
-use state::{Action, State};
+use state::{Action, LiveState};
 use std::future::pending;
 use std::time::Duration;
+use style::Palette;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -41,7 +41,7 @@ const LIST: Duration = Duration::from_secs(1);
 pub async fn watch(client: &Client, only: Option<String>, colours: bool) -> Outcome {
     let mut live = Live {
         client: client.clone(),
-        state: State::new(Ink::new(colours), only),
+        state: LiveState::new(Palette::new(colours), only),
         views: Views::Off,
         acting: None,
     };
@@ -88,7 +88,7 @@ async fn acted(acting: &mut Option<Acting>) -> Result<TransferInfo, ClientError>
 
 struct Live {
     client: Client,
-    state: State,
+    state: LiveState,
     views: Views,
     acting: Option<Acting>,
 }

@@ -1,7 +1,7 @@
 //! The devices of a transfer, one a row.
 
-use super::ink::{Ink, Shade};
-use super::pen;
+use super::canvas;
+use super::style::{Palette, Shade};
 use crate::show::{bytes, cost, device, kind_words};
 use hither_api::{SourceKind, ViewSource};
 use ratatui::buffer::Buffer;
@@ -123,7 +123,7 @@ fn fields(sources: &[ViewSource], width: u16) -> Vec<Field> {
     let faults = sources.iter().any(|source| source.faults > 0);
     let longest = sources
         .iter()
-        .map(|source| pen::width(&how(source)))
+        .map(|source| canvas::width(&how(source)))
         .max()
         .unwrap_or(0);
     let how = Field {
@@ -172,13 +172,13 @@ pub fn draw(
     area: Rect,
     sources: &[ViewSource],
     mark: impl Fn(&ViewSource) -> usize,
-    ink: Ink,
+    palette: Palette,
 ) {
     let fields = fields(sources, area.width);
     let fixed: u16 = fields.iter().map(|field| field.width + 2).sum();
     let longest = sources
         .iter()
-        .map(|source| pen::width(&name(source)))
+        .map(|source| canvas::width(&name(source)))
         .max()
         .unwrap_or(0);
     let left = area.width.saturating_sub(2 + fixed + 2);
@@ -190,7 +190,7 @@ pub fn draw(
         name: wide,
         bar: left.saturating_sub(wide).min(BAR),
     };
-    line.head(buffer, pen::row(area, 0), ink);
+    line.head(buffer, canvas::row(area, 0), palette);
     let rows = usize::from(area.height.saturating_sub(1));
     let shown = if sources.len() > rows {
         rows.saturating_sub(1)
@@ -203,11 +203,11 @@ pub fn draw(
     for (number, source) in (1u16..).zip(&sources[..shown]) {
         line.source(
             buffer,
-            pen::row(area, number),
+            canvas::row(area, number),
             source,
             mark(source),
             all,
-            ink,
+            palette,
         );
     }
     let rest = &sources[shown..];
@@ -221,7 +221,12 @@ pub fn draw(
             bytes(given),
             bytes(rate)
         );
-        pen::left(buffer, pen::row(area, area.height - 1), &text, ink.dim());
+        canvas::left(
+            buffer,
+            canvas::row(area, area.height - 1),
+            &text,
+            palette.dim(),
+        );
     }
 }
 
@@ -241,17 +246,17 @@ struct Line {
 }
 
 impl Line {
-    fn head(&self, buffer: &mut Buffer, area: Rect, ink: Ink) {
-        pen::left(
+    fn head(&self, buffer: &mut Buffer, area: Rect, palette: Palette) {
+        canvas::left(
             buffer,
-            pen::columns(area, 0, 2 + self.name),
+            canvas::columns(area, 0, 2 + self.name),
             "FROM",
-            ink.dim(),
+            palette.dim(),
         );
         self.each(area, |field, area| {
-            Self::text(buffer, area, field, field.title, ink.dim());
+            Self::text(buffer, area, field, field.title, palette.dim());
         });
-        pen::left(buffer, self.bar_area(area), "SHARE", ink.dim());
+        canvas::left(buffer, self.bar_area(area), "SHARE", palette.dim());
     }
 
     fn source(
@@ -261,30 +266,34 @@ impl Line {
         source: &ViewSource,
         mark: usize,
         all: u64,
-        ink: Ink,
+        palette: Palette,
     ) {
         let quiet = !source.open && source.kind != SourceKind::Local;
-        let style = if quiet { ink.dim() } else { Style::new() };
+        let style = if quiet { palette.dim() } else { Style::new() };
         let (letter, colour) = match source.kind {
-            SourceKind::Local => ink.sign(Shade::Copied),
-            _ => ink.sign(Shade::From(mark)),
+            SourceKind::Local => palette.sign(Shade::Copied),
+            _ => palette.sign(Shade::From(mark)),
         };
-        pen::left(
+        canvas::left(
             buffer,
-            pen::columns(area, 0, 1),
+            canvas::columns(area, 0, 1),
             &letter.to_string(),
             colour,
         );
-        let strong = if source.rate > 0 { ink.strong() } else { style };
-        pen::left(
+        let strong = if source.rate > 0 {
+            palette.strong()
+        } else {
+            style
+        };
+        canvas::left(
             buffer,
-            pen::columns(area, 2, self.name),
+            canvas::columns(area, 2, self.name),
             &name(source),
             strong,
         );
         self.each(area, |field, area| {
             let style = if field.title == "FAULTS" {
-                ink.alarm()
+                palette.alarm()
             } else {
                 style
             };
@@ -292,16 +301,16 @@ impl Line {
         });
         let (bar, part) = (self.bar_area(area), source.bytes as f64 / all.max(1) as f64);
         let percent = format!(" {:>3.0}%", part * 100.0);
-        let length = bar.width.saturating_sub(pen::width(&percent));
-        let drawn = pen::columns(bar, 0, (part * f64::from(length)).ceil() as u16);
-        match ink.has_colours() {
-            true => pen::bar(buffer, drawn, 1.0, colour, ink.dim()),
-            false => pen::plain_bar(buffer, drawn, 1.0, colour),
+        let length = bar.width.saturating_sub(canvas::width(&percent));
+        let drawn = canvas::columns(bar, 0, (part * f64::from(length)).ceil() as u16);
+        match palette.has_colours() {
+            true => canvas::bar(buffer, drawn, 1.0, colour, palette.dim()),
+            false => canvas::plain_bar(buffer, drawn, 1.0, colour),
         }
         if source.bytes > 0 {
-            pen::left(
+            canvas::left(
                 buffer,
-                pen::columns(bar, drawn.width, bar.width),
+                canvas::columns(bar, drawn.width, bar.width),
                 &percent,
                 style,
             );
@@ -311,22 +320,22 @@ impl Line {
     fn each(&self, area: Rect, mut draw: impl FnMut(&Field, Rect)) {
         let mut x = 2 + self.name + 2;
         for field in &self.fields {
-            draw(field, pen::columns(area, x, field.width));
+            draw(field, canvas::columns(area, x, field.width));
             x += field.width + 2;
         }
     }
 
     fn bar_area(&self, area: Rect) -> Rect {
         let fixed: u16 = self.fields.iter().map(|field| field.width + 2).sum();
-        pen::columns(area, 2 + self.name + 2 + fixed, self.bar)
+        canvas::columns(area, 2 + self.name + 2 + fixed, self.bar)
     }
 
     /// Words begin at the left, numbers end at the right.
     fn text(buffer: &mut Buffer, area: Rect, field: &Field, text: &str, style: Style) {
         if field.title == "HOW" {
-            pen::left(buffer, area, text, style);
+            canvas::left(buffer, area, text, style);
         } else {
-            pen::right(buffer, area, text, style);
+            canvas::right(buffer, area, text, style);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The terminal while the live view has it: given back as it was at every end, also by a panic.
 
 use super::draw::draw;
-use super::state::State;
+use super::state::LiveState;
 use ratatui::DefaultTerminal;
 use std::io;
 
@@ -16,7 +16,7 @@ impl Screen {
     }
 
     /// Draws what changed, at the size that the terminal has now.
-    pub fn draw(&mut self, state: &State) -> io::Result<()> {
+    pub fn draw(&mut self, state: &LiveState) -> io::Result<()> {
         self.0.draw(|frame| {
             let area = frame.area();
             draw(frame.buffer_mut(), area, state);

@@ -1,6 +1,6 @@
 //! What the live view knows and what keys do to it; knows no terminal and no daemon.
 
-use super::ink::{Ink, MARKS};
+use super::style::{MARKS, Palette};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use hither_api::{Phase, TransferInfo, TransferView};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +24,9 @@ pub enum Action {
 
 /// Everything that is drawn.
 #[derive(Debug)]
-pub struct State {
+pub struct LiveState {
     /// How to draw.
-    pub ink: Ink,
+    pub palette: Palette,
     /// Those that are shown: what runs, what ran since the view was opened, or what the user
     /// named.
     pub transfers: Vec<TransferInfo>,
@@ -48,11 +48,11 @@ pub struct State {
     pub message: Option<String>,
 }
 
-impl State {
+impl LiveState {
     /// Nothing is known. `only`: the id of the one transfer that is shown.
-    pub const fn new(ink: Ink, only: Option<String>) -> Self {
+    pub const fn new(palette: Palette, only: Option<String>) -> Self {
         Self {
-            ink,
+            palette,
             transfers: Vec::new(),
             heard: false,
             views: BTreeMap::new(),
@@ -243,15 +243,15 @@ mod tests {
     use super::super::samples::{transfer, view};
     use super::*;
 
-    fn state() -> State {
-        State::new(Ink::new(false), None)
+    fn state() -> LiveState {
+        LiveState::new(Palette::new(false), None)
     }
 
-    fn press(state: &mut State, code: KeyCode) -> Action {
+    fn press(state: &mut LiveState, code: KeyCode) -> Action {
         state.key(KeyEvent::new(code, KeyModifiers::NONE))
     }
 
-    fn names(state: &State) -> Vec<&str> {
+    fn names(state: &LiveState) -> Vec<&str> {
         state
             .transfers
             .iter()
@@ -282,7 +282,7 @@ mod tests {
             "what was forgotten is not looked at"
         );
         assert_eq!((names(&state), state.chosen()), (vec!["old"], Some("old")));
-        let mut named = State::new(Ink::new(false), Some("old".into()));
+        let mut named = LiveState::new(Palette::new(false), Some("old".into()));
         named.list(vec![old, transfer("new", Phase::Fetching, 9)]);
         assert_eq!(names(&named), ["old"]);
     }

@@ -1,16 +1,16 @@
 //! What people see, at every size, with and without colours.
 
 use super::draw::draw;
-use super::ink::Ink;
 use super::samples::{source, transfer, view};
-use super::state::State;
+use super::state::LiveState;
+use super::style::Palette;
 use hither_api::{Phase, SourceKind, TransferInfo, TransferView};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::Color;
 
-fn screen(state: &State, width: u16, height: u16) -> Buffer {
+fn screen(state: &LiveState, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal
         .draw(|frame| {
@@ -21,7 +21,7 @@ fn screen(state: &State, width: u16, height: u16) -> Buffer {
     terminal.backend().buffer().clone()
 }
 
-fn lines(state: &State, width: u16, height: u16) -> Vec<String> {
+fn lines(state: &LiveState, width: u16, height: u16) -> Vec<String> {
     let buffer = screen(state, width, height);
     let line = |y| {
         (0..width)
@@ -31,12 +31,12 @@ fn lines(state: &State, width: u16, height: u16) -> Vec<String> {
     (0..height).map(line).collect()
 }
 
-fn fetching(colours: bool) -> State {
+fn fetching(colours: bool) -> LiveState {
     looking_at(view("a"), colours)
 }
 
-fn looking_at(view: TransferView, colours: bool) -> State {
-    let mut state = State::new(Ink::new(colours), None);
+fn looking_at(view: TransferView, colours: bool) -> LiveState {
+    let mut state = LiveState::new(Palette::new(colours), None);
     state.list(vec![view.transfer.clone()]);
     state.look(view);
     state
@@ -118,7 +118,7 @@ fn no_size_is_too_small_or_too_odd() {
         },
         true,
     );
-    let empty = State::new(Ink::new(true), None);
+    let empty = LiveState::new(Palette::new(true), None);
     for state in [&fetching(true), &fetching(false), &help, &waiting, &empty] {
         for width in [1, 2, 3, 5, 9, 20, 33, 60, 79, 120, 300] {
             for height in [1, 2, 3, 4, 5, 7, 10, 15, 24, 61] {
@@ -130,9 +130,9 @@ fn no_size_is_too_small_or_too_odd() {
 
 #[test]
 fn colours_are_those_of_the_sources_and_without_them_there_are_none() {
-    let ink = Ink::new(true);
-    let colour = ink.colour(super::ink::Shade::From(0));
-    let used = |state: &State| -> Vec<Color> {
+    let palette = Palette::new(true);
+    let colour = palette.colour(super::style::Shade::From(0));
+    let used = |state: &LiveState| -> Vec<Color> {
         let buffer = screen(state, 100, 40);
         buffer
             .content()
@@ -184,7 +184,7 @@ fn no_number_is_too_large() {
         hostile.transfer.rate,
     ) = (u64::MAX, 1, u64::MAX);
     hostile.transfer.ended = Some(u64::MAX);
-    let mut state = State::new(Ink::new(true), None);
+    let mut state = LiveState::new(Palette::new(true), None);
     state.list(vec![
         hostile.transfer.clone(),
         TransferInfo {
@@ -200,7 +200,7 @@ fn no_number_is_too_large() {
 
 #[test]
 fn several_transfers_are_a_list_and_the_chosen_one_is_in_it() {
-    let mut state = State::new(Ink::new(false), None);
+    let mut state = LiveState::new(Palette::new(false), None);
     state.list(
         (0..30)
             .map(|n| transfer(&format!("t{n:02}"), Phase::Fetching, n))

@@ -17,7 +17,7 @@ pub use count::{bytes, count, grouped};
 pub use money::cost;
 pub use names::names;
 pub use offer::{Offer, conflict, offer};
-pub use progress::{Progress, Standing};
+pub use progress::{Progress, ProgressState};
 pub use qr::{Drawing, qr};
 pub use source::{device, kind_words};
 pub use summary::fetched;

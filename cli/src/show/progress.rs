@@ -13,7 +13,7 @@ const TICK: Duration = Duration::from_millis(120);
 
 /// Where long work stands: the numbers of a progress event.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct ProgressState {
     /// What is being done.
     pub phase: Phase,
     /// Bytes done.
@@ -30,7 +30,7 @@ pub struct Standing {
     pub devices: u32,
 }
 
-impl Standing {
+impl ProgressState {
     fn label(&self) -> &'static str {
         match self.phase {
             Phase::Reading => "Reading",
@@ -110,7 +110,7 @@ impl Progress {
     }
 
     /// Draws where the work stands.
-    pub fn show(&mut self, standing: &Standing) {
+    pub fn show(&mut self, standing: &ProgressState) {
         if !self.visible {
             return;
         }
@@ -184,7 +184,7 @@ fn style(bar: bool, colours: bool) -> ProgressStyle {
 mod tests {
     use super::*;
 
-    const FETCHING: Standing = Standing {
+    const FETCHING: ProgressState = ProgressState {
         phase: Phase::Fetching,
         bytes: 1_200_000_000,
         total: 3_000_000_000,
@@ -201,7 +201,7 @@ mod tests {
             "1.2 GB of 3 GB, 118 MB/s, 15 s left, 3 devices"
         );
         assert!(FETCHING.has_bar());
-        let begun = Standing {
+        let begun = ProgressState {
             bytes: 0,
             rate: 0,
             remaining: None,
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn phases_without_numbers_have_a_spinner() {
-        let looking = Standing {
+        let looking = ProgressState {
             phase: Phase::Connecting,
             bytes: 0,
             total: 0,
@@ -221,13 +221,13 @@ mod tests {
         };
         assert!(!looking.has_bar());
         assert_eq!(looking.numbers(), "");
-        let reading = Standing {
+        let reading = ProgressState {
             phase: Phase::Reading,
             total: 0,
             ..FETCHING
         };
         assert_eq!(reading.numbers(), "1.2 GB, 3 files");
-        let waiting = Standing {
+        let waiting = ProgressState {
             phase: Phase::Waiting,
             ..FETCHING
         };

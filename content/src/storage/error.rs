@@ -20,11 +20,20 @@ pub enum StorageError {
         /// Newest format this build reads.
         known: u32,
     },
-    /// The folder holds the store of another engine, which opening it with this one would hide.
-    #[error("{} holds a store of another engine", path.display())]
-    OtherEngine {
+    /// The disk lacks the room for a copy of the store in another engine. The store itself is fine.
+    #[error(
+        "changing the engine of {} to {engine} takes {} beside it and {} are free: make room, or set storage.engine back",
+        path.display(), mebibytes(.needed, true), mebibytes(.free, false)
+    )]
+    NoRoom {
         /// Where the store is.
         path: PathBuf,
+        /// The engine that is configured.
+        engine: &'static str,
+        /// Bytes that are needed, about.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// The operating system refused or failed: no space, no permission, a failing disk.
     #[error("{what}: {source}")]
@@ -68,6 +77,12 @@ impl StorageError {
     pub(super) fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { what, source }
     }
+}
+
+fn mebibytes(bytes: &u64, up: bool) -> String {
+    let whole = bytes >> 20;
+    let more = up && bytes % (1 << 20) > 0;
+    format!("{} MiB", whole + u64::from(more))
 }
 
 /// Runs what may panic inside an engine (they assert some of what they read from disk) and makes an

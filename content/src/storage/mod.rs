@@ -3,7 +3,7 @@
 //!
 //! [`Storage`] is the contract; [`MemoryStorage`], [`SledStorage`] and [`RedbStorage`] keep it, and
 //! one suite, [`conformance`], is run against all of them. [`open()`] is the only way a daemon gets
-//! a store from disk.
+//! a store from disk; it also changes the engine of one that is there.
 //!
 //! Invariants every engine keeps:
 //! - A [`Batch`] is applied whole or not at all, across tables, also when power is lost in the
@@ -18,6 +18,7 @@
 pub mod conformance;
 mod error;
 mod memory;
+mod migrate;
 mod open;
 mod record_store;
 mod redb;

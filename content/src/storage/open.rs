@@ -4,12 +4,14 @@
 //! moved aside; a store that is merely locked, too new, unreadable for lack of permission or out of
 //! space is left alone and reported.
 
-use super::{Batch, RedbStorage, SledStorage, Storage, StorageError, Table, Visit, redb};
+use super::{
+    Batch, RedbStorage, SledStorage, Storage, StorageError, Table, Visit, migrate, redb, sled,
+};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What keeps the store on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,39 @@ pub enum Engine {
     Sled,
     /// redb 4.
     Redb,
+}
+
+impl Engine {
+    /// Its name, as configurations have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Redb => "redb",
+        }
+    }
+
+    /// The engine of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Sled, Self::Redb]
+            .into_iter()
+            .find(|engine| engine.name() == name)
+    }
+
+    /// The engine whose files are in the folder of a store; `None`: those of neither.
+    pub fn found(dir: &Path) -> Option<Self> {
+        let has = |name| dir.join(name).exists();
+        match () {
+            () if has(redb::FILE) => Some(Self::Redb),
+            () if has(sled::FILE) => Some(Self::Sled),
+            () => None,
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The engine a daemon uses: the one that keeps its word when the power goes.
@@ -65,13 +100,25 @@ const SUSPECT: &str = "suspect";
 /// Opens the store in the folder `dir`, creating it when missing (mode 0700: the store holds
 /// secrets of shares).
 ///
-/// One process at a time: the lock is the file `<dir>.lock`. A store that does not open, or that
-/// was seen damaged while in use and now fails a full check, is moved to `<dir>.broken-<unix
-/// seconds>` and a fresh one is made.
+/// One process at a time: the lock is the file `<dir>.lock`. A store of another engine is copied
+/// into this one first (`migrate.rs`), which takes some seconds for each GiB and as much room again
+/// on the disk. A store that does not open, or that was seen damaged while in use and now fails a
+/// full check, is moved to `<dir>.broken-<unix seconds>` and a fresh one is made.
+///
+/// Errors: [`StorageError::Locked`], [`StorageError::TooNew`], [`StorageError::NoRoom`], and what
+/// the system refused; the store is left alone then.
 pub fn open(dir: &Path, engine: Engine) -> Result<(Arc<dyn Storage>, Opened), StorageError> {
-    create_private(dir).map_err(StorageError::io("creating the store's folder"))?;
+    if let Some(above) = dir.parent() {
+        create_private(above).map_err(StorageError::io("creating the store's folder"))?;
+    }
     let lock = Arc::new(lock(dir)?);
-    match open_once(dir, engine, &lock) {
+    migrate::recover(dir)?;
+    create_private(dir).map_err(StorageError::io("creating the store's folder"))?;
+    let opened = match Engine::found(dir) {
+        Some(found) if found != engine => change_engine(dir, (found, engine), &lock),
+        _ => Ok(()),
+    };
+    match opened.and_then(|()| open_once(dir, engine, &lock)) {
         Ok((store, true)) => Ok((store, Opened::Fresh)),
         Ok((store, false)) => Ok((store, Opened::Existing)),
         Err(error) if error.is_damage() => {
@@ -87,6 +134,17 @@ pub fn open(dir: &Path, engine: Engine) -> Result<(Arc<dyn Storage>, Opened), St
     }
 }
 
+/// Copies a store into another engine. It is opened as its own engine before, so that one of a
+/// later version is refused and one that is damaged is known for it.
+fn change_engine(
+    dir: &Path,
+    (from, to): (Engine, Engine),
+    lock: &Arc<File>,
+) -> Result<(), StorageError> {
+    drop(open_once(dir, from, lock)?);
+    migrate::migrate(dir, (from, to), &mut |_| Ok(()))
+}
+
 /// Opens and checks the store; also says whether it is new.
 fn open_once(
     dir: &Path,
@@ -94,39 +152,21 @@ fn open_once(
     lock: &Arc<File>,
 ) -> Result<(Arc<dyn Storage>, bool), StorageError> {
     let suspect = dir.join(SUSPECT);
-    let has = |name| dir.join(name).exists();
+    let is_suspect = suspect.exists();
     let store: Arc<dyn Storage> = match engine {
         Engine::Redb => {
-            if has("conf") && !has(redb::FILE) {
-                return Err(StorageError::OtherEngine {
-                    path: dir.to_owned(),
-                });
-            }
             let mut inner = RedbStorage::open(dir)?;
-            if suspect.exists() {
+            if is_suspect {
                 inner.check()?;
             }
-            Arc::new(OpenStore {
-                inner,
-                suspect: suspect.clone(),
-                _lock: Arc::clone(lock),
-            })
+            Arc::new(OpenStore::new(inner, &suspect, lock))
         }
         Engine::Sled => {
-            if has(redb::FILE) && !has("conf") {
-                return Err(StorageError::OtherEngine {
-                    path: dir.to_owned(),
-                });
-            }
             let inner = SledStorage::open(dir)?;
-            if suspect.exists() {
+            if is_suspect {
                 inner.check()?;
             }
-            Arc::new(OpenStore {
-                inner,
-                suspect: suspect.clone(),
-                _lock: Arc::clone(lock),
-            })
+            Arc::new(OpenStore::new(inner, &suspect, lock))
         }
     };
     let fresh = check_format(store.as_ref())?;
@@ -159,16 +199,10 @@ fn check_format(store: &dyn Storage) -> Result<bool, StorageError> {
     }
 }
 
-fn create_private(dir: &Path) -> io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
-}
+pub(super) use hither_util::private_fs::create_folder as create_private;
 
 /// `dir` with `suffix` added to its last component.
-fn beside(dir: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -193,10 +227,8 @@ fn lock(dir: &Path) -> Result<File, StorageError> {
     }
 }
 
-fn move_aside(dir: &Path) -> io::Result<PathBuf> {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
+pub(super) fn move_aside(dir: &Path) -> io::Result<PathBuf> {
+    let seconds = hither_util::clock::unix_seconds();
     let mut moved_to = beside(dir, &format!(".broken-{seconds}"));
     let mut count = 1;
     while moved_to.exists() {
@@ -216,6 +248,14 @@ struct OpenStore<S> {
 }
 
 impl<S> OpenStore<S> {
+    fn new(inner: S, suspect: &Path, lock: &Arc<File>) -> Self {
+        Self {
+            inner,
+            suspect: suspect.to_owned(),
+            _lock: Arc::clone(lock),
+        }
+    }
+
     fn noting<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if let Err(error) = &result
             && error.is_damage()
@@ -328,20 +368,6 @@ mod tests {
     }
 
     #[test]
-    fn another_engines_store_is_not_hidden() {
-        let dir = tempfile::tempdir().unwrap();
-        for (first, second) in [(Engine::Sled, Engine::Redb), (Engine::Redb, Engine::Sled)] {
-            let dir = dir.path().join(format!("{first:?}"));
-            drop(open(&dir, first).unwrap());
-            assert!(matches!(
-                open(&dir, second),
-                Err(StorageError::OtherEngine { .. })
-            ));
-            assert_eq!(open(&dir, first).unwrap().1, Opened::Existing);
-        }
-    }
-
-    #[test]
     fn a_store_of_a_later_version_is_left_alone() {
         each_engine(|engine, dir| {
             let (store, _) = open(dir, engine).unwrap();
@@ -356,6 +382,13 @@ mod tests {
                     known: FORMAT
                 })
             ));
+            // Nor is it copied into another engine.
+            for other in [Engine::Sled, Engine::Redb] {
+                assert!(matches!(
+                    open(dir, other),
+                    Err(StorageError::TooNew { found: 9, .. })
+                ));
+            }
         });
     }
 

@@ -9,10 +9,12 @@ use super::error::guarded;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
 use hither_util::sync::RwLock;
 use redb::{
-    Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction,
+    Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle,
+    WriteTransaction,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
 /// Most lazily committed batches that wait for a durable one.
 const MAX_LAZY: usize = 1024;
 /// Most bytes of lazily committed batches that wait for a durable one.
@@ -71,6 +73,28 @@ impl RedbStorage {
                 "redb's integrity check failed".into(),
             )),
         }
+    }
+
+    /// Calls `visit(table, key, value)` for every entry of a snapshot of now, by table and key.
+    pub(super) fn each_entry(
+        &self,
+        visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        guarded(NAME, || {
+            let snapshot = self.with_db(|db| db.begin_read().map_err(Into::into))?;
+            let tables = snapshot.list_tables().map_err(engine_error)?;
+            let mut names: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
+            names.sort();
+            for name in names {
+                let definition = TableDefinition::<&[u8], &[u8]>::new(&name);
+                let rows = snapshot.open_table(definition).map_err(engine_error)?;
+                for row in rows.range::<&[u8]>(..).map_err(engine_error)? {
+                    let (key, value) = row.map_err(engine_error)?;
+                    visit(&name, key.value(), value.value())?;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Begins something. After the system has failed to write once, redb does nothing more until it

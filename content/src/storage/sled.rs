@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 const LAZY_FLUSH_MS: u64 = 500;
 
 const NAME: &str = "sled";
+/// A file that every database of sled has.
+pub(super) const FILE: &str = "conf";
+/// The file that sled locks while it is open.
+const LOCKED_FILE: &str = "db";
 /// Longest wait for the lock of a database that this process has just closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// Pause between two attempts at that lock.
@@ -36,7 +40,7 @@ impl SledStorage {
             let open =
                 |name| File::open(dir.join(name)).map_err(StorageError::io("opening sled's files"));
             let storage = Self {
-                log: open("db")?,
+                log: open(LOCKED_FILE)?,
                 #[cfg(unix)]
                 blobs: open("blobs")?,
                 db,
@@ -58,6 +62,41 @@ impl SledStorage {
                 .iter()
                 .try_for_each(|entry| entry.map(drop).map_err(engine_error))
         })
+    }
+
+    /// Calls `visit(table, key, value)` for every entry, by table and key.
+    pub(super) fn each_entry(
+        &self,
+        visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        guarded(NAME, || {
+            for row in self.db.iter() {
+                let (row, value) = row.map_err(engine_error)?;
+                let no_table = || StorageError::Damaged("a row of sled names no table".into());
+                let end = row.iter().position(|byte| *byte == 0);
+                let (table, key) = row.split_at(end.ok_or_else(no_table)?);
+                let table = std::str::from_utf8(table).map_err(|_| no_table())?;
+                visit(table, &key[1..], &value)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits up to [`LINGER`] until a database that this process has dropped is closed: sled's
+    /// threads write to its folder until then.
+    pub(super) fn wait_closed(dir: &Path) -> Result<(), StorageError> {
+        let file =
+            File::open(dir.join(LOCKED_FILE)).map_err(StorageError::io("opening sled's files"))?;
+        let start = Instant::now();
+        while file.try_lock().is_err() {
+            if start.elapsed() >= LINGER {
+                return Err(StorageError::Locked {
+                    path: dir.to_owned(),
+                });
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     fn make_durable(&self) -> Result<(), StorageError> {

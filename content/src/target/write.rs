@@ -40,7 +40,7 @@ impl Numbers {
 
 /// What is known about the partial.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct TargetState {
     /// Entries (files and folders) that exist with their full length.
     made: Numbers,
     /// Files that were written whole and have their mode and time.
@@ -54,7 +54,7 @@ pub(super) struct State {
     dirty_above: bool,
 }
 
-impl State {
+impl TargetState {
     /// Of a partial whose top exists.
     pub(super) fn fresh(single_file: bool) -> Self {
         let mut state = Self {
@@ -351,7 +351,7 @@ impl FetchTarget {
         Ok(dir)
     }
 
-    fn mark_made(&self, state: &mut State, entry: u32) {
+    fn mark_made(&self, state: &mut TargetState, entry: u32) {
         if entry == 0 {
             state.dirty_above = true;
         } else {
@@ -401,7 +401,7 @@ impl FetchTarget {
         self.shown_entry(self.access.layout().entry_of(file))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TargetState> {
         self.state.lock()
     }
 }

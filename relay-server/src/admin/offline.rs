@@ -6,6 +6,7 @@ use super::types::{Checked, Saved};
 use super::work::checked;
 use crate::config::{Config, Folder};
 use crate::store::{Backend, Store, StoreConfig, open_index};
+use hither_content::storage::Engine;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -38,7 +39,9 @@ pub(super) async fn check(config: &Config, repair: bool) -> Result<Checked, Admi
     // An empty store is not to be made by looking whether it is sound.
     exists(&folder.index())?;
     let _lock = lock(&folder)?;
-    let storage = open_index(&folder.index())?;
+    // To look whether it is sound is no reason to change its engine.
+    let engine = Engine::found(&folder.index()).unwrap_or(config.storage.engine);
+    let storage = open_index(&folder.index(), engine)?;
     let backend = Backend::local(&folder.chunks())?;
     let floor = config.store.free_floor.0.max(1);
     let store = Store::open(

@@ -3,6 +3,7 @@
 use super::{
     ChunkConfig, CircuitConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig,
     InvitationConfig, LimitsConfig, MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
+    StorageConfig,
 };
 use hither_proto::limits::MAX_MESSAGE;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ impl Default for Config {
             mail: MailConfig::default(),
             place: PlaceConfig::default(),
             store: ChunkConfig::default(),
+            storage: StorageConfig::default(),
             index: IndexConfig::default(),
             circuit: CircuitConfig::default(),
             fleet: FleetConfig::default(),
@@ -122,6 +124,14 @@ impl Default for ChunkConfig {
             readers: 1024,
             device_readers: 32,
             guest_readers: 256,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            engine: hither_content::storage::DEFAULT_ENGINE,
         }
     }
 }

@@ -14,7 +14,8 @@ pub use folder::Folder;
 pub use load::{ConfigError, ENV_PREFIX, Overrides, TEMPLATE, load};
 pub use units::{HostPortText, Size, Span};
 
-use serde::Deserialize;
+use hither_content::storage::Engine;
+use serde::{Deserialize, Deserializer};
 use std::path::PathBuf;
 
 /// Port for UDP and TCP unless another one is configured.
@@ -69,6 +70,8 @@ pub struct Config {
     pub place: PlaceConfig,
     /// The chunk store of this node.
     pub store: ChunkConfig,
+    /// What keeps the node's metadata on disk.
+    pub storage: StorageConfig,
     /// The index of this node.
     pub index: IndexConfig,
     /// Circuits between devices.
@@ -144,6 +147,22 @@ pub struct PlaceConfig {
     /// Room that is promised to an upload is counted as used for so long, until the store itself
     /// says so.
     pub reserve: Span,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// The engine of the state and of the chunk store's index. What is there already is moved to it
+    /// when the node starts.
+    #[serde(deserialize_with = "engine")]
+    pub engine: Engine,
+}
+
+fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Engine, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Engine::named(&name)
+        .ok_or_else(|| serde::de::Error::custom(format!("\"{name}\" is not redb or sled")))
 }
 
 /// `[store]`

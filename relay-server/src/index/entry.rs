@@ -30,12 +30,12 @@ impl Change {
 
 /// Up to where a reader was told of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ToldUpTo {
     announcement: u64,
     seq: u64,
 }
 
-impl Told {
+impl ToldUpTo {
     /// Of this announcement nothing: they count from 1.
     pub(super) const NOTHING: Self = Self {
         announcement: 0,
@@ -153,15 +153,15 @@ impl Entry {
     }
 
     /// What a reader has been told once it was told everything.
-    pub(super) fn told(&self) -> Told {
-        Told {
+    pub(super) fn told(&self) -> ToldUpTo {
+        ToldUpTo {
             announcement: self.announcement,
             seq: self.seq,
         }
     }
 
     /// What a reader has to be told who was told so much.
-    pub(super) fn news(&self, told: Option<Told>) -> News {
+    pub(super) fn news(&self, told: Option<ToldUpTo>) -> News {
         let Some(told) = told.filter(|told| told.announcement == self.announcement) else {
             return News::Full;
         };

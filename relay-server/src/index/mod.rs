@@ -90,7 +90,7 @@ pub enum IndexError {
 
 /// What is in an index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct IndexSize {
     /// Topics with an announcement or a subscription.
     pub topics: u64,
     /// Announcements.
@@ -420,8 +420,8 @@ impl Index {
     }
 
     /// What is in it.
-    pub fn held(&self) -> Held {
-        Held {
+    pub fn held(&self) -> IndexSize {
+        IndexSize {
             topics: self.topics.len() as u64,
             entries: self.entries as u64,
             subscriptions: self.subscriptions as u64,

@@ -1,7 +1,7 @@
 //! What a reader is told, frame by frame.
 
 use super::StreamId;
-use super::entry::{News, Told};
+use super::entry::{News, ToldUpTo};
 use super::topic::Topic;
 use hither_proto::limits::{MAX_INDEX_FRAME, MAX_INDEX_HOLDERS};
 use hither_proto::{Announcement, DeviceId, IndexHolder, IndexMessage, IndexTopic};
@@ -89,7 +89,7 @@ impl Topic {
                 entry.viewers.insert(stream);
                 // Back before it was said that it was gone: it is still one that the reader was
                 // told of.
-                let told = reader.gone.remove(&device).then_some(Told::NOTHING);
+                let told = reader.gone.remove(&device).then_some(ToldUpTo::NOTHING);
                 reader.view.insert(device, told);
             }
         }

@@ -274,7 +274,7 @@ fn entries_live_as_long_as_their_device_is_heard_of_and_end_with_its_stream() {
     index.ended(again, false);
     assert_eq!(index.held().entries, 1, "it may be back in a moment");
     index.ended(again, true);
-    assert_eq!(index.held(), Held::default());
+    assert_eq!(index.held(), IndexSize::default());
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn what_is_beyond_a_bound_is_refused_and_leaves_nothing() {
         Err(IndexError::TooMuch)
     );
     index.ended(one, true);
-    assert_eq!(index.held(), Held::default());
+    assert_eq!(index.held(), IndexSize::default());
     // Subscriptions have their own places.
     for stream in 1..4 {
         index
@@ -363,7 +363,7 @@ fn what_is_beyond_a_bound_is_refused_and_leaves_nothing() {
         Err(IndexError::Full)
     );
     (1..5).for_each(|stream| index.ended(speaker(stream, 5, 1), true));
-    assert_eq!(index.held(), Held::default());
+    assert_eq!(index.held(), IndexSize::default());
     assert!(
         index.topics.is_empty()
             && index.readers.is_empty()
@@ -420,7 +420,7 @@ fn devices_behind_one_address_share_their_part() {
     assert_eq!(index.held().entries, 3);
     (0..8).for_each(|number| index.withdraw(device(number), topic(1)));
     index.withdraw(device(7), topic(2));
-    assert!(index.sites.is_empty() && index.held() == Held::default());
+    assert!(index.sites.is_empty() && index.held() == IndexSize::default());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One topic: who holds what, who wants to know.
 
 use super::copies::Copies;
-use super::entry::{Entry, Told};
+use super::entry::{Entry, ToldUpTo};
 use super::{Speaker, StreamId, Weight};
 use crate::serve::limits::Source;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub(super) struct Subscription {
     pub(super) site: Source,
     pub(super) owner: DeviceId,
     /// Holders it is told of; `None`: it has not been told yet.
-    pub(super) view: BTreeMap<DeviceId, Option<Told>>,
+    pub(super) view: BTreeMap<DeviceId, Option<ToldUpTo>>,
     /// Holders it was told of that are none any more.
     pub(super) gone: BTreeSet<DeviceId>,
     /// Nothing was told yet since it subscribed.

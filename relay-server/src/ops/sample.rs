@@ -1,7 +1,7 @@
 //! What was found at one moment, and the gauges that show it.
 
 use super::metrics::Page;
-use crate::index::Held;
+use crate::index::IndexSize;
 use prometheus_client::metrics::gauge::Gauge;
 use std::sync::atomic::AtomicU64;
 
@@ -18,7 +18,7 @@ pub struct Sample {
     /// What is stored; `None`: this node does not store, or could not say.
     pub store: Option<StoreSample>,
     /// What is in the index; `None`: this node has none.
-    pub index: Option<Held>,
+    pub index: Option<IndexSize>,
     /// Free bytes of the disk under the data folder; `None`: unknown.
     pub disk_free: Option<u64>,
 }

@@ -10,7 +10,7 @@ use super::refuse::{self, busy};
 use super::registry::RegistryError;
 use super::traffic::{Slot, Slots};
 use crate::config::{IndexConfig, Role};
-use crate::index::{Bounds, Held, Index, IndexError, Speaker, StreamId};
+use crate::index::{Bounds, Index, IndexError, IndexSize, Speaker, StreamId};
 use crate::node::Node;
 use crate::ops::labels::Service;
 use hither_carrier::{FramingError, RelayReader, SendHalf, Stream, write_relay_message};
@@ -81,7 +81,7 @@ impl Indexing {
     }
 
     /// What is in the index.
-    pub(crate) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> IndexSize {
         self.index().held()
     }
 

@@ -125,7 +125,7 @@ impl Bucket {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct BucketTable {
     buckets: HashMap<Who, Bucket>,
     /// When it was looked through last for who has recovered.
     swept: Option<Instant>,
@@ -135,7 +135,7 @@ struct Table {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     rates: LimitsConfig,
-    table: Mutex<Table>,
+    table: Mutex<BucketTable>,
     max: usize,
 }
 
@@ -256,7 +256,7 @@ impl Limiter {
             .take(cost, now)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, BucketTable> {
         self.table.lock()
     }
 }

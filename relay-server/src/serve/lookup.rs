@@ -1,7 +1,7 @@
 //! Which stores hold a share: asked of any node that knows the state.
 
 use super::LinkOpen;
-use super::read_door::{NO_READ_KEY, admit, holds, our_proof, refuse};
+use super::read_auth::{NO_READ_KEY, admit, holds, our_proof, refuse};
 use super::records::{ShareRecord, bucket, share_key};
 use super::refuse::link_busy;
 use super::registry::decode;

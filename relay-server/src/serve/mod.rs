@@ -16,8 +16,8 @@ pub(crate) mod limits;
 pub(crate) mod lookup;
 mod placement;
 pub(crate) mod read;
+mod read_auth;
 mod read_bulk;
-mod read_door;
 pub mod records;
 pub(crate) mod refuse;
 pub mod registry;
@@ -57,11 +57,11 @@ pub(crate) struct Services {
     pub(crate) fleet: fleet::Fleet,
     pub(crate) session: session::NodeSession,
     pub(crate) traffic: traffic::Traffic,
-    pub(crate) remote: front::poke::Remote,
-    pub(crate) room: placement::Room,
+    pub(crate) remote: front::wake::Remote,
+    pub(crate) reservations: placement::Reservations,
     pub(crate) indexing: indexing::Indexing,
     pub(crate) circuits: circuit::Circuits,
-    pub(crate) groups: groups::Table,
+    pub(crate) groups: groups::ListenerTable,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -73,14 +73,14 @@ impl Services {
             fleet: fleet::Fleet::new(config, node),
             session: session::NodeSession::default(),
             traffic: traffic::Traffic::new(&config.store),
-            remote: front::poke::Remote::default(),
-            room: placement::Room::new(config.place.reserve.0),
+            remote: front::wake::Remote::default(),
+            reservations: placement::Reservations::new(config.place.reserve.0),
             indexing: indexing::Indexing::new(&config.index),
             circuits: circuit::Circuits {
                 offers: circuit::Offers::default(),
                 places: circuit::Places::new(&config.circuit),
             },
-            groups: groups::Table::default(),
+            groups: groups::ListenerTable::default(),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }

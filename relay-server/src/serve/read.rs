@@ -4,8 +4,8 @@
 //! (`read_bulk`) gives chunks. To a reader a store is a device like any other that holds the share.
 
 use super::LinkOpen;
+use super::read_auth::{admit, our_proof, refuse, version};
 use super::read_bulk;
-use super::read_door::{admit, our_proof, refuse, version};
 use super::traffic::Listener;
 use crate::node::Node;
 use crate::ops::labels::{Request, Service};
@@ -143,7 +143,7 @@ async fn control(
         .traffic
         .changes
         .of(subject.owner, subject.share);
-    let mut told = Told {
+    let mut told = ToldVersion {
         version,
         seq: 1,
         epoch: epoch(),
@@ -178,7 +178,7 @@ async fn talk(
     recv: &mut RecvHalf,
     reader: &mut MessageReader,
     subject: &Subject,
-    told: &mut Told,
+    told: &mut ToldVersion,
     mut changes: Listener,
 ) -> io::Result<()> {
     let mut ping = interval(PING);
@@ -225,7 +225,7 @@ async fn update(
     node: &Node,
     send: &mut SendHalf,
     subject: &Subject,
-    told: &mut Told,
+    told: &mut ToldVersion,
 ) -> io::Result<bool> {
     let Some(version) = subject.versions(node).await.into_iter().next() else {
         return Ok(false);
@@ -250,13 +250,13 @@ fn epoch() -> u64 {
 }
 
 /// What a reader was told last.
-struct Told {
+struct ToldVersion {
     version: StoredVersion,
     epoch: u64,
     seq: u64,
 }
 
-impl Told {
+impl ToldVersion {
     fn announcement(&self) -> Message {
         let Self {
             version,

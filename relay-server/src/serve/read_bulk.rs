@@ -2,7 +2,7 @@
 //!
 //! Three things go on at once: requests come in, chunks are read (a mebibyte or two at a time, the
 //! next ones while the ones before are written), and answers go out. A reader that asks and asks
-//! fills nothing but its own socket; one that takes nothing for [`STALLED`] is cut off, so that it
+//! fills nothing but its own socket; one that takes nothing for [`hither_util::pieces::STALLED`] is cut off, so that it
 //! holds no place.
 
 use super::read::Subject;
@@ -12,20 +12,15 @@ use crate::store::{Buffers, ReadChunk, ReadError, Store, StoredVersion};
 use bytes::Bytes;
 use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream};
 use hither_proto::{Message, PositionRange, Ranges, Space, Want, encode_frame};
+use hither_util::pieces::{in_time, pieces};
 use hither_util::sync::Mutex;
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::timeout;
 
-/// How long a write of at most [`PIECE`] may take.
-const STALLED: Duration = Duration::from_secs(30);
-/// Payloads are written in pieces of so many bytes, so that a slow reader is told from a stalled
-/// one.
-const PIECE: usize = 256 * 1024;
 /// Requests that may wait before nothing more is read from the stream.
 const MAX_WAITING: usize = 64;
 /// Ranges of positions that may wait, likewise.
@@ -42,12 +37,12 @@ const TROUBLE_MS: u32 = 2000;
 /// Requests that were not answered yet.
 #[derive(Default)]
 struct Requests {
-    state: Mutex<Waiting>,
+    state: Mutex<WaitingRequests>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingRequests {
     queue: VecDeque<(Want, Instant)>,
     ranges: usize,
     /// The one that is being answered.
@@ -57,7 +52,7 @@ struct Waiting {
 }
 
 impl Requests {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingRequests> {
         self.state.lock()
     }
 
@@ -112,7 +107,7 @@ impl Requests {
         .await;
     }
 
-    async fn wait<T>(&self, mut check: impl FnMut(&mut Waiting) -> Option<T>) -> T {
+    async fn wait<T>(&self, mut check: impl FnMut(&mut WaitingRequests) -> Option<T>) -> T {
         let mut changed = std::pin::pin!(self.changed.notified());
         loop {
             changed.as_mut().enable();
@@ -156,7 +151,7 @@ pub(super) async fn run(
     // One batch waits while another is written and a third is read.
     let (out, outs) = mpsc::channel(1);
     let buffers = Buffers::new(KEPT);
-    let shelf = Shelf {
+    let source = ChunkSource {
         node: Arc::clone(&node),
         store,
         buffers,
@@ -168,7 +163,7 @@ pub(super) async fn run(
     node.spawn(async move {
         let ended = out.clone();
         tokio::select! {
-            () = prepare(&asked, shelf, out) => {}
+            () = prepare(&asked, source, out) => {}
             () = ended.closed() => {}
         }
     });
@@ -205,11 +200,11 @@ async fn listen(
 }
 
 /// Answers requests in their order; ends when nobody takes the answers.
-async fn prepare(requests: &Requests, mut shelf: Shelf, out: mpsc::Sender<Out>) {
+async fn prepare(requests: &Requests, mut source: ChunkSource, out: mpsc::Sender<Out>) {
     loop {
         let (want, asked) = requests.next().await;
         let request = want.request;
-        let last = match shelf.answer(requests, &want, asked, &out).await {
+        let last = match source.answer(requests, &want, asked, &out).await {
             Ok(()) => Message::Served { request },
             Err(Stop::Trouble) => Message::Busy {
                 request,
@@ -232,7 +227,7 @@ enum Stop {
 }
 
 /// The share in the store, as one stream reads it.
-struct Shelf {
+struct ChunkSource {
     node: Arc<Node>,
     store: Arc<Store>,
     /// Memory that is used for one batch after the other.
@@ -242,7 +237,7 @@ struct Shelf {
     version: StoredVersion,
 }
 
-impl Shelf {
+impl ChunkSource {
     async fn answer(
         &mut self,
         requests: &Requests,
@@ -402,24 +397,20 @@ async fn write_all(
 }
 
 async fn write_chunk(send: &mut SendHalf, request: u64, chunk: ReadChunk) -> io::Result<()> {
-    let ReadChunk {
-        position,
-        bytes: mut rest,
-    } = chunk;
+    let ReadChunk { position, bytes } = chunk;
     let header = Message::Chunk {
         request,
         position,
-        length: rest.len() as u32,
+        length: bytes.len() as u32,
     };
-    let first = rest.split_to(rest.len().min(PIECE));
-    write(send, &mut [encode_frame(&header).into(), first]).await?;
-    while !rest.is_empty() {
-        let piece = rest.split_to(rest.len().min(PIECE));
-        write(send, &mut [piece]).await?;
+    let mut header = Some(encode_frame(&header).into());
+    for piece in pieces(bytes) {
+        let mut parts: Vec<Bytes> = header.take().into_iter().chain([piece]).collect();
+        in_time(send.send_all(&mut parts)).await?;
     }
     Ok(())
 }
 
-async fn write(send: &mut SendHalf, pieces: &mut [Bytes]) -> io::Result<()> {
-    timeout(STALLED, send.send_all(pieces)).await?
+async fn write(send: &mut SendHalf, parts: &mut [Bytes]) -> io::Result<()> {
+    in_time(send.send_all(parts)).await
 }

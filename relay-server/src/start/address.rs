@@ -8,7 +8,7 @@ use hither_proto::{DeviceId, Host, HostPort, RelayAddress, RelayUrl};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where a node is.
-pub(super) struct Place {
+pub(super) struct NodeAddress {
     /// For devices and other nodes.
     pub(super) address: RelayAddress,
     /// For people.
@@ -18,7 +18,11 @@ pub(super) struct Place {
 }
 
 /// Where the node with these sockets is.
-pub(super) fn of(config: &Config, key: &DeviceId, endpoint: &Endpoint) -> Result<Place, NodeError> {
+pub(super) fn of(
+    config: &Config,
+    key: &DeviceId,
+    endpoint: &Endpoint,
+) -> Result<NodeAddress, NodeError> {
     let (at, doubt) = match &config.address {
         Some(text) => (configured(text, endpoint.port())?, None),
         None => guess(config, endpoint.port())?,
@@ -41,7 +45,7 @@ pub(super) fn of(config: &Config, key: &DeviceId, endpoint: &Endpoint) -> Result
         udp,
         tcp,
     };
-    Ok(Place {
+    Ok(NodeAddress {
         address,
         url: RelayUrl {
             at,

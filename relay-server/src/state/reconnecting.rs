@@ -76,7 +76,7 @@ pub struct Reconnecting<C> {
 
 /// Whether a call may be made twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Again {
+enum Retry {
     Harmless,
     Never,
 }
@@ -100,7 +100,7 @@ impl<C: Connect> Reconnecting<C> {
 
     async fn call<'a, T>(
         &self,
-        again: Again,
+        retry: Retry,
         call: impl Fn(Arc<Remote>) -> Answer<'a, T> + Send + Sync,
     ) -> Result<T, StateError> {
         let deadline = Instant::now() + self.patience.deadline;
@@ -122,7 +122,7 @@ impl<C: Connect> Reconnecting<C> {
                 Err(_) => StateError::TimedOut,
             };
             self.forget(&remote).await;
-            if again == Again::Never || Instant::now() >= deadline {
+            if retry == Retry::Never || Instant::now() >= deadline {
                 return Err(last);
             }
         }
@@ -180,20 +180,20 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 macro_rules! forward {
-    ($self:ident, $again:ident, |$remote:ident| $call:expr) => {
+    ($self:ident, $retry:ident, |$remote:ident| $call:expr) => {
         boxed(async move {
             $self
-                .call(Again::$again, |$remote| boxed(async move { $call.await }))
+                .call(Retry::$retry, |$remote| boxed(async move { $call.await }))
                 .await
         })
     };
-    ($self:ident, $again:ident, $value:ident, |$remote:ident| $call:expr) => {
+    ($self:ident, $retry:ident, $value:ident, |$remote:ident| $call:expr) => {
         boxed(async move {
             let call = |$remote: Arc<Remote>| {
                 let $value = $value.clone();
                 boxed(async move { $call.await })
             };
-            $self.call(Again::$again, call).await
+            $self.call(Retry::$retry, call).await
         })
     };
 }

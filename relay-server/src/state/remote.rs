@@ -34,7 +34,7 @@ enum To {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingCalls {
     ended: bool,
     calls: HashMap<u64, oneshot::Sender<Body>>,
     sinks: HashMap<u64, Sink>,
@@ -42,7 +42,7 @@ struct Waiting {
 
 /// What the callers and the task behind the stream share.
 struct Client {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WaitingCalls>,
     slots: Semaphore,
     next: AtomicU64,
     /// Cancelled when the stream has ended.
@@ -245,14 +245,14 @@ impl Client {
         self.ended.cancel();
         self.slots.close();
         // Dropping what waits tells all of them.
-        *self.lock() = Waiting {
+        *self.lock() = WaitingCalls {
             ended: true,
-            ..Waiting::default()
+            ..WaitingCalls::default()
         };
     }
 
     // No code that can panic leaves anything half done under this lock.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingCalls> {
         self.waiting.lock()
     }
 }

@@ -4,7 +4,7 @@ use super::backend::blocking;
 use super::buffers::Buffers;
 use super::error::StoreError;
 use super::gc::{names_pack, packs};
-use super::ids::{PackNumber, Place};
+use super::ids::{ChunkPlace, PackNumber};
 use super::index::Rows;
 use super::inner::Inner;
 use super::pack::directory;
@@ -44,7 +44,7 @@ impl CheckReport {
     }
 }
 
-type ChunkAt = (ChunkId, Place);
+type ChunkAt = (ChunkId, ChunkPlace);
 
 /// Chunks of one pack by what they turned out to be.
 #[derive(Default)]
@@ -135,7 +135,7 @@ fn sort_out(
     };
     let mut sorted = Sorted::default();
     for entry in entries {
-        let place = Place {
+        let place = ChunkPlace {
             pack,
             offset: entry.offset,
             length: entry.length,
@@ -195,7 +195,7 @@ async fn suspicious(
 async fn check_chunk(
     inner: &Arc<Inner>,
     id: ChunkId,
-    place: Place,
+    place: ChunkPlace,
     report: &mut CheckReport,
     repair: bool,
 ) -> Result<(), Arc<StoreError>> {
@@ -217,7 +217,7 @@ async fn check_chunk(
 async fn damaged(
     inner: &Arc<Inner>,
     id: ChunkId,
-    place: Place,
+    place: ChunkPlace,
     report: &mut CheckReport,
     repair: bool,
 ) -> Result<(), Arc<StoreError>> {

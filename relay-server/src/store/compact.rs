@@ -2,7 +2,7 @@
 
 use super::backend::blocking;
 use super::error::StoreError;
-use super::ids::{PackNumber, Place};
+use super::ids::{ChunkPlace, PackNumber};
 use super::index::Rows;
 use super::inner::Inner;
 use super::ledger::Moved;
@@ -24,7 +24,7 @@ struct Filling {
 /// A live chunk of a pack.
 struct Live {
     id: ChunkId,
-    place: Place,
+    place: ChunkPlace,
     /// A copy: a slice would keep the whole pack in memory. `None`: damaged.
     bytes: Option<Bytes>,
 }
@@ -95,7 +95,7 @@ async fn live_chunks(
         };
         let mut live = Vec::new();
         for entry in entries {
-            let place = Place {
+            let place = ChunkPlace {
                 pack,
                 offset: entry.offset,
                 length: entry.length,

@@ -16,9 +16,9 @@ const MAX_CACHED: usize = 256;
 
 /// The positions of a version that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held(pub(super) [RoaringBitmap; 3]);
+pub struct HeldChunks(pub(super) [RoaringBitmap; 3]);
 
-impl Held {
+impl HeldChunks {
     /// Positions of one space, ascending; of very many ranges only the first are named.
     pub fn ranges(&self, space: Space) -> Ranges {
         Ranges::from_bitmap(&self.0[space_index(space)])
@@ -77,7 +77,7 @@ const fn totals(head: &Head) -> [u32; 3] {
 
 /// What was looked up of versions that nobody is uploading. Bounded.
 #[derive(Default)]
-pub(super) struct HeldCache(Mutex<HashMap<VersionNumber, (u64, Arc<Held>)>>);
+pub(super) struct HeldCache(Mutex<HashMap<VersionNumber, (u64, Arc<HeldChunks>)>>);
 
 impl HeldCache {
     /// What is held of a version that no upload changes. Blocks.
@@ -87,10 +87,10 @@ impl HeldCache {
         version: VersionNumber,
         record: &VersionRecord,
         head: &Head,
-    ) -> Result<Arc<Held>, StorageError> {
+    ) -> Result<Arc<HeldChunks>, StorageError> {
         let changes = index.lost_changes();
         if record.phase == Phase::Complete && !index.any_lost() {
-            return Ok(Arc::new(Held::all(head)));
+            return Ok(Arc::new(HeldChunks::all(head)));
         }
         let lock = || self.0.lock();
         // What was broken off may have chunks on their way still: looked up each time.
@@ -100,7 +100,7 @@ impl HeldCache {
         {
             return Ok(Arc::clone(held));
         }
-        let held = Arc::new(Held::look_up(index, version, record, head)?);
+        let held = Arc::new(HeldChunks::look_up(index, version, record, head)?);
         let mut entries = lock();
         if entries.len() >= MAX_CACHED {
             entries.retain(|_, (at, _)| *at == changes);

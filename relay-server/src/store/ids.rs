@@ -15,7 +15,7 @@ pub(super) struct PackNumber(pub(super) u64);
 
 /// Where a chunk's ciphertext stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ChunkPlace {
     pub(super) pack: PackNumber,
     /// From the beginning of the pack, bytes.
     pub(super) offset: u32,

@@ -3,7 +3,7 @@
 //! Answers may be overtaken by a change right away; whoever decides something by them lets the
 //! writer decide again (see [`ledger`](super::ledger)).
 
-use super::ids::{Place, UserNumber, VersionNumber};
+use super::ids::{ChunkPlace, UserNumber, VersionNumber};
 use super::records::{BLOCK, ListRecord, record_at, space_index};
 use super::tables::{
     CHUNKS, LISTS, LOST, REFS, SHARES, USERS, VERSIONS, decode_place, list_key, ref_key,
@@ -30,7 +30,7 @@ pub(super) trait Rows {
     /// Whether any key begins with `prefix`.
     fn any(&self, table: Table, prefix: &[u8]) -> Result<bool, StorageError>;
 
-    fn place(&self, id: &ChunkId) -> Result<Option<Place>, StorageError> {
+    fn place(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, StorageError> {
         self.get(CHUNKS, id.as_bytes())?
             .map(|value| decode_place(&value))
             .transpose()

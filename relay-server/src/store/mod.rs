@@ -60,7 +60,7 @@ pub use check::CheckReport;
 pub use config::{Clock, StoreConfig};
 pub use error::{Measure, PutError, ReadError, StoreError};
 pub use gc::GcReport;
-pub use held::Held;
+pub use held::HeldChunks;
 pub use ids::VersionNumber;
 pub use progress::Stored;
 pub use read::{MAX_READ, ReadChunk, StoredVersion};

@@ -4,7 +4,7 @@ use super::backend::{Backend, blocking};
 use super::config::StoreConfig;
 use super::error::StoreError;
 use super::gc::all_packs;
-use super::ids::{PackNumber, Place};
+use super::ids::{ChunkPlace, PackNumber};
 use super::index::{Index, Rows};
 use super::inner::Inner;
 use super::ledger::PackSize;
@@ -149,7 +149,7 @@ fn chunks_in(
     index: &Index,
     first: u8,
     packs: &BTreeSet<PackNumber>,
-) -> Result<Vec<(ChunkId, Place)>, StorageError> {
+) -> Result<Vec<(ChunkId, ChunkPlace)>, StorageError> {
     let mut found = Vec::new();
     index.storage().scan(CHUNKS, &[first], &mut |key, value| {
         if let (Ok(id), Ok(place)) = (ChunkId::from_slice(key), decode_place(value))

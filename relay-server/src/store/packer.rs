@@ -174,10 +174,10 @@ impl Packer {
     }
 
     /// Notes that an upload waits for memory, until the result is dropped.
-    fn wait(&self, version: VersionNumber) -> Waiting<'_> {
+    fn wait(&self, version: VersionNumber) -> WaitingForMemory<'_> {
         *self.lock().waiting.entry(version).or_default() += 1;
         self.wake.notify_one();
-        Waiting {
+        WaitingForMemory {
             packer: self,
             version,
         }
@@ -236,12 +236,12 @@ impl Packer {
 }
 
 /// As long as this is there an upload waits for memory.
-struct Waiting<'a> {
+struct WaitingForMemory<'a> {
     packer: &'a Packer,
     version: VersionNumber,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingForMemory<'_> {
     fn drop(&mut self) {
         let mut runs = self.packer.lock();
         if let Some(count) = runs.waiting.get_mut(&self.version) {

@@ -38,7 +38,7 @@ pub(super) struct SpaceProgress {
 }
 
 #[derive(Default)]
-struct State {
+struct UploadState {
     /// Whether what is wanted is known.
     listed: bool,
     spaces: [SpaceProgress; 3],
@@ -52,7 +52,7 @@ struct State {
 pub(super) struct Progress {
     pub(super) version: VersionNumber,
     pub(super) user: UserNumber,
-    state: Mutex<State>,
+    state: Mutex<UploadState>,
     changed: Notify,
 }
 
@@ -204,7 +204,7 @@ impl Progress {
             .then(|| state.spaces.each_ref().map(|part| part.held.clone()))
     }
 
-    async fn wait<T>(&self, mut check: impl FnMut(&mut State) -> Option<T>) -> T {
+    async fn wait<T>(&self, mut check: impl FnMut(&mut UploadState) -> Option<T>) -> T {
         let mut changed = std::pin::pin!(self.changed.notified());
         loop {
             // Before looking, so that what happens between looking and waiting is not missed.
@@ -217,7 +217,7 @@ impl Progress {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, UploadState> {
         self.state.lock()
     }
 }

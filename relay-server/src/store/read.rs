@@ -3,8 +3,8 @@
 use super::backend::blocking;
 use super::buffers::Buffers;
 use super::error::{ReadError, StoreError};
-use super::held::Held;
-use super::ids::{PackNumber, Place, VersionNumber};
+use super::held::HeldChunks;
+use super::ids::{ChunkPlace, PackNumber, VersionNumber};
 use super::index::Rows;
 use super::inner::{Inner, ShareKey};
 use super::records::{ListRecord, space_index};
@@ -36,7 +36,7 @@ pub struct StoredVersion {
     /// When it expires, Unix milliseconds; `None`: not by itself.
     pub expires_ms: Option<u64>,
     /// What is held now.
-    pub held: Arc<Held>,
+    pub held: Arc<HeldChunks>,
 }
 
 impl std::fmt::Debug for StoredVersion {
@@ -63,7 +63,7 @@ pub struct ReadChunk {
 struct Wanted {
     position: u32,
     record: ListRecord,
-    place: Place,
+    place: ChunkPlace,
 }
 
 /// Every version of a share that is here, newest and most complete first.
@@ -110,7 +110,7 @@ fn stored_version(
         .of(&key, number)
         .filter(|_| record.phase.is_pending());
     let held = match live.and_then(|upload| upload.held()) {
-        Some(held) => Arc::new(Held(held)),
+        Some(held) => Arc::new(HeldChunks(held)),
         None => inner.held.of(&inner.index, number, record, head.head())?,
     };
     Ok(Some(StoredVersion {
@@ -316,7 +316,7 @@ async fn damaged(inner: &Arc<Inner>, wanted: &Wanted) -> Result<bool, ReadError>
     Ok(true)
 }
 
-async fn lose(inner: &Inner, record: ListRecord, place: Place) -> Result<bool, ReadError> {
+async fn lose(inner: &Inner, record: ListRecord, place: ChunkPlace) -> Result<bool, ReadError> {
     Ok(inner
         .writer
         .run(move |ledger| ledger.lose(&record.id, &place))

@@ -3,9 +3,7 @@
 //! redb takes no further request after an error of the operating system, such as a full disk, until
 //! it is opened again; a relay must go on when there is room again.
 
-use hither_content::storage::{
-    Batch, DEFAULT_ENGINE, Opened, Storage, StorageError, Table, Visit, open,
-};
+use hither_content::storage::{Batch, Engine, Opened, Storage, StorageError, Table, Visit, open};
 use hither_util::sync::RwLock;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 type Open = Box<dyn Fn() -> Result<Arc<dyn Storage>, StorageError> + Send + Sync>;
 
-/// Opens the index in the folder `dir`, creating it when missing. Blocks.
-pub fn open_index(dir: &Path) -> Result<Arc<dyn Storage>, StorageError> {
-    let (first, _) = open(dir, DEFAULT_ENGINE)?;
+/// Opens the index in the folder `dir` with this engine, creating it when missing. Blocks.
+pub fn open_index(dir: &Path, engine: Engine) -> Result<Arc<dyn Storage>, StorageError> {
+    let (first, _) = open(dir, engine)?;
     let dir = dir.to_owned();
-    let again = move || match open(&dir, DEFAULT_ENGINE)? {
+    let again = move || match open(&dir, engine)? {
         (storage, Opened::Existing) => Ok(storage),
         // An empty index in the place of one that was in use must not be taken for it.
         (_, Opened::Fresh | Opened::Rebuilt { .. }) => Err(StorageError::Damaged(

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | chunks | id | [`Place`] |
+//! | chunks | id | [`ChunkPlace`] |
 //! | refs | id, user number, version number | length |
 //! | packs | pack number | bytes, bytes that the index refers to |
 //! | versions | version number | [`VersionRecord`](super::version::VersionRecord) |
@@ -18,7 +18,7 @@
 //! a crash interrupts is simply done again. A chunk is in use while `refs` has a key that begins
 //! with its id.
 
-use super::ids::{PackNumber, Place, UserNumber, VersionNumber};
+use super::ids::{ChunkPlace, PackNumber, UserNumber, VersionNumber};
 use super::records::space_index;
 use hither_content::storage::{StorageError, Table};
 use hither_proto::{ChunkId, DeviceId, ShareId, Space, UserId};
@@ -104,14 +104,14 @@ pub(super) fn parse_dead(key: &[u8]) -> Option<(u64, ChunkId)> {
     Some((u64::from_be_bytes(*since), ChunkId::from_slice(id).ok()?))
 }
 
-pub(super) fn encode_place(place: &Place) -> [u8; 16] {
+pub(super) fn encode_place(place: &ChunkPlace) -> [u8; 16] {
     let lower = (u64::from(place.offset) << 32) | u64::from(place.length);
     pair(place.pack.0, lower)
 }
 
-pub(super) fn decode_place(value: &[u8]) -> Result<Place, StorageError> {
+pub(super) fn decode_place(value: &[u8]) -> Result<ChunkPlace, StorageError> {
     let (pack, lower) = decode_pair(value)?;
-    Ok(Place {
+    Ok(ChunkPlace {
         pack: PackNumber(pack),
         offset: (lower >> 32) as u32,
         length: lower as u32,
@@ -158,7 +158,7 @@ mod tests {
         assert!(key.starts_with(&user_prefix(&id, UserNumber(3))));
         assert_eq!(parse_dead(&dead_key(77, &id)), Some((77, id)));
         assert_eq!(parse_dead(&[0; 7]), None);
-        let place = Place {
+        let place = ChunkPlace {
             pack: PackNumber(u64::MAX - 1),
             offset: u32::MAX,
             length: 5,

@@ -229,7 +229,9 @@ async fn on_disk(dir: &Path) -> (World, Arc<Embedded>) {
     let opener =
         move || -> Result<Arc<dyn Storage>, _> { Ok(gate.watch(open(&path, DEFAULT_ENGINE)?.0)) };
     let state = Arc::new(Embedded::start(Box::new(opener)).unwrap());
-    let index = gates.index.watch(open_index(&folder.index()).unwrap());
+    let index = gates
+        .index
+        .watch(open_index(&folder.index(), DEFAULT_ENGINE).unwrap());
     let node = start(dir, Arc::clone(&state) as _, index, Settings::one_pack).await;
     admin::start(&node, &gates).await.unwrap();
     (

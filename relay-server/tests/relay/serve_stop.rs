@@ -2,6 +2,7 @@
 
 use crate::storing_common::{Device, End, Open, Version, World, soon};
 use hither_carrier::CarrierKind;
+use hither_content::storage::DEFAULT_ENGINE;
 use hither_proto::{Purpose, RelayPurpose};
 use hither_relay::config::{Config, Folder, Size, Span};
 use hither_relay::start::{Running, start};
@@ -90,7 +91,7 @@ async fn leaves_nothing(gently: bool) {
         "somebody still uses the node"
     );
     // The databases can be opened at once only if they were closed.
-    drop(open_index(&folder.index()).unwrap());
+    drop(open_index(&folder.index(), DEFAULT_ENGINE).unwrap());
     drop(open);
     for device in &devices {
         device.endpoint.close().await;

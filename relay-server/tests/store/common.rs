@@ -1,6 +1,7 @@
 //! Shares to upload, and how to upload and read them.
 
 use bytes::Bytes;
+use hither_content::storage::DEFAULT_ENGINE;
 use hither_proto::{
     ChunkId, DeviceId, Head, PositionRange, ReadKey, ShareSecret, SignedHead, Space, UserId,
 };
@@ -61,7 +62,12 @@ pub async fn try_open(
     config: StoreConfig,
 ) -> Result<Store, hither_relay::store::StoreError> {
     let backend = Backend::local(&dir.join("chunks"))?;
-    Store::open(config, open_index(&dir.join("index"))?, backend).await
+    Store::open(
+        config,
+        open_index(&dir.join("index"), DEFAULT_ENGINE)?,
+        backend,
+    )
+    .await
 }
 
 pub fn user(n: u8) -> UserId {

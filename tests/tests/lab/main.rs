@@ -65,6 +65,7 @@ mod several;
 mod sites;
 mod slow_way;
 mod sources;
+mod storage_engine;
 mod versions;
 mod view;
 mod whole;

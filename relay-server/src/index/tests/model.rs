@@ -122,7 +122,7 @@ proptest! {
             agree(&model, who)?;
         }
         (0..6).for_each(|who| index.ended(says(who), true));
-        prop_assert_eq!(index.held(), Held::default());
+        prop_assert_eq!(index.held(), IndexSize::default());
         prop_assert!(index.topics.is_empty() && index.readers.is_empty() && index.devices.is_empty() && index.sites.is_empty());
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use offers::Offers;
 pub(crate) use places::Places;
 
 use super::device::refusal_of;
-use super::front::poke;
+use super::front::wake;
 use super::refuse;
 use super::registry::RegistryError;
 use crate::node::Node;
@@ -218,7 +218,7 @@ async fn elsewhere(node: &Node, to: &DeviceId) -> Result<Asked, RelayRefusal> {
         Err(RegistryError::State(error)) => return Err(refuse::of_state(&error)),
         Err(_) => return Err(RelayRefusalCode::NotFound.into()),
     };
-    let front = poke::front_of(node, &user, to)
+    let front = wake::front_of(node, &user, to)
         .await
         .map_err(|error| refuse::of_state(&error))?;
     let address = front.and_then(|front| node.services.fleet.address_of(&front));

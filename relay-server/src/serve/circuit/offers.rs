@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 /// Most offers to one device that wait for it. Beyond it whoever asks is told to come again.
 const MAX_EACH: usize = 64;
 
-struct Waiting {
+struct WaitingOffer {
     to: DeviceId,
     tell: oneshot::Sender<Box<Stream>>,
 }
 
-type Table = HashMap<CircuitId, Waiting>;
+type OfferTable = HashMap<CircuitId, WaitingOffer>;
 
 /// Offers that wait. Their number is bounded by the places of circuits.
 #[derive(Default)]
-pub(crate) struct Offers(Arc<Mutex<Table>>);
+pub(crate) struct Offers(Arc<Mutex<OfferTable>>);
 
 /// One that waits. It ends when it is dropped.
 pub(super) struct Offer {
@@ -31,7 +31,7 @@ pub(super) struct Offer {
 /// The place of an offer in the table.
 pub(super) struct Offered {
     id: CircuitId,
-    table: Arc<Mutex<Table>>,
+    table: Arc<Mutex<OfferTable>>,
 }
 
 impl Offered {
@@ -58,7 +58,7 @@ impl Offers {
         if table.values().filter(|waiting| waiting.to == to).count() >= MAX_EACH {
             return None;
         }
-        table.insert(id, Waiting { to, tell });
+        table.insert(id, WaitingOffer { to, tell });
         Some(Offer {
             circuit: Offered {
                 id,
@@ -81,7 +81,7 @@ impl Offers {
         drop(self.remove(circuit, device));
     }
 
-    fn remove(&self, circuit: CircuitId, device: &DeviceId) -> Option<Waiting> {
+    fn remove(&self, circuit: CircuitId, device: &DeviceId) -> Option<WaitingOffer> {
         let mut table = lock(&self.0);
         if table.get(&circuit)?.to != *device {
             return None;
@@ -90,7 +90,7 @@ impl Offers {
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+fn lock(table: &Mutex<OfferTable>) -> MutexGuard<'_, OfferTable> {
     table.lock()
 }
 

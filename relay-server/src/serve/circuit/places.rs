@@ -18,7 +18,7 @@ pub(crate) struct Places {
 
 /// The places of one circuit, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct CircuitPlace {
     _caller: Slot,
     _called: Slot,
     _address: Slot<Source>,
@@ -42,8 +42,8 @@ impl Places {
         to: DeviceId,
         address: IpAddr,
         guest: bool,
-    ) -> Option<Place> {
-        Some(Place {
+    ) -> Option<CircuitPlace> {
+        Some(CircuitPlace {
             _guest: if guest {
                 Some(self.guests.enter(from)?)
             } else {

@@ -1,7 +1,7 @@
 //! Cards: what a device says of itself, sealed for each of the user's other devices.
 
 use crate::node::Node;
-use crate::serve::front::{Connection, poke};
+use crate::serve::front::{Connection, wake};
 use crate::serve::records::{bucket, card_key};
 use crate::serve::registry::{RegistryError, user_of};
 use crate::state::{Expect, StateError};
@@ -44,7 +44,7 @@ pub(super) async fn store(
             }
             Err(error) => return Err(error.into()),
         }
-        match poke::card(node, &from.user, &card.reader, &from.device).await {
+        match wake::card(node, &from.user, &card.reader, &from.device).await {
             Ok(()) | Err(StateError::Disconnected | StateError::TimedOut) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,17 +1,21 @@
 //! The mailbox of the device that is connected: what it has not acknowledged is delivered, in
 //! order, again after every reconnect, and never more at a time than a window.
 
-use super::again::Again;
 use crate::config::MailConfig;
 use crate::node::Node;
 use crate::serve::records::mail_queue;
 use crate::state::{Item, StateError};
 use hither_proto::{DeviceId, MessageId, RelayMessage};
+use hither_util::backoff::Backoff;
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most bytes that were delivered and not acknowledged; one message more may be.
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
+
+/// First and longest pause after the mailbox could not be read or told.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How far delivery is.
 #[derive(Debug)]
@@ -27,13 +31,13 @@ pub(super) struct Inbox {
     wanted: bool,
     /// What is being read: most messages and bytes.
     reading: Option<(usize, usize)>,
-    read_again: Again,
+    read_backoff: Backoff<Instant>,
     /// Acknowledged by the device, and so far by the mailbox.
     received: u64,
     forgotten: u64,
     /// What the mailbox is told to forget.
     acking: Option<u64>,
-    ack_again: Again,
+    ack_backoff: Backoff<Instant>,
 }
 
 /// A look into the mailbox.
@@ -62,18 +66,18 @@ impl Inbox {
             bytes: 0,
             wanted: true,
             reading: None,
-            read_again: Again::default(),
+            read_backoff: Backoff::new(RETRY.0, RETRY.1),
             received: 0,
             forgotten: 0,
             acking: None,
-            ack_again: Again::default(),
+            ack_backoff: Backoff::new(RETRY.0, RETRY.1),
         }
     }
 
     /// There may be something new.
     pub(super) fn look(&mut self, now: Instant) {
         self.wanted = true;
-        self.read_again.hurry(now);
+        self.read_backoff.hurry(now);
     }
 
     /// Most messages that a look into the mailbox may find, if one is wanted and there is room.
@@ -86,15 +90,15 @@ impl Inbox {
 
     /// When something that failed is to be tried again.
     pub(super) fn due(&self, room: usize) -> Option<Instant> {
-        let read = self.wants(room).and(self.read_again.due());
-        let ack = self.acks().and(self.ack_again.due());
+        let read = self.wants(room).and(self.read_backoff.due());
+        let ack = self.acks().and(self.ack_backoff.due());
         read.into_iter().chain(ack).min()
     }
 
     /// The next look into the mailbox, if one is wanted and there is room for what it may find.
     /// `room`: bytes.
     pub(super) fn begin_read(&mut self, room: usize, now: Instant) -> Option<Read> {
-        let limit = self.wants(room).filter(|_| self.read_again.may(now))?;
+        let limit = self.wants(room).filter(|_| self.read_backoff.is_due(now))?;
         let max_bytes = room.min(WINDOW_BYTES - self.bytes).max(self.max_message);
         self.wanted = false;
         self.reading = Some((limit, max_bytes));
@@ -120,11 +124,11 @@ impl Inbox {
                 // There may be no further word of this mail.
                 tracing::debug!(%error, "a mailbox could not be read");
                 self.wanted = true;
-                self.read_again.failed(now);
+                self.read_backoff.failed(now);
                 return Vec::new();
             }
         };
-        self.read_again.worked();
+        self.read_backoff.succeeded();
         let found: usize = items.iter().map(|item| item.value.len()).sum();
         // It ended for lack of room: there may be more.
         self.wanted |= items.len() >= limit || found + self.max_message > max_bytes;
@@ -174,7 +178,7 @@ impl Inbox {
 
     /// What the mailbox should forget next.
     pub(super) fn begin_ack(&mut self, now: Instant) -> Option<u64> {
-        let up_to = self.acks().filter(|_| self.ack_again.may(now))?;
+        let up_to = self.acks().filter(|_| self.ack_backoff.is_due(now))?;
         self.acking = Some(up_to);
         self.acking
     }
@@ -190,13 +194,13 @@ impl Inbox {
         match result {
             Ok(_) => {
                 self.forgotten = up_to;
-                self.ack_again.worked();
+                self.ack_backoff.succeeded();
             }
             Err(error) => {
                 // Until then it fills the mailbox, and would be delivered again on the next
                 // connection.
                 tracing::debug!(%error, "what was received could not be forgotten");
-                self.ack_again.failed(now);
+                self.ack_backoff.failed(now);
             }
         }
     }
@@ -312,7 +316,7 @@ mod tests {
             assert!(inbox.begin_read(usize::MAX, at).is_none(), "not at once");
             assert_eq!(inbox.due(0), None, "not without room");
             let due = inbox.due(usize::MAX).expect("a time");
-            assert!(due > at && due - at <= std::time::Duration::from_secs(5));
+            assert!(due > at && due - at <= Duration::from_secs(5));
             at = due;
         }
         inbox.begin_read(usize::MAX, at).expect("a look");

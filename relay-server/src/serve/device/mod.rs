@@ -1,14 +1,13 @@
 //! The long connection of a device: who it is, then everything it wants and is told, until it ends.
 
-mod again;
 mod cards;
+mod device_connection;
 mod inbox;
+mod keep_alive;
 mod list;
 mod outgoing;
 mod place;
 mod send;
-mod talk;
-mod vigil;
 
 use super::front::{self, Connection, End};
 use super::limits::Source;
@@ -58,7 +57,7 @@ pub(crate) async fn run(node: Arc<Node>, mut stream: Stream, mut reader: RelayRe
     reader.set_max(MAX_RELAY_FRAME);
     node.metrics.services.of(Service::Device).add_one();
     node.metrics.connected.add_one();
-    let ended = talk::run(&node, &connection, asked, &mut stream, &mut reader).await;
+    let ended = device_connection::run(&node, &connection, asked, &mut stream, &mut reader).await;
     Box::pin(part(&node, &connection, stream, ended)).await;
 }
 
@@ -224,13 +223,13 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
         Ended::Refused(Some(refusal)) => refuse::relay(stream, refusal).await,
         Ended::Refused(None) => drop(stream.send.finish().await),
         Ended::Twin => {
-            front::poke::remind(node, connection).await;
+            front::wake::remind(node, connection).await;
             refuse::relay(stream, RelayRefusalCode::Twin.into()).await;
         }
         Ended::Replaced => {
             // Word of mail may have been left here after the newer connection had looked into the
             // mailbox.
-            front::poke::remind(node, connection).await;
+            front::wake::remind(node, connection).await;
             drop(stream.send.finish().await);
         }
     }

@@ -5,10 +5,10 @@
 //! made beside each other no order, so of one connection there is one call for a device at a time,
 //! with all messages that have come meanwhile.
 
-use super::talk::Done;
+use super::device_connection::Done;
 use crate::node::{Node, now_ms};
 use crate::ops::labels::Request;
-use crate::serve::front::{Connection, poke};
+use crate::serve::front::{Connection, wake};
 use crate::serve::records::mail_queue;
 use crate::serve::refuse;
 use crate::serve::registry::{RegistryError, user_of};
@@ -242,7 +242,7 @@ fn answer(
             }
         };
         node.metrics.mail_accepted.add_one();
-        let forwarded = match poke::mail(&node, &user, &to, seq).await {
+        let forwarded = match wake::mail(&node, &user, &to, seq).await {
             Ok(Some(told)) => matches!(
                 timeout(node.config.mail.forward_wait.0, told).await,
                 Ok(Ok(()))

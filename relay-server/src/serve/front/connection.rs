@@ -42,7 +42,7 @@ pub(crate) enum Waiter {
 
 /// A message whose acknowledgement somebody waits for.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct AwaitedAck {
     pub(crate) seq: u64,
     pub(crate) waiter: Waiter,
 }
@@ -66,7 +66,7 @@ pub(crate) struct Pending {
     pub(crate) end: Option<End>,
     /// Circuits that were asked for: what it is called, by whom, what the device shows.
     pub(crate) offers: Vec<(CircuitId, DeviceId, Knock)>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<AwaitedAck>,
     /// The device has acknowledged everything up to this.
     acknowledged: u64,
 }
@@ -174,7 +174,7 @@ impl Connection {
     }
 
     /// Something is in the mailbox. `waiting` is told when it was acknowledged.
-    pub(crate) fn mail(&self, waiting: Option<Waiting>) {
+    pub(crate) fn mail(&self, waiting: Option<AwaitedAck>) {
         self.leave(|pending| {
             pending.mail = true;
             let Some(waiting) = waiting else { return };
@@ -263,7 +263,7 @@ mod tests {
         }
         for seq in 0..2 * MAX_WAITING as u64 {
             let (tell, _) = oneshot::channel();
-            connection.mail(Some(Waiting {
+            connection.mail(Some(AwaitedAck {
                 seq,
                 waiter: Waiter::Here(tell),
             }));
@@ -309,12 +309,12 @@ mod tests {
     fn an_acknowledgement_concerns_what_came_before() {
         let connection = connection();
         let (tell, _told) = oneshot::channel();
-        connection.mail(Some(Waiting {
+        connection.mail(Some(AwaitedAck {
             seq: 7,
             waiter: Waiter::Here(tell),
         }));
         let (later, _kept) = oneshot::channel();
-        connection.mail(Some(Waiting {
+        connection.mail(Some(AwaitedAck {
             seq: 9,
             waiter: Waiter::Here(later),
         }));
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(connection.acknowledged(8).len(), 1);
         // Word of it comes after its acknowledgement.
         let (tell, mut told) = oneshot::channel();
-        connection.mail(Some(Waiting {
+        connection.mail(Some(AwaitedAck {
             seq: 8,
             waiter: Waiter::Here(tell),
         }));

@@ -2,7 +2,7 @@
 
 mod connection;
 mod peers;
-pub(crate) mod poke;
+pub(crate) mod wake;
 
 pub(crate) use connection::{Connection, End, Pending};
 pub(crate) use peers::{drop_presence, put_presence, start};

@@ -4,7 +4,7 @@
 //! Each is heard on one watch or subscription for the whole node. When one breaks or overflows,
 //! something may have been missed: then every connection here is told everything anew.
 
-use super::poke;
+use super::wake;
 use super::{Connection, End};
 use crate::config::Role;
 use crate::node::{Node, NodeError, now_ms};
@@ -141,7 +141,7 @@ async fn listen(node: Arc<Node>, first: oneshot::Sender<()>) {
                 }
                 let mut dropped = words.dropped();
                 while let Some(word) = words.next().await {
-                    poke::heard(&node, &word).await;
+                    wake::heard(&node, &word).await;
                     if words.dropped() != dropped {
                         dropped = words.dropped();
                         node.services.front.unsure();

@@ -10,7 +10,7 @@
 //!
 //! "Not a member" and "no such group" are one answer.
 
-use super::book::{self, Appended};
+use super::log_store::{self, Appended};
 use super::records::{bucket, secret_key};
 use super::{forks, joining, members};
 use crate::node::Node;
@@ -150,7 +150,7 @@ pub(super) async fn member(
     device: &DeviceId,
     group: &GroupId,
 ) -> Result<Arc<Membership>, Refused> {
-    let known = book::load(node, group)
+    let known = log_store::load(node, group)
         .await?
         .filter(|known| known.role(device).is_some());
     known.ok_or_else(|| RelayRefusalCode::NotFound.into())
@@ -160,13 +160,13 @@ pub(super) async fn member(
 async fn mine(node: &Node, connection: &Connection) -> Answered {
     // First: what changes while the list is made is told.
     node.services.groups.listen(connection.device);
-    let groups = book::groups_of(node, &connection.device).await?;
+    let groups = log_store::groups_of(node, &connection.device).await?;
     node.services.groups.belongs(connection.device, &groups);
     Ok(GroupAnswer::Mine(groups))
 }
 
 async fn log(node: &Node, device: &DeviceId, group: &GroupId, from: u64) -> Answered {
-    let known = book::load(node, group).await?;
+    let known = log_store::load(node, group).await?;
     let was_removed = known
         .as_ref()
         .is_some_and(|known| known.was_removed(device));
@@ -230,15 +230,15 @@ async fn append(
     // What another member wrote is brought back by any member, when this relay has lost it: it fits
     // in its place only.
     let own = signed.entry().author == *device;
-    if book::is_there(node, &signed).await? {
+    if log_store::is_there(node, &signed).await? {
         // It may have been put by a front that died then.
-        book::load(node, group).await?;
+        log_store::load(node, group).await?;
         return Ok(GroupAnswer::Done);
     }
-    let known = book::load(node, group).await?;
+    let known = log_store::load(node, group).await?;
     let after = match (known, &signed.entry().action) {
         (None, Action::Create { .. }) if own => {
-            if book::listed(node, device).await?.len() >= MAX_GROUPS {
+            if log_store::listed(node, device).await?.len() >= MAX_GROUPS {
                 return Ok(GroupAnswer::No(GroupNo::TooManyGroups));
             }
             Membership::begin(&signed).map_err(|_| invalid())?
@@ -267,7 +267,7 @@ async fn append(
     };
     // First, so that nobody is a member without it for long.
     deposit(node, device, &after, keys).await?;
-    match book::append(node, &signed).await? {
+    match log_store::append(node, &signed).await? {
         Appended::Done => Ok(GroupAnswer::Done),
         Appended::Behind => {
             let known = member(node, device, group).await?;
@@ -295,7 +295,7 @@ async fn may_add(
     if !own && joining::standing(node, new, group).await?.0 == GroupStanding::None {
         return Err(RelayRefusalCode::NotFound.into());
     }
-    let full = book::listed(node, new).await?.len() >= MAX_GROUPS;
+    let full = log_store::listed(node, new).await?.len() >= MAX_GROUPS;
     Ok(full.then_some(GroupNo::TooManyGroups))
 }
 

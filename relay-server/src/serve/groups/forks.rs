@@ -10,7 +10,7 @@
 //! done any number of times.
 
 use super::answer::{Answered, Refused};
-use super::book::{self, Record, damaged, follow_from, is_there, sweep};
+use super::log_store::{self, Record, damaged, follow_from, is_there, sweep};
 use super::records::{
     branch_key, branch_prefix, bucket, entry_key, group_key, group_prefix, keys_prefix, member_key,
 };
@@ -36,7 +36,7 @@ pub(super) async fn take(
     if from == 0 || shown.iter().any(|entry| entry.group() != *group) {
         return Err(invalid());
     }
-    let (known, revision) = book::load_with_revision(node, group)
+    let (known, revision) = log_store::load_with_revision(node, group)
         .await?
         .ok_or(RelayRefusalCode::NotFound)?;
     if let Some(last) = shown.last()
@@ -49,7 +49,7 @@ pub(super) async fn take(
             next: known.entries(),
         });
     }
-    let kept = book::entries(node, group).await?;
+    let kept = log_store::entries(node, group).await?;
     let (kept, device) = (opened(kept).await?.ok_or_else(damaged)?, *device);
     let decided = blocking({
         let group = *group;
@@ -161,7 +161,7 @@ async fn exchange(
         entries = branch.entries().len(),
         "another branch of a forked log is kept"
     );
-    book::load(node, group).await?;
+    log_store::load(node, group).await?;
     // What is listed in vain, when the node dies before this, does no harm: the log says who is a
     // member.
     let out = before
@@ -207,7 +207,7 @@ pub(super) async fn finish(
     .await?;
     let members: BTreeSet<DeviceId> = after.members().keys().copied().collect();
     follow_from(node, group, &members).await?;
-    book::name(node, after).await?;
+    log_store::name(node, after).await?;
     let kept = keys_prefix(group, after.key());
     sweep(node, bucket::KEYS, &group_prefix(group), |key| {
         !key.starts_with(&kept)

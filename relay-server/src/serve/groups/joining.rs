@@ -1,7 +1,7 @@
 //! Finding a group, asking to join it, and being refused.
 
 use super::answer::{Answered, Refused, member};
-use super::book;
+use super::log_store;
 use super::records::{Ask, Name, Sealed, bucket, device_key, group_prefix, last_group};
 use crate::node::{Node, now_ms};
 use crate::serve::records::last_device;
@@ -63,7 +63,7 @@ pub(super) async fn find(node: &Node, text: &str) -> Answered {
 
 /// How one joins a group, and whom to seal the request for.
 pub(super) async fn look(node: &Node, group: &GroupId) -> Answered {
-    let Some(known) = book::load(node, group).await? else {
+    let Some(known) = log_store::load(node, group).await? else {
         return Err(RelayRefusalCode::NotFound.into());
     };
     let mut readers: Vec<DeviceId> = known.admins().take(MAX_GROUP_READERS).copied().collect();
@@ -102,7 +102,7 @@ pub(super) async fn ask(
     group: &GroupId,
     parts: Vec<GroupSealed>,
 ) -> Answered {
-    let Some(known) = book::load(node, group).await? else {
+    let Some(known) = log_store::load(node, group).await? else {
         return Err(RelayRefusalCode::NotFound.into());
     };
     match known.joining(device) {
@@ -114,14 +114,14 @@ pub(super) async fn ask(
         return Ok(GroupAnswer::No(GroupNo::Full));
     }
     let at = device_key(group, device);
-    match room(&asks(node, group).await?, device) {
-        Room::Free => {}
-        Room::InPlaceOf(refused) => {
+    match ask_slot(&asks(node, group).await?, device) {
+        AskSlot::Free => {}
+        AskSlot::InPlaceOf(refused) => {
             node.state
                 .delete(bucket::ASKS, &device_key(group, &refused), Expect::Any)
                 .await?;
         }
-        Room::None => return Ok(GroupAnswer::No(GroupNo::TooManyAsks)),
+        AskSlot::None => return Ok(GroupAnswer::No(GroupNo::TooManyAsks)),
     }
     let parts = parts
         .into_iter()
@@ -143,7 +143,7 @@ pub(super) async fn ask(
 
 /// Whether there is room for one more request.
 #[derive(Debug, PartialEq, Eq)]
-enum Room {
+enum AskSlot {
     Free,
     /// The oldest refusal is forgotten for it.
     InPlaceOf(DeviceId),
@@ -152,17 +152,17 @@ enum Room {
 
 /// Returns the room for a request of `device`. Requests that wait have [`MAX_GROUP_ASKS`] places,
 /// and refusals as many of their own: what an admin has refused keeps nobody from asking.
-fn room(kept: &[(DeviceId, Ask)], device: &DeviceId) -> Room {
+fn ask_slot(kept: &[(DeviceId, Ask)], device: &DeviceId) -> AskSlot {
     let others = || kept.iter().filter(|(asker, _)| asker != device);
     if others().filter(|(_, ask)| ask.refused.is_none()).count() >= MAX_GROUP_ASKS {
-        return Room::None;
+        return AskSlot::None;
     }
     if others().count() < 2 * MAX_GROUP_ASKS {
-        return Room::Free;
+        return AskSlot::Free;
     }
     let refused = others().filter(|(_, ask)| ask.refused.is_some());
     let oldest = refused.min_by_key(|(_, ask)| ask.asked_ms);
-    oldest.map_or(Room::None, |(asker, _)| Room::InPlaceOf(*asker))
+    oldest.map_or(AskSlot::None, |(asker, _)| AskSlot::InPlaceOf(*asker))
 }
 
 /// Forgets the request of a device.
@@ -331,22 +331,26 @@ mod tests {
         let mut kept: Vec<_> = (0..MAX_GROUP_ASKS as u64)
             .map(|at| asked(10 + at, true))
             .collect();
-        assert_eq!(room(&kept, &asker), Room::Free, "all of them were refused");
+        assert_eq!(
+            ask_slot(&kept, &asker),
+            AskSlot::Free,
+            "all of them were refused"
+        );
         kept.extend((1..MAX_GROUP_ASKS as u64).map(|at| asked(at, false)));
-        assert_eq!(room(&kept, &asker), Room::Free);
+        assert_eq!(ask_slot(&kept, &asker), AskSlot::Free);
         kept.push(asked(5, true));
         let oldest = kept.last().unwrap().0;
-        assert_eq!(room(&kept, &asker), Room::InPlaceOf(oldest));
+        assert_eq!(ask_slot(&kept, &asker), AskSlot::InPlaceOf(oldest));
         kept.push(asked(1, false));
         assert_eq!(
-            room(&kept, &asker),
-            Room::None,
+            ask_slot(&kept, &asker),
+            AskSlot::None,
             "as many wait as there are places"
         );
         let waiting = kept.last().unwrap().0;
         assert_eq!(
-            room(&kept, &waiting),
-            Room::InPlaceOf(oldest),
+            ask_slot(&kept, &waiting),
+            AskSlot::InPlaceOf(oldest),
             "whoever asks again has a place"
         );
     }

@@ -1,10 +1,10 @@
 //! Telling the devices of this node what changed of their groups, wherever in the fleet it was
 //! changed.
 
-use super::book::{self, Record};
+use super::listeners::Change;
+use super::log_store::{self, Record};
 use super::members;
 use super::records::{bucket, first_group};
-use super::table::Change;
 use crate::node::{Node, NodeError};
 use crate::serve::records::last_device;
 use crate::state::{self, Event, StateError};
@@ -138,7 +138,7 @@ pub(crate) fn presence_changed(node: &Arc<Node>, device: DeviceId) {
     }
     let task = Arc::clone(node);
     node.spawn_until_stop(async move {
-        match book::listed(&task, &device).await {
+        match log_store::listed(&task, &device).await {
             Ok(groups) => {
                 for group in groups {
                     let table = &task.services.groups;
@@ -241,7 +241,7 @@ async fn seen(
     reader: DeviceId,
     device: DeviceId,
 ) -> Result<Option<GroupMember>, ()> {
-    let known = book::load(node, group).await.map_err(drop)?;
+    let known = log_store::load(node, group).await.map_err(drop)?;
     let both = |known: &hither_proto::Membership| {
         known.role(&reader).is_some() && known.role(&device).is_some()
     };

@@ -2,7 +2,7 @@
 //!
 //! | bucket | key | value |
 //! |---|---|---|
-//! | `groups` | group | what its log says, or that it is being exchanged ([`super::book::Record`]) |
+//! | `groups` | group | what its log says, or that it is being exchanged ([`super::log_store::Record`]) |
 //! | `group_log` | group `/` number, 16 hexadecimal digits | a signed entry |
 //! | `group_branches` | group `/` hash of the branch's last entry `/` number | a signed entry that is about to be put into the log |
 //! | `group_members` | device `/` group | nothing: the device may be a member; the log says whether it is |

@@ -6,10 +6,10 @@
 
 mod expiry;
 mod releases;
-mod room;
+mod reservations;
 mod usage;
 
-pub(crate) use room::Room;
+pub(crate) use reservations::Reservations;
 
 /// Begins what the store of this node does by itself.
 pub(crate) fn start(node: &std::sync::Arc<Node>) {
@@ -59,7 +59,9 @@ pub(crate) async fn place(node: &Node, wanted: &Wanted<'_>) -> Result<RelayAddre
             None => choose(node, wanted, before.as_ref())?,
         };
         if record(node, wanted, before.as_ref(), &store).await? {
-            node.services.room.reserve(store.key, &key, wanted.bytes);
+            node.services
+                .reservations
+                .reserve(store.key, &key, wanted.bytes);
             node.metrics.placed.add_one();
             return Ok(store);
         }
@@ -116,7 +118,7 @@ async fn remove(
     {
         Ok(_) => {
             usage::subtract(node, user, record).await;
-            node.services.room.forget(key);
+            node.services.reservations.forget(key);
             Ok(true)
         }
         Err(StateError::Conflict { .. }) => Ok(false),
@@ -173,7 +175,7 @@ fn choose(
         .map(|store| {
             (
                 class(&store.address.key),
-                node.services.room.left(&store),
+                node.services.reservations.left(&store),
                 store,
             )
         })

@@ -7,9 +7,9 @@
 //!   storage, opened again when it failed.
 //! - [`hub`]: whom to tell.
 
+mod commit_batch;
 mod disk;
 mod expired;
-mod group;
 mod hub;
 mod op;
 mod overlay;

@@ -1,6 +1,6 @@
 //! What a group does to queues.
 
-use super::group::Group;
+use super::commit_batch::Group;
 use super::op::Done;
 use super::rows::{self, ItemHead, Totals};
 use crate::state::{Appended, Bound, Limits, MAX_QUEUE_ITEMS, NewItem, StateError};

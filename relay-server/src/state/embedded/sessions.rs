@@ -13,7 +13,7 @@ pub(super) const MAX_EPHEMERALS: usize = 1_000_000;
 
 /// What a session holds.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
+pub(super) struct HeldKey {
     pub entry: Entry,
     pub session: Session,
 }
@@ -28,7 +28,7 @@ struct Life {
 #[derive(Debug, Default)]
 struct Inner {
     lives: HashMap<Session, Life>,
-    held: BTreeMap<Vec<u8>, Held>,
+    held: BTreeMap<Vec<u8>, HeldKey>,
 }
 
 /// The sessions of now and what they hold. Only the writer changes what is held; anyone touches.
@@ -106,7 +106,7 @@ impl Sessions {
         self.lock().lives.values().map(|life| life.ends).min()
     }
 
-    pub(super) fn get(&self, row: &[u8]) -> Option<Held> {
+    pub(super) fn get(&self, row: &[u8]) -> Option<HeldKey> {
         self.lock().held.get(row).cloned()
     }
 
@@ -140,7 +140,7 @@ impl Sessions {
         self.lock().held.len()
     }
 
-    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Option<Held>>) {
+    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Option<HeldKey>>) {
         if changes.is_empty() {
             return;
         }

@@ -4,7 +4,7 @@
 //! carries all of it. A single caller waits for one commit, many callers share one.
 
 use super::Shared;
-use super::group::Group;
+use super::commit_batch::Group;
 use super::op::{Done, Op, Request};
 use super::overlay::Overlay;
 use super::rows;

@@ -1,6 +1,6 @@
 //! Chunks come, are referred to, move, are lost and go.
 
-use super::super::ids::{PackNumber, Place, VersionNumber};
+use super::super::ids::{ChunkPlace, PackNumber, VersionNumber};
 use super::super::index::Rows;
 use super::super::records::ListRecord;
 use super::super::tables::{
@@ -46,7 +46,7 @@ pub(in super::super) struct Sealed {
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Moved {
     pub(in super::super) id: ChunkId,
-    pub(in super::super) from: Place,
+    pub(in super::super) from: ChunkPlace,
     /// In the new pack, bytes.
     pub(in super::super) to_offset: u32,
 }
@@ -77,7 +77,7 @@ impl Ledger<'_> {
                     let length = chunk.record.length;
                     self.put_chunk(
                         &chunk.record.id,
-                        &Place {
+                        &ChunkPlace {
                             pack,
                             offset,
                             length,
@@ -209,7 +209,7 @@ impl Ledger<'_> {
             self.put(
                 CHUNKS,
                 chunk.id.as_bytes(),
-                &encode_place(&Place {
+                &encode_place(&ChunkPlace {
                     pack: to,
                     offset: chunk.to_offset,
                     length,
@@ -227,7 +227,7 @@ impl Ledger<'_> {
     pub(in super::super) fn lose(
         &mut self,
         id: &ChunkId,
-        place: &Place,
+        place: &ChunkPlace,
     ) -> Result<bool, StorageError> {
         if self.place(id)? != Some(*place) {
             return Ok(false);
@@ -270,7 +270,7 @@ impl Ledger<'_> {
         Ok(dead)
     }
 
-    fn put_chunk(&mut self, id: &ChunkId, place: &Place) -> Result<(), StorageError> {
+    fn put_chunk(&mut self, id: &ChunkId, place: &ChunkPlace) -> Result<(), StorageError> {
         self.put(CHUNKS, id.as_bytes(), &encode_place(place));
         self.found(id)
     }
@@ -284,7 +284,7 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    fn remove_chunk(&mut self, id: &ChunkId, place: &Place) -> Result<(), StorageError> {
+    fn remove_chunk(&mut self, id: &ChunkId, place: &ChunkPlace) -> Result<(), StorageError> {
         self.remove(CHUNKS, id.as_bytes());
         if let Some(size) = self.pack(place.pack)? {
             let live = size.live.saturating_sub(u64::from(place.length));

@@ -1,6 +1,6 @@
 //! Jobs in the orders in which uploads and collection can meet.
 
-use super::super::ids::{PackNumber, Place, VersionNumber};
+use super::super::ids::{ChunkPlace, PackNumber, VersionNumber};
 use super::super::index::{Index, Rows};
 use super::super::records::ListRecord;
 use super::super::tables::{CHUNKS, DEAD, LOST, PACKS, REFS};
@@ -186,7 +186,7 @@ fn moves_follow_only_what_is_still_there() {
             &[chunk(version, 0, Some(0)), chunk(version, 1, Some(100))],
         )
     });
-    let at = |pack, offset| Place {
+    let at = |pack, offset| ChunkPlace {
         pack,
         offset,
         length: 100,

@@ -1,7 +1,7 @@
 //! Leaving word at a device's connection, wherever in the fleet it is.
 
 use super::Connection;
-use super::connection::{Waiter, Waiting};
+use super::connection::{AwaitedAck, Waiter};
 use crate::node::Node;
 use crate::serve::records::{Presence, bucket, front_subject, presence_key};
 use crate::serve::registry::encode;
@@ -94,7 +94,7 @@ pub(crate) async fn mail(
 ) -> Result<Option<oneshot::Receiver<()>>, StateError> {
     let (tell, told) = oneshot::channel();
     if let Some(connection) = node.services.front.get(device) {
-        connection.mail(Some(Waiting {
+        connection.mail(Some(AwaitedAck {
             seq,
             waiter: Waiter::Here(tell),
         }));
@@ -183,7 +183,7 @@ pub(crate) async fn heard(node: &Arc<Node>, word: &[u8]) {
                 return;
             };
             let waiter = DeviceId::from_slice(&tell).ok().map(Waiter::There);
-            connection.mail(waiter.map(|waiter| Waiting { seq, waiter }));
+            connection.mail(waiter.map(|waiter| AwaitedAck { seq, waiter }));
         }
     }
 }

@@ -58,11 +58,11 @@ impl Shade {
 
 /// How to draw.
 #[derive(Debug, Clone, Copy)]
-pub struct Ink {
+pub struct Palette {
     colours: bool,
 }
 
-impl Ink {
+impl Palette {
     /// With or without colours.
     pub const fn new(colours: bool) -> Self {
         Self { colours }
@@ -180,12 +180,12 @@ mod tests {
     fn nothing_looks_like_anything_else() {
         let letters: BTreeSet<char> = shades()
             .into_iter()
-            .map(|shade| Ink::new(false).place(shade).0)
+            .map(|shade| Palette::new(false).place(shade).0)
             .collect();
         assert_eq!(letters.len(), shades().len());
         let colours: BTreeSet<String> = shades()
             .into_iter()
-            .map(|shade| format!("{:?}", Ink::new(true).colour(shade)))
+            .map(|shade| format!("{:?}", Palette::new(true).colour(shade)))
             .collect();
         assert_eq!(colours.len(), shades().len());
     }
@@ -193,12 +193,12 @@ mod tests {
     #[test]
     fn without_colours_there_are_none() {
         for shade in shades() {
-            assert_eq!(Ink::new(false).place(shade).1.fg, None);
+            assert_eq!(Palette::new(false).place(shade).1.fg, None);
         }
         for style in [
-            Ink::new(false).dim(),
-            Ink::new(false).alarm(),
-            Ink::new(false).progress(),
+            Palette::new(false).dim(),
+            Palette::new(false).alarm(),
+            Palette::new(false).progress(),
         ] {
             assert_eq!((style.fg, style.bg), (None, None));
         }

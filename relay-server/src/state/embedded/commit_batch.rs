@@ -6,7 +6,7 @@ use super::hub::RowChange;
 use super::op::{Done, Op};
 use super::overlay::Overlay;
 use super::rows;
-use super::sessions::{Held, MAX_EPHEMERALS};
+use super::sessions::{HeldKey, MAX_EPHEMERALS};
 use crate::state::{Entry, Expect, Session, StateError};
 use bytes::Bytes;
 use hither_content::storage::Storage;
@@ -37,7 +37,7 @@ pub(super) struct Group<'a> {
     pub(super) tight: bool,
     pub(super) now_ms: u64,
     pub(super) overlay: Overlay,
-    pub(super) held: BTreeMap<Vec<u8>, Option<Held>>,
+    pub(super) held: BTreeMap<Vec<u8>, Option<HeldKey>>,
     pub(super) changes: Vec<RowChange>,
     /// What must be done next on the writer's own account.
     pub(super) next: Vec<Op>,
@@ -158,7 +158,7 @@ impl<'a> Group<'a> {
             revision,
         };
         self.held
-            .insert(row.to_vec(), Some(Held { entry, session }));
+            .insert(row.to_vec(), Some(HeldKey { entry, session }));
         self.changed(row, revision, Some(value));
         Ok(Done::Revision(revision))
     }

@@ -5,13 +5,13 @@
 //! bounded; beyond the bound nothing more is read.
 
 use super::inbox::Inbox;
+use super::keep_alive::{KeepAlive, KeepAliveAction};
 use super::outgoing::Outgoing;
 use super::send::{Sends, Sent};
-use super::vigil::{Beat, Vigil};
 use super::{Ended, cards, list, now, place, refusal_of, seen_later, welcome};
 use crate::node::Node;
 use crate::ops::labels::Request;
-use crate::serve::front::{Connection, Pending, poke};
+use crate::serve::front::{Connection, Pending, wake};
 use crate::serve::groups;
 use crate::serve::limits::{Bucket, Kind};
 use crate::serve::refuse;
@@ -73,7 +73,7 @@ struct Listing {
     busy: bool,
 }
 
-struct Talk<'a> {
+struct DeviceConnection<'a> {
     node: &'a Arc<Node>,
     connection: &'a Arc<Connection>,
     out: Outgoing,
@@ -89,7 +89,7 @@ struct Talk<'a> {
     placing: bool,
     pings: Bucket,
     /// Whether the device is still there.
-    vigil: Vigil,
+    keep_alive: KeepAlive,
     /// When it is written down next that the device is here.
     seen: Instant,
     /// Since when the device is here, Unix milliseconds: what was taken before is no push.
@@ -104,32 +104,32 @@ pub(super) async fn run(
     stream: &mut Stream,
     reader: &mut RelayReader,
 ) -> Ended {
-    let mut talk = Talk::new(node, connection);
-    if let Err(refusal) = Box::pin(talk.welcome()).await {
+    let mut served = DeviceConnection::new(node, connection);
+    if let Err(refusal) = Box::pin(served.welcome()).await {
         return Ended::Refused(Some(refusal));
     }
     node.metrics.requests.of(Request::Hello).since(asked);
-    let mut timer = pin!(sleep_until(talk.due()));
+    let mut timer = pin!(sleep_until(served.due()));
     loop {
-        talk.begin_work();
-        let due = talk.due();
+        served.begin_work();
+        let due = served.due();
         if timer.deadline() != due {
             timer.as_mut().reset(due);
         }
-        let reads = talk.reads();
+        let reads = served.reads();
         let ended = tokio::select! {
-            read = reader.next(&mut stream.recv), if reads => talk.read(read),
-            wrote = talk.out.write(&mut stream.send), if talk.out.is_waiting() => {
+            read = reader.next(&mut stream.recv), if reads => served.read(read),
+            wrote = served.out.write(&mut stream.send), if served.out.is_waiting() => {
                 wrote.err().map(|_| Ended::Gone)
             }
-            Some(done) = talk.work.next(), if !talk.work.is_empty() => talk.done(done),
-            () = connection.woken() => talk.woken(connection.take()),
-            () = &mut timer => talk.tick(reader.arrived()),
+            Some(done) = served.work.next(), if !served.work.is_empty() => served.done(done),
+            () = connection.woken() => served.woken(connection.take()),
+            () = &mut timer => served.tick(reader.arrived()),
         };
         let ended = match ended {
             // When it was this node that was busy, what has come meanwhile is here.
             Some(Ended::Silent) => match reader.next(&mut stream.recv).now_or_never() {
-                Some(read) => talk.read(read),
+                Some(read) => served.read(read),
                 None => ended,
             },
             ended => ended,
@@ -140,7 +140,7 @@ pub(super) async fn run(
     }
 }
 
-impl<'a> Talk<'a> {
+impl<'a> DeviceConnection<'a> {
     fn new(node: &'a Arc<Node>, connection: &'a Arc<Connection>) -> Self {
         let now = Instant::now();
         Self {
@@ -157,7 +157,7 @@ impl<'a> Talk<'a> {
             places: VecDeque::new(),
             placing: false,
             pings: Bucket::full(node.config.limits.ping, now.into_std()),
-            vigil: Vigil::new(node.config.front.ping.0, node.config.front.patience.0, now),
+            keep_alive: KeepAlive::new(node.config.front.ping.0, node.config.front.patience.0, now),
             seen: now + node.config.front.seen_pause.0,
             since_ms: super::now(),
         }
@@ -175,7 +175,7 @@ impl<'a> Talk<'a> {
     }
 
     fn ping(&mut self) {
-        let nonce = self.vigil.ping(Instant::now());
+        let nonce = self.keep_alive.ping(Instant::now());
         self.out.push(&RelayMessage::Ping { nonce });
     }
 
@@ -202,7 +202,7 @@ impl<'a> Talk<'a> {
             let (node, connection) = (Arc::clone(node), Arc::clone(connection));
             self.work.push(Box::pin(async move {
                 let waiters = connection.acknowledged(up_to);
-                poke::tell(&node, &connection.device, up_to, waiters).await;
+                wake::tell(&node, &connection.device, up_to, waiters).await;
                 Done::Acknowledged(Inbox::ack(&node, &connection.device, up_to).await)
             }));
         }
@@ -251,7 +251,7 @@ impl<'a> Talk<'a> {
 
     /// When something is to be done although nothing happens.
     fn due(&self) -> Instant {
-        let mut due = self.vigil.due().min(self.seen);
+        let mut due = self.keep_alive.due().min(self.seen);
         // Only while it can be begun, or this would be due all the time.
         let may_list = !self.listing.busy && !self.out.is_full();
         if let Some(list) = self.listing.due.filter(|_| may_list) {
@@ -271,7 +271,7 @@ impl<'a> Talk<'a> {
         let period = self.node.config.front.ping.0;
         match self.out.is_full() {
             // Its own pings cannot be heard then: this is the only sign of life.
-            true => period + self.vigil.patience(),
+            true => period + self.keep_alive.patience(),
             false => period * STUCK_PERIODS,
         }
     }
@@ -288,12 +288,12 @@ impl<'a> Talk<'a> {
         }
         if !self.reads() {
             // Silence that is our own doing does not count.
-            self.vigil.heard(now);
+            self.keep_alive.heard(now);
         }
-        match self.vigil.poll(now, arrived) {
-            Beat::Ping(nonce) => self.out.push(&RelayMessage::Ping { nonce }),
-            Beat::Gone => return Some(Ended::Silent),
-            Beat::Wait(_) => {}
+        match self.keep_alive.poll(now, arrived) {
+            KeepAliveAction::Ping(nonce) => self.out.push(&RelayMessage::Ping { nonce }),
+            KeepAliveAction::Gone => return Some(Ended::Silent),
+            KeepAliveAction::Wait(_) => {}
         }
         if self.seen <= now {
             self.seen = now + self.node.config.front.seen_pause.0;
@@ -344,7 +344,7 @@ impl<'a> Talk<'a> {
         match read {
             Ok(Some(message)) => {
                 let now = Instant::now();
-                self.vigil.heard(now);
+                self.keep_alive.heard(now);
                 self.hear(message, now)
             }
             Ok(None) | Err(FramingError::Io(_)) => Some(Ended::Gone),
@@ -362,7 +362,7 @@ impl<'a> Talk<'a> {
                 Err(wait) => return self.too_much(wait),
             },
             RelayMessage::Pong { nonce } => {
-                if let Some(rtt) = self.vigil.pong(nonce, now) {
+                if let Some(rtt) = self.keep_alive.pong(nonce, now) {
                     tracing::trace!(device = %self.connection.device, ?rtt, "a device answered");
                 }
             }

@@ -22,12 +22,12 @@ struct Promise {
 
 /// Promises by the key of their share.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Reservations {
     lasts: Duration,
     promises: Mutex<HashMap<String, Promise>>,
 }
 
-impl Room {
+impl Reservations {
     pub(crate) fn new(lasts: Duration) -> Self {
         Self {
             lasts,
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn promises_count_once_for_each_share_and_end() {
-        let room = Room::new(Duration::from_secs(600));
+        let room = Reservations::new(Duration::from_secs(600));
         let (one, other) = (member(100), member(100));
         room.reserve(one.address.key, "a", 30);
         room.reserve(one.address.key, "a", 40);
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!((room.left(&one), room.left(&other)), (90, 0));
         room.forget("b");
         assert_eq!(room.left(&one), 100);
-        let short = Room::new(Duration::ZERO);
+        let short = Reservations::new(Duration::ZERO);
         short.reserve(one.address.key, "a", 30);
         assert_eq!(short.left(&one), 100);
     }

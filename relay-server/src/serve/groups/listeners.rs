@@ -30,13 +30,13 @@ struct Tables {
 /// The devices that listen; as many as there are connections, each to at most
 /// [`hither_proto::limits::MAX_GROUPS`].
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub(crate) struct ListenerTable {
     tables: Mutex<Tables>,
     /// What logs say, and the revision of the record that says so.
     read: Mutex<HashMap<GroupId, (u64, Arc<Membership>)>>,
 }
 
-impl Table {
+impl ListenerTable {
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock()
     }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn members_that_listen_are_told_and_once_more_when_they_are_out() {
-        let table = Table::default();
+        let table = ListenerTable::default();
         let [a, b, c] = [(); 3].map(|()| Identity::generate().unwrap().device_id());
         let group = GroupId::new([1; 32]);
         table.listen(a);

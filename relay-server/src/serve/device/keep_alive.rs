@@ -14,7 +14,7 @@ const ROUND_TRIPS: u32 = 8;
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(super) enum KeepAliveAction {
     /// Ask the device with this nonce.
     Ping(u64),
     /// The device is gone.
@@ -34,7 +34,7 @@ struct Asked {
 
 /// The signs of life of one connection.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct KeepAlive {
     period: Duration,
     least_patience: Duration,
     heard: Instant,
@@ -45,7 +45,7 @@ pub(super) struct Vigil {
     rtt: Option<Duration>,
 }
 
-impl Vigil {
+impl KeepAlive {
     /// Of a device that was heard just now and pings every `period`; `patience` at least with what
     /// is late.
     pub(super) fn new(period: Duration, patience: Duration, now: Instant) -> Self {
@@ -101,15 +101,15 @@ impl Vigil {
     }
 
     /// What to do; `arrived`: bytes of the message that is being read.
-    pub(super) fn poll(&mut self, now: Instant, arrived: usize) -> Beat {
+    pub(super) fn poll(&mut self, now: Instant, arrived: usize) -> KeepAliveAction {
         let due = self.due();
         if now < due {
-            return Beat::Wait(due);
+            return KeepAliveAction::Wait(due);
         }
         match self.asked.replace(Asked { at: now, arrived }) {
-            None => Beat::Ping(self.ping(now)),
-            Some(before) if arrived > before.arrived => Beat::Wait(self.due()),
-            Some(_) => Beat::Gone,
+            None => KeepAliveAction::Ping(self.ping(now)),
+            Some(before) if arrived > before.arrived => KeepAliveAction::Wait(self.due()),
+            Some(_) => KeepAliveAction::Gone,
         }
     }
 }
@@ -125,31 +125,31 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn vigil() -> (Vigil, Instant) {
+    fn keep_alive() -> (KeepAlive, Instant) {
         let start = Instant::now();
-        (Vigil::new(PERIOD, PATIENCE, start), start)
+        (KeepAlive::new(PERIOD, PATIENCE, start), start)
     }
 
     #[test]
     fn a_device_that_pings_is_never_asked() {
-        let (mut vigil, start) = vigil();
+        let (mut keep_alive, start) = keep_alive();
         for period in 1..10 {
             let late = start + PERIOD * period + ms(900);
-            assert!(matches!(vigil.poll(late, 0), Beat::Wait(_)));
-            vigil.heard(late);
+            assert!(matches!(keep_alive.poll(late, 0), KeepAliveAction::Wait(_)));
+            keep_alive.heard(late);
         }
     }
 
     #[test]
     fn silence_ends_a_patience_after_one_period() {
-        let (mut vigil, start) = vigil();
+        let (mut keep_alive, start) = keep_alive();
         let mut now = start;
         let mut asked = 0;
         let gone = loop {
-            match vigil.poll(now, 0) {
-                Beat::Wait(until) => now = until,
-                Beat::Ping(_) => asked += 1,
-                Beat::Gone => break now,
+            match keep_alive.poll(now, 0) {
+                KeepAliveAction::Wait(until) => now = until,
+                KeepAliveAction::Ping(_) => asked += 1,
+                KeepAliveAction::Gone => break now,
             }
         };
         assert_eq!((gone - start, asked), (PERIOD + PATIENCE, 1));
@@ -157,53 +157,59 @@ mod tests {
 
     #[test]
     fn whatever_comes_after_the_question_is_life() {
-        let (mut vigil, start) = vigil();
+        let (mut keep_alive, start) = keep_alive();
         let late = start + PERIOD + PATIENCE / 3;
-        assert_eq!(vigil.poll(late, 0), Beat::Ping(1));
-        vigil.heard(late + ms(500));
-        assert_eq!(vigil.pong(1, late + ms(500)), Some(ms(500)));
-        assert_eq!(vigil.pong(1, late + ms(900)), None, "once");
-        assert_eq!(vigil.patience(), ms(4000), "eight round trips");
+        assert_eq!(keep_alive.poll(late, 0), KeepAliveAction::Ping(1));
+        keep_alive.heard(late + ms(500));
+        assert_eq!(keep_alive.pong(1, late + ms(500)), Some(ms(500)));
+        assert_eq!(keep_alive.pong(1, late + ms(900)), None, "once");
+        assert_eq!(keep_alive.patience(), ms(4000), "eight round trips");
         assert!(matches!(
-            vigil.poll(start + PERIOD + PATIENCE, 0),
-            Beat::Wait(_)
+            keep_alive.poll(start + PERIOD + PATIENCE, 0),
+            KeepAliveAction::Wait(_)
         ));
     }
 
     #[test]
     fn part_of_a_long_message_is_life_as_long_as_more_of_it_comes() {
-        let (mut vigil, start) = vigil();
+        let (mut keep_alive, start) = keep_alive();
         let mut now = start + PERIOD + PATIENCE / 3;
-        assert_eq!(vigil.poll(now, 1000), Beat::Ping(1));
+        assert_eq!(keep_alive.poll(now, 1000), KeepAliveAction::Ping(1));
         for arrived in 2..30 {
-            now = vigil.due();
+            now = keep_alive.due();
             assert!(
-                matches!(vigil.poll(now, arrived * 1000), Beat::Wait(_)),
+                matches!(
+                    keep_alive.poll(now, arrived * 1000),
+                    KeepAliveAction::Wait(_)
+                ),
                 "{arrived}"
             );
         }
         let last = now;
-        now = vigil.due();
-        assert_eq!(vigil.poll(now, 29_000), Beat::Gone);
+        now = keep_alive.due();
+        assert_eq!(keep_alive.poll(now, 29_000), KeepAliveAction::Gone);
         assert!(now - last <= PATIENCE);
     }
 
     #[test]
     fn a_node_that_is_late_itself_still_asks_and_waits() {
-        let (mut vigil, start) = vigil();
+        let (mut keep_alive, start) = keep_alive();
         let now = start + PERIOD * 4;
-        assert_eq!(vigil.poll(now, 0), Beat::Ping(1));
-        assert!(matches!(vigil.poll(now + ms(1900), 0), Beat::Wait(_)));
-        assert_eq!(vigil.poll(now + ms(2000), 0), Beat::Gone);
+        assert_eq!(keep_alive.poll(now, 0), KeepAliveAction::Ping(1));
+        assert!(matches!(
+            keep_alive.poll(now + ms(1900), 0),
+            KeepAliveAction::Wait(_)
+        ));
+        assert_eq!(keep_alive.poll(now + ms(2000), 0), KeepAliveAction::Gone);
     }
 
     #[test]
     fn a_long_way_prolongs_patience_by_a_period_at_most() {
-        let (mut vigil, start) = vigil();
-        let nonce = vigil.ping(start);
-        vigil.pong(nonce, start + ms(10_000));
-        assert_eq!(vigil.patience(), PERIOD);
-        let mut quick = Vigil::new(ms(100), PATIENCE, start);
+        let (mut keep_alive, start) = keep_alive();
+        let nonce = keep_alive.ping(start);
+        keep_alive.pong(nonce, start + ms(10_000));
+        assert_eq!(keep_alive.patience(), PERIOD);
+        let mut quick = KeepAlive::new(ms(100), PATIENCE, start);
         let nonce = quick.ping(start);
         quick.pong(nonce, start + ms(10_000));
         assert_eq!(quick.patience(), PATIENCE);
