@@ -1,13 +1,17 @@
-//! hitherd: the loop around the engine.
+//! hitherd: the services of a device, and the local API to them.
 //!
-//! `core.rs` holds the engine; `routes.rs` carries its commands to `session.rs` (who holds what),
-//! `lane.rs` (fetching), `upload.rs` (serving) and `transfer/` (one task per fetch). `publish.rs`
-//! makes shares. `relay/` keeps connections to relays and the list of the user's devices, `mail/`
-//! takes messages between them, `catalogue/` knows what those devices share, `keep/` uploads to
-//! stores, `watch/` publishes what changes. `api/` is how users reach it.
+//! `app.rs` makes the services and is the only place that sees all of them. `library.rs` has the
+//! shares of this device (`health.rs`, `rollback.rs`, `loading.rs` and `expiry.rs` work on it),
+//! `publish.rs` makes and renews them, `watch/` notices what changes, `tickets.rs` says what others
+//! are given. `transfer/` fetches, with `live_view.rs` and `why/` to look at it. `mail/` takes
+//! messages between the user's devices, `catalogue/` knows what those share, `groups/` works with
+//! groups, `index/` with the indexes of relays, `store_upload/` uploads to stores. What moves chunks
+//! is in `hither-swarm`, what speaks with relays in `hither-relay-client`. `api/` is how users reach
+//! it; `failure.rs` turns errors into codes and sentences.
 //!
-//! Invariants: tasks are spawned through `tasks.rs`; whatever blocks runs on blocking threads or
-//! `workers.rs`; what is announced was durable before.
+//! Invariants: a service names what it depends on; tasks are spawned through
+//! [`Tasks`](hither_util::tasks::Tasks); whatever blocks runs on blocking threads; what is announced
+//! was durable before.
 
 mod api;
 mod app;

@@ -327,7 +327,7 @@ impl Library {
     }
 
     /// Ends the shares whose time is over. Returns when the next one ends, seconds of
-    /// [`Self::time`].
+    /// `time`.
     pub(crate) fn end_expired(&self) -> Option<u64> {
         let now = self.time.millis();
         for (share, record) in self.share_records() {

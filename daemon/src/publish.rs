@@ -271,7 +271,7 @@ fn end_older(publisher: &Publisher, new: ShareId, paths: &[PathBuf], group: &Gro
 
 /// With whom a share is shared, and where it dedupes.
 struct Source {
-    /// When the share ends, seconds of [`Daemon::time`].
+    /// When the share ends, seconds of [`Library::time`].
     expires: Option<u64>,
     group: Option<GroupShareRecord>,
     /// The group's; absent: a share of its own has one of its own.

@@ -46,7 +46,7 @@ pub(crate) struct ShareRecord {
     /// The user's other devices are not told of it.
     #[serde(default)]
     pub no_list: bool,
-    /// Seconds of [`crate::daemon::Daemon::time`].
+    /// Seconds of [`crate::library::Library::time`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// A new version is published whenever something changes.

@@ -63,9 +63,13 @@ pub(crate) enum Notice {
 /// A message from another device, still sealed.
 #[derive(Debug, Clone)]
 pub struct Delivery {
+    /// Its number in the mailbox.
     pub seq: u64,
+    /// The sender.
     pub from: DeviceId,
+    /// The sender's name for it.
     pub id: MessageId,
+    /// Its content, sealed for this device.
     pub sealed: Bytes,
     /// By the relay's clock, Unix milliseconds.
     pub taken_ms: u64,

@@ -25,12 +25,14 @@ pub enum ConnectionState {
     Waiting {
         /// What went wrong last.
         trouble: Trouble,
+        /// When it is tried again.
         until: Instant,
     },
 }
 
 /// A relay (one URL, perhaps a whole fleet behind it) that this device joined.
 pub struct Relay {
+    /// Its URL, without invitation.
     pub url: RelayUrl,
     /// Cancelled when it was left, or joined anew.
     pub left: CancellationToken,
@@ -104,6 +106,7 @@ impl Relay {
         self.url.key.to_string()
     }
 
+    /// How it stands.
     pub fn state(&self) -> ConnectionState {
         self.lock().state.clone()
     }

@@ -56,6 +56,7 @@ impl Relay {
     }
 }
 
+/// What a carrier is called in the local API.
 pub const fn carrier_name(carrier: CarrierKind) -> &'static str {
     match carrier {
         CarrierKind::Quic => "quic",

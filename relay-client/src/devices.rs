@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 /// One device of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
+    /// Whether it is connected to the relay.
     pub online: bool,
     /// By the relay's clock, Unix milliseconds; 0: never.
     pub last_seen_ms: u64,
+    /// Whether the relay sees it behind the same address as this device.
     pub same_network: bool,
+    /// What it says of itself, when that could be opened.
     pub card: Option<CardRecord>,
 }
 
@@ -124,14 +127,17 @@ impl DeviceList {
         }
     }
 
+    /// A device of the list.
     pub fn get(&self, device: DeviceId) -> Option<&Device> {
         self.0.get(&device)
     }
 
+    /// Every device of the list, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (DeviceId, &Device)> {
         self.0.iter().map(|(device, known)| (*device, known))
     }
 
+    /// The ids of all devices of the list.
     pub fn ids(&self) -> Vec<DeviceId> {
         self.0.keys().copied().collect()
     }

@@ -69,7 +69,9 @@ impl From<std::io::Error> for RelayError {
 pub struct RelayStream {
     /// What the stream is on. Close it when nothing else is done on it.
     pub link: Link,
+    /// The stream.
     pub stream: Stream,
+    /// Reads frames from it.
     pub reader: RelayReader,
 }
 

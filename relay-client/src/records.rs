@@ -49,9 +49,12 @@ pub(crate) struct DeviceRecord {
 /// What a device says of itself, opened and cleaned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardRecord {
+    /// What it calls itself, cleaned.
     pub name: String,
+    /// Where it may be reached, best first.
     pub addresses: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Port of its TCP carrier, when it has one.
     pub tcp_port: Option<u16>,
     /// When the device made it, by its own clock, Unix milliseconds: a relay cannot bring back an
     /// older one.

@@ -16,6 +16,7 @@ impl Clock {
         }
     }
 
+    /// The engine's time now.
     pub fn now(self) -> Time {
         Time::from_start(self.start.elapsed())
     }
@@ -25,6 +26,7 @@ impl Clock {
         self.start + time.since_start()
     }
 
+    /// How long the daemon has run.
     pub fn uptime(self) -> Duration {
         self.start.elapsed()
     }

@@ -20,7 +20,9 @@ struct CoreState {
 /// The engine with its clock and the ways out.
 pub struct Core {
     state: Mutex<CoreState>,
+    /// The time that the engine is given.
     pub clock: Clock,
+    /// Where the engine's commands go.
     pub routes: Routes,
     rearm: Notify,
 }

@@ -28,19 +28,26 @@ const MAX_ANSWER: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("refused")]
+    /// The other side refused.
     Refused(Refusal),
     #[error(transparent)]
+    /// There is no link.
     Link(#[from] hither_carrier::LinkError),
     #[error("{0}")]
+    /// The stream broke, or carried something else; in words.
     Stream(String),
     #[error("the other side does not know the share, or shows a head that its owner did not sign")]
+    /// The other side does not know the share, or shows a head that its owner did not sign.
     Imposter,
     #[error("no answer")]
+    /// Nothing came in [`HANDSHAKE`].
     TimedOut,
     #[error("closed here before it was open")]
+    /// This device closed the session before it was open.
     Closed,
 }
 
+/// A stream broke by `error`.
 pub fn broken(error: impl std::fmt::Display) -> OpenError {
     OpenError::Stream(error.to_string())
 }

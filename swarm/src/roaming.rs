@@ -3,7 +3,7 @@
 //! Nothing that was got is lost by it; what must not be lost is time. Links that lead nowhere any
 //! more are found out at once and not by their silence, discovery looks at the new network, and
 //! everybody who may have what is being fetched is tried again without the pauses that failures
-//! before have made long. `relay/network.rs` notices the change, and relays follow it by
+//! before have made long. `network.rs` notices the change, and relays follow it by
 //! themselves.
 
 use crate::network;

@@ -222,6 +222,7 @@ impl Routes {
         self.lock().peers.keys().any(|(_, peer)| *peer == device)
     }
 
+    /// A session about a share begins; what is said on it goes to `sender`.
     pub fn add_session(
         &self,
         session: SessionId,
@@ -231,6 +232,7 @@ impl Routes {
         self.lock().sessions.insert(session, (share, sender));
     }
 
+    /// A session has ended.
     pub fn remove_session(&self, session: SessionId) {
         self.lock().sessions.remove(&session);
     }

@@ -1,9 +1,9 @@
 //! Uploads: the serving side of bulk streams.
 //!
 //! The engine decides what is sent when; here chunks are read, sealed and written to the stream,
-//! the next ones already being read while one is written. A reader that takes less than [`PIECE`]
-//! in [`STALLED`] (9 kB/s) is cut off, so that it holds neither a slot nor memory; a link may be as
-//! slow as that, however long a chunk is.
+//! the next ones already being read while one is written. A reader that takes less than a piece in
+//! its time ([`pieces`], 9 kB/s) is cut off, so that it holds neither a slot nor memory; a link may
+//! be as slow as that, however long a chunk is.
 
 use crate::links::watching::{self, Writing};
 use crate::routes::ServeInput;
@@ -18,16 +18,12 @@ use hither_carrier::{
 use hither_content::ReadChunkError;
 use hither_engine::StreamId;
 use hither_proto::{Message, Ranges, ShareId, Space, Want};
+use hither_util::pieces::{in_time, pieces};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// How long a reader may take for one piece of a chunk, or for a message.
-const STALLED: Duration = Duration::from_secs(30);
-/// Bytes of a chunk that are written at once.
-const PIECE: usize = 256 * 1024;
 /// Chunks that are read ahead of the one being written.
 const AHEAD: usize = 4;
 
@@ -211,12 +207,11 @@ async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
                 position: *position,
                 length: payload.len() as u32,
             };
-            let mut rest = payload.clone();
-            let first = rest.split_to(rest.len().min(PIECE));
-            in_time(write_chunk_frame(send, &header, first)).await?;
-            while !rest.is_empty() {
-                let piece = rest.split_to(rest.len().min(PIECE));
-                in_time(send.send_bytes(piece)).await?;
+            for (first, piece) in pieces(payload.clone()).enumerate() {
+                match first {
+                    0 => in_time(write_chunk_frame(send, &header, piece)).await?,
+                    _ => in_time(send.send_bytes(piece)).await?,
+                }
             }
             Ok(())
         }
@@ -225,12 +220,6 @@ async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
             in_time(write_message(send, &Message::Served { request: *request })).await
         }
     }
-}
-
-async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
-    tokio::time::timeout(STALLED, write)
-        .await
-        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Begins what the engine wants; returns what is to be said at once.

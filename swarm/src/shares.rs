@@ -25,7 +25,9 @@ const MAX_NAMED: usize = 1024;
 
 /// One version of a share as it is here, complete or not.
 pub struct Version {
+    /// Its head, signed by the owner.
     pub head: SignedHead,
+    /// The manifest as it is kept.
     pub manifest_file: Arc<ManifestFile>,
     holding: RwLock<Arc<Holding>>,
 }
@@ -42,6 +44,7 @@ pub enum ServeError {
 }
 
 impl Version {
+    /// A version with the files that hold it.
     pub fn new(head: SignedHead, manifest_file: Arc<ManifestFile>, holding: Holding) -> Self {
         Self {
             head,
@@ -50,6 +53,7 @@ impl Version {
         }
     }
 
+    /// Where its files are.
     pub fn holding(&self) -> Arc<Holding> {
         Arc::clone(&self.holding.read())
     }
@@ -59,10 +63,12 @@ impl Version {
         *self.holding.write() = Arc::new(holding);
     }
 
+    /// What it consists of.
     pub fn manifest(&self) -> Arc<Manifest> {
         Arc::clone(self.holding().manifest())
     }
 
+    /// Its number.
     pub fn number(&self) -> u64 {
         self.head.head().version
     }
@@ -91,8 +97,11 @@ impl Version {
 
 /// A share.
 pub struct Share {
+    /// Its id, which follows from the secret.
     pub id: ShareId,
+    /// Opens it.
     pub secret: ShareSecret,
+    /// The device that publishes it.
     pub owner: DeviceId,
     /// What asks about the share, and answers, without naming it.
     pub blind: BlindKey,
@@ -149,6 +158,7 @@ impl Versions {
 }
 
 impl Share {
+    /// A share without a version.
     pub fn new(secret: ShareSecret, owner: DeviceId) -> Self {
         Self {
             id: secret.share_id(),
@@ -376,6 +386,7 @@ pub struct Shares {
 }
 
 impl Shares {
+    /// The share of an id.
     pub fn get(&self, id: ShareId) -> Option<Arc<Share>> {
         self.by_id.read().get(&id).cloned()
     }
@@ -389,6 +400,7 @@ impl Shares {
         }))
     }
 
+    /// Ends a share here: whatever is being given of it stops.
     pub fn remove(&self, id: ShareId) {
         let ended = self.by_id.write().remove(&id);
         if let Some(share) = ended {

@@ -49,6 +49,7 @@ pub struct Room(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphore
 pub struct Workers {
     jobs: Sender<Job>,
     budget: Arc<Semaphore>,
+    /// Buffers for chunks.
     pub buffers: Arc<Buffers>,
 }
 

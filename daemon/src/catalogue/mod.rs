@@ -2,7 +2,7 @@
 //! without a ticket.
 //!
 //! Each device tells the user's other devices of its own shares, in sealed messages that no inbox
-//! shows (`notice.rs`). `teller.rs` sends what a device does not know yet (`told.rs`), `copies.rs`
+//! shows (`notice.rs`). `advertiser.rs` sends what a device does not know yet (`sync_state.rs`), `remote_catalogue.rs`
 //! keeps what others told. The digest of a device's catalogue stands in its card: who has another
 //! one asks to be told everything again.
 //!

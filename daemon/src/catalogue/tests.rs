@@ -7,6 +7,7 @@ use crate::relay_tests::{Device, Fleet, Node};
 use hither_api::ShareRequest;
 use hither_proto::DeviceId;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -21,8 +22,8 @@ async fn start(home: &Path, name: &str) -> Device {
 async fn share(device: &Device, home: &TempDir, name: &str) {
     let path = home.path().join(name);
     std::fs::write(&path, name).unwrap();
-    let (app, request) = (
-        device.app.clone(),
+    let (publisher, request) = (
+        Arc::clone(&device.app.publisher),
         ShareRequest {
             paths: vec![path],
             ..ShareRequest::default()
@@ -30,7 +31,7 @@ async fn share(device: &Device, home: &TempDir, name: &str) {
     );
     let (nobody, _) = tokio::sync::mpsc::unbounded_channel();
     let publishing = tokio::task::spawn_blocking(move || {
-        publish(&app.publisher, &request, &nobody, &AtomicBool::new(false))
+        publish(&publisher, &request, &nobody, &AtomicBool::new(false))
     });
     publishing.await.unwrap().unwrap();
 }

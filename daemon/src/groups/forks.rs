@@ -3,7 +3,7 @@
 //!
 //! The rule is [`hither_proto::prevails`]. Where the history that is known here prevails, the relay
 //! is shown it; where the relay's does, it is taken, and what this device is to do again of its own
-//! is kept with it in one step (see `again.rs`).
+//! is kept with it in one step (see `redo.rs`).
 
 use super::Groups;
 use super::sync::{SyncError, blocking, page};

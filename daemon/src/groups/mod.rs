@@ -4,7 +4,7 @@
 //! The relay stores and orders; everything that counts is decided here. `reconciler.rs` is the loop of
 //! one relay: it follows the logs, lets in who may join, hands on and renews the group's secret,
 //! tells what this device shares. `sync.rs` asks the relay and checks what it says, `forks.rs`
-//! decides where it says something else than before, `append.rs` writes to a log, `again.rs` what a
+//! decides where it says something else than before, `append.rs` writes to a log, `redo.rs` what a
 //! fork has undone; `work.rs` and `joining.rs` are what users do, `describe.rs` what
 //! they see; `store.rs` keeps it, `content.rs` is what is inside seals, `find.rs` finds a member's
 //! share by its name.

@@ -1,7 +1,7 @@
 //! Messages between the user's devices: an outbox, an inbox, and relays between them that see
 //! sealed bytes.
 //!
-//! `send.rs` makes a message durable in the outbox, `courier.rs` takes it to a relay; `inbox.rs`
+//! `send.rs` makes a message durable in the outbox, `delivery.rs` takes it to a relay; `inbox.rs`
 //! makes what arrives durable and known again, `read.rs` is what users do with it. `content.rs` is
 //! what is inside.
 //!

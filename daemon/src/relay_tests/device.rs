@@ -81,8 +81,8 @@ impl Device {
     }
 
     pub async fn inbox(&self) -> Vec<MessageInfo> {
-        let app = self.app.clone();
-        tokio::task::spawn_blocking(move || crate::mail::list(&app.mail, 0).unwrap())
+        let mail = Arc::clone(&self.app.mail);
+        tokio::task::spawn_blocking(move || crate::mail::list(&mail, 0).unwrap())
             .await
             .unwrap()
     }

@@ -3,6 +3,7 @@
 use super::{Device, Fleet, Node, deliver};
 use hither_api::{ErrorCode, MessageKind, SendRequest, SentState};
 use hither_proto::RelayRefusalCode;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Two devices of one user at one relay.
@@ -160,8 +161,8 @@ async fn a_message_that_comes_twice_is_shown_once() {
         .await;
     assert_eq!(pair.phone.inbox().await.len(), 1);
     // Not after it was deleted either, nor after a restart.
-    let app = pair.phone.app.clone();
-    tokio::task::spawn_blocking(move || crate::mail::delete(&app.mail, 1).unwrap())
+    let service = Arc::clone(&pair.phone.app.mail);
+    tokio::task::spawn_blocking(move || crate::mail::delete(&service, 1).unwrap())
         .await
         .unwrap();
     pair.phone.stop().await;
@@ -250,8 +251,8 @@ async fn files_travel_with_their_names_and_modes_and_replace_nothing() {
     pair.phone.texts(1).await;
     let target = tempfile::tempdir().unwrap();
     std::fs::write(target.path().join("run.sh"), "mine").unwrap();
-    let (app, to) = (pair.phone.app.clone(), target.path().to_owned());
-    let saved = tokio::task::spawn_blocking(move || crate::mail::save(&app.mail, 1, &to).unwrap())
+    let (service, to) = (Arc::clone(&pair.phone.app.mail), target.path().to_owned());
+    let saved = tokio::task::spawn_blocking(move || crate::mail::save(&service, 1, &to).unwrap())
         .await
         .unwrap();
     assert!(saved.paths[0].ends_with("run (2).sh"), "{saved:?}");
@@ -292,8 +293,8 @@ async fn a_relay_that_forgot_the_reader_ends_the_attempts() {
             .contains("any more"),
         "{waiting:?}"
     );
-    let app = pair.desk.app.clone();
-    tokio::task::spawn_blocking(move || crate::mail::take_back(&app.mail, 1).unwrap())
+    let service = Arc::clone(&pair.desk.app.mail);
+    tokio::task::spawn_blocking(move || crate::mail::take_back(&service, 1).unwrap())
         .await
         .unwrap();
     let to_itself = SendRequest {

@@ -6,6 +6,7 @@ use hither_api::{ErrorCode, RelayState};
 use hither_content::storage::Table;
 use hither_proto::{Invitation, RelayMessage};
 use hither_relay_client::ConnectionState;
+use std::sync::Arc;
 
 /// The records of relays that a device keeps, as text.
 fn kept(device: &Device) -> Vec<String> {
@@ -153,9 +154,9 @@ async fn a_move_makes_the_new_connection_before_it_breaks_the_old_one() {
     desk.join(&old.url(Some(fleet.invite(1)))).await;
     // Whether it was ever without a connection.
     let mut changes = desk.app.relays.changes();
-    let watched = desk.app.clone();
+    let watched = Arc::clone(&desk.app.relays);
     let watching = tokio::spawn(async move {
-        while watched.relays.connected().first().is_some() {
+        while watched.connected().first().is_some() {
             if changes.changed().await.is_err() {
                 return;
             }

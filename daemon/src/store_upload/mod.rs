@@ -3,7 +3,7 @@
 //!
 //! `policy.rs` says what is uploaded, `work.rs` is the loop that uploads and releases, `upload.rs`
 //! speaks with a store, `chunks.rs` gives it what it misses, `nearness.rs` measures how far stores
-//! are, `records.rs` is what survives a restart, `told.rs` what users see.
+//! are, `records.rs` is what survives a restart, `follow.rs` what users see.
 //!
 //! Invariants: a share is recorded as kept before a relay is asked for a place, so that it can be
 //! released whatever happens; at most [`work::AT_ONCE`] uploads run, each with a few chunks in

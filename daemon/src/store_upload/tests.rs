@@ -107,10 +107,10 @@ impl Device {
             ..ShareRequest::default()
         };
         change(&mut request);
-        let app = self.app.clone();
+        let publisher = Arc::clone(&self.app.publisher);
         let (nobody, _) = mpsc::unbounded_channel();
         let publishing = tokio::task::spawn_blocking(move || {
-            crate::publish::publish(&app.publisher, &request, &nobody, &AtomicBool::new(false))
+            crate::publish::publish(&publisher, &request, &nobody, &AtomicBool::new(false))
         });
         let Done::Shared { ticket, .. } = publishing.await.unwrap().unwrap() else {
             panic!("no share")
@@ -232,8 +232,9 @@ async fn what_is_uploaded_can_be_fetched_while_its_owner_is_away() {
     assert!(std::fs::read(path).unwrap() == content);
     assert_eq!(sources, [(SourceKind::Store, content.len() as u64)]);
     // Who passes it on names the relay too.
+    let fetched = reader.app.swarm.shares().get(share.id).unwrap();
     assert_eq!(
-        reader.app.publisher.tickets.ticket(&share).relays,
+        reader.app.publisher.tickets.ticket(&fetched).relays,
         ticket.relays
     );
     reader.stop().await;
@@ -323,8 +324,8 @@ async fn what_is_no_longer_shared_is_released_even_after_a_restart() {
             app.relays.connected().is_empty()
         })
         .await;
-    let (app, of) = (owner.app.clone(), Arc::clone(&share));
-    tokio::task::spawn_blocking(move || app.library.unshare(&of).unwrap())
+    let (library, of) = (Arc::clone(&owner.app.library), Arc::clone(&share));
+    tokio::task::spawn_blocking(move || library.unshare(&of).unwrap())
         .await
         .unwrap();
     let home = owner.stop().await;

@@ -1,6 +1,6 @@
 //! Watched shares: a folder or file that was shared once stays shared as it changes.
 //!
-//! `eyes.rs` hears of changes from the system, `settle.rs` says when they are over, `task.rs`
+//! `fs_watcher.rs` learns of changes from the system, `debounce.rs` says when they are over, `task.rs`
 //! publishes. That a share is watched stands in its record; after a start everything watched is
 //! looked at, so that what changed meanwhile is seen.
 //!
