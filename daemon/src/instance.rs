@@ -31,9 +31,8 @@ pub(crate) fn lock(path: &Path) -> io::Result<Option<Lock>> {
 /// that cannot be written, as on a full disk, is lost: to say so on standard error would panic
 /// whoever logs, where nobody reads that any more.
 pub(crate) fn start_log(path: &Path, level: &str, foreground: bool) -> io::Result<()> {
-    let ours = format!(
-        "warn,hither_daemon={level},hither_carrier={level},hither_content={level},hither_engine={level}"
-    );
+    // A directive counts for every target that begins with it: all crates of the workspace.
+    let ours = format!("warn,hither={level}");
     let filter = || EnvFilter::try_new(&ours).unwrap_or_else(|_| EnvFilter::new("info"));
     if foreground {
         let colours = io::stderr().is_terminal()
