@@ -36,11 +36,12 @@ fn a_daemon_changes_its_engine_and_back_and_keeps_what_it_shares() {
         let things = Tree::make(&desk.path("things"), 1);
         let ticket = desk.share(&things).ticket;
         let before = shares(&desk);
-        for (engine, file, other) in [
+        let changes = [
             ("sled", "conf", "store.redb"),
             ("redb", "store.redb", "conf"),
             ("sled", "conf", "store.redb"),
-        ] {
+        ];
+        for (number, (engine, file, other)) in changes.into_iter().enumerate() {
             desk.down();
             desk.set("storage.engine", engine);
             desk.up();
@@ -53,7 +54,7 @@ fn a_daemon_changes_its_engine_and_back_and_keeps_what_it_shares() {
             for rest in ["store.new", "store.copied", "store.old"] {
                 assert!(!beside.join(rest).exists(), "{engine}: {rest}");
             }
-            let into = format!("got-{engine}-{}", laptop.transfers().len());
+            let into = format!("got-{number}");
             laptop.fetch(&ticket, &into);
             Tree::of(&things).assert_same(&Tree::of(laptop.path(&into).join("things")));
         }
